@@ -1,0 +1,236 @@
+#!/bin/bash
+# test/kafka/kafka.sh: a real Apache Kafka, one KRaft node on loopback.
+# SPDX-License-Identifier: PostgreSQL
+#
+# A node lives in one directory: its data, log, pid and address. Stop and start
+# with the same directory keep its data and its port, also after a kill.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=test/lib/common.sh
+. "$here/../lib/common.sh"
+
+version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' \
+    "$here/pom.xml")
+cache=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/kafka/$version
+start_seconds=${SENTINAI_KAFKA_START_SECONDS:-90}
+
+usage() {
+    cat <<EOF
+Usage: kafka.sh COMMAND
+  install                        fetch Apache Kafka $version from Maven Central
+  start DIR [PORT] [KEY=VALUE…]  start a node in DIR, print host:port when ready
+  stop DIR                       end it; its data stays
+  kill DIR                       kill -9; start DIR brings it back
+  bootstrap DIR                  print host:port
+  ready DIR                      exit 0 when it answers
+  topics DIR                     print the names of the topics
+  create DIR TOPIC PARTITIONS    make a topic
+  delete DIR TOPIC               remove a topic
+  offsets DIR [TOPIC]            print topic:partition:end offset
+  vectors                        compare test/data/murmur2.tsv with the live client
+The jars are kept in $cache (SENTINAI_CACHE moves it).
+EOF
+}
+
+# Java with the node's jars.
+run_java() {
+    java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+        -Dlog4j.configuration="file:$here/log4j.properties" \
+        -cp "$cache/libs/*" "$@"
+}
+
+# A command line tool: errors only in its log.
+run_tool() {
+    run_java -Xmx128m -Dkafka.log.level=ERROR "$@"
+}
+
+need_packages() {
+    local packages=()
+    command -v javac >/dev/null || packages+=(openjdk-17-jdk-headless)
+    command -v mvn >/dev/null || packages+=(maven)
+    [ "${#packages[@]}" -eq 0 ] && return
+    sn_install_packages "$cache/install.log" "${packages[@]}" || {
+        tail -20 "$cache/install.log" >&2
+        sn_die "could not install ${packages[*]}"
+    }
+}
+
+# The mark is written last: half a download does not count.
+install_jars() {
+    local pom
+    pom=$(sha256sum "$here/pom.xml")
+    mkdir -p "$cache" || exit 1
+    exec 9>"$cache/lock"
+    flock 9
+    need_packages
+    if [ "$(cat "$cache/complete" 2>/dev/null)" != "${pom%% *}" ]; then
+        sn_note "fetching Apache Kafka $version from Maven Central (56 MB, once)"
+        rm -rf "$cache/libs" "$cache/complete"
+        mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies \
+            -DincludeScope=runtime -DoutputDirectory="$cache/libs" \
+            >"$cache/install.log" 2>&1 || {
+            tail -20 "$cache/install.log" >&2
+            sn_die "could not fetch the jars of Apache Kafka"
+        }
+        echo "${pom%% *}" >"$cache/complete"
+    fi
+    exec 9>&-
+}
+
+# write_config DIR PORT [KEY=VALUE…]
+write_config() {
+    local dir=$1 port=$2 controller
+    shift 2
+    controller=$(sn_free_port)
+    cat >"$dir/server.properties" <<EOF
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=$dir/data
+auto.create.topics.enable=false
+num.partitions=12
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+log.cleaner.enable=false
+num.network.threads=2
+num.io.threads=2
+EOF
+    printf '%s\n' "$@" >>"$dir/server.properties"
+    echo "127.0.0.1:$port" >"$dir/bootstrap"
+}
+
+format_storage() {
+    local dir=$1 id
+    id=$(run_tool kafka.tools.StorageTool random-uuid) &&
+        run_tool kafka.tools.StorageTool format -t "$id" \
+            -c "$dir/server.properties" >"$dir/format.log" 2>&1 || {
+        cat "$dir/format.log" >&2
+        sn_die "could not format the storage in $dir"
+    }
+}
+
+# Ready: the process says so, and its port is open.
+node_ready() {
+    local dir=$1
+    grep -q 'Kafka Server started' "$dir/kafka.log" 2>/dev/null &&
+        node_alive "$dir" && sn_port_used "$(sed 's/.*://' "$dir/bootstrap")"
+}
+
+node_pid() {
+    cat "$1/kafka.pid" 2>/dev/null
+}
+
+node_alive() {
+    sn_is_ours "$(node_pid "$1")" "$1/server.properties"
+}
+
+# For sn_wait_until: there is an outcome, good or bad.
+node_decided() {
+    node_ready "$1" || ! node_alive "$1"
+}
+
+start_node() {
+    local dir port
+    mkdir -p "$1" && dir=$(cd "$1" && pwd) || exit 1
+    shift
+    case ${1:-} in
+        '' | *=*) port= ;;
+        *) port=$1 && shift ;;
+    esac
+    install_jars
+    node_alive "$dir" && sn_die "a node runs in $dir already"
+    if [ ! -e "$dir/data/meta.properties" ]; then
+        write_config "$dir" "${port:-$(sn_free_port)}" "$@"
+        format_storage "$dir"
+    fi
+    # its own session: a Ctrl-C at the caller's terminal is not for it
+    (
+        cd "$dir" || exit 1
+        exec setsid java -Xms128m -Xmx384m -XX:+UseSerialGC \
+            -Dkafka.log.level=INFO \
+            -Dlog4j.configuration="file:$here/log4j.properties" \
+            -cp "$cache/libs/*" kafka.Kafka "$dir/server.properties"
+    ) >"$dir/kafka.log" 2>&1 </dev/null &
+    echo $! >"$dir/kafka.pid"
+    sn_wait_until 5 node_alive "$dir"
+    sn_wait_until "$start_seconds" node_decided "$dir"
+    node_ready "$dir" || {
+        tail -20 "$dir/kafka.log" >&2
+        end_node "$dir" KILL
+        sn_die "Kafka was not ready after $start_seconds seconds"
+    }
+    cat "$dir/bootstrap"
+}
+
+# end_node DIR SIGNAL
+end_node() {
+    local dir pid
+    dir=$(cd "$1" 2>/dev/null && pwd) || return 0
+    pid=$(node_pid "$dir")
+    if [ "$2" = KILL ]; then
+        node_alive "$dir" && kill -KILL "$pid"
+        sn_wait_until 10 sn_process_gone "$pid" "$dir/server.properties"
+    else
+        sn_end_process "$pid" "$dir/server.properties" 20
+    fi
+    rm -f "$dir/kafka.pid"
+}
+
+topic_command() {
+    local dir=$1
+    shift
+    run_tool org.apache.kafka.tools.TopicCommand \
+        --bootstrap-server "$(cat "$dir/bootstrap")" "$@"
+}
+
+print_offsets() {
+    run_tool org.apache.kafka.tools.GetOffsetShell \
+        --bootstrap-server "$(cat "$1/bootstrap")" ${2:+--topic "$2"} |
+        sort -t: -k1,1 -k2,2n
+}
+
+# Regenerate the vectors with the live client and compare byte for byte.
+check_vectors() {
+    local classes status
+    install_jars
+    classes=$(mktemp -d) || exit 1
+    javac -d "$classes" -cp "$cache/libs/*" "$here/Murmur2Vectors.java" &&
+        java -cp "$classes:$cache/libs/*" Murmur2Vectors >"$classes/now.tsv" &&
+        cmp "$classes/now.tsv" "$here/../data/murmur2.tsv"
+    status=$?
+    rm -rf "$classes"
+    return $status
+}
+
+command=${1:-help}
+case $command in
+    start | stop | kill | bootstrap | ready | topics | create | delete | offsets)
+        [ $# -ge 2 ] || { usage >&2; exit 2; } ;;
+esac
+case $command in
+    install) install_jars ;;
+    start) shift && start_node "$@" ;;
+    stop) end_node "$2" TERM ;;
+    kill) end_node "$2" KILL ;;
+    bootstrap) cat "$2/bootstrap" ;;
+    ready) node_ready "$(cd "$2" && pwd)" ;;
+    topics) topic_command "$2" --list ;;
+    create) topic_command "$2" --create --topic "$3" --partitions "$4" \
+        --replication-factor 1 >/dev/null ;;
+    delete) topic_command "$2" --delete --topic "$3" ;;
+    offsets) print_offsets "$2" "${3:-}" ;;
+    vectors) check_vectors ;;
+    help | -h | --help) usage ;;
+    *) usage >&2 && exit 2 ;;
+esac

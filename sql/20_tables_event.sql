@@ -1,0 +1,78 @@
+-- The log and what is partitioned like it.  All of it is written by C through
+-- the table access method; partitions are made by make_partitions().
+
+create table sentinai.event_log (
+    event_id       uuid not null,
+    txid           bigint not null,
+    occurred_at    timestamptz not null,
+    partition_hash int not null,
+    schema_version int not null,
+    tenant_id      text collate "C" not null,
+    aggregate_type text collate "C" not null,
+    aggregate_id   text collate "C",
+    event_type     text collate "C" not null,
+    correlation_id text collate "C",
+    causation_id   uuid,
+    deliver_at     timestamptz,
+    payload        jsonb not null,
+    metadata       jsonb not null,
+    primary key (event_id)
+) partition by range (event_id);
+
+create index event_log_txid_idx on sentinai.event_log (txid);
+create index event_log_aggregate_idx on sentinai.event_log (partition_hash, event_id);
+create index event_log_tenant_idx on sentinai.event_log (tenant_id, event_id);
+create index event_log_deliver_at_idx on sentinai.event_log (deliver_at) where deliver_at is not null;
+
+comment on table sentinai.event_log is 'Every event that was published, append-only, partitioned by time (the event id is a UUIDv7). Read it through get_events_by_exception() and get_events_by_tenant().';
+comment on column sentinai.event_log.event_id is 'UUIDv7 from a clock that never goes back in the whole cluster.';
+comment on column sentinai.event_log.txid is 'Logical number of the top-level transaction that published the event.';
+comment on column sentinai.event_log.occurred_at is 'Time of the publish call.';
+comment on column sentinai.event_log.partition_hash is 'murmur2 of the partition key, as Kafka''s Java client computes it.';
+comment on column sentinai.event_log.schema_version is 'Version of the payload''s schema, 1 unless the publisher said otherwise.';
+comment on column sentinai.event_log.tenant_id is 'Tenant the event belongs to.';
+comment on column sentinai.event_log.aggregate_type is 'Kind of the aggregate, "exception" by default.';
+comment on column sentinai.event_log.aggregate_id is 'Aggregate whose events keep their order; null for an event of the tenant itself.';
+comment on column sentinai.event_log.event_type is 'What happened.';
+comment on column sentinai.event_log.correlation_id is 'Identifier shared by all events of one flow.';
+comment on column sentinai.event_log.causation_id is 'Event that caused this one.';
+comment on column sentinai.event_log.deliver_at is 'Earliest time of delivery; null means at once.';
+comment on column sentinai.event_log.payload is 'The event''s data, a JSON object.';
+comment on column sentinai.event_log.metadata is 'Data about the event (trace context, user), a JSON object.';
+
+create table sentinai.event_processing (
+    event_id     uuid not null,
+    worker_type  text collate "C" not null,
+    tenant_id    text collate "C",
+    aggregate_id text collate "C",
+    status       text collate "C" not null,
+    attempt      int not null,
+    worker_id    text collate "C",
+    processed_at timestamptz not null,
+    primary key (event_id, worker_type)
+) partition by range (event_id);
+
+comment on table sentinai.event_processing is 'Ledger of what each worker type has finished (or, for handlers fed by Kafka, has begun): one row per event and worker type, inserted in bulk at completion.';
+comment on column sentinai.event_processing.event_id is 'The event.';
+comment on column sentinai.event_processing.worker_type is 'Name of the subscription, or of the handler fed by Kafka.';
+comment on column sentinai.event_processing.tenant_id is 'Tenant of the event.';
+comment on column sentinai.event_processing.aggregate_id is 'Aggregate of the event.';
+comment on column sentinai.event_processing.status is '"completed", or "processing" between mark_as_processing() and mark_as_completed().';
+comment on column sentinai.event_processing.attempt is 'Number of the attempt that finished the event, from 1.';
+comment on column sentinai.event_processing.worker_id is 'Agent that finished the event, as it named itself.';
+comment on column sentinai.event_processing.processed_at is 'Time of completion (of mark_as_processing() while the status is "processing").';
+
+create table sentinai.event_idempotency (
+    event_id        uuid not null,
+    body_hash       bigint not null,
+    tenant_id       text collate "C" not null,
+    idempotency_key text collate "C" not null
+) partition by range (event_id);
+
+create index event_idempotency_key_idx on sentinai.event_idempotency (tenant_id, idempotency_key);
+
+comment on table sentinai.event_idempotency is 'Idempotency keys of published events, looked up within sentinai.idempotency_window.';
+comment on column sentinai.event_idempotency.event_id is 'First event published under the key.';
+comment on column sentinai.event_idempotency.body_hash is 'Hash of what was published, to tell a repeated call from a wrong one.';
+comment on column sentinai.event_idempotency.tenant_id is 'Tenant the key belongs to.';
+comment on column sentinai.event_idempotency.idempotency_key is 'The caller''s key.';

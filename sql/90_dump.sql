@@ -1,0 +1,16 @@
+-- What pg_dump must carry.  Partitions made at run time are no members of the
+-- extension and are dumped as ordinary tables.  relay_control is left out: a
+-- restored database starts without the row, and whether it may relay is then
+-- decided from the rows of node.
+select pg_catalog.pg_extension_config_dump('sentinai.node', '');
+select pg_catalog.pg_extension_config_dump('sentinai.stream', 'where stream_id > 0');
+select pg_catalog.pg_extension_config_dump('sentinai.stream_stream_id_seq', '');
+select pg_catalog.pg_extension_config_dump('sentinai.subscription', '');
+select pg_catalog.pg_extension_config_dump('sentinai.subscription_sub_id_seq', '');
+select pg_catalog.pg_extension_config_dump('sentinai.retry_policy', '');
+select pg_catalog.pg_extension_config_dump('sentinai.round_0', '');
+select pg_catalog.pg_extension_config_dump('sentinai.round_1', '');
+select pg_catalog.pg_extension_config_dump('sentinai.lane_state_0', '');
+select pg_catalog.pg_extension_config_dump('sentinai.lane_state_1', '');
+select pg_catalog.pg_extension_config_dump('sentinai.event_retry', '');
+select pg_catalog.pg_extension_config_dump('sentinai.dead_letter', '');

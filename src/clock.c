@@ -1,0 +1,126 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * clock.c
+ *		The cluster's event clock and the UUIDv7 (RFC 9562) made from it.
+ *
+ * The clock is one number in shared memory that follows the wall clock and
+ * never goes back: a tick is taken by compare-and-swap, as the greater of the
+ * wall clock and the last tick plus one.  So of two transactions that ran one
+ * after the other the later one has the greater ids, whatever the wall clock
+ * did in between.  After a start the clock is raised above the newest stored
+ * id before the first tick is taken (see sn_store_ready()).
+ */
+#include "postgres.h"
+
+#include <sys/time.h>
+#include <time.h>
+
+#include "common/pg_prng.h"
+
+#include "clock.h"
+#include "shmem.h"
+
+#define UNIX_EPOCH_US \
+	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
+/* sn_clock_now: the wall clock as a tick */
+SnTick
+sn_clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ((SnTick) ts.tv_sec * 1000 + ts.tv_nsec / 1000000) << SN_TICK_BITS |
+		((SnTick) (ts.tv_nsec % 1000000) << SN_TICK_BITS) / 1000000;
+}
+
+/*
+ * sn_clock_take: reserve n consecutive ticks, greater than all that were ever
+ * taken, and return the first.
+ */
+SnTick
+sn_clock_take(int n)
+{
+	pg_atomic_uint64 *clock = &sn_shared()->clock;
+	uint64		last = pg_atomic_read_u64(clock);
+
+	for (;;)
+	{
+		SnTick		first = Max(sn_clock_now(), last + 1);
+
+		if (pg_atomic_compare_exchange_u64(clock, &last, first + n - 1))
+			return first;
+	}
+}
+
+/* sn_clock_raise: no tick up to floor will be given out from now on */
+void
+sn_clock_raise(SnTick floor)
+{
+	pg_atomic_uint64 *clock = &sn_shared()->clock;
+	uint64		last = pg_atomic_read_u64(clock);
+
+	while (last < floor &&
+		   !pg_atomic_compare_exchange_u64(clock, &last, floor))
+		;
+}
+
+/* put_ms_tick: the leading 64 bits of a UUIDv7 */
+static void
+put_leading(SnTick tick, uint16 version, pg_uuid_t *uuid)
+{
+	uint64		ms = tick >> SN_TICK_BITS;
+	uint16		sub = tick & ((1 << SN_TICK_BITS) - 1);
+	int			i;
+
+	for (i = 0; i < 6; i++)
+		uuid->data[i] = (unsigned char) (ms >> (40 - 8 * i));
+	uuid->data[6] = (unsigned char) (version << 4 | sub >> 8);
+	uuid->data[7] = (unsigned char) (sub & 0xff);
+}
+
+/* sn_uuid_make: a UUIDv7 of this tick, its last 62 bits random */
+void
+sn_uuid_make(SnTick tick, pg_uuid_t *uuid)
+{
+	uint64		rnd = pg_prng_uint64(&pg_global_prng_state);
+
+	put_leading(tick, 7, uuid);
+	memcpy(uuid->data + 8, &rnd, 8);
+	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
+}
+
+/* sn_uuid_tick: the tick in a UUIDv7 */
+SnTick
+sn_uuid_tick(const pg_uuid_t *uuid)
+{
+	uint64		ms = 0;
+	int			i;
+
+	for (i = 0; i < 6; i++)
+		ms = ms << 8 | uuid->data[i];
+	return ms << SN_TICK_BITS | (uuid->data[6] & 0x0f) << 8 | uuid->data[7];
+}
+
+/* sn_uuid_floor: the least value that sorts with ids of ms or later */
+void
+sn_uuid_floor(int64 ms, pg_uuid_t *uuid)
+{
+	memset(uuid->data, 0, UUID_LEN);
+	put_leading((SnTick) Max(ms, 0) << SN_TICK_BITS, 0, uuid);
+}
+
+/* sn_ms_timestamp: milliseconds since 1970 as a timestamp */
+TimestampTz
+sn_ms_timestamp(int64 ms)
+{
+	return ms * 1000 - UNIX_EPOCH_US;
+}
+
+/* sn_timestamp_ms: a finite timestamp as milliseconds since 1970 */
+int64
+sn_timestamp_ms(TimestampTz t)
+{
+	return (t + UNIX_EPOCH_US) / 1000;
+}

@@ -1,0 +1,54 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * compat.h
+ *		The only place that looks at PG_VERSION_NUM.
+ */
+#ifndef SN_COMPAT_H
+#define SN_COMPAT_H
+
+#include "postgres.h"
+
+#if PG_VERSION_NUM < 150000
+#error "SentinAI needs PostgreSQL 15 or later"
+#endif
+
+#include "access/genam.h"
+#include "executor/executor.h"
+#include "pgstat.h"
+#include "utils/wait_event.h"
+
+/*
+ * Named wait events exist since 17 (commit c9af054653); before that every
+ * wait of an extension shows as "Extension".
+ */
+#if PG_VERSION_NUM >= 170000
+#define sn_wait_event(name) \
+	({ static uint32 event_ = 0; \
+	   if (event_ == 0) \
+		   event_ = WaitEventExtensionNew(name); \
+	   event_; })
+#else
+#define sn_wait_event(name) PG_WAIT_EXTENSION
+#endif
+
+/* the executor's call has one more argument since 16 (19d8e2308b) */
+#if PG_VERSION_NUM >= 160000
+#define sn_insert_index_tuples(rri, slot, estate, no_dup_err, conflict) \
+	ExecInsertIndexTuples(rri, slot, estate, false, no_dup_err, conflict, \
+						  NIL, false)
+#else
+#define sn_insert_index_tuples(rri, slot, estate, no_dup_err, conflict) \
+	ExecInsertIndexTuples(rri, slot, estate, false, no_dup_err, conflict, NIL)
+#endif
+
+/* index scans are counted since 18 (0fbceae841) */
+#if PG_VERSION_NUM >= 180000
+#define sn_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define sn_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
+#endif							/* SN_COMPAT_H */

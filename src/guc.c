@@ -1,0 +1,277 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * guc.c
+ *		Every setting of the extension.
+ *
+ * Secrets are never settings: pg_settings shows values to every member of
+ * pg_read_all_settings.  sentinai.kafka_conf names files instead.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+#include "guc.h"
+#include "sentinai.h"
+
+int			sn_idempotency_window = 86400;
+int			sn_max_payload = 1024;
+int			sn_max_batch = 100000;
+
+int			sn_lanes = SN_MAX_LANES;
+int			sn_partition_interval = 1440;
+int			sn_partitions_ahead = 3;
+int			sn_retention = 43200;
+int			sn_journal_size = 65536;
+
+int			sn_launcher_naptime = 10;
+int			sn_maintenance_interval = 60;
+int			sn_sequencer_naptime = 1000;
+int			sn_round_interval = 20;
+int			sn_sort_memory = 65536;
+
+int			sn_relay_workers = 1;
+int			sn_relay_start = SN_RELAY_EARLIEST;
+int			sn_relay_inflight = 10000;
+int			sn_relay_buffer = 32768;
+int			sn_broker = SN_BROKER_KAFKA;
+char	   *sn_kafka_conf = NULL;
+char	   *sn_topic_template = NULL;
+int			sn_topic_partitions = 12;
+int			sn_topic_replication = -1;
+int			sn_record_format = SN_FORMAT_CLOUDEVENTS;
+int			sn_breaker_failures = 5;
+int			sn_breaker_open_time = 60;
+
+static const struct config_enum_entry broker_options[] = {
+	{"none", SN_BROKER_NONE, false},
+	{"kafka", SN_BROKER_KAFKA, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry format_options[] = {
+	{"cloudevents", SN_FORMAT_CLOUDEVENTS, false},
+	{"debezium", SN_FORMAT_DEBEZIUM, false},
+	{"raw", SN_FORMAT_RAW, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry relay_start_options[] = {
+	{"earliest", SN_RELAY_EARLIEST, false},
+	{"latest", SN_RELAY_LATEST, false},
+	{NULL, 0, false}
+};
+
+static void
+define_publish_settings(void)
+{
+	DefineCustomIntVariable("sentinai.idempotency_window",
+							"How long an idempotency key is remembered.",
+							NULL,
+							&sn_idempotency_window,
+							86400, 1, 30 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.max_payload",
+							"Largest payload that publish() takes.",
+							NULL,
+							&sn_max_payload,
+							1024, 1, 262144,
+							PGC_SIGHUP, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.max_batch",
+							"Most events that one publish_batch() takes.",
+							NULL,
+							&sn_max_batch,
+							100000, 1, 1000000,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+}
+
+static void
+define_storage_settings(void)
+{
+	DefineCustomIntVariable("sentinai.lanes",
+							"Number of lanes of a database, fixed when it first publishes or subscribes.",
+							NULL,
+							&sn_lanes,
+							SN_MAX_LANES, 1, SN_MAX_LANES,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.partition_interval",
+							"Time span of one partition of the log.",
+							NULL,
+							&sn_partition_interval,
+							1440, 1, 366 * 1440,
+							PGC_SIGHUP, GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.partitions_ahead",
+							"Number of partitions made ahead of their time.",
+							NULL,
+							&sn_partitions_ahead,
+							3, 1, 100,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.retention",
+							"Age at which partitions are dropped once everybody has passed them; -1 keeps them.",
+							NULL,
+							&sn_retention,
+							43200, -1, INT_MAX / 60,
+							PGC_SIGHUP, GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.journal_size",
+							"Size at which a half of a journal is carried over and truncated.",
+							NULL,
+							&sn_journal_size,
+							65536, 64, INT_MAX / 1024,
+							PGC_SIGHUP, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+}
+
+static void
+define_worker_settings(void)
+{
+	DefineCustomIntVariable("sentinai.launcher_naptime",
+							"How often the launcher looks for databases with the extension.",
+							NULL,
+							&sn_launcher_naptime,
+							10, 1, 3600,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.maintenance_interval",
+							"How often partitions and journals are looked after.",
+							NULL,
+							&sn_maintenance_interval,
+							60, 1, 3600,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.sequencer_naptime",
+							"Longest sleep of an idle sequencer.",
+							NULL,
+							&sn_sequencer_naptime,
+							1000, 10, 60000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.round_interval",
+							"Longest pause between rounds under load, which fills slices; 0 makes every round immediate.",
+							NULL,
+							&sn_round_interval,
+							20, 0, 1000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.sort_memory",
+							"Memory of the sequencer for sorting a round; larger rounds sort on disk.",
+							NULL,
+							&sn_sort_memory,
+							65536, 64, 1048576,
+							PGC_SIGHUP, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+}
+
+static void
+define_relay_settings(void)
+{
+	DefineCustomEnumVariable("sentinai.broker",
+							 "Kind of broker the relay produces to.",
+							 NULL,
+							 &sn_broker,
+							 SN_BROKER_KAFKA, broker_options,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.relay_workers",
+							"Number of relay processes in each database.",
+							NULL,
+							&sn_relay_workers,
+							1, 0, 16,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomEnumVariable("sentinai.relay_start_from",
+							 "Where the relay of a database begins when it runs for the first time.",
+							 NULL,
+							 &sn_relay_start,
+							 SN_RELAY_EARLIEST, relay_start_options,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.relay_inflight",
+							"Most events a relay has sent without an answer: the bound on duplicates after a crash.",
+							NULL,
+							&sn_relay_inflight,
+							10000, 1, 100000,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.relay_buffer",
+							"Most bytes a relay holds in records that are not answered.",
+							NULL,
+							&sn_relay_buffer,
+							32768, 1024, 1048576,
+							PGC_SIGHUP, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.breaker_failures",
+							"Failures in a row after which the relay leaves the broker alone.",
+							NULL,
+							&sn_breaker_failures,
+							5, 1, 1000,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.breaker_open_time",
+							"How long the relay leaves a failing broker alone before it tries again.",
+							NULL,
+							&sn_breaker_open_time,
+							60, 1, 3600,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+}
+
+static void
+define_kafka_settings(void)
+{
+	DefineCustomStringVariable("sentinai.kafka_conf",
+							   "Properties of librdkafka, key=value separated by commas; the relay runs when bootstrap.servers is among them.",
+							   NULL,
+							   &sn_kafka_conf,
+							   "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("sentinai.topic_template",
+							   "Topic of an event; {tenant}, {aggregate_type} and {event_type} are replaced.",
+							   NULL,
+							   &sn_topic_template,
+							   "sentinai.{aggregate_type}",
+							   PGC_SIGHUP, 0,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.topic_partitions",
+							"Partitions of a topic the relay creates; 0 leaves creation to the broker.",
+							NULL,
+							&sn_topic_partitions,
+							12, 0, 10000,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.topic_replication",
+							"Replication factor of a topic the relay creates; -1 is the broker's default.",
+							NULL,
+							&sn_topic_replication,
+							-1, -1, 32,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomEnumVariable("sentinai.record_format",
+							 "Form of the records the relay produces.",
+							 NULL,
+							 &sn_record_format,
+							 SN_FORMAT_CLOUDEVENTS, format_options,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+}
+
+/* sn_guc_init: define all settings and reserve their prefix */
+void
+sn_guc_init(void)
+{
+	define_publish_settings();
+	define_storage_settings();
+	define_worker_settings();
+	define_relay_settings();
+	define_kafka_settings();
+	MarkGUCPrefixReserved("sentinai");
+}

@@ -1,0 +1,31 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * init.c
+ *		Where the server loads the library: settings, shared memory and the
+ *		launcher are announced here, and nothing else is done.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "guc.h"
+#include "sentinai.h"
+#include "shmem.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+/* _PG_init: called by the server when it loads the library */
+void
+_PG_init(void)
+{
+	sn_guc_init();
+
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+
+	sn_shmem_init();
+}

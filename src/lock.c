@@ -1,0 +1,87 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * lock.c
+ *		The heavyweight locks of the extension.
+ *
+ * They are object locks on made-up members of its tables, so they cannot
+ * collide with anybody's advisory locks, end with the (sub)transaction, write
+ * no WAL and dirty no page; pg_locks shows them with locktype "object" and
+ * the table as classid.
+ *
+ *	  lane	  classid subscription, objid sub_id, objsubid lane + 1
+ *	  round	  classid round, objid 0
+ *	  key	  classid event_idempotency, objid hash of tenant and key
+ *
+ * Order: a round lock is never asked for while waiting is possible and a lane
+ * lock is held by the same statement; lanes are only tried, never waited for,
+ * but by those who hold a token that names them, in ascending order.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/lock.h"
+
+#include "store.h"
+
+/* try_or_wait: take an exclusive lock; false when it is taken and !wait */
+static bool
+try_or_wait(Oid class, uint32 object, uint16 part, bool wait)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, part);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+unlock(Oid class, uint32 object, uint16 part)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, part);
+	LockRelease(&tag, ExclusiveLock, false);
+}
+
+/* sn_lock_lane: the right to change a lane's state */
+bool
+sn_lock_lane(int sub_id, int lane, bool wait)
+{
+	return try_or_wait(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1, wait);
+}
+
+/* sn_unlock_lane: give a lane back that was looked at and not changed */
+void
+sn_unlock_lane(int sub_id, int lane)
+{
+	unlock(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
+}
+
+/* sn_lock_round: the right to take a round */
+bool
+sn_lock_round(bool wait)
+{
+	return try_or_wait(sn_rel(SN_ROUND), 0, 0, wait);
+}
+
+/* sn_unlock_round: give it back when there was nothing to write */
+void
+sn_unlock_round(void)
+{
+	unlock(sn_rel(SN_ROUND), 0, 0);
+}
+
+/* sn_lock_key: the right to look up and note an idempotency key */
+void
+sn_lock_key(uint32 hash)
+{
+	(void) try_or_wait(sn_rel(SN_EVENT_IDEMPOTENCY), hash, 0, true);
+}
+
+/* sn_unlock_key: the key is noted, where a dirty read can see it */
+void
+sn_unlock_key(uint32 hash)
+{
+	unlock(sn_rel(SN_EVENT_IDEMPOTENCY), hash, 0);
+}

@@ -1,0 +1,105 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * shmem.h
+ *		What the processes of a server share.  Everything here is a hint or can
+ *		be rebuilt: a crash restart zeroes it.
+ */
+#ifndef SN_SHMEM_H
+#define SN_SHMEM_H
+
+#include "postgres.h"
+
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+#include "utils/timestamp.h"
+
+#define SN_MAX_DATABASES	32
+#define SN_MAX_SUBS			192
+#define SN_MAX_RELAYS		32
+#define SN_ERROR_LEN		256
+
+/*
+ * A database.  dboid, pids and vacate change under SnShared.lock; a worker
+ * writes its own procno and clears it when it leaves.
+ */
+typedef struct SnDatabase
+{
+	Oid			dboid;			/* InvalidOid: free slot */
+	int			sequencer_pid;	/* 0: none runs */
+	int			sequencer_procno;	/* whose latch to set; -1: none */
+	TimestampTz vacate_until;	/* no worker may run here before this time */
+	pg_atomic_uint32 clock_ready;	/* the clock is above the newest id */
+	pg_atomic_uint64 commits;	/* transactions with events committed */
+	pg_atomic_uint64 sequenced; /* value of commits the last round covers */
+	pg_atomic_uint32 half_round;	/* half of each journal that takes rows */
+	pg_atomic_uint32 half_lane;
+	pg_atomic_uint64 rounds;	/* rounds and their events since the start */
+	pg_atomic_uint64 round_events;
+	ConditionVariable sequenced_cv; /* broadcast when sequenced moves */
+} SnDatabase;
+
+/*
+ * A subscription's hints.  sub_id and dboid change under SnShared.lock, the
+ * rest is atomic.  pending has a bit for each lane that may have work: it is
+ * set after work was committed, and cleared only by one who then looks at the
+ * lane with a fresh snapshot and finds nothing.
+ */
+typedef struct SnSubSlot
+{
+	Oid			dboid;
+	int			sub_id;			/* 0: free slot */
+	pg_atomic_uint64 pending;
+	pg_atomic_uint32 next_lane; /* where the next claim begins */
+	pg_atomic_uint32 waiters;	/* processes in wait_for_work() */
+	ConditionVariable cv;
+} SnSubSlot;
+
+typedef enum SnBreakerState
+{
+	SN_BREAKER_CLOSED,
+	SN_BREAKER_OPEN,
+	SN_BREAKER_HALF_OPEN
+} SnBreakerState;
+
+/* A relay process's published state, written by it under SnShared.lock */
+typedef struct SnRelaySlot
+{
+	Oid			dboid;			/* InvalidOid: free slot */
+	int			index;			/* number of the relay in its database */
+	int			pid;			/* 0: does not run */
+	int			procno;
+	int			inflight;		/* events sent and not answered */
+	int			breaker;		/* SnBreakerState */
+	int64		sent;			/* since its start */
+	int64		acked;
+	int64		errors;
+	int64		dead;
+	TimestampTz started_at;
+	TimestampTz last_ack_at;
+	TimestampTz last_error_at;
+	char		last_error[SN_ERROR_LEN];
+} SnRelaySlot;
+
+typedef struct SnShared
+{
+	LWLock		lock;			/* slots; held for a few instructions */
+	int			tranche_id;		/* of the lock */
+	pg_atomic_uint64 clock;		/* last tick given out, see clock.c */
+	int			launcher_pid;
+	int			launcher_procno;	/* -1: none */
+	SnDatabase	databases[SN_MAX_DATABASES];
+	SnSubSlot	subs[SN_MAX_SUBS];
+	SnRelaySlot relays[SN_MAX_RELAYS];
+} SnShared;
+
+extern void sn_shmem_init(void);
+extern SnShared *sn_shared(void);
+extern SnDatabase *sn_database(void);
+extern SnSubSlot *sn_sub_slot(int sub_id);
+extern SnSubSlot *sn_sub_slot_find(int sub_id);
+extern void sn_sub_slot_free(int sub_id);
+extern void sn_set_latch_of(int procno, int pid);
+
+#endif							/* SN_SHMEM_H */

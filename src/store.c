@@ -1,0 +1,405 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * store.c
+ *		Access to the extension's tables below SQL: names to OIDs, partitions,
+ *		bulk insert, index scans.
+ *
+ * OIDs are cached until a relation of the catalog changes.  No relation is
+ * kept open, and no lock kept, beyond what the caller's transaction would.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "commands/extension.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "store.h"
+
+#define INSERT_BUFFER 1000
+
+static const char *const rel_names[SN_REL_COUNT] = {
+	[SN_EVENT_LOG] = "event_log",
+	[SN_EVENT_PROCESSING] = "event_processing",
+	[SN_EVENT_IDEMPOTENCY] = "event_idempotency",
+	[SN_SLICE] = "slice",
+	[SN_NODE] = "node",
+	[SN_STREAM] = "stream",
+	[SN_SUBSCRIPTION] = "subscription",
+	[SN_SUBSCRIPTION_NAME_IDX] = "subscription_worker_type_key",
+	[SN_ROUND] = "round",
+	[SN_ROUND_0] = "round_0",
+	[SN_ROUND_1] = "round_1",
+	[SN_ROUND_0_IDX] = "round_0_idx",
+	[SN_ROUND_1_IDX] = "round_1_idx",
+	[SN_LANE_STATE_0] = "lane_state_0",
+	[SN_LANE_STATE_1] = "lane_state_1",
+	[SN_LANE_STATE_0_IDX] = "lane_state_0_idx",
+	[SN_LANE_STATE_1_IDX] = "lane_state_1_idx",
+	[SN_EVENT_RETRY] = "event_retry",
+	[SN_EVENT_RETRY_PKEY] = "event_retry_pkey",
+	[SN_EVENT_RETRY_KEY_IDX] = "event_retry_key_idx",
+	[SN_EVENT_RETRY_DUE_IDX] = "event_retry_due_idx",
+	[SN_EVENT_RETRY_NEXT_IDX] = "event_retry_next_idx",
+	[SN_DEAD_LETTER] = "dead_letter",
+};
+
+static Oid	rel_oids[SN_REL_COUNT];
+static bool callbacks_registered = false;
+
+struct SnInserter
+{
+	MemoryContext context;		/* of the buffered rows */
+	Relation	heap;
+	EState	   *estate;
+	ResultRelInfo *rri;
+	BulkInsertState bistate;
+	CommandId	cid;
+	TupleTableSlot *slots[INSERT_BUFFER];
+	int			nslots;			/* slots made */
+	int			nrows;			/* rows buffered */
+	bool		unless_present;
+	List	   *present;		/* int indexes of rows found present */
+	int			written;		/* rows written before the buffered ones */
+};
+
+static void
+forget_oids(Datum arg, int cacheid, uint32 hashvalue)
+{
+	memset(rel_oids, 0, sizeof(rel_oids));
+}
+
+/* sn_rel: OID of a table or index of the extension */
+Oid
+sn_rel(SnRel which)
+{
+	Oid			schema;
+
+	if (OidIsValid(rel_oids[which]))
+		return rel_oids[which];
+
+	if (!callbacks_registered)
+	{
+		CacheRegisterSyscacheCallback(RELOID, forget_oids, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_oids, (Datum) 0);
+		callbacks_registered = true;
+	}
+	schema = get_namespace_oid(SN_SCHEMA, false);
+	rel_oids[which] = get_relname_relid(rel_names[which], schema);
+	if (!OidIsValid(rel_oids[which]))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist",
+						SN_SCHEMA, rel_names[which]),
+				 errhint("Create the extension with CREATE EXTENSION sentinai.")));
+	return rel_oids[which];
+}
+
+/* sn_installed: whether this database has the extension, all of it */
+bool
+sn_installed(void)
+{
+	Oid			schema;
+
+	if (!OidIsValid(get_extension_oid("sentinai", true)))
+		return false;
+	schema = get_namespace_oid(SN_SCHEMA, true);
+	return OidIsValid(schema) &&
+		OidIsValid(get_relname_relid(rel_names[SN_EVENT_LOG], schema));
+}
+
+/*
+ * sn_partition_of: the partition of a range-partitioned parent that takes
+ * key, or InvalidOid when none was made yet.
+ */
+Oid
+sn_partition_of(SnRel parent, Datum key)
+{
+	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
+	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
+	PartitionKey pkey = RelationGetPartitionKey(rel);
+	Oid			result = InvalidOid;
+
+	if (desc->nparts > 0)
+	{
+		bool		equal;
+		int			offset;
+		int			part;
+
+		offset = partition_range_datum_bsearch(pkey->partsupfunc,
+											   pkey->partcollation,
+											   desc->boundinfo, 1, &key,
+											   &equal);
+		part = desc->boundinfo->indexes[offset + 1];
+		if (part >= 0)
+			result = desc->oids[part];
+	}
+	table_close(rel, NoLock);
+	return result;
+}
+
+/* sn_partitions: all partitions of a parent, lowest range first */
+List *
+sn_partitions(SnRel parent)
+{
+	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
+	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
+	List	   *result = NIL;
+	int			i;
+
+	for (i = 0; i < desc->nparts; i++)
+		result = lappend_oid(result, desc->oids[i]);
+	table_close(rel, NoLock);
+	return result;
+}
+
+/* sn_index_of: the index of a partition whose first column is the given one */
+Oid
+sn_index_of(Relation heap, AttrNumber first_column)
+{
+	List	   *indexes = RelationGetIndexList(heap);
+	Oid			result = InvalidOid;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_index->indkey.values[0] == first_column &&
+			index->rd_index->indisvalid)
+			result = RelationGetRelid(index);
+		index_close(index, NoLock);
+		if (OidIsValid(result))
+			break;
+	}
+	list_free(indexes);
+	if (!OidIsValid(result))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" lacks an index that sentinai needs",
+						RelationGetRelationName(heap)),
+				 errdetail("No valid index begins with column %d.",
+						   first_column),
+				 errhint("Create the index again as on the other partitions.")));
+	return result;
+}
+
+/*
+ * sn_insert_begin: open a table and its indexes to write rows.  With
+ * unless_present a row whose unique key is there already is left out instead
+ * of raising an error.
+ */
+SnInserter *
+sn_insert_begin(Oid relid, bool unless_present)
+{
+	SnInserter *ins = palloc0(sizeof(SnInserter));
+
+	ins->context = AllocSetContextCreate(CurrentMemoryContext,
+										 "sentinai insert",
+										 ALLOCSET_DEFAULT_SIZES);
+	ins->heap = table_open(relid, RowExclusiveLock);
+	ins->estate = CreateExecutorState();
+	ins->rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(ins->rri, ins->heap, 1, NULL, 0);
+	ExecOpenIndices(ins->rri, false);
+	ins->cid = GetCurrentCommandId(true);
+	ins->unless_present = unless_present;
+	return ins;
+}
+
+/*
+ * remove_present: a row whose key was in a unique index before is taken out
+ * again.  Another way would be to look before inserting, which costs a descent
+ * for each of the rows that are almost never there.
+ */
+static void
+remove_present(SnInserter *ins, int row, TupleTableSlot *slot)
+{
+	simple_heap_delete(ins->heap, &slot->tts_tid);
+	ins->present = lappend_int(ins->present, ins->written + row);
+}
+
+/* flush: write the buffered rows and their index entries */
+static void
+flush(SnInserter *ins)
+{
+	int			i;
+
+	if (ins->nrows == 0)
+		return;
+	if (ins->nrows == 1)
+		table_tuple_insert(ins->heap, ins->slots[0], ins->cid, 0, NULL);
+	else
+	{
+		if (ins->bistate == NULL)
+			ins->bistate = GetBulkInsertState();
+		table_multi_insert(ins->heap, ins->slots, ins->nrows, ins->cid, 0,
+						   ins->bistate);
+	}
+	for (i = 0; i < ins->nrows && ins->rri->ri_NumIndices > 0; i++)
+	{
+		TupleTableSlot *slot = ins->slots[i];
+		bool		conflict = false;
+
+		CHECK_FOR_INTERRUPTS();
+		list_free(sn_insert_index_tuples(ins->rri, slot, ins->estate,
+										 ins->unless_present, &conflict));
+		ResetPerTupleExprContext(ins->estate);
+		if (conflict)
+			remove_present(ins, i, slot);
+	}
+	for (i = 0; i < ins->nrows; i++)
+		ExecClearTuple(ins->slots[i]);
+	MemoryContextReset(ins->context);
+	ins->written += ins->nrows;
+	ins->nrows = 0;
+}
+
+/*
+ * sn_insert_row: add a row.  The values need to live until the call returns.
+ */
+void
+sn_insert_row(SnInserter *ins, Datum *values, bool *nulls)
+{
+	TupleDesc	desc = RelationGetDescr(ins->heap);
+	TupleTableSlot *slot;
+	MemoryContext old;
+
+	if (ins->nrows == ins->nslots)
+		ins->slots[ins->nslots++] =
+			MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	slot = ins->slots[ins->nrows++];
+	old = MemoryContextSwitchTo(ins->context);
+	ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), slot, false);
+	slot->tts_tableOid = RelationGetRelid(ins->heap);
+	MemoryContextSwitchTo(old);
+	if (ins->nrows == INSERT_BUFFER)
+		flush(ins);
+}
+
+/*
+ * sn_insert_end: write what is buffered and close the table, keeping its lock.
+ * Returns the numbers (from 0) of the rows left out because they were present.
+ * The rows are visible after the next CommandCounterIncrement().
+ */
+List *
+sn_insert_end(SnInserter *ins)
+{
+	List	   *present;
+	int			i;
+
+	flush(ins);
+	present = ins->present;
+	for (i = 0; i < ins->nslots; i++)
+		ExecDropSingleTupleTableSlot(ins->slots[i]);
+	if (ins->bistate != NULL)
+		FreeBulkInsertState(ins->bistate);
+	ExecCloseIndices(ins->rri);
+	ExecResetTupleTable(ins->estate->es_tupleTable, false);
+	FreeExecutorState(ins->estate);
+	table_close(ins->heap, NoLock);
+	MemoryContextDelete(ins->context);
+	pfree(ins);
+	return present;
+}
+
+/* sn_scan_begin: scan a table by an index, under a registered snapshot */
+void
+sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,
+			  int nkeys, ScanKey keys, ScanDirection direction)
+{
+	scan->heap = table_open(heap, AccessShareLock);
+	scan->index = index_open(index, AccessShareLock);
+	scan->slot = table_slot_create(scan->heap, NULL);
+	scan->direction = direction;
+	scan->desc = sn_index_beginscan(scan->heap, scan->index, snapshot, nkeys);
+	index_rescan(scan->desc, keys, nkeys, NULL, 0);
+}
+
+/* sn_scan_next: the next row into scan->slot, or false */
+bool
+sn_scan_next(SnScan *scan)
+{
+	CHECK_FOR_INTERRUPTS();
+	return index_getnext_slot(scan->desc, scan->direction, scan->slot);
+}
+
+/* sn_scan_end: close the scan; locks are given up, a reader needs none */
+void
+sn_scan_end(SnScan *scan)
+{
+	index_endscan(scan->desc);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, AccessShareLock);
+	table_close(scan->heap, AccessShareLock);
+}
+
+void
+sn_key_int4(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			int32 value)
+{
+	static const RegProcedure procs[] = {0, F_INT4LT, F_INT4LE, F_INT4EQ,
+	F_INT4GE, F_INT4GT};
+
+	ScanKeyInit(key, column, strategy, procs[strategy], Int32GetDatum(value));
+}
+
+void
+sn_key_int8(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			int64 value)
+{
+	static const RegProcedure procs[] = {0, F_INT8LT, F_INT8LE, F_INT8EQ,
+	F_INT8GE, F_INT8GT};
+
+	ScanKeyInit(key, column, strategy, procs[strategy], Int64GetDatum(value));
+}
+
+void
+sn_key_uuid(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			const pg_uuid_t *value)
+{
+	static const RegProcedure procs[] = {0, F_UUID_LT, F_UUID_LE, F_UUID_EQ,
+	F_UUID_GE, F_UUID_GT};
+
+	ScanKeyInit(key, column, strategy, procs[strategy],
+				UUIDPGetDatum(value));
+}
+
+void
+sn_key_time(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			TimestampTz value)
+{
+	static const RegProcedure procs[] = {0, F_TIMESTAMPTZ_LT,
+		F_TIMESTAMPTZ_LE, F_TIMESTAMPTZ_EQ, F_TIMESTAMPTZ_GE,
+	F_TIMESTAMPTZ_GT};
+
+	ScanKeyInit(key, column, strategy, procs[strategy],
+				TimestampTzGetDatum(value));
+}
+
+/* sn_key_text: equality of a text column, all of which have collation "C" */
+void
+sn_key_text(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			Datum value)
+{
+	Assert(strategy == BTEqualStrategyNumber);
+	ScanKeyEntryInitialize(key, 0, column, strategy, InvalidOid,
+						   C_COLLATION_OID, F_TEXTEQ, value);
+}

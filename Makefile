@@ -31,6 +31,7 @@ endif
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 with_llvm := no
+include test/tests.mk
 include $(PGXS)
 
 $(DATA_built): $(SQL_MODULES) sentinai.control

@@ -112,6 +112,7 @@ EOF
 
 format_storage() {
     local dir=$1 id
+    # shellcheck disable=SC2015 # either of the two may fail
     id=$(run_tool kafka.tools.StorageTool random-uuid) &&
         run_tool kafka.tools.StorageTool format -t "$id" \
             -c "$dir/server.properties" >"$dir/format.log" 2>&1 || {

@@ -1,0 +1,168 @@
+# shellcheck shell=bash
+# test/lib/tiers.sh: ./quickstart test, every tier in throw-away clusters.
+# SPDX-License-Identifier: PostgreSQL
+#
+# The tree is built and installed where it is, then copied to a folder of the
+# user that servers run as, and tested there: PostgreSQL does not run as root,
+# and a checkout may lie where nobody else can read. At the end no process of that
+# folder is left and the folder is gone. Logs of a failed run stay in log/.
+# Source it from quickstart, after setup.sh and cluster.sh.
+# shellcheck disable=SC2016,SC2154 # texts for an inner shell; set by those
+
+all_tiers=(unit installcheck pgtap tap kafka)
+test_packages=(libcmocka-dev libtap-parser-sourcehandler-pgtap-perl
+    libipc-run-perl)
+tier_seconds=${SENTINAI_TIER_SECONDS:-900}
+
+# Everything that a tier needs, and the extension in place.
+prepare_tree() {
+    sn_note "packages, build, install (log: $log)"
+    sn_install_packages "$log" "${base_packages[@]}" "${test_packages[@]}" &&
+        find_postgres "$log" &&
+        { [ -e "$("$pg_config" --sharedir)/extension/pgtap.control" ] ||
+            sn_install_packages "$log" "postgresql-$pg_major-pgtap"; } &&
+        { build_all && make_installed install && make -C test/unit; } >>"$log" 2>&1
+}
+
+# The folder that the tests run in; its name marks their processes.
+make_place() {
+    place=$(mktemp -d /var/tmp/sentinai-test.XXXXXX) || return 1
+    mkdir "$place/src" "$place/logs" "$place/tmp"
+    tar -C "$root" --exclude=./.git --exclude=./log -cf - . |
+        tar -C "$place/src" -xf - || return 1
+    chmod 755 "$place"
+    [ "$(id -u)" -ne 0 ] || chown -R "$(sn_server_user)" "$place"
+}
+
+# in_place COMMAND...: run in the copy, as the server's user.
+in_place() {
+    sn_as_server env HOME="$place/tmp" TMPDIR="$place/tmp" LC_ALL=C.UTF-8 \
+        PGHOST="${PGHOST:-}" PGPORT="${PGPORT:-}" PGUSER="${PGUSER:-}" \
+        SENTINAI_CACHE="$place/cache" PG_CONFIG="$pg_config" \
+        sh -c 'cd "$0" && exec "$@"' "$place/src" "$@"
+}
+
+# with_cluster NAME COMMAND...: the same beside a server of its own.
+with_cluster() {
+    local dir=$place/$1 port status
+    shift
+    port=$(sn_free_port)
+    sn_cluster_make "$dir" "$port" <"$root/test/lib/test.conf" &&
+        sn_cluster_start "$dir" || return 1
+    (
+        sn_cluster_env "$dir" "$port"
+        in_place "$@"
+    )
+    status=$?
+    sn_cluster_stop "$dir"
+    return $status
+}
+
+tier_unit() {
+    in_place make unit
+}
+
+# Two calls: the specs also run when a script has failed.
+tier_installcheck() {
+    with_cluster installcheck sh -c 'status=0
+        make installcheck ISOLATION= || status=1
+        make installcheck REGRESS= || status=1
+        exit $status'
+}
+
+tier_pgtap() {
+    with_cluster pgtap make pgtap
+}
+
+tier_tap() {
+    in_place make tap
+}
+
+# The jars are fetched by the caller, whose cache they stay in.
+tier_kafka() {
+    "$root/test/kafka/kafka.sh" install &&
+        mkdir "$place/cache" &&
+        cp -r "${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/kafka" \
+            "$place/cache/" || return 1
+    [ "$(id -u)" -ne 0 ] || chown -R "$(sn_server_user)" "$place/cache"
+    in_place make kafka
+}
+
+# Processes whose command line names the folder of this run.
+leftovers() {
+    local proc
+    for proc in /proc/[0-9]*; do
+        tr '\0' ' ' <"$proc/cmdline" 2>/dev/null | grep -qF -- "$place/" &&
+            echo "${proc#/proc/}"
+    done
+}
+
+# End what is left, keep the logs of failures, remove the folder.
+clean_place() {
+    local pids
+    [ -n "${place:-}" ] || return
+    mapfile -t pids < <(leftovers)
+    [ "${#pids[@]}" -eq 0 ] || kill -KILL "${pids[@]}" 2>/dev/null
+    if [ "${all_failed:-1}" -gt 0 ]; then
+        mkdir -p "$root/log/test"
+        cp -r "$place/logs/." "$root/log/test/"
+        find "$place/src" \( -name regression.diffs -o \
+            -path '*/tmp_check/log/*' \) -type f \
+            -exec cp -t "$root/log/test/" {} +
+        sn_note "logs are kept in $root/log/test"
+    fi
+    rm -rf "$place"
+}
+
+# One tier in a process of its own, so that a timeout can end all of it.
+run_tier() {
+    local tier=$1 passed failed skipped seconds
+    read -r passed failed skipped seconds < <("$root/test/lib/tally.sh" run \
+        "$tier_seconds" "$tier" "$place/logs/$tier.log" \
+        "$root/quickstart" tier "$tier" "$place")
+    : "${passed:=0}" "${failed:=1}" "${skipped:=0}" "${seconds:=0}"
+    printf '%-13s %5d passed, %d failed%s  %d s\n' "$tier" "$passed" "$failed" \
+        "$([ "$skipped" -eq 0 ] || echo ", $skipped skipped")" "$seconds"
+    if [ "$failed" -gt 0 ]; then
+        "$root/test/lib/tally.sh" show "$place/logs/$tier.log"
+        find "$place/src" -maxdepth 2 -name regression.diffs \
+            -exec head -200 {} +
+    fi
+    all_passed=$((all_passed + passed))
+    all_failed=$((all_failed + failed))
+}
+
+# What a tier's own process does.
+run_one_tier() {
+    local tier=$1
+    place=$2
+    [ "$(type -t "tier_$tier")" = function ] || sn_die "no tier $tier"
+    find_postgres /dev/null
+    "tier_$tier"
+}
+
+run_tiers() {
+    local tier tiers=("$@")
+    [ $# -gt 0 ] || tiers=("${all_tiers[@]}")
+    for tier in "${tiers[@]}"; do
+        [ "$(type -t "tier_$tier")" = function ] ||
+            sn_die "no tier $tier; there are: ${all_tiers[*]}"
+    done
+    all_passed=0 all_failed=0 place=
+    log=$(mktemp /tmp/sentinai-test-log.XXXXXX)
+    trap clean_place EXIT
+    trap 'exit 130' INT TERM
+    if prepare_tree && make_place >>"$log" 2>&1; then
+        for tier in "${tiers[@]}"; do
+            run_tier "$tier"
+        done
+        rm -f "$log"
+    else
+        tail -40 "$log"
+        all_failed=1
+    fi
+    clean_place
+    trap - EXIT
+    echo "$all_passed passed, $all_failed failed"
+    [ "$all_failed" -eq 0 ]
+}

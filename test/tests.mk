@@ -1,0 +1,56 @@
+# test/tests.mk: the test tiers as make targets; the Makefile includes it
+# before PGXS.
+# SPDX-License-Identifier: PostgreSQL
+#
+#   make unit                       pure C, no server
+#   make installcheck               pg_regress and isolation, in the server of PG*
+#   make pgtap                      pgTAP, in the server of PG*
+#   make tap, make kafka            servers of their own; not as root
+#   make installcheck REGRESS=publish ISOLATION=
+#   make pgtap T=test/pgtap/x.sql   make tap T=test/tap/x.pl
+#
+# `./quickstart test` runs all of them in throw-away clusters.
+
+.DEFAULT_GOAL := all
+
+REGRESS := $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS := --inputdir=test
+ISOLATION := $(patsubst test/isolation/specs/%.spec,%,\
+	$(sort $(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS := --inputdir=test/isolation --load-extension=sentinai
+
+PROVE ?= prove
+PG_PROVE ?= pg_prove
+PGTAP_DB := contrib_pgtap
+
+unit:
+	$(MAKE) -C test/unit check
+
+pgtap:
+	'$(bindir)/dropdb' --if-exists $(PGTAP_DB)
+	'$(bindir)/createdb' $(PGTAP_DB)
+	'$(bindir)/psql' -Xq -v ON_ERROR_STOP=1 -d $(PGTAP_DB) \
+		-c 'create extension pgtap' -c 'create extension sentinai'
+	$(PG_PROVE) -v -d $(PGTAP_DB) $(or $(T),$(sort $(wildcard test/pgtap/*.sql)))
+	'$(bindir)/dropdb' $(PGTAP_DB)
+
+# PostgreSQL::Test and pg_regress come with the server's development package.
+prove_tap = rm -rf tmp_check && mkdir -p tmp_check/log && \
+	TESTDIR='$(CURDIR)' TESTDATADIR='$(CURDIR)/tmp_check' \
+	TESTLOGDIR='$(CURDIR)/tmp_check/log' PATH="$(bindir):$$PATH" PGPORT=65432 \
+	PG_REGRESS='$(dir $(PGXS))../test/regress/pg_regress' \
+	$(PROVE) -v -I '$(dir $(PGXS))../test/perl' -I test/tap/lib
+
+tap:
+	$(prove_tap) $(or $(T),$(sort $(wildcard test/tap/*.pl)))
+
+kafka:
+	$(prove_tap) $(or $(T),$(sort $(wildcard test/kafka/*.pl)))
+
+mock:
+	$(MAKE) -C test/mock
+
+demo: mock
+	$(MAKE) -C test/demo
+
+.PHONY: unit pgtap tap kafka mock demo

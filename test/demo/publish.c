@@ -16,7 +16,6 @@
  *-------------------------------------------------------------------------
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,11 +103,12 @@ read_rows(const char *path, int share, int shares, Row **rows)
 	for (int seq = 0; getline(&line, &size, file) > 0; seq++)
 	{
 		Row			row = {.seq = seq};
+		char	   *copy;
 
 		if (seq == 0)
 			continue;			/* the head line */
-		line = strdup(line);
-		if (line == NULL || !split(line, row.column))
+		copy = strdup(line);
+		if (copy == NULL || !split(copy, row.column))
 			die(path, "not the columns of a day of flights");
 		snprintf(row.key, sizeof(row.key), "%s:%s",
 				 row.column[COL_TENANT], row.column[COL_AGGREGATE]);
@@ -120,6 +120,7 @@ read_rows(const char *path, int share, int shares, Row **rows)
 			die(path, "out of memory");
 		(*rows)[count++] = row;
 	}
+	free(line);
 	fclose(file);
 	return count;
 }

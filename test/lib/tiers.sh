@@ -59,23 +59,23 @@ with_cluster() {
 }
 
 tier_unit() {
-    in_place make unit
+    in_place make PG_CONFIG="$pg_config" unit
 }
 
 # Two calls: the specs also run when a script has failed.
 tier_installcheck() {
     with_cluster installcheck sh -c 'status=0
-        make installcheck ISOLATION= || status=1
-        make installcheck REGRESS= || status=1
+        make PG_CONFIG="$PG_CONFIG" installcheck ISOLATION= || status=1
+        make PG_CONFIG="$PG_CONFIG" installcheck REGRESS= || status=1
         exit $status'
 }
 
 tier_pgtap() {
-    with_cluster pgtap make pgtap
+    with_cluster pgtap make PG_CONFIG="$pg_config" pgtap
 }
 
 tier_tap() {
-    in_place make tap
+    in_place make PG_CONFIG="$pg_config" tap
 }
 
 # The jars are fetched by the caller, whose cache they stay in.
@@ -85,7 +85,7 @@ tier_kafka() {
         cp -r "${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/kafka" \
             "$place/cache/" || return 1
     [ "$(id -u)" -ne 0 ] || chown -R "$(sn_server_user)" "$place/cache"
-    in_place make kafka
+    in_place make PG_CONFIG="$pg_config" kafka
 }
 
 # Processes whose command line names the folder of this run.

@@ -46,7 +46,9 @@ create table sentinai.subscription (
     on_dead      text collate "C" not null,
     ordered      boolean not null,
     is_relay     boolean not null default false,
-    created_at   timestamptz not null default clock_timestamp()
+    created_at   timestamptz not null default clock_timestamp(),
+    old_streams  int[],
+    old_until    bigint[]
 );
 
 comment on table sentinai.subscription is 'Named consumers, made by subscribe().';
@@ -63,6 +65,8 @@ comment on column sentinai.subscription.on_dead is '"skip": the key goes on afte
 comment on column sentinai.subscription.ordered is 'Whether a failing event holds back the later events of its key.';
 comment on column sentinai.subscription.is_relay is 'Whether the relay reads it instead of claim().';
 comment on column sentinai.subscription.created_at is 'Time of subscribe().';
+comment on column sentinai.subscription.old_streams is 'Streams it read under earlier filters, for rounds that it has not passed yet.';
+comment on column sentinai.subscription.old_until is 'For each of old_streams the first round that it no longer read there.';
 
 create table sentinai.retry_policy (
     worker_type  text collate "C" not null,

@@ -10,6 +10,7 @@
  * the table as classid.
  *
  *	  lane	  classid subscription, objid sub_id, objsubid lane + 1
+ *	  streams classid subscription, objid 0: subscriptions come and go
  *	  round	  classid round, objid 0
  *	  key	  classid event_idempotency, objid hash of tenant and key
  *
@@ -56,6 +57,13 @@ void
 sn_unlock_lane(int sub_id, int lane)
 {
 	unlock(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
+}
+
+/* sn_lock_streams: the right to add, change or remove subscriptions */
+void
+sn_lock_streams(void)
+{
+	(void) try_or_wait(sn_rel(SN_SUBSCRIPTION), 0, 0, true);
 }
 
 /* sn_lock_round: the right to take a round */

@@ -19,6 +19,7 @@
 #define SN_MAX_SUBS			192
 #define SN_MAX_RELAYS		32
 #define SN_ERROR_LEN		256
+#define SN_NEVER			PG_UINT64_MAX
 
 /*
  * A database.  dboid, pids and vacate change under SnShared.lock; a worker
@@ -42,15 +43,25 @@ typedef struct SnDatabase
 
 /*
  * A subscription's hints.  sub_id and dboid change under SnShared.lock, the
- * rest is atomic.  pending has a bit for each lane that may have work: it is
- * set after work was committed, and cleared only by one who then looks at the
- * lane with a fresh snapshot and finds nothing.
+ * rest is atomic.  Each of the sets has a bit for each lane:
+ *
+ *	  pending	may have work now: set after work was committed, cleared only
+ *				by one who holds the lane's lock and then looks at it with a
+ *				fresh snapshot
+ *	  more		has work for the time when the batch that holds it is resolved
+ *	  deferred	has to be looked at when next_check has come: a lease may have
+ *				been lost, or a retry is due
+ *
+ * hint.c moves lanes between the sets.
  */
 typedef struct SnSubSlot
 {
 	Oid			dboid;
 	int			sub_id;			/* 0: free slot */
 	pg_atomic_uint64 pending;
+	pg_atomic_uint64 more;
+	pg_atomic_uint64 deferred;
+	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
 	pg_atomic_uint32 waiters;	/* processes in wait_for_work() */
 	ConditionVariable cv;

@@ -333,6 +333,14 @@ sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,
 	index_rescan(scan->desc, keys, nkeys, NULL, 0);
 }
 
+/* sn_scan_again: begin anew with other keys and under another snapshot */
+void
+sn_scan_again(SnScan *scan, Snapshot snapshot, int nkeys, ScanKey keys)
+{
+	scan->desc->xs_snapshot = snapshot;
+	index_rescan(scan->desc, keys, nkeys, NULL, 0);
+}
+
 /* sn_scan_next: the next row into scan->slot, or false */
 bool
 sn_scan_next(SnScan *scan)

@@ -54,7 +54,8 @@ enum
 	Anum_sub_start_pos, Anum_sub_start_time, Anum_sub_start_xmax,
 	Anum_sub_start_xip, Anum_sub_max_attempts, Anum_sub_backoff,
 	Anum_sub_on_dead, Anum_sub_ordered, Anum_sub_is_relay,
-	Anum_sub_created_at, Natts_sub = Anum_sub_created_at
+	Anum_sub_created_at, Anum_sub_old_streams, Anum_sub_old_until,
+	Natts_sub = Anum_sub_old_until
 };
 enum
 {
@@ -142,6 +143,8 @@ typedef struct SnScan
 
 extern void sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,
 						  int nkeys, ScanKey keys, ScanDirection direction);
+extern void sn_scan_again(SnScan *scan, Snapshot snapshot, int nkeys,
+						  ScanKey keys);
 extern bool sn_scan_next(SnScan *scan);
 extern void sn_scan_end(SnScan *scan);
 
@@ -159,6 +162,7 @@ extern void sn_key_text(ScanKey key, AttrNumber column,
 /* Locks of a transaction, seen in pg_locks as objects of the table named */
 extern bool sn_lock_lane(int sub_id, int lane, bool wait);
 extern void sn_unlock_lane(int sub_id, int lane);
+extern void sn_lock_streams(void);
 extern bool sn_lock_round(bool wait);
 extern void sn_unlock_round(void);
 extern void sn_lock_key(uint32 hash);

@@ -33,7 +33,8 @@
 
 #include "store.h"
 
-#define INSERT_BUFFER 1000
+#define INSERT_BUFFER 1000		/* rows */
+#define INSERT_BUFFER_SIZE (1024 * 1024)	/* bytes */
 
 static const char *const rel_names[SN_REL_COUNT] = {
 	[SN_EVENT_LOG] = "event_log",
@@ -75,6 +76,7 @@ struct SnInserter
 	TupleTableSlot *slots[INSERT_BUFFER];
 	int			nslots;			/* slots made */
 	int			nrows;			/* rows buffered */
+	Size		size;			/* their bytes */
 	bool		unless_present;
 	List	   *present;		/* int indexes of rows found present */
 	int			written;		/* rows written before the buffered ones */
@@ -225,51 +227,75 @@ sn_insert_begin(Oid relid, bool unless_present)
 }
 
 /*
- * remove_present: a row whose key was in a unique index before is taken out
- * again.  Another way would be to look before inserting, which costs a descent
- * for each of the rows that are almost never there.
+ * remove_present: the buffered rows of that list, whose keys were in a unique
+ * index before, are taken out again.  Another way would be to look before
+ * inserting, which costs a descent for each of the rows that are almost never
+ * there.
  */
 static void
-remove_present(SnInserter *ins, int row, TupleTableSlot *slot)
+remove_present(SnInserter *ins, List *rows)
 {
-	simple_heap_delete(ins->heap, &slot->tts_tid);
-	ins->present = lappend_int(ins->present, ins->written + row);
+	ListCell   *lc;
+
+	CommandCounterIncrement();	/* so that the rows can be deleted */
+	foreach(lc, rows)
+	{
+		int			row = lfirst_int(lc);
+
+		simple_heap_delete(ins->heap, &ins->slots[row]->tts_tid);
+		ins->present = lappend_int(ins->present, ins->written + row);
+	}
+	ins->cid = GetCurrentCommandId(true);
+}
+
+/* write_rows: the buffered rows, without their index entries */
+static void
+write_rows(SnInserter *ins)
+{
+	MemoryContext old;
+
+	if (ins->bistate == NULL && ins->nrows > 1)
+		ins->bistate = GetBulkInsertState();
+	old = MemoryContextSwitchTo(ins->context);	/* toasting leaks */
+	if (ins->nrows == 1)
+		table_tuple_insert(ins->heap, ins->slots[0], ins->cid, 0, NULL);
+	else
+		table_multi_insert(ins->heap, ins->slots, ins->nrows, ins->cid, 0,
+						   ins->bistate);
+	MemoryContextSwitchTo(old);
 }
 
 /* flush: write the buffered rows and their index entries */
 static void
 flush(SnInserter *ins)
 {
+	List	   *present = NIL;
 	int			i;
 
 	if (ins->nrows == 0)
 		return;
-	if (ins->nrows == 1)
-		table_tuple_insert(ins->heap, ins->slots[0], ins->cid, 0, NULL);
-	else
-	{
-		if (ins->bistate == NULL)
-			ins->bistate = GetBulkInsertState();
-		table_multi_insert(ins->heap, ins->slots, ins->nrows, ins->cid, 0,
-						   ins->bistate);
-	}
+	write_rows(ins);
 	for (i = 0; i < ins->nrows && ins->rri->ri_NumIndices > 0; i++)
 	{
-		TupleTableSlot *slot = ins->slots[i];
 		bool		conflict = false;
 
 		CHECK_FOR_INTERRUPTS();
-		list_free(sn_insert_index_tuples(ins->rri, slot, ins->estate,
-										 ins->unless_present, &conflict));
+		list_free(sn_insert_index_tuples(ins->rri, ins->slots[i],
+										 ins->estate, ins->unless_present,
+										 &conflict));
 		ResetPerTupleExprContext(ins->estate);
 		if (conflict)
-			remove_present(ins, i, slot);
+			present = lappend_int(present, i);
 	}
+	if (present != NIL)
+		remove_present(ins, present);
+	list_free(present);
 	for (i = 0; i < ins->nrows; i++)
 		ExecClearTuple(ins->slots[i]);
 	MemoryContextReset(ins->context);
 	ins->written += ins->nrows;
 	ins->nrows = 0;
+	ins->size = 0;
 }
 
 /*
@@ -280,6 +306,7 @@ sn_insert_row(SnInserter *ins, Datum *values, bool *nulls)
 {
 	TupleDesc	desc = RelationGetDescr(ins->heap);
 	TupleTableSlot *slot;
+	HeapTuple	tuple;
 	MemoryContext old;
 
 	if (ins->nrows == ins->nslots)
@@ -287,10 +314,12 @@ sn_insert_row(SnInserter *ins, Datum *values, bool *nulls)
 			MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	slot = ins->slots[ins->nrows++];
 	old = MemoryContextSwitchTo(ins->context);
-	ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), slot, false);
+	tuple = heap_form_tuple(desc, values, nulls);
+	ins->size += tuple->t_len;
+	ExecStoreHeapTuple(tuple, slot, false);
 	slot->tts_tableOid = RelationGetRelid(ins->heap);
 	MemoryContextSwitchTo(old);
-	if (ins->nrows == INSERT_BUFFER)
+	if (ins->nrows == INSERT_BUFFER || ins->size >= INSERT_BUFFER_SIZE)
 		flush(ins);
 }
 

@@ -118,6 +118,15 @@ sn_ms_timestamp(int64 ms)
 	return ms * 1000 - UNIX_EPOCH_US;
 }
 
+/* sn_tick_timestamp: a tick as a timestamp */
+TimestampTz
+sn_tick_timestamp(SnTick tick)
+{
+	int64		sub = tick & ((1 << SN_TICK_BITS) - 1);
+
+	return sn_ms_timestamp(SN_TICK_MS(tick)) + ((sub * 1000) >> SN_TICK_BITS);
+}
+
 /* sn_timestamp_ms: a finite timestamp as milliseconds since 1970 */
 int64
 sn_timestamp_ms(TimestampTz t)

@@ -28,6 +28,7 @@ extern void sn_uuid_make(SnTick tick, pg_uuid_t *uuid);
 extern SnTick sn_uuid_tick(const pg_uuid_t *uuid);
 extern void sn_uuid_floor(int64 ms, pg_uuid_t *uuid);
 extern TimestampTz sn_ms_timestamp(int64 ms);
+extern TimestampTz sn_tick_timestamp(SnTick tick);
 extern int64 sn_timestamp_ms(TimestampTz t);
 
 /* sn_uuid_cmp: order of ids, as the uuid type's */

@@ -13,6 +13,7 @@
 #include "guc.h"
 #include "sentinai.h"
 #include "shmem.h"
+#include "wake.h"
 
 PG_MODULE_MAGIC;
 
@@ -28,4 +29,5 @@ _PG_init(void)
 		return;
 
 	sn_shmem_init();
+	sn_wake_init();
 }

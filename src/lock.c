@@ -13,6 +13,7 @@
  *	  streams classid subscription, objid 0: subscriptions come and go
  *	  round	  classid round, objid 0
  *	  key	  classid event_idempotency, objid hash of tenant and key
+ *	  part	  classid event_log, objid 0: one at a time asks for a partition
  *
  * Order: a round lock is never asked for while waiting is possible and a lane
  * lock is held by the same statement; lanes are only tried, never waited for,
@@ -92,4 +93,18 @@ void
 sn_unlock_key(uint32 hash)
 {
 	unlock(sn_rel(SN_EVENT_IDEMPOTENCY), hash, 0);
+}
+
+/* sn_lock_making: the right to have a partition made */
+void
+sn_lock_making(void)
+{
+	(void) try_or_wait(sn_rel(SN_EVENT_LOG), 0, 0, true);
+}
+
+/* sn_unlock_making: it is made, or could not be */
+void
+sn_unlock_making(void)
+{
+	unlock(sn_rel(SN_EVENT_LOG), 0, 0);
 }

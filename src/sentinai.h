@@ -37,6 +37,9 @@
 typedef int64 SnPos;
 
 #define SN_EPOCH_MS		INT64CONST(1735689600000)	/* 2025-01-01 00:00 UTC */
+/* what 41 bits hold (2094), less a year of room for partitions made ahead */
+#define SN_MAX_MS		(SN_EPOCH_MS + (INT64CONST(1) << 41) - \
+						 INT64CONST(366) * 86400 * 1000)
 #define SN_OFF_BITS		8
 #define SN_CHUNK_BITS	14
 #define SN_MAX_CHUNK	((1 << SN_CHUNK_BITS) - 1)

@@ -161,6 +161,22 @@ sn_database(void)
 	return my_database;
 }
 
+/* sn_database_find: the slot of this database, or NULL if it took none yet */
+SnDatabase *
+sn_database_find(void)
+{
+	SnShared   *s = sn_shared();
+	SnDatabase *result = NULL;
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_SHARED);
+	for (i = 0; i < SN_MAX_DATABASES && result == NULL; i++)
+		if (s->databases[i].dboid == MyDatabaseId)
+			result = &s->databases[i];
+	LWLockRelease(&s->lock);
+	return result;
+}
+
 /* find_sub_slot: the slot of a subscription, and a free one; lock held */
 static SnSubSlot *
 find_sub_slot(int sub_id, SnSubSlot **free_slot)

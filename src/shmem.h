@@ -108,6 +108,7 @@ typedef struct SnShared
 extern void sn_shmem_init(void);
 extern SnShared *sn_shared(void);
 extern SnDatabase *sn_database(void);
+extern SnDatabase *sn_database_find(void);
 extern SnSubSlot *sn_sub_slot(int sub_id);
 extern SnSubSlot *sn_sub_slot_find(int sub_id);
 extern void sn_sub_slot_free(int sub_id);

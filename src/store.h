@@ -119,11 +119,12 @@ extern int64 sn_logical_xid(TransactionId xid);
 /* Partitions */
 extern Oid	sn_partition_of(SnRel parent, Datum key);
 extern Oid	sn_require_partition(SnRel parent, Datum key, int64 ms);
+extern int	sn_make_partitions(TimestampTz until);
 extern void sn_partition_worker_main(Datum arg) pg_attribute_noreturn();
 extern List *sn_partitions(SnRel parent);	/* of Oid, in range order */
 extern Oid	sn_index_of(Relation heap, AttrNumber first_column);
 
-/* Bulk insert: rows are buffered, written at the end or every 1,000 */
+/* Bulk insert: rows are buffered, written at the end, every 1,000, every MB */
 typedef struct SnInserter SnInserter;
 
 extern SnInserter *sn_insert_begin(Oid relid, bool unless_present);
@@ -167,5 +168,7 @@ extern bool sn_lock_round(bool wait);
 extern void sn_unlock_round(void);
 extern void sn_lock_key(uint32 hash);
 extern void sn_unlock_key(uint32 hash);
+extern void sn_lock_making(void);
+extern void sn_unlock_making(void);
 
 #endif							/* SN_STORE_H */

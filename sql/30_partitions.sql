@@ -1,0 +1,15 @@
+-- Partitions of the log, and the refusal to change it.
+
+create function sentinai.make_partitions(until timestamptz) returns int
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_make_partitions';
+comment on function sentinai.make_partitions(timestamptz) is 'Makes the missing partitions of event_log, event_processing, event_idempotency and slice from now through the given time, each for sentinai.partition_interval, and returns for how many intervals it did. Blocks no publisher. Maintenance calls it; publish() makes what it misses. Errors: 22004 null; SN422 infinite, or more than 1,000 intervals ahead.';
+
+create function sentinai.refuse_change() returns trigger
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_refuse_change';
+comment on function sentinai.refuse_change() is 'Trigger of event_log, each of its partitions and outbox: raises SN409 on UPDATE, DELETE and TRUNCATE, whoever tries.';
+
+create trigger refuse_change before update or delete or truncate on sentinai.event_log
+    for each statement execute function sentinai.refuse_change();
+alter table sentinai.event_log enable always trigger refuse_change;

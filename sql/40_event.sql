@@ -1,0 +1,36 @@
+-- Publishing, and the keys that decide about order.
+
+create function sentinai.publish(
+        event_type text, tenant_id text, aggregate_id text, payload jsonb,
+        aggregate_type text default 'exception', metadata jsonb default '{}',
+        correlation_id text default null, causation_id uuid default null,
+        idempotency_key text default null, deliver_at timestamptz default null,
+        schema_version int default null)
+    returns uuid
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_publish';
+comment on function sentinai.publish(text, text, text, jsonb, text, jsonb, text, uuid, text, timestamptz, int) is 'Publishes an event in the caller''s transaction and returns its id, a UUIDv7. event_type and aggregate_type: a letter, then letters, digits and "_.:-/", at most 128. tenant_id: at most 256 bytes. aggregate_id: at most 1024 bytes; null for an event of the tenant itself. payload: a JSON object of at most sentinai.max_payload. metadata: a JSON object of at most 64 kB. correlation_id: at most 512 bytes. causation_id: the event that caused this one. idempotency_key: at most 512 bytes; a repeated call within sentinai.idempotency_window returns the first id and publishes nothing. deliver_at: earliest time of delivery, at most ten years ahead. schema_version: from 1, the default. Errors: 22004 null where there must be a value; SN403 tenant not allowed; SN409 idempotency key taken by another event; SN413 payload or metadata too large; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.publish_batch(
+        event_types text[], tenant_ids text[], aggregate_ids text[],
+        payloads jsonb[], aggregate_type text default 'exception',
+        metadata jsonb default '{}', correlation_ids text[] default null)
+    returns uuid[]
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_publish_batch';
+comment on function sentinai.publish_batch(text[], text[], text[], jsonb[], text, jsonb, text[]) is 'Publishes many events at once, in the order of the arrays, and returns their ids. The arrays have one dimension, equal lengths and at most sentinai.max_batch elements; aggregate_type and metadata hold for all. Elements are as the arguments of publish(); if one is refused, all are, and the message tells which (from 1). Errors: as publish(); SN413 too many events; SN422 arrays that do not match.';
+
+create function sentinai.get_partition_key(tenant_id text, aggregate_id text) returns text
+    language c immutable parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_get_partition_key';
+comment on function sentinai.get_partition_key(text, text) is 'Key whose events keep their order, here and in Kafka: "tenant:aggregate", or the tenant alone when aggregate_id is null. Null when tenant_id is null.';
+
+create function sentinai.partition_hash(key text) returns int
+    language c immutable strict parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_partition_hash';
+comment on function sentinai.partition_hash(text) is 'Kafka''s murmur2 of a key''s UTF-8 bytes, signed, as the Java client computes it.';
+
+create function sentinai.partition_for(tenant_id text, aggregate_id text, partitions int) returns int
+    language c immutable parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_partition_for';
+comment on function sentinai.partition_for(text, text, int) is 'Partition, from 0, that Kafka''s default partitioner chooses for the aggregate in a topic with that many partitions. Null when tenant_id or partitions is null. Errors: SN422 partitions less than 1.';

@@ -1,0 +1,602 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * event.c
+ *		Publishing: publish(), publish_batch() and what they share with the
+ *		outbox view and with those that publish events about events.
+ *
+ * Arguments are checked by their stored size before they are detoasted or
+ * copied.  No error text has payload, metadata or anything else a caller sent
+ * in it.  sn_may_publish() is the one place that asks whether the caller may
+ * write for a tenant, sn_write_event() the one place that writes a row.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "event.h"
+#include "guc.h"
+#include "idempotency.h"
+#include "shmem.h"
+#include "wake.h"
+
+#define NAME_MAX_LEN 128		/* of event and aggregate types */
+#define CORRELATION_ID_MAX 512
+#define METADATA_MAX (64 * 1024)
+#define DELIVER_AT_MAX (INT64CONST(3653) * USECS_PER_DAY)
+
+PG_FUNCTION_INFO_V1(sentinai_publish);
+PG_FUNCTION_INFO_V1(sentinai_publish_batch);
+
+/* An array argument of publish_batch() */
+typedef struct Elements
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+} Elements;
+
+/*
+ * refuse: raise an error about an argument.  index is the place of the event
+ * in its batch, from 1, or 0 when there is no batch.
+ */
+static void pg_attribute_noreturn()
+refuse(int sqlstate, int index, const char *what, const char *why)
+{
+	if (index > 0)
+		ereport(ERROR,
+				(errcode(sqlstate),
+				 errmsg("event %d of the batch: %s %s", index, what, why)));
+	ereport(ERROR, (errcode(sqlstate), errmsg("%s %s", what, why)));
+	pg_unreachable();
+}
+
+static void
+require(bool isnull, int index, const char *what)
+{
+	if (isnull)
+		refuse(ERRCODE_NULL_VALUE_NOT_ALLOWED, index, what, "must not be null");
+}
+
+static Size
+stored_size(Datum value)
+{
+	return toast_raw_datum_size(value) - VARHDRSZ;
+}
+
+static bool
+has_control_character(const text *t)
+{
+	const unsigned char *p = (const unsigned char *) VARDATA_ANY(t);
+	const unsigned char *end = p + VARSIZE_ANY_EXHDR(t);
+
+	for (; p < end; p++)
+		if (*p < 0x20 || *p == 0x7f)
+			return true;
+	return false;
+}
+
+/* check_text: a text of bounded size without control characters */
+static text *
+check_text(Datum value, Size max, int index, const char *what)
+{
+	text	   *t;
+
+	if (stored_size(value) > max)
+		refuse(ERRCODE_SN_INVALID, index, what,
+			   psprintf("must not be longer than %zu bytes", max));
+	t = DatumGetTextPP(value);
+	if (has_control_character(t))
+		refuse(ERRCODE_SN_INVALID, index, what,
+			   "must not contain control characters");
+	return t;
+}
+
+static bool
+is_letter(unsigned char c)
+{
+	c |= 0x20;
+	return c >= 'a' && c <= 'z';
+}
+
+static bool
+is_name(const text *t)
+{
+	const unsigned char *p = (const unsigned char *) VARDATA_ANY(t);
+	Size		len = VARSIZE_ANY_EXHDR(t);
+	Size		i;
+
+	for (i = 0; i < len; i++)
+		if (!is_letter(p[i]) && (p[i] < '0' || p[i] > '9') &&
+			(p[i] == '\0' || strchr("_.:-/", p[i]) == NULL))
+			return false;
+	return len > 0 && is_letter(p[0]);
+}
+
+/* check_name: an event type or aggregate type */
+static text *
+check_name(Datum value, bool isnull, int index, const char *what)
+{
+	text	   *t;
+
+	require(isnull, index, what);
+	t = check_text(value, NAME_MAX_LEN, index, what);
+	if (!is_name(t))
+		refuse(ERRCODE_SN_INVALID, index, what,
+			   "must begin with a letter and consist of letters, digits and \"_.:-/\"");
+	return t;
+}
+
+/* check_object: a JSON object of bounded size */
+static Jsonb *
+check_object(Datum value, Size max, int index, const char *what)
+{
+	Jsonb	   *json;
+
+	if (stored_size(value) > max)
+		refuse(ERRCODE_SN_TOO_LARGE, index, what,
+			   psprintf("must not be larger than %zu kB", max / 1024));
+	json = DatumGetJsonbP(value);
+	if (!JB_ROOT_IS_OBJECT(json))
+		refuse(ERRCODE_SN_INVALID, index, what, "must be a JSON object");
+	return json;
+}
+
+/* empty_object: '{}' */
+static Jsonb *
+empty_object(void)
+{
+	static uint32 empty[2];
+
+	SET_VARSIZE(empty, sizeof(empty));
+	empty[1] = JB_FOBJECT;
+	return (Jsonb *) empty;
+}
+
+/* check_tenant: whose event it is, if the caller may write for them */
+static text *
+check_tenant(Datum value, bool isnull, int index)
+{
+	text	   *tenant_id;
+
+	require(isnull, index, "tenant_id");
+	tenant_id = check_text(value, SN_TENANT_MAX, index, "tenant_id");
+	if (!sn_may_publish(tenant_id))
+		refuse(ERRCODE_SN_TENANT_NOT_ALLOWED, index, "tenant_id",
+			   "is not one the caller may publish for");
+	return tenant_id;
+}
+
+static text *
+check_aggregate_id(Datum value, bool isnull, int index)
+{
+	text	   *aggregate_id;
+
+	if (isnull)
+		return NULL;
+	aggregate_id = check_text(value, SN_AGGREGATE_ID_MAX, index,
+							  "aggregate_id");
+	if (VARSIZE_ANY_EXHDR(aggregate_id) == 0)
+		refuse(ERRCODE_SN_INVALID, index, "aggregate_id", "must not be empty");
+	return aggregate_id;
+}
+
+/*
+ * sn_may_publish: whether the caller may publish for a tenant and is within
+ * its limits.  The only place that asks.
+ */
+bool
+sn_may_publish(const text *tenant_id)
+{
+	return VARSIZE_ANY_EXHDR(tenant_id) > 0;
+}
+
+/*
+ * sn_check_event: the checked event made of the columns that every way to
+ * publish has.  index is the event's place in
+ * its batch, from 1, or 0.
+ */
+void
+sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
+			   int index)
+{
+	memset(event, 0, sizeof(SnEvent));
+	event->deliver_at = DT_NOBEGIN;
+	event->schema_version = 1;
+	event->event_type = check_name(values[SN_EVENT_TYPE],
+								   nulls[SN_EVENT_TYPE], index, "event_type");
+	event->tenant_id = check_tenant(values[SN_TENANT_ID],
+									nulls[SN_TENANT_ID], index);
+	event->aggregate_id = check_aggregate_id(values[SN_AGGREGATE_ID],
+											 nulls[SN_AGGREGATE_ID], index);
+	require(nulls[SN_PAYLOAD], index, "payload");
+	event->payload = check_object(values[SN_PAYLOAD],
+								  (Size) sn_max_payload * 1024, index,
+								  "payload");
+	event->aggregate_type = check_name(values[SN_AGGREGATE_TYPE],
+									   nulls[SN_AGGREGATE_TYPE], index,
+									   "aggregate_type");
+	event->metadata = nulls[SN_METADATA] ? empty_object() :
+		check_object(values[SN_METADATA], METADATA_MAX, index, "metadata");
+	if (!nulls[SN_CORRELATION_ID])
+		event->correlation_id = check_text(values[SN_CORRELATION_ID],
+										   CORRELATION_ID_MAX, index,
+										   "correlation_id");
+}
+
+/* check_deliver_at: a time ahead, or DT_NOBEGIN when it has come already */
+static TimestampTz
+check_deliver_at(TimestampTz deliver_at)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (TIMESTAMP_NOT_FINITE(deliver_at))
+		refuse(ERRCODE_SN_INVALID, 0, "deliver_at", "must be finite");
+	if (deliver_at > now + DELIVER_AT_MAX)
+		refuse(ERRCODE_SN_INVALID, 0, "deliver_at",
+			   "must not be more than ten years ahead");
+	return deliver_at > now ? deliver_at : DT_NOBEGIN;
+}
+
+static text *
+check_idempotency_key(Datum value)
+{
+	text	   *key = check_text(value, SN_IDEMPOTENCY_KEY_MAX, 0,
+								 "idempotency_key");
+
+	if (VARSIZE_ANY_EXHDR(key) == 0)
+		refuse(ERRCODE_SN_INVALID, 0, "idempotency_key", "must not be empty");
+	return key;
+}
+
+/* newest_id_tick: the tick of the newest row of a partition, or 0 */
+static SnTick
+newest_id_tick(Oid partition)
+{
+	Relation	rel = table_open(partition, AccessShareLock);
+	Oid			index = sn_index_of(rel, Anum_log_event_id);
+	pg_uuid_t	limit;
+	ScanKeyData key;
+	SnScan		scan;
+	SnTick		result = 0;
+
+	/* rows of dead transactions count too: they cost nothing to pass */
+	sn_uuid_floor(SN_MAX_MS, &limit);
+	sn_key_uuid(&key, 1, BTLessStrategyNumber, &limit);
+	sn_scan_begin(&scan, partition, index, SnapshotAny, 1, &key,
+				  BackwardScanDirection);
+	if (sn_scan_next(&scan))
+	{
+		bool		isnull;
+		Datum		id = slot_getattr(scan.slot, Anum_log_event_id, &isnull);
+
+		result = sn_uuid_tick(DatumGetUUIDP(id));
+	}
+	sn_scan_end(&scan);
+	table_close(rel, NoLock);
+	return result;
+}
+
+/* newest_round_tick: the tick of the newest round in a half, or 0 */
+static SnTick
+newest_round_tick(int half)
+{
+	ScanKeyData key;
+	SnScan		scan;
+	SnTick		result = 0;
+
+	sn_key_int8(&key, 1, BTLessStrategyNumber, SN_MAX_MS - SN_EPOCH_MS);
+	sn_scan_begin(&scan, sn_rel(SN_ROUND_0 + half),
+				  sn_rel(SN_ROUND_0_IDX + half), SnapshotAny, 1, &key,
+				  BackwardScanDirection);
+	if (sn_scan_next(&scan))
+	{
+		bool		isnull;
+		int64		round_no = DatumGetInt64(slot_getattr(scan.slot,
+														  Anum_round_no,
+														  &isnull));
+
+		/* all of the round's millisecond has passed */
+		result = ((SnTick) (SN_EPOCH_MS + round_no + 1) << SN_TICK_BITS) - 1;
+	}
+	sn_scan_end(&scan);
+	return result;
+}
+
+/*
+ * sn_store_ready: see to it that the clock is above everything stored in this
+ * database, before the first tick for it is taken after a server start.  Times
+ * the extension cannot handle are left out: no clock of ours made them.
+ */
+void
+sn_store_ready(void)
+{
+	SnDatabase *db = sn_database();
+	SnTick		newest = (SnTick) SN_EPOCH_MS << SN_TICK_BITS;
+	SnTick		tick = 0;
+	List	   *parts;
+	int			i;
+
+	if (pg_atomic_read_u32(&db->clock_ready) != 0)
+		return;
+	parts = sn_partitions(SN_EVENT_LOG);
+	for (i = list_length(parts) - 1; i >= 0 && tick == 0; i--)
+		tick = newest_id_tick(list_nth_oid(parts, i));
+	newest = Max(newest, tick);
+	for (i = 0; i < 2; i++)
+		newest = Max(newest, newest_round_tick(i));
+	sn_clock_raise(newest);
+	pg_atomic_write_u32(&db->clock_ready, 1);
+}
+
+/* sn_take_id: the id of an event that is about to be published */
+void
+sn_take_id(pg_uuid_t *id)
+{
+	sn_store_ready();
+	sn_uuid_make(sn_clock_take(1), id);
+}
+
+/* sn_write_begin: start to write events */
+void
+sn_write_begin(SnWriter *writer)
+{
+	memset(writer, 0, sizeof(SnWriter));
+	writer->txid = sn_logical_txid();
+}
+
+/* turn_to: have the writer write to the partition of an id */
+static void
+turn_to(SnWriter *writer, const pg_uuid_t *id, int64 ms)
+{
+	Oid			partition = sn_require_partition(SN_EVENT_LOG,
+												 UUIDPGetDatum(id), ms);
+
+	writer->ms = ms;
+	if (writer->inserter != NULL && partition == writer->partition)
+		return;
+	if (writer->inserter != NULL)
+		(void) sn_insert_end(writer->inserter);
+	writer->inserter = sn_insert_begin(partition, false);
+	writer->partition = partition;
+}
+
+/* sn_write_event: write an event.  The only place that does. */
+void
+sn_write_event(SnWriter *writer, const SnEvent *event, const pg_uuid_t *id)
+{
+	int64		ms = SN_TICK_MS(sn_uuid_tick(id));
+	Datum		values[Natts_log];
+	bool		nulls[Natts_log] = {false};
+
+	if (writer->inserter == NULL || ms != writer->ms)
+		turn_to(writer, id, ms);
+
+	values[Anum_log_event_id - 1] = UUIDPGetDatum(id);
+	values[Anum_log_txid - 1] = Int64GetDatum(writer->txid);
+	values[Anum_log_occurred_at - 1] =
+		TimestampTzGetDatum(sn_tick_timestamp(sn_uuid_tick(id)));
+	values[Anum_log_partition_hash - 1] =
+		Int32GetDatum(sn_key_hash(event->tenant_id, event->aggregate_id));
+	values[Anum_log_schema_version - 1] = Int32GetDatum(event->schema_version);
+	values[Anum_log_tenant_id - 1] = PointerGetDatum(event->tenant_id);
+	values[Anum_log_aggregate_type - 1] = PointerGetDatum(event->aggregate_type);
+	values[Anum_log_aggregate_id - 1] = PointerGetDatum(event->aggregate_id);
+	nulls[Anum_log_aggregate_id - 1] = event->aggregate_id == NULL;
+	values[Anum_log_event_type - 1] = PointerGetDatum(event->event_type);
+	values[Anum_log_correlation_id - 1] = PointerGetDatum(event->correlation_id);
+	nulls[Anum_log_correlation_id - 1] = event->correlation_id == NULL;
+	values[Anum_log_causation_id - 1] = UUIDPGetDatum(event->causation_id);
+	nulls[Anum_log_causation_id - 1] = event->causation_id == NULL;
+	values[Anum_log_deliver_at - 1] = TimestampTzGetDatum(event->deliver_at);
+	nulls[Anum_log_deliver_at - 1] = event->deliver_at == DT_NOBEGIN;
+	values[Anum_log_payload - 1] = JsonbPGetDatum(event->payload);
+	values[Anum_log_metadata - 1] = JsonbPGetDatum(event->metadata);
+	sn_insert_row(writer->inserter, values, nulls);
+}
+
+/* sn_write_end: the events are in the log, and the sequencer will know */
+void
+sn_write_end(SnWriter *writer)
+{
+	if (writer->inserter == NULL)
+		return;
+	(void) sn_insert_end(writer->inserter);
+	sn_note_published();
+}
+
+/* write_one: write an event that is alone */
+static void
+write_one(const SnEvent *event, const pg_uuid_t *id)
+{
+	SnWriter	writer;
+
+	sn_write_begin(&writer);
+	sn_write_event(&writer, event, id);
+	sn_write_end(&writer);
+}
+
+/* sn_publish: publish a checked event and return the id taken for it */
+void
+sn_publish(const SnEvent *event, pg_uuid_t *id)
+{
+	sn_take_id(id);
+	write_one(event, id);
+}
+
+/*
+ * publish(event_type text, tenant_id text, aggregate_id text, payload jsonb,
+ *		aggregate_type text, metadata jsonb, correlation_id text,
+ *		causation_id uuid, idempotency_key text, deliver_at timestamptz,
+ *		schema_version int) returns uuid
+ */
+Datum
+sentinai_publish(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	Datum		values[SN_EVENT_COLUMNS];
+	bool		nulls[SN_EVENT_COLUMNS];
+	SnEvent		event;
+	int			i;
+
+	PreventCommandIfReadOnly("publish()");
+	for (i = 0; i < SN_EVENT_COLUMNS; i++)
+	{
+		values[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i);
+	}
+	sn_check_event(&event, values, nulls, 0);
+	if (!PG_ARGISNULL(7))
+		event.causation_id = PG_GETARG_UUID_P(7);
+	if (!PG_ARGISNULL(9))
+		event.deliver_at = check_deliver_at(PG_GETARG_TIMESTAMPTZ(9));
+	if (!PG_ARGISNULL(10))
+		event.schema_version = PG_GETARG_INT32(10);
+	if (event.schema_version < 1)
+		refuse(ERRCODE_SN_INVALID, 0, "schema_version", "must be at least 1");
+
+	if (PG_ARGISNULL(8))
+		sn_publish(&event, id);
+	else
+	{
+		text	   *key = check_idempotency_key(PG_GETARG_DATUM(8));
+
+		if (sn_idempotency_take(&event, key, id))
+			write_one(&event, id);
+	}
+	PG_RETURN_UUID_P(id);
+}
+
+/* get_elements: an array argument, of as many elements as the batch has */
+static Elements
+get_elements(FunctionCallInfo fcinfo, int arg, Oid type, int n,
+			 const char *what)
+{
+	Elements	result;
+	ArrayType  *array;
+
+	require(PG_ARGISNULL(arg), 0, what);
+	array = PG_GETARG_ARRAYTYPE_P(arg);
+	if (ARR_NDIM(array) > 1)
+		refuse(ERRCODE_SN_INVALID, 0, what, "must have one dimension");
+	result.n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	if (n >= 0 && result.n != n)
+		refuse(ERRCODE_SN_INVALID, 0, what,
+			   "must have as many elements as event_types");
+	if (result.n > sn_max_batch)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_TOO_LARGE),
+				 errmsg("batch of %d events is too large", result.n),
+				 errdetail("sentinai.max_batch is %d.", sn_max_batch)));
+	deconstruct_array(array, type, -1, false, TYPALIGN_INT, &result.values,
+					  &result.nulls, &result.n);
+	return result;
+}
+
+/* A batch while it is published */
+typedef struct Batch
+{
+	Elements	columns[SN_EVENT_COLUMNS];
+	bool		is_array[SN_EVENT_COLUMNS];
+	Datum		values[SN_EVENT_COLUMNS];	/* of the event at hand */
+	bool		nulls[SN_EVENT_COLUMNS];
+	int			n;
+} Batch;
+
+/* get_batch: the arguments, as far as they concern the batch as a whole */
+static void
+get_batch(FunctionCallInfo fcinfo, Batch *batch)
+{
+	static const char *const names[] = {"event_types", "tenant_ids",
+	"aggregate_ids", "payloads"};
+	int			c;
+
+	batch->n = -1;
+	for (c = 0; c < SN_EVENT_COLUMNS; c++)
+	{
+		batch->values[c] = PG_GETARG_DATUM(c);
+		batch->nulls[c] = PG_ARGISNULL(c);
+		batch->is_array[c] = c <= SN_PAYLOAD ||
+			(c == SN_CORRELATION_ID && !batch->nulls[c]);
+		if (!batch->is_array[c])
+			continue;
+		batch->columns[c] =
+			get_elements(fcinfo, c, c == SN_PAYLOAD ? JSONBOID : TEXTOID,
+						 batch->n,
+						 c <= SN_PAYLOAD ? names[c] : "correlation_ids");
+		batch->n = batch->columns[c].n;
+	}
+
+	/* what all events share is checked, and detoasted, once */
+	batch->values[SN_AGGREGATE_TYPE] =
+		PointerGetDatum(check_name(batch->values[SN_AGGREGATE_TYPE],
+								   batch->nulls[SN_AGGREGATE_TYPE], 0,
+								   "aggregate_type"));
+	if (!batch->nulls[SN_METADATA])
+		batch->values[SN_METADATA] =
+			JsonbPGetDatum(check_object(batch->values[SN_METADATA],
+										METADATA_MAX, 0, "metadata"));
+}
+
+/* next_event: the checked event at a place of the batch, from 0 */
+static void
+next_event(Batch *batch, int place, SnEvent *event)
+{
+	int			c;
+
+	for (c = 0; c < SN_EVENT_COLUMNS; c++)
+		if (batch->is_array[c])
+		{
+			batch->values[c] = batch->columns[c].values[place];
+			batch->nulls[c] = batch->columns[c].nulls[place];
+		}
+	sn_check_event(event, batch->values, batch->nulls, place + 1);
+}
+
+/*
+ * publish_batch(event_types text[], tenant_ids text[], aggregate_ids text[],
+ *		payloads jsonb[], aggregate_type text, metadata jsonb,
+ *		correlation_ids text[]) returns uuid[]
+ */
+Datum
+sentinai_publish_batch(PG_FUNCTION_ARGS)
+{
+	Batch		batch;
+	SnWriter	writer;
+	SnTick		tick;
+	pg_uuid_t  *ids;
+	Datum	   *result;
+	int			i;
+
+	PreventCommandIfReadOnly("publish_batch()");
+	get_batch(fcinfo, &batch);
+	if (batch.n == 0)
+		PG_RETURN_ARRAYTYPE_P(construct_empty_array(UUIDOID));
+
+	ids = palloc(batch.n * sizeof(pg_uuid_t));
+	result = palloc(batch.n * sizeof(Datum));
+	sn_store_ready();
+	tick = sn_clock_take(batch.n);
+	sn_write_begin(&writer);
+	for (i = 0; i < batch.n; i++)
+	{
+		SnEvent		event;
+
+		next_event(&batch, i, &event);
+		sn_uuid_make(tick + i, &ids[i]);
+		sn_write_event(&writer, &event, &ids[i]);
+		result[i] = UUIDPGetDatum(&ids[i]);
+	}
+	sn_write_end(&writer);
+	PG_RETURN_ARRAYTYPE_P(construct_array(result, batch.n, UUIDOID, UUID_LEN,
+										  false, TYPALIGN_CHAR));
+}

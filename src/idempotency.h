@@ -1,0 +1,19 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * idempotency.h
+ *		A key under which an event is published once.
+ */
+#ifndef SN_IDEMPOTENCY_H
+#define SN_IDEMPOTENCY_H
+
+#include "postgres.h"
+
+#include "event.h"
+
+#define SN_IDEMPOTENCY_KEY_MAX 512	/* bytes */
+
+extern bool sn_idempotency_take(const SnEvent *event, text *key,
+								pg_uuid_t *id);
+
+#endif							/* SN_IDEMPOTENCY_H */

@@ -1,0 +1,18 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * wake.h
+ *		What happens to the shared hints when a transaction ends.
+ */
+#ifndef SN_WAKE_H
+#define SN_WAKE_H
+
+#include "postgres.h"
+
+#include "shmem.h"
+
+extern void sn_note_published(void);
+extern void sn_sub_touched(SnSubSlot *slot);
+extern void sn_wake_init(void);
+
+#endif							/* SN_WAKE_H */

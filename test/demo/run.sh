@@ -99,9 +99,10 @@ step_build() {
     step 2 "Build and install the extension"
     before=$(installed_stamp)
     quietly build_all || fail "The build failed."
-    quietly make_installed install || fail "The installation failed."
+    quietly install_built || fail "The installation failed."
     if [ -z "$before" ] || [ "$before" = "$install_mark" ]; then
         install_mark=$(installed_stamp)
+        save_state
     fi
     [ "$before" = "$(installed_stamp)" ] || restart=1
     say "in $("$pg_config" --pkglibdir)"
@@ -395,9 +396,8 @@ take_down() {
     find_postgres /dev/null
     stop_broker >/dev/null 2>&1
     sn_cluster_stop "$home" >/dev/null || sn_die "could not stop the server"
-    if [ -n "$install_mark" ] && [ "$install_mark" = "$(installed_stamp)" ]; then
-        make_installed uninstall >/dev/null 2>&1 && echo "Uninstalled the extension."
-    fi
+    uninstall_ours "$install_mark" >/dev/null 2>&1 &&
+        echo "Uninstalled the extension."
     rm -rf "$home"
     echo "Removed $home. Packages and the build in this folder stay."
 }

@@ -65,7 +65,32 @@ make_installed() {
     fi
 }
 
+# Is what is installed what was built?
+installed_is_built() {
+    local file lib share
+    lib=$("$pg_config" --pkglibdir)
+    share=$("$pg_config" --sharedir)/extension
+    for file in *.so; do
+        cmp -s "$file" "$lib/$file" || return 1
+    done
+    for file in sentinai.control sentinai--*.sql; do
+        cmp -s "$file" "$share/$file" || return 1
+    done
+}
+
+# Install what differs; an unchanged installation keeps its times, by which
+# uninstall_ours knows it.
+install_built() {
+    installed_is_built || make_installed install
+}
+
+# uninstall_ours STAMP: remove the extension if it is still the one that had
+# this stamp; empty for none.
+uninstall_ours() {
+    [ -n "$1" ] && [ "$1" = "$(installed_stamp)" ] && make_installed uninstall
+}
+
 # A line that tells which installed library this is; empty when there is none.
 installed_stamp() {
-    stat -c '%n %s %y' "$("$pg_config" --pkglibdir)/sentinai.so" 2>/dev/null
+    stat -c '%n %s %y' "$("$pg_config" --pkglibdir)/sentinai.so" 2>/dev/null || :
 }

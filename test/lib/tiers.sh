@@ -19,9 +19,10 @@ prepare_tree() {
     sn_note "packages, build, install (log: $log)"
     sn_install_packages "$log" "${base_packages[@]}" "${test_packages[@]}" &&
         find_postgres "$log" &&
+        before=$(installed_stamp) &&
         { [ -e "$("$pg_config" --sharedir)/extension/pgtap.control" ] ||
             sn_install_packages "$log" "postgresql-$pg_major-pgtap"; } &&
-        { build_all && make_installed install && make -C test/unit; } >>"$log" 2>&1
+        { build_all && install_built && make -C test/unit; } >>"$log" 2>&1
 }
 
 # The folder that the tests run in; its name marks their processes.
@@ -112,6 +113,12 @@ clean_place() {
         sn_note "logs are kept in $root/log/test"
     fi
     rm -rf "$place"
+    place=
+}
+
+# An extension that was not installed before the tests is not after them.
+remove_installed() {
+    [ -n "$before" ] || uninstall_ours "$(installed_stamp)" >/dev/null 2>&1
 }
 
 # One tier in a process of its own, so that a timeout can end all of it.
@@ -148,9 +155,9 @@ run_tiers() {
         [ "$(type -t "tier_$tier")" = function ] ||
             sn_die "no tier $tier; there are: ${all_tiers[*]}"
     done
-    all_passed=0 all_failed=0 place=
+    all_passed=0 all_failed=0 place='' before=unknown
     log=$(mktemp /tmp/sentinai-test-log.XXXXXX)
-    trap clean_place EXIT
+    trap 'clean_place; remove_installed' EXIT
     trap 'exit 130' INT TERM
     if prepare_tree && make_place >>"$log" 2>&1; then
         for tier in "${tiers[@]}"; do
@@ -162,6 +169,7 @@ run_tiers() {
         all_failed=1
     fi
     clean_place
+    remove_installed
     trap - EXIT
     echo "$all_passed passed, $all_failed failed"
     [ "$all_failed" -eq 0 ]

@@ -1,0 +1,1211 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * broker_kafka.c
+ *		The broker interface (broker.h) on librdkafka's idempotent producer.
+ *
+ * The file makes up the shared library sentinai_kafka, together with
+ * kafka_conf.c.  It is the only one that sees librdkafka.
+ *
+ *
+ * How order survives a refused batch
+ *
+ * With idempotence on, librdkafka numbers the records of a partition and the
+ * broker takes them in sequence only.  What happens when the broker refuses
+ * one batch for good (too large for the topic, say):
+ *
+ *	- By default librdkafka reports the batch as failed, lets the batches of
+ *	  the partition that are in flight fail with OUT_OF_ORDER_SEQUENCE_NUMBER,
+ *	  takes a new epoch, numbers the rest anew and goes on.  By the time the
+ *	  host hears of it the records behind are stored, and an innocent record
+ *	  of the refused batch can no longer be sent in its place.
+ *	- With enable.gapless.guarantee, which we set, the broker thread raises a
+ *	  fatal error before it reports the batch, and creates no further request
+ *	  in any partition.  What is in flight in the same partition fails on its
+ *	  sequence number, what is queued stays until purged.  Nothing behind the
+ *	  refused batch is stored, and the host resumes with a new producer from
+ *	  the lowest record that has no answer.  The fatal error is then no
+ *	  fault of the broker's, which is what health.refusal says.
+ *	- Requests of one partition overlap only while fewer than 5 of its records
+ *	  are in flight (librdkafka counts records there, not requests), and a
+ *	  broker does not check the sequence for the first batch it has from a
+ *	  producer in a partition.  Both together leave the gap that broker.h
+ *	  describes; it needs a refusal of a whole, small, first batch.
+ *	- A record above message.max.bytes is refused by send() and never numbered;
+ *	  records of a topic that does not exist fail before they are numbered.
+ *	  Neither touches the others.
+ *
+ * message.timeout.ms is 0 and retries are unlimited, so a broker that is away
+ * fails nothing; a record that timed out would leave a gap too.
+ *
+ *
+ * Threads
+ *
+ * The producer is used through events, not callbacks: reports, errors and log
+ * lines wait in its main queue until poll or flush takes them, on the host's
+ * thread.  librdkafka's threads are started with all signals blocked.
+ * rd_kafka_destroy can hang in a name look-up, therefore a thread of ours
+ * runs it and close waits for that thread no longer than it may.
+ *
+ * Invariants: unanswered = records librdkafka has; outstanding in health adds
+ * what flush took and poll has not handed out.  Messages and log lines never
+ * contain payload; secrets are masked in both.
+ */
+#include "broker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <librdkafka/rdkafka.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kafka_conf.h"
+
+/* Defaults of the host's limits. */
+#define DEFAULT_MESSAGES 10000
+#define DEFAULT_KBYTES (32 * 1024)
+
+/* How long flush waits at most before it looks at the clock. */
+#define SLICE_MS 100
+
+/* Time for the broker to answer a request for a topic. */
+#define TOPIC_TIMEOUT_MS 10000
+
+/*
+ * Topics whose write was denied are refused without asking for so long, as
+ * every question costs a producer.
+ */
+#define DENIED_MS 30000
+#define DENIED_TOPICS 32
+
+/* Secrets shorter than this are not masked: they would mask everything. */
+#define MASK_MIN_LEN 4
+
+/* Opaque values travel in pointers. */
+typedef char pointers_hold_opaques[sizeof(void *) >= sizeof(uint64_t) ? 1 : -1];
+
+/* An event that flush took out of librdkafka's queue for poll. */
+typedef struct KeptEvent
+{
+	struct KeptEvent *next;
+	rd_kafka_event_t *event;
+} KeptEvent;
+
+typedef struct DeniedTopic
+{
+	char		topic[256];
+	int64_t		until;
+} DeniedTopic;
+
+struct SnBroker
+{
+	/* Settings */
+	SnKafkaConf *conf;
+	char	   *client_id;
+	int			queue_max_messages;
+	int			queue_max_kbytes;
+	SnBrokerLog log;
+	void	   *log_arg;
+	char	   *secrets[SN_KAFKA_CONF_MAX_PROPS];
+	int			nsecrets;
+
+	/* The producer; NULL between a failed restart and the next */
+	rd_kafka_t *producer;
+	rd_kafka_queue_t *queue;
+	bool		isolate;
+	int			wake[2];		/* pipe: reading end, writing end */
+
+	/* Events taken from the queue and not handed out entirely */
+	rd_kafka_event_t *current;
+	KeptEvent  *kept;
+	KeptEvent **kept_end;
+
+	/* State and figures for health */
+	uint64_t	unanswered;
+	uint64_t	outstanding;
+	uint64_t	sent;
+	uint64_t	acked;
+	uint64_t	failures;
+	int64_t		progress_at;
+	char		last_error[256];
+
+	DeniedTopic denied[DENIED_TOPICS];
+	int			next_denied;
+};
+
+/* A producer on its way out; freed by whoever lets go of it last. */
+typedef struct Farewell
+{
+	rd_kafka_t *producer;
+	pthread_mutex_t lock;
+	pthread_cond_t gone;
+	bool		done;
+	bool		abandoned;
+} Farewell;
+
+static const char *kafka_version(void);
+static bool kafka_check(const SnBrokerConfig *config, char *err,
+						size_t err_len);
+static SnBroker *kafka_open(const SnBrokerConfig *config, char *err,
+							size_t err_len);
+static SnSendResult kafka_send(SnBroker *broker, const SnRecord *record,
+							   char *err, size_t err_len);
+static int	kafka_poll(SnBroker *broker, int timeout_ms,
+					   SnBrokerReport *reports, int max);
+static int	kafka_wake_fd(const SnBroker *broker);
+static uint64_t kafka_flush(SnBroker *broker, int timeout_ms);
+static void kafka_purge(SnBroker *broker, bool inflight);
+static bool kafka_restart(SnBroker *broker, bool isolate, int timeout_ms,
+						  char *err, size_t err_len);
+static bool kafka_create_topic(SnBroker *broker, const char *topic,
+							   int partitions, int replication_factor,
+							   uint64_t opaque, char *err, size_t err_len);
+static void kafka_health(SnBroker *broker, SnBrokerHealth *health);
+static bool kafka_close(SnBroker *broker, int timeout_ms);
+
+static SnBroker *make_broker(const SnBrokerConfig *config, char *err,
+							 size_t err_len);
+static void free_broker(SnBroker *broker);
+static bool make_pipe(int fds[2]);
+static bool start_producer(SnBroker *broker, bool isolate, char *err,
+						   size_t err_len);
+static bool stop_producer(SnBroker *broker, int timeout_ms);
+static bool destroy_within(rd_kafka_t *producer, int timeout_ms);
+static void *destroy_main(void *arg);
+static void free_farewell(Farewell *farewell);
+static rd_kafka_conf_t *make_conf(SnBroker *broker, bool with_secrets,
+								  bool isolate, char *err, size_t err_len);
+static bool set_settings(SnBroker *broker, rd_kafka_conf_t *conf,
+						 bool with_secrets, char *err, size_t err_len);
+static bool set_secret(SnBroker *broker, rd_kafka_conf_t *conf,
+					   const SnKafkaProp *prop, char *err, size_t err_len);
+static bool set_ours(SnBroker *broker, rd_kafka_conf_t *conf, bool isolate,
+					 char *err, size_t err_len);
+static bool set_limits(SnBroker *broker, rd_kafka_conf_t *conf, char *err,
+					   size_t err_len);
+static bool set_one(rd_kafka_conf_t *conf, const char *name,
+					const char *value, char *err, size_t err_len);
+static void forget_secrets(SnBroker *broker);
+static rd_kafka_headers_t *make_headers(const SnRecord *record);
+static rd_kafka_event_t *next_event(SnBroker *broker, int timeout_ms);
+static bool treat_event(SnBroker *broker, rd_kafka_event_t *event);
+static void treat_error(SnBroker *broker, rd_kafka_event_t *event);
+static void treat_log(SnBroker *broker, rd_kafka_event_t *event);
+static int	take_reports(SnBroker *broker, SnBrokerReport *reports, int max);
+static void report_record(SnBroker *broker,
+						  const rd_kafka_message_t *message,
+						  SnBrokerReport *report);
+static void report_topic(SnBroker *broker, rd_kafka_event_t *event,
+						 SnBrokerReport *report);
+static bool is_topic_error(rd_kafka_resp_err_t code);
+static SnReportStatus classify(rd_kafka_resp_err_t code);
+static SnReportStatus classify_topic(rd_kafka_resp_err_t code);
+static void deny_topic(SnBroker *broker, const char *topic);
+static bool is_denied(const SnBroker *broker, const char *topic);
+static void note_error(SnBroker *broker, const char *text);
+static void mask_secrets(const SnBroker *broker, char *text);
+static void empty_pipe(int fd);
+static int64_t now_ms(void);
+static int	remaining(int64_t deadline);
+static void block_signals(sigset_t *before);
+
+static const SnBrokerProvider provider = {
+	.abi = SN_BROKER_ABI,
+	.name = "kafka",
+	.version = kafka_version,
+	.check = kafka_check,
+	.open = kafka_open,
+	.send = kafka_send,
+	.poll = kafka_poll,
+	.wake_fd = kafka_wake_fd,
+	.flush = kafka_flush,
+	.purge = kafka_purge,
+	.restart = kafka_restart,
+	.create_topic = kafka_create_topic,
+	.health = kafka_health,
+	.close = kafka_close
+};
+
+/* The one symbol a host looks up. */
+__attribute__((visibility("default")))
+const SnBrokerProvider *
+sn_broker_provider(uint32_t abi)
+{
+	return abi == SN_BROKER_ABI ? &provider : NULL;
+}
+
+/* Name and version of the client library at run time. */
+static const char *
+kafka_version(void)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "librdkafka %s", rd_kafka_version_str());
+	return text;
+}
+
+/* Would these settings do?  Secrets are not read. */
+static bool
+kafka_check(const SnBrokerConfig *config, char *err, size_t err_len)
+{
+	SnBroker   *broker = make_broker(config, err, err_len);
+	rd_kafka_conf_t *conf;
+
+	if (broker == NULL)
+		return false;
+	conf = make_conf(broker, false, config->isolate, err, err_len);
+	free_broker(broker);
+	if (conf == NULL)
+		return false;
+	rd_kafka_conf_destroy(conf);
+	return true;
+}
+
+/* Makes a handle with a running producer. */
+static SnBroker *
+kafka_open(const SnBrokerConfig *config, char *err, size_t err_len)
+{
+	SnBroker   *broker = make_broker(config, err, err_len);
+
+	if (broker == NULL)
+		return NULL;
+#ifdef M_ARENA_MAX
+	/* each of librdkafka's threads would otherwise grow an arena */
+	mallopt(M_ARENA_MAX, 2);
+#endif
+	if (!make_pipe(broker->wake))
+	{
+		snprintf(err, err_len, "could not create pipe: %s", strerror(errno));
+		free_broker(broker);
+		return NULL;
+	}
+	if (!start_producer(broker, config->isolate, err, err_len))
+	{
+		free_broker(broker);
+		return NULL;
+	}
+	return broker;
+}
+
+/* Puts one record into the producer's queue. */
+static SnSendResult
+kafka_send(SnBroker *broker, const SnRecord *record, char *err,
+		   size_t err_len)
+{
+	rd_kafka_headers_t *headers;
+	rd_kafka_resp_err_t code;
+
+	if (broker->producer == NULL)
+	{
+		snprintf(err, err_len, "producer is not running");
+		return SN_SEND_STOPPED;
+	}
+	if (is_denied(broker, record->topic))
+	{
+		snprintf(err, err_len, "%s",
+				 rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+		return SN_SEND_REFUSED;
+	}
+	headers = make_headers(record);
+	code = rd_kafka_producev(broker->producer,
+							 RD_KAFKA_V_TOPIC(record->topic),
+							 RD_KAFKA_V_KEY(record->key, record->key_len),
+							 RD_KAFKA_V_VALUE((void *) record->value,
+											  record->value_len),
+							 RD_KAFKA_V_HEADERS(headers),
+							 RD_KAFKA_V_TIMESTAMP(record->timestamp_ms),
+							 RD_KAFKA_V_OPAQUE((void *) (uintptr_t)
+											   record->opaque),
+							 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+							 RD_KAFKA_V_END);
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+	{
+		if (broker->outstanding == 0)
+			broker->progress_at = now_ms();
+		broker->unanswered++;
+		broker->outstanding++;
+		broker->sent++;
+		return SN_SEND_OK;
+	}
+	/* the headers stay ours when it fails */
+	rd_kafka_headers_destroy(headers);
+	if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		return SN_SEND_FULL;
+	snprintf(err, err_len, "%s", rd_kafka_err2str(code));
+	return classify(code) == SN_REPORT_REFUSED ?
+		SN_SEND_REFUSED : SN_SEND_STOPPED;
+}
+
+/* Hands out reports; treats errors and log lines on the way. */
+static int
+kafka_poll(SnBroker *broker, int timeout_ms, SnBrokerReport *reports, int max)
+{
+	int64_t		deadline = now_ms() + timeout_ms;
+	int			n = 0;
+
+	empty_pipe(broker->wake[0]);
+	while (n < max)
+	{
+		if (broker->current == NULL)
+			broker->current = next_event(broker,
+										 n == 0 ? remaining(deadline) : 0);
+		if (broker->current == NULL)
+			break;
+		n += take_reports(broker, reports + n, max - n);
+	}
+	return n;
+}
+
+/* The descriptor to wait for. */
+static int
+kafka_wake_fd(const SnBroker *broker)
+{
+	return broker->wake[0];
+}
+
+/* Waits for the answers of all that was sent, and keeps them for poll. */
+static uint64_t
+kafka_flush(SnBroker *broker, int timeout_ms)
+{
+	int64_t		deadline = now_ms() + timeout_ms;
+	rd_kafka_event_t *event;
+	KeptEvent  *kept;
+
+	while (broker->queue != NULL && broker->unanswered > 0)
+	{
+		int			slice = remaining(deadline);
+
+		kept = malloc(sizeof(KeptEvent));
+		if (kept == NULL)
+			break;
+		event = rd_kafka_queue_poll(broker->queue,
+									slice < SLICE_MS ? slice : SLICE_MS);
+		if (event != NULL && treat_event(broker, event))
+		{
+			kept->next = NULL;
+			kept->event = event;
+			*broker->kept_end = kept;
+			broker->kept_end = &kept->next;
+			continue;
+		}
+		free(kept);
+		if (remaining(deadline) == 0)
+			break;
+	}
+	return broker->unanswered;
+}
+
+/* Turns what is queued (and on the way) into reports RETRY. */
+static void
+kafka_purge(SnBroker *broker, bool inflight)
+{
+	int			flags = RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING;
+
+	if (inflight)
+		flags |= RD_KAFKA_PURGE_F_INFLIGHT;
+	if (broker->producer != NULL)
+		rd_kafka_purge(broker->producer, flags);
+}
+
+/* Replaces the producer; what the old one had is forgotten. */
+static bool
+kafka_restart(SnBroker *broker, bool isolate, int timeout_ms, char *err,
+			  size_t err_len)
+{
+	stop_producer(broker, timeout_ms);
+	return start_producer(broker, isolate, err, err_len);
+}
+
+/* Asks the broker for a topic; the answer is an event of the same queue. */
+static bool
+kafka_create_topic(SnBroker *broker, const char *topic, int partitions,
+				   int replication_factor, uint64_t opaque, char *err,
+				   size_t err_len)
+{
+	rd_kafka_NewTopic_t *request;
+	rd_kafka_AdminOptions_t *options;
+
+	if (broker->producer == NULL)
+	{
+		snprintf(err, err_len, "producer is not running");
+		return false;
+	}
+	request = rd_kafka_NewTopic_new(topic, partitions, replication_factor,
+									err, err_len);
+	if (request == NULL)
+		return false;
+	options = rd_kafka_AdminOptions_new(broker->producer,
+										RD_KAFKA_ADMIN_OP_CREATETOPICS);
+	if (rd_kafka_AdminOptions_set_request_timeout(options, TOPIC_TIMEOUT_MS,
+												  err, err_len) ||
+		rd_kafka_AdminOptions_set_operation_timeout(options,
+													TOPIC_TIMEOUT_MS / 2,
+													err, err_len))
+	{
+		rd_kafka_AdminOptions_destroy(options);
+		rd_kafka_NewTopic_destroy(request);
+		return false;
+	}
+	rd_kafka_AdminOptions_set_opaque(options, (void *) (uintptr_t) opaque);
+	rd_kafka_CreateTopics(broker->producer, &request, 1, options,
+						  broker->queue);
+	rd_kafka_AdminOptions_destroy(options);
+	rd_kafka_NewTopic_destroy(request);
+	return true;
+}
+
+/* State and figures. */
+static void
+kafka_health(SnBroker *broker, SnBrokerHealth *health)
+{
+	char		text[256];
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+	memset(health, 0, sizeof(*health));
+	if (broker->producer != NULL)
+		code = rd_kafka_fatal_error(broker->producer, text, sizeof(text));
+	health->stopped = broker->producer == NULL || code != 0;
+	health->refusal = code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE;
+	if (code != 0)
+		note_error(broker, text);
+	health->isolate = broker->isolate;
+	health->outstanding = broker->outstanding;
+	health->sent = broker->sent;
+	health->acked = broker->acked;
+	health->failures = broker->failures;
+	if (broker->outstanding > 0)
+		health->stalled_ms = now_ms() - broker->progress_at;
+	health->last_error = broker->last_error;
+}
+
+/* Ends everything within the time given. */
+static bool
+kafka_close(SnBroker *broker, int timeout_ms)
+{
+	bool		gone;
+
+	if (broker == NULL)
+		return true;
+	gone = stop_producer(broker, timeout_ms);
+	free_broker(broker);
+	return gone;
+}
+
+/* A handle without producer and pipe. */
+static SnBroker *
+make_broker(const SnBrokerConfig *config, char *err, size_t err_len)
+{
+	SnBroker   *broker = calloc(1, sizeof(SnBroker));
+
+	if (broker == NULL)
+	{
+		snprintf(err, err_len, "out of memory");
+		return NULL;
+	}
+	broker->wake[0] = broker->wake[1] = -1;
+	broker->kept_end = &broker->kept;
+	broker->queue_max_messages = config->queue_max_messages > 0 ?
+		config->queue_max_messages : DEFAULT_MESSAGES;
+	broker->queue_max_kbytes = config->queue_max_kbytes > 0 ?
+		config->queue_max_kbytes : DEFAULT_KBYTES;
+	broker->log = config->log;
+	broker->log_arg = config->log_arg;
+	broker->conf = sn_kafka_conf_parse(config->settings, err, err_len);
+	if (broker->conf == NULL)
+	{
+		free_broker(broker);
+		return NULL;
+	}
+	broker->client_id = strdup(config->client_id != NULL ?
+							   config->client_id : "sentinai");
+	if (broker->client_id == NULL)
+	{
+		snprintf(err, err_len, "out of memory");
+		free_broker(broker);
+		return NULL;
+	}
+	return broker;
+}
+
+/* Frees a handle whose producer is gone. */
+static void
+free_broker(SnBroker *broker)
+{
+	forget_secrets(broker);
+	sn_kafka_conf_free(broker->conf);
+	free(broker->client_id);
+	if (broker->wake[0] >= 0)
+		close(broker->wake[0]);
+	if (broker->wake[1] >= 0)
+		close(broker->wake[1]);
+	free(broker);
+}
+
+/* A pipe whose ends never block and do not outlive an exec. */
+static bool
+make_pipe(int fds[2])
+{
+	int			i;
+
+	if (pipe(fds) != 0)
+	{
+		fds[0] = fds[1] = -1;
+		return false;
+	}
+	for (i = 0; i < 2; i++)
+	{
+		if (fcntl(fds[i], F_SETFL, O_NONBLOCK) != 0 ||
+			fcntl(fds[i], F_SETFD, FD_CLOEXEC) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Makes the producer. */
+static bool
+start_producer(SnBroker *broker, bool isolate, char *err, size_t err_len)
+{
+	rd_kafka_conf_t *conf = make_conf(broker, true, isolate, err, err_len);
+	const char *method = sn_kafka_conf_get(broker->conf,
+										   "sasl.oauthbearer.method");
+	sigset_t	before;
+
+	if (conf == NULL)
+		return false;
+	block_signals(&before);
+	broker->producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, err_len);
+
+	/* the library fetches such tokens itself, given a thread for it */
+	if (broker->producer != NULL && method != NULL &&
+		strcmp(method, "oidc") == 0)
+		rd_kafka_error_destroy(rd_kafka_sasl_background_callbacks_enable(
+																		 broker->producer));
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (broker->producer == NULL)
+	{
+		mask_secrets(broker, err);
+		rd_kafka_conf_destroy(conf);
+		return false;
+	}
+	rd_kafka_set_log_queue(broker->producer, NULL);
+	broker->queue = rd_kafka_queue_get_main(broker->producer);
+	rd_kafka_queue_io_event_enable(broker->queue, broker->wake[1], "w", 1);
+	broker->isolate = isolate;
+	broker->progress_at = now_ms();
+	return true;
+}
+
+/* Ends the producer and forgets its records; false if it is still ending. */
+static bool
+stop_producer(SnBroker *broker, int timeout_ms)
+{
+	rd_kafka_t *producer = broker->producer;
+	KeptEvent  *kept;
+
+	if (broker->current != NULL)
+		rd_kafka_event_destroy(broker->current);
+	broker->current = NULL;
+	while ((kept = broker->kept) != NULL)
+	{
+		broker->kept = kept->next;
+		rd_kafka_event_destroy(kept->event);
+		free(kept);
+	}
+	broker->kept_end = &broker->kept;
+	broker->unanswered = 0;
+	broker->outstanding = 0;
+	if (producer == NULL)
+		return true;
+	kafka_purge(broker, true);
+	rd_kafka_queue_io_event_enable(broker->queue, -1, NULL, 0);
+	rd_kafka_queue_destroy(broker->queue);
+	broker->queue = NULL;
+	broker->producer = NULL;
+	if (timeout_ms > SN_BROKER_CLOSE_MAX_MS)
+		timeout_ms = SN_BROKER_CLOSE_MAX_MS;
+	return destroy_within(producer, timeout_ms);
+}
+
+/* Destroys a producer in a thread; true if that was done in time. */
+static bool
+destroy_within(rd_kafka_t *producer, int timeout_ms)
+{
+	Farewell   *farewell = calloc(1, sizeof(Farewell));
+	pthread_condattr_t attr;
+	pthread_t	thread;
+	sigset_t	before;
+	struct timespec until;
+	bool		done;
+	int			failed;
+
+	if (farewell == NULL)
+		return false;
+	farewell->producer = producer;
+	pthread_mutex_init(&farewell->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&farewell->gone, &attr);
+	pthread_condattr_destroy(&attr);
+
+	block_signals(&before);
+	failed = pthread_create(&thread, NULL, destroy_main, farewell);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (failed)
+	{
+		free_farewell(farewell);
+		return false;
+	}
+	pthread_detach(thread);
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += (timeout_ms % 1000) * 1000000L;
+	if (until.tv_nsec >= 1000000000L)
+	{
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	pthread_mutex_lock(&farewell->lock);
+	while (!farewell->done &&
+		   pthread_cond_timedwait(&farewell->gone, &farewell->lock,
+								  &until) != ETIMEDOUT)
+		continue;
+	done = farewell->done;
+	farewell->abandoned = !done;
+	pthread_mutex_unlock(&farewell->lock);
+	if (done)
+		free_farewell(farewell);
+	return done;
+}
+
+/* Body of the thread that destroys a producer. */
+static void *
+destroy_main(void *arg)
+{
+	Farewell   *farewell = arg;
+	bool		abandoned;
+
+	rd_kafka_destroy(farewell->producer);
+	pthread_mutex_lock(&farewell->lock);
+	farewell->done = true;
+	abandoned = farewell->abandoned;
+	pthread_cond_signal(&farewell->gone);
+	pthread_mutex_unlock(&farewell->lock);
+	if (abandoned)
+		free_farewell(farewell);
+	return NULL;
+}
+
+/* Frees what two threads shared. */
+static void
+free_farewell(Farewell *farewell)
+{
+	pthread_cond_destroy(&farewell->gone);
+	pthread_mutex_destroy(&farewell->lock);
+	free(farewell);
+}
+
+/* librdkafka's settings: our defaults, the user's, then what must hold. */
+static rd_kafka_conf_t *
+make_conf(SnBroker *broker, bool with_secrets, bool isolate, char *err,
+		  size_t err_len)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+
+	if (set_one(conf, "client.id", broker->client_id, err, err_len) &&
+		set_one(conf, "reconnect.backoff.max.ms", "3000", err, err_len) &&
+		set_settings(broker, conf, with_secrets, err, err_len) &&
+		set_ours(broker, conf, isolate, err, err_len))
+		return conf;
+	rd_kafka_conf_destroy(conf);
+	return NULL;
+}
+
+/* Settings of the user. */
+static bool
+set_settings(SnBroker *broker, rd_kafka_conf_t *conf, bool with_secrets,
+			 char *err, size_t err_len)
+{
+	const SnKafkaProp *prop;
+	int			i;
+
+	forget_secrets(broker);
+	for (i = 0; i < broker->conf->nprops; i++)
+	{
+		prop = &broker->conf->props[i];
+		if (with_secrets && sn_kafka_conf_is_private_path(prop->name) &&
+			!sn_kafka_conf_check_private(prop->name, prop->value,
+										 err, err_len))
+			return false;
+		if (prop->from_file && with_secrets)
+		{
+			if (!set_secret(broker, conf, prop, err, err_len))
+				return false;
+		}
+		else if (!set_one(conf, prop->name,
+						  prop->from_file ? "unread" : prop->value,
+						  err, err_len))
+			return false;
+	}
+	return true;
+}
+
+/* Reads and sets one secret, and remembers it for masking. */
+static bool
+set_secret(SnBroker *broker, rd_kafka_conf_t *conf, const SnKafkaProp *prop,
+		   char *err, size_t err_len)
+{
+	char	   *secret = sn_kafka_conf_read_secret(prop->name, prop->value,
+												   err, err_len);
+
+	if (secret == NULL)
+		return false;
+	broker->secrets[broker->nsecrets++] = secret;
+	if (rd_kafka_conf_set(conf, prop->name, secret, NULL, 0) ==
+		RD_KAFKA_CONF_OK)
+		return true;
+	snprintf(err, err_len, "could not set property \"%s\"", prop->name);
+	return false;
+}
+
+/* Settings that the promises of broker.h rest on. */
+static bool
+set_ours(SnBroker *broker, rd_kafka_conf_t *conf, bool isolate, char *err,
+		 size_t err_len)
+{
+	static const char *const settings[][2] = {
+		{"enable.idempotence", "true"},
+		{"enable.gapless.guarantee", "true"},
+		{"acks", "all"},
+		{"partitioner", "murmur2_random"},
+		{"message.timeout.ms", "0"},
+		{"statistics.interval.ms", "0"},
+		{"log.queue", "true"}
+	};
+	size_t		size = 0;
+	size_t		i;
+
+	/* without a buffer it tells the size: not set or empty is 0 or 1 */
+	if (rd_kafka_conf_get(conf, "bootstrap.servers", NULL, &size) !=
+		RD_KAFKA_CONF_OK || size <= 1)
+	{
+		snprintf(err, err_len, "property \"bootstrap.servers\" is not set");
+		return false;
+	}
+	for (i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+	{
+		if (!set_one(conf, settings[i][0], settings[i][1], err, err_len))
+			return false;
+	}
+	if (isolate && !set_one(conf, "batch.num.messages", "1", err, err_len))
+		return false;
+	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR |
+							 RD_KAFKA_EVENT_LOG);
+	return set_limits(broker, conf, err, err_len);
+}
+
+/* Bounds of the queue; the largest record must fit, or it would wait forever. */
+static bool
+set_limits(SnBroker *broker, rd_kafka_conf_t *conf, char *err, size_t err_len)
+{
+	char		text[32] = "";
+	size_t		size = sizeof(text);
+	long		largest;
+	int			kbytes = broker->queue_max_kbytes;
+
+	rd_kafka_conf_get(conf, "message.max.bytes", text, &size);
+	largest = strtol(text, NULL, 10) / 1024 + 1;
+	if (kbytes < largest)
+		kbytes = (int) largest;
+	snprintf(text, sizeof(text), "%d", kbytes);
+	if (!set_one(conf, "queue.buffering.max.kbytes", text, err, err_len))
+		return false;
+	snprintf(text, sizeof(text), "%d", broker->queue_max_messages);
+	return set_one(conf, "queue.buffering.max.messages", text, err, err_len);
+}
+
+/* One setting. */
+static bool
+set_one(rd_kafka_conf_t *conf, const char *name, const char *value, char *err,
+		size_t err_len)
+{
+	char		text[256];
+
+	if (rd_kafka_conf_set(conf, name, value, text, sizeof(text)) ==
+		RD_KAFKA_CONF_OK)
+		return true;
+	snprintf(err, err_len, "property \"%s\": %s", name, text);
+	return false;
+}
+
+/* Wipes the secrets kept for masking. */
+static void
+forget_secrets(SnBroker *broker)
+{
+	while (broker->nsecrets > 0)
+		sn_kafka_conf_forget(broker->secrets[--broker->nsecrets]);
+}
+
+/* The headers of a record in librdkafka's form. */
+static rd_kafka_headers_t *
+make_headers(const SnRecord *record)
+{
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(record->nheaders);
+	int			i;
+
+	for (i = 0; i < record->nheaders; i++)
+		rd_kafka_header_add(headers, record->headers[i].name, -1,
+							record->headers[i].value,
+							record->headers[i].value_len);
+	return headers;
+}
+
+/* The next event that holds reports, or NULL when the time is over. */
+static rd_kafka_event_t *
+next_event(SnBroker *broker, int timeout_ms)
+{
+	int64_t		deadline = now_ms() + timeout_ms;
+	rd_kafka_event_t *event;
+	KeptEvent  *kept = broker->kept;
+
+	if (kept != NULL)
+	{
+		event = kept->event;
+		broker->kept = kept->next;
+		if (broker->kept == NULL)
+			broker->kept_end = &broker->kept;
+		free(kept);
+		return event;
+	}
+	while (broker->queue != NULL)
+	{
+		event = rd_kafka_queue_poll(broker->queue, remaining(deadline));
+		if (event == NULL)
+			break;
+		if (treat_event(broker, event))
+			return event;
+	}
+	return NULL;
+}
+
+/* True if the event holds reports; any other is treated and freed. */
+static bool
+treat_event(SnBroker *broker, rd_kafka_event_t *event)
+{
+	switch (rd_kafka_event_type(event))
+	{
+		case RD_KAFKA_EVENT_DR:
+			broker->unanswered -= rd_kafka_event_message_count(event);
+			return true;
+		case RD_KAFKA_EVENT_CREATETOPICS_RESULT:
+			return true;
+		case RD_KAFKA_EVENT_ERROR:
+			treat_error(broker, event);
+			break;
+		case RD_KAFKA_EVENT_LOG:
+			treat_log(broker, event);
+			break;
+		default:
+			break;
+	}
+	rd_kafka_event_destroy(event);
+	return false;
+}
+
+/* Counts an error of the broker and keeps its text. */
+static void
+treat_error(SnBroker *broker, rd_kafka_event_t *event)
+{
+	char		text[256];
+	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+
+	if (code == RD_KAFKA_RESP_ERR__FATAL)
+	{
+		code = rd_kafka_fatal_error(broker->producer, text, sizeof(text));
+		if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
+			return;
+	}
+	else
+		snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
+	broker->failures++;
+	note_error(broker, text);
+}
+
+/* Gives a log line to the host. */
+static void
+treat_log(SnBroker *broker, rd_kafka_event_t *event)
+{
+	const char *facility;
+	const char *line;
+	char		text[1024];
+	int			level;
+
+	if (broker->log == NULL ||
+		rd_kafka_event_log(event, &facility, &line, &level) != 0)
+		return;
+	snprintf(text, sizeof(text), "%s", line);
+	mask_secrets(broker, text);
+	broker->log(broker->log_arg, level, facility, text);
+}
+
+/* Takes reports out of the current event, and frees it when it is empty. */
+static int
+take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
+{
+	rd_kafka_event_t *event = broker->current;
+	const rd_kafka_message_t *message;
+	int			n = 0;
+
+	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
+	{
+		while (n < max &&
+			   (message = rd_kafka_event_message_next(event)) != NULL)
+			report_record(broker, message, &reports[n++]);
+		if (n == max)
+			return n;
+	}
+	else
+		report_topic(broker, event, &reports[n++]);
+	rd_kafka_event_destroy(event);
+	broker->current = NULL;
+	return n;
+}
+
+/* Report on one record. */
+static void
+report_record(SnBroker *broker, const rd_kafka_message_t *message,
+			  SnBrokerReport *report)
+{
+	rd_kafka_resp_err_t code = message->err;
+
+	report->kind = SN_REPORT_RECORD;
+	report->status = classify(code);
+	report->alone = report->status == SN_REPORT_REFUSED &&
+		(broker->isolate || is_topic_error(code));
+	report->opaque = (uint64_t) (uintptr_t) message->_private;
+	report->partition = code == 0 ? message->partition : -1;
+	report->offset = code == 0 ? message->offset : -1;
+
+	/* not the message's own text: librdkafka returns the payload there */
+	report->error = code == 0 ? NULL : rd_kafka_err2str(code);
+	broker->outstanding--;
+	if (code == 0)
+	{
+		broker->acked++;
+		broker->progress_at = now_ms();
+	}
+	else if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+		deny_topic(broker, rd_kafka_topic_name(message->rkt));
+	if (report->status == SN_REPORT_REFUSED)
+		note_error(broker, report->error);
+}
+
+/* Report on a request for a topic. */
+static void
+report_topic(SnBroker *broker, rd_kafka_event_t *event,
+			 SnBrokerReport *report)
+{
+	const rd_kafka_CreateTopics_result_t *result =
+		rd_kafka_event_CreateTopics_result(event);
+	const rd_kafka_topic_result_t **topics;
+	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+	const char *detail = rd_kafka_event_error_string(event);
+	char		text[256];
+	size_t		count = 0;
+
+	topics = rd_kafka_CreateTopics_result_topics(result, &count);
+	if (code == 0 && count > 0)
+	{
+		code = rd_kafka_topic_result_error(topics[0]);
+		detail = rd_kafka_topic_result_error_string(topics[0]);
+	}
+	memset(report, 0, sizeof(*report));
+	report->kind = SN_REPORT_TOPIC;
+	report->status = classify_topic(code);
+	report->alone = report->status == SN_REPORT_REFUSED;
+	report->opaque = (uint64_t) (uintptr_t) rd_kafka_event_opaque(event);
+	report->partition = -1;
+	report->offset = -1;
+	if (report->status == SN_REPORT_OK)
+		return;
+	report->error = rd_kafka_err2str(code);
+	snprintf(text, sizeof(text), "could not create topic: %s",
+			 detail != NULL ? detail : report->error);
+	note_error(broker, text);
+}
+
+/* Is it an error of every record of the topic? */
+static bool
+is_topic_error(rd_kafka_resp_err_t code)
+{
+	switch (code)
+	{
+		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+		case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+		case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * What an error means for the record.  Anything that is not known to be the
+ * record's own fault is RETRY: nothing is given up on a guess.
+ */
+static SnReportStatus
+classify(rd_kafka_resp_err_t code)
+{
+	if (is_topic_error(code))
+		return SN_REPORT_REFUSED;
+	switch (code)
+	{
+		case RD_KAFKA_RESP_ERR_NO_ERROR:
+			return SN_REPORT_OK;
+		case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+		case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+		case RD_KAFKA_RESP_ERR_INVALID_MSG:
+		case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+		case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+		case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+		case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+		case RD_KAFKA_RESP_ERR__INVALID_ARG:
+			return SN_REPORT_REFUSED;
+		case RD_KAFKA_RESP_ERR__FATAL:
+		case RD_KAFKA_RESP_ERR__FENCED:
+		case RD_KAFKA_RESP_ERR__INCONSISTENT:
+		case RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE:
+		case RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER:
+		case RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID:
+		case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+		case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+			return SN_REPORT_STOPPED;
+		default:
+			return SN_REPORT_RETRY;
+	}
+}
+
+/* What the answer to a request for a topic means. */
+static SnReportStatus
+classify_topic(rd_kafka_resp_err_t code)
+{
+	switch (code)
+	{
+		case RD_KAFKA_RESP_ERR_NO_ERROR:
+		case RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS:
+		case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
+		case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION:
+			return SN_REPORT_OK;
+		case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+		case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+		case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+		case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS:
+		case RD_KAFKA_RESP_ERR__INVALID_ARG:
+			return SN_REPORT_REFUSED;
+		default:
+			return SN_REPORT_RETRY;
+	}
+}
+
+/* Remembers for a while that a topic may not be written. */
+static void
+deny_topic(SnBroker *broker, const char *topic)
+{
+	DeniedTopic *denied;
+
+	if (is_denied(broker, topic))
+		return;
+	denied = &broker->denied[broker->next_denied];
+	broker->next_denied = (broker->next_denied + 1) % DENIED_TOPICS;
+	snprintf(denied->topic, sizeof(denied->topic), "%s", topic);
+	denied->until = now_ms() + DENIED_MS;
+}
+
+/* Was writing this topic denied a short while ago? */
+static bool
+is_denied(const SnBroker *broker, const char *topic)
+{
+	int			i;
+
+	for (i = 0; i < DENIED_TOPICS && broker->denied[i].until > 0; i++)
+	{
+		if (strcmp(broker->denied[i].topic, topic) == 0 &&
+			now_ms() < broker->denied[i].until)
+			return true;
+	}
+	return false;
+}
+
+/* Keeps the text of the last error. */
+static void
+note_error(SnBroker *broker, const char *text)
+{
+	snprintf(broker->last_error, sizeof(broker->last_error), "%s", text);
+	mask_secrets(broker, broker->last_error);
+}
+
+/* Overwrites every secret found in a text with stars. */
+static void
+mask_secrets(const SnBroker *broker, char *text)
+{
+	size_t		len;
+	char	   *found;
+	int			i;
+
+	for (i = 0; i < broker->nsecrets; i++)
+	{
+		len = strlen(broker->secrets[i]);
+		if (len < MASK_MIN_LEN)
+			continue;
+		while ((found = strstr(text, broker->secrets[i])) != NULL)
+			memset(found, '*', len);
+	}
+}
+
+/* Reads away what woke the host. */
+static void
+empty_pipe(int fd)
+{
+	char		buf[64];
+
+	while (read(fd, buf, sizeof(buf)) > 0)
+		continue;
+}
+
+/* Milliseconds of a clock that never steps. */
+static int64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Milliseconds until the deadline, 0 when it has passed. */
+static int
+remaining(int64_t deadline)
+{
+	int64_t		left = deadline - now_ms();
+
+	return left > 0 ? (int) left : 0;
+}
+
+/* Blocks all signals, for the threads that are about to start. */
+static void
+block_signals(sigset_t *before)
+{
+	sigset_t	all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, before);
+}

@@ -1,0 +1,328 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * test_kafka_conf.c
+ *		Syntax of sentinai.kafka_conf, what it refuses, and secrets.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kafka_conf.h"
+
+#define CANARY "c4n4ry-value"
+
+static char err[256];
+
+/* Parses what must be fine. */
+static SnKafkaConf *
+parse(const char *text)
+{
+	SnKafkaConf *conf;
+
+	err[0] = '\0';
+	conf = sn_kafka_conf_parse(text, err, sizeof(err));
+	if (conf == NULL)
+		fail_msg("\"%s\" was refused: %s", text, err);
+	return conf;
+}
+
+/* Parses what must be refused, with a word of the reason. */
+static void
+refuse(const char *text, const char *reason)
+{
+	SnKafkaConf *conf;
+
+	err[0] = '\0';
+	conf = sn_kafka_conf_parse(text, err, sizeof(err));
+	if (conf != NULL)
+		fail_msg("\"%s\" was accepted", text);
+	if (strstr(err, reason) == NULL)
+		fail_msg("\"%s\": \"%s\" does not say \"%s\"", text, err, reason);
+	if (strstr(err, CANARY) != NULL)
+		fail_msg("\"%s\": a value is in the message", text);
+}
+
+/* All three separators, white space, empty pieces. */
+static void
+test_separators(void **state)
+{
+	SnKafkaConf *conf = parse(" linger.ms = 5 ,,compression.type=lz4;\n"
+							  "client.rack=a b\r\n\n socket.keepalive.enable"
+							  "=true , ");
+
+	(void) state;
+	assert_int_equal(conf->nprops, 4);
+	assert_string_equal(sn_kafka_conf_get(conf, "linger.ms"), "5");
+	assert_string_equal(sn_kafka_conf_get(conf, "compression.type"), "lz4");
+	assert_string_equal(sn_kafka_conf_get(conf, "client.rack"), "a b");
+	assert_string_equal(sn_kafka_conf_get(conf, "socket.keepalive.enable"),
+						"true");
+	assert_null(sn_kafka_conf_get(conf, "linger"));
+	sn_kafka_conf_free(conf);
+}
+
+/* A piece without '=' continues the value before it. */
+static void
+test_continuation(void **state)
+{
+	SnKafkaConf *conf = parse("bootstrap.servers=a:1, b:2,c:3\nd:4,"
+							  "linger.ms=1");
+
+	(void) state;
+	assert_int_equal(conf->nprops, 2);
+	assert_string_equal(sn_kafka_conf_get(conf, "bootstrap.servers"),
+						"a:1,b:2,c:3,d:4");
+	sn_kafka_conf_free(conf);
+	conf = parse("ssl.cipher.suites=X;Y");
+	assert_string_equal(sn_kafka_conf_get(conf, "ssl.cipher.suites"), "X;Y");
+	sn_kafka_conf_free(conf);
+	conf = parse("client.id=a=b");
+	assert_string_equal(sn_kafka_conf_get(conf, "client.id"), "a=b");
+	sn_kafka_conf_free(conf);
+}
+
+/* Nothing is fine too: the relay says later that it has no server. */
+static void
+test_empty(void **state)
+{
+	SnKafkaConf *conf = parse(" \n,; ");
+
+	(void) state;
+	assert_int_equal(conf->nprops, 0);
+	sn_kafka_conf_free(conf);
+	sn_kafka_conf_free(NULL);
+}
+
+/* Syntax errors. */
+static void
+test_bad_syntax(void **state)
+{
+	char		text[512];
+	char	   *many;
+	int			i;
+
+	(void) state;
+	refuse("localhost:9092", "begin with key=value");
+	refuse("=" CANARY, "name of a property");
+	refuse("Linger.ms=" CANARY, "name of a property");
+	refuse("a b=" CANARY, "name of a property");
+	refuse("a\"b=" CANARY, "name of a property");
+	refuse("linger.ms=", "has no value");
+	refuse("linger.ms=1,linger.ms=2", "given twice");
+	refuse("client.id=a\x01" CANARY, "control character");
+	memset(text, 'a', sizeof(text));
+	strcpy(text + 200, "=" CANARY);
+	refuse(text, "name of a property");
+
+	many = calloc(1, SN_KAFKA_CONF_MAX_TEXT + 100);
+	for (i = 0; i <= SN_KAFKA_CONF_MAX_PROPS; i++)
+		sprintf(many + strlen(many), "p%d=%d,", i, i);
+	refuse(many, "more than");
+	memset(many, 'x', SN_KAFKA_CONF_MAX_TEXT + 1);
+	memcpy(many, "client.id=", 10);
+	refuse(many, "longer than");
+	free(many);
+}
+
+/* A list of servers of 64 KB is only long. */
+static void
+test_long_value(void **state)
+{
+	SnKafkaConf *conf;
+	char	   *text = calloc(1, 70000);
+	size_t		used = sprintf(text, "bootstrap.servers=h:1");
+
+	(void) state;
+	while (used < 65536)
+		used += sprintf(text + used, ",h%zu:9092", used);
+	conf = parse(text);
+	assert_int_equal(conf->nprops, 1);
+	assert_string_equal(sn_kafka_conf_get(conf, "bootstrap.servers"),
+						text + strlen("bootstrap.servers="));
+	sn_kafka_conf_free(conf);
+	free(text);
+}
+
+/* Properties that run code, break promises or belong to us. */
+static void
+test_refused_properties(void **state)
+{
+	static const char *const names[] = {
+		"plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.id",
+		"ssl.engine.location", "ssl.providers", "dr_msg_cb", "log_cb",
+		"ssl.certificate.verify_cb", "interceptors", "default_topic_conf",
+		"ssl_engine_callback_data", "opaque", "internal.termination.signal",
+		"enable.idempotence", "enable.gapless.guarantee", "acks",
+		"request.required.acks", "partitioner", "partitioner_cb",
+		"message.timeout.ms", "delivery.timeout.ms", "retries",
+		"message.send.max.retries", "queuing.strategy", "transactional.id",
+		"transaction.timeout.ms", "log.queue", "log.thread.name",
+		"statistics.interval.ms", "queue.buffering.max.messages",
+		"queue.buffering.max.kbytes", "test.mock.num.brokers",
+		"enabled_events", "delivery.report.only.error"
+	};
+	char		text[200];
+	size_t		i;
+
+	(void) state;
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	{
+		snprintf(text, sizeof(text), "linger.ms=1,%s=" CANARY, names[i]);
+		refuse(text, "is not allowed");
+		assert_non_null(strstr(err, names[i]));
+		snprintf(text, sizeof(text), "%s.file=/x", names[i]);
+		refuse(text, "");
+	}
+}
+
+/* A secret in the setting itself is refused and not repeated. */
+static void
+test_literal_secrets(void **state)
+{
+	static const char *const names[] = {
+		"sasl.password", "ssl.key.password", "ssl.keystore.password",
+		"ssl.key.pem", "sasl.oauthbearer.client.secret",
+		"sasl.oauthbearer.config",
+		"sasl.oauthbearer.assertion.private.key.passphrase",
+		"sasl.oauthbearer.assertion.private.key.pem"
+	};
+	char		text[200];
+	SnKafkaConf *conf;
+	size_t		i;
+
+	(void) state;
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	{
+		snprintf(text, sizeof(text), "%s=" CANARY, names[i]);
+		refuse(text, "is a secret");
+		assert_non_null(strstr(err, names[i]));
+		snprintf(text, sizeof(text), "%s.file=/run/secret", names[i]);
+		conf = parse(text);
+		assert_int_equal(conf->nprops, 1);
+		assert_true(conf->props[0].from_file);
+		assert_string_equal(conf->props[0].name, names[i]);
+		assert_string_equal(conf->props[0].value, "/run/secret");
+		assert_null(sn_kafka_conf_get(conf, names[i]));
+		sn_kafka_conf_free(conf);
+	}
+	refuse("sasl.username.file=/x", "only secrets");
+	refuse("sasl.password.file=/a,sasl.password.file=/b", "given twice");
+	sn_kafka_conf_free(parse("sasl.username=u"));
+}
+
+/* Values that would open a hole. */
+static void
+test_refused_values(void **state)
+{
+	(void) state;
+	refuse("enable.ssl.certificate.verification=false", "only be true");
+	refuse("enable.ssl.certificate.verification=0", "only be true");
+	refuse("enable.ssl.certificate.verification=F", "only be true");
+	sn_kafka_conf_free(parse("enable.ssl.certificate.verification=True"));
+	refuse("sasl.password.file=secret", "absolute path");
+	refuse("sasl.password.file=/a/../b", "absolute path");
+	refuse("ssl.ca.location=../ca.pem", "absolute path");
+	refuse("ssl.key.location=/a/..", "absolute path");
+	refuse("sasl.kerberos.keytab=k", "absolute path");
+	sn_kafka_conf_free(parse("ssl.ca.location=/etc/ssl/a..b.pem"));
+	sn_kafka_conf_free(parse("ssl.ca.location=probe"));
+	refuse("sasl.kerberos.principal=a$(id)", "may only contain");
+	refuse("sasl.kerberos.principal=a`id`", "may only contain");
+	refuse("sasl.kerberos.keytab=/a\" -x \"", "may only contain");
+	sn_kafka_conf_free(parse("sasl.kerberos.principal=k/h.x@R-1_2"));
+}
+
+/* Makes a file with some content and mode. */
+static void
+make_file(const char *path, const void *data, size_t len, mode_t mode)
+{
+	FILE	   *out = fopen(path, "w");
+
+	assert_non_null(out);
+	assert_int_equal(fwrite(data, 1, len, out), len);
+	assert_int_equal(fclose(out), 0);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+/* Secrets come from private plain files of bounded size. */
+static void
+test_secret_files(void **state)
+{
+	char		dir[] = "/tmp/sn_conf_XXXXXX";
+	char		path[64];
+	char	   *big = malloc(SN_KAFKA_CONF_MAX_SECRET + 1);
+	char	   *secret;
+
+	(void) state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/secret", dir);
+	memset(big, 'x', SN_KAFKA_CONF_MAX_SECRET + 1);
+
+	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
+	assert_non_null(strstr(err, path));
+	make_file(path, "s3cret =,;x\r\n", 13, 0600);
+	secret = sn_kafka_conf_read_secret("p", path, err, sizeof(err));
+	assert_non_null(secret);
+	assert_string_equal(secret, "s3cret =,;x");
+	sn_kafka_conf_forget(secret);
+	sn_kafka_conf_forget(NULL);
+	assert_true(sn_kafka_conf_check_private("p", path, err, sizeof(err)));
+
+	chmod(path, 0644);
+	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
+	assert_non_null(strstr(err, "0600"));
+	assert_null(strstr(err, "s3cret"));
+	assert_false(sn_kafka_conf_check_private("p", path, err, sizeof(err)));
+	chmod(path, 0660);
+	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
+
+	make_file(path, "\n", 1, 0600);
+	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
+	make_file(path, "", 0, 0600);
+	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
+	make_file(path, "a\0b", 3, 0600);
+	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
+	make_file(path, big, SN_KAFKA_CONF_MAX_SECRET + 1, 0600);
+	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
+	make_file(path, big, SN_KAFKA_CONF_MAX_SECRET, 0600);
+	secret = sn_kafka_conf_read_secret("p", path, err, sizeof(err));
+	assert_non_null(secret);
+	assert_int_equal(strlen(secret), SN_KAFKA_CONF_MAX_SECRET);
+	sn_kafka_conf_forget(secret);
+
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
+	assert_non_null(strstr(err, "plain file"));
+	assert_null(sn_kafka_conf_read_secret("p", dir, err, sizeof(err)));
+	unlink(path);
+	rmdir(dir);
+	free(big);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_separators),
+		cmocka_unit_test(test_continuation),
+		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_bad_syntax),
+		cmocka_unit_test(test_long_value),
+		cmocka_unit_test(test_refused_properties),
+		cmocka_unit_test(test_literal_secrets),
+		cmocka_unit_test(test_refused_values),
+		cmocka_unit_test(test_secret_files)
+	};
+
+	return cmocka_run_group_tests_name("kafka_conf", tests, NULL, NULL);
+}

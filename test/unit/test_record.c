@@ -1,0 +1,379 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * test_record.c
+ *		Topic, key, headers and value of records in every format.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "record.h"
+
+#define ID "01924a3e-5f5e-7abc-8def-0123456789ab"
+#define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+static char err[256];
+
+/* An event with everything. */
+static SnRecordEvent
+full_event(void)
+{
+	SnRecordEvent event = {
+		.event_id = ID,
+		.event_type = "Order/Created",
+		.tenant_id = "ten ant",
+		.aggregate_type = "order",
+		.aggregate_id = "o:1 \xc3\xa4",
+		.schema_version = 3,
+		.occurred_us = 1356998400123456LL,
+		.correlation_id = "corr",
+		.causation_id = "cause",
+		.traceparent = TRACE,
+		.tracestate = "k=v",
+		.payload = "{\"a\": 1}",
+		.payload_len = 8,
+		.opaque = UINT64_MAX - 7
+	};
+
+	return event;
+}
+
+/* A maker that must come about. */
+static SnRecordMaker *
+open_maker(SnRecordFormat format, const char *topic)
+{
+	SnRecordMaker *maker = sn_record_open(format, topic, "db 1", err,
+										  sizeof(err));
+
+	if (maker == NULL)
+		fail_msg("%s", err);
+	return maker;
+}
+
+/* Value of a header; it must be there once at most. */
+static const char *
+header(const SnRecord *record, const char *name)
+{
+	const char *value = NULL;
+	int			i;
+
+	for (i = 0; i < record->nheaders; i++)
+	{
+		if (strcmp(record->headers[i].name, name) != 0)
+			continue;
+		assert_null(value);
+		value = record->headers[i].value;
+		assert_int_equal(record->headers[i].value_len, strlen(value));
+	}
+	return value;
+}
+
+/* Key as text. */
+static void
+assert_key(const SnRecord *record, const char *key)
+{
+	assert_int_equal(record->key_len, strlen(key));
+	assert_memory_equal(record->key, key, strlen(key));
+}
+
+/* CloudEvents in binary mode, all attributes. */
+static void
+test_cloudevents(void **state)
+{
+	SnRecordMaker *maker = open_maker(SN_RECORD_CLOUDEVENTS, NULL);
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+
+	(void) state;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(record.topic, "sentinai.order");
+	assert_key(&record, "ten ant:o:1 \xc3\xa4");
+	assert_ptr_equal(record.value, event.payload);
+	assert_int_equal(record.value_len, 8);
+	assert_true(record.timestamp_ms == 1356998400123LL);
+	assert_true(record.opaque == UINT64_MAX - 7);
+	assert_int_equal(record.nheaders, 14);
+	assert_string_equal(header(&record, "ce_specversion"), "1.0");
+	assert_string_equal(header(&record, "ce_id"), ID);
+	assert_string_equal(header(&record, "ce_source"),
+						"/sentinai/db%201/ten%20ant");
+	assert_string_equal(header(&record, "ce_type"), "Order/Created");
+	assert_string_equal(header(&record, "ce_time"),
+						"2013-01-01T00:00:00.123Z");
+	assert_string_equal(header(&record, "ce_subject"), "o:1 \xc3\xa4");
+	assert_string_equal(header(&record, "ce_tenantid"), "ten ant");
+	assert_string_equal(header(&record, "ce_correlationid"), "corr");
+	assert_string_equal(header(&record, "ce_causationid"), "cause");
+	assert_string_equal(header(&record, "ce_dataschema"),
+						"urn:sentinai:schema:Order%2FCreated:3");
+	assert_string_equal(header(&record, "ce_partitionkey"),
+						"ten ant:o:1 \xc3\xa4");
+	assert_string_equal(header(&record, "content-type"), "application/json");
+	assert_string_equal(header(&record, "traceparent"), TRACE);
+	assert_string_equal(header(&record, "tracestate"), "k=v");
+	sn_record_close(maker);
+}
+
+/* What the event lacks gives no header, and the tenant is the key. */
+static void
+test_cloudevents_bare(void **state)
+{
+	SnRecordMaker *maker = open_maker(SN_RECORD_CLOUDEVENTS, NULL);
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+
+	(void) state;
+	event.aggregate_id = event.correlation_id = event.causation_id = NULL;
+	event.traceparent = NULL;
+	event.schema_version = 0;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_key(&record, "ten ant");
+	assert_int_equal(record.nheaders, 8);
+	assert_string_equal(header(&record, "ce_id"), ID);
+	assert_null(header(&record, "ce_subject"));
+	assert_null(header(&record, "ce_correlationid"));
+	assert_null(header(&record, "ce_causationid"));
+	assert_null(header(&record, "ce_dataschema"));
+	assert_null(header(&record, "traceparent"));
+	assert_null(header(&record, "tracestate"));
+
+	/* an empty aggregate id is not the same as none */
+	event.aggregate_id = "";
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_key(&record, "ten ant:");
+	sn_record_close(maker);
+}
+
+/* Debezium's outbox router: topic, key and the one header. */
+static void
+test_debezium(void **state)
+{
+	SnRecordMaker *maker = open_maker(SN_RECORD_DEBEZIUM, "");
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+
+	(void) state;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(record.topic, "outbox.event.order");
+	assert_key(&record, "o:1 \xc3\xa4");
+	assert_int_equal(record.nheaders, 1);
+	assert_string_equal(header(&record, "id"), ID);
+	assert_ptr_equal(record.value, event.payload);
+	event.aggregate_id = NULL;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_key(&record, "ten ant");
+	sn_record_close(maker);
+	maker = open_maker(SN_RECORD_DEBEZIUM, "x.{aggregate_type}");
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(record.topic, "x.order");
+	sn_record_close(maker);
+}
+
+/* Raw: the payload and the event id. */
+static void
+test_raw(void **state)
+{
+	SnRecordMaker *maker = open_maker(SN_RECORD_RAW, "all");
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+
+	(void) state;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(record.topic, "all");
+	assert_key(&record, "ten ant:o:1 \xc3\xa4");
+	assert_int_equal(record.nheaders, 1);
+	assert_string_equal(header(&record, "event_id"), ID);
+	sn_record_close(maker);
+}
+
+/* A trace that is not one is not passed on. */
+static void
+test_bad_trace(void **state)
+{
+	static const char *const bad[] = {
+		"", "00", TRACE "x",
+		"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		"00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+		"00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		"00-4bf92f3577b34da6a3ce929d0e0e4736+00f067aa0ba902b7-01"
+	};
+	SnRecordMaker *maker = open_maker(SN_RECORD_CLOUDEVENTS, NULL);
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+	char		state_text[600];
+	size_t		i;
+
+	(void) state;
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	{
+		event.traceparent = bad[i];
+		assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+		assert_null(header(&record, "traceparent"));
+		assert_null(header(&record, "tracestate"));
+	}
+	memset(state_text, 'a', sizeof(state_text));
+	state_text[513] = '\0';
+	event.traceparent = TRACE;
+	event.tracestate = state_text;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(header(&record, "traceparent"), TRACE);
+	assert_null(header(&record, "tracestate"));
+	sn_record_close(maker);
+}
+
+/* Times around the epoch and at the ends of the calendar. */
+static void
+test_times(void **state)
+{
+	static const struct
+	{
+		int64_t		us;
+		const char *text;
+	}			times[] = {
+		{0, "1970-01-01T00:00:00.000Z"},
+		{-1, "1969-12-31T23:59:59.999Z"},
+		{-1000000, "1969-12-31T23:59:59.000Z"},
+		{951782399999999, "2000-02-28T23:59:59.999Z"},
+		{951782400000000, "2000-02-29T00:00:00.000Z"},
+		{253402300799999999, "9999-12-31T23:59:59.999Z"},
+		{253402300800000000, NULL},
+		{INT64_MAX, NULL},
+		{INT64_MIN, NULL}
+	};
+	SnRecordMaker *maker = open_maker(SN_RECORD_CLOUDEVENTS, NULL);
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+	size_t		i;
+
+	(void) state;
+	for (i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+	{
+		event.occurred_us = times[i].us;
+		assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+		if (times[i].text == NULL)
+			assert_null(header(&record, "ce_time"));
+		else
+			assert_string_equal(header(&record, "ce_time"), times[i].text);
+	}
+	sn_record_close(maker);
+}
+
+/* Names Kafka does not take make the record impossible. */
+static void
+test_bad_topics(void **state)
+{
+	SnRecordMaker *maker;
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+	char		name[300];
+
+	(void) state;
+	maker = open_maker(SN_RECORD_RAW, "{tenant}.{event_type}");
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_null(strstr(err, "ten ant"));
+	event.tenant_id = "t-1_A.b";
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	event.event_type = "OrderCreated";
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(record.topic, "t-1_A.b.OrderCreated");
+	event.event_type = "";
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_non_null(strstr(err, "{event_type}"));
+	sn_record_close(maker);
+
+	maker = open_maker(SN_RECORD_RAW, "{tenant}");
+	event.tenant_id = ".";
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	event.tenant_id = "..";
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	event.tenant_id = "a/../b";
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	memset(name, 'a', sizeof(name));
+	name[SN_RECORD_MAX_TOPIC + 1] = '\0';
+	event.tenant_id = name;
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	name[SN_RECORD_MAX_TOPIC] = '\0';
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(record.topic, name);
+	sn_record_close(maker);
+}
+
+/* Templates are checked before there is any event. */
+static void
+test_templates(void **state)
+{
+	static const char *const bad[] = {
+		"", "a b", "a/b", "{", "{}", "{tenant", "{tenants}", "a}", "..", ".",
+		"{Tenant}", "caf\xc3\xa9"
+	};
+	char		name[SN_RECORD_MAX_TEMPLATE + 2];
+	size_t		i;
+
+	(void) state;
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	{
+		err[0] = '\0';
+		if (sn_record_check_template(bad[i], err, sizeof(err)))
+			fail_msg("template \"%s\" was accepted", bad[i]);
+		assert_string_not_equal(err, "");
+	}
+	memset(name, 'a', sizeof(name));
+	name[SN_RECORD_MAX_TOPIC + 1] = '\0';
+	assert_false(sn_record_check_template(name, err, sizeof(err)));
+	name[SN_RECORD_MAX_TOPIC] = '\0';
+	assert_true(sn_record_check_template(name, err, sizeof(err)));
+	assert_true(sn_record_check_template("{tenant}{event_type}", err,
+										 sizeof(err)));
+	assert_true(sn_record_check_template(SN_RECORD_TOPIC, err, sizeof(err)));
+	assert_null(sn_record_open(SN_RECORD_RAW, "{", "db", err, sizeof(err)));
+	sn_record_close(NULL);
+}
+
+/* Text of any length, and the next record after a longer one. */
+static void
+test_long_text(void **state)
+{
+	static char text[100001];
+	SnRecordMaker *maker = open_maker(SN_RECORD_CLOUDEVENTS, "t");
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+
+	(void) state;
+	memset(text, ' ', sizeof(text) - 1);
+	event.tenant_id = event.aggregate_id = event.event_type = text;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_int_equal(record.key_len, 200001);
+	assert_int_equal(strlen(header(&record, "ce_source")),
+					 strlen("/sentinai/db%201/") + 300000);
+	assert_int_equal(strlen(header(&record, "ce_dataschema")),
+					 strlen("urn:sentinai:schema::3") + 300000);
+	event = full_event();
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_key(&record, "ten ant:o:1 \xc3\xa4");
+	sn_record_close(maker);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cloudevents),
+		cmocka_unit_test(test_cloudevents_bare),
+		cmocka_unit_test(test_debezium),
+		cmocka_unit_test(test_raw),
+		cmocka_unit_test(test_bad_trace),
+		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_bad_topics),
+		cmocka_unit_test(test_templates),
+		cmocka_unit_test(test_long_text)
+	};
+
+	return cmocka_run_group_tests_name("record", tests, NULL, NULL);
+}

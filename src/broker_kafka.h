@@ -1,0 +1,83 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * broker_kafka.h
+ *		What the files of the Kafka provider share.  Not for hosts.
+ */
+#ifndef SN_BROKER_KAFKA_H
+#define SN_BROKER_KAFKA_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "broker.h"
+#include "kafka_conf.h"
+
+/*
+ * Topics whose write was denied are refused without asking for a while; this
+ * many are remembered.
+ */
+#define DENIED_TOPICS 32
+
+/* An event that flush took out of librdkafka's queue for poll. */
+typedef struct KeptEvent
+{
+	struct KeptEvent *next;
+	rd_kafka_event_t *event;
+} KeptEvent;
+
+typedef struct DeniedTopic
+{
+	char		topic[256];
+	int64_t		until;
+} DeniedTopic;
+
+struct SnBroker
+{
+	/* Settings */
+	SnKafkaConf *conf;
+	char	   *client_id;
+	int			queue_max_messages;
+	int			queue_max_kbytes;
+	SnBrokerLog log;
+	void	   *log_arg;
+	char	   *secrets[SN_KAFKA_CONF_MAX_PROPS];
+	int			nsecrets;
+
+	/* The producer; NULL between a failed restart and the next */
+	rd_kafka_t *producer;
+	rd_kafka_queue_t *queue;
+	bool		isolate;
+	int			wake[2];		/* pipe: reading end, writing end */
+
+	/* Events taken from the queue and not handed out entirely */
+	rd_kafka_event_t *current;
+	KeptEvent  *kept;
+	KeptEvent **kept_end;
+
+	/* State and figures for health */
+	uint64_t	unanswered;
+	uint64_t	outstanding;
+	uint64_t	sent;
+	uint64_t	acked;
+	uint64_t	failures;
+	int64_t		progress_at;
+	char		last_error[256];
+
+	DeniedTopic denied[DENIED_TOPICS];
+	int			next_denied;
+};
+
+/* broker_kafka_producer.c */
+extern bool sn_kafka_start(SnBroker *broker, bool isolate,
+						   char *err, size_t err_len);
+extern bool sn_kafka_stop(SnBroker *broker, int timeout_ms);
+extern rd_kafka_conf_t *sn_kafka_make_conf(SnBroker *broker,
+										   bool with_secrets, bool isolate,
+										   char *err, size_t err_len);
+extern bool sn_kafka_make_pipe(int fds[2]);
+extern void sn_kafka_forget_secrets(SnBroker *broker);
+extern void sn_kafka_note_error(SnBroker *broker, const char *text);
+extern void sn_kafka_mask(const SnBroker *broker, char *text);
+extern int64_t sn_kafka_now_ms(void);
+
+#endif							/* SN_BROKER_KAFKA_H */

@@ -11,9 +11,10 @@ DATA        := $(wildcard sql/$(EXTENSION)--*--*.sql)
 
 # Everything in src/ but what belongs to the Kafka library, which is linked
 # into a module of its own so that only the relay process ever loads it.
-KAFKA_SRCS  := src/broker_kafka.c src/kafka_conf.c
+KAFKA_ONLY  := $(wildcard src/broker_kafka*.c)
+KAFKA_SRCS  := $(KAFKA_ONLY) src/kafka_conf.c
 MODULE_big  := sentinai
-OBJS        := $(patsubst %.c,%.o,$(filter-out src/broker_kafka.c,$(wildcard src/*.c)))
+OBJS        := $(patsubst %.c,%.o,$(filter-out $(KAFKA_ONLY),$(wildcard src/*.c)))
 
 PG_CFLAGS   := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare -fno-strict-aliasing $(if $(WERROR),-Werror)
 PG_CPPFLAGS := -DSENTINAI_VERSION='"$(EXTVERSION)"'
@@ -38,3 +39,17 @@ $(DATA_built): $(SQL_MODULES) sentinai.control
 	cat $(SQL_MODULES) > $@
 
 $(OBJS): $(wildcard src/*.h)
+
+# Only sn_broker_provider is visible in it; the settings' parser is in both.
+sentinai_kafka.so: $(KAFKA_SRCS) $(wildcard src/*.h)
+	$(CC) $(CFLAGS) $(CFLAGS_SL) -D_GNU_SOURCE -fvisibility=hidden $(LDFLAGS) -shared -o $@ $(KAFKA_SRCS) -lrdkafka -lpthread
+
+all: sentinai_kafka.so
+install: install-kafka
+install-kafka: sentinai_kafka.so installdirs
+	$(INSTALL_SHLIB) sentinai_kafka.so '$(DESTDIR)$(pkglibdir)/'
+uninstall: uninstall-kafka
+uninstall-kafka:
+	rm -f '$(DESTDIR)$(pkglibdir)/sentinai_kafka.so'
+
+.PHONY: install-kafka uninstall-kafka

@@ -36,6 +36,10 @@
 
 #define SIGNAL_THREAD_ENDED SIGUSR2
 
+#ifndef SENTINAI_VERSION
+#define SENTINAI_VERSION "unknown"
+#endif
+
 typedef struct Supervisor
 {
 	Agent	   *agent;

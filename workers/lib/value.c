@@ -58,7 +58,7 @@ value_parse_duration(const char *value, int *result)
 		number *= units[i].factor;
 		if (!isfinite(number) || number < INT_MIN || number > INT_MAX)
 			return false;
-		*result = (int) lround(number);
+		*result = (int) (number + (number < 0 ? -0.5 : 0.5));
 		return true;
 	}
 	return false;

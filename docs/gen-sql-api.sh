@@ -83,6 +83,22 @@ relations() {
     order by c.relname"
 }
 
+# Types that are no table's rows
+types() {
+    sql "
+    select '### ' || t.typname || E'\n\n' || obj_description(t.oid, 'pg_type')
+           || E'\n\n| Column | Type |\n|---|---|\n'
+           || (select string_agg('| \`' || a.attname || '\` | '
+                   || format_type(a.atttypid, a.atttypmod) || ' |', E'\n' order by a.attnum)
+               from pg_attribute a
+               where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped)
+           || E'\n'
+    from pg_type t join pg_class c on c.oid = t.typrelid
+    where t.oid in (select d.objid from $members and d.classid = 'pg_type'::regclass)
+      and c.relkind = 'c'
+    order by t.typname"
+}
+
 public_tables="'event_log','event_processing','dead_letter'"
 all="$publishing $subscribing $working $ledger $reading $keys $operating"
 
@@ -105,6 +121,8 @@ rest=$(functions "p.proname <> all ('{${all// /,}}')
 [ -z "$rest" ] || printf '\n## More functions\n\n%s\n' "$rest"
 relations "Tables" "'r', 'p'" "c.relname in ($public_tables)"
 relations "Views" "'v'" "true"
+printf '\n## Types\n\n'
+types
 printf '\n# Inner parts\n\nNot for use from outside; they may change with any version.\n'
 functions "p.proname <> all ('{${all// /,}}')
     and obj_description(p.oid, 'pg_proc') like 'For %'" p.proname |

@@ -19,7 +19,7 @@ OBJS        := $(patsubst %.c,%.o,$(filter-out $(KAFKA_ONLY),$(wildcard src/*.c)
 PG_CFLAGS   := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare -fno-strict-aliasing $(if $(WERROR),-Werror)
 PG_CPPFLAGS := -DSENTINAI_VERSION='"$(EXTVERSION)"'
 
-EXTRA_CLEAN := $(DATA_built) sentinai_kafka.so build META.json
+EXTRA_CLEAN := $(DATA_built) sentinai_kafka.so build
 
 PG_CONFIG ?= pg_config
 ifeq ($(shell command -v $(PG_CONFIG)),)
@@ -33,7 +33,6 @@ endif
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 with_llvm := no
 include test/tests.mk
-include docs/docs.mk
 include $(PGXS)
 
 $(DATA_built): $(SQL_MODULES) sentinai.control
@@ -53,15 +52,4 @@ uninstall: uninstall-kafka
 uninstall-kafka:
 	rm -f '$(DESTDIR)$(pkglibdir)/sentinai_kafka.so'
 
-# Agents, beside the server's own programs.
-all: workers
-workers:
-	$(MAKE) -C workers all
-install: install-workers
-install-workers: workers
-	$(MAKE) -C workers install bindir='$(bindir)'
-uninstall: uninstall-workers
-uninstall-workers:
-	$(MAKE) -C workers uninstall bindir='$(bindir)'
-
-.PHONY: install-kafka uninstall-kafka workers install-workers uninstall-workers
+.PHONY: install-kafka uninstall-kafka

@@ -51,4 +51,13 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* a fetched datum may be left in the sort's memory since 16 */
+#if PG_VERSION_NUM >= 160000
+#define sn_tuplesort_getdatum(sort, value, isnull) \
+	tuplesort_getdatum(sort, true, true, value, isnull, NULL)
+#else
+#define sn_tuplesort_getdatum(sort, value, isnull) \
+	tuplesort_getdatum(sort, true, value, isnull, NULL)
+#endif
+
 #endif							/* SN_COMPAT_H */

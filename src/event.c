@@ -338,11 +338,16 @@ sn_store_ready(void)
 	pg_atomic_write_u32(&db->clock_ready, 1);
 }
 
-/* sn_take_id: the id of an event that is about to be published */
+/*
+ * sn_take_id: the id of an event that is about to be published.  The number of
+ * the transaction is taken before, which is what tells the sequencer when no
+ * more ids of a time can come, see gather.c.
+ */
 void
 sn_take_id(pg_uuid_t *id)
 {
 	sn_store_ready();
+	(void) GetTopTransactionId();
 	sn_uuid_make(sn_clock_take(1), id);
 }
 
@@ -470,8 +475,7 @@ sentinai_publish(PG_FUNCTION_ARGS)
 	{
 		text	   *key = check_idempotency_key(PG_GETARG_DATUM(8));
 
-		if (sn_idempotency_take(event.tenant_id, key,
-								sn_idempotency_body(&event), id))
+		if (sn_idempotency_take(&event, key, id))
 			write_one(&event, id);
 	}
 	PG_RETURN_UUID_P(id);
@@ -586,8 +590,8 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 	ids = palloc(batch.n * sizeof(pg_uuid_t));
 	result = palloc(batch.n * sizeof(Datum));
 	sn_store_ready();
+	sn_write_begin(&writer);	/* the number before the ids */
 	tick = sn_clock_take(batch.n);
-	sn_write_begin(&writer);
 	for (i = 0; i < batch.n; i++)
 	{
 		SnEvent		event;

@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 
 #include "guc.h"
+#include "launcher.h"
 #include "sentinai.h"
 #include "shmem.h"
 #include "wake.h"
@@ -30,4 +31,5 @@ _PG_init(void)
 
 	sn_shmem_init();
 	sn_wake_init();
+	sn_launcher_init();
 }

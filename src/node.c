@@ -29,6 +29,7 @@
 #include "guc.h"
 #include "shmem.h"
 #include "store.h"
+#include "wake.h"
 
 enum
 {
@@ -155,6 +156,7 @@ write_row(int node_no, const SnNode *node)
 	sn_insert_row(ins, values, nulls);
 	(void) sn_insert_end(ins);
 	CommandCounterIncrement();
+	sn_note_published();		/* the sequencer may begin */
 }
 
 static void
@@ -239,6 +241,21 @@ sn_node_activate(void)
 	if (!OidIsValid(current_for) || !current_stored)
 		load(true);
 	return &current;
+}
+
+/*
+ * sn_node_active: whether the database is in use here.  Until then it may just
+ * be being restored, and the workers leave it alone.
+ */
+bool
+sn_node_active(void)
+{
+	NodeRow		row;
+
+	if (OidIsValid(current_for) && current_stored)
+		return true;
+	read_newest(&row);
+	return row.node_no != 0 && is_here(&row);
 }
 
 /* sn_node_moved: whether the database was restored or copied and not yet used */

@@ -35,6 +35,7 @@ init_database_slot(SnDatabase *db)
 	db->sequencer_pid = 0;
 	db->sequencer_procno = -1;
 	db->vacate_until = 0;
+	db->created = false;
 	pg_atomic_init_u32(&db->clock_ready, 0);
 	pg_atomic_init_u64(&db->commits, 0);
 	pg_atomic_init_u64(&db->sequenced, 0);
@@ -161,9 +162,9 @@ sn_database(void)
 	return my_database;
 }
 
-/* sn_database_find: the slot of this database, or NULL if it took none yet */
+/* sn_database_of: the slot of a database, or NULL if it has none */
 SnDatabase *
-sn_database_find(void)
+sn_database_of(Oid dboid)
 {
 	SnShared   *s = sn_shared();
 	SnDatabase *result = NULL;
@@ -171,10 +172,119 @@ sn_database_find(void)
 
 	LWLockAcquire(&s->lock, LW_SHARED);
 	for (i = 0; i < SN_MAX_DATABASES && result == NULL; i++)
-		if (s->databases[i].dboid == MyDatabaseId)
+		if (s->databases[i].dboid == dboid)
 			result = &s->databases[i];
 	LWLockRelease(&s->lock);
 	return result;
+}
+
+/* sn_database_find: the slot of this database, or NULL if it took none yet */
+SnDatabase *
+sn_database_find(void)
+{
+	return sn_database_of(MyDatabaseId);
+}
+
+/* free_sub_slots: give up the hints of all subscriptions; lock held */
+static void
+free_sub_slots(Oid dboid)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_SUBS; i++)
+	{
+		SnSubSlot  *slot = &s->subs[i];
+
+		if (slot->sub_id == 0 || slot->dboid != dboid)
+			continue;
+		slot->sub_id = 0;
+		slot->dboid = InvalidOid;
+		ConditionVariableBroadcast(&slot->cv);
+	}
+}
+
+/* free_database: give up a slot, so that the next to use it starts anew */
+static void
+free_database(SnDatabase *db)
+{
+	free_sub_slots(db->dboid);
+	db->dboid = InvalidOid;
+	db->vacate_until = 0;
+	db->created = false;
+	pg_atomic_write_u32(&db->clock_ready, 0);
+	pg_atomic_write_u32(&db->half_round, 0);
+	pg_atomic_write_u32(&db->half_lane, 0);
+}
+
+/*
+ * sn_database_created: CREATE EXTENSION was committed here.  Nothing that a
+ * former life of the extension left in shared memory holds any more.  Raises
+ * no error: when there is no slot, the first use says so.
+ */
+void
+sn_database_created(void)
+{
+	SnShared   *s = sn_shared();
+	SnDatabase *db = NULL;
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	for (i = 0; i < SN_MAX_DATABASES; i++)
+	{
+		if (s->databases[i].dboid == MyDatabaseId)
+		{
+			db = &s->databases[i];
+			break;
+		}
+		if (s->databases[i].dboid == InvalidOid && db == NULL)
+			db = &s->databases[i];
+	}
+	if (db != NULL)
+	{
+		db->dboid = MyDatabaseId;
+		db->created = true;
+		pg_atomic_write_u32(&db->clock_ready, 0);
+		free_sub_slots(MyDatabaseId);
+	}
+	LWLockRelease(&s->lock);
+	sn_wake_launcher();
+}
+
+/*
+ * sn_database_leave: this database was found without the extension.  False
+ * when it was created in the meantime, and has to be looked for again.
+ */
+bool
+sn_database_leave(void)
+{
+	SnShared   *s = sn_shared();
+	SnDatabase *db = sn_database_find();
+	bool		leave = true;
+
+	if (db == NULL)
+		return true;
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	if (db->created)
+		leave = db->created = false;
+	else
+		free_database(db);
+	LWLockRelease(&s->lock);
+	return leave;
+}
+
+/* sn_database_free: give up the slot of a database that is gone */
+void
+sn_database_free(Oid dboid)
+{
+	SnDatabase *db = sn_database_of(dboid);
+
+	if (db == NULL)
+		return;
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	if (db->sequencer_pid == 0)
+		free_database(db);
+	LWLockRelease(&sn_shared()->lock);
 }
 
 /* find_sub_slot: the slot of a subscription, and a free one; lock held */
@@ -271,4 +381,35 @@ sn_set_latch_of(int procno, int pid)
 	proc = &ProcGlobal->allProcs[procno];
 	if (proc->pid == pid)
 		SetLatch(&proc->procLatch);
+}
+
+/* sn_my_procno: by which others set the latch of this process */
+int
+sn_my_procno(void)
+{
+	return MyProc - &ProcGlobal->allProcs[0];
+}
+
+/* sn_wake_launcher: have it look at what has changed */
+void
+sn_wake_launcher(void)
+{
+	SnShared   *s = sn_shared();
+
+	sn_set_latch_of(s->launcher_procno, s->launcher_pid);
+}
+
+/* sn_wake_workers: have the workers of a database look at what has changed */
+void
+sn_wake_workers(Oid dboid)
+{
+	SnShared   *s = sn_shared();
+	SnDatabase *db = sn_database_of(dboid);
+	int			i;
+
+	if (db != NULL)
+		sn_set_latch_of(db->sequencer_procno, db->sequencer_pid);
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+		if (s->relays[i].pid != 0 && s->relays[i].dboid == dboid)
+			sn_set_latch_of(s->relays[i].procno, s->relays[i].pid);
 }

@@ -31,6 +31,8 @@ typedef struct SnDatabase
 	int			sequencer_pid;	/* 0: none runs */
 	int			sequencer_procno;	/* whose latch to set; -1: none */
 	TimestampTz vacate_until;	/* no worker may run here before this time */
+	bool		created;		/* CREATE EXTENSION was committed since a worker
+								 * looked for the extension */
 	pg_atomic_uint32 clock_ready;	/* the clock is above the newest id */
 	pg_atomic_uint64 commits;	/* transactions with events committed */
 	pg_atomic_uint64 sequenced; /* value of commits the last round covers */
@@ -109,9 +111,16 @@ extern void sn_shmem_init(void);
 extern SnShared *sn_shared(void);
 extern SnDatabase *sn_database(void);
 extern SnDatabase *sn_database_find(void);
+extern SnDatabase *sn_database_of(Oid dboid);
+extern void sn_database_created(void);
+extern bool sn_database_leave(void);
+extern void sn_database_free(Oid dboid);
 extern SnSubSlot *sn_sub_slot(int sub_id);
 extern SnSubSlot *sn_sub_slot_find(int sub_id);
 extern void sn_sub_slot_free(int sub_id);
 extern void sn_set_latch_of(int procno, int pid);
+extern int	sn_my_procno(void);
+extern void sn_wake_launcher(void);
+extern void sn_wake_workers(Oid dboid);
 
 #endif							/* SN_SHMEM_H */

@@ -112,6 +112,7 @@ typedef struct SnNode
 
 extern const SnNode *sn_node(void);
 extern const SnNode *sn_node_activate(void);
+extern bool sn_node_active(void);
 extern bool sn_node_moved(void);
 extern int64 sn_logical_txid(void);
 extern int64 sn_logical_xid(TransactionId xid);

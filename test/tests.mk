@@ -23,12 +23,8 @@ PROVE ?= prove
 PG_PROVE ?= pg_prove
 PGTAP_DB := contrib_pgtap
 
-# Both parts run, also when the first has failed.
 unit:
-	@status=0; \
-	$(MAKE) -C test/unit check || status=1; \
-	$(MAKE) -C workers test PROVE='$(PROVE) -v' || status=1; \
-	exit $$status
+	$(MAKE) -C test/unit check
 
 pgtap:
 	'$(bindir)/dropdb' --if-exists $(PGTAP_DB)
@@ -54,10 +50,7 @@ kafka:
 mock:
 	$(MAKE) -C test/mock
 
-workers:
-	$(MAKE) -C workers
-
-demo: mock workers
+demo: mock
 	$(MAKE) -C test/demo
 
-.PHONY: unit pgtap tap kafka mock workers demo
+.PHONY: unit pgtap tap kafka mock demo

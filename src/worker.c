@@ -1,0 +1,374 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * worker.c
+ *		The main loop of the sequencer process, one in each database.
+ *
+ * Each turn is a transaction of its own, guarded so that an error ends the
+ * turn and not the process.  The process leaves with code 0 when it has no
+ * business here (no extension, another sequencer, a database that somebody
+ * wants to have to himself): the launcher starts it again when it has.
+ *
+ * A turn holds the extension's lock as a reader, tried and never waited for:
+ * DROP EXTENSION takes it first of all, so the two cannot wait for each other.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "sequencer.h"
+#include "shmem.h"
+#include "store.h"
+#include "worker.h"
+
+#define BUSY_RATE 10000.0		/* events/s at which rounds are as far apart as
+								 * sentinai.round_interval */
+#define RATE_WINDOW 0.2			/* s over which the rate is averaged */
+#define RETRY_SOON 10			/* ms until a lock that was taken is tried again */
+#define BACKOFF_MIN 1000		/* ms after an error */
+#define BACKOFF_MAX 30000
+#define REPEAT_LOG (60 * USECS_PER_SEC) /* of the same error */
+
+typedef enum Outcome
+{
+	TURN_DONE,
+	TURN_TAKEN,					/* a lock was taken: again soon */
+	TURN_WAIT,					/* nothing may be done here yet */
+	TURN_GONE					/* the extension is not here */
+} Outcome;
+
+static SnDatabase *my_db = NULL;
+static uint64 passed = 0;		/* SnDatabase.commits before the last turn that
+								 * did what there was to do */
+static TimestampTz last_round = 0;	/* when the last turn began */
+static TimestampTz not_before = 0;	/* no turn before this time */
+static double rate = 0;			/* events/s, smoothed */
+static int	backoff = 0;		/* ms; 0: the last turn went well */
+static int	last_error = 0;		/* its SQLSTATE and time of logging */
+static TimestampTz last_error_logged = 0;
+
+/* detach: others no longer count on this process */
+static void
+detach(int code, Datum arg)
+{
+	SnShared   *s = sn_shared();
+
+	sn_round_leave();
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	if (my_db->sequencer_pid == MyProcPid)
+	{
+		my_db->sequencer_pid = 0;
+		my_db->sequencer_procno = -1;
+	}
+	LWLockRelease(&s->lock);
+	sn_wake_launcher();
+}
+
+/* attach: become the sequencer of this database; false if there is one */
+static bool
+attach(void)
+{
+	SnShared   *s = sn_shared();
+	bool		alone;
+
+	my_db = sn_database();
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	alone = my_db->sequencer_pid == 0;
+	if (alone)
+	{
+		my_db->sequencer_pid = MyProcPid;
+		my_db->sequencer_procno = sn_my_procno();
+	}
+	LWLockRelease(&s->lock);
+	if (alone)
+		before_shmem_exit(detach, (Datum) 0);
+	return alone;
+}
+
+static void
+set_option(const char *name, const char *value)
+{
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * pin_settings: what the server, database or role may have set differently.
+ * A lost round is taken again, so nothing here waits for the disk, and in a
+ * deadlock it is this process that gives way.
+ */
+static void
+pin_settings(void)
+{
+	set_option("application_name", "sentinai sequencer");
+	set_option("search_path", "pg_catalog, pg_temp");
+	set_option("synchronous_commit", "off");
+	set_option("default_transaction_isolation", "read committed");
+	set_option("default_transaction_read_only", "off");
+	set_option("default_transaction_deferrable", "off");
+	set_option("deadlock_timeout", "50ms");
+	set_option("lock_timeout", "1s");
+	set_option("client_min_messages", "error");
+}
+
+/* lock_extension: keep it from being dropped; false if it is being dropped */
+static bool
+lock_extension(Oid extension)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	if (LockAcquire(&tag, AccessShareLock, false, true) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	AcceptInvalidationMessages();
+	return true;
+}
+
+/* begin_turn: start a transaction and see whether there is anything to do */
+static Outcome
+begin_turn(void)
+{
+	Oid			extension;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	extension = get_extension_oid("sentinai", true);
+	if (!OidIsValid(extension))
+		return TURN_GONE;
+	if (!lock_extension(extension))
+		return TURN_TAKEN;
+	if (!sn_installed())
+		return TURN_GONE;
+	return sn_node_active() ? TURN_DONE : TURN_WAIT;
+}
+
+/* note_rate: so many events since the turn before */
+static void
+note_rate(int64 events, TimestampTz before, TimestampTz now)
+{
+	double		elapsed = Max(now - before, 1) / (double) USECS_PER_SEC;
+
+	rate = (rate * RATE_WINDOW + events) / (RATE_WINDOW + elapsed);
+}
+
+/* take_turn: a round, if there is anything to sequence */
+static Outcome
+take_turn(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		commits = pg_atomic_read_u64(&my_db->commits);
+	SnRound		round = {0, 0};
+	Outcome		outcome;
+
+	outcome = begin_turn();
+	if (outcome == TURN_DONE && !sn_round_take(&round))
+		outcome = TURN_TAKEN;
+	CommitTransactionCommand();
+	sn_round_wake();
+	note_rate(round.events, last_round, now);
+	last_round = now;
+	if (outcome != TURN_TAKEN)
+		passed = commits;
+	pgstat_report_stat(false);
+	return outcome;
+}
+
+/* log_error: report it, but the same one once a minute only */
+static void
+log_error(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			code = geterrcode();
+
+	if (code == last_error && now - last_error_logged < REPEAT_LOG)
+		return;
+	EmitErrorReport();
+	last_error = code;
+	last_error_logged = now;
+}
+
+/* guarded: do something of which an error must not end the process */
+static Outcome
+guarded(Outcome (*turn) (void))
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile Outcome outcome = TURN_WAIT;
+
+	PG_TRY();
+	{
+		outcome = turn();
+		backoff = 0;
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(context);
+		AbortCurrentTransaction();
+		log_error();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+		backoff = Min(Max(backoff * 2, BACKOFF_MIN), BACKOFF_MAX);
+		not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 backoff);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return outcome;
+}
+
+/* leave: end the process; the launcher knows whether to start another */
+static void
+leave(void)
+{
+	pgstat_report_stat(true);
+	proc_exit(0);
+}
+
+/* someone_wants_us_out: whether the database is about to be dropped or such */
+static bool
+someone_wants_us_out(void)
+{
+	return my_db->vacate_until > GetCurrentTimestamp();
+}
+
+/* round_pause: time until the next round may begin, for slices to fill */
+static TimestampTz
+round_pause(void)
+{
+	double		share = Min(rate / BUSY_RATE, 1.0);
+
+	return (TimestampTz) (sn_round_interval * 1000 * share);
+}
+
+/* sleep_until: sleep; a set latch ends it only when it may */
+static void
+sleep_until(TimestampTz time, bool latch)
+{
+	long		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), time);
+	int			events = WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
+
+	if (latch)
+		events |= WL_LATCH_SET;
+	if (ms <= 0)
+		return;
+	(void) WaitLatch(MyLatch, events, ms, sn_wait_event("SentinaiSequencer"));
+}
+
+/* next_turn: when a turn is due if nobody wakes us */
+static TimestampTz
+next_turn(void)
+{
+	TimestampTz due = sn_round_next_due();
+	TimestampTz nap = TimestampTzPlusMilliseconds(last_round,
+												  sn_sequencer_naptime);
+
+	return due == DT_NOBEGIN ? nap : Min(due, nap);
+}
+
+/*
+ * wait_for_turn: sleep until there is something to do.  Under load the latch
+ * stays set, which makes it cheap for those who set it.
+ */
+static void
+wait_for_turn(void)
+{
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		bool		work = pg_atomic_read_u64(&my_db->commits) != passed;
+
+		if (not_before > now)
+			sleep_until(not_before, true);
+		else if (work && last_round + round_pause() > now)
+			sleep_until(last_round + round_pause(), false);
+		else if (work || next_turn() <= now)
+			return;
+		else
+		{
+			pgstat_report_activity(STATE_IDLE, NULL);
+			pgstat_report_stat(true);
+			sleep_until(next_turn(), true);
+		}
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		if (someone_wants_us_out())
+			leave();
+	}
+}
+
+/* after_turn: what the outcome means for the next one */
+static void
+after_turn(Outcome outcome)
+{
+	if (outcome == TURN_GONE && sn_database_leave())
+		leave();
+	if (outcome != TURN_DONE && backoff == 0)
+		not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 RETRY_SOON);
+}
+
+/* connect: to the database the launcher named, with handlers in place */
+static void
+connect_database(Oid dboid)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	pin_settings();
+}
+
+/* probe: whether the extension is in this database */
+static bool
+probe(void)
+{
+	bool		found;
+
+	do
+	{
+		StartTransactionCommand();
+		found = sn_installed();
+		CommitTransactionCommand();
+	} while (!found && !sn_database_leave());
+	return found;
+}
+
+/* sn_sequencer_main: entry point; the argument is the database's OID */
+void
+sn_sequencer_main(Datum arg)
+{
+	connect_database(DatumGetObjectId(arg));
+	if (!probe() || !attach())
+		proc_exit(0);
+	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,
+												"sentinai sequencer",
+												ALLOCSET_DEFAULT_SIZES));
+	ereport(DEBUG1, (errmsg_internal("sentinai sequencer started")));
+	for (;;)
+	{
+		pgstat_report_activity(STATE_RUNNING, "sequencing");
+		after_turn(guarded(take_turn));
+		MemoryContextReset(CurrentMemoryContext);
+		wait_for_turn();
+	}
+}

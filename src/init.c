@@ -14,6 +14,7 @@
 #include "launcher.h"
 #include "sentinai.h"
 #include "shmem.h"
+#include "utility.h"
 #include "wake.h"
 
 PG_MODULE_MAGIC;
@@ -31,5 +32,6 @@ _PG_init(void)
 
 	sn_shmem_init();
 	sn_wake_init();
+	sn_utility_init();
 	sn_launcher_init();
 }

@@ -44,7 +44,7 @@
 #define MAX_RELAY_WORKERS 16	/* of sentinai.relay_workers */
 #define DELAY_MIN 1000			/* ms until a worker that ended is started again */
 #define DELAY_MAX 30000
-#define STABLE (10 * USECS_PER_SEC) /* a worker that ran longer did not fail */
+#define STABLE USECS_PER_SEC	/* a worker that ran longer did not fail */
 #define REPEAT_LOG (60 * USECS_PER_SEC)
 
 PG_FUNCTION_INFO_V1(sentinai_wake_launcher);

@@ -226,7 +226,12 @@ typedef struct SnBrokerHealth
 typedef void (*SnBrokerLog) (void *arg, int level, const char *facility,
 							 const char *text);
 
-/* All strings are copied by open(). */
+/*
+ * All strings are copied by open().  What settings do not say is librdkafka's
+ * default, but for client.id, compression.type (lz4) and
+ * reconnect.backoff.max.ms (3000).  batch.size should not exceed the limit of
+ * the topics (max.message.bytes): a batch above it is refused as a whole.
+ */
 typedef struct SnBrokerConfig
 {
 	const char *settings;		/* text of sentinai.kafka_conf */

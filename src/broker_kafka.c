@@ -531,13 +531,13 @@ treat_error(SnBroker *broker, rd_kafka_event_t *event)
 	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
 
 	if (code == RD_KAFKA_RESP_ERR__FATAL)
-	{
 		code = rd_kafka_fatal_error(broker->producer, text, sizeof(text));
-		if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
-			return;
-	}
 	else
 		snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
+
+	/* a refused batch is no failure of the broker's */
+	if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
+		return;
 	broker->failures++;
 	sn_kafka_note_error(broker, text);
 }

@@ -147,7 +147,10 @@ sn_kafka_stop(SnBroker *broker, int timeout_ms)
 	return destroy_within(producer, timeout_ms);
 }
 
-/* librdkafka's settings: our defaults, the user's, then what must hold. */
+/*
+ * librdkafka's settings: our defaults, the user's, then what must hold.  Our
+ * headers repeat themselves from record to record, so compression pays.
+ */
 rd_kafka_conf_t *
 sn_kafka_make_conf(SnBroker *broker, bool with_secrets, bool isolate,
 				   char *err, size_t err_len)
@@ -155,6 +158,7 @@ sn_kafka_make_conf(SnBroker *broker, bool with_secrets, bool isolate,
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 
 	if (set_one(conf, "client.id", broker->client_id, err, err_len) &&
+		set_one(conf, "compression.type", "lz4", err, err_len) &&
 		set_one(conf, "reconnect.backoff.max.ms", "3000", err, err_len) &&
 		set_settings(broker, conf, with_secrets, err, err_len) &&
 		set_ours(broker, conf, isolate, err, err_len))

@@ -142,12 +142,18 @@ start_run(const char *topic)
 {
 	Run		   *run = calloc(1, sizeof(Run));
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	sigset_t	all;
+	sigset_t	before;
 
+	/* the mock's thread takes any signal unless it is born with a full mask */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rd_kafka_conf_set(conf, "log_level", "0", NULL, 0);
 	run->owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, sizeof(err));
 	assert_non_null(run->owner);
 	run->cluster = rd_kafka_mock_cluster_new(run->owner, 1);
 	assert_non_null(run->cluster);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	run->topic = topic;
 	run->thread = pthread_self();
 	assert_int_equal(rd_kafka_mock_topic_create(run->cluster, topic,
@@ -495,6 +501,7 @@ test_refused_batch(void **state)
 {
 	Run		   *run = start_run("refused");
 	SnBrokerHealth health;
+	int64_t		deadline = now_ms() + PATIENCE_MS;
 	int			i;
 
 	(void) state;
@@ -508,13 +515,16 @@ test_refused_batch(void **state)
 	{
 		take(run, 20);
 		kafka->health(run->broker, &health);
-	} while (!health.stopped);
+	} while (!health.stopped && now_ms() < deadline);
 	assert_true(health.refusal);
 	assert_int_equal(send_number(run, "refused", 1, 0), SN_SEND_STOPPED);
 	recover(run, false);
 	assert_int_equal(run->suspects, 20);
 	assert_int_equal(run->culprits, 0);
 	assert_int_equal(run->retries, 180);
+	kafka->health(run->broker, &health);
+	assert_int_equal(health.failures, 0);
+	assert_false(health.stopped);
 	assert_int_equal(relay_all(run, 2000), 0);
 	check_stored(run, 2000);
 	end_run(run);
@@ -641,6 +651,32 @@ test_deadlines(void **state)
 		assert_int_equal(send_number(run, "deadline", i, 0), SN_SEND_OK);
 	kafka->health(run->broker, &health);
 	assert_int_equal(health.outstanding, 999);
+	end_run(run);
+}
+
+/* Close returns in time although a look-up or a thread may be in its way. */
+static void
+test_close_without_patience(void **state)
+{
+	Run		   *run = start_run("impatient");
+	SnBrokerConfig config = {0};
+	SnBroker   *lost;
+	int64_t		began;
+
+	(void) state;
+	config.settings = "bootstrap.servers=no-such-host.invalid:9092";
+	lost = kafka->open(&config, err, sizeof(err));
+	assert_non_null(lost);
+	began = now_ms();
+	kafka->close(lost, 100000);
+	assert_true(now_ms() - began < SN_BROKER_CLOSE_MAX_MS + 500);
+
+	open_broker(run, "linger.ms=5", false);
+	assert_int_equal(send_number(run, "impatient", 0, 0), SN_SEND_OK);
+	began = now_ms();
+	kafka->close(run->broker, 0);
+	assert_true(now_ms() - began < 500);
+	run->broker = NULL;
 	end_run(run);
 }
 
@@ -904,6 +940,7 @@ main(void)
 		cmocka_unit_test(test_poison_among_many),
 		cmocka_unit_test(test_broker_down_and_up),
 		cmocka_unit_test(test_deadlines),
+		cmocka_unit_test(test_close_without_patience),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_denied_topic),

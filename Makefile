@@ -19,7 +19,7 @@ OBJS        := $(patsubst %.c,%.o,$(filter-out $(KAFKA_ONLY),$(wildcard src/*.c)
 PG_CFLAGS   := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare -fno-strict-aliasing $(if $(WERROR),-Werror)
 PG_CPPFLAGS := -DSENTINAI_VERSION='"$(EXTVERSION)"'
 
-EXTRA_CLEAN := $(DATA_built) sentinai_kafka.so build
+EXTRA_CLEAN := $(DATA_built) sentinai_kafka.so build META.json
 
 PG_CONFIG ?= pg_config
 ifeq ($(shell command -v $(PG_CONFIG)),)
@@ -33,6 +33,7 @@ endif
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 with_llvm := no
 include test/tests.mk
+include docs/docs.mk
 include $(PGXS)
 
 $(DATA_built): $(SQL_MODULES) sentinai.control

@@ -1,0 +1,23 @@
+# docs/docs.mk: documentation and META.json; the Makefile includes it before
+# PGXS.
+# SPDX-License-Identifier: PostgreSQL
+#
+#   make docs         docs/sql-api.md anew, from the server of PG*
+#   make docs-check   is what the pages say true? In the server of PG*
+#   make META.json    for the PostgreSQL Extension Network
+
+docs:
+	'$(bindir)/dropdb' --if-exists docs_api
+	'$(bindir)/createdb' docs_api
+	'$(bindir)/psql' -Xq -v ON_ERROR_STOP=1 -d docs_api -c 'create extension sentinai'
+	docs/gen-sql-api.sh docs_api >docs/sql-api.md.new
+	mv docs/sql-api.md.new docs/sql-api.md
+	'$(bindir)/dropdb' docs_api
+
+docs-check:
+	PG_CONFIG='$(PG_CONFIG)' PATH="$(bindir):$$PATH" test/docs/check.sh $(T)
+
+META.json: META.json.in sentinai.control
+	sed 's/@VERSION@/$(EXTVERSION)/' META.json.in >$@
+
+.PHONY: docs docs-check

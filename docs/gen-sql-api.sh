@@ -1,0 +1,130 @@
+#!/bin/bash
+# docs/gen-sql-api.sh: print docs/sql-api.md from the COMMENTs of a database.
+# SPDX-License-Identifier: PostgreSQL
+#
+#   docs/gen-sql-api.sh DATABASE >docs/sql-api.md
+#
+# The database has the extension and nothing added to it. `make docs` does it.
+set -eu
+db=${1:?usage: gen-sql-api.sh DATABASE}
+
+sql() {
+    psql -XqAt -v ON_ERROR_STOP=1 -d "$db" -c "$1"
+}
+
+# The functions of a section, in this order; a comment that begins with
+# "For " is about a helper of the extension itself. What is in no section comes
+# under "More functions"; helpers that say it otherwise are in "inner".
+publishing="publish publish_batch"
+subscribing="subscribe unsubscribe set_retry_policy clear_retry_policy"
+working="claim complete fail extend release wait_for_work"
+ledger="is_already_processed mark_as_processing mark_as_completed"
+reading="get_events_by_exception get_events_by_tenant event_time"
+keys="get_partition_key partition_hash partition_for"
+operating="pause_relay resume_relay relay_is_paused after_restore maintain make_partitions"
+inner="wake_launcher"
+
+members="pg_depend d where d.refclassid = 'pg_extension'::regclass
+    and d.refobjid = (select oid from pg_extension where extname = 'sentinai')
+    and d.deptype = 'e'"
+
+# functions CONDITION ORDER
+functions() {
+    sql "
+    with f as (
+        select p.oid, p.proname, p.prokind, p.pronargs,
+               obj_description(p.oid, 'pg_proc') as comment,
+               regexp_replace(replace(pg_get_function_arguments(p.oid), 'timestamp with time zone', 'timestamptz'),
+                   '::(text|jsonb|uuid|timestamptz|integer|bigint|interval|boolean)(\[\])?', '', 'g') as arguments,
+               replace(pg_get_function_result(p.oid), 'timestamp with time zone', 'timestamptz') as result,
+               count(*) over (partition by p.proname) as overloads
+        from pg_proc p
+        where p.oid in (select d.objid from $members and d.classid = 'pg_proc'::regclass)
+              and p.prorettype <> 'trigger'::regtype and $1
+    )
+    select '### ' || proname || case when overloads > 1
+               then '(' || pg_get_function_identity_arguments(oid) || ')' else '' end
+           || E'\n\n' || replace(comment, ' Errors: ', E'\n\n*Errors:* ')
+           || E'\n\n\`\`\`sql norun\n' || proname || '('
+           || case when length(arguments) > 80 then '
+    ' || regexp_replace(arguments, ', ((INOUT |OUT )?[a-z_0-9]+ [a-z])', ',
+    \1', 'g') else arguments end || ')'
+           || case when prokind = 'p' then ' -- a procedure: CALL it'
+                when length(result) > 60 then '
+    returns ' || regexp_replace(result, '([(]|, )([a-z_0-9]+ [a-z])', '\1
+        \2', 'g')
+                else ' returns ' || result end
+           || E'\n\`\`\`\n'
+    from f p
+    order by $2, pronargs"
+}
+
+section() {
+    printf '\n## %s\n\n' "$1"
+    functions "p.proname = any ('{${2// /,}}')" \
+        "array_position('{${2// /,}}', p.proname::text)"
+}
+
+# relations KINDS HEADING
+relations() {
+    printf '\n## %s\n\n' "$1"
+    sql "
+    select '### ' || c.relname || E'\n\n' || obj_description(c.oid, 'pg_class')
+           || E'\n\n| Column | Type | |\n|---|---|---|\n'
+           || (select string_agg('| \`' || a.attname || '\` | '
+                   || replace(format_type(a.atttypid, a.atttypmod), '|', '\|') || ' | '
+                   || replace(col_description(c.oid, a.attnum), '|', '\|') || ' |',
+                   E'\n' order by a.attnum)
+               from pg_attribute a
+               where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
+           || E'\n'
+    from pg_class c
+    where c.oid in (select d.objid from $members and d.classid = 'pg_class'::regclass)
+      and c.relkind in ($2) and not c.relispartition and $3
+    order by c.relname"
+}
+
+# Types that are no table's rows
+types() {
+    sql "
+    select '### ' || t.typname || E'\n\n' || obj_description(t.oid, 'pg_type')
+           || E'\n\n| Column | Type |\n|---|---|\n'
+           || (select string_agg('| \`' || a.attname || '\` | '
+                   || format_type(a.atttypid, a.atttypmod) || ' |', E'\n' order by a.attnum)
+               from pg_attribute a
+               where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped)
+           || E'\n'
+    from pg_type t join pg_class c on c.oid = t.typrelid
+    where t.oid in (select d.objid from $members and d.classid = 'pg_type'::regclass)
+      and c.relkind = 'c'
+    order by t.typname"
+}
+
+public_tables="'event_log','event_processing','dead_letter'"
+all="$publishing $subscribing $working $ledger $reading $keys $operating"
+
+cat <<'TEXT'
+# SQL reference
+
+Everything the extension puts into the schema `sentinai`. This page is generated from the comments in the database (`make docs`), so `\df+ sentinai.*` and `\d+ sentinai.event_log` in psql say the same.
+Arguments with a default can be left out, and given by name: `publish('T', 'acme', 'A-1', '{}', deliver_at => now() + '1 hour')`.
+TEXT
+
+section "Publishing" "$publishing"
+section "Subscribing" "$subscribing"
+section "Working" "$working"
+section "Ledger" "$ledger"
+section "Reading the log" "$reading"
+section "Keys" "$keys"
+section "Operating" "$operating"
+is_inner="(p.proname = any ('{${inner// /,}}') or obj_description(p.oid, 'pg_proc') like 'For %')"
+rest=$(functions "p.proname <> all ('{${all// /,}}') and not $is_inner" p.proname)
+[ -z "$rest" ] || printf '\n## More functions\n\n%s\n' "$rest"
+relations "Tables" "'r', 'p'" "c.relname in ($public_tables)"
+relations "Views" "'v'" "true"
+printf '\n## Types\n\n'
+types
+printf '\n# Inner parts\n\nNot for use from outside; they may change with any version.\n'
+printf '\n## Inner functions\n\n'
+functions "p.proname <> all ('{${all// /,}}') and $is_inner" p.proname
+relations "Inner tables" "'r', 'p'" "c.relname not in ($public_tables)"

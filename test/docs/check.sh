@@ -1,0 +1,300 @@
+#!/bin/bash
+# test/docs/check.sh: is what the documentation says true? Prints TAP.
+# SPDX-License-Identifier: PostgreSQL
+#
+#   test/docs/check.sh [TEST…]     readme pages settings errors conditions api
+#                                  comments links options versions
+#
+# Needs a running server (PGHOST, PGPORT, …) with the extension installed and
+# preloaded, where databases named docs_* and the roles that the pages make may
+# be made and dropped. sentinai-work is taken from SENTINAI_WORK, or from
+# build/workers, where `make -C workers` puts it.
+set -u
+shopt -s lastpipe
+export LC_ALL=C
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+work=${SENTINAI_WORK:-build/workers/sentinai-work}
+pages=(README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md
+    docs/design/*.md test/README.md)
+place=$(mktemp -d) || exit 1
+trap 'rm -rf "$place"' EXIT
+tests=0 failed=0
+
+sql() {
+    psql -XqAt -v ON_ERROR_STOP=1 -d "$1" -c "$2"
+}
+
+# result STATUS NAME: one line of TAP.
+result() {
+    tests=$((tests + 1))
+    if [ "$1" -eq 0 ]; then
+        echo "ok $tests - $2"
+    else
+        echo "not ok $tests - $2"
+        failed=$((failed + 1))
+    fi
+}
+
+# Pass TAP lines on with our numbers.
+renumber() {
+    local line
+    while IFS= read -r line; do
+        case $line in
+            'ok - '*) result 0 "${line#ok - }" ;;
+            'not ok - '*) result 1 "${line#not ok - }" ;;
+            *) printf '%s\n' "$line" ;;
+        esac
+    done
+}
+
+# same NAME EXPECTED ACTUAL: two files that must be equal.
+same() {
+    diff -u "$2" "$3" >"$place/diff"
+    result $? "$1"
+    sed 's/^/# /' "$place/diff"
+}
+
+# nothing NAME: standard input must be empty; every line is a fault.
+nothing() {
+    cat >"$place/faults"
+    [ ! -s "$place/faults" ]
+    result $? "$1"
+    sed 's/^/# /' "$place/faults"
+}
+
+new_database() {
+    sql postgres "drop database if exists $1" 2>/dev/null
+    sql postgres "create database $1"
+}
+
+# drop_roles PAGE: the roles that its SQL makes.
+drop_roles() {
+    sed -n 's/^ *create role \([a-z_]*\).*/\1/p' "$1" | while read -r role; do
+        sql postgres "drop role if exists $role" 2>/dev/null
+    done
+}
+
+# run_page PAGE: its SQL in a database of its own.
+run_page() {
+    local db=docs_page
+    grep -q '^ *```sql$' "$1" || return
+    new_database $db
+    drop_roles "$1"
+    grep -q '^create extension' "$1" || sql $db 'create extension sentinai'
+    test/docs/run_blocks.pl "$1" $db >"$place/tap" 2>&1
+    result $? "$1: its SQL could be run"
+    renumber <"$place/tap"
+    sql postgres "drop database $db"
+    drop_roles "$1"
+}
+
+test_readme() {
+    run_page README.md
+}
+
+test_pages() {
+    local page
+    for page in "${pages[@]}"; do
+        [ "$page" = README.md ] || run_page "$page"
+    done
+}
+
+# What docs/configuration.md says of each setting, a line each.
+settings_of_page() {
+    awk '
+        /^### sentinai\./ { name = $2; next }
+        name != "" && /^Default / {
+            print name ": " $0
+            name = ""
+        }
+    ' docs/configuration.md | tr -d '`' | sort
+}
+
+# The same from the server. What a role without rights does not see is for
+# superusers only.
+settings_of_server() {
+    sql docs_ext "
+    create role docs_nobody;
+    create temp table seen (name text);
+    grant insert on seen to docs_nobody;
+    set role docs_nobody;
+    insert into seen select name from pg_settings;
+    reset role;
+    drop owned by docs_nobody;
+    drop role docs_nobody;
+    select name || ': Default ' || case boot_val when '' then 'empty' else boot_val end
+        || case vartype when 'enum' then ', one of ' || array_to_string(enumvals, ', ')
+             when 'string' then ', text'
+             when 'bool' then ', boolean'
+             else coalesce(', unit ' || unit, '')
+               || ', range ' || min_val || ' to ' || max_val end
+        || ', context ' || context
+        || case when name in (select seen.name from seen) then '' else ', superuser only' end
+        || '.'
+    from pg_settings where name like 'sentinai.%'"
+}
+
+test_settings() {
+    local other='sentinai\.(control|something|order)$'
+    settings_of_page >"$place/page"
+    settings_of_server | sort >"$place/server"
+    [ -s "$place/server" ]
+    result $? "the server tells its settings"
+    same "docs/configuration.md has every setting as the server has it" \
+        "$place/server" "$place/page"
+    sql docs_ext "
+    select name from pg_settings where name like 'sentinai.%'
+    union select 'sentinai.' || relname from pg_class where relnamespace = 'sentinai'::regnamespace
+    union select 'sentinai.' || proname from pg_proc where pronamespace = 'sentinai'::regnamespace" |
+        sort >"$place/names"
+    grep -ohE '`sentinai\.[a-z_]+|^ *sentinai\.[a-z_]+ *=' "${pages[@]}" |
+        tr -d '`= ' | sort -u | grep -vE "$other" | comm -23 - "$place/names" |
+        nothing "settings, tables and functions that the pages name exist"
+}
+
+test_errors() {
+    sed -n "s/.*MAKE_SQLSTATE('\(.\)','\(.\)','\(.\)','\(.\)','\(.\)').*/\1\2\3\4\5 \3\4\5/p" \
+        src/sqlstate.h | sort >"$place/source"
+    sed -n 's/^| \[\(SN...\)\](#sn...) | \([0-9]*\) |.*/\1 \2/p' docs/errors.md |
+        sort >"$place/page"
+    same "the table of docs/errors.md has the codes of src/sqlstate.h" \
+        "$place/source" "$place/page"
+    sed -n 's/^## \(SN...\)$/\1/p' docs/errors.md | sort >"$place/sections"
+    cut -d' ' -f1 "$place/source" >"$place/codes"
+    same "each has a section" "$place/codes" "$place/sections"
+}
+
+# PostgreSQL's conditions that the sources raise, and those of the page.
+test_conditions() {
+    local list
+    list=$("${PG_CONFIG:-pg_config}" --sharedir)/errcodes.txt
+    grep -hoE 'ERRCODE_[A-Z_]+' src/*.c | grep -v '^ERRCODE_SN_' | sort -u |
+        while read -r macro; do
+            awk -v macro="$macro" '$3 == macro { print $1, $4; exit }' "$list"
+        done | grep -v '^XX000 ' | sort >"$place/source"
+    sed -n 's/^| \([0-9A-Z]\{5\}\) | \([a-z_]*\) |.*/\1 \2/p' docs/errors.md |
+        sort >"$place/page"
+    comm -23 "$place/source" "$place/page" |
+        nothing "docs/errors.md has PostgreSQL's conditions that the sources raise"
+    while read -r code condition; do
+        awk -v code="$code" -v condition="$condition" '$1 == code &&
+            $4 == condition { found = 1 } END { exit !found }' "$list" ||
+            echo "$code is not $condition"
+    done <"$place/page" | nothing "their codes are PostgreSQL's"
+}
+
+test_api() {
+    docs/gen-sql-api.sh docs_ext >"$place/api" 2>"$place/api.err"
+    result $? "the SQL reference can be generated"
+    sed 's/^/# /' "$place/api.err"
+    same "docs/sql-api.md is what \`make docs\` generates" docs/sql-api.md "$place/api"
+}
+
+test_comments() {
+    local members="pg_depend d where d.deptype = 'e' and d.refobjid =
+        (select oid from pg_extension where extname = 'sentinai')"
+    sql docs_ext "
+    select 'function ' || p.oid::regprocedure from pg_proc p
+    where p.oid in (select d.objid from $members) and obj_description(p.oid, 'pg_proc') is null
+    union all
+    select 'relation ' || c.relname from pg_class c
+    where c.oid in (select d.objid from $members) and c.relkind in ('r', 'p', 'v', 'm')
+      and not c.relispartition and obj_description(c.oid, 'pg_class') is null
+    union all
+    select 'column ' || c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+    where c.oid in (select d.objid from $members) and c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
+      and a.attnum > 0 and not a.attisdropped and col_description(c.oid, a.attnum) is null
+    union all
+    select 'type ' || t.oid::regtype from pg_type t
+    where t.oid in (select d.objid from $members) and t.typelem = 0
+      and (t.typrelid = 0 or (select c.relkind = 'c' from pg_class c where c.oid = t.typrelid))
+      and obj_description(t.oid, 'pg_type') is null" >"$place/bare" ||
+        echo "the query failed" >"$place/bare"
+    nothing "every function, table, view, column and type has a comment" \
+        <"$place/bare"
+    [ "$(sql docs_ext "select obj_description(oid, 'pg_extension') <> ''
+        from pg_extension where extname = 'sentinai'")" = t ]
+    result $? "so has the extension"
+}
+
+# Anchors of a page, as GitHub makes them from the headings.
+anchors() {
+    awk '/^ *```/ { code = !code } !code && /^#+ /' "$1" |
+        sed 's/^#* //; s/`//g; s/\[\([^]]*\)\]([^)]*)/\1/g' |
+        tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'
+}
+
+test_links() {
+    local page link file anchor
+    for page in "${pages[@]}"; do
+        awk '/^ *```/ { code = !code } !code' "$page" |
+            grep -oE '\]\([^)]+\)' | sed 's/^](//; s/)$//' | sort -u |
+            while read -r link; do
+                case $link in http://* | https://* | mailto:*) continue ;; esac
+                file=${link%%#*} anchor=
+                [ "$link" = "$file" ] || anchor=${link#*#}
+                if [ -z "$file" ]; then
+                    file=$page
+                else
+                    file=$(dirname "$page")/$file
+                fi
+                [ -e "$file" ] || { echo "$page: no file $link"; continue; }
+                [ -z "$anchor" ] || anchors "$file" | grep -qx -- "$anchor" ||
+                    echo "$page: no heading $link"
+            done
+    done | nothing "links between the pages lead somewhere"
+    for page in docs/*.md; do
+        grep -q "](${page})\|](${page}#" README.md || echo "$page"
+    done | nothing "README.md leads to every page of docs"
+}
+
+# Options with their short form, argument, default and variables.
+test_options() {
+    "$work" --help >"$place/help" 2>&1
+    result $? "$work --help"
+    grep -oE '^ +(-., )?--[a-z-]+(=[A-Z]+)?' "$place/help" | sed 's/^ *//' |
+        sort >"$place/program"
+    sed -n '/^## sentinai-work/,/^## /p' docs/agents.md |
+        grep -oE '^\| (`-.`, )?`--[a-z-]+(=[A-Z]+)?`' | tr -d '|`' |
+        sed 's/^ *//' | sort >"$place/page"
+    same "docs/agents.md has the options of sentinai-work" "$place/program" \
+        "$place/page"
+    grep -oE '\(default: [^)]*\)' "$place/help" | sort >"$place/program"
+    grep -E '^\| (`-.`, )?`--' docs/agents.md | cut -d'|' -f3 |
+        sed 's/^ *//; s/ *$//' |
+        grep -vx 'required\|false\|' | sed 's/.*/(default: &)/' | sort >"$place/page"
+    same "and their defaults" "$place/program" "$place/page"
+    grep -oE '\[SENTINAI_[A-Z_, ]+\]' "$place/help" | tr -d '[]' | sort >"$place/program"
+    grep -E '^\| (`-.`, )?`--' docs/agents.md | cut -d'|' -f4 | tr -d '`' |
+        sed 's/^ *//; s/ *$//' | grep . | sort >"$place/page"
+    same "and their environment variables" "$place/program" "$place/page"
+}
+
+test_versions() {
+    local version
+    version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" sentinai.control)
+    grep -qF "## $version" CHANGELOG.md
+    result $? "CHANGELOG.md has a heading for version $version"
+    [ "$(grep -c '"version": "@VERSION@"' META.json.in)" -eq 2 ]
+    result $? "META.json.in takes its version from sentinai.control"
+    sql postgres "select '$(sed "s/@VERSION@/$version/; s/'/''/g" \
+        META.json.in)'::jsonb" >/dev/null
+    result $? "META.json.in is JSON"
+}
+
+all=(readme pages settings errors conditions api comments links options versions)
+[ $# -gt 0 ] || set -- "${all[@]}"
+for name in "$@"; do
+    [ "$(type -t "test_$name")" = function ] || {
+        echo "no test $name; there are: ${all[*]}" >&2
+        exit 2
+    }
+done
+new_database docs_ext && sql docs_ext 'create extension sentinai'
+result $? "a database with the extension"
+for name in "$@"; do
+    "test_$name"
+done
+sql postgres 'drop database docs_ext'
+echo "1..$tests"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,115 @@
+# test/kafka/090_docs.pl: docs/kafka.md says what a consumer sees. Its kcat
+# lines run, and headers, keys and topics of each format are those it names.
+# SPDX-License-Identifier: PostgreSQL
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use KafkaNode;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $page = slurp_file("$FindBin::RealBin/../../docs/kafka.md");
+my $kafka = KafkaNode->new("$PostgreSQL::Test::Utils::tmp_check/kafka");
+my $node = PostgreSQL::Test::Cluster->new('docs');
+
+$node->init;
+$node->append_conf('postgresql.conf', qq{
+shared_preload_libraries = 'sentinai'
+sentinai.kafka_conf = 'bootstrap.servers=@{[$kafka->bootstrap]}'
+});
+$node->start;
+$node->safe_psql('postgres', 'create extension sentinai');
+
+# Publish an event that has everything; give back its id.
+sub publish
+{
+	return $node->safe_psql('postgres', q{
+		select sentinai.publish('OrderPlaced', 'acme', 'A-1', '{"amount": 1}',
+			aggregate_type => 'order', correlation_id => 'flow 1',
+			causation_id => '019aac3c-7d3f-7c52-9d0f-5b1a6f0c9e11',
+			metadata => '{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+				"tracestate": "a=1"}')
+	});
+}
+
+# The record of an event in a topic, waited for.
+sub record
+{
+	my ($topic, $header, $id) = @_;
+
+	foreach my $try (1 .. 600)
+	{
+		foreach my $record ($kafka->partitions($topic) ? $kafka->records($topic) : ())
+		{
+			return $record if ($record->{headers}{$header} // '') eq $id;
+		}
+		select undef, undef, undef, 0.1;
+	}
+	die "no record of $id in $topic";
+}
+
+# The first record in another format, and its event. The relay learns of the
+# new setting when it does, so events are published until one arrives.
+sub record_in_format
+{
+	my ($format, $topic, $header) = @_;
+
+	$node->safe_psql('postgres', "alter system set sentinai.record_format = $format");
+	$node->safe_psql('postgres', 'select pg_reload_conf()');
+	foreach my $try (1 .. 300)
+	{
+		my $id = publish();
+
+		foreach my $record ($kafka->partitions($topic) ? $kafka->records($topic) : ())
+		{
+			return ($record, $record->{headers}{$header})
+			  if defined $record->{headers}{$header};
+		}
+		select undef, undef, undef, 0.2;
+	}
+	die "no record as $format in $topic";
+}
+
+my $id = publish();
+my $record = record('sentinai.order', 'ce_id', $id);
+my ($table) = $page =~ /\*\*cloudevents\*\*.*?(\| Header.*?)\n\n/s;
+my @named = sort map { /`([^`]+)`/g } map { (split /\|/)[1] }
+  grep { /^\| `/ } split /\n/, $table;
+is(join("\n", sort keys %{ $record->{headers} }),
+	join("\n", @named), 'cloudevents has the headers of the page');
+is($record->{key}, 'acme:A-1', 'and the key');
+is($record->{value}, '{"amount": 1}', 'and the payload');
+is($record->{headers}{ce_source}, '/sentinai/postgres/acme', 'source');
+is($record->{headers}{ce_dataschema},
+	'urn:sentinai:schema:OrderPlaced:1', 'schema');
+is($record->{partition},
+	$node->safe_psql('postgres', "select sentinai.partition_for('acme', 'A-1', 12)"),
+	'the partition is told by partition_for()');
+
+my ($lines) = $page =~ /```sh\n(.*?)```/s;
+my @lines = grep { /^kcat/ } split /\n/, $lines;
+is(scalar @lines, 3, 'the page has kcat lines');
+foreach my $line (@lines)
+{
+	local $ENV{BROKER} = $kafka->bootstrap;
+	my ($out, $err);
+
+	ok(IPC::Run::run([ 'sh', '-c', $line ], '<', \undef, '>', \$out, '2>', \$err),
+		$line);
+	like($out, $line =~ /-L/ ? qr/sentinai\.order/ : qr/acme:A-1/, 'shows it');
+}
+
+($record, $id) = record_in_format('debezium', 'outbox.event.order', 'id');
+is_deeply($record->{headers}, { id => $id }, 'debezium: one header');
+is($record->{key}, 'A-1', 'the key is the aggregate id');
+is($record->{value}, '{"amount": 1}', 'the value is the payload');
+
+($record, $id) = record_in_format('raw', 'sentinai.order', 'event_id');
+is_deeply($record->{headers}, { event_id => $id }, 'raw: one header');
+is($record->{key}, 'acme:A-1', 'the key is the partition key');
+
+$node->stop;
+done_testing();

@@ -23,8 +23,12 @@ PROVE ?= prove
 PG_PROVE ?= pg_prove
 PGTAP_DB := contrib_pgtap
 
+# Both parts run, also when the first has failed.
 unit:
-	$(MAKE) -C test/unit check
+	@status=0; \
+	$(MAKE) -C test/unit check || status=1; \
+	$(MAKE) -C workers test PROVE='$(PROVE) -v' || status=1; \
+	exit $$status
 
 pgtap:
 	'$(bindir)/dropdb' --if-exists $(PGTAP_DB)
@@ -50,7 +54,10 @@ kafka:
 mock:
 	$(MAKE) -C test/mock
 
-demo: mock
+workers:
+	$(MAKE) -C workers
+
+demo: mock workers
 	$(MAKE) -C test/demo
 
-.PHONY: unit pgtap tap kafka mock demo
+.PHONY: unit pgtap tap kafka mock workers demo

@@ -30,9 +30,10 @@ fail() {
     exit 1
 }
 
-# quietly COMMAND...: its output goes to the log.
+# quietly COMMAND...: its output goes to the log; what it leaves running does
+# not hold our lock.
 quietly() {
-    "$@" >>"$log" 2>&1 </dev/null
+    "$@" >>"$log" 2>&1 </dev/null 8>&-
 }
 
 sql() {
@@ -58,11 +59,16 @@ open_home() {
     fi
     mkdir -p "$home/notes" "$home/broker" || exit 1
     touch "$home/$mark" || exit 1
+    lock_home
     log=$home/quickstart.log
     : >"$log"
+    load_state
+}
+
+# One quickstart at a time; whatever outlives it is started with 8>&-.
+lock_home() {
     exec 8>"$home/lock"
     flock -n 8 || sn_die "another quickstart runs in $home"
-    load_state
 }
 
 read_options() {
@@ -175,7 +181,7 @@ step_broker() {
     if [ "$broker" = kafka ]; then
         step 4 "Apache Kafka"
         quietly "$root/test/kafka/kafka.sh" ready "$home/broker/kafka" ||
-            quietly "$root/test/kafka/kafka.sh" start "$home/broker/kafka" 8>&- ||
+            quietly "$root/test/kafka/kafka.sh" start "$home/broker/kafka" ||
             fail "Kafka did not start."
         bootstrap=$(cat "$home/broker/kafka/bootstrap")
     else
@@ -238,7 +244,7 @@ warm() {
 
 # Records that the broker has acknowledged to the relay so far.
 relay_sent() {
-    sql -c "select coalesce(sum(sent), 0) from sentinai.stat_relay"
+    sql -c "select coalesce(sum(acked_count), 0) from sentinai.stat_relay"
 }
 
 # Count what the notes tell: published, claimed, completed, failed, consumed.
@@ -263,7 +269,7 @@ look() {
     IFS='|' read -r dead relayed < <(sql -c "select
         (select count(*) from sentinai.dead_letter d join demo.movement m
             using (event_id) where m.run = $run and d.worker_type = 'desk'),
-        (select coalesce(sum(sent), 0) from sentinai.stat_relay)")
+        (select coalesce(sum(acked_count), 0) from sentinai.stat_relay)")
     relayed=$((${relayed:-0} - relayed_before))
     percent=$(((completed + ${dead:-0} + consumed) * 50 / total))
     table "$percent" $((SECONDS - began)) published "$published" \
@@ -294,7 +300,7 @@ step_replay() {
     for i in $(seq $agents); do
         touch "$notes/worked.$i"
         start "agent.$i" env PGDATABASE=$database "$root/build/demo/desk" \
-            --worker-type desk --notes "$notes/worked.$i"
+            --worker-type desk --worker-id "desk-$i" --concurrency 2 --notes "$notes/worked.$i"
     done
     warm_up || fail "The first event did not come through; see $notes/*.log."
     relayed_before=$(relay_sent)
@@ -391,6 +397,7 @@ take_down() {
         echo "Nothing to remove in $home."
         return
     }
+    lock_home
     log=/dev/null
     load_state
     find_postgres /dev/null

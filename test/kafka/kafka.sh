@@ -66,7 +66,7 @@ install_jars() {
     if [ "$(cat "$cache/complete" 2>/dev/null)" != "${pom%% *}" ]; then
         sn_note "fetching Apache Kafka $version from Maven Central (56 MB, once)"
         rm -rf "$cache/libs" "$cache/complete"
-        mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies \
+        mvn -q -B -Dstyle.color=never -f "$here/pom.xml" dependency:copy-dependencies \
             -DincludeScope=runtime -DoutputDirectory="$cache/libs" \
             >"$cache/install.log" 2>&1 || {
             tail -20 "$cache/install.log" >&2

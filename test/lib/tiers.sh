@@ -9,7 +9,7 @@
 # Source it from quickstart, after setup.sh and cluster.sh.
 # shellcheck disable=SC2016,SC2154 # texts for an inner shell; set by those
 
-all_tiers=(unit installcheck pgtap tap kafka)
+all_tiers=(unit installcheck pgtap docs tap kafka)
 test_packages=(libcmocka-dev libtap-parser-sourcehandler-pgtap-perl
     libipc-run-perl)
 tier_seconds=${SENTINAI_TIER_SECONDS:-900}
@@ -73,6 +73,10 @@ tier_installcheck() {
 
 tier_pgtap() {
     with_cluster pgtap make PG_CONFIG="$pg_config" pgtap
+}
+
+tier_docs() {
+    with_cluster docs make PG_CONFIG="$pg_config" docs-check
 }
 
 tier_tap() {

@@ -53,4 +53,15 @@ uninstall: uninstall-kafka
 uninstall-kafka:
 	rm -f '$(DESTDIR)$(pkglibdir)/sentinai_kafka.so'
 
-.PHONY: install-kafka uninstall-kafka
+# Agents, beside the server's own programs.
+all: workers
+workers:
+	$(MAKE) -C workers all
+install: install-workers
+install-workers: workers
+	$(MAKE) -C workers install bindir='$(bindir)'
+uninstall: uninstall-workers
+uninstall-workers:
+	$(MAKE) -C workers uninstall bindir='$(bindir)'
+
+.PHONY: install-kafka uninstall-kafka workers install-workers uninstall-workers

@@ -1,0 +1,143 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * batch.c
+ *	  The outcomes of the events of one batch.
+ *
+ * Once an event of a key has not been completed, the later events of that
+ * key are not handled: a failure parks them behind it, and whatever stays in
+ * the batch is given back by a release.  So the batch is completed as a
+ * whole only when every event was; otherwise by the list of those that were.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch.h"
+
+/* Takes over a claimed batch. */
+bool
+batch_init(Batch *batch, PgBatch *claimed)
+{
+	size_t		count = (size_t) claimed->count;
+
+	memset(batch, 0, sizeof(*batch));
+	batch->claimed = *claimed;
+	memset(claimed, 0, sizeof(*claimed));
+	batch->states = calloc(count + 1, sizeof(EventState));
+	batch->failures = calloc(count + 1, sizeof(PgFailure));
+	batch->stopped = calloc(count + 1, sizeof(int));
+	return batch->states != NULL && batch->failures != NULL &&
+		batch->stopped != NULL;
+}
+
+/* Frees a batch and its events. */
+void
+batch_free(Batch *batch)
+{
+	int			i;
+
+	for (i = 0; i < batch->failure_count; i++)
+		free((char *) batch->failures[i].error);
+	free(batch->states);
+	free(batch->failures);
+	free(batch->stopped);
+	text_free(&batch->completed_ids);
+	pg_batch_free(&batch->claimed);
+	memset(batch, 0, sizeof(*batch));
+}
+
+/* Are two strings, or two NULLs, equal? */
+static bool
+is_same(const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return strcmp(a, b) == 0;
+}
+
+/* Must this event not be handled, because an earlier one of its key failed? */
+bool
+batch_is_blocked(const Batch *batch, int index)
+{
+	const AgentEvent *event = &batch->claimed.events[index];
+	int			i;
+
+	for (i = 0; i < batch->stopped_count; i++)
+	{
+		const AgentEvent *other = &batch->claimed.events[batch->stopped[i]];
+
+		if (is_same(event->aggregate_id, other->aggregate_id) &&
+			is_same(event->tenant_id, other->tenant_id))
+			return true;
+	}
+	return false;
+}
+
+/* Keeps the outcome of an event. */
+void
+batch_record(Batch *batch, int index, AgentOutcome outcome, const char *error,
+			 int retry_in)
+{
+	PgFailure  *failure;
+
+	if (outcome == AGENT_COMPLETE)
+	{
+		batch->states[index] = EVENT_COMPLETED;
+		batch->completed_count++;
+		return;
+	}
+	batch->stopped[batch->stopped_count++] = index;
+	if (outcome == AGENT_RELEASE)
+		return;
+	batch->states[index] = EVENT_FAILED;
+	failure = &batch->failures[batch->failure_count++];
+	failure->event_id = batch->claimed.events[index].event_id;
+	failure->error = strdup(error);
+	failure->retryable = outcome == AGENT_RETRY;
+	failure->retry_in = outcome == AGENT_RETRY ? retry_in : -1;
+}
+
+/* How many events were not handled. */
+int
+batch_open_count(const Batch *batch)
+{
+	return batch->claimed.count - batch->completed_count -
+		batch->failure_count;
+}
+
+/* Makes the array literal of the completed events. */
+static bool
+list_completed(Batch *batch)
+{
+	Text	   *ids = &batch->completed_ids;
+	int			i;
+
+	text_free(ids);
+	for (i = 0; i < batch->claimed.count; i++)
+	{
+		if (batch->states[i] != EVENT_COMPLETED)
+			continue;
+		text_add(ids, ids->length == 0 ? "{" : ",");
+		text_add(ids, batch->claimed.events[i].event_id);
+	}
+	text_add(ids, "}");
+	return !ids->failed;
+}
+
+/* Puts the end of the batch into a turn. */
+bool
+batch_fill_turn(Batch *batch, PgTurn *turn)
+{
+	turn->token = batch->claimed.events[0].token;
+	turn->failures = batch->failures;
+	turn->failure_count = batch->failure_count;
+	turn->complete = batch->completed_count > 0;
+	turn->completed_ids = NULL;
+	if (turn->complete && batch->completed_count < batch->claimed.count)
+	{
+		if (!list_completed(batch))
+			return false;
+		turn->completed_ids = batch->completed_ids.data;
+	}
+	return true;
+}

@@ -1,0 +1,519 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * worker.c
+ *	  A worker thread: claims, handles, completes.
+ *
+ * The thread goes from turn to turn.  A turn is one transaction that ends
+ * the batch handled before and claims the next one; then the handlers run,
+ * with no transaction open.  When a turn fails the batch is kept and ended
+ * by a later turn, unless the server says that it is not ours any more.
+ *
+ * A batch that is ended twice because the answer to the first time was lost
+ * is refused by the server as stale, and dropped here.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "log.h"
+#include "value.h"
+#include "worker.h"
+
+/* How long --until-empty waits for work that is just being sequenced. */
+#define EMPTY_WAIT 250
+
+/* After so many vain claims in a row --until-empty takes it as empty. */
+#define EMPTY_SPINS 5
+
+/* Longest pause between vain claims, as a power of two of milliseconds. */
+#define MAX_SPIN_SHIFT 8
+
+/* After so many refusals that are not about the lease a batch is given up. */
+#define MAX_REFUSALS 10
+
+struct AgentContext
+{
+	Worker	   *worker;
+	int			retry_in;
+	char		error[ERROR_SIZE];
+};
+
+/* Makes a worker, without its thread. */
+bool
+worker_init(Worker *worker, Agent *agent, int number, const char *worker_id,
+			Lease *lease)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->agent = agent;
+	worker->number = number;
+	worker->lease = lease;
+	atomic_init(&worker->connecting, false);
+	atomic_init(&worker->finished, false);
+	if (getrandom(&worker->seed, sizeof(worker->seed), 0) < 0)
+		worker->seed = (unsigned int) clock_ms() + (unsigned int) number;
+	worker->conn = pg_new(agent->settings, agent->definition->name, worker_id);
+	return worker->conn != NULL;
+}
+
+/* Sets the error text of the event being handled. */
+void
+agent_error(AgentContext *context, const char *format,...)
+{
+	char		text[ERROR_SIZE];
+	va_list		args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	text_clean(context->error, sizeof(context->error), text, strlen(text));
+}
+
+/* Sets the delay of the retry of the event being handled. */
+void
+agent_retry_in(AgentContext *context, int milliseconds)
+{
+	context->retry_in = milliseconds;
+}
+
+/* Is the result of the handler of no use any more? */
+bool
+agent_should_stop(AgentContext *context)
+{
+	Worker	   *worker = context->worker;
+
+	return stop_level(&worker->agent->stop) == STOP_NOW ||
+		lease_is_lost(worker->lease);
+}
+
+/* The settings of the agent's own options. */
+void *
+agent_settings(AgentContext *context)
+{
+	return context->worker->agent->definition->settings;
+}
+
+/* Adds to a count. */
+static void
+count(Worker *worker, Count kind, int number)
+{
+	atomic_fetch_add(&worker->agent->counts[kind], number);
+}
+
+/* Logs what the server or libpq said about the last call. */
+static void
+log_failure(const Worker *worker, LogLevel level, const char *message)
+{
+	log_line(level, message, LOG_N("worker", worker->number),
+			 LOG_S("sqlstate", pg_sqlstate(worker->conn)),
+			 LOG_S("error", pg_message(worker->conn)), LOG_END);
+}
+
+/* The stop level that ends what the worker is waiting for. */
+static StopLevel
+waits_until(const Worker *worker)
+{
+	return worker->has_batch ? STOP_NOW : STOP_DRAIN;
+}
+
+/* Should the worker give up waiting? */
+static bool
+must_end(const Worker *worker)
+{
+	return stop_level(&worker->agent->stop) >= waits_until(worker);
+}
+
+/* Sleeps after an error: exponential, half of it random. */
+static void
+back_off(Worker *worker)
+{
+	const Settings *settings = worker->agent->settings;
+	long long	delay = settings->reconnect_min;
+	int			i;
+
+	for (i = 0; i < worker->failures && delay < settings->reconnect_max; i++)
+		delay *= 2;
+	if (delay > settings->reconnect_max)
+		delay = settings->reconnect_max;
+	worker->failures++;
+	delay -= rand_r(&worker->seed) % (delay / 2 + 1);
+	stop_sleep(&worker->agent->stop, waits_until(worker), delay);
+}
+
+/* Ends the process with a status, unless there is one already. */
+static bool
+give_up(Worker *worker, int status)
+{
+	int			none = 0;
+
+	atomic_compare_exchange_strong(&worker->agent->status, &none, status);
+	return false;
+}
+
+/* Connects if necessary; false when the worker should end. */
+static bool
+ensure_connected(Worker *worker)
+{
+	const Settings *settings = worker->agent->settings;
+	int			attempts = 0;
+
+	while (!pg_is_connected(worker->conn))
+	{
+		bool		connected;
+
+		if (must_end(worker))
+			return false;
+		atomic_store(&worker->connecting, !worker->has_batch);
+		connected = pg_connect(worker->conn);
+		if (connected)
+		{
+			if (worker->was_connected)
+				count(worker, COUNT_RECONNECTS, 1);
+			log_line(worker->was_connected ? LOG_INFO : LOG_DEBUG,
+					 worker->was_connected ? "reconnected" : "connected",
+					 LOG_N("worker", worker->number), LOG_END);
+			worker->was_connected = true;
+		}
+		else
+		{
+			log_failure(worker, LOG_WARNING, "could not connect");
+			if (++attempts == settings->reconnect_attempts)
+				return give_up(worker, EXIT_UNAVAILABLE);
+			back_off(worker);
+		}
+		atomic_store(&worker->connecting, false);
+	}
+	return true;
+}
+
+/* The handler of an event, or NULL. */
+static AgentFunction
+find_handler(const AgentDefinition *definition, const char *event_type)
+{
+	const AgentHandler *handler;
+	AgentFunction any = NULL;
+
+	for (handler = definition->handlers; handler->function; handler++)
+	{
+		if (strcmp(handler->event_type, event_type) == 0)
+			return handler->function;
+		if (strcmp(handler->event_type, AGENT_ANY_TYPE) == 0)
+			any = handler->function;
+	}
+	return any;
+}
+
+/* Calls the handler of one event and keeps the outcome. */
+static void
+handle_event(Worker *worker, int index)
+{
+	static const char *const outcomes[] = {
+		"complete", "retry", "fail", "release"
+	};
+	const AgentEvent *event = &worker->batch.claimed.events[index];
+	AgentFunction function = find_handler(worker->agent->definition,
+										  event->event_type);
+	AgentContext context = {.worker = worker, .retry_in = -1};
+	AgentOutcome outcome = AGENT_RETRY;
+	long long	start = clock_ms();
+
+	if (function != NULL)
+		outcome = function(event, &context);
+	else
+		agent_error(&context, "the agent has no handler for this event type");
+	if (context.error[0] == '\0')
+		agent_error(&context, "the handler gave no error text");
+	batch_record(&worker->batch, index, outcome, context.error,
+				 context.retry_in);
+	log_line(outcome == AGENT_COMPLETE ? LOG_DEBUG : LOG_INFO,
+			 "event handled", LOG_S("outcome", outcomes[outcome]),
+			 LOG_S("event_id", event->event_id),
+			 LOG_S("event_type", event->event_type),
+			 LOG_N("attempt", event->attempt),
+			 LOG_N("ms", clock_ms() - start), LOG_END);
+}
+
+/* Forgets the batch. */
+static void
+end_batch(Worker *worker)
+{
+	lease_end(worker->lease);
+	batch_free(&worker->batch);
+	worker->has_batch = false;
+}
+
+/* Forgets a batch that is lost; others will get its events. */
+static void
+drop_batch(Worker *worker)
+{
+	count(worker, COUNT_DROPPED, worker->batch.claimed.count);
+	end_batch(worker);
+}
+
+/*
+ * May the next handler start?  When stopping, only for a while, so that the
+ * last one can end before the shutdown timeout.
+ */
+static bool
+may_start_handler(const Worker *worker)
+{
+	const Agent *agent = worker->agent;
+
+	if (lease_is_lost(worker->lease))
+		return false;
+	switch (stop_level(&agent->stop))
+	{
+		case STOP_NOT:
+			return true;
+		case STOP_DRAIN:
+			return clock_ms() < atomic_load(&agent->start_until);
+		case STOP_NOW:
+			break;
+	}
+	return false;
+}
+
+/* Takes over a claimed batch and calls the handlers. */
+static void
+handle_batch(Worker *worker, PgBatch *claimed)
+{
+	Agent	   *agent = worker->agent;
+	int			i;
+
+	count(worker, COUNT_CLAIMED, claimed->count);
+	if (!batch_init(&worker->batch, claimed) ||
+		!lease_begin(worker->lease, worker->batch.claimed.events[0].token,
+					 agent->settings->lease))
+	{
+		log_line(LOG_ERROR, "out of memory", LOG_END);
+		drop_batch(worker);
+		return;
+	}
+	worker->has_batch = true;
+	if (stop_level(&agent->stop) != STOP_NOT)
+		return;
+	for (i = 0; i < worker->batch.claimed.count; i++)
+	{
+		if (!may_start_handler(worker))
+			break;
+		if (!batch_is_blocked(&worker->batch, i))
+			handle_event(worker, i);
+	}
+	if (lease_is_lost(worker->lease))
+		drop_batch(worker);
+}
+
+/* Gives back what is left of the batch; that there is nothing is no error. */
+static void
+release_batch(Worker *worker)
+{
+	int			released = 0;
+	PgStatus	status = pg_release(worker->conn,
+									worker->batch.claimed.events[0].token,
+									&released);
+
+	count(worker, COUNT_RELEASED, released);
+	if (status == PG_LOST ||
+		(status == PG_REFUSED &&
+		 strncmp(pg_sqlstate(worker->conn), "SN40", 4) != 0))
+		log_failure(worker, LOG_WARNING, "could not release a batch");
+}
+
+/* The turn ended the batch: counts it, and gives back what is left. */
+static void
+finish_batch(Worker *worker, const PgTurn *turn)
+{
+	int			i;
+
+	count(worker, COUNT_COMPLETED, turn->completed);
+	for (i = 0; i < turn->failure_count; i++)
+		count(worker, turn->failures[i].dead ? COUNT_DEAD : COUNT_RETRIED, 1);
+	if (batch_open_count(&worker->batch) > 0)
+		release_batch(worker);
+	end_batch(worker);
+}
+
+/* The server refused a turn. */
+static bool
+handle_refusal(Worker *worker, const PgTurn *turn)
+{
+	const Settings *settings = worker->agent->settings;
+	const char *sqlstate = pg_sqlstate(worker->conn);
+
+	if (turn->claim_refused && worker->has_batch)
+	{
+		worker->skip_claim = true;
+		return true;
+	}
+	if (turn->claim_refused && strcmp(sqlstate, "SN404") == 0)
+	{
+		log_line(settings->unknown_type == UNKNOWN_EXIT ? LOG_ERROR :
+				 LOG_WARNING, "worker type does not exist; "
+				 "create it with sentinai.subscribe()",
+				 LOG_S("worker_type", settings->worker_type), LOG_END);
+		if (settings->unknown_type == UNKNOWN_EXIT)
+			return give_up(worker, EXIT_UNAVAILABLE);
+	}
+	else if (worker->has_batch &&
+			 (strcmp(sqlstate, "SN409") == 0 ||
+			  strcmp(sqlstate, "SN404") == 0))
+	{
+		if (!lease_is_lost(worker->lease))
+			log_failure(worker, LOG_WARNING, "lease lost, dropping the batch");
+		drop_batch(worker);
+		return true;
+	}
+	else
+		log_failure(worker, LOG_WARNING, "the server refused a call");
+	if (worker->has_batch && worker->failures >= MAX_REFUSALS)
+	{
+		log_failure(worker, LOG_ERROR, "giving up a batch");
+		release_batch(worker);
+		drop_batch(worker);
+	}
+	back_off(worker);
+	return true;
+}
+
+/* Pauses when claims find nothing although there is said to be work. */
+static void
+pause_spin(Worker *worker)
+{
+	int			shift = worker->spins < MAX_SPIN_SHIFT ? worker->spins :
+		MAX_SPIN_SHIFT;
+
+	if (++worker->spins > 1)
+		stop_sleep(&worker->agent->stop, STOP_DRAIN,
+				   1 + rand_r(&worker->seed) % (1 << shift));
+}
+
+/* Nothing was claimed: waits for work. */
+static void
+wait_for_work(Worker *worker)
+{
+	const Settings *settings = worker->agent->settings;
+	bool		ready;
+	PgStatus	status;
+
+	if (settings->until_empty && worker->spins >= EMPTY_SPINS)
+	{
+		worker->is_empty = true;
+		return;
+	}
+	status = pg_wait_for_work(worker->conn, settings->until_empty ?
+							  EMPTY_WAIT : settings->wait,
+							  stop_fd(&worker->agent->stop, STOP_DRAIN),
+							  &ready);
+	if (status == PG_INTERRUPTED || (status == PG_DONE && ready))
+		pause_spin(worker);
+	else if (status == PG_DONE)
+		worker->is_empty = settings->until_empty;
+	else
+	{
+		log_failure(worker, LOG_WARNING, "could not wait for work");
+		if (status == PG_REFUSED)
+			back_off(worker);
+	}
+}
+
+/* May the next turn claim? */
+static bool
+wants_claim(Worker *worker)
+{
+	const Settings *settings = worker->agent->settings;
+
+	if (stop_level(&worker->agent->stop) != STOP_NOT || worker->is_empty ||
+		(settings->once && worker->has_claimed))
+		return false;
+	if (worker->skip_claim && worker->has_batch)
+		return false;
+	return !worker->has_batch || batch_open_count(&worker->batch) == 0;
+}
+
+/* The turn was committed. */
+static void
+handle_answer(Worker *worker, PgTurn *turn)
+{
+	const Settings *settings = worker->agent->settings;
+
+	worker->failures = 0;
+	worker->skip_claim = false;
+	if (worker->has_batch)
+		finish_batch(worker, turn);
+	if (!turn->claim)
+		return;
+	worker->has_claimed = true;
+	if (turn->batch.count > 0)
+	{
+		worker->spins = 0;
+		handle_batch(worker, &turn->batch);
+		return;
+	}
+	pg_batch_free(&turn->batch);
+	if (!settings->once)
+		wait_for_work(worker);
+}
+
+/* Makes one turn; false when the worker should end. */
+static bool
+make_turn(Worker *worker)
+{
+	PgTurn		turn = {0};
+	PgStatus	status;
+
+	turn.claim = wants_claim(worker);
+	if (!worker->has_batch && !turn.claim)
+		return false;
+	if (!ensure_connected(worker))
+		return false;
+	if (worker->has_batch && !batch_fill_turn(&worker->batch, &turn))
+	{
+		log_line(LOG_ERROR, "out of memory", LOG_END);
+		drop_batch(worker);
+		return true;
+	}
+	lease_pause(worker->lease);
+	status = pg_turn(worker->conn, &turn);
+	if (status != PG_DONE)
+		lease_resume(worker->lease);
+	if (status == PG_DONE)
+		handle_answer(worker, &turn);
+	else if (status == PG_REFUSED)
+		return handle_refusal(worker, &turn);
+	else
+	{
+		log_failure(worker, LOG_WARNING, "connection lost");
+		if (worker->failures++ > 0)
+			back_off(worker);
+	}
+	return true;
+}
+
+/* The worker's thread. */
+void *
+worker_main(void *arg)
+{
+	Worker	   *worker = arg;
+
+	while (make_turn(worker))
+	{
+		if (worker->has_batch && worker->failures > 0 &&
+			lease_is_lost(worker->lease))
+			drop_batch(worker);
+		if (worker->failures > 0 && must_end(worker))
+			break;
+	}
+	if (worker->has_batch)
+	{
+		if (pg_is_connected(worker->conn))
+			release_batch(worker);
+		drop_batch(worker);
+	}
+	pg_free(worker->conn);
+	worker->conn = NULL;
+	atomic_store(&worker->finished, true);
+	worker->agent->on_exit();
+	return NULL;
+}

@@ -1,0 +1,77 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * worker.h
+ *	  A worker thread: claims, handles, completes.
+ */
+#ifndef SENTINAI_WORKER_H
+#define SENTINAI_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "agent.h"
+#include "batch.h"
+#include "conf.h"
+#include "lease.h"
+#include "pg.h"
+#include "stop.h"
+
+/* What is counted for the log. */
+typedef enum Count
+{
+	COUNT_CLAIMED,
+	COUNT_COMPLETED,
+	COUNT_RETRIED,
+	COUNT_DEAD,
+	COUNT_RELEASED,				/* given back without an attempt */
+	COUNT_DROPPED,				/* in batches that were lost */
+	COUNT_RECONNECTS,
+	COUNT_KINDS
+} Count;
+
+/* Exit statuses besides 0, as in sysexits.h. */
+#define EXIT_FORCED 1
+#define EXIT_USAGE 64
+#define EXIT_UNAVAILABLE 69
+#define EXIT_SYSTEM 71
+#define EXIT_CONFIG 78
+
+/* What all threads share. */
+typedef struct Agent
+{
+	const AgentDefinition *definition;
+	const Settings *settings;
+	Stop		stop;
+	atomic_llong counts[COUNT_KINDS];
+	atomic_int	status;			/* exit status */
+	atomic_llong start_until;	/* when stopping: no handler starts later */
+	void		(*on_exit) (void);	/* called by every thread as it ends */
+} Agent;
+
+typedef struct Worker
+{
+	Agent	   *agent;
+	int			number;
+	pthread_t	thread;
+	PgConn	   *conn;
+	Lease	   *lease;
+	Batch		batch;
+	bool		has_batch;
+	bool		was_connected;
+	bool		has_claimed;
+	bool		skip_claim;		/* the claim of the last turn was refused */
+	bool		is_empty;		/* nothing was left to claim */
+	int			failures;		/* errors in a row */
+	int			spins;			/* claims in a row that found nothing although
+								 * there was said to be work */
+	unsigned int seed;
+	atomic_bool connecting;		/* holds nothing, or cannot say so */
+	atomic_bool finished;
+} Worker;
+
+extern bool worker_init(Worker *worker, Agent *agent, int number,
+						const char *worker_id, Lease *lease);
+extern void *worker_main(void *arg);
+
+#endif							/* SENTINAI_WORKER_H */

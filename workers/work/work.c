@@ -1,0 +1,259 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * work.c
+ *	  sentinai-work: runs a program for every event of a worker type.
+ *
+ * The program gets the event as one line of JSON on standard input and a
+ * few facts in its environment.  Its exit status is the outcome: 0 complete,
+ * 75 (EX_TEMPFAIL) retry, anything else a dead letter; the last line it
+ * writes to standard error is the error text.  What says nothing about the
+ * event is a retry: death by a signal (which the shell reports as 128 and the
+ * signal), a timeout, and 126 and 127, by which the shell says that it could
+ * not run the command.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "agent.h"
+#include "spawn.h"
+
+#define SHELL_CANNOT_RUN 126
+#define SHELL_NOT_FOUND 127
+#define SHELL_SIGNAL 128
+#define MAX_SIGNAL 64
+
+/* Longer values are left out of the environment: exec would fail. */
+#define MAX_VARIABLE 65536
+
+#define VARIABLE_COUNT 5
+
+typedef struct WorkSettings
+{
+	char	   *exec;
+	int			timeout;
+	int			kill_after;
+	bool		show_stderr;
+} WorkSettings;
+
+extern char **environ;
+
+static WorkSettings settings;
+
+#define AT(member) offsetof(WorkSettings, member)
+
+static const AgentOption options[] = {
+	{"exec", 'x', AGENT_OPTION_STRING, AT(exec), NULL, 0, 0, NULL, NULL,
+		true, false, "COMMAND",
+	"shell command to run for every event"},
+	{"timeout", 't', AGENT_OPTION_DURATION, AT(timeout), "5min", 10, 86400000,
+		NULL, NULL, false, false, "TIME",
+	"time for one event; then the command is killed and retried"},
+	{"kill-after", 0, AGENT_OPTION_DURATION, AT(kill_after), "2s", 0, 3600000,
+		NULL, NULL, false, false, "TIME",
+	"time between SIGTERM and SIGKILL for a command that must end"},
+	{"show-stderr", 0, AGENT_OPTION_BOOL, AT(show_stderr), "false", 0, 0,
+		NULL, NULL, false, false, NULL,
+	"pass the command's standard error on to our own"},
+	{0}
+};
+
+/* Does an environment entry set one of the variables of an event? */
+static bool
+is_event_variable(const char *entry, char *const *variables)
+{
+	int			i;
+
+	for (i = 0; i < VARIABLE_COUNT; i++)
+	{
+		size_t		length = strcspn(variables[i], "=") + 1;
+
+		if (strncmp(entry, variables[i], length) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Makes NAME=value; a value that is too long or NULL gives NAME=. */
+static char *
+make_variable(const char *name, const char *value)
+{
+	size_t		length;
+	char	   *entry;
+
+	if (value == NULL || strlen(value) > MAX_VARIABLE)
+		value = "";
+	length = strlen(name) + strlen(value) + 2;
+	entry = malloc(length);
+	if (entry != NULL)
+		snprintf(entry, length, "%s=%s", name, value);
+	return entry;
+}
+
+/* Frees what make_environment made. */
+static void
+free_environment(char **environment)
+{
+	int			i;
+
+	for (i = 0; i < VARIABLE_COUNT; i++)
+		free(environment[i]);
+	free(environment);
+}
+
+/* Makes the environment of the program: the event's variables, then ours. */
+static char **
+make_environment(const AgentEvent *event)
+{
+	char		attempt[16];
+	char	  **environment;
+	size_t		count = 0;
+	size_t		out = VARIABLE_COUNT;
+	size_t		i;
+
+	while (environ[count] != NULL)
+		count++;
+	environment = calloc(count + VARIABLE_COUNT + 1, sizeof(char *));
+	if (environment == NULL)
+		return NULL;
+	snprintf(attempt, sizeof(attempt), "%d", event->attempt);
+	environment[0] = make_variable("SENTINAI_EVENT_ID", event->event_id);
+	environment[1] = make_variable("SENTINAI_EVENT_TYPE", event->event_type);
+	environment[2] = make_variable("SENTINAI_TENANT_ID", event->tenant_id);
+	environment[3] = make_variable("SENTINAI_AGGREGATE_ID",
+								   event->aggregate_id);
+	environment[4] = make_variable("SENTINAI_ATTEMPT", attempt);
+	for (i = 0; i < VARIABLE_COUNT; i++)
+	{
+		if (environment[i] == NULL)
+		{
+			free_environment(environment);
+			return NULL;
+		}
+	}
+	for (i = 0; i < count; i++)
+		if (!is_event_variable(environ[i], environment))
+			environment[out++] = environ[i];
+	return environment;
+}
+
+/* Sets the error text to the last line of standard error, if there is one. */
+static bool
+set_error_line(AgentContext *context, const SpawnResult *result)
+{
+	size_t		end = result->tail_length;
+	size_t		start;
+
+	while (end > 0 && strchr(" \r\n\t", result->tail[end - 1]) != NULL)
+		end--;
+	start = end;
+	while (start > 0 && result->tail[start - 1] != '\n')
+		start--;
+	if (start == end)
+		return false;
+	agent_error(context, "%.*s", (int) (end - start), result->tail + start);
+	return true;
+}
+
+/* Does an exit status speak of the event being worth another attempt? */
+static bool
+is_retry_status(int status)
+{
+	return status == EX_TEMPFAIL || status == SHELL_CANNOT_RUN ||
+		status == SHELL_NOT_FOUND ||
+		(status > SHELL_SIGNAL && status <= SHELL_SIGNAL + MAX_SIGNAL);
+}
+
+/* Turns the end of the program into an outcome. */
+static AgentOutcome
+judge(AgentContext *context, const SpawnResult *result)
+{
+	bool		has_line = set_error_line(context, result);
+
+	switch (result->end)
+	{
+		case SPAWN_CANCELLED:
+			return AGENT_RELEASE;
+		case SPAWN_TIMED_OUT:
+			agent_error(context, "the command did not end within %d ms",
+						settings.timeout);
+			return AGENT_RETRY;
+		case SPAWN_NOT_STARTED:
+			agent_error(context, "could not start the command: %s",
+						strerror(result->status));
+			return AGENT_RETRY;
+		case SPAWN_SIGNALED:
+			if (!has_line)
+				agent_error(context, "the command died by signal %d",
+							result->status);
+			return AGENT_RETRY;
+		case SPAWN_EXITED:
+			break;
+	}
+	if (result->status == EX_OK)
+		return AGENT_COMPLETE;
+	if (!has_line)
+		agent_error(context, "the command exited with status %d",
+					result->status);
+	return is_retry_status(result->status) ? AGENT_RETRY : AGENT_FAIL;
+}
+
+/* Tells spawn_run to end the program early. */
+static bool
+is_cancelled(void *arg)
+{
+	return agent_should_stop(arg);
+}
+
+/* Runs the program for one event. */
+static AgentOutcome
+run_command(const AgentEvent *event, AgentContext *context)
+{
+	SpawnRequest request = {
+		.command = settings.exec,
+		.timeout = settings.timeout,
+		.kill_after = settings.kill_after,
+		.show_stderr = settings.show_stderr,
+		.is_cancelled = is_cancelled,
+		.arg = context
+	};
+	SpawnResult result;
+	char	   *input = agent_event_json(event, &request.input_length);
+	char	  **environment = make_environment(event);
+	AgentOutcome outcome = AGENT_RETRY;
+
+	if (input == NULL || environment == NULL)
+		agent_error(context, "out of memory");
+	else
+	{
+		request.input = input;
+		request.environment = environment;
+		spawn_run(&request, &result);
+		outcome = judge(context, &result);
+	}
+	if (environment != NULL)
+		free_environment(environment);
+	free(input);
+	return outcome;
+}
+
+/* The agent: one handler for everything. */
+int
+main(int argc, char **argv)
+{
+	static const AgentHandler handlers[] = {
+		{AGENT_ANY_TYPE, run_command},
+		{NULL, NULL}
+	};
+	const AgentDefinition definition = {
+		.name = "sentinai-work",
+		.summary = "run a command for every event of a worker type",
+		.handlers = handlers,
+		.options = options,
+		.settings = &settings
+	};
+
+	return agent_main(&definition, argc, argv);
+}

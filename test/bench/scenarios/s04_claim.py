@@ -1,0 +1,69 @@
+# scenarios/s04_claim.py: claim a hundred events and finish them.
+# SPDX-License-Identifier: PostgreSQL
+
+import json
+
+from harness import queues as q
+
+NUMBER = 4
+TITLE = "claim 100 and complete, best of 1 to 8 agents"
+TARGET = "≥ 5 × pgmq read + delete"
+QUICK, FULL = 60, 300
+COUNT = 100
+
+
+def drain(ctx, queue, agents, backlog, pipeline=False):
+    """Fill, then work until it is empty; everybody as fast as it can."""
+    count = ctx.fill(queue, backlog)
+    if queue is q.SENTINAI:
+        ctx.caught_up(ctx.database(queue))
+    return ctx.metered(queue, "work", agents=min(agents, queue.max_agents or 8),
+                       seconds=60, stop_after=count, poll_ms=1,
+                       pipeline=pipeline, **queue.agent(COUNT), **queue.tick)
+
+
+def drain_graphile(ctx, queue, agents, backlog):
+    """The same with its own worker, one Node.js process."""
+    count = ctx.fill(queue, backlog)
+    return json.loads(q.GRAPHILE.run(
+        ctx.cluster, ctx.database(queue), "drain", count, agents))
+
+
+def run(ctx):
+    counts = ctx.depth([4], [1, 4, 8])
+    rounds = ctx.depth(2, ctx.rounds)
+    all_of_them = ctx.install(ctx.ready(
+        [q.SENTINAI, q.PGMQ, q.PGQ, q.PGQUE, q.SKIP_UPDATE, q.SKIP_DELETE,
+         q.GRAPHILE]))
+    for agents in counts:
+        def measure(queue, agents=agents):
+            if queue is q.GRAPHILE:
+                return drain_graphile(ctx, queue, agents,
+                                      ctx.depth(10000, 30000))
+            slow = queue in (q.SKIP_UPDATE, q.SKIP_DELETE, q.PGMQ)
+            return drain(ctx, queue, agents,
+                         ctx.depth(30000, 100000) if slow else
+                         ctx.depth(100000, 300000))
+
+        group = [one for one in all_of_them
+                 if one.max_agents is None or agents == counts[0]]
+        ctx.alternate(group, measure, rounds, name=lambda one, agents=agents: (
+            f"{one.name}_{agents}" if one.max_agents is None else one.name,
+            f"{one.label}, {agents} agents" if one.max_agents is None else
+            f"{one.label}, 1 consumer"))
+    trips = [one for one in all_of_them
+             if one in (q.SENTINAI, q.PGMQ, q.SKIP_UPDATE)]
+    ctx.alternate(trips, lambda queue: drain(
+        ctx, queue, 4, ctx.depth(30000, 100000), pipeline=True),
+        ctx.depth(1, rounds), name=lambda one: (
+            f"{one.name}_pipeline", f"{one.label}, 4 agents, pipelined"))
+    ctx.remove(all_of_them)
+    r = ctx.result
+    r.ratio("SentinAI / pgmq, best of each",
+            r.best([f"sentinai_{n}" for n in counts]),
+            r.best([f"pgmq_{n}" for n in counts]), 5)
+    r.notes.append("PgQ and PgQue hand a whole tick to one consumer and keep "
+                   "no state per event. “Pipelined” sends the completion and "
+                   "the next claim in one round trip and one commit. "
+                   "graphile-worker runs an empty task per job, with a local "
+                   "queue of 500 and batched completion.")

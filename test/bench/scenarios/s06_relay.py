@@ -1,0 +1,110 @@
+# scenarios/s06_relay.py: a backlog into a real Kafka.
+# SPDX-License-Identifier: PostgreSQL
+
+from harness import load, queues as q
+from harness.broker import PRODUCER, Debezium, Raw
+from harness.cluster import BenchError, Meter
+
+NUMBER = 6
+TITLE = "relay of a backlog to a real Kafka"
+TARGET = "≥ 0.6 of bare librdkafka with the same settings; ≥ 5 × Debezium"
+QUICK, FULL = 70, 240
+UNIT = "records/s"
+METRIC = "steady_per_s"
+
+
+def kafka_conf(servers):
+    """sentinai.kafka_conf: what the bare producer gets, too."""
+    return ",".join([f"bootstrap.servers={servers}"] +
+                    [p for p in PRODUCER if p.startswith("linger")])
+
+
+def raw(ctx, number, count, headers):
+    topic = ctx.kafka.create(f"raw-{number}-{headers}")
+    answer = ctx.kafka.produce(topic, count, 0, headers)
+    return {"per_s": answer["per_s"], "steady_per_s": answer["per_s"]}
+
+
+def ours(ctx, number, count):
+    """Publish while the relay is paused, then let it go."""
+    database, topic = ctx.database(q.SENTINAI), f"sentinai-{number}"
+    ctx.kafka.create(topic)
+    ctx.cluster.sql("select sentinai.pause_relay()", database)
+    ctx.cluster.set(sentinai_topic_template=topic)
+    count = ctx.fill(q.SENTINAI, count)
+    ctx.caught_up(database)
+    ctx.cluster.sql("checkpoint")
+    watch = load.Watch(ctx.kafka.servers, topic, count, 120)
+    meter = Meter(ctx.cluster)
+    ctx.cluster.sql("select sentinai.resume_relay()", database)
+    answer = watch.end()
+    wal, cpu = meter.read()
+    return {**answer, "wal_b": wal / count, "cpu_us": cpu * 1e6 / count}
+
+
+def debezium(ctx, peer, number, count):
+    database, topic = ctx.database(peer), f"outbox.event.r{number}"
+    ctx.kafka.create(topic)
+    watch = load.Watch(ctx.kafka.servers, topic, count, 180)
+    meter = Meter(ctx.cluster)
+    load.drive(ctx.cluster, database, publishers=2, seconds=120,
+               publish=peer.batch(1000).replace("'bench'", f"'r{number}'"),
+               per_call=1000, key_array=True, max_calls=count // 1000)
+    answer = watch.end()
+    wal, cpu = meter.read()
+    return {**answer, "wal_b": wal / count, "cpu_us": cpu * 1e6 / count}
+
+
+def run(ctx):
+    r = ctx.result
+    count = ctx.depth(200000, 1000000)
+    try:
+        servers = ctx.kafka.start()
+    except BenchError as error:
+        r.miss("Kafka", str(error))
+        return
+    peer = Debezium()
+    peers = ctx.ready([peer])
+    if peers:
+        ctx.cluster.restart_with(wal_level="logical")
+    mine = ctx.install(ctx.ready([q.SENTINAI]))
+    if mine:
+        ctx.cluster.set(sentinai_kafka_conf=kafka_conf(servers))
+    bare, plain = Raw(), Raw()
+    plain.name, plain.label = "plain", "librdkafka alone, no headers"
+    numbers = {}
+
+    def measure(one):
+        numbers[one.name] = number = numbers.get(one.name, 0) + 1
+        if one is bare or one is plain:
+            return raw(ctx, number, count, 8 if one is bare else 0)
+        return ours(ctx, number, count)
+
+    ctx.alternate([bare, plain, *mine], measure,
+                  ctx.depth(2, ctx.rounds))
+    if mine:
+        ctx.cluster.set(sentinai_kafka_conf=None,
+                        sentinai_topic_template=None)
+        ctx.remove(mine)
+    if ctx.install(peers):
+        try:
+            peer.start(ctx.cluster, ctx.database(peer), servers,
+                       ctx.scratch("debezium"))
+            ctx.alternate(peers, lambda one: debezium(
+                ctx, one, numbers.setdefault("d", 0) or len(
+                    r.variants.get("debezium", {"rounds": []})["rounds"]) + 1,
+                ctx.depth(60000, 200000)), ctx.depth(1, 2))
+        except BenchError as error:
+            r.miss(peer.label, str(error))
+        finally:
+            peer.stop(ctx.cluster)
+        ctx.remove(peers)
+    ctx.cluster.restart_with(wal_level="replica")
+    speed = r.median("sentinai")
+    r.ratio("SentinAI / librdkafka alone", speed, r.median("librdkafka"), 0.6)
+    r.ratio("SentinAI / Debezium", speed, r.median("debezium"), 5)
+    r.notes.append(f"{count:,} records of 239 bytes with 8 headers into "
+                   "12 partitions; producer settings: " + ", ".join(PRODUCER) +
+                   ". Rates are from the first record in the topic to the "
+                   "last. Debezium runs after the others (its slot reads the "
+                   "WAL of all) on rows written while it streams.")

@@ -64,4 +64,9 @@ uninstall: uninstall-workers
 uninstall-workers:
 	$(MAKE) -C workers uninstall bindir='$(bindir)'
 
-.PHONY: install-kafka uninstall-kafka workers install-workers uninstall-workers
+# Measures the installed extension: make bench BENCH_ARGS='--quick --only 1,2'
+bench:
+	$(MAKE) -C test/bench
+	PG_CONFIG='$(PG_CONFIG)' python3 test/bench/bench.py $(BENCH_ARGS)
+
+.PHONY: bench install-kafka uninstall-kafka workers install-workers uninstall-workers

@@ -54,10 +54,7 @@ kafka:
 mock:
 	$(MAKE) -C test/mock
 
-workers:
-	$(MAKE) -C workers
-
 demo: mock workers
 	$(MAKE) -C test/demo
 
-.PHONY: unit pgtap tap kafka mock workers demo
+.PHONY: unit pgtap tap kafka mock demo

@@ -76,6 +76,7 @@ installed_is_built() {
     for file in sentinai.control sentinai--*.sql; do
         cmp -s "$file" "$share/$file" || return 1
     done
+    cmp -s build/workers/sentinai-work "$pgbin/sentinai-work"
 }
 
 # Install what differs; an unchanged installation keeps its times, by which

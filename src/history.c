@@ -214,6 +214,8 @@ get_bounds(FunctionCallInfo fcinfo, int arg, Question *q)
 
 	q->from = PG_ARGISNULL(arg) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(arg);
 	q->to = PG_ARGISNULL(arg + 1) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(arg + 1);
+	if (TIMESTAMP_IS_NOEND(q->from) || TIMESTAMP_IS_NOBEGIN(q->to))
+		to_ms = 0;
 	if (!TIMESTAMP_NOT_FINITE(q->from))
 		from_ms = Max(from_ms, sn_timestamp_ms(q->from));
 	if (!TIMESTAMP_NOT_FINITE(q->to))

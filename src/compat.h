@@ -60,4 +60,16 @@
 	tuplesort_getdatum(sort, true, value, isnull, NULL)
 #endif
 
+/* intervals can be infinite since 17 (519fc1bd9e); needs timestamp.h */
+#ifdef INTERVAL_NOT_FINITE
+#define sn_interval_infinite(interval) INTERVAL_NOT_FINITE(interval)
+#else
+#define sn_interval_infinite(interval) false
+#endif
+
+/* input functions can answer without raising an error since 16 */
+#if PG_VERSION_NUM >= 160000
+#define SN_SOFT_INPUT
+#endif
+
 #endif							/* SN_COMPAT_H */

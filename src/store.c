@@ -60,6 +60,7 @@ static const char *const rel_names[SN_REL_COUNT] = {
 	[SN_EVENT_RETRY_DUE_IDX] = "event_retry_due_idx",
 	[SN_EVENT_RETRY_NEXT_IDX] = "event_retry_next_idx",
 	[SN_DEAD_LETTER] = "dead_letter",
+	[SN_RETRY_POLICY] = "retry_policy",
 };
 
 static Oid	rel_oids[SN_REL_COUNT];

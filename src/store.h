@@ -86,6 +86,23 @@ enum
 	Anum_retry_aggregate_id, Anum_retry_last_error, Anum_retry_history,
 	Natts_retry = Anum_retry_history
 };
+enum
+{
+	Anum_policy_worker_type = 1, Anum_policy_event_type,
+	Anum_policy_max_attempts, Anum_policy_backoff,
+	Natts_policy = Anum_policy_backoff
+};
+enum
+{
+	Anum_dead_event_id = 1, Anum_dead_worker_type, Anum_dead_tenant_id,
+	Anum_dead_aggregate_type, Anum_dead_aggregate_id, Anum_dead_event_type,
+	Anum_dead_schema_version, Anum_dead_correlation_id,
+	Anum_dead_causation_id, Anum_dead_occurred_at, Anum_dead_attempts,
+	Anum_dead_reason, Anum_dead_status, Anum_dead_first_failed_at,
+	Anum_dead_dead_at, Anum_dead_resolved_at, Anum_dead_resolved_by,
+	Anum_dead_resolution, Anum_dead_history, Anum_dead_payload,
+	Anum_dead_metadata, Natts_dead = Anum_dead_metadata
+};
 
 /* Tables and indexes, by the names that sn_rel() knows */
 typedef enum SnRel
@@ -96,7 +113,7 @@ typedef enum SnRel
 	SN_LANE_STATE_0, SN_LANE_STATE_1, SN_LANE_STATE_0_IDX,
 	SN_LANE_STATE_1_IDX, SN_EVENT_RETRY, SN_EVENT_RETRY_PKEY,
 	SN_EVENT_RETRY_KEY_IDX, SN_EVENT_RETRY_DUE_IDX, SN_EVENT_RETRY_NEXT_IDX,
-	SN_DEAD_LETTER,
+	SN_DEAD_LETTER, SN_RETRY_POLICY,
 	SN_REL_COUNT
 } SnRel;
 

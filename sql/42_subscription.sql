@@ -1,0 +1,24 @@
+-- Subscriptions and their retry policies.
+
+create function sentinai.subscribe(
+        worker_type text, event_types text[] default null,
+        start_from text default 'latest', max_attempts int default 5,
+        backoff interval[] default '{1s,2s,4s,8s}', on_dead text default 'skip',
+        ordered boolean default true)
+    returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_subscribe';
+comment on function sentinai.subscribe(text, text[], text, int, interval[], text, boolean) is 'Makes a subscription, or changes one. worker_type: 1 to 100 letters, digits and "_.:-". event_types: the types it wants, at most 1,000; null for all. start_from: "latest" (events of transactions that commit after the call, and of the caller''s own), "earliest" or a timestamp (events that occurred since). max_attempts: 1 to 1,000. backoff: waits before the second and later attempts, at most 100, each 0 to 366 days; the last one repeats. on_dead: "skip" lets a key go on after a dead letter, "block" holds it until the letter is dealt with. ordered: whether a failing event holds back the later events of its key (if not, "block" has no effect). Called again it changes all of that but start_from, which is ignored with a notice, and keeps the position; a changed filter holds for events sequenced after the change, what was sequenced before is delivered by the filter of its time. Errors: 22004 null where there must be a value; SN409 filter changed too often; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+
+create function sentinai.unsubscribe(worker_type text) returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_unsubscribe';
+comment on function sentinai.unsubscribe(text) is 'Ends a subscription: its position, open batches, waiting retries and retry policies are gone; its ledger and dead letters stay. Waits for transactions that work on its batches. Errors: 22004 null; SN404 unknown worker type; 25006 read-only transaction or standby.';
+
+create function sentinai.set_retry_policy(
+        worker_type text, event_type text,
+        max_attempts int default null, backoff interval[] default null)
+    returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_set_retry_policy';
+comment on function sentinai.set_retry_policy(text, text, int, interval[]) is 'Sets the retry policy of one event type of a subscription, which goes before the subscription''s own; with max_attempts and backoff null it is removed. Both are as in subscribe(). Errors: 22004 null where there must be a value; SN404 unknown worker type; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';

@@ -1,0 +1,190 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * hint.c
+ *		Moves lanes between the sets of SnSubSlot.
+ *
+ * Hints may send a claim to a lane for nothing, but must never keep it from
+ * one that has work.  They hold up because of the order of things: whoever
+ * takes a lane out of "pending" holds its lock and takes its snapshot after
+ * that; a batch is resolved under the lane's lock, and the commit callback
+ * runs before the lock goes; the sequencer adds to "pending" after its commit.
+ * A transaction that aborts puts every lane back (wake.c).
+ *
+ * slot may be NULL, when there are more subscriptions than slots: then every
+ * lane is always looked at.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "port/pg_bitutils.h"
+
+#include "hint.h"
+#include "wake.h"
+
+/* lanes that this transaction gave back, by subscription */
+typedef struct Freed
+{
+	SnSubSlot  *slot;
+	uint64		lanes;			/* have work if they have more */
+	uint64		with_work;		/* have work */
+} Freed;
+
+static Freed freed[SN_MAX_SUBS];
+static int	nfreed = 0;
+static int	gone[SN_MAX_SUBS];	/* subscriptions that this transaction ended */
+static int	ngone = 0;
+
+/* lower: make an atomic time the earlier of what it was and when */
+static void
+lower(pg_atomic_uint64 *time, uint64 when)
+{
+	uint64		old = pg_atomic_read_u64(time);
+
+	while (when < old && !pg_atomic_compare_exchange_u64(time, &old, when))
+		;
+}
+
+/* wake: as many waiters as there are lanes with work */
+static void
+wake(SnSubSlot *slot, uint64 lanes)
+{
+	int			n = Min(pg_popcount64(lanes),
+						(int) pg_atomic_read_u32(&slot->waiters));
+
+	for (; n > 0; n--)
+		ConditionVariableSignal(&slot->cv);
+}
+
+/*
+ * sn_hint_pending: the lanes that may have work now.  The time goes first and
+ * the set after it, while sn_hint_later() writes them the other way round, so
+ * that a lane is never in the set with no time to come.
+ */
+uint64
+sn_hint_pending(SnSubSlot *slot, TimestampTz now)
+{
+	if (slot == NULL)
+		return PG_UINT64_MAX;
+	if (pg_atomic_read_u64(&slot->next_check) <= (uint64) now)
+	{
+		(void) pg_atomic_exchange_u64(&slot->next_check, SN_NEVER);
+		(void) pg_atomic_fetch_or_u64(&slot->pending,
+									  pg_atomic_exchange_u64(&slot->deferred,
+															 0));
+	}
+	return pg_atomic_read_u64(&slot->pending);
+}
+
+/*
+ * sn_hint_look: the caller holds the lane's lock and is going to look at it;
+ * he will say what he found, unless it is free and has nothing.
+ */
+void
+sn_hint_look(SnSubSlot *slot, int lane)
+{
+	if (slot == NULL)
+		return;
+	sn_sub_touched(slot);
+	(void) pg_atomic_fetch_and_u64(&slot->pending, ~SN_LANE_BIT(lane));
+	(void) pg_atomic_fetch_and_u64(&slot->more, ~SN_LANE_BIT(lane));
+}
+
+/* sn_hint_again: the lane still has work */
+void
+sn_hint_again(SnSubSlot *slot, int lane)
+{
+	if (slot != NULL)
+		(void) pg_atomic_fetch_or_u64(&slot->pending, SN_LANE_BIT(lane));
+}
+
+/* sn_hint_more: the lane may have work when its batch is resolved */
+void
+sn_hint_more(SnSubSlot *slot, int lane)
+{
+	if (slot != NULL)
+		(void) pg_atomic_fetch_or_u64(&slot->more, SN_LANE_BIT(lane));
+}
+
+/* sn_hint_later: the lane has to be looked at when that time has come */
+void
+sn_hint_later(SnSubSlot *slot, int lane, TimestampTz when)
+{
+	if (slot == NULL)
+		return;
+	(void) pg_atomic_fetch_or_u64(&slot->deferred, SN_LANE_BIT(lane));
+	lower(&slot->next_check, (uint64) Max(when, 0));
+}
+
+/* end_of_xact: the lanes are free for others from here on */
+static void
+end_of_xact(XactEvent event, void *arg)
+{
+	int			i;
+
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		event != XACT_EVENT_PREPARE)
+		return;
+	for (i = 0; i < nfreed && event == XACT_EVENT_COMMIT; i++)
+	{
+		SnSubSlot  *slot = freed[i].slot;
+		uint64		more = pg_atomic_fetch_and_u64(&slot->more,
+												   ~freed[i].lanes);
+		uint64		lanes = (more & freed[i].lanes) | freed[i].with_work;
+
+		(void) pg_atomic_fetch_or_u64(&slot->pending, lanes);
+		wake(slot, lanes);
+	}
+	for (i = 0; i < ngone && event == XACT_EVENT_COMMIT; i++)
+		sn_sub_slot_free(gone[i]);
+	nfreed = 0;
+	ngone = 0;
+}
+
+static void
+register_callback(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(end_of_xact, NULL);
+	registered = true;
+}
+
+/*
+ * sn_hint_gone: this transaction ends a subscription; its slot is given up at
+ * commit.  One more than fits keeps its slot until the server restarts.
+ */
+void
+sn_hint_gone(int sub_id)
+{
+	register_callback();
+	if (ngone < SN_MAX_SUBS)
+		gone[ngone++] = sub_id;
+}
+
+/*
+ * sn_hint_freed: this transaction gives lanes back, or puts work into them.
+ * with_work are those known to have some.
+ */
+void
+sn_hint_freed(SnSubSlot *slot, uint64 lanes, uint64 with_work)
+{
+	int			i;
+
+	if (slot == NULL)
+		return;
+	register_callback();
+	sn_sub_touched(slot);
+	for (i = 0; i < nfreed && freed[i].slot != slot; i++)
+		;
+	if (i == nfreed)
+	{
+		if (nfreed == SN_MAX_SUBS)
+			return;
+		memset(&freed[nfreed], 0, sizeof(Freed));
+		freed[nfreed++].slot = slot;
+	}
+	freed[i].lanes |= lanes;
+	freed[i].with_work |= with_work;
+}

@@ -1,0 +1,48 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * log.h
+ *		Reading rows of event_log by event id.
+ */
+#ifndef SN_LOG_H
+#define SN_LOG_H
+
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "storage/itemptr.h"
+#include "utils/snapshot.h"
+
+#include "store.h"
+
+struct SnLogPart;
+
+typedef struct SnLogReader
+{
+	TupleTableSlot *slot;		/* the row last fetched */
+	Snapshot	snapshot;
+	struct SnLogPart *parts;	/* opened so far */
+	int			nparts;
+	int			current;
+} SnLogReader;
+
+/* Where a fetched row is, for the reader that fetched it */
+typedef struct SnLogRef
+{
+	int			part;
+	ItemPointerData tid;
+} SnLogRef;
+
+extern SnLogReader *sn_log_begin(Snapshot snapshot);
+extern void sn_log_snapshot(SnLogReader *reader, Snapshot snapshot);
+extern bool sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id);
+extern void sn_log_ref(const SnLogReader *reader, SnLogRef *ref);
+extern bool sn_log_refetch(SnLogReader *reader, const SnLogRef *ref);
+extern void sn_log_end(SnLogReader *reader);
+
+/* columns of the row last fetched; texts point into it */
+extern Datum sn_log_datum(SnLogReader *reader, AttrNumber column,
+						  bool *isnull);
+extern text *sn_log_text(SnLogReader *reader, AttrNumber column);
+
+#endif							/* SN_LOG_H */

@@ -1,0 +1,33 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * range.h
+ *		The range of event ids that a partition takes, so that the next id of
+ *		the same partition need not be looked up.
+ */
+#ifndef SN_RANGE_H
+#define SN_RANGE_H
+
+#include "postgres.h"
+
+#include "store.h"
+
+typedef struct SnRange
+{
+	pg_uuid_t	lower;
+	pg_uuid_t	upper;			/* first id after the range */
+	bool		no_lower;
+	bool		no_upper;
+} SnRange;
+
+/* sn_range_covers: whether an id belongs to the partition */
+static inline bool
+sn_range_covers(const SnRange *range, const pg_uuid_t *id)
+{
+	return (range->no_lower || sn_uuid_cmp(id, &range->lower) >= 0) &&
+		(range->no_upper || sn_uuid_cmp(id, &range->upper) < 0);
+}
+
+extern Oid	sn_range_find(SnRel parent, const pg_uuid_t *id, SnRange *range);
+
+#endif							/* SN_RANGE_H */

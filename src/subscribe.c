@@ -1,0 +1,742 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * subscribe.c
+ *		subscribe(), unsubscribe(), set_retry_policy().
+ *
+ * All of them hold the lock of subscriptions (lock.c) until the transaction
+ * ends, so there is one of them at a time in a database; claims take no notice.
+ * What must not run beside a claim (another filter, the end of a subscription)
+ * takes the locks of the subscription's lanes, in ascending order.
+ *
+ * A changed filter holds for rounds taken after the change: what was sequenced
+ * before is delivered by the filter of its time, claimed or not.  For that the
+ * row remembers the streams it read and up to which round; streams that every
+ * lane has passed are forgotten at the next change.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "args.h"
+#include "hint.h"
+#include "lane.h"
+#include "subscription.h"
+
+#define MAX_EVENT_TYPES		1000
+#define EVENT_TYPE_MAX		128 /* bytes */
+#define MAX_ATTEMPTS		1000
+#define MAX_BACKOFF			100
+#define MAX_OLD_STREAMS		32
+
+PG_FUNCTION_INFO_V1(sentinai_subscribe);
+PG_FUNCTION_INFO_V1(sentinai_unsubscribe);
+PG_FUNCTION_INFO_V1(sentinai_set_retry_policy);
+
+/* Where a subscription begins */
+typedef enum StartFrom
+{
+	START_LATEST,
+	START_EARLIEST,
+	START_TIME
+} StartFrom;
+
+/* What subscribe() was asked for */
+typedef struct Request
+{
+	text	   *worker_type;
+	SnFilter	filter;
+	StartFrom	start_from;
+	TimestampTz start_time;
+	int			max_attempts;
+	ArrayType  *backoff;
+	text	   *on_dead;
+	bool		ordered;
+} Request;
+
+/* check_not_relay: the relay's subscription is its own */
+static void
+check_not_relay(const text *name)
+{
+	if (VARSIZE_ANY_EXHDR(name) == strlen(SN_RELAY_WORKER_TYPE) &&
+		memcmp(VARDATA_ANY(name), SN_RELAY_WORKER_TYPE,
+			   strlen(SN_RELAY_WORKER_TYPE)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("worker_type \"%s\" is reserved",
+						SN_RELAY_WORKER_TYPE)));
+}
+
+static int
+compare_texts(const void *a, const void *b)
+{
+	return DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID,
+												 *(const Datum *) a,
+												 *(const Datum *) b));
+}
+
+/* check_one_dimension: an array argument that is a plain list */
+static int
+check_one_dimension(ArrayType *array, const char *name, int max)
+{
+	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	if (n == 0 || ARR_NDIM(array) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("%s must have one dimension and not be empty", name)));
+	if (n > max)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("%s must not have more than %d elements", name, max)));
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not contain nulls", name)));
+	return n;
+}
+
+/* check_event_type: a name that an event can have */
+static void
+check_event_type(const text *type)
+{
+	int			len = VARSIZE_ANY_EXHDR(type);
+
+	if (len < 1 || len > EVENT_TYPE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("event type must be 1 to %d bytes long",
+						EVENT_TYPE_MAX)));
+}
+
+/* check_event_types: the filter, sorted and each type once */
+static void
+check_event_types(ArrayType *array, SnFilter *filter)
+{
+	int			n = check_one_dimension(array, "event_types", MAX_EVENT_TYPES);
+	Datum	   *elems;
+	int			i;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
+					  &n);
+	for (i = 0; i < n; i++)
+		check_event_type(DatumGetTextPP(elems[i]));
+	qsort(elems, n, sizeof(Datum), compare_texts);
+	filter->types = palloc(n * sizeof(text *));
+	filter->n = 0;
+	for (i = 0; i < n; i++)
+	{
+		text	   *type = DatumGetTextPP(elems[i]);
+
+		if (filter->n == 0 ||
+			!sn_text_equal(filter->types[filter->n - 1], type))
+			filter->types[filter->n++] = type;
+	}
+}
+
+/* check_start_from: 'latest', 'earliest' or a time */
+static void
+check_start_from(const text *value, Request *request)
+{
+	char	   *from = text_to_cstring(value);
+
+	request->start_time = DT_NOBEGIN;
+	if (strcmp(from, "latest") == 0)
+		request->start_from = START_LATEST;
+	else if (strcmp(from, "earliest") == 0)
+		request->start_from = START_EARLIEST;
+	else if (sn_parse_time(from, &request->start_time) &&
+			 !TIMESTAMP_NOT_FINITE(request->start_time))
+		request->start_from = START_TIME;
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("start_from must be \"latest\", \"earliest\" or a timestamp")));
+}
+
+/* check_policy: attempts and waits */
+static void
+check_policy(int max_attempts, ArrayType *backoff)
+{
+	int			n = check_one_dimension(backoff, "backoff", MAX_BACKOFF);
+	Interval   *waits = (Interval *) ARR_DATA_PTR(backoff);
+	int			i;
+
+	if (max_attempts < 1 || max_attempts > MAX_ATTEMPTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("max_attempts must be between 1 and %d",
+						MAX_ATTEMPTS)));
+	for (i = 0; i < n; i++)
+		(void) sn_duration(&waits[i], "backoff", 0, SN_YEAR);
+}
+
+/* check_on_dead: 'skip' or 'block' */
+static text *
+check_on_dead(text *on_dead)
+{
+	char	   *value = text_to_cstring(on_dead);
+
+	if (strcmp(value, "skip") != 0 && strcmp(value, "block") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("on_dead must be \"skip\" or \"block\"")));
+	return on_dead;
+}
+
+/* read_request: the checked arguments of subscribe() */
+static void
+read_request(FunctionCallInfo fcinfo, Request *request)
+{
+	SN_REQUIRE_ARG(0, "worker_type");
+	SN_REQUIRE_ARG(2, "start_from");
+	SN_REQUIRE_ARG(3, "max_attempts");
+	SN_REQUIRE_ARG(4, "backoff");
+	SN_REQUIRE_ARG(5, "on_dead");
+	SN_REQUIRE_ARG(6, "ordered");
+	request->worker_type = sn_check_worker_type(PG_GETARG_TEXT_PP(0));
+	check_not_relay(request->worker_type);
+	request->filter.n = -1;
+	if (!PG_ARGISNULL(1))
+		check_event_types(PG_GETARG_ARRAYTYPE_P(1), &request->filter);
+	check_start_from(PG_GETARG_TEXT_PP(2), request);
+	request->max_attempts = PG_GETARG_INT32(3);
+	request->backoff = PG_GETARG_ARRAYTYPE_P(4);
+	check_policy(request->max_attempts, request->backoff);
+	request->on_dead = check_on_dead(PG_GETARG_TEXT_PP(5));
+	request->ordered = PG_GETARG_BOOL(6);
+}
+
+/* next_id: a value of the sequence of an identity column */
+static int
+next_id(const char *sequence)
+{
+	Oid			relid = get_relname_relid(sequence,
+										  get_namespace_oid(SN_SCHEMA, false));
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", SN_SCHEMA,
+						sequence)));
+	return (int) nextval_internal(relid, false);
+}
+
+/* write_row: one row of a table */
+static void
+write_row(SnRel table, Datum *values, bool *nulls)
+{
+	SnInserter *inserter = sn_insert_begin(sn_rel(table), false);
+
+	sn_insert_row(inserter, values, nulls);
+	(void) sn_insert_end(inserter);
+}
+
+/* text_array: a filter as text[] */
+static Datum
+text_array(const SnFilter *filter)
+{
+	Datum	   *elems = palloc(filter->n * sizeof(Datum));
+	int			i;
+
+	for (i = 0; i < filter->n; i++)
+		elems[i] = PointerGetDatum(filter->types[i]);
+	return PointerGetDatum(construct_array(elems, filter->n, TEXTOID, -1,
+										   false, TYPALIGN_INT));
+}
+
+static bool
+same_filter(const SnFilter *a, const SnFilter *b)
+{
+	int			i;
+
+	if (a->n != b->n)
+		return false;
+	for (i = 0; i < a->n; i++)
+		if (!sn_text_equal(a->types[i], b->types[i]))
+			return false;
+	return true;
+}
+
+/* find_stream: the stream of a filter, made if there is none */
+static int
+find_stream(const SnFilter *filter, Snapshot snapshot)
+{
+	Relation	rel = table_open(sn_rel(SN_STREAM), AccessShareLock);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Datum		values[Natts_stream] = {0};
+	bool		nulls[Natts_stream] = {false, false, true};
+	int			result = filter->n < 0 ? SN_STREAM_ALL : -1;
+
+	while (result < 0 && table_scan_getnextslot(scan, ForwardScanDirection,
+												slot))
+	{
+		bool		isnull;
+		SnSegment	segment;
+
+		result = DatumGetInt32(slot_getattr(slot, Anum_stream_id, &isnull));
+		sn_stream_row(result, snapshot, &segment);
+		if (!same_filter(&segment.filter, filter))
+			result = -1;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	if (result >= 0)
+		return result;
+
+	result = next_id("stream_stream_id_seq");
+	values[Anum_stream_id - 1] = Int32GetDatum(result);
+	values[Anum_stream_event_types - 1] = text_array(filter);
+	write_row(SN_STREAM, values, nulls);
+	return result;
+}
+
+/* delete_where: delete a table's rows whose column equals value */
+static void
+delete_where(SnRel table, AttrNumber column, int32 value, Snapshot snapshot)
+{
+	Relation	rel = table_open(sn_rel(table), RowExclusiveLock);
+	ScanKeyData key;
+	TableScanDesc scan;
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+	sn_key_int4(&key, column, BTEqualStrategyNumber, value);
+	scan = table_beginscan(rel, snapshot, 1, &key);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		simple_heap_delete(rel, &slot->tts_tid);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+/* stream_used: whether a subscription reads a stream */
+static bool
+stream_used(int stream_id, Snapshot snapshot)
+{
+	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	bool		used = false;
+
+	while (!used && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		Datum		old = slot->tts_values[0];
+		bool		isnull;
+		int			i;
+
+		used = stream_id ==
+			DatumGetInt32(slot_getattr(slot, Anum_sub_stream_id, &isnull));
+		old = slot_getattr(slot, Anum_sub_old_streams, &isnull);
+		if (!isnull)
+		{
+			ArrayType  *array = DatumGetArrayTypeP(old);
+
+			for (i = 0; i < ARR_DIMS(array)[0]; i++)
+				used = used || ((int32 *) ARR_DATA_PTR(array))[i] == stream_id;
+		}
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return used;
+}
+
+/*
+ * drop_unused_streams: remove filters that no subscription reads any more.  A
+ * stream that was not filled yet stays until it was: the sequencer is about to
+ * update its row, and must not wait for this transaction.
+ */
+static void
+drop_unused_streams(void)
+{
+	Relation	rel = table_open(sn_rel(SN_STREAM), RowExclusiveLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		int			id = DatumGetInt32(slot_getattr(slot, Anum_stream_id,
+													&isnull));
+
+		(void) slot_getattr(slot, Anum_stream_first_round, &isnull);
+		if (id != SN_STREAM_ALL && !isnull && !stream_used(id, snapshot))
+			simple_heap_delete(rel, &slot->tts_tid);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+}
+
+/* find_row: the row of a subscription; false when there is none */
+static bool
+find_row(const text *worker_type, Snapshot snapshot, Datum *values,
+		 bool *nulls, ItemPointer tid)
+{
+	ScanKeyData key;
+	SnScan		scan;
+	bool		found;
+
+	sn_key_text(&key, 1, BTEqualStrategyNumber, PointerGetDatum(worker_type));
+	sn_scan_begin(&scan, sn_rel(SN_SUBSCRIPTION),
+				  sn_rel(SN_SUBSCRIPTION_NAME_IDX), snapshot, 1, &key,
+				  ForwardScanDirection);
+	found = sn_scan_next(&scan);
+	if (found)
+	{
+		HeapTuple	tuple = ExecCopySlotHeapTuple(scan.slot);
+
+		heap_deform_tuple(tuple, RelationGetDescr(scan.heap), values, nulls);
+		*tid = tuple->t_self;
+	}
+	sn_scan_end(&scan);
+	return found;
+}
+
+/* delete_row: delete one row of a table */
+static void
+delete_row(SnRel table, ItemPointer tid)
+{
+	Relation	rel = table_open(sn_rel(table), RowExclusiveLock);
+
+	simple_heap_delete(rel, tid);
+	table_close(rel, NoLock);
+}
+
+/* snapshot_xip: the transactions a snapshot saw running, as bigint[] */
+static Datum
+snapshot_xip(Snapshot snapshot)
+{
+	Datum	   *xip = palloc((snapshot->xcnt + 1) * sizeof(Datum));
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < snapshot->xcnt; i++)
+		xip[n++] = Int64GetDatum(sn_logical_xid(snapshot->xip[i]));
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		xip[n++] = Int64GetDatum(sn_logical_txid());
+	return PointerGetDatum(construct_array(xip, n, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * set_start: where a new subscription begins.  For 'latest' that is what the
+ * snapshot does not see, and this transaction's own events; whatever was in a
+ * round is visible to it, the rest is told by the transactions' numbers.
+ */
+static void
+set_start(const Request *request, Snapshot snapshot, Datum *values,
+		  bool *nulls)
+{
+	SnPos		pos = 0;
+
+	nulls[Anum_sub_start_time - 1] = true;
+	nulls[Anum_sub_start_xmax - 1] = true;
+	nulls[Anum_sub_start_xip - 1] = true;
+	if (request->start_from == START_LATEST)
+	{
+		pos = SN_ROUND_POS(sn_newest_round(snapshot) + 1);
+		values[Anum_sub_start_xmax - 1] =
+			Int64GetDatum(sn_logical_xid(snapshot->xmax));
+		values[Anum_sub_start_xip - 1] = snapshot_xip(snapshot);
+		nulls[Anum_sub_start_xmax - 1] = false;
+		nulls[Anum_sub_start_xip - 1] = false;
+	}
+	else if (request->start_from == START_TIME)
+	{
+		int64		ms = sn_timestamp_ms(request->start_time) - SN_EPOCH_MS;
+
+		pos = SN_ROUND_POS(Min(Max(ms, 0), SN_MAX_MS - SN_EPOCH_MS));
+		values[Anum_sub_start_time - 1] =
+			TimestampTzGetDatum(request->start_time);
+		nulls[Anum_sub_start_time - 1] = false;
+	}
+	values[Anum_sub_start_pos - 1] = Int64GetDatum(pos);
+}
+
+/* set_policy: the columns that subscribe() may change at any time */
+static void
+set_policy(const Request *request, Datum *values)
+{
+	values[Anum_sub_max_attempts - 1] = Int32GetDatum(request->max_attempts);
+	values[Anum_sub_backoff - 1] = PointerGetDatum(request->backoff);
+	values[Anum_sub_on_dead - 1] = PointerGetDatum(request->on_dead);
+	values[Anum_sub_ordered - 1] = BoolGetDatum(request->ordered);
+}
+
+/* make_subscription: a new one */
+static void
+make_subscription(const Request *request, Snapshot snapshot)
+{
+	Datum		values[Natts_sub] = {0};
+	bool		nulls[Natts_sub] = {false};
+
+	values[Anum_sub_id - 1] =
+		Int32GetDatum(next_id("subscription_sub_id_seq"));
+	values[Anum_sub_worker_type - 1] = PointerGetDatum(request->worker_type);
+	values[Anum_sub_stream_id - 1] =
+		Int32GetDatum(find_stream(&request->filter, snapshot));
+	values[Anum_sub_is_relay - 1] = BoolGetDatum(false);
+	values[Anum_sub_created_at - 1] =
+		TimestampTzGetDatum(GetCurrentTimestamp());
+	nulls[Anum_sub_old_streams - 1] = true;
+	nulls[Anum_sub_old_until - 1] = true;
+	set_start(request, snapshot, values, nulls);
+	set_policy(request, values);
+	write_row(SN_SUBSCRIPTION, values, nulls);
+}
+
+/* lock_lanes: all lanes of a subscription */
+static void
+lock_lanes(int sub_id)
+{
+	int			lanes = sn_node()->lanes;
+	int			lane;
+
+	for (lane = 0; lane < lanes; lane++)
+		(void) sn_lock_lane(sub_id, lane, true);
+}
+
+/* lowest_pos: the position that every lane has reached */
+static SnPos
+lowest_pos(const SnSub *sub, Snapshot snapshot)
+{
+	int			lanes = sn_node()->lanes;
+	SnPos		lowest = SN_POS_MAX;
+	int			lane;
+
+	for (lane = 0; lane < lanes; lane++)
+	{
+		SnLaneState state;
+
+		sn_lane_read(sub, lane, snapshot, &state);
+		lowest = Min(lowest, state.pos);
+	}
+	return lowest;
+}
+
+/*
+ * change_filter: rounds after the newest one are read from another stream.
+ * Nobody has read further: the lanes' locks are held, and the snapshot is from
+ * after they were got.
+ */
+static void
+change_filter(SnSub *sub, int stream_id, Datum *values, bool *nulls)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64		until = sn_newest_round(snapshot) + 1;
+	SnPos		passed = lowest_pos(sub, snapshot);
+	Datum	   *streams = palloc(sub->nsegments * sizeof(Datum));
+	Datum	   *untils = palloc(sub->nsegments * sizeof(Datum));
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < sub->nsegments; i++)
+	{
+		int64		end = Min(sub->segments[i].until, until);
+
+		if (end <= 0 || SN_ROUND_POS(end) <= passed)
+			continue;
+		streams[n] = Int32GetDatum(sub->segments[i].stream_id);
+		untils[n++] = Int64GetDatum(end);
+	}
+	if (n > MAX_OLD_STREAMS)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("the filter of this subscription was changed too often"),
+				 errhint("Let it work off what was published before the last changes.")));
+	UnregisterSnapshot(snapshot);
+
+	values[Anum_sub_stream_id - 1] = Int32GetDatum(stream_id);
+	nulls[Anum_sub_old_streams - 1] = n == 0;
+	nulls[Anum_sub_old_until - 1] = n == 0;
+	values[Anum_sub_old_streams - 1] =
+		PointerGetDatum(construct_array(streams, n, INT4OID, sizeof(int32),
+										true, TYPALIGN_INT));
+	values[Anum_sub_old_until - 1] =
+		PointerGetDatum(construct_array(untils, n, INT8OID, sizeof(int64),
+										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* note_start: tell when another start than the one in force was asked for */
+static void
+note_start(const Request *request, const SnSub *sub)
+{
+	bool		same;
+
+	if (request->start_from == START_TIME)
+		same = request->start_time == sub->start_time;
+	else if (request->start_from == START_EARLIEST)
+		same = sub->start_pos == 0 && sub->start_xmax < 0;
+	else
+		same = true;			/* the default: not asked for */
+	if (!same)
+		ereport(NOTICE,
+				(errmsg("start_from is ignored: the subscription exists already"),
+				 errhint("To begin anew, call unsubscribe() first.")));
+}
+
+/* change_subscription: another policy, perhaps another filter */
+static void
+change_subscription(const Request *request, Snapshot snapshot, Datum *values,
+					bool *nulls, ItemPointer tid)
+{
+	SnSub	   *sub = sn_sub_by_id(DatumGetInt32(values[Anum_sub_id - 1]));
+	int			stream_id = find_stream(&request->filter, snapshot);
+
+	if (sub == NULL)
+		elog(ERROR, "subscription is not in the cache");
+	note_start(request, sub);
+	set_policy(request, values);
+	if (stream_id != DatumGetInt32(values[Anum_sub_stream_id - 1]))
+	{
+		lock_lanes(sub->sub_id);
+		change_filter(sub, stream_id, values, nulls);
+		sn_hint_freed(sn_sub_slot(sub->sub_id), 0, PG_UINT64_MAX);
+	}
+	delete_row(SN_SUBSCRIPTION, tid);
+	write_row(SN_SUBSCRIPTION, values, nulls);
+}
+
+/* subscribe(worker_type, event_types, start_from, ...) returns void */
+Datum
+sentinai_subscribe(PG_FUNCTION_ARGS)
+{
+	Request		request;
+	Datum		values[Natts_sub];
+	bool		nulls[Natts_sub];
+	ItemPointerData tid;
+	Snapshot	snapshot;
+
+	PreventCommandIfReadOnly("subscribe()");
+	read_request(fcinfo, &request);
+	(void) sn_node_activate();
+	sn_lock_streams();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (find_row(request.worker_type, snapshot, values, nulls, &tid))
+		change_subscription(&request, snapshot, values, nulls, &tid);
+	else
+		make_subscription(&request, snapshot);
+	UnregisterSnapshot(snapshot);
+	sn_subs_changed();
+	drop_unused_streams();
+	CommandCounterIncrement();
+	PG_RETURN_VOID();
+}
+
+/* delete_policies: those of a worker type, or of one of its event types */
+static void
+delete_policies(const text *worker_type, const text *event_type,
+				Snapshot snapshot)
+{
+	Relation	rel = table_open(sn_rel(SN_RETRY_POLICY), RowExclusiveLock);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		slot_getallattrs(slot);
+		if (sn_text_equal(DatumGetTextPP(slot->tts_values[0]), worker_type) &&
+			(event_type == NULL ||
+			 sn_text_equal(DatumGetTextPP(slot->tts_values[1]), event_type)))
+			simple_heap_delete(rel, &slot->tts_tid);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+/* unsubscribe(worker_type text) returns void */
+Datum
+sentinai_unsubscribe(PG_FUNCTION_ARGS)
+{
+	Datum		values[Natts_sub];
+	bool		nulls[Natts_sub];
+	ItemPointerData tid;
+	Snapshot	snapshot;
+	text	   *worker_type;
+	int			sub_id;
+
+	SN_REQUIRE_ARG(0, "worker_type");
+	PreventCommandIfReadOnly("unsubscribe()");
+	worker_type = PG_GETARG_TEXT_PP(0);
+	sn_lock_streams();
+	sub_id = sn_sub_require(worker_type)->sub_id;
+	lock_lanes(sub_id);
+
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (!find_row(worker_type, snapshot, values, nulls, &tid))
+		sn_unknown_worker_type(worker_type);
+	delete_row(SN_SUBSCRIPTION, &tid);
+	delete_policies(worker_type, NULL, snapshot);
+	delete_where(SN_EVENT_RETRY, Anum_retry_sub_id, sub_id, snapshot);
+	delete_where(SN_LANE_STATE_0, Anum_lane_sub_id, sub_id, snapshot);
+	delete_where(SN_LANE_STATE_1, Anum_lane_sub_id, sub_id, snapshot);
+	UnregisterSnapshot(snapshot);
+	sn_subs_changed();
+	drop_unused_streams();
+	CommandCounterIncrement();
+	sn_hint_gone(sub_id);
+	PG_RETURN_VOID();
+}
+
+/* set_retry_policy(worker_type, event_type, max_attempts, backoff) */
+Datum
+sentinai_set_retry_policy(PG_FUNCTION_ARGS)
+{
+	Datum		values[Natts_policy];
+	bool		nulls[Natts_policy] = {false};
+	bool		removes = PG_ARGISNULL(2) && PG_ARGISNULL(3);
+	Snapshot	snapshot;
+	text	   *worker_type;
+	text	   *event_type;
+
+	SN_REQUIRE_ARG(0, "worker_type");
+	SN_REQUIRE_ARG(1, "event_type");
+	PreventCommandIfReadOnly("set_retry_policy()");
+	worker_type = PG_GETARG_TEXT_PP(0);
+	event_type = PG_GETARG_TEXT_PP(1);
+	check_event_type(event_type);
+	if (!removes)
+	{
+		SN_REQUIRE_ARG(2, "max_attempts");
+		SN_REQUIRE_ARG(3, "backoff");
+		check_policy(PG_GETARG_INT32(2), PG_GETARG_ARRAYTYPE_P(3));
+	}
+	sn_lock_streams();
+	(void) sn_sub_require(worker_type);
+
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	delete_policies(worker_type, event_type, snapshot);
+	UnregisterSnapshot(snapshot);
+	if (!removes)
+	{
+		values[Anum_policy_worker_type - 1] = PointerGetDatum(worker_type);
+		values[Anum_policy_event_type - 1] = PointerGetDatum(event_type);
+		values[Anum_policy_max_attempts - 1] = PG_GETARG_DATUM(2);
+		values[Anum_policy_backoff - 1] = PG_GETARG_DATUM(3);
+		write_row(SN_RETRY_POLICY, values, nulls);
+	}
+	sn_subs_changed();
+	PG_RETURN_VOID();
+}

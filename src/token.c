@@ -1,0 +1,114 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * token.c
+ *		The token of a batch: "<sub_id>-<lanes>-<batch>", the subscription in
+ *		decimal, the set of lanes and the batch's random number in hexadecimal.
+ *
+ * A token says where to look, not what is true: the lanes' states tell whether
+ * the batch still holds them.  There is one way to write a token, and anything
+ * else is not one.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "utils/builtins.h"
+
+#include "token.h"
+
+#define LANES_DIGITS	16
+#define BATCH_DIGITS	(2 * UUID_LEN)
+#define TOKEN_MAX		(10 + 1 + LANES_DIGITS + 1 + BATCH_DIGITS)
+
+static const char digits[] = "0123456789abcdef";
+
+/* put_hex: count digits of value, the last at end - 1 */
+static void
+put_hex(char *end, uint64 value, int count)
+{
+	for (; count > 0; count--, value >>= 4)
+		*--end = digits[value & 15];
+}
+
+/* get_hex: read exactly count digits; false when one of them is none */
+static bool
+get_hex(const char *from, int count, uint64 *value)
+{
+	*value = 0;
+	for (; count > 0; count--, from++)
+	{
+		const char *digit = *from ? strchr(digits, *from) : NULL;
+
+		if (digit == NULL)
+			return false;
+		*value = *value << 4 | (uint64) (digit - digits);
+	}
+	return true;
+}
+
+/* get_sub_id: a positive number without leading zero, up to a hyphen */
+static const char *
+get_sub_id(const char *from, int *sub_id)
+{
+	int64		value = 0;
+
+	if (*from < '1' || *from > '9')
+		return NULL;
+	for (; *from >= '0' && *from <= '9'; from++)
+	{
+		value = value * 10 + (*from - '0');
+		if (value > INT_MAX)
+			return NULL;
+	}
+	*sub_id = (int) value;
+	return *from == '-' ? from + 1 : NULL;
+}
+
+/* sn_token_text: the token as callers see it */
+text *
+sn_token_text(const SnToken *token)
+{
+	char		room[TOKEN_MAX + 1];
+	char	   *p = room;
+	int			i;
+
+	p += snprintf(room, sizeof(room), "%d-", token->sub_id);
+	put_hex(p + LANES_DIGITS, token->lanes, LANES_DIGITS);
+	p += LANES_DIGITS;
+	*p++ = '-';
+	for (i = 0; i < UUID_LEN; i++, p += 2)
+		put_hex(p + 2, token->batch.data[i], 2);
+	return cstring_to_text_with_len(room, p - room);
+}
+
+/* sn_token_parse: read a token; false when it is none */
+bool
+sn_token_parse(const text *from, SnToken *token)
+{
+	char		room[TOKEN_MAX + 1];
+	Size		len = VARSIZE_ANY_EXHDR(from);
+	const char *p;
+	int			i;
+
+	if (len > TOKEN_MAX)
+		return false;
+	memcpy(room, VARDATA_ANY(from), len);
+	room[len] = '\0';
+
+	p = get_sub_id(room, &token->sub_id);
+	if (p == NULL || room + len - p != LANES_DIGITS + 1 + BATCH_DIGITS ||
+		p[LANES_DIGITS] != '-' ||
+		!get_hex(p, LANES_DIGITS, &token->lanes) || token->lanes == 0)
+		return false;
+	p += LANES_DIGITS + 1;
+	for (i = 0; i < UUID_LEN; i++, p += 2)
+	{
+		uint64		byte;
+
+		if (!get_hex(p, 2, &byte))
+			return false;
+		token->batch.data[i] = (unsigned char) byte;
+	}
+	return true;
+}

@@ -76,13 +76,17 @@ open_kafka(const char *servers, int count, char **properties)
 	return rk;
 }
 
-/* As many headers as the relay's records carry, of about their size. */
+/*
+ * As many headers as the relay's records carry, of about their size; the id
+ * is another one in each record and does not compress.
+ */
 static rd_kafka_headers_t *
-make_headers(int count)
+make_headers(int count, long number)
 {
-	static const char *const headers[][2] = {
+	char		id[40];
+	const char *const headers[][2] = {
 		{"ce_specversion", "1.0"},
-		{"ce_id", "01900000-0000-7000-8000-000000000000"},
+		{"ce_id", id},
 		{"ce_source", "/sentinai/bench"},
 		{"ce_type", "Measured"},
 		{"ce_time", "2026-01-01T00:00:00.000000Z"},
@@ -91,6 +95,13 @@ make_headers(int count)
 		{"content-type", "application/json"},
 	};
 	rd_kafka_headers_t *list = rd_kafka_headers_new(count);
+	uint64_t	random = (number + 1) * UINT64_C(0x9E3779B97F4A7C15);
+
+	random = (random ^ (random >> 29)) * UINT64_C(0xBF58476D1CE4E5B9);
+	snprintf(id, sizeof(id), "01900000-%04x-7000-%04x-%012llx",
+			 (unsigned int) (random >> 48),
+			 (unsigned int) (random >> 32 & 0xffff),
+			 (unsigned long long) (random & UINT64_C(0xffffffffffff)));
 
 	for (int i = 0; i < count && i < 8; i++)
 		rd_kafka_header_add(list, headers[i][0], -1, headers[i][1], -1);
@@ -103,7 +114,8 @@ produce_one(rd_kafka_t *rk, const char *topic, long number, int headers)
 {
 	char		payload[PAYLOAD_LEN + 1];
 	char		key[40];
-	rd_kafka_headers_t *list = headers > 0 ? make_headers(headers) : NULL;
+	rd_kafka_headers_t *list = headers > 0 ? make_headers(headers, number) :
+		NULL;
 	rd_kafka_resp_err_t error;
 
 	make_payload(payload, number);

@@ -37,6 +37,7 @@ class Result:
         entry["rounds"].append(figures)
 
     def miss(self, label, why):
+        why = " ".join(why.split())[:300]
         if (label, why) not in [(m["label"], m["why"]) for m in self.missing]:
             self.missing.append({"label": label, "why": why})
 

@@ -2,8 +2,8 @@
 # test/docs/check.sh: is what the documentation says true? Prints TAP.
 # SPDX-License-Identifier: PostgreSQL
 #
-#   test/docs/check.sh [TEST…]     readme pages settings errors conditions api
-#                                  comments links options versions
+#   test/docs/check.sh [TEST…]     readme pages settings properties errors
+#                                  conditions api comments links options versions
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
 # preloaded, where databases named docs_* and the roles that the pages make may
@@ -183,6 +183,18 @@ test_conditions() {
     done <"$place/page" | nothing "their codes are PostgreSQL's"
 }
 
+# What kafka_conf refuses, as patterns with a star.
+test_properties() {
+    sed -n '/Rule rules\[\]/,/^};/{
+        s/.*{MATCH_ALL, "\([^"]*\)".*/\1/p
+        s/.*{MATCH_START, "\([^"]*\)".*/\1*/p
+        s/.*{MATCH_END, "\([^"]*\)".*/*\1/p
+        }' src/kafka_conf.c | sort >"$place/source"
+    sed -n '/^| Property | Reason/,/^$/p' docs/kafka.md | cut -d'|' -f2 |
+        grep -v 'other than' | grep -o '`[^`]*`' | tr -d '`' | sort >"$place/page"
+    same "docs/kafka.md has the properties that are refused" "$place/source" "$place/page"
+}
+
 test_api() {
     docs/gen-sql-api.sh docs_ext >"$place/api" 2>"$place/api.err"
     result $? "the SQL reference can be generated"
@@ -282,7 +294,7 @@ test_versions() {
     result $? "META.json.in is JSON"
 }
 
-all=(readme pages settings errors conditions api comments links options versions)
+all=(readme pages settings properties errors conditions api comments links options versions)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

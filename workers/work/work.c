@@ -18,7 +18,7 @@
 #include <sysexits.h>
 
 #include "agent.h"
-#include "spawn.h"
+#include "child.h"
 
 #define SHELL_CANNOT_RUN 126
 #define SHELL_NOT_FOUND 127
@@ -141,7 +141,7 @@ make_environment(const AgentEvent *event)
 
 /* Sets the error text to the last line of standard error, if there is one. */
 static bool
-set_error_line(AgentContext *context, const SpawnResult *result)
+set_error_line(AgentContext *context, const ChildResult *result)
 {
 	size_t		end = result->tail_length;
 	size_t		start;
@@ -168,28 +168,28 @@ is_retry_status(int status)
 
 /* Turns the end of the program into an outcome. */
 static AgentOutcome
-judge(AgentContext *context, const SpawnResult *result)
+judge(AgentContext *context, const ChildResult *result)
 {
 	bool		has_line = set_error_line(context, result);
 
 	switch (result->end)
 	{
-		case SPAWN_CANCELLED:
+		case CHILD_CANCELLED:
 			return AGENT_RELEASE;
-		case SPAWN_TIMED_OUT:
+		case CHILD_TIMED_OUT:
 			agent_error(context, "the command did not end within %d ms",
 						settings.timeout);
 			return AGENT_RETRY;
-		case SPAWN_NOT_STARTED:
+		case CHILD_NOT_STARTED:
 			agent_error(context, "could not start the command: %s",
 						strerror(result->status));
 			return AGENT_RETRY;
-		case SPAWN_SIGNALED:
+		case CHILD_SIGNALED:
 			if (!has_line)
 				agent_error(context, "the command died by signal %d",
 							result->status);
 			return AGENT_RETRY;
-		case SPAWN_EXITED:
+		case CHILD_EXITED:
 			break;
 	}
 	if (result->status == EX_OK)
@@ -200,7 +200,7 @@ judge(AgentContext *context, const SpawnResult *result)
 	return is_retry_status(result->status) ? AGENT_RETRY : AGENT_FAIL;
 }
 
-/* Tells spawn_run to end the program early. */
+/* Tells child_run to end the program early. */
 static bool
 is_cancelled(void *arg)
 {
@@ -211,7 +211,7 @@ is_cancelled(void *arg)
 static AgentOutcome
 run_command(const AgentEvent *event, AgentContext *context)
 {
-	SpawnRequest request = {
+	ChildRequest request = {
 		.command = settings.exec,
 		.timeout = settings.timeout,
 		.kill_after = settings.kill_after,
@@ -219,7 +219,7 @@ run_command(const AgentEvent *event, AgentContext *context)
 		.is_cancelled = is_cancelled,
 		.arg = context
 	};
-	SpawnResult result;
+	ChildResult result;
 	char	   *input = agent_event_json(event, &request.input_length);
 	char	  **environment = make_environment(event);
 	AgentOutcome outcome = AGENT_RETRY;
@@ -230,7 +230,7 @@ run_command(const AgentEvent *event, AgentContext *context)
 	{
 		request.input = input;
 		request.environment = environment;
-		spawn_run(&request, &result);
+		child_run(&request, &result);
 		outcome = judge(context, &result);
 	}
 	if (environment != NULL)

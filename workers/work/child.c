@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * spawn.c
+ * child.c
  *	  Runs a program with a text on its standard input.
  *
  * posix_spawn() is safe in a process with threads.  The program leads a
@@ -22,15 +22,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "spawn.h"
+#include "child.h"
 
 /* Longest time between two looks, in milliseconds. */
 #define MAX_LOOK 50
 
 typedef struct Child
 {
-	const SpawnRequest *request;
-	SpawnResult *result;
+	const ChildRequest *request;
+	ChildResult *result;
 	pid_t		pid;
 	int			input;			/* -1 once closed */
 	int			errors;			/* -1 once closed */
@@ -134,7 +134,7 @@ start_child(Child *child)
 static void
 write_input(Child *child)
 {
-	const SpawnRequest *request = child->request;
+	const ChildRequest *request = child->request;
 	ssize_t		n = write(child->input, request->input + child->written,
 						  request->input_length - child->written);
 
@@ -150,16 +150,16 @@ write_input(Child *child)
 
 /* Keeps the last bytes of standard error. */
 static void
-keep_tail(SpawnResult *result, const char *bytes, size_t length)
+keep_tail(ChildResult *result, const char *bytes, size_t length)
 {
 	size_t		keep;
 
-	if (length > SPAWN_TAIL_SIZE)
+	if (length > CHILD_TAIL_SIZE)
 	{
-		bytes += length - SPAWN_TAIL_SIZE;
-		length = SPAWN_TAIL_SIZE;
+		bytes += length - CHILD_TAIL_SIZE;
+		length = CHILD_TAIL_SIZE;
 	}
-	keep = SPAWN_TAIL_SIZE - length;
+	keep = CHILD_TAIL_SIZE - length;
 	if (keep > result->tail_length)
 		keep = result->tail_length;
 	memmove(result->tail, result->tail + result->tail_length - keep, keep);
@@ -194,14 +194,14 @@ read_errors(Child *child)
 static void
 check_deadline(Child *child)
 {
-	const SpawnRequest *request = child->request;
+	const ChildRequest *request = child->request;
 
 	if (child->signals_sent == 0 && request->is_cancelled(request->arg))
-		child->result->end = SPAWN_CANCELLED;
+		child->result->end = CHILD_CANCELLED;
 	else if (now_ms() < child->deadline)
 		return;
 	else if (child->signals_sent == 0)
-		child->result->end = SPAWN_TIMED_OUT;
+		child->result->end = CHILD_TIMED_OUT;
 	kill(-child->pid, child->signals_sent == 0 ? SIGTERM : SIGKILL);
 	child->signals_sent++;
 	child->deadline = now_ms() + request->kill_after;
@@ -231,18 +231,18 @@ wait_for_pipes(Child *child)
 
 /* Runs the program until its end. */
 void
-spawn_run(const SpawnRequest *request, SpawnResult *result)
+child_run(const ChildRequest *request, ChildResult *result)
 {
 	Child		child = {.request = request,.result = result,.look = 1};
 	int			status;
 	pid_t		ended;
 
-	result->end = SPAWN_EXITED;
+	result->end = CHILD_EXITED;
 	result->tail_length = 0;
 	result->status = start_child(&child);
 	if (result->status != 0)
 	{
-		result->end = SPAWN_NOT_STARTED;
+		result->end = CHILD_NOT_STARTED;
 		return;
 	}
 	child.deadline = now_ms() + request->timeout;
@@ -263,12 +263,12 @@ spawn_run(const SpawnRequest *request, SpawnResult *result)
 	}
 	if (ended < 0)
 	{
-		result->end = SPAWN_NOT_STARTED;
+		result->end = CHILD_NOT_STARTED;
 		result->status = errno;
 	}
 	else if (WIFSIGNALED(status))
 	{
-		result->end = SPAWN_SIGNALED;
+		result->end = CHILD_SIGNALED;
 		result->status = WTERMSIG(status);
 	}
 	else

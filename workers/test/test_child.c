@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * test_spawn.c
+ * test_child.c
  *	  Running a program: input, exit, signals, timeout, its last words.
  */
 #include <setjmp.h>
@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "spawn.h"
+#include "child.h"
 
 extern char **environ;
 
@@ -36,10 +36,10 @@ always(void *arg)
 }
 
 /* A request with an input of `length` bytes. */
-static SpawnRequest
+static ChildRequest
 make_request(const char *command, const char *input, size_t length)
 {
-	SpawnRequest request = {
+	ChildRequest request = {
 		.command = command, .environment = environ, .input = input,
 		.input_length = length, .timeout = 20000, .kill_after = 200,
 		.is_cancelled = never
@@ -49,32 +49,32 @@ make_request(const char *command, const char *input, size_t length)
 }
 
 /* Runs a command without input. */
-static SpawnResult
+static ChildResult
 run(const char *command)
 {
-	SpawnRequest request = make_request(command, "", 0);
-	SpawnResult result;
+	ChildRequest request = make_request(command, "", 0);
+	ChildResult result;
 
-	spawn_run(&request, &result);
+	child_run(&request, &result);
 	return result;
 }
 
 static void
 test_exit(void **state)
 {
-	SpawnResult result;
+	ChildResult result;
 
 	(void) state;
 	result = run("exit 0");
-	assert_int_equal(result.end, SPAWN_EXITED);
+	assert_int_equal(result.end, CHILD_EXITED);
 	assert_int_equal(result.status, 0);
 	result = run("exit 75");
 	assert_int_equal(result.status, 75);
 	result = run("kill -9 $$");
-	assert_int_equal(result.end, SPAWN_SIGNALED);
+	assert_int_equal(result.end, CHILD_SIGNALED);
 	assert_int_equal(result.status, 9);
 	result = run("/no/such/program 2>/dev/null");
-	assert_int_equal(result.end, SPAWN_EXITED);
+	assert_int_equal(result.end, CHILD_EXITED);
 	assert_int_equal(result.status, 127);
 }
 
@@ -84,19 +84,19 @@ test_input(void **state)
 {
 	size_t		length = 3 * 1024 * 1024;
 	char	   *input = malloc(length);
-	SpawnRequest request = make_request("wc -c >&2", input, length);
-	SpawnResult result;
+	ChildRequest request = make_request("wc -c >&2", input, length);
+	ChildResult result;
 
 	(void) state;
 	assert_non_null(input);
 	memset(input, 'x', length);
-	spawn_run(&request, &result);
+	child_run(&request, &result);
 	assert_int_equal(result.status, 0);
 	assert_int_equal(atol(result.tail), length);
 	/* one that does not read it is not disturbed */
 	request.command = "exec 0<&-; sleep 0.1; exit 3";
-	spawn_run(&request, &result);
-	assert_int_equal(result.end, SPAWN_EXITED);
+	child_run(&request, &result);
+	assert_int_equal(result.end, CHILD_EXITED);
 	assert_int_equal(result.status, 3);
 	free(input);
 }
@@ -104,12 +104,12 @@ test_input(void **state)
 static void
 test_tail(void **state)
 {
-	SpawnResult result;
+	ChildResult result;
 
 	(void) state;
 	result = run("seq 1 100000 >&2; printf 'the end' >&2; exit 1");
-	assert_int_equal(result.tail_length, SPAWN_TAIL_SIZE);
-	assert_memory_equal(result.tail + SPAWN_TAIL_SIZE - 14, "100000\nthe end",
+	assert_int_equal(result.tail_length, CHILD_TAIL_SIZE);
+	assert_memory_equal(result.tail + CHILD_TAIL_SIZE - 14, "100000\nthe end",
 						14);
 	result = run("printf a >&2; sleep 0.05; printf b >&2");
 	assert_int_equal(result.tail_length, 2);
@@ -120,12 +120,12 @@ test_tail(void **state)
 static void
 test_timeout(void **state)
 {
-	char		file[] = "/tmp/sentinai-spawn-XXXXXX";
+	char		file[] = "/tmp/sentinai-child-XXXXXX";
 	int			descriptor = mkstemp(file);
 	char		command[200];
 	char		pid[20] = "";
-	SpawnRequest request = make_request(command, "", 0);
-	SpawnResult result;
+	ChildRequest request = make_request(command, "", 0);
+	ChildResult result;
 	int			tries = 0;
 
 	(void) state;
@@ -133,8 +133,8 @@ test_timeout(void **state)
 	snprintf(command, sizeof(command),
 			 "trap '' TERM; sleep 300 & echo $! >%s; wait; sleep 300", file);
 	request.timeout = 300;
-	spawn_run(&request, &result);
-	assert_int_equal(result.end, SPAWN_TIMED_OUT);
+	child_run(&request, &result);
+	assert_int_equal(result.end, CHILD_TIMED_OUT);
 	assert_true(pread(descriptor, pid, sizeof(pid) - 1, 0) > 0);
 	close(descriptor);
 	unlink(file);
@@ -156,13 +156,13 @@ test_background(void **state)
 {
 	struct timespec start;
 	struct timespec end;
-	SpawnResult result;
+	ChildResult result;
 
 	(void) state;
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	result = run("sleep 20 >/dev/null & exit 4");
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	assert_int_equal(result.end, SPAWN_EXITED);
+	assert_int_equal(result.end, CHILD_EXITED);
 	assert_int_equal(result.status, 4);
 	assert_true(end.tv_sec - start.tv_sec < 10);
 }
@@ -170,27 +170,27 @@ test_background(void **state)
 static void
 test_cancel(void **state)
 {
-	SpawnRequest request = make_request("sleep 300", "", 0);
-	SpawnResult result;
+	ChildRequest request = make_request("sleep 300", "", 0);
+	ChildResult result;
 
 	(void) state;
 	request.is_cancelled = always;
-	spawn_run(&request, &result);
-	assert_int_equal(result.end, SPAWN_CANCELLED);
+	child_run(&request, &result);
+	assert_int_equal(result.end, CHILD_CANCELLED);
 }
 
 /* SIGPIPE (13) and SIGTERM (15) reach the program, unlike us. */
 static void
 test_signals(void **state)
 {
-	SpawnResult result;
+	ChildResult result;
 
 	(void) state;
 	result = run("kill -13 $$; exit 0");
-	assert_int_equal(result.end, SPAWN_SIGNALED);
+	assert_int_equal(result.end, CHILD_SIGNALED);
 	assert_int_equal(result.status, 13);
 	result = run("kill -15 $$; exit 0");
-	assert_int_equal(result.end, SPAWN_SIGNALED);
+	assert_int_equal(result.end, CHILD_SIGNALED);
 	assert_int_equal(result.status, 15);
 }
 
@@ -214,5 +214,5 @@ main(void)
 	sigaddset(&blocked, SIGTERM);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 	cmocka_set_message_output(CM_OUTPUT_TAP);
-	return cmocka_run_group_tests_name("spawn", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("child", tests, NULL, NULL);
 }

@@ -15,10 +15,12 @@ from .queues import LIMIT, PEER, cache_dir
 
 KAFKA = os.path.join(ROOT, "test/kafka/kafka.sh")
 PARTITIONS = 12
+WARM_UP = 100000                # records, for Java's compiler
 
 # What the relay sets and a bare producer gets as well.
-PRODUCER = ["enable.idempotence=true", "acks=all",
-            "partitioner=murmur2_random", "linger.ms=5"]
+PRODUCER = ["enable.idempotence=true", "enable.gapless.guarantee=true",
+            "acks=all", "partitioner=murmur2_random", "message.timeout.ms=0",
+            "compression.type=lz4", "linger.ms=5"]
 
 
 class Kafka:
@@ -38,6 +40,7 @@ class Kafka:
             if done.returncode != 0:
                 raise BenchError(f"Kafka: {done.stderr[-400:]}")
             self.servers = done.stdout.strip()
+            self.produce(self.create("warm-up"), WARM_UP)
         return self.servers
 
     def create(self, topic):
@@ -133,6 +136,7 @@ class Debezium:
             "transforms.outbox.type":
                 "io.debezium.transforms.outbox.EventRouter",
             "producer.override.linger.ms": 5,
+            "producer.override.compression.type": "lz4",
         })
         with open(f"{directory}/connect.log", "w", encoding="utf-8") as log:
             self.process = subprocess.Popen(

@@ -193,12 +193,9 @@ class Context:
 
     def caught_up(self, database, seconds=120):
         """Wait until the sequencer has turned all commits into slices."""
-        return self.cluster.until(database, """
-            select not exists (select from sentinai.event_log
-                where event_id > coalesce((select max(i) from
-                    (select unnest(event_ids) i from sentinai.slice
-                     where stream_id = 0 order by slice_no desc limit 64) s),
-                    '00000000-0000-0000-0000-000000000000'))""", seconds)
+        return self.cluster.until(
+            database, "select unsequenced_commits = 0 from sentinai.stat_info",
+            seconds)
 
     def scratch(self, name):
         return os.path.join(self.cluster.dir, name)

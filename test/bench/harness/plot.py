@@ -18,6 +18,8 @@ def number(value):
     """A figure as people read it."""
     if value is None:
         return "–"
+    if value == 0:
+        return "0"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     if abs(value) >= 100:
@@ -82,7 +84,7 @@ def bars(path, title, unit, entries):
         y = 38 + 24 * index
         middle = sorted(values)[len(values) // 2]
         svg.text(left - 8, y + 12, label, anchor="end")
-        svg.rect(left, y, middle * scale, 16, color(role, index))
+        svg.rect(left, y, middle * scale, 16, color(role, 0))
         svg.line(left + min(values) * scale, y + 8,
                  left + max(values) * scale, y + 8, "#222", 1.5)
         svg.text(left + max(values) * scale + 6, y + 12, number(middle))
@@ -133,6 +135,23 @@ def curves(path, title, entries):
     svg.save(path)
 
 
+def round_up(value):
+    """The next number that divides well by four."""
+    if value <= 0:
+        return 4
+    unit = 10 ** math.floor(math.log10(value))
+    return next(unit * step for step in (1, 2, 4, 6, 8, 10, 20)
+                if unit * step >= value)
+
+
+def marks(end):
+    """Some round numbers from 0 to the end."""
+    step = round_up(end) / 4
+    step = next(s for s in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800)
+                if s >= step or s == 1800)
+    return [step * i for i in range(int(end / step) + 1)]
+
+
 def lines(path, title, unit, entries):
     """Something over time: entries are label, role, [[second, value], ...]."""
     entries = [e for e in entries if e[2]]
@@ -140,9 +159,10 @@ def lines(path, title, unit, entries):
     left, top, width, height = 90, 56 + 15 * rows, WIDTH - 120, 240
     svg = Svg(top + height + 45, title)
     end = max(points[-1][0] for _, _, points in entries) or 1
-    most = max(value for _, _, points in entries for _, value in points) or 1
+    most = round_up(max(value for _, _, points in entries
+                        for _, value in points))
     frame(svg, left, top, width, height,
-          [(i / 4, f"{end * i / 4:.0f}") for i in range(5)],
+          [(at / end, f"{at:g}") for at in marks(end)],
           [(i / 4, number(most * i / 4)) for i in range(5)], "seconds", unit)
     legend = []
     for index, (label, role, points) in enumerate(entries):

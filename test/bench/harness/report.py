@@ -10,7 +10,8 @@ from .plot import number
 
 COLUMNS = [("per_s", "per second"), ("steady_per_s", "steady, per second"),
            ("p50_ms", "p50 ms"), ("p99_ms", "p99 ms"), ("wal_b", "WAL bytes"),
-           ("cpu_us", "server CPU µs")]
+           ("cpu_us", "server CPU µs"), ("slice_b", "slice bytes"),
+           ("cpu_percent", "% of a core")]
 
 
 def values(entry, metric):

@@ -27,7 +27,7 @@ create index event_log_deliver_at_idx on sentinai.event_log (deliver_at) where d
 comment on table sentinai.event_log is 'Every event that was published, append-only, partitioned by time (the event id is a UUIDv7). Read it through get_events_by_exception() and get_events_by_tenant().';
 comment on column sentinai.event_log.event_id is 'UUIDv7 from a clock that never goes back in the whole cluster.';
 comment on column sentinai.event_log.txid is 'Logical number of the top-level transaction that published the event.';
-comment on column sentinai.event_log.occurred_at is 'Time of the publish call.';
+comment on column sentinai.event_log.occurred_at is 'Time of the publish call by the event clock: the one in the id.';
 comment on column sentinai.event_log.partition_hash is 'murmur2 of the partition key, as Kafka''s Java client computes it.';
 comment on column sentinai.event_log.schema_version is 'Version of the payload''s schema, 1 unless the publisher said otherwise.';
 comment on column sentinai.event_log.tenant_id is 'Tenant the event belongs to.';

@@ -475,7 +475,8 @@ sentinai_publish(PG_FUNCTION_ARGS)
 	{
 		text	   *key = check_idempotency_key(PG_GETARG_DATUM(8));
 
-		if (sn_idempotency_take(&event, key, id))
+		if (sn_idempotency_take(event.tenant_id, key,
+								sn_idempotency_body(&event), id))
 			write_one(&event, id);
 	}
 	PG_RETURN_UUID_P(id);

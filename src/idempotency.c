@@ -49,12 +49,12 @@ add_text(uint64 hash, const text *t)
 }
 
 /*
- * hash_body: what a repeated call has to repeat.  Not metadata, causation,
+ * sn_idempotency_body: hash of what a repeated call has to repeat.  Not metadata, causation,
  * correlation and time of delivery: they may tell of the call, as a trace
  * context does, and not of what happened.
  */
-static int64
-hash_body(const SnEvent *event)
+int64
+sn_idempotency_body(const SnEvent *event)
 {
 	uint64		hash = event->schema_version;
 
@@ -68,7 +68,7 @@ hash_body(const SnEvent *event)
 
 /* look_in: look a key up in one partition */
 static void
-look_in(Oid partition, const SnEvent *event, text *key, const pg_uuid_t *oldest,
+look_in(Oid partition, text *tenant_id, text *key, const pg_uuid_t *oldest,
 		Noted *noted)
 {
 	Relation	rel = table_open(partition, AccessShareLock);
@@ -79,7 +79,7 @@ look_in(Oid partition, const SnEvent *event, text *key, const pg_uuid_t *oldest,
 
 	InitDirtySnapshot(dirty);
 	sn_key_text(&keys[0], 1, BTEqualStrategyNumber,
-				PointerGetDatum(event->tenant_id));
+				PointerGetDatum(tenant_id));
 	sn_key_text(&keys[1], 2, BTEqualStrategyNumber, PointerGetDatum(key));
 	sn_scan_begin(&scan, partition, index, &dirty, 2, keys,
 				  ForwardScanDirection);
@@ -105,7 +105,7 @@ look_in(Oid partition, const SnEvent *event, text *key, const pg_uuid_t *oldest,
 
 /* look: look a key up in the partitions of the window that ends with an id */
 static Noted
-look(const SnEvent *event, text *key, const pg_uuid_t *newest)
+look(text *tenant_id, text *key, const pg_uuid_t *newest)
 {
 	Noted		noted = {false};
 	int64		window = (int64) sn_idempotency_window * 1000;
@@ -125,7 +125,7 @@ look(const SnEvent *event, text *key, const pg_uuid_t *newest)
 
 		within |= partition == last;
 		if (within)
-			look_in(partition, event, key, &oldest, &noted);
+			look_in(partition, tenant_id, key, &oldest, &noted);
 		if (partition == first)
 			break;
 	}
@@ -135,16 +135,17 @@ look(const SnEvent *event, text *key, const pg_uuid_t *newest)
 
 /* note: write down that the key stands for that event */
 static void
-note(Oid partition, const SnEvent *event, text *key, int64 body_hash,
-	 const pg_uuid_t *id)
+note(text *tenant_id, text *key, int64 body_hash, const pg_uuid_t *id)
 {
+	Oid			partition = sn_partition_of(SN_EVENT_IDEMPOTENCY,
+											UUIDPGetDatum(id));
 	SnInserter *inserter = sn_insert_begin(partition, false);
 	Datum		values[Natts_idem];
 	bool		nulls[Natts_idem] = {false};
 
 	values[Anum_idem_event_id - 1] = UUIDPGetDatum(id);
 	values[Anum_idem_body_hash - 1] = Int64GetDatum(body_hash);
-	values[Anum_idem_tenant_id - 1] = PointerGetDatum(event->tenant_id);
+	values[Anum_idem_tenant_id - 1] = PointerGetDatum(tenant_id);
 	values[Anum_idem_key - 1] = PointerGetDatum(key);
 	sn_insert_row(inserter, values, nulls);
 	(void) sn_insert_end(inserter);
@@ -174,44 +175,46 @@ wait_for(Noted *noted)
 }
 
 /*
- * sn_idempotency_take: take an id for the event under its key.  False if the
+ * sn_idempotency_take: take an id for an event under its key.  False if the
  * key stands for an event already, whose id it then is.
  */
 bool
-sn_idempotency_take(const SnEvent *event, text *key, pg_uuid_t *id)
+sn_idempotency_take(text *tenant_id, text *key, int64 body_hash,
+					pg_uuid_t *id)
 {
-	int64		body_hash = hash_body(event);
-	uint32		lock = (uint32) add_text(add_text(0, event->tenant_id), key);
+	uint32		lock = (uint32) add_text(add_text(0, tenant_id), key);
 
 	for (;;)
 	{
-		Oid			partition;
 		Noted		noted;
+		bool		have_partition;
 
-		sn_take_id(id);
-		partition = sn_require_partition(SN_EVENT_IDEMPOTENCY,
-										 UUIDPGetDatum(id),
-										 SN_TICK_MS(sn_uuid_tick(id)));
 		sn_lock_key(lock);
 		sn_take_id(id);
-		if (sn_partition_of(SN_EVENT_IDEMPOTENCY, UUIDPGetDatum(id)) != partition)
+		have_partition =
+			OidIsValid(sn_partition_of(SN_EVENT_IDEMPOTENCY,
+									   UUIDPGetDatum(id)));
+		if (have_partition)
 		{
-			sn_unlock_key(lock);	/* a boundary just passed */
-			continue;
+			noted = look(tenant_id, key, id);
+			if (!noted.found)
+				note(tenant_id, key, body_hash, id);
 		}
-		noted = look(event, key, id);
-		if (!noted.found)
-			note(partition, event, key, body_hash, id);
 		sn_unlock_key(lock);
 
-		if (!noted.found)
+		if (!have_partition)
+			(void) sn_require_partition(SN_EVENT_IDEMPOTENCY,
+										UUIDPGetDatum(id),
+										SN_TICK_MS(sn_uuid_tick(id)));
+		else if (!noted.found)
 			return true;
-		if (!TransactionIdIsValid(noted.running))
+		else if (TransactionIdIsValid(noted.running))
+			wait_for(&noted);
+		else
 		{
 			check_repeats(&noted, body_hash);
 			*id = noted.event_id;
 			return false;
 		}
-		wait_for(&noted);
 	}
 }

@@ -290,6 +290,8 @@ sn_make_partitions(TimestampTz until)
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("time must be finite")));
 	last = sn_timestamp_ms(until);
+	if (last >= from - from % interval)
+		last = Max(last, from); /* now() is a little in the past */
 	if (last > SN_MAX_MS || (last - from) / interval >= MAKE_LIMIT)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),

@@ -20,10 +20,12 @@
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
 
+#include "outbox.h"
 #include "wake.h"
 
 static bool registered = false;
 static SnDatabase *published = NULL;	/* this transaction published */
+static bool buffered = false;	/* this transaction wrote to the outbox view */
 static SnSubSlot *touched[SN_MAX_SUBS];
 static int	ntouched = 0;
 
@@ -67,7 +69,10 @@ end_of_xact(XactEvent event, void *arg)
 		default:
 			return;
 	}
+	if (buffered)
+		sn_outbox_forget(InvalidSubTransactionId);
 	published = NULL;
+	buffered = false;
 	ntouched = 0;
 }
 
@@ -75,8 +80,11 @@ static void
 end_of_subxact(SubXactEvent event, SubTransactionId subid,
 			   SubTransactionId parent, void *arg)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		restore_pending();
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	restore_pending();
+	if (buffered)
+		sn_outbox_forget(subid);
 }
 
 static void
@@ -97,6 +105,14 @@ sn_note_published(void)
 		return;
 	register_callbacks();
 	published = sn_database();
+}
+
+/* sn_note_buffered: this transaction has rows in the buffer of the outbox */
+void
+sn_note_buffered(void)
+{
+	register_callbacks();
+	buffered = true;
 }
 
 /* sn_sub_touched: this transaction cleared pending bits of a subscription */

@@ -1,0 +1,282 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * history.c
+ *		Reading the log: get_events_by_exception(), get_events_by_tenant().
+ *
+ * The rows come straight from the index that begins with what is asked for,
+ * partition by partition in the order of time, and only from partitions that
+ * the time range and the keyset touch.  So the cost never hangs on statistics
+ * or on the size of the log: a descent for each partition, and the rows
+ * between the bounds until enough of them pass the filters.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "event.h"
+
+#define EVENTS_MAX 10000		/* rows of one call */
+
+PG_FUNCTION_INFO_V1(sentinai_get_events_by_exception);
+PG_FUNCTION_INFO_V1(sentinai_get_events_by_tenant);
+
+/* columns of the result, by their numbers in event_log */
+static const AttrNumber result_columns[] = {
+	Anum_log_event_id, Anum_log_event_type, Anum_log_tenant_id,
+	Anum_log_aggregate_type, Anum_log_aggregate_id, Anum_log_schema_version,
+	Anum_log_payload, Anum_log_metadata, Anum_log_correlation_id,
+	Anum_log_causation_id, Anum_log_occurred_at, Anum_log_deliver_at
+};
+
+/* What is asked for */
+typedef struct Question
+{
+	text	   *tenant_id;
+	text	   *aggregate_id;	/* NULL: every aggregate */
+	bool		by_aggregate;
+	int32		hash;
+	Datum	   *event_types;
+	int			ntypes;			/* -1: any type */
+	text	   *correlation_id; /* NULL: any */
+	TimestampTz from;
+	TimestampTz to;
+	pg_uuid_t	lower;			/* ids are above this one */
+	pg_uuid_t	upper;			/* and below this one */
+	int			limit;
+} Question;
+
+static bool
+same_text(Datum value, const text *t)
+{
+	text	   *v = DatumGetTextPP(value);
+
+	return VARSIZE_ANY_EXHDR(v) == VARSIZE_ANY_EXHDR(t) &&
+		memcmp(VARDATA_ANY(v), VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)) == 0;
+}
+
+static bool
+has_type(const Question *q, Datum event_type)
+{
+	int			i;
+
+	for (i = 0; i < q->ntypes; i++)
+		if (same_text(event_type, DatumGetTextPP(q->event_types[i])))
+			return true;
+	return q->ntypes < 0;
+}
+
+/* has_text: whether a column that may be null has a value asked for */
+static bool
+has_text(TupleTableSlot *slot, AttrNumber column, const text *wanted)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (wanted == NULL)
+		return true;
+	value = slot_getattr(slot, column, &isnull);
+	return !isnull && same_text(value, wanted);
+}
+
+/* matches: whether a row that the index found is asked for */
+static bool
+matches(const Question *q, TupleTableSlot *slot)
+{
+	bool		isnull;
+	TimestampTz occurred_at =
+		DatumGetTimestampTz(slot_getattr(slot, Anum_log_occurred_at, &isnull));
+
+	return occurred_at >= q->from && occurred_at < q->to &&
+		has_text(slot, Anum_log_tenant_id, q->tenant_id) &&
+		has_text(slot, Anum_log_aggregate_id, q->aggregate_id) &&
+		has_text(slot, Anum_log_correlation_id, q->correlation_id) &&
+		has_type(q, slot_getattr(slot, Anum_log_event_type, &isnull));
+}
+
+/* put_row: add a row to the result */
+static void
+put_row(ReturnSetInfo *rsinfo, TupleTableSlot *slot)
+{
+	Datum		values[lengthof(result_columns)];
+	bool		nulls[lengthof(result_columns)];
+	int			i;
+
+	for (i = 0; i < lengthof(result_columns); i++)
+		values[i] = slot_getattr(slot, result_columns[i], &nulls[i]);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* read_partition: rows of one partition; returns how many were asked for */
+static int
+read_partition(const Question *q, Oid partition, int limit,
+			   ReturnSetInfo *rsinfo)
+{
+	AttrNumber	first = q->by_aggregate ? Anum_log_partition_hash :
+		Anum_log_tenant_id;
+	Relation	rel = table_open(partition, AccessShareLock);
+	ScanKeyData keys[3];
+	SnScan		scan;
+	int			n = 0;
+
+	if (q->by_aggregate)
+		sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, q->hash);
+	else
+		sn_key_text(&keys[0], 1, BTEqualStrategyNumber,
+					PointerGetDatum(q->tenant_id));
+	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &q->lower);
+	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &q->upper);
+	sn_scan_begin(&scan, partition, sn_index_of(rel, first),
+				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
+	while (n < limit && sn_scan_next(&scan))
+		if (matches(q, scan.slot))
+		{
+			put_row(rsinfo, scan.slot);
+			n++;
+		}
+	sn_scan_end(&scan);
+	table_close(rel, NoLock);
+	return n;
+}
+
+/* read_log: all rows asked for, in the order of their ids */
+static void
+read_log(const Question *q, ReturnSetInfo *rsinfo)
+{
+	Oid			last = sn_partition_of(SN_EVENT_LOG,
+									   UUIDPGetDatum(&q->upper));
+	Oid			first = sn_partition_of(SN_EVENT_LOG,
+										UUIDPGetDatum(&q->lower));
+	List	   *parts = sn_partitions(SN_EVENT_LOG);
+	int			left = q->limit;
+	int			i = 0;
+
+	if (OidIsValid(first))
+		while (list_nth_oid(parts, i) != first)
+			i++;
+	for (; i < list_length(parts) && left > 0; i++)
+	{
+		Oid			partition = list_nth_oid(parts, i);
+
+		left -= read_partition(q, partition, left, rsinfo);
+		if (partition == last)
+			break;
+	}
+	list_free(parts);
+}
+
+/* require: the value of a text argument that must not be null */
+static text *
+require(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+	return PG_GETARG_TEXT_PP(arg);
+}
+
+/* get_types: the event types asked for, from an array that may be null */
+static void
+get_types(FunctionCallInfo fcinfo, int arg, Question *q)
+{
+	ArrayType  *array;
+
+	q->ntypes = -1;
+	if (PG_ARGISNULL(arg))
+		return;
+	array = PG_GETARG_ARRAYTYPE_P(arg);
+	if (ARR_NDIM(array) > 1 || array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("event_types must have one dimension and no nulls")));
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
+					  &q->event_types, NULL, &q->ntypes);
+}
+
+/*
+ * get_bounds: the ids that a time range and a keyset leave.  The time in an id
+ * and occurred_at are one: the same tick.
+ */
+static void
+get_bounds(FunctionCallInfo fcinfo, int arg, Question *q)
+{
+	int64		from_ms = 0;
+	int64		to_ms = SN_MAX_MS;
+
+	q->from = PG_ARGISNULL(arg) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(arg);
+	q->to = PG_ARGISNULL(arg + 1) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(arg + 1);
+	if (TIMESTAMP_IS_NOEND(q->from) || TIMESTAMP_IS_NOBEGIN(q->to))
+		to_ms = 0;
+	if (!TIMESTAMP_NOT_FINITE(q->from))
+		from_ms = Max(from_ms, sn_timestamp_ms(q->from));
+	if (!TIMESTAMP_NOT_FINITE(q->to))
+		to_ms = Min(to_ms, sn_timestamp_ms(q->to));
+	sn_uuid_floor(Min(from_ms, SN_MAX_MS), &q->lower);
+	sn_uuid_floor(Max(to_ms, 0) + 1, &q->upper);
+	if (!PG_ARGISNULL(arg + 3))
+	{
+		pg_uuid_t  *after = PG_GETARG_UUID_P(arg + 3);
+
+		if (sn_uuid_cmp(after, &q->lower) > 0)
+			q->lower = *after;
+	}
+}
+
+/* answer: what both functions do once they know the tenant or aggregate */
+static Datum
+answer(FunctionCallInfo fcinfo, Question *q, int arg)
+{
+	get_types(fcinfo, arg, q);
+	get_bounds(fcinfo, arg + 1, q);
+	q->correlation_id = PG_ARGISNULL(arg + 3) ? NULL :
+		PG_GETARG_TEXT_PP(arg + 3);
+	q->limit = PG_ARGISNULL(arg + 5) ? 0 : PG_GETARG_INT32(arg + 5);
+	if (q->limit < 1 || q->limit > EVENTS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("max_events must be between 1 and %d", EVENTS_MAX)));
+	InitMaterializedSRF(fcinfo, 0);
+	if (sn_uuid_cmp(&q->lower, &q->upper) < 0)
+		read_log(q, (ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/*
+ * get_events_by_exception(tenant_id text, exception_id text,
+ *		event_types text[], from_time timestamptz, to_time timestamptz,
+ *		correlation_id text, after_id uuid, max_events int)
+ */
+Datum
+sentinai_get_events_by_exception(PG_FUNCTION_ARGS)
+{
+	Question	q = {0};
+
+	q.tenant_id = require(fcinfo, 0, "tenant_id");
+	q.aggregate_id = require(fcinfo, 1, "exception_id");
+	q.by_aggregate = true;
+	q.hash = sn_key_hash(q.tenant_id, q.aggregate_id);
+	return answer(fcinfo, &q, 2);
+}
+
+/*
+ * get_events_by_tenant(tenant_id text, event_types text[],
+ *		from_time timestamptz, to_time timestamptz, correlation_id text,
+ *		after_id uuid, max_events int)
+ */
+Datum
+sentinai_get_events_by_tenant(PG_FUNCTION_ARGS)
+{
+	Question	q = {0};
+
+	q.tenant_id = require(fcinfo, 0, "tenant_id");
+	return answer(fcinfo, &q, 1);
+}

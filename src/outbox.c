@@ -1,0 +1,283 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * outbox.c
+ *		The view outbox: publish by INSERT or COPY.
+ *
+ * The row trigger checks a row, takes its id and buffers it; the statement
+ * trigger, or a full buffer, writes the rows in bulk.  Rows belong to the
+ * subtransaction that inserted them, so each has a buffer of its own: what an
+ * inner one rolls back takes nothing of an outer one with it.
+ *
+ * An id the caller gives never becomes the event's id: rounds are ordered by
+ * id, so ids of any other clock would deliver events of one aggregate in
+ * another order than they were committed in.  It is kept in the metadata as
+ * "outbox_id", and noted as an idempotency key, so that giving it twice is
+ * the unique violation that a table would raise.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "event.h"
+#include "idempotency.h"
+#include "outbox.h"
+#include "wake.h"
+
+#define BUFFER_ROWS 1000
+#define BUFFER_SIZE (1024 * 1024)	/* bytes */
+
+PG_FUNCTION_INFO_V1(sentinai_outbox_insert);
+PG_FUNCTION_INFO_V1(sentinai_outbox_flush);
+
+/* columns of the view */
+enum
+{
+	OUTBOX_ID, OUTBOX_TENANT_ID, OUTBOX_AGGREGATETYPE, OUTBOX_AGGREGATEID,
+	OUTBOX_TYPE, OUTBOX_PAYLOAD, OUTBOX_METADATA, OUTBOX_COLUMNS
+};
+
+/* The rows of a subtransaction that are not written yet */
+typedef struct RowBuffer
+{
+	struct RowBuffer *next;
+	SubTransactionId subid;
+	MemoryContext context;		/* of the buffer */
+	MemoryContext rows;			/* of what the rows point to */
+	int			n;
+	int			room;			/* of the arrays */
+	Size		size;
+	SnEvent    *events;
+	pg_uuid_t  *ids;
+} RowBuffer;
+
+static RowBuffer *buffers = NULL;	/* in TopTransactionContext */
+
+/* get_buffer: the buffer of the current subtransaction */
+static RowBuffer *
+get_buffer(void)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	MemoryContext context;
+	RowBuffer  *buffer;
+
+	for (buffer = buffers; buffer != NULL; buffer = buffer->next)
+		if (buffer->subid == subid)
+			return buffer;
+
+	sn_note_buffered();
+	context = AllocSetContextCreate(TopTransactionContext, "sentinai outbox",
+									ALLOCSET_DEFAULT_SIZES);
+	buffer = MemoryContextAlloc(context, sizeof(RowBuffer));
+	buffer->next = buffers;
+	buffer->subid = subid;
+	buffer->context = context;
+	buffer->rows = AllocSetContextCreate(context, "sentinai outbox rows",
+										 ALLOCSET_DEFAULT_SIZES);
+	buffer->n = 0;
+	buffer->size = 0;
+	buffer->room = 8;
+	buffer->events = MemoryContextAlloc(context,
+										buffer->room * sizeof(SnEvent));
+	buffer->ids = MemoryContextAlloc(context,
+									 buffer->room * sizeof(pg_uuid_t));
+	buffers = buffer;
+	return buffer;
+}
+
+/* sn_outbox_forget: drop what a subtransaction, or any, has not written */
+void
+sn_outbox_forget(SubTransactionId subid)
+{
+	RowBuffer **link = &buffers;
+
+	while (*link != NULL)
+	{
+		RowBuffer  *buffer = *link;
+
+		if (subid != InvalidSubTransactionId && buffer->subid != subid)
+		{
+			link = &buffer->next;
+			continue;
+		}
+		*link = buffer->next;
+		MemoryContextDelete(buffer->context);
+	}
+}
+
+/* write_buffer: put the rows into the log */
+static void
+write_buffer(RowBuffer *buffer)
+{
+	SnWriter	writer;
+	int			i;
+
+	sn_write_begin(&writer);
+	for (i = 0; i < buffer->n; i++)
+		sn_write_event(&writer, &buffer->events[i], &buffer->ids[i]);
+	sn_write_end(&writer);
+	MemoryContextReset(buffer->rows);
+	buffer->n = 0;
+	buffer->size = 0;
+}
+
+/* keep: a copy of a value that outlives the row's trigger */
+static void *
+keep(RowBuffer *buffer, const void *value)
+{
+	Size		size;
+	void	   *copy;
+
+	if (value == NULL)
+		return NULL;
+	size = VARSIZE_ANY(value);
+	copy = MemoryContextAlloc(buffer->rows, size);
+	memcpy(copy, value, size);
+	buffer->size += size;
+	return copy;
+}
+
+/* add_row: buffer a row */
+static void
+add_row(const SnEvent *event, const pg_uuid_t *id)
+{
+	RowBuffer  *buffer = get_buffer();
+	SnEvent    *row;
+
+	if (buffer->n == buffer->room)
+	{
+		buffer->room *= 2;
+		buffer->events = repalloc(buffer->events,
+								  buffer->room * sizeof(SnEvent));
+		buffer->ids = repalloc(buffer->ids, buffer->room * sizeof(pg_uuid_t));
+	}
+	row = &buffer->events[buffer->n];
+	*row = *event;
+	row->event_type = keep(buffer, event->event_type);
+	row->tenant_id = keep(buffer, event->tenant_id);
+	row->aggregate_type = keep(buffer, event->aggregate_type);
+	row->aggregate_id = keep(buffer, event->aggregate_id);
+	row->payload = keep(buffer, event->payload);
+	row->metadata = keep(buffer, event->metadata);
+	buffer->ids[buffer->n++] = *id;
+	if (buffer->n == BUFFER_ROWS || buffer->size >= BUFFER_SIZE)
+		write_buffer(buffer);
+}
+
+/* add_outbox_id: metadata with the id that the caller gave */
+static Jsonb *
+add_outbox_id(Jsonb *metadata, const char *given)
+{
+	char	   *json = psprintf("{\"outbox_id\": \"%s\"}", given);
+	Datum		object = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+											  JsonbPGetDatum(metadata),
+											  object));
+}
+
+/* take_given: take an id for a row whose id the caller gave, once */
+static void
+take_given(SnEvent *event, Datum given, pg_uuid_t *id)
+{
+	char	   *text = DatumGetCString(DirectFunctionCall1(uuid_out, given));
+	char	   *key = psprintf("\001%s", text); /* no caller's key has \001 */
+
+	if (!sn_idempotency_take(event->tenant_id, cstring_to_text(key), 0, id))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("duplicate id in outbox"),
+				 errdetail("A row with the id %s was inserted before.",
+						   text)));
+	event->metadata = add_outbox_id(event->metadata, text);
+}
+
+/* check_called: trigger functions are of no use elsewhere */
+static TriggerData *
+check_called(FunctionCallInfo fcinfo, TriggerEvent event, const char *name)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		(data->tg_event & (TRIGGER_EVENT_OPMASK | TRIGGER_EVENT_ROW |
+						   TRIGGER_EVENT_TIMINGMASK)) != event)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("%s() can only be called as a trigger of outbox",
+						name)));
+	return data;
+}
+
+/* outbox_insert(): INSTEAD OF INSERT trigger that buffers the row */
+Datum
+sentinai_outbox_insert(PG_FUNCTION_ARGS)
+{
+	static const int source[SN_EVENT_COLUMNS] = {
+		[SN_EVENT_TYPE] = OUTBOX_TYPE,
+		[SN_TENANT_ID] = OUTBOX_TENANT_ID,
+		[SN_AGGREGATE_ID] = OUTBOX_AGGREGATEID,
+		[SN_PAYLOAD] = OUTBOX_PAYLOAD,
+		[SN_AGGREGATE_TYPE] = OUTBOX_AGGREGATETYPE,
+		[SN_METADATA] = OUTBOX_METADATA,
+	};
+	TriggerData *data = check_called(fcinfo, TRIGGER_EVENT_INSERT |
+									 TRIGGER_EVENT_ROW |
+									 TRIGGER_EVENT_INSTEAD, "outbox_insert");
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	Datum		row[OUTBOX_COLUMNS];
+	bool		row_nulls[OUTBOX_COLUMNS];
+	Datum		values[SN_EVENT_COLUMNS];
+	bool		nulls[SN_EVENT_COLUMNS];
+	SnEvent		event;
+	pg_uuid_t	id;
+	int			c;
+
+	if (desc->natts != OUTBOX_COLUMNS)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("outbox_insert() can only be called as a trigger of outbox")));
+	heap_deform_tuple(data->tg_trigtuple, desc, row, row_nulls);
+	for (c = 0; c < SN_EVENT_COLUMNS; c++)
+	{
+		values[c] = c == SN_CORRELATION_ID ? (Datum) 0 : row[source[c]];
+		nulls[c] = c == SN_CORRELATION_ID || row_nulls[source[c]];
+	}
+	sn_check_event(&event, values, nulls, 0);
+	if (row_nulls[OUTBOX_ID])
+		sn_take_id(&id);
+	else
+		take_given(&event, row[OUTBOX_ID], &id);
+	add_row(&event, &id);
+
+	row[OUTBOX_ID] = UUIDPGetDatum(&id);
+	row_nulls[OUTBOX_ID] = false;
+	row[OUTBOX_METADATA] = JsonbPGetDatum(event.metadata);
+	row_nulls[OUTBOX_METADATA] = false;
+	return PointerGetDatum(heap_form_tuple(desc, row, row_nulls));
+}
+
+/* outbox_flush(): AFTER INSERT statement trigger that writes what is buffered */
+Datum
+sentinai_outbox_flush(PG_FUNCTION_ARGS)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	RowBuffer  *buffer;
+
+	(void) check_called(fcinfo, TRIGGER_EVENT_INSERT | TRIGGER_EVENT_AFTER,
+						"outbox_flush");
+	for (buffer = buffers; buffer != NULL; buffer = buffer->next)
+		if (buffer->subid == subid)
+		{
+			write_buffer(buffer);
+			sn_outbox_forget(subid);
+			break;
+		}
+	return PointerGetDatum(NULL);
+}

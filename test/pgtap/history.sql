@@ -1,0 +1,100 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- get_events_by_exception() and get_events_by_tenant(): what they return, and
+-- that they read no more than they must, however large the log is.
+begin;
+select plan(27);
+
+select sentinai.make_partitions(now() + interval '3 days');
+select sentinai.publish_batch(
+    array(select 'noise' from generate_series(1, 20000)),
+    array(select 'noise-' || i % 50 from generate_series(1, 20000) i),
+    array(select 'n' || i % 500 from generate_series(1, 20000) i),
+    array(select '{}'::jsonb from generate_series(1, 20000)));
+
+create temp table mine (i int, agg text, type text, corr text, id uuid);
+insert into mine select i, 'ex-' || i % 3, 't' || i % 4, nullif('c' || i % 5, 'c0'), null from generate_series(1, 60) i;
+update mine m set id = p.id
+  from (select i, sentinai.publish(type, 'hist', agg, jsonb_build_object('i', i), correlation_id => corr) as id
+          from (select * from mine order by i) o) p where p.i = m.i;
+-- same key bytes, another tenant and aggregate
+select sentinai.publish('t0', 'hist:ex-1', null, '{}');
+
+create function pg_temp.ids(query text) returns uuid[] language plpgsql as $$
+declare
+    result uuid[];
+begin
+    execute format('select array_agg(event_id) from sentinai.%s', query) into result;
+    return coalesce(result, '{}');
+end $$;
+create function pg_temp.mine(condition text) returns uuid[] language plpgsql as $$
+declare
+    result uuid[];
+begin
+    execute format('select array_agg(id order by id) from mine where %s', condition) into result;
+    return coalesce(result, '{}');
+end $$;
+
+select is(sentinai.partition_hash('hist:ex-1'), (select partition_hash from sentinai.event_log where tenant_id = 'hist:ex-1'), 'two keys of one hash');
+select is(pg_temp.ids($$get_events_by_exception('hist', 'ex-1')$$), pg_temp.mine($$agg = 'ex-1'$$), 'an aggregate''s events, in order');
+select is(pg_temp.ids($$get_events_by_tenant('hist')$$), pg_temp.mine('true'), 'a tenant''s events, in order');
+select is(pg_temp.ids($$get_events_by_exception('hist', 'ex-1', array['t1', 't2'])$$), pg_temp.mine($$agg = 'ex-1' and type in ('t1', 't2')$$), 'by types');
+select is(pg_temp.ids($$get_events_by_exception('hist', 'ex-1', '{}')$$), '{}', 'of no type');
+select is(pg_temp.ids($$get_events_by_exception('hist', 'ex-2', correlation_id => 'c1')$$), pg_temp.mine($$agg = 'ex-2' and corr = 'c1'$$), 'by correlation id');
+select is(pg_temp.ids($$get_events_by_tenant('hist', array['t3'], correlation_id => 'c2')$$), pg_temp.mine($$type = 't3' and corr = 'c2'$$), 'by both');
+select is(pg_temp.ids($$get_events_by_tenant('hist', max_events => 7)$$), (pg_temp.mine('true'))[1:7], 'the first page');
+select is(pg_temp.ids(format($$get_events_by_tenant('hist', max_events => 7, after_id => %L)$$, (select id from mine where i = 7))), (pg_temp.mine('true'))[8:14], 'the next');
+select is(pg_temp.ids(format($$get_events_by_exception('hist', 'ex-1', after_id => %L)$$, (select id from mine where i = 60))), '{}', 'nothing after the last');
+select is(pg_temp.ids(format($$get_events_by_exception('hist', 'ex-1', max_events => 2, event_types => '{t1}', after_id => %L)$$, (select id from mine where i = 4))),
+          (pg_temp.mine($$agg = 'ex-1' and type = 't1' and i > 4$$))[1:2], 'pages of a filter');
+
+create temp table times as
+select i, occurred_at from mine join sentinai.event_log on event_id = id;
+select is(pg_temp.ids(format($$get_events_by_tenant('hist', from_time => %L, to_time => %L)$$,
+                             (select occurred_at from times where i = 11), (select occurred_at from times where i = 31))),
+          pg_temp.mine(format($$i in (select i from times where occurred_at >= %L and occurred_at < %L)$$,
+                              (select occurred_at from times where i = 11), (select occurred_at from times where i = 31))), 'a time range, its end excluded');
+select cmp_ok(cardinality(pg_temp.ids(format($$get_events_by_tenant('hist', from_time => %L)$$, (select occurred_at from times where i = 11)))), '>=', 50, 'an open end');
+select is(pg_temp.ids($$get_events_by_tenant('hist', to_time => now() - interval '1 day')$$), '{}', 'before there was anything');
+select is(pg_temp.ids($$get_events_by_tenant('hist', from_time => now() + interval '1 day')$$), '{}', 'after there was anything');
+select is(pg_temp.ids($$get_events_by_tenant('hist', from_time => '-infinity', to_time => 'infinity')$$), pg_temp.mine('true'), 'always');
+select is(pg_temp.ids($$get_events_by_tenant('hist', from_time => 'infinity')$$), '{}', 'never');
+select is(pg_temp.ids($$get_events_by_tenant('hist', to_time => '-infinity')$$), '{}', 'never before');
+select is(pg_temp.ids($$get_events_by_tenant('hist', from_time => '4000-01-01 BC', to_time => '290000-01-01')$$), pg_temp.mine('true'), 'from one end of time to the other');
+select is(pg_temp.ids($$get_events_by_exception('nobody', 'ex-1')$$), '{}', 'an unknown tenant');
+
+select is((select row(e.*)::text from sentinai.get_events_by_exception('hist', 'ex-1', max_events => 1) e),
+          (select row(event_id, event_type, tenant_id, aggregate_type, aggregate_id, schema_version, payload, metadata, correlation_id,
+                      causation_id, occurred_at, deliver_at)::text
+             from sentinai.event_log where tenant_id = 'hist' and aggregate_id = 'ex-1' order by event_id limit 1), 'every column');
+
+-- What was read: rows fetched by index, and no table scanned
+create function pg_temp.cost(query text) returns text language plpgsql as $$
+declare
+    scans bigint;
+    fetched bigint;
+    before record;
+begin
+    select coalesce(sum(seq_scan), 0) as scans, coalesce(sum(idx_tup_fetch), 0) as fetched into before
+      from pg_stat_xact_user_tables where schemaname = 'sentinai' and relname like 'event\_log%';
+    execute 'select count(*) from sentinai.' || query;
+    select sum(seq_scan) - before.scans, sum(idx_tup_fetch) - before.fetched into scans, fetched
+      from pg_stat_xact_user_tables where schemaname = 'sentinai' and relname like 'event\_log%';
+    return format('%s scans, %s rows', scans, fetched);
+end $$;
+select is(pg_temp.cost($$get_events_by_exception('hist', 'ex-1')$$), '0 scans, 21 rows', 'reads the key''s rows only');
+select is(pg_temp.cost($$get_events_by_tenant('hist', max_events => 10)$$), '0 scans, 10 rows', 'reads a page''s rows only');
+select is(pg_temp.cost(format($$get_events_by_tenant('hist', max_events => 10, after_id => %L)$$, (select id from mine where i = 30))), '0 scans, 10 rows', 'so does a later page');
+select is(pg_temp.cost($$get_events_by_tenant('hist', to_time => now() - interval '1 day')$$), '0 scans, 0 rows', 'a time range without events reads none');
+
+-- Partitions outside the time range are not touched
+create function pg_temp.index_scans() returns bigint language sql as $$
+    select coalesce(sum(idx_scan), 0)::bigint from pg_stat_xact_user_tables where schemaname = 'sentinai' and relname like 'event\_log%' $$;
+create temp table before as select pg_temp.index_scans() as n;
+select count(*) from sentinai.get_events_by_tenant('hist', from_time => now() - interval '1 second', to_time => now() + interval '1 second');
+select cmp_ok(pg_temp.index_scans() - (select n from before), '<=', 2::bigint, 'a short time range touches its partition only');
+truncate before;
+insert into before select pg_temp.index_scans();
+select count(*) from sentinai.get_events_by_tenant('hist');
+select cmp_ok(pg_temp.index_scans() - (select n from before), '>=', 4::bigint, 'no time range touches all of them');
+select * from finish();
+rollback;

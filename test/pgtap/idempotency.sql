@@ -1,0 +1,41 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- An idempotency key publishes once. Two sessions: isolation/specs/idempotency.spec.
+begin;
+select plan(20);
+
+create function pg_temp.pub(key text, tenant text default 'idem', payload jsonb default '{"a": 1, "b": 2}') returns uuid
+language sql as $$ select sentinai.publish('t', tenant, 'a', payload, idempotency_key => key) $$;
+create function pg_temp.stored(tenant text default 'idem') returns bigint
+language sql as $$ select count(*) from sentinai.event_log where tenant_id = tenant $$;
+
+create temp table first as select pg_temp.pub('k') as id;
+select is(pg_temp.pub('k'), (select id from first), 'a repeated call returns the first id');
+select is(pg_temp.stored(), 1::bigint, 'and publishes nothing');
+select is(pg_temp.pub('k', payload => '{"b": 2,   "a": 1}'), (select id from first), 'the order of a payload''s keys does not matter');
+select throws_ok($$select pg_temp.pub('k', payload => '{"a": 1, "b": 3}')$$, 'SN409', null, 'another payload is a conflict');
+select throws_ok($$select sentinai.publish('t2', 'idem', 'a', '{"a": 1, "b": 2}', idempotency_key => 'k')$$, 'SN409', null, 'another type too');
+select throws_ok($$select sentinai.publish('t', 'idem', 'b', '{"a": 1, "b": 2}', idempotency_key => 'k')$$, 'SN409', null, 'another aggregate too');
+select throws_ok($$select sentinai.publish('t', 'idem', null, '{"a": 1, "b": 2}', idempotency_key => 'k')$$, 'SN409', null, 'no aggregate too');
+select throws_ok($$select sentinai.publish('t', 'idem', 'a', '{"a": 1, "b": 2}', idempotency_key => 'k', schema_version => 2)$$, 'SN409', null, 'another schema version too');
+select is(sentinai.publish('t', 'idem', 'a', '{"a": 1, "b": 2}', idempotency_key => 'k', metadata => '{"traceparent": "x"}', correlation_id => 'c',
+                           deliver_at => now() + interval '1 hour'), (select id from first), 'what tells of the call may differ');
+select is(pg_temp.stored(), 1::bigint, 'still one event');
+select isnt(pg_temp.pub('k', 'idem2'), (select id from first), 'another tenant''s key is another key');
+select isnt(pg_temp.pub('K'), (select id from first), 'keys are compared as they are');
+select is(pg_temp.stored(), 2::bigint, 'two keys, two events');
+
+savepoint s;
+create temp table gone as select pg_temp.pub('k-savepoint') as id;
+select is(pg_temp.pub('k-savepoint'), (select id from gone), 'within a savepoint');
+rollback to s;
+select is(pg_temp.stored(), 2::bigint, 'a savepoint takes the event back');
+create temp table again as select pg_temp.pub('k-savepoint', payload => '{"other": true}') as id;
+select is(pg_temp.stored(), 3::bigint, 'and the key is new again, for any event');
+select is(pg_temp.pub('k-savepoint', payload => '{"other": true}'), (select id from again), 'from then on it is taken');
+
+-- rows, limits
+select is((select count(*) from sentinai.event_idempotency where tenant_id = 'idem'), 3::bigint, 'a row for each key');
+select lives_ok($$select pg_temp.pub(repeat('x', 512))$$, 'the longest key');
+select lives_ok($$select sentinai.publish_batch('{t}', '{idem}', '{a}', '{"{}"}')$$, 'a batch has no keys');
+select * from finish();
+rollback;

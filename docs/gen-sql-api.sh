@@ -16,9 +16,10 @@ sql() {
 # "For " is about a helper of the extension itself. What is in no section comes
 # under "More functions"; helpers that say it otherwise are in "inner".
 publishing="publish publish_batch"
-subscribing="subscribe unsubscribe set_retry_policy clear_retry_policy"
+subscribing="subscribe unsubscribe set_retry_policy"
 working="claim complete fail extend release wait_for_work"
 ledger="is_already_processed mark_as_processing mark_as_completed"
+dead="retry_dead_letter discard_dead_letter"
 reading="get_events_by_exception get_events_by_tenant event_time"
 keys="get_partition_key partition_hash partition_for"
 operating="pause_relay resume_relay relay_is_paused after_restore maintain make_partitions"
@@ -101,7 +102,7 @@ types() {
 }
 
 public_tables="'event_log','event_processing','dead_letter'"
-all="$publishing $subscribing $working $ledger $reading $keys $operating"
+all="$publishing $subscribing $working $ledger $dead $reading $keys $operating"
 
 cat <<'TEXT'
 # SQL reference
@@ -114,6 +115,7 @@ section "Publishing" "$publishing"
 section "Subscribing" "$subscribing"
 section "Working" "$working"
 section "Ledger" "$ledger"
+section "Dead letters" "$dead"
 section "Reading the log" "$reading"
 section "Keys" "$keys"
 section "Operating" "$operating"

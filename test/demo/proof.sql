@@ -104,15 +104,19 @@ select
             having count(distinct (c.topic, c.partition)) > 1
                 or bool_or(c.key <> o.key)) s) as split_keys;
 
+-- 2684 -> 2,684
+create function pg_temp.n(bigint) returns text immutable language sql
+    as $$select to_char($1, 'FM999,999,999')$$;
+
 select what, figures, holds
 from figure f,
     lateral (values
         (1, 'published', format(
             '%s rows of the application = %s events in the log = %s noted by the publishers',
-            stored, logged, noted),
+            pg_temp.n(stored), pg_temp.n(logged), pg_temp.n(noted)),
             stored > 0 and stored = logged and stored = noted),
         (2, 'worked', format('%s claimed = %s completed + %s dead',
-            claimed, completed, dead),
+            pg_temp.n(claimed), pg_temp.n(completed), dead),
             claimed = stored and claimed = completed + dead),
         (3, 'failures', format(
             '%s events failed, %s of them succeeded when tried again, %s died',
@@ -120,8 +124,10 @@ from figure f,
             retried = late + hopeless and dead = hopeless),
         (4, 'relayed', format(
             '%s records sent = %s consumed (%s events, %s about retries, %s copies)',
-            :relayed, consumed + copies, stored, control, copies),
-            consumed = stored + control and :relayed = consumed + copies),
+            pg_temp.n(:relayed), pg_temp.n(consumed + copies),
+            pg_temp.n(stored), control, copies),
+            consumed = stored + control
+                and :relayed between consumed and consumed + copies),
         (5, 'lost', format('%s on the way to the agents, %s to the consumer',
             lost_agents, lost_broker), lost_agents + lost_broker = 0),
         (6, 'phantom', format(

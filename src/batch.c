@@ -347,6 +347,65 @@ sn_batch_drop(SnBatch *batch, const SnEntry *entry)
 	state->changed = true;
 }
 
+/* wait_in_line: an open event of a lane's range goes to event_retry, due now */
+static void
+wait_in_line(SnBatch *batch, const SnEntry *entry, int32 hash)
+{
+	SnRetry		retry = {
+		.sub_id = batch->sub->sub_id,
+		.lane = entry->lane,
+		.pos = entry->pos,
+		.event_id = entry->event_id,
+		.hash = hash,
+		.attempt = entry->attempt - 1,
+		.solo = entry->attempt > 1,
+		.has_due = true,
+		.due_at = batch->now,
+		.tenant_id = entry->tenant_id,
+		.aggregate_id = entry->aggregate_id,
+	};
+
+	sn_retry_put(&retry, true);
+	sn_batch_lane(batch, entry->lane)->parked++;
+	sn_batch_drop(batch, entry);
+}
+
+/*
+ * sn_batch_give_back: the batch gives up its lanes with what is open.  An event
+ * whose key has a later one in event_retry, because that was failed first, goes
+ * there, too: retries are handed out before what a lane's range has left.
+ */
+void
+sn_batch_give_back(SnBatch *batch)
+{
+	SnRetryProbe probe = {false};
+	bool		waiting = false;
+	int			i;
+
+	for (i = 0; i < batch->nlanes; i++)
+		waiting = waiting ||
+			batch->lanes[i].parked > batch->lanes[i].nretries;
+	if (waiting && batch->sub->ordered)
+		sn_batch_load(batch);
+	for (i = 0; i < batch->open.n; i++)
+	{
+		const SnEntry *entry = &batch->open.items[i];
+		int32		hash;
+
+		if (entry->bit >= 0 &&
+			sn_retry_blocks(&probe, batch->sub->sub_id, entry->lane,
+							entry->tenant_id, entry->aggregate_id,
+							batch->snapshot, &hash))
+			wait_in_line(batch, entry, hash);
+	}
+	sn_retry_probe_end(&probe);
+	for (i = 0; i < batch->nlanes; i++)
+	{
+		batch->lanes[i].done = false;
+		sn_lane_release(&batch->lanes[i]);
+	}
+}
+
 /* resolve: the batch gives the lane back, with nothing of it open */
 static void
 resolve(SnLaneState *state)

@@ -57,6 +57,7 @@ extern void sn_batch_load(SnBatch *batch);
 extern void sn_batch_close(SnBatch *batch);
 extern SnLaneState *sn_batch_lane(SnBatch *batch, int lane);
 extern void sn_batch_drop(SnBatch *batch, const SnEntry *entry);
+extern void sn_batch_give_back(SnBatch *batch);
 extern void sn_batch_append(SnBatch *batch);
 extern int	sn_batch_count(const SnBatch *batch);
 extern void sn_batch_stale(void) pg_attribute_noreturn();

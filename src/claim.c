@@ -191,10 +191,9 @@ look_at(SnClaim *claim, int lane)
 	}
 	if (look.state.parked > 0)
 		sn_claim_take_retries(claim, &look);
-	if (!sn_claim_full(claim))
+	look.more = look.more || sn_claim_full(claim);
+	if (!sn_claim_full(claim) || look.state.pos < look.state.end_pos)
 		sn_claim_take_new(claim, &look);
-	else
-		look.more = true;
 
 	if (claim->entries.n > look.first)
 		hold(claim, &look);

@@ -34,23 +34,47 @@ fail_one(SnClaim *claim, SnLaneState *state, const SnEntry *entry)
 	(void) sn_attempt_failed(&failure);
 }
 
-/* fail_range: the events of the lane's range that were in the batch */
+/* resolve_one: an event of the lane's range leaves it */
+static void
+resolve_one(SnLaneState *state, const SnEntry *entry, int range)
+{
+	if (state->resolved.bytes == NULL)
+		sn_bits_make(&state->resolved, range);
+	sn_bits_set(&state->resolved, entry->bit);
+}
+
+/*
+ * fail_range: the events of the lane's range that were in the batch.  One whose
+ * key has a later event in event_retry goes there, so that it comes first.
+ */
 static void
 fail_range(SnClaim *claim, SnLaneState *state, const SnEntry *entries, int n)
 {
-	if (n == 1)
+	int			left = 0;
+	int			i;
+
+	for (i = 0; i < n; i++)
 	{
-		fail_one(claim, state, entries);
-		if (state->resolved.bytes == NULL)
-			sn_bits_make(&state->resolved, 1);
-		sn_bits_set(&state->resolved, entries->bit);
+		const SnEntry *entry = &entries[i];
+		int32		hash;
+
+		if (n == 1 ||
+			(claim->sub->ordered && state->parked > 0 &&
+			 sn_retry_blocks(&claim->probe, claim->sub->sub_id, entry->lane,
+							 entry->tenant_id, entry->aggregate_id,
+							 claim->snapshot, &hash)))
+		{
+			fail_one(claim, state, entry);
+			resolve_one(state, entry, n);
+		}
+		else
+			left++;
 	}
-	else if (n > 1)
-	{
-		state->lost = entries[0].pos < state->lost_pos ? state->lost + 1 : 1;
-		state->lost_pos = entries[n - 1].pos + 1;
-		state->failed += n;
-	}
+	if (left == 0)
+		return;
+	state->lost = entries[0].pos < state->lost_pos ? state->lost + 1 : 1;
+	state->lost_pos = entries[n - 1].pos + 1;
+	state->failed += left;
 }
 
 /* sn_rescue: free a lane whose lease has run out */

@@ -446,12 +446,10 @@ sentinai_release(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("release()");
 	sn_batch_open(&batch, PG_GETARG_TEXT_PP(0));
 	n = sn_batch_count(&batch);
+	if (n > 0)
+		sn_batch_give_back(&batch);
 	for (i = 0; i < batch.nlanes && n > 0; i++)
-	{
-		batch.lanes[i].done = false;
-		sn_lane_release(&batch.lanes[i]);
 		sn_lane_append(&appender, &batch.lanes[i]);
-	}
 	sn_lane_append_end(&appender);
 	if (n > 0)
 		sn_hint_freed(batch.hints, batch.token.lanes, batch.token.lanes);

@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
+#include "event.h"
 #include "retry.h"
 
 /* sn_retry_read: a row, copied */
@@ -128,6 +129,19 @@ sn_retry_head(SnRetryProbe *probe, int sub_id, int lane, int32 hash,
 		return true;
 	}
 	return false;
+}
+
+/* sn_retry_blocks: whether a key has rows; tells the key's hash as well */
+bool
+sn_retry_blocks(SnRetryProbe *probe, int sub_id, int lane,
+				const text *tenant_id, const text *aggregate_id,
+				Snapshot snapshot, int32 *hash)
+{
+	if (tenant_id == NULL)
+		return false;			/* the event is gone, nobody knows its key */
+	*hash = sn_key_hash(tenant_id, aggregate_id);
+	return sn_retry_head(probe, sub_id, lane, *hash, tenant_id, aggregate_id,
+						 -1, snapshot, NULL);
 }
 
 /* sn_retry_probe_end: close what the probe has open */

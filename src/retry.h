@@ -51,6 +51,9 @@ extern bool sn_retry_head(SnRetryProbe *probe, int sub_id, int lane,
 						  int32 hash, const text *tenant_id,
 						  const text *aggregate_id, SnPos after,
 						  Snapshot snapshot, SnRetry *retry);
+extern bool sn_retry_blocks(SnRetryProbe *probe, int sub_id, int lane,
+							const text *tenant_id, const text *aggregate_id,
+							Snapshot snapshot, int32 *hash);
 extern void sn_retry_probe_end(SnRetryProbe *probe);
 extern void sn_retry_read(TupleTableSlot *slot, SnRetry *retry);
 

@@ -453,7 +453,8 @@ put_down(SnLook *look, Walk *walk)
 
 /*
  * sn_claim_take_new: take the next events of the lane: first what its range
- * has left, then what comes behind it.
+ * has left, then what comes behind it.  When the batch is full already, what
+ * the range has left is noted, so that the batch does not seem to have it.
  */
 void
 sn_claim_take_new(SnClaim *claim, SnLook *look)

@@ -96,7 +96,10 @@ attach(void)
 	}
 	LWLockRelease(&s->lock);
 	if (alone)
+	{
 		before_shmem_exit(detach, (Datum) 0);
+		sn_wake_launcher();		/* relays may start now */
+	}
 	return alone;
 }
 
@@ -154,7 +157,11 @@ begin_turn(void)
 		return TURN_TAKEN;
 	if (!sn_installed())
 		return TURN_GONE;
-	return sn_node_active() ? TURN_DONE : TURN_WAIT;
+
+	/* the first to publish or to subscribe makes the database active */
+	if (!sn_node_active() && pg_atomic_read_u64(&my_db->commits) == 0)
+		return TURN_WAIT;
+	return TURN_DONE;
 }
 
 /* note_rate: so many events since the turn before */

@@ -6,4 +6,20 @@ revoke all on function sentinai.wake_launcher() from public;
 
 comment on function sentinai.wake_launcher() is 'Has the launcher start the workers of this database when the transaction commits. CREATE EXTENSION calls it.';
 
+create function sentinai.maintain() returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_maintain';
+revoke all on function sentinai.maintain() from public;
+
+comment on function sentinai.maintain() is 'One pass of maintenance: partitions ahead of their time, the journals, retention. The sequencer process does the same every sentinai.maintenance_interval; where it does not run, have pg_cron call this once a minute, in a transaction of its own.';
+
+create function sentinai.retention_status(
+    out oldest timestamptz, out wanted boolean, out blocked_by text[],
+    out unsequenced boolean, out retrying boolean)
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_retention_status';
+revoke all on function sentinai.retention_status() from public;
+
+comment on function sentinai.retention_status() is 'Retention: start of the oldest partition, whether it is old enough to be dropped, and what keeps it: subscriptions that have not passed it, events of it that are not due yet, events of it that wait for a retry.';
+
 select sentinai.wake_launcher();

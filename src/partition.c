@@ -92,6 +92,32 @@ bound_ms(SnRel parent, PartitionBoundInfo bounds, int i)
 	return SN_TICK_MS(sn_uuid_tick(DatumGetUUIDP(bounds->datums[i][0])));
 }
 
+/* sn_partition_ranges: the partitions of a parent with their times, in order */
+List *
+sn_partition_ranges(SnRel parent)
+{
+	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
+	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	List	   *result = NIL;
+	int			i;
+
+	for (i = 1; desc->nparts > 0 && i < bounds->ndatums; i++)
+	{
+		SnPartRange    *range;
+
+		if (bounds->indexes[i] < 0)
+			continue;
+		range = palloc(sizeof(SnPartRange));
+		range->oid = desc->oids[bounds->indexes[i]];
+		range->lower = bound_ms(parent, bounds, i - 1);
+		range->upper = bound_ms(parent, bounds, i);
+		result = lappend(result, range);
+	}
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
 /* find_stretch: the partition or the hole that a moment lies in */
 static Stretch
 find_stretch(SnRel parent, int64 ms)

@@ -47,6 +47,9 @@ typedef struct SnGather
 	struct Tuplesortstate *sort;	/* from then on */
 } SnGather;
 
+/* sequencer.c */
+extern void sn_round_newest(Snapshot snapshot, SnSeen *newest);
+
 /* gather.c */
 extern void sn_gather(SnGather *gather);
 extern void sn_gather_sort(SnGather *gather);

@@ -251,18 +251,27 @@ read_half(int half, Snapshot snapshot, SnSeen *newest)
 	sn_scan_end(&scan);
 }
 
+/* sn_round_newest: what the newest round that a snapshot shows had seen */
+void
+sn_round_newest(Snapshot snapshot, SnSeen *newest)
+{
+	memset(newest, 0, sizeof(SnSeen));
+	newest->due_until = DT_NOBEGIN;
+	read_half(0, snapshot, newest);
+	read_half(1, snapshot, newest);
+}
+
 /* recall: have in `seen` what the last round had seen */
 static void
 recall(SnDatabase *db, Snapshot snapshot)
 {
-	SnSeen		newest = {.due_until = DT_NOBEGIN};
+	SnSeen		newest;
 	uint64		rounds = pg_atomic_read_u64(&db->rounds);
 
 	if (seen_in == sn_rel(SN_ROUND) && seen_rounds == rounds)
 		return;
 	forget_seen();
-	read_half(0, snapshot, &newest);
-	read_half(1, snapshot, &newest);
+	sn_round_newest(snapshot, &newest);
 	store_seen(&newest);
 	seen_in = sn_rel(SN_ROUND);
 	seen_rounds = rounds;

@@ -24,7 +24,6 @@
 
 static SnShared *shared = NULL;
 static SnDatabase *my_database = NULL;
-static bool preloaded = false;
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
@@ -37,6 +36,8 @@ init_database_slot(SnDatabase *db)
 	db->sequencer_procno = -1;
 	db->vacate_until = 0;
 	db->created = false;
+	memset(&db->mark, 0, sizeof(SnMark));
+	pg_atomic_init_u64(&db->commits_before, 0);
 	pg_atomic_init_u32(&db->clock_ready, 0);
 	pg_atomic_init_u64(&db->commits, 0);
 	pg_atomic_init_u64(&db->sequenced, 0);
@@ -112,18 +113,10 @@ startup_shmem(void)
 void
 sn_shmem_init(void)
 {
-	preloaded = true;
 	prev_shmem_request_hook = shmem_request_hook;
 	shmem_request_hook = request_shmem;
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shmem;
-}
-
-/* sn_preloaded: whether the library is in shared_preload_libraries */
-bool
-sn_preloaded(void)
-{
-	return preloaded;
 }
 
 /*
@@ -221,6 +214,7 @@ free_database(SnDatabase *db)
 	db->dboid = InvalidOid;
 	db->vacate_until = 0;
 	db->created = false;
+	memset(&db->mark, 0, sizeof(SnMark));
 	pg_atomic_write_u32(&db->clock_ready, 0);
 	pg_atomic_write_u32(&db->half_round, 0);
 	pg_atomic_write_u32(&db->half_lane, 0);
@@ -253,6 +247,9 @@ sn_database_created(void)
 	{
 		db->dboid = MyDatabaseId;
 		db->created = true;
+		memset(&db->mark, 0, sizeof(SnMark));
+		pg_atomic_write_u64(&db->commits_before,
+							pg_atomic_read_u64(&db->commits));
 		pg_atomic_write_u32(&db->clock_ready, 0);
 		free_sub_slots(MyDatabaseId);
 	}
@@ -352,7 +349,6 @@ sn_sub_slot(int sub_id)
 		pg_atomic_write_u64(&slot->next_check, SN_NEVER);
 		pg_atomic_write_u32(&slot->next_lane, 0);
 		pg_atomic_write_u32(&slot->waiters, 0);
-		memset(slot->samples, 0, sizeof(slot->samples));
 		slot->dboid = MyDatabaseId;
 		slot->sub_id = sub_id;
 	}

@@ -15,16 +15,30 @@
 #include "storage/lwlock.h"
 #include "utils/timestamp.h"
 
-#include "breaker.h"
-
 #define SN_MAX_DATABASES	32
 #define SN_MAX_SUBS			192
 #define SN_MAX_RELAYS		32
 #define SN_ERROR_LEN		256
 #define SN_NEVER			PG_UINT64_MAX
 
+#define SN_MARK_XIP 63
+
 /*
- * A database.  dboid, pids and vacate change under SnShared.lock; a worker
+ * What a round had seen, for retention: a partition may be dropped when the
+ * round had seen all of it, and everybody has passed the round.  A snapshot
+ * with more transactions is cut short: it then counts as having seen less.
+ */
+typedef struct SnMark
+{
+	int64		round_no;		/* 0: no mark */
+	int64		xmax;
+	int			nxip;
+	int64		xip[SN_MARK_XIP];	/* ascending */
+	TimestampTz due_until;
+} SnMark;
+
+/*
+ * A database.  dboid, pids, vacate, created and mark change under SnShared.lock; a worker
  * writes its own procno and clears it when it leaves.
  */
 typedef struct SnDatabase
@@ -35,6 +49,8 @@ typedef struct SnDatabase
 	TimestampTz vacate_until;	/* no worker may run here before this time */
 	bool		created;		/* CREATE EXTENSION was committed since a worker
 								 * looked for the extension */
+	SnMark		mark;
+	pg_atomic_uint64 commits_before;	/* commits at the time of CREATE EXTENSION */
 	pg_atomic_uint32 clock_ready;	/* the clock is above the newest id */
 	pg_atomic_uint64 commits;	/* transactions with events committed */
 	pg_atomic_uint64 sequenced; /* value of commits the last round covers */
@@ -44,14 +60,6 @@ typedef struct SnDatabase
 	pg_atomic_uint64 round_events;
 	ConditionVariable sequenced_cv; /* broadcast when sequenced moves */
 } SnDatabase;
-
-/* Totals of a subscription at a time, for rates */
-typedef struct SnRateSample
-{
-	TimestampTz at;
-	int64		completed;
-	int64		failed;
-} SnRateSample;
 
 /*
  * A subscription's hints.  sub_id and dboid change under SnShared.lock, the
@@ -76,9 +84,15 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
 	pg_atomic_uint32 waiters;	/* processes in wait_for_work() */
-	SnRateSample samples[2];	/* under SnShared.lock */
 	ConditionVariable cv;
 } SnSubSlot;
+
+typedef enum SnBreakerState
+{
+	SN_BREAKER_CLOSED,
+	SN_BREAKER_OPEN,
+	SN_BREAKER_HALF_OPEN
+} SnBreakerState;
 
 /* A relay process's published state, written by it under SnShared.lock */
 typedef struct SnRelaySlot
@@ -113,7 +127,6 @@ typedef struct SnShared
 
 extern void sn_shmem_init(void);
 extern SnShared *sn_shared(void);
-extern bool sn_preloaded(void);
 extern SnDatabase *sn_database(void);
 extern SnDatabase *sn_database_find(void);
 extern SnDatabase *sn_database_of(Oid dboid);

@@ -28,9 +28,11 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "maintenance.h"
 #include "sequencer.h"
 #include "shmem.h"
 #include "store.h"
@@ -52,11 +54,15 @@ typedef enum Outcome
 	TURN_GONE					/* the extension is not here */
 } Outcome;
 
+static Outcome guarded(Outcome (*turn) (void), bool back_off);
+
 static SnDatabase *my_db = NULL;
 static uint64 passed = 0;		/* SnDatabase.commits before the last turn that
 								 * did what there was to do */
 static TimestampTz last_round = 0;	/* when the last turn began */
 static TimestampTz not_before = 0;	/* no turn before this time */
+static TimestampTz next_maintenance = 0;
+static int	next_step = 0;		/* of the maintenance that is due */
 static double rate = 0;			/* events/s, smoothed */
 static int	backoff = 0;		/* ms; 0: the last turn went well */
 static int	last_error = 0;		/* its SQLSTATE and time of logging */
@@ -96,10 +102,7 @@ attach(void)
 	}
 	LWLockRelease(&s->lock);
 	if (alone)
-	{
 		before_shmem_exit(detach, (Datum) 0);
-		sn_wake_launcher();		/* relays may start now */
-	}
 	return alone;
 }
 
@@ -142,6 +145,20 @@ lock_extension(Oid extension)
 	return true;
 }
 
+/*
+ * in_use: whether this database may be written to.  One that nobody has used
+ * here may just be being restored; that something was published through us
+ * shows that it is not.
+ */
+static bool
+in_use(void)
+{
+	if (sn_node_active())
+		return true;
+	return !sn_node_moved() && pg_atomic_read_u64(&my_db->commits) !=
+		pg_atomic_read_u64(&my_db->commits_before);
+}
+
 /* begin_turn: start a transaction and see whether there is anything to do */
 static Outcome
 begin_turn(void)
@@ -157,11 +174,7 @@ begin_turn(void)
 		return TURN_TAKEN;
 	if (!sn_installed())
 		return TURN_GONE;
-
-	/* the first to publish or to subscribe makes the database active */
-	if (!sn_node_active() && pg_atomic_read_u64(&my_db->commits) == 0)
-		return TURN_WAIT;
-	return TURN_DONE;
+	return in_use() ? TURN_DONE : TURN_WAIT;
 }
 
 /* note_rate: so many events since the turn before */
@@ -195,6 +208,42 @@ take_turn(void)
 	return outcome;
 }
 
+/* maintain: the next step of maintenance */
+static Outcome
+maintain(void)
+{
+	int			step = next_step++; /* an error goes on with the next one */
+	Outcome		outcome = begin_turn();
+	bool		more = false;
+
+	if (outcome == TURN_DONE)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		more = sn_maintenance_steps[step] ();
+		PopActiveSnapshot();
+	}
+	CommitTransactionCommand();
+	if (more)
+		next_step = step;
+	return outcome;
+}
+
+/* maintain_if_due: a step at a time, so that rounds go on in between */
+static void
+maintain_if_due(void)
+{
+	if (next_maintenance > GetCurrentTimestamp())
+		return;
+	pgstat_report_activity(STATE_RUNNING, "maintaining");
+	guarded(maintain, false);
+	if (next_step < sn_maintenance_nsteps)
+		return;
+	next_step = 0;
+	next_maintenance =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									sn_maintenance_interval * 1000L);
+}
+
 /* log_error: report it, but the same one once a minute only */
 static void
 log_error(void)
@@ -209,9 +258,12 @@ log_error(void)
 	last_error_logged = now;
 }
 
-/* guarded: do something of which an error must not end the process */
+/*
+ * guarded: do something of which an error must not end the process, and may
+ * have to keep it from the next turn for a while
+ */
 static Outcome
-guarded(Outcome (*turn) (void))
+guarded(Outcome (*turn) (void), bool back_off)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile Outcome outcome = TURN_WAIT;
@@ -219,7 +271,8 @@ guarded(Outcome (*turn) (void))
 	PG_TRY();
 	{
 		outcome = turn();
-		backoff = 0;
+		if (back_off)
+			backoff = 0;
 	}
 	PG_CATCH();
 	{
@@ -229,9 +282,12 @@ guarded(Outcome (*turn) (void))
 		log_error();
 		FlushErrorState();
 		RESUME_INTERRUPTS();
-		backoff = Min(Max(backoff * 2, BACKOFF_MIN), BACKOFF_MAX);
-		not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												 backoff);
+		if (back_off)
+		{
+			backoff = Min(Max(backoff * 2, BACKOFF_MIN), BACKOFF_MAX);
+			not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 backoff);
+		}
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -284,6 +340,7 @@ next_turn(void)
 	TimestampTz nap = TimestampTzPlusMilliseconds(last_round,
 												  sn_sequencer_naptime);
 
+	nap = Min(nap, next_maintenance);
 	return due == DT_NOBEGIN ? nap : Min(due, nap);
 }
 
@@ -374,7 +431,8 @@ sn_sequencer_main(Datum arg)
 	for (;;)
 	{
 		pgstat_report_activity(STATE_RUNNING, "sequencing");
-		after_turn(guarded(take_turn));
+		after_turn(guarded(take_turn, true));
+		maintain_if_due();
 		MemoryContextReset(CurrentMemoryContext);
 		wait_for_turn();
 	}

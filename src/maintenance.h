@@ -1,0 +1,24 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * maintenance.h
+ *		What has to be done now and then: partitions, journals, retention.
+ */
+#ifndef SN_MAINTENANCE_H
+#define SN_MAINTENANCE_H
+
+#include "postgres.h"
+
+/*
+ * A step of maintenance does a bounded piece of work in the caller's
+ * transaction, and returns whether it has more to do in another one.
+ */
+typedef bool (*SnStep) (void);
+
+extern const SnStep sn_maintenance_steps[];
+extern const int sn_maintenance_nsteps;
+
+/* retention.c */
+extern bool sn_retention_step(void);
+
+#endif							/* SN_MAINTENANCE_H */

@@ -1,0 +1,188 @@
+# The launcher and the sequencer: who runs where, and through what they live.
+# SPDX-License-Identifier: PostgreSQL
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Sentinai;
+use Test::More;
+
+my $node = new_node('primary', 'sentinai.launcher_naptime = 1s');
+my $unslept = 8;    # seconds within which anything here has to happen
+
+sub sequencers
+{
+	return $node->safe_psql('postgres',
+		"select string_agg(datname, ' ' order by datname) from pg_stat_activity"
+		  . " where backend_type = 'sentinai sequencer'");
+}
+
+# sequenced_ok: an event published now is in a slice before the deadline
+sub sequenced_ok
+{
+	my ($db, $name) = @_;
+	my $id = $node->safe_psql($db,
+		"select sentinai.publish('Tested', 't1', 'x1', '{}')");
+
+	poll_ok($node, $db, $unslept,
+		"select count(*) = 1 from sentinai.slice"
+		  . " where stream_id = 0 and '$id' = any (event_ids)", $name);
+}
+
+# who runs where
+$node->safe_psql('postgres', 'create database one');
+$node->safe_psql('postgres', 'create database two');
+$node->safe_psql('postgres', 'create database plain');
+$node->safe_psql($_, 'create extension sentinai') for qw(one two);
+ok(sequencer_pid($node, 'one', $unslept), 'CREATE EXTENSION brings a sequencer');
+ok(sequencer_pid($node, 'two', $unslept), 'in each database that has it');
+is(sequencers(), 'one two', 'and in no other');
+is($node->safe_psql('postgres',
+	"select string_agg(distinct application_name, ',' order by application_name)"
+	  . " from pg_stat_activity where backend_type like 'sentinai%'"),
+	'sentinai launcher,sentinai sequencer', 'they show their names');
+sequenced_ok('one', 'an event is sequenced');
+sequenced_ok('two', 'in the other database too');
+poll_ok($node, 'postgres', $unslept,
+	"select bool_and(state = 'idle') from pg_stat_activity"
+	  . " where backend_type like 'sentinai%'", 'they idle when nothing is to do');
+
+# idle means no writes
+my $before = $node->safe_psql('one', 'select pg_current_xact_id()::text::bigint');
+$node->safe_psql('one', 'select pg_sleep(2.5)');    # two naps of the sequencer
+is($node->safe_psql('one',
+	"select pg_current_xact_id()::text::bigint - $before"), '1',
+	'an idle sequencer takes no transaction number');
+
+# pg_terminate_backend
+my $pid = sequencer_pid($node, 'one', $unslept);
+$node->safe_psql('postgres', "select pg_terminate_backend($pid)");
+ok(wait_for($unslept, sub {
+	my $now = sequencer_pid($node, 'one', 1);
+	return $now && $now ne $pid;
+}), 'a terminated sequencer is started again');
+sequenced_ok('one', 'and works');
+
+my $launcher = $node->safe_psql('postgres',
+	"select pid from pg_stat_activity where backend_type = 'sentinai launcher'");
+$pid = sequencer_pid($node, 'one', $unslept);
+$node->safe_psql('postgres', "select pg_terminate_backend($launcher)");
+poll_ok($node, 'postgres', $unslept,
+	"select count(*) = 1 from pg_stat_activity"
+	  . " where backend_type = 'sentinai launcher' and pid <> $launcher",
+	'a terminated launcher is started again');
+is(sequencer_pid($node, 'one', $unslept), $pid, 'and leaves the workers alone');
+$node->safe_psql('postgres', "select pg_terminate_backend($pid)");
+ok(wait_for($unslept, sub {
+	my $now = sequencer_pid($node, 'one', 1);
+	return $now && $now ne $pid;
+}), 'the new launcher looks after the workers of the old one');
+
+# SIGHUP
+$pid = sequencer_pid($node, 'one', $unslept);
+$node->append_conf('postgresql.conf', 'sentinai.sequencer_naptime = 200ms');
+$node->reload;
+sequenced_ok('one', 'events are sequenced after a reload');
+is(sequencer_pid($node, 'one', $unslept), $pid, 'by the same process');
+
+# the extension goes and comes
+$node->safe_psql('one', "set statement_timeout = '5s'; drop extension sentinai");
+ok(wait_for($unslept, sub { sequencers() eq 'two' }),
+	'DROP EXTENSION: the sequencer leaves');
+$node->safe_psql('one', 'create extension sentinai');
+ok(sequencer_pid($node, 'one', $unslept), 'CREATE EXTENSION brings it back');
+sequenced_ok('one', 'and it works');
+$node->safe_psql('one',
+	'begin; drop extension sentinai; create extension sentinai; commit');
+sequenced_ok('one', 'DROP and CREATE in one transaction');
+$node->safe_psql('one',
+	"set statement_timeout = '5s'; drop extension sentinai; create extension sentinai")
+  for 1 .. 5;
+sequenced_ok('one', 'DROP and CREATE again and again');
+$node->safe_psql('one',
+	"set statement_timeout = '5s'; drop schema sentinai cascade");
+ok(wait_for($unslept, sub { sequencers() eq 'two' }),
+	'DROP SCHEMA: the sequencer leaves');
+$node->safe_psql('one', 'create extension sentinai');
+ok(sequencer_pid($node, 'one', $unslept), 'and comes back');
+
+# commands that want a database to themselves
+$node->safe_psql('postgres', 'alter database one rename to uno');
+sequenced_ok('uno', 'ALTER DATABASE RENAME');
+$node->safe_psql('postgres', 'create database copy template uno');
+ok(sequencer_pid($node, 'copy', $unslept), 'CREATE DATABASE TEMPLATE');
+sequenced_ok('copy', 'the copy works');
+sequenced_ok('uno', 'the template too');
+$node->safe_psql('postgres', 'drop database copy');
+ok(wait_for($unslept, sub { sequencers() eq 'two uno' }), 'DROP DATABASE');
+my ($rc, $out, $err) = $node->psql('two',
+	q{begin; select sentinai.publish('Tested', 't1', 'x1', '{}'); drop database uno});
+isnt($rc, 0, 'DROP DATABASE that fails');
+sequenced_ok('uno', 'does no harm');
+
+# a transaction that was prepared
+my $id = $node->safe_psql('two', q{
+	begin;
+	select sentinai.publish('Tested', 't1', 'x2', '{}');
+	prepare transaction 'p1'});
+sequenced_ok('two', 'others are sequenced while it is prepared');
+is($node->safe_psql('two',
+	"select count(*) from sentinai.slice where '$id' = any (event_ids)"), '0',
+	'a prepared event is not sequenced');
+$node->safe_psql('two', "commit prepared 'p1'");
+poll_ok($node, 'two', $unslept,
+	"select count(*) = 1 from sentinai.slice"
+	  . " where stream_id = 0 and '$id' = any (event_ids)",
+	'it is after COMMIT PREPARED');
+
+# an error of a turn does not end the process
+$pid = sequencer_pid($node, 'two', $unslept);
+$node->safe_psql('two', 'alter table sentinai.stream rename to stream_away');
+$id = $node->safe_psql('two',
+	"select sentinai.publish('Tested', 't1', 'x3', '{}')");
+ok(wait_for($unslept, sub {
+	log_count($node, 'relation "sentinai.stream" does not exist') > 0;
+}), 'an error is logged');
+$node->safe_psql('two', 'alter table sentinai.stream_away rename to stream');
+poll_ok($node, 'two', 3 * $unslept,
+	"select count(*) = 1 from sentinai.slice"
+	  . " where stream_id = 0 and '$id' = any (event_ids)",
+	'the sequencer goes on when the cause is gone');
+is(sequencer_pid($node, 'two', $unslept), $pid, 'as the same process');
+
+# a crash restart
+my $victim = sequencer_pid($node, 'two', $unslept);
+$id = $node->safe_psql('two',
+	"select sentinai.publish('Tested', 't1', 'x4', '{}')");
+kill 'KILL', $victim;
+poll_ok($node, 'two', 3 * $unslept,
+	"select count(*) = 1 from sentinai.slice"
+	  . " where stream_id = 0 and '$id' = any (event_ids)",
+	'after kill -9 of the sequencer its event is in one slice');
+sequenced_ok('two', 'and new events follow');
+
+# a standby is quiet, and begins at its promotion
+my $backup = $node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+$node->wait_for_catchup($standby);
+is($standby->safe_psql('postgres',
+	"select count(*) from pg_stat_activity where backend_type like 'sentinai%'"),
+	'0', 'no worker runs on a standby');
+$node->stop;
+$standby->promote;
+ok(sequencer_pid($standby, 'two', $unslept), 'a promoted standby sequences');
+$id = $standby->safe_psql('two',
+	"select sentinai.publish('Tested', 't1', 'x5', '{}')");
+poll_ok($standby, 'two', $unslept,
+	"select count(*) = 1 from sentinai.slice"
+	  . " where stream_id = 0 and '$id' = any (event_ids)", 'its own events');
+is($standby->safe_psql('two', q{
+	select count(*) from (
+		select id from sentinai.slice, unnest(event_ids) id
+		where stream_id = 0 group by id having count(*) > 1) x}), '0',
+	'and none of the old ones again');
+$standby->stop;
+
+done_testing();

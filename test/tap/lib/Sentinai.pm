@@ -1,0 +1,84 @@
+# Sentinai.pm: servers for the TAP tests.
+# SPDX-License-Identifier: PostgreSQL
+package Sentinai;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(new_node sequencer_pid wait_for poll_ok log_count);
+
+# new_node(NAME, SETTING...): a started server with the library preloaded.
+sub new_node
+{
+	my ($name, @settings) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(allows_streaming => 1);
+	$node->append_conf('postgresql.conf',
+		join("\n", "shared_preload_libraries = 'sentinai'",
+			'max_prepared_transactions = 10',
+			'max_worker_processes = 20',
+			'autovacuum = off',
+			'restart_after_crash = on',
+			@settings, ''));
+	$node->start;
+	return $node;
+}
+
+# wait_for(SECONDS, CODE): call CODE until it is true; its last value.
+sub wait_for
+{
+	my ($seconds, $code) = @_;
+	my $deadline = time() + $seconds;
+	my $value;
+
+	until ($value = $code->())
+	{
+		last if time() > $deadline;
+		sleep(0.05);
+	}
+	return $value;
+}
+
+# poll_ok(NODE, DATABASE, SECONDS, QUERY, NAME): a test that the query says
+# 't' before the deadline.
+sub poll_ok
+{
+	my ($node, $db, $seconds, $query, $name) = @_;
+	my $out = '';
+
+	ok(wait_for($seconds, sub {
+		my ($rc, $stdout) = $node->psql($db, $query);
+		$out = $rc == 0 ? $stdout : "(psql ended with $rc)";
+		return $out eq 't';
+	}), $name) or diag("$query: $out");
+}
+
+# sequencer_pid(NODE, DATABASE, SECONDS): process of the database's sequencer
+# that a client can see as ready, or ''.
+sub sequencer_pid
+{
+	my ($node, $db, $seconds) = @_;
+
+	return wait_for($seconds, sub {
+		$node->safe_psql('postgres',
+			"select pid from pg_stat_activity where datname = '$db'"
+			  . " and backend_type = 'sentinai sequencer' and state is not null");
+	});
+}
+
+# log_count(NODE, REGEX): lines of the server's log that match.
+sub log_count
+{
+	my ($node, $regex) = @_;
+	my @lines = grep { /$regex/ } split /\n/, slurp_file($node->logfile);
+
+	return scalar @lines;
+}
+
+1;

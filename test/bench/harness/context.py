@@ -31,9 +31,10 @@ class Result:
         self.notes = []
         self.series = {}
 
-    def add(self, name, label, role, figures):
+    def add(self, name, label, queue, figures):
         entry = self.variants.setdefault(
-            name, {"label": label, "role": role, "rounds": []})
+            name, {"label": label, "role": queue.role, "queue": queue.name,
+                   "rounds": []})
         entry["rounds"].append(figures)
 
     def miss(self, label, why):
@@ -176,7 +177,7 @@ class Context:
                     self.result.miss(label, f"failed: {error}")
                     queues.remove(queue)
                     continue
-                self.result.add(key, label, queue.role, figures)
+                self.result.add(key, label, queue, figures)
         return queues
 
     def metered(self, queue, part, suffix="", **settings):

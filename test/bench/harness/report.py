@@ -60,14 +60,23 @@ def plots(result, directory):
     return names
 
 
+def counterpart(result, name):
+    """What SentinAI reached in the same state: the same suffix, or its best."""
+    entry = result.variants[name]
+    suffix = name[len(entry.get("queue", name)):]
+    same = result.median("sentinai" + suffix)
+    if same is not None:
+        return same
+    ours = [result.median(k) for k, v in result.variants.items()
+            if v["role"] == "sentinai"]
+    ours = [value for value in ours if value is not None]
+    best = min if result.metric.endswith("_ms") else max
+    return best(ours) if ours else None
+
+
 def table(result):
     used = [(key, text) for key, text in COLUMNS
             if any(values(e, key) for e in result.variants.values())]
-    base = None
-    for entry in result.variants.values():
-        if entry["role"] == "sentinai" and base is None:
-            base = result.median(next(
-                k for k, v in result.variants.items() if v is entry))
     yield "| | " + " | ".join(text for _, text in used) + " | SentinAI is |"
     yield "|---|" + "---:|" * (len(used) + 1)
     for name, entry in result.variants.items():
@@ -76,10 +85,10 @@ def table(result):
             found = values(entry, key)
             cells.append(number(statistics.median(found)) + spread(found)
                          if found else "")
-        own = result.median(name)
+        own, ours = result.median(name), counterpart(result, name)
         ratio = ""
-        if base and own and entry["role"] != "sentinai":
-            ratio = f"{base / own:.2f} ×"
+        if ours and own and entry["role"] != "sentinai":
+            ratio = f"{ours / own:.2f} ×"
         bold = "**" if entry["role"] == "sentinai" else ""
         yield (f"| {bold}{entry['label']}{bold} | " + " | ".join(cells) +
                f" | {ratio} |")

@@ -7,19 +7,19 @@ NUMBER = 2
 TITLE = "publish 1,000 per transaction, 2 clients"
 TARGET = ("≥ 1.3 of INSERT … SELECT into the bare table, ≥ 2 × the best peer, "
           "aim 167k events/s")
-QUICK, FULL = 40, 120
+QUICK, FULL = 35, 200
 COUNT = 1000
 
 
 def run(ctx):
-    seconds = ctx.depth(1.5, 5)
+    seconds = ctx.depth(1, 5)
     all_of_them = ctx.install(ctx.ready(
         [q.BARE, q.SENTINAI, q.PGMQ, q.PGQ, q.PGQUE]))
 
     def measure(queue, sql, **more):
         return ctx.metered(queue, "publish", publishers=2, publish=sql,
                            per_call=COUNT, seconds=seconds,
-                           warmup=ctx.depth(0.5, 1), **more, **queue.tick)
+                           warmup=ctx.depth(0.3, 1), **more, **queue.tick)
 
     ctx.alternate(all_of_them, lambda queue: measure(
         queue, queue.batch(COUNT), key_array=True))

@@ -6,7 +6,7 @@ from harness import queues as q
 NUMBER = 3
 TITLE = "COPY, 10,000 rows per transaction, 2 clients"
 TARGET = "≥ 0.8 of COPY into the bare table"
-QUICK, FULL = 15, 50
+QUICK, FULL = 12, 45
 
 
 def run(ctx):
@@ -16,8 +16,8 @@ def run(ctx):
         statement, row = queue.copy
         return ctx.metered(queue, "publish", publishers=2, publish=statement,
                            copy_row=row, per_call=10000,
-                           seconds=ctx.depth(1.5, 5),
-                           warmup=ctx.depth(0.5, 1))
+                           seconds=ctx.depth(1, 5),
+                           warmup=ctx.depth(0.3, 1))
 
     ctx.alternate(both, measure)
     ctx.remove(both)

@@ -8,7 +8,7 @@ from harness import queues as q
 NUMBER = 4
 TITLE = "claim 100 and complete, best of 1 to 8 agents"
 TARGET = "≥ 5 × pgmq read + delete"
-QUICK, FULL = 60, 300
+QUICK, FULL = 25, 250
 COUNT = 100
 
 

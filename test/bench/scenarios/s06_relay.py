@@ -8,7 +8,7 @@ from harness.cluster import BenchError, Meter
 NUMBER = 6
 TITLE = "relay of a backlog to a real Kafka"
 TARGET = "≥ 0.6 of bare librdkafka with the same settings; ≥ 5 × Debezium"
-QUICK, FULL = 70, 240
+QUICK, FULL = 40, 120
 UNIT = "records/s"
 METRIC = "steady_per_s"
 

@@ -12,7 +12,7 @@ TITLE = "COMMIT → broker has acknowledged, 5,000/s offered"
 TARGET = "p50 ≤ 6 ms, p99 ≤ 25 ms"
 UNIT = "ms"
 METRIC = "p50_ms"
-QUICK, FULL = 45, 120
+QUICK, FULL = 14, 110
 RATE = 5000
 
 
@@ -34,14 +34,14 @@ def raw(ctx, number, seconds):
 
 def run(ctx):
     r = ctx.result
-    seconds = ctx.depth(4, 10)
+    seconds = ctx.depth(3, 10)
     try:
         servers = ctx.kafka.start()
     except BenchError as error:
         r.miss("Kafka", str(error))
         return
     peer, bare = Debezium(), Raw()
-    peers = ctx.ready([peer])
+    peers = ctx.ready(ctx.depth([], [peer]))
     if peers:
         ctx.cluster.restart_with(wal_level="logical")
     mine = ctx.install(ctx.ready([q.SENTINAI]))

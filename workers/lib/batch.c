@@ -8,6 +8,9 @@
  * key are not handled: a failure parks them behind it, and whatever stays in
  * the batch is given back by a release.  So the batch is completed as a
  * whole only when every event was; otherwise by the list of those that were.
+ *
+ * Outcomes may be reported in several turns; a turn that failed is filled
+ * again with the same ones.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +26,7 @@ batch_init(Batch *batch, PgBatch *claimed)
 	memset(batch, 0, sizeof(*batch));
 	batch->claimed = *claimed;
 	memset(claimed, 0, sizeof(*claimed));
+	batch->open_count = batch->claimed.count;
 	batch->states = calloc(count + 1, sizeof(EventState));
 	batch->failures = calloc(count + 1, sizeof(PgFailure));
 	batch->stopped = calloc(count + 1, sizeof(int));
@@ -30,14 +34,19 @@ batch_init(Batch *batch, PgBatch *claimed)
 		batch->stopped != NULL;
 }
 
+/* Forgets the failures. */
+static void
+free_failures(Batch *batch)
+{
+	while (batch->failure_count > 0)
+		free((char *) batch->failures[--batch->failure_count].error);
+}
+
 /* Frees a batch and its events. */
 void
 batch_free(Batch *batch)
 {
-	int			i;
-
-	for (i = 0; i < batch->failure_count; i++)
-		free((char *) batch->failures[i].error);
+	free_failures(batch);
 	free(batch->states);
 	free(batch->failures);
 	free(batch->stopped);
@@ -83,6 +92,7 @@ batch_record(Batch *batch, int index, AgentOutcome outcome, const char *error,
 	if (outcome == AGENT_COMPLETE)
 	{
 		batch->states[index] = EVENT_COMPLETED;
+		batch->open_count--;
 		batch->completed_count++;
 		return;
 	}
@@ -90,6 +100,7 @@ batch_record(Batch *batch, int index, AgentOutcome outcome, const char *error,
 	if (outcome == AGENT_RELEASE)
 		return;
 	batch->states[index] = EVENT_FAILED;
+	batch->open_count--;
 	failure = &batch->failures[batch->failure_count++];
 	failure->event_id = batch->claimed.events[index].event_id;
 	failure->error = strdup(error);
@@ -97,12 +108,11 @@ batch_record(Batch *batch, int index, AgentOutcome outcome, const char *error,
 	failure->retry_in = outcome == AGENT_RETRY ? retry_in : -1;
 }
 
-/* How many events were not handled. */
-int
-batch_open_count(const Batch *batch)
+/* Is there an outcome that the server does not know? */
+bool
+batch_has_news(const Batch *batch)
 {
-	return batch->claimed.count - batch->completed_count -
-		batch->failure_count;
+	return batch->completed_count > 0 || batch->failure_count > 0;
 }
 
 /* Makes the array literal of the completed events. */
@@ -124,7 +134,7 @@ list_completed(Batch *batch)
 	return !ids->failed;
 }
 
-/* Puts the end of the batch into a turn. */
+/* Puts the outcomes that the server does not know into a turn. */
 bool
 batch_fill_turn(Batch *batch, PgTurn *turn)
 {
@@ -140,4 +150,17 @@ batch_fill_turn(Batch *batch, PgTurn *turn)
 		turn->completed_ids = batch->completed_ids.data;
 	}
 	return true;
+}
+
+/* The server knows the outcomes that the last turn was filled with. */
+void
+batch_reported(Batch *batch)
+{
+	int			i;
+
+	for (i = 0; i < batch->claimed.count; i++)
+		if (batch->states[i] == EVENT_COMPLETED)
+			batch->states[i] = EVENT_REPORTED;
+	batch->completed_count = 0;
+	free_failures(batch);
 }

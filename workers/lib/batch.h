@@ -16,19 +16,21 @@
 typedef enum EventState
 {
 	EVENT_OPEN,					/* not handled: goes back */
-	EVENT_COMPLETED,
-	EVENT_FAILED
+	EVENT_COMPLETED,			/* the server does not know yet */
+	EVENT_FAILED,
+	EVENT_REPORTED				/* completed, and the server knows */
 } EventState;
 
 typedef struct Batch
 {
 	PgBatch		claimed;
 	EventState *states;
-	PgFailure  *failures;
+	int			open_count;		/* events in state EVENT_OPEN */
+	int			completed_count;	/* events in state EVENT_COMPLETED */
+	PgFailure  *failures;		/* that the server does not know yet */
 	int			failure_count;
 	int		   *stopped;		/* events whose keys go no further */
 	int			stopped_count;
-	int			completed_count;
 	Text		completed_ids;
 } Batch;
 
@@ -37,7 +39,8 @@ extern void batch_free(Batch *batch);
 extern bool batch_is_blocked(const Batch *batch, int index);
 extern void batch_record(Batch *batch, int index, AgentOutcome outcome,
 						 const char *error, int retry_in);
-extern int	batch_open_count(const Batch *batch);
+extern bool batch_has_news(const Batch *batch);
 extern bool batch_fill_turn(Batch *batch, PgTurn *turn);
+extern void batch_reported(Batch *batch);
 
 #endif							/* SENTINAI_BATCH_H */

@@ -22,6 +22,9 @@
 #include "value.h"
 #include "worker.h"
 
+/* A batch that lasts longer reports its outcomes at least this often. */
+#define REPORT_INTERVAL (1 * SECOND)
+
 /* How long --until-empty waits for work that is just being sequenced. */
 #define EMPTY_WAIT 250
 
@@ -248,7 +251,10 @@ end_batch(Worker *worker)
 static void
 drop_batch(Worker *worker)
 {
-	count(worker, COUNT_DROPPED, worker->batch.claimed.count);
+	const Batch *batch = &worker->batch;
+
+	count(worker, COUNT_DROPPED, batch->open_count + batch->completed_count +
+		  batch->failure_count);
 	end_batch(worker);
 }
 
@@ -275,12 +281,81 @@ may_start_handler(const Worker *worker)
 	return false;
 }
 
+/* Is the last refusal about a token that is not valid any more? */
+static bool
+is_stale(const Worker *worker)
+{
+	return strcmp(pg_sqlstate(worker->conn), "SN409") == 0 ||
+		strcmp(pg_sqlstate(worker->conn), "SN404") == 0;
+}
+
+/* The server has the outcomes of a turn. */
+static void
+count_turn(Worker *worker, const PgTurn *turn)
+{
+	int			i;
+
+	count(worker, COUNT_COMPLETED, turn->completed);
+	for (i = 0; i < turn->failure_count; i++)
+		count(worker, turn->failures[i].dead ? COUNT_DEAD : COUNT_RETRIED, 1);
+	batch_reported(&worker->batch);
+}
+
+/*
+ * Reports outcomes in the middle of a batch, so that a crash repeats little
+ * and retries become due in time.  What cannot be reported now is reported
+ * at the end; false when the batch is lost.
+ */
+static bool
+report_progress(Worker *worker)
+{
+	PgTurn		turn = {0};
+	PgStatus	status;
+
+	if (!batch_has_news(&worker->batch) || !pg_is_connected(worker->conn) ||
+		!batch_fill_turn(&worker->batch, &turn))
+		return true;
+	status = pg_turn(worker->conn, &turn);
+	if (status == PG_DONE)
+		count_turn(worker, &turn);
+	else if (status == PG_REFUSED && is_stale(worker))
+	{
+		log_failure(worker, LOG_WARNING, "lease lost, dropping the batch");
+		return false;
+	}
+	else
+		log_failure(worker, LOG_WARNING, "could not report yet");
+	return true;
+}
+
+/* Calls the handlers of a batch; false when the batch is lost. */
+static bool
+handle_events(Worker *worker)
+{
+	long long	next_report = clock_ms() + REPORT_INTERVAL;
+	int			i;
+
+	for (i = 0; i < worker->batch.claimed.count; i++)
+	{
+		if (!may_start_handler(worker))
+			break;
+		if (clock_ms() >= next_report)
+		{
+			if (!report_progress(worker))
+				return false;
+			next_report = clock_ms() + REPORT_INTERVAL;
+		}
+		if (!batch_is_blocked(&worker->batch, i))
+			handle_event(worker, i);
+	}
+	return !lease_is_lost(worker->lease);
+}
+
 /* Takes over a claimed batch and calls the handlers. */
 static void
 handle_batch(Worker *worker, PgBatch *claimed)
 {
 	Agent	   *agent = worker->agent;
-	int			i;
 
 	count(worker, COUNT_CLAIMED, claimed->count);
 	if (!batch_init(&worker->batch, claimed) ||
@@ -294,14 +369,7 @@ handle_batch(Worker *worker, PgBatch *claimed)
 	worker->has_batch = true;
 	if (stop_level(&agent->stop) != STOP_NOT)
 		return;
-	for (i = 0; i < worker->batch.claimed.count; i++)
-	{
-		if (!may_start_handler(worker))
-			break;
-		if (!batch_is_blocked(&worker->batch, i))
-			handle_event(worker, i);
-	}
-	if (lease_is_lost(worker->lease))
+	if (!handle_events(worker))
 		drop_batch(worker);
 }
 
@@ -325,12 +393,8 @@ release_batch(Worker *worker)
 static void
 finish_batch(Worker *worker, const PgTurn *turn)
 {
-	int			i;
-
-	count(worker, COUNT_COMPLETED, turn->completed);
-	for (i = 0; i < turn->failure_count; i++)
-		count(worker, turn->failures[i].dead ? COUNT_DEAD : COUNT_RETRIED, 1);
-	if (batch_open_count(&worker->batch) > 0)
+	count_turn(worker, turn);
+	if (worker->batch.open_count > 0)
 		release_batch(worker);
 	end_batch(worker);
 }
@@ -340,14 +404,14 @@ static bool
 handle_refusal(Worker *worker, const PgTurn *turn)
 {
 	const Settings *settings = worker->agent->settings;
-	const char *sqlstate = pg_sqlstate(worker->conn);
 
 	if (turn->claim_refused && worker->has_batch)
 	{
 		worker->skip_claim = true;
 		return true;
 	}
-	if (turn->claim_refused && strcmp(sqlstate, "SN404") == 0)
+	if (turn->claim_refused &&
+		strcmp(pg_sqlstate(worker->conn), "SN404") == 0)
 	{
 		log_line(settings->unknown_type == UNKNOWN_EXIT ? LOG_ERROR :
 				 LOG_WARNING, "worker type does not exist; "
@@ -356,9 +420,7 @@ handle_refusal(Worker *worker, const PgTurn *turn)
 		if (settings->unknown_type == UNKNOWN_EXIT)
 			return give_up(worker, EXIT_UNAVAILABLE);
 	}
-	else if (worker->has_batch &&
-			 (strcmp(sqlstate, "SN409") == 0 ||
-			  strcmp(sqlstate, "SN404") == 0))
+	else if (worker->has_batch && is_stale(worker))
 	{
 		if (!lease_is_lost(worker->lease))
 			log_failure(worker, LOG_WARNING, "lease lost, dropping the batch");
@@ -429,7 +491,7 @@ wants_claim(Worker *worker)
 		return false;
 	if (worker->skip_claim && worker->has_batch)
 		return false;
-	return !worker->has_batch || batch_open_count(&worker->batch) == 0;
+	return !worker->has_batch || worker->batch.open_count == 0;
 }
 
 /* The turn was committed. */

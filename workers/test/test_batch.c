@@ -55,7 +55,7 @@ test_all_completed(void **state)
 	assert_true(turn.complete);
 	assert_null(turn.completed_ids);
 	assert_int_equal(turn.failure_count, 0);
-	assert_int_equal(batch_open_count(&batch), 0);
+	assert_int_equal(batch.open_count, 0);
 	batch_free(&batch);
 }
 
@@ -75,7 +75,7 @@ test_failure_blocks_its_key(void **state)
 	batch_record(&batch, 3, AGENT_FAIL, "never", 1500);
 	assert_false(batch_is_blocked(&batch, 4));
 	batch_record(&batch, 4, AGENT_COMPLETE, "", -1);
-	assert_int_equal(batch_open_count(&batch), 1);
+	assert_int_equal(batch.open_count, 1);
 	assert_true(batch_fill_turn(&batch, &turn));
 	assert_string_equal(turn.completed_ids, "{e1,e4}");
 	assert_int_equal(turn.failure_count, 2);
@@ -90,6 +90,34 @@ test_failure_blocks_its_key(void **state)
 	/* a turn that has to be repeated says the same */
 	assert_true(batch_fill_turn(&batch, &turn));
 	assert_string_equal(turn.completed_ids, "{e1,e4}");
+	batch_free(&batch);
+}
+
+/* Outcomes go to the server once, also when they go in two turns. */
+static void
+test_two_turns(void **state)
+{
+	Batch		batch;
+	PgTurn		turn = {0};
+
+	(void) state;
+	make_batch(&batch, "abac");
+	assert_false(batch_has_news(&batch));
+	batch_record(&batch, 0, AGENT_RETRY, "why", -1);
+	batch_record(&batch, 1, AGENT_COMPLETE, "", -1);
+	assert_true(batch_has_news(&batch));
+	assert_true(batch_fill_turn(&batch, &turn));
+	assert_string_equal(turn.completed_ids, "{e1}");
+	assert_int_equal(turn.failure_count, 1);
+	batch_reported(&batch);
+	assert_false(batch_has_news(&batch));
+	assert_true(batch_is_blocked(&batch, 2));
+	batch_record(&batch, 3, AGENT_COMPLETE, "", -1);
+	assert_true(batch_fill_turn(&batch, &turn));
+	assert_true(turn.complete);
+	assert_string_equal(turn.completed_ids, "{e3}");
+	assert_int_equal(turn.failure_count, 0);
+	assert_int_equal(batch.open_count, 1);
 	batch_free(&batch);
 }
 
@@ -117,7 +145,7 @@ test_released(void **state)
 	make_batch(&batch, "aab");
 	batch_record(&batch, 0, AGENT_RELEASE, "", -1);
 	assert_true(batch_is_blocked(&batch, 1));
-	assert_int_equal(batch_open_count(&batch), 3);
+	assert_int_equal(batch.open_count, 3);
 	assert_true(batch_fill_turn(&batch, &turn));
 	assert_false(turn.complete);
 	assert_int_equal(turn.failure_count, 0);
@@ -130,6 +158,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_completed),
 		cmocka_unit_test(test_failure_blocks_its_key),
+		cmocka_unit_test(test_two_turns),
 		cmocka_unit_test(test_tenant_key),
 		cmocka_unit_test(test_released),
 	};

@@ -231,6 +231,15 @@ stop_children() {
     return $good
 }
 
+# Have all that should run until they are told to stop kept running?
+all_alive() {
+    local pid
+    for pid in "${children[@]}"; do
+        [[ " ${publisher_pids[*]} " == *" $pid "* ]] ||
+            kill -0 "$pid" 2>/dev/null || return 1
+    done
+}
+
 # One event through everything, so that no figure contains a start.
 warm_up() {
     warm_id=$(sql -c "select sentinai.publish('FlightScheduled', 'warm-up',
@@ -310,13 +319,14 @@ step_replay() {
         start "publisher.$i" env PGDATABASE=$database "$root/build/demo/publish" \
             "$run" "$day" $((i - 1)) $publishers $((rate / publishers + 1)) \
             "$notes/published.$i"
+        publisher_pids+=("$!")
     done
     began=$SECONDS last_at=$SECONDS
     until look && all_through; do
         state="$published $claimed $completed $dead $relayed $consumed"
         [ "$state" = "$last" ] || last_at=$SECONDS
         last=$state
-        [ $((SECONDS - last_at)) -lt $quiet_seconds ] || break
+        all_alive && [ $((SECONDS - last_at)) -lt $quiet_seconds ] || break
         sleep 0.3
     done
     table_at=-10
@@ -348,7 +358,7 @@ step_proof() {
     done <"$notes/proof"
     [ -z "${children_failed:-}" ] || {
         say "a publisher, an agent or the consumer ended with an error:"
-        tail -n 3 "$notes"/*.log
+        tail -qn 3 "$notes"/*.log
         good=0
     }
     [ "$good" -eq 1 ]

@@ -13,7 +13,7 @@ use Test::More;
 
 my $partitions = 7;
 my $topic = 'sentinai.exception';
-my $kafka = KafkaNode->new("$PostgreSQL::Test::Utils::tmp_check/kafka");
+my $kafka = KafkaNode->new("$PostgreSQL::Test::Utils::tmp_check/kafka_partitions");
 my $node = PostgreSQL::Test::Cluster->new('partitions');
 
 $node->init;

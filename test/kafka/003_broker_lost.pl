@@ -14,7 +14,7 @@ use Test::More;
 my $topic = 'sentinai.exception';
 my $publishers = 3;
 my $inflight = 500;
-my $kafka = KafkaNode->new("$PostgreSQL::Test::Utils::tmp_check/kafka");
+my $kafka = KafkaNode->new("$PostgreSQL::Test::Utils::tmp_check/kafka_broker_lost");
 my $node = PostgreSQL::Test::Cluster->new('broker_lost');
 
 $node->init;

@@ -48,7 +48,7 @@ sn_free_port() {
 # Is this process alive, and does its command line contain that text? A pid
 # file outlives its process, and the number may belong to somebody else now.
 sn_is_ours() {
-    [ -n "$1" ] && tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null |
+    [ -n "$1" ] && tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" |
         grep -qF -- "$2"
 }
 

@@ -97,7 +97,7 @@ tier_kafka() {
 leftovers() {
     local proc
     for proc in /proc/[0-9]*; do
-        tr '\0' ' ' <"$proc/cmdline" 2>/dev/null | grep -qF -- "$place/" &&
+        tr '\0' ' ' 2>/dev/null <"$proc/cmdline" | grep -qF -- "$place/" &&
             echo "${proc#/proc/}"
     done
 }

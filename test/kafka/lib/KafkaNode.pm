@@ -13,12 +13,14 @@ use IPC::Run ();
 my $tool = "$FindBin::RealBin/kafka.sh";
 my @nodes;
 
-# Start a node whose files are in $dir; further arguments are key=value lines.
+# Start an empty node whose files are in $dir; further arguments are key=value
+# lines.
 sub new
 {
 	my ($class, $dir, @settings) = @_;
 	my $self = bless { dir => $dir, settings => [@settings] }, $class;
 
+	die "$dir exists" if -e $dir;
 	push @nodes, $self;
 	return $self->start;
 }
@@ -97,10 +99,11 @@ sub records
 			headers => { map { split /=/, $_, 2 } split /,/, $headers }
 		  };
 	}
-	return sort {
+	@records = sort {
 		     $a->{partition} <=> $b->{partition}
 		  || $a->{offset} <=> $b->{offset}
 	} @records;
+	return @records;
 }
 
 END

@@ -31,7 +31,7 @@ $(error SentinAI needs PostgreSQL 15 or later, $(PG_CONFIG) is version $(PG_MAJO
 endif
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
-with_llvm := no
+override with_llvm := no
 include test/tests.mk
 include docs/docs.mk
 include $(PGXS)

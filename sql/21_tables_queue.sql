@@ -260,8 +260,9 @@ comment on column sentinai.dead_letter.payload is 'Copy of the payload.';
 comment on column sentinai.dead_letter.metadata is 'Copy of the metadata.';
 
 create table sentinai.relay_control (
-    only_row  boolean primary key default true check (only_row),
-    paused    boolean not null,
+    only_row   boolean primary key default true check (only_row),
+    paused     boolean not null,
+    node_no    int not null,
     changed_at timestamptz not null default clock_timestamp(),
     changed_by text not null default session_user
 );
@@ -269,5 +270,6 @@ create table sentinai.relay_control (
 comment on table sentinai.relay_control is 'Whether the relay is paused: by pause_relay(), or because the database was restored elsewhere.';
 comment on column sentinai.relay_control.only_row is 'Always true: the table has one row at most.';
 comment on column sentinai.relay_control.paused is 'Whether the relay is paused.';
+comment on column sentinai.relay_control.node_no is 'Row of node the decision was made on; a newer one pauses the relay.';
 comment on column sentinai.relay_control.changed_at is 'Time of the last change.';
 comment on column sentinai.relay_control.changed_by is 'Who changed it last.';

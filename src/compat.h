@@ -16,6 +16,7 @@
 #include "access/genam.h"
 #include "executor/executor.h"
 #include "pgstat.h"
+#include "replication/walsender_private.h"
 #include "utils/wait_event.h"
 
 /*
@@ -70,6 +71,19 @@
 /* input functions can answer without raising an error since 16 */
 #if PG_VERSION_NUM >= 160000
 #define SN_SOFT_INPUT
+#endif
+
+/* 18 has pg_noreturn instead (8f1791c618) */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
+/* whether synchronous standbys are asked for: bits since 15.13 and 17.5 */
+#ifdef SYNC_STANDBY_DEFINED
+#define sn_sync_standbys_defined() \
+	((WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
+#else
+#define sn_sync_standbys_defined() (WalSndCtl->sync_standbys_defined)
 #endif
 
 #endif							/* SN_COMPAT_H */

@@ -14,6 +14,8 @@
 #include "utils/guc.h"
 
 #include "guc.h"
+#include "kafka_conf.h"
+#include "record.h"
 #include "sentinai.h"
 
 int			sn_idempotency_window = 86400;
@@ -41,7 +43,7 @@ char	   *sn_kafka_conf = NULL;
 char	   *sn_topic_template = NULL;
 int			sn_topic_partitions = 12;
 int			sn_topic_replication = -1;
-int			sn_record_format = SN_FORMAT_CLOUDEVENTS;
+int			sn_record_format = SN_RECORD_CLOUDEVENTS;
 int			sn_breaker_failures = 5;
 int			sn_breaker_open_time = 60;
 
@@ -52,9 +54,9 @@ static const struct config_enum_entry broker_options[] = {
 };
 
 static const struct config_enum_entry format_options[] = {
-	{"cloudevents", SN_FORMAT_CLOUDEVENTS, false},
-	{"debezium", SN_FORMAT_DEBEZIUM, false},
-	{"raw", SN_FORMAT_RAW, false},
+	{"cloudevents", SN_RECORD_CLOUDEVENTS, false},
+	{"debezium", SN_RECORD_DEBEZIUM, false},
+	{"raw", SN_RECORD_RAW, false},
 	{NULL, 0, false}
 };
 
@@ -224,6 +226,41 @@ define_relay_settings(void)
 							NULL, NULL, NULL);
 }
 
+/*
+ * check_kafka_conf: syntax and allow-list; whether librdkafka knows a property
+ * is only known in the relay.
+ */
+static bool
+check_kafka_conf(char **newval, void **extra, GucSource source)
+{
+	char		err[256];
+	SnKafkaConf *conf;
+
+	if (*newval == NULL)
+		return true;
+	conf = sn_kafka_conf_parse(*newval, err, sizeof(err));
+	if (conf == NULL)
+	{
+		GUC_check_errdetail("%s", err);
+		return false;
+	}
+	sn_kafka_conf_free(conf);
+	return true;
+}
+
+/* check_topic_template: placeholders and characters of a topic name */
+static bool
+check_topic_template(char **newval, void **extra, GucSource source)
+{
+	char		err[256];
+
+	if (*newval == NULL || **newval == '\0' ||
+		sn_record_check_template(*newval, err, sizeof(err)))
+		return true;
+	GUC_check_errdetail("%s", err);
+	return false;
+}
+
 static void
 define_kafka_settings(void)
 {
@@ -233,14 +270,14 @@ define_kafka_settings(void)
 							   &sn_kafka_conf,
 							   "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
-							   NULL, NULL, NULL);
+							   check_kafka_conf, NULL, NULL);
 	DefineCustomStringVariable("sentinai.topic_template",
 							   "Topic of an event; {tenant}, {aggregate_type} and {event_type} are replaced.",
-							   NULL,
+							   "Empty: sentinai.{aggregate_type}, or outbox.event.{aggregate_type} when the format is debezium.",
 							   &sn_topic_template,
-							   "sentinai.{aggregate_type}",
+							   "",
 							   PGC_SIGHUP, 0,
-							   NULL, NULL, NULL);
+							   check_topic_template, NULL, NULL);
 	DefineCustomIntVariable("sentinai.topic_partitions",
 							"Partitions of a topic the relay creates; 0 leaves creation to the broker.",
 							NULL,
@@ -259,7 +296,7 @@ define_kafka_settings(void)
 							 "Form of the records the relay produces.",
 							 NULL,
 							 &sn_record_format,
-							 SN_FORMAT_CLOUDEVENTS, format_options,
+							 SN_RECORD_CLOUDEVENTS, format_options,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
 }

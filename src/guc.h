@@ -9,18 +9,11 @@
 
 #include "postgres.h"
 
-typedef enum SnBroker
+typedef enum SnBrokerKind
 {
 	SN_BROKER_NONE,
 	SN_BROKER_KAFKA
-} SnBroker;
-
-typedef enum SnRecordFormat
-{
-	SN_FORMAT_CLOUDEVENTS,
-	SN_FORMAT_DEBEZIUM,
-	SN_FORMAT_RAW
-} SnRecordFormat;
+} SnBrokerKind;
 
 typedef enum SnRelayStart
 {
@@ -52,7 +45,7 @@ extern int	sn_relay_workers;
 extern int	sn_relay_start;			/* SnRelayStart */
 extern int	sn_relay_inflight;		/* events */
 extern int	sn_relay_buffer;		/* kB */
-extern int	sn_broker;				/* SnBroker */
+extern int	sn_broker;				/* SnBrokerKind */
 extern char *sn_kafka_conf;
 extern char *sn_topic_template;
 extern int	sn_topic_partitions;

@@ -12,6 +12,9 @@
  * and not yet committed.  The id is taken under the lock too, so the row of
  * whoever held it before has a smaller id and lies within the range looked at.
  *
+ * The window is counted in the clock's time, so it lasts longer while the
+ * clock waits for the wall clock to catch up after a step.
+ *
  * The lock is never held while waiting for another transaction.
  */
 #include "postgres.h"
@@ -49,9 +52,9 @@ add_text(uint64 hash, const text *t)
 }
 
 /*
- * sn_idempotency_body: hash of what a repeated call has to repeat.  Not metadata, causation,
- * correlation and time of delivery: they may tell of the call, as a trace
- * context does, and not of what happened.
+ * sn_idempotency_body: hash of what a repeated call has to repeat.  Not
+ * metadata, causation, correlation and time of delivery: they may tell of the
+ * call, as a trace context does, and not of what happened.
  */
 int64
 sn_idempotency_body(const SnEvent *event)

@@ -12,6 +12,7 @@
  *	  lane	  classid subscription, objid sub_id, objsubid lane + 1
  *	  streams classid subscription, objid 0: subscriptions come and go
  *	  round	  classid round, objid 0
+ *	  relay	  classid event_log, objid sub_id, objsubid lane + 1 (session)
  *	  key	  classid event_idempotency, objid hash of tenant and key
  *	  part	  classid event_log, objid 0: one at a time asks for a partition
  *
@@ -107,4 +108,19 @@ void
 sn_unlock_making(void)
 {
 	unlock(sn_rel(SN_EVENT_LOG), 0, 0);
+}
+
+/*
+ * sn_own_lane: the right of a relay process to send a lane's events, until the
+ * process ends.
+ */
+bool
+sn_own_lane(int sub_id, int lane)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_EVENT_LOG), sub_id,
+					   lane + 1);
+	return LockAcquire(&tag, ExclusiveLock, true, true) !=
+		LOCKACQUIRE_NOT_AVAIL;
 }

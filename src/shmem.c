@@ -24,6 +24,7 @@
 
 static SnShared *shared = NULL;
 static SnDatabase *my_database = NULL;
+static bool preloaded = false;
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
@@ -113,10 +114,18 @@ startup_shmem(void)
 void
 sn_shmem_init(void)
 {
+	preloaded = true;
 	prev_shmem_request_hook = shmem_request_hook;
 	shmem_request_hook = request_shmem;
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shmem;
+}
+
+/* sn_preloaded: whether the library is in shared_preload_libraries */
+bool
+sn_preloaded(void)
+{
+	return preloaded;
 }
 
 /*
@@ -349,6 +358,7 @@ sn_sub_slot(int sub_id)
 		pg_atomic_write_u64(&slot->next_check, SN_NEVER);
 		pg_atomic_write_u32(&slot->next_lane, 0);
 		pg_atomic_write_u32(&slot->waiters, 0);
+		memset(slot->samples, 0, sizeof(slot->samples));
 		slot->dboid = MyDatabaseId;
 		slot->sub_id = sub_id;
 	}

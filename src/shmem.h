@@ -15,6 +15,8 @@
 #include "storage/lwlock.h"
 #include "utils/timestamp.h"
 
+#include "breaker.h"
+
 #define SN_MAX_DATABASES	32
 #define SN_MAX_SUBS			192
 #define SN_MAX_RELAYS		32
@@ -61,6 +63,14 @@ typedef struct SnDatabase
 	ConditionVariable sequenced_cv; /* broadcast when sequenced moves */
 } SnDatabase;
 
+/* Totals of a subscription at a time, for rates */
+typedef struct SnRateSample
+{
+	TimestampTz at;
+	int64		completed;
+	int64		failed;
+} SnRateSample;
+
 /*
  * A subscription's hints.  sub_id and dboid change under SnShared.lock, the
  * rest is atomic.  Each of the sets has a bit for each lane:
@@ -84,15 +94,9 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
 	pg_atomic_uint32 waiters;	/* processes in wait_for_work() */
+	SnRateSample samples[2];	/* under SnShared.lock */
 	ConditionVariable cv;
 } SnSubSlot;
-
-typedef enum SnBreakerState
-{
-	SN_BREAKER_CLOSED,
-	SN_BREAKER_OPEN,
-	SN_BREAKER_HALF_OPEN
-} SnBreakerState;
 
 /* A relay process's published state, written by it under SnShared.lock */
 typedef struct SnRelaySlot
@@ -127,6 +131,7 @@ typedef struct SnShared
 
 extern void sn_shmem_init(void);
 extern SnShared *sn_shared(void);
+extern bool sn_preloaded(void);
 extern SnDatabase *sn_database(void);
 extern SnDatabase *sn_database_find(void);
 extern SnDatabase *sn_database_of(Oid dboid);

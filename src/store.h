@@ -138,7 +138,7 @@ extern int64 sn_logical_xid(TransactionId xid);
 extern Oid	sn_partition_of(SnRel parent, Datum key);
 extern Oid	sn_require_partition(SnRel parent, Datum key, int64 ms);
 extern int	sn_make_partitions(TimestampTz until);
-extern void sn_partition_worker_main(Datum arg) pg_attribute_noreturn();
+extern void sn_partition_worker_main(Datum arg);
 extern List *sn_partitions(SnRel parent);	/* of Oid, in range order */
 
 /* A partition and the time it holds, [lower, upper) in ms since 1970 */
@@ -194,6 +194,7 @@ extern void sn_unlock_lane(int sub_id, int lane);
 extern void sn_lock_streams(void);
 extern bool sn_lock_round(bool wait);
 extern void sn_unlock_round(void);
+extern bool sn_own_lane(int sub_id, int lane);
 extern void sn_lock_key(uint32 hash);
 extern void sn_unlock_key(uint32 hash);
 extern void sn_lock_making(void);

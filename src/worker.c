@@ -102,7 +102,10 @@ attach(void)
 	}
 	LWLockRelease(&s->lock);
 	if (alone)
+	{
 		before_shmem_exit(detach, (Datum) 0);
+		sn_wake_launcher();		/* relays may start now */
+	}
 	return alone;
 }
 

@@ -1,0 +1,260 @@
+-- Statistics views, in the style of pg_stat_*.  None counts rows: lag is the
+-- difference of running totals that slices and lane states carry.
+
+create function sentinai.event_time(event_id uuid) returns timestamptz
+    language c immutable strict parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_event_time';
+comment on function sentinai.event_time(uuid) is 'Time that a UUIDv7 carries, to the millisecond.';
+
+create function sentinai.stat_rate(sub_id int, completed bigint, failed bigint,
+        out completed_per_second float8, out failed_per_second float8)
+    returns record
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_stat_rate';
+comment on function sentinai.stat_rate(int, bigint, bigint) is 'For stat_queue: rates of two running totals since the sample taken before the last ten seconds; null at the first call.';
+
+create function sentinai.stat_relay_workers(out worker int, out pid int, out state text,
+        out in_flight int, out sent_count bigint, out acked_count bigint,
+        out error_count bigint, out dead_count bigint, out breaker text,
+        out started_at timestamptz, out last_ack_at timestamptz,
+        out last_error_at timestamptz, out last_error text)
+    returns setof record
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_stat_relay_workers';
+comment on function sentinai.stat_relay_workers() is 'For stat_relay: what the relay processes of this database say of themselves.';
+
+create function sentinai.stat_server(out version text, out preloaded boolean, out launcher_pid int,
+        out sequencer_pid int, out rounds_count bigint, out sequenced_count bigint,
+        out unsequenced_commits bigint, out clock_ahead interval)
+    returns record
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_stat_server';
+comment on function sentinai.stat_server() is 'For stat_info: what shared memory knows of this database, since the start of the server.';
+
+-- A row for each lane of each subscription; the ground of the other views.
+create view sentinai.stat_lane as
+select s.sub_id,
+       s.worker_type,
+       s.is_relay,
+       l.lane,
+       coalesce(t.pos, s.start_pos) as pos,
+       t.batch,
+       t.worker_id,
+       t.claimed_at,
+       t.lease_until,
+       coalesce(case when t.batch is not null then t.open end, 0) as in_flight,
+       coalesce(t.parked, 0) as parked,
+       coalesce(t.completed, 0) as completed_count,
+       coalesce(t.failed, 0) as failed_count,
+       coalesce(t.dead, 0) as dead,
+       coalesce(h.total - e.base
+                - case when e.slice_no = g.pos >> 8 then g.pos & 255 else 0 end, 0)
+           + coalesce(8 * pg_catalog.octet_length(t.resolved) - pg_catalog.bit_count(t.resolved), 0)
+           + coalesce(t.parked, 0) as lag_events,
+       least(sentinai.event_time(c.event_ids[
+                 case when c.slice_no = coalesce(t.pos, s.start_pos) >> 8
+                      then (coalesce(t.pos, s.start_pos) & 255) + 1 else 1 end]),
+             sentinai.event_time(r.event_id)) as oldest_unfinished_at
+from sentinai.subscription s
+     join sentinai.stream f on f.stream_id = s.stream_id
+     cross join lateral (select n.lanes from sentinai.node n order by n.node_no desc limit 1) n
+     cross join lateral pg_catalog.generate_series(0, n.lanes - 1) as l (lane)
+     left join lateral (
+         select x.* from sentinai.lane_state x
+         where x.sub_id = s.sub_id and x.lane = l.lane
+         order by x.ver desc limit 1) t on true
+     cross join lateral (
+         select case when (coalesce(t.pos, s.start_pos) >> 22) >= f.first_round
+                     then s.stream_id else 0 end as stream_id) w
+     -- Not counted one by one: from g.pos on nothing is resolved.
+     cross join lateral (
+         select case when t.resolved is null then coalesce(t.pos, s.start_pos)
+                     else t.end_pos end as pos) g
+     left join lateral (
+         select x.slice_no, x.event_ids from sentinai.slice x
+         where x.stream_id = w.stream_id and x.lane = l.lane
+               and x.slice_no >= coalesce(t.pos, s.start_pos) >> 8
+               and (x.slice_no > coalesce(t.pos, s.start_pos) >> 8
+                    or pg_catalog.cardinality(x.event_ids) > (coalesce(t.pos, s.start_pos) & 255))
+         order by x.slice_no limit 1) c on true
+     left join lateral (
+         select x.slice_no, x.base from sentinai.slice x
+         where x.stream_id = w.stream_id and x.lane = l.lane
+               and x.slice_no >= g.pos >> 8
+         order by x.slice_no limit 1) e on true
+     left join lateral (
+         select x.base + pg_catalog.cardinality(x.event_ids) as total from sentinai.slice x
+         where e.slice_no is not null and x.stream_id = w.stream_id and x.lane = l.lane
+               and x.slice_no >= e.slice_no
+         order by x.slice_no desc limit 1) h on true
+     left join lateral (
+         select x.event_id from sentinai.event_retry x
+         where x.sub_id = s.sub_id and x.lane = l.lane
+         order by x.pos limit 1) r on t.parked > 0;
+
+comment on view sentinai.stat_lane is 'State of every lane of every subscription.';
+comment on column sentinai.stat_lane.sub_id is 'Number of the subscription.';
+comment on column sentinai.stat_lane.worker_type is 'The subscription.';
+comment on column sentinai.stat_lane.is_relay is 'Whether it is the relay''s.';
+comment on column sentinai.stat_lane.lane is 'The lane.';
+comment on column sentinai.stat_lane.pos is 'Every event before this position is resolved.';
+comment on column sentinai.stat_lane.batch is 'Batch that holds the lane.';
+comment on column sentinai.stat_lane.worker_id is 'Agent that holds it.';
+comment on column sentinai.stat_lane.claimed_at is 'Time of the claim.';
+comment on column sentinai.stat_lane.lease_until is 'Deadline of the lease.';
+comment on column sentinai.stat_lane.in_flight is 'Events handed out and not finished.';
+comment on column sentinai.stat_lane.parked is 'Events waiting for a retry, or behind one.';
+comment on column sentinai.stat_lane.completed_count is 'Events completed so far.';
+comment on column sentinai.stat_lane.failed_count is 'Attempts failed so far.';
+comment on column sentinai.stat_lane.dead is 'Dead letters nobody has dealt with.';
+comment on column sentinai.stat_lane.lag_events is 'Events that are not finished; while a subscription reads its past, events of other types among them count too.';
+comment on column sentinai.stat_lane.oldest_unfinished_at is 'Time of the oldest event that is not finished.';
+
+create view sentinai.stat_queue as
+select q.worker_type,
+       q.lag_events,
+       extract(epoch from pg_catalog.clock_timestamp() - q.oldest_unfinished_at)::float8 as lag_seconds,
+       q.oldest_unfinished_at,
+       q.in_flight,
+       q.retrying,
+       q.dead,
+       q.completed_count,
+       q.failed_count,
+       r.completed_per_second,
+       r.failed_per_second
+from (select l.sub_id,
+             l.worker_type,
+             pg_catalog.sum(l.lag_events)::bigint as lag_events,
+             pg_catalog.min(l.oldest_unfinished_at) as oldest_unfinished_at,
+             pg_catalog.sum(l.in_flight)::bigint as in_flight,
+             pg_catalog.sum(l.parked)::bigint as retrying,
+             pg_catalog.sum(l.dead)::bigint as dead,
+             pg_catalog.sum(l.completed_count)::bigint as completed_count,
+             pg_catalog.sum(l.failed_count)::bigint as failed_count
+      from sentinai.stat_lane l
+      where not l.is_relay
+      group by 1, 2) q
+     cross join lateral sentinai.stat_rate(q.sub_id, q.completed_count, q.failed_count) r;
+
+comment on view sentinai.stat_queue is 'One row for each subscription: how far behind it is and what it is doing.';
+comment on column sentinai.stat_queue.worker_type is 'The subscription.';
+comment on column sentinai.stat_queue.lag_events is 'Sequenced events that are not finished.';
+comment on column sentinai.stat_queue.lag_seconds is 'Age of the oldest event that is not finished; null when there is none.';
+comment on column sentinai.stat_queue.oldest_unfinished_at is 'Time of the oldest event that is not finished.';
+comment on column sentinai.stat_queue.in_flight is 'Events handed out and not finished.';
+comment on column sentinai.stat_queue.retrying is 'Events waiting for a retry, or behind one.';
+comment on column sentinai.stat_queue.dead is 'Dead letters nobody has dealt with.';
+comment on column sentinai.stat_queue.completed_count is 'Events completed since the subscription was made.';
+comment on column sentinai.stat_queue.failed_count is 'Attempts failed since the subscription was made, lost leases included.';
+comment on column sentinai.stat_queue.completed_per_second is 'Rate of completion since the sample before the last ten seconds; null at the first look.';
+comment on column sentinai.stat_queue.failed_per_second is 'Rate of failed attempts, likewise.';
+
+create view sentinai.stat_relay as
+select w.worker,
+       p.pid,
+       case when coalesce(c.paused, false) then 'paused' else coalesce(p.state, 'stopped') end as state,
+       l.lag_events,
+       extract(epoch from pg_catalog.clock_timestamp() - l.oldest_unfinished_at)::float8 as lag_seconds,
+       l.pos as position,
+       l.oldest_unfinished_at,
+       p.in_flight,
+       p.sent_count,
+       p.acked_count,
+       p.error_count,
+       p.dead_count,
+       p.breaker,
+       p.started_at,
+       p.last_ack_at,
+       p.last_error_at,
+       p.last_error
+from pg_catalog.generate_series(0, pg_catalog.current_setting('sentinai.relay_workers')::int - 1) as w (worker)
+     left join sentinai.stat_relay_workers() p on p.worker = w.worker
+     left join sentinai.relay_control c on true
+     left join lateral (
+         select pg_catalog.sum(x.lag_events)::bigint as lag_events,
+                pg_catalog.min(x.pos) as pos,
+                pg_catalog.min(x.oldest_unfinished_at) as oldest_unfinished_at
+         from sentinai.stat_lane x
+         where x.is_relay
+               and x.lane % pg_catalog.current_setting('sentinai.relay_workers')::int = w.worker) l on true;
+
+comment on view sentinai.stat_relay is 'One row for each relay process that sentinai.relay_workers asks for.';
+comment on column sentinai.stat_relay.worker is 'Number of the relay process, from 0.';
+comment on column sentinai.stat_relay.pid is 'Its process; null when it does not run.';
+comment on column sentinai.stat_relay.state is '"running", "paused", "waiting" (breaker open) or "stopped".';
+comment on column sentinai.stat_relay.lag_events is 'Sequenced events the broker has not acknowledged.';
+comment on column sentinai.stat_relay.lag_seconds is 'Age of the oldest of them; null when there is none.';
+comment on column sentinai.stat_relay.position is 'Lowest position of its lanes.';
+comment on column sentinai.stat_relay.oldest_unfinished_at is 'Time of the oldest event the broker has not acknowledged.';
+comment on column sentinai.stat_relay.in_flight is 'Events sent and not yet answered.';
+comment on column sentinai.stat_relay.sent_count is 'Events sent since the process started.';
+comment on column sentinai.stat_relay.acked_count is 'Events acknowledged since the process started.';
+comment on column sentinai.stat_relay.error_count is 'Errors since the process started.';
+comment on column sentinai.stat_relay.dead_count is 'Events given up (see dead_letter, worker type "relay") since the process started.';
+comment on column sentinai.stat_relay.breaker is 'State of the circuit breaker: "closed", "open" or "half-open".';
+comment on column sentinai.stat_relay.started_at is 'Start of the process.';
+comment on column sentinai.stat_relay.last_ack_at is 'Time of the last acknowledgement.';
+comment on column sentinai.stat_relay.last_error_at is 'Time of the last error.';
+comment on column sentinai.stat_relay.last_error is 'What the last error said.';
+
+create view sentinai.stat_agent as
+select l.worker_type,
+       l.worker_id,
+       l.batch,
+       pg_catalog.count(*)::int as lanes,
+       pg_catalog.sum(l.in_flight)::int as in_flight,
+       pg_catalog.min(l.claimed_at) as claimed_at,
+       pg_catalog.min(l.lease_until) as lease_until,
+       pg_catalog.min(l.lease_until) < pg_catalog.clock_timestamp() as expired
+from sentinai.stat_lane l
+where l.batch is not null
+group by 1, 2, 3;
+
+comment on view sentinai.stat_agent is 'One row for each batch that an agent holds.';
+comment on column sentinai.stat_agent.worker_type is 'The subscription.';
+comment on column sentinai.stat_agent.worker_id is 'Agent, as it named itself in claim().';
+comment on column sentinai.stat_agent.batch is 'The batch.';
+comment on column sentinai.stat_agent.lanes is 'Lanes it holds.';
+comment on column sentinai.stat_agent.in_flight is 'Events handed out and not finished.';
+comment on column sentinai.stat_agent.claimed_at is 'Time of the claim.';
+comment on column sentinai.stat_agent.lease_until is 'Deadline of the lease.';
+comment on column sentinai.stat_agent.expired is 'Whether the deadline has passed, so that the next claim takes the events over.';
+
+create view sentinai.stat_info as
+select s.version,
+       s.preloaded,
+       s.launcher_pid,
+       s.sequencer_pid,
+       n.lanes,
+       r.round_no as last_round,
+       r.taken_at as last_round_at,
+       s.rounds_count,
+       s.sequenced_count,
+       s.unsequenced_commits,
+       s.clock_ahead,
+       coalesce(c.paused, false) as relay_paused,
+       v.oldest as oldest_partition,
+       v.wanted as retention_wanted,
+       v.blocked_by as retention_blocked_by
+from sentinai.stat_server() s
+     left join lateral (select x.lanes from sentinai.node x order by x.node_no desc limit 1) n on true
+     left join lateral (select x.round_no, x.taken_at from sentinai.round x order by x.round_no desc limit 1) r on true
+     left join sentinai.relay_control c on true
+     left join sentinai.retention_status() v on true;
+
+comment on view sentinai.stat_info is 'One row about the extension in this database.';
+comment on column sentinai.stat_info.version is 'Version of the library.';
+comment on column sentinai.stat_info.preloaded is 'Whether the library is in shared_preload_libraries, so that the workers run.';
+comment on column sentinai.stat_info.launcher_pid is 'Process of the launcher; null when it does not run.';
+comment on column sentinai.stat_info.sequencer_pid is 'Process of this database''s sequencer; null when it does not run.';
+comment on column sentinai.stat_info.lanes is 'Number of lanes.';
+comment on column sentinai.stat_info.last_round is 'Number of the last round.';
+comment on column sentinai.stat_info.last_round_at is 'Time of the last round.';
+comment on column sentinai.stat_info.rounds_count is 'Rounds since the server started.';
+comment on column sentinai.stat_info.sequenced_count is 'Events of these rounds.';
+comment on column sentinai.stat_info.unsequenced_commits is 'Transactions with events that no round has covered yet.';
+comment on column sentinai.stat_info.clock_ahead is 'How far the event clock is ahead of the wall clock: more than seconds means the wall clock was set back.';
+comment on column sentinai.stat_info.relay_paused is 'Whether the relay is paused.';
+comment on column sentinai.stat_info.oldest_partition is 'Start of the oldest partition.';
+comment on column sentinai.stat_info.retention_wanted is 'Whether it is older than sentinai.retention.';
+comment on column sentinai.stat_info.retention_blocked_by is 'Subscriptions that hold the drop up; null when none does.';

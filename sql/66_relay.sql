@@ -1,0 +1,37 @@
+-- The relay's switch.
+
+create function sentinai.relay_is_paused() returns boolean
+    language sql stable
+    set search_path = pg_catalog, pg_temp
+    as $$
+        select coalesce((select c.paused or c.node_no < n.node_no from sentinai.relay_control c),
+                        n.node_no > 1)
+        from (select coalesce(max(x.node_no), 0) as node_no from sentinai.node x) n
+    $$;
+comment on function sentinai.relay_is_paused() is 'Whether the relay is paused: by pause_relay(), or because the database was restored or upgraded into another cluster and nobody has called resume_relay() since.';
+
+create function sentinai.set_relay_paused(paused boolean) returns void
+    language sql volatile
+    set search_path = pg_catalog, pg_temp
+    as $$
+        insert into sentinai.relay_control (paused, node_no)
+        select $1, coalesce(max(x.node_no), 0) from sentinai.node x
+        on conflict (only_row) do update
+            set paused = excluded.paused, node_no = excluded.node_no,
+                changed_at = excluded.changed_at, changed_by = excluded.changed_by
+    $$;
+comment on function sentinai.set_relay_paused(boolean) is 'For pause_relay() and resume_relay(): store the switch.';
+
+create function sentinai.pause_relay() returns void
+    language sql volatile security definer
+    set search_path = pg_catalog, pg_temp
+    as $$ select sentinai.set_relay_paused(true) $$;
+comment on function sentinai.pause_relay() is 'Stop sending to the broker until resume_relay(). What is on its way is still acknowledged; events go on to be published and sequenced.';
+
+create function sentinai.resume_relay() returns void
+    language sql volatile security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+        select sentinai.set_relay_paused(false);
+    $$;
+comment on function sentinai.resume_relay() is 'Let the relay send again after pause_relay(), or for the first time after the database was restored or upgraded into another cluster: it goes on with what had not been acknowledged when the dump was taken.';

@@ -1,0 +1,595 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * relay.c
+ *		The relay process: reads the log in order, hands it to the broker.
+ *
+ * One turn: a short transaction that stores how far each lane got, buries what
+ * the broker refused, and reads what comes next; its commit is flushed and, with
+ * synchronous replication, confirmed (durable.c) before anything it read is
+ * sent.  Then, with no transaction open, the core (relay_core.c) talks to the
+ * broker; then the process sleeps until the sequencer, the broker or the clock
+ * wakes it.  A turn with nothing to read and nothing to store writes nothing.
+ *
+ * Lanes are divided by lane % relay_workers.  A process owns a lane by a lock
+ * of its session, so that two never send for one lane, and the end of the
+ * process, however it comes, ends the right to send.
+ *
+ * An error ends the process; the launcher starts it again, and it goes on from
+ * the stored positions.
+ */
+#include "postgres.h"
+
+#include <dlfcn.h>
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "durable.h"
+#include "guc.h"
+#include "relay_core.h"
+#include "relay_store.h"
+#include "shmem.h"
+#include "store.h"
+
+#define KAFKA_LIBRARY	"sentinai_kafka"
+#define MAX_SLEEP_MS	1000
+#define MARK_EVERY_MS	50
+#define READ_MAX		2000	/* events of one lane in one turn */
+#define LOG_EVERY_MS	60000	/* repeated errors are logged so often */
+#define PAUSE_CHECK_MS	200
+#define CLOSE_MS		2000
+
+typedef struct Relay
+{
+	int			index;
+	int			workers;		/* value of relay_workers it was started with */
+	char		database[NAMEDATALEN];
+	int			sub_id;			/* 0: not known yet */
+	int			nlanes;
+	uint64		owned;			/* lanes this process may send for */
+	uint64		moved;			/* lanes whose position is to be stored */
+	SnPos		read_pos[SN_MAX_LANES];
+	SnPos		mark_pos[SN_MAX_LANES];
+	SnRelayCore *core;
+	SnRelaySlot *slot;
+	WaitEventSet *events;
+	MemoryContext turn;
+	int64		marked_at;
+	int64		logged_at;
+	uint64		logged_errors;
+	bool		paused;
+	bool		more;			/* lanes have more than was read */
+	bool		leave;			/* the extension is gone, or is to be left alone */
+} Relay;
+
+static Relay relay;
+
+PGDLLEXPORT void sn_relay_main(Datum arg);
+
+/* now_ms: a clock that no one sets */
+static int64
+now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/*
+ * log_client: a line of the client library.  Runs on this thread, inside a
+ * call to the broker: it must not raise an error, and LOG never does.
+ */
+static void
+log_client(void *arg, int level, const char *facility, const char *text)
+{
+	int64		now = now_ms();
+
+	if (strcmp(facility, "CONFWARN") == 0)
+		level = 7;				/* about properties that we set ourselves */
+	if (level <= 4 && relay.logged_at != 0 &&
+		now - relay.logged_at < LOG_EVERY_MS)
+		return;
+	if (level <= 4)
+		relay.logged_at = now;
+	ereport(level <= 4 ? LOG : DEBUG1,
+			(errmsg_internal("sentinai relay: %s: %s", facility, text)));
+}
+
+/*
+ * load_provider: the broker's library, opened in this process only.
+ */
+static const SnBrokerProvider *
+load_provider(void)
+{
+	static const SnBrokerProvider *provider = NULL;
+	char		path[MAXPGPATH];
+	void	   *library;
+	SnBrokerEntry entry;
+
+	if (provider != NULL)
+		return provider;
+	snprintf(path, sizeof(path), "%s/%s%s", pkglib_path, KAFKA_LIBRARY,
+			 DLSUFFIX);
+	library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (library == NULL)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not load library \"%s\": %s", path,
+						dlerror()),
+				 errhint("Install librdkafka, or set sentinai.broker to \"none\".")));
+	entry = (SnBrokerEntry) dlsym(library, SN_BROKER_ENTRY);
+	provider = entry ? entry(SN_BROKER_ABI) : NULL;
+	if (provider == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("library \"%s\" is of another version", path),
+				 errhint("Install all files of the extension together.")));
+	return provider;
+}
+
+/* open_core: connect with the settings now in force */
+static void
+open_core(void)
+{
+	SnRelayCoreConfig config = {0};
+	char		err[SN_ERROR_LEN] = "";
+	int			lane;
+
+	config.provider = load_provider();
+	config.broker.settings = sn_kafka_conf;
+	config.broker.client_id = "sentinai-relay";
+	config.broker.queue_max_messages = sn_relay_inflight;
+	config.broker.queue_max_kbytes = sn_relay_buffer;
+	config.broker.log = log_client;
+	config.format = (SnRecordFormat) sn_record_format;
+	config.topic_template = sn_topic_template;
+	config.database = relay.database;
+	config.lanes = SN_MAX_LANES;
+	config.max_events = sn_relay_inflight;
+	config.max_bytes = (size_t) sn_relay_buffer * 1024;
+	config.topic_partitions = sn_topic_partitions;
+	config.topic_replication = sn_topic_replication;
+	config.breaker_failures = sn_breaker_failures;
+	config.breaker_open_ms = (int64) sn_breaker_open_time * 1000;
+
+	relay.core = sn_relay_core_open(&config, err, sizeof(err));
+	if (relay.core == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("could not set up the connection to the broker: %s",
+						err),
+				 errhint("See sentinai.kafka_conf.")));
+	for (lane = 0; lane < SN_MAX_LANES; lane++)
+		relay.read_pos[lane] = relay.mark_pos[lane];
+
+	relay.events = CreateWaitEventSet(TopMemoryContext, 3);
+	AddWaitEventToSet(relay.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
+					  NULL);
+	AddWaitEventToSet(relay.events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+					  NULL, NULL);
+	AddWaitEventToSet(relay.events, WL_SOCKET_READABLE,
+					  sn_relay_core_wake_fd(relay.core), NULL, NULL);
+}
+
+/* close_core: what is outstanding is given up, and sent again later */
+static void
+close_core(void)
+{
+	SnRelayCore *core = relay.core;
+
+	relay.core = NULL;
+	if (relay.events != NULL)
+		FreeWaitEventSet(relay.events);
+	relay.events = NULL;
+	if (core != NULL)
+		sn_relay_core_close(core, CLOSE_MS);
+}
+
+/* on_exit: give the slot back, stop the client's threads */
+static void
+on_exit_relay(int code, Datum arg)
+{
+	SnShared   *s = sn_shared();
+
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	relay.slot->pid = 0;
+	relay.slot->procno = -1;
+	relay.slot->dboid = InvalidOid;
+	LWLockRelease(&s->lock);
+	relay.events = NULL;		/* its latch is going away by itself */
+	close_core();
+}
+
+/* take_slot: make this process known to views, sequencer and launcher */
+static void
+take_slot(void)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	for (i = 0; i < SN_MAX_RELAYS && relay.slot == NULL; i++)
+	{
+		SnRelaySlot *slot = &s->relays[i];
+
+		if (slot->pid != 0)
+			continue;
+		memset(slot, 0, sizeof(SnRelaySlot));
+		slot->dboid = MyDatabaseId;
+		slot->index = relay.index;
+		slot->pid = MyProcPid;
+		slot->procno = MyProc->pgprocno;
+		slot->started_at = GetCurrentTimestamp();
+		relay.slot = slot;
+	}
+	LWLockRelease(&s->lock);
+	if (relay.slot == NULL)
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many relay processes"),
+				 errdetail("A server can run at most %d of them.",
+						   SN_MAX_RELAYS)));
+	before_shmem_exit(on_exit_relay, (Datum) 0);
+}
+
+/* own_lanes: take the lanes of this process that nobody holds */
+static void
+own_lanes(void)
+{
+	SnSubSlot  *slot = sn_sub_slot(relay.sub_id);
+	int			lane;
+
+	for (lane = relay.index; lane < relay.nlanes; lane += relay.workers)
+	{
+		uint64		bit = UINT64CONST(1) << lane;
+
+		if (relay.owned & bit)
+			continue;
+		if (!sn_own_lane(relay.sub_id, lane))
+			continue;
+		relay.owned |= bit;
+		if (slot != NULL)
+			pg_atomic_fetch_or_u64(&slot->pending, bit);
+		relay.mark_pos[lane] = sn_relay_lane_pos(relay.sub_id, lane);
+		relay.read_pos[lane] = relay.mark_pos[lane];
+	}
+}
+
+/* take_progress: what the core got done since the last turn */
+static void
+take_progress(void)
+{
+	int			lane;
+
+	for (lane = 0; lane < relay.nlanes; lane++)
+		if (sn_relay_core_progress(relay.core, lane, &relay.mark_pos[lane]))
+			relay.moved |= UINT64CONST(1) << lane;
+}
+
+/*
+ * store_progress: bury what was refused and store the positions, when it is
+ * time to; returns whether anything was written.
+ */
+static bool
+store_progress(bool now)
+{
+	SnRefused	refused;
+	bool		wrote = false;
+
+	while (sn_relay_core_refused(relay.core, &refused))
+	{
+		sn_relay_bury(refused.event_id, refused.error);
+		LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+		relay.slot->dead++;
+		LWLockRelease(&sn_shared()->lock);
+		wrote = true;
+	}
+	take_progress();
+	if (relay.moved != 0 &&
+		(wrote || now || now_ms() - relay.marked_at >= MARK_EVERY_MS))
+	{
+		sn_relay_mark(relay.sub_id, relay.moved, relay.mark_pos);
+		relay.moved = 0;
+		relay.marked_at = now_ms();
+		wrote = true;
+	}
+	return wrote;
+}
+
+/* has_room: a part of the window worth a transaction is free */
+static bool
+has_room(void)
+{
+	return sn_relay_core_room(relay.core) >= (sn_relay_inflight + 3) / 4;
+}
+
+/*
+ * read_lanes: read what comes next in the lanes that may have something, as
+ * much as the core has room for.  Pending bits are cleared before the snapshot
+ * is taken, and set again where not everything was read.
+ */
+static List *
+read_lanes(void)
+{
+	static int	start = 0;
+	SnSubSlot  *slot = sn_sub_slot(relay.sub_id);
+	uint64		pending = relay.owned;
+	uint64		left = 0;
+	int			room = sn_relay_core_room(relay.core);
+	size_t		bytes = (size_t) sn_relay_buffer * 1024;
+	List	   *result = NIL;
+	SnRelayReader *reader;
+	int			i;
+
+	if (slot != NULL)
+		pending &= pg_atomic_read_u64(&slot->pending);
+	relay.more = pending != 0;
+	if (pending == 0 || !has_room())
+		return NIL;
+	if (slot != NULL)
+		pg_atomic_fetch_and_u64(&slot->pending, ~pending);
+	reader = sn_relay_read_begin();
+	start++;
+	for (i = 0; i < relay.nlanes; i++)
+	{
+		int			lane = (start + i) % relay.nlanes;
+		uint64		bit = UINT64CONST(1) << lane;
+		int			max = Min(room, READ_MAX);
+
+		if ((pending & bit) == 0)
+			continue;
+		room -= max;
+		if (sn_relay_read(reader, lane, relay.read_pos[lane], &max, &bytes,
+						  &result))
+			left |= bit;
+		room += max;
+	}
+	sn_relay_read_end(reader);
+	if (slot != NULL && left != 0)
+		pg_atomic_fetch_or_u64(&slot->pending, left);
+	relay.more = left != 0;
+	return result;
+}
+
+/* check_paused: look at the switch, a few times a second */
+static void
+check_paused(void)
+{
+	static int64 checked_at = 0;
+
+	if (relay.leave || now_ms() - checked_at < PAUSE_CHECK_MS)
+		return;
+	checked_at = now_ms();
+	relay.paused = sn_relay_is_paused();
+}
+
+/*
+ * database_turn: the transaction of a turn.  Returns the events to send, which
+ * by then cannot be taken back.
+ */
+static List *
+database_turn(bool last)
+{
+	List	   *events = NIL;
+	bool		wrote = false;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(relay.turn);
+
+	relay.leave = !sn_installed();
+	relay.more = false;
+	check_paused();
+	if (!relay.leave && sn_node_active())
+	{
+		if (relay.sub_id == 0 && !relay.paused)
+		{
+			relay.sub_id = sn_relay_subscription();
+			relay.nlanes = sn_node()->lanes;
+		}
+		if (relay.core != NULL && relay.sub_id != 0)
+		{
+			own_lanes();
+			wrote = store_progress(last);
+			if (!relay.paused && !last)
+				events = read_lanes();
+		}
+	}
+	if (events != NIL)
+		(void) GetTopTransactionId();	/* so that the commit is waited for */
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(relay.turn);
+	if (wrote || events != NIL)
+		sn_wait_confirmed(XactLastCommitEnd);
+	pgstat_report_stat(false);
+	return events;
+}
+
+/* push_events: hand what was read to the core, in order */
+static void
+push_events(List *events)
+{
+	ListCell   *lc;
+
+	foreach(lc, events)
+	{
+		SnRelayEvent *e = lfirst(lc);
+
+		if (!sn_relay_core_push(relay.core, e->lane, e->next_pos, &e->event))
+			ereport(ERROR,
+					(errcode(ERRCODE_OUT_OF_MEMORY),
+					 errmsg("out of memory"),
+					 errdetail("The relay could not take another event.")));
+		relay.read_pos[e->lane] = e->next_pos;
+	}
+}
+
+/* publish_stats: what the views show of this process */
+static void
+publish_stats(void)
+{
+	SnRelaySlot *slot = relay.slot;
+	SnRelayCoreStats stats;
+	TimestampTz now = GetCurrentTimestamp();
+
+	sn_relay_core_stats(relay.core, &stats);
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	if (stats.acked != slot->acked)
+		slot->last_ack_at = now;
+	if (stats.errors != slot->errors)
+	{
+		slot->last_error_at = now;
+		strlcpy(slot->last_error, stats.last_error, SN_ERROR_LEN);
+	}
+	slot->inflight = stats.inflight;
+	slot->breaker = stats.breaker;
+	slot->sent = stats.sent;
+	slot->acked = stats.acked;
+	slot->errors = stats.errors;
+	LWLockRelease(&sn_shared()->lock);
+
+	if (stats.errors > relay.logged_errors &&
+		(relay.logged_errors == 0 || now_ms() - relay.logged_at > LOG_EVERY_MS))
+	{
+		ereport(LOG,
+				(errmsg("sentinai relay: %s", stats.last_error),
+				 errdetail("%llu errors since the process started; the breaker is %s.",
+						   (unsigned long long) stats.errors,
+						   sn_breaker_name(stats.breaker))));
+		relay.logged_errors = stats.errors;
+		relay.logged_at = now_ms();
+	}
+}
+
+/* sleep_until_woken: by the sequencer, the broker, a signal or the clock */
+static void
+sleep_until_woken(int64 timeout)
+{
+	WaitEvent	event;
+
+	if (timeout < 0 || timeout > MAX_SLEEP_MS)
+		timeout = MAX_SLEEP_MS;
+	if (relay.moved != 0)
+		timeout = Min(timeout, MARK_EVERY_MS);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	if (relay.events != NULL)
+		(void) WaitEventSetWait(relay.events, timeout, &event, 1,
+								sn_wait_event("SentinaiRelay"));
+	else
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 timeout, sn_wait_event("SentinaiRelay"));
+	ResetLatch(MyLatch);
+}
+
+/*
+ * last_turn: before leaving, take the answers that are there and store the
+ * positions, so that little is sent twice.
+ */
+static void
+last_turn(void)
+{
+	if (relay.core == NULL || relay.sub_id == 0)
+		return;
+	(void) sn_relay_core_turn(relay.core, now_ms());
+	(void) database_turn(true);
+}
+
+/* reload: settings changed; the connection is made anew with them */
+static void
+reload(void)
+{
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	sn_require_sync_commit();
+	last_turn();
+	close_core();
+	if (relay.workers != sn_relay_workers)
+		relay.leave = true;
+}
+
+/* one_turn: returns how long there is nothing to do, -1 for "no end" */
+static int64
+one_turn(void)
+{
+	List	   *events;
+	int64		wait = -1;
+
+	MemoryContextReset(relay.turn);
+	pgstat_report_activity(STATE_RUNNING, "relaying");
+	if (relay.core == NULL && !relay.paused)
+		open_core();
+	events = database_turn(false);
+	if (relay.leave || relay.core == NULL)
+		return -1;
+	push_events(events);
+	wait = sn_relay_core_turn(relay.core, now_ms());
+	publish_stats();
+	return relay.more && has_room() ? 0 : wait;
+}
+
+/* start: what a background worker does first */
+static void
+start(Datum arg)
+{
+	Oid			dboid;
+
+	relay.index = DatumGetInt32(arg);
+	memcpy(&dboid, MyBgworkerEntry->bgw_extra, sizeof(Oid));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	pgstat_report_appname("sentinai relay");
+	StartTransactionCommand();
+	strlcpy(relay.database, get_database_name(MyDatabaseId), NAMEDATALEN);
+	CommitTransactionCommand();
+	relay.workers = Max(sn_relay_workers, 1);
+	relay.turn = AllocSetContextCreate(TopMemoryContext, "sentinai relay turn",
+									   ALLOCSET_DEFAULT_SIZES);
+	take_slot();
+	sn_require_sync_commit();
+}
+
+/* sn_relay_main: the life of a relay process */
+void
+sn_relay_main(Datum arg)
+{
+	start(arg);
+	while (!relay.leave)
+	{
+		int64		wait;
+
+		if (ProcDiePending)
+		{
+			HOLD_INTERRUPTS();
+			last_turn();
+			RESUME_INTERRUPTS();
+		}
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+			reload();
+		if (sn_database()->vacate_until > GetCurrentTimestamp())
+			break;
+		wait = relay.leave ? -1 : one_turn();
+		if (wait != 0 && !relay.leave)
+			sleep_until_woken(wait);
+	}
+	proc_exit(0);
+}

@@ -223,13 +223,15 @@ supervise(Supervisor *supervisor)
 {
 	const Settings *settings = supervisor->agent->settings;
 
-	while (!all_finished(supervisor))
+	for (;;)
 	{
 		int			signal = wait_for_signal(supervisor);
 		long long	now = clock_ms();
 
 		if (signal != 0 && signal != SIGNAL_THREAD_ENDED)
 			handle_signal(supervisor);
+		if (all_finished(supervisor))
+			return true;
 		if (now >= supervisor->next_stats)
 		{
 			log_counts(supervisor, false);
@@ -243,7 +245,6 @@ supervise(Supervisor *supervisor)
 			return false;
 		force_stop(supervisor, "shutdown timeout passed, releasing batches");
 	}
-	return true;
 }
 
 /* Waits for the keeper to end; false when it does not in time. */

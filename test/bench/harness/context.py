@@ -48,6 +48,12 @@ class Result:
             return None
         return median([r.get(metric or self.metric) for r in entry["rounds"]])
 
+    def mean(self, name, metric):
+        entry = self.variants.get(name)
+        if entry is None:
+            return None
+        return statistics.mean(r[metric] for r in entry["rounds"])
+
     def best(self, names, metric=None):
         found = [self.median(n, metric) for n in names]
         return max((f for f in found if f is not None), default=None)
@@ -116,6 +122,14 @@ class Context:
         if self.quick:
             return quick
         return long if self.long and long is not None else full
+
+    def unless_quick(self, *queues):
+        """Those that a quick run has no time for; it names them."""
+        if self.quick:
+            for queue in queues:
+                self.result.miss(queue.label, "left out by --quick")
+            return []
+        return list(queues)
 
     def begin(self, module):
         self.result = Result(module)

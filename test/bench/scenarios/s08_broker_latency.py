@@ -41,7 +41,7 @@ def run(ctx):
         r.miss("Kafka", str(error))
         return
     peer, bare = Debezium(), Raw()
-    peers = ctx.ready(ctx.depth([], [peer]))
+    peers = ctx.ready(ctx.unless_quick(peer))
     if peers:
         ctx.cluster.restart_with(wal_level="logical")
     mine = ctx.install(ctx.ready([q.SENTINAI]))

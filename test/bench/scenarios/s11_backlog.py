@@ -9,31 +9,29 @@ TARGET = "claim cost within 1.5 × of the shallow queue; other keys wait < 1 s"
 UNIT = "ms per claim"
 METRIC = "p50_ms"
 QUICK, FULL = 15, 110
-SHALLOW = 5000
-
-
-def claims(ctx, queue, suffix):
-    """What a claim of 100 and its completion cost one agent now."""
-    return ctx.metered(queue, "work", suffix, agents=1, seconds=10,
-                       stop_after=SHALLOW - 1000, poll_ms=1, checkpoint=False,
-                       **queue.agent(100))
+SHALLOW = 6000
 
 
 def shape(ctx, queue, name, keys, tenants, deep):
-    """The same claims on a shallow and on a deep queue."""
-    suffix = f"_{name}"
-    if not ctx.install([queue], suffix):
-        return
-    database = ctx.database(queue, suffix)
-    for state, count in (("shallow", SHALLOW), ("deep", deep)):
+    """The same claims on a shallow and on a deep queue, in turn."""
+    depths = {"shallow": SHALLOW, "deep": deep}
+    for state, count in depths.items():
+        suffix = f"_{name}_{state}"
+        if not ctx.install([queue], suffix):
+            return
         ctx.fill(queue, count, suffix, keys=keys, tenants=tenants)
         if queue is q.SENTINAI:
-            ctx.caught_up(database)
-        ctx.progress.step(f"11: {queue.label}, {name}, {state}")
-        ctx.result.add(f"{queue.name}_{name}_{state}",
-                       f"{queue.label}, {name.replace('_', ' ')}, {state}",
-                       queue, claims(ctx, queue, suffix))
-    ctx.remove([queue], suffix)
+            ctx.caught_up(ctx.database(queue, suffix))
+    for _ in range(ctx.rounds):
+        for state in depths:
+            ctx.alternate([queue], lambda one, s=state: ctx.metered(
+                one, "work", f"_{name}_{s}", agents=1, seconds=10,
+                stop_after=1500, poll_ms=1, checkpoint=False,
+                **one.agent(100)), 1, name=lambda one, s=state: (
+                    f"{one.name}_{name}_{s}",
+                    f"{one.label}, {name.replace('_', ' ')}, {s}"))
+    for state in depths:
+        ctx.remove([queue], f"_{name}_{state}")
 
 
 def blocked(ctx, queue, backlog):

@@ -17,6 +17,8 @@ MODULE_big  := sentinai
 OBJS        := $(patsubst %.c,%.o,$(filter-out $(KAFKA_ONLY),$(wildcard src/*.c)))
 
 PG_CFLAGS   := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare -fno-strict-aliasing $(if $(WERROR),-Werror)
+# The server's flags are those of the compiler it was built with.
+PG_CFLAGS   += $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-ignored-attributes)
 PG_CPPFLAGS := -DSENTINAI_VERSION='"$(EXTVERSION)"'
 
 EXTRA_CLEAN := $(DATA_built) sentinai_kafka.so build META.json

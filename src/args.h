@@ -12,6 +12,8 @@
 #include "fmgr.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
+
 #define SN_SECOND	INT64CONST(1000000) /* in microseconds */
 #define SN_DAY		(INT64CONST(86400) * SN_SECOND)
 #define SN_YEAR		(366 * SN_DAY)

@@ -18,6 +18,9 @@
 #include "pgstat.h"
 #include "replication/walsender_private.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 /*
  * Named wait events exist since 17 (commit c9af054653); before that every

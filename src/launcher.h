@@ -9,6 +9,8 @@
 
 #include "postgres.h"
 
+#include "compat.h"
+
 extern PGDLLEXPORT void sn_launcher_main(Datum arg) pg_attribute_noreturn();
 extern void sn_launcher_init(void);
 

@@ -138,7 +138,7 @@ extern int64 sn_logical_xid(TransactionId xid);
 extern Oid	sn_partition_of(SnRel parent, Datum key);
 extern Oid	sn_require_partition(SnRel parent, Datum key, int64 ms);
 extern int	sn_make_partitions(TimestampTz until);
-extern void sn_partition_worker_main(Datum arg);
+extern PGDLLEXPORT void sn_partition_worker_main(Datum arg) pg_attribute_noreturn();
 extern List *sn_partitions(SnRel parent);	/* of Oid, in range order */
 
 /* A partition and the time it holds, [lower, upper) in ms since 1970 */

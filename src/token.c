@@ -15,6 +15,7 @@
 
 #include "utils/builtins.h"
 
+#include "compat.h"
 #include "token.h"
 
 #define LANES_DIGITS	16

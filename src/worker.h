@@ -9,6 +9,8 @@
 
 #include "postgres.h"
 
+#include "compat.h"
+
 extern PGDLLEXPORT void sn_sequencer_main(Datum arg) pg_attribute_noreturn();
 
 #endif							/* SN_WORKER_H */

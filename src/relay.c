@@ -540,6 +540,7 @@ one_turn(void)
 		return -1;
 	push_events(events);
 	wait = sn_relay_core_turn(relay.core, now_ms());
+	take_progress();
 	publish_stats();
 	return relay.more && has_room() ? 0 : wait;
 }

@@ -269,10 +269,7 @@ read_letter(Desk *desk)
 		no_letter();
 }
 
-/*
- * lock_desk: lock the lane that the letter's event belongs to.  The relay
- * holds the locks of its own lanes for good, and has no use for letters.
- */
+/* lock_desk: lock the lane that the letter's event belongs to */
 static void
 lock_desk(Desk *desk, int lane)
 {
@@ -283,8 +280,6 @@ lock_desk(Desk *desk, int lane)
 		int			wanted;
 
 		desk->sub = sn_sub_by_name(desk->worker_type);
-		if (desk->sub != NULL && desk->sub->is_relay)
-			desk->sub = NULL;
 		wanted = desk->sub != NULL ? desk->sub->sub_id : 0;
 		if (wanted == sub_id)
 			return;

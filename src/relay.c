@@ -70,6 +70,8 @@ typedef struct Relay
 	int64		marked_at;
 	int64		logged_at;
 	uint64		logged_errors;
+	int			redriving;		/* events of dead letters in the window */
+	bool		look_for_redrives;
 	bool		paused;
 	bool		more;			/* lanes have more than was read */
 	bool		leave;			/* the extension is gone, or is to be left alone */
@@ -175,6 +177,7 @@ open_core(void)
 				 errhint("See sentinai.kafka_conf.")));
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 		relay.read_pos[lane] = relay.mark_pos[lane];
+	relay.redriving = 0;
 
 	relay.events = CreateWaitEventSet(TopMemoryContext, 3);
 	AddWaitEventToSet(relay.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
@@ -288,11 +291,21 @@ static bool
 store_progress(bool now)
 {
 	SnRefused	refused;
+	char		event_id[37];
+	int			lane;
 	bool		wrote = false;
 
+	while (sn_relay_core_redriven(relay.core, &lane, event_id))
+	{
+		sn_relay_redriven(relay.sub_id, lane, event_id);
+		relay.redriving--;
+		wrote = true;
+	}
 	while (sn_relay_core_refused(relay.core, &refused))
 	{
-		sn_relay_bury(refused.event_id, refused.error);
+		sn_relay_bury(relay.sub_id, refused.lane, refused.event_id,
+					  refused.error, refused.redriven);
+		relay.redriving -= refused.redriven;
 		LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
 		relay.slot->dead++;
 		LWLockRelease(&sn_shared()->lock);
@@ -365,6 +378,20 @@ read_lanes(void)
 	return result;
 }
 
+/* read_redrives: events of dead letters that are to be tried again */
+static List *
+read_redrives(void)
+{
+	List	   *events;
+
+	if (!relay.look_for_redrives || relay.redriving > 0 || !has_room())
+		return NIL;
+	relay.look_for_redrives = false;
+	events = sn_relay_redrives(relay.sub_id, relay.owned);
+	relay.redriving = list_length(events);
+	return events;
+}
+
 /* check_paused: look at the switch, a few times a second */
 static void
 check_paused(void)
@@ -375,6 +402,7 @@ check_paused(void)
 		return;
 	checked_at = now_ms();
 	relay.paused = sn_relay_is_paused();
+	relay.look_for_redrives = true;
 }
 
 /*
@@ -407,7 +435,7 @@ database_turn(bool last)
 			own_lanes();
 			wrote = store_progress(last);
 			if (!relay.paused && !last)
-				events = read_lanes();
+				events = list_concat(read_redrives(), read_lanes());
 		}
 	}
 	if (events != NIL)
@@ -436,7 +464,8 @@ push_events(List *events)
 					(errcode(ERRCODE_OUT_OF_MEMORY),
 					 errmsg("out of memory"),
 					 errdetail("The relay could not take another event.")));
-		relay.read_pos[e->lane] = e->next_pos;
+		if (e->next_pos != SN_REDRIVEN)
+			relay.read_pos[e->lane] = e->next_pos;
 	}
 }
 

@@ -66,6 +66,13 @@ typedef struct Lane
 	bool		moved;			/* since the host asked last */
 } Lane;
 
+/* A redriven event that was acknowledged */
+typedef struct Redriven
+{
+	int			lane;
+	char		event_id[37];
+} Redriven;
+
 struct SnRelayCore
 {
 	SnRelayCoreConfig config;
@@ -80,6 +87,8 @@ struct SnRelayCore
 	size_t		bytes;
 	int			inflight;
 	int			refused_waiting;	/* REFUSED, not fetched by the host */
+	Redriven	redriven[SN_MAX_REDRIVEN];	/* not fetched by the host */
+	int			nredriven;
 	bool		recover;		/* a new producer is needed */
 	bool		isolate;		/* the one running sends one by one */
 	bool		want_isolate;
@@ -232,7 +241,8 @@ copy_event(Entry *entry, const SnRecordEvent *e)
 
 /*
  * sn_relay_core_push: take the next event of a lane; next_pos is the lane's
- * position behind it.  False: no room, or no memory.
+ * position behind it, or SN_REDRIVEN, of which there may be SN_MAX_REDRIVEN at
+ * a time.  False: no room, or no memory.
  */
 bool
 sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
@@ -261,6 +271,17 @@ sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
 	return true;
 }
 
+/* note_redriven: the host has to know that a redriven event arrived */
+static void
+note_redriven(SnRelayCore *core, const Entry *entry)
+{
+	Redriven   *r = &core->redriven[core->nredriven++];
+
+	r->lane = entry->lane;
+	memcpy(r->event_id, entry->event.event_id, 36);
+	r->event_id[36] = '\0';
+}
+
 /* pass: move a lane behind its leading events that are done */
 static void
 pass(SnRelayCore *core, Lane *lane)
@@ -272,8 +293,13 @@ pass(SnRelayCore *core, Lane *lane)
 
 		if (entry->state != ENTRY_DONE)
 			break;
-		lane->pos = entry->next_pos;
-		lane->moved = true;
+		if (entry->next_pos >= 0)
+		{
+			lane->pos = entry->next_pos;
+			lane->moved = true;
+		}
+		else if (entry->error == NULL)
+			note_redriven(core, entry);
 		drop_entry(core, entry);
 		lane->first = next;
 		if (next < 0)
@@ -612,6 +638,20 @@ sn_relay_core_progress(SnRelayCore *core, int lane, int64_t *pos)
 	return true;
 }
 
+/* sn_relay_core_redriven: the next redriven event that was acknowledged */
+bool
+sn_relay_core_redriven(SnRelayCore *core, int *lane, char event_id[37])
+{
+	Redriven   *r;
+
+	if (core->nredriven == 0)
+		return false;
+	r = &core->redriven[--core->nredriven];
+	*lane = r->lane;
+	memcpy(event_id, r->event_id, 37);
+	return true;
+}
+
 /*
  * sn_relay_core_refused: the next event that has to be buried.  The host
  * stores it in the transaction that stores the positions; from this call on
@@ -632,6 +672,7 @@ sn_relay_core_refused(SnRelayCore *core, SnRefused *refused)
 		if (entry->state != ENTRY_REFUSED)
 			continue;
 		refused->lane = entry->lane;
+		refused->redriven = entry->next_pos < 0;
 		strncpy(refused->event_id, entry->event.event_id, 36);
 		refused->event_id[36] = '\0';
 		strncpy(error, entry->error ? entry->error : "", ERROR_LEN - 1);

@@ -40,10 +40,15 @@ typedef struct SnRelayCoreConfig
 	int64_t		breaker_open_ms;
 } SnRelayCoreConfig;
 
+/* In place of a position: an event out of the lane's order, sent once more */
+#define SN_REDRIVEN		(-1)
+#define SN_MAX_REDRIVEN	100		/* of them in the window */
+
 /* An event the broker will never take; strings live until the next call */
 typedef struct SnRefused
 {
 	int			lane;
+	bool		redriven;		/* it was pushed as SN_REDRIVEN */
 	char		event_id[37];
 	const char *error;
 } SnRefused;
@@ -71,6 +76,8 @@ extern bool sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
 extern int64_t sn_relay_core_turn(SnRelayCore *core, int64_t now_ms);
 extern int	sn_relay_core_wake_fd(const SnRelayCore *core);
 extern bool sn_relay_core_progress(SnRelayCore *core, int lane, int64_t *pos);
+extern bool sn_relay_core_redriven(SnRelayCore *core, int *lane,
+								   char event_id[37]);
 extern bool sn_relay_core_refused(SnRelayCore *core, SnRefused *refused);
 extern void sn_relay_core_stats(const SnRelayCore *core,
 								SnRelayCoreStats *stats);

@@ -20,9 +20,13 @@
 #include "guc.h"
 #include "lane.h"
 #include "log.h"
+#include "relay_core.h"
 #include "relay_store.h"
 #include "stream.h"
 #include "subscription.h"
+
+#define UNIX_EPOCH_US \
+	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 struct SnRelayReader
 {
@@ -183,7 +187,7 @@ make_event(SnLogReader *log, const pg_uuid_t *id, SnRecordEvent *event)
 		DatumGetInt32(sn_log_datum(log, Anum_log_schema_version, &isnull));
 	event->occurred_us =
 		DatumGetTimestampTz(sn_log_datum(log, Anum_log_occurred_at, &isnull)) +
-		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+		UNIX_EPOCH_US;
 	d = sn_log_datum(log, Anum_log_causation_id, &isnull);
 	if (!isnull)
 		event->causation_id =
@@ -249,20 +253,47 @@ sn_relay_mark(int sub_id, uint64 lanes, const SnPos *pos)
 	sn_lane_append_end(&appender);
 }
 
-/*
- * sn_relay_bury: make an event that the broker will never take a dead letter
- * of the relay, and say so with a DeadLettered event, but for control events.
- */
-void
-sn_relay_bury(const char *event_id, const char *error)
+/* count: add to the figures of a lane that the views show */
+static void
+count(int sub_id, int lane, int dead, int parked)
 {
-	Oid			types[2] = {TEXTOID, TEXTOID};
-	Datum		args[2];
+	SnLaneAppender appender = {0};
+	SnLaneState state;
+
+	(void) sn_lock_lane(sub_id, lane, true);
+	read_state(sub_id, lane, &state);
+	state.dead += dead;
+	state.parked += parked;
+	sn_lane_append(&appender, &state);
+	sn_lane_append_end(&appender);
+	CommandCounterIncrement();
+}
+
+/* end_redrive: the event of a dead letter waits for the relay no longer */
+static void
+end_redrive(int sub_id, int lane, const char *event_id)
+{
+	Oid			types[3] = {INT4OID, INT4OID, TEXTOID};
+	Datum		args[3];
 	bool		isnull;
 
-	args[0] = CStringGetTextDatum(event_id);
-	args[1] = CStringGetTextDatum(error);
-	(void) run("insert into sentinai.dead_letter (event_id, worker_type,"
+	args[0] = Int32GetDatum(sub_id);
+	args[1] = Int32GetDatum(lane);
+	args[2] = CStringGetTextDatum(event_id);
+	(void) run("delete from sentinai.event_retry where sub_id = $1"
+			   " and lane = $2 and event_id = $3::uuid", 3, types, args,
+			   &isnull);
+	count(sub_id, lane, 0, -1);
+}
+
+/* put_letter: the dead letter, pending, be it new or tried again */
+static void
+put_letter(Datum *args)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	bool		isnull;
+
+	(void) run("insert into sentinai.dead_letter as d (event_id, worker_type,"
 			   " tenant_id, aggregate_type, aggregate_id, event_type,"
 			   " schema_version, correlation_id, causation_id, occurred_at,"
 			   " attempts, reason, first_failed_at, dead_at, history, payload,"
@@ -274,7 +305,20 @@ sn_relay_bury(const char *event_id, const char *error)
 			   " jsonb_build_array(jsonb_build_object('attempt', 1, 'at',"
 			   " clock_timestamp(), 'error', $2)), e.payload, e.metadata"
 			   " from sentinai.event_log e where e.event_id = $1::uuid"
-			   " on conflict do nothing", 2, types, args, &isnull);
+			   " on conflict (event_id, worker_type) do update"
+			   " set status = 'pending', attempts = d.attempts + 1,"
+			   " reason = excluded.reason, dead_at = excluded.dead_at,"
+			   " history = d.history || excluded.history", 2, types, args,
+			   &isnull);
+}
+
+/* publish_letter: the event that tells of it; none about a control event */
+static void
+publish_letter(Datum *args)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	bool		isnull;
+
 	(void) run("select sentinai.publish('" SN_EVENT_DEAD_LETTERED "',"
 			   " e.tenant_id, e.aggregate_id, jsonb_build_object("
 			   "'worker_type', '" SN_RELAY_WORKER_TYPE "',"
@@ -285,4 +329,112 @@ sn_relay_bury(const char *event_id, const char *error)
 			   " from sentinai.event_log e where e.event_id = $1::uuid"
 			   " and e.event_type not in ('" SN_EVENT_DEAD_LETTERED "', '"
 			   SN_EVENT_RETRY_SCHEDULED "')", 2, types, args, &isnull);
+}
+
+/*
+ * sn_relay_bury: make an event that the broker will never take a dead letter
+ * of the relay, and say so with a DeadLettered event.
+ */
+void
+sn_relay_bury(int sub_id, int lane, const char *event_id, const char *error,
+			  bool redriven)
+{
+	Datum		args[2];
+
+	args[0] = CStringGetTextDatum(event_id);
+	args[1] = CStringGetTextDatum(error);
+	if (redriven)
+		end_redrive(sub_id, lane, event_id);
+	put_letter(args);
+	publish_letter(args);
+	count(sub_id, lane, 1, 0);
+}
+
+/* letter_event: what the record is made of, from a dead letter */
+static SnRelayEvent *
+letter_event(HeapTuple row, TupleDesc desc)
+{
+	SnRelayEvent *e = palloc0(sizeof(SnRelayEvent));
+	bool		isnull;
+
+	e->lane = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
+	e->next_pos = SN_REDRIVEN;
+	e->event.event_id = SPI_getvalue(row, desc, 2);
+	e->event.event_type = SPI_getvalue(row, desc, 3);
+	e->event.tenant_id = SPI_getvalue(row, desc, 4);
+	e->event.aggregate_type = SPI_getvalue(row, desc, 5);
+	e->event.aggregate_id = SPI_getvalue(row, desc, 6);
+	e->event.correlation_id = SPI_getvalue(row, desc, 7);
+	e->event.causation_id = SPI_getvalue(row, desc, 8);
+	e->event.traceparent = SPI_getvalue(row, desc, 9);
+	e->event.tracestate = SPI_getvalue(row, desc, 10);
+	e->event.payload = SPI_getvalue(row, desc, 11);
+	e->event.payload_len = strlen(e->event.payload);
+	e->event.schema_version =
+		DatumGetInt32(SPI_getbinval(row, desc, 12, &isnull));
+	e->event.occurred_us =
+		DatumGetTimestampTz(SPI_getbinval(row, desc, 13, &isnull)) +
+		UNIX_EPOCH_US;
+	return e;
+}
+
+/*
+ * sn_relay_redrives: events of dead letters that retry_dead_letter() put back,
+ * in the lanes given, at most SN_MAX_REDRIVEN of them.  The letter has a copy
+ * of the event, so the log may have dropped it by now.
+ */
+List *
+sn_relay_redrives(int sub_id, uint64 lanes)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[2] = {INT4OID, INT8OID};
+	Datum		args[2];
+	List	   *result = NIL;
+	uint64		i;
+
+	args[0] = Int32GetDatum(sub_id);
+	args[1] = Int64GetDatum((int64) lanes);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args("select r.lane, d.event_id, d.event_type,"
+							  " d.tenant_id, d.aggregate_type, d.aggregate_id,"
+							  " d.correlation_id, d.causation_id,"
+							  " d.metadata ->> 'traceparent',"
+							  " d.metadata ->> 'tracestate', d.payload,"
+							  " d.schema_version, d.occurred_at"
+							  " from sentinai.event_retry r"
+							  " join sentinai.dead_letter d on"
+							  " d.event_id = r.event_id and"
+							  " d.worker_type = '" SN_RELAY_WORKER_TYPE "'"
+							  " where r.sub_id = $1 and $2 >> r.lane & 1 = 1"
+							  " order by r.pos", 2, types, args, NULL, true,
+							  SN_MAX_REDRIVEN) != SPI_OK_SELECT)
+		elog(ERROR, "statement of the relay failed");
+	for (i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext spi = MemoryContextSwitchTo(context);
+
+		result = lappend(result, letter_event(SPI_tuptable->vals[i],
+											  SPI_tuptable->tupdesc));
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	return result;
+}
+
+/* sn_relay_redriven: the broker took the event of a dead letter */
+void
+sn_relay_redriven(int sub_id, int lane, const char *event_id)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		args[1];
+	bool		isnull;
+
+	end_redrive(sub_id, lane, event_id);
+	args[0] = CStringGetTextDatum(event_id);
+	(void) run("update sentinai.dead_letter set status = 'succeeded',"
+			   " resolved_at = clock_timestamp()"
+			   " where event_id = $1::uuid"
+			   " and worker_type = '" SN_RELAY_WORKER_TYPE "'",
+			   1, types, args, &isnull);
 }

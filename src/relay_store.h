@@ -35,6 +35,9 @@ extern bool sn_relay_read(SnRelayReader *reader, int lane, SnPos pos, int *max,
 						  size_t *max_bytes, List **events);
 extern void sn_relay_read_end(SnRelayReader *reader);
 extern void sn_relay_mark(int sub_id, uint64 lanes, const SnPos *pos);
-extern void sn_relay_bury(const char *event_id, const char *error);
+extern void sn_relay_bury(int sub_id, int lane, const char *event_id,
+						  const char *error, bool redriven);
+extern List *sn_relay_redrives(int sub_id, uint64 lanes);
+extern void sn_relay_redriven(int sub_id, int lane, const char *event_id);
 
 #endif							/* SN_RELAY_STORE_H */

@@ -439,6 +439,36 @@ room_is_bounded_by_events_and_bytes(void **state)
 }
 
 static void
+redriven_events_leave_the_position(void **state)
+{
+	SnRelayCore *core = open_core(100, 1 << 20);
+	SnRecordEvent event = {0};
+	char		id[37];
+	int64_t		pos;
+	int			lane;
+
+	push(core, 1, 0);
+	event.event_id = id_of(9);
+	event.event_type = event.tenant_id = event.aggregate_type = "x";
+	event.payload = "{}";
+	event.payload_len = 2;
+	assert_true(sn_relay_core_push(core, 0, SN_REDRIVEN, &event));
+	turns(core, 2, 0);
+	assert_false(sn_relay_core_redriven(core, &lane, id));
+	answer(fake.queued, SN_REPORT_OK, false);
+	turns(core, 2, 0);
+	answer(fake.queued, SN_REPORT_OK, false);
+	turns(core, 2, 0);
+	assert_true(sn_relay_core_progress(core, 0, &pos));
+	assert_int_equal(pos, 2);
+	assert_true(sn_relay_core_redriven(core, &lane, id));
+	assert_string_equal(id, id_of(9));
+	assert_int_equal(lane, 0);
+	assert_false(sn_relay_core_redriven(core, &lane, id));
+	sn_relay_core_close(core, 0);
+}
+
+static void
 topics_are_asked_for_once(void **state)
 {
 	SnRelayCore *core = open_core(100, 1 << 20);
@@ -465,6 +495,7 @@ main(void)
 		cmocka_unit_test(full_queue_goes_on_where_it_stopped),
 		cmocka_unit_test(breaker_opens_and_tries_one),
 		cmocka_unit_test(room_is_bounded_by_events_and_bytes),
+		cmocka_unit_test(redriven_events_leave_the_position),
 		cmocka_unit_test(topics_are_asked_for_once),
 	};
 

@@ -434,8 +434,10 @@ database_turn(bool last)
 		{
 			own_lanes();
 			wrote = store_progress(last);
+			if (!wrote && !relay.paused && !last)
+				events = read_redrives();	/* sees what is committed */
 			if (!relay.paused && !last)
-				events = list_concat(read_redrives(), read_lanes());
+				events = list_concat(events, read_lanes());
 		}
 	}
 	if (events != NIL)

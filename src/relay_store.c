@@ -281,9 +281,10 @@ end_redrive(int sub_id, int lane, const char *event_id)
 	args[1] = Int32GetDatum(lane);
 	args[2] = CStringGetTextDatum(event_id);
 	(void) run("delete from sentinai.event_retry where sub_id = $1"
-			   " and lane = $2 and event_id = $3::uuid", 3, types, args,
-			   &isnull);
-	count(sub_id, lane, 0, -1);
+			   " and lane = $2 and event_id = $3::uuid returning lane", 3,
+			   types, args, &isnull);
+	if (!isnull)
+		count(sub_id, lane, 0, -1);
 }
 
 /* put_letter: the dead letter, pending, be it new or tried again */

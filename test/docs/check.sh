@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: PostgreSQL
 #
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
-#                                  conditions api comments links options versions
+#                                  conditions api comments links options
+#                                  handler versions
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
 # preloaded, where databases named docs_* and the roles that the pages make may
@@ -282,6 +283,28 @@ test_options() {
     same "and their environment variables" "$place/program" "$place/page"
 }
 
+# The handler of docs/agents.md: one event is completed, one dies with its text.
+test_handler() {
+    if ! command -v python3 >/dev/null; then
+        result 0 "the handler of docs/agents.md # SKIP no python3"
+        return
+    fi
+    sed -n '/^```python$/,/^```$/p' docs/agents.md | grep -v '^```' >"$place/bill.py"
+    sql docs_ext "
+    select sentinai.subscribe('billing');
+    select sentinai.publish('OrderPlaced', 'acme', 'A-' || amount, jsonb_build_object('amount', amount))
+    from unnest('{7,-7}'::int[]) amount" >/dev/null
+    "$work" --dbname docs_ext --worker-type billing --exec "python3 $place/bill.py" \
+        --until-empty --log-level error >"$place/handler" 2>&1
+    result $? "sentinai-work with the handler of docs/agents.md"
+    sed 's/^/# /' "$place/handler"
+    [ "$(sql docs_ext "select p.completed, d.aggregate_id, d.reason
+        from (select count(*) as completed from sentinai.event_processing
+              where worker_type = 'billing' and aggregate_id = 'A-7') p,
+             sentinai.dead_letter d")" = "1|A--7|negative amount" ]
+    result $? "it completes what it should, and its error text is kept"
+}
+
 test_versions() {
     local version
     version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" sentinai.control)
@@ -294,7 +317,7 @@ test_versions() {
     result $? "META.json.in is JSON"
 }
 
-all=(readme pages settings properties errors conditions api comments links options versions)
+all=(readme pages settings properties errors conditions api comments links options handler versions)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

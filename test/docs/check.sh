@@ -169,7 +169,8 @@ test_errors() {
 test_conditions() {
     local list
     list=$("${PG_CONFIG:-pg_config}" --sharedir)/errcodes.txt
-    grep -hoE 'ERRCODE_[A-Z_]+' src/*.c | grep -v '^ERRCODE_SN_' | sort -u |
+    grep -hoE '(errcode|refuse)\(ERRCODE_[A-Z_]+' src/*.c | sed 's/.*(//' |
+        grep -v '^ERRCODE_SN_' | sort -u |
         while read -r macro; do
             awk -v macro="$macro" '$3 == macro { print $1; exit }' "$list"
         done | grep -v '^XX000$' | sort -u >"$place/source"

@@ -76,6 +76,13 @@
 #define SN_SOFT_INPUT
 #endif
 
+/* a set of wait events that lives as long as the process (an owner since 17) */
+#if PG_VERSION_NUM >= 170000
+#define sn_wait_event_set(n) CreateWaitEventSet(NULL, n)
+#else
+#define sn_wait_event_set(n) CreateWaitEventSet(TopMemoryContext, n)
+#endif
+
 /* 18 has pg_noreturn instead (8f1791c618) */
 #ifndef pg_attribute_noreturn
 #define pg_attribute_noreturn() __attribute__((noreturn))

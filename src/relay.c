@@ -179,7 +179,7 @@ open_core(void)
 		relay.read_pos[lane] = relay.mark_pos[lane];
 	relay.redriving = 0;
 
-	relay.events = CreateWaitEventSet(TopMemoryContext, 3);
+	relay.events = sn_wait_event_set(3);
 	AddWaitEventToSet(relay.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
 					  NULL);
 	AddWaitEventToSet(relay.events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
@@ -235,7 +235,7 @@ take_slot(void)
 		slot->dboid = MyDatabaseId;
 		slot->index = relay.index;
 		slot->pid = MyProcPid;
-		slot->procno = MyProc->pgprocno;
+		slot->procno = sn_my_procno();
 		slot->started_at = GetCurrentTimestamp();
 		relay.slot = slot;
 	}

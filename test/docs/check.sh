@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: PostgreSQL
 #
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
-#                                  conditions api comments links options
-#                                  handler versions
+#                                  conditions api comments links commands
+#                                  options handler versions
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
 # preloaded, where databases named docs_* and the roles that the pages make may
@@ -262,6 +262,16 @@ test_links() {
     done | nothing "README.md leads to every page of docs"
 }
 
+# The test scripts that commands name; NAME stands for any.
+test_commands() {
+    {
+        grep -ohE '\bT=test/[a-z]+/[a-zA-Z0-9_]+\.(pl|sql)' "${pages[@]}" | cut -c3-
+        grep -ohE 'REGRESS=[a-z_]+' "${pages[@]}" | sed 's:.*=\(.*\):test/sql/\1.sql:'
+    } | grep -v /NAME | sort -u | while read -r file; do
+        [ -e "$file" ] || echo "$file"
+    done | nothing "the tests that the pages run exist"
+}
+
 # Options with their short form, argument, default and variables.
 test_options() {
     "$work" --help >"$place/help" 2>&1
@@ -318,7 +328,7 @@ test_versions() {
     result $? "META.json.in is JSON"
 }
 
-all=(readme pages settings properties errors conditions api comments links options handler versions)
+all=(readme pages settings properties errors conditions api comments links commands options handler versions)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

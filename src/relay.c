@@ -72,6 +72,7 @@ typedef struct Relay
 	uint64		logged_errors;
 	int			redriving;		/* events of dead letters in the window */
 	bool		look_for_redrives;
+	SnRelayCoreStats before;	/* of the connections before this one */
 	bool		paused;
 	bool		more;			/* lanes have more than was read */
 	bool		leave;			/* the extension is gone, or is to be left alone */
@@ -188,12 +189,25 @@ open_core(void)
 					  sn_relay_core_wake_fd(relay.core), NULL, NULL);
 }
 
+/* total_stats: figures since the process started */
+static void
+total_stats(SnRelayCoreStats *stats)
+{
+	sn_relay_core_stats(relay.core, stats);
+	stats->sent += relay.before.sent;
+	stats->acked += relay.before.acked;
+	stats->errors += relay.before.errors;
+	stats->refused += relay.before.refused;
+}
+
 /* close_core: what is outstanding is given up, and sent again later */
 static void
 close_core(void)
 {
 	SnRelayCore *core = relay.core;
 
+	if (core != NULL)
+		total_stats(&relay.before);
 	relay.core = NULL;
 	if (relay.events != NULL)
 		FreeWaitEventSet(relay.events);
@@ -479,7 +493,7 @@ publish_stats(void)
 	SnRelayCoreStats stats;
 	TimestampTz now = GetCurrentTimestamp();
 
-	sn_relay_core_stats(relay.core, &stats);
+	total_stats(&stats);
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
 	if (stats.acked != slot->acked)
 		slot->last_ack_at = now;

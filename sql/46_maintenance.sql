@@ -22,4 +22,11 @@ revoke all on function sentinai.retention_status() from public;
 
 comment on function sentinai.retention_status() is 'Retention: start of the oldest partition, whether it is old enough to be dropped, and what keeps it: subscriptions that have not passed it, events of it that are not due yet, events of it that wait for a retry.';
 
+create function sentinai.after_restore() returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_after_restore';
+revoke all on function sentinai.after_restore() from public;
+
+comment on function sentinai.after_restore() is 'Takes a restored or copied database into use: transaction numbers go on above the stored ones, and leases that were open in its former place are given back without counting an attempt. Does nothing in a database that was not moved. The relay stays paused until resume_relay().';
+
 select sentinai.wake_launcher();

@@ -180,11 +180,12 @@ newest_version(int half, int sub_id, int lane, Snapshot snapshot)
 	return result;
 }
 
-/* subscriptions: their numbers */
-static List *
-subscriptions(Snapshot snapshot)
+/* sn_sub_ids: the numbers of all subscriptions */
+List *
+sn_sub_ids(void)
 {
 	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	List	   *result = NIL;
@@ -199,6 +200,7 @@ subscriptions(Snapshot snapshot)
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 	return result;
 }
@@ -215,7 +217,7 @@ left_behind(int half, int carry)
 	int			n = 0;
 	ListCell   *lc;
 
-	foreach(lc, subscriptions(snapshot))
+	foreach(lc, sn_sub_ids())
 	{
 		int			sub_id = lfirst_int(lc);
 		int			lane;

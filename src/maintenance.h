@@ -9,6 +9,8 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
+
 /*
  * A step of maintenance does a bounded piece of work in the caller's
  * transaction, and returns whether it has more to do in another one.
@@ -17,6 +19,8 @@ typedef bool (*SnStep) (void);
 
 extern const SnStep sn_maintenance_steps[];
 extern const int sn_maintenance_nsteps;
+
+extern List *sn_sub_ids(void);
 
 /* retention.c */
 extern bool sn_retention_step(void);

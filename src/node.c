@@ -44,6 +44,7 @@ typedef struct NodeRow
 	int64		system_identifier;
 	Oid			database_oid;
 	SnNode		node;
+	TimestampTz activated_at;
 } NodeRow;
 
 static SnNode current;
@@ -78,6 +79,8 @@ read_newest(NodeRow *row)
 			DatumGetInt32(slot->tts_values[Anum_node_lanes - 1]);
 		row->node.txid_offset =
 			DatumGetInt64(slot->tts_values[Anum_node_txid_offset - 1]);
+		row->activated_at =
+			DatumGetTimestampTz(slot->tts_values[Anum_node_activated_at - 1]);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
@@ -256,6 +259,19 @@ sn_node_active(void)
 		return true;
 	read_newest(&row);
 	return row.node_no != 0 && is_here(&row);
+}
+
+/*
+ * sn_node_moved_at: when the database was first used here after it had been in
+ * use elsewhere; DT_NOBEGIN: it has always been here.
+ */
+TimestampTz
+sn_node_moved_at(void)
+{
+	NodeRow		row;
+
+	read_newest(&row);
+	return row.node_no > 1 ? row.activated_at : DT_NOBEGIN;
 }
 
 /* sn_node_moved: whether the database was restored or copied and not yet used */

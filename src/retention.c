@@ -162,19 +162,15 @@ oldest(SnPartRange *result)
 
 /* lags: whether a subscription has not passed the slices up to a round */
 static bool
-lags(int sub_id, int64 round_no, Snapshot snapshot)
+lags(SnSub *sub, int64 round_no, Snapshot snapshot)
 {
-	SnSub	   *sub = sn_sub_by_id(sub_id);
-	SnStreamReader *stream;
+	SnStreamReader *stream = sn_stream_begin();
 	SnLaneReader reader = {false};
 	int			lanes = sn_node()->lanes;
 	bool		found = false;
 	int			lane;
 
-	if (sub == NULL)
-		return false;			/* it was just removed */
 	sn_sub_sources(sub, snapshot);
-	stream = sn_stream_begin();
 	for (lane = 0; lane < lanes && !found; lane++)
 	{
 		SnLaneState state;
@@ -196,22 +192,16 @@ lags(int sub_id, int64 round_no, Snapshot snapshot)
 static List *
 find_lagging(int64 round_no, Snapshot snapshot)
 {
-	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	List	   *result = NIL;
+	ListCell   *lc;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	foreach(lc, sn_sub_ids())
 	{
-		slot_getallattrs(slot);
-		if (lags(DatumGetInt32(slot->tts_values[Anum_sub_id - 1]), round_no,
-				 snapshot))
-			result = lappend(result,
-							 DatumGetTextPCopy(slot->tts_values[Anum_sub_worker_type - 1]));
+		SnSub	   *sub = sn_sub_by_id(lfirst_int(lc));
+
+		if (sub != NULL && lags(sub, round_no, snapshot))
+			result = lappend(result, DatumGetTextPCopy(PointerGetDatum(sub->worker_type)));
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
 	return result;
 }
 

@@ -109,8 +109,24 @@ ok(sequencer_pid($node, 'one', $unslept), 'and comes back');
 # commands that want a database to themselves
 $node->safe_psql('postgres', 'alter database one rename to uno');
 sequenced_ok('uno', 'ALTER DATABASE RENAME');
+$node->safe_psql('uno', q{
+	select sentinai.subscribe('held', start_from => 'earliest');
+	call sentinai.wait_for_work('held', '5s', null)});
+my $held = $node->safe_psql('uno',
+	"select min(event_id::text), count(*), max(attempt) from sentinai.claim('held', 100, '1 hour')");
+like($held, qr/\|1$/, 'a batch is open');
+is($node->safe_psql('uno', "select sentinai.after_restore();"
+	  . " select count(*) from sentinai.claim('held')"), "\n0",
+	'after_restore() does nothing where nothing was restored');
 $node->safe_psql('postgres', 'create database copy template uno');
 ok(sequencer_pid($node, 'copy', $unslept), 'CREATE DATABASE TEMPLATE');
+$node->safe_psql('copy', 'select sentinai.after_restore()');
+is($node->safe_psql('copy',
+	"select min(event_id::text), count(*), max(attempt) from sentinai.claim('held', 100)"),
+	$held, 'after_restore() gives leases back, no attempt counted');
+$node->safe_psql('copy', 'select sentinai.after_restore()');
+is($node->safe_psql('copy', "select count(*) from sentinai.claim('held')"), '0',
+	'once');
 sequenced_ok('copy', 'the copy works');
 sequenced_ok('uno', 'the template too');
 $node->safe_psql('postgres', 'drop database copy');

@@ -49,7 +49,7 @@ def run(ctx):
                  if one.max_agents is None or agents == counts[0]]
         ctx.alternate(group, measure, rounds, name=lambda one, agents=agents: (
             f"{one.name}_{agents}" if one.max_agents is None else one.name,
-            f"{one.label}, {agents} agents" if one.max_agents is None else
+            f"{one.label}, {agents} agent" + "s" * (agents > 1) if one.max_agents is None else
             f"{one.label}, 1 consumer"))
     trips = [one for one in all_of_them
              if one in (q.SENTINAI, q.PGMQ, q.SKIP_UPDATE)]

@@ -1,6 +1,8 @@
 # scenarios/s06_relay.py: a backlog into a real Kafka.
 # SPDX-License-Identifier: PostgreSQL
 
+import itertools
+
 from harness import load, queues as q
 from harness.broker import PRODUCER, Debezium, Raw
 from harness.cluster import BenchError, Meter
@@ -72,10 +74,10 @@ def run(ctx):
         ctx.cluster.set(sentinai_kafka_conf=kafka_conf(servers))
     bare, plain = Raw(), Raw()
     plain.name, plain.label = "plain", "librdkafka alone, no headers"
-    numbers = {}
+    turns = itertools.count(1)
 
     def measure(one):
-        numbers[one.name] = number = numbers.get(one.name, 0) + 1
+        number = next(turns)
         if one is bare or one is plain:
             return raw(ctx, number, count, 8 if one is bare else 0)
         return ours(ctx, number, count)
@@ -90,10 +92,10 @@ def run(ctx):
         try:
             peer.start(ctx.cluster, ctx.database(peer), servers,
                        ctx.scratch("debezium"))
+            turns = itertools.count(1)
             ctx.alternate(peers, lambda one: debezium(
-                ctx, one, numbers.setdefault("d", 0) or len(
-                    r.variants.get("debezium", {"rounds": []})["rounds"]) + 1,
-                ctx.depth(60000, 200000)), ctx.depth(1, 2))
+                ctx, one, next(turns), ctx.depth(60000, 200000)),
+                ctx.depth(1, 2))
         except BenchError as error:
             r.miss(peer.label, str(error))
         finally:

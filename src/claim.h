@@ -69,6 +69,8 @@ extern void sn_claim_take_retries(SnClaim *claim, SnLook *look);
 extern void sn_claim_take_new(SnClaim *claim, SnLook *look);
 extern SnEntry *sn_claim_add(SnClaim *claim, SnLook *look,
 							 const pg_uuid_t *id, SnPos pos);
+extern bool sn_wanted(const SnSub *sub, const SnFilter *filter,
+					  SnLogReader *log);
 extern void sn_rescue(SnClaim *claim, SnLaneState *state);
 
 #endif							/* SN_CLAIM_H */

@@ -126,19 +126,54 @@ read_row(TupleTableSlot *slot, SnLaneState *state)
 }
 
 /*
- * newest_half: position the reader on the lane's newest row in each half and
- * return the half that has the newer one, or -1 when neither has any.
+ * Versions seen lately, so that a scan for the newest one need not go through a
+ * whole page of old ones.  One that was never committed does no harm: when
+ * nothing is found from there on, the search begins anew.
+ */
+#define SEEN_SIZE 512
+
+typedef struct SeenVersion
+{
+	int			sub_id;
+	int			lane;
+	int64		ver;
+} SeenVersion;
+
+static SeenVersion seen_versions[SEEN_SIZE];
+
+/* seen_version: the place for the version of a lane */
+static SeenVersion *
+seen_version(int sub_id, int lane)
+{
+	SeenVersion *seen =
+		&seen_versions[(sub_id * SN_MAX_LANES + lane) % SEEN_SIZE];
+
+	if (seen->sub_id != sub_id || seen->lane != lane)
+	{
+		seen->sub_id = sub_id;
+		seen->lane = lane;
+		seen->ver = 0;
+	}
+	return seen;
+}
+
+/*
+ * find_newest: position the reader on the lane's newest row in each half, if
+ * its version is not less than from, and return the half that has the newer
+ * one, or -1.
  */
 static int
-newest_half(SnLaneReader *reader, int sub_id, int lane, Snapshot snapshot)
+find_newest(SnLaneReader *reader, int sub_id, int lane, int64 from,
+			Snapshot snapshot)
 {
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
 	int64		newest = -1;
 	int			result = -1;
 	int			half;
 
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_int8(&keys[2], 3, BTGreaterEqualStrategyNumber, from);
 	for (half = 0; half < 2; half++)
 	{
 		SnScan	   *scan = &reader->half[half];
@@ -146,11 +181,11 @@ newest_half(SnLaneReader *reader, int sub_id, int lane, Snapshot snapshot)
 		int64		ver;
 
 		if (reader->open)
-			sn_scan_again(scan, snapshot, 2, keys);
+			sn_scan_again(scan, snapshot, 3, keys);
 		else
 			sn_scan_begin(scan, sn_rel(SN_LANE_STATE_0 + half),
 						  sn_rel(SN_LANE_STATE_0_IDX + half), snapshot,
-						  2, keys, BackwardScanDirection);
+						  3, keys, BackwardScanDirection);
 		if (!sn_scan_next(scan))
 			continue;
 		ver = DatumGetInt64(slot_getattr(scan->slot, Anum_lane_ver, &isnull));
@@ -162,6 +197,22 @@ newest_half(SnLaneReader *reader, int sub_id, int lane, Snapshot snapshot)
 	}
 	reader->open = true;
 	return result;
+}
+
+/* newest_half: the half that has the lane's newest row, or -1 */
+static int
+newest_half(SnLaneReader *reader, int sub_id, int lane, Snapshot snapshot)
+{
+	SeenVersion *seen = seen_version(sub_id, lane);
+	int			half = find_newest(reader, sub_id, lane, seen->ver, snapshot);
+	bool		isnull;
+
+	if (half < 0 && seen->ver > 0)
+		half = find_newest(reader, sub_id, lane, 0, snapshot);
+	seen->ver = half < 0 ? 0 :
+		DatumGetInt64(slot_getattr(reader->half[half].slot, Anum_lane_ver,
+								   &isnull));
+	return half;
 }
 
 /*

@@ -8,11 +8,6 @@
  * ends, so there is one of them at a time in a database; claims take no notice.
  * What must not run beside a claim (another filter, the end of a subscription)
  * takes the locks of the subscription's lanes, in ascending order.
- *
- * A changed filter holds for rounds taken after the change: what was sequenced
- * before is delivered by the filter of its time, claimed or not.  For that the
- * row remembers the streams it read and up to which round; streams that every
- * lane has passed are forgotten at the next change.
  */
 #include "postgres.h"
 
@@ -20,18 +15,16 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "args.h"
+#include "filter.h"
 #include "hint.h"
 #include "lane.h"
 #include "subscription.h"
@@ -40,7 +33,6 @@
 #define EVENT_TYPE_MAX		128 /* bytes */
 #define MAX_ATTEMPTS		1000
 #define MAX_BACKOFF			100
-#define MAX_OLD_STREAMS		32
 
 PG_FUNCTION_INFO_V1(sentinai_subscribe);
 PG_FUNCTION_INFO_V1(sentinai_unsubscribe);
@@ -220,92 +212,6 @@ read_request(FunctionCallInfo fcinfo, Request *request)
 	request->ordered = PG_GETARG_BOOL(6);
 }
 
-/* next_id: a value of the sequence of an identity column */
-static int
-next_id(const char *sequence)
-{
-	Oid			relid = get_relname_relid(sequence,
-										  get_namespace_oid(SN_SCHEMA, false));
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"%s.%s\" does not exist", SN_SCHEMA,
-						sequence)));
-	return (int) nextval_internal(relid, false);
-}
-
-/* write_row: one row of a table */
-static void
-write_row(SnRel table, Datum *values, bool *nulls)
-{
-	SnInserter *inserter = sn_insert_begin(sn_rel(table), false);
-
-	sn_insert_row(inserter, values, nulls);
-	(void) sn_insert_end(inserter);
-}
-
-/* text_array: a filter as text[] */
-static Datum
-text_array(const SnFilter *filter)
-{
-	Datum	   *elems = palloc(filter->n * sizeof(Datum));
-	int			i;
-
-	for (i = 0; i < filter->n; i++)
-		elems[i] = PointerGetDatum(filter->types[i]);
-	return PointerGetDatum(construct_array(elems, filter->n, TEXTOID, -1,
-										   false, TYPALIGN_INT));
-}
-
-static bool
-same_filter(const SnFilter *a, const SnFilter *b)
-{
-	int			i;
-
-	if (a->n != b->n)
-		return false;
-	for (i = 0; i < a->n; i++)
-		if (!sn_text_equal(a->types[i], b->types[i]))
-			return false;
-	return true;
-}
-
-/* find_stream: the stream of a filter, made if there is none */
-static int
-find_stream(const SnFilter *filter, Snapshot snapshot)
-{
-	Relation	rel = table_open(sn_rel(SN_STREAM), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	Datum		values[Natts_stream] = {0};
-	bool		nulls[Natts_stream] = {false, false, true};
-	int			result = filter->n < 0 ? SN_STREAM_ALL : -1;
-
-	while (result < 0 && table_scan_getnextslot(scan, ForwardScanDirection,
-												slot))
-	{
-		bool		isnull;
-		SnSegment	segment;
-
-		result = DatumGetInt32(slot_getattr(slot, Anum_stream_id, &isnull));
-		sn_stream_row(result, snapshot, &segment);
-		if (!same_filter(&segment.filter, filter))
-			result = -1;
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
-	if (result >= 0)
-		return result;
-
-	result = next_id("stream_stream_id_seq");
-	values[Anum_stream_id - 1] = Int32GetDatum(result);
-	values[Anum_stream_event_types - 1] = text_array(filter);
-	write_row(SN_STREAM, values, nulls);
-	return result;
-}
-
 /* delete_where: delete a table's rows whose column equals value */
 static void
 delete_where(SnRel table, AttrNumber column, int32 value, Snapshot snapshot)
@@ -324,67 +230,6 @@ delete_where(SnRel table, AttrNumber column, int32 value, Snapshot snapshot)
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
-	table_close(rel, NoLock);
-}
-
-/* stream_used: whether a subscription reads a stream */
-static bool
-stream_used(int stream_id, Snapshot snapshot)
-{
-	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	bool		used = false;
-
-	while (!used && table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		Datum		old = slot->tts_values[0];
-		bool		isnull;
-		int			i;
-
-		used = stream_id ==
-			DatumGetInt32(slot_getattr(slot, Anum_sub_stream_id, &isnull));
-		old = slot_getattr(slot, Anum_sub_old_streams, &isnull);
-		if (!isnull)
-		{
-			ArrayType  *array = DatumGetArrayTypeP(old);
-
-			for (i = 0; i < ARR_DIMS(array)[0]; i++)
-				used = used || ((int32 *) ARR_DATA_PTR(array))[i] == stream_id;
-		}
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return used;
-}
-
-/*
- * drop_unused_streams: remove filters that no subscription reads any more.  A
- * stream that was not filled yet stays until it was: the sequencer is about to
- * update its row, and must not wait for this transaction.
- */
-static void
-drop_unused_streams(void)
-{
-	Relation	rel = table_open(sn_rel(SN_STREAM), RowExclusiveLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		bool		isnull;
-		int			id = DatumGetInt32(slot_getattr(slot, Anum_stream_id,
-													&isnull));
-
-		(void) slot_getattr(slot, Anum_stream_first_round, &isnull);
-		if (id != SN_STREAM_ALL && !isnull && !stream_used(id, snapshot))
-			simple_heap_delete(rel, &slot->tts_tid);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	table_close(rel, NoLock);
 }
 
@@ -492,10 +337,10 @@ make_subscription(const Request *request, Snapshot snapshot)
 	bool		nulls[Natts_sub] = {false};
 
 	values[Anum_sub_id - 1] =
-		Int32GetDatum(next_id("subscription_sub_id_seq"));
+		Int32GetDatum(sn_next_id("subscription_sub_id_seq"));
 	values[Anum_sub_worker_type - 1] = PointerGetDatum(request->worker_type);
 	values[Anum_sub_stream_id - 1] =
-		Int32GetDatum(find_stream(&request->filter, snapshot));
+		Int32GetDatum(sn_filter_stream(&request->filter, snapshot));
 	values[Anum_sub_is_relay - 1] = BoolGetDatum(false);
 	values[Anum_sub_created_at - 1] =
 		TimestampTzGetDatum(GetCurrentTimestamp());
@@ -503,7 +348,7 @@ make_subscription(const Request *request, Snapshot snapshot)
 	nulls[Anum_sub_old_until - 1] = true;
 	set_start(request, snapshot, values, nulls);
 	set_policy(request, values);
-	write_row(SN_SUBSCRIPTION, values, nulls);
+	sn_write_row(SN_SUBSCRIPTION, values, nulls);
 }
 
 /* lock_lanes: all lanes of a subscription */
@@ -515,67 +360,6 @@ lock_lanes(int sub_id)
 
 	for (lane = 0; lane < lanes; lane++)
 		(void) sn_lock_lane(sub_id, lane, true);
-}
-
-/* lowest_pos: the position that every lane has reached */
-static SnPos
-lowest_pos(const SnSub *sub, Snapshot snapshot)
-{
-	int			lanes = sn_node()->lanes;
-	SnPos		lowest = SN_POS_MAX;
-	int			lane;
-
-	for (lane = 0; lane < lanes; lane++)
-	{
-		SnLaneState state;
-
-		sn_lane_read(sub, lane, snapshot, &state);
-		lowest = Min(lowest, state.pos);
-	}
-	return lowest;
-}
-
-/*
- * change_filter: rounds after the newest one are read from another stream.
- * Nobody has read further: the lanes' locks are held, and the snapshot is from
- * after they were got.
- */
-static void
-change_filter(SnSub *sub, int stream_id, Datum *values, bool *nulls)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	int64		until = sn_newest_round(snapshot) + 1;
-	SnPos		passed = lowest_pos(sub, snapshot);
-	Datum	   *streams = palloc(sub->nsegments * sizeof(Datum));
-	Datum	   *untils = palloc(sub->nsegments * sizeof(Datum));
-	int			n = 0;
-	int			i;
-
-	for (i = 0; i < sub->nsegments; i++)
-	{
-		int64		end = Min(sub->segments[i].until, until);
-
-		if (end <= 0 || SN_ROUND_POS(end) <= passed)
-			continue;
-		streams[n] = Int32GetDatum(sub->segments[i].stream_id);
-		untils[n++] = Int64GetDatum(end);
-	}
-	if (n > MAX_OLD_STREAMS)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_CONFLICT),
-				 errmsg("the filter of this subscription was changed too often"),
-				 errhint("Let it work off what was published before the last changes.")));
-	UnregisterSnapshot(snapshot);
-
-	values[Anum_sub_stream_id - 1] = Int32GetDatum(stream_id);
-	nulls[Anum_sub_old_streams - 1] = n == 0;
-	nulls[Anum_sub_old_until - 1] = n == 0;
-	values[Anum_sub_old_streams - 1] =
-		PointerGetDatum(construct_array(streams, n, INT4OID, sizeof(int32),
-										true, TYPALIGN_INT));
-	values[Anum_sub_old_until - 1] =
-		PointerGetDatum(construct_array(untils, n, INT8OID, sizeof(int64),
-										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /* note_start: tell when another start than the one in force was asked for */
@@ -602,7 +386,7 @@ change_subscription(const Request *request, Snapshot snapshot, Datum *values,
 					bool *nulls, ItemPointer tid)
 {
 	SnSub	   *sub = sn_sub_by_id(DatumGetInt32(values[Anum_sub_id - 1]));
-	int			stream_id = find_stream(&request->filter, snapshot);
+	int			stream_id = sn_filter_stream(&request->filter, snapshot);
 
 	if (sub == NULL)
 		elog(ERROR, "subscription is not in the cache");
@@ -611,11 +395,11 @@ change_subscription(const Request *request, Snapshot snapshot, Datum *values,
 	if (stream_id != DatumGetInt32(values[Anum_sub_stream_id - 1]))
 	{
 		lock_lanes(sub->sub_id);
-		change_filter(sub, stream_id, values, nulls);
+		sn_change_filter(sub, stream_id, values, nulls);
 		sn_hint_freed(sn_sub_slot(sub->sub_id), 0, PG_UINT64_MAX);
 	}
 	delete_row(SN_SUBSCRIPTION, tid);
-	write_row(SN_SUBSCRIPTION, values, nulls);
+	sn_write_row(SN_SUBSCRIPTION, values, nulls);
 }
 
 /* subscribe(worker_type, event_types, start_from, ...) returns void */
@@ -639,7 +423,7 @@ sentinai_subscribe(PG_FUNCTION_ARGS)
 		make_subscription(&request, snapshot);
 	UnregisterSnapshot(snapshot);
 	sn_subs_changed();
-	drop_unused_streams();
+	sn_drop_unused_streams();
 	CommandCounterIncrement();
 	PG_RETURN_VOID();
 }
@@ -694,7 +478,7 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	delete_where(SN_LANE_STATE_1, Anum_lane_sub_id, sub_id, snapshot);
 	UnregisterSnapshot(snapshot);
 	sn_subs_changed();
-	drop_unused_streams();
+	sn_drop_unused_streams();
 	CommandCounterIncrement();
 	sn_hint_gone(sub_id);
 	PG_RETURN_VOID();
@@ -735,7 +519,7 @@ sentinai_set_retry_policy(PG_FUNCTION_ARGS)
 		values[Anum_policy_event_type - 1] = PointerGetDatum(event_type);
 		values[Anum_policy_max_attempts - 1] = PG_GETARG_DATUM(2);
 		values[Anum_policy_backoff - 1] = PG_GETARG_DATUM(3);
-		write_row(SN_RETRY_POLICY, values, nulls);
+		sn_write_row(SN_RETRY_POLICY, values, nulls);
 	}
 	sn_subs_changed();
 	PG_RETURN_VOID();

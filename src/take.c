@@ -237,7 +237,7 @@ text_is(const text *value, const char *name)
 
 /* is_own_control: an event that tells about a failure of this subscription */
 static bool
-is_own_control(SnClaim *claim, const text *event_type)
+is_own_control(const SnSub *sub, SnLogReader *log, const text *event_type)
 {
 	bool		isnull;
 	Jsonb	   *payload;
@@ -246,37 +246,36 @@ is_own_control(SnClaim *claim, const text *event_type)
 	if (!text_is(event_type, SN_EVENT_RETRY_SCHEDULED) &&
 		!text_is(event_type, SN_EVENT_DEAD_LETTERED))
 		return false;
-	payload = DatumGetJsonbP(sn_log_datum(claim->log, Anum_log_payload,
-										  &isnull));
+	payload = DatumGetJsonbP(sn_log_datum(log, Anum_log_payload, &isnull));
 	return getKeyJsonValueFromContainer(&payload->root, "worker_type",
 										strlen("worker_type"), &value) &&
 		value.type == jbvString &&
-		value.val.string.len == VARSIZE_ANY_EXHDR(claim->sub->worker_type) &&
-		memcmp(value.val.string.val, VARDATA_ANY(claim->sub->worker_type),
+		value.val.string.len == VARSIZE_ANY_EXHDR(sub->worker_type) &&
+		memcmp(value.val.string.val, VARDATA_ANY(sub->worker_type),
 			   value.val.string.len) == 0;
 }
 
-/* wanted: whether the fetched event is one for this subscription */
-static bool
-wanted(SnClaim *claim)
+/*
+ * sn_wanted: whether the event that the log reader has fetched is one for the
+ * subscription.  filter: what its stream still has to be filtered by, or NULL.
+ */
+bool
+sn_wanted(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
 {
-	SnSub	   *sub = claim->sub;
-	text	   *event_type = sn_log_text(claim->log, Anum_log_event_type);
+	text	   *event_type = sn_log_text(log, Anum_log_event_type);
 	bool		isnull;
 
-	if (claim->stream->filter != NULL &&
-		!sn_filter_has(claim->stream->filter, event_type))
+	if (filter != NULL && !sn_filter_has(filter, event_type))
 		return false;
 	if (sub->start_xmax >= 0 &&
-		seen_at_start(sub, DatumGetInt64(sn_log_datum(claim->log,
-													  Anum_log_txid,
+		seen_at_start(sub, DatumGetInt64(sn_log_datum(log, Anum_log_txid,
 													  &isnull))))
 		return false;
 	if (sub->start_time != DT_NOBEGIN &&
-		DatumGetTimestampTz(sn_log_datum(claim->log, Anum_log_occurred_at,
+		DatumGetTimestampTz(sn_log_datum(log, Anum_log_occurred_at,
 										 &isnull)) < sub->start_time)
 		return false;
-	return !is_own_control(claim, event_type);
+	return !is_own_control(sub, log, event_type);
 }
 
 /* fill_parked: the row of event_retry for the fetched event */
@@ -347,7 +346,8 @@ judge(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
 		claim->skipped = state->lane;
 		return FATE_LEFT;
 	}
-	if (!sn_log_fetch(claim->log, id) || !wanted(claim))
+	if (!sn_log_fetch(claim->log, id) ||
+		!sn_wanted(claim->sub, claim->stream->filter, claim->log))
 	{
 		state->changed = true;
 		claim->unwanted++;

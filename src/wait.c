@@ -25,27 +25,60 @@
 #include "utils/snapmgr.h"
 
 #include "args.h"
+#include "claim.h"
 #include "hint.h"
-#include "lane.h"
 #include "sequencer.h"
 
-#define NAP_MS	1000			/* longest sleep between two looks */
+#define NAP_MS		1000		/* longest sleep between two looks */
+#define LOOK_MAX	1000		/* events that a look passes */
 
 PG_FUNCTION_INFO_V1(sentinai_wait_for_work);
 
-/* has_new: whether the lane's stream goes on behind its position */
+/* is_free: whether a claim would take the event that the log reader fetched */
+static bool
+is_free(const SnSub *sub, const SnLaneState *state, const SnFilter *filter,
+		SnLogReader *log, SnRetryProbe *probe)
+{
+	int32		hash;
+
+	if (!sn_wanted(sub, filter, log))
+		return false;
+	return !sub->ordered || state->parked == 0 ||
+		!sn_retry_blocks(probe, sub->sub_id, state->lane,
+						 sn_log_text(log, Anum_log_tenant_id),
+						 sn_log_text(log, Anum_log_aggregate_id),
+						 log->snapshot, &hash);
+}
+
+/*
+ * has_new: whether the lane has an event to hand out that is no retry.  After
+ * so many that a claim would only pass, it is time for one that does.
+ */
 static bool
 has_new(SnSub *sub, SnLaneState *state, Snapshot snapshot)
 {
 	SnStreamReader *stream = sn_stream_begin();
+	SnLogReader *log = sn_log_begin(snapshot);
+	SnRetryProbe probe = {false};
 	SnPos		pos;
 	pg_uuid_t	id;
-	bool		found;
+	bool		found = false;
+	int			i;
 
 	sn_sub_sources(sub, snapshot);
 	sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
 				   state->pos, snapshot);
-	found = sn_stream_next(stream, &pos, &id);
+	for (i = 0; !found && sn_stream_next(stream, &pos, &id); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (pos < state->end_pos && sn_bits_get(&state->resolved, i))
+			continue;
+		found = i >= LOOK_MAX ||
+			(sn_log_fetch(log, &id) &&
+			 is_free(sub, state, stream->filter, log, &probe));
+	}
+	sn_retry_probe_end(&probe);
+	sn_log_end(log);
 	sn_stream_end(stream);
 	return found;
 }

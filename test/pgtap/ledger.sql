@@ -1,0 +1,65 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- The ledger for handlers fed by Kafka.
+select plan(42);
+create temp table e as select sentinai.publish('l.t', 'ledger', 'a', '{}') as id;
+
+select is(sentinai.is_already_processed((select id from e), 'ledger-a'), false, 'not begun');
+select is(sentinai.mark_as_processing((select id from e), 'ledger-a', 'ledger', 'a', 'w1'), true, 'the first to ask gets it');
+select is(sentinai.is_already_processed((select id from e), 'ledger-a'), false, 'begun is not done');
+select is(sentinai.mark_as_processing((select id from e), 'ledger-a', 'ledger', 'a', 'w2'), false, 'the second does not');
+select is(sentinai.mark_as_processing((select id from e), 'ledger-b'), true, 'another worker type does');
+select is((select concat_ws(' ', status, attempt, worker_id, tenant_id, aggregate_id) from sentinai.event_processing where event_id = (select id from e) and worker_type = 'ledger-a'),
+    'processing 1 w1 ledger a', 'who has it');
+select is(sentinai.mark_as_processing((select id from e), 'ledger-a', 'ledger', 'a', 'w2', '1 microsecond'), true, 'after the lease it is another''s');
+select is((select concat_ws(' ', status, attempt, worker_id) from sentinai.event_processing where event_id = (select id from e) and worker_type = 'ledger-a'),
+    'processing 2 w2', 'with its second attempt');
+select is(sentinai.mark_as_completed((select id from e), 'ledger-a', 'ledger', 'a', 'w2'), true, 'completed');
+select is(sentinai.mark_as_completed((select id from e), 'ledger-a', 'ledger', 'a', 'w2'), false, 'it was before');
+select is(sentinai.is_already_processed((select id from e), 'ledger-a'), true, 'done');
+select is(sentinai.is_already_processed((select id from e), 'ledger-b'), false, 'for that worker type');
+select is(sentinai.mark_as_processing((select id from e), 'ledger-a', lease => '1 microsecond'), false, 'what is done is nobody''s');
+select is((select concat_ws(' ', status, attempt, worker_id, count(*) over ()) from sentinai.event_processing where event_id = (select id from e) and worker_type = 'ledger-a'),
+    'completed 2 w2 1', 'one row');
+select is(sentinai.mark_as_completed((select id from e), 'ledger-c'), true, 'completed without asking first');
+
+-- A rollback takes it back
+begin;
+select sentinai.mark_as_completed((select id from e), 'ledger-b');
+rollback;
+select is(sentinai.is_already_processed((select id from e), 'ledger-b'), false, 'rolled back: not done');
+select is(sentinai.mark_as_completed((select id from e), 'ledger-b'), true, 'so it can be done');
+
+-- Events of any time this can be
+select is(sentinai.mark_as_completed('01941f29-7c00-7000-8000-000000000001', 'ledger-a'), true, 'an event of 2025');
+select is(sentinai.is_already_processed('01941f29-7c00-7000-8000-000000000001', 'ledger-a'), true, 'has a partition');
+select is(sentinai.is_already_processed('00000000-0000-0000-0000-000000000000', 'ledger-a'), false, 'an id of no time is not done');
+select is(sentinai.is_already_processed((select id from e), repeat('x', 100000)), false, 'nor is it for any worker type');
+
+-- Arguments
+select throws_ok(format('select sentinai.mark_as_completed(%L, %L)', id, 'ledger-a'), 'SN422', null, 'id ' || id)
+    from unnest('{00000000-0000-0000-0000-000000000000,ffffffff-ffff-ffff-ffff-ffffffffffff,2b02bbd3-9a4f-4a3b-8c43-0d9e4e2f4a5d,01941f29-7c00-7000-c000-000000000001,00000000-0000-7000-8000-000000000000,ffffffff-ffff-7fff-bfff-ffffffffffff}'::uuid[]) id;
+select throws_ok($$select sentinai.is_already_processed(null, 'ledger-a')$$, '22004', null, 'no id');
+select throws_ok($$select sentinai.is_already_processed((select id from e), null)$$, '22004', null, 'no worker type');
+select throws_ok($$select sentinai.mark_as_processing(null, 'ledger-a')$$, '22004', null, 'no id to begin');
+select throws_ok($$select sentinai.mark_as_processing((select id from e), null)$$, '22004', null, 'no worker type to begin');
+select throws_ok($$select sentinai.mark_as_completed((select id from e), 'two words')$$, 'SN422', null, 'a worker type that cannot be');
+select throws_ok($$select sentinai.mark_as_completed((select id from e), 'ledger-a', repeat('x', 257))$$, 'SN422', null, 'a long tenant');
+select throws_ok($$select sentinai.mark_as_completed((select id from e), 'ledger-a', 't', repeat('x', 1025))$$, 'SN422', null, 'a long aggregate');
+select throws_ok($$select sentinai.mark_as_processing((select id from e), 'ledger-a', lease => null)$$, '22004', null, 'no lease');
+select throws_ok($$select sentinai.mark_as_processing((select id from e), 'ledger-a', lease => '0')$$, 'SN422', null, 'an empty lease');
+begin read only;
+select throws_ok($$select sentinai.mark_as_completed((select id from e), 'ledger-z')$$, '25006', null, 'read-only transaction');
+commit;
+
+-- complete() and the ledger of the same worker type
+select sentinai.subscribe('ledger-q');
+select sentinai.publish('l.t', 'ledger', 'q', jsonb_build_object('n', i)) from generate_series(1, 3) i;
+create temp table b as select row_number() over () as o, c.* from sentinai.claim('ledger-q', worker_id => 'claimer') c;
+select is(sentinai.mark_as_processing((select event_id from b where o = 1), 'ledger-q', worker_id => 'kafka'), true, 'one is in work elsewhere');
+select is(sentinai.mark_as_completed((select event_id from b where o = 2), 'ledger-q', worker_id => 'kafka'), true, 'one is done elsewhere');
+select is(sentinai.complete((select token from b limit 1)), 3, 'complete takes them all');
+select is((select string_agg(concat_ws(' ', status, p.attempt, worker_id), ', ' order by o) from sentinai.event_processing p join b using (event_id) where worker_type = 'ledger-q'),
+    'completed 1 claimer, completed 1 kafka, completed 1 claimer', 'what was done stays, what was begun is done');
+select is_empty($$select * from sentinai.claim('ledger-q')$$, 'nothing comes again');
+select sentinai.unsubscribe('ledger-q');
+select * from finish();

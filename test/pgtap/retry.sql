@@ -1,0 +1,186 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- fail(): retries, blocked keys, policies, control events.
+-- Statements commit one by one: a claim sees nothing of its own transaction.
+select plan(83);
+
+create function pg_temp.publish(key text, n int, type text default 'r.t') returns uuid[] language sql as $$
+    select sentinai.publish_batch(array_agg(type), array_agg('retry'::text), array_agg(key), array_agg(jsonb_build_object('n', i) order by i))
+    from generate_series(1, n) i $$;
+create function pg_temp.take(name text, args text) returns void language plpgsql as $$
+begin
+    execute format('create temp table %I as select row_number() over () as o, c.* from sentinai.claim(%s) c', name, args);
+end $$;
+create function pg_temp.shown(rel regclass) returns text language plpgsql as $$
+declare r text; begin
+    execute format('select string_agg(aggregate_id || (payload ->> ''n'') || ''#'' || attempt, '' '' order by aggregate_id, o) from %s', rel) into r; return r; end $$;
+create function pg_temp.state(wt text) returns text language sql as $$
+    select format('open %s parked %s done %s failed %s dead %s', sum(open), sum(parked), sum(completed), sum(failed), sum(dead)) from (
+        select distinct on (lane) l.* from sentinai.lane_state l join sentinai.subscription s using (sub_id)
+        where worker_type = wt order by lane, ver desc) x $$;
+create function pg_temp.waiting(wt text) returns text language sql as $$
+    select string_agg(r.aggregate_id || (l.payload ->> 'n') || ':' || attempt || case when due_at is null then '' else '!' end, ' ' order by pos)
+    from sentinai.event_retry r join sentinai.subscription s using (sub_id) join sentinai.event_log l using (event_id) where worker_type = wt $$;
+-- claim when the next retry is due, within ten seconds
+create procedure pg_temp.take_due(name text, wt text) language plpgsql as $$
+declare n int;
+begin
+    for i in 1..200 loop
+        execute format('drop table if exists %I', name);
+        perform pg_temp.take(name, quote_literal(wt));
+        execute format('select count(*) from %I', name) into n;
+        commit;
+        exit when n > 0;
+        perform pg_sleep(0.05);
+    end loop;
+end $$;
+
+-- A failing event holds back its own key and no other
+select sentinai.subscribe('retry-a', '{r.t}', backoff => '{1 hour,2 hours}');
+select pg_temp.publish('a', 3), pg_temp.publish('b', 2);
+select pg_temp.take('a', $$'retry-a', worker_id => 'w'$$);
+select is(sentinai.fail((select token from a limit 1), (select event_id from a where aggregate_id = 'a' and o = (select min(o) from a where aggregate_id = 'a')), 'no luck'), 'retrying', 'a retry is scheduled');
+select is(pg_temp.waiting('retry-a'), 'a1:1! a2:0 a3:0', 'the later events of the key wait behind it');
+select is((select round(extract(epoch from r.due_at - clock_timestamp()) / 60) from sentinai.event_retry r join sentinai.subscription using (sub_id) where worker_type = 'retry-a' and attempt = 1), 60::numeric, 'after the first wait of the policy');
+select throws_ok($$select sentinai.complete((select token from a limit 1), array[(select event_id from a where aggregate_id = 'a' and payload @> '{"n": 2}')])$$, 'SN409', null, 'one that waits cannot be completed');
+select throws_ok($$select sentinai.complete((select token from a limit 1), array[(select event_id from a where aggregate_id = 'a' and payload @> '{"n": 1}')])$$, 'SN409', null, 'nor the one that failed');
+select throws_ok($$select sentinai.fail((select token from a limit 1), (select event_id from a where aggregate_id = 'a' and payload @> '{"n": 3}'), 'e')$$, 'SN409', null, 'nor can it fail');
+select is(pg_temp.state('retry-a'), 'open 2 parked 3 done 0 failed 1 dead 0', 'counters in between');
+select is(sentinai.complete((select token from a limit 1)), 2, 'the other key is completed');
+select throws_ok($$select sentinai.fail((select token from a limit 1), (select event_id from a where aggregate_id = 'b' and payload @> '{"n": 1}'), 'e')$$, 'SN409', null, 'what is completed cannot fail');
+select throws_ok($$select sentinai.fail((select token from a limit 1), gen_random_uuid(), 'e')$$, 'SN404', null, 'nor what never was');
+select pg_temp.publish('a', 1), pg_temp.publish('b', 1);
+select pg_temp.take('a2', $$'retry-a'$$);
+select is(pg_temp.shown('a2'), 'b1#1', 'new events of other keys go on');
+select is(pg_temp.waiting('retry-a'), 'a1:1! a2:0 a3:0 a1:0', 'those of the key queue up');
+select is(sentinai.complete((select token from a2)), 1, 'done');
+select is_empty($$select * from sentinai.claim('retry-a')$$, 'until it is due, nothing');
+
+-- Waits, given by the policy and by the caller
+select sentinai.subscribe('retry-b', '{r.t}', backoff => '{200ms,0s}', max_attempts => 4);
+select pg_temp.publish('c', 3);
+select pg_temp.take('b', $$'retry-b'$$);
+select is(sentinai.fail((select token from b limit 1), (select event_id from b where o = 1), 'one'), 'retrying', 'first failure');
+call pg_temp.take_due('b2', 'retry-b');
+select is(pg_temp.shown('b2'), 'c1#2', 'alone: the others wait for what becomes of it');
+select cmp_ok((select extract(epoch from claimed_at - first_failed_at) from sentinai.lane_state l join sentinai.event_retry r using (sub_id, lane) join sentinai.subscription s using (sub_id) where worker_type = 'retry-b' order by ver desc limit 1), '>=', 0.2, 'not before its time');
+select is(sentinai.fail((select token from b2), (select event_id from b2), 'two'), 'retrying', 'second failure');
+call pg_temp.take_due('b3', 'retry-b');
+select is(pg_temp.shown('b3'), 'c1#3', 'third attempt');
+select is(sentinai.fail((select token from b3), (select event_id from b3), 'three', retry_in => '10 ms'), 'retrying', 'the caller says when');
+call pg_temp.take_due('b4', 'retry-b');
+select is(pg_temp.shown('b4'), 'c1#4', 'fourth attempt');
+select is((select history @> '[{"attempt": 1, "error": "one"}, {"attempt": 2, "error": "two"}, {"attempt": 3, "error": "three"}]' and jsonb_array_length(history) = 3 from sentinai.event_retry join sentinai.subscription using (sub_id) where worker_type = 'retry-b' and attempt > 0), true, 'all of it is remembered');
+select is(sentinai.complete((select token from b4)), 1, 'done at last');
+select is((select attempt from sentinai.event_processing where worker_type = 'retry-b'), 4, 'the ledger tells the attempt');
+select pg_temp.take('b5', $$'retry-b'$$);
+select is(pg_temp.shown('b5'), 'c2#1 c3#1', 'then the others at once, their attempts not counted');
+select is(sentinai.complete((select token from b5 limit 1)), 2, 'all done');
+select is(pg_temp.waiting('retry-b'), null, 'nothing waits');
+select is(pg_temp.state('retry-b'), 'open 0 parked 0 done 3 failed 3 dead 0', 'counters');
+
+-- Out of attempts, and not retryable
+select pg_temp.publish('d', 2);
+select pg_temp.take('d', $$'retry-b'$$);
+select is(sentinai.fail((select token from d limit 1), (select event_id from d where o = 1), 'never', retryable => false), 'dead', 'not retryable: dead at once');
+select is(sentinai.complete((select token from d limit 1)), 1, 'the next of the key is not held back');
+select is((select status || attempts || reason from sentinai.dead_letter where worker_type = 'retry-b'), 'pending1never', 'the letter');
+select sentinai.subscribe('retry-c', '{r.t}', max_attempts => 1);
+select pg_temp.publish('e', 1);
+select pg_temp.take('e', $$'retry-c'$$);
+select is(sentinai.fail((select token from e), (select event_id from e), ''), 'dead', 'one attempt: dead at the first failure');
+select is(pg_temp.state('retry-c'), 'open 0 parked 0 done 0 failed 1 dead 1', 'counters of a death');
+
+-- A policy for one event type
+select sentinai.set_retry_policy('retry-c', 'r.t', 3, '{0s}');
+select pg_temp.publish('f', 1);
+select pg_temp.take('f', $$'retry-c'$$);
+select is(sentinai.fail((select token from f), (select event_id from f), 'e'), 'retrying', 'its own attempts');
+select pg_temp.take('f2', $$'retry-c'$$);
+select is(pg_temp.shown('f2'), 'f1#2', 'and its own waits');
+select sentinai.set_retry_policy('retry-c', 'r.t');
+select is(sentinai.fail((select token from f2), (select event_id from f2), 'e'), 'dead', 'removed: the subscription''s own again');
+select is((select count(*) from sentinai.retry_policy where worker_type = 'retry-c'), 0::bigint, 'no policy left');
+select throws_ok($$select sentinai.set_retry_policy('retry-nobody', 't', 1, '{1s}')$$, 'SN404', null, 'policy of nobody');
+select throws_ok($$select sentinai.set_retry_policy('retry-c', null, 1, '{1s}')$$, '22004', null, 'policy of no type');
+select throws_ok($$select sentinai.set_retry_policy('retry-c', 't', null, '{1s}')$$, '22004', null, 'half a policy');
+select throws_ok($$select sentinai.set_retry_policy('retry-c', 't', 0, '{1s}')$$, 'SN422', null, 'no attempts');
+select throws_ok($$select sentinai.set_retry_policy('retry-c', 't', 1, '{-1s}')$$, 'SN422', null, 'negative wait');
+
+-- The later event fails first: it comes second again
+select sentinai.subscribe('retry-g', '{r.t}', max_attempts => 4, backoff => '{0s}');
+select pg_temp.publish('g', 3);
+select pg_temp.take('g', $$'retry-g'$$);
+select is(sentinai.fail((select token from g limit 1), (select event_id from g where o = 2), 'e', retry_in => '0'), 'retrying', 'the second fails, the first is open');
+select is(sentinai.release((select token from g limit 1)), 1, 'and given back');
+select pg_temp.take('g2', $$'retry-g'$$);
+select is((select string_agg(payload ->> 'n', '' order by o) from g2), '1', 'the first comes first');
+select is(sentinai.complete((select token from g2)), 1, 'done');
+select pg_temp.take('g3', $$'retry-g'$$);
+select is(pg_temp.shown('g3'), 'g2#2', 'then the second');
+select is(sentinai.complete((select token from g3)), 1, 'done');
+select is(sentinai.complete((select min(token) from sentinai.claim('retry-g'))), 1, 'then the third');
+select pg_temp.publish('h', 2);
+select pg_temp.take('h', $$'retry-g', 10, '1 microsecond'$$);
+select is(sentinai.fail((select token from h limit 1), (select event_id from h where o = 2), 'e', retry_in => '0'), 'retrying', 'the same,');
+select pg_temp.take('h2', $$'retry-g'$$);
+select is(pg_temp.shown('h2'), 'h1#2', 'with the lease lost');
+select is(sentinai.complete((select token from h2)), 1, 'done');
+select pg_temp.take('h3', $$'retry-g'$$);
+select is(pg_temp.shown('h3'), 'h2#2', 'in order');
+select is(sentinai.complete((select token from h3)), 1, 'done, too');
+
+-- Retries whose lease is lost
+select pg_temp.publish('i', 1);
+select pg_temp.take('i', $$'retry-g'$$);
+select is(sentinai.fail((select token from i), (select event_id from i), 'e', retry_in => '0'), 'retrying', 'failed once');
+select pg_temp.take('i2', $$'retry-g', 10, '1 microsecond'$$);
+select pg_temp.take('i3', $$'retry-g', 10, '1 microsecond'$$);
+select is(pg_temp.shown('i3'), 'i1#3', 'a lost lease counts for a retry, too');
+select pg_temp.take('i4', $$'retry-g', 10, '1 microsecond'$$);
+select is_empty($$select * from sentinai.claim('retry-g')$$, 'until it is out of attempts');
+select is((select attempts || ' ' || reason || ' ' || jsonb_array_length(history) from sentinai.dead_letter where worker_type = 'retry-g' and aggregate_id = 'i'), '4 lease was lost 4', 'then it is dead');
+
+-- Unordered: nothing waits
+select sentinai.subscribe('retry-u', '{r.t}', ordered => false, backoff => '{0s}');
+select pg_temp.publish('u', 3);
+select pg_temp.take('u', $$'retry-u'$$);
+select is(sentinai.fail((select token from u limit 1), (select event_id from u where o = 1), 'e'), 'retrying', 'failed');
+select is(pg_temp.waiting('retry-u'), 'u1:1!', 'alone');
+select is(sentinai.complete((select token from u limit 1)), 2, 'the others are still there');
+select pg_temp.take('u2', $$'retry-u'$$);
+select is(pg_temp.shown('u2'), 'u1#2', 'it comes again');
+select pg_temp.publish('u', 1);
+select is(sentinai.complete((select token from u2)), 1, 'done');
+select is(sentinai.complete((select min(token) from sentinai.claim('retry-u'))), 1, 'and the next one');
+
+-- What is told about it
+select sentinai.subscribe('retry-watch', '{RetryScheduled,DeadLettered}');
+select sentinai.subscribe('retry-all', max_attempts => 2, backoff => '{0s}');
+create temp table z as select sentinai.publish('r.z', 'retry', 'z', '{"n": 1}', 'order', correlation_id => 'flow') as id;
+select pg_temp.take('z1', $$'retry-all'$$);
+select is(sentinai.fail((select token from z1), (select id from z), 'why "not"' || chr(10) || 'ö'), 'retrying', 'once');
+select pg_temp.take('z2', $$'retry-all'$$);
+select is(sentinai.fail((select token from z2), (select id from z), 'again'), 'dead', 'twice');
+select pg_temp.take('t', $$'retry-watch'$$);
+select is((select string_agg(concat_ws('|', event_type, tenant_id, aggregate_type, aggregate_id, correlation_id, causation_id = (select id from z), attempt), ' ' order by o) from t),
+    'RetryScheduled|retry|order|z|flow|t|1 DeadLettered|retry|order|z|flow|t|1', 'both are published about the event');
+select is((select payload - 'due_at' from t where o = 1), (select jsonb_build_object('worker_type', 'retry-all', 'event_id', id, 'event_type', 'r.z', 'attempt', 1, 'error', E'why "not"\nö') from z), 'with the facts');
+select ok((select (payload ->> 'due_at')::timestamptz between clock_timestamp() - interval '1 minute' and clock_timestamp() from t where o = 1), 'and the time');
+select is((select payload -> 'due_at' from t where o = 2), 'null'::jsonb, 'which a dead letter has not');
+select is_empty($$select * from sentinai.claim('retry-all')$$, 'never to the subscription they are about');
+select is(sentinai.fail((select token from t limit 1), (select event_id from t where o = 1), 'e', false), 'dead', 'a control event can die');
+select is(sentinai.fail((select token from t limit 1), (select event_id from t where o = 2), 'e', true, '0'), 'retrying', 'or be retried');
+select is((select count(*) from sentinai.event_log where causation_id in (select event_id from t)), 0::bigint, 'and nothing is published about that');
+
+-- Arguments
+select throws_ok($$select sentinai.fail(null, (select id from z), 'e')$$, '22004', null, 'no token');
+select throws_ok($$select sentinai.fail('x', null, 'e')$$, '22004', null, 'no event');
+select throws_ok($$select sentinai.fail('x', (select id from z), null)$$, '22004', null, 'no error');
+select throws_ok($$select sentinai.fail('x', (select id from z), 'e', null)$$, '22004', null, 'neither retryable nor not');
+select throws_ok($$select sentinai.fail('x', (select id from z), 'e')$$, 'SN404', null, 'no such token');
+select throws_ok(format('select sentinai.fail(%L, (select id from z), %L, true, %L)', 'x', 'e', i), 'SN422', null, 'retry in ' || i) from unnest('{-1 s,367 days}'::text[]) i;
+select throws_ok($$select sentinai.fail('x', (select id from z), 'e', true, '178000000 years')$$, '22008', null, 'retry out of range');
+
+select sentinai.unsubscribe(w) from unnest('{retry-a,retry-b,retry-c,retry-g,retry-u,retry-watch,retry-all}'::text[]) w;
+select is((select count(*) from sentinai.event_retry r where not exists (select from sentinai.subscription s where s.sub_id = r.sub_id)), 0::bigint, 'unsubscribe leaves no retries behind');
+select * from finish();

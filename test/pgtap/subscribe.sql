@@ -1,0 +1,171 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- subscribe(), unsubscribe(), wait_for_work().
+-- Statements commit one by one: a claim sees nothing of its own transaction.
+select plan(85);
+
+create function pg_temp.publish(type text, n int) returns uuid[] language sql as $$
+    select sentinai.publish_batch(array_agg(type), array_agg('subs'::text), array_agg('k' || i % 3), array_agg(jsonb_build_object('n', i) order by i))
+    from generate_series(1, n) i $$;
+-- what a subscription gets until there is no more
+create function pg_temp.drain(wt text) returns text language plpgsql as $$
+declare r record; t text; result text[]; begin
+    loop
+        t := null;
+        for r in select * from sentinai.claim(wt, 1000) loop t := r.token; result := result || r.event_type; end loop;
+        exit when t is null;
+        perform sentinai.complete(t);
+    end loop;
+    return (select string_agg(x || '*' || n, ' ' order by x) from (select x, count(*) n from unnest(result) x where x like 's.%' group by x) y); end $$;
+create function pg_temp.elsewhere() returns text language sql as $$
+    select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
+                  current_setting('port'), current_database(), session_user) $$;
+create extension if not exists dblink;
+
+-- Where a subscription begins
+select pg_temp.publish('s.old', 4);
+select pg_temp.publish('s.other', 2);
+create temp table moment as select clock_timestamp() as t;
+select pg_temp.publish('s.mid', 3);
+select sentinai.subscribe('subs-latest');
+select sentinai.subscribe('subs-filter', '{s.new,s.mid,s.new}');
+select sentinai.subscribe('subs-earliest', '{s.old,s.mid,s.new}', 'earliest');
+select sentinai.subscribe('subs-time', start_from => (select t::text from moment));
+select sentinai.subscribe('subs-future', start_from => '2090-01-01 00:00Z');
+select pg_temp.publish('s.new', 2);
+select is(pg_temp.drain('subs-latest'), 's.new*2', 'latest: what comes after');
+select is(pg_temp.drain('subs-filter'), 's.new*2', 'latest, of some types');
+select is(pg_temp.drain('subs-earliest'), 's.mid*3 s.new*2 s.old*4', 'earliest: everything of those types');
+select is(pg_temp.drain('subs-time'), 's.mid*3 s.new*2', 'a time: what occurred since');
+select is(pg_temp.drain('subs-future'), null, 'a time to come: nothing yet');
+select is((select event_types from sentinai.stream join sentinai.subscription using (stream_id) where worker_type = 'subs-filter'), '{s.mid,s.new}', 'types are sorted, each once');
+select pg_temp.publish('s.new', 1), pg_temp.publish('s.other', 1);
+select is(pg_temp.drain('subs-filter'), 's.new*1', 'and it goes on');
+select is(pg_temp.drain('subs-earliest'), 's.new*1', 'in its own stream, too');
+select is(pg_temp.drain('subs-latest'), 's.new*1 s.other*1', 'and for all types');
+
+-- Exact: by the transaction's end, not by the time of the call
+select dblink_connect('c1', pg_temp.elsewhere()), dblink_connect('c2', pg_temp.elsewhere());
+select dblink_exec('c1', 'begin');
+select * from dblink('c1', $$select sentinai.publish('s.late', 'subs', 'k', '{}')::text$$) as d(id text);
+begin;
+select sentinai.publish('s.before', 'subs', 'k', '{}');
+select sentinai.subscribe('subs-exact');
+select sentinai.publish('s.after', 'subs', 'k', '{}');
+commit;
+select dblink_exec('c1', 'commit');
+select is(pg_temp.drain('subs-exact'), 's.after*1 s.before*1 s.late*1', 'latest: transactions that were running, and its own');
+
+-- Change
+select sentinai.subscribe('subs-change', '{s.a}', 'earliest');
+select pg_temp.publish('s.a', 2), pg_temp.publish('s.b', 3);
+select is(pg_temp.drain('subs-change'), 's.a*2', 'the first filter');
+select pg_temp.publish('s.a', 1), pg_temp.publish('s.b', 1);
+-- so that both are in a round
+select pg_temp.drain('subs-latest');
+create temp table open as select * from sentinai.claim('subs-change', 1);
+select sentinai.subscribe('subs-change', '{s.b}', max_attempts => 7, backoff => '{3s}', on_dead => 'block', ordered => false);
+select pg_temp.publish('s.a', 4), pg_temp.publish('s.b', 5);
+select is(sentinai.complete((select token from open)), 1, 'a batch outlives the change');
+select is(pg_temp.drain('subs-change'), 's.b*5', 'what was sequenced before comes by the old filter, the rest by the new one');
+select is((select concat_ws(' ', max_attempts, backoff, on_dead, ordered) from sentinai.subscription where worker_type = 'subs-change'), '7 {00:00:03} block f', 'the policy is the new one');
+select sentinai.subscribe('subs-change', '{s.a}');
+select pg_temp.publish('s.a', 1), pg_temp.publish('s.b', 1);
+select sentinai.subscribe('subs-change');
+select pg_temp.publish('s.c', 1);
+select is(pg_temp.drain('subs-change') ~ '^s.a\*1 (s.b\*1 )?s.c\*1$', true, 'changed twice while there is a backlog');
+select is((select count(*) from sentinai.subscription where worker_type = 'subs-change'), 1::bigint, 'it is one subscription');
+select sentinai.subscribe('subs-change', '{s.c}');
+select is((select coalesce(cardinality(old_streams), 0) <= 1 from sentinai.subscription where worker_type = 'subs-change'), true, 'filters of the past are forgotten');
+select is((select count(*) from sentinai.stream where event_types = '{s.b}'), 0::bigint, 'and their streams');
+
+-- The end
+select sentinai.subscribe('subs-end', max_attempts => 3);
+select sentinai.set_retry_policy('subs-end', 's.x', 1, '{1s}');
+select pg_temp.publish('s.x', 6);
+create temp table e as select * from sentinai.claim('subs-end');
+select sentinai.unsubscribe('subs-end');
+select throws_ok($$select sentinai.complete((select token from e limit 1))$$, 'SN404', null, 'its tokens are unknown');
+select throws_ok($$select sentinai.release((select token from e limit 1))$$, 'SN404', null, 'to all functions');
+select throws_ok($$select * from sentinai.claim('subs-end')$$, 'SN404', null, 'and so is it');
+select throws_ok($$select sentinai.unsubscribe('subs-end')$$, 'SN404', null, 'it cannot end twice');
+select is((select count(*) from sentinai.retry_policy where worker_type = 'subs-end'), 0::bigint, 'its policies are gone');
+select is((select count(*) from sentinai.lane_state l where not exists (select from sentinai.subscription s where s.sub_id = l.sub_id)), 0::bigint, 'its lanes as well');
+begin;
+select sentinai.subscribe('subs-never');
+rollback;
+select throws_ok($$select * from sentinai.claim('subs-never')$$, 'SN404', null, 'a subscription that was rolled back is none');
+begin;
+select sentinai.unsubscribe('subs-time');
+select throws_ok($$select * from sentinai.claim('subs-time')$$, 'SN404', null, 'gone for its own transaction');
+rollback;
+select lives_ok($$select * from sentinai.claim('subs-time')$$, 'and back after the rollback');
+
+-- Arguments
+select throws_ok(format('select sentinai.subscribe(%L)', w), 'SN422', null, 'worker type ' || left(w, 20)) from (values (''), ('a b'), ('ä'), ('a;b'), ('relay'), (repeat('x', 101)), ('a' || chr(10))) v(w);
+select lives_ok($$select sentinai.subscribe('az.AZ_09:-' || repeat('x', 90))$$, 'a worker type of every kind of character');
+select sentinai.unsubscribe('az.AZ_09:-' || repeat('x', 90));
+select throws_ok($$select sentinai.subscribe(null)$$, '22004', null, 'no worker type');
+select throws_ok($$select sentinai.subscribe('subs-bad', '{}')$$, 'SN422', null, 'no event types');
+select throws_ok($$select sentinai.subscribe('subs-bad', '{a,null}')$$, '22004', null, 'null among the event types');
+select throws_ok($$select sentinai.subscribe('subs-bad', '{{a},{b}}')$$, 'SN422', null, 'event types in two dimensions');
+select throws_ok($$select sentinai.subscribe('subs-bad', '{""}')$$, 'SN422', null, 'an event type without a name');
+select throws_ok($$select sentinai.subscribe('subs-bad', (select array_agg('t' || i) from generate_series(1, 1001) i))$$, 'SN422', null, 'too many event types');
+select throws_ok(format('select sentinai.subscribe(%L, null, %L)', 'subs-bad', f), 'SN422', null, 'start from ' || f) from unnest('{"",now and then,infinity,-infinity,2026-13-01,Latest,300000-01-01,"2026-01-01 25:00"}'::text[]) f;
+select throws_ok($$select sentinai.subscribe('subs-bad', null, null)$$, '22004', null, 'no start');
+select throws_ok(format('select sentinai.subscribe(%L, max_attempts => %s)', 'subs-bad', n), 'SN422', null, n || ' attempts') from unnest('{0,-1,1001,2147483647}'::int[]) n;
+select throws_ok($$select sentinai.subscribe('subs-bad', max_attempts => null)$$, '22004', null, 'attempts unknown');
+select throws_ok($$select sentinai.subscribe('subs-bad', backoff => null)$$, '22004', null, 'no waits');
+select throws_ok($$select sentinai.subscribe('subs-bad', backoff => '{}')$$, 'SN422', null, 'empty waits');
+select throws_ok($$select sentinai.subscribe('subs-bad', backoff => '{1s,null}')$$, '22004', null, 'null among the waits');
+select throws_ok(format('select sentinai.subscribe(%L, backoff => array[%L::interval])', 'subs-bad', b), 'SN422', null, 'wait ' || b) from unnest('{-1 s,367 days}'::text[]) b;
+select throws_ok($$select sentinai.subscribe('subs-bad', backoff => '{178000000 years}')$$, '22008', null, 'wait out of range');
+select throws_ok($$select sentinai.subscribe('subs-bad', on_dead => 'stop')$$, 'SN422', null, 'on_dead unknown');
+select throws_ok($$select sentinai.subscribe('subs-bad', on_dead => null)$$, '22004', null, 'no on_dead');
+select throws_ok($$select sentinai.subscribe('subs-bad', ordered => null)$$, '22004', null, 'ordered or not');
+select throws_ok($$select sentinai.unsubscribe(null)$$, '22004', null, 'the end of nothing');
+select throws_ok($$select sentinai.unsubscribe('relay')$$, 'SN404', null, 'the relay ends otherwise');
+select is((select count(*) from sentinai.subscription where worker_type = 'subs-bad'), 0::bigint, 'nothing came of all that');
+
+-- Waiting
+select sentinai.subscribe('subs-wait');
+select sentinai.subscribe('subs-wait2', backoff => '{300ms}');
+call sentinai.wait_for_work('subs-wait', '0', null) \gset
+select is(:'ready'::text, 'f', 'nothing to do');
+select is(dblink_send_query('c1', $$call sentinai.wait_for_work('subs-wait', '20 s', null)$$), 1, 'somebody waits');
+do $$ begin
+    for i in 1..200 loop
+        perform pg_stat_clear_snapshot();
+        exit when exists (select from pg_stat_activity where query like 'call sentinai.wait_for_work%' and wait_event_type = 'Extension');
+        perform pg_sleep(0.05);
+    end loop;
+end $$;
+select is((select count(*) from pg_stat_activity where query like 'call sentinai.wait_for_work(''subs-wait''%' and backend_xmin is not null), 0::bigint, 'and pins no snapshot meanwhile');
+create temp table since as select clock_timestamp() as t;
+select pg_temp.publish('s.wake', 1);
+select is((select ready from dblink_get_result('c1') as d(ready boolean)), true, 'an event wakes them');
+select cmp_ok((select clock_timestamp() - t from since), '<', interval '5 seconds', 'at once');
+call sentinai.wait_for_work('subs-wait', '10 s', null) \gset
+select is(:'ready'::text, 't', 'work is there');
+begin;
+call sentinai.wait_for_work('subs-wait', '10 s', null) \gset
+select is(:'ready'::text, 't', 'in a transaction, too');
+commit;
+create temp table w as select * from sentinai.claim('subs-wait', lease => '300 ms');
+call sentinai.wait_for_work('subs-wait', '0', null) \gset
+select is(:'ready'::text, 'f', 'what others work on is no work');
+call sentinai.wait_for_work('subs-wait', '10 s', null) \gset
+select is(:'ready'::text, 't', 'until their lease is over');
+select is((select string_agg(attempt::text, '') from sentinai.claim('subs-wait')), '2', 'and it can be claimed');
+create temp table r as select * from sentinai.claim('subs-wait2');
+select is(sentinai.fail((select token from r), (select event_id from r), 'e'), 'retrying', 'a retry');
+call sentinai.wait_for_work('subs-wait2', '10 s', null) \gset
+select is(:'ready'::text, 't', 'is waited for');
+select cmp_ok((select count(*) from sentinai.claim('subs-wait2') where attempt = 2), '=', 1::bigint, 'and claimed');
+select throws_ok($$call sentinai.wait_for_work('subs-nobody', '1 s', null)$$, 'SN404', null, 'waiting for nobody');
+select throws_ok($$call sentinai.wait_for_work(null, '1 s', null)$$, '22004', null, 'waiting for nothing');
+select throws_ok($$call sentinai.wait_for_work('subs-wait', null, null)$$, '22004', null, 'waiting for ever');
+select throws_ok(format('call sentinai.wait_for_work(%L, %L, null)', 'subs-wait', t), 'SN422', null, 'waiting ' || t) from unnest('{-1 s,2 days}'::text[]) t;
+
+select dblink_disconnect('c1'), dblink_disconnect('c2');
+select sentinai.unsubscribe(w) from unnest('{subs-latest,subs-filter,subs-earliest,subs-time,subs-future,subs-exact,subs-change,subs-wait,subs-wait2}'::text[]) w;
+select * from finish();

@@ -383,7 +383,7 @@ run_demo() {
     read_options "$@"
     open_home
     trap 'stop_children' EXIT
-    trap 'exit 130' INT TERM
+    trap 'exit 130' INT TERM HUP PIPE
     step_packages
     step_build
     step_database

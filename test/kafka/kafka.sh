@@ -34,7 +34,7 @@ EOF
 
 # Java with the node's jars.
 run_java() {
-    java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+    java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData \
         -Dlog4j.configuration="file:$here/log4j.properties" \
         -cp "$cache/libs/*" "$@"
 }
@@ -158,8 +158,8 @@ start_node() {
     # its own session: a Ctrl-C at the caller's terminal is not for it
     (
         cd "$dir" || exit 1
-        exec setsid java -Xms128m -Xmx384m -XX:+UseSerialGC \
-            -Dkafka.log.level=INFO \
+        exec setsid java -Xms128m -Xmx384m -XX:+UseSerialGC -XX:-UsePerfData \
+            -Djava.io.tmpdir="$dir" -Dkafka.log.level=INFO \
             -Dlog4j.configuration="file:$here/log4j.properties" \
             -cp "$cache/libs/*" kafka.Kafka "$dir/server.properties"
     ) >"$dir/kafka.log" 2>&1 </dev/null &

@@ -162,7 +162,7 @@ run_tiers() {
     all_passed=0 all_failed=0 place='' before=unknown
     log=$(mktemp /tmp/sentinai-test-log.XXXXXX)
     trap 'clean_place; remove_installed' EXIT
-    trap 'exit 130' INT TERM
+    trap 'exit 130' INT TERM HUP PIPE
     if prepare_tree && make_place >>"$log" 2>&1; then
         for tier in "${tiers[@]}"; do
             run_tier "$tier"
@@ -170,6 +170,7 @@ run_tiers() {
         rm -f "$log"
     else
         tail -40 "$log"
+        mkdir -p "$root/log/test" && mv "$log" "$root/log/test/prepare.log"
         all_failed=1
     fi
     clean_place

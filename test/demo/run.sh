@@ -222,6 +222,7 @@ start() {
 # End what still runs, newest first; true when all ended well.
 stop_children() {
     local pid good=0 i
+    trap '' PIPE # nobody may be left to read what we say
     for ((i = ${#children[@]} - 1; i >= 0; i--)); do
         pid=${children[i]}
         kill -TERM "$pid" 2>/dev/null

@@ -105,6 +105,7 @@ leftovers() {
 # End what is left, keep the logs of failures, remove the folder.
 clean_place() {
     local pids
+    trap '' INT TERM HUP PIPE # nobody may be left to read what we say
     [ -n "${place:-}" ] || return
     mapfile -t pids < <(leftovers)
     [ "${#pids[@]}" -eq 0 ] || kill -KILL "${pids[@]}" 2>/dev/null

@@ -1,0 +1,226 @@
+# Rounds under concurrency: with a sequencer, and inline in a server that does
+# not preload the library.  Every committed event is in the stream of all
+# events once, nothing else is, and what one session did, or did after it had
+# seen another's commit, keeps its order.
+# SPDX-License-Identifier: PostgreSQL
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Sentinai;
+use Test::More;
+
+my $db = 'postgres';
+my $node = new_node('rounds', 'sentinai.sort_memory = 64kB',
+	'sentinai.lanes = 8');
+
+# Each transaction publishes one to three events of its session's own key, and
+# one of a shared key under a row lock, with what the counter says: that is an
+# order by effect, which delivery has to keep.  Some roll back, some sleep, some
+# are prepared.
+my $dir = $PostgreSQL::Test::Utils::tmp_check;
+my $publish = "$dir/publish.sql";
+append_to_file($publish, q{
+\set shape random(1, 10)
+\set key random(1, 3)
+begin;
+select sentinai.publish('Own', 't1', 's' || :client_id, jsonb_build_object('n', nextval('own_' || :client_id)))
+  from generate_series(1, 1 + :shape % 3);
+savepoint s;
+select sentinai.publish('Undone', 't1', 's' || :client_id, '{}');
+rollback to s;
+update counter set n = n + 1 where key = :key returning n \gset
+select sentinai.publish('Shared', 't1', 'shared' || :key, jsonb_build_object('n', :n));
+\if :shape < 3
+rollback;
+\elif :shape < 5
+select pg_sleep(random() * 0.02);
+commit;
+\elif :shape = 5
+prepare transaction 'p_:client_id';
+select pg_sleep(random() * 0.02);
+commit prepared 'p_:client_id';
+\else
+commit;
+\endif
+});
+my $consume = "$dir/consume.sql";
+append_to_file($consume, q{
+select sentinai.complete(min(token)) from sentinai.claim('agent', 50) having count(*) > 0;
+});
+
+sub set_up
+{
+	$node->safe_psql($db, q{
+		create extension sentinai;
+		create table counter (key int primary key, n bigint not null) with (fillfactor = 10);
+		insert into counter select i, 0 from generate_series(1, 3) i;
+		select sentinai.subscribe('agent', start_from => 'earliest');
+		select sentinai.subscribe('shared_only', '{Shared}', start_from => 'earliest');
+		do $$ begin for i in 0..7 loop execute 'create sequence own_' || i; end loop; end $$});
+}
+
+sub load_ok
+{
+	my ($name, @scripts) = @_;
+	my @common = ('pgbench', '-n', '-h', $node->host, '-p', $node->port, '-M', 'simple');
+
+	command_ok([ @common, '-c', 8, '-j', 2, '-t', 150, @scripts, $db ], $name);
+}
+
+# drained: until agent gets nothing more
+sub drain
+{
+	my ($worker) = @_;
+
+	$node->safe_psql($db, qq{
+		do \$\$
+		declare
+			n int;
+			empty int := 0;
+		begin
+			while empty < 3 loop
+				select sentinai.complete(min(token)) into n
+				  from sentinai.claim('$worker', 1000) having count(*) > 0;
+				commit;
+				empty := case when n is null then empty + 1 else 0 end;
+			end loop;
+		end \$\$});
+}
+
+sub check_history
+{
+	my ($how) = @_;
+
+	poll_ok($node, $db, 20, q{
+		select (select count(*) from sentinai.event_log) =
+		       (select count(*) from sentinai.slice, unnest(event_ids) where stream_id = 0)},
+		"$how: as many sequenced as published");
+	$node->safe_psql($db, q{
+		create table sequenced as
+		select id, row_number() over (order by slice_no, o) as place, slice_no >> 14 as round_no,
+		       event_type, aggregate_id, (payload->>'n')::bigint as n
+		  from sentinai.slice cross join unnest(event_ids) with ordinality u(id, o)
+		  left join sentinai.event_log on event_id = id
+		 where stream_id = 0});
+	is($node->safe_psql($db, 'select count(*) - count(distinct id) from sequenced'), '0',
+		"$how: none twice");
+	is($node->safe_psql($db, "select count(*) from sequenced where event_type is null or event_type = 'Undone'"),
+		'0', "$how: none that was not committed");
+	is($node->safe_psql($db, q{
+		select count(*) from (select n, lag(n) over (partition by aggregate_id order by place) as before
+		                        from sequenced where event_type = 'Own') x where n <= before}),
+		'0', "$how: each session's order is kept");
+	is($node->safe_psql($db, q{
+		select count(*) from (select n, lag(n, 1, 0::bigint) over (partition by aggregate_id order by place) as before
+		                        from sequenced where event_type = 'Shared') x where n <> before + 1}),
+		'0', "$how: an effect is never before its cause");
+	is($node->safe_psql($db, q{
+		select count(*) from (select base, o, row_number() over (partition by stream_id, lane order by slice_no, o) as place
+		                        from sentinai.slice, unnest(event_ids) with ordinality u(id, o)) x where base + o <> place}),
+		'0', "$how: base counts right");
+	is($node->safe_psql($db, q{
+		select count(*) from sentinai.round r where events <> (select count(*) from sentinai.slice, unnest(event_ids)
+		 where stream_id = 0 and slice_no >> 14 = round_no)}), '0', "$how: rounds count right");
+	drain('agent');
+	drain('shared_only');
+	is($node->safe_psql($db, q{
+		select count(*) from sentinai.event_log where not exists
+		 (select from sentinai.event_processing p where p.event_id = event_log.event_id and worker_type = 'agent')}),
+		'0', "$how: a subscription to all gets all");
+	is($node->safe_psql($db, q{
+		select count(*) from sentinai.event_log where (event_type = 'Shared') <> exists
+		 (select from sentinai.event_processing p where p.event_id = event_log.event_id and worker_type = 'shared_only')}),
+		'0', "$how: one with a filter gets what it wants");
+	$node->safe_psql($db, q{drop table sequenced});
+}
+
+# with a sequencer
+set_up();
+ok(sequencer_pid($node, $db, 10), 'a sequencer runs');
+load_ok('load', '-f', "$publish\@4", '-f', "$consume\@1");
+check_history('sequencer');
+
+# a round larger than its memory: 64 kB are some 1,300 events
+$node->safe_psql($db, q{
+	select count(*) from unnest(sentinai.publish_batch(
+		array_fill('Big'::text, array[20000]), array_fill('t1'::text, array[20000]),
+		array(select 'b' || i % 100 from generate_series(1, 20000) i),
+		array(select jsonb_build_object('n', i) from generate_series(1, 20000) i)))});
+poll_ok($node, $db, 20, 'select max(events) = 20000 from sentinai.round', 'a large round');
+is($node->safe_psql($db, q{
+	select count(*) from (select (payload->>'n')::int as n, lag((payload->>'n')::int) over (partition by lane order by slice_no, o) as before
+	                        from sentinai.slice cross join unnest(event_ids) with ordinality u(id, o)
+	                        join sentinai.event_log on event_id = id where stream_id = 0 and event_type = 'Big') x
+	 where n <= before}), '0', 'a large round is in order');
+
+# the sequencer is killed while others publish
+my $bench = IPC::Run::start(
+	[ 'pgbench', '-n', '-h', $node->host, '-p', $node->port, '-c', 4, '-t', 150, '-f', $publish, $db ],
+	'>', \my $out, '2>', \my $err);
+for (1 .. 3)
+{
+	my $pid = sequencer_pid($node, $db, 10);
+	$node->safe_psql($db, "select pg_terminate_backend($pid)");
+	wait_for(10, sub { (sequencer_pid($node, $db, 1) || $pid) ne $pid });
+}
+$bench->finish;
+is($bench->result(0), 0, 'load while the sequencer is terminated') or diag($err);
+poll_ok($node, $db, 20, q{
+	select (select count(*) from sentinai.event_log) =
+	       (select count(distinct id) from sentinai.slice, unnest(event_ids) id where stream_id = 0)
+	   and (select count(*) from sentinai.event_log) =
+	       (select count(*) from sentinai.slice, unnest(event_ids) id where stream_id = 0)},
+	'nothing is lost and nothing comes twice');
+
+# inline
+$node->safe_psql($db, 'drop extension sentinai cascade');
+$node->safe_psql($db, 'drop table counter');
+$node->safe_psql($db, "do \$\$ begin for i in 0..7 loop execute 'drop sequence own_' || i; end loop; end \$\$");
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$node->restart;
+set_up();
+load_ok('load without the workers', '-f', "$publish\@2", '-f', "$consume\@3");
+drain('agent');
+check_history('inline');
+
+# what a transaction does to a round it took
+sub published
+{
+	return $node->safe_psql($db, "select sentinai.publish('T', 't1', 'x', '{}')");
+}
+sub completed
+{
+	return $node->safe_psql($db, q{
+		with c as materialized (select * from sentinai.claim('agent', 10)),
+		     d as materialized (select sentinai.complete(min(token)) from c having count(*) > 0)
+		select event_id from c left join d on true});
+}
+my $claim = "select event_id from sentinai.claim('agent', 10)";
+my $id = published();
+is($node->safe_psql($db, "begin; $claim; rollback"), $id, 'a claim that takes a round');
+is(completed(), $id, 'which comes again after a rollback');
+$id = published();
+is($node->safe_psql($db, "begin; savepoint s; $claim; rollback to s; $claim; rollback"),
+	"$id\n$id", 'and after a rollback to a savepoint');
+is(completed(), $id, 'and then');
+is($node->safe_psql($db,
+	"select count(*) from sentinai.slice where stream_id = 0 and '$id' = any (event_ids)"),
+	'1', 'it is in one slice');
+my $mine = $node->safe_psql($db, q{
+	begin isolation level repeatable read;
+	select 1 from counter limit 1;
+	select sentinai.publish('T', 't1', 'x', '{}');
+	select count(*) from sentinai.claim('agent', 10);
+	commit});
+like($mine, qr/^1\n[0-9a-f-]{36}\n0$/, 'a transaction does not claim what it publishes itself');
+($id) = $mine =~ /([0-9a-f-]{36})/;
+is(completed(), $id, 'others do after its commit');
+$id = published();
+my ($rc, $stdout, $stderr) = $node->psql($db,
+	"\\set VERBOSITY sqlstate\nbegin;\n$claim;\nprepare transaction 'no'");
+like($stderr, qr/0A000/, 'a transaction that took a round cannot be prepared');
+is(completed(), $id, 'its round is gone');
+$node->stop;
+
+done_testing();

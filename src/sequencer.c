@@ -53,6 +53,8 @@ typedef struct Announcement
 static Announcement pending;
 static int64 unwoken = 0;		/* events of the sequencer's last round, whose
 								 * readers were not woken yet */
+static uint64 unwoken_commits;	/* transactions that round covers; a claim
+								 * that waits for them has to find its lanes */
 
 /* forget_seen: read the journal in the next round */
 static void
@@ -133,11 +135,14 @@ announce(void)
 	if (before == seen_rounds)
 		seen_rounds += pending.rounds;
 	sn_gather_passed();
-	if (pending.by_sequencer && sn_stream_count() > 1)
-		unwoken = pending.events;
-	else
-		wake_all(pending.lanes, pending.events);
 	wake_relays();
+	if (pending.by_sequencer && sn_stream_count() > 1)
+	{
+		unwoken = pending.events;
+		unwoken_commits = pending.commits;
+		return;
+	}
+	wake_all(pending.lanes, pending.events);
 	set_sequenced(db, pending.commits);
 }
 
@@ -477,7 +482,10 @@ void
 sn_round_leave(void)
 {
 	if (unwoken > 0)
+	{
 		wake_all(PG_UINT64_MAX, unwoken);
+		set_sequenced(sn_database(), unwoken_commits);
+	}
 	unwoken = 0;
 }
 
@@ -503,5 +511,6 @@ sn_round_wake(void)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	set_sequenced(sn_database(), unwoken_commits);
 	unwoken = 0;
 }

@@ -4,7 +4,7 @@
 #
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
 #                                  conditions api comments links commands
-#                                  options handler versions
+#                                  options handler restore versions
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
 # preloaded, where databases named docs_* and the roles that the pages make may
@@ -316,6 +316,46 @@ test_handler() {
     result $? "it completes what it should, and its error text is kept"
 }
 
+# What a subscription of docs_old or docs_new has before it, as one line.
+standing() {
+    sql "$1" "select (select count(*) from sentinai.event_log), (select count(*)
+        from sentinai.event_processing), lag_events, retrying, dead, completed_count
+        from sentinai.stat_queue where worker_type = 'keeper'"
+}
+
+# docs/operations.md on pg_dump: harmless errors only, nothing lost, the relay
+# paused, and work goes on.
+test_restore() {
+    new_database docs_old && new_database docs_new
+    psql -XqAt -v ON_ERROR_STOP=1 -d docs_old >/dev/null <<'SQL'
+create extension sentinai;
+select sentinai.subscribe('keeper');
+select sentinai.publish('T', 'acme', i::text, '{}') from generate_series(1, 40) i;
+create temp table batch as select * from sentinai.claim('keeper', 20);
+select sentinai.complete(token) from (select distinct token from batch) b;
+drop table batch;
+create temp table batch as select * from sentinai.claim('keeper', 5);
+select sentinai.fail(token, event_id, 'x', retry_in => '0') from batch limit 1;
+SQL
+    result $? "a database to dump"
+    pg_dump docs_old >"$place/dump" 2>"$place/errors"
+    psql -Xq -d docs_new -f "$place/dump" >/dev/null 2>>"$place/errors"
+    grep -E '(error|ERROR):' "$place/errors" |
+        grep -vE 'already exists|multiple primary keys' |
+        nothing "its restore raises no other errors than the page says"
+    sql docs_new 'select sentinai.after_restore()' >/dev/null
+    result $? "after_restore()"
+    [ "$(standing docs_new)" = "$(standing docs_old)" ]
+    result $? "the copy stands where the original does"
+    [ "$(sql docs_new 'select sentinai.relay_is_paused()')" = t ]
+    result $? "its relay is paused"
+    sql docs_new "select sentinai.publish('T', 'acme', 'new', '{}')" >/dev/null
+    [ "$(sql docs_new "select count(*) from sentinai.claim('keeper', 100)")" = 21 ]
+    result $? "and everything that is open can be claimed"
+    sql postgres 'drop database docs_old'
+    sql postgres 'drop database docs_new'
+}
+
 test_versions() {
     local version
     version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" sentinai.control)
@@ -328,7 +368,7 @@ test_versions() {
     result $? "META.json.in is JSON"
 }
 
-all=(readme pages settings properties errors conditions api comments links commands options handler versions)
+all=(readme pages settings properties errors conditions api comments links commands options handler restore versions)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

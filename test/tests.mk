@@ -6,6 +6,7 @@
 #   make installcheck               pg_regress and isolation, in the server of PG*
 #   make pgtap                      pgTAP, in the server of PG*
 #   make tap, make kafka            servers of their own; not as root
+#   make demo-check                 the quickstart itself, in a folder of its own
 #   make installcheck REGRESS=publish ISOLATION=
 #   make pgtap T=test/pgtap/x.sql   make tap T=test/tap/x.pl
 #
@@ -57,4 +58,7 @@ mock:
 demo: mock workers
 	$(MAKE) -C test/demo
 
-.PHONY: unit pgtap tap kafka mock demo
+demo-check:
+	test/demo/check.sh
+
+.PHONY: unit pgtap tap kafka mock demo demo-check

@@ -20,7 +20,8 @@ database=flights
 topic=sentinai.aircraft
 quiet_seconds=30        # no progress for so long: give up and show what is off
 mark=.sentinai-quickstart
-children=()
+children=()             # their process ids
+names=()                # and what they are, by process id
 
 # fail TEXT: end the run with the end of the log.
 fail() {
@@ -217,19 +218,22 @@ start() {
     shift
     "$@" >>"$home/notes/$run/$name.log" 2>&1 </dev/null 8>&- &
     children+=($!)
+    names[$!]=$name
 }
 
-# End what still runs, newest first; true when all ended well.
+# End what still runs, newest first; ended_badly names who did not end well.
 stop_children() {
-    local pid good=0 i
+    local pid status i
     trap '' PIPE # nobody may be left to read what we say
+    ended_badly=()
     for ((i = ${#children[@]} - 1; i >= 0; i--)); do
         pid=${children[i]}
         kill -TERM "$pid" 2>/dev/null
-        wait "$pid" || good=1
+        wait "$pid" 2>/dev/null
+        status=$?
+        [ "$status" -eq 0 ] || ended_badly+=("${names[pid]} (status $status)")
     done
     children=()
-    return $good
 }
 
 # Have all that should run until they are told to stop kept running?
@@ -331,7 +335,7 @@ step_replay() {
         sleep 0.3
     done
     table_at=-10
-    stop_children || children_failed=1
+    stop_children
 }
 
 # Both sides of the story, compared in SQL.
@@ -357,9 +361,8 @@ step_proof() {
                 "$figures" "$holds")" ;;
         esac
     done <"$notes/proof"
-    [ -z "${children_failed:-}" ] || {
-        say "a publisher, an agent or the consumer ended with an error:"
-        tail -qn 3 "$notes"/*.log
+    [ "${#ended_badly[@]}" -eq 0 ] || {
+        verdict f "ended badly" "$(printf '%s  ' "${ended_badly[@]}")"
         good=0
     }
     [ "$good" -eq 1 ]

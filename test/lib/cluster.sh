@@ -14,14 +14,17 @@ sn_server_user() {
     if [ "$(id -u)" -eq 0 ]; then echo postgres; else id -un; fi
 }
 
-# Run a command as that user, from a folder it may read.
-sn_as_server() {
+# Run a command as that user, from a folder it may read, without the caller's
+# settings for libpq (a server reads PGPORT, too).
+sn_as_server() (
+    cd / || exit 1
+    unset PGHOST PGPORT PGUSER PGDATABASE PGDATA PGSERVICE PGOPTIONS
     if [ "$(id -u)" -eq 0 ]; then
-        (cd / && exec runuser -u postgres -- "$@")
+        exec runuser -u postgres -- "$@"
     else
-        (cd / && exec "$@")
+        exec "$@"
     fi
-}
+)
 
 # sn_cluster_make DIR PORT: a new cluster; settings come on stdin.
 sn_cluster_make() {

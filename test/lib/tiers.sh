@@ -9,7 +9,7 @@
 # Source it from quickstart, after setup.sh and cluster.sh.
 # shellcheck disable=SC2016,SC2154 # texts for an inner shell; set by those
 
-all_tiers=(unit installcheck pgtap docs tap kafka)
+all_tiers=(unit installcheck pgtap docs tap demo kafka)
 test_packages=(libcmocka-dev libtap-parser-sourcehandler-pgtap-perl
     libipc-run-perl)
 tier_seconds=${SENTINAI_TIER_SECONDS:-900}
@@ -38,7 +38,7 @@ make_place() {
 # in_place COMMAND...: run in the copy, as the server's user.
 in_place() {
     sn_as_server env HOME="$place/tmp" TMPDIR="$place/tmp" LC_ALL=C.UTF-8 \
-        PGHOST="${PGHOST:-}" PGPORT="${PGPORT:-}" PGUSER="${PGUSER:-}" \
+        ${PGHOST:+PGHOST="$PGHOST" PGPORT="$PGPORT" PGUSER="$PGUSER"} \
         SENTINAI_CACHE="$place/cache" PG_CONFIG="$pg_config" \
         sh -c 'cd "$0" && exec "$@"' "$place/src" "$@"
 }
@@ -81,6 +81,10 @@ tier_docs() {
 
 tier_tap() {
     in_place make PG_CONFIG="$pg_config" tap
+}
+
+tier_demo() {
+    in_place make PG_CONFIG="$pg_config" demo-check
 }
 
 # The jars are fetched by the caller, whose cache they stay in.
@@ -144,9 +148,11 @@ run_tier() {
     all_failed=$((all_failed + failed))
 }
 
-# What a tier's own process does.
+# What a tier's own process does. The servers that a caller may have set for
+# libpq are not for tests.
 run_one_tier() {
     local tier=$1
+    unset PGHOST PGPORT PGUSER PGDATABASE PGSERVICE PGOPTIONS
     place=$2
     [ "$(type -t "tier_$tier")" = function ] || sn_die "no tier $tier"
     find_postgres /dev/null

@@ -91,7 +91,9 @@
 /* whether synchronous standbys are asked for: bits since 15.13 and 17.5 */
 #ifdef SYNC_STANDBY_DEFINED
 #define sn_sync_standbys_defined() \
-	((WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
+	((WalSndCtl->sync_standbys_status & SYNC_STANDBY_INIT) == 0 ? \
+	 SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0' : \
+	 (WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
 #else
 #define sn_sync_standbys_defined() (WalSndCtl->sync_standbys_defined)
 #endif

@@ -287,9 +287,9 @@ end_redrive(int sub_id, int lane, const char *event_id)
 		count(sub_id, lane, 0, -1);
 }
 
-/* put_letter: the dead letter, pending, be it new or tried again */
-static void
-put_letter(Datum *args)
+/* first_letter: the dead letter; false if there is one that is pending */
+static bool
+first_letter(Datum *args)
 {
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	bool		isnull;
@@ -309,8 +309,28 @@ put_letter(Datum *args)
 			   " on conflict (event_id, worker_type) do update"
 			   " set status = 'pending', attempts = d.attempts + 1,"
 			   " reason = excluded.reason, dead_at = excluded.dead_at,"
-			   " history = d.history || excluded.history", 2, types, args,
+			   " history = d.history || excluded.history"
+			   " where d.status <> 'pending' returning true", 2, types, args,
 			   &isnull);
+	return !isnull;
+}
+
+/* next_letter: the dead letter that was tried again is pending again */
+static bool
+next_letter(Datum *args)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	bool		isnull;
+
+	(void) run("update sentinai.dead_letter set status = 'pending',"
+			   " attempts = attempts + 1, reason = $2,"
+			   " dead_at = clock_timestamp(), history = history ||"
+			   " jsonb_build_array(jsonb_build_object('attempt', attempts + 1,"
+			   " 'at', clock_timestamp(), 'error', $2))"
+			   " where event_id = $1::uuid"
+			   " and worker_type = '" SN_RELAY_WORKER_TYPE "'"
+			   " returning true", 2, types, args, &isnull);
+	return !isnull;
 }
 
 /* publish_letter: the event that tells of it; none about a control event */
@@ -321,20 +341,22 @@ publish_letter(Datum *args)
 	bool		isnull;
 
 	(void) run("select sentinai.publish('" SN_EVENT_DEAD_LETTERED "',"
-			   " e.tenant_id, e.aggregate_id, jsonb_build_object("
-			   "'worker_type', '" SN_RELAY_WORKER_TYPE "',"
-			   " 'event_id', e.event_id, 'event_type', e.event_type,"
-			   " 'attempt', 1, 'error', $2), e.aggregate_type,"
-			   " correlation_id => e.correlation_id,"
-			   " causation_id => e.event_id) is null"
-			   " from sentinai.event_log e where e.event_id = $1::uuid"
-			   " and e.event_type not in ('" SN_EVENT_DEAD_LETTERED "', '"
+			   " d.tenant_id, d.aggregate_id, jsonb_build_object("
+			   "'worker_type', d.worker_type,"
+			   " 'event_id', d.event_id, 'event_type', d.event_type,"
+			   " 'attempt', d.attempts, 'error', $2), d.aggregate_type,"
+			   " correlation_id => d.correlation_id,"
+			   " causation_id => d.event_id) is null"
+			   " from sentinai.dead_letter d where d.event_id = $1::uuid"
+			   " and d.worker_type = '" SN_RELAY_WORKER_TYPE "'"
+			   " and d.event_type not in ('" SN_EVENT_DEAD_LETTERED "', '"
 			   SN_EVENT_RETRY_SCHEDULED "')", 2, types, args, &isnull);
 }
 
 /*
  * sn_relay_bury: make an event that the broker will never take a dead letter
- * of the relay, and say so with a DeadLettered event.
+ * of the relay, and say so with a DeadLettered event.  One that was refused
+ * before a crash, and is refused again after it, is not counted twice.
  */
 void
 sn_relay_bury(int sub_id, int lane, const char *event_id, const char *error,
@@ -346,7 +368,8 @@ sn_relay_bury(int sub_id, int lane, const char *event_id, const char *error,
 	args[1] = CStringGetTextDatum(error);
 	if (redriven)
 		end_redrive(sub_id, lane, event_id);
-	put_letter(args);
+	if (!(redriven ? next_letter(args) : first_letter(args)))
+		return;
 	publish_letter(args);
 	count(sub_id, lane, 1, 0);
 }
@@ -381,11 +404,11 @@ letter_event(HeapTuple row, TupleDesc desc)
 
 /*
  * sn_relay_redrives: events of dead letters that retry_dead_letter() put back,
- * in the lanes given, at most SN_MAX_REDRIVEN of them.  The letter has a copy
+ * in the lanes given, at most max of them.  The letter has a copy
  * of the event, so the log may have dropped it by now.
  */
 List *
-sn_relay_redrives(int sub_id, uint64 lanes)
+sn_relay_redrives(int sub_id, uint64 lanes, int max)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid			types[2] = {INT4OID, INT8OID};
@@ -409,7 +432,7 @@ sn_relay_redrives(int sub_id, uint64 lanes)
 							  " d.worker_type = '" SN_RELAY_WORKER_TYPE "'"
 							  " where r.sub_id = $1 and $2 >> r.lane & 1 = 1"
 							  " order by r.pos", 2, types, args, NULL, true,
-							  SN_MAX_REDRIVEN) != SPI_OK_SELECT)
+							  max) != SPI_OK_SELECT)
 		elog(ERROR, "statement of the relay failed");
 	for (i = 0; i < SPI_processed; i++)
 	{

@@ -150,6 +150,7 @@ open_core(void)
 {
 	SnRelayCoreConfig config = {0};
 	char		err[SN_ERROR_LEN] = "";
+	SnSubSlot  *slot = relay.sub_id == 0 ? NULL : sn_sub_slot(relay.sub_id);
 	int			lane;
 
 	config.provider = load_provider();
@@ -178,6 +179,8 @@ open_core(void)
 				 errhint("See sentinai.kafka_conf.")));
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 		relay.read_pos[lane] = relay.mark_pos[lane];
+	if (slot != NULL)			/* the window of the one before is read again */
+		pg_atomic_fetch_or_u64(&slot->pending, relay.owned);
 	relay.redriving = 0;
 
 	relay.events = sn_wait_event_set(3);
@@ -205,9 +208,13 @@ static void
 close_core(void)
 {
 	SnRelayCore *core = relay.core;
+	SnRelayCoreStats total;
 
 	if (core != NULL)
-		total_stats(&relay.before);
+	{
+		total_stats(&total);
+		relay.before = total;
+	}
 	relay.core = NULL;
 	if (relay.events != NULL)
 		FreeWaitEventSet(relay.events);
@@ -216,12 +223,16 @@ close_core(void)
 		sn_relay_core_close(core, CLOSE_MS);
 }
 
-/* on_exit: give the slot back, stop the client's threads */
+/*
+ * on_exit: end the transaction, which may hold locks, give the slot back, stop
+ * the client's threads.  The lanes are given up after that.
+ */
 static void
 on_exit_relay(int code, Datum arg)
 {
 	SnShared   *s = sn_shared();
 
+	AbortOutOfAnyTransaction();
 	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
 	relay.slot->pid = 0;
 	relay.slot->procno = -1;
@@ -346,17 +357,17 @@ has_room(void)
 
 /*
  * read_lanes: read what comes next in the lanes that may have something, as
- * much as the core has room for.  Pending bits are cleared before the snapshot
+ * much as the core has room for beside what was taken for it.  Pending bits are cleared before the snapshot
  * is taken, and set again where not everything was read.
  */
 static List *
-read_lanes(void)
+read_lanes(int taken)
 {
 	static int	start = 0;
 	SnSubSlot  *slot = sn_sub_slot(relay.sub_id);
 	uint64		pending = relay.owned;
 	uint64		left = 0;
-	int			room = sn_relay_core_room(relay.core);
+	int			room = sn_relay_core_room(relay.core) - taken;
 	size_t		bytes = (size_t) sn_relay_buffer * 1024;
 	List	   *result = NIL;
 	SnRelayReader *reader;
@@ -401,7 +412,9 @@ read_redrives(void)
 	if (!relay.look_for_redrives || relay.redriving > 0 || !has_room())
 		return NIL;
 	relay.look_for_redrives = false;
-	events = sn_relay_redrives(relay.sub_id, relay.owned);
+	events = sn_relay_redrives(relay.sub_id, relay.owned,
+							   Min(sn_relay_core_room(relay.core),
+								   SN_MAX_REDRIVEN));
 	relay.redriving = list_length(events);
 	return events;
 }
@@ -451,7 +464,8 @@ database_turn(bool last)
 			if (!wrote && !relay.paused && !last)
 				events = read_redrives();	/* sees what is committed */
 			if (!relay.paused && !last)
-				events = list_concat(events, read_lanes());
+				events = list_concat(events,
+									 read_lanes(list_length(events)));
 		}
 	}
 	if (events != NIL)
@@ -459,7 +473,7 @@ database_turn(bool last)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(relay.turn);
-	if (wrote || events != NIL)
+	if (events != NIL)
 		sn_wait_confirmed(XactLastCommitEnd);
 	pgstat_report_stat(false);
 	return events;
@@ -544,16 +558,29 @@ sleep_until_woken(int64 timeout)
 }
 
 /*
- * last_turn: before leaving, take the answers that are there and store the
- * positions, so that little is sent twice.
+ * last_turn: before the connection is closed, take the answers to what was
+ * sent and store the positions, so that little is sent twice.
  */
 static void
 last_turn(void)
 {
 	if (relay.core == NULL || relay.sub_id == 0)
 		return;
-	(void) sn_relay_core_turn(relay.core, now_ms());
+	sn_relay_core_settle(relay.core, now_ms());
 	(void) database_turn(true);
+	publish_stats();
+}
+
+/* stand_by: leave the broker alone until check_paused() says otherwise */
+static void
+stand_by(void)
+{
+	last_turn();
+	close_core();
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	relay.slot->inflight = 0;
+	relay.slot->breaker = SN_BREAKER_CLOSED;
+	LWLockRelease(&sn_shared()->lock);
 }
 
 /* reload: settings changed; the connection is made anew with them */
@@ -581,6 +608,8 @@ one_turn(void)
 	if (relay.core == NULL && !relay.paused)
 		open_core();
 	events = database_turn(false);
+	if (relay.paused && relay.core != NULL)
+		stand_by();
 	if (relay.leave || relay.core == NULL)
 		return -1;
 	push_events(events);
@@ -588,6 +617,30 @@ one_turn(void)
 	take_progress();
 	publish_stats();
 	return relay.more && has_room() ? 0 : wait;
+}
+
+/*
+ * pin_settings: what the server, database or role may have set differently.
+ * In a deadlock it is this process that gives way.
+ */
+static void
+pin_settings(void)
+{
+	static const char *const pinned[][2] = {
+		{"application_name", "sentinai relay"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"deadlock_timeout", "50ms"},
+		{"lock_timeout", "0"},
+		{"client_min_messages", "error"}
+	};
+	size_t		i;
+
+	for (i = 0; i < lengthof(pinned); i++)
+		SetConfigOption(pinned[i][0], pinned[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	sn_require_sync_commit();
 }
 
 /* start: what a background worker does first */
@@ -602,7 +655,7 @@ start(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
-	pgstat_report_appname("sentinai relay");
+	pin_settings();
 	StartTransactionCommand();
 	strlcpy(relay.database, get_database_name(MyDatabaseId), NAMEDATALEN);
 	CommitTransactionCommand();
@@ -610,7 +663,6 @@ start(Datum arg)
 	relay.turn = AllocSetContextCreate(TopMemoryContext, "sentinai relay turn",
 									   ALLOCSET_DEFAULT_SIZES);
 	take_slot();
-	sn_require_sync_commit();
 }
 
 /* sn_relay_main: the life of a relay process */

@@ -616,6 +616,17 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 	return core->cursor < core->tail ? 10 : core->inflight > 0 ? 1000 : -1;
 }
 
+/*
+ * sn_relay_core_settle: for a host that is about to close: nothing more is
+ * sent, and what was sent gets its answer if that comes soon.
+ */
+void
+sn_relay_core_settle(SnRelayCore *core, int64_t now_ms)
+{
+	core->config.provider->purge(core->broker, false);
+	drain(core, now_ms);
+}
+
 /* sn_relay_core_wake_fd: readable when a turn has answers to treat */
 int
 sn_relay_core_wake_fd(const SnRelayCore *core)
@@ -624,16 +635,17 @@ sn_relay_core_wake_fd(const SnRelayCore *core)
 }
 
 /*
- * sn_relay_core_progress: where a lane is, if it moved since the last call.
+ * sn_relay_core_progress: where a lane is, if it moved since the last call;
+ * otherwise *pos is left as it is.
  */
 bool
 sn_relay_core_progress(SnRelayCore *core, int lane, int64_t *pos)
 {
 	Lane	   *l = &core->lanes[lane];
 
-	*pos = l->pos;
 	if (!l->moved)
 		return false;
+	*pos = l->pos;
 	l->moved = false;
 	return true;
 }

@@ -74,6 +74,7 @@ extern int	sn_relay_core_room(const SnRelayCore *core);
 extern bool sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
 							   const SnRecordEvent *event);
 extern int64_t sn_relay_core_turn(SnRelayCore *core, int64_t now_ms);
+extern void sn_relay_core_settle(SnRelayCore *core, int64_t now_ms);
 extern int	sn_relay_core_wake_fd(const SnRelayCore *core);
 extern bool sn_relay_core_progress(SnRelayCore *core, int lane, int64_t *pos);
 extern bool sn_relay_core_redriven(SnRelayCore *core, int *lane,

@@ -37,7 +37,7 @@ extern void sn_relay_read_end(SnRelayReader *reader);
 extern void sn_relay_mark(int sub_id, uint64 lanes, const SnPos *pos);
 extern void sn_relay_bury(int sub_id, int lane, const char *event_id,
 						  const char *error, bool redriven);
-extern List *sn_relay_redrives(int sub_id, uint64 lanes);
+extern List *sn_relay_redrives(int sub_id, uint64 lanes, int max);
 extern void sn_relay_redriven(int sub_id, int lane, const char *event_id);
 
 #endif							/* SN_RELAY_STORE_H */

@@ -167,11 +167,17 @@ sn_entries_of_lane(SnEntries *entries, SnSub *sub, SnLaneState *state,
 	add_range(entries, sub, state, log, snapshot);
 }
 
-/* is_batch: whether a lane is held by the token's batch, or was last */
+/* was_resolved: whether the journal remembers the batch's end in every lane */
 static bool
-is_batch(bool set, const pg_uuid_t *batch, const SnToken *token)
+was_resolved(SnBatch *batch)
 {
-	return set && memcmp(batch, &token->batch, UUID_LEN) == 0;
+	int			i;
+
+	for (i = 0; i < batch->nlanes; i++)
+		if (!sn_lane_resolved_by(batch->sub, batch->lanes[i].lane,
+								 &batch->token.batch, batch->snapshot))
+			return false;
+	return true;
 }
 
 /* read_lanes: the states of the token's lanes, which are locked */
@@ -180,7 +186,6 @@ read_lanes(SnBatch *batch)
 {
 	SnLaneReader reader = {false};
 	bool		holds = true;
-	bool		held = true;
 	int			lane;
 
 	batch->lanes = palloc(sn_node()->lanes * sizeof(SnLaneState));
@@ -191,13 +196,12 @@ read_lanes(SnBatch *batch)
 		if ((batch->token.lanes & SN_LANE_BIT(lane)) == 0)
 			continue;
 		sn_lane_read_next(&reader, batch->sub, lane, batch->snapshot, state);
-		holds = holds && is_batch(state->held, &state->batch, &batch->token);
-		held = held && is_batch(state->done, &state->done_batch,
-								&batch->token);
+		holds = holds && state->held &&
+			memcmp(&state->batch, &batch->token.batch, UUID_LEN) == 0;
 		batch->nlanes++;
 	}
 	sn_lane_read_end(&reader);
-	if (!holds && !held)
+	if (!holds && !was_resolved(batch))
 		sn_batch_stale();
 	batch->resolved = !holds;
 }

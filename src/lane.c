@@ -22,6 +22,8 @@
 #include "lane.h"
 #include "shmem.h"
 
+#define LOOK_BACK	10000		/* versions */
+
 /* sn_bits_clear_count: how many bits are clear */
 int
 sn_bits_clear_count(const SnBits *bits)
@@ -253,6 +255,46 @@ sn_lane_read(const SnSub *sub, int lane, Snapshot snapshot, SnLaneState *state)
 
 	sn_lane_read_next(&reader, sub, lane, snapshot, state);
 	sn_lane_read_end(&reader);
+}
+
+/* resolved_in: whether a half's newest rows tell that a batch was resolved */
+static bool
+resolved_in(int half, const SnSub *sub, int lane, const pg_uuid_t *batch,
+			Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+	SnScan		scan;
+	bool		found = false;
+	int			i;
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub->sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_scan_begin(&scan, sn_rel(SN_LANE_STATE_0 + half),
+				  sn_rel(SN_LANE_STATE_0_IDX + half), snapshot, 2, keys,
+				  BackwardScanDirection);
+	for (i = 0; !found && i < LOOK_BACK && sn_scan_next(&scan); i++)
+	{
+		bool		isnull;
+		Datum		done = slot_getattr(scan.slot, Anum_lane_done_batch,
+										&isnull);
+
+		found = !isnull &&
+			memcmp(DatumGetUUIDP(done), batch, UUID_LEN) == 0;
+	}
+	sn_scan_end(&scan);
+	return found;
+}
+
+/*
+ * sn_lane_resolved_by: whether the journal remembers that a batch was resolved
+ * in a lane, when others have had the lane since.
+ */
+bool
+sn_lane_resolved_by(const SnSub *sub, int lane, const pg_uuid_t *batch,
+					Snapshot snapshot)
+{
+	return resolved_in(0, sub, lane, batch, snapshot) ||
+		resolved_in(1, sub, lane, batch, snapshot);
 }
 
 /* set_optional: a column that is null unless present */

@@ -71,6 +71,9 @@ extern void sn_lane_read_end(SnLaneReader *reader);
 extern void sn_lane_read(const SnSub *sub, int lane, Snapshot snapshot,
 						 SnLaneState *state);
 
+extern bool sn_lane_resolved_by(const SnSub *sub, int lane,
+								const pg_uuid_t *batch, Snapshot snapshot);
+
 extern void sn_lane_append(SnLaneAppender *appender, SnLaneState *state);
 extern void sn_lane_append_end(SnLaneAppender *appender);
 extern void sn_lane_release(SnLaneState *state);

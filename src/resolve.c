@@ -116,7 +116,8 @@ is_waiting(SnBatch *batch, int lane, int32 hash, const pg_uuid_t *id)
 /*
  * check_closed: an event that is not open in the batch.  Fine if the batch has
  * completed it (nobody else can have since it holds the lane) and may_be_done;
- * otherwise an error that tells whether it was the batch's at all.
+ * otherwise an error that tells whether it was the batch's at all.  Of a batch
+ * that was resolved nobody knows which of the lanes' events were its.
  */
 static void
 check_closed(SnBatch *batch, const pg_uuid_t *id, bool may_be_done)
@@ -130,7 +131,7 @@ check_closed(SnBatch *batch, const pg_uuid_t *id, bool may_be_done)
 	if (sn_ledger_completed(id, batch->sub->worker_type, batch->snapshot,
 							&processed_at))
 	{
-		if (processed_at < state->claimed_at)
+		if (processed_at < state->claimed_at && !batch->resolved)
 			not_in_batch();
 		if (!may_be_done)
 			no_longer_open();

@@ -6,8 +6,19 @@ select plan(61);
 create function pg_temp.publish(key text, n int) returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg('d.t'::text), array_agg('dead'::text), array_agg(key), array_agg(jsonb_build_object('n', i) order by i))
     from generate_series(1, n) i $$;
+-- until every event is in a slice
+create function pg_temp.sequenced() returns void language plpgsql as $$
+begin
+    for i in 1..3000 loop
+        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'dead' except
+                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+        perform pg_sleep(0.01);
+    end loop;
+end $$;
+-- a batch as a table, o its order
 create function pg_temp.take(name text, args text) returns void language plpgsql as $$
 begin
+    perform pg_temp.sequenced();
     execute format('create temp table %I as select row_number() over () as o, c.* from sentinai.claim(%s) c', name, args);
 end $$;
 create function pg_temp.shown(rel regclass) returns text language plpgsql as $$

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- claim(), complete(), extend(), release(): batches, leases, tokens, order.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(123);
+select plan(128);
 
 do $$ begin
     -- a database's sequencer starts within seconds of CREATE EXTENSION
@@ -23,9 +23,19 @@ create function pg_temp.key_in(lane int, i int) returns text language sql as $$
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
                   current_setting('port'), current_database(), session_user) $$;
+-- until every event is in a slice
+create function pg_temp.sequenced() returns void language plpgsql as $$
+begin
+    for i in 1..3000 loop
+        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'queue' except
+                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+        perform pg_sleep(0.01);
+    end loop;
+end $$;
 -- a batch as a table, o its order
 create function pg_temp.take(name text, args text) returns void language plpgsql as $$
 begin
+    perform pg_temp.sequenced();
     execute format('create temp table %I as select row_number() over () as o, c.* from sentinai.claim(%s) c', name, args);
 end $$;
 create function pg_temp.shown(rel regclass) returns text language plpgsql as $$
@@ -80,6 +90,14 @@ select is(pg_temp.shown('p3'), 'p5#1', 'then the other one');
 select is(sentinai.complete((select token from p3), (select array_agg(event_id) from p3)), 1, 'all by their ids');
 select throws_ok($$select sentinai.extend((select token from p3), '1 min')$$, 'SN409', null, 'no lease for what is done');
 select is(sentinai.complete((select token from p3), (select array_agg(event_id) from p3)), 0, 'by their ids again');
+
+select pg_temp.publish('p', 2);
+select pg_temp.take('p4', $$'queue-a', 1$$);
+select is(sentinai.complete((select token from p4)), 1, 'a batch of one');
+select is(sentinai.complete((select min(token) from sentinai.claim('queue-a'))), 1, 'then others have the lane');
+select is(sentinai.complete((select token from p4)), 0, 'which makes it not less done');
+select is(sentinai.complete((select token from p4), (select array_agg(event_id) from p4)), 0, 'by its id as well');
+select throws_ok($$select sentinai.fail((select token from p4), (select event_id from p4), 'e')$$, 'SN409', null, 'and too late to fail');
 
 -- The token of another session: no event remembered there
 select pg_temp.publish('s', 3);

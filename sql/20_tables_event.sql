@@ -1,5 +1,7 @@
 -- The log and what is partitioned like it.  All of it is written by C through
--- the table access method; partitions are made by make_partitions().
+-- the table access method; partitions are made by make_partitions().  Keys
+-- and indexes belong to the partitions, where it puts them: parents with
+-- indexes would make them once more at ATTACH when a dump is restored.
 
 create table sentinai.event_log (
     event_id       uuid not null,
@@ -15,14 +17,8 @@ create table sentinai.event_log (
     causation_id   uuid,
     deliver_at     timestamptz,
     payload        jsonb not null,
-    metadata       jsonb not null,
-    primary key (event_id)
+    metadata       jsonb not null
 ) partition by range (event_id);
-
-create index event_log_txid_idx on sentinai.event_log (txid);
-create index event_log_aggregate_idx on sentinai.event_log (partition_hash, event_id);
-create index event_log_tenant_idx on sentinai.event_log (tenant_id, event_id);
-create index event_log_deliver_at_idx on sentinai.event_log (deliver_at) where deliver_at is not null;
 
 comment on table sentinai.event_log is 'Every event that was published, append-only, partitioned by time (the event id is a UUIDv7). Read it through get_events_by_exception() and get_events_by_tenant().';
 comment on column sentinai.event_log.event_id is 'UUIDv7 from a clock that never goes back in the whole cluster.';
@@ -48,8 +44,7 @@ create table sentinai.event_processing (
     status       text collate "C" not null,
     attempt      int not null,
     worker_id    text collate "C",
-    processed_at timestamptz not null,
-    primary key (event_id, worker_type)
+    processed_at timestamptz not null
 ) partition by range (event_id);
 
 comment on table sentinai.event_processing is 'Ledger of what each worker type has finished (or, for handlers fed by Kafka, has begun): one row per event and worker type, inserted in bulk at completion.';
@@ -68,8 +63,6 @@ create table sentinai.event_idempotency (
     tenant_id       text collate "C" not null,
     idempotency_key text collate "C" not null
 ) partition by range (event_id);
-
-create index event_idempotency_key_idx on sentinai.event_idempotency (tenant_id, idempotency_key);
 
 comment on table sentinai.event_idempotency is 'Idempotency keys of published events, looked up within sentinai.idempotency_window.';
 comment on column sentinai.event_idempotency.event_id is 'First event published under the key.';

@@ -87,8 +87,7 @@ create table sentinai.slice (
     base      bigint not null,
     stream_id int not null,
     lane      int not null,
-    event_ids uuid[] not null,
-    primary key (stream_id, lane, slice_no)
+    event_ids uuid[] not null
 ) partition by range (slice_no);
 
 alter table sentinai.slice alter column event_ids set storage plain;

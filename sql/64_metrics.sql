@@ -152,7 +152,7 @@ comment on column sentinai.stat_queue.failed_per_second is 'Rate of failed attem
 create view sentinai.stat_relay as
 select w.worker,
        p.pid,
-       case when coalesce(c.paused, false) then 'paused' else coalesce(p.state, 'stopped') end as state,
+       case when z.paused then 'paused' else coalesce(p.state, 'stopped') end as state,
        l.lag_events,
        extract(epoch from pg_catalog.clock_timestamp() - l.oldest_unfinished_at)::float8 as lag_seconds,
        l.pos as position,
@@ -169,7 +169,7 @@ select w.worker,
        p.last_error
 from pg_catalog.generate_series(0, pg_catalog.current_setting('sentinai.relay_workers')::int - 1) as w (worker)
      left join sentinai.stat_relay_workers() p on p.worker = w.worker
-     left join sentinai.relay_control c on true
+     cross join sentinai.relay_is_paused() z (paused)
      left join lateral (
          select pg_catalog.sum(x.lag_events)::bigint as lag_events,
                 pg_catalog.min(x.pos) as pos,
@@ -232,14 +232,14 @@ select s.version,
        s.sequenced_count,
        s.unsequenced_commits,
        s.clock_ahead,
-       coalesce(c.paused, false) as relay_paused,
+       z.paused as relay_paused,
        v.oldest as oldest_partition,
        v.wanted as retention_wanted,
        v.blocked_by as retention_blocked_by
 from sentinai.stat_server() s
      left join lateral (select x.lanes from sentinai.node x order by x.node_no desc limit 1) n on true
      left join lateral (select x.round_no, x.taken_at from sentinai.round x order by x.round_no desc limit 1) r on true
-     left join sentinai.relay_control c on true
+     cross join sentinai.relay_is_paused() z (paused)
      left join sentinai.retention_status() v on true;
 
 comment on view sentinai.stat_info is 'One row about the extension in this database.';

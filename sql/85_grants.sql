@@ -31,5 +31,6 @@ grant execute on function
     sentinai.stat_rate(int, bigint, bigint),
     sentinai.stat_relay_workers(),
     sentinai.stat_server(),
-    sentinai.retention_status()
+    sentinai.retention_status(),
+    sentinai.relay_is_paused()
     to pg_monitor;

@@ -66,16 +66,28 @@ typedef struct Stretch
 	bool		covered;
 } Stretch;
 
+#define MAX_INDEXES 5
+
+/* The sets, and the keys and indexes that each of their partitions gets */
 static const struct
 {
 	SnRel		parent;
 	const char *name;
+	const char *primary_key;	/* NULL: none */
+	const char *indexes[MAX_INDEXES];
 }			sets[] =
 {
-	{SN_EVENT_LOG, "event_log"},
-	{SN_EVENT_PROCESSING, "event_processing"},
-	{SN_EVENT_IDEMPOTENCY, "event_idempotency"},
-	{SN_SLICE, "slice"},
+	{SN_EVENT_LOG, "event_log", "event_id", {
+		"(txid)",
+		"(partition_hash, event_id)",
+		"(tenant_id, event_id)",
+		"(deliver_at) where deliver_at is not null"
+	}},
+	{SN_EVENT_PROCESSING, "event_processing", "event_id, worker_type", {NULL}},
+	{SN_EVENT_IDEMPOTENCY, "event_idempotency", NULL, {
+		"(tenant_id, idempotency_key)"
+	}},
+	{SN_SLICE, "slice", "stream_id, lane, slice_no", {NULL}},
 };
 
 /* bound_ms: the time of a partition bound */
@@ -185,14 +197,31 @@ run(const char *statement)
 		elog(ERROR, "could not execute \"%s\"", statement);
 }
 
-/* make_partition: one partition of one table */
+/* make_indexes: the keys and indexes of a partition of a set */
 static void
-make_partition(SnRel parent, const char *table, int64 lower, int64 upper)
+make_indexes(int set, const char *name)
 {
+	int			i;
+
+	if (sets[set].primary_key != NULL)
+		run(psprintf("alter table " SN_SCHEMA ".%s add primary key (%s)",
+					 name, sets[set].primary_key));
+	for (i = 0; i < MAX_INDEXES && sets[set].indexes[i] != NULL; i++)
+		run(psprintf("create index on " SN_SCHEMA ".%s %s", name,
+					 sets[set].indexes[i]));
+}
+
+/* make_partition: one partition of one set */
+static void
+make_partition(int set, int64 lower, int64 upper)
+{
+	SnRel		parent = sets[set].parent;
+	const char *table = sets[set].name;
 	char	   *name = partition_name(table, lower);
 
 	run(psprintf("create table " SN_SCHEMA ".%s (like " SN_SCHEMA ".%s"
 				 " including all excluding comments)", name, table));
+	make_indexes(set, name);
 	if (parent == SN_EVENT_LOG)
 	{
 		run(psprintf("create trigger refuse_change before update or delete"
@@ -228,8 +257,7 @@ make_set(int64 ms, int *made)
 
 		if (hole.covered)
 			continue;
-		make_partition(sets[i].parent, sets[i].name,
-					   Max(lower, hole.lower), Min(upper, hole.upper));
+		make_partition(i, Max(lower, hole.lower), Min(upper, hole.upper));
 		any = true;
 	}
 	*made += any;

@@ -1,12 +1,18 @@
 -- The relay's switch.
 
 create function sentinai.relay_is_paused() returns boolean
-    language sql stable
+    language sql stable security definer
     set search_path = pg_catalog, pg_temp
     as $$
-        select coalesce((select c.paused or c.node_no < n.node_no from sentinai.relay_control c),
-                        n.node_no > 1)
-        from (select coalesce(max(x.node_no), 0) as node_no from sentinai.node x) n
+        select case
+                   when n.node_no is null then coalesce((select c.paused from sentinai.relay_control c), false)
+                   when n.system_identifier <> s.system_identifier or n.database_oid <> d.oid then true
+                   else coalesce((select c.paused or c.node_no < n.node_no from sentinai.relay_control c),
+                                 n.node_no > 1)
+               end
+        from pg_control_system() s
+             join pg_database d on d.datname = current_database()
+             left join (select x.* from sentinai.node x order by x.node_no desc limit 1) n on true
     $$;
 comment on function sentinai.relay_is_paused() is 'Whether the relay is paused: by pause_relay(), or because the database was restored or upgraded into another cluster and nobody has called resume_relay() since.';
 
@@ -32,6 +38,7 @@ create function sentinai.resume_relay() returns void
     language sql volatile security definer
     set search_path = pg_catalog, pg_temp
     as $$
+        select sentinai.after_restore();
         select sentinai.set_relay_paused(false);
     $$;
 comment on function sentinai.resume_relay() is 'Let the relay send again after pause_relay(), or for the first time after the database was restored or upgraded into another cluster: it goes on with what had not been acknowledged when the dump was taken.';

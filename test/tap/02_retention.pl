@@ -106,6 +106,12 @@ $node->safe_psql($db, q{
 	select sentinai.subscribe('slow', start_from => 'earliest');
 	select sentinai.subscribe('other', '{Never}', start_from => 'earliest')});
 my $first = publish();
+my ($late_in, $late_out) = ('', '');
+my $late = IPC::Run::start(
+	[ 'psql', '-XAtq', '-d', $node->connstr($db) ], '<', \$late_in, '>', \$late_out);
+$late_in .= "begin; select sentinai.publish('Late', 't1', 'x3', '{}'); \\echo published\n";
+ok(wait_for($patience, sub { $late->pump_nb; $late_out =~ /published/ }),
+	'a transaction publishes and stays open');
 my $delayed = publish(", deliver_at => clock_timestamp() + interval '20 s'");
 $node->safe_psql($db, "select sentinai.publish('Kept', 't1', 'x2', '{}', idempotency_key => 'k1')");
 poll_ok($node, $db, $patience,
@@ -129,6 +135,15 @@ ok(oldest_kept($first), 'nothing is dropped for it');
 $node->safe_psql($db, 'select pg_sleep(2.5)');    # two more passes of maintenance
 is(log_count($node, 'subscriptions that lag'), 1, 'one warning is enough');
 
+# the transaction that was open all the time
+publish() for 1 .. 5;
+$late_in .= "commit;\n\\q\n";
+$late->finish;
+my ($late_id) = $late_out =~ /([0-9a-f-]{36})/;
+poll_ok($node, $db, $patience,
+	"select count(*) = 1 from sentinai.slice where stream_id = 0 and '$late_id' = any (event_ids)",
+	'an event of a stretch that is over is sequenced when it commits');
+
 # a failed event waits for its retry; retrying publishes events of its own
 sub settled
 {
@@ -148,7 +163,7 @@ ok(settled('t|{}|f|t'), 'when the delayed event was due it keeps nothing')
   or diag(status());
 ok(oldest_kept($first), 'the retry does');
 ok(settled('f|{}|f|f'), 'until it succeeds') or diag(status());
-ok(wait_for($patience, sub { !oldest_kept($first) && !oldest_kept($delayed) }),
+ok(wait_for($patience, sub { !oldest_kept($first) && !oldest_kept($delayed) && !oldest_kept($late_id) }),
 	'then the partition goes');
 is($node->safe_psql($db, "select count(*) from sentinai.event_processing where event_id = '$first'"),
 	'0', 'and the ledger of its time');

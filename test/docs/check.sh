@@ -341,7 +341,7 @@ select sentinai.fail(token, event_id, 'x', retry_in => '0') from batch limit 1;
 SQL
     result $? "a database to dump"
     pg_dump docs_old >"$place/dump" 2>"$place/errors"
-    psql -Xq -v ON_ERROR_STOP=1 -d docs_new -f "$place/dump" >/dev/null \
+    psql -Xq1 -v ON_ERROR_STOP=1 -d docs_new -f "$place/dump" >/dev/null \
         2>>"$place/errors"
     grep -E '(error|ERROR):' "$place/errors" |
         nothing "its restore raises no errors"

@@ -1,0 +1,96 @@
+# checker/kafka_rules.py: the topics against the log.
+# SPDX-License-Identifier: PostgreSQL
+"""Only for runs that read a broker's topics to their end."""
+
+from collections import defaultdict
+
+from .log_rules import order
+
+EARLY = 5                       # ms between the clocks of two processes
+
+
+def records(h, report):
+    """What is in a topic is in the log, with its key and its content."""
+    for r in h.kafka:
+        stored = h.stored.get(r["id"])
+        if stored is None:
+            attempts = h.sent.get(r["uid"])
+            report.add("aborted read" if attempts else "phantom",
+                       "in a topic, but not in the log", r["id"], r["uid"])
+            continue
+        if r["key"] != stored.key:
+            report.add("tenant", f"the record's key is {r['key']}, the "
+                       f"event's is {stored.key}", r["id"])
+        if (r["h"], r["uid"]) != (stored.hash, stored.uid):
+            report.add("changed", "the record is not what was stored", r["id"])
+        if stored.sent is not None and h.run.get("wall"):
+            check_early(h, report, r, stored.sent.txn)
+
+
+def check_early(h, report, r, txn):
+    """Sent before the transaction can have committed?"""
+    if txn.commit_t is None:
+        return
+    wall = h.run["wall"] + (txn.commit_t - h.run["t"]) // 10**6
+    if r["ts"] + EARLY < wall:
+        report.add("early", f"in a topic {wall - r['ts']} ms before its "
+                   "commit", r["id"], txn.name)
+
+
+def nothing_lost(h, report):
+    """After drain every stored event is in a topic, or given up."""
+    if not h.kafka_read:
+        return
+    there = {r["id"] for r in h.kafka}
+    dead = h.dead.get(h.run.get("relay", "relay"), {})
+    for row in h.log:
+        if row.id not in there and row.id not in dead:
+            report.add("lost", "stored, but in no topic", row.id, row.uid)
+
+
+def one_partition(h, report):
+    """A key lives in one partition of a topic."""
+    places = {}
+    moved = set()
+    for r in h.kafka:
+        spot = r["topic"], r["key"]
+        if places.setdefault(spot, r["part"]) != r["part"] and \
+                spot not in moved:
+            moved.add(spot)
+            report.add("partition", f"{r['key']} is in partitions "
+                       f"{places[spot]} and {r['part']}", r["key"], r["id"])
+
+
+def kafka_order(h, report):
+    """First copies follow the order of the key."""
+    keys = defaultdict(list)
+    seen = set()
+    for r in sorted(h.kafka, key=lambda r: (r["topic"], r["part"], r["off"])):
+        if r["id"] not in seen and r["id"] in h.stored:
+            seen.add(r["id"])
+            keys[r["topic"], r["key"]].append(h.stored[r["id"]])
+    for rows in keys.values():
+        order(h, report, "order", rows, "Kafka")
+
+
+def duplicates(h, report):
+    """Copies: none without a fault, at most a window for each start of the
+    relay, none farther from the first than that."""
+    faults = sum(bool(f[3].get("relay")) for f in h.faults)
+    limit = h.run.get("window", 0) * faults
+    first, copies = {}, 0
+    for r in sorted(h.kafka, key=lambda r: (r["topic"], r["part"], r["off"])):
+        if r["id"] not in first:
+            first[r["id"]] = r["off"]
+            continue
+        copies += 1
+        if r["off"] - first[r["id"]] > 2 * limit:
+            report.add("duplicates", f"a copy {r['off'] - first[r['id']]} "
+                       "records after the first", r["id"])
+    report.counts["Kafka copies"] = copies
+    if copies > limit:
+        report.add("duplicates", f"{copies} copies; {faults} faults allow "
+                   f"{limit}")
+
+
+RULES = [records, nothing_lost, one_partition, kafka_order, duplicates]

@@ -1,0 +1,384 @@
+# mutants.py: histories that break one promise each, and legal ones that look
+# as if they did.
+# SPDX-License-Identifier: PostgreSQL
+"""A mutant takes the records of a legal history and a random.Random, changes
+them, and is flagged by the rule it is registered with."""
+
+import copy
+import uuid
+
+from simulate import LEASE, SUBS, World, legal
+
+MUTANTS = {}
+LEGAL = {}
+
+
+def mutant(rule):
+    def register(function):
+        MUTANTS[function.__name__] = (rule, function)
+        return function
+    return register
+
+
+def harmless(function):
+    LEGAL[function.__name__] = function
+    return function
+
+
+def rows(records, kind, **match):
+    return [r for r in records if r["f"] == kind and
+            all(r.get(k) == v for k, v in match.items())]
+
+
+def make(function, seed):
+    """The mutant's records for a seed."""
+    world = World(seed).run()
+    result = function(world.finish(), world.rng)
+    return result
+
+
+def last_t(records):
+    return max(r.get("t", 0) for r in records)
+
+
+def end_of(records, invoke):
+    """The answer to an invoke."""
+    at = records.index(invoke)
+    return next(r for r in records[at + 1:] if r.get("p") == invoke["p"])
+
+
+def keys_with(records, least):
+    """Keys with that many serialised events in the log."""
+    found = {}
+    for r in rows(records, "log"):
+        if r["seq"] is not None:
+            found.setdefault((r["ten"], r["agg"]), []).append(r)
+    return [v for v in found.values() if len(v) >= least]
+
+
+# The fourteen that issue 5 asks for
+
+@mutant("lost")
+def drop(records, rng):
+    """An event of a subscription is never handled."""
+    row = rng.choice(rows(records, "ledger"))
+    for kind in ("ledger", "effect"):
+        records.remove(rows(records, kind, w=row["w"], id=row["id"])[0])
+    for r in records:
+        if r["f"] in ("complete", "claim") and r.get("events"):
+            r["events"] = [e for e in r["events"] if row["id"] not in e]
+    return records
+
+
+@mutant("duplicates")
+def dup_beyond_window(records, rng):
+    """A record comes again without any fault."""
+    row = dict(rng.choice(rows(records, "kafka")))
+    row["off"] = max(r["off"] for r in rows(records, "kafka")) + 1
+    return records + [row]
+
+
+@mutant("order")
+def swap(records, rng):
+    """Two events of one key change places in the topic."""
+    first, second = rng.choice(keys_with(records, 2))[:2]
+    one = rows(records, "kafka", id=first["id"])[0]
+    two = rows(records, "kafka", id=second["id"])[0]
+    one["off"], two["off"] = two["off"], one["off"]
+    return records
+
+
+@mutant("phantom")
+def phantom(records, rng):
+    """A record of an event that nobody published."""
+    row = dict(rng.choice(rows(records, "kafka")))
+    row.update(id=str(uuid.UUID(int=rng.getrandbits(120))), uid="nobody's",
+               off=row["off"] + 10**6)
+    return records + [row]
+
+
+@mutant("aborted read")
+def aborted_read(records, rng):
+    """The events of a rolled-back transaction are in the log."""
+    txn = rng.choice(rows(records, "rollback"))["txn"]
+    sent = rows(records, "publish", ph="invoke", txn=txn)[0]["events"][0]
+    row = dict(rows(records, "log")[-1])
+    row.update(id=str(uuid.UUID(int=2**125)), uid=sent[0], ten=sent[1],
+               agg=sent[2], type=sent[3], seq=None, h=sent[5])
+    return records + [row]
+
+
+@mutant("torn")
+def torn(records, rng):
+    """One event of a transaction is missing everywhere."""
+    row = rng.choice([r for r in rows(records, "log") if r["uid"] and len(
+        rows(records, "log", txid=r["txid"])) > 1])
+    return [r for r in records if r.get("id") != row["id"]]
+
+
+@mutant("early")
+def early_read(records, rng):
+    """A claim answers before the commit of what it holds was asked for."""
+    call = rng.choice([r for r in rows(records, "claim", ph="ok")
+                       if r["events"]])
+    call["t"] = 1
+    return records
+
+
+@mutant("overlap")
+def overlap(records, rng):
+    """An event is handed to a second agent while the first holds it."""
+    answer = rng.choice([r for r in rows(records, "claim", ph="ok")
+                         if r["events"]])
+    at = records.index(answer) + 1
+    worker = next(r["w"] for r in reversed(records[:at])
+                  if r["f"] == "claim" and r.get("w"))
+    records[at:at] = [
+        {"f": "claim", "ph": "invoke", "p": "thief", "w": worker,
+         "lease": LEASE, "t": answer["t"] + 1},
+        {"f": "claim", "ph": "ok", "p": "thief", "token": "stolen",
+         "events": copy.deepcopy(answer["events"]), "t": answer["t"] + 2}]
+    return records
+
+
+@mutant("fence")
+def stale_fence(records, rng):
+    """A lease passes on, and the old token still completes."""
+    world = World(rng.random()).run()
+    world.publish()
+    token, batch = world.claim("all", "slow")
+    world.t += 2 * LEASE
+    world.claim("all", "a2")
+    world.complete("all", token, batch, "slow")
+    return world.finish()
+
+
+@mutant("sequence")
+def seq_gap(records, rng):
+    """A number of a key's counter is missing; nobody remembers sending it."""
+    row = rng.choice(keys_with(records, 2))[0]
+    for r in records:
+        if r["f"] == "publish" and r.get("events"):
+            r["events"] = [e for e in r["events"] if e[0] != row["uid"]]
+    return [r for r in records
+            if r.get("id") != row["id"]]
+
+
+@mutant("partition")
+def key_moved(records, rng):
+    """A key's events are in two partitions."""
+    row = rng.choice(rng.choice(keys_with(records, 2)))
+    record = rows(records, "kafka", id=row["id"])[0]
+    record["part"] = 77
+    return records
+
+
+@mutant("tenant")
+def tenant_leak(records, rng):
+    """An event is stored for another tenant."""
+    row = rng.choice([r for r in rows(records, "log") if r["uid"]])
+    row["ten"] = "somebody else"
+    return records
+
+
+@mutant("changed")
+def wrong_hash(records, rng):
+    """A payload is not what was sent."""
+    rng.choice([r for r in rows(records, "log") if r["uid"]])["h"] += 1
+    return records
+
+
+@mutant("stuck")
+def stuck_backlog(records, rng):
+    """The backlog was not empty in time."""
+    rows(records, "drain")[0]["left"] = 1
+    return records
+
+
+# More of the same kinds
+
+@mutant("aborted read")
+def savepoint_read(records, rng):
+    """An event of a rolled-back savepoint is delivered."""
+    world = World(rng.random()).run()
+    name = world.publish()
+    world.undone("p1", name)
+    sent = world.records[-3]["events"][0]
+    row = dict(world.log[-1], uid=sent[0], ten=sent[1], agg=sent[2],
+               type=sent[3], seq=None, h=sent[5],
+               id=str(uuid.UUID(int=2**125)))
+    world.log.append(row)
+    return world.finish()
+
+
+@mutant("effect")
+def effect_twice(records, rng):
+    """What was written with a completion is there twice."""
+    return records + [dict(rng.choice(rows(records, "effect")))]
+
+
+@mutant("effect")
+def effect_without_completion(records, rng):
+    """The caller's writes committed, the completion did not."""
+    row = rng.choice(rows(records, "ledger"))
+    records.remove(row)
+    return records
+
+
+@mutant("passed")
+def passed_by(records, rng):
+    """A key goes on while an event of it waits for its retry."""
+    world = World(rng.random()).run()
+    world.queues["all"].clear()
+    for _ in range(3):
+        world.keys = world.keys[:1]
+        world.publish(size=1)
+    token, batch = world.claim("all", most=1)
+    world.fail("all", token, batch[0])
+    world.queues["all"].remove(batch[0])
+    token, rest = world.claim("all")
+    world.complete("all", token, rest)
+    world.queues["all"].append(batch[0])
+    return world.finish()
+
+
+@mutant("twice")
+def completed_twice(records, rng):
+    """Two tokens complete one event."""
+    world = World(rng.random()).run()
+    world.publish()
+    token, batch = world.claim("all", "a1")
+    world.t += 2 * LEASE
+    again, _ = world.claim("all", "a2")
+    world.complete("all", again, batch, "a2", happened=False)
+    world.complete("all", token, batch, "a1")
+    return world.finish()
+
+
+@mutant("lost")
+def not_relayed(records, rng):
+    """A stored event is in no topic."""
+    records.remove(rng.choice(rows(records, "kafka")))
+    return records
+
+
+@mutant("order")
+def real_time(records, rng):
+    """Sent after another was acknowledged, seen before it; no counter."""
+    world = World(rng.random())
+    world.keys = world.keys[:1]
+    world.publish("p1", serial=False, size=1)
+    world.publish("p2", serial=False, size=1)
+    world.log[0]["id"], world.log[1]["id"] = \
+        world.log[1]["id"], world.log[0]["id"]
+    return world.finish()
+
+
+@mutant("double")
+def double_key(records, rng):
+    """A re-used idempotency key stored its event again."""
+    row = dict(rng.choice([r for r in rows(records, "log") if r["uid"]]))
+    row["id"] = str(uuid.UUID(int=2**125))
+    return records + [row]
+
+
+@mutant("completion")
+def completion_lost(records, rng):
+    """A completion was accepted and is gone after a crash."""
+    row = rng.choice(rows(records, "ledger"))
+    records.remove(row)
+    records.remove(rows(records, "effect", w=row["w"], id=row["id"])[0])
+    return records
+
+
+@mutant("dead")
+def dead_too_soon(records, rng):
+    """Given up with attempts left."""
+    world = World(rng.random()).run()
+    world.publish()
+    token, batch = world.claim("all", most=1)
+    world.add(f="crash", p="a1")
+    world.queues["all"].remove(batch[0])
+    world.final.append({"f": "dead", "w": "all", "id": batch[0]["id"], "n": 1})
+    return world.finish()
+
+
+# Legal, although something went wrong
+
+@harmless
+def unknown_commit_that_happened(seed):
+    """The connection broke at COMMIT, and the transaction committed."""
+    world = World(seed).run()
+    world.publish(end="info")
+    return world.finish()
+
+
+@harmless
+def unknown_commit_that_did_not(seed):
+    """The connection broke at COMMIT, and the transaction did not commit."""
+    world = World(seed).run()
+    world.publish(end="info", happened=False)
+    return world.finish()
+
+
+@harmless
+def copies_within_the_window(seed):
+    """The relay was killed and sent its window again, in order."""
+    world = World(seed).run()
+    world.fault("relay", relay=True)
+    return world.finish(copies=[8])
+
+
+@harmless
+def lease_that_passed(seed):
+    """A lease ran out, the next agent did the work, the old token is refused;
+    an unknown completion turned out to have happened."""
+    world = World(seed).run()
+    world.publish()
+    token, batch = world.claim("all", "slow")
+    world.t += 2 * LEASE
+    for row in batch:
+        world.attempt["all", row["id"]] += 1
+    again, _ = world.claim("all", "a2")
+    world.complete("all", again, batch, "a2")
+    world.complete("all", token, batch, "slow", end="fail", happened=False,
+                   answer="SN409")
+    token, batch = world.claim("some", "a1")
+    world.complete("some", token, batch, "a1", end="info")
+    return world.finish()
+
+
+@harmless
+def asynchronous_commit_lost(seed):
+    """synchronous_commit = off, acknowledged, and gone after a crash."""
+    world = World(seed).run()
+    world.publish(sync=False, happened=False)
+    world.fault("postmaster", crash=True)
+    return world.finish()
+
+
+@harmless
+def concurrent_without_a_lock(seed):
+    """Two sessions publish for one key at once: either order is right."""
+    world = World(seed)
+    world.keys = world.keys[:1]
+    world.publish("p1", serial=False, size=1)
+    world.publish("p2", serial=False, size=1)
+    one = [r for r in world.records if r.get("p") == "p1"]
+    two = [r for r in world.records if r.get("p") == "p2"]
+    for step, r in enumerate(two, 1):
+        r["t"] = one[0]["t"] + step
+    world.log[0]["id"], world.log[1]["id"] = \
+        world.log[1]["id"], world.log[0]["id"]
+    world.log.reverse()
+    for queue in world.queues.values():
+        queue.sort(key=lambda r: r["id"])
+    return world.finish()
+
+
+@harmless
+def nothing_special(seed):
+    return legal(seed)
+
+
+__all__ = ["LEGAL", "MUTANTS", "SUBS", "make"]

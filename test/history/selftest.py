@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+# selftest.py: is the checker right?
+# SPDX-License-Identifier: PostgreSQL
+"""Every mutant history is flagged by its rule, every legal one passes, for
+seeds that hypothesis chooses; and a million operations take less than 60 s.
+Prints TAP."""
+
+import sys
+import time
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import checker
+from mutants import LEGAL, MUTANTS, make
+from simulate import legal
+
+EXAMPLES = 12
+OPERATIONS = 1_000_000
+SECONDS = 60
+
+searched = settings(max_examples=EXAMPLES, deadline=None, derandomize=True,
+                    database=None, suppress_health_check=list(HealthCheck))
+seeds = st.integers(0, 10**9)
+
+
+class Tap:
+    """Numbers results and remembers the bad ones."""
+
+    def __init__(self):
+        self.number = self.failed = 0
+
+    def say(self, good, what, detail=""):
+        self.number += 1
+        self.failed += not good
+        print(f"{'ok' if good else 'not ok'} {self.number} - {what}")
+        for line in detail.splitlines():
+            print(f"# {line}")
+
+    def run(self, what, function):
+        try:
+            function()
+            self.say(True, what)
+        except AssertionError as error:
+            self.say(False, what, str(error))
+
+
+def flagged(rule, function):
+    @searched
+    @given(seeds)
+    def test(seed):
+        report = checker.check_records(make(function, seed))
+        assert rule in report.rules(), \
+            f"seed {seed}: expected {rule}, got {dict(report.rules())}"
+    return test
+
+
+def passes(function):
+    @searched
+    @given(seeds)
+    def test(seed):
+        report = checker.check_records(function(seed))
+        assert report.ok, f"seed {seed}: {report.violations[:3]}"
+    return test
+
+
+def speed(tap):
+    """A history of a million operations, checked in time."""
+    records = legal(1, transactions=OPERATIONS // 5)
+    start = time.monotonic()
+    report = checker.check_records(records)
+    seconds = time.monotonic() - start
+    done = report.history.operations
+    rate = done / seconds
+    tap.say(report.ok and rate * SECONDS > OPERATIONS,
+            f"{OPERATIONS:,} operations in less than {SECONDS} s",
+            f"{done:,} operations in {seconds:.1f} s")
+
+
+def main():
+    tap = Tap()
+    for name, (rule, function) in MUTANTS.items():
+        tap.run(f"flagged: {name}", flagged(rule, function))
+    for name, function in LEGAL.items():
+        tap.run(f"passes: {name}", passes(function))
+    if "--speed" in sys.argv[1:]:
+        speed(tap)
+    print(f"1..{tap.number}")
+    return 1 if tap.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+# run.py: load, faults, heal, drain, verdict.
+# SPDX-License-Identifier: PostgreSQL
+"""Makes a cluster of its own (PG_CONFIG), works it with publishers and agents
+while the nemesis breaks things, and checks the history that they leave. The
+seed decides what every thread does and which faults come when; how the threads
+meet is up to the machine."""
+
+import argparse
+import os
+import random
+import sys
+import threading
+import time
+
+import checker
+from checker import model
+from world import final
+from world.agent import Agent
+from world.library import Library
+from world.nemesis import FAULTS, Nemesis
+from world.publisher import Publisher
+from world.recorder import Recorder
+from world.server import Server
+
+SUBS = {
+    "h_all": {"types": None, "ordered": True, "effects": True, "agents": 3},
+    "h_some": {"types": ["A", "B"], "ordered": True, "effects": True,
+               "agents": 3},
+    "h_free": {"types": ["C"], "ordered": False, "effects": True, "agents": 2},
+    "h_lib": {"types": ["A"], "ordered": True, "effects": False, "agents": 0},
+}
+MAX_ATTEMPTS = 5
+
+
+class World:
+    """What the threads of a run share."""
+
+    def __init__(self, options, server, recorder):
+        self.server = server
+        self.recorder = recorder
+        self.seed = options.seed
+        self.lease = options.lease
+        self.pause = options.publishers * 5 / options.rate
+        self.subs = {w: {**s, "max_attempts": MAX_ATTEMPTS}
+                     for w, s in SUBS.items()}
+        self.calm = False
+        self.killed = set()
+        self.idempotent = []
+        self.events = 0
+        self.library = None
+        self.asking = []
+
+    def subscribe(self):
+        with self.server.connect("setup", direct=True) as conn:
+            for worker, sub in self.subs.items():
+                conn.execute(
+                    "select sentinai.subscribe(%s, %s, max_attempts => %s, "
+                    "backoff => '{50ms,100ms,200ms}', ordered => %s)",
+                    (worker, sub["types"], MAX_ATTEMPTS, sub["ordered"]))
+
+    def unknown(self, name, xid):
+        """Ask later what became of a commit."""
+        self.asking.append((name, xid))
+
+    def resolve(self):
+        """A number that a crash took back may belong to somebody else now; the
+        transaction's own row is the better witness where there is one."""
+        with self.server.connect("resolve", direct=True) as conn:
+            for name, xid in self.asking:
+                try:
+                    [status] = conn.execute(
+                        "select pg_xact_status(%s::text::xid8)",
+                        (str(xid),)).fetchone()
+                except Exception as error:
+                    status = f"unknown: {error}"
+                self.recorder.add(f="resolve", txn=name, status=status)
+
+    def end_prepared(self):
+        """Orphans get what their names say."""
+        with self.server.connect("heal", direct=True) as conn:
+            for [gid] in conn.execute("select gid from pg_prepared_xacts"):
+                what = gid.rpartition("/")[2]
+                conn.execute(f"{what} prepared '{gid}'")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60,
+                        help="of load and faults (60)")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--kafka", action="store_true",
+                        help="with a real Apache Kafka")
+    parser.add_argument("--pgbouncer", action="store_true",
+                        help="everybody through PgBouncer, transaction mode")
+    parser.add_argument("--faults", default=",".join(FAULTS), metavar="LIST",
+                        help="of " + ",".join(FAULTS) + ", or none")
+    parser.add_argument("--interval", type=float, default=5,
+                        help="seconds between faults (5)")
+    parser.add_argument("--rate", type=float, default=500,
+                        help="events a second that publishers aim at (500)")
+    parser.add_argument("--publishers", type=int, default=8)
+    parser.add_argument("--lease", type=float, default=2)
+    parser.add_argument("--window", type=int, default=2000,
+                        help="sentinai.relay_inflight (2000)")
+    parser.add_argument("--drain", type=float, default=90,
+                        help="seconds in which the backlog must be empty")
+    parser.add_argument("--keep", action="store_true",
+                        help="keep history and cluster of a good run too")
+    options = parser.parse_args()
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(10**6)
+    options.faults = [f for f in options.faults.split(",") if f != "none"]
+    for fault in options.faults:
+        if fault not in FAULTS:
+            parser.error(f"no fault {fault}")
+    return options
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def stop(threads, seconds=60):
+    for thread in threads:
+        thread.stopping.set()
+    limit = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.1, limit - time.monotonic()))
+    return [t.name for t in threads if t.is_alive()]
+
+
+def drive(options, world):
+    """Load and faults, heal, drain, final reads."""
+    add = world.recorder.add
+    world.recorder.add(f="run", wall=time.time_ns() // 10**6, seed=options.seed,
+                       window=options.window, subs=world.subs, relay="relay")
+    world.subscribe()
+    world.library = Library(world.server, "h_lib", world.server.dir)
+    publishers = [Publisher(world, f"p{i}") for i in range(options.publishers)]
+    agents = [Agent(world, f"{w}-{i}", w, s["ordered"])
+              for w, s in SUBS.items() for i in range(s["agents"])]
+    nemesis = Nemesis(world, options.faults, options.interval)
+    for thread in [*publishers, *agents, nemesis]:
+        thread.start()
+    limit = time.monotonic() + options.seconds
+    while time.monotonic() < limit and nemesis.error is None:
+        time.sleep(0.2)
+    hung = stop([nemesis]) + stop(publishers)
+    if nemesis.error:
+        add(f="server", line=f"nemesis: {nemesis.error!r}")
+    world.end_prepared()
+    say(f"{world.events:,} events published, faults: "
+        f"{', '.join(nemesis.done) or 'none'}; draining")
+    world.resolve()
+    world.calm = True
+    final.drain(world, options.drain)
+    hung += stop(agents)
+    codes = world.library.finish()
+    for name in hung:
+        add(f="server", line=f"{name} did not stop")
+    for code in codes:
+        add(f="server", line=f"an agent over workers/lib ended with {code}")
+    final.read(world)
+    for path in world.library.files:
+        if os.path.exists(path):
+            world.recorder.take(path)
+
+
+def main():
+    options = parse()
+    sys.setswitchinterval(0.002)
+    threading.excepthook = lambda a: (sys.__excepthook__(*a[:3]),
+                                      os._exit(3))
+    say(f"seed {options.seed}, {options.seconds:.0f} s"
+        f"{', Kafka' if options.kafka else ''}"
+        f"{', PgBouncer' if options.pgbouncer else ''}")
+    server = Server(os.environ.get("PG_CONFIG", "pg_config"), options.window,
+                    options.kafka, options.pgbouncer)
+    path = os.path.join(server.dir, "history.jsonl")
+    keep = False
+    try:
+        server.make()
+        recorder = Recorder(path)
+        drive(options, World(options, server, recorder))
+        recorder.close()
+        report = checker.check_records(model.read(path))
+        for line in report.lines():
+            say(line)
+        for line in report.witnesses(model.read(path)):
+            say(line)
+        keep = not report.ok
+    except BaseException:
+        keep = True
+        raise
+    finally:
+        server.close(keep=keep or options.keep)
+        if keep or options.keep:
+            say(f"kept: {server.dir} (history.jsonl, server.log)")
+    again = " ".join(a for a in sys.argv[1:] if not a.startswith("--seed"))
+    say(f"again: run.py --seed {options.seed} {again}")
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

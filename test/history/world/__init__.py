@@ -1,0 +1,2 @@
+# world: a server, its clients and what happens to them.
+# SPDX-License-Identifier: PostgreSQL

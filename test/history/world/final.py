@@ -1,0 +1,133 @@
+# world/final.py: what is there after heal and drain.
+# SPDX-License-Identifier: PostgreSQL
+"""Waits until nothing is left to do and reads every table and topic that the
+checker compares."""
+
+import json
+import re
+import subprocess
+import time
+
+from .recorder import digest
+from .server import TOPIC
+
+CONTROL = ("RetryScheduled", "DeadLettered")
+
+LEFT = """
+select count(*) from sentinai.event_log e
+where (%(types)s::text[] is null or event_type = any (%(types)s))
+    and not (event_type in ('RetryScheduled', 'DeadLettered')
+        and payload->>'worker_type' = %(w)s)
+    and not exists (select from sentinai.event_processing p
+        where p.event_id = e.event_id and p.worker_type = %(w)s)
+    and not exists (select from sentinai.dead_letter d
+        where d.event_id = e.event_id and d.worker_type = %(w)s)
+"""
+
+READS = {
+    "log": ("select event_id::text, txid, tenant_id, aggregate_id, event_type, "
+            "payload from sentinai.event_log"),
+    "ledger": ("select worker_type, event_id::text, attempt from "
+               "sentinai.event_processing where status = 'completed'"),
+    "dead": ("select worker_type, event_id::text, attempts from "
+             "sentinai.dead_letter"),
+    "effect": "select w, id::text from app.effect",
+    "work": "select txn from app.work",
+}
+
+BAD_LINE = re.compile(r"PANIC|TRAP:|XX000|XX001|XX002|stuck spinlock")
+KILLED = re.compile(r"\(PID (\d+)\) was terminated by signal (\d+)")
+
+
+def drain(world, seconds):
+    """Until every subscription, and the topic, has everything."""
+    start = time.monotonic()
+    waiting = {w: None for w in world.subs}
+    if world.server.kafka:
+        waiting["kafka"] = None
+    with world.server.connect("drain", direct=True) as conn:
+        while waiting and time.monotonic() - start < seconds:
+            for what in list(waiting):
+                waiting[what] = left(world, conn, what)
+                if waiting[what] == 0:
+                    del waiting[what]
+                    report(world, what, 0, start)
+            time.sleep(0.3)
+    for what, count in waiting.items():
+        report(world, what, count, start)
+
+
+def report(world, what, count, start):
+    world.recorder.add(f="drain", what=what, left=count,
+                       seconds=time.monotonic() - start)
+
+
+def left(world, conn, what):
+    if what == "kafka":
+        there = {r["id"] for r in topic(world.server)}
+        dead = {r[0] for r in conn.execute(
+            "select event_id::text from sentinai.dead_letter where "
+            "worker_type = 'relay'")}
+        return sum(r[0] not in there and r[0] not in dead for r in conn.execute(
+            "select event_id::text from sentinai.event_log"))
+    return conn.execute(LEFT, {"w": what, "types":
+                               world.subs[what]["types"]}).fetchone()[0]
+
+
+def topic(server):
+    """Every record of the topic, as far as it goes now."""
+    done = subprocess.run(
+        ["kcat", "-C", "-b", server.bootstrap, "-t", TOPIC, "-e", "-q", "-J",
+         "-o", "beginning"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        check=False, timeout=120)
+    for line in done.stdout.splitlines():
+        record = json.loads(line)
+        headers = dict(zip(record["headers"][::2], record["headers"][1::2]))
+        payload = json.loads(record["payload"])
+        yield {"f": "kafka", "topic": TOPIC, "part": record["partition"],
+               "off": record["offset"], "ts": record["ts"],
+               "key": record["key"], "id": headers["ce_id"],
+               "uid": payload.get("u"), "h": digest(payload)}
+
+
+def read(world):
+    """All of it into the history."""
+    add = world.recorder.add
+    with world.server.connect("final", direct=True) as conn:
+        for row in conn.execute(READS["log"]):
+            add(**log_row(*row))
+        for kind in ("ledger", "dead"):
+            for worker, event_id, n in conn.execute(READS[kind]):
+                add(f=kind, w=worker, id=event_id, n=n)
+        for worker, event_id in conn.execute(READS["effect"]):
+            add(f="effect", w=worker, id=event_id)
+        for [name] in conn.execute(READS["work"]):
+            add(f="work", txn=name)
+    add(f="read", what="work")
+    if world.server.kafka:
+        for record in topic(world.server):
+            add(**record)
+        add(f="read", what="kafka")
+    read_server_log(world)
+
+
+def log_row(event_id, txid, tenant, aggregate, type_, payload):
+    row = {"f": "log", "id": event_id, "txid": txid, "ten": tenant,
+           "agg": aggregate, "type": type_, "uid": payload.get("u"),
+           "seq": payload.get("s"), "h": digest(payload)}
+    if type_ in CONTROL and row["uid"] is None:
+        row["about"] = [payload["worker_type"], payload["event_id"],
+                        payload["attempt"]]
+    return row
+
+
+def read_server_log(world):
+    """Lines that no fault of ours explains."""
+    with open(world.server.dir + "/server.log", encoding="utf-8",
+              errors="replace") as file:
+        for line in file:
+            killed = KILLED.search(line)
+            if BAD_LINE.search(line) or (
+                    killed and int(killed[1]) not in world.killed and
+                    killed[2] not in ("3", "9")):
+                world.recorder.add(f="server", line=line.strip()[:300])

@@ -1,0 +1,237 @@
+# world/publisher.py: transactions that publish.
+# SPDX-License-Identifier: PostgreSQL
+"""A transaction publishes 1 to 20 events through publish(), publish_batch(), an
+INSERT or a COPY into the outbox, writes a row of its own, and commits, rolls
+back, rolls back a savepoint, or is prepared. For serialised keys a counter is
+raised under its row lock, which is held until the end: the payload carries the
+number. Other keys have none: only what follows from time and session holds."""
+
+import json
+
+import psycopg
+
+from .client import Client, Lost
+from .recorder import digest
+
+TYPES = ("A", "B", "C")
+TENANTS = ("acme", "bmw", "cora")
+HOT, COLD, FREE = 10, 10_000, 40
+POISON = 1 / 4000
+WAYS = ("publish", "publish", "batch", "insert", "copy")
+
+
+class Publisher(Client):
+    """One session."""
+
+    def __init__(self, world, name):
+        super().__init__(world, name)
+        self.number = 0
+        self.unfinished = []        # prepared transactions to end
+
+    def drop(self):
+        super().drop()
+
+    def turn(self):
+        for gid in list(self.unfinished):
+            self.finish_prepared(gid)
+        self.transaction()
+        self.stopping.wait(self.rng.expovariate(1 / self.world.pause))
+
+    def transaction(self):
+        rng = self.rng
+        self.number += 1
+        name = f"{self.name}-{self.number}"
+        sync = rng.random() < 0.5
+        self.record(f="txn", ph="invoke", p=self.name, txn=name, sync=sync)
+        try:
+            self.ask("begin")
+            self.ask("set local synchronous_commit = " +
+                     ("on" if sync else "off"))
+            [[xid]] = self.ask("select pg_current_xact_id()::text::bigint")
+            self.ask("insert into app.work values (%s)", name)
+            self.statements(name)
+            if rng.random() < 0.2:
+                self.pause(rng.random() * 0.05)
+            if rng.random() < 0.1:
+                self.ask("rollback")
+                self.record(f="rollback", ph="ok", p=self.name, txn=name)
+                return
+        except (Lost, psycopg.Error) as error:
+            # COMMIT was not sent: nothing can have happened
+            self.record(f="rollback", ph="ok", p=self.name, txn=name)
+            if isinstance(error, Lost):
+                raise
+            self.unexpected(error)
+            self.ask("rollback")
+            return
+        if rng.random() < 0.02:
+            self.prepare(name, xid)
+        else:
+            self.end("commit", "commit", name, xid)
+
+    def end(self, what, sql, name, xid):
+        """COMMIT or PREPARE, with its three outcomes."""
+        self.record(f=what, ph="invoke", p=self.name, txn=name, xid=xid)
+        try:
+            self.ask(sql)
+        except Lost:
+            self.record(f=what, ph="info", p=self.name, txn=name)
+            self.world.unknown(name, xid)
+            raise
+        except psycopg.Error as error:
+            self.record(f=what, ph="fail", p=self.name, txn=name)
+            self.unexpected(error)
+            self.ask("rollback")
+            return False
+        self.record(f=what, ph="ok", p=self.name, txn=name)
+        return True
+
+    def prepare(self, name, xid):
+        """Two phases; a gid ends with what will become of it."""
+        commit = self.rng.random() < 0.8
+        gid = f"{name}/{'commit' if commit else 'rollback'}"
+        if not self.end("prepare", f"prepare transaction '{gid}'", name, xid):
+            return
+        self.pause(self.rng.random() * 0.3)
+        if commit:
+            self.unfinished.append(gid)
+            self.end("commit", f"commit prepared '{gid}'", name, xid)
+            self.unfinished.remove(gid)
+        else:
+            self.record(f="rollback", ph="ok", p=self.name, txn=name)
+            self.ask(f"rollback prepared '{gid}'")
+
+    def finish_prepared(self, gid):
+        """After a lost connection: done already is as good."""
+        self.unfinished.remove(gid)
+        try:
+            self.ask(f"commit prepared '{gid}'")
+        except Lost:
+            self.unfinished.append(gid)
+            raise
+        except psycopg.errors.UndefinedObject:
+            pass
+
+    def statements(self, name):
+        """What one transaction publishes."""
+        rng = self.rng
+        if rng.random() < 0.05:
+            self.ask("savepoint s")
+            events = self.make(1 + rng.randrange(3))
+            self.publish(name, events, rng.choice(WAYS))
+            self.ask("rollback to s")
+            self.record(f="undo", txn=name, uids=[e[0][0] for e in events])
+        self.publish(name, self.make(rng.choice((1, 1, 2, 3, 8, 20))),
+                     rng.choice(WAYS))
+        if rng.random() < 0.2:
+            self.publish(name, self.make(rng.randrange(1, 4), serial=False),
+                         rng.choice(WAYS))
+        if rng.random() < 0.05:
+            self.idempotent(name)
+
+    def make(self, count, serial=None):
+        """(fields of the history, payload) of new events; takes the keys'
+        numbers, in one order so that publishers do not wait in circles."""
+        rng = self.rng
+        serial = rng.random() < 0.6 if serial is None else serial
+        keys = [self.key(serial) for _ in range(count)]
+        numbers = {}
+        if serial:
+            for key in sorted(set(keys)):
+                [[n]] = self.ask(
+                    "insert into app.counter as c values (%s, %s, %s) on "
+                    "conflict (ten, agg) do update set n = c.n + excluded.n "
+                    "returning n", *key, keys.count(key))
+                numbers[key] = n - keys.count(key)
+        events = []
+        for key in keys:
+            seq = None
+            if serial:
+                seq = numbers[key] = numbers[key] + 1
+            events.append(self.event(key, seq))
+        return events
+
+    def key(self, serial):
+        rng = self.rng
+        if serial:
+            name = f"hot{rng.randrange(HOT)}" if rng.random() < 0.6 else \
+                f"cold{rng.randrange(COLD)}"
+        else:
+            name = f"free{rng.randrange(FREE)}"
+            if rng.random() < 0.01:
+                return rng.choice(TENANTS), None
+        return TENANTS[hash_of(name) % len(TENANTS)], name
+
+    def event(self, key, seq):
+        rng = self.rng
+        self.world.events += 1
+        uid = f"{self.name}.{self.number}.{rng.getrandbits(48):x}"
+        payload = {"u": uid, "s": seq, "pad": "é" * rng.randrange(60)}
+        if rng.random() < POISON:
+            payload["poison"] = True
+        return [uid, *key, rng.choice(TYPES), seq, digest(payload)], payload
+
+    def publish(self, name, events, way):
+        self.record(f="publish", ph="invoke", p=self.name, txn=name, via=way,
+                    events=[e[0] for e in events])
+        try:
+            getattr(self, "by_" + way)(events)
+        except (Lost, psycopg.Error):
+            self.record(f="publish", ph="fail", p=self.name)
+            raise
+        self.record(f="publish", ph="ok", p=self.name)
+
+    def by_publish(self, events):
+        for (_, tenant, aggregate, type_, _, _), payload in events:
+            self.ask("select sentinai.publish(%s, %s, %s, %s)", type_, tenant,
+                     aggregate, json.dumps(payload))
+
+    def by_batch(self, events):
+        self.ask("select sentinai.publish_batch(%s, %s, %s, %s::jsonb[])",
+                 [e[0][3] for e in events], [e[0][1] for e in events],
+                 [e[0][2] for e in events],
+                 [json.dumps(e[1]) for e in events])
+
+    def by_insert(self, events):
+        rows = [x for (_, ten, agg, type_, _, _), payload in events
+                for x in (ten, agg, type_, json.dumps(payload))]
+        self.ask("insert into sentinai.outbox (tenant_id, aggregateid, type, "
+                 "payload) values " +
+                 ", ".join(["(%s, %s, %s, %s)"] * len(events)), *rows)
+
+    def by_copy(self, events):
+        try:
+            with self.conn.cursor() as cursor, cursor.copy(
+                    "copy sentinai.outbox (tenant_id, aggregateid, type, "
+                    "payload) from stdin") as copy:
+                for (_, ten, agg, type_, _, _), payload in events:
+                    copy.write_row((ten, agg, type_, json.dumps(payload)))
+        except psycopg.Error as error:
+            if self.conn.closed or self.conn.broken:
+                raise Lost(str(error)) from None
+            raise
+
+    def idempotent(self, name):
+        """A new idempotency key, or one that somebody has used."""
+        used = self.world.idempotent
+        if used and self.rng.random() < 0.5:
+            event = self.rng.choice(used[-20:])
+        else:
+            event = self.event(self.key(False), None)
+            used.append(event)
+        (uid, ten, agg, type_, _, _), payload = event
+        self.record(f="publish", ph="invoke", p=self.name, txn=name,
+                    via="idempotent", events=[event[0]])
+        try:
+            self.ask("select sentinai.publish(%s, %s, %s, %s, "
+                     "idempotency_key => %s)", type_, ten, agg,
+                     json.dumps(payload), uid)
+        except (Lost, psycopg.Error):
+            self.record(f="publish", ph="fail", p=self.name)
+            raise
+        self.record(f="publish", ph="ok", p=self.name)
+
+
+def hash_of(name):
+    """The same in every run."""
+    return sum(name.encode())

@@ -197,8 +197,8 @@ def main():
         server.close(keep=keep or options.keep)
         if keep or options.keep:
             say(f"kept: {server.dir} (history.jsonl, server.log)")
-    again = " ".join(a for a in sys.argv[1:] if not a.startswith("--seed"))
-    say(f"again: run.py --seed {options.seed} {again}")
+    say(f"again: run.py {' '.join(sys.argv[1:])}" +
+        ("" if "--seed" in sys.argv else f" --seed {options.seed}"))
     return 0 if report.ok else 1
 
 

@@ -8,6 +8,7 @@ import uuid
 
 LEASE = 10**9
 STEP = 10**6
+BACKLOG = 40
 SUBS = {"all": {"types": None, "ordered": True, "max_attempts": 3,
                 "effects": True},
         "some": {"types": ["A"], "ordered": True, "max_attempts": 3,
@@ -152,6 +153,7 @@ class World:
         else:
             self.attempt[spot] += 1
             self.move_back(worker, row)
+        return dead
 
     def move_back(self, worker, row):
         """The key waits: its events go behind all others, in order."""
@@ -168,9 +170,11 @@ class World:
         if not rows:
             return
         if choice < 0.2:
-            self.fail(worker, token, rows[0], agent, self.rng.random() < 0.8)
+            dead = self.fail(worker, token, rows[0], agent,
+                             self.rng.random() < 0.8)
             key = rows[0]["ten"], rows[0]["agg"]
-            rest = [r for r in rows[1:] if (r["ten"], r["agg"]) != key]
+            rest = [r for r in rows[1:]
+                    if dead or (r["ten"], r["agg"]) != key]
             self.complete(worker, token, rest, agent)
         elif choice < 0.3:
             self.release(token, agent)
@@ -197,6 +201,9 @@ class World:
                             else {}))
             if self.rng.random() < 0.5:
                 self.work(self.rng.choice(list(SUBS)))
+            for worker, queue in self.queues.items():
+                if len(queue) > BACKLOG:
+                    self.work(worker)
         return self
 
     def finish(self, copies=()):

@@ -32,6 +32,10 @@ def prepare(h, report):
                 extend(claim, op)
             elif resolving(op):
                 resolve(h, report, claim, op, open_ids)
+            elif op.kind == "complete" and op.count is not None and not (op.count < len(op.events) and
+                                               doubtful(claim, op)):
+                report.add("count", f"complete() said {op.count}, "
+                           f"{len(op.events)} were open", op.token)
     for call, end in h.handles:
         if end.get("outcome") in ("complete", "fail"):
             times = h.resolved[call["w"]]
@@ -68,8 +72,9 @@ def resolve(h, report, claim, op, open_ids):
         if op.end == "ok":
             open_ids.pop(i, None)
     if op.kind == "fail" and op.end == "ok":
-        for i in followers(h, claim, op.events[0]):
-            open_ids.pop(i, None)
+        if op.answer == "retrying":
+            for i in followers(h, claim, op.events[0]):
+                open_ids.pop(i, None)
         open_ids.pop(op.events[0], None)
 
 

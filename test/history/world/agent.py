@@ -117,9 +117,8 @@ class Agent(Client):
                      self.worker, done)
             if undo or n != len(done):
                 self.ask("rollback")
-                self.record(f="complete", p=self.name,
-                            **({"ph": "fail", "answer": "undone"} if undo else
-                               {"ph": "ok", "n": n}))
+                self.record(f="complete", ph="fail", p=self.name,
+                            answer="undone", n=None if n == len(done) else n)
                 return False
             self.ask("commit")
         except Lost:
@@ -167,7 +166,7 @@ class Agent(Client):
             key = batch.keys[event]
             later = batch.open[batch.open.index(event) + 1:]
             batch.open = [i for i in later if not self.ordered or
-                          batch.keys[i] != key]
+                          rows[0][0] == "dead" or batch.keys[i] != key]
             if batch.open:
                 self.complete(batch)
 

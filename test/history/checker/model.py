@@ -141,8 +141,8 @@ class History:
         self.double_log = []        # uids and ids seen twice in event_log
 
     def crashes(self):
-        """Times at which the server lost its memory."""
-        return sorted(r["t"] for _, _, _, r in self.faults if r.get("crash"))
+        """Spans of time in which the server lost its memory."""
+        return [(f[0], f[1]) for f in self.faults if f[3].get("crash")]
 
     def worker_wants(self, worker, stored):
         """Is this event for that subscription?"""
@@ -170,10 +170,10 @@ class History:
     def may_be_lost(self, txn):
         """Was it an asynchronous commit shortly before a crash?"""
         return not txn.sync and any(
-            txn.commit_t <= t <= txn.end_t + ASYNC_LOSS
-            for t in self.crash_times)
+            txn.commit_t <= end and start <= txn.end_t + ASYNC_LOSS
+            for start, end in self.crash_spans)
 
-    crash_times = ()
+    crash_spans = ()
 
 
 def load(records):
@@ -369,7 +369,7 @@ class Loader:
     def finish(self):
         """Tie rows to what made them."""
         h = self.h
-        h.crash_times = h.crashes()
+        h.crash_spans = h.crashes()
         for txn in h.txns.values():
             txn.work = txn.name in h.work
         for stored in h.log:

@@ -83,7 +83,9 @@ class Server:
         """Everything up and empty."""
         os.chmod(self.dir, 0o755)
         if self.kafka:
-            self.bootstrap = run(KAFKA, "start", self.kafka).splitlines()[-1]
+            self.bootstrap = run(
+                KAFKA, "start", self.kafka,
+                "log.message.timestamp.type=LogAppendTime").splitlines()[-1]
         settings = SETTINGS.format(
             window=self.window, kafka_conf="bootstrap.servers=" +
             self.bootstrap if self.kafka else "")

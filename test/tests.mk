@@ -7,6 +7,8 @@
 #   make pgtap                      pgTAP, in the server of PG*
 #   make tap, make kafka            servers of their own; not as root
 #   make demo-check                 the quickstart itself, in a folder of its own
+#   make history                    the history checker, servers of its own
+#   make chaos SECONDS=3600         the same for longer, see test/history
 #   make installcheck REGRESS=publish ISOLATION=
 #   make pgtap T=test/pgtap/x.sql   make tap T=test/tap/x.pl
 #
@@ -61,4 +63,23 @@ demo: mock workers
 demo-check:
 	test/demo/check.sh
 
-.PHONY: unit pgtap tap kafka mock demo demo-check
+# The checker's own test, then two short runs of it; make chaos for long ones.
+history: history-agent
+	@python=$$(test/history/setup) && status=0; \
+	"$$python" test/history/selftest.py || status=1; \
+	for args in '--seconds 30 --interval 4 --kafka' \
+		'--seconds 15 --interval 3 --pgbouncer'; do \
+		PG_CONFIG='$(PG_CONFIG)' "$$python" test/history/run.py --seed 1 \
+			$$args || status=1; \
+	done; exit $$status
+
+# make chaos SECONDS=3600 SEED=7 CHAOS_ARGS=--kafka
+chaos: history-agent
+	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" test/history/run.py \
+		--seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED)) \
+		$(CHAOS_ARGS)
+
+history-agent: workers
+	$(MAKE) -C test/history PG_CONFIG='$(PG_CONFIG)'
+
+.PHONY: unit pgtap tap kafka mock demo demo-check history chaos history-agent

@@ -197,7 +197,9 @@ def main():
         server.close(keep=keep or options.keep)
         if keep or options.keep:
             say(f"kept: {server.dir} (history.jsonl, server.log)")
-    say(f"again: run.py {' '.join(sys.argv[1:])}" +
+    what = f"seed {options.seed}, {len(report.violations):,} violations"
+    say(f"{'ok' if report.ok else 'not ok'} 1 - history: {what}")
+    say(f"# again: run.py {' '.join(sys.argv[1:])}" +
         ("" if "--seed" in sys.argv else f" --seed {options.seed}"))
     return 0 if report.ok else 1
 

@@ -9,7 +9,7 @@
 # Source it from quickstart, after setup.sh and cluster.sh.
 # shellcheck disable=SC2016,SC2154 # texts for an inner shell; set by those
 
-all_tiers=(unit installcheck pgtap docs tap demo kafka)
+all_tiers=(unit installcheck pgtap docs tap demo kafka history)
 test_packages=(libcmocka-dev libtap-parser-sourcehandler-pgtap-perl
     libipc-run-perl)
 tier_seconds=${SENTINAI_TIER_SECONDS:-900}
@@ -97,6 +97,12 @@ tier_kafka() {
     in_place make PG_CONFIG="$pg_config" kafka
 }
 
+# In the tree itself: its servers drop root's rights, its Python is the caller's.
+tier_history() {
+    sn_install_packages "$log" pgbouncer kcat &&
+        TMPDIR=$place/tmp make -C "$root" PG_CONFIG="$pg_config" history
+}
+
 # Processes whose command line names the folder of this run.
 leftovers() {
     local proc
@@ -155,6 +161,7 @@ run_one_tier() {
     unset PGHOST PGPORT PGUSER PGDATABASE PGSERVICE PGOPTIONS
     place=$2
     [ "$(type -t "tier_$tier")" = function ] || sn_die "no tier $tier"
+    log=$place/logs/setup.log
     find_postgres /dev/null
     "tier_$tier"
 }

@@ -69,7 +69,7 @@ class Server:
 
     def __init__(self, pg_config, window, kafka=False, pgbouncer=False):
         self.bin = run(pg_config, "--bindir")
-        self.dir = tempfile.mkdtemp(prefix="snh.", dir="/tmp")
+        self.dir = tempfile.mkdtemp(prefix="snh.")
         self.port = shell("sn_free_port")
         self.pool_port = shell("sn_free_port") if pgbouncer else None
         self.window = window

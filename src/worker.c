@@ -132,6 +132,8 @@ pin_settings(void)
 	set_option("deadlock_timeout", "50ms");
 	set_option("lock_timeout", "1s");
 	set_option("client_min_messages", "error");
+	if (GetConfigOption("transaction_timeout", true, false) != NULL)
+		set_option("transaction_timeout", "0");	/* since 17 */
 }
 
 /* lock_extension: keep it from being dropped; false if it is being dropped */

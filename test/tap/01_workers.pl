@@ -129,6 +129,27 @@ is($node->safe_psql('copy', "select count(*) from sentinai.claim('held')"), '0',
 	'once');
 sequenced_ok('copy', 'the copy works');
 sequenced_ok('uno', 'the template too');
+# dump and restore beside running workers
+my $dump = "$PostgreSQL::Test::Utils::tmp_check/uno.dump";
+my $slices = 'select count(*), count(distinct id) from sentinai.slice, unnest(event_ids) id where stream_id = 0';
+poll_ok($node, 'uno', $unslept, "select count(*) = (select count(*) from sentinai.event_log)"
+	  . ' from sentinai.slice, unnest(event_ids) where stream_id = 0', 'all is sequenced');
+my $dumped = $node->safe_psql('uno', $slices);
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, 'uno' ], 'pg_dump');
+$node->safe_psql('postgres', 'create database restored');
+$node->command_ok([ 'pg_restore', '-e', '-d', 'restored', $dump ], 'pg_restore');
+ok(sequencer_pid($node, 'restored', $unslept), 'a restored database has a sequencer');
+$node->safe_psql('restored', 'select pg_sleep(1.5)');    # a nap of the sequencer
+is($node->safe_psql('restored', $slices), $dumped, 'which leaves old events alone');
+$node->safe_psql('restored', 'select sentinai.after_restore()');
+is($node->safe_psql('restored',
+	"select min(event_id::text), count(*), max(attempt) from sentinai.claim('held', 1)"),
+	$held, 'the open batch can be claimed, no attempt counted');
+sequenced_ok('restored', 'new events are sequenced');
+is($node->safe_psql('restored',
+	"select count(*) - count(distinct id) from sentinai.slice, unnest(event_ids) id where stream_id = 0"),
+	'0', 'and no old one again');
+$node->safe_psql('postgres', 'drop database restored');
 $node->safe_psql('postgres', 'drop database copy');
 ok(wait_for($unslept, sub { sequencers() eq 'two uno' }), 'DROP DATABASE');
 my ($rc, $out, $err) = $node->psql('two',
@@ -200,5 +221,19 @@ is($standby->safe_psql('two', q{
 		where stream_id = 0 group by id having count(*) > 1) x}), '0',
 	'and none of the old ones again');
 $standby->stop;
+
+# no worker slot is free
+my $full = new_node('full', 'max_worker_processes = 2', 'sentinai.launcher_naptime = 1s');
+$full->safe_psql('postgres', 'create extension sentinai');
+ok(wait_for($unslept, sub {
+	log_count($full, 'WARNING:  no background worker slot is free for sentinai');
+}), 'a lack of worker slots is logged');
+my $id_full = $full->safe_psql('postgres', q{
+	select sentinai.subscribe('inline', start_from => 'earliest');
+	select sentinai.publish('Tested', 't1', 'x1', '{}')});
+is($full->safe_psql('postgres', "select event_id::text from sentinai.claim('inline')"),
+	$id_full =~ s/^\n//r, 'claim() takes its rounds itself then');
+is(log_count($full, 'no background worker slot is free'), 1, 'logged once');
+$full->stop;
 
 done_testing();

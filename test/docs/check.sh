@@ -4,7 +4,7 @@
 #
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
 #                                  conditions api comments links commands
-#                                  options handler restore versions
+#                                  tiers options handler restore versions
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
 # preloaded, where databases named docs_* and the roles that the pages make may
@@ -272,6 +272,16 @@ test_commands() {
     done | nothing "the tests that the pages run exist"
 }
 
+# The tiers of ./quickstart test.
+test_tiers() {
+    sed -n 's/^all_tiers=(\(.*\))$/\1/p' test/lib/tiers.sh | tr ' ' '\n' |
+        sort >"$place/tiers"
+    sed -n '/^| Tier |/,/^$/p' test/README.md | sed 1,2d | cut -d'|' -f2 |
+        tr -d ' ' | grep . | sort >"$place/page"
+    same "test/README.md has the tiers of ./quickstart test" "$place/tiers" \
+        "$place/page"
+}
+
 # Options with their short form, argument, default and variables.
 test_options() {
     "$work" --help >"$place/help" 2>&1
@@ -375,7 +385,7 @@ test_versions() {
     result $? "META.json.in is JSON"
 }
 
-all=(readme pages settings properties errors conditions api comments links commands options handler restore versions)
+all=(readme pages settings properties errors conditions api comments links commands tiers options handler restore versions)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

@@ -24,6 +24,7 @@ $node->safe_psql($db, q{
 	language plpgsql as $$
 	declare
 		t text;
+		i text;
 		ms bigint[] := array[(extract(epoch from lower) * 1000)::bigint, (extract(epoch from upper) * 1000)::bigint];
 		b text[];
 	begin
@@ -32,6 +33,16 @@ $node->safe_psql($db, q{
 			                  else lpad(to_hex(m), 12, '0') || repeat('0', 20) end from unnest(ms) m);
 			execute format('create table sentinai.%I partition of sentinai.%I for values from (%L) to (%L)',
 				t || to_char(lower, '_HH24MISSMS'), t, b[1], b[2]);
+			foreach i in array case t
+				when 'event_log' then array['unique index on %I (event_id)', 'index on %I (txid)',
+					'index on %I (partition_hash, event_id)', 'index on %I (tenant_id, event_id)',
+					'index on %I (deliver_at) where deliver_at is not null']
+				when 'event_processing' then array['unique index on %I (event_id, worker_type)']
+				when 'event_idempotency' then array['index on %I (tenant_id, idempotency_key)']
+				else array['unique index on %I (stream_id, lane, slice_no)'] end
+			loop
+				execute format('create ' || replace(i, '%I', 'sentinai.%I'), t || to_char(lower, '_HH24MISSMS'));
+			end loop;
 		end loop;
 	end $$});
 my $start = $node->safe_psql($db, "select date_trunc('second', clock_timestamp())");

@@ -38,4 +38,4 @@ comment on function sentinai.release(text) is 'Gives back what is open of a batc
 create procedure sentinai.wait_for_work(worker_type text, timeout interval, inout ready boolean)
     language c
     as 'MODULE_PATHNAME', 'sentinai_wait_for_work';
-comment on procedure sentinai.wait_for_work(text, interval, boolean) is 'Waits until the subscription has work, at most for the timeout (not negative, at most a day; 0 only looks), and sets ready: whether a claim is worthwhile. CALL it outside a transaction: it then holds no snapshot while it waits. Errors: 22004 null worker_type or timeout; SN404 unknown worker type; SN422 invalid timeout; 22008 interval out of range.';
+comment on procedure sentinai.wait_for_work(text, interval, boolean) is 'Waits until the subscription has work, at most for the timeout (not negative, at most a day; 0 only looks), and sets ready: whether a claim is worthwhile. CALL it outside a transaction: it then holds no snapshot while it waits. Errors: 22004 null worker_type or timeout; SN404 unknown worker type; SN422 invalid timeout; 22008 interval out of range; 25006 standby.';

@@ -22,7 +22,7 @@
 #include "lane.h"
 #include "shmem.h"
 
-#define LOOK_BACK	10000		/* versions */
+#define LOOK_BACK	1000		/* versions */
 
 /* sn_bits_clear_count: how many bits are clear */
 int

@@ -330,6 +330,7 @@ sentinai_wait_for_work(PG_FUNCTION_ARGS)
 
 	SN_REQUIRE_ARG(0, "worker_type");
 	SN_REQUIRE_ARG(1, "timeout");
+	PreventCommandDuringRecovery("wait_for_work()");
 	deadline = GetCurrentTimestamp() +
 		sn_duration(PG_GETARG_INTERVAL_P(1), "timeout", 0, SN_DAY);
 	worker_type = PG_GETARG_TEXT_P_COPY(0);

@@ -6,9 +6,19 @@ select plan(85);
 create function pg_temp.publish(type text, n int) returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('subs'::text), array_agg('k' || i % 3), array_agg(jsonb_build_object('n', i) order by i))
     from generate_series(1, n) i $$;
+-- until every event is in a slice
+create function pg_temp.sequenced() returns void language plpgsql as $$
+begin
+    for i in 1..3000 loop
+        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'subs' except
+                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+        perform pg_sleep(0.01);
+    end loop;
+end $$;
 -- what a subscription gets until there is no more
 create function pg_temp.drain(wt text) returns text language plpgsql as $$
 declare r record; t text; result text[]; begin
+    perform pg_temp.sequenced();
     loop
         t := null;
         for r in select * from sentinai.claim(wt, 1000) loop t := r.token; result := result || r.event_type; end loop;

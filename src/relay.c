@@ -31,6 +31,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -225,7 +226,8 @@ close_core(void)
 
 /*
  * on_exit: end the transaction, which may hold locks, give the slot back, stop
- * the client's threads.  The lanes are given up after that.
+ * the client's threads, and only then give up the lanes: outside of a
+ * transaction nobody else releases the locks of a session.
  */
 static void
 on_exit_relay(int code, Datum arg)
@@ -240,6 +242,7 @@ on_exit_relay(int code, Datum arg)
 	LWLockRelease(&s->lock);
 	relay.events = NULL;		/* its latch is going away by itself */
 	close_core();
+	LockReleaseSession(DEFAULT_LOCKMETHOD);
 }
 
 /* take_slot: make this process known to views, sequencer and launcher */

@@ -176,6 +176,23 @@ compare_int8(const void *a, const void *b)
 }
 
 /*
+ * sort_xip: sort the running transactions, each once.  One that is just being
+ * prepared is in a snapshot twice, for its session and for itself.
+ */
+static void
+sort_xip(SnSeen *now)
+{
+	int			n = 0;
+	int			i;
+
+	qsort(now->xip, now->nxip, sizeof(int64), compare_int8);
+	for (i = 0; i < now->nxip; i++)
+		if (i == 0 || now->xip[i] != now->xip[n - 1])
+			now->xip[n++] = now->xip[i];
+	now->nxip = n;
+}
+
+/*
  * describe_snapshot: the snapshot in logical numbers.  This transaction counts
  * as running: what it publishes is left to a round after its commit.
  */
@@ -197,7 +214,7 @@ describe_snapshot(SnGather *g)
 		if (g->own < g->now.xmax)
 			g->now.xip[g->now.nxip++] = g->own;
 	}
-	qsort(g->now.xip, g->now.nxip, sizeof(int64), compare_int8);
+	sort_xip(&g->now);
 }
 
 static bool

@@ -44,6 +44,15 @@ commit prepared 'p_:client_id';
 commit;
 \endif
 });
+# Nothing but prepared transactions: a snapshot may show one twice while it is
+# being prepared.
+my $prepare = "$dir/prepare.sql";
+append_to_file($prepare, q{
+begin;
+select sentinai.publish('Prepared', 't1', 'p' || :client_id, '{}');
+prepare transaction 'q_:client_id';
+commit prepared 'q_:client_id';
+});
 my $consume = "$dir/consume.sql";
 append_to_file($consume, q{
 select sentinai.complete(min(token)) from sentinai.claim('agent', 50) having count(*) > 0;
@@ -64,8 +73,9 @@ sub load_ok
 {
 	my ($name, @scripts) = @_;
 	my @common = ('pgbench', '-n', '-h', $node->host, '-p', $node->port, '-M', 'simple');
+	my $count = "@scripts" =~ /prepare/ ? 1000 : 150;
 
-	command_ok([ @common, '-c', 8, '-j', 2, '-t', 150, @scripts, $db ], $name);
+	command_ok([ @common, '-c', 8, '-j', 2, '-t', $count, @scripts, $db ], $name);
 }
 
 # drained: until agent gets nothing more
@@ -139,6 +149,7 @@ sub check_history
 set_up();
 ok(sequencer_pid($node, $db, 10), 'a sequencer runs');
 load_ok('load', '-f', "$publish\@4", '-f', "$consume\@1");
+load_ok('load of prepared transactions', '-f', "$prepare\@4", '-f', "$consume\@1");
 check_history('sequencer');
 
 # a round larger than its memory: 64 kB are some 1,300 events
@@ -181,6 +192,7 @@ $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
 $node->restart;
 set_up();
 load_ok('load without the workers', '-f', "$publish\@2", '-f', "$consume\@3");
+load_ok('prepared transactions without the workers', '-f', "$prepare\@3", '-f', "$consume\@5");
 drain('agent');
 check_history('inline');
 

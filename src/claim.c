@@ -373,8 +373,6 @@ await_round(uint64 commits)
 
 	if (!sn_sequencer_running())
 		return sn_round_inline();
-	if (pg_atomic_read_u64(&db->sequenced) >= commits)
-		return false;
 	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 										   ROUND_PATIENCE);
 	ConditionVariablePrepareToSleep(&db->sequenced_cv);
@@ -398,6 +396,7 @@ sentinai_claim(PG_FUNCTION_ARGS)
 {
 	SnClaim    *claim = palloc0(sizeof(SnClaim));
 	uint64		commits;
+	uint64		sequenced;
 
 	InitMaterializedSRF(fcinfo, 0);
 	SN_REQUIRE_ARG(0, "worker_type");
@@ -413,11 +412,15 @@ sentinai_claim(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("max_events must be between 1 and %d", MAX_EVENTS)));
 
+	/* a round that ends while we look may have come too late for that */
 	commits = pg_atomic_read_u64(&sn_database()->commits);
+	sequenced = pg_atomic_read_u64(&sn_database()->sequenced);
 	begin(claim);
 	look_around(claim);
 	store(claim);
-	if (claim->entries.n == 0 && await_round(commits))
+	if (claim->entries.n == 0 &&
+		(sequenced < commits || !sn_sequencer_running()) &&
+		await_round(commits))
 	{
 		claim->now = GetCurrentTimestamp();
 		look_around(claim);

@@ -51,8 +51,10 @@ typedef struct Announcement
 } Announcement;
 
 static Announcement pending;
-static int64 unwoken = 0;		/* events of the sequencer's last round, whose
-								 * readers were not woken yet */
+
+/* The sequencer's last round, whose readers were not woken yet */
+static int64 unwoken = 0;		/* its events */
+static uint64 unwoken_commits;	/* what SnDatabase.sequenced will be */
 static uint64 unwoken_commits;	/* transactions that round covers; a claim
 								 * that waits for them has to find its lanes */
 
@@ -477,15 +479,17 @@ wake_readers(void)
 	table_close(rel, AccessShareLock);
 }
 
-/* sn_round_leave: the sequencer leaves, perhaps before it woke the readers */
+/*
+ * sn_round_leave: the sequencer leaves, perhaps before it woke the readers;
+ * raises no error
+ */
 void
 sn_round_leave(void)
 {
-	if (unwoken > 0)
-	{
-		wake_all(PG_UINT64_MAX, unwoken);
-		set_sequenced(sn_database(), unwoken_commits);
-	}
+	if (unwoken == 0)
+		return;
+	wake_all(PG_UINT64_MAX, unwoken);
+	set_sequenced(sn_database(), unwoken_commits);
 	unwoken = 0;
 }
 

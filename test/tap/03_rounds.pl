@@ -152,6 +152,48 @@ load_ok('load', '-f', "$publish\@4", '-f', "$consume\@1");
 load_ok('load of prepared transactions', '-f', "$prepare\@4", '-f', "$consume\@1");
 check_history('sequencer');
 
+# Publish, then claim: claim() waits for the round that covers what was
+# committed before.  It gives up after 0.1 s, which a busy machine may need.
+$node->safe_psql($db, q{
+	create table missed (took interval);
+	create procedure publish_then_claim(name text, times int) language plpgsql as $$
+	declare
+		t0 timestamptz;
+		got text;
+		n int;
+	begin
+		for i in 1 .. times loop
+			if i % 10 = 1 then
+				perform sentinai.subscribe(name, array[name, name || i]);
+				commit;
+			end if;
+			perform sentinai.publish(name, 't1', 'k' || i, '{}');
+			commit;
+			perform sentinai.publish('Other', 't1', 'k' || i, '{}');
+			commit;
+			t0 := clock_timestamp();
+			n := 0;
+			loop
+				select min(token), count(*) + n into got, n from sentinai.claim(name, 10);
+				exit when got is null;
+				perform sentinai.complete(got);
+			end loop;
+			commit;
+			if n = 0 then
+				insert into missed values (clock_timestamp() - t0);
+			end if;
+			if i % 10 = 0 then
+				perform sentinai.unsubscribe(name);
+				commit;
+			end if;
+		end loop;
+	end $$});
+my $soon = "$dir/soon.sql";
+append_to_file($soon, 'call publish_then_claim(format(\'soon%s\', :client_id), 1500);');
+$node->command_ok([ 'pgbench', '-n', '-c', 2, '-t', 1, '-f', $soon, $db ], 'publish and claim');
+is($node->safe_psql($db, "select count(*) from missed where took < '0.1 s'"), '0',
+	'who publishes and then claims finds his event');
+
 # a round larger than its memory: 64 kB are some 1,300 events
 $node->safe_psql($db, q{
 	select count(*) from unnest(sentinai.publish_batch(

@@ -41,6 +41,7 @@ class World:
         self.recorder = recorder
         self.seed = options.seed
         self.lease = options.lease
+        self.sync_share = 0 if options.late else 0.5
         self.pause = options.publishers * 5 / options.rate
         self.subs = {w: {**s, "max_attempts": MAX_ATTEMPTS}
                      for w, s in SUBS.items()}
@@ -105,6 +106,9 @@ def parse():
                         help="sentinai.relay_inflight (2000)")
     parser.add_argument("--drain", type=float, default=90,
                         help="seconds in which the backlog must be empty")
+    parser.add_argument("--async", action="store_true", dest="late",
+                        help="asynchronous publishers, and agents only after "
+                        "the load: a crash loses much")
     parser.add_argument("--keep", action="store_true",
                         help="keep history and cluster of a good run too")
     options = parser.parse_args()
@@ -137,11 +141,13 @@ def drive(options, world):
                        window=options.window, subs=world.subs, relay="relay")
     world.subscribe()
     world.library = Library(world.server, "h_lib", world.server.dir)
+    if not options.late:
+        world.library.begin()
     publishers = [Publisher(world, f"p{i}") for i in range(options.publishers)]
     agents = [Agent(world, f"{w}-{i}", w, s["ordered"])
               for w, s in SUBS.items() for i in range(s["agents"])]
     nemesis = Nemesis(world, options.faults, options.interval)
-    for thread in [*publishers, *agents, nemesis]:
+    for thread in [*publishers, *([] if options.late else agents), nemesis]:
         thread.start()
     limit = time.monotonic() + options.seconds
     while time.monotonic() < limit and nemesis.error is None:
@@ -154,6 +160,10 @@ def drive(options, world):
         f"{', '.join(nemesis.done) or 'none'}; draining")
     world.resolve()
     world.calm = True
+    if options.late:
+        world.library.begin()
+        for thread in agents:
+            thread.start()
     final.drain(world, options.drain)
     hung += stop(agents)
     codes = world.library.finish()
@@ -176,7 +186,8 @@ def main():
         f"{', Kafka' if options.kafka else ''}"
         f"{', PgBouncer' if options.pgbouncer else ''}")
     server = Server(os.environ.get("PG_CONFIG", "pg_config"), options.window,
-                    options.kafka, options.pgbouncer)
+                    options.kafka, options.pgbouncer,
+                    "64MB" if options.late else "64kB")
     path = os.path.join(server.dir, "history.jsonl")
     keep = False
     try:

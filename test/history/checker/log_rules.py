@@ -11,6 +11,8 @@ def count(h, report):
     report.counts["transactions"] = len(h.txns)
     report.counts["of them unknown"] = sum(
         t.end == "info" for t in h.txns.values())
+    report.counts["lost as announced"] = sum(
+        t.end == "ok" and h.work_read and not t.work for t in h.txns.values())
     report.counts["stored"] = len(h.log)
     report.counts["claims"] = len(h.claims)
     report.counts["completed"] = sum(len(x) for x in h.ledger.values())

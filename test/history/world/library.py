@@ -17,11 +17,14 @@ class Library:
 
     lease = 3
 
-    def __init__(self, server, worker, directory, count=2):
+    def __init__(self, server, worker, directory):
         self.server = server
         self.worker = worker
         self.directory = directory
         self.files = []
+        self.processes = []
+
+    def begin(self, count=2):
         self.processes = [self.start() for _ in range(count)]
 
     def start(self):
@@ -40,6 +43,8 @@ class Library:
 
     def restart(self, rng):
         """kill -9 of one, and another in its place."""
+        if not self.processes:
+            return
         index = rng.randrange(len(self.processes))
         self.processes[index].kill()
         self.processes[index].wait()

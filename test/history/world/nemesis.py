@@ -126,8 +126,10 @@ class Nemesis(threading.Thread):
 
     def stop_agent(self):
         """Beyond its lease."""
-        process = self.rng.choice(self.world.library.processes)
-        self.still(process.pid, self.world.library.lease * 1.5)
+        library = self.world.library
+        if library.processes:
+            self.still(self.rng.choice(library.processes).pid,
+                       library.lease * 1.5)
 
     # The broker
 

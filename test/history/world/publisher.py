@@ -41,7 +41,7 @@ class Publisher(Client):
         rng = self.rng
         self.number += 1
         name = f"{self.name}-{self.number}"
-        sync = rng.random() < 0.5
+        sync = rng.random() < self.world.sync_share
         self.record(f="txn", ph="invoke", p=self.name, txn=name, sync=sync)
         try:
             self.ask("begin")
@@ -64,7 +64,7 @@ class Publisher(Client):
             self.unexpected(error)
             self.ask("rollback")
             return
-        if rng.random() < 0.02:
+        if rng.random() < 0.04 * self.world.sync_share:
             self.prepare(name, xid)
         else:
             self.end("commit", "commit", name, xid)

@@ -26,12 +26,13 @@ max_connections = 100
 max_worker_processes = 24
 shared_buffers = 128MB
 fsync = off
-wal_writer_delay = 2s
+wal_writer_delay = 10s
+wal_writer_flush_after = 64MB
 deadlock_timeout = 100ms
 restart_after_crash = on
 log_min_messages = warning
 log_line_prefix = '%m [%p] %e %a '
-sentinai.journal_size = 64kB
+sentinai.journal_size = {journal_size}
 sentinai.maintenance_interval = 1s
 sentinai.launcher_naptime = 1s
 sentinai.partition_interval = 1min
@@ -67,12 +68,13 @@ def shell(script, *args, **options):
 class Server:
     """PostgreSQL and, when wanted, PgBouncer and Kafka."""
 
-    def __init__(self, pg_config, window, kafka=False, pgbouncer=False):
+    def __init__(self, pg_config, window, kafka=False, pgbouncer=False,
+                 journal_size="64kB"):
         self.bin = run(pg_config, "--bindir")
         self.dir = tempfile.mkdtemp(prefix="snh.")
         self.port = shell("sn_free_port")
         self.pool_port = shell("sn_free_port") if pgbouncer else None
-        self.window = window
+        self.settings = {"window": window, "journal_size": journal_size}
         self.kafka = os.path.join(self.dir, "kafka") if kafka else None
         self.bootstrap = ""
         self.postmaster = self.pooler = None
@@ -87,7 +89,7 @@ class Server:
                 KAFKA, "start", self.kafka,
                 "log.message.timestamp.type=LogAppendTime").splitlines()[-1]
         settings = SETTINGS.format(
-            window=self.window, kafka_conf="bootstrap.servers=" +
+            **self.settings, kafka_conf="bootstrap.servers=" +
             self.bootstrap if self.kafka else "")
         shell(f"pgbin='{self.bin}'; sn_cluster_make \"$1\" \"$2\"", self.dir,
               self.port, input=settings)

@@ -7,7 +7,7 @@ them, and is flagged by the rule it is registered with."""
 import copy
 import uuid
 
-from simulate import LEASE, SUBS, World, legal
+from simulate import LEASE, World, legal
 
 MUTANTS = {}
 LEGAL = {}
@@ -35,16 +35,6 @@ def make(function, seed):
     world = World(seed).run()
     result = function(world.finish(), world.rng)
     return result
-
-
-def last_t(records):
-    return max(r.get("t", 0) for r in records)
-
-
-def end_of(records, invoke):
-    """The answer to an invoke."""
-    at = records.index(invoke)
-    return next(r for r in records[at + 1:] if r.get("p") == invoke["p"])
 
 
 def keys_with(records, least):
@@ -379,6 +369,3 @@ def concurrent_without_a_lock(seed):
 @harmless
 def nothing_special(seed):
     return legal(seed)
-
-
-__all__ = ["LEGAL", "MUTANTS", "SUBS", "make"]

@@ -28,9 +28,6 @@ class Publisher(Client):
         self.number = 0
         self.unfinished = []        # prepared transactions to end
 
-    def drop(self):
-        super().drop()
-
     def turn(self):
         for gid in list(self.unfinished):
             self.finish_prepared(gid)

@@ -124,6 +124,15 @@ sub start_child
 	return $pid;
 }
 
+# Nobody goes on when this script ends early.
+END
+{
+	my $status = $?;
+
+	kill 'TERM', @children;
+	$? = $status;
+}
+
 my @publishers = map {
 	start_child($_ == 3 ? '-c synchronous_commit=off' : '', '/bin/sh', $publisher, $_);
 } 1 .. 4;

@@ -47,8 +47,7 @@ select s.sub_id,
        coalesce(t.completed, 0) as completed_count,
        coalesce(t.failed, 0) as failed_count,
        coalesce(t.dead, 0) as dead,
-       coalesce(h.total - e.base
-                - case when e.slice_no = g.pos >> 8 then g.pos & 255 else 0 end, 0)
+       coalesce(e.events, 0)
            + coalesce(8 * pg_catalog.octet_length(t.resolved) - pg_catalog.bit_count(t.resolved), 0)
            + coalesce(t.parked, 0) as lag_events,
        least(sentinai.event_time(c.event_ids[
@@ -63,30 +62,48 @@ from sentinai.subscription s
          select x.* from sentinai.lane_state x
          where x.sub_id = s.sub_id and x.lane = l.lane
          order by x.ver desc limit 1) t on true
-     cross join lateral (
-         select case when (coalesce(t.pos, s.start_pos) >> 22) >= f.first_round
-                     then s.stream_id else 0 end as stream_id) w
      -- Not counted one by one: from g.pos on nothing is resolved.
      cross join lateral (
          select case when t.resolved is null then coalesce(t.pos, s.start_pos)
                      else t.end_pos end as pos) g
+     -- The past is read from stream 0, the rest from the stream of the filter.
      left join lateral (
-         select x.slice_no, x.event_ids from sentinai.slice x
-         where x.stream_id = w.stream_id and x.lane = l.lane
-               and x.slice_no >= coalesce(t.pos, s.start_pos) >> 8
-               and (x.slice_no > coalesce(t.pos, s.start_pos) >> 8
-                    or pg_catalog.cardinality(x.event_ids) > (coalesce(t.pos, s.start_pos) & 255))
-         order by x.slice_no limit 1) c on true
+         select x.slice_no, x.event_ids
+         from (select 1 as part, 0 as stream_id, coalesce(t.pos, s.start_pos) as pos,
+                      coalesce(f.first_round << 14, 9223372036854775807) as end_slice
+               where s.stream_id <> 0
+               union all
+               select 2, s.stream_id, greatest(t.pos, s.start_pos, f.first_round << 22),
+                      9223372036854775807
+               where s.stream_id = 0 or f.first_round is not null) p
+              cross join lateral (
+                  select y.slice_no, y.event_ids from sentinai.slice y
+                  where y.stream_id = p.stream_id and y.lane = l.lane
+                        and y.slice_no >= p.pos >> 8 and y.slice_no < p.end_slice
+                        and (y.slice_no > p.pos >> 8
+                             or pg_catalog.cardinality(y.event_ids) > (p.pos & 255))
+                  order by y.slice_no limit 1) x
+         order by p.part limit 1) c on true
      left join lateral (
-         select x.slice_no, x.base from sentinai.slice x
-         where x.stream_id = w.stream_id and x.lane = l.lane
-               and x.slice_no >= g.pos >> 8
-         order by x.slice_no limit 1) e on true
-     left join lateral (
-         select x.base + pg_catalog.cardinality(x.event_ids) as total from sentinai.slice x
-         where e.slice_no is not null and x.stream_id = w.stream_id and x.lane = l.lane
-               and x.slice_no >= e.slice_no
-         order by x.slice_no desc limit 1) h on true
+         select pg_catalog.sum(z.total - x.base
+                    - case when x.slice_no = p.pos >> 8 then p.pos & 255 else 0 end)::bigint as events
+         from (select 0 as stream_id, g.pos,
+                      coalesce(f.first_round << 14, 9223372036854775807) as end_slice
+               where s.stream_id <> 0
+               union all
+               select s.stream_id, greatest(g.pos, f.first_round << 22), 9223372036854775807
+               where s.stream_id = 0 or f.first_round is not null) p
+              cross join lateral (
+                  select y.slice_no, y.base from sentinai.slice y
+                  where y.stream_id = p.stream_id and y.lane = l.lane
+                        and y.slice_no >= p.pos >> 8 and y.slice_no < p.end_slice
+                  order by y.slice_no limit 1) x
+              cross join lateral (
+                  select y.base + pg_catalog.cardinality(y.event_ids) as total
+                  from sentinai.slice y
+                  where y.stream_id = p.stream_id and y.lane = l.lane
+                        and y.slice_no >= x.slice_no and y.slice_no < p.end_slice
+                  order by y.slice_no desc limit 1) z) e on true
      left join lateral (
          select x.event_id from sentinai.event_retry x
          where x.sub_id = s.sub_id and x.lane = l.lane

@@ -1,0 +1,147 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- stat_queue, stat_lane, stat_agent, stat_relay, stat_info: their figures are
+-- those of a count of the tables, and they count no rows themselves.
+-- Statements commit one by one: a claim sees nothing of its own transaction.
+select plan(47);
+
+-- until the last event of the log is in a slice
+create function pg_temp.sequenced() returns void language plpgsql as $$
+begin
+    for i in 1..3000 loop
+        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'stat' except
+                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+        perform pg_sleep(0.01);
+    end loop;
+end $$;
+create function pg_temp.until(condition text) returns boolean language plpgsql as $$
+declare
+    met boolean;
+begin
+    for i in 1..600 loop
+        execute 'select ' || condition into met;
+        exit when met;
+        perform pg_sleep(0.05);
+    end loop;
+    return met;
+end $$;
+create function pg_temp.sub() returns int language sql as $$ select sub_id from sentinai.subscription where worker_type = 'stat' $$;
+-- what the views say: lag, retrying, dead, completed
+create function pg_temp.said() returns text language sql as $$
+    select concat_ws(' ', lag_events, retrying, dead, completed_count) from sentinai.stat_queue where worker_type = 'stat' $$;
+-- and what there is
+create function pg_temp.counted() returns text language sql as $$
+    select concat_ws(' ',
+        (select count(*) from sentinai.event_log where event_type = 'stat.a')
+            - (select count(*) from sentinai.event_processing where worker_type = 'stat' and status = 'completed')
+            - (select count(*) from sentinai.dead_letter where worker_type = 'stat'),
+        (select count(*) from sentinai.event_retry where sub_id = pg_temp.sub()),
+        (select count(*) from sentinai.dead_letter where worker_type = 'stat' and status = 'pending'),
+        (select count(*) from sentinai.event_processing where worker_type = 'stat' and status = 'completed')) $$;
+
+select sentinai.subscribe('stat', '{stat.a}', max_attempts => 3, backoff => '{1 hour}');
+select is(pg_temp.said(), '0 0 0 0', 'a new subscription has nothing to do');
+select is(lag_seconds, null, 'and no lag in seconds') from sentinai.stat_queue where worker_type = 'stat';
+select is(oldest_unfinished_at, null, 'nor an oldest event') from sentinai.stat_queue where worker_type = 'stat';
+
+-- Until its stream is filled, a subscription reads the log of all types.
+select sentinai.publish('stat.a', 'stat', 'first', '{}') is not null;
+select pg_temp.sequenced();
+create temp table b0 as select c.* from sentinai.claim('stat') c;
+select is(sentinai.complete(min(token)), 1, 'the first event') from b0;
+
+create temp table published as
+select sentinai.publish(case when n = 3 then 'stat.b' else 'stat.a' end, 'stat', 'key-' || k, jsonb_build_object('n', n)) as id, k, n
+from generate_series(1, 8) n, generate_series(1, 10) k;
+select pg_temp.sequenced();
+select is(pg_temp.said(), '70 0 0 1', 'lag is the events of its types');
+select is(pg_temp.said(), pg_temp.counted(), 'as counted');
+select is(oldest_unfinished_at, (select min(sentinai.event_time(id)) from published where n <> 3), 'the oldest unfinished event is the first')
+from sentinai.stat_queue where worker_type = 'stat';
+select cmp_ok(lag_seconds, '>=', 0::float8, 'lag in seconds is its age') from sentinai.stat_queue where worker_type = 'stat';
+select is(count(*), 64::bigint, 'stat_lane has a row for each lane') from sentinai.stat_lane where worker_type = 'stat';
+select is(sum(lag_events)::int, 70, 'which add up') from sentinai.stat_lane where worker_type = 'stat';
+select is(count(*), 0::bigint, 'no agent works') from sentinai.stat_agent where worker_type = 'stat';
+
+-- A batch
+create temp table b1 as select row_number() over () as o, c.* from sentinai.claim('stat', 40, '1 hour', 'agent-1') c;
+select is(in_flight, (select count(*) from b1), 'in flight is what was handed out') from sentinai.stat_queue where worker_type = 'stat';
+select is(pg_temp.said(), '70 0 0 1', 'which is lag still');
+select is(concat_ws(' ', worker_id, in_flight, expired), 'agent-1 ' || (select count(*) from b1) || ' f', 'stat_agent names the agent') from sentinai.stat_agent where worker_type = 'stat';
+select is(lanes, (select count(distinct (sentinai.partition_hash(tenant_id || ':' || aggregate_id) & 2147483647) % 64)::int from b1), 'and its lanes') from sentinai.stat_agent where worker_type = 'stat';
+select cmp_ok(lease_until - claimed_at, '=', '1 hour'::interval, 'and its lease') from sentinai.stat_agent where worker_type = 'stat';
+
+select sentinai.complete(min(token), array_agg(event_id)) from (select distinct on (aggregate_id) * from b1 order by aggregate_id, o limit 3) s;
+select is(pg_temp.said(), '67 0 0 4', 'completed events are no lag');
+select is(pg_temp.said(), pg_temp.counted(), 'as counted');
+select is(in_flight, (select count(*) from b1) - 3, 'nor in flight') from sentinai.stat_queue where worker_type = 'stat';
+
+-- A retry takes the later events of its key with it
+create temp table failing as
+select distinct on (aggregate_id) * from b1
+where event_id not in (select event_id from sentinai.event_processing where worker_type = 'stat') order by aggregate_id, o;
+select is(sentinai.fail(token, event_id, 'later'), 'retrying', 'an event fails') from (select * from failing order by o limit 1) s;
+select is(pg_temp.said(), pg_temp.counted(), 'a failing event is retrying, and lag, as counted');
+select cmp_ok(retrying, '>=', 1::bigint, 'with those that wait behind it') from sentinai.stat_queue where worker_type = 'stat';
+select is(failed_count, 1::bigint, 'one attempt failed') from sentinai.stat_queue where worker_type = 'stat';
+select is(sentinai.fail(token, event_id, 'never', retryable => false), 'dead', 'another is given up') from (select * from failing order by o offset 1 limit 1) s;
+select is(pg_temp.said(), pg_temp.counted(), 'a dead one is no lag, as counted');
+select is(dead, 1::bigint, 'and dead') from sentinai.stat_queue where worker_type = 'stat';
+select cmp_ok(sentinai.complete(min(token)), '>', 0, 'the rest is completed') from b1;
+select is(pg_temp.said(), pg_temp.counted(), 'completed, as counted');
+select is(in_flight, 0::bigint, 'nothing is in flight') from sentinai.stat_queue where worker_type = 'stat';
+select is(count(*), 0::bigint, 'no agent works any more') from sentinai.stat_agent where worker_type = 'stat';
+select sentinai.discard_dead_letter(event_id, worker_type, 'me', 'test') from sentinai.dead_letter where worker_type = 'stat' and status = 'pending';
+select is(dead, 0::bigint, 'a discarded dead letter does not count') from sentinai.stat_queue where worker_type = 'stat';
+
+-- A lease that ran out, and all that is left
+create temp table b2 as select c.* from sentinai.claim('stat', 5, '10 ms', 'agent-2') c;
+select ok(pg_temp.until($$(select bool_and(expired) from sentinai.stat_agent where worker_type = 'stat')$$), 'a lease that ran out is shown');
+select is(sentinai.release(min(token)), (select count(*)::int from b2), 'given back') from b2;
+do $$
+declare
+    t text;
+begin
+    loop
+        select min(token) into t from sentinai.claim('stat', 100);
+        exit when t is null;
+        commit;
+        perform sentinai.complete(t);
+        commit;
+    end loop;
+end $$;
+select is(pg_temp.said(), pg_temp.counted(), 'all done but what is retried later, as counted');
+select is(lag_events, retrying, 'the lag is what is retried') from sentinai.stat_queue where worker_type = 'stat';
+select is(oldest_unfinished_at, (select min(sentinai.event_time(event_id)) from sentinai.event_retry where sub_id = pg_temp.sub()), 'and the oldest of it the oldest unfinished')
+from sentinai.stat_queue where worker_type = 'stat';
+
+-- No rows are counted: a lane with 100 slices costs a row of each partition
+select sentinai.publish_batch(array_fill('stat.a'::text, '{24000}'), array_fill('stat'::text, '{24000}'), array_fill('wide'::text, '{24000}'), array_fill('{}'::jsonb, '{24000}')) is not null;
+select pg_temp.sequenced();
+select is(pg_temp.said(), pg_temp.counted(), 'lag of many, as counted');
+create function pg_temp.scanned(query text, rel text) returns numeric language plpgsql as $$
+declare
+    plan json;
+begin
+    execute 'explain (analyze, format json) ' || query into plan;
+    return (select coalesce(sum((p ->> 'Actual Rows')::numeric * (p ->> 'Actual Loops')::numeric), 0)
+            from jsonb_path_query(plan::jsonb, 'strict $.**') p
+            where jsonb_typeof(p) = 'object' and p ->> 'Relation Name' ~ rel);
+end $$;
+set enable_seqscan = off;
+select cmp_ok(count(*), '>=', 100::bigint, 'there are many slices') from sentinai.slice where lane = (sentinai.partition_hash('stat:wide') & 2147483647) % 64;
+select cmp_ok(pg_temp.scanned($$select * from sentinai.stat_lane where worker_type = 'stat' and lane = (sentinai.partition_hash('stat:wide') & 2147483647) % 64$$, '^slice'),
+              '<=', 3.0 * (select count(*) from pg_inherits where inhparent = 'sentinai.slice'::regclass), 'few of them are looked at');
+select is(pg_temp.scanned('select * from sentinai.stat_' || v, '^event_(log|processing|idempotency)'), 0.0, 'stat_' || v || ' does not look at the log')
+from unnest('{queue,agent,relay,info}'::text[]) v;
+reset enable_seqscan;
+
+-- The server
+select is(concat_ws(' ', version, preloaded, lanes, relay_paused),
+          (select extversion from pg_extension where extname = 'sentinai') || ' t 64 f', 'stat_info') from sentinai.stat_info;
+select is((select string_agg(backend_type, ' ' order by backend_type) from pg_stat_activity a where a.pid in (i.launcher_pid, i.sequencer_pid)),
+          'sentinai launcher sentinai sequencer', 'its processes') from sentinai.stat_info i;
+select ok(pg_temp.until($$(select unsequenced_commits = 0 and rounds_count > 0 and sequenced_count >= 24080 and last_round = (select max(round_no) from sentinai.round) from sentinai.stat_info)$$), 'its rounds');
+select is(concat_ws(' ', count(*), min(state), count(pid)), current_setting('sentinai.relay_workers') || ' stopped 0', 'stat_relay: no broker, no relay') from sentinai.stat_relay;
+
+select sentinai.unsubscribe('stat');
+select * from finish();

@@ -127,6 +127,7 @@ $starts++;
 open $out, '>', "$dir/stop" or die $!;
 close $out;
 waitpid $_, 0 foreach @publishers;
+@publishers = ();
 
 my $total = logged();
 my (@records, %seen);

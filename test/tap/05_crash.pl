@@ -211,6 +211,7 @@ poll_ok($node, 'postgres', $unslept, q{
 write_file('done', '');
 kill 'TERM', $work;
 waitpid $_, 0 foreach @children[ 4 .. $#children ];
+@children = ();
 
 cmp_ok($published, '>', 500, "there was load: $published events");
 is(sql(q{

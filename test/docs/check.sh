@@ -343,6 +343,7 @@ test_restore() {
 create extension sentinai;
 select sentinai.subscribe('keeper');
 select sentinai.publish('T', 'acme', i::text, '{}') from generate_series(1, 40) i;
+call sentinai.wait_for_work('keeper', '10 s', null);
 create temp table batch as select * from sentinai.claim('keeper', 20);
 select sentinai.complete(token) from (select distinct token from batch) b;
 drop table batch;

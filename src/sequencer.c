@@ -54,9 +54,9 @@ static Announcement pending;
 
 /* The sequencer's last round, whose readers were not woken yet */
 static int64 unwoken = 0;		/* its events */
-static uint64 unwoken_commits;	/* what SnDatabase.sequenced will be */
-static uint64 unwoken_commits;	/* transactions that round covers; a claim
-								 * that waits for them has to find its lanes */
+static uint64 unwoken_commits;	/* what SnDatabase.sequenced will be; not
+								 * before, as a claim that waits for it has to
+								 * find its lanes */
 
 /* forget_seen: read the journal in the next round */
 static void

@@ -29,7 +29,7 @@
 #include "sequencer.h"
 
 #define MAX_EVENTS		10000
-#define ROUND_PATIENCE	100		/* ms that a claim waits for a round */
+#define ROUND_PATIENCE	1000	/* ms that a claim waits for a round */
 
 PG_FUNCTION_INFO_V1(sentinai_claim);
 

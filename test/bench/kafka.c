@@ -33,6 +33,7 @@ static int64_t *sent_at;
 static Samples way;
 static long delivered;
 static long failed;
+static long warm_up;			/* records that are not timed */
 
 /* Delivery report: the number of the record is its opaque value. */
 static void
@@ -44,7 +45,9 @@ delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 		failed++;
 	else
 		delivered++;
-	samples_add(&way, now_ns() - sent_at[(intptr_t) message->_private]);
+	if ((intptr_t) message->_private >= warm_up)
+		samples_add(&way,
+					now_ns() - sent_at[(intptr_t) message->_private]);
 }
 
 /* A handle with the given key=value properties. */
@@ -161,6 +164,7 @@ run_produce(int argc, char **argv)
 	sent_at = calloc(count, sizeof(int64_t));
 	if (sent_at == NULL)
 		die("produce", "out of memory");
+	warm_up = (long) rate;		/* the first second, with the connecting */
 	begin = now_ns();
 	for (long i = 0; i < count; i++)
 	{

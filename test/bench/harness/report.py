@@ -140,8 +140,9 @@ def write(results, about, directory):
     os.makedirs(directory, exist_ok=True)
     with open(os.path.join(directory, "results.json"), "w",
               encoding="utf-8") as file:
-        json.dump({"about": about,
-                   "scenarios": [vars(r) for r in results]}, file, indent=1)
+        lines = ",\n".join(json.dumps(vars(r)) for r in results)
+        file.write(f'{{"about": {json.dumps(about)},\n'
+                   f'"scenarios": [\n{lines}\n]}}\n')
     text = ["# Benchmark run", "",
             "Written by `make bench`; docs/performance.md explains it.", ""]
     text += [f"- {key}: {value}" for key, value in about.items()]

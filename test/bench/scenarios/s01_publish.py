@@ -10,7 +10,7 @@ QUICK, FULL = 42, 170
 
 
 def run(ctx):
-    seconds = ctx.depth(1.2, 6)
+    seconds = ctx.depth(1, 6)
     all_of_them = ctx.install(ctx.ready(
         [q.BARE, q.SENTINAI, q.PGMQ, q.PGQ, q.PGQUE, q.SKIP_UPDATE,
          q.GRAPHILE]))

@@ -29,6 +29,14 @@ def drain_graphile(ctx, queue, agents, backlog):
         ctx.cluster, ctx.database(queue), "drain", count, agents))
 
 
+def naming(queue, agents):
+    """Key and label of a queue with that many agents."""
+    if queue.max_agents is not None:
+        return queue.name, f"{queue.label}, 1 consumer"
+    return (f"{queue.name}_{agents}",
+            f"{queue.label}, {agents} agent" + "s" * (agents > 1))
+
+
 def run(ctx):
     counts = ctx.depth([4], [1, 4, 8])
     rounds = ctx.depth(2, ctx.rounds)
@@ -47,15 +55,13 @@ def run(ctx):
 
         group = [one for one in all_of_them
                  if one.max_agents is None or agents == counts[0]]
-        ctx.alternate(group, measure, rounds, name=lambda one, agents=agents: (
-            f"{one.name}_{agents}" if one.max_agents is None else one.name,
-            f"{one.label}, {agents} agent" + "s" * (agents > 1) if one.max_agents is None else
-            f"{one.label}, 1 consumer"))
-    trips = [one for one in all_of_them
-             if one in (q.SENTINAI, q.PGMQ, q.SKIP_UPDATE)]
+        ctx.alternate(group, measure, rounds,
+                      name=lambda one, agents=agents: naming(one, agents))
+    trips = [one for one in all_of_them if one in ctx.depth(
+        (q.SENTINAI,), (q.SENTINAI, q.PGMQ, q.SKIP_UPDATE))]
     ctx.alternate(trips, lambda queue: drain(
         ctx, queue, 4, ctx.depth(30000, 100000), pipeline=True),
-        ctx.depth(1, rounds), name=lambda one: (
+        rounds, name=lambda one: (
             f"{one.name}_pipeline", f"{one.label}, 4 agents, pipelined"))
     ctx.remove(all_of_them)
     r = ctx.result

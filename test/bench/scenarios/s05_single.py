@@ -8,7 +8,7 @@ from harness import load, queues as q
 NUMBER = 5
 TITLE = "claim 1 and complete, 1 and 8 agents, after many were consumed"
 TARGET = "≥ 0.9 of its own speed on an empty queue; ≥ 5 × pgmq in that state"
-QUICK, FULL = 36, 320
+QUICK, FULL = 26, 320
 
 
 def prepare(ctx, queue, reserve, old):
@@ -24,18 +24,18 @@ def prepare(ctx, queue, reserve, old):
 
 
 def run(ctx):
-    rounds = ctx.rounds
-    old = ctx.depth(100000, 1000000)
+    rounds = ctx.depth(2, ctx.rounds)
+    old = ctx.depth(60000, 1000000)
     able = ctx.ready([q.SENTINAI, q.PGMQ, q.SKIP_UPDATE] +
                      ctx.unless_quick(q.SKIP_DELETE))
     able = [queue for queue in ctx.install(able, "_new")
             if ctx.install([queue], "_old")]
     for queue in able:
-        prepare(ctx, queue, ctx.depth(40000, 150000), old)
+        prepare(ctx, queue, ctx.depth(25000, 150000), old)
 
     def measure(one):
         return ctx.metered(one.of, "work", "_" + one.state, agents=one.agents,
-                           seconds=ctx.depth(0.8, 4), warmup=0.2, poll_ms=1,
+                           seconds=ctx.depth(0.6, 4), warmup=0.2, poll_ms=1,
                            checkpoint=False, **one.of.agent(1))
 
     # new and old of a queue run one right after the other

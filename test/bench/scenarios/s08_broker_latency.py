@@ -28,7 +28,7 @@ def measure(ctx, queue, topic, seconds):
 
 def raw(ctx, number, seconds):
     topic = ctx.kafka.create(f"paced-{number}")
-    answer = ctx.kafka.produce(topic, int(RATE * seconds), RATE)
+    answer = ctx.kafka.produce(topic, int(RATE * (seconds + 1)), RATE)
     return load.times({"per_s": answer["per_s"]}, answer["ack"])
 
 

@@ -8,7 +8,7 @@ NUMBER = 10
 TITLE = "a REPEATABLE READ transaction held open under load"
 TARGET = ("throughput ≥ 0.95 and p99 ≤ 1.5 × of the same run without it; dead "
           "tuples and sizes flat")
-QUICK, FULL = 24, 190
+QUICK, FULL = 20, 190
 
 
 def phase(ctx, queue, state, seconds):
@@ -44,7 +44,7 @@ def compare(r):
 
 def run(ctx):
     r = ctx.result
-    seconds = ctx.depth(2.5, 15, 600)
+    seconds = ctx.depth(2, 15, 600)
     both = ctx.install(ctx.ready([q.SENTINAI] +
                                  ctx.unless_quick(q.SKIP_UPDATE)))
     dead, sizes = [], []

@@ -8,7 +8,7 @@ TITLE = "a deep backlog: one key, 100 keys, all keys different; a blocked key"
 TARGET = "claim cost within 1.5 × of the shallow queue; other keys wait < 1 s"
 UNIT = "ms per claim"
 METRIC = "p50_ms"
-QUICK, FULL = 15, 110
+QUICK, FULL = 19, 110
 SHALLOW = 6000
 
 
@@ -62,7 +62,7 @@ def blocked(ctx, queue, backlog):
 
 def run(ctx):
     r = ctx.result
-    deep = ctx.depth(50000, 300000, 1000000)
+    deep = ctx.depth(40000, 300000, 1000000)
     queues = ctx.ready([q.SENTINAI, q.PGMQ])
     for queue in queues:
         shapes = [("all_different", 1000000, 1000)]
@@ -78,8 +78,8 @@ def run(ctx):
                         after / before if before and after else None, "<=",
                         1.5)
     if q.SENTINAI in queues:
-        blocked(ctx, q.SENTINAI, ctx.depth(20000, 100000))
+        blocked(ctx, q.SENTINAI, ctx.depth(10000, 100000))
     r.notes.append(f"Deep is {deep:,} events, shallow {SHALLOW:,}. One agent "
                    "claims 100 and completes them; times are of that pair. "
                    "Behind the blocked key "
-                   f"{ctx.depth(20000, 100000):,} of its events wait.")
+                   f"{ctx.depth(10000, 100000):,} of its events wait.")

@@ -243,6 +243,25 @@ supervise(Database *database)
 						relay_configured());
 }
 
+/* forgive_relays: settings changed, perhaps for the better: do not wait */
+static void
+forgive_relays(void)
+{
+	ListCell   *lc;
+	int			i;
+
+	foreach(lc, databases)
+	{
+		Database   *database = lfirst(lc);
+
+		for (i = 0; i < MAX_RELAY_WORKERS; i++)
+		{
+			database->relays[i].delay = DELAY_MIN;
+			database->relays[i].start_after = 0;
+		}
+	}
+}
+
 /* find_database: what is known of a database, made if it is new */
 static Database *
 find_database(Oid oid)
@@ -371,6 +390,7 @@ nap(void)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		forgive_relays();
 	}
 }
 

@@ -69,6 +69,7 @@ typedef struct Relay
 	WaitEventSet *events;
 	MemoryContext turn;
 	int64		marked_at;
+	uint64		marked_passed;	/* events of this core whose passing is stored */
 	int64		logged_at;
 	uint64		logged_errors;
 	int			redriving;		/* events of dead letters in the window */
@@ -183,6 +184,7 @@ open_core(void)
 	if (slot != NULL)			/* the window of the one before is read again */
 		pg_atomic_fetch_or_u64(&slot->pending, relay.owned);
 	relay.redriving = 0;
+	relay.marked_passed = 0;
 
 	relay.events = sn_wait_event_set(3);
 	AddWaitEventToSet(relay.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
@@ -312,6 +314,34 @@ take_progress(void)
 }
 
 /*
+ * unmarked: events that are done and would be sent again after a crash, as
+ * their lanes' positions are not stored.  They count against the window, so
+ * that relay_inflight bounds the copies.
+ */
+static int
+unmarked(void)
+{
+	SnRelayCoreStats stats;
+
+	sn_relay_core_stats(relay.core, &stats);
+	return (int) (stats.passed - relay.marked_passed);
+}
+
+/* worth_a_turn: a part of the window that is worth a transaction */
+static int
+worth_a_turn(void)
+{
+	return (sn_relay_inflight + 3) / 4;
+}
+
+/* free_room: events that may be read now */
+static int
+free_room(void)
+{
+	return sn_relay_core_room(relay.core) - unmarked();
+}
+
+/*
  * store_progress: bury what was refused and store the positions, when it is
  * time to; returns whether anything was written.
  */
@@ -341,13 +371,16 @@ store_progress(bool now)
 	}
 	take_progress();
 	if (relay.moved != 0 &&
-		(wrote || now || now_ms() - relay.marked_at >= MARK_EVERY_MS))
+		(wrote || now || unmarked() >= worth_a_turn() ||
+		 now_ms() - relay.marked_at >= MARK_EVERY_MS))
 	{
 		sn_relay_mark(relay.sub_id, relay.moved, relay.mark_pos);
 		relay.moved = 0;
 		relay.marked_at = now_ms();
 		wrote = true;
 	}
+	if (relay.moved == 0)
+		relay.marked_passed += unmarked();
 	return wrote;
 }
 
@@ -355,7 +388,7 @@ store_progress(bool now)
 static bool
 has_room(void)
 {
-	return sn_relay_core_room(relay.core) >= (sn_relay_inflight + 3) / 4;
+	return free_room() >= worth_a_turn();
 }
 
 /*
@@ -370,7 +403,7 @@ read_lanes(int taken)
 	SnSubSlot  *slot = sn_sub_slot(relay.sub_id);
 	uint64		pending = relay.owned;
 	uint64		left = 0;
-	int			room = sn_relay_core_room(relay.core) - taken;
+	int			room = free_room() - taken;
 	size_t		bytes = (size_t) sn_relay_buffer * 1024;
 	List	   *result = NIL;
 	SnRelayReader *reader;
@@ -416,7 +449,7 @@ read_redrives(void)
 		return NIL;
 	relay.look_for_redrives = false;
 	events = sn_relay_redrives(relay.sub_id, relay.owned,
-							   Min(sn_relay_core_room(relay.core),
+							   Min(free_room(),
 								   SN_MAX_REDRIVEN));
 	relay.redriving = list_length(events);
 	return events;
@@ -619,7 +652,9 @@ one_turn(void)
 	wait = sn_relay_core_turn(relay.core, now_ms());
 	take_progress();
 	publish_stats();
-	return relay.more && has_room() ? 0 : wait;
+	if (relay.more && (has_room() || unmarked() >= worth_a_turn()))
+		return 0;
+	return wait;
 }
 
 /*

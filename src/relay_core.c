@@ -301,6 +301,7 @@ pass(SnRelayCore *core, Lane *lane)
 		else if (entry->error == NULL)
 			note_redriven(core, entry);
 		drop_entry(core, entry);
+		core->stats.passed++;
 		lane->first = next;
 		if (next < 0)
 			lane->last = -1;

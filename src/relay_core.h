@@ -61,6 +61,7 @@ typedef struct SnRelayCoreStats
 	uint64_t	acked;
 	uint64_t	errors;
 	uint64_t	refused;
+	uint64_t	passed;			/* events that left the window */
 	SnBreakerState breaker;
 	const char *last_error;		/* "" when there was none */
 } SnRelayCoreStats;

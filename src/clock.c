@@ -21,9 +21,6 @@
 #include "clock.h"
 #include "shmem.h"
 
-#define UNIX_EPOCH_US \
-	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
-
 /* sn_clock_now: the wall clock as a tick */
 SnTick
 sn_clock_now(void)
@@ -115,7 +112,7 @@ sn_uuid_floor(int64 ms, pg_uuid_t *uuid)
 TimestampTz
 sn_ms_timestamp(int64 ms)
 {
-	return ms * 1000 - UNIX_EPOCH_US;
+	return ms * 1000 - SN_UNIX_EPOCH_US;
 }
 
 /* sn_tick_timestamp: a tick as a timestamp */
@@ -131,5 +128,5 @@ sn_tick_timestamp(SnTick tick)
 int64
 sn_timestamp_ms(TimestampTz t)
 {
-	return (t + UNIX_EPOCH_US) / 1000;
+	return (t + SN_UNIX_EPOCH_US) / 1000;
 }

@@ -19,6 +19,11 @@
 typedef uint64 SnTick;
 
 #define SN_TICK_BITS	12
+
+/* microseconds from the epoch of Unix to that of PostgreSQL's timestamps */
+#define SN_UNIX_EPOCH_US \
+	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
 #define SN_TICK_MS(tick)	((int64) ((tick) >> SN_TICK_BITS))
 
 extern SnTick sn_clock_take(int n);

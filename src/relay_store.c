@@ -25,9 +25,6 @@
 #include "stream.h"
 #include "subscription.h"
 
-#define UNIX_EPOCH_US \
-	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
-
 struct SnRelayReader
 {
 	Snapshot	snapshot;
@@ -187,7 +184,7 @@ make_event(SnLogReader *log, const pg_uuid_t *id, SnRecordEvent *event)
 		DatumGetInt32(sn_log_datum(log, Anum_log_schema_version, &isnull));
 	event->occurred_us =
 		DatumGetTimestampTz(sn_log_datum(log, Anum_log_occurred_at, &isnull)) +
-		UNIX_EPOCH_US;
+		SN_UNIX_EPOCH_US;
 	d = sn_log_datum(log, Anum_log_causation_id, &isnull);
 	if (!isnull)
 		event->causation_id =
@@ -398,7 +395,7 @@ letter_event(HeapTuple row, TupleDesc desc)
 		DatumGetInt32(SPI_getbinval(row, desc, 12, &isnull));
 	e->event.occurred_us =
 		DatumGetTimestampTz(SPI_getbinval(row, desc, 13, &isnull)) +
-		UNIX_EPOCH_US;
+		SN_UNIX_EPOCH_US;
 	return e;
 }
 

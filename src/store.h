@@ -168,7 +168,6 @@ typedef struct SnScan
 	IndexScanDesc desc;
 	TupleTableSlot *slot;
 	ScanDirection direction;
-	LOCKMODE	lockmode;
 } SnScan;
 
 extern void sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,

@@ -5,6 +5,7 @@
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
 #                                  conditions api comments links commands
 #                                  tiers options handler restore versions
+#                                  definer
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
 # preloaded, where databases named docs_* and the roles that the pages make may
@@ -391,7 +392,27 @@ test_versions() {
     result $? "META.json.in is JSON"
 }
 
-all=(readme pages settings properties errors conditions api comments links commands tiers options handler restore versions)
+# What runs with its owner's rights, and how.
+test_definer() {
+    sed -n 's/^\* \*\*`security definer`\*\*.*no others: \([^.]*\)\..*/\1/p' SECURITY.md |
+        tr -d '` ' | tr ',' '\n' | sort >"$place/page"
+    sql docs_ext "select distinct proname from pg_proc
+        where pronamespace = 'sentinai'::regnamespace and prosecdef" |
+        sort >"$place/server"
+    same "SECURITY.md has every security definer" "$place/server" "$place/page"
+    sql docs_ext "select p.oid::regprocedure from pg_proc p
+        where pronamespace = 'sentinai'::regnamespace
+            and p.proconfig is distinct from '{\"search_path=pg_catalog, pg_temp\"}'
+            and (prosecdef or prolang in (select oid from pg_language
+                where lanname in ('sql', 'plpgsql')))" |
+        nothing "each of them, and every function in SQL, pins its search_path"
+    sql docs_ext "select p.oid::regprocedure from pg_proc p
+        cross join lateral aclexplode(coalesce(proacl, acldefault('f', proowner))) a
+        where pronamespace = 'sentinai'::regnamespace and prosecdef and a.grantee = 0" |
+        nothing "none of them may be executed by everybody"
+}
+
+all=(readme pages settings properties errors conditions api comments links commands tiers options handler restore versions definer)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

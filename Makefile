@@ -14,12 +14,16 @@ DATA        := $(wildcard sql/$(EXTENSION)--*--*.sql)
 KAFKA_ONLY  := $(wildcard src/broker_kafka*.c)
 KAFKA_SRCS  := $(KAFKA_ONLY) src/kafka_conf.c
 MODULE_big  := sentinai
-OBJS        := $(patsubst %.c,%.o,$(filter-out $(KAFKA_ONLY),$(wildcard src/*.c)))
+OBJS        := $(patsubst %.c,%.o,$(filter-out $(KAFKA_ONLY) $(if $(FAULTS),,src/fault.c),$(wildcard src/*.c)))
 
 PG_CFLAGS   := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare -fno-strict-aliasing $(if $(WERROR),-Werror)
 # The server's flags are those of the compiler it was built with.
 PG_CFLAGS   += $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-ignored-attributes)
 PG_CPPFLAGS := -DSENTINAI_VERSION='"$(EXTVERSION)"'
+
+# For tests only, see src/fault.h: make FAULTS=1, make BUG=no_fence
+SN_FAULT_FLAGS := $(if $(FAULTS),-DSN_FAULTS) $(if $(BUG),-DSN_BUILT_BUG=$(BUG))
+PG_CPPFLAGS += $(SN_FAULT_FLAGS)
 
 EXTRA_CLEAN := $(DATA_built) sentinai_kafka.so build META.json
 
@@ -45,7 +49,7 @@ $(OBJS): $(wildcard src/*.h)
 
 # Only sn_broker_provider is visible in it; the settings' parser is in both.
 sentinai_kafka.so: $(KAFKA_SRCS) $(wildcard src/*.h)
-	$(CC) $(CFLAGS) $(CFLAGS_SL) -D_GNU_SOURCE -fvisibility=hidden $(LDFLAGS) -shared -o $@ $(KAFKA_SRCS) -lrdkafka -lpthread
+	$(CC) $(CFLAGS) $(CFLAGS_SL) $(SN_FAULT_FLAGS) -D_GNU_SOURCE -fvisibility=hidden $(LDFLAGS) -shared -o $@ $(KAFKA_SRCS) -lrdkafka -lpthread
 
 all: sentinai_kafka.so
 install: install-kafka

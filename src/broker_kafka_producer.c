@@ -24,6 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault.h"
+
 /* Secrets shorter than this are not masked: they would mask everything. */
 #define MASK_MIN_LEN 4
 
@@ -344,10 +346,10 @@ set_ours(SnBroker *broker, rd_kafka_conf_t *conf, bool isolate, char *err,
 {
 	static const char *const settings[][2] = {
 		{"enable.idempotence", "true"},
-		{"enable.gapless.guarantee", "true"},
+		{"enable.gapless.guarantee", SN_BUG(resend) ? "false" : "true"},
 		{"acks", "all"},
 		{"partitioner", "murmur2_random"},
-		{"message.timeout.ms", "0"},
+		{"message.timeout.ms", SN_BUG(resend) ? "1000" : "0"},
 		{"statistics.interval.ms", "0"},
 		{"log.queue", "true"}
 	};

@@ -25,6 +25,7 @@
 #include "args.h"
 #include "claim.h"
 #include "dead_letter.h"
+#include "fault.h"
 #include "hint.h"
 #include "sequencer.h"
 
@@ -255,7 +256,7 @@ begin(SnClaim *claim)
 {
 	claim->sub = sn_sub_require(claim->worker_type);
 	claim->hints = sn_sub_slot(claim->sub->sub_id);
-	claim->now = GetCurrentTimestamp();
+	claim->now = sn_now();
 	claim->log = sn_log_begin(NULL);
 	claim->stream = sn_stream_begin();
 	claim->skipped = claim->last = -1;
@@ -373,12 +374,12 @@ await_round(uint64 commits)
 
 	if (!sn_sequencer_running())
 		return sn_round_inline();
-	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+	deadline = TimestampTzPlusMilliseconds(sn_now(),
 										   ROUND_PATIENCE);
 	ConditionVariablePrepareToSleep(&db->sequenced_cv);
 	while (pg_atomic_read_u64(&db->sequenced) < commits)
 	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+		long		left = TimestampDifferenceMilliseconds(sn_now(),
 														   deadline);
 
 		if (left <= 0 ||
@@ -422,11 +423,12 @@ sentinai_claim(PG_FUNCTION_ARGS)
 		(sequenced < commits || !sn_sequencer_running()) &&
 		await_round(commits))
 	{
-		claim->now = GetCurrentTimestamp();
+		claim->now = sn_now();
 		look_around(claim);
 		store(claim);
 	}
 	put_out(claim, (ReturnSetInfo *) fcinfo->resultinfo);
 	finish(claim);
+	SN_FAULT(claim);
 	return (Datum) 0;
 }

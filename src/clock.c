@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * clock.c
- *		The cluster's event clock and the UUIDv7 (RFC 9562) made from it.
+ *		The cluster's event clock and the UUIDv7 (RFC 9562) made from it; the
+ *		time that leases, retries and naps go by.
  *
  * The clock is one number in shared memory that follows the wall clock and
  * never goes back: a tick is taken by compare-and-swap, as the greater of the
@@ -10,6 +11,11 @@
  * after the other the later one has the greater ids, whatever the wall clock
  * did in between.  After a start the clock is raised above the newest stored
  * id before the first tick is taken (see sn_store_ready()).
+ *
+ * How long something lasts is not measured with the wall clock, which may be
+ * set: a step forward would end every lease, a step back would keep the batch
+ * of a crashed agent for as long.  sn_now() is the wall clock at the server's
+ * start, carried on by a clock that nobody sets.
  */
 #include "postgres.h"
 
@@ -19,7 +25,48 @@
 #include "common/pg_prng.h"
 
 #include "clock.h"
+#include "fault.h"
 #include "shmem.h"
+
+/* the one that goes on while the machine sleeps, where there are two */
+#ifdef CLOCK_BOOTTIME
+#define STEADY_CLOCK CLOCK_BOOTTIME
+#else
+#define STEADY_CLOCK CLOCK_MONOTONIC
+#endif
+
+/* steady_us: microseconds by a clock that nobody sets */
+static int64
+steady_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(STEADY_CLOCK, &ts);
+	return (int64) ts.tv_sec * USECS_PER_SEC + ts.tv_nsec / 1000;
+}
+
+/*
+ * sn_time_offset: from that clock to the time of day, for who makes the shared
+ * struct.  The postmaster keeps it over a crash restart, so that leases stored
+ * before it mean the same after it.
+ */
+int64
+sn_time_offset(void)
+{
+	static int64 offset = 0;
+
+	if (offset == 0)
+		offset = GetCurrentTimestamp() - steady_us();
+	return offset;
+}
+
+/* sn_now: the time that leases, retries and naps go by */
+TimestampTz
+sn_now(void)
+{
+	return SN_BUG(lease_clock) ? GetCurrentTimestamp() :
+		sn_shared()->time_offset + steady_us();
+}
 
 /* sn_clock_now: the wall clock as a tick */
 SnTick

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * clock.h
- *		The cluster's event clock and the UUIDv7 made from it.
+ *		The clocks: event ids and the UUIDv7 made from them, and the time that
+ *		leases go by.
  */
 #ifndef SN_CLOCK_H
 #define SN_CLOCK_H
@@ -26,6 +27,8 @@ typedef uint64 SnTick;
 
 #define SN_TICK_MS(tick)	((int64) ((tick) >> SN_TICK_BITS))
 
+extern int64 sn_time_offset(void);
+extern TimestampTz sn_now(void);
 extern SnTick sn_clock_take(int n);
 extern void sn_clock_raise(SnTick floor);
 extern SnTick sn_clock_now(void);

@@ -310,7 +310,7 @@ open_desk(Desk *desk, FunctionCallInfo fcinfo)
 						   TextDatumGetCString(desk->letter.values[Anum_dead_status - 1]))));
 	if (desk->sub != NULL)
 		sn_lane_read(desk->sub, lane, desk->snapshot, &desk->state);
-	desk->now = GetCurrentTimestamp();
+	desk->now = sn_now();
 }
 
 /* close_desk: store the lane and tell those who wait */

@@ -25,14 +25,16 @@
 
 #include "compat.h"
 #include "durable.h"
+#include "fault.h"
 
 /* sn_require_sync_commit: for this process, no weaker than "on" */
 void
 sn_require_sync_commit(void)
 {
-	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
-		SetConfigOption("synchronous_commit", "on", PGC_USERSET,
-						PGC_S_SESSION);
+	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH ||
+		SN_BUG(no_flush))
+		SetConfigOption("synchronous_commit", SN_BUG(no_flush) ? "off" : "on",
+						PGC_USERSET, PGC_S_SESSION);
 }
 
 /* is_confirmed: whether the synchronous standbys have a commit */
@@ -58,6 +60,8 @@ is_confirmed(XLogRecPtr commit)
 void
 sn_wait_confirmed(XLogRecPtr commit)
 {
+	if (SN_BUG(no_flush))
+		return;
 	XLogFlush(commit);
 	while (!is_confirmed(commit))
 	{

@@ -33,6 +33,7 @@
 #include "utils/tuplesort.h"
 #include "utils/typcache.h"
 
+#include "fault.h"
 #include "guc.h"
 #include "hash.h"
 #include "round.h"
@@ -331,7 +332,7 @@ gather_visible(SnGather *g, const Part *part)
 				  ForwardScanDirection);
 	while (sn_scan_next(&scan))
 		take_row(g, scan.slot);
-	for (i = 0; i < seen->nxip; i++)
+	for (i = 0; i < seen->nxip && !SN_BUG(id_cursor); i++)
 	{
 		if (contains(g->now.xip, g->now.nxip, seen->xip[i]))
 			continue;

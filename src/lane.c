@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
+#include "fault.h"
 #include "lane.h"
 #include "shmem.h"
 
@@ -456,5 +457,6 @@ sn_lane_carry_over(int sub_id, int lane)
 	}
 	sn_lane_append(&appender, &state);
 	sn_lane_append_end(&appender);
+	SN_FAULT(journal_carry);
 	return true;
 }

@@ -36,6 +36,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "guc.h"
 #include "launcher.h"
 #include "sentinai.h"
@@ -103,7 +104,7 @@ sentinai_wake_launcher(PG_FUNCTION_ARGS)
 static bool
 has_ended(Child *child)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = sn_now();
 	pid_t		pid;
 
 	if (child->handle == NULL)
@@ -124,7 +125,7 @@ has_ended(Child *child)
 static void
 log_full(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = sn_now();
 
 	if (now - last_full < REPEAT_LOG)
 		return;
@@ -140,7 +141,7 @@ static void
 start(Child *child, Oid dboid, const char *type, const char *function,
 	  Datum arg)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = sn_now();
 	BackgroundWorker worker;
 
 	if (child->start_after > now)
@@ -226,7 +227,7 @@ supervise(Database *database)
 
 	if (db != NULL)
 	{
-		vacant = db->vacate_until > GetCurrentTimestamp();
+		vacant = db->vacate_until > sn_now();
 		sequenced = db->sequencer_pid != 0;
 		if (vacant)
 			next_start = Min(next_start, db->vacate_until);
@@ -333,7 +334,7 @@ look_after_all(void)
 	List	   *gone = NIL;
 
 	list_databases();
-	next_start = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+	next_start = TimestampTzPlusMilliseconds(sn_now(),
 											 sn_launcher_naptime * 1000L);
 	foreach(lc, databases)
 	{
@@ -378,7 +379,7 @@ attach(void)
 static void
 nap(void)
 {
-	long		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+	long		ms = TimestampDifferenceMilliseconds(sn_now(),
 													 next_start);
 
 	pgstat_report_activity(STATE_IDLE, NULL);

@@ -28,6 +28,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
+#include "fault.h"
 #include "guc.h"
 #include "lane.h"
 #include "maintenance.h"
@@ -107,6 +108,7 @@ truncate_half(SnRel which)
 	ExecuteTruncate(stmt);
 	SetUserIdAndSecContext(user, context);
 	CommandCounterIncrement();
+	SN_FAULT(journal_truncate);
 }
 
 /* newest_round_of: number of the newest round in a half, or 0 */
@@ -247,8 +249,10 @@ turn_lanes(void)
 
 	if (size_of(other) == 0)
 	{
-		if (size_of(SN_LANE_STATE_0 + half) > (int64) sn_journal_size * 1024)
-			pg_atomic_write_u32(&db->half_lane, !half);
+		if (size_of(SN_LANE_STATE_0 + half) <= (int64) sn_journal_size * 1024)
+			return false;
+		pg_atomic_write_u32(&db->half_lane, !half);
+		SN_FAULT(journal_switch);
 		return false;
 	}
 	left = left_behind(half, LANES_AT_ONCE);

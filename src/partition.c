@@ -42,6 +42,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "fault.h"
 #include "guc.h"
 #include "store.h"
 
@@ -219,8 +220,10 @@ make_partition(int set, int64 lower, int64 upper)
 	const char *table = sets[set].name;
 	char	   *name = partition_name(table, lower);
 
-	run(psprintf("create table " SN_SCHEMA ".%s (like " SN_SCHEMA ".%s"
-				 " including all excluding comments)", name, table));
+	run(psprintf("create %stable " SN_SCHEMA ".%s (like " SN_SCHEMA ".%s"
+				 " including all excluding comments)",
+				 SN_BUG(slices_lost) && parent == SN_SLICE ? "unlogged " : "",
+				 name, table));
 	make_indexes(set, name);
 	if (parent == SN_EVENT_LOG)
 	{
@@ -230,6 +233,7 @@ make_partition(int set, int64 lower, int64 upper)
 		run(psprintf("alter table " SN_SCHEMA ".%s"
 					 " enable always trigger refuse_change", name));
 	}
+	SN_FAULT(partition_create);
 	run(psprintf("alter table " SN_SCHEMA ".%s attach partition " SN_SCHEMA
 				 ".%s for values from ('%s') to ('%s')", table, name,
 				 bound_text(parent, lower), bound_text(parent, upper)));

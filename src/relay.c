@@ -39,6 +39,7 @@
 #include "utils/snapmgr.h"
 
 #include "durable.h"
+#include "fault.h"
 #include "guc.h"
 #include "relay_core.h"
 #include "relay_store.h"
@@ -375,6 +376,7 @@ store_progress(bool now)
 		 now_ms() - relay.marked_at >= MARK_EVERY_MS))
 	{
 		sn_relay_mark(relay.sub_id, relay.moved, relay.mark_pos);
+		SN_FAULT(relay_mark);
 		relay.moved = 0;
 		relay.marked_at = now_ms();
 		wrote = true;
@@ -648,6 +650,8 @@ one_turn(void)
 		stand_by();
 	if (relay.leave || relay.core == NULL)
 		return -1;
+	if (events != NIL)
+		SN_FAULT(relay_send);
 	push_events(events);
 	wait = sn_relay_core_turn(relay.core, now_ms());
 	take_progress();
@@ -721,7 +725,7 @@ sn_relay_main(Datum arg)
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 			reload();
-		if (sn_database()->vacate_until > GetCurrentTimestamp())
+		if (sn_database()->vacate_until > sn_now())
 			break;
 		wait = relay.leave ? -1 : one_turn();
 		if (wait != 0 && !relay.leave)

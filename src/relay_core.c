@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fault.h"
 #include "relay_core.h"
 
 #define MAX_REPORTS		512
@@ -462,6 +463,7 @@ record_report(SnRelayCore *core, const SnBrokerReport *report)
 		case SN_REPORT_OK:
 			entry->state = ENTRY_DONE;
 			core->stats.acked++;
+			SN_FAULT(relay_ack);
 			sn_breaker_success(&core->breaker);
 			pass(core, &core->lanes[entry->lane]);
 			break;
@@ -479,7 +481,8 @@ record_report(SnRelayCore *core, const SnBrokerReport *report)
 			entry->state = ENTRY_READY;
 			if (report->status != SN_REPORT_RETRY)
 				note_error(core, report->error);
-			core->recover = true;
+			core->recover = !SN_BUG(resend);
+			core->cursor = SN_BUG(resend) ? core->head : core->cursor;
 			break;
 	}
 }
@@ -646,7 +649,8 @@ sn_relay_core_progress(SnRelayCore *core, int lane, int64_t *pos)
 
 	if (!l->moved)
 		return false;
-	*pos = l->pos;
+	*pos = SN_BUG(mark_before_ack) && l->last >= 0 ?
+		entry_at(core, l->last)->next_pos : l->pos;
 	l->moved = false;
 	return true;
 }

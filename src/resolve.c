@@ -23,6 +23,7 @@
 #include "batch.h"
 #include "dead_letter.h"
 #include "event.h"
+#include "fault.h"
 #include "hash.h"
 #include "hint.h"
 #include "ledger.h"
@@ -296,6 +297,7 @@ sentinai_complete(PG_FUNCTION_ARGS)
 		sn_batch_append(&batch);
 	}
 	sn_batch_close(&batch);
+	SN_FAULT(complete);
 	PG_RETURN_INT32(n);
 }
 
@@ -405,6 +407,7 @@ sentinai_fail(PG_FUNCTION_ARGS)
 		park_later(&batch, failure.entry);
 	sn_batch_append(&batch);
 	sn_batch_close(&batch);
+	SN_FAULT(fail);
 	PG_RETURN_TEXT_P(cstring_to_text(outcome == SN_RETRYING ?
 									 "retrying" : "dead"));
 }
@@ -431,6 +434,7 @@ sentinai_extend(PG_FUNCTION_ARGS)
 	}
 	sn_batch_append(&batch);
 	sn_batch_close(&batch);
+	SN_FAULT(extend);
 	PG_RETURN_TIMESTAMPTZ(batch.now + lease);
 }
 
@@ -455,5 +459,6 @@ sentinai_release(PG_FUNCTION_ARGS)
 	if (n > 0)
 		sn_hint_freed(batch.hints, batch.token.lanes, batch.token.lanes);
 	sn_batch_close(&batch);
+	SN_FAULT(release);
 	PG_RETURN_INT32(n);
 }

@@ -36,6 +36,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "fault.h"
 #include "guc.h"
 #include "lane.h"
 #include "maintenance.h"
@@ -319,6 +320,7 @@ drop_partition(SnRel set, Oid partition, const SnMark *mark)
 	UnregisterSnapshot(snapshot);
 	if (drop)
 		performDeletion(&object, DROP_RESTRICT, 0);
+	SN_FAULT(partition_drop);
 }
 
 /* try_drop: drop a partition unless a lock cannot be had in time */

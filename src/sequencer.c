@@ -31,6 +31,7 @@
 
 #include "clock.h"
 #include "event.h"
+#include "fault.h"
 #include "round.h"
 #include "sequencer.h"
 #include "shmem.h"
@@ -133,6 +134,7 @@ announce(void)
 	SnDatabase *db = pending.db;
 	uint64		before = pg_atomic_fetch_add_u64(&db->rounds, pending.rounds);
 
+	SN_FAULT(round_after);
 	pg_atomic_fetch_add_u64(&db->round_events, pending.events);
 	if (before == seen_rounds)
 		seen_rounds += pending.rounds;
@@ -339,6 +341,7 @@ sequence(SnDatabase *db, SnGather *g)
 	g->now.round_no = sn_write_slices(g, g->snapshot, g->now.round_no);
 	write_round(db, g);
 	CommandCounterIncrement();
+	SN_FAULT(round_before);
 
 	lanes = sn_stream_lanes(SN_STREAM_ALL, &events);
 	pending.rounds++;

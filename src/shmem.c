@@ -19,6 +19,7 @@
 #include "storage/proc.h"
 #include "storage/shmem.h"
 
+#include "clock.h"
 #include "sentinai.h"
 #include "shmem.h"
 
@@ -58,6 +59,7 @@ init_shared(SnShared *s)
 	s->tranche_id = LWLockNewTrancheId();
 	LWLockInitialize(&s->lock, s->tranche_id);
 	pg_atomic_init_u64(&s->clock, 0);
+	s->time_offset = sn_time_offset();
 	s->launcher_procno = -1;
 	for (i = 0; i < SN_MAX_DATABASES; i++)
 		init_database_slot(&s->databases[i]);

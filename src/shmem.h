@@ -122,6 +122,7 @@ typedef struct SnShared
 	LWLock		lock;			/* slots; held for a few instructions */
 	int			tranche_id;		/* of the lock */
 	pg_atomic_uint64 clock;		/* last tick given out, see clock.c */
+	int64		time_offset;	/* of sn_now(); never changes */
 	int			launcher_pid;
 	int			launcher_procno;	/* -1: none */
 	SnDatabase	databases[SN_MAX_DATABASES];

@@ -23,6 +23,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "shmem.h"
 #include "utility.h"
 
@@ -115,7 +116,7 @@ vacate(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		dboid = own_database(name);
 	if (OidIsValid(dboid))
 		set_vacant(dboid,
-				   TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+				   TimestampTzPlusMilliseconds(sn_now(),
 											   VACATE_TIME));
 	PG_TRY();
 	{

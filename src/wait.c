@@ -165,7 +165,7 @@ settle_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now)
 static bool
 has_work(SnSub *sub, SnSubSlot *hints)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = sn_now();
 	uint64		pending = sn_hint_pending(hints, now);
 	int			lanes = sn_node()->lanes;
 	int			lane;
@@ -200,7 +200,7 @@ look(text *worker_type, int *sub_id, long *sleep_ms)
 	SnSub	   *sub = sn_sub_require(worker_type);
 	SnSubSlot  *hints = sn_sub_slot(sub->sub_id);
 	bool		ready = has_work(sub, hints);
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = sn_now();
 
 	*sub_id = sub->sub_id;
 	*sleep_ms = NAP_MS;
@@ -248,7 +248,7 @@ sleep_until(text *worker_type, SnSubSlot *hints, int sub_id,
 			return true;
 		if (id != sub_id)
 			return false;		/* it was ended and made anew */
-		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+		left = TimestampDifferenceMilliseconds(sn_now(),
 											   deadline);
 		if (left <= 0)
 			return false;
@@ -269,7 +269,7 @@ doze(text *worker_type, TimestampTz deadline)
 
 		if (look(worker_type, &id, &sleep_ms))
 			return true;
-		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+		left = TimestampDifferenceMilliseconds(sn_now(),
 											   deadline);
 		if (left <= 0)
 			return false;
@@ -331,7 +331,7 @@ sentinai_wait_for_work(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(0, "worker_type");
 	SN_REQUIRE_ARG(1, "timeout");
 	PreventCommandDuringRecovery("wait_for_work()");
-	deadline = GetCurrentTimestamp() +
+	deadline = sn_now() +
 		sn_duration(PG_GETARG_INTERVAL_P(1), "timeout", 0, SN_DAY);
 	worker_type = PG_GETARG_TEXT_P_COPY(0);
 	(void) sn_sub_require(worker_type);

@@ -195,7 +195,7 @@ note_rate(int64 events, TimestampTz before, TimestampTz now)
 static Outcome
 take_turn(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = sn_now();
 	uint64		commits = pg_atomic_read_u64(&my_db->commits);
 	SnRound		round = {0, 0};
 	Outcome		outcome;
@@ -237,7 +237,7 @@ maintain(void)
 static void
 maintain_if_due(void)
 {
-	if (next_maintenance > GetCurrentTimestamp())
+	if (next_maintenance > sn_now())
 		return;
 	pgstat_report_activity(STATE_RUNNING, "maintaining");
 	guarded(maintain, false);
@@ -245,7 +245,7 @@ maintain_if_due(void)
 		return;
 	next_step = 0;
 	next_maintenance =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+		TimestampTzPlusMilliseconds(sn_now(),
 									sn_maintenance_interval * 1000L);
 }
 
@@ -253,7 +253,7 @@ maintain_if_due(void)
 static void
 log_error(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = sn_now();
 	int			code = geterrcode();
 
 	if (code == last_error && now - last_error_logged < REPEAT_LOG)
@@ -290,7 +290,7 @@ guarded(Outcome (*turn) (void), bool back_off)
 		if (back_off)
 		{
 			backoff = Min(Max(backoff * 2, BACKOFF_MIN), BACKOFF_MAX);
-			not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+			not_before = TimestampTzPlusMilliseconds(sn_now(),
 													 backoff);
 		}
 	}
@@ -311,7 +311,7 @@ leave(void)
 static bool
 someone_wants_us_out(void)
 {
-	return my_db->vacate_until > GetCurrentTimestamp();
+	return my_db->vacate_until > sn_now();
 }
 
 /* round_pause: time until the next round may begin, for slices to fill */
@@ -327,7 +327,7 @@ round_pause(void)
 static void
 sleep_until(TimestampTz time, bool latch)
 {
-	long		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), time);
+	long		ms = TimestampDifferenceMilliseconds(sn_now(), time);
 	int			events = WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
 
 	if (latch)
@@ -341,12 +341,14 @@ sleep_until(TimestampTz time, bool latch)
 static TimestampTz
 next_turn(void)
 {
-	TimestampTz due = sn_round_next_due();
+	TimestampTz due = sn_round_next_due();	/* by the wall clock */
 	TimestampTz nap = TimestampTzPlusMilliseconds(last_round,
 												  sn_sequencer_naptime);
 
 	nap = Min(nap, next_maintenance);
-	return due == DT_NOBEGIN ? nap : Min(due, nap);
+	if (TIMESTAMP_NOT_FINITE(due))
+		return nap;
+	return Min(due - GetCurrentTimestamp() + sn_now(), nap);
 }
 
 /*
@@ -358,7 +360,7 @@ wait_for_turn(void)
 {
 	for (;;)
 	{
-		TimestampTz now = GetCurrentTimestamp();
+		TimestampTz now = sn_now();
 		bool		work = pg_atomic_read_u64(&my_db->commits) != passed;
 
 		if (not_before > now)
@@ -392,7 +394,7 @@ after_turn(Outcome outcome)
 	if (outcome == TURN_GONE && sn_database_leave())
 		leave();
 	if (outcome != TURN_DONE && backoff == 0)
-		not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+		not_before = TimestampTzPlusMilliseconds(sn_now(),
 												 RETRY_SOON);
 }
 

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "log.h"
 #include "value.h"
 #include "worker.h"
@@ -154,7 +155,7 @@ force_stop(Supervisor *supervisor, const char *why)
 
 	log_line(LOG_WARNING, why, LOG_END);
 	atomic_compare_exchange_strong(&supervisor->agent->status, &none,
-								   EXIT_FORCED);
+								   SN_BUG(exit_zero) ? 0 : EXIT_FORCED);
 	stop_raise(&supervisor->agent->stop, STOP_NOW);
 	supervisor->deadline = clock_ms() + FORCE_TIMEOUT;
 }

@@ -87,10 +87,12 @@ create table sentinai.slice (
     base      bigint not null,
     stream_id int not null,
     lane      int not null,
-    event_ids uuid[] not null
+    event_ids uuid[] not null,
+    places    bytea not null
 ) partition by range (slice_no);
 
 alter table sentinai.slice alter column event_ids set storage plain;
+alter table sentinai.slice alter column places set storage plain;
 
 comment on table sentinai.slice is 'The queue: the events of one round for one stream and lane, in order.';
 comment on column sentinai.slice.slice_no is 'Round number and place within the round.';
@@ -98,6 +100,7 @@ comment on column sentinai.slice.base is 'Events of this stream and lane in all 
 comment on column sentinai.slice.stream_id is 'The stream.';
 comment on column sentinai.slice.lane is 'The lane.';
 comment on column sentinai.slice.event_ids is 'Events in delivery order.';
+comment on column sentinai.slice.places is 'Where each event''s row was in its partition, 6 bytes an event: a hint that saves the index, of no harm when the row has moved.';
 
 create table sentinai.round (
     half      int not null,

@@ -120,7 +120,7 @@ add_range(SnEntries *entries, SnSub *sub, SnLaneState *state,
 		entry->lane = state->lane;
 		entry->bit = bit;
 		entry->attempt = pos < state->lost_pos ? state->lost + 1 : 1;
-		if (!sn_log_fetch(log, &id))
+		if (!sn_log_fetch_at(log, &id, &stream->place))
 			continue;
 		entry->tenant_id = copy_text(sn_log_text(log, Anum_log_tenant_id));
 		entry->aggregate_id =

@@ -314,6 +314,7 @@ take_row(SnGather *g, TupleTableSlot *slot)
 	item.lane = sn_lane_of(DatumGetInt32(values[Anum_log_partition_hash - 1]),
 						   g->lanes);
 	item.match = sn_match(values[Anum_log_event_type - 1]);
+	item.place = slot->tts_tid;
 	add(g, &item);
 }
 

@@ -4,14 +4,16 @@
  * log.c
  *		Reading rows of event_log by event id.
  *
- * Ids come nearly in order, so the index scan of the partition at hand is kept
- * open and only moved.  Locks on the partitions are kept to the end of the
- * transaction: what was read may hold pointers to their out-of-line values.
+ * Who knows where a row was when it was sequenced spares the index; it is used
+ * when another row, or none, is there now.  Its scan is then kept open and only
+ * moved.  Locks on the partitions are kept to the end of the transaction: what
+ * was read may hold pointers to their out-of-line values.
  */
 #include "postgres.h"
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "storage/bufmgr.h"
 
 #include "log.h"
 #include "range.h"
@@ -19,6 +21,10 @@
 typedef struct SnLogPart
 {
 	SnRange		range;
+	Relation	heap;
+	TupleTableSlot *slot;		/* for rows fetched by place */
+	BlockNumber nblocks;		/* the table had at least that many */
+	bool		scanning;		/* scan is open */
 	SnScan		scan;
 } SnLogPart;
 
@@ -39,21 +45,17 @@ sn_log_snapshot(SnLogReader *reader, Snapshot snapshot)
 	reader->snapshot = snapshot;
 }
 
-/* open_part: the partition of an id, not open yet; false if there is none */
-static bool
-open_part(SnLogReader *reader, const pg_uuid_t *id, ScanKey key)
+/* open_part: the partition of an id, not open yet; NULL if there is none */
+static SnLogPart *
+open_part(SnLogReader *reader, const pg_uuid_t *id)
 {
-	SnLogPart	part;
-	Oid			oid;
-	Relation	heap;
+	SnLogPart	part = {.nblocks = 0};
+	Oid			oid = sn_range_find(SN_EVENT_LOG, id, &part.range);
 
-	oid = sn_range_find(SN_EVENT_LOG, id, &part.range);
 	if (!OidIsValid(oid))
-		return false;
-	heap = table_open(oid, AccessShareLock);
-	sn_scan_begin(&part.scan, oid, sn_index_of(heap, Anum_log_event_id),
-				  reader->snapshot, 1, key, ForwardScanDirection);
-	table_close(heap, NoLock);
+		return NULL;
+	part.heap = table_open(oid, AccessShareLock);
+	part.slot = table_slot_create(part.heap, NULL);
 
 	if (reader->nparts == 0)
 		reader->parts = palloc(sizeof(SnLogPart));
@@ -62,22 +64,58 @@ open_part(SnLogReader *reader, const pg_uuid_t *id, ScanKey key)
 								 (reader->nparts + 1) * sizeof(SnLogPart));
 	reader->parts[reader->nparts] = part;
 	reader->current = reader->nparts++;
-	return true;
+	return &reader->parts[reader->current];
 }
 
-/* find_open: the open partition of an id, or -1 */
-static inline int
-find_open(const SnLogReader *reader, const pg_uuid_t *id)
+/* part_of: the partition of an id, or NULL */
+static SnLogPart *
+part_of(SnLogReader *reader, const pg_uuid_t *id)
 {
 	int			i;
 
 	if (reader->nparts > 0 &&
 		sn_range_covers(&reader->parts[reader->current].range, id))
-		return reader->current;
+		return &reader->parts[reader->current];
 	for (i = 0; i < reader->nparts; i++)
 		if (sn_range_covers(&reader->parts[i].range, id))
-			return i;
-	return -1;
+		{
+			reader->current = i;
+			return &reader->parts[i];
+		}
+	return open_part(reader, id);
+}
+
+/* by_index: find a row by its id */
+static bool
+by_index(SnLogReader *reader, SnLogPart *part, const pg_uuid_t *id)
+{
+	ScanKeyData key;
+
+	sn_key_uuid(&key, 1, BTEqualStrategyNumber, id);
+	if (part->scanning)
+		sn_scan_again(&part->scan, reader->snapshot, 1, &key);
+	else
+		sn_scan_begin(&part->scan, RelationGetRelid(part->heap),
+					  sn_index_of(part->heap, Anum_log_event_id),
+					  reader->snapshot, 1, &key, ForwardScanDirection);
+	part->scanning = true;
+	reader->slot = part->scan.slot;
+	return sn_scan_next(&part->scan);
+}
+
+/* at_place: fetch the row at a place, if the table has the place */
+static bool
+at_place(SnLogReader *reader, SnLogPart *part, const ItemPointerData *place)
+{
+	ItemPointerData tid = *place;
+
+	if (ItemPointerGetBlockNumber(&tid) >= part->nblocks)
+		part->nblocks = RelationGetNumberOfBlocks(part->heap);
+	if (ItemPointerGetBlockNumber(&tid) >= part->nblocks)
+		return false;
+	reader->slot = part->slot;
+	return table_tuple_fetch_row_version(part->heap, &tid, reader->snapshot,
+										 part->slot);
 }
 
 /*
@@ -87,21 +125,33 @@ find_open(const SnLogReader *reader, const pg_uuid_t *id)
 bool
 sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id)
 {
-	int			i = find_open(reader, id);
-	ScanKeyData key;
-	SnScan	   *scan;
+	SnLogPart  *part = part_of(reader, id);
 
-	sn_key_uuid(&key, 1, BTEqualStrategyNumber, id);
-	if (i >= 0)
-	{
-		reader->current = i;
-		sn_scan_again(&reader->parts[i].scan, reader->snapshot, 1, &key);
-	}
-	else if (!open_part(reader, id, &key))
+	return part != NULL && by_index(reader, part, id);
+}
+
+/*
+ * sn_log_fetch_at: the same, with the place where the row is unless something
+ * has moved it since (VACUUM FULL, a restore).
+ */
+bool
+sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
+				const ItemPointerData *place)
+{
+	SnLogPart  *part = part_of(reader, id);
+
+	if (part == NULL)
 		return false;
-	scan = &reader->parts[reader->current].scan;
-	reader->slot = scan->slot;
-	return sn_scan_next(scan);
+	if (ItemPointerIsValid(place) && at_place(reader, part, place))
+	{
+		bool		isnull;
+		Datum		there = slot_getattr(reader->slot, Anum_log_event_id,
+										 &isnull);
+
+		if (memcmp(DatumGetUUIDP(there), id, UUID_LEN) == 0)
+			return true;
+	}
+	return by_index(reader, part, id);
 }
 
 /* sn_log_ref: where the row last fetched is */
@@ -116,13 +166,8 @@ sn_log_ref(const SnLogReader *reader, SnLogRef *ref)
 bool
 sn_log_refetch(SnLogReader *reader, const SnLogRef *ref)
 {
-	SnScan	   *scan = &reader->parts[ref->part].scan;
-	ItemPointerData tid = ref->tid;
-
 	reader->current = ref->part;
-	reader->slot = scan->slot;
-	return table_tuple_fetch_row_version(scan->heap, &tid, reader->snapshot,
-										 scan->slot);
+	return at_place(reader, &reader->parts[ref->part], &ref->tid);
 }
 
 /* sn_log_end: close the reader; the locks stay */
@@ -133,12 +178,12 @@ sn_log_end(SnLogReader *reader)
 
 	for (i = 0; i < reader->nparts; i++)
 	{
-		SnScan	   *scan = &reader->parts[i].scan;
+		SnLogPart  *part = &reader->parts[i];
 
-		index_endscan(scan->desc);
-		ExecDropSingleTupleTableSlot(scan->slot);
-		index_close(scan->index, AccessShareLock);
-		table_close(scan->heap, NoLock);
+		if (part->scanning)
+			sn_scan_end(&part->scan);
+		ExecDropSingleTupleTableSlot(part->slot);
+		table_close(part->heap, NoLock);
 	}
 	if (reader->nparts > 0)
 		pfree(reader->parts);

@@ -36,6 +36,8 @@ typedef struct SnLogRef
 extern SnLogReader *sn_log_begin(Snapshot snapshot);
 extern void sn_log_snapshot(SnLogReader *reader, Snapshot snapshot);
 extern bool sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id);
+extern bool sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
+							const ItemPointerData *place);
 extern void sn_log_ref(const SnLogReader *reader, SnLogRef *ref);
 extern bool sn_log_refetch(SnLogReader *reader, const SnLogRef *ref);
 extern void sn_log_end(SnLogReader *reader);

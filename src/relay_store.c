@@ -216,7 +216,7 @@ sn_relay_read(SnRelayReader *reader, int lane, SnPos pos, int *max,
 
 		if (!sn_stream_next(reader->stream, &at, &id))
 			return false;
-		if (!sn_log_fetch(reader->log, &id))
+		if (!sn_log_fetch_at(reader->log, &id, &reader->stream->place))
 			continue;
 		e = palloc(sizeof(SnRelayEvent));
 		e->lane = lane;

@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "storage/itemptr.h"
 #include "utils/snapshot.h"
 
 #include "sentinai.h"
@@ -29,7 +30,8 @@ typedef struct SnItem
 {
 	pg_uuid_t	id;
 	int32		match;			/* which streams want it, see sn_match() */
-	int32		lane;
+	int16		lane;
+	ItemPointerData place;		/* of its row */
 } SnItem;
 
 /* The events of a round, gathered in any order and read in that of their ids */

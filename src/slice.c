@@ -25,13 +25,16 @@
 #include "round.h"
 #include "shmem.h"
 
-/* A slice being filled: the array of its ids as it is stored */
+/* A slice being filled: its ids and their places as they are stored */
 typedef struct Slice
 {
 	int			n;
 	int			room;
+	bytea	   *places;
 	char		array[FLEXIBLE_ARRAY_MEMBER];
 } Slice;
+
+#define PLACES_SIZE(n)	(VARHDRSZ + (n) * sizeof(ItemPointerData))
 
 typedef struct LaneEnd
 {
@@ -395,6 +398,7 @@ write_slice(SliceWriter *writer, Stream *stream, int lane)
 	array->elemtype = UUIDOID;
 	ARR_DIMS(array)[0] = slice->n;
 	ARR_LBOUND(array)[0] = 1;
+	SET_VARSIZE(slice->places, PLACES_SIZE(slice->n));
 
 	open_partition(writer, end->slice_no);
 	values[Anum_slice_no - 1] = Int64GetDatum(end->slice_no);
@@ -402,6 +406,7 @@ write_slice(SliceWriter *writer, Stream *stream, int lane)
 	values[Anum_slice_stream_id - 1] = Int32GetDatum(stream->stream_id);
 	values[Anum_slice_lane - 1] = Int32GetDatum(lane);
 	values[Anum_slice_event_ids - 1] = PointerGetDatum(array);
+	values[Anum_slice_places - 1] = PointerGetDatum(slice->places);
 	sn_insert_row(writer->inserter, values, nulls);
 
 	/* after the last chunk of a round comes the first of the next number */
@@ -420,10 +425,14 @@ new_slice(Slice *slice, int room)
 	if (slice == NULL)
 	{
 		slice = palloc(size);
+		slice->places = palloc(PLACES_SIZE(room));
 		slice->n = 0;
 	}
 	else
+	{
 		slice = repalloc(slice, size);
+		slice->places = repalloc(slice->places, PLACES_SIZE(room));
+	}
 	slice->room = room;
 	return slice;
 }
@@ -453,6 +462,8 @@ append(SliceWriter *writer, Stream *stream, const SnItem *item, int64 round_no)
 												  SN_SLICE_MAX));
 	memcpy(slice->array + ARR_OVERHEAD_NONULLS(1) + slice->n * UUID_LEN,
 		   &item->id, UUID_LEN);
+	memcpy(VARDATA(slice->places) + slice->n * sizeof(ItemPointerData),
+		   &item->place, sizeof(ItemPointerData));
 	slice->n++;
 	stream->events++;
 	stream->touched |= UINT64CONST(1) << item->lane;

@@ -60,7 +60,8 @@ enum
 enum
 {
 	Anum_slice_no = 1, Anum_slice_base, Anum_slice_stream_id,
-	Anum_slice_lane, Anum_slice_event_ids, Natts_slice = Anum_slice_event_ids
+	Anum_slice_lane, Anum_slice_event_ids, Anum_slice_places,
+	Natts_slice = Anum_slice_places
 };
 enum
 {

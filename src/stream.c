@@ -144,6 +144,7 @@ static void
 take_slice(SnStreamReader *reader, TupleTableSlot *slot)
 {
 	ArrayType  *array;
+	bytea	   *places;
 
 	slot_getallattrs(slot);
 	array = DatumGetArrayTypeP(slot->tts_values[Anum_slice_event_ids - 1]);
@@ -160,6 +161,10 @@ take_slice(SnStreamReader *reader, TupleTableSlot *slot)
 	reader->from = reader->slice_no + 1;
 	reader->ids = (const pg_uuid_t *) ARR_DATA_PTR(array);
 	reader->n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	places = DatumGetByteaP(slot->tts_values[Anum_slice_places - 1]);
+	reader->places = VARSIZE(places) ==
+		VARHDRSZ + reader->n * sizeof(ItemPointerData) ?
+		(const ItemPointerData *) VARDATA(places) : NULL;
 	reader->filter = reader->sources[reader->source].filter;
 }
 
@@ -215,7 +220,12 @@ sn_stream_next(SnStreamReader *reader, SnPos *pos, pg_uuid_t *id)
 		if (!next_slice(reader))
 			return false;
 	*pos = SN_SLICE_POS(reader->slice_no, reader->off);
-	*id = reader->ids[reader->off++];
+	*id = reader->ids[reader->off];
+	if (reader->places != NULL)
+		reader->place = reader->places[reader->off];
+	else
+		ItemPointerSetInvalid(&reader->place);
+	reader->off++;
 	return true;
 }
 

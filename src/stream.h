@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "storage/itemptr.h"
 #include "utils/snapshot.h"
 
 #include "sentinai.h"
@@ -39,6 +40,7 @@ struct SnStreamPart;
 typedef struct SnStreamReader
 {
 	const SnFilter *filter;		/* of the event last read */
+	ItemPointerData place;		/* where the row of that event may be */
 	/* the rest is private */
 	Relation	parent;
 	void	   *desc;			/* partitions that parts was made from */
@@ -56,6 +58,7 @@ typedef struct SnStreamReader
 	int64		slice_no;
 	int64		base;			/* events of the lane before this slice */
 	const pg_uuid_t *ids;
+	const ItemPointerData *places;	/* of as many rows */
 	int			n;
 	int			off;
 } SnStreamReader;

@@ -346,7 +346,7 @@ judge(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
 		claim->skipped = state->lane;
 		return FATE_LEFT;
 	}
-	if (!sn_log_fetch(claim->log, id) ||
+	if (!sn_log_fetch_at(claim->log, id, &claim->stream->place) ||
 		!sn_wanted(claim->sub, claim->stream->filter, claim->log))
 	{
 		state->changed = true;

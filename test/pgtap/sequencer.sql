@@ -67,9 +67,9 @@ select id, 'big', o from unnest(sentinai.publish_batch(
     array_fill('agg1'::text, array[1000]), array_fill('{}'::jsonb, array[1000]))) with ordinality u(id, o);
 call seqtest.settle('big', 1000);
 select is((select array_agg(n order by slice_no) from (select slice_no, count(*)::int as n from seqtest.mine join seqtest.sequenced using (id) where what = 'big' and stream_id = 0 group by slice_no) x),
-          '{240,240,240,240,40}', 'slices hold at most 240 events');
+          '{180,180,180,180,180,100}', 'slices hold at most 180 events');
 select is((select array_agg(slice_no - first_value) from (select slice_no, first_value(slice_no) over w from seqtest.mine join seqtest.sequenced using (id) where what = 'big' and stream_id = 0 group by slice_no window w as (order by slice_no)) x),
-          '{0,1,2,3,4}', 'and are numbered in a row');
+          '{0,1,2,3,4,5}', 'and are numbered in a row');
 select is((select array_agg(m.n order by s.slice_no, s.o) from seqtest.mine m join seqtest.sequenced s using (id) where what = 'big' and stream_id = 0),
           (select array_agg(i) from generate_series(1, 1000) i), 'in the order of publishing');
 select is_empty(

@@ -57,7 +57,10 @@ select s.sub_id,
 from sentinai.subscription s
      join sentinai.stream f on f.stream_id = s.stream_id
      cross join lateral (select n.lanes from sentinai.node n order by n.node_no desc limit 1) n
-     cross join lateral pg_catalog.generate_series(0, n.lanes - 1) as l (lane)
+     -- The limit is for the planner, which would expect 1,000 and compile.
+     cross join lateral (
+         select g.lane from pg_catalog.generate_series(0, n.lanes - 1) as g (lane)
+         limit 64) l
      left join lateral (
          select x.* from sentinai.lane_state x
          where x.sub_id = s.sub_id and x.lane = l.lane

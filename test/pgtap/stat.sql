@@ -2,7 +2,7 @@
 -- stat_queue, stat_lane, stat_agent, stat_relay, stat_info: their figures are
 -- those of a count of the tables, and they count no rows themselves.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(47);
+select plan(52);
 
 -- until the last event of the log is in a slice
 create function pg_temp.sequenced() returns void language plpgsql as $$
@@ -134,6 +134,21 @@ select cmp_ok(pg_temp.scanned($$select * from sentinai.stat_lane where worker_ty
 select is(pg_temp.scanned('select * from sentinai.stat_' || v, '^event_(log|processing|idempotency)'), 0.0, 'stat_' || v || ' does not look at the log')
 from unnest('{queue,agent,relay,info}'::text[]) v;
 reset enable_seqscan;
+
+-- What they cost by the planner's estimate: less than what it would compile,
+-- which takes seconds. Nobody analyzes tables this small unless told to.
+create function pg_temp.cost(query text) returns numeric language plpgsql as $$
+declare
+    plan json;
+begin
+    execute 'explain (format json) ' || query into plan;
+    return plan -> 0 -> 'Plan' ->> 'Total Cost';
+end $$;
+select is(count(*), 2::bigint, 'subscriptions and streams are known to be few')
+from pg_class where oid in ('sentinai.subscription'::regclass, 'sentinai.stream'::regclass) and reltuples >= 0 and 'autovacuum_analyze_threshold=1' = any (reloptions);
+analyze sentinai.subscription, sentinai.stream;
+select cmp_ok(pg_temp.cost('select * from sentinai.stat_' || v), '<', (select boot_val::numeric from pg_settings where name = 'jit_above_cost'), 'stat_' || v || ' is not compiled')
+from unnest('{lane,queue,agent,relay}'::text[]) v;
 
 -- The server
 select is(concat_ws(' ', version, preloaded, lanes, relay_paused),

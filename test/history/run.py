@@ -17,8 +17,8 @@ import checker
 from checker import model
 from world import final
 from world.agent import Agent
-from world.library import Library
-from world.nemesis import FAULTS, Nemesis
+from world.library import Library, Work
+from world.nemesis import FAULTS, Nemesis, needs
 from world.publisher import Publisher
 from world.recorder import Recorder
 from world.server import Server
@@ -29,6 +29,7 @@ SUBS = {
                "agents": 3},
     "h_free": {"types": ["C"], "ordered": False, "effects": True, "agents": 2},
     "h_lib": {"types": ["A"], "ordered": True, "effects": False, "agents": 0},
+    "h_work": {"types": ["D"], "ordered": True, "effects": False, "agents": 0},
 }
 MAX_ATTEMPTS = 5
 
@@ -49,7 +50,7 @@ class World:
         self.killed = set()
         self.idempotent = []
         self.events = 0
-        self.library = None
+        self.libraries = [Library(server, "h_lib"), Work(server, "h_work")]
         self.asking = []
 
     def subscribe(self):
@@ -92,6 +93,8 @@ def parse():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--kafka", action="store_true",
                         help="with a real Apache Kafka")
+    parser.add_argument("--mock", action="store_true",
+                        help="with librdkafka's mock cluster")
     parser.add_argument("--pgbouncer", action="store_true",
                         help="everybody through PgBouncer, transaction mode")
     parser.add_argument("--faults", default=",".join(FAULTS), metavar="LIST",
@@ -104,6 +107,7 @@ def parse():
     parser.add_argument("--lease", type=float, default=2)
     parser.add_argument("--window", type=int, default=2000,
                         help="sentinai.relay_inflight (2000)")
+    parser.add_argument("--relay-workers", type=int, default=2)
     parser.add_argument("--drain", type=float, default=90,
                         help="seconds in which the backlog must be empty")
     parser.add_argument("--async", action="store_true", dest="late",
@@ -138,13 +142,15 @@ def drive(options, world):
     """Load and faults, heal, drain, final reads."""
     add = world.recorder.add
     world.recorder.add(f="run", wall=time.time_ns() // 10**6, seed=options.seed,
-                       window=options.window, subs=world.subs, relay="relay")
+                       window=options.window * options.relay_workers,
+                       subs=world.subs, relay="relay",
+                       append_time=not options.mock)
     world.subscribe()
-    world.library = Library(world.server, "h_lib", world.server.dir)
     if not options.late:
-        world.library.begin()
+        for library in world.libraries:
+            library.begin()
     publishers = [Publisher(world, f"p{i}") for i in range(options.publishers)]
-    agents = [Agent(world, f"{w}-{i}", w, s["ordered"])
+    agents = [Agent(world, f"{w}-{i}", w, s["ordered"], far=i % 2 == 0)
               for w, s in SUBS.items() for i in range(s["agents"])]
     nemesis = Nemesis(world, options.faults, options.interval)
     for thread in [*publishers, *([] if options.late else agents), nemesis]:
@@ -156,24 +162,26 @@ def drive(options, world):
     if nemesis.error:
         add(f="server", line=f"nemesis: {nemesis.error!r}")
     world.end_prepared()
-    say(f"{world.events:,} events published, faults: "
-        f"{', '.join(nemesis.done) or 'none'}; draining")
+    faults = ", ".join(f"{f} {n}" for f, n in sorted(nemesis.done.items()))
+    say(f"{world.events:,} events published, "
+        f"{nemesis.done.total()} faults ({faults or 'none'}); draining")
     world.resolve()
     world.calm = True
     if options.late:
-        world.library.begin()
+        for library in world.libraries:
+            library.begin()
         for thread in agents:
             thread.start()
     final.drain(world, options.drain)
     hung += stop(agents)
-    codes = world.library.finish()
+    codes = [c for library in world.libraries for c in library.finish()]
     for name in hung:
         add(f="server", line=f"{name} did not stop")
     for code in codes:
         add(f="server", line=f"an agent over workers/lib ended with {code}")
     final.read(world)
-    for path in world.library.files:
-        if os.path.exists(path):
+    for library in world.libraries:
+        for path in filter(os.path.exists, library.files):
             world.recorder.take(path)
 
 
@@ -184,14 +192,16 @@ def main():
                                       os._exit(3))
     say(f"seed {options.seed}, {options.seconds:.0f} s"
         f"{', Kafka' if options.kafka else ''}"
+        f"{', mock broker' if options.mock else ''}"
         f"{', PgBouncer' if options.pgbouncer else ''}")
-    server = Server(os.environ.get("PG_CONFIG", "pg_config"), options.window,
-                    options.kafka, options.pgbouncer,
-                    "64MB" if options.late else "64kB")
+    server = Server(os.environ.get("PG_CONFIG", "pg_config"), options,
+                    needs(options.faults))
     path = os.path.join(server.dir, "history.jsonl")
     keep = False
     try:
         server.make()
+        for what, why in server.missing.items():
+            say(f"# NO {what.upper()} FAULTS: {why}")
         recorder = Recorder(path)
         drive(options, World(options, server, recorder))
         recorder.close()

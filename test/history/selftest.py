@@ -69,9 +69,9 @@ def passes(function):
 def speed(tap):
     """A million operations would be checked in time; a part is enough to see."""
     records = legal(1, transactions=OPERATIONS // PART // 5)
-    start = time.monotonic()
+    start = time.process_time()
     report = checker.check_records(records)
-    seconds = time.monotonic() - start
+    seconds = time.process_time() - start
     done = report.history.operations
     tap.say(report.ok and seconds / done < SECONDS / OPERATIONS,
             f"{OPERATIONS:,} operations in less than {SECONDS} s",

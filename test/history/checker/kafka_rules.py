@@ -7,6 +7,7 @@ from collections import defaultdict
 from .log_rules import order
 
 EARLY = 5                       # ms between the clocks of two processes
+LATER = 20                      # the same, for deliver_at
 
 
 def records(h, report):
@@ -23,15 +24,20 @@ def records(h, report):
                        f"event's is {stored.key}", r["id"])
         if (r["h"], r["uid"]) != (stored.hash, stored.uid):
             report.add("changed", "the record is not what was stored", r["id"])
-        if stored.sent is not None and h.run.get("wall"):
-            check_early(h, report, r, stored.sent.txn)
+        if stored.sent is not None and h.run.get("append_time", True):
+            check_early(h, report, r, stored.sent)
 
 
-def check_early(h, report, r, txn):
-    """Sent before the transaction can have committed?"""
+def check_early(h, report, r, sent):
+    """Sent before the transaction can have committed, or before its time?"""
+    txn = sent.txn
+    if sent.due and r["ts"] + LATER < sent.due and \
+            not any(f[3].get("ahead") for f in h.faults):
+        report.add("early", f"in a topic {sent.due - r['ts']} ms before "
+                   "deliver_at", r["id"], txn.name)
     if txn.commit_t is None:
         return
-    wall = h.run["wall"] + (txn.commit_t - h.run["t"]) // 10**6
+    wall = h.wall(txn.commit_t)
     if r["ts"] + EARLY < wall:
         report.add("early", f"in a topic {wall - r['ts']} ms before its "
                    "commit", r["id"], txn.name)

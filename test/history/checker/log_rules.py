@@ -117,7 +117,9 @@ def sequence(h, report):
 def order(h, report, name, rows, who):
     """Rows of one key as somebody saw them: counters rise, a session's own
     order is kept, and what was acknowledged before another was sent comes
-    first. One witness a key is enough."""
+    first. One witness a key is enough. Who asked for a later delivery gets no
+    order with others."""
+    rows = [r for r in rows if r.sent is None or r.sent.due is None]
     last = 0
     for row in rows:
         if row.seq is not None:

@@ -42,11 +42,13 @@ class Sent:
     """One event as one transaction published it."""
 
     __slots__ = ("uid", "txn", "index", "t", "tenant", "aggregate", "type",
-                 "seq", "hash", "undone")
+                 "seq", "hash", "due", "undone")
 
     def __init__(self, txn, index, t, fields):
         self.uid, self.tenant, self.aggregate, self.type, self.seq, \
-            self.hash = fields
+            self.hash = fields[:6]
+        # deliver_at, in ms of the machine's wall clock
+        self.due = fields[6] if len(fields) > 6 else None
         self.txn = txn
         self.index = index
         self.t = t                  # of the invoke
@@ -150,6 +152,14 @@ class History:
         if types is not None and stored.type not in types:
             return False
         return not (stored.about and stored.about[0] == worker)
+
+    def wall(self, t):
+        """A moment of the monotonic clock as ms of the wall clock."""
+        return self.run["wall"] + (t - self.run["t"]) // 10**6
+
+    def clock_was_ahead(self, t):
+        """Had the server's wall clock been ahead before this moment?"""
+        return any(f[3].get("ahead") and f[0] < t for f in self.faults)
 
     def committed(self, txn):
         """True, False or None: nobody can know."""

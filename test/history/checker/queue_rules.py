@@ -10,6 +10,7 @@ from .model import CONTROL_TYPES, NEVER
 
 MS = 10**6
 SLACK = 20 * MS                 # between the server's clock and ours
+DUE = 20                        # ms, the same
 
 
 def resolving(op):
@@ -115,6 +116,12 @@ def delivery(h, report):
                               t < stored.sent.txn.commit_t):
             report.add("early", f"{worker} was given an event before its "
                        "commit", event_id, stored.sent.txn.name)
+        elif stored.sent and stored.sent.due and \
+                h.wall(t) + DUE < stored.sent.due and \
+                not h.clock_was_ahead(t):
+            report.add("early", f"{worker} was given an event "
+                       f"{stored.sent.due - h.wall(t)} ms before deliver_at",
+                       event_id, stored.sent.txn.name)
 
 
 def deliveries(h):

@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: PostgreSQL
 """What the server's log says is judged when it is read (world/final.py)."""
 
+from .model import NEVER
+
+STALL = 3 * 10**9
+
 
 def drains(h, report):
     """After heal the backlog was empty in time."""
@@ -9,6 +13,31 @@ def drains(h, report):
         if drain["left"]:
             report.add("stuck", f"{drain['what']}: {drain['left']} events left "
                        f"after {drain['seconds']:.0f} s")
+
+
+def flows(h, report):
+    """While a transaction of somebody else stays open, what commits after its
+    beginning is handed out before its end."""
+    firsts = {}
+    handed = sorted(claim.t for claim in h.claims)
+    for claim in h.claims:
+        for event_id in claim.events:
+            firsts.setdefault((claim.worker, event_id), claim.t)
+    for start, end, name, facts in h.faults:
+        if not facts.get("flows") or end - start < 2 * STALL:
+            continue
+        if any(end - STALL < t < end for t in handed):
+            continue
+        waits = [row for row in h.log if row.sent and not row.sent.due and
+                 row.sent.txn.end == "ok" and
+                 start < row.sent.txn.end_t < end - STALL and
+                 any(h.worker_wants(w, row) and
+                     firsts.get((w, row.id), NEVER) > end
+                     for w in h.run["subs"])]
+        if waits:
+            report.add("stalled", f"{name}: nothing was handed out for "
+                       f"{STALL // 10**9} s, {len(waits)} committed events "
+                       "wait", waits[0].id)
 
 
 def server(h, report):
@@ -25,4 +54,4 @@ def resolved(h, report):
                        "there", txn.name)
 
 
-RULES = [drains, server, resolved]
+RULES = [drains, flows, server, resolved]

@@ -28,8 +28,9 @@ class Batch:
 class Agent(Client):
     """One session of one worker type."""
 
-    def __init__(self, world, name, worker, ordered=True):
+    def __init__(self, world, name, worker, ordered=True, far=False):
         super().__init__(world, name)
+        self.far = far
         self.worker = worker
         self.ordered = ordered
         self.lease = world.lease

@@ -11,6 +11,7 @@ import psycopg
 
 # Errors that faults and concurrency cause; any other is a finding.
 EXPECTED = ("08", "57P", "40P01", "40001", "53300", "55P03", "25P02")
+DISK_FULL = "53100"
 
 
 class Lost(Exception):
@@ -19,6 +20,8 @@ class Lost(Exception):
 
 class Client(threading.Thread):
     """Runs turn() until it is told to stop."""
+
+    far = False                 # through the proxy
 
     def __init__(self, world, name):
         super().__init__(name=name, daemon=True)
@@ -32,7 +35,8 @@ class Client(threading.Thread):
         while not self.stopping.is_set():
             try:
                 if self.conn is None:
-                    self.conn = self.world.server.connect(f"h-{self.name}")
+                    self.conn = self.world.server.connect(
+                        f"h-{self.name}", far=self.far)
                 self.turn()
             except Lost:
                 self.drop()
@@ -54,7 +58,9 @@ class Client(threading.Thread):
     def unexpected(self, error):
         """Tell of an error that nothing explains."""
         state = error.sqlstate or "08"
-        if not state.startswith(EXPECTED):
+        if state == DISK_FULL and self.world.server.disks:
+            self.stopping.wait(0.1)
+        elif not state.startswith(EXPECTED):
             self.record(f="server", line=f"{self.name}: {state} {error}")
 
     def ask(self, sql, *args):

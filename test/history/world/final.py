@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from .recorder import digest
-from .server import TOPIC
+from .broker import TOPIC
 
 CONTROL = ("RetryScheduled", "DeadLettered")
 
@@ -36,6 +36,8 @@ READS = {
 }
 
 BAD_LINE = re.compile(r"PANIC|TRAP:|XX000|XX001|XX002|stuck spinlock")
+# The disk of pg_wal was full: our own doing, and so is the abort that follows.
+NO_SPACE = re.compile(r"\[(\d+)\] \w+ .*PANIC: .*No space left on device")
 KILLED = re.compile(r"\(PID (\d+)\) was terminated by signal (\d+)")
 
 
@@ -43,7 +45,7 @@ def drain(world, seconds):
     """Until every subscription, and the topic, has everything."""
     start = time.monotonic()
     waiting = {w: None for w in world.subs}
-    if world.server.kafka:
+    if world.server.broker:
         waiting["kafka"] = None
     with world.server.connect("drain", direct=True) as conn:
         while waiting and time.monotonic() - start < seconds:
@@ -77,7 +79,7 @@ def left(world, conn, what):
 def topic(server):
     """Every record of the topic, as far as it goes now."""
     done = subprocess.run(
-        ["kcat", "-C", "-b", server.bootstrap, "-t", TOPIC, "-e", "-q", "-J",
+        ["kcat", "-C", "-b", server.broker.bootstrap, "-t", TOPIC, "-e", "-q", "-J",
          "-o", "beginning"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         check=False, timeout=120)
     for line in done.stdout.splitlines():
@@ -104,7 +106,7 @@ def read(world):
         for [name] in conn.execute(READS["work"]):
             add(f="work", txn=name)
     add(f="read", what="work")
-    if world.server.kafka:
+    if world.server.broker:
         for record in topic(world.server):
             add(**record)
         add(f="read", what="kafka")
@@ -126,6 +128,10 @@ def read_server_log(world):
     with open(world.server.dir + "/server.log", encoding="utf-8",
               errors="replace") as file:
         for line in file:
+            panic = world.server.disks and NO_SPACE.search(line)
+            if panic:
+                world.killed.add(int(panic[1]))
+                continue
             killed = KILLED.search(line)
             if BAD_LINE.search(line) or (
                     killed and int(killed[1]) not in world.killed and

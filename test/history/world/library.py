@@ -1,15 +1,18 @@
-# world/library.py: agents over workers/lib.
+# world/library.py: agents that are programs of their own.
 # SPDX-License-Identifier: PostgreSQL
-"""Processes of agent.c, each with a history of its own that is joined with the
-run's at the end."""
+"""Processes over workers/lib: agent.c, and sentinai-work with note.c as its
+command. Each has a history of its own that is joined with the run's at the
+end."""
 
 import os
 import signal
 import subprocess
 
-from .server import ROOT
+from .shell import ROOT
 
-PROGRAM = os.path.join(ROOT, "build/history/agent")
+AGENT = os.path.join(ROOT, "build/history/agent")
+NOTE = os.path.join(ROOT, "build/history/note")
+WORK = os.path.join(ROOT, "build/workers/sentinai-work")
 
 
 class Library:
@@ -17,24 +20,27 @@ class Library:
 
     lease = 3
 
-    def __init__(self, server, worker, directory):
+    def __init__(self, server, worker, count=2):
         self.server = server
         self.worker = worker
-        self.directory = directory
+        self.count = count
         self.files = []
         self.processes = []
 
-    def begin(self, count=2):
-        self.processes = [self.start() for _ in range(count)]
+    def begin(self):
+        self.processes = [self.start() for _ in range(self.count)]
+
+    def program(self, path):
+        return [AGENT, "--history", path, "--concurrency", "3",
+                "--max-events", "30"]
 
     def start(self):
-        path = os.path.join(self.directory, f"lib{len(self.files)}.jsonl")
-        name = f"lib{len(self.files)}"
+        name = f"lib-{self.worker}-{len(self.files)}"
+        path = os.path.join(self.server.dir, name + ".jsonl")
         self.files.append(path)
         with open(path + ".log", "wb") as log:
             return subprocess.Popen(
-                [PROGRAM, "--worker-id", name,
-                 "--history", path, "--concurrency", "3", "--max-events", "30",
+                [*self.program(path), "--worker-id", name,
                  "--lease", f"{self.lease}s", "--wait", "1s", "--reconnect-max",
                  "500ms", "--shutdown-timeout", "5s"],
                 env={**self.server.environment(name),
@@ -62,3 +68,11 @@ class Library:
                 process.kill()
                 codes.append("no exit after 20 s")
         return [c for c in codes if c != 0]
+
+
+class Work(Library):
+    """sentinai-work starts a program for every event."""
+
+    def program(self, path):
+        return [WORK, "--exec", f"exec '{NOTE}' '{path}'", "--concurrency", "2",
+                "--max-events", "10"]

@@ -7,6 +7,7 @@ raised under its row lock, which is held until the end: the payload carries the
 number. Other keys have none: only what follows from time and session holds."""
 
 import json
+import time
 
 import psycopg
 
@@ -14,8 +15,10 @@ from .client import Client, Lost
 from .recorder import digest
 
 TYPES = ("A", "B", "C")
+RARE = "D"                      # for agents that start a program for each
+RARE_SHARE = 1 / 100
 TENANTS = ("acme", "bmw", "cora")
-HOT, COLD, FREE = 10, 10_000, 40
+HOT, COLD, FREE, LATER = 10, 10_000, 40, 5
 POISON = 1 / 4000
 WAYS = ("publish", "publish", "batch", "insert", "copy")
 
@@ -36,16 +39,10 @@ class Publisher(Client):
 
     def transaction(self):
         rng = self.rng
-        self.number += 1
-        name = f"{self.name}-{self.number}"
+        name = self.next_name()
         sync = rng.random() < self.world.sync_share
-        self.record(f="txn", ph="invoke", p=self.name, txn=name, sync=sync)
         try:
-            self.ask("begin")
-            self.ask("set local synchronous_commit = " +
-                     ("on" if sync else "off"))
-            [[xid]] = self.ask("select pg_current_xact_id()::text::bigint")
-            self.ask("insert into app.work values (%s)", name)
+            xid = self.begin(name, sync)
             self.statements(name)
             if rng.random() < 0.2:
                 self.pause(rng.random() * 0.05)
@@ -66,6 +63,19 @@ class Publisher(Client):
         else:
             self.end("commit", "commit", name, xid)
 
+    def next_name(self):
+        self.number += 1
+        return f"{self.name}-{self.number}"
+
+    def begin(self, name, sync):
+        """A transaction with a row of its own; returns its number."""
+        self.record(f="txn", ph="invoke", p=self.name, txn=name, sync=sync)
+        self.ask("begin")
+        self.ask("set local synchronous_commit = " + ("on" if sync else "off"))
+        [[xid]] = self.ask("select pg_current_xact_id()::text::bigint")
+        self.ask("insert into app.work values (%s)", name)
+        return xid
+
     def end(self, what, sql, name, xid):
         """COMMIT or PREPARE, with its three outcomes."""
         self.record(f=what, ph="invoke", p=self.name, txn=name, xid=xid)
@@ -82,6 +92,44 @@ class Publisher(Client):
             return False
         self.record(f=what, ph="ok", p=self.name, txn=name)
         return True
+
+    def alone(self, seconds, gid_end=None):
+        """For the nemesis: one transaction that stays open, or stays prepared;
+        what is needed to finish that."""
+        name = self.next_name()
+        self.conn = self.world.server.connect(f"h-{self.name}")
+        try:
+            xid = self.begin(name, True)
+            self.publish(name, self.make(5, serial=False), "batch")
+            if gid_end is None:
+                self.pause(seconds)
+        except (Lost, psycopg.Error):
+            self.record(f="rollback", ph="ok", p=self.name, txn=name)
+            self.drop()
+            return None
+        try:
+            if gid_end is None:
+                self.end("commit", "commit", name, xid)
+                return None
+            gid = f"{name}/{gid_end}"
+            if not self.end("prepare", f"prepare transaction '{gid}'", name,
+                            xid):
+                return None
+            return self, gid, name, xid
+        except Lost:
+            return None
+        finally:
+            self.drop()
+
+    def adopt(self, gid, name, xid):
+        """Commit what was prepared long ago."""
+        self.conn = self.world.server.connect(f"h-{self.name}")
+        try:
+            self.end("commit", f"commit prepared '{gid}'", name, xid)
+        except Lost:
+            pass                # the run ends what is left
+        finally:
+            self.drop()
 
     def prepare(self, name, xid):
         """Two phases; a gid ends with what will become of it."""
@@ -125,6 +173,8 @@ class Publisher(Client):
                          rng.choice(WAYS))
         if rng.random() < 0.05:
             self.idempotent(name)
+        if rng.random() < 0.05:
+            self.later(name)
 
     def make(self, count, serial=None):
         """(fields of the history, payload) of new events; takes the keys'
@@ -166,7 +216,8 @@ class Publisher(Client):
         payload = {"u": uid, "s": seq, "pad": "é" * rng.randrange(60)}
         if rng.random() < POISON:
             payload["poison"] = True
-        return [uid, *key, rng.choice(TYPES), seq, digest(payload)], payload
+        type_ = RARE if rng.random() < RARE_SHARE else rng.choice(TYPES)
+        return [uid, *key, type_, seq, digest(payload)], payload
 
     def publish(self, name, events, way):
         self.record(f="publish", ph="invoke", p=self.name, txn=name, via=way,
@@ -207,6 +258,25 @@ class Publisher(Client):
             if self.conn.closed or self.conn.broken:
                 raise Lost(str(error)) from None
             raise
+
+    def later(self, name):
+        """Events that nobody may see for a while, by our clock."""
+        due = time.time() + self.rng.random() * 4
+        for _ in range(self.rng.randrange(1, 3)):
+            number = self.rng.randrange(LATER)
+            event = self.event((TENANTS[number % len(TENANTS)],
+                                f"later{number}"), None)
+            (_, ten, agg, type_, _, _), payload = event
+            self.record(f="publish", ph="invoke", p=self.name, txn=name,
+                        via="later", events=[[*event[0], int(due * 1000)]])
+            try:
+                self.ask("select sentinai.publish(%s, %s, %s, %s, deliver_at "
+                         "=> to_timestamp(%s))", type_, ten, agg,
+                         json.dumps(payload), due)
+            except (Lost, psycopg.Error):
+                self.record(f="publish", ph="fail", p=self.name)
+                raise
+            self.record(f="publish", ph="ok", p=self.name)
 
     def idempotent(self, name):
         """A new idempotency key, or one that somebody has used."""

@@ -3,8 +3,10 @@
 """All in one throw-away directory. The postmaster is our own child, so that a
 killed one leaves no zombie behind."""
 
+import glob
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -13,9 +15,9 @@ import time
 
 import psycopg
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
-KAFKA = os.path.join(ROOT, "test/kafka/kafka.sh")
-TOPIC = "sentinai.exception"
+from . import disk, proxy
+from .broker import Kafka, Mock
+from .shell import run, shell
 
 # Small journals and partitions, so that they turn over within a run; a late WAL
 # writer, so that a crash does lose asynchronous commits.
@@ -24,6 +26,8 @@ shared_preload_libraries = 'sentinai'
 max_prepared_transactions = 50
 max_connections = 100
 max_worker_processes = 24
+max_wal_size = 32MB
+min_wal_size = 2MB
 shared_buffers = 128MB
 fsync = off
 wal_writer_delay = 10s
@@ -37,6 +41,7 @@ sentinai.maintenance_interval = 1s
 sentinai.launcher_naptime = 1s
 sentinai.partition_interval = 1min
 sentinai.breaker_open_time = 1s
+sentinai.relay_workers = {relay_workers}
 sentinai.relay_inflight = {window}
 sentinai.kafka_conf = '{kafka_conf}'
 """
@@ -51,53 +56,122 @@ create table app.counter (ten text, agg text, n bigint not null,
 """
 
 
-def run(*command, **options):
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False, **options)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stdout[-2000:]}")
-    return done.stdout.strip()
-
-
-def shell(script, *args, **options):
-    lib = os.path.join(ROOT, "test/lib")
-    return run("bash", "-c", f'. "{lib}/common.sh"; . "{lib}/cluster.sh"; '
-               f"{script}", "history", *args, **options)
-
-
 class Server:
-    """PostgreSQL and, when wanted, PgBouncer and Kafka."""
+    """PostgreSQL and what options.kafka, .mock, .pgbouncer and the faults ask
+    for."""
 
-    def __init__(self, pg_config, window, kafka=False, pgbouncer=False,
-                 journal_size="64kB"):
+    def __init__(self, pg_config, options, wanted):
         self.bin = run(pg_config, "--bindir")
         self.dir = tempfile.mkdtemp(prefix="snh.")
+        self.options = options
+        self.wanted = wanted        # what faults need
+        self.missing = {}           # of that, and why
         self.port = shell("sn_free_port")
-        self.pool_port = shell("sn_free_port") if pgbouncer else None
-        self.settings = {"window": window, "journal_size": journal_size}
-        self.kafka = os.path.join(self.dir, "kafka") if kafka else None
-        self.bootstrap = ""
-        self.postmaster = self.pooler = None
+        self.pool_port = shell("sn_free_port") if options.pgbouncer else None
+        self.far_port = None        # the database's, through the proxy
+        self.password = secrets.token_hex(16)
+        self.broker = self.proxy = self.postmaster = self.pooler = None
+        self.disks = {}
+        self.clock = None
         self.owner = {"user": "postgres", "group": "postgres",
                       "extra_groups": []} if os.getuid() == 0 else {}
 
     def make(self):
         """Everything up and empty."""
         os.chmod(self.dir, 0o755)
-        if self.kafka:
-            self.bootstrap = run(
-                KAFKA, "start", self.kafka,
-                "log.message.timestamp.type=LogAppendTime").splitlines()[-1]
-        settings = SETTINGS.format(
-            **self.settings, kafka_conf="bootstrap.servers=" +
-            self.bootstrap if self.kafka else "")
-        shell(f"pgbin='{self.bin}'; sn_cluster_make \"$1\" \"$2\"", self.dir,
-              self.port, input=settings)
+        if self.options.kafka:
+            self.broker = Kafka(self.dir)
+        elif self.options.mock:
+            self.broker = Mock()
+        if "proxy" in self.wanted:
+            self.make_proxy()
+        if self.options.kafka:
+            self.broker.make()
+        if "disk" in self.wanted:
+            self.make_disks()
+        self.make_cluster()
+        if "clock" in self.wanted:
+            self.make_clock()
         self.start()
         with self.connect("setup", direct=True) as conn:
             conn.execute(SCHEMA)
+            conn.execute(f"alter role postgres password '{self.password}'")
         if self.pool_port:
             self.start_pooler()
+
+    def make_proxy(self):
+        """Between the database and those who come from far, between the relay
+        and the broker."""
+        program, why = proxy.find()
+        if why:
+            self.missing["proxy"] = why
+            return
+        self.far_port = shell("sn_free_port")
+        routes = {"database": (self.far_port, self.pool_port or self.port)}
+        if self.options.kafka:
+            routes["broker"] = self.broker.move(shell("sn_free_port"))
+        self.proxy = proxy.Proxy(program, self.dir, shell("sn_free_port"),
+                                 routes)
+
+    def make_disks(self):
+        why = disk.enter()
+        try:
+            if why is None:
+                for what in ("data", "wal"):
+                    self.disks[what] = disk.Disk(
+                        os.path.join(self.dir, what), what)
+                    self.give(os.path.join(self.dir, what))
+        except OSError as error:
+            why = str(error)
+        if why:
+            self.missing["disk"] = why
+
+    def make_clock(self):
+        """A file that shifts the server's wall clock."""
+        found = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+        if not found:
+            self.missing["clock"] = "libfaketime is not installed"
+            return
+        self.clock = os.path.join(self.dir, "clock")
+        self.faketime = {
+            "LD_PRELOAD": found[0], "FAKETIME_TIMESTAMP_FILE": self.clock,
+            "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DONT_RESET": "1"}
+        self.set_clock(0)
+
+    def set_clock(self, seconds):
+        """At once, for every process."""
+        with open(self.clock + ".new", "w", encoding="ascii") as file:
+            file.write(f"{seconds:+d}\n")
+        os.chmod(self.clock + ".new", 0o644)
+        os.rename(self.clock + ".new", self.clock)
+
+    def make_cluster(self):
+        kafka_conf = ""
+        if self.broker:
+            kafka_conf = ";".join(filter(None, (
+                "bootstrap.servers=" + self.broker.bootstrap,
+                self.broker.settings)))
+        settings = SETTINGS.format(
+            window=self.options.window, kafka_conf=kafka_conf,
+            relay_workers=self.options.relay_workers,
+            journal_size="64MB" if self.options.late else "64kB")
+        if self.far_port:
+            settings += "listen_addresses = '127.0.0.1'\n"
+        shell(f"pgbin='{self.bin}'; sn_cluster_make \"$1\" \"$2\"", self.dir,
+              self.port, input=settings)
+        data = os.path.join(self.dir, "data")
+        with open(os.path.join(data, "pg_hba.conf"), "a",
+                  encoding="ascii") as file:
+            file.write("host all all 127.0.0.1/32 scram-sha-256\n")
+        # small segments: the disk of pg_wal is full soon after it is full
+        shell('sn_as_server "$1" --wal-segsize=1 "$2"',
+              os.path.join(self.bin, "pg_resetwal"), data)
+        if "wal" in self.disks:
+            wal = os.path.join(data, "pg_wal")
+            place = os.path.join(self.dir, "wal", "pg_wal")
+            shell('sn_as_server sh -c \'mv "$0" "$1" && ln -s "$1" "$0"\' '
+                  '"$1" "$2"', wal, place)
 
     def start(self, seconds=60):
         """Start the postmaster; the old one's children may still be there."""
@@ -108,6 +182,7 @@ class Server:
                     [os.path.join(self.bin, "postgres"), "-D",
                      os.path.join(self.dir, "data")], stdout=log, stderr=log,
                     stdin=subprocess.DEVNULL, cwd="/", start_new_session=True,
+                    env={**os.environ, **(self.faketime if self.clock else {})},
                     **self.owner)
             if self.wait_ready(limit):
                 return
@@ -131,14 +206,19 @@ class Server:
 
     def start_pooler(self):
         path = os.path.join(self.dir, "pgbouncer.ini")
+        users = os.path.join(self.dir, "users.txt")
+        with open(users, "w", encoding="ascii", opener=private) as file:
+            file.write(f'"postgres" "{self.password}"\n')
+        self.give(users)
         with open(path, "w", encoding="ascii") as file:
             file.write(f"""[databases]
 * = host={self.dir}/run port={self.port} user=postgres
 [pgbouncer]
-listen_addr =
+listen_addr = {"127.0.0.1" if self.far_port else ""}
 unix_socket_dir = {self.dir}/run
 listen_port = {self.pool_port}
-auth_type = any
+auth_type = scram-sha-256
+auth_file = {users}
 pool_mode = transaction
 default_pool_size = 12
 max_client_conn = 200
@@ -152,18 +232,32 @@ ignore_startup_parameters = extra_float_digits,options
         log.close()
 
     def environment(self, name):
+        """For a program over libpq, through the proxy when there is one."""
         return {**{k: v for k, v in os.environ.items()
                    if not k.startswith("PG")},
-                "PGHOST": f"{self.dir}/run", "PGUSER": "postgres",
-                "PGPORT": self.pool_port or self.port,
+                "PGHOST": "127.0.0.1" if self.far_port else f"{self.dir}/run",
+                "PGPORT": self.far_port or self.pool_port or self.port,
+                "PGUSER": "postgres", "PGPASSWORD": self.password,
                 "PGDATABASE": "postgres", "PGAPPNAME": name}
 
-    def connect(self, name, direct=False):
-        port = self.port if direct or not self.pool_port else self.pool_port
+    def connect(self, name, direct=False, far=False, dbname="postgres"):
+        """`direct` past the pooler, `far` through the proxy."""
+        host, port = f"{self.dir}/run", self.pool_port or self.port
+        if direct:
+            port = self.port
+        elif far and self.far_port:
+            host, port = "127.0.0.1", self.far_port
         return psycopg.connect(
-            host=f"{self.dir}/run", port=port, user="postgres",
-            dbname="postgres", application_name=name, autocommit=True,
+            host=host, port=port, user="postgres", dbname=dbname,
+            password=self.password, application_name=name, autocommit=True,
             connect_timeout=10, prepare_threshold=None)
+
+    def abilities(self):
+        """What faults may need and is there."""
+        there = {"broker": self.broker, "kafka": self.options.kafka,
+                 "mock": self.options.mock, "proxy": self.proxy,
+                 "disk": self.disks, "clock": self.clock}
+        return {what for what, thing in there.items() if thing}
 
     # What the nemesis does
 
@@ -206,9 +300,6 @@ ignore_startup_parameters = extra_float_digits,options
             except subprocess.TimeoutExpired:
                 self.kill(True)
 
-    def broker(self, command):
-        run(KAFKA, command, self.kafka)
-
     def log_tail(self):
         with open(os.path.join(self.dir, "server.log"), encoding="utf-8",
                   errors="replace") as file:
@@ -219,9 +310,21 @@ ignore_startup_parameters = extra_float_digits,options
         if self.pooler:
             self.pooler.kill()
             self.pooler.wait()
+        if self.clock:
+            self.set_clock(0)
+        for each in self.disks.values():
+            each.heal()
         self.stop()
-        if self.kafka:
-            run(KAFKA, "kill", self.kafka)
+        for other in (self.proxy, self.broker):
+            if other:
+                other.close()
+        if keep and self.disks:
+            shutil.copytree(os.path.join(self.dir, "data"),
+                            os.path.join(self.dir, "kept"), symlinks=True)
+            shutil.copytree(os.path.join(self.dir, "wal"),
+                            os.path.join(self.dir, "kept-wal"))
+        for each in self.disks.values():
+            each.close()
         if not keep:
             shutil.rmtree(self.dir, ignore_errors=True)
 
@@ -230,3 +333,8 @@ ignore_startup_parameters = extra_float_digits,options
         if os.getuid() == 0:
             entry = pwd.getpwnam("postgres")
             os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+def private(path, flags):
+    """open() for a file that nobody else may read."""
+    return os.open(path, flags, 0o600)

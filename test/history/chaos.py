@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+# chaos.py: every fault there is, for as long as you like.
+# SPDX-License-Identifier: PostgreSQL
+"""Runs run.py for each of the worlds that faults need: beside a real Apache
+Kafka, through PgBouncer, and with librdkafka's mock cluster, which can be told
+to answer with errors. --seconds is divided among them. Arguments that it does
+not know go to run.py."""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+WORLDS = (
+    ("Kafka", 0.64, ("--kafka",)),
+    ("PgBouncer", 0.18, ("--pgbouncer",)),
+    ("mock broker", 0.18, ("--mock", "--rate", "120", "--faults",
+                           "broker_errors,broker_down,broker_slow,relay,"
+                           "terminate,freeze,sequencer,immediate")),
+)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=180,
+                        help="of load and faults, in all (180)")
+    parser.add_argument("--seed", type=int, default=None)
+    options, rest = parser.parse_known_args()
+    seed = options.seed
+    if seed is None:
+        seed = random.SystemRandom().randrange(10**6)
+    bad = []
+    print(f"chaos: seed {seed}, {options.seconds:.0f} s", flush=True)
+    for name, share, arguments in WORLDS:
+        done = subprocess.run(
+            [sys.executable, os.path.join(HERE, "run.py"), "--seconds",
+             f"{options.seconds * share:.0f}", "--seed", str(seed), *rest,
+             *arguments], check=False)
+        if done.returncode:
+            bad.append(name)
+    print(f"chaos: seed {seed}: " +
+          (f"violations with {', '.join(bad)}" if bad else "no violation"))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

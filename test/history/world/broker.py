@@ -1,0 +1,81 @@
+# world/broker.py: Apache Kafka, or librdkafka's mock cluster.
+# SPDX-License-Identifier: PostgreSQL
+"""Both have `bootstrap`, for clients, and end with close()."""
+
+import os
+import signal
+import subprocess
+
+from .shell import ROOT, run, shell
+
+KAFKA = os.path.join(ROOT, "test/kafka/kafka.sh")
+MOCK = os.path.join(ROOT, "build/mock/sentinai-mockbroker")
+TOPIC = "sentinai.exception"
+MOCK_PARTITIONS = 32            # it keeps 5 MB in each
+
+
+class Kafka:
+    """One node; clients reach it through the proxy when there is one."""
+
+    settings = ""
+
+    def __init__(self, directory):
+        self.dir = os.path.join(directory, "kafka")
+        self.port = shell("sn_free_port")
+        self.bootstrap = f"127.0.0.1:{self.port}"
+
+    def move(self, port):
+        """Clients find it at another port; returns that and its own."""
+        self.bootstrap = f"127.0.0.1:{port}"
+        return port, self.port
+
+    def make(self):
+        run(KAFKA, "start", self.dir, self.port,
+            "log.message.timestamp.type=LogAppendTime",
+            f"advertised.listeners=PLAINTEXT://{self.bootstrap}")
+
+    def start(self):
+        run(KAFKA, "start", self.dir)
+
+    def kill(self):
+        run(KAFKA, "kill", self.dir)
+
+    def stop(self):
+        run(KAFKA, "stop", self.dir)
+
+    def signal(self, number):
+        with open(os.path.join(self.dir, "kafka.pid"),
+                  encoding="ascii") as file:
+            os.kill(int(file.read()), number)
+
+    def close(self):
+        try:
+            self.signal(signal.SIGCONT)
+        except (OSError, ValueError):
+            pass
+        run(KAFKA, "kill", self.dir)
+
+
+class Mock:
+    """Answers with the errors it is told to. It does not look at sequence
+    numbers, so one request at a time is all that keeps its order."""
+
+    settings = "max.in.flight.requests.per.connection=1"
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [MOCK, "--stdin-exit"], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE)
+        self.bootstrap = self.process.stdout.readline().strip()
+        self.order(f"topic {TOPIC} {MOCK_PARTITIONS}")
+
+    def order(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline().strip()
+        if answer != "ok":
+            raise RuntimeError(f"mock broker: {line}: {answer}")
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()

@@ -1,0 +1,59 @@
+# world/broker_faults.py: a broker that dies, stands still or answers with errors.
+# SPDX-License-Identifier: PostgreSQL
+
+import signal
+import time
+
+from .faults import fault
+
+# What a broker may answer; most go away by themselves, and none of them may cost
+# an event or its order.
+PRODUCE_ERRORS = (
+    "NOT_LEADER_FOR_PARTITION", "NOT_ENOUGH_REPLICAS",
+    "NOT_ENOUGH_REPLICAS_AFTER_APPEND", "REQUEST_TIMED_OUT",
+    "COORDINATOR_NOT_AVAILABLE", "LEADER_NOT_AVAILABLE",
+    "UNKNOWN_TOPIC_OR_PART", "KAFKA_STORAGE_ERROR")
+
+
+class BrokerFaults:
+
+    @fault(needs="kafka", relay=True)
+    def broker_kill(self):
+        """kill -9, and back after a while."""
+        self.server.broker.kill()
+        time.sleep(self.between(0, 2))
+        self.server.broker.start()
+
+    @fault(needs="kafka", relay=True)
+    def broker_restart(self):
+        self.server.broker.stop()
+        self.server.broker.start()
+
+    @fault(needs="kafka", relay=True)
+    def broker_freeze(self):
+        """Its connections stay open and nobody answers."""
+        self.server.broker.signal(signal.SIGSTOP)
+        time.sleep(self.between(2, 6))
+        self.server.broker.signal(signal.SIGCONT)
+
+    @fault(needs="mock", relay=True)
+    def broker_errors(self):
+        """The next requests are refused, each for another reason."""
+        errors = [self.rng.choice(PRODUCE_ERRORS)
+                  for _ in range(self.rng.randrange(1, 12))]
+        self.server.broker.order("errors Produce " + " ".join(errors))
+        time.sleep(self.between(1, 3))
+        self.server.broker.order("clear Produce")
+
+    @fault(needs="mock", relay=True)
+    def broker_down(self):
+        """Connections end, new ones are refused."""
+        self.server.broker.order("down all")
+        time.sleep(self.between(0.5, 4))
+        self.server.broker.order("up all")
+
+    @fault(needs="mock", relay=True)
+    def broker_slow(self):
+        self.server.broker.order("rtt 1 800")
+        time.sleep(self.between(2, 4))
+        self.server.broker.order("rtt 1 0")

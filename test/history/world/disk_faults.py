@@ -1,0 +1,50 @@
+# world/disk_faults.py: disks that are full for a while.
+# SPDX-License-Identifier: PostgreSQL
+
+import time
+
+import psycopg
+
+from .faults import fault
+
+FILL = 400_000                  # bytes of WAL that a statement writes
+PATIENCE = 10
+
+
+class DiskFaults:
+
+    @fault(needs="disk", relay=True)
+    def data_full(self):
+        """Who needs a new page gets 53100; nobody dies."""
+        self.server.disks["data"].fill()
+        try:
+            time.sleep(self.between(2, 5))
+        finally:
+            self.server.disks["data"].heal()
+        self.answers()
+
+    @fault(needs="disk", crash=True, relay=True, frozen=True)
+    def wal_full(self):
+        """The server panics, and cannot start until there is room."""
+        self.server.disks["wal"].fill()
+        try:
+            self.write_wal()
+            time.sleep(self.between(0.5, 2))
+        finally:
+            self.server.disks["wal"].heal()
+        limit = time.monotonic() + 60
+        if not self.server.wait_ready(limit):
+            self.server.start()
+
+    def write_wal(self):
+        """Until that is no longer possible."""
+        limit = time.monotonic() + PATIENCE
+        try:
+            with self.server.connect("nemesis", direct=True) as conn:
+                while time.monotonic() < limit:
+                    conn.execute(
+                        "select pg_logical_emit_message(false, 'nemesis', "
+                        "repeat('x', %s))", (FILL,))
+                    conn.execute("select pg_switch_wal()")
+        except psycopg.Error:
+            return

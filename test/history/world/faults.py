@@ -1,0 +1,18 @@
+# world/faults.py: what is said about a fault.
+# SPDX-License-Identifier: PostgreSQL
+"""Facts that rules need:
+
+crash   the server lost its memory: an asynchronous commit may be gone
+relay   a relay had to start over, or its broker failed it: copies are allowed
+frozen  a handler may run while its lease has passed to another
+flows   the queue must go on all the time
+needs   what there must be: broker, kafka, mock, proxy, disk, clock, program
+"""
+
+
+def fault(needs="", **facts):
+    def mark(method):
+        method.facts = {"crash": False, "relay": False, "frozen": False,
+                        "flows": False, **facts, "needs": set(needs.split())}
+        return method
+    return mark

@@ -425,13 +425,13 @@ static void
 await_worker(BackgroundWorkerHandle *handle)
 {
 	TimestampTz deadline =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WORKER_PATIENCE);
+		TimestampTzPlusMilliseconds(sn_now(), WORKER_PATIENCE);
 	pid_t		pid;
 
 	for (;;)
 	{
 		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+		long		left = TimestampDifferenceMilliseconds(sn_now(),
 														   deadline);
 
 		if (status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED)

@@ -28,6 +28,7 @@
 typedef struct HistorySettings
 {
 	char	   *history;
+	int			work;			/* ms that an event takes; 0: next to nothing */
 } HistorySettings;
 
 static HistorySettings settings;
@@ -88,7 +89,8 @@ choose(const AgentEvent *event)
 static AgentOutcome
 handle(const AgentEvent *event, AgentContext *context)
 {
-	struct timespec work = {0, 200000};
+	struct timespec work = {settings.work / 1000,
+	settings.work > 0 ? settings.work % 1000 * 1000000L : 200000};
 	AgentOutcome outcome = choose(event);
 
 	pthread_once(&once, open_history);
@@ -120,6 +122,10 @@ main(int argc, char **argv)
 		{.name = "history", .type = AGENT_OPTION_STRING,
 			.offset = offsetof(HistorySettings, history), .required = true,
 		.argument = "FILE", .help = "file to write the history to"},
+		{.name = "work", .type = AGENT_OPTION_DURATION,
+			.offset = offsetof(HistorySettings, work), .fallback = "0",
+			.max = 60000,
+		.argument = "TIME", .help = "how long an event takes"},
 		{.name = NULL}
 	};
 	const AgentDefinition definition = {

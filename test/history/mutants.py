@@ -338,6 +338,22 @@ def lease_that_passed(seed):
     return world.finish()
 
 
+@mutant("exit")
+def quit_with_work(records, rng):
+    """An agent ends with 0 while it holds a batch."""
+    records.append({"f": "exit", "p": "lib", "code": 0, "held": 3,
+                    "t": records[-1]["t"] + 1})
+    return records
+
+
+@harmless
+def quit_and_told(seed):
+    """It could not give its batch back, and said so."""
+    world = World(seed).run()
+    world.add(f="exit", p="lib", code=1, held=3)
+    return world.finish()
+
+
 @harmless
 def asynchronous_commit_lost(seed):
     """synchronous_commit = off, acknowledged, and gone after a crash."""

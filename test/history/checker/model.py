@@ -139,6 +139,7 @@ class History:
         self.drains = []
         self.faults = []            # (t, end, name, record)
         self.server_lines = []
+        self.exits = []             # of agents that were told to end
         self.work = set()
         self.double_log = []        # uids and ids seen twice in event_log
 
@@ -227,7 +228,7 @@ class Loader:
             "ledger": self.take_ledger, "dead": self.take_dead,
             "effect": self.take_effect, "kafka": self.take_kafka,
             "read": self.take_read, "drain": self.take_drain,
-            "server": self.take_server,
+            "server": self.take_server, "exit": self.take_exit,
         }
 
     def take(self, record):
@@ -372,6 +373,9 @@ class Loader:
 
     def take_drain(self, r):
         self.h.drains.append(r)
+
+    def take_exit(self, r):
+        self.h.exits.append(r)
 
     def take_server(self, r):
         self.h.server_lines.append(r)

@@ -46,6 +46,14 @@ def server(h, report):
         report.add("server", record["line"])
 
 
+def exits(h, report):
+    """An agent that says all is well has nothing left."""
+    for record in h.exits:
+        if record["code"] == 0 and record["held"]:
+            report.add("exit", f"{record['p']} ended with 0 and held "
+                       f"{record['held']} events", record["p"])
+
+
 def resolved(h, report):
     """What the server said about an unknown commit is what is there."""
     for txn in h.txns.values():
@@ -54,4 +62,4 @@ def resolved(h, report):
                        "there", txn.name)
 
 
-RULES = [drains, flows, server, resolved]
+RULES = [drains, flows, server, resolved, exits]

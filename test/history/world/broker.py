@@ -40,6 +40,8 @@ class Kafka:
     def kill(self):
         run(KAFKA, "kill", self.dir)
 
+    leave, come_back = kill, start
+
     def stop(self):
         run(KAFKA, "stop", self.dir)
 
@@ -75,6 +77,12 @@ class Mock:
         answer = self.process.stdout.readline().strip()
         if answer != "ok":
             raise RuntimeError(f"mock broker: {line}: {answer}")
+
+    def leave(self):
+        self.order("down all")
+
+    def come_back(self):
+        self.order("up all")
 
     def close(self):
         self.process.kill()

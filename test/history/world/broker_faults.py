@@ -5,6 +5,7 @@ import signal
 import time
 
 from .faults import fault
+from .server_faults import CRASH
 
 # What a broker may answer; most go away by themselves, and none of them may cost
 # an event or its order.
@@ -16,6 +17,17 @@ PRODUCE_ERRORS = (
 
 
 class BrokerFaults:
+
+    @fault(needs="broker", **CRASH)
+    def outage(self):
+        """The broker goes, and before it is back the relay: what had no answer
+        is with neither of them."""
+        self.server.broker.leave()
+        try:
+            time.sleep(self.between(0.3, 1))
+            self.kill_one("backend_type = 'sentinai relay'")
+        finally:
+            self.server.broker.come_back()
 
     @fault(needs="kafka", relay=True)
     def broker_kill(self):

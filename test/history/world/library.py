@@ -34,7 +34,7 @@ class Library:
         return [AGENT, "--history", path, "--concurrency", "3",
                 "--max-events", "30"]
 
-    def start(self):
+    def start(self, *more):
         name = f"lib-{self.worker}-{len(self.files)}"
         path = os.path.join(self.server.dir, name + ".jsonl")
         self.files.append(path)
@@ -42,7 +42,7 @@ class Library:
             return subprocess.Popen(
                 [*self.program(path), "--worker-id", name,
                  "--lease", f"{self.lease}s", "--wait", "1s", "--reconnect-max",
-                 "500ms", "--shutdown-timeout", "5s"],
+                 "500ms", "--shutdown-timeout", "5s", *more],
                 env={**self.server.environment(name),
                      "SENTINAI_WORKER_TYPE": self.worker}, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL)

@@ -11,15 +11,17 @@ from collections import Counter
 
 import psycopg
 
+from .agent_faults import AgentFaults
 from .broker_faults import BrokerFaults
 from .clock_faults import ClockFaults
 from .disk_faults import DiskFaults
 from .network_faults import NetworkFaults
+from .point_faults import PointFaults
 from .server_faults import ServerFaults
 from .txn_faults import TxnFaults
 
 KINDS = (ServerFaults, BrokerFaults, NetworkFaults, DiskFaults, ClockFaults,
-         TxnFaults)
+         TxnFaults, AgentFaults, PointFaults)
 FAULTS = {name: method.facts for kind in KINDS
           for name, method in vars(kind).items() if hasattr(method, "facts")}
 

@@ -17,6 +17,7 @@ import psycopg
 
 from . import disk, proxy
 from .broker import Kafka, Mock
+from .point_faults import has_points
 from .shell import run, shell
 
 # Small journals and partitions, so that they turn over within a run; a late WAL
@@ -62,6 +63,7 @@ class Server:
 
     def __init__(self, pg_config, options, wanted):
         self.bin = run(pg_config, "--bindir")
+        self.library = run(pg_config, "--pkglibdir") + "/sentinai.so"
         self.dir = tempfile.mkdtemp(prefix="snh.")
         self.options = options
         self.wanted = wanted        # what faults need
@@ -256,7 +258,8 @@ ignore_startup_parameters = extra_float_digits,options
         """What faults may need and is there."""
         there = {"broker": self.broker, "kafka": self.options.kafka,
                  "mock": self.options.mock, "proxy": self.proxy,
-                 "disk": self.disks, "clock": self.clock}
+                 "disk": self.disks, "clock": self.clock,
+                 "points": has_points(self.library)}
         return {what for what, thing in there.items() if thing}
 
     # What the nemesis does

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# private.py: the project, built with test flags, beside a copy of PostgreSQL.
+# SPDX-License-Identifier: PostgreSQL
+"""Runs a command with the extension of a build of its own, in a folder that is
+gone afterwards: neither the tree nor the installed PostgreSQL changes.
+
+    private.py FAULTS=1 -- test/history/run.py --seconds 60
+
+The command runs in the folder's copy of the tree and finds the copy of
+PostgreSQL, which works from any place, by PG_CONFIG."""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+LEFT_OUT = shutil.ignore_patterns(".git", "build", "log", "results", "*.o",
+                                  "*.so", "*.bc", "tmp_check", "__pycache__")
+FLAGGED = re.compile(r"\bSN_(BUG|FAULT)\(")
+
+
+class BuildFailed(Exception):
+    """What make said."""
+
+
+class Private:
+    """A folder with the tree, its builds and a PostgreSQL."""
+
+    def __init__(self, pg_config, root=ROOT):
+        self.system = pg_config
+        self.dir = tempfile.mkdtemp(prefix="sentinai-private.", dir="/var/tmp")
+        os.chmod(self.dir, 0o755)
+        self.tree = os.path.join(self.dir, "tree")
+        shutil.copytree(root, self.tree, symlinks=True, ignore=LEFT_OUT)
+        self.pg = os.path.join(self.dir, "pg")
+        for what in ("--bindir", "--pkglibdir", "--sharedir"):
+            self.copy(self.ask(what))
+        self.pg_config = self.pg + self.ask("--bindir") + "/pg_config"
+
+    def ask(self, what):
+        return subprocess.run([self.system, what], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout.strip()
+
+    def copy(self, path):
+        """Into the same place below self.pg, less an installed sentinai."""
+        shutil.copytree(path, self.pg + path, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("sentinai*"))
+
+    def build(self, **flags):
+        """Build with these make variables, and install; only what may differ
+        from the build before is compiled again."""
+        for path in self.flagged():
+            if os.path.exists(path):
+                os.remove(path)
+        self.make("all", "install", **flags)
+        self.make("history-agent", **flags)
+
+    def flagged(self):
+        """What is made of the sources that the flags may change."""
+        for folder, made in (("src", "src"), ("workers/lib", "build/workers")):
+            for path in glob.glob(os.path.join(self.tree, folder, "*.c")):
+                with open(path, encoding="utf-8") as file:
+                    if FLAGGED.search(file.read()):
+                        yield os.path.join(self.tree, made, os.path.basename(
+                            path)[:-1] + "o")
+        yield os.path.join(self.tree, "sentinai.so")
+        yield os.path.join(self.tree, "sentinai_kafka.so")
+        yield os.path.join(self.tree, "build/history/agent")
+
+    def make(self, *targets, **flags):
+        done = subprocess.run(
+            ["make", "-C", self.tree, f"PG_CONFIG={self.system}",
+             f"DESTDIR={self.pg}", *(f"{k}={v}" for k, v in flags.items()),
+             *targets], text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, check=False,
+            env={k: v for k, v in os.environ.items() if k != "MAKEFLAGS"})
+        if done.returncode:
+            raise BuildFailed(done.stdout[-3000:])
+
+    def library(self):
+        """The installed extension."""
+        return self.pg + self.ask("--pkglibdir") + "/sentinai.so"
+
+    def environment(self):
+        return {**os.environ, "PG_CONFIG": self.pg_config}
+
+    def close(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+def main():
+    if "--" not in sys.argv[2:]:
+        sys.exit(__doc__)
+    cut = sys.argv.index("--")
+    flags = dict(arg.split("=", 1) for arg in sys.argv[1:cut])
+    command = sys.argv[cut + 1:]
+    with Private(os.environ.get("PG_CONFIG", "pg_config")) as private:
+        private.build(**flags)
+        if command[0].endswith(".py"):
+            command.insert(0, sys.executable)
+        return subprocess.run(command, cwd=private.tree, check=False,
+                              env=private.environment()).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

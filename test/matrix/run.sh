@@ -1,0 +1,122 @@
+#!/bin/bash
+# test/matrix/run.sh: the tests on other versions of what SentinAI stands on.
+# SPDX-License-Identifier: PostgreSQL
+#
+#   run.sh                 everything below, and upgrade*.sh beside this file
+#   run.sh 17 [TIER...]    PostgreSQL 17, in a Debian of its own
+#   run.sh 18 [TIER...]    PostgreSQL 18, the same
+#   run.sh rdkafka         a librdkafka newer than the system's
+#
+# A Debian is made once, by debootstrap, in SENTINAI_CHROOTS
+# (/var/tmp/sentinai-chroot); what the tests need is installed in it. Each run
+# has its own view of the mounts and processes, so nothing is left of it. Needs
+# root. The last line is `N passed, N failed`.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+# shellcheck source=test/lib/common.sh
+. "$here/../lib/common.sh"
+# shellcheck source=test/lib/tree.sh
+. "$here/../lib/tree.sh"
+chroots=${SENTINAI_CHROOTS:-/var/tmp/sentinai-chroot}
+tiers=(unit installcheck pgtap docs tap demo history)
+
+# The mirror that apt uses here, when this is a Debian.
+debian_mirror() {
+    apt-get indextargets --format '$(SITE)' 'Origin: Debian' 2>/dev/null |
+        head -1 | grep . || echo http://deb.debian.org/debian
+}
+
+# make_chroot VERSION: a small Debian that has this PostgreSQL.
+make_chroot() {
+    local version=$1 suite script=sid dir=$chroots/$1
+    [ ! -e "$dir/usr/lib/postgresql/$version/bin/postgres" ] || return 0
+    case $version in
+        17) suite=trixie ;;
+        18) suite=forky ;;
+        *) sn_die "no Debian is known to have PostgreSQL $version" ;;
+    esac
+    [ ! -e "/usr/share/debootstrap/scripts/$suite" ] || script=$suite
+    sn_install_packages "$chroots/setup.log" debootstrap &&
+        sn_note "making $dir (log: $chroots/setup.log)" &&
+        debootstrap --variant=minbase \
+            --include="postgresql-$version,postgresql-server-dev-$version" \
+            "$suite" "$dir.new" "$(debian_mirror)" "$script" \
+            >>"$chroots/setup.log" 2>&1 &&
+        mv "$dir.new" "$dir"
+}
+
+# The tests inside, with mounts and processes that end with them.
+# shellcheck disable=SC2016 # expanded by the inner shell
+inside='
+    mount -t proc proc "$0/proc" &&
+        mount -t tmpfs tmpfs "$0/dev/shm" && chmod 1777 "$0/dev/shm" &&
+        exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+            HOME=/root LC_ALL=C.UTF-8 WERROR=1 MAKEFLAGS="$MAKEFLAGS" \
+            SENTINAI_CACHE=/var/cache/sentinai \
+            /var/tmp/sentinai-src/quickstart test "$@"'
+
+# on_postgres VERSION [TIER...]
+on_postgres() {
+    local version=$1 dir=$chroots/$1 status
+    shift
+    [ $# -gt 0 ] || set -- "${tiers[@]}"
+    make_chroot "$version" || return 1
+    cp /etc/resolv.conf "$dir/etc/resolv.conf"
+    cp /etc/hosts "$dir/etc/hosts"
+    mkdir -p "$dir/dev/shm"
+    sn_copy_tree "$root" "$dir/var/tmp/sentinai-src" || return 1
+    MAKEFLAGS='' unshare --mount --pid --fork --kill-child sh -c "$inside" \
+        "$dir" "$@"
+    status=$?
+    [ "$status" -eq 0 ] || keep_logs "$dir/var/tmp/sentinai-src" "$version"
+    rm -rf "$dir/var/tmp/sentinai-src"
+    return $status
+}
+
+# keep_logs TREE NAME: what failed, for later.
+keep_logs() {
+    [ -d "$1/log/test" ] || return
+    mkdir -p "$root/log/matrix"
+    rm -rf "$root/log/matrix/$2"
+    cp -r "$1/log/test" "$root/log/matrix/$2"
+    sn_note "logs are kept in $root/log/matrix/$2"
+}
+
+# part NAME COMMAND...: its output, and its count added to ours.
+part() {
+    local name=$1 out passed failed
+    shift
+    echo "== $name"
+    out=$(mktemp)
+    "$@" 2>&1 | tee "$out"
+    read -r passed failed < <(
+        sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$out" |
+            tail -1
+    )
+    rm -f "$out"
+    all_passed=$((all_passed + ${passed:-0}))
+    all_failed=$((all_failed + ${failed:-1}))
+}
+
+everything() {
+    local script
+    all_passed=0 all_failed=0
+    part "PostgreSQL 17" "$0" 17
+    part "PostgreSQL 18" "$0" 18
+    part "librdkafka" "$here/rdkafka.sh"
+    for script in "$here"/upgrade*.sh; do
+        [ ! -x "$script" ] || part "${script##*/}" "$script"
+    done
+    echo "$all_passed passed, $all_failed failed"
+    [ "$all_failed" -eq 0 ]
+}
+
+[ "$(id -u)" -eq 0 ] || sn_die "needs root: it makes chroots"
+export SENTINAI_CHROOTS=$chroots
+mkdir -p "$chroots"
+case ${1:-all} in
+    all) everything ;;
+    rdkafka) exec "$here/rdkafka.sh" ;;
+    *) on_postgres "$@" ;;
+esac

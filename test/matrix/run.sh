@@ -46,6 +46,10 @@ make_chroot() {
         mv "$dir.new" "$dir"
 }
 
+# Whom the machine trusts, for what is downloaded inside.
+CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
+export CERTIFICATES
+
 # The tests inside, with mounts and processes that end with them.
 # shellcheck disable=SC2016 # expanded by the inner shell
 inside='
@@ -53,7 +57,7 @@ inside='
         mount -t tmpfs tmpfs "$0/dev/shm" && chmod 1777 "$0/dev/shm" &&
         exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
             HOME=/root LC_ALL=C.UTF-8 WERROR=1 MAKEFLAGS="$MAKEFLAGS" \
-            SENTINAI_CACHE=/var/cache/sentinai \
+            SENTINAI_CACHE=/var/cache/sentinai PIP_CERT="$CERTIFICATES" \
             /var/tmp/sentinai-src/quickstart test "$@"'
 
 # on_postgres VERSION [TIER...]
@@ -64,6 +68,8 @@ on_postgres() {
     make_chroot "$version" || return 1
     cp /etc/resolv.conf "$dir/etc/resolv.conf"
     cp /etc/hosts "$dir/etc/hosts"
+    mkdir -p "$dir${CERTIFICATES%/*}"
+    [ ! -e "$CERTIFICATES" ] || cp "$CERTIFICATES" "$dir$CERTIFICATES"
     mkdir -p "$dir/dev/shm"
     sn_copy_tree "$root" "$dir/var/tmp/sentinai-src" || return 1
     MAKEFLAGS='' unshare --mount --pid --fork --kill-child sh -c "$inside" \

@@ -367,10 +367,12 @@ start_agent('restarted', '-w', 'restarted', '-x', $restarted, '-c', '2',
 	'--reconnect-max', '500ms');
 publish('restarted', 1, 3, 1);
 wait_for('3 events', sub { completed('restarted') == 3 });
-$node->restart('fast');
+$node->stop('fast');
+$node->start;
 publish('restarted', 4, 6, 1);
 wait_for('6 events', sub { completed('restarted') == 6 });
-$node->restart('immediate');
+$node->stop('immediate');
+$node->start;
 publish('restarted', 7, 9, 1);
 wait_for('9 events', sub { completed('restarted') == 9 });
 is((stop_agent('restarted'))[0], 0, 'an agent survives restarts of the server');

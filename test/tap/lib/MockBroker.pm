@@ -39,8 +39,8 @@ sub order
 	return;
 }
 
-# Every record of a topic, by partition and offset: hashes of partition,
-# offset, key, value, headers. None of them may hold control characters.
+# Every record of a topic, none if there is no such topic, by partition and
+# offset: hashes of partition, offset, key, value, headers. None of them may hold control characters.
 sub records
 {
 	my ($self, $topic) = @_;
@@ -52,7 +52,9 @@ sub records
 			'-X', 'fetch.wait.max.ms=10', '-b', $self->{bootstrap},
 			'-t', $topic, '-f', '%p\t%o\t%k\t%s\t%h\n'
 		],
-		'<', \undef, '>', \$out, '2>', \$err) or die "kcat: $err";
+		'<', \undef, '>', \$out, '2>', \$err)
+	  or $err =~ /Unknown topic or partition/
+	  or die "kcat: $err";
 	my @records;
 	foreach my $line (split /\n/, $out)
 	{

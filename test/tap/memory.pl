@@ -32,39 +32,39 @@ my @cases = (
 			sentinai.event_time('019aac3c-7d3f-7c52-9d0f-5b1a6f0c9e11')} ],
 	[ 'publish', 100000, '', q{
 		perform sentinai.publish('M', 'acme', 'k' || i, '{"a": [1, 2, "three"]}')} ],
-	[ 'publish with a key', 5000, '', q{
+	[ 'publish with a key', 20000, '', q{
 		perform sentinai.publish('M', 'acme', 'k', '{"a": 1}',
 			idempotency_key => 'key' || i / 2, metadata => '{"b": 2}')} ],
-	[ 'publish, refused', 5000, '', q{
+	[ 'publish, refused', 20000, '', q{
 		begin
 			perform sentinai.publish('M', 'acme', 'k' || i,
 				case i % 2 when 0 then '[]'::jsonb end);
 		exception when others then null; end} ],
-	[ 'publish_batch', 5000, '', q{
+	[ 'publish_batch', 20000, '', q{
 		perform sentinai.publish_batch('{M,M}', '{acme,acme}',
 			array['k' || i, 'k' || i], '{"{}","{}"}')} ],
-	[ 'outbox', 5000, '', q{
+	[ 'outbox', 20000, '', q{
 		insert into sentinai.outbox (tenant_id, aggregatetype, aggregateid, type,
 			payload) values ('acme', 'm', 'k' || i, 'M', '{}')} ],
-	[ 'subscribe', 2000, '', q{
+	[ 'subscribe', 8000, '', q{
 		perform sentinai.subscribe('memory', '{M}', max_attempts => 1 + i % 9);
 		perform sentinai.set_retry_policy('memory', 'M', 1 + i % 9, '{0,1s}')} ],
-	[ 'unsubscribe', 500, '', q{
+	[ 'unsubscribe', 1000, '', q{
 		perform sentinai.subscribe('gone' || i % 3, array['M', 'N' || i % 3]);
 		perform sentinai.unsubscribe('gone' || i % 3)} ],
-	[ 'claim, extend, complete', 5000, 'backlog', q{
+	[ 'claim, extend, complete', 20000, 'backlog', q{
 		select c.token into tok from sentinai.claim('memory', 1) c;
 		perform sentinai.extend(tok, '1 minute');
 		perform sentinai.complete(tok)} ],
-	[ 'claim, release', 5000, 'backlog', q{
+	[ 'claim, release', 20000, 'backlog', q{
 		select c.token into tok from sentinai.claim('memory', 1) c;
 		perform sentinai.release(tok)} ],
-	[ 'claim, fail, claim, complete', 3000, 'backlog', q{
+	[ 'claim, fail, claim, complete', 8000, 'backlog', q{
 		select c.token, c.event_id into tok, ev from sentinai.claim('memory', 1) c;
 		perform sentinai.fail(tok, ev, 'no', true, '0');
 		commit;
 		perform sentinai.complete(c.token) from sentinai.claim('memory', 1) c} ],
-	[ 'dead letters', 2000, 'backlog', q{
+	[ 'dead letters', 5000, 'backlog', q{
 		select c.token, c.event_id into tok, ev from sentinai.claim('memory', 1) c;
 		perform sentinai.fail(tok, ev, 'no', false);
 		commit;
@@ -76,22 +76,22 @@ my @cases = (
 			perform sentinai.complete(c.token)
 			from sentinai.claim('memory', 1) c;
 		end if} ],
-	[ 'stale tokens', 5000, '', q{
+	[ 'stale tokens', 20000, '', q{
 		begin
 			perform sentinai.complete('x' || i);
 		exception when others then null; end} ],
-	[ 'wait_for_work', 5000, '', q{
+	[ 'wait_for_work', 20000, '', q{
 		call sentinai.wait_for_work('memory', '0', ready)} ],
-	[ 'ledger', 5000, '', q{
+	[ 'ledger', 20000, '', q{
 		ev := sentinai.publish('L', 'acme', 'k' || i, '{}');
 		perform sentinai.mark_as_processing(ev, 'memory'),
 			sentinai.mark_as_completed(ev, 'memory'),
 			sentinai.is_already_processed(ev, 'memory')} ],
-	[ 'history', 3000, '', q{
+	[ 'history', 8000, '', q{
 		perform count(*) from sentinai.get_events_by_exception('acme', 'k' || i);
 		perform count(*) from sentinai.get_events_by_tenant('acme',
 			max_events => 5)} ],
-	[ 'views', 300, '', q{
+	[ 'views', 1000, '', q{
 		perform count(*) from sentinai.stat_queue, sentinai.stat_relay,
 			sentinai.stat_info;
 		perform count(*) from sentinai.stat_agent} ],
@@ -148,19 +148,23 @@ sub calls_sql
 	return $sql;
 }
 
-# start_calls(NODE): psql in the background; its handle and where it writes
+# start_calls(NODE): psql in the background, from and to files; pipes would be
+# inherited by the servers that are started meanwhile
 sub start_calls
 {
 	my ($node) = @_;
-	my %run = (sql => calls_sql(), out => '', err => '');
+	my $base = PostgreSQL::Test::Utils::tempdir() . '/calls';
 
-	$run{handle} = IPC::Run::start(
+	open my $file, '>', "$base.sql" or die $!;
+	print $file calls_sql();
+	close $file;
+	my $handle = IPC::Run::start(
 		[
-			'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1',
+			'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', "$base.sql",
 			'-d', $node->connstr('postgres')
 		],
-		'<', \$run{sql}, '>', \$run{out}, '2>', \$run{err});
-	return \%run;
+		'<', '/dev/null', '>', "$base.out", '2>', "$base.err");
+	return { handle => $handle, base => $base };
 }
 
 # calls_ok(RUN): tests about what the calls left behind
@@ -170,8 +174,8 @@ sub calls_ok
 	my (%sums, $case);
 
 	$run->{handle}->finish;
-	is($run->{err}, '', 'all functions could be called');
-	foreach my $line (split /\n/, $run->{out})
+	is(slurp_file("$run->{base}.err"), '', 'all functions could be called');
+	foreach my $line (split /\n/, slurp_file("$run->{base}.out"))
 	{
 		$case = $1 if $line =~ /^case (.*)/;
 		push @{ $sums{$case} }, [ $1, $2, $3 ]

@@ -83,6 +83,15 @@
 #define sn_wait_event_set(n) CreateWaitEventSet(TopMemoryContext, n)
 #endif
 
+/* one function for all kinds of objects since 16 (afbfc02983); needs acl.h */
+#if PG_VERSION_NUM >= 160000
+#define sn_owns_extension(extension, role) \
+	object_ownercheck(ExtensionRelationId, extension, role)
+#else
+#define sn_owns_extension(extension, role) \
+	pg_extension_ownercheck(extension, role)
+#endif
+
 /* 18 has pg_noreturn instead (8f1791c618) */
 #ifndef pg_attribute_noreturn
 #define pg_attribute_noreturn() __attribute__((noreturn))

@@ -329,6 +329,8 @@ make_range(int64 from, int64 until)
 	SetUserIdAndSecContext(user, context);
 	if (made == 0)
 		UnlockRelationOid(sn_rel(SN_EVENT_LOG), lockmode);
+	else
+		(void) sn_node_activate();	/* no event without a row of node */
 	return made;
 }
 

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * utility.c
- *		Has the workers leave a database that somebody wants to himself.
+ *		What other people's commands mean for us: DROP EXTENSION is announced,
+ *		and the workers leave a database that somebody wants to himself.
  *
  * DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE, and CREATE DATABASE
  * with a template wait five seconds for others to leave the database, and then
@@ -103,15 +104,16 @@ set_vacant(Oid dboid, TimestampTz until)
 	sn_wake_launcher();
 }
 
-/* vacate: run the command in a database without workers */
+/* run_command: run a command, in a database without workers if it wants that */
 static void
-vacate(PlannedStmt *pstmt, const char *query, bool read_only_tree,
-	   ProcessUtilityContext context, ParamListInfo params,
-	   QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+			ProcessUtilityContext context, ParamListInfo params,
+			QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	const char *name = database_wanted(pstmt->utilityStmt);
 	Oid			dboid = InvalidOid;
 
+	sn_announce_drop(pstmt->utilityStmt);
 	if (name != NULL)
 		dboid = own_database(name);
 	if (OidIsValid(dboid))
@@ -140,5 +142,5 @@ void
 sn_utility_init(void)
 {
 	prev_process_utility = ProcessUtility_hook;
-	ProcessUtility_hook = vacate;
+	ProcessUtility_hook = run_command;
 }

@@ -2,13 +2,16 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * utility.h
- *		What other people's commands mean for the workers.
+ *		What other people's commands mean for us.
  */
 #ifndef SN_UTILITY_H
 #define SN_UTILITY_H
 
 #include "postgres.h"
 
+#include "nodes/nodes.h"
+
+extern void sn_announce_drop(Node *stmt);
 extern void sn_utility_init(void);
 
 #endif							/* SN_UTILITY_H */

@@ -295,8 +295,8 @@ newest_round_tick(int half)
 	SnTick		result = 0;
 
 	sn_key_int8(&key, 1, BTLessStrategyNumber, SN_MAX_MS - SN_EPOCH_MS);
-	sn_scan_begin(&scan, sn_rel(SN_ROUND_0 + half),
-				  sn_rel(SN_ROUND_0_IDX + half), SnapshotAny, 1, &key,
+	sn_scan_named(&scan, SN_ROUND_0 + half,
+				  SN_ROUND_0_IDX + half, SnapshotAny, 1, &key,
 				  BackwardScanDirection);
 	if (sn_scan_next(&scan))
 	{

@@ -28,8 +28,10 @@
 #include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 #include "utils/tuplesort.h"
 #include "utils/typcache.h"
 
@@ -39,12 +41,12 @@
 #include "round.h"
 #include "shmem.h"
 
+#define DUE_SOON 1000			/* ms, longer than from the locks to the snapshot */
+
 /* A partition of event_log */
 typedef struct Part
 {
 	Oid			heap;
-	Oid			txid_index;
-	Oid			due_index;
 	SnTick		lower;			/* of the ids in it */
 	SnTick		upper;
 	int64		open_below;		/* transactions below may add to it; 0: not
@@ -111,16 +113,12 @@ static void
 describe_part(Part *part, Oid heap, PartitionBoundInfo bounds, int i)
 {
 	const Part *known = find_part(heap);
-	Relation	rel = table_open(heap, AccessShareLock);
 
 	if (known != NULL)
 		*part = *known;
 	part->heap = heap;
-	part->txid_index = sn_index_of(rel, Anum_log_txid);
-	part->due_index = sn_index_of(rel, Anum_log_deliver_at);
 	part->lower = bound_tick(bounds, i - 1);
 	part->upper = bound_tick(bounds, i);
-	table_close(rel, AccessShareLock);
 }
 
 /* load_parts: read the list of partitions */
@@ -318,6 +316,18 @@ take_row(SnGather *g, TupleTableSlot *slot)
 	add(g, &item);
 }
 
+/* scan_part: scan a partition by its index of a column */
+static void
+scan_part(SnGather *g, const Part *part, AttrNumber column, int nkeys,
+		  ScanKey keys, SnScan *scan)
+{
+	Relation	rel = table_open(part->heap, AccessShareLock);
+
+	sn_scan_begin(scan, part->heap, sn_index_of(rel, column), g->snapshot,
+				  nkeys, keys, ForwardScanDirection);
+	table_close(rel, AccessShareLock);
+}
+
 /* gather_visible: events of a partition that no snapshot has shown before */
 static void
 gather_visible(SnGather *g, const Part *part)
@@ -329,8 +339,7 @@ gather_visible(SnGather *g, const Part *part)
 
 	sn_key_int8(&keys[0], 1, BTGreaterEqualStrategyNumber, seen->xmax);
 	sn_key_int8(&keys[1], 1, BTLessEqualStrategyNumber, g->now.xmax - 1);
-	sn_scan_begin(&scan, part->heap, part->txid_index, g->snapshot, 2, keys,
-				  ForwardScanDirection);
+	scan_part(g, part, Anum_log_txid, 2, keys, &scan);
 	while (sn_scan_next(&scan))
 		take_row(g, scan.slot);
 	for (i = 0; i < seen->nxip && !SN_BUG(id_cursor); i++)
@@ -354,8 +363,7 @@ gather_due(SnGather *g, const Part *part)
 	SnScan		scan;
 
 	sn_key_time(&key, 1, BTGreaterStrategyNumber, g->seen->due_until);
-	sn_scan_begin(&scan, part->heap, part->due_index, g->snapshot, 1, &key,
-				  ForwardScanDirection);
+	scan_part(g, part, Anum_log_deliver_at, 1, &key, &scan);
 	while (sn_scan_next(&scan))
 	{
 		TupleTableSlot *slot = scan.slot;
@@ -388,6 +396,28 @@ may_hold_new(const SnGather *g, Part *part, SnTick clock)
 	else if (part->upper <= clock)
 		part->open_below = sn_logical_xid(ReadNextTransactionId());
 	return true;
+}
+
+/*
+ * sn_gather_lock: lock what a round is going to look at, before it takes its
+ * snapshot.  Otherwise a copy of a partition, as pg_repack makes one, could
+ * take its place in between: the snapshot would not see the rows of the copy,
+ * and would count their transactions as seen.
+ */
+void
+sn_gather_lock(void)
+{
+	TimestampTz soon = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   DUE_SOON);
+	bool		all = !due_known || next_due <= soon;
+	int			i;
+
+	LockRelationOid(sn_rel(SN_EVENT_LOG), AccessShareLock);
+	if (parts_of != sn_rel(SN_EVENT_LOG))
+		load_parts();
+	for (i = 0; i < nparts; i++)
+		if (all || !parts[i].closed)
+			LockRelationOid(parts[i].heap, AccessShareLock);
 }
 
 /* sn_gather: collect all that is new, unsorted */

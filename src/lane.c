@@ -186,8 +186,8 @@ find_newest(SnLaneReader *reader, int sub_id, int lane, int64 from,
 		if (reader->open)
 			sn_scan_again(scan, snapshot, 3, keys);
 		else
-			sn_scan_begin(scan, sn_rel(SN_LANE_STATE_0 + half),
-						  sn_rel(SN_LANE_STATE_0_IDX + half), snapshot,
+			sn_scan_named(scan, SN_LANE_STATE_0 + half,
+						  SN_LANE_STATE_0_IDX + half, snapshot,
 						  3, keys, BackwardScanDirection);
 		if (!sn_scan_next(scan))
 			continue;
@@ -270,8 +270,8 @@ resolved_in(int half, const SnSub *sub, int lane, const pg_uuid_t *batch,
 
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub->sub_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	sn_scan_begin(&scan, sn_rel(SN_LANE_STATE_0 + half),
-				  sn_rel(SN_LANE_STATE_0_IDX + half), snapshot, 2, keys,
+	sn_scan_named(&scan, SN_LANE_STATE_0 + half,
+				  SN_LANE_STATE_0_IDX + half, snapshot, 2, keys,
 				  BackwardScanDirection);
 	for (i = 0; !found && i < LOOK_BACK && sn_scan_next(&scan); i++)
 	{

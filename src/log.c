@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "storage/bufmgr.h"
+#include "utils/snapmgr.h"
 
 #include "log.h"
 #include "range.h"
@@ -85,6 +86,20 @@ part_of(SnLogReader *reader, const pg_uuid_t *id)
 	return open_part(reader, id);
 }
 
+/*
+ * read_anew: use a snapshot taken now.  A copy of the partition may have taken
+ * its place since the reader's snapshot, whose rows it does not see.  With our
+ * lock that cannot happen again.
+ */
+static void
+read_anew(SnLogReader *reader)
+{
+	if (reader->newer != NULL)
+		UnregisterSnapshot(reader->newer);
+	reader->newer = RegisterSnapshot(GetLatestSnapshot());
+	reader->snapshot = reader->newer;
+}
+
 /* by_index: find a row by its id */
 static bool
 by_index(SnLogReader *reader, SnLogPart *part, const pg_uuid_t *id)
@@ -100,6 +115,10 @@ by_index(SnLogReader *reader, SnLogPart *part, const pg_uuid_t *id)
 					  reader->snapshot, 1, &key, ForwardScanDirection);
 	part->scanning = true;
 	reader->slot = part->scan.slot;
+	if (sn_scan_next(&part->scan))
+		return true;
+	read_anew(reader);
+	sn_scan_again(&part->scan, reader->snapshot, 1, &key);
 	return sn_scan_next(&part->scan);
 }
 
@@ -187,6 +206,8 @@ sn_log_end(SnLogReader *reader)
 	}
 	if (reader->nparts > 0)
 		pfree(reader->parts);
+	if (reader->newer != NULL)
+		UnregisterSnapshot(reader->newer);
 	pfree(reader);
 }
 

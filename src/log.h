@@ -21,6 +21,7 @@ typedef struct SnLogReader
 {
 	TupleTableSlot *slot;		/* the row last fetched */
 	Snapshot	snapshot;
+	Snapshot	newer;			/* registered here, see read_anew(); or NULL */
 	struct SnLogPart *parts;	/* opened so far */
 	int			nparts;
 	int			current;

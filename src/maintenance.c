@@ -119,8 +119,8 @@ newest_round_of(int half)
 	int64		result = 0;
 	SnScan		scan;
 
-	sn_scan_begin(&scan, sn_rel(SN_ROUND_0 + half),
-				  sn_rel(SN_ROUND_0_IDX + half), snapshot, 0, NULL,
+	sn_scan_named(&scan, SN_ROUND_0 + half,
+				  SN_ROUND_0_IDX + half, snapshot, 0, NULL,
 				  BackwardScanDirection);
 	if (sn_scan_next(&scan))
 	{
@@ -168,8 +168,8 @@ newest_version(int half, int sub_id, int lane, Snapshot snapshot)
 
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	sn_scan_begin(&scan, sn_rel(SN_LANE_STATE_0 + half),
-				  sn_rel(SN_LANE_STATE_0_IDX + half), snapshot, 2, keys,
+	sn_scan_named(&scan, SN_LANE_STATE_0 + half,
+				  SN_LANE_STATE_0_IDX + half, snapshot, 2, keys,
 				  BackwardScanDirection);
 	if (sn_scan_next(&scan))
 	{

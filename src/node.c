@@ -134,9 +134,15 @@ newest_txid(void)
 		table_close(part, AccessShareLock);
 	}
 	for (half = 0; half < 2; half++)
-		result = Max(result, newest_int8(sn_rel(SN_ROUND_0 + half),
+	{
+		Relation	round = table_open(sn_rel(SN_ROUND_0 + half),
+									   AccessShareLock);
+
+		result = Max(result, newest_int8(RelationGetRelid(round),
 										 sn_rel(SN_ROUND_0_IDX + half),
 										 Anum_round_snap_xmax));
+		table_close(round, AccessShareLock);
+	}
 	return result;
 }
 

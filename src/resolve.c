@@ -99,8 +99,8 @@ is_waiting(SnBatch *batch, int lane, int32 hash, const pg_uuid_t *id)
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, batch->sub->sub_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	sn_key_int4(&keys[2], 3, BTEqualStrategyNumber, hash);
-	sn_scan_begin(&scan, sn_rel(SN_EVENT_RETRY),
-				  sn_rel(SN_EVENT_RETRY_KEY_IDX), batch->snapshot, 3, keys,
+	sn_scan_named(&scan, SN_EVENT_RETRY,
+				  SN_EVENT_RETRY_KEY_IDX, batch->snapshot, 3, keys,
 				  ForwardScanDirection);
 	while (!found && sn_scan_next(&scan))
 	{

@@ -70,7 +70,7 @@ sn_retry_get(int sub_id, int lane, SnPos pos, Snapshot snapshot,
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	sn_key_int8(&keys[2], 3, BTEqualStrategyNumber, pos);
-	sn_scan_begin(&scan, sn_rel(SN_EVENT_RETRY), sn_rel(SN_EVENT_RETRY_PKEY),
+	sn_scan_named(&scan, SN_EVENT_RETRY, SN_EVENT_RETRY_PKEY,
 				  snapshot, 3, keys, ForwardScanDirection);
 	found = sn_scan_next(&scan);
 	if (found)
@@ -112,8 +112,8 @@ sn_retry_head(SnRetryProbe *probe, int sub_id, int lane, int32 hash,
 	if (probe->open)
 		sn_scan_again(&probe->scan, snapshot, 4, keys);
 	else
-		sn_scan_begin(&probe->scan, sn_rel(SN_EVENT_RETRY),
-					  sn_rel(SN_EVENT_RETRY_KEY_IDX), snapshot, 4, keys,
+		sn_scan_named(&probe->scan, SN_EVENT_RETRY,
+					  SN_EVENT_RETRY_KEY_IDX, snapshot, 4, keys,
 					  ForwardScanDirection);
 	probe->open = true;
 	while (sn_scan_next(&probe->scan))

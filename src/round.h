@@ -53,6 +53,7 @@ typedef struct SnGather
 extern void sn_round_newest(Snapshot snapshot, SnSeen *newest);
 
 /* gather.c */
+extern void sn_gather_lock(void);
 extern void sn_gather(SnGather *gather);
 extern void sn_gather_sort(SnGather *gather);
 extern bool sn_gather_next(SnGather *gather, SnItem *item);

@@ -234,8 +234,8 @@ read_half(int half, Snapshot snapshot, SnSeen *newest)
 {
 	SnScan		scan;
 
-	sn_scan_begin(&scan, sn_rel(SN_ROUND_0 + half),
-				  sn_rel(SN_ROUND_0_IDX + half), snapshot, 0, NULL,
+	sn_scan_named(&scan, SN_ROUND_0 + half,
+				  SN_ROUND_0_IDX + half, snapshot, 0, NULL,
 				  BackwardScanDirection);
 	if (sn_scan_next(&scan))
 	{
@@ -390,6 +390,7 @@ take_round(bool by_sequencer, SnRound *round)
 		return false;
 	sn_store_ready();
 	begin_announcement(db, by_sequencer);
+	sn_gather_lock();
 	context = AllocSetContextCreate(CurrentMemoryContext, "sentinai round",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);

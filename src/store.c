@@ -11,10 +11,12 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_collation.h"
 #include "commands/extension.h"
 #include "executor/executor.h"
@@ -173,6 +175,18 @@ sn_partitions(SnRel parent)
 	return result;
 }
 
+/* serves: whether an index has every row that has a value in its first column */
+static bool
+serves(Relation heap, Relation index, AttrNumber first_column)
+{
+	if (index->rd_index->indkey.values[0] != first_column ||
+		!index->rd_index->indisvalid ||
+		index->rd_rel->relam != BTREE_AM_OID)
+		return false;
+	return heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) ||
+		!TupleDescAttr(RelationGetDescr(heap), first_column - 1)->attnotnull;
+}
+
 /* sn_index_of: the index of a partition whose first column is the given one */
 Oid
 sn_index_of(Relation heap, AttrNumber first_column)
@@ -185,8 +199,7 @@ sn_index_of(Relation heap, AttrNumber first_column)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		if (index->rd_index->indkey.values[0] == first_column &&
-			index->rd_index->indisvalid)
+		if (serves(heap, index, first_column))
 			result = RelationGetRelid(index);
 		index_close(index, NoLock);
 		if (OidIsValid(result))
@@ -350,17 +363,39 @@ sn_insert_end(SnInserter *ins)
 	return present;
 }
 
-/* sn_scan_begin: scan a table by an index, under a registered snapshot */
-void
-sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,
-			  int nkeys, ScanKey keys, ScanDirection direction)
+/* begin_scan: scan an open table by an index */
+static void
+begin_scan(SnScan *scan, Oid index, Snapshot snapshot, int nkeys,
+		   ScanKey keys, ScanDirection direction)
 {
-	scan->heap = table_open(heap, AccessShareLock);
 	scan->index = index_open(index, AccessShareLock);
 	scan->slot = table_slot_create(scan->heap, NULL);
 	scan->direction = direction;
 	scan->desc = sn_index_beginscan(scan->heap, scan->index, snapshot, nkeys);
 	index_rescan(scan->desc, keys, nkeys, NULL, 0);
+}
+
+/*
+ * sn_scan_begin: scan a table by an index, under a registered snapshot.  The
+ * caller looked the index up under a lock of the table that it still holds;
+ * otherwise REINDEX CONCURRENTLY may have put another one in its place, and
+ * new rows are not in the old one.
+ */
+void
+sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,
+			  int nkeys, ScanKey keys, ScanDirection direction)
+{
+	scan->heap = table_open(heap, AccessShareLock);
+	begin_scan(scan, index, snapshot, nkeys, keys, direction);
+}
+
+/* sn_scan_named: the same with names, of which the lock is taken first */
+void
+sn_scan_named(SnScan *scan, SnRel heap, SnRel index, Snapshot snapshot,
+			  int nkeys, ScanKey keys, ScanDirection direction)
+{
+	scan->heap = table_open(sn_rel(heap), AccessShareLock);
+	begin_scan(scan, sn_rel(index), snapshot, nkeys, keys, direction);
 }
 
 /* sn_scan_again: begin anew with other keys and under another snapshot */

@@ -173,6 +173,9 @@ typedef struct SnScan
 
 extern void sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,
 						  int nkeys, ScanKey keys, ScanDirection direction);
+extern void sn_scan_named(SnScan *scan, SnRel heap, SnRel index,
+						  Snapshot snapshot, int nkeys, ScanKey keys,
+						  ScanDirection direction);
 extern void sn_scan_again(SnScan *scan, Snapshot snapshot, int nkeys,
 						  ScanKey keys);
 extern bool sn_scan_next(SnScan *scan);

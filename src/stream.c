@@ -250,8 +250,8 @@ sn_newest_round(Snapshot snapshot)
 		SnScan		scan;
 		bool		isnull;
 
-		sn_scan_begin(&scan, sn_rel(SN_ROUND_0 + half),
-					  sn_rel(SN_ROUND_0_IDX + half), snapshot, 0, NULL,
+		sn_scan_named(&scan, SN_ROUND_0 + half,
+					  SN_ROUND_0_IDX + half, snapshot, 0, NULL,
 					  BackwardScanDirection);
 		if (sn_scan_next(&scan))
 			newest = Max(newest,

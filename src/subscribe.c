@@ -243,8 +243,8 @@ find_row(const text *worker_type, Snapshot snapshot, Datum *values,
 	bool		found;
 
 	sn_key_text(&key, 1, BTEqualStrategyNumber, PointerGetDatum(worker_type));
-	sn_scan_begin(&scan, sn_rel(SN_SUBSCRIPTION),
-				  sn_rel(SN_SUBSCRIPTION_NAME_IDX), snapshot, 1, &key,
+	sn_scan_named(&scan, SN_SUBSCRIPTION,
+				  SN_SUBSCRIPTION_NAME_IDX, snapshot, 1, &key,
 				  ForwardScanDirection);
 	found = sn_scan_next(&scan);
 	if (found)

@@ -137,8 +137,8 @@ due_scan(SnClaim *claim, int lane, StrategyNumber strategy, SnScan *scan)
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, claim->sub->sub_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	sn_key_time(&keys[2], 3, strategy, claim->now);
-	sn_scan_begin(scan, sn_rel(SN_EVENT_RETRY),
-				  sn_rel(SN_EVENT_RETRY_DUE_IDX), claim->snapshot, 3, keys,
+	sn_scan_named(scan, SN_EVENT_RETRY,
+				  SN_EVENT_RETRY_DUE_IDX, claim->snapshot, 3, keys,
 				  ForwardScanDirection);
 }
 

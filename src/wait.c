@@ -98,8 +98,8 @@ first_due(SnSub *sub, SnLaneState *state, Snapshot snapshot)
 		return result;
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub->sub_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, state->lane);
-	sn_scan_begin(&scan, sn_rel(SN_EVENT_RETRY),
-				  sn_rel(SN_EVENT_RETRY_DUE_IDX), snapshot, 2, keys,
+	sn_scan_named(&scan, SN_EVENT_RETRY,
+				  SN_EVENT_RETRY_DUE_IDX, snapshot, 2, keys,
 				  ForwardScanDirection);
 	if (sn_scan_next(&scan))
 	{

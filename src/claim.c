@@ -8,8 +8,8 @@
  * hints leave out are not looked at, those that others have locked are skipped.
  * What was found in a lane is stored when all lanes are locked, so that all
  * rows go to the half of the journal that takes rows then.  The events come out
- * at the end, when the token is known: their rows are fetched a second time, by
- * their places, so that no payload is held in memory.
+ * at the end, when the token is known: from copies of their rows as far as these
+ * come to little, otherwise the rows are fetched once more.
  */
 #include "postgres.h"
 
@@ -262,10 +262,7 @@ begin(SnClaim *claim)
 	claim->skipped = claim->last = -1;
 	claim->memory = sn_batch_memory();
 	claim->token.sub_id = claim->sub->sub_id;
-	if (!pg_strong_random(claim->token.batch.data, UUID_LEN))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	sn_token_new_batch(&claim->token);
 }
 
 /* store: write what the claim changed */
@@ -308,17 +305,18 @@ from_letter(SnClaim *claim, const SnEntry *entry, Datum *values, bool *nulls)
 static void
 from_log(SnClaim *claim, const SnLogRef *ref, Datum *values, bool *nulls)
 {
+	Datum		row[Natts_log];
+	bool		row_nulls[Natts_log];
 	int			i;
 
-	if (!sn_log_refetch(claim->log, ref))
+	if (!sn_log_columns(claim->log, ref, row, row_nulls))
 		elog(ERROR, "event is missing from the log");
-	slot_getallattrs(claim->log->slot);
 	for (i = 0; i < OUT_COLUMNS; i++)
 	{
 		if (log_columns[i] == 0)
 			continue;
-		values[i] = claim->log->slot->tts_values[log_columns[i] - 1];
-		nulls[i] = claim->log->slot->tts_isnull[log_columns[i] - 1];
+		values[i] = row[log_columns[i] - 1];
+		nulls[i] = row_nulls[log_columns[i] - 1];
 	}
 }
 
@@ -395,11 +393,12 @@ await_round(uint64 commits)
 Datum
 sentinai_claim(PG_FUNCTION_ARGS)
 {
-	SnClaim    *claim = palloc0(sizeof(SnClaim));
+	SnClaim    *claim = palloc(sizeof(SnClaim));
 	uint64		commits;
 	uint64		sequenced;
 
-	InitMaterializedSRF(fcinfo, 0);
+	memset(claim, 0, offsetof(SnClaim, lane_pos));
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SN_REQUIRE_ARG(0, "worker_type");
 	SN_REQUIRE_ARG(1, "max_events");
 	SN_REQUIRE_ARG(2, "lease");

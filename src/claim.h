@@ -13,13 +13,6 @@
 #include "retry.h"
 #include "stream.h"
 
-/* An event and where its row is; part < 0: only its dead letter has it */
-typedef struct SnClaimed
-{
-	SnEntry	   *entry;
-	SnLogRef	ref;
-} SnClaimed;
-
 typedef struct SnClaim
 {
 	/* what was asked for */
@@ -43,16 +36,19 @@ typedef struct SnClaim
 	SnToken		token;
 	MemoryContext memory;		/* of the entries */
 	SnEntries	entries;
-	SnLogRef   *refs;			/* where the rows of the entries are */
-	SnPos		lane_pos[SN_MAX_LANES];
+	SnLogRef   *refs;			/* where the rows of the entries are; part < 0:
+								 * only its dead letter has the event */
 	int			nstates;
-	SnLaneState states[SN_MAX_LANES];	/* to be appended */
 	bool		solo;			/* its event has to stay alone */
 	bool		enough;			/* passed so much that it has to stop */
 	int			skipped;		/* lane left because of a solo event; -1 */
 	int			last;			/* last lane it took events from; -1 */
 	int			parked;
 	int			unwanted;
+
+	/* by lane, and not cleared: only what is said to be there is */
+	SnPos		lane_pos[SN_MAX_LANES];	/* of the token's lanes */
+	SnLaneState states[SN_MAX_LANES];	/* nstates of them, to be appended */
 } SnClaim;
 
 /* A look at a lane */

@@ -12,8 +12,10 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -129,35 +131,143 @@ read_row(TupleTableSlot *slot, SnLaneState *state)
 }
 
 /*
- * Versions seen lately, so that a scan for the newest one need not go through a
+ * What this session knows of the lanes it has worked with.
+ *
+ * seen: a version, so that a scan for the newest one need not go through a
  * whole page of old ones.  One that was never committed does no harm: when
  * nothing is found from there on, the search begins anew.
+ *
+ * state: what this session itself has appended last.  It is the lane's state
+ * as long as the lane's stamp in shared memory says that nobody has appended
+ * since; the stamp changes under the lane's lock.  States of transactions that
+ * failed, or whose end is another session's business, are forgotten.
  */
-#define SEEN_SIZE 512
+#define KNOWN_LANES 512
+#define KNOWN_WORKER_ID 64
 
-typedef struct SeenVersion
+typedef struct KnownLane
 {
 	int			sub_id;
 	int			lane;
-	int64		ver;
-} SeenVersion;
+	int64		seen;
+	uint64		stamp;			/* of state; 0: none */
+	SnLaneState state;			/* without resolved and retries */
+	bool		has_worker_id;
+	char		worker_id[KNOWN_WORKER_ID] pg_attribute_aligned(8);
+} KnownLane;
 
-static SeenVersion seen_versions[SEEN_SIZE];
+static KnownLane known_lanes[KNOWN_LANES];
+static uint32 next_stamp = 0;
 
-/* seen_version: the place for the version of a lane */
-static SeenVersion *
-seen_version(int sub_id, int lane)
+/* known_lane: the place for what is known of a lane */
+static KnownLane *
+known_lane(int sub_id, int lane)
 {
-	SeenVersion *seen =
-		&seen_versions[(sub_id * SN_MAX_LANES + lane) % SEEN_SIZE];
+	KnownLane  *known =
+		&known_lanes[(sub_id * SN_MAX_LANES + lane) % KNOWN_LANES];
 
-	if (seen->sub_id != sub_id || seen->lane != lane)
+	if (known->sub_id != sub_id || known->lane != lane)
 	{
-		seen->sub_id = sub_id;
-		seen->lane = lane;
-		seen->ver = 0;
+		known->sub_id = sub_id;
+		known->lane = lane;
+		known->seen = 0;
+		known->stamp = 0;
 	}
-	return seen;
+	return known;
+}
+
+/* forget_states: what this session has appended may not be so */
+static void
+forget_states(void)
+{
+	int			i;
+
+	for (i = 0; i < KNOWN_LANES; i++)
+		known_lanes[i].stamp = 0;
+}
+
+static void
+end_of_xact(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		forget_states();
+}
+
+static void
+end_of_subxact(SubXactEvent event, SubTransactionId subid,
+			   SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_states();
+}
+
+/* new_stamp: one that no other session has, nor this one had before */
+static uint64
+new_stamp(void)
+{
+	if (next_stamp == 0)
+	{
+		RegisterXactCallback(end_of_xact, NULL);
+		RegisterSubXactCallback(end_of_subxact, NULL);
+	}
+	if (++next_stamp == 0)
+	{
+		forget_states();
+		next_stamp = 1;
+	}
+	return (uint64) MyProcPid << 32 | next_stamp;
+}
+
+/* remember: a state that is being appended */
+static void
+remember(const SnLaneState *state)
+{
+	SnSubSlot  *slot = sn_sub_slot(state->sub_id);
+	KnownLane  *known = known_lane(state->sub_id, state->lane);
+	Size		size = state->worker_id ? VARSIZE_ANY(state->worker_id) : 0;
+
+	known->seen = state->ver;
+	known->stamp = 0;
+	if (slot == NULL)
+		return;
+	known->stamp = new_stamp();
+	pg_atomic_write_u64(&slot->stamps[state->lane], known->stamp);
+	if (state->resolved.bytes != NULL || state->nretries > 0 ||
+		size > KNOWN_WORKER_ID)
+	{
+		known->stamp = 0;
+		return;
+	}
+	known->state = *state;
+	known->state.changed = false;
+	known->state.worker_id = NULL;
+	known->has_worker_id = size > 0;
+	if (size > 0)
+		memcpy(known->worker_id, state->worker_id, size);
+}
+
+/* recall: the state of a lane, if this session was the last to append it */
+static bool
+recall(int sub_id, int lane, SnLaneState *state)
+{
+	const KnownLane *known = known_lane(sub_id, lane);
+	SnSubSlot  *slot;
+	Size		size;
+
+	if (known->stamp == 0)
+		return false;
+	slot = sn_sub_slot_find(sub_id);
+	if (slot == NULL ||
+		pg_atomic_read_u64(&slot->stamps[lane]) != known->stamp)
+		return false;
+	*state = known->state;
+	if (known->has_worker_id)
+	{
+		size = VARSIZE_ANY(known->worker_id);
+		state->worker_id = palloc(size);
+		memcpy(state->worker_id, known->worker_id, size);
+	}
+	return true;
 }
 
 /*
@@ -206,13 +316,14 @@ find_newest(SnLaneReader *reader, int sub_id, int lane, int64 from,
 static int
 newest_half(SnLaneReader *reader, int sub_id, int lane, Snapshot snapshot)
 {
-	SeenVersion *seen = seen_version(sub_id, lane);
-	int			half = find_newest(reader, sub_id, lane, seen->ver, snapshot);
+	KnownLane  *known = known_lane(sub_id, lane);
+	int			half = find_newest(reader, sub_id, lane, known->seen,
+								   snapshot);
 	bool		isnull;
 
-	if (half < 0 && seen->ver > 0)
+	if (half < 0 && known->seen > 0)
 		half = find_newest(reader, sub_id, lane, 0, snapshot);
-	seen->ver = half < 0 ? 0 :
+	known->seen = half < 0 ? 0 :
 		DatumGetInt64(slot_getattr(reader->half[half].slot, Anum_lane_ver,
 								   &isnull));
 	return half;
@@ -226,8 +337,11 @@ void
 sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
 				  Snapshot snapshot, SnLaneState *state)
 {
-	int			half = newest_half(reader, sub->sub_id, lane, snapshot);
+	int			half;
 
+	if (recall(sub->sub_id, lane, state))
+		return;
+	half = newest_half(reader, sub->sub_id, lane, snapshot);
 	memset(state, 0, sizeof(SnLaneState));
 	state->sub_id = sub->sub_id;
 	state->lane = lane;
@@ -388,6 +502,7 @@ sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
 	set_optional(values, nulls, Anum_lane_retries, state->nretries > 0,
 				 state->nretries > 0 ? retries_datum(state) : 0);
 	sn_insert_row(appender->inserter, values, nulls);
+	remember(state);
 }
 
 /* sn_lane_append_end: write what was appended */

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "storage/bufmgr.h"
@@ -18,6 +19,8 @@
 
 #include "log.h"
 #include "range.h"
+
+#define COPIES_MAX	(1024 * 1024)	/* bytes */
 
 typedef struct SnLogPart
 {
@@ -173,20 +176,41 @@ sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
 	return by_index(reader, part, id);
 }
 
-/* sn_log_ref: where the row last fetched is */
+/*
+ * sn_log_ref: remember the row last fetched: a copy of it, as long as they do
+ * not come to much, or else where it is.
+ */
 void
-sn_log_ref(const SnLogReader *reader, SnLogRef *ref)
+sn_log_ref(SnLogReader *reader, SnLogRef *ref)
 {
 	ref->part = reader->current;
 	ref->tid = reader->slot->tts_tid;
+	ref->copy = NULL;
+	if (reader->copied >= COPIES_MAX)
+		return;
+	ref->copy = ExecCopySlotHeapTuple(reader->slot);
+	reader->copied += ref->copy->t_len;
 }
 
-/* sn_log_refetch: fetch a row again */
+/* sn_log_columns: all columns of a row; false when it is there no more */
 bool
-sn_log_refetch(SnLogReader *reader, const SnLogRef *ref)
+sn_log_columns(SnLogReader *reader, const SnLogRef *ref, Datum *values,
+			   bool *nulls)
 {
-	reader->current = ref->part;
-	return at_place(reader, &reader->parts[ref->part], &ref->tid);
+	SnLogPart  *part = &reader->parts[ref->part];
+
+	if (ref->copy != NULL)
+	{
+		heap_deform_tuple(ref->copy, RelationGetDescr(part->heap), values,
+						  nulls);
+		return true;
+	}
+	if (!at_place(reader, part, &ref->tid))
+		return false;
+	slot_getallattrs(reader->slot);
+	memcpy(values, reader->slot->tts_values, Natts_log * sizeof(Datum));
+	memcpy(nulls, reader->slot->tts_isnull, Natts_log * sizeof(bool));
+	return true;
 }
 
 /* sn_log_end: close the reader; the locks stay */

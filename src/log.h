@@ -25,13 +25,15 @@ typedef struct SnLogReader
 	struct SnLogPart *parts;	/* opened so far */
 	int			nparts;
 	int			current;
+	Size		copied;			/* bytes of the copies made */
 } SnLogReader;
 
-/* Where a fetched row is, for the reader that fetched it */
+/* A fetched row, or where it is, for the reader that fetched it */
 typedef struct SnLogRef
 {
 	int			part;
 	ItemPointerData tid;
+	HeapTuple	copy;			/* NULL: none was made */
 } SnLogRef;
 
 extern SnLogReader *sn_log_begin(Snapshot snapshot);
@@ -39,8 +41,9 @@ extern void sn_log_snapshot(SnLogReader *reader, Snapshot snapshot);
 extern bool sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id);
 extern bool sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
 							const ItemPointerData *place);
-extern void sn_log_ref(const SnLogReader *reader, SnLogRef *ref);
-extern bool sn_log_refetch(SnLogReader *reader, const SnLogRef *ref);
+extern void sn_log_ref(SnLogReader *reader, SnLogRef *ref);
+extern bool sn_log_columns(SnLogReader *reader, const SnLogRef *ref,
+						   Datum *values, bool *nulls);
 extern void sn_log_end(SnLogReader *reader);
 
 /* columns of the row last fetched; texts point into it */

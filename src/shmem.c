@@ -54,6 +54,7 @@ static void
 init_shared(SnShared *s)
 {
 	int			i;
+	int			lane;
 
 	memset(s, 0, sizeof(SnShared));
 	s->tranche_id = LWLockNewTrancheId();
@@ -71,6 +72,8 @@ init_shared(SnShared *s)
 		pg_atomic_init_u64(&s->subs[i].next_check, SN_NEVER);
 		pg_atomic_init_u32(&s->subs[i].next_lane, 0);
 		pg_atomic_init_u32(&s->subs[i].waiters, 0);
+		for (lane = 0; lane < SN_MAX_LANES; lane++)
+			pg_atomic_init_u64(&s->subs[i].stamps[lane], 0);
 		ConditionVariableInit(&s->subs[i].cv);
 	}
 	for (i = 0; i < SN_MAX_RELAYS; i++)

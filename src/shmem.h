@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "breaker.h"
+#include "sentinai.h"
 
 #define SN_MAX_DATABASES	32
 #define SN_MAX_SUBS			192
@@ -94,6 +95,7 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
 	pg_atomic_uint32 waiters;	/* processes in wait_for_work() */
+	pg_atomic_uint64 stamps[SN_MAX_LANES];	/* of who changed each lane last, lane.c */
 	SnRateSample samples[2];	/* under SnShared.lock */
 	ConditionVariable cv;
 } SnSubSlot;

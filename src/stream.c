@@ -93,6 +93,8 @@ load_parts(SnStreamReader *reader)
 
 /*
  * sn_stream_seek: read a lane from a position on, under a registered snapshot.
+ * Within a slice that slice is looked for alone, because an index scan takes in
+ * all of a page's entries that it may need, and a small claim needs no other.
  * sources ends with one whose until is SN_POS_MAX, and stays the caller's.
  */
 void
@@ -109,6 +111,7 @@ sn_stream_seek(SnStreamReader *reader, const SnSource *sources, int nsources,
 		reader->source++;
 	reader->start = from;
 	reader->from = SN_POS_SLICE(from);
+	reader->upto = SN_POS_OFF(from) > 0 ? reader->from : PG_INT64_MAX;
 	reader->part = 0;
 	reader->scanning = false;
 	reader->n = 0;
@@ -119,7 +122,7 @@ sn_stream_seek(SnStreamReader *reader, const SnSource *sources, int nsources,
 static bool
 open_part(SnStreamReader *reader, SnStreamPart *part)
 {
-	ScanKeyData keys[3];
+	ScanKeyData keys[4];
 
 	if (part->heap == NULL)
 		part->heap = table_open(part->oid, AccessShareLock);
@@ -129,12 +132,13 @@ open_part(SnStreamReader *reader, SnStreamPart *part)
 				reader->sources[reader->source].stream_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, reader->lane);
 	sn_key_int8(&keys[2], 3, BTGreaterEqualStrategyNumber, reader->from);
+	sn_key_int8(&keys[3], 3, BTLessEqualStrategyNumber, reader->upto);
 	if (part->open)
-		sn_scan_again(&part->scan, reader->snapshot, 3, keys);
+		sn_scan_again(&part->scan, reader->snapshot, 4, keys);
 	else
 		sn_scan_begin(&part->scan, part->oid,
 					  sn_index_of(part->heap, Anum_slice_stream_id),
-					  reader->snapshot, 3, keys, ForwardScanDirection);
+					  reader->snapshot, 4, keys, ForwardScanDirection);
 	part->open = true;
 	return true;
 }
@@ -173,6 +177,7 @@ static void
 next_source(SnStreamReader *reader)
 {
 	reader->from = SN_POS_SLICE(reader->sources[reader->source].until);
+	reader->upto = PG_INT64_MAX;
 	reader->n = 0;
 	reader->source++;
 	reader->part = 0;
@@ -200,8 +205,11 @@ next_slice(SnStreamReader *reader)
 				open_part(reader, part);
 		if (!reader->scanning || !sn_scan_next(&part->scan))
 		{
+			if (reader->scanning && reader->upto != PG_INT64_MAX)
+				reader->upto = PG_INT64_MAX;
+			else
+				reader->part++;
 			reader->scanning = false;
-			reader->part++;
 			continue;
 		}
 		take_slice(reader, part->scan.slot);

@@ -55,6 +55,7 @@ typedef struct SnStreamReader
 	bool		scanning;
 	SnPos		start;			/* where the reader was sent */
 	int64		from;			/* least slice number still wanted */
+	int64		upto;			/* greatest one, or PG_INT64_MAX */
 	int64		slice_no;
 	int64		base;			/* events of the lane before this slice */
 	const pg_uuid_t *ids;

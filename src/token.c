@@ -66,6 +66,27 @@ get_sub_id(const char *from, int *sub_id)
 	return *from == '-' ? from + 1 : NULL;
 }
 
+/*
+ * sn_token_new_batch: a random number for a batch.  Numbers are drawn by the
+ * handful, as each call of the generator costs more than a number.
+ */
+void
+sn_token_new_batch(SnToken *token)
+{
+	static pg_uuid_t drawn[16];
+	static int	left = 0;
+
+	if (left == 0)
+	{
+		if (!pg_strong_random(drawn, sizeof(drawn)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = lengthof(drawn);
+	}
+	token->batch = drawn[--left];
+}
+
 /* sn_token_text: the token as callers see it */
 text *
 sn_token_text(const SnToken *token)

@@ -18,6 +18,7 @@ typedef struct SnToken
 	pg_uuid_t	batch;
 } SnToken;
 
+extern void sn_token_new_batch(SnToken *token);
 extern text *sn_token_text(const SnToken *token);
 extern bool sn_token_parse(const text *from, SnToken *token);
 

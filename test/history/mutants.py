@@ -5,6 +5,7 @@
 them, and is flagged by the rule it is registered with."""
 
 import copy
+import random
 import uuid
 
 from simulate import LEASE, World, legal
@@ -44,6 +45,30 @@ def keys_with(records, least):
         if r["seq"] is not None:
             found.setdefault((r["ten"], r["agg"]), []).append(r)
     return [v for v in found.values() if len(v) >= least]
+
+
+def put_off(records, rng, ms):
+    """Give an event a deliver_at so long after it was sent."""
+    run = records[0]
+    uids = {r["uid"] for r in rows(records, "log") if r["seq"] is None}
+    calls = [(r, e) for r in rows(records, "publish", ph="invoke")
+             for e in r["events"] if e[0] in uids]
+    call, event = rng.choice(calls)
+    event.append(run["wall"] + (call["t"] - run["t"]) // 10**6 + ms)
+
+
+def open_elsewhere(rng, working):
+    """A long transaction in another database, and what agents do meanwhile."""
+    world = World(rng.random()).run()
+    world.add(f="fault", ph="invoke", p="nemesis", fault="other_database",
+              flows=True)
+    world.publish()
+    world.t += 10 * LEASE
+    if working:
+        world.work("all")
+        world.t += LEASE
+    world.add(f="fault", ph="ok", p="nemesis")
+    return world.finish()
 
 
 # The fourteen that issue 5 asks for
@@ -281,6 +306,19 @@ def completion_lost(records, rng):
     return records
 
 
+@mutant("early")
+def before_its_time(records, rng):
+    """Handed out long before its deliver_at."""
+    put_off(records, rng, 3600 * 1000)
+    return records
+
+
+@mutant("stalled")
+def held_up(records, rng):
+    """Nothing is handed out while somebody else's transaction is open."""
+    return open_elsewhere(rng, working=False)
+
+
 @mutant("dead")
 def dead_too_soon(records, rng):
     """Given up with attempts left."""
@@ -380,6 +418,31 @@ def concurrent_without_a_lock(seed):
     for queue in world.queues.values():
         queue.sort(key=lambda r: r["id"])
     return world.finish()
+
+
+@harmless
+def its_time_had_come(seed):
+    """deliver_at was over when the event was handed out."""
+    world = World(seed).run()
+    records = world.finish()
+    put_off(records, world.rng, 0)
+    return records
+
+
+@harmless
+def clock_that_was_ahead(seed):
+    """deliver_at goes by the server's wall clock, which somebody had set."""
+    world = World(seed)
+    world.fault("clock_ahead", ahead=True)
+    records = world.run().finish()
+    put_off(records, world.rng, 3600 * 1000)
+    return records
+
+
+@harmless
+def open_elsewhere_but_working(seed):
+    """Somebody else's transaction is open, and agents work."""
+    return open_elsewhere(random.Random(seed), working=True)
 
 
 @harmless

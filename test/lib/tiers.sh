@@ -99,7 +99,7 @@ tier_kafka() {
 
 # In the tree itself: its servers drop root's rights, its Python is the caller's.
 tier_history() {
-    sn_install_packages "$log" pgbouncer kcat &&
+    sn_install_packages "$log" pgbouncer kcat libfaketime &&
         TMPDIR=$place/tmp make -C "$root" PG_CONFIG="$pg_config" history
 }
 

@@ -64,7 +64,7 @@ demo-check:
 	test/demo/check.sh
 
 # The checker's own test, then every fault for three minutes.
-CHAOS_INTERVAL ?= 1
+CHAOS_INTERVAL ?= 0.5
 history: history-agent
 	@python=$$(test/history/setup) && status=0; \
 	"$$python" test/history/selftest.py || status=1; \

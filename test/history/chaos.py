@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: PostgreSQL
 """Runs run.py for each of the worlds that faults need: beside a real Apache
 Kafka, through PgBouncer, and with librdkafka's mock cluster, which can be told
-to answer with errors. --seconds is divided among them. Arguments that it does
-not know go to run.py."""
+to answer with errors. --seconds is divided among them, and each begins with the
+faults that the others cannot have or come to later, so that a short run has had
+most of them. Arguments that it does not know go to run.py."""
 
 import argparse
 import os
@@ -12,13 +13,19 @@ import random
 import subprocess
 import sys
 
+from world.nemesis import FAULTS
+
 HERE = os.path.dirname(os.path.abspath(__file__))
+SPECIAL = {"kafka", "broker", "disk", "points"}
+FIRST = [f for f, facts in FAULTS.items() if facts["needs"] & SPECIAL]
+MOCK = [f for f, facts in FAULTS.items() if "mock" in facts["needs"]] + [
+    "relay", "terminate", "freeze", "sequencer", "immediate"]
 WORLDS = (
-    ("Kafka", 0.64, ("--kafka",)),
-    ("PgBouncer", 0.18, ("--pgbouncer",)),
-    ("mock broker", 0.18, ("--mock", "--rate", "120", "--faults",
-                           "broker_errors,broker_down,broker_slow,relay,"
-                           "terminate,freeze,sequencer,immediate")),
+    ("Kafka", 0.46, ("--kafka", "--first", ",".join(FIRST))),
+    ("PgBouncer", 0.38, ("--pgbouncer", "--first", ",".join(
+        f for f in FAULTS if f not in FIRST))),
+    ("mock broker", 0.16, ("--mock", "--rate", "120", "--faults",
+                           ",".join(MOCK))),
 )
 
 

@@ -99,6 +99,8 @@ def parse():
                         help="everybody through PgBouncer, transaction mode")
     parser.add_argument("--faults", default=",".join(FAULTS), metavar="LIST",
                         help="of " + ",".join(FAULTS) + ", or none")
+    parser.add_argument("--first", default="", metavar="LIST",
+                        help="which of them come first")
     parser.add_argument("--interval", type=float, default=5,
                         help="seconds between faults (5)")
     parser.add_argument("--rate", type=float, default=500,
@@ -152,7 +154,8 @@ def drive(options, world):
     publishers = [Publisher(world, f"p{i}") for i in range(options.publishers)]
     agents = [Agent(world, f"{w}-{i}", w, s["ordered"], far=i % 2 == 0)
               for w, s in SUBS.items() for i in range(s["agents"])]
-    nemesis = Nemesis(world, options.faults, options.interval)
+    nemesis = Nemesis(world, options.faults, options.first.split(","),
+                      options.interval)
     for thread in [*publishers, *([] if options.late else agents), nemesis]:
         thread.start()
     limit = time.monotonic() + options.seconds

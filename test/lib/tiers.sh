@@ -10,7 +10,7 @@
 # shellcheck disable=SC2016,SC2154 # texts for an inner shell; set by those
 
 all_tiers=(unit installcheck pgtap docs tap demo kafka history)
-test_packages=(libcmocka-dev libtap-parser-sourcehandler-pgtap-perl
+test_packages=(libcmocka-dev libfaketime libtap-parser-sourcehandler-pgtap-perl
     libipc-run-perl)
 tier_seconds=${SENTINAI_TIER_SECONDS:-900}
 
@@ -99,7 +99,7 @@ tier_kafka() {
 
 # In the tree itself: its servers drop root's rights, its Python is the caller's.
 tier_history() {
-    sn_install_packages "$log" pgbouncer kcat libfaketime &&
+    sn_install_packages "$log" pgbouncer kcat &&
         TMPDIR=$place/tmp make -C "$root" PG_CONFIG="$pg_config" history
 }
 

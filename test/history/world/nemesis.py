@@ -34,7 +34,7 @@ def needs(faults):
 class Nemesis(threading.Thread, *KINDS):
     """Strikes until it is stopped."""
 
-    def __init__(self, world, faults, interval):
+    def __init__(self, world, faults, first, interval):
         super().__init__(name="nemesis", daemon=True)
         self.world = world
         self.server = world.server
@@ -42,21 +42,27 @@ class Nemesis(threading.Thread, *KINDS):
         there = self.server.abilities()
         self.faults = [f for f in faults
                        if FAULTS[f]["needs"] <= there]
+        self.first = first
         self.interval = interval
         self.stopping = threading.Event()
         self.error = None
         self.done = Counter()
 
     def run(self):
-        bag = []
+        bag = self.round()
+        bag.sort(key=lambda f: f in self.first)
         try:
             while self.faults and not self.stopping.wait(
                     self.interval * (0.5 + self.rng.random())):
-                bag = bag or self.rng.sample(self.faults, len(self.faults))
+                bag = bag or self.round()
                 self.strike(bag.pop())
             self.settle()
         except Exception as error:          # told by the run, which fails
             self.error = error
+
+    def round(self):
+        """Every fault once; the last comes first."""
+        return self.rng.sample(self.faults, len(self.faults))
 
     def strike(self, fault):
         add = self.world.recorder.add

@@ -1,0 +1,30 @@
+#!/bin/bash
+# test/matrix/graft.sh: put the PostgreSQL of one system beside that of another.
+# SPDX-License-Identifier: PostgreSQL
+#
+#   test/matrix/graft.sh FROM VERSION TO
+#
+# Copies /usr/lib/postgresql/VERSION and /usr/share/postgresql/VERSION, with the
+# libraries that they need and TO lacks, from the root FROM (/ or a chroot) to
+# the chroot TO, as pg_upgrade wants old and new programs in one file system.
+set -eu
+from=${1%/} version=$2 to=$3
+lib=usr/lib/postgresql/$version
+
+mkdir -p "$to/$lib" "$to/usr/share/postgresql" "$to/etc/ld.so.conf.d"
+rm -rf "${to:?}/$lib" "$to/usr/share/postgresql/$version"
+cp -a "$from/$lib" "$to/usr/lib/postgresql/"
+rm -rf "$to/$lib/lib/bitcode"
+cp -a "$from/usr/share/postgresql/$version" "$to/usr/share/postgresql/"
+
+# The names that its programs ask for and the other system cannot give.
+mkdir -p "$to/$lib/needed"
+chroot "${from:-/}" sh -c "ldd /$lib/bin/* /$lib/lib/*.so 2>/dev/null" |
+    awk '$2 == "=>" && $3 ~ "^/" { print $1, $3 }' | sort -u |
+    while read -r name path; do
+        chroot "$to" sh -c "ldconfig -p | grep -q '^[[:space:]]*$name '" ||
+            cp -L "$from$path" "$to/$lib/needed/$name"
+    done
+echo "/$lib/needed" >"$to/etc/ld.so.conf.d/postgresql-$version.conf"
+chroot "$to" ldconfig
+chroot "$to" "/$lib/bin/postgres" --version

@@ -1,0 +1,64 @@
+#!/bin/bash
+# test/matrix/upgrade.sh: pg_upgrade 15 to 17 to 18 in one of the chroots.
+# SPDX-License-Identifier: PostgreSQL
+#
+#   test/matrix/upgrade.sh
+#
+# Needs root, PostgreSQL 15 here, and the chroots that run.sh makes for 17 and
+# 18 (SENTINAI_CHROOTS). The servers of 15 and 17, each with the extension built
+# where it comes from, are copied beside the one of 18, and pg_upgrade.sh is run
+# there. The last line is `N passed, N failed`.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+# shellcheck source=test/lib/common.sh
+. "$here/../lib/common.sh"
+chroots=${SENTINAI_CHROOTS:-/var/tmp/sentinai-chroot}
+place=var/tmp/sentinai-upgrade
+log=$(mktemp /tmp/sentinai-upgrade.XXXXXX)
+trap 'rm -rf "$log" "/$place" "$chroots/17/$place" "$chroots/18/$place"' EXIT
+
+# build ROOT VERSION: library and script, built in that system from this tree.
+build() {
+    mkdir -p "${1%/}/$place" &&
+        tar -C "$root" --exclude=./.git --exclude=./build --exclude=./log \
+            --exclude='*.o' --exclude='*.so' -cf - . | tar -C "${1%/}/$place" -xf - &&
+        chroot "$1" make -C "/$place" -s \
+            PG_CONFIG="/usr/lib/postgresql/$2/bin/pg_config" \
+            sentinai.so sentinai_kafka.so sentinai--$(version).sql
+}
+
+version() {
+    sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$root/sentinai.control"
+}
+
+# put ROOT VERSION: what was built there, into the server of the last chroot.
+put() {
+    cp "${1%/}/$place"/*.so "$chroots/18/usr/lib/postgresql/$2/lib/" &&
+        cp "${1%/}/$place"/sentinai.control "${1%/}/$place"/sentinai--*.sql \
+            "$chroots/18/usr/share/postgresql/$2/extension/"
+}
+
+bring_together() {
+    build / 15 && build "$chroots/17" 17 && build "$chroots/18" 18 &&
+        "$here/graft.sh" / 15 "$chroots/18" &&
+        "$here/graft.sh" "$chroots/17" 17 "$chroots/18" &&
+        put / 15 && put "$chroots/17" 17 && put "$chroots/18" 18
+}
+
+[ "$(id -u)" -eq 0 ] || sn_die "needs root: it works in chroots"
+for version in 17 18; do
+    [ -x "$chroots/$version/usr/lib/postgresql/$version/bin/postgres" ] ||
+        sn_die "no PostgreSQL $version in $chroots: test/matrix/run.sh makes it"
+done
+sn_note "building for 15, 17 and 18 (log: $log)"
+bring_together >"$log" 2>&1 || {
+    tail -20 "$log"
+    echo "0 passed, 1 failed"
+    exit 1
+}
+chroot "$chroots/18" su postgres -s /bin/bash -c \
+    "/$place/test/matrix/pg_upgrade.sh /usr/lib/postgresql/{15,17,18}/bin" |
+    tee "$log"
+echo "$(grep -c '^ok ' "$log") passed, $(grep -c '^\(not ok\|Bail\)' "$log") failed"
+! grep -q '^\(not ok\|Bail\)' "$log" && grep -q '^1\.\.[1-9]' "$log"

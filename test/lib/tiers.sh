@@ -5,7 +5,8 @@
 # The tree is built and installed where it is, then copied to a folder of the
 # user that servers run as, and tested there: PostgreSQL does not run as root,
 # and a checkout may lie where nobody else can read. At the end no process of that
-# folder is left and the folder is gone. Logs of a failed run stay in log/.
+# folder is left and the folder is gone. Logs of a failed run, or of every one
+# with SENTINAI_KEEP_LOGS set, stay in log/.
 # Source it from quickstart, after setup.sh and cluster.sh.
 # shellcheck disable=SC2016,SC2154 # texts for an inner shell; set by those
 
@@ -114,14 +115,18 @@ leftovers() {
 
 # End what is left, keep the logs of failures, remove the folder.
 clean_place() {
-    local pids
+    local pids server
     trap '' INT TERM HUP PIPE # nobody may be left to read what we say
     [ -n "${place:-}" ] || return
     mapfile -t pids < <(leftovers)
     [ "${#pids[@]}" -eq 0 ] || kill -KILL "${pids[@]}" 2>/dev/null
-    if [ "${all_failed:-1}" -gt 0 ]; then
+    if [ "${all_failed:-1}" -gt 0 ] || [ -n "${SENTINAI_KEEP_LOGS:-}" ]; then
         mkdir -p "$root/log/test"
         cp -r "$place/logs/." "$root/log/test/"
+        for server in "$place"/*/log/postgresql.log; do
+            [ ! -e "$server" ] || cp "$server" \
+                "$root/log/test/server-$(basename "${server%/log/*}").log"
+        done
         find "$place/src" \( -name regression.diffs -o \
             -path '*/tmp_check/log/*' \) -type f \
             -exec cp -t "$root/log/test/" {} +

@@ -106,6 +106,12 @@ my @cases = (
 # calls_sql: what psql runs; three lines of sums for each case
 sub calls_sql
 {
+	my ($version) = @_;
+	# 18 has numbers in place of the parent's name
+	my $contexts = $version < 18 ? 'pg_backend_memory_contexts' : q{(
+		with m as materialized (select * from pg_backend_memory_contexts)
+		select c.*, p.name as parent from m c left join m p
+			on p.path = c.path[1 : cardinality(c.path) - 1]) x};
 	# the contexts that end with a statement or a transaction do not count
 	my $measure = q{
 		select 'sums', sum(used_bytes) filter (where name = 'TopMemoryContext'),
@@ -115,7 +121,7 @@ sub calls_sql
 				and name not in ('CacheMemoryContext', 'MessageContext',
 					'TopPortalContext', 'TopTransactionContext',
 					'ErrorContext', 'RowDescriptionContext'))
-		from pg_backend_memory_contexts;};
+		from } . "$contexts;";
 	my $sql = "set jit = off;\n$measure\n$measure\n";
 
 	foreach my $case (@cases)
@@ -156,7 +162,7 @@ sub start_calls
 	my $base = PostgreSQL::Test::Utils::tempdir() . '/calls';
 
 	open my $file, '>', "$base.sql" or die $!;
-	print $file calls_sql();
+	print $file calls_sql($node->pg_version->major);
 	close $file;
 	my $handle = IPC::Run::start(
 		[

@@ -23,6 +23,7 @@ sub new_node
 		join("\n", "shared_preload_libraries = 'sentinai'",
 			'max_prepared_transactions = 10',
 			'max_worker_processes = 20',
+			'max_connections = 40',
 			'autovacuum = off',
 			'restart_after_crash = on',
 			@settings, ''));

@@ -246,8 +246,26 @@ class Meter:
     def __init__(self, cluster):
         self.cluster = cluster
         self.wal = cluster.wal_bytes()
+        self.before = set(cluster.processes())
         self.cpu = cluster.cpu_seconds()
 
+    def await_ends(self):
+        """A session's time counts as the server's once it has ended, which
+        can be a moment after its client has left."""
+        limit = time.monotonic() + 2
+        while time.monotonic() < limit:
+            for pid in set(self.cluster.processes()) - self.before:
+                try:
+                    with open(f"/proc/{pid}/cmdline", "rb") as file:
+                        if b"[local]" in file.read():
+                            break
+                except OSError:
+                    pass
+            else:
+                return
+            time.sleep(0.01)
+
     def read(self):
+        self.await_ends()
         return (self.cluster.wal_bytes() - self.wal,
                 self.cluster.cpu_seconds() - self.cpu)

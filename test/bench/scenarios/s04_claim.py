@@ -22,6 +22,12 @@ def drain(ctx, queue, agents, backlog, pipeline=False):
                        pipeline=pipeline, **queue.agent(COUNT), **queue.tick)
 
 
+def backlog(ctx, queue):
+    """How many events a queue works off in a measurement."""
+    slow = queue in (q.SKIP_UPDATE, q.SKIP_DELETE, q.PGMQ)
+    return ctx.depth(30000, 100000) if slow else ctx.depth(100000, 300000)
+
+
 def drain_graphile(ctx, queue, agents, backlog):
     """The same with its own worker, one Node.js process."""
     count = ctx.fill(queue, backlog)
@@ -48,26 +54,23 @@ def run(ctx):
             if queue is q.GRAPHILE:
                 return drain_graphile(ctx, queue, agents,
                                       ctx.depth(10000, 30000))
-            slow = queue in (q.SKIP_UPDATE, q.SKIP_DELETE, q.PGMQ)
-            return drain(ctx, queue, agents,
-                         ctx.depth(30000, 100000) if slow else
-                         ctx.depth(100000, 300000))
+            return drain(ctx, queue, agents, backlog(ctx, queue))
 
         group = [one for one in all_of_them
                  if one.max_agents is None or agents == counts[0]]
         ctx.alternate(group, measure, rounds,
                       name=lambda one, agents=agents: naming(one, agents))
     trips = [one for one in all_of_them if one in ctx.depth(
-        (q.SENTINAI,), (q.SENTINAI, q.PGMQ, q.SKIP_UPDATE))]
+        (q.SENTINAI, q.PGMQ), (q.SENTINAI, q.PGMQ, q.SKIP_UPDATE))]
     ctx.alternate(trips, lambda queue: drain(
-        ctx, queue, 4, ctx.depth(30000, 100000), pipeline=True),
+        ctx, queue, 4, backlog(ctx, queue), pipeline=True),
         rounds, name=lambda one: (
             f"{one.name}_pipeline", f"{one.label}, 4 agents, pipelined"))
     ctx.remove(all_of_them)
     r = ctx.result
     r.ratio("SentinAI / pgmq, best of each",
-            r.best([f"sentinai_{n}" for n in counts]),
-            r.best([f"pgmq_{n}" for n in counts]), 5)
+            r.best([f"sentinai_{n}" for n in counts + ["pipeline"]]),
+            r.best([f"pgmq_{n}" for n in counts + ["pipeline"]]), 5)
     r.notes.append("PgQ and PgQue hand a whole tick to one consumer and keep "
                    "no state per event. “Pipelined” sends the completion and "
                    "the next claim in one round trip and one commit. "

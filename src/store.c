@@ -3,14 +3,13 @@
  *
  * store.c
  *		Access to the extension's tables below SQL: names to OIDs, partitions,
- *		bulk insert, index scans.
+ *		index scans.  (Writing rows: insert.c)
  *
  * OIDs are cached until a relation of the catalog changes.  No relation is
  * kept open, and no lock kept, beyond what the caller's transaction would.
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
@@ -21,22 +20,17 @@
 #include "commands/extension.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/partcache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "store.h"
-
-#define INSERT_BUFFER 1000		/* rows */
-#define INSERT_BUFFER_SIZE (1024 * 1024)	/* bytes */
 
 static const char *const rel_names[SN_REL_COUNT] = {
 	[SN_EVENT_LOG] = "event_log",
@@ -67,23 +61,6 @@ static const char *const rel_names[SN_REL_COUNT] = {
 
 static Oid	rel_oids[SN_REL_COUNT];
 static bool callbacks_registered = false;
-
-struct SnInserter
-{
-	MemoryContext context;		/* of the buffered rows */
-	Relation	heap;
-	EState	   *estate;
-	ResultRelInfo *rri;
-	BulkInsertState bistate;
-	CommandId	cid;
-	TupleTableSlot *slots[INSERT_BUFFER];
-	int			nslots;			/* slots made */
-	int			nrows;			/* rows buffered */
-	Size		size;			/* their bytes */
-	bool		unless_present;
-	List	   *present;		/* int indexes of rows found present */
-	int			written;		/* rows written before the buffered ones */
-};
 
 static void
 forget_oids(Datum arg, int cacheid, uint32 hashvalue)
@@ -215,152 +192,6 @@ sn_index_of(Relation heap, AttrNumber first_column)
 						   first_column),
 				 errhint("Create the index again as on the other partitions.")));
 	return result;
-}
-
-/*
- * sn_insert_begin: open a table and its indexes to write rows.  With
- * unless_present a row whose unique key is there already is left out instead
- * of raising an error.
- */
-SnInserter *
-sn_insert_begin(Oid relid, bool unless_present)
-{
-	SnInserter *ins = palloc0(sizeof(SnInserter));
-
-	ins->context = AllocSetContextCreate(CurrentMemoryContext,
-										 "sentinai insert",
-										 ALLOCSET_DEFAULT_SIZES);
-	ins->heap = table_open(relid, RowExclusiveLock);
-	ins->estate = CreateExecutorState();
-	ins->rri = makeNode(ResultRelInfo);
-	InitResultRelInfo(ins->rri, ins->heap, 1, NULL, 0);
-	ExecOpenIndices(ins->rri, false);
-	ins->cid = GetCurrentCommandId(true);
-	ins->unless_present = unless_present;
-	return ins;
-}
-
-/*
- * remove_present: the buffered rows of that list, whose keys were in a unique
- * index before, are taken out again.  Another way would be to look before
- * inserting, which costs a descent for each of the rows that are almost never
- * there.
- */
-static void
-remove_present(SnInserter *ins, List *rows)
-{
-	ListCell   *lc;
-
-	CommandCounterIncrement();	/* so that the rows can be deleted */
-	foreach(lc, rows)
-	{
-		int			row = lfirst_int(lc);
-
-		simple_heap_delete(ins->heap, &ins->slots[row]->tts_tid);
-		ins->present = lappend_int(ins->present, ins->written + row);
-	}
-	ins->cid = GetCurrentCommandId(true);
-}
-
-/* write_rows: the buffered rows, without their index entries */
-static void
-write_rows(SnInserter *ins)
-{
-	MemoryContext old;
-
-	if (ins->bistate == NULL && ins->nrows > 1)
-		ins->bistate = GetBulkInsertState();
-	old = MemoryContextSwitchTo(ins->context);	/* toasting leaks */
-	if (ins->nrows == 1)
-		table_tuple_insert(ins->heap, ins->slots[0], ins->cid, 0, NULL);
-	else
-		table_multi_insert(ins->heap, ins->slots, ins->nrows, ins->cid, 0,
-						   ins->bistate);
-	MemoryContextSwitchTo(old);
-}
-
-/* flush: write the buffered rows and their index entries */
-static void
-flush(SnInserter *ins)
-{
-	List	   *present = NIL;
-	int			i;
-
-	if (ins->nrows == 0)
-		return;
-	write_rows(ins);
-	for (i = 0; i < ins->nrows && ins->rri->ri_NumIndices > 0; i++)
-	{
-		bool		conflict = false;
-
-		CHECK_FOR_INTERRUPTS();
-		list_free(sn_insert_index_tuples(ins->rri, ins->slots[i],
-										 ins->estate, ins->unless_present,
-										 &conflict));
-		ResetPerTupleExprContext(ins->estate);
-		if (conflict)
-			present = lappend_int(present, i);
-	}
-	if (present != NIL)
-		remove_present(ins, present);
-	list_free(present);
-	for (i = 0; i < ins->nrows; i++)
-		ExecClearTuple(ins->slots[i]);
-	MemoryContextReset(ins->context);
-	ins->written += ins->nrows;
-	ins->nrows = 0;
-	ins->size = 0;
-}
-
-/*
- * sn_insert_row: add a row.  The values need to live until the call returns.
- */
-void
-sn_insert_row(SnInserter *ins, Datum *values, bool *nulls)
-{
-	TupleDesc	desc = RelationGetDescr(ins->heap);
-	TupleTableSlot *slot;
-	HeapTuple	tuple;
-	MemoryContext old;
-
-	if (ins->nrows == ins->nslots)
-		ins->slots[ins->nslots++] =
-			MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-	slot = ins->slots[ins->nrows++];
-	old = MemoryContextSwitchTo(ins->context);
-	tuple = heap_form_tuple(desc, values, nulls);
-	ins->size += tuple->t_len;
-	ExecStoreHeapTuple(tuple, slot, false);
-	slot->tts_tableOid = RelationGetRelid(ins->heap);
-	MemoryContextSwitchTo(old);
-	if (ins->nrows == INSERT_BUFFER || ins->size >= INSERT_BUFFER_SIZE)
-		flush(ins);
-}
-
-/*
- * sn_insert_end: write what is buffered and close the table, keeping its lock.
- * Returns the numbers (from 0) of the rows left out because they were present.
- * The rows are visible after the next CommandCounterIncrement().
- */
-List *
-sn_insert_end(SnInserter *ins)
-{
-	List	   *present;
-	int			i;
-
-	flush(ins);
-	present = ins->present;
-	for (i = 0; i < ins->nslots; i++)
-		ExecDropSingleTupleTableSlot(ins->slots[i]);
-	if (ins->bistate != NULL)
-		FreeBulkInsertState(ins->bistate);
-	ExecCloseIndices(ins->rri);
-	ExecResetTupleTable(ins->estate->es_tupleTable, false);
-	FreeExecutorState(ins->estate);
-	table_close(ins->heap, NoLock);
-	MemoryContextDelete(ins->context);
-	pfree(ins);
-	return present;
 }
 
 /* begin_scan: scan an open table by an index */

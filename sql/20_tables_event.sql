@@ -9,6 +9,7 @@ create table sentinai.event_log (
     occurred_at    timestamptz not null,
     partition_hash int not null,
     schema_version int not null,
+    run            smallint not null,
     tenant_id      text collate "C" not null,
     aggregate_type text collate "C" not null,
     aggregate_id   text collate "C",
@@ -17,8 +18,10 @@ create table sentinai.event_log (
     causation_id   uuid,
     deliver_at     timestamptz,
     payload        jsonb not null,
-    metadata       jsonb not null
+    metadata       jsonb not null,
+    run_keys       smallint[]
 ) partition by range (event_id);
+alter table sentinai.event_log alter column run_keys set storage main;
 
 comment on table sentinai.event_log is 'Every event that was published, append-only, partitioned by time (the event id is a UUIDv7). Read it through get_events_by_exception() and get_events_by_tenant().';
 comment on column sentinai.event_log.event_id is 'UUIDv7 from a clock that never goes back in the whole cluster.';
@@ -26,6 +29,8 @@ comment on column sentinai.event_log.txid is 'Logical number of the top-level tr
 comment on column sentinai.event_log.occurred_at is 'Time of the publish call by the event clock: the one in the id.';
 comment on column sentinai.event_log.partition_hash is 'murmur2 of the partition key, as Kafka''s Java client computes it.';
 comment on column sentinai.event_log.schema_version is 'Version of the payload''s schema, 1 unless the publisher said otherwise.';
+comment on column sentinai.event_log.run is 'Place in a run: up to 512 events of one tenant that one call published, with consecutive ids. 0: not in one; 1: the first, which stands for all of them in the indexes on txid and tenant_id; -1: another. In a long run (see sentinai.long_run) 2 and -2: these are not in the index on partition_hash either.';
+comment on column sentinai.event_log.run_keys is 'In the first event of a long run: the upper 16 bits of partition_hash of each of its events, in their order.';
 comment on column sentinai.event_log.tenant_id is 'Tenant the event belongs to.';
 comment on column sentinai.event_log.aggregate_type is 'Kind of the aggregate, "exception" by default.';
 comment on column sentinai.event_log.aggregate_id is 'Aggregate whose events keep their order; null for an event of the tenant itself.';

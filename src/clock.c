@@ -147,6 +147,14 @@ sn_uuid_tick(const pg_uuid_t *uuid)
 	return ms << SN_TICK_BITS | (uuid->data[6] & 0x0f) << 8 | uuid->data[7];
 }
 
+/* sn_uuid_floor_tick: the least value that sorts with ids of a tick or later */
+void
+sn_uuid_floor_tick(SnTick tick, pg_uuid_t *uuid)
+{
+	memset(uuid->data, 0, UUID_LEN);
+	put_leading(tick, 7, uuid);
+}
+
 /* sn_uuid_floor: the least value that sorts with ids of ms or later */
 void
 sn_uuid_floor(int64 ms, pg_uuid_t *uuid)

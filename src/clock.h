@@ -34,6 +34,7 @@ extern void sn_clock_raise(SnTick floor);
 extern SnTick sn_clock_now(void);
 extern void sn_uuid_make(SnTick tick, pg_uuid_t *uuid);
 extern SnTick sn_uuid_tick(const pg_uuid_t *uuid);
+extern void sn_uuid_floor_tick(SnTick tick, pg_uuid_t *uuid);
 extern void sn_uuid_floor(int64 ms, pg_uuid_t *uuid);
 extern TimestampTz sn_ms_timestamp(int64 ms);
 extern TimestampTz sn_tick_timestamp(SnTick tick);

@@ -8,7 +8,7 @@
  * Arguments are checked by their stored size before they are detoasted or
  * copied.  No error text has payload, metadata or anything else a caller sent
  * in it.  sn_may_publish() is the one place that asks whether the caller may
- * write for a tenant, sn_write_event() the one place that writes a row.
+ * write for a tenant, write_row() the one place that writes a row.
  */
 #include "postgres.h"
 
@@ -26,6 +26,7 @@
 #include "event.h"
 #include "guc.h"
 #include "idempotency.h"
+#include "run.h"
 #include "shmem.h"
 #include "wake.h"
 
@@ -361,38 +362,39 @@ sn_write_begin(SnWriter *writer)
 
 /* turn_to: have the writer write to the partition of an id */
 static void
-turn_to(SnWriter *writer, const pg_uuid_t *id, int64 ms)
+turn_to(SnWriter *writer, const pg_uuid_t *id)
 {
-	Oid			partition = sn_require_partition(SN_EVENT_LOG,
-												 UUIDPGetDatum(id), ms);
+	Oid			partition;
 
-	writer->ms = ms;
-	if (writer->inserter != NULL && partition == writer->partition)
+	if (writer->inserter != NULL && sn_range_covers(&writer->range, id))
 		return;
+	partition = sn_range_find(SN_EVENT_LOG, id, &writer->range);
+	if (!OidIsValid(partition))
+	{
+		(void) sn_require_partition(SN_EVENT_LOG, UUIDPGetDatum(id),
+									SN_TICK_MS(sn_uuid_tick(id)));
+		partition = sn_range_find(SN_EVENT_LOG, id, &writer->range);
+	}
 	if (writer->inserter != NULL)
 		(void) sn_insert_end(writer->inserter);
 	writer->inserter = sn_insert_begin(partition, false);
-	writer->partition = partition;
 }
 
-/* sn_write_event: write an event.  The only place that does. */
-void
-sn_write_event(SnWriter *writer, const SnEvent *event, const pg_uuid_t *id)
+/* write_row: one row of the log.  The only place that writes one. */
+static void
+write_row(SnWriter *writer, const SnEvent *event, const pg_uuid_t *id,
+		  int32 hash, int16 run, Datum run_keys)
 {
-	int64		ms = SN_TICK_MS(sn_uuid_tick(id));
 	Datum		values[Natts_log];
 	bool		nulls[Natts_log] = {false};
-
-	if (writer->inserter == NULL || ms != writer->ms)
-		turn_to(writer, id, ms);
 
 	values[Anum_log_event_id - 1] = UUIDPGetDatum(id);
 	values[Anum_log_txid - 1] = Int64GetDatum(writer->txid);
 	values[Anum_log_occurred_at - 1] =
 		TimestampTzGetDatum(sn_tick_timestamp(sn_uuid_tick(id)));
-	values[Anum_log_partition_hash - 1] =
-		Int32GetDatum(sn_key_hash(event->tenant_id, event->aggregate_id));
+	values[Anum_log_partition_hash - 1] = Int32GetDatum(hash);
 	values[Anum_log_schema_version - 1] = Int32GetDatum(event->schema_version);
+	values[Anum_log_run - 1] = Int16GetDatum(run);
 	values[Anum_log_tenant_id - 1] = PointerGetDatum(event->tenant_id);
 	values[Anum_log_aggregate_type - 1] = PointerGetDatum(event->aggregate_type);
 	values[Anum_log_aggregate_id - 1] = PointerGetDatum(event->aggregate_id);
@@ -406,7 +408,74 @@ sn_write_event(SnWriter *writer, const SnEvent *event, const pg_uuid_t *id)
 	nulls[Anum_log_deliver_at - 1] = event->deliver_at == DT_NOBEGIN;
 	values[Anum_log_payload - 1] = JsonbPGetDatum(event->payload);
 	values[Anum_log_metadata - 1] = JsonbPGetDatum(event->metadata);
+	values[Anum_log_run_keys - 1] = run_keys;
+	nulls[Anum_log_run_keys - 1] = run_keys == (Datum) 0;
 	sn_insert_row(writer->inserter, values, nulls);
+}
+
+/* same_tenant: whether two events belong to one tenant */
+static bool
+same_tenant(const SnEvent *a, const SnEvent *b)
+{
+	return VARSIZE_ANY_EXHDR(a->tenant_id) == VARSIZE_ANY_EXHDR(b->tenant_id) &&
+		memcmp(VARDATA_ANY(a->tenant_id), VARDATA_ANY(b->tenant_id),
+			   VARSIZE_ANY_EXHDR(a->tenant_id)) == 0;
+}
+
+/* run_length: how many of n events with consecutive ids make a run */
+static int
+run_length(const SnWriter *writer, const SnEvent *events,
+		   const pg_uuid_t *ids, int n)
+{
+	int			len = 1;
+
+	while (len < Min(n, SN_RUN_MAX) && same_tenant(&events[0], &events[len]) &&
+		   sn_range_covers(&writer->range, &ids[len]))
+		len++;
+	return len;
+}
+
+/* write_run: write events of one tenant with consecutive ids, or one event */
+static void
+write_run(SnWriter *writer, const SnEvent *events, const pg_uuid_t *ids,
+		  int len)
+{
+	int16		first = len == 1 ? SN_RUN_NONE :
+		sn_long_run > 0 && len >= sn_long_run ? SN_RUN_LONG : SN_RUN_SHORT;
+	int32		hashes[SN_RUN_MAX];
+	Datum		keys = (Datum) 0;
+	int			i = 0;
+
+	do
+		hashes[i] = sn_key_hash(events[i].tenant_id, events[i].aggregate_id);
+	while (++i < len);
+	if (first == SN_RUN_LONG)
+		keys = sn_run_keys(hashes, len);
+	for (i = 0; i < len; i++)
+		write_row(writer, &events[i], &ids[i], hashes[i],
+				  i == 0 ? first : -first, i == 0 ? keys : (Datum) 0);
+}
+
+/*
+ * sn_write_events: write events.  consecutive: so are the ticks of their ids,
+ * as one call took them; the events make runs then.
+ */
+void
+sn_write_events(SnWriter *writer, const SnEvent *events, const pg_uuid_t *ids,
+				int n, bool consecutive)
+{
+	int			i = 0;
+
+	while (i < n)
+	{
+		int			len = 1;
+
+		turn_to(writer, &ids[i]);
+		if (consecutive)
+			len = run_length(writer, &events[i], &ids[i], n - i);
+		write_run(writer, &events[i], &ids[i], len);
+		i += len;
+	}
 }
 
 /* sn_write_end: the events are in the log, and the sequencer will know */
@@ -426,7 +495,7 @@ write_one(const SnEvent *event, const pg_uuid_t *id)
 	SnWriter	writer;
 
 	sn_write_begin(&writer);
-	sn_write_event(&writer, event, id);
+	sn_write_events(&writer, event, id, 1, false);
 	sn_write_end(&writer);
 }
 
@@ -579,6 +648,7 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 	Batch		batch;
 	SnWriter	writer;
 	SnTick		tick;
+	SnEvent    *events;
 	pg_uuid_t  *ids;
 	Datum	   *result;
 	int			i;
@@ -588,6 +658,7 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 	if (batch.n == 0)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(UUIDOID));
 
+	events = palloc(SN_RUN_MAX * sizeof(SnEvent));
 	ids = palloc(batch.n * sizeof(pg_uuid_t));
 	result = palloc(batch.n * sizeof(Datum));
 	sn_store_ready();
@@ -595,12 +666,13 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 	tick = sn_clock_take(batch.n);
 	for (i = 0; i < batch.n; i++)
 	{
-		SnEvent		event;
+		int			part = i % SN_RUN_MAX;
 
-		next_event(&batch, i, &event);
+		next_event(&batch, i, &events[part]);
 		sn_uuid_make(tick + i, &ids[i]);
-		sn_write_event(&writer, &event, &ids[i]);
 		result[i] = UUIDPGetDatum(&ids[i]);
+		if (part == SN_RUN_MAX - 1 || i == batch.n - 1)
+			sn_write_events(&writer, events, &ids[i - part], part + 1, true);
 	}
 	sn_write_end(&writer);
 	PG_RETURN_ARRAYTYPE_P(construct_array(result, batch.n, UUIDOID, UUID_LEN,

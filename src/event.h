@@ -13,6 +13,7 @@
 #include "utils/jsonb.h"
 
 #include "clock.h"
+#include "range.h"
 #include "sentinai.h"
 #include "store.h"
 
@@ -46,8 +47,7 @@ typedef struct SnEvent
 typedef struct SnWriter
 {
 	SnInserter *inserter;		/* NULL: nothing written yet */
-	Oid			partition;
-	int64		ms;				/* of the last id */
+	SnRange		range;			/* that it writes to */
 	int64		txid;
 } SnWriter;
 
@@ -60,8 +60,8 @@ extern void sn_check_event(SnEvent *event, const Datum *values,
 extern void sn_publish(const SnEvent *event, pg_uuid_t *id);
 
 extern void sn_write_begin(SnWriter *writer);
-extern void sn_write_event(SnWriter *writer, const SnEvent *event,
-						   const pg_uuid_t *id);
+extern void sn_write_events(SnWriter *writer, const SnEvent *events,
+							const pg_uuid_t *ids, int n, bool consecutive);
 extern void sn_write_end(SnWriter *writer);
 
 /* key.c */

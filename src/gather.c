@@ -39,6 +39,7 @@
 #include "guc.h"
 #include "hash.h"
 #include "round.h"
+#include "run.h"
 #include "shmem.h"
 
 #define DUE_SOON 1000			/* ms, longer than from the locks to the snapshot */
@@ -328,6 +329,23 @@ scan_part(SnGather *g, const Part *part, AttrNumber column, int nkeys,
 	table_close(rel, AccessShareLock);
 }
 
+/* take_found: gather what an entry of the index on txid stands for */
+static void
+take_found(SnGather *g, TupleTableSlot *slot, SnRunReader *runs)
+{
+	bool		isnull;
+
+	if (sn_run_of(slot) < 0)
+		return;					/* an index that somebody made has it, too */
+	take_row(g, slot);
+	if (sn_run_of(slot) == SN_RUN_NONE)
+		return;
+	sn_run_follow(runs, DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id,
+												   &isnull)));
+	while (sn_run_next(runs))
+		take_row(g, runs->scan.slot);
+}
+
 /* gather_visible: events of a partition that no snapshot has shown before */
 static void
 gather_visible(SnGather *g, const Part *part)
@@ -335,13 +353,15 @@ gather_visible(SnGather *g, const Part *part)
 	const SnSeen *seen = g->seen;
 	ScanKeyData keys[2];
 	SnScan		scan;
+	SnRunReader runs;
 	int			i;
 
 	sn_key_int8(&keys[0], 1, BTGreaterEqualStrategyNumber, seen->xmax);
 	sn_key_int8(&keys[1], 1, BTLessEqualStrategyNumber, g->now.xmax - 1);
 	scan_part(g, part, Anum_log_txid, 2, keys, &scan);
+	sn_run_begin(&runs, scan.heap, g->snapshot);
 	while (sn_scan_next(&scan))
-		take_row(g, scan.slot);
+		take_found(g, scan.slot, &runs);
 	for (i = 0; i < seen->nxip && !SN_BUG(id_cursor); i++)
 	{
 		if (contains(g->now.xip, g->now.nxip, seen->xip[i]))
@@ -350,8 +370,9 @@ gather_visible(SnGather *g, const Part *part)
 		sn_key_int8(&keys[1], 1, BTLessEqualStrategyNumber, seen->xip[i]);
 		sn_scan_again(&scan, g->snapshot, 2, keys);
 		while (sn_scan_next(&scan))
-			take_row(g, scan.slot);
+			take_found(g, scan.slot, &runs);
 	}
+	sn_run_end(&runs);
 	sn_scan_end(&scan);
 }
 

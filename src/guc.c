@@ -16,11 +16,13 @@
 #include "guc.h"
 #include "kafka_conf.h"
 #include "record.h"
+#include "run.h"
 #include "sentinai.h"
 
 int			sn_idempotency_window = 86400;
 int			sn_max_payload = 1024;
 int			sn_max_batch = 100000;
+int			sn_long_run = 256;
 
 int			sn_lanes = SN_MAX_LANES;
 int			sn_partition_interval = 1440;
@@ -89,6 +91,13 @@ define_publish_settings(void)
 							&sn_max_batch,
 							100000, 1, 1000000,
 							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.long_run",
+							"Least number of events of one tenant in a batch that have no index entries for their keys.",
+							"They are found by a list of their keys instead; 0 indexes every event.",
+							&sn_long_run,
+							256, 0, SN_RUN_MAX,
+							PGC_USERSET, 0,
 							NULL, NULL, NULL);
 }
 

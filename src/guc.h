@@ -25,6 +25,7 @@ typedef enum SnRelayStart
 extern int	sn_idempotency_window;	/* s */
 extern int	sn_max_payload;			/* kB */
 extern int	sn_max_batch;			/* events */
+extern int	sn_long_run;			/* events; 0: no run is long */
 
 /* storage */
 extern int	sn_lanes;				/* read at first use of a database */

@@ -4,11 +4,12 @@
  * history.c
  *		Reading the log: get_events_by_exception(), get_events_by_tenant().
  *
- * The rows come straight from the index that begins with what is asked for,
+ * The rows come straight from the indexes that begin with what is asked for,
  * partition by partition in the order of time, and only from partitions that
  * the time range and the keyset touch.  So the cost never hangs on statistics
  * or on the size of the log: a descent for each partition, and the rows
- * between the bounds until enough of them pass the filters.
+ * between the bounds until enough of them pass the filters; for an aggregate
+ * also the first event of each of the tenant's long runs, see run.h.
  */
 #include "postgres.h"
 
@@ -23,6 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "event.h"
+#include "run.h"
 
 #define EVENTS_MAX 10000		/* rows of one call */
 
@@ -102,49 +104,187 @@ matches(const Question *q, TupleTableSlot *slot)
 		has_type(q, slot_getattr(slot, Anum_log_event_type, &isnull));
 }
 
-/* put_row: add a row to the result */
+/* Rows of one partition on their way to the result */
+typedef struct Reading
+{
+	const Question *q;
+	Relation	rel;
+	SnRunReader runs;
+	pg_uuid_t	first_above;	/* first events of runs are above this one */
+	ReturnSetInfo *rsinfo;
+	int			n;				/* put so far */
+	int			limit;
+} Reading;
+
+static pg_uuid_t *
+id_of(TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	return DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id, &isnull));
+}
+
+/* put_row: add a row to the result if it is asked for */
 static void
-put_row(ReturnSetInfo *rsinfo, TupleTableSlot *slot)
+put_row(Reading *r, TupleTableSlot *slot)
 {
 	Datum		values[lengthof(result_columns)];
 	bool		nulls[lengthof(result_columns)];
 	int			i;
 
+	if (sn_uuid_cmp(id_of(slot), &r->q->lower) <= 0 ||
+		sn_uuid_cmp(id_of(slot), &r->q->upper) >= 0 || !matches(r->q, slot))
+		return;
 	for (i = 0; i < lengthof(result_columns); i++)
 		values[i] = slot_getattr(slot, result_columns[i], &nulls[i]);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	tuplestore_putvalues(r->rsinfo->setResult, r->rsinfo->setDesc, values,
+						 nulls);
+	r->n++;
 }
 
-/* read_partition: rows of one partition; returns how many were asked for */
-static int
-read_partition(const Question *q, Oid partition, int limit,
-			   ReturnSetInfo *rsinfo)
+/* read_tenant: rows of a tenant, each run behind its first event */
+static void
+read_tenant(Reading *r)
 {
-	AttrNumber	first = q->by_aggregate ? Anum_log_partition_hash :
-		Anum_log_tenant_id;
-	Relation	rel = table_open(partition, AccessShareLock);
 	ScanKeyData keys[3];
 	SnScan		scan;
-	int			n = 0;
-
-	if (q->by_aggregate)
-		sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, q->hash);
-	else
-		sn_key_text(&keys[0], 1, BTEqualStrategyNumber,
-					PointerGetDatum(q->tenant_id));
-	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &q->lower);
-	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &q->upper);
-	sn_scan_begin(&scan, partition, sn_index_of(rel, first),
+	sn_key_text(&keys[0], 1, BTEqualStrategyNumber,
+				PointerGetDatum(r->q->tenant_id));
+	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->first_above);
+	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
+	sn_scan_begin(&scan, RelationGetRelid(r->rel),
+				  sn_index_of(r->rel, Anum_log_tenant_id),
 				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
-	while (n < limit && sn_scan_next(&scan))
-		if (matches(q, scan.slot))
-		{
-			put_row(rsinfo, scan.slot);
-			n++;
-		}
+	while (r->n < r->limit && sn_scan_next(&scan))
+	{
+		if (sn_run_of(scan.slot) < 0)
+			continue;			/* an index that somebody made has it, too */
+		put_row(r, scan.slot);
+		if (sn_run_of(scan.slot) == SN_RUN_NONE)
+			continue;
+		sn_run_follow(&r->runs, id_of(scan.slot));
+		while (r->n < r->limit && sn_run_next(&r->runs))
+			put_row(r, r->runs.scan.slot);
+	}
 	sn_scan_end(&scan);
-	table_close(rel, NoLock);
-	return n;
+}
+
+/* Events of a key in long runs, in the order of their ids */
+typedef struct Listed
+{
+	SnScan		firsts;			/* of the tenant's long runs */
+	pg_uuid_t	first;			/* of the run at hand */
+	int16		keys[SN_RUN_MAX];
+	int			nkeys;			/* 0: no run at hand */
+	int			next;			/* to be looked at */
+	bool		ended;
+} Listed;
+
+static void
+listed_begin(Listed *listed, const Reading *r)
+{
+	ScanKeyData keys[4];
+
+	sn_key_int2(&keys[0], 1, BTEqualStrategyNumber, SN_RUN_LONG);
+	sn_key_text(&keys[1], 2, BTEqualStrategyNumber,
+				PointerGetDatum(r->q->tenant_id));
+	sn_key_uuid(&keys[2], 3, BTGreaterStrategyNumber, &r->first_above);
+	sn_key_uuid(&keys[3], 3, BTLessStrategyNumber, &r->q->upper);
+	sn_scan_begin(&listed->firsts, RelationGetRelid(r->rel),
+				  sn_index_of(r->rel, Anum_log_run), GetActiveSnapshot(), 4,
+				  keys, ForwardScanDirection);
+	listed->nkeys = listed->next = 0;
+	listed->ended = false;
+}
+
+/* listed_next: the next row before an id (NULL: of all), or NULL */
+static TupleTableSlot *
+listed_next(Listed *listed, Reading *r, const pg_uuid_t *before)
+{
+	int16		wanted = sn_run_key(r->q->hash);
+
+	while (!listed->ended)
+	{
+		if (listed->nkeys > 0 && before != NULL &&
+			sn_uuid_cmp(&listed->first, before) > 0)
+			return NULL;
+		while (listed->next < listed->nkeys)
+		{
+			int			i = listed->next++;
+
+			if (listed->keys[i] == wanted &&
+				sn_run_fetch(&r->runs, &listed->first, i))
+				return r->runs.scan.slot;
+		}
+		listed->ended = !sn_scan_next(&listed->firsts);
+		if (listed->ended)
+			break;
+		listed->first = *id_of(listed->firsts.slot);
+		listed->nkeys = sn_run_get_keys(listed->firsts.slot, listed->keys);
+		listed->next = 0;
+	}
+	return NULL;
+}
+
+/* read_aggregate: rows of a key, from the index on its hash and long runs */
+static void
+read_aggregate(Reading *r)
+{
+	ScanKeyData keys[3];
+	SnScan		scan;
+	Listed		listed;
+	bool		found;
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, r->q->hash);
+	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->q->lower);
+	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
+	sn_scan_begin(&scan, RelationGetRelid(r->rel),
+				  sn_index_of(r->rel, Anum_log_partition_hash),
+				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
+	listed_begin(&listed, r);
+	found = sn_scan_next(&scan);
+	while (r->n < r->limit)
+	{
+		TupleTableSlot *in_run =
+			listed_next(&listed, r, found ? id_of(scan.slot) : NULL);
+
+		if (in_run != NULL)
+			put_row(r, in_run);
+		else if (found)
+		{
+			if (abs(sn_run_of(scan.slot)) != SN_RUN_LONG)
+				put_row(r, scan.slot);
+			found = r->n < r->limit && sn_scan_next(&scan);
+		}
+		else
+			break;
+	}
+	sn_scan_end(&listed.firsts);
+	sn_scan_end(&scan);
+}
+
+/*
+ * read_partition: rows of one partition; returns how many were asked for.
+ * begins: the partition has the lower bound in it.
+ */
+static int
+read_partition(const Question *q, Oid partition, bool begins, int limit,
+			   ReturnSetInfo *rsinfo)
+{
+	Reading		r = {.q = q, .rsinfo = rsinfo, .limit = limit};
+
+	r.rel = table_open(partition, AccessShareLock);
+	sn_run_begin(&r.runs, r.rel, GetActiveSnapshot());
+	r.first_above = q->lower;
+	if (begins)
+		sn_run_reach(&r.runs, &r.first_above);
+	if (q->by_aggregate)
+		read_aggregate(&r);
+	else
+		read_tenant(&r);
+	sn_run_end(&r.runs);
+	table_close(r.rel, NoLock);
+	return r.n;
 }
 
 /* read_log: all rows asked for, in the order of their ids */
@@ -166,7 +306,7 @@ read_log(const Question *q, ReturnSetInfo *rsinfo)
 	{
 		Oid			partition = list_nth_oid(parts, i);
 
-		left -= read_partition(q, partition, left, rsinfo);
+		left -= read_partition(q, partition, partition == first, left, rsinfo);
 		if (partition == last)
 			break;
 	}

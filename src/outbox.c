@@ -14,6 +14,9 @@
  * another order than they were committed in.  It is kept in the metadata as
  * "outbox_id", and noted as an idempotency key, so that giving it twice is
  * the unique violation that a table would raise.
+ *
+ * COPY into the view cannot ask for the ids of its rows, so they are taken when
+ * the rows are written, all at once: such rows make runs (run.h).
  */
 #include "postgres.h"
 
@@ -21,9 +24,12 @@
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/rel.h"
 
 #include "event.h"
@@ -53,6 +59,7 @@ typedef struct RowBuffer
 	MemoryContext rows;			/* of what the rows point to */
 	int			n;
 	int			room;			/* of the arrays */
+	bool		late_ids;		/* taken when the rows are written */
 	Size		size;
 	SnEvent    *events;
 	pg_uuid_t  *ids;
@@ -112,16 +119,30 @@ sn_outbox_forget(SubTransactionId subid)
 	}
 }
 
+/* take_ids: consecutive ids for the rows */
+static void
+take_ids(RowBuffer *buffer)
+{
+	SnTick		tick;
+	int			i;
+
+	sn_store_ready();
+	tick = sn_clock_take(buffer->n);
+	for (i = 0; i < buffer->n; i++)
+		sn_uuid_make(tick + i, &buffer->ids[i]);
+}
+
 /* write_buffer: put the rows into the log */
 static void
 write_buffer(RowBuffer *buffer)
 {
 	SnWriter	writer;
-	int			i;
 
-	sn_write_begin(&writer);
-	for (i = 0; i < buffer->n; i++)
-		sn_write_event(&writer, &buffer->events[i], &buffer->ids[i]);
+	sn_write_begin(&writer);	/* the number before the ids */
+	if (buffer->n > 0 && buffer->late_ids)
+		take_ids(buffer);
+	sn_write_events(&writer, buffer->events, buffer->ids, buffer->n,
+					buffer->late_ids);
 	sn_write_end(&writer);
 	MemoryContextReset(buffer->rows);
 	buffer->n = 0;
@@ -144,13 +165,16 @@ keep(RowBuffer *buffer, const void *value)
 	return copy;
 }
 
-/* add_row: buffer a row */
+/* add_row: buffer a row; without an id it gets one when it is written */
 static void
 add_row(const SnEvent *event, const pg_uuid_t *id)
 {
 	RowBuffer  *buffer = get_buffer();
 	SnEvent    *row;
 
+	if (buffer->n > 0 && buffer->late_ids != (id == NULL))
+		write_buffer(buffer);
+	buffer->late_ids = id == NULL;
 	if (buffer->n == buffer->room)
 	{
 		buffer->room *= 2;
@@ -166,7 +190,9 @@ add_row(const SnEvent *event, const pg_uuid_t *id)
 	row->aggregate_id = keep(buffer, event->aggregate_id);
 	row->payload = keep(buffer, event->payload);
 	row->metadata = keep(buffer, event->metadata);
-	buffer->ids[buffer->n++] = *id;
+	if (id != NULL)
+		buffer->ids[buffer->n] = *id;
+	buffer->n++;
 	if (buffer->n == BUFFER_ROWS || buffer->size >= BUFFER_SIZE)
 		write_buffer(buffer);
 }
@@ -215,6 +241,24 @@ check_called(FunctionCallInfo fcinfo, TriggerEvent event, const char *name)
 	return data;
 }
 
+/*
+ * is_copied: whether the row comes from COPY into the view, and not from a
+ * statement inside a function that COPY into another table calls.
+ */
+static bool
+is_copied(void)
+{
+	CopyStmt   *stmt;
+
+	if (ActivePortal == NULL || ActivePortal->commandTag != CMDTAG_COPY ||
+		DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) != 1)
+		return false;
+	stmt = (CopyStmt *) linitial_node(PlannedStmt,
+									  ActivePortal->stmts)->utilityStmt;
+	return IsA(stmt, CopyStmt) && stmt->relation != NULL &&
+		strcmp(stmt->relation->relname, "outbox") == 0;
+}
+
 /* outbox_insert(): INSTEAD OF INSERT trigger that buffers the row */
 Datum
 sentinai_outbox_insert(PG_FUNCTION_ARGS)
@@ -250,6 +294,11 @@ sentinai_outbox_insert(PG_FUNCTION_ARGS)
 		nulls[c] = c == SN_CORRELATION_ID || row_nulls[source[c]];
 	}
 	sn_check_event(&event, values, nulls, 0);
+	if (row_nulls[OUTBOX_ID] && is_copied())
+	{
+		add_row(&event, NULL);
+		return PointerGetDatum(data->tg_trigtuple);
+	}
 	if (row_nulls[OUTBOX_ID])
 		sn_take_id(&id);
 	else

@@ -79,10 +79,11 @@ static const struct
 }			sets[] =
 {
 	{SN_EVENT_LOG, "event_log", "event_id", {
-		"(txid)",
-		"(partition_hash, event_id)",
-		"(tenant_id, event_id)",
-		"(deliver_at) where deliver_at is not null"
+		"(txid) where run >= 0",
+		"(partition_hash, event_id) where run > -2 and run < 2",
+		"(tenant_id, event_id) where run >= 0",
+		"(deliver_at) where deliver_at is not null",
+		"(run, tenant_id, event_id) where run = 2"
 	}},
 	{SN_EVENT_PROCESSING, "event_processing", "event_id, worker_type", {NULL}},
 	{SN_EVENT_IDEMPOTENCY, "event_idempotency", NULL, {

@@ -20,6 +20,7 @@
 #include "commands/extension.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "utils/builtins.h"
@@ -152,16 +153,27 @@ sn_partitions(SnRel parent)
 	return result;
 }
 
-/* serves: whether an index has every row that has a value in its first column */
+/*
+ * serves: whether an index has every row that has a value in its first column,
+ * but for rows that others of a run stand for.
+ */
 static bool
 serves(Relation heap, Relation index, AttrNumber first_column)
 {
+	Bitmapset  *columns = NULL;
+	int			column;
+
 	if (index->rd_index->indkey.values[0] != first_column ||
 		!index->rd_index->indisvalid ||
 		index->rd_rel->relam != BTREE_AM_OID)
 		return false;
-	return heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) ||
-		!TupleDescAttr(RelationGetDescr(heap), first_column - 1)->attnotnull;
+	if (heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) ||
+		!TupleDescAttr(RelationGetDescr(heap), first_column - 1)->attnotnull)
+		return true;
+	pull_varattnos((Node *) RelationGetIndexPredicate(index), 1, &columns);
+	return bms_get_singleton_member(columns, &column) &&
+		column + FirstLowInvalidHeapAttributeNumber ==
+		get_attnum(RelationGetRelid(heap), "run");
 }
 
 /* sn_index_of: the index of a partition whose first column is the given one */
@@ -253,6 +265,14 @@ sn_scan_end(SnScan *scan)
 	ExecDropSingleTupleTableSlot(scan->slot);
 	index_close(scan->index, AccessShareLock);
 	table_close(scan->heap, AccessShareLock);
+}
+
+void
+sn_key_int2(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			int16 value)
+{
+	Assert(strategy == BTEqualStrategyNumber);
+	ScanKeyInit(key, column, strategy, F_INT2EQ, Int16GetDatum(value));
 }
 
 void

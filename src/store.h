@@ -26,10 +26,11 @@
 enum
 {
 	Anum_log_event_id = 1, Anum_log_txid, Anum_log_occurred_at,
-	Anum_log_partition_hash, Anum_log_schema_version, Anum_log_tenant_id,
-	Anum_log_aggregate_type, Anum_log_aggregate_id, Anum_log_event_type,
-	Anum_log_correlation_id, Anum_log_causation_id, Anum_log_deliver_at,
-	Anum_log_payload, Anum_log_metadata, Natts_log = Anum_log_metadata
+	Anum_log_partition_hash, Anum_log_schema_version, Anum_log_run,
+	Anum_log_tenant_id, Anum_log_aggregate_type, Anum_log_aggregate_id,
+	Anum_log_event_type, Anum_log_correlation_id, Anum_log_causation_id,
+	Anum_log_deliver_at, Anum_log_payload, Anum_log_metadata,
+	Anum_log_run_keys, Natts_log = Anum_log_run_keys
 };
 enum
 {
@@ -181,6 +182,8 @@ extern void sn_scan_again(SnScan *scan, Snapshot snapshot, int nkeys,
 extern bool sn_scan_next(SnScan *scan);
 extern void sn_scan_end(SnScan *scan);
 
+extern void sn_key_int2(ScanKey key, AttrNumber column,
+						StrategyNumber strategy, int16 value);
 extern void sn_key_int4(ScanKey key, AttrNumber column,
 						StrategyNumber strategy, int32 value);
 extern void sn_key_int8(ScanKey key, AttrNumber column,

@@ -2,7 +2,7 @@
 -- get_events_by_exception() and get_events_by_tenant(): what they return, and
 -- that they read no more than they must, however large the log is.
 begin;
-select plan(27);
+select plan(36);
 
 select sentinai.make_partitions(now() + interval '3 days');
 select sentinai.publish_batch(
@@ -83,8 +83,54 @@ begin
 end $$;
 select is(pg_temp.cost($$get_events_by_exception('hist', 'ex-1')$$), '0 scans, 21 rows', 'reads the key''s rows only');
 select is(pg_temp.cost($$get_events_by_tenant('hist', max_events => 10)$$), '0 scans, 10 rows', 'reads a page''s rows only');
-select is(pg_temp.cost(format($$get_events_by_tenant('hist', max_events => 10, after_id => %L)$$, (select id from mine where i = 30))), '0 scans, 10 rows', 'so does a later page');
+select is(pg_temp.cost(format($$get_events_by_tenant('hist', max_events => 10, after_id => %L)$$, (select id from mine where i = 30))), '0 scans, 11 rows', 'so does a later page, and looks whether it begins in a run');
 select is(pg_temp.cost($$get_events_by_tenant('hist', to_time => now() - interval '1 day')$$), '0 scans, 0 rows', 'a time range without events reads none');
+
+-- Batches: their events share index entries, and are read as any others
+create procedure pg_temp.batches(long_run int) language plpgsql as $$
+begin
+    perform set_config('sentinai.long_run', long_run::text, true);
+    for size in 1 .. 4 loop
+        perform sentinai.publish('t', 'runs', 'a1', '{}');
+        perform sentinai.publish_batch(array_fill('t'::text, array[n]),
+            array(select case when i % 1300 < 1200 then 'runs' else 'other' end from generate_series(1, n) i),
+            array(select 'a' || i % 23 from generate_series(1, n) i), array_fill('{}'::jsonb, array[n]))
+           from (values (2), (30), (511), (1400)) sizes (n) offset size - 1 limit 1;
+    end loop;
+end $$;
+call pg_temp.batches(0);
+call pg_temp.batches(16);
+call pg_temp.batches(512);
+create function pg_temp.pages(query text, page int) returns uuid[] language plpgsql as $$
+declare
+    ids uuid[] = '{}';
+    more uuid[];
+begin
+    loop
+        execute format('select array_agg(event_id order by ordinality) from sentinai.%s, after_id => %L, max_events => %s) with ordinality', query, ids[cardinality(ids)], page) into more;
+        exit when more is null;
+        ids := ids || more;
+    end loop;
+    return ids;
+end $$;
+create function pg_temp.logged(condition text) returns uuid[] language plpgsql as $$
+declare
+    ids uuid[];
+begin
+    execute 'select array_agg(event_id order by event_id) from sentinai.event_log where ' || condition into ids;
+    return ids;
+end $$;
+select ok(exists (select from sentinai.event_log where run = 2 and cardinality(run_keys) = 512) and exists (select from sentinai.event_log where run = -1), 'long and short runs are there');
+select is((select count(*) from sentinai.event_log where tenant_id = 'runs' and run_keys is null and run in (-2, 2)), (select count(*) from sentinai.event_log where tenant_id = 'runs' and run = -2), 'the first of a long run lists its keys');
+select is(pg_temp.pages('get_events_by_tenant($$runs$$', 700), pg_temp.logged($$tenant_id = 'runs'$$), 'runs of a tenant');
+select is(pg_temp.pages('get_events_by_tenant($$runs$$', 97), pg_temp.logged($$tenant_id = 'runs'$$), 'in pages that end within runs');
+select is(pg_temp.pages('get_events_by_exception($$runs$$, $$a1$$', 1000), pg_temp.logged($$tenant_id = 'runs' and aggregate_id = 'a1'$$), 'an aggregate in runs and alone');
+select is(pg_temp.pages('get_events_by_exception($$runs$$, $$a1$$', 1), pg_temp.logged($$tenant_id = 'runs' and aggregate_id = 'a1'$$), 'one by one');
+select is(pg_temp.pages('get_events_by_exception($$other$$, $$a7$$', 3), pg_temp.logged($$tenant_id = 'other' and aggregate_id = 'a7'$$), 'where two tenants share a batch');
+select is((select array_agg(event_id) from sentinai.get_events_by_tenant('runs', from_time => at, to_time => at + '50us', max_events => 10000)),
+          pg_temp.logged(format($$tenant_id = 'runs' and occurred_at >= %L and occurred_at < %L$$, at, at + '50us'::interval)), 'a time range within a run')
+  from (select occurred_at as at from sentinai.event_log where run = -2 and tenant_id = 'runs' order by event_id offset 300 limit 1) within;
+select ok(cardinality(pg_temp.logged($$tenant_id = 'runs'$$)) > 5000, 'all of them were there');
 
 -- Partitions outside the time range are not touched
 create function pg_temp.index_scans() returns bigint language sql as $$

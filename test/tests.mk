@@ -9,6 +9,8 @@
 #   make demo-check                 the quickstart itself, in a folder of its own
 #   make history                    the history checker, servers of its own
 #   make chaos SECONDS=3600         the same for longer, see test/history
+#   make fuzz                       hostile SQL, a server of its own
+#   make check-fuzz SECONDS=600     the same for longer, SEED=7 to repeat one
 #   make installcheck REGRESS=publish ISOLATION=
 #   make pgtap T=test/pgtap/x.sql   make tap T=test/tap/x.pl
 #
@@ -81,4 +83,14 @@ chaos: history-agent
 history-agent: workers mock
 	$(MAKE) -C test/history PG_CONFIG='$(PG_CONFIG)'
 
-.PHONY: unit pgtap tap kafka mock demo demo-check history chaos history-agent
+# Whatever the catalog names with whatever SQL can do; pgspot on the scripts.
+fuzz: $(DATA_built)
+	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup fuzz)" test/fuzz/run.py \
+		--seed 1
+
+check-fuzz: $(DATA_built)
+	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup fuzz)" test/fuzz/run.py \
+		--seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
+
+.PHONY: unit pgtap tap kafka mock demo demo-check history chaos history-agent \
+	fuzz check-fuzz

@@ -10,7 +10,7 @@
 # Source it from quickstart, after setup.sh and cluster.sh.
 # shellcheck disable=SC2016,SC2154 # texts for an inner shell; set by those
 
-all_tiers=(unit installcheck pgtap docs tap demo kafka history)
+all_tiers=(unit installcheck pgtap docs tap demo kafka history fuzz)
 test_packages=(libcmocka-dev libfaketime libtap-parser-sourcehandler-pgtap-perl
     libipc-run-perl)
 tier_seconds=${SENTINAI_TIER_SECONDS:-900}
@@ -102,6 +102,11 @@ tier_kafka() {
 tier_history() {
     sn_install_packages "$log" pgbouncer kcat &&
         TMPDIR=$place/tmp make -C "$root" PG_CONFIG="$pg_config" history
+}
+
+# Likewise.
+tier_fuzz() {
+    TMPDIR=$place/tmp make -C "$root" PG_CONFIG="$pg_config" fuzz
 }
 
 # Processes whose command line names the folder of this run.

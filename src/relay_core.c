@@ -55,6 +55,7 @@ typedef struct Topic
 	char		name[SN_RECORD_MAX_TOPIC + 1];
 	bool		ready;
 	bool		asked;
+	bool		unsure;			/* ready because nobody would say */
 	int			tries;
 	int64_t		ask_at;			/* not before this time */
 } Topic;
@@ -360,7 +361,7 @@ topic_ready(SnRelayCore *core, const char *name, int64_t now_ms)
 		return false;
 	if (topic->tries++ >= TOPIC_TRIES)
 	{
-		topic->ready = true;
+		topic->ready = topic->unsure = true;
 		return true;
 	}
 	topic->asked = core->config.provider->create_topic(core->broker, name,
@@ -432,6 +433,29 @@ send_ready(SnRelayCore *core, int64_t now_ms)
 		if (trial && entry->state == ENTRY_SENT)
 			break;
 	}
+}
+
+/*
+ * forget_unsure: ask anew for the topics that nobody could be asked for; says
+ * whether there are any.
+ */
+static bool
+forget_unsure(SnRelayCore *core)
+{
+	bool		found = false;
+	int			t;
+
+	for (t = 0; t < core->ntopics; t++)
+	{
+		Topic	   *topic = &core->topics[t];
+
+		if (!topic->unsure)
+			continue;
+		topic->ready = topic->unsure = false;
+		topic->tries = 0;
+		found = true;
+	}
+	return found;
 }
 
 /* topic_report: the answer to create_topic() */
@@ -529,7 +553,7 @@ static void
 check_health(SnRelayCore *core, int64_t now_ms)
 {
 	SnBrokerHealth health;
-	bool		opened = false;
+	bool		anew = false;
 
 	core->config.provider->health(core->broker, &health);
 	if (health.stopped)
@@ -537,15 +561,17 @@ check_health(SnRelayCore *core, int64_t now_ms)
 	for (; core->seen_failures < health.failures; core->seen_failures++)
 	{
 		note_error(core, health.last_error);
-		opened |= sn_breaker_failure(&core->breaker, now_ms);
+		anew |= sn_breaker_failure(&core->breaker, now_ms);
 	}
 	if (health.stalled_ms > STALL_MS && now_ms - core->stalled_at > STALL_MS)
 	{
 		note_error(core, "broker does not answer");
 		core->stalled_at = now_ms;
-		opened |= sn_breaker_failure(&core->breaker, now_ms);
+		anew |= sn_breaker_failure(&core->breaker, now_ms);
+		/* it may be a topic that is not there, as it could not be made */
+		anew |= forget_unsure(core);
 	}
-	if (opened)
+	if (anew)
 		core->recover = true;
 }
 

@@ -36,7 +36,9 @@ struct SnBroker
 	const char *refuse_topic;	/* create_topic() answers REFUSED */
 	const char *refuse_id;		/* this event is never taken */
 	uint64_t	failures;
+	bool		topics_away;	/* create_topic() answers RETRY */
 	int			topics_asked;
+	int64_t		stalled_ms;
 };
 
 static SnBroker fake;
@@ -141,7 +143,7 @@ fake_create_topic(SnBroker *b, const char *topic, int partitions,
 				  int replication, uint64_t opaque, char *err, size_t err_len)
 {
 	b->topics_asked++;
-	add_report(SN_REPORT_TOPIC,
+	add_report(SN_REPORT_TOPIC, b->topics_away ? SN_REPORT_RETRY :
 			   b->refuse_topic && strcmp(topic, b->refuse_topic) == 0 ?
 			   SN_REPORT_REFUSED : SN_REPORT_OK, false, opaque);
 	return true;
@@ -153,6 +155,7 @@ fake_health(SnBroker *b, SnBrokerHealth *health)
 	memset(health, 0, sizeof(*health));
 	health->stopped = b->stopped;
 	health->failures = b->failures;
+	health->stalled_ms = b->stalled_ms;
 	health->last_error = "fake error";
 }
 
@@ -483,6 +486,34 @@ topics_are_asked_for_once(void **state)
 	sn_relay_core_close(core, 0);
 }
 
+static void
+a_topic_that_nobody_could_make_is_asked_for_again(void **state)
+{
+	SnRelayCore *core = open_core(100, 1 << 20);
+	int64_t		now;
+
+	fake.topics_away = true;
+	push(core, 1, 0);
+	push(core, 2, 0);
+	for (now = 0; now <= 10000; now += 500)
+		turns(core, 1, now);
+	assert_int_equal(fake.topics_asked, 3);
+	assert_int_equal(fake.queued, 2);	/* it may be there nevertheless */
+
+	fake.topics_away = false;
+	fake.stalled_ms = 10001;
+	turns(core, 1, 20000);
+	fake.stalled_ms = 0;
+	turns(core, 4, 22000);
+	assert_int_equal(fake.restarts, 1);
+	assert_int_equal(fake.topics_asked, 4);
+	assert_int_equal(fake.queued, 2);
+	answer(2, SN_REPORT_OK, false);
+	turns(core, 1, 22000);
+	assert_stored(2, 1, 2);
+	sn_relay_core_close(core, 0);
+}
+
 int
 main(void)
 {
@@ -497,6 +528,7 @@ main(void)
 		cmocka_unit_test(room_is_bounded_by_events_and_bytes),
 		cmocka_unit_test(redriven_events_leave_the_position),
 		cmocka_unit_test(topics_are_asked_for_once),
+		cmocka_unit_test(a_topic_that_nobody_could_make_is_asked_for_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,11 +80,11 @@ stop() {
 
 # picture: every table with its rows, every sequence.
 picture() {
-    sql "select format('select %L, count(*), md5(string_agg(x::text, chr(10) order by x::text)) from %s x;',
-            c.oid::regclass, c.oid::regclass)
-        from pg_class c where relnamespace = 'sentinai'::regnamespace and relkind in ('r', 'S')
-        order by c.oid::regclass::text" |
-        sed "/_seq'/s/count(\*), md5(.*))) from/last_value, is_called from/" >"$place/picture.sql"
+    sql "select format(case relkind when 'S' then 'select %L, last_value, is_called from %s;'
+            else 'select %L, count(*), md5(string_agg(x::text, chr(10) order by x::text)) from %s x;'
+            end, oid::regclass, oid::regclass)
+        from pg_class where relnamespace = 'sentinai'::regnamespace and relkind in ('r', 'S')
+        order by oid::regclass::text" >"$place/picture.sql"
     "$bin/psql" -XqAt -v ON_ERROR_STOP=1 -f "$place/picture.sql"
 }
 

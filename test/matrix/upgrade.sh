@@ -39,9 +39,28 @@ put() {
             "$chroots/18/usr/share/postgresql/$2/extension/"
 }
 
+# older_15: the root of the server of 15 to copy. Minor releases that store the
+# attribute option pg_attver can only be upgraded to such ones; when the others
+# are older, Debian's first package of 15 is taken.
+older_15() {
+    local postgres=usr/lib/postgresql/15/bin/postgres version
+    if ! grep -q pg_attver "/$postgres" ||
+        grep -q pg_attver "$chroots/17/${postgres//15/17}"; then
+        echo /
+        return
+    fi
+    version=$(apt-cache madison postgresql-15 | awk 'END { print $3 }')
+    mkdir -p "/$place/older" && cd "/$place/older" &&
+        apt-get download "postgresql-15=$version" \
+            "postgresql-client-15=$version" >&2 &&
+        dpkg -x postgresql-15_*.deb . && dpkg -x postgresql-client-15_*.deb . &&
+        echo "/$place/older"
+}
+
 bring_together() {
+    local older
     build / 15 && build "$chroots/17" 17 && build "$chroots/18" 18 &&
-        "$here/graft.sh" / 15 "$chroots/18" &&
+        older=$(older_15) && "$here/graft.sh" "$older" 15 "$chroots/18" &&
         "$here/graft.sh" "$chroots/17" 17 "$chroots/18" &&
         put / 15 && put "$chroots/17" 17 && put "$chroots/18" 18
 }

@@ -1,0 +1,204 @@
+# ALTER EXTENSION UPDATE between two versions of the scripts while publishers,
+# agents and the relay work; a schema of somebody else's is refused; DROP
+# EXTENSION says what goes.
+# SPDX-License-Identifier: PostgreSQL
+use strict;
+use warnings FATAL => 'all';
+
+use File::Copy;
+use MockBroker;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Sentinai;
+use Test::More;
+
+my $unslept = 60;    # seconds within which anything here has to happen
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my $next = '999.0.0';
+
+sub config
+{
+	my ($what) = @_;
+
+	chomp(my $path = `pg_config --$what`);
+	return $path;
+}
+
+# A server whose extension folder is ours: its programs are copied, as they look
+# for their files beside where they lie; the rest is linked.
+my ($bin, $share, $lib) = map { config($_) } qw(bindir sharedir pkglibdir);
+my ($root) = "$bin\0$share" =~ m{^(/.*/|/)[^\0]*\0\1};
+my ($my_bin, $my_share, $my_lib) = map { "$dir/server/" . substr($_, length $root) } $bin, $share, $lib;
+
+foreach my $pair ([ $share, $my_share ], [ "$share/extension", "$my_share/extension" ])
+{
+	my ($from, $to) = @$pair;
+
+	system_or_bail('mkdir', '-p', $to);
+	foreach my $file (glob "$from/*")
+	{
+		symlink $file, "$to/" . ($file =~ s{.*/}{}r) unless $file eq "$share/extension";
+	}
+}
+system_or_bail('mkdir', '-p', $my_bin, $my_lib =~ s{/[^/]*$}{}r);
+copy("$bin/$_", "$my_bin/$_") && chmod 0755, "$my_bin/$_"
+  foreach qw(postgres initdb pg_ctl pg_config);
+foreach my $file (glob "$bin/*")
+{
+	symlink $file, "$my_bin/" . ($file =~ s{.*/}{}r);
+}
+symlink $lib, $my_lib unless -e $my_lib;
+
+# The next version: it replaces what everybody uses all the time, adds a table
+# and a view, and changes a view.
+my ($control) = slurp_file("$share/extension/sentinai.control");
+my ($version) = $control =~ /default_version = '(.*?)'/;
+unlink "$my_share/extension/sentinai.control";
+append_to_file("$my_share/extension/sentinai.control", $control);
+append_to_file("$my_share/extension/sentinai--$version--$next.sql", <<'END');
+create table sentinai.added (id int primary key, at timestamptz default clock_timestamp());
+select pg_catalog.pg_extension_config_dump('sentinai.added', '');
+create or replace function sentinai.relay_is_paused() returns boolean
+    language sql stable security definer set search_path = pg_catalog, pg_temp
+    as $$
+        select case
+                   when n.node_no is null then coalesce((select c.paused from sentinai.relay_control c), false)
+                   else coalesce((select c.paused or c.node_no < n.node_no from sentinai.relay_control c),
+                                 n.node_no > 1)
+               end
+        from (select 1) one
+             left join (select x.* from sentinai.node x order by x.node_no desc limit 1) n on true
+    $$;
+create view sentinai.stat_added as select count(*) as subscriptions from sentinai.subscription;
+alter table sentinai.event_log alter column payload set statistics 10;
+comment on table sentinai.event_log is 'Every event, in the next version.';
+insert into sentinai.added select sub_id from sentinai.subscription;
+END
+
+my $broker = MockBroker->new('--brokers', 1);
+my $node = PostgreSQL::Test::Cluster->new('update', install_path => $my_bin =~ s{/bin$}{}r);
+$node->init;
+$node->append_conf('postgresql.conf', join("\n",
+		"shared_preload_libraries = 'sentinai'", 'max_worker_processes = 20',
+		"sentinai.kafka_conf = 'bootstrap.servers=@{[$broker->bootstrap]}'",
+		'sentinai.topic_partitions = 0', 'sentinai.launcher_naptime = 1s', 'autovacuum = off', ''));
+$node->start;
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+# a schema that belongs to somebody else, or holds something of his
+sql(q{create role mallory; create schema sentinai authorization mallory});
+my ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\ncreate extension sentinai");
+like($err, qr/42501: .*belongs to somebody else.*\n.*mallory/, 'a schema of somebody else is refused');
+sql(q{
+	alter schema sentinai owner to current_user;
+	grant create, usage on schema sentinai to mallory;
+	set role mallory;
+	create function sentinai.publish(text, text, text, jsonb) returns uuid language sql as 'select null::uuid'});
+($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\ncreate extension sentinai");
+like($err, qr/42501: .*belongs to somebody else.*\n.*function "publish".*mallory/,
+	'so is one with an object of somebody else');
+sql(q{drop owned by mallory; drop role mallory; create extension sentinai});
+pass('an empty one of our own will do');
+sql('drop extension sentinai; drop schema sentinai');
+
+# load
+sql(qq{
+	create extension sentinai version '$version';
+	create table effect (no bigint generated always as identity, event_id uuid, key text);
+	select sentinai.subscribe('busy', '{Busy}');
+	create function work() returns void language plpgsql as \$\$
+	declare
+		b record;
+	begin
+		select min(token) as token, array_agg(event_id) as ids, array_agg(aggregate_id) as keys
+		into b from sentinai.claim('busy', 20, '1 minute');
+		if b.token is not null then
+			insert into effect (event_id, key)
+			select id, key from unnest(b.ids, b.keys) with ordinality u (id, key, o) order by o;
+			perform sentinai.complete(b.token);
+		end if;
+	end \$\$});
+my @loads;
+foreach my $load ([ 'publish', 2, q{select sentinai.publish('Busy', 't', 'k' || (random() * 40)::int, '{}', 'update');} ],
+	[ 'work', 2, 'select work();' ])
+{
+	my ($name, $clients, $text) = @$load;
+	my ($out, $err) = ('', '');
+	local $ENV{PGAPPNAME} = "load $name";
+
+	append_to_file("$dir/$name.sql", "$text\n\\sleep 2 ms\n");
+	push @loads, {
+		name => $name, err => \$err,
+		run => IPC::Run::start([ 'pgbench', '-n', '-h', $node->host, '-p', $node->port,
+				'-c', $clients, '-T', 600, '-f', "$dir/$name.sql", 'postgres' ],
+			'<', \undef, '>', \$out, '2>', \$err)
+	};
+}
+
+sub moved_on
+{
+	my ($name) = @_;
+	my $count = "select count(*) || ' ' || (select coalesce(sum(acked_count), 0) from sentinai.stat_relay) from effect";
+	my ($before, $acked) = split / /, sql($count);
+
+	ok(wait_for($unslept, sub {
+		my ($now, $sent) = split / /, sql($count);
+		return $now > $before + 50 && $sent > $acked + 50;
+	}), $name);
+	return;
+}
+
+moved_on('publishers, agents and the relay work');
+my $pids = "select relay.pid || ' ' || sequencer_pid from sentinai.stat_relay relay, sentinai.stat_info";
+my $workers = sql($pids);
+sql("begin; alter extension sentinai update to '$next'; rollback");
+is(sql("select extversion from pg_extension where extname = 'sentinai'"), $version,
+	'an update can be rolled back');
+sql("alter extension sentinai update to '$next'");
+is(sql("select extversion from pg_extension where extname = 'sentinai'"), $next, 'ALTER EXTENSION UPDATE');
+moved_on('and they go on');
+is(sql($pids), $workers, 'the same processes');
+is(sql('select count(*) = (select subscriptions from sentinai.stat_added) from sentinai.added'), 't',
+	'with what is new');
+foreach my $load (@loads)
+{
+	$load->{run}->signal('TERM');
+	$load->{run}->finish;
+	is(${ $load->{err} } =~ s/^.*(pgbench \(|^$).*\n//mgr, '', "$load->{name}: no client saw an error");
+	wait_for($unslept, sub {
+		sql("select count(*) from pg_stat_activity where application_name = 'load $load->{name}'") eq '0';
+	});
+}
+ok(wait_for($unslept, sub {
+	sql('select work()');
+	return sql(q{select q.lag_events = 0 and r.lag_events = 0 and r.in_flight = 0 and unsequenced_commits = 0
+		from sentinai.stat_queue q, sentinai.stat_relay r, sentinai.stat_info}) eq 't';
+}), 'everything is worked off');
+is(sql(q{select count(*) from effect full join (
+		select event_id from sentinai.event_log where event_type = 'Busy') l using (event_id)
+	where effect.event_id is null or l.event_id is null}), '0',
+	'each event had its effect: ' . sql('select count(*) from effect'));
+is(sql('select count(*) - count(distinct event_id) from effect'), '0', 'once');
+my %ids = map { $_->{headers}{ce_id} => 1 } $broker->records('sentinai.update');
+is(join(' ', sort keys %ids), sql(q{select string_agg(event_id::text, ' ' order by event_id::text collate "C")
+	from sentinai.event_log}), 'and the broker has each');
+
+# what DROP EXTENSION says
+sql('analyze');
+foreach my $drop ('drop extension sentinai', 'drop schema sentinai cascade')
+{
+	($rc, $out, $err) = $node->psql('postgres', "begin; $drop; rollback");
+	like($err, qr/NOTICE:.*goes with all events.*\nDETAIL:.*log has \d+ partitions.*about \d+ events/,
+		"$drop: a notice");
+	is(sql('select count(*) > 100 from sentinai.event_log'), 't', 'that is in time');
+}
+($rc, $out, $err) = $node->psql('postgres', 'begin; alter table sentinai.event_log rename to log; drop extension sentinai; rollback');
+is($rc, 0, 'one that is damaged can be dropped');
+sql(q{create role eve; set role eve});
+($rc, $out, $err) = $node->psql('postgres', 'set role eve; drop extension sentinai');
+unlike($err, qr/NOTICE/, 'who may not drop it is told nothing');
+like($err, qr/must be owner/, 'but that');
+is(log_count($node, qr/(PANIC|ERROR):(?!  (must be owner|schema "sentinai"|connection to client lost))/), 0, 'no error in the log');
+$node->stop;
+done_testing();

@@ -165,6 +165,19 @@ keep(RowBuffer *buffer, const void *value)
 	return copy;
 }
 
+/*
+ * write_before: write the rows of the other kind, with ids or without, so that
+ * the ids of all are in the order of the rows.
+ */
+static void
+write_before(bool late_ids)
+{
+	RowBuffer  *buffer = get_buffer();
+
+	if (buffer->n > 0 && buffer->late_ids != late_ids)
+		write_buffer(buffer);
+}
+
 /* add_row: buffer a row; without an id it gets one when it is written */
 static void
 add_row(const SnEvent *event, const pg_uuid_t *id)
@@ -172,8 +185,6 @@ add_row(const SnEvent *event, const pg_uuid_t *id)
 	RowBuffer  *buffer = get_buffer();
 	SnEvent    *row;
 
-	if (buffer->n > 0 && buffer->late_ids != (id == NULL))
-		write_buffer(buffer);
 	buffer->late_ids = id == NULL;
 	if (buffer->n == buffer->room)
 	{
@@ -281,6 +292,7 @@ sentinai_outbox_insert(PG_FUNCTION_ARGS)
 	bool		nulls[SN_EVENT_COLUMNS];
 	SnEvent		event;
 	pg_uuid_t	id;
+	bool		late;
 	int			c;
 
 	if (desc->natts != OUTBOX_COLUMNS)
@@ -294,7 +306,9 @@ sentinai_outbox_insert(PG_FUNCTION_ARGS)
 		nulls[c] = c == SN_CORRELATION_ID || row_nulls[source[c]];
 	}
 	sn_check_event(&event, values, nulls, 0);
-	if (row_nulls[OUTBOX_ID] && is_copied())
+	late = row_nulls[OUTBOX_ID] && is_copied();
+	write_before(late);
+	if (late)
 	{
 		add_row(&event, NULL);
 		return PointerGetDatum(data->tg_trigtuple);

@@ -166,3 +166,41 @@ select p.oid::regprocedure from pg_proc p
  where pronamespace = 'sentinai'::regnamespace and obj_description(p.oid, 'pg_proc') is null
    and proname in ('publish', 'publish_batch', 'make_partitions', 'refuse_change', 'outbox_insert', 'outbox_flush',
                    'get_partition_key', 'partition_hash', 'partition_for', 'get_events_by_exception', 'get_events_by_tenant');
+
+-- COPY into the outbox: rows of a tenant make runs, an id given is kept
+set client_min_messages = error;
+copy sentinai.outbox (tenant_id, aggregateid, type, payload) from stdin;
+copied	a	t1	{"n": 1}
+copied	b	t1	{"n": 2}
+copied	a	t1	{"n": 3}
+copied too	a	t1	{"n": 4}
+\.
+copy sentinai.outbox (id, tenant_id, aggregateid, type, payload) from stdin;
+\N	copied	a	t1	{"n": 5}
+00000000-0000-0000-0000-000000000001	copied	a	t1	{"n": 6}
+\N	copied	b	t1	{"n": 7}
+\.
+select payload, run, metadata from sentinai.event_log where tenant_id like 'copied%' order by event_id;
+copy sentinai.outbox (id, tenant_id, aggregateid, type, payload) from stdin;
+\N	copied	a	t1	{"n": 8}
+00000000-0000-0000-0000-000000000001	copied	a	t1	{"n": 6}
+\.
+copy sentinai.outbox (tenant_id, aggregateid, type, payload) from stdin;
+copied	a	t1	{"n": 9}
+	a	t1	{"n": 10}
+\.
+select count(*) from sentinai.event_log where tenant_id like 'copied%';
+-- COPY into another table whose trigger publishes: it gets the ids
+create temp table orders (id int, event_id uuid);
+create function pg_temp.publish_order() returns trigger language plpgsql as $$
+begin
+    insert into sentinai.outbox (tenant_id, aggregateid, type, payload)
+    values ('copied', new.id, 'Ordered', '{}') returning id into new.event_id;
+    return new;
+end $$;
+create trigger publish_order before insert on orders for each row execute function pg_temp.publish_order();
+copy orders (id) from stdin;
+1
+2
+\.
+select o.id, l.aggregate_id, l.run from orders o join sentinai.event_log l using (event_id) order by o.id;

@@ -60,7 +60,7 @@ class Harness:
         start = time.monotonic()
         done = subprocess.run(
             [sys.executable, "test/history/run.py", *arguments.split(),
-             "--seed", str(seed)], cwd=self.private.tree, check=False,
+             "--patience", "15", "--seed", str(seed)], cwd=self.private.tree, check=False,
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=self.private.environment())
         seconds = time.monotonic() - start
@@ -78,8 +78,7 @@ class Harness:
 
     def quiet(self, arguments):
         """The same without a bug."""
-        rules, seconds, said = self.run(arguments + " --drain 60",
-                                        self.options.seed)
+        rules, seconds, said = self.run(arguments, self.options.seed)
         self.tell(not rules, f"no bug, {arguments}: "
                   f"{', '.join(rules) or 'quiet'} ({seconds:.0f} s)")
         if rules:
@@ -90,7 +89,7 @@ class Harness:
         start = time.monotonic()
         seed, said = self.options.seed, ""
         while time.monotonic() - start < LIMIT:
-            rules, _, said = self.run(arguments + " --drain 12", seed)
+            rules, _, said = self.run(arguments, seed)
             if about & set(rules):
                 self.tell(True, f"{bug}: {', '.join(rules)} "
                           f"({time.monotonic() - start:.0f} s, seed {seed})")

@@ -67,9 +67,9 @@ class Private:
                     if FLAGGED.search(file.read()):
                         yield os.path.join(self.tree, made, os.path.basename(
                             path)[:-1] + "o")
-        yield os.path.join(self.tree, "sentinai.so")
-        yield os.path.join(self.tree, "sentinai_kafka.so")
-        yield os.path.join(self.tree, "build/history/agent")
+        for made in ("sentinai.so", "sentinai_kafka.so", "build/history/agent",
+                     "build/workers/libsentinai-agent.a"):
+            yield os.path.join(self.tree, made)
 
     def make(self, *targets, **flags):
         done = subprocess.run(

@@ -112,6 +112,8 @@ def parse():
     parser.add_argument("--relay-workers", type=int, default=2)
     parser.add_argument("--drain", type=float, default=90,
                         help="seconds in which the backlog must be empty")
+    parser.add_argument("--patience", type=float, default=60,
+                        help="seconds in which something must have moved")
     parser.add_argument("--async", action="store_true", dest="late",
                         help="asynchronous publishers, and agents only after "
                         "the load: a crash loses much")
@@ -175,7 +177,7 @@ def drive(options, world):
             library.begin()
         for thread in agents:
             thread.start()
-    final.drain(world, options.drain)
+    final.drain(world, options.drain, options.patience)
     hung += stop(agents)
     codes = [c for library in world.libraries for c in library.finish()]
     for name in hung:

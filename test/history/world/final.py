@@ -41,19 +41,24 @@ NO_SPACE = re.compile(r"\[(\d+)\] \w+ .*PANIC: .*No space left on device")
 KILLED = re.compile(r"\(PID (\d+)\) was terminated by signal (\d+)")
 
 
-def drain(world, seconds):
-    """Until every subscription, and the topic, has everything."""
-    start = time.monotonic()
+def drain(world, seconds, patience):
+    """Until every subscription, and the topic, has everything, or nothing has
+    moved for as long as we have patience."""
+    start = moved = time.monotonic()
     waiting = {w: None for w in world.subs}
     if world.server.broker:
         waiting["kafka"] = None
     with world.server.connect("drain", direct=True) as conn:
-        while waiting and time.monotonic() - start < seconds:
-            for what in list(waiting):
+        while waiting and time.monotonic() < min(start + seconds,
+                                                 moved + patience):
+            before = dict(waiting)
+            for what in before:
                 waiting[what] = left(world, conn, what)
                 if waiting[what] == 0:
                     del waiting[what]
                     report(world, what, 0, start)
+            if waiting != before:
+                moved = time.monotonic()
             time.sleep(0.3)
     for what, count in waiting.items():
         report(world, what, count, start)

@@ -9,6 +9,8 @@
 #   make demo-check                 the quickstart itself, in a folder of its own
 #   make history                    the history checker, servers of its own
 #   make chaos SECONDS=3600         the same for longer, see test/history
+#   make check-bugs BUGS=no_fence   does it find the bugs of src/fault.h? (all)
+#   make check-points               a crash at every point of src/fault.h
 #   make fuzz                       hostile SQL, a server of its own
 #   make check-fuzz SECONDS=600     the same for longer, SEED=7 to repeat one
 #   make installcheck REGRESS=publish ISOLATION=
@@ -80,6 +82,13 @@ chaos:
 	$(CHAOS) --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED)) \
 		$(CHAOS_ARGS)
 
+check-bugs:
+	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" test/history/bugs.py $(BUGS)
+
+check-points:
+	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" \
+		test/history/private.py FAULTS=1 -- test/history/points.py
+
 history-agent: workers mock
 	$(MAKE) -C test/history PG_CONFIG='$(PG_CONFIG)'
 
@@ -92,5 +101,6 @@ check-fuzz: $(DATA_built)
 	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup fuzz)" test/fuzz/run.py \
 		--seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
-.PHONY: unit pgtap tap kafka mock demo demo-check history chaos history-agent \
+.PHONY: unit pgtap tap kafka mock demo demo-check history chaos check-bugs \
+	check-points history-agent \
 	fuzz check-fuzz

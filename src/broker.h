@@ -45,7 +45,7 @@
  * readable when something arrives in an empty queue, not once per report.
  * poll() empties the descriptor itself.  Never hold a database transaction
  * open around any of these calls.  No call blocks longer than the time given
- * to it; send, create_topic, health and purge do not block.
+ * to it (poll() 2 ms longer, when a topic was made); send, create_topic, health and purge do not block.
  *
  *
  * REPORTS
@@ -228,7 +228,7 @@ typedef void (*SnBrokerLog) (void *arg, int level, const char *facility,
 
 /*
  * All strings are copied by open().  What settings do not say is librdkafka's
- * default, but for client.id, compression.type (lz4) and
+ * default, but for client.id, compression.type (lz4), linger.ms (0) and
  * reconnect.backoff.max.ms (3000).  batch.size should not exceed the limit of
  * the topics (max.message.bytes): a batch above it is refused as a whole.
  */

@@ -73,11 +73,17 @@
 #define TOPIC_TIMEOUT_NEW_MS 1000
 #define TOPIC_TIMEOUT_MOCK_MS 1
 
+/* For so long the answer about a topic's partitions is waited for. */
+#define METADATA_MS 2
+
 /*
  * For so long a topic whose write was denied is refused without asking, as
  * every question costs a producer.
  */
 #define DENIED_MS 30000
+
+/* Free memory that malloc keeps, and the size from which it maps pages. */
+#define KEEP_BYTES (8 * 1024 * 1024)
 
 /* Opaque values travel in pointers. */
 typedef char pointers_hold_opaques[sizeof(void *) >= sizeof(uint64_t) ? 1 : -1];
@@ -104,6 +110,9 @@ static bool kafka_close(SnBroker *broker, int timeout_ms);
 static SnBroker *make_broker(const SnBrokerConfig *config, char *err,
 							 size_t err_len);
 static void free_broker(SnBroker *broker);
+static bool find_topic(SnBroker *broker, const char *name);
+static void ask_partitions(SnBroker *broker,
+						   const rd_kafka_CreateTopics_result_t *result);
 static rd_kafka_headers_t *make_headers(const SnRecord *record);
 static rd_kafka_event_t *next_event(SnBroker *broker, int timeout_ms);
 static bool treat_event(SnBroker *broker, rd_kafka_event_t *event);
@@ -187,6 +196,9 @@ kafka_open(const SnBrokerConfig *config, char *err, size_t err_len)
 #ifdef M_ARENA_MAX
 	/* each of librdkafka's threads would otherwise grow an arena */
 	mallopt(M_ARENA_MAX, 2);
+	/* and what one batch gives back the next one needs */
+	mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+	mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
 #endif
 	if (!sn_kafka_make_pipe(broker->wake))
 	{
@@ -221,9 +233,16 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 				 rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
 		return SN_SEND_REFUSED;
 	}
+	if (!find_topic(broker, record->topic))
+	{
+		code = rd_kafka_last_error();
+		snprintf(err, err_len, "%s", rd_kafka_err2str(code));
+		return classify(code) == SN_REPORT_REFUSED ?
+			SN_SEND_REFUSED : SN_SEND_STOPPED;
+	}
 	headers = make_headers(record);
 	code = rd_kafka_producev(broker->producer,
-							 RD_KAFKA_V_TOPIC(record->topic),
+							 RD_KAFKA_V_RKT(broker->topic),
 							 RD_KAFKA_V_KEY(record->key, record->key_len),
 							 RD_KAFKA_V_VALUE((void *) record->value,
 											  record->value_len),
@@ -457,6 +476,47 @@ free_broker(SnBroker *broker)
 	free(broker);
 }
 
+/*
+ * Has the handle of a topic at hand: that of the record before, most of the
+ * time.  False: no such topic can be.
+ */
+static bool
+find_topic(SnBroker *broker, const char *name)
+{
+	rd_kafka_topic_t *topic;
+
+	if (broker->topic != NULL &&
+		strcmp(rd_kafka_topic_name(broker->topic), name) == 0)
+		return true;
+	topic = rd_kafka_topic_new(broker->producer, name, NULL);
+	if (topic == NULL)
+		return false;
+	if (broker->topic != NULL)
+		rd_kafka_topic_destroy(broker->topic);
+	broker->topic = topic;
+	return true;
+}
+
+/*
+ * Lets the library ask for the partitions of a topic that is there.  By itself
+ * it would do so within a second of the first record.  The answer goes to the
+ * library's own thread; nobody waits for it here.
+ */
+static void
+ask_partitions(SnBroker *broker, const rd_kafka_CreateTopics_result_t *result)
+{
+	const rd_kafka_topic_result_t **topics;
+	const struct rd_kafka_metadata *metadata;
+	size_t		count = 0;
+
+	topics = rd_kafka_CreateTopics_result_topics(result, &count);
+	if (count > 0 && broker->producer != NULL &&
+		find_topic(broker, rd_kafka_topic_result_name(topics[0])) &&
+		rd_kafka_metadata(broker->producer, 0, broker->topic, &metadata,
+						  METADATA_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+		rd_kafka_metadata_destroy(metadata);
+}
+
 /* The headers of a record in librdkafka's form. */
 static rd_kafka_headers_t *
 make_headers(const SnRecord *record)
@@ -565,6 +625,7 @@ take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
 {
 	rd_kafka_event_t *event = broker->current;
 	const rd_kafka_message_t *message;
+	uint64_t	acked = broker->acked;
 	int			n = 0;
 
 	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
@@ -572,6 +633,8 @@ take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
 		while (n < max &&
 			   (message = rd_kafka_event_message_next(event)) != NULL)
 			report_record(broker, message, &reports[n++]);
+		if (broker->acked != acked)
+			broker->progress_at = sn_kafka_now_ms();
 		if (n == max)
 			return n;
 	}
@@ -601,10 +664,7 @@ report_record(SnBroker *broker, const rd_kafka_message_t *message,
 	report->error = code == 0 ? NULL : rd_kafka_err2str(code);
 	broker->outstanding--;
 	if (code == 0)
-	{
 		broker->acked++;
-		broker->progress_at = sn_kafka_now_ms();
-	}
 	else if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
 		deny_topic(broker, rd_kafka_topic_name(message->rkt));
 	if (report->status == SN_REPORT_REFUSED)
@@ -641,7 +701,10 @@ report_topic(SnBroker *broker, rd_kafka_event_t *event,
 	report->partition = -1;
 	report->offset = -1;
 	if (report->status == SN_REPORT_OK)
+	{
+		ask_partitions(broker, result);
 		return;
+	}
 	report->error = rd_kafka_err2str(code);
 	snprintf(text, sizeof(text), "could not create topic: %s",
 			 detail != NULL ? detail : report->error);

@@ -46,6 +46,7 @@ struct SnBroker
 	/* The producer; NULL between a failed restart and the next */
 	rd_kafka_t *producer;
 	rd_kafka_queue_t *queue;
+	rd_kafka_topic_t *topic;	/* of the record sent last, or NULL */
 	bool		isolate;
 	int			wake[2];		/* pipe: reading end, writing end */
 

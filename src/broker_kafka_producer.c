@@ -136,6 +136,9 @@ sn_kafka_stop(SnBroker *broker, int timeout_ms)
 	broker->kept_end = &broker->kept;
 	broker->unanswered = 0;
 	broker->outstanding = 0;
+	if (broker->topic != NULL)
+		rd_kafka_topic_destroy(broker->topic);
+	broker->topic = NULL;
 	if (producer == NULL)
 		return true;
 	rd_kafka_purge(producer, RD_KAFKA_PURGE_F_QUEUE |
@@ -151,7 +154,9 @@ sn_kafka_stop(SnBroker *broker, int timeout_ms)
 
 /*
  * librdkafka's settings: our defaults, the user's, then what must hold.  Our
- * headers repeat themselves from record to record, so compression pays.
+ * headers repeat themselves from record to record, so compression pays.  The
+ * host sends what a round brought at once, and under load batches fill while
+ * earlier ones are on their way: to linger would only add latency.
  */
 rd_kafka_conf_t *
 sn_kafka_make_conf(SnBroker *broker, bool with_secrets, bool isolate,
@@ -161,6 +166,7 @@ sn_kafka_make_conf(SnBroker *broker, bool with_secrets, bool isolate,
 
 	if (set_one(conf, "client.id", broker->client_id, err, err_len) &&
 		set_one(conf, "compression.type", "lz4", err, err_len) &&
+		set_one(conf, "linger.ms", "0", err, err_len) &&
 		set_one(conf, "reconnect.backoff.max.ms", "3000", err, err_len) &&
 		set_settings(broker, conf, with_secrets, err, err_len) &&
 		set_ours(broker, conf, isolate, err, err_len))

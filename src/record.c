@@ -44,6 +44,9 @@
 
 #define MAX_HEADERS 16
 
+#define DAY_SECONDS INT64_C(86400)
+#define DAY_US (DAY_SECONDS * 1000000)
+
 /* Longest tracestate that has to be passed on. */
 #define MAX_TRACESTATE 512
 
@@ -53,8 +56,11 @@ struct SnRecordMaker
 	char	   *topic_template;
 	char	   *source;			/* "/sentinai/<database>/", escaped */
 	char		topic[SN_RECORD_MAX_TOPIC + 1];
+	bool		one_topic;		/* the template has no placeholder: made once */
 	SnRecordHeader headers[MAX_HEADERS];
 	int			nheaders;
+	int64_t		day;			/* since 1970, the one of date */
+	char		date[16];		/* "2025-01-31T" */
 
 	/* Text made for the current record.  Sized before anything is put in. */
 	char	   *text;
@@ -84,6 +90,8 @@ static const char *put_schema(SnRecordMaker *maker,
 							  const SnRecordEvent *event);
 static const char *put_source(SnRecordMaker *maker,
 							  const SnRecordEvent *event);
+static bool set_date(SnRecordMaker *maker, int64_t day);
+static char *put_digits(char *out, unsigned value, int digits);
 static const char *put_time(SnRecordMaker *maker, int64_t occurred_us);
 static void add_header(SnRecordMaker *maker, const char *name,
 					   const char *value);
@@ -168,6 +176,12 @@ sn_record_open(SnRecordFormat format, const char *topic_template,
 		sn_record_close(maker);
 		return NULL;
 	}
+	if (strchr(topic_template, '{') == NULL)
+	{
+		strcpy(maker->topic, topic_template);
+		maker->one_topic = true;
+	}
+	maker->day = INT64_MIN;
 	used = sprintf(maker->source, "/sentinai/");
 	used += escape(maker->source + used, database);
 	strcpy(maker->source + used, "/");
@@ -184,7 +198,7 @@ sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 {
 	maker->nheaders = 0;
 	maker->text_used = 0;
-	if (!make_topic(maker, event, err, err_len))
+	if (!maker->one_topic && !make_topic(maker, event, err, err_len))
 		return false;
 	if (!reserve_text(maker, event))
 	{
@@ -291,9 +305,11 @@ make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
 		}
 		else
 		{
-			if (!append_topic(maker, &used, p, 1, err, err_len))
+			size_t		len = strcspn(p, "{");
+
+			if (!append_topic(maker, &used, p, len, err, err_len))
 				return false;
-			p++;
+			p += len;
 		}
 	}
 	maker->topic[used] = '\0';
@@ -472,28 +488,58 @@ put_source(SnRecordMaker *maker, const SnRecordEvent *event)
 	return source;
 }
 
+/* Makes the date of a day since 1970; false outside the years 0 to 9999. */
+static bool
+set_date(SnRecordMaker *maker, int64_t day)
+{
+	time_t		seconds = (time_t) (day * DAY_SECONDS);
+	struct tm	tm;
+
+	if (gmtime_r(&seconds, &tm) == NULL || tm.tm_year < -1900 ||
+		tm.tm_year > 9999 - 1900)
+		return false;
+	snprintf(maker->date, sizeof(maker->date), "%04u-%02u-%02uT",
+			 (unsigned) (tm.tm_year + 1900) % 10000,
+			 (unsigned) (tm.tm_mon + 1) % 100, (unsigned) tm.tm_mday % 100);
+	maker->day = day;
+	return true;
+}
+
+/* Writes the last digits of a number, with zeros in front. */
+static char *
+put_digits(char *out, unsigned value, int digits)
+{
+	int			i;
+
+	for (i = digits - 1; i >= 0; i--, value /= 10)
+		out[i] = '0' + value % 10;
+	return out + digits;
+}
+
 /* RFC 3339 in UTC with milliseconds; NULL outside the years 0 to 9999. */
 static const char *
 put_time(SnRecordMaker *maker, int64_t occurred_us)
 {
-	char		text[64];
-	struct tm	tm;
-	time_t		seconds = occurred_us / 1000000;
-	int			ms = (int) (occurred_us % 1000000);
+	char		text[32];
+	char	   *p;
+	int64_t		day = occurred_us / DAY_US;
+	unsigned	ms;
 
-	if (ms < 0)
-	{
-		ms += 1000000;
-		seconds--;
-	}
-	ms /= 1000;
-	if (gmtime_r(&seconds, &tm) == NULL || tm.tm_year < -1900 ||
-		tm.tm_year > 9999 - 1900)
+	if (day * DAY_US > occurred_us)
+		day--;
+	if (day != maker->day && !set_date(maker, day))
 		return NULL;
-	snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-			 tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-			 tm.tm_min, tm.tm_sec, ms);
-	return put_text(maker, text, strlen(text));
+	ms = (unsigned) ((occurred_us - day * DAY_US) / 1000);
+	p = text + strlen(strcpy(text, maker->date));
+	p = put_digits(p, ms / 3600000, 2);
+	*p++ = ':';
+	p = put_digits(p, ms / 60000 % 60, 2);
+	*p++ = ':';
+	p = put_digits(p, ms / 1000 % 60, 2);
+	*p++ = '.';
+	p = put_digits(p, ms % 1000, 3);
+	*p++ = 'Z';
+	return put_text(maker, text, p - text);
 }
 
 /* Adds a header, if there is a value. */

@@ -16,6 +16,11 @@ create function sentinai.relay_is_paused() returns boolean
     $$;
 comment on function sentinai.relay_is_paused() is 'Whether the relay is paused: by pause_relay(), or because the database was restored or upgraded into another cluster and nobody has called resume_relay() since.';
 
+create function sentinai.wake_relay() returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_wake_relay';
+comment on function sentinai.wake_relay() is 'For pause_relay() and resume_relay(): have the relays look at the switch when this transaction is committed.';
+
 create function sentinai.set_relay_paused(paused boolean) returns void
     language sql volatile
     set search_path = pg_catalog, pg_temp
@@ -24,7 +29,8 @@ create function sentinai.set_relay_paused(paused boolean) returns void
         select $1, coalesce(max(x.node_no), 0) from sentinai.node x
         on conflict (only_row) do update
             set paused = excluded.paused, node_no = excluded.node_no,
-                changed_at = excluded.changed_at, changed_by = excluded.changed_by
+                changed_at = excluded.changed_at, changed_by = excluded.changed_by;
+        select sentinai.wake_relay();
     $$;
 comment on function sentinai.set_relay_paused(boolean) is 'For pause_relay() and resume_relay(): store the switch.';
 

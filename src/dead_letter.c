@@ -24,6 +24,7 @@
 #include "hash.h"
 #include "hint.h"
 #include "lane.h"
+#include "wake.h"
 
 PG_FUNCTION_INFO_V1(sentinai_retry_dead_letter);
 PG_FUNCTION_INFO_V1(sentinai_discard_dead_letter);
@@ -447,6 +448,7 @@ sentinai_retry_dead_letter(PG_FUNCTION_ARGS)
 	if (desk.sub == NULL)
 		sn_unknown_worker_type(desk.worker_type);
 	put_back(&desk);
+	sn_note_relay();
 	set(&desk.letter, Anum_dead_status, CStringGetTextDatum("retrying"));
 	set(&desk.letter, Anum_dead_resolved_by, actor);
 	write_letter(&desk.letter, true);

@@ -5,16 +5,21 @@
  *		Waiting until a commit can no longer be taken back.
  *
  * What the relay sends cannot be recalled, so everything it read must survive
- * a crash and a failover.  It commits its reading transaction with a
- * transaction number of its own and at least synchronous_commit = on: that
- * flush covers every commit its snapshot saw, asynchronous ones included, as
- * they stand earlier in the WAL, and so does the wait for the standbys.  A
- * wait that somebody cancelled ends with a warning only; hence the second look.
+ * a crash and a failover.  A commit stands in the WAL before a snapshot shows
+ * it, asynchronous ones included; so the WAL up to where it ended when a
+ * snapshot had been taken holds all that the snapshot shows.  The relay waits
+ * until that much is flushed and, with synchronous replication, on the
+ * standbys.  It needs no transaction number and writes nothing for it; most of
+ * the time others have flushed the WAL before it asks.
+ *
+ * A wait for standbys that somebody cancelled ends with a warning only; hence
+ * the second look.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "miscadmin.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
@@ -37,9 +42,9 @@ sn_require_sync_commit(void)
 						PGC_USERSET, PGC_S_SESSION);
 }
 
-/* is_confirmed: whether the synchronous standbys have a commit */
+/* is_confirmed: whether the synchronous standbys have the WAL so far */
 static bool
-is_confirmed(XLogRecPtr commit)
+is_confirmed(XLogRecPtr end)
 {
 	int			mode = synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_APPLY ?
 	SYNC_REP_WAIT_APPLY : SYNC_REP_WAIT_FLUSH;
@@ -48,22 +53,42 @@ is_confirmed(XLogRecPtr commit)
 	if (!SyncRepRequested())
 		return true;
 	LWLockAcquire(SyncRepLock, LW_SHARED);
-	result = !sn_sync_standbys_defined() || WalSndCtl->lsn[mode] >= commit;
+	result = !sn_sync_standbys_defined() || WalSndCtl->lsn[mode] >= end;
 	LWLockRelease(SyncRepLock);
 	return result;
 }
 
 /*
- * sn_wait_confirmed: return when a commit of this process is flushed here and,
- * if synchronous replication is configured, on the standbys.  Interruptible.
+ * sn_wal_end: the end of the last record in the WAL so far.  Where the next
+ * record begins on a new page, that is after the page's header, which is not
+ * there yet and cannot be flushed.
+ */
+XLogRecPtr
+sn_wal_end(void)
+{
+	XLogRecPtr	next = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(next, wal_segment_size) == SizeOfXLogLongPHD)
+		return next - SizeOfXLogLongPHD;
+	if (next % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return next - SizeOfXLogShortPHD;
+	return next;
+}
+
+/*
+ * sn_wait_confirmed: return when the WAL is flushed here up to a place and, if
+ * synchronous replication is configured, on the standbys.  Interruptible.
  */
 void
-sn_wait_confirmed(XLogRecPtr commit)
+sn_wait_confirmed(XLogRecPtr end)
 {
 	if (SN_BUG(no_flush))
 		return;
-	XLogFlush(commit);
-	while (!is_confirmed(commit))
+	XLogFlush(end);
+	HOLD_INTERRUPTS();
+	SyncRepWaitForLSN(end, true);
+	RESUME_INTERRUPTS();
+	while (!is_confirmed(end))
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) WaitLatch(MyLatch,

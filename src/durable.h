@@ -12,6 +12,7 @@
 #include "access/xlogdefs.h"
 
 extern void sn_require_sync_commit(void);
-extern void sn_wait_confirmed(XLogRecPtr commit);
+extern XLogRecPtr sn_wal_end(void);
+extern void sn_wait_confirmed(XLogRecPtr end);
 
 #endif							/* SN_DURABLE_H */

@@ -4,12 +4,15 @@
  * relay.c
  *		The relay process: reads the log in order, hands it to the broker.
  *
- * One turn: a short transaction that stores how far each lane got, buries what
- * the broker refused, and reads what comes next; its commit is flushed and, with
- * synchronous replication, confirmed (durable.c) before anything it read is
- * sent.  Then, with no transaction open, the core (relay_core.c) talks to the
- * broker; then the process sleeps until the sequencer, the broker or the clock
- * wakes it.  A turn with nothing to read and nothing to store writes nothing.
+ * One turn: what the broker answered is taken; then, if lanes got events and
+ * there is room for them, if positions are due to be stored, or the broker
+ * refused something, a short transaction that stores, buries and reads.  What
+ * it read is flushed and, with synchronous replication, confirmed (durable.c)
+ * before any of it is sent, with no transaction open, by the core
+ * (relay_core.c).  Then the process sleeps until the sequencer, the broker or
+ * the clock wakes it.  While answers are all there is to wait for and there is
+ * room, it lets them come together for a few milliseconds: they hold up
+ * nothing.  A turn with nothing to store writes nothing.
  *
  * Lanes are divided by lane % relay_workers.  A process owns a lane by a lock
  * of its session, so that two never send for one lane, and the end of the
@@ -49,9 +52,10 @@
 #define KAFKA_LIBRARY	"sentinai_kafka"
 #define MAX_SLEEP_MS	1000
 #define MARK_EVERY_MS	50
-#define READ_MAX		2000	/* events of one lane in one turn */
+#define ANSWERS_MS		10		/* so long answers may wait for each other */
 #define LOG_EVERY_MS	60000	/* repeated errors are logged so often */
-#define PAUSE_CHECK_MS	200
+#define LOOK_EVERY_MS	1000	/* at the switch and at dead letters, if nobody
+								 * says that they changed */
 #define CLOSE_MS		2000
 
 typedef struct Relay
@@ -67,8 +71,11 @@ typedef struct Relay
 	SnPos		mark_pos[SN_MAX_LANES];
 	SnRelayCore *core;
 	SnRelaySlot *slot;
-	WaitEventSet *events;
+	WaitEventSet *events;		/* the latch, and the broker */
+	WaitEventSet *latch_only;
+	XLogRecPtr	read_end;		/* the WAL behind what was read */
 	MemoryContext turn;
+	int64		looked_at;		/* time of the last transaction that looked */
 	int64		marked_at;
 	uint64		marked_passed;	/* events of this core whose passing is stored */
 	int64		logged_at;
@@ -77,7 +84,6 @@ typedef struct Relay
 	bool		look_for_redrives;
 	SnRelayCoreStats before;	/* of the connections before this one */
 	bool		paused;
-	bool		more;			/* lanes have more than was read */
 	bool		leave;			/* the extension is gone, or is to be left alone */
 } Relay;
 
@@ -153,7 +159,6 @@ open_core(void)
 {
 	SnRelayCoreConfig config = {0};
 	char		err[SN_ERROR_LEN] = "";
-	SnSubSlot  *slot = relay.sub_id == 0 ? NULL : sn_sub_slot(relay.sub_id);
 	int			lane;
 
 	config.provider = load_provider();
@@ -182,11 +187,16 @@ open_core(void)
 				 errhint("See sentinai.kafka_conf.")));
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 		relay.read_pos[lane] = relay.mark_pos[lane];
-	if (slot != NULL)			/* the window of the one before is read again */
-		pg_atomic_fetch_or_u64(&slot->pending, relay.owned);
+	/* the window of the one before is read again */
+	(void) pg_atomic_fetch_or_u64(&relay.slot->pending, relay.owned);
 	relay.redriving = 0;
 	relay.marked_passed = 0;
 
+	relay.latch_only = sn_wait_event_set(2);
+	AddWaitEventToSet(relay.latch_only, WL_LATCH_SET, PGINVALID_SOCKET,
+					  MyLatch, NULL);
+	AddWaitEventToSet(relay.latch_only, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+					  NULL, NULL);
 	relay.events = sn_wait_event_set(3);
 	AddWaitEventToSet(relay.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
 					  NULL);
@@ -221,7 +231,10 @@ close_core(void)
 	}
 	relay.core = NULL;
 	if (relay.events != NULL)
+	{
 		FreeWaitEventSet(relay.events);
+		FreeWaitEventSet(relay.latch_only);
+	}
 	relay.events = NULL;
 	if (core != NULL)
 		sn_relay_core_close(core, CLOSE_MS);
@@ -263,6 +276,8 @@ take_slot(void)
 		if (slot->pid != 0)
 			continue;
 		memset(slot, 0, sizeof(SnRelaySlot));
+		pg_atomic_init_u64(&slot->pending, 0);
+		pg_atomic_init_u32(&slot->look, 0);
 		slot->dboid = MyDatabaseId;
 		slot->index = relay.index;
 		slot->pid = MyProcPid;
@@ -284,7 +299,6 @@ take_slot(void)
 static void
 own_lanes(void)
 {
-	SnSubSlot  *slot = sn_sub_slot(relay.sub_id);
 	int			lane;
 
 	for (lane = relay.index; lane < relay.nlanes; lane += relay.workers)
@@ -296,8 +310,7 @@ own_lanes(void)
 		if (!sn_own_lane(relay.sub_id, lane))
 			continue;
 		relay.owned |= bit;
-		if (slot != NULL)
-			pg_atomic_fetch_or_u64(&slot->pending, bit);
+		(void) pg_atomic_fetch_or_u64(&relay.slot->pending, bit);
 		relay.mark_pos[lane] = sn_relay_lane_pos(relay.sub_id, lane);
 		relay.read_pos[lane] = relay.mark_pos[lane];
 	}
@@ -342,6 +355,17 @@ free_room(void)
 	return sn_relay_core_room(relay.core) - unmarked();
 }
 
+/* marks_due: how long the positions may wait to be stored; -1: for ever */
+static int64
+marks_due(void)
+{
+	if (relay.moved == 0)
+		return -1;
+	if (unmarked() >= worth_a_turn())
+		return 0;
+	return Max(relay.marked_at + MARK_EVERY_MS - now_ms(), 0);
+}
+
 /*
  * store_progress: bury what was refused and store the positions, when it is
  * time to; returns whether anything was written.
@@ -371,9 +395,7 @@ store_progress(bool now)
 		wrote = true;
 	}
 	take_progress();
-	if (relay.moved != 0 &&
-		(wrote || now || unmarked() >= worth_a_turn() ||
-		 now_ms() - relay.marked_at >= MARK_EVERY_MS))
+	if (relay.moved != 0 && (wrote || now || marks_due() == 0))
 	{
 		sn_relay_mark(relay.sub_id, relay.moved, relay.mark_pos);
 		SN_FAULT(relay_mark);
@@ -393,51 +415,57 @@ has_room(void)
 	return free_room() >= worth_a_turn();
 }
 
+/* lanes_waiting: lanes of this process that may have something to read */
+static uint64
+lanes_waiting(void)
+{
+	return relay.owned & pg_atomic_read_u64(&relay.slot->pending);
+}
+
 /*
  * read_lanes: read what comes next in the lanes that may have something, as
- * much as the core has room for beside what was taken for it.  Pending bits are cleared before the snapshot
- * is taken, and set again where not everything was read.
+ * much as the core has room for beside what was taken for it, and no more than
+ * a part of the window, so that sending begins early.  Each lane gets its
+ * share.  Pending bits are cleared before the snapshot is taken, and set again
+ * where not everything was read.
  */
 static List *
 read_lanes(int taken)
 {
 	static int	start = 0;
-	SnSubSlot  *slot = sn_sub_slot(relay.sub_id);
-	uint64		pending = relay.owned;
+	uint64		lanes = lanes_waiting();
 	uint64		left = 0;
-	int			room = free_room() - taken;
+	int			nlanes = pg_popcount64(lanes);
+	int			room = Min(free_room(), worth_a_turn()) - taken;
 	size_t		bytes = (size_t) sn_relay_buffer * 1024;
 	List	   *result = NIL;
 	SnRelayReader *reader;
 	int			i;
 
-	if (slot != NULL)
-		pending &= pg_atomic_read_u64(&slot->pending);
-	relay.more = pending != 0;
-	if (pending == 0 || !has_room())
+	if (lanes == 0 || !has_room())
 		return NIL;
-	if (slot != NULL)
-		pg_atomic_fetch_and_u64(&slot->pending, ~pending);
+	(void) pg_atomic_fetch_and_u64(&relay.slot->pending, ~lanes);
 	reader = sn_relay_read_begin();
+	relay.read_end = sn_wal_end();
 	start++;
 	for (i = 0; i < relay.nlanes; i++)
 	{
 		int			lane = (start + i) % relay.nlanes;
 		uint64		bit = UINT64CONST(1) << lane;
-		int			max = Min(room, READ_MAX);
+		int			share;
+		bool		more;
 
-		if ((pending & bit) == 0)
+		if ((lanes & bit) == 0)
 			continue;
-		room -= max;
-		if (sn_relay_read(reader, lane, relay.read_pos[lane], &max, &bytes,
-						  &result))
+		share = (room + nlanes - 1) / nlanes;
+		nlanes--;
+		room -= sn_relay_read(reader, lane, relay.read_pos[lane], share,
+							  &bytes, &result, &more);
+		if (more)
 			left |= bit;
-		room += max;
 	}
 	sn_relay_read_end(reader);
-	if (slot != NULL && left != 0)
-		pg_atomic_fetch_or_u64(&slot->pending, left);
-	relay.more = left != 0;
+	(void) pg_atomic_fetch_or_u64(&relay.slot->pending, left);
 	return result;
 }
 
@@ -454,20 +482,34 @@ read_redrives(void)
 							   Min(free_room(),
 								   SN_MAX_REDRIVEN));
 	relay.redriving = list_length(events);
+	relay.read_end = sn_wal_end();
 	return events;
 }
 
-/* check_paused: look at the switch, a few times a second */
-static void
-check_paused(void)
+/*
+ * may_look: whether it is time to look at the switch and at dead letters.  To
+ * be asked before the snapshot is taken.
+ */
+static bool
+may_look(void)
 {
-	static int64 checked_at = 0;
+	if (pg_atomic_exchange_u32(&relay.slot->look, 0) == 0 &&
+		now_ms() - relay.looked_at < LOOK_EVERY_MS)
+		return false;
+	relay.looked_at = now_ms();
+	return true;
+}
 
-	if (relay.leave || now_ms() - checked_at < PAUSE_CHECK_MS)
-		return;
-	checked_at = now_ms();
-	relay.paused = sn_relay_is_paused();
-	relay.look_for_redrives = true;
+/* needs_database: whether there is anything to do in a transaction */
+static bool
+needs_database(void)
+{
+	if (pg_atomic_read_u32(&relay.slot->look) != 0 ||
+		now_ms() - relay.looked_at >= LOOK_EVERY_MS)
+		return true;
+	return relay.core != NULL &&
+		(sn_relay_core_has_news(relay.core) || marks_due() == 0 ||
+		 (!relay.paused && lanes_waiting() != 0 && has_room()));
 }
 
 /*
@@ -478,6 +520,7 @@ static List *
 database_turn(bool last)
 {
 	List	   *events = NIL;
+	bool		look = may_look();
 	bool		wrote = false;
 
 	SetCurrentStatementStartTimestamp();
@@ -486,8 +529,11 @@ database_turn(bool last)
 	MemoryContextSwitchTo(relay.turn);
 
 	relay.leave = !sn_installed();
-	relay.more = false;
-	check_paused();
+	if (look && !relay.leave)
+	{
+		relay.paused = sn_relay_is_paused();
+		relay.look_for_redrives = true;
+	}
 	if (!relay.leave && sn_node_active())
 	{
 		if (relay.sub_id == 0 && !relay.paused)
@@ -506,13 +552,11 @@ database_turn(bool last)
 									 read_lanes(list_length(events)));
 		}
 	}
-	if (events != NIL)
-		(void) GetTopTransactionId();	/* so that the commit is waited for */
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(relay.turn);
 	if (events != NIL)
-		sn_wait_confirmed(XactLastCommitEnd);
+		sn_wait_confirmed(relay.read_end);
 	pgstat_report_stat(false);
 	return events;
 }
@@ -578,16 +622,25 @@ publish_stats(void)
 static void
 sleep_until_woken(int64 timeout)
 {
+	WaitEventSet *events = relay.events;
+	int64		due = relay.core != NULL ? marks_due() : -1;
 	WaitEvent	event;
 
 	if (timeout < 0 || timeout > MAX_SLEEP_MS)
 		timeout = MAX_SLEEP_MS;
-	if (relay.moved != 0)
-		timeout = Min(timeout, MARK_EVERY_MS);
+	if (due >= 0)
+		timeout = Min(timeout, due);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	if (relay.events != NULL)
-		(void) WaitEventSetWait(relay.events, timeout, &event, 1,
+	if (events != NULL)
+	{
+		if (sn_relay_core_waits(relay.core) && has_room())
+		{
+			events = relay.latch_only;
+			timeout = Min(timeout, ANSWERS_MS);
+		}
+		(void) WaitEventSetWait(events, timeout, &event, 1,
 								sn_wait_event("SentinaiRelay"));
+	}
 	else
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -609,7 +662,7 @@ last_turn(void)
 	publish_stats();
 }
 
-/* stand_by: leave the broker alone until check_paused() says otherwise */
+/* stand_by: leave the broker alone until the switch says otherwise */
 static void
 stand_by(void)
 {
@@ -638,27 +691,32 @@ reload(void)
 static int64
 one_turn(void)
 {
-	List	   *events;
-	int64		wait = -1;
+	int64		wait;
 
 	MemoryContextReset(relay.turn);
 	pgstat_report_activity(STATE_RUNNING, "relaying");
 	if (relay.core == NULL && !relay.paused)
 		open_core();
-	events = database_turn(false);
-	if (relay.paused && relay.core != NULL)
-		stand_by();
+	if (relay.sub_id == 0 || needs_database())
+	{
+		List	   *events = database_turn(false);
+
+		if (relay.paused && relay.core != NULL)
+			stand_by();
+		if (relay.core == NULL && !relay.paused)
+			return 0;			/* just resumed: connect */
+		if (events != NIL && !relay.leave)
+		{
+			SN_FAULT(relay_send);
+			push_events(events);
+		}
+	}
 	if (relay.leave || relay.core == NULL)
 		return -1;
-	if (events != NIL)
-		SN_FAULT(relay_send);
-	push_events(events);
 	wait = sn_relay_core_turn(relay.core, now_ms());
 	take_progress();
 	publish_stats();
-	if (relay.more && (has_room() || unmarked() >= worth_a_turn()))
-		return 0;
-	return wait;
+	return needs_database() ? 0 : wait;
 }
 
 /*

@@ -29,6 +29,8 @@
 #define RESTART_MS		2000
 #define STALL_MS		10000	/* no progress for so long is a failure */
 #define ERROR_LEN		256
+#define ROOM_SPARE		64		/* bytes, for the next event to fit as well */
+#define ROOM_KEPT		2048	/* bytes that stay with a place of the window */
 
 typedef enum EntryState
 {
@@ -44,8 +46,11 @@ typedef struct Entry
 	int			lane;
 	int64_t		next_pos;
 	int64_t		next_in_lane;	/* ring index, -1: last of its lane */
+	bool		passed;			/* by its lane: the place is free */
 	SnRecordEvent event;
-	char	   *data;			/* all strings of the event */
+	char	   *data;			/* all strings of the event; stays with the
+								 * place */
+	size_t		room;			/* of data */
 	size_t		bytes;
 	char	   *error;			/* why it was refused */
 } Entry;
@@ -96,6 +101,7 @@ struct SnRelayCore
 	bool		want_isolate;
 	Topic	   *topics;
 	int			ntopics;
+	Topic	   *last_topic;		/* found last */
 	uint64_t	seen_failures;
 	int64_t		stalled_at;		/* last time a stall was counted */
 	SnRelayCoreStats stats;
@@ -150,29 +156,40 @@ sn_relay_core_open(const SnRelayCoreConfig *config, char *err, size_t err_len)
 	return core;
 }
 
-/* drop_entry: forget an event's data */
+/* drop_entry: forget an event; small memory stays with the place */
 static void
 drop_entry(SnRelayCore *core, Entry *entry)
 {
 	core->bytes -= entry->bytes;
-	free(entry->data);
+	if (entry->room > ROOM_KEPT)
+	{
+		free(entry->data);
+		entry->data = NULL;
+		entry->room = 0;
+	}
 	free(entry->error);
-	memset(entry, 0, sizeof(Entry));
+	entry->error = NULL;
 	entry->state = ENTRY_DONE;
+	entry->passed = true;
 }
 
 /* sn_relay_core_close: frees everything; what is outstanding is given up */
 void
 sn_relay_core_close(SnRelayCore *core, int timeout_ms)
 {
+	int			i;
+
 	if (core == NULL)
 		return;
 	if (core->broker != NULL)
 		core->config.provider->close(core->broker, timeout_ms);
 	if (core->maker != NULL)
 		sn_record_close(core->maker);
-	for (; core->head < core->tail; core->head++)
-		drop_entry(core, entry_at(core, core->head));
+	for (i = 0; core->ring != NULL && i < core->config.max_events; i++)
+	{
+		free(core->ring[i].data);
+		free(core->ring[i].error);
+	}
 	free(core->ring);
 	free(core->lanes);
 	free(core->topics);
@@ -210,6 +227,48 @@ string_size(const char *s)
 	return s == NULL ? 0 : strlen(s) + 1;
 }
 
+/*
+ * make_room: memory for an event's strings.  That of the event before it in
+ * the place is used again: most events of a database are of like size.
+ */
+static char *
+make_room(Entry *entry, size_t size)
+{
+	if (size <= entry->room)
+		return entry->data;
+	size += ROOM_SPARE;
+	free(entry->data);
+	entry->data = malloc(size);
+	entry->room = entry->data == NULL ? 0 : size;
+	return entry->data;
+}
+
+/* copy_block: an event whose strings are one piece of memory */
+static bool
+copy_block(Entry *entry, const SnRecordEvent *e)
+{
+	SnRecordEvent *copy = &entry->event;
+	const char **strings[] = {
+		&copy->event_id, &copy->event_type, &copy->tenant_id,
+		&copy->aggregate_type, &copy->aggregate_id, &copy->correlation_id,
+		&copy->causation_id, &copy->traceparent, &copy->tracestate,
+		&copy->payload
+	};
+	char	   *data = make_room(entry, e->block_len);
+	size_t		i;
+
+	if (data == NULL)
+		return false;
+	memcpy(data, e->block, e->block_len);
+	entry->bytes = e->block_len + sizeof(Entry);
+	*copy = *e;
+	copy->block = data;
+	for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
+		if (*strings[i] != NULL)
+			*strings[i] = data + (*strings[i] - e->block);
+	return true;
+}
+
 /* copy_event: an event that owns its strings */
 static bool
 copy_event(Entry *entry, const SnRecordEvent *e)
@@ -219,11 +278,10 @@ copy_event(Entry *entry, const SnRecordEvent *e)
 	string_size(e->aggregate_id) + string_size(e->correlation_id) +
 	string_size(e->causation_id) + string_size(e->traceparent) +
 	string_size(e->tracestate) + e->payload_len + 1;
-	char	   *at = malloc(size);
+	char	   *at = make_room(entry, size);
 
 	if (at == NULL)
 		return false;
-	entry->data = at;
 	entry->bytes = size + sizeof(Entry);
 	entry->event = *e;
 	entry->event.event_id = copy_string(&at, e->event_id);
@@ -255,10 +313,12 @@ sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
 
 	if (core->tail - core->head >= core->config.max_events)
 		return false;
-	memset(entry, 0, sizeof(Entry));
-	if (!copy_event(entry, event))
+	entry->error = NULL;
+	if (event->block != NULL ? !copy_block(entry, event) :
+		!copy_event(entry, event))
 		return false;
 	entry->state = ENTRY_READY;
+	entry->passed = false;
 	entry->lane = lane;
 	entry->next_pos = next_pos;
 	entry->next_in_lane = -1;
@@ -309,8 +369,7 @@ pass(SnRelayCore *core, Lane *lane)
 			lane->last = -1;
 	}
 	while (core->head < core->tail &&
-		   entry_at(core, core->head)->state == ENTRY_DONE &&
-		   entry_at(core, core->head)->data == NULL)
+		   entry_at(core, core->head)->passed)
 		core->head++;
 	if (core->cursor < core->head)
 		core->cursor = core->head;
@@ -333,13 +392,15 @@ find_topic(SnRelayCore *core, const char *name)
 {
 	int			i;
 
+	if (core->last_topic != NULL && strcmp(core->last_topic->name, name) == 0)
+		return core->last_topic;
 	for (i = 0; i < core->ntopics; i++)
 		if (strcmp(core->topics[i].name, name) == 0)
-			return &core->topics[i];
+			return core->last_topic = &core->topics[i];
 	if (core->ntopics == MAX_TOPICS)
 		return NULL;
 	strncpy(core->topics[core->ntopics].name, name, SN_RECORD_MAX_TOPIC);
-	return &core->topics[core->ntopics++];
+	return core->last_topic = &core->topics[core->ntopics++];
 }
 
 /*
@@ -655,6 +716,25 @@ sn_relay_core_settle(SnRelayCore *core, int64_t now_ms)
 {
 	core->config.provider->purge(core->broker, false);
 	drain(core, now_ms);
+}
+
+/*
+ * sn_relay_core_waits: whether answers are all there is to wait for.  They
+ * free the window and are noted, but nothing is held up until they are taken.
+ */
+bool
+sn_relay_core_waits(const SnRelayCore *core)
+{
+	return core->inflight > 0 && core->cursor == core->tail &&
+		!core->recover && !core->isolate && !core->want_isolate &&
+		core->breaker.state == SN_BREAKER_CLOSED;
+}
+
+/* sn_relay_core_has_news: redriven or refused events wait to be fetched */
+bool
+sn_relay_core_has_news(const SnRelayCore *core)
+{
+	return core->nredriven > 0 || core->refused_waiting > 0;
 }
 
 /* sn_relay_core_wake_fd: readable when a turn has answers to treat */

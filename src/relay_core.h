@@ -76,6 +76,8 @@ extern bool sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
 							   const SnRecordEvent *event);
 extern int64_t sn_relay_core_turn(SnRelayCore *core, int64_t now_ms);
 extern void sn_relay_core_settle(SnRelayCore *core, int64_t now_ms);
+extern bool sn_relay_core_waits(const SnRelayCore *core);
+extern bool sn_relay_core_has_news(const SnRelayCore *core);
 extern int	sn_relay_core_wake_fd(const SnRelayCore *core);
 extern bool sn_relay_core_progress(SnRelayCore *core, int lane, int64_t *pos);
 extern bool sn_relay_core_redriven(SnRelayCore *core, int *lane,

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * relay_store.c
- *		What a relay process reads from and writes to the database.
+ *		What a relay process keeps in the database: its subscription, the
+ *		positions of its lanes, dead letters.  What it reads is relay_read.c.
  *
  * The relay's subscription reads stream 0, has no ledger and no batches: its
  * lanes hold a position only, and the right to move it comes with the session
@@ -14,25 +15,13 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/snapmgr.h"
 
 #include "guc.h"
 #include "lane.h"
-#include "log.h"
 #include "relay_core.h"
 #include "relay_store.h"
-#include "stream.h"
 #include "subscription.h"
-
-struct SnRelayReader
-{
-	Snapshot	snapshot;
-	SnStreamReader *stream;
-	SnLogReader *log;
-};
-
-static const SnSource whole_log = {SN_STREAM_ALL, SN_POS_MAX, NULL};
 
 /* run: one statement through SPI; returns its first value, null if none */
 static Datum
@@ -95,18 +84,26 @@ sn_relay_subscription(void)
 	return sub->sub_id;
 }
 
-/* read_state: a lane's newest state under a fresh snapshot */
-static void
-read_state(int sub_id, int lane, SnLaneState *state)
+/* find_sub: the relay's subscription */
+static SnSub *
+find_sub(int sub_id)
 {
 	SnSub	   *sub = sn_sub_by_id(sub_id);
-	Snapshot	snapshot;
 
 	if (sub == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("subscription \"%s\" is gone", SN_RELAY_WORKER_TYPE)));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	return sub;
+}
+
+/* read_state: a lane's newest state under a fresh snapshot */
+static void
+read_state(int sub_id, int lane, SnLaneState *state)
+{
+	SnSub	   *sub = find_sub(sub_id);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
 	sn_lane_read(sub, lane, snapshot, state);
 	UnregisterSnapshot(snapshot);
 }
@@ -121,133 +118,31 @@ sn_relay_lane_pos(int sub_id, int lane)
 	return state.pos;
 }
 
-/* sn_relay_read_begin: read under a snapshot taken now */
-SnRelayReader *
-sn_relay_read_begin(void)
-{
-	SnRelayReader *reader = palloc0(sizeof(SnRelayReader));
-
-	reader->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	reader->stream = sn_stream_begin();
-	reader->log = sn_log_begin(reader->snapshot);
-	return reader;
-}
-
-void
-sn_relay_read_end(SnRelayReader *reader)
-{
-	sn_log_end(reader->log);
-	sn_stream_end(reader->stream);
-	UnregisterSnapshot(reader->snapshot);
-}
-
-/* string_of: a text column, NULL when it is null */
-static const char *
-string_of(SnLogReader *log, AttrNumber column)
-{
-	text	   *t = sn_log_text(log, column);
-
-	return t == NULL ? NULL : text_to_cstring(t);
-}
-
-/* metadata_string: a string in the metadata, or NULL */
-static const char *
-metadata_string(Jsonb *metadata, const char *name)
-{
-	JsonbValue	value;
-
-	if (getKeyJsonValueFromContainer(&metadata->root, name, strlen(name),
-									 &value) == NULL ||
-		value.type != jbvString)
-		return NULL;
-	return pnstrdup(value.val.string.val, value.val.string.len);
-}
-
-/* make_event: what the record is made of, from the row just fetched */
-static void
-make_event(SnLogReader *log, const pg_uuid_t *id, SnRecordEvent *event)
-{
-	bool		isnull;
-	Datum		d;
-	Jsonb	   *metadata;
-	Jsonb	   *payload;
-
-	memset(event, 0, sizeof(SnRecordEvent));
-	event->event_id =
-		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
-	event->event_type = string_of(log, Anum_log_event_type);
-	event->tenant_id = string_of(log, Anum_log_tenant_id);
-	event->aggregate_type = string_of(log, Anum_log_aggregate_type);
-	event->aggregate_id = string_of(log, Anum_log_aggregate_id);
-	event->correlation_id = string_of(log, Anum_log_correlation_id);
-	event->schema_version =
-		DatumGetInt32(sn_log_datum(log, Anum_log_schema_version, &isnull));
-	event->occurred_us =
-		DatumGetTimestampTz(sn_log_datum(log, Anum_log_occurred_at, &isnull)) +
-		SN_UNIX_EPOCH_US;
-	d = sn_log_datum(log, Anum_log_causation_id, &isnull);
-	if (!isnull)
-		event->causation_id =
-			DatumGetCString(DirectFunctionCall1(uuid_out, d));
-	metadata = DatumGetJsonbP(sn_log_datum(log, Anum_log_metadata, &isnull));
-	event->traceparent = metadata_string(metadata, "traceparent");
-	event->tracestate = metadata_string(metadata, "tracestate");
-	payload = DatumGetJsonbP(sn_log_datum(log, Anum_log_payload, &isnull));
-	event->payload = JsonbToCString(NULL, &payload->root, VARSIZE(payload));
-	event->payload_len = strlen(event->payload);
-}
-
-/*
- * sn_relay_read: append the next events of a lane, as far as *max and
- * *max_bytes go, which it lowers.  Returns whether it stopped for lack of room.
- * An event whose row is gone was dropped by hand; it is passed over.
- */
-bool
-sn_relay_read(SnRelayReader *reader, int lane, SnPos pos, int *max,
-			  size_t *max_bytes, List **events)
-{
-	SnPos		at;
-	pg_uuid_t	id;
-
-	sn_stream_seek(reader->stream, &whole_log, 1, lane, pos, reader->snapshot);
-	while (*max > 0 && *max_bytes > 0)
-	{
-		SnRelayEvent *e;
-
-		if (!sn_stream_next(reader->stream, &at, &id))
-			return false;
-		if (!sn_log_fetch_at(reader->log, &id, &reader->stream->place))
-			continue;
-		e = palloc(sizeof(SnRelayEvent));
-		e->lane = lane;
-		e->next_pos = at + 1;
-		make_event(reader->log, &id, &e->event);
-		*events = lappend(*events, e);
-		(*max)--;
-		*max_bytes -= Min(*max_bytes, e->event.payload_len + 256);
-	}
-	return true;
-}
-
 /* sn_relay_mark: store the positions of some lanes */
 void
 sn_relay_mark(int sub_id, uint64 lanes, const SnPos *pos)
 {
+	SnSub	   *sub = find_sub(sub_id);
 	SnLaneAppender appender = {0};
+	Snapshot	snapshot;
 	int			lane;
 
+	for (lane = 0; lane < SN_MAX_LANES; lane++)
+		if ((lanes & UINT64CONST(1) << lane) != 0)
+			(void) sn_lock_lane(sub_id, lane, true);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 	{
 		SnLaneState state;
 
 		if ((lanes & UINT64CONST(1) << lane) == 0)
 			continue;
-		(void) sn_lock_lane(sub_id, lane, true);
-		read_state(sub_id, lane, &state);
+		sn_lane_read(sub, lane, snapshot, &state);
 		state.pos = state.end_pos = pos[lane];
 		sn_lane_append(&appender, &state);
 	}
 	sn_lane_append_end(&appender);
+	UnregisterSnapshot(snapshot);
 }
 
 /* count: add to the figures of a lane that the views show */

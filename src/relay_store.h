@@ -25,19 +25,21 @@ typedef struct SnRelayEvent
 	SnRecordEvent event;
 } SnRelayEvent;
 
-typedef struct SnRelayReader SnRelayReader;
-
 extern bool sn_relay_is_paused(void);
 extern int	sn_relay_subscription(void);
 extern SnPos sn_relay_lane_pos(int sub_id, int lane);
-extern SnRelayReader *sn_relay_read_begin(void);
-extern bool sn_relay_read(SnRelayReader *reader, int lane, SnPos pos, int *max,
-						  size_t *max_bytes, List **events);
-extern void sn_relay_read_end(SnRelayReader *reader);
 extern void sn_relay_mark(int sub_id, uint64 lanes, const SnPos *pos);
 extern void sn_relay_bury(int sub_id, int lane, const char *event_id,
 						  const char *error, bool redriven);
 extern List *sn_relay_redrives(int sub_id, uint64 lanes, int max);
 extern void sn_relay_redriven(int sub_id, int lane, const char *event_id);
+
+/* relay_read.c */
+typedef struct SnRelayReader SnRelayReader;
+
+extern SnRelayReader *sn_relay_read_begin(void);
+extern int	sn_relay_read(SnRelayReader *reader, int lane, SnPos pos, int max,
+						  size_t *bytes, List **events, bool *more);
+extern void sn_relay_read_end(SnRelayReader *reader);
 
 #endif							/* SN_RELAY_STORE_H */

@@ -105,18 +105,6 @@ wake_all(uint64 lanes, int64 events)
 		wake_subscription(slots[i], lanes, events);
 }
 
-/* wake_relays: the relays read every event */
-static void
-wake_relays(void)
-{
-	SnShared   *s = sn_shared();
-	int			i;
-
-	for (i = 0; i < SN_MAX_RELAYS; i++)
-		if (s->relays[i].pid != 0 && s->relays[i].dboid == MyDatabaseId)
-			sn_set_latch_of(s->relays[i].procno, s->relays[i].pid);
-}
-
 /* set_sequenced: all that was committed before this count is in a round */
 static void
 set_sequenced(SnDatabase *db, uint64 commits)
@@ -139,7 +127,7 @@ announce(void)
 	if (before == seen_rounds)
 		seen_rounds += pending.rounds;
 	sn_gather_passed();
-	wake_relays();
+	sn_wake_relays(pending.lanes, false);	/* they read every event */
 	if (pending.by_sequencer && sn_stream_count() > 1)
 	{
 		unwoken = pending.events;

@@ -77,7 +77,11 @@ init_shared(SnShared *s)
 		ConditionVariableInit(&s->subs[i].cv);
 	}
 	for (i = 0; i < SN_MAX_RELAYS; i++)
+	{
 		s->relays[i].procno = -1;
+		pg_atomic_init_u64(&s->relays[i].pending, 0);
+		pg_atomic_init_u32(&s->relays[i].look, 0);
+	}
 }
 
 /* sn_shared: the shared struct, made by whoever comes first */
@@ -433,4 +437,28 @@ sn_wake_workers(Oid dboid)
 	for (i = 0; i < SN_MAX_RELAYS; i++)
 		if (s->relays[i].pid != 0 && s->relays[i].dboid == dboid)
 			sn_set_latch_of(s->relays[i].procno, s->relays[i].pid);
+}
+
+/*
+ * sn_wake_relays: have the relays of this database look at lanes that have got
+ * events, or at their switch.  Raises no error.  A relay that comes just now
+ * and is not seen here looks at everything under a snapshot taken later.
+ */
+void
+sn_wake_relays(uint64 lanes, bool look)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+	{
+		SnRelaySlot *slot = &s->relays[i];
+
+		if (slot->pid == 0 || slot->dboid != MyDatabaseId)
+			continue;
+		(void) pg_atomic_fetch_or_u64(&slot->pending, lanes);
+		if (look)
+			pg_atomic_write_u32(&slot->look, 1);
+		sn_set_latch_of(slot->procno, slot->pid);
+	}
 }

@@ -107,6 +107,9 @@ typedef struct SnRelaySlot
 	int			index;			/* number of the relay in its database */
 	int			pid;			/* 0: does not run */
 	int			procno;
+	pg_atomic_uint64 pending;	/* lanes that may have events to read; others
+								 * only add, without the lock */
+	pg_atomic_uint32 look;		/* the switch or a dead letter changed */
 	int			inflight;		/* events sent and not answered */
 	int			breaker;		/* SnBreakerState */
 	int64		sent;			/* since its start */
@@ -148,5 +151,6 @@ extern void sn_set_latch_of(int procno, int pid);
 extern int	sn_my_procno(void);
 extern void sn_wake_launcher(void);
 extern void sn_wake_workers(Oid dboid);
+extern void sn_wake_relays(uint64 lanes, bool look);
 
 #endif							/* SN_SHMEM_H */

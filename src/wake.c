@@ -9,13 +9,15 @@
  * aborts sets again the pending bits it had cleared.  What a prepared
  * transaction did becomes visible at COMMIT PREPARED, perhaps in another
  * session: that command wakes the sequencer whatever the transaction did, and
- * its pending bits are set at PREPARE.
+ * its pending bits are set at PREPARE.  A relay whose switch is changed by a
+ * prepared transaction finds it by itself, a little later.
  *
  * Nothing here may raise an error: the callbacks run when it is too late.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
@@ -23,9 +25,12 @@
 #include "outbox.h"
 #include "wake.h"
 
+PG_FUNCTION_INFO_V1(sentinai_wake_relay);
+
 static bool registered = false;
 static SnDatabase *published = NULL;	/* this transaction published */
 static bool buffered = false;	/* this transaction wrote to the outbox view */
+static bool relay_noted = false;	/* this transaction changed what relays do */
 static SnSubSlot *touched[SN_MAX_SUBS];
 static int	ntouched = 0;
 
@@ -61,6 +66,8 @@ end_of_xact(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (published != NULL)
 				wake_sequencer(published);
+			if (relay_noted)
+				sn_wake_relays(0, true);
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
@@ -73,6 +80,7 @@ end_of_xact(XactEvent event, void *arg)
 		sn_outbox_forget(InvalidSubTransactionId);
 	published = NULL;
 	buffered = false;
+	relay_noted = false;
 	ntouched = 0;
 }
 
@@ -113,6 +121,22 @@ sn_note_buffered(void)
 {
 	register_callbacks();
 	buffered = true;
+}
+
+/* sn_note_relay: this transaction changed something that relays look at */
+void
+sn_note_relay(void)
+{
+	register_callbacks();
+	relay_noted = true;
+}
+
+/* wake_relay(): for SQL functions that change the switch */
+Datum
+sentinai_wake_relay(PG_FUNCTION_ARGS)
+{
+	sn_note_relay();
+	PG_RETURN_VOID();
 }
 
 /* sn_sub_touched: this transaction cleared pending bits of a subscription */

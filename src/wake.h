@@ -14,6 +14,7 @@
 extern void sn_note_published(void);
 extern void sn_sub_touched(SnSubSlot *slot);
 extern void sn_note_buffered(void);
+extern void sn_note_relay(void);
 extern void sn_wake_init(void);
 
 #endif							/* SN_WAKE_H */

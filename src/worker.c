@@ -39,7 +39,8 @@
 #include "worker.h"
 
 #define BUSY_RATE 10000.0		/* events/s at which rounds are as far apart as
-								 * sentinai.round_interval */
+								 * sentinai.round_interval; at half of it they
+								 * are an eighth of that apart */
 #define RATE_WINDOW 0.2			/* s over which the rate is averaged */
 #define RETRY_SOON 10			/* ms until a lock that was taken is tried again */
 #define BACKOFF_MIN 1000		/* ms after an error */
@@ -320,7 +321,7 @@ round_pause(void)
 {
 	double		share = Min(rate / BUSY_RATE, 1.0);
 
-	return (TimestampTz) (sn_round_interval * 1000 * share);
+	return (TimestampTz) (sn_round_interval * 1000 * share * share * share);
 }
 
 /* sleep_until: sleep; a set latch ends it only when it may */

@@ -151,6 +151,8 @@ typedef struct KnownLane
 	int			lane;
 	int64		seen;
 	uint64		stamp;			/* of state; 0: none */
+	Oid			journal;		/* that it went to: another CREATE EXTENSION
+								 * makes another one */
 	SnLaneState state;			/* without resolved and retries */
 	bool		has_worker_id;
 	char		worker_id[KNOWN_WORKER_ID] pg_attribute_aligned(8);
@@ -238,6 +240,7 @@ remember(const SnLaneState *state)
 		known->stamp = 0;
 		return;
 	}
+	known->journal = sn_rel(SN_LANE_STATE_0);
 	known->state = *state;
 	known->state.changed = false;
 	known->state.worker_id = NULL;
@@ -254,7 +257,7 @@ recall(int sub_id, int lane, SnLaneState *state)
 	SnSubSlot  *slot;
 	Size		size;
 
-	if (known->stamp == 0)
+	if (known->stamp == 0 || known->journal != sn_rel(SN_LANE_STATE_0))
 		return false;
 	slot = sn_sub_slot_find(sub_id);
 	if (slot == NULL ||

@@ -95,7 +95,8 @@ find(const pg_uuid_t *id, const text *worker_type, Snapshot snapshot,
 	sn_key_text(&keys[1], 2, BTEqualStrategyNumber,
 				PointerGetDatum(worker_type));
 	sn_scan_begin(&scan, RelationGetRelid(rel),
-				  sn_index_of(rel, Anum_dead_event_id), snapshot, 2, keys,
+				  sn_index_of(rel, Anum_dead_event_id,
+							  Anum_dead_worker_type), snapshot, 2, keys,
 				  ForwardScanDirection);
 	found = sn_scan_next(&scan);
 	if (found)

@@ -153,7 +153,7 @@ read_tenant(Reading *r)
 	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->first_above);
 	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
 	sn_scan_begin(&scan, RelationGetRelid(r->rel),
-				  sn_index_of(r->rel, Anum_log_tenant_id),
+				  sn_index_of(r->rel, Anum_log_tenant_id, Anum_log_event_id),
 				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
 	while (r->n < r->limit && sn_scan_next(&scan))
 	{
@@ -191,8 +191,9 @@ listed_begin(Listed *listed, const Reading *r)
 	sn_key_uuid(&keys[2], 3, BTGreaterStrategyNumber, &r->first_above);
 	sn_key_uuid(&keys[3], 3, BTLessStrategyNumber, &r->q->upper);
 	sn_scan_begin(&listed->firsts, RelationGetRelid(r->rel),
-				  sn_index_of(r->rel, Anum_log_run), GetActiveSnapshot(), 4,
-				  keys, ForwardScanDirection);
+				  sn_index_of(r->rel, Anum_log_run, Anum_log_tenant_id,
+							  Anum_log_event_id),
+				  GetActiveSnapshot(), 4, keys, ForwardScanDirection);
 	listed->nkeys = listed->next = 0;
 	listed->ended = false;
 }
@@ -239,7 +240,8 @@ read_aggregate(Reading *r)
 	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->q->lower);
 	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
 	sn_scan_begin(&scan, RelationGetRelid(r->rel),
-				  sn_index_of(r->rel, Anum_log_partition_hash),
+				  sn_index_of(r->rel, Anum_log_partition_hash,
+							  Anum_log_event_id),
 				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
 	listed_begin(&listed, r);
 	found = sn_scan_next(&scan);

@@ -75,7 +75,7 @@ look_in(Oid partition, text *tenant_id, text *key, const pg_uuid_t *oldest,
 		Noted *noted)
 {
 	Relation	rel = table_open(partition, AccessShareLock);
-	Oid			index = sn_index_of(rel, Anum_idem_tenant_id);
+	Oid			index = sn_index_of(rel, Anum_idem_tenant_id, Anum_idem_key);
 	SnapshotData dirty;
 	ScanKeyData keys[2];
 	SnScan		scan;

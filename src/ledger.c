@@ -126,7 +126,8 @@ begin_scan(SnScan *scan, Oid partition, const pg_uuid_t *event_id,
 	sn_key_uuid(&keys[0], 1, BTEqualStrategyNumber, event_id);
 	sn_key_text(&keys[1], 2, BTEqualStrategyNumber,
 				PointerGetDatum(worker_type));
-	sn_scan_begin(scan, partition, sn_index_of(rel, Anum_proc_event_id),
+	sn_scan_begin(scan, partition, sn_index_of(rel, Anum_proc_event_id,
+											   Anum_proc_worker_type),
 				  snapshot, 2, keys, ForwardScanDirection);
 	table_close(rel, NoLock);
 }

@@ -335,7 +335,8 @@ read_base(int stream_id, int lane, Snapshot snapshot)
 	{
 		Relation	rel = table_open(list_nth_oid(partitions, i),
 									 AccessShareLock);
-		Oid			index = sn_index_of(rel, Anum_slice_stream_id);
+		Oid			index = sn_index_of(rel, Anum_slice_stream_id,
+										Anum_slice_lane, Anum_slice_no);
 		ScanKeyData keys[2];
 		SnScan		scan;
 

@@ -154,31 +154,44 @@ sn_partitions(SnRel parent)
 }
 
 /*
- * serves: whether an index has every row that has a value in its first column,
- * but for rows that others of a run stand for.
+ * has_rows: whether an index that is partial leaves out only rows that have
+ * nothing in its first column, or that others of their run stand for.
  */
 static bool
-serves(Relation heap, Relation index, AttrNumber first_column)
+has_rows(Relation heap, Relation index)
 {
 	Bitmapset  *columns = NULL;
 	int			column;
 
-	if (index->rd_index->indkey.values[0] != first_column ||
-		!index->rd_index->indisvalid ||
-		index->rd_rel->relam != BTREE_AM_OID)
-		return false;
-	if (heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) ||
-		!TupleDescAttr(RelationGetDescr(heap), first_column - 1)->attnotnull)
+	if (heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 		return true;
 	pull_varattnos((Node *) RelationGetIndexPredicate(index), 1, &columns);
-	return bms_get_singleton_member(columns, &column) &&
-		column + FirstLowInvalidHeapAttributeNumber ==
-		get_attnum(RelationGetRelid(heap), "run");
+	if (!bms_get_singleton_member(columns, &column))
+		return false;
+	column += FirstLowInvalidHeapAttributeNumber;
+	return column == index->rd_index->indkey.values[0] ||
+		column == get_attnum(RelationGetRelid(heap), "run");
 }
 
-/* sn_index_of: the index of a partition whose first column is the given one */
+/* is_on: whether an index is a B-tree on these columns, in rising order */
+static bool
+is_on(Relation index, int ncolumns, const AttrNumber *columns)
+{
+	int			i;
+
+	if (index->rd_rel->relam != BTREE_AM_OID ||
+		index->rd_index->indnkeyatts != ncolumns)
+		return false;
+	for (i = 0; i < ncolumns; i++)
+		if (index->rd_index->indkey.values[i] != columns[i] ||
+			index->rd_indoption[i] != 0)
+			return false;
+	return true;
+}
+
+/* sn_find_index: what sn_index_of() does */
 Oid
-sn_index_of(Relation heap, AttrNumber first_column)
+sn_find_index(Relation heap, int ncolumns, const AttrNumber *columns)
 {
 	List	   *indexes = RelationGetIndexList(heap);
 	Oid			result = InvalidOid;
@@ -188,7 +201,8 @@ sn_index_of(Relation heap, AttrNumber first_column)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		if (serves(heap, index, first_column))
+		if (index->rd_index->indisvalid && is_on(index, ncolumns, columns) &&
+			has_rows(heap, index))
 			result = RelationGetRelid(index);
 		index_close(index, NoLock);
 		if (OidIsValid(result))
@@ -200,8 +214,8 @@ sn_index_of(Relation heap, AttrNumber first_column)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" lacks an index that sentinai needs",
 						RelationGetRelationName(heap)),
-				 errdetail("No valid index begins with column %d.",
-						   first_column),
+				 errdetail("No valid index on %d columns begins with column %d.",
+						   ncolumns, columns[0]),
 				 errhint("Create the index again as on the other partitions.")));
 	return result;
 }

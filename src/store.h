@@ -153,7 +153,13 @@ typedef struct SnPartRange
 } SnPartRange;
 
 extern List *sn_partition_ranges(SnRel parent); /* of SnPartRange, in order */
-extern Oid	sn_index_of(Relation heap, AttrNumber first_column);
+extern Oid	sn_find_index(Relation heap, int ncolumns,
+						  const AttrNumber *columns);
+
+/* the index of a table that is on these columns and has all rows in it */
+#define sn_index_of(heap, ...) \
+	sn_find_index(heap, lengthof(((AttrNumber[]) {__VA_ARGS__})), \
+				  (AttrNumber[]) {__VA_ARGS__})
 
 /* Bulk insert: rows are buffered, written at the end, every 1,000, every MB */
 typedef struct SnInserter SnInserter;

@@ -137,7 +137,8 @@ open_part(SnStreamReader *reader, SnStreamPart *part)
 		sn_scan_again(&part->scan, reader->snapshot, 4, keys);
 	else
 		sn_scan_begin(&part->scan, part->oid,
-					  sn_index_of(part->heap, Anum_slice_stream_id),
+					  sn_index_of(part->heap, Anum_slice_stream_id,
+								  Anum_slice_lane, Anum_slice_no),
 					  reader->snapshot, 4, keys, ForwardScanDirection);
 	part->open = true;
 	return true;

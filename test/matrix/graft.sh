@@ -27,6 +27,7 @@ else
 fi 2>/dev/null |
     awk '$2 == "=>" && $3 ~ "^/" { print $1, $3 }' | sort -u >"$to/$lib/needed/list"
 [ -x "$from/usr/bin/ldd" ] || from=
+chroot "$to" ldconfig           # which forgets what was there before
 chroot "$to" ldconfig -p >"$to/$lib/needed/there"
 while read -r name path; do
     grep -q "^[[:space:]]*$name " "$to/$lib/needed/there" ||

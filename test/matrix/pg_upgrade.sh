@@ -96,7 +96,7 @@ sequenced="select not exists (
 
 # publish_some: events, one batch completed, one event failed and dead, one out.
 publish_some() {
-    sql "select sentinai.publish('A', 't', 'k' || i % 7, '{}', idempotency_key => 'key' || i)
+    sql "select sentinai.publish('A', 't', 'k' || i % 7, '{}', idempotency_key => '$1 ' || i)
         from generate_series(1, 50) i" >/dev/null
     until_true "$sequenced" "$1: events are sequenced"
     sql "select sentinai.complete(min(token)) from sentinai.claim('all', 10)" >/dev/null
@@ -146,8 +146,9 @@ while shift && [ $# -gt 0 ]; do
     make "$place/$((n + 1))"
     "$bin/pg_upgrade" -b "$old" -B "$bin" -d "$place/$n" -D "$place/$((n + 1))" \
         -U postgres $([ $((n % 2)) -eq 0 ] || echo --link) >"$place/upgrade.log" 2>&1
-    result $? "$hop: pg_upgrade"
-    [ "$failed" -eq 0 ] || { sed 's/^/# /' "$place/upgrade.log" | tail -20; exit 1; }
+    status=$?
+    result $status "$hop: pg_upgrade"
+    [ "$status" -eq 0 ] || { sed 's/^/# /' "$place/upgrade.log" | tail -20; exit 1; }
     n=$((n + 1))
     start "$place/$n"
     result $? "$hop: the server starts"

@@ -115,8 +115,13 @@ foreach my $command ('reindex table concurrently %s', 'reindex table %s',
 
 	foreach my $table (@tables)
 	{
-		my ($rc, $out, $err) = $node->psql('postgres',
-			sprintf($command, $table));
+		my ($rc, $out, $err);
+
+		foreach my $try (1 .. 20)
+		{
+			($rc, $out, $err) = $node->psql('postgres', sprintf($command, $table));
+			last if $err !~ /deadlock detected/;
+		}
 		push @failed, "$table: $err" if $rc != 0;
 	}
 	is(join("\n", @failed), '', sprintf($command, 'every table'));

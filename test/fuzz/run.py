@@ -154,13 +154,26 @@ class Run:
             self.report.find(line)
         self.report.end()
 
+    def part_types(self):
+        self.report.begin("values of every type there is")
+        self.report.calls = 1
+        for name in sorted(values.STRANGE):
+            self.report.find(f"values.py has none of type {name}")
+        self.report.end()
+
     def few(self, short, long):
         return long if self.options.seconds else short
 
     def run(self):
-        for name in self.options.only:
-            getattr(self, "part_" + name)()
-        self.part_log()
+        try:
+            for name in self.options.only:
+                getattr(self, "part_" + name)()
+            self.part_log()
+            self.part_types()
+        except session.Crashed:
+            self.report.end()
+            print("# " + "# ".join(self.cluster.log_tail()))
+            print("Bail out! the server crashed")
         print(f"1..{self.report.tests}")
         return self.report.failed == 0
 

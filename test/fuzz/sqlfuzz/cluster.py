@@ -91,6 +91,10 @@ class Cluster:
             return [line.rstrip()[:300] for line in file
                     if BAD.search(line) and not CONTEXT.search(line)]
 
+    def log_tail(self, lines=15):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.readlines()[-lines:]
+
     def memory(self, pid):
         """(anonymous now, peak since the last reset) of a process in MiB."""
         with open(f"/proc/{pid}/status", encoding="ascii") as file:

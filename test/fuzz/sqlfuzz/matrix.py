@@ -16,20 +16,20 @@ class Matrix(Part):
                          else "debug_parallel_query")
 
     def run(self, most=None):
-        """Every callable, a test each, at most that many cases and ways."""
+        """Every callable, a test each, with every value, in so many ways."""
         for call in self.catalog.callables:
             self.report.begin(f"{call.kind} {call.name}")
             self.try_all(call, most)
             self.report.end(least=3)
 
     def run_briefly(self, where, most):
-        """All of them as one test."""
+        """All of them as one test, and only so many values."""
         self.report.begin(where)
         for call in self.catalog.callables:
-            self.try_all(call, most)
+            self.try_all(call, most, most)
         self.report.end(least=len(self.catalog.callables))
 
-    def try_all(self, call, most):
+    def try_all(self, call, most, most_cases=None):
         """Right arguments, then one hostile value after the other; the seed
         chooses what is tried of both."""
         rng = values.seeded(self.world.seed, call.kind, call.name,
@@ -38,18 +38,21 @@ class Matrix(Part):
         if call.kind in ("view", "table"):  # no scalars
             self.session.allowed.add("42601")
         cases = list(self.cases(call, rng))
-        if most and len(cases) > most:
-            keep = [c for c in cases if c[1] is None][:most]
-            cases = keep + rng.sample(cases, most - len(keep))
+        if most_cases and len(cases) > most_cases:
+            cases = rng.sample(cases, most_cases)
         ways = [w for w in WAYS if w.fits(call)]
         rng.shuffle(ways)
         most = 3 if call.kind == "table" and most else most
         for way in ways[:most]:
             self.case(call, way, {}, rng)       # with arguments that are right
-        self.try_cases(call, cases, ways, rng)
+        self.try_cases(call, cases, ways, rng, most)
         self.close()
 
-    def try_cases(self, call, cases, ways, rng):
+    def try_cases(self, call, cases, ways, rng, most):
+        """All of them; in a short run most in the simplest way."""
+        if most:
+            ways = ways[:most] + WAYS[:1] * (2 * most)
+            rng.shuffle(ways)
         for number, (place, value) in enumerate(cases):
             way = ways[number % len(ways)]
             self.case(call, way, {place: value}, rng)

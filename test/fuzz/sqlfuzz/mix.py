@@ -13,7 +13,7 @@ import checker
 from world import final
 from world.recorder import digest
 
-from .session import IDLE, LOST, Session
+from .session import IDLE, Session
 
 SUBS = {"m_all": {"types": None, "ordered": True, "effects": True,
                   "max_attempts": 4},
@@ -135,8 +135,6 @@ class Actor:
         """Rows of a statement, as text."""
         outcome = yield sql
         if outcome.failed:
-            if outcome.state == LOST:
-                self.mix.fail()
             if self.pg.transaction_status != IDLE:
                 yield "rollback"
             raise Refused(outcome.state)
@@ -425,7 +423,6 @@ class Mix:
         self.seed = seed
         self.seconds = seconds
         self.records = []
-        self.broken = False
         self.subs = SUBS            # for final.left()
 
     def add(self, **record):
@@ -433,10 +430,7 @@ class Mix:
         self.records.append(record)
 
     def over(self):
-        return self.broken or time.monotonic() > self.limit
-
-    def fail(self):
-        self.broken = True
+        return time.monotonic() > self.limit
 
     def run(self):
         self.report.begin("three sessions at once")

@@ -161,6 +161,9 @@ ORDINARY = {
 SHORT = cast("interval", "0", "1 us", "-1 us", "30 ms", "-1 day", "367 days",
              "-178000000 years", "2147483647 days 2562047788:00:54.775807")
 
+# Types of parameters that nothing is known about; somebody should add them.
+STRANGE = set()
+
 # The arrays that only a 300 MB value is good for.
 HUGES = {
     "text": [repeat("x", HUGE), repeat("é", HUGE // 2)],
@@ -180,12 +183,10 @@ def null(type_):
     return f"(null::{type_})"
 
 
-def element_of(type_):
-    return type_.rpartition("pg_catalog.")[2][1:]
-
-
-def is_array(type_):
-    return type_.startswith("pg_catalog._")
+def plain_name(type_):
+    """pg_type.typname of a type of PostgreSQL's own, or nothing."""
+    schema, _, name = type_.partition(".")
+    return name.strip('"') if schema == "pg_catalog" else ""
 
 
 def arrays(element, rng):
@@ -218,19 +219,20 @@ def arrays(element, rng):
 def hostile(param, rng):
     """Every hostile value of a parameter, null first."""
     found = [null(param.type)]
-    plain = param.type.rpartition("pg_catalog.")[2]
+    plain = plain_name(param.type)
     if param.name == "timeout":
         return found + SHORT
-    if is_array(param.type):
-        return found + arrays(element_of(param.type), rng)
-    if plain in PLAIN and "pg_catalog." in param.type:
+    if plain.startswith("_"):
+        return found + arrays(plain[1:], rng)
+    if plain in PLAIN:
         return found + PLAIN[plain]
+    STRANGE.add(param.type)
     return found + [f"('{v}'::{param.type})" for v in ("", "0", "{}", "()")]
 
 
 def huge(param):
     """Values of some hundred megabytes, as far as there are any."""
-    return HUGES.get(param.type.rpartition("pg_catalog.")[2], [])
+    return HUGES.get(plain_name(param.type), [])
 
 
 def ordinary(param, ground, rng):

@@ -45,7 +45,7 @@
  * readable when something arrives in an empty queue, not once per report.
  * poll() empties the descriptor itself.  Never hold a database transaction
  * open around any of these calls.  No call blocks longer than the time given
- * to it (poll() 2 ms longer, when a topic was made); send, create_topic, health and purge do not block.
+ * to it; send, create_topic, health and purge do not block.
  *
  *
  * REPORTS

@@ -73,9 +73,6 @@
 #define TOPIC_TIMEOUT_NEW_MS 1000
 #define TOPIC_TIMEOUT_MOCK_MS 1
 
-/* For so long the answer about a topic's partitions is waited for. */
-#define METADATA_MS 2
-
 /*
  * For so long a topic whose write was denied is refused without asking, as
  * every question costs a producer.
@@ -111,8 +108,6 @@ static SnBroker *make_broker(const SnBrokerConfig *config, char *err,
 							 size_t err_len);
 static void free_broker(SnBroker *broker);
 static bool find_topic(SnBroker *broker, const char *name);
-static void ask_partitions(SnBroker *broker,
-						   const rd_kafka_CreateTopics_result_t *result);
 static rd_kafka_headers_t *make_headers(const SnRecord *record);
 static rd_kafka_event_t *next_event(SnBroker *broker, int timeout_ms);
 static bool treat_event(SnBroker *broker, rd_kafka_event_t *event);
@@ -497,26 +492,6 @@ find_topic(SnBroker *broker, const char *name)
 	return true;
 }
 
-/*
- * Lets the library ask for the partitions of a topic that is there.  By itself
- * it would do so within a second of the first record.  The answer goes to the
- * library's own thread; nobody waits for it here.
- */
-static void
-ask_partitions(SnBroker *broker, const rd_kafka_CreateTopics_result_t *result)
-{
-	const rd_kafka_topic_result_t **topics;
-	const struct rd_kafka_metadata *metadata;
-	size_t		count = 0;
-
-	topics = rd_kafka_CreateTopics_result_topics(result, &count);
-	if (count > 0 && broker->producer != NULL &&
-		find_topic(broker, rd_kafka_topic_result_name(topics[0])) &&
-		rd_kafka_metadata(broker->producer, 0, broker->topic, &metadata,
-						  METADATA_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
-		rd_kafka_metadata_destroy(metadata);
-}
-
 /* The headers of a record in librdkafka's form. */
 static rd_kafka_headers_t *
 make_headers(const SnRecord *record)
@@ -702,7 +677,9 @@ report_topic(SnBroker *broker, rd_kafka_event_t *event,
 	report->offset = -1;
 	if (report->status == SN_REPORT_OK)
 	{
-		ask_partitions(broker, result);
+		/* a new handle asks for the partitions; records would a second later */
+		if (count > 0 && broker->producer != NULL)
+			(void) find_topic(broker, rd_kafka_topic_result_name(topics[0]));
 		return;
 	}
 	report->error = rd_kafka_err2str(code);

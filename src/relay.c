@@ -191,6 +191,7 @@ open_core(void)
 	(void) pg_atomic_fetch_or_u64(&relay.slot->pending, relay.owned);
 	relay.redriving = 0;
 	relay.marked_passed = 0;
+	relay.looked_at = 0;		/* there may be lanes to take */
 
 	relay.latch_only = sn_wait_event_set(2);
 	AddWaitEventToSet(relay.latch_only, WL_LATCH_SET, PGINVALID_SOCKET,

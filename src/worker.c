@@ -41,6 +41,8 @@
 #define BUSY_RATE 10000.0		/* events/s at which rounds are as far apart as
 								 * sentinai.round_interval; at half of it they
 								 * are an eighth of that apart */
+#define LONG_ROUND 1000			/* us; when rounds take longer than that, the
+								 * sequencer rests as long as it works */
 #define RATE_WINDOW 0.2			/* s over which the rate is averaged */
 #define RETRY_SOON 10			/* ms until a lock that was taken is tried again */
 #define BACKOFF_MIN 1000		/* ms after an error */
@@ -65,6 +67,7 @@ static TimestampTz not_before = 0;	/* no turn before this time */
 static TimestampTz next_maintenance = 0;
 static int	next_step = 0;		/* of the maintenance that is due */
 static double rate = 0;			/* events/s, smoothed */
+static TimestampTz round_took = 0;	/* the last turn, us */
 static int	backoff = 0;		/* ms; 0: the last turn went well */
 static int	last_error = 0;		/* its SQLSTATE and time of logging */
 static TimestampTz last_error_logged = 0;
@@ -208,6 +211,7 @@ take_turn(void)
 	sn_round_wake();
 	note_rate(round.events, last_round, now);
 	last_round = now;
+	round_took = sn_now() - now;
 	if (outcome != TURN_TAKEN)
 		passed = commits;
 	pgstat_report_stat(false);
@@ -320,8 +324,11 @@ static TimestampTz
 round_pause(void)
 {
 	double		share = Min(rate / BUSY_RATE, 1.0);
+	double		pause = sn_round_interval * 1000 * share * share * share;
 
-	return (TimestampTz) (sn_round_interval * 1000 * share * share * share);
+	if (round_took > LONG_ROUND)
+		pause = Max(pause, Min(2 * round_took, sn_round_interval * 1000));
+	return (TimestampTz) pause;
 }
 
 /* sleep_until: sleep; a set latch ends it only when it may */

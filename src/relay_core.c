@@ -52,7 +52,8 @@ typedef struct Entry
 								 * place */
 	size_t		room;			/* of data */
 	size_t		bytes;
-	char	   *error;			/* why it was refused */
+	bool		refused;
+	char	   *error;			/* why; NULL when there was no memory for it */
 } Entry;
 
 typedef struct Topic
@@ -360,7 +361,7 @@ pass(SnRelayCore *core, Lane *lane)
 			lane->pos = entry->next_pos;
 			lane->moved = true;
 		}
-		else if (entry->error == NULL)
+		else if (!entry->refused)
 			note_redriven(core, entry);
 		drop_entry(core, entry);
 		core->stats.passed++;
@@ -380,6 +381,7 @@ static void
 refuse(SnRelayCore *core, Entry *entry, const char *error)
 {
 	entry->state = ENTRY_REFUSED;
+	entry->refused = true;
 	entry->error = strdup(error ? error : "refused by the broker");
 	core->refused_waiting++;
 	core->stats.refused++;

@@ -46,9 +46,10 @@ make_chroot() {
         mv "$dir.new" "$dir"
 }
 
-# Whom the machine trusts, for what is downloaded inside.
-CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
-export CERTIFICATES
+# Whom the machine trusts, for what is downloaded inside; not where a package
+# there would write its own.
+certificates=/etc/ssl/certs/ca-certificates.crt
+export CERTIFICATES=/etc/ssl/sentinai-host.crt
 
 # The tests inside, with mounts and processes that end with them.
 # shellcheck disable=SC2016 # expanded by the inner shell
@@ -69,7 +70,7 @@ on_postgres() {
     cp /etc/resolv.conf "$dir/etc/resolv.conf"
     cp /etc/hosts "$dir/etc/hosts"
     mkdir -p "$dir${CERTIFICATES%/*}"
-    [ ! -e "$CERTIFICATES" ] || cp "$CERTIFICATES" "$dir$CERTIFICATES"
+    cat "$certificates" >"$dir$CERTIFICATES" 2>/dev/null
     mkdir -p "$dir/dev/shm"
     sn_copy_tree "$root" "$dir/var/tmp/sentinai-src" || return 1
     MAKEFLAGS='' unshare --mount --pid --fork --kill-child sh -c "$inside" \

@@ -347,12 +347,16 @@ write_file(const char *path, const char *text)
 {
 	char		temp[PATH_MAX];
 	FILE	   *out;
+	bool		written;
 
 	snprintf(temp, sizeof(temp), "%s.new", path);
 	out = fopen(temp, "w");
-	if (out != NULL && fprintf(out, "%s\n", text) > 0 && fclose(out) == 0 &&
-		rename(temp, path) == 0)
-		return true;
+	if (out != NULL)
+	{
+		written = fprintf(out, "%s\n", text) > 0;
+		if (fclose(out) == 0 && written && rename(temp, path) == 0)
+			return true;
+	}
 	fprintf(stderr, "sentinai-mockbroker: could not write %s: %s\n", path,
 			strerror(errno));
 	return false;

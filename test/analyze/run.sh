@@ -1,0 +1,92 @@
+#!/bin/bash
+# test/analyze/run.sh: what three static analyzers say of the C sources.
+# SPDX-License-Identifier: PostgreSQL
+#
+#   run.sh [gcc] [cppcheck] [tidy]    all three by itself
+#
+# Configuration: gcc.supp and cppcheck.supp beside this file, .clang-tidy at the
+# top. The server's headers are those of PG_CONFIG. Prints what is found; the
+# last line is `N passed, N failed`, a file or a tool each.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$here/../.." || exit 1
+# shellcheck source=test/lib/common.sh
+. test/lib/common.sh
+# shellcheck source=test/lib/setup.sh
+. test/lib/setup.sh
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+passed=0 failed=0
+
+# Every source but the tests'; their own folders are searched for headers.
+mapfile -t sources < <(printf '%s\n' src/*.c workers/*/*.c test/mock/*.c |
+    grep -v '^workers/test/')
+
+# result STATUS NAME: counts it; what was found is in the log.
+result() {
+    if [ "$1" -eq 0 ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "not ok - $2"
+        cat "$log"
+    fi
+}
+
+# Findings of gcc that gcc.supp does not have, by file and text; lines move.
+not_suppressed() {
+    awk 'NR == FNR { known[$0] = 1; next }
+        /: (warning|error): / {
+            text = $0
+            sub(/:[0-9]+:[0-9]+: (warning|error):/, ":", text)
+            show = !(text in known)
+        }
+        /: In function / { show = 0 }
+        show { print; found = 1 }
+        END { exit found }' "$here/gcc.supp" -
+}
+
+run_gcc() {
+    local file
+    for file in "${sources[@]}"; do
+        LC_ALL=C gcc -std=gnu99 -O1 -fanalyzer -fdiagnostics-plain-output \
+            -fanalyzer-verbosity=0 -Wall -Wextra \
+            -Wno-unused-parameter -Wno-missing-field-initializers \
+            -Wno-sign-compare -fno-strict-aliasing "${flags[@]}" -c \
+            -o /dev/null "$file" 2>&1 | not_suppressed >"$log"
+        result $? "gcc -fanalyzer: $file"
+    done
+}
+
+# In its own reading of the sources, without the server's headers.
+run_cppcheck() {
+    cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c99 \
+        --enable=warning,portability,performance --library=posix \
+        --library="$here/postgres.cfg" -DPG_VERSION_NUM=150000 -D__GNUC__=12 \
+        --suppressions-list="$here/cppcheck.supp" --template="{file}:{line}: {id}: {message}" \
+        -Isrc -Iworkers/lib -Iworkers/work "${sources[@]}" >"$log" 2>&1
+    result $? cppcheck
+}
+
+run_tidy() {
+    local file
+    for file in "${sources[@]}"; do
+        clang-tidy-14 --quiet "$file" -- -std=gnu99 -Wno-everything \
+            "${flags[@]}" >"$log" 2>&1
+        result $? "clang-tidy: $file"
+    done
+}
+
+find_postgres "$log"
+sn_install_packages "$log" gcc clang-tidy-14 cppcheck "${base_packages[@]}" ||
+    sn_die "could not install the analyzers"
+flags=(-I"$("$pg_config" --includedir-server)" -I"$("$pg_config" --includedir)"
+    -Isrc -Iworkers/lib -Iworkers/work -D_GNU_SOURCE
+    '-DSENTINAI_VERSION="x"')
+[ $# -gt 0 ] || set -- gcc cppcheck tidy
+for tool in "$@"; do
+    [ "$(type -t "run_$tool")" = function ] || sn_die "no analyzer $tool"
+    "run_$tool"
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -72,15 +72,17 @@ END
     return 1
 }
 
-# The unpacked source, once for all kinds; its path on stdout.
+# The unpacked source, once for all kinds; its path on stdout. Without Debian's
+# patches: they put every build's modules where the packaged server has its own.
 source_tree() {
     local from=${SENTINAI_PG_SOURCE:-$base/source}
     if [ ! -e "$base/tree/.complete" ]; then
         mkdir -p "$base/source"
         [ -n "${SENTINAI_PG_SOURCE:-}" ] || download_source >>"$log" 2>&1
         rm -rf "$base/tree"
-        set -- "$from"/postgresql-*.dsc
-        dpkg-source --no-check -x "$1" "$base/tree" >>"$log" 2>&1
+        mkdir "$base/tree"
+        set -- "$from"/postgresql-"$major"_*.orig.tar.*
+        tar -C "$base/tree" --strip-components=1 -xf "$1"
         touch "$base/tree/.complete"
     fi
     echo "$base/tree"
@@ -93,6 +95,17 @@ copy_pgtap() {
     cp "${pgtap%.control}"* "$("$prefix/bin/pg_config" --sharedir)/extension/"
 }
 
+# Does everything that will be installed stay in the prefix?
+in_prefix() {
+    printf 'include src/Makefile.global\nshow:\n\t@echo %s\n' \
+        '$(bindir) $(pkglibdir) $(datadir) $(pkgincludedir) $(libdir)' |
+        make -s -f - show | tr ' ' '\n' | {
+        while read -r dir; do
+            case $dir in "$prefix"/*) ;; *) exit 1 ;; esac
+        done
+    }
+}
+
 build_server() {
     local tree
     tree=$(source_tree)
@@ -101,6 +114,7 @@ build_server() {
     cd "$base/obj-$kind"
     "$tree/configure" --prefix="$prefix" --enable-debug --enable-tap-tests \
         --without-readline "${options[@]}"
+    in_prefix || sn_die "this source would install outside of $prefix"
     make -s all
     make -s install
     for contrib in dblink pg_walinspect; do

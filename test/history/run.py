@@ -166,6 +166,7 @@ def drive(options, world):
     hung = stop([nemesis]) + stop(publishers)
     if nemesis.error:
         add(f="server", line=f"nemesis: {nemesis.error!r}")
+        world.server.revive()
     world.end_prepared()
     faults = ", ".join(f"{f} {n}" for f, n in sorted(nemesis.done.items()))
     say(f"{world.events:,} events published, "
@@ -203,6 +204,7 @@ def main():
                     needs(options.faults))
     path = os.path.join(server.dir, "history.jsonl")
     keep = False
+    recorder = None
     try:
         server.make()
         for what, why in server.missing.items():
@@ -218,6 +220,8 @@ def main():
         keep = not report.ok
     except BaseException:
         keep = True
+        if recorder:
+            recorder.close()
         raise
     finally:
         server.close(keep=keep or options.keep)

@@ -15,13 +15,22 @@ class DiskFaults:
 
     @fault(needs="disk", relay=True)
     def data_full(self):
-        """Who needs a new page gets 53100; nobody dies."""
-        self.server.disks["data"].fill()
-        try:
-            time.sleep(self.between(2, 5))
-        finally:
-            self.server.disks["data"].heal()
-        self.answers()
+        """Who needs a new page gets 53100. Only a checkpoint that has to write
+        a new file makes PostgreSQL panic, and then it may not come back by
+        itself: its recovery needs pages, too."""
+        with self.server.connect("nemesis", direct=True) as conn:
+            self.server.disks["data"].fill()
+            try:
+                time.sleep(self.between(2, 5))
+            finally:
+                self.server.disks["data"].heal()
+            try:
+                conn.execute("select 1")
+                return {}
+            except psycopg.Error:
+                pass
+        self.server.revive()
+        return {"crash": True, "frozen": True}
 
     @fault(needs="disk", crash=True, relay=True, frozen=True)
     def wal_full(self):
@@ -32,9 +41,7 @@ class DiskFaults:
             time.sleep(self.between(0.5, 2))
         finally:
             self.server.disks["wal"].heal()
-        limit = time.monotonic() + 60
-        if not self.server.wait_ready(limit):
-            self.server.start()
+        self.server.revive()
 
     def write_wal(self):
         """Until that is no longer possible."""

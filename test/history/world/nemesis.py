@@ -68,12 +68,13 @@ class Nemesis(threading.Thread, *KINDS):
         add = self.world.recorder.add
         facts = {k: v for k, v in FAULTS[fault].items() if k != "needs"}
         add(f="fault", ph="invoke", p="nemesis", fault=fault, **facts)
+        more = None
         try:
-            getattr(self, fault)()
+            more = getattr(self, fault)()
         except psycopg.OperationalError:
             # it met the end of an earlier one
             self.answers()
-        add(f="fault", ph="ok", p="nemesis")
+        add(f="fault", ph="ok", p="nemesis", **(more or {}))
         self.done[fault] += 1
 
     def answers(self, seconds=60):

@@ -135,22 +135,23 @@ class Publisher(Client):
         """Two phases; a gid ends with what will become of it."""
         commit = self.rng.random() < 0.8
         gid = f"{name}/{'commit' if commit else 'rollback'}"
+        self.unfinished.append(gid)     # also when nobody knows whether it is
         if not self.end("prepare", f"prepare transaction '{gid}'", name, xid):
+            self.unfinished.remove(gid)
             return
         self.pause(self.rng.random() * 0.3)
         if commit:
-            self.unfinished.append(gid)
             self.end("commit", f"commit prepared '{gid}'", name, xid)
-            self.unfinished.remove(gid)
         else:
             self.record(f="rollback", ph="ok", p=self.name, txn=name)
             self.ask(f"rollback prepared '{gid}'")
+        self.unfinished.remove(gid)
 
     def finish_prepared(self, gid):
-        """After a lost connection: done already is as good."""
+        """After a lost connection, as the gid says; done already is as good."""
         self.unfinished.remove(gid)
         try:
-            self.ask(f"commit prepared '{gid}'")
+            self.ask(f"{gid.rpartition('/')[2]} prepared '{gid}'")
         except Lost:
             self.unfinished.append(gid)
             raise

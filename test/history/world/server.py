@@ -206,6 +206,11 @@ class Server:
                 time.sleep(0.05)
         return False
 
+    def revive(self, seconds=60):
+        """Until it answers; started anew when it has gone down."""
+        if not self.wait_ready(time.monotonic() + seconds):
+            self.start()
+
     def start_pooler(self):
         path = os.path.join(self.dir, "pgbouncer.ini")
         users = os.path.join(self.dir, "users.txt")

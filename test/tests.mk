@@ -13,6 +13,9 @@
 #   make check-points               a crash at every point of src/fault.h
 #   make fuzz                       hostile SQL, a server of its own
 #   make check-fuzz SECONDS=600     the same for longer, SEED=7 to repeat one
+#   make check-matrix ON=18         PostgreSQL 17 and 18 and a newer librdkafka
+#   make check-analyze              gcc -fanalyzer, cppcheck, clang-tidy
+#   make check-long PARTS=assert    what is too long for every day, see test/long
 #   make installcheck REGRESS=publish ISOLATION=
 #   make pgtap T=test/pgtap/x.sql   make tap T=test/tap/x.pl
 #
@@ -101,6 +104,16 @@ check-fuzz: $(DATA_built)
 	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup fuzz)" test/fuzz/run.py \
 		--seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
+check-matrix:
+	test/matrix/run.sh $(ON)
+
+check-analyze:
+	PG_CONFIG='$(PG_CONFIG)' test/analyze/run.sh $(TOOLS)
+
+check-long:
+	test/long/check-long.sh $(PARTS)
+
+.PHONY: check-matrix check-analyze check-long
 .PHONY: unit pgtap tap kafka mock demo demo-check history chaos check-bugs \
 	check-points history-agent \
 	fuzz check-fuzz

@@ -1,0 +1,113 @@
+#!/bin/bash
+# test/long/check-long.sh: everything that is too long for ./quickstart test.
+# SPDX-License-Identifier: PostgreSQL
+#
+#   check-long.sh [PART...]    all parts by itself, or those named
+#
+# Each part is a command below, or an executable beside this file. Writes
+# docs/check-long.md: the date, the commit and the result of each part; a part
+# that was not run keeps its line. Logs are in log/long. The last line is
+# `N passed, N failed`, a part each.
+#
+# SENTINAI_LONG_HOURS: hours that chaos, fuzz and the flapping broker take, one
+# by itself.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cd "$root" || exit 1
+# shellcheck source=test/lib/common.sh
+. test/lib/common.sh
+report=docs/check-long.md
+logs=$root/log/long
+seconds=$((${SENTINAI_LONG_HOURS:-1} * 3600))
+passed=0 failed=0
+
+# part NAME: its command; what is not here is a script of this folder.
+part() {
+    case $1 in
+        test) ./quickstart test ;;
+        analyze) test/analyze/run.sh ;;
+        assert | asan | valgrind) test/builds/run.sh "$1" ;;
+        matrix) test/matrix/run.sh ;;
+        memory)
+            SENTINAI_CALLS=100000 SENTINAI_FLAP_SECONDS=$seconds \
+                SENTINAI_TIER_SECONDS=$((seconds * 2 + 3600)) \
+                ./quickstart test tap
+            ;;
+        fuzz) with_tree_built make check-fuzz SECONDS="$seconds" ;;
+        bugs) with_tree_built make check-bugs ;;
+        points) with_tree_built make check-points ;;
+        chaos) with_tree_built make chaos SECONDS="$seconds" CHAOS_ARGS=--kafka ;;
+        *) "$here/$1" ;;
+    esac
+}
+
+# Those use what is installed; the tests of the quickstart take theirs away.
+with_tree_built() {
+    # shellcheck source=test/lib/setup.sh
+    . test/lib/setup.sh
+    sn_install_packages "$logs/setup.log" "${base_packages[@]}" &&
+        find_postgres "$logs/setup.log" &&
+        { build_all && install_built; } >>"$logs/setup.log" 2>&1 || return 1
+    "$@" PG_CONFIG="$PG_CONFIG"
+}
+
+all_parts() {
+    local script
+    printf '%s\n' test analyze matrix memory assert asan bugs points fuzz chaos valgrind
+    for script in "$here"/*; do
+        [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||
+            echo "${script##*/}"
+    done
+}
+
+# Which state of the tree this is.
+commit() {
+    git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown
+}
+
+# note NAME RESULT SECONDS: the part's line in the report, in the place of the
+# one before.
+note() {
+    local name=$1 line lines
+    line="| $name | $(date -u +%Y-%m-%d) | $(commit) | $2 | $3 s |"
+    lines=$(grep -s '^| [a-z]' "$report" | grep -v "^| $name |")
+    {
+        cat <<'END'
+# What the long checks said last
+
+`make check-long` runs what is too long for `./quickstart test` and writes this page; [test/README.md](../test/README.md) says what the parts are. A commit that ends in `-dirty` had changes that were not committed.
+
+| Part | Date | Commit | Result | Took |
+|---|---|---|---|---|
+END
+        printf '%s\n' "$lines" "$line" | grep . | sort
+    } >"$report.new" && mv "$report.new" "$report"
+}
+
+run_part() {
+    local name=$1 status result start=$SECONDS
+    sn_note "== $name (log: $logs/$name.log)"
+    part "$name" >"$logs/$name.log" 2>&1 </dev/null
+    status=$?
+    result=$(grep -E '[0-9]+ passed, [0-9]+ failed$' "$logs/$name.log" | tail -1)
+    if [ "$status" -eq 0 ]; then
+        passed=$((passed + 1))
+        : "${result:=passed}"
+    else
+        failed=$((failed + 1))
+        : "${result:=failed}"
+        tail -20 "$logs/$name.log"
+    fi
+    note "$name" "$result" $((SECONDS - start))
+    printf '%-10s %s\n' "$name" "$result"
+}
+
+mkdir -p "$logs"
+# shellcheck disable=SC2046 # one word each
+[ $# -gt 0 ] || set -- $(all_parts)
+for name in "$@"; do
+    run_part "$name"
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

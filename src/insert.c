@@ -15,6 +15,8 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -25,12 +27,13 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "store.h"
 
-#define INSERT_BUFFER 1000		/* rows */
+#define INSERT_BUFFER 128		/* rows: a few pages that stay in the cache */
 #define INSERT_BUFFER_SIZE (1024 * 1024)	/* bytes */
 #define MAX_TABLES 64			/* described at a time */
 
@@ -40,7 +43,17 @@ typedef struct PlainIndex
 	Oid			oid;
 	IndexInfo  *info;
 	ExprState  *predicate;		/* NULL: not partial */
+	AttrNumber	column;			/* the only one in the predicate, or 0 */
 } PlainIndex;
+
+/* What the predicate said of the row before */
+typedef struct Verdict
+{
+	bool		known;
+	bool		isnull;			/* value of the predicate's column */
+	Datum		value;
+	bool		belongs;
+} Verdict;
 
 /* What is known of a table, in a memory context of its own */
 typedef struct Table
@@ -61,6 +74,7 @@ struct SnInserter
 	Relation	heap;
 	Table		table;
 	Relation   *indexes;		/* of a plain table, NULL: not open yet */
+	Verdict    *verdicts;		/* of its indexes */
 	EState	   *estate;			/* of another table */
 	ResultRelInfo *rri;
 	BulkInsertState bistate;
@@ -171,9 +185,23 @@ calls_others(Node *node, void *context)
 		expression_tree_walker(node, calls_others, context);
 }
 
+/* only_column: the column that is all a predicate depends on, or 0 */
+static AttrNumber
+only_column(List *predicate, TupleDesc desc)
+{
+	Bitmapset  *columns = NULL;
+	int			column;
+
+	pull_varattnos((Node *) predicate, 1, &columns);
+	if (!bms_get_singleton_member(columns, &column))
+		return 0;
+	column += FirstLowInvalidHeapAttributeNumber;
+	return column > 0 && TupleDescAttr(desc, column - 1)->attbyval ? column : 0;
+}
+
 /* describe_index: fill in an index; false if it is not plain */
 static bool
-describe_index(PlainIndex *index, Oid oid)
+describe_index(PlainIndex *index, Oid oid, TupleDesc desc)
 {
 	Relation	rel = index_open(oid, RowExclusiveLock);
 	bool		plain = rel->rd_rel->relam == BTREE_AM_OID &&
@@ -182,6 +210,7 @@ describe_index(PlainIndex *index, Oid oid)
 	index->oid = oid;
 	index->info = BuildIndexInfo(rel);
 	index->predicate = NULL;
+	index->column = only_column(index->info->ii_Predicate, desc);
 	if (index->info->ii_Expressions != NIL ||
 		calls_others((Node *) index->info->ii_Predicate, NULL))
 		plain = false;
@@ -211,7 +240,7 @@ describe_table(Table *table, Relation heap)
 	{
 		PlainIndex *index = &table->indexes[table->nindexes];
 
-		if (!describe_index(index, lfirst_oid(lc)))
+		if (!describe_index(index, lfirst_oid(lc), table->desc))
 			table->plain = false;
 		else if (index->info->ii_ReadyForInserts)
 			table->nindexes++;
@@ -263,7 +292,10 @@ sn_insert_begin(Oid relid, bool unless_present)
 	ins->heap = table_open(relid, RowExclusiveLock);
 	ins->table = *find_table(ins->heap);
 	if (ins->table.plain)
+	{
 		ins->indexes = palloc0(sizeof(Relation) * (ins->table.nindexes + 1));
+		ins->verdicts = palloc0(sizeof(Verdict) * (ins->table.nindexes + 1));
+	}
 	else
 		open_for_executor(ins);
 	ins->cid = GetCurrentCommandId(true);
@@ -304,14 +336,40 @@ write_rows(SnInserter *ins)
 						   ins->bistate);
 }
 
+/*
+ * as_before: whether a row has the value in the predicate's column that the
+ * row before had.  Looks at nulls without taking the row apart.
+ */
+static bool
+as_before(const PlainIndex *index, Verdict *verdict, TupleTableSlot *slot)
+{
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+	bool		isnull = heap_attisnull(tuple, index->column, NULL);
+	Datum		value = isnull ? (Datum) 0 :
+		slot_getattr(slot, index->column, &isnull);
+	bool		same = verdict->known && verdict->isnull == isnull &&
+		verdict->value == value;
+
+	verdict->known = true;
+	verdict->isnull = isnull;
+	verdict->value = value;
+	return same;
+}
+
 /* belongs: whether an index has an entry for a row */
 static bool
-belongs(const SnInserter *ins, const PlainIndex *index, TupleTableSlot *slot)
+belongs(const SnInserter *ins, int i, TupleTableSlot *slot)
 {
+	const PlainIndex *index = &ins->table.indexes[i];
+	Verdict    *verdict = &ins->verdicts[i];
+
 	if (index->predicate == NULL)
 		return true;
+	if (index->column != 0 && as_before(index, verdict, slot))
+		return verdict->belongs;
 	ins->table.econtext->ecxt_scantuple = slot;
-	return ExecQual(index->predicate, ins->table.econtext);
+	verdict->belongs = ExecQual(index->predicate, ins->table.econtext);
+	return verdict->belongs;
 }
 
 /* enter_row: a row's entries in plain indexes; false if a key was present */
@@ -328,7 +386,7 @@ enter_row(SnInserter *ins, TupleTableSlot *slot)
 		const PlainIndex *index = &ins->table.indexes[i];
 		IndexUniqueCheck check = UNIQUE_CHECK_NO;
 
-		if (!belongs(ins, index, slot))
+		if (!belongs(ins, i, slot))
 			continue;
 		if (ins->indexes[i] == NULL)
 			ins->indexes[i] = index_open(index->oid, RowExclusiveLock);
@@ -423,6 +481,7 @@ close_indexes(SnInserter *ins)
 		if (ins->indexes[i] != NULL)
 			index_close(ins->indexes[i], NoLock);
 	pfree(ins->indexes);
+	pfree(ins->verdicts);
 }
 
 /*

@@ -161,7 +161,7 @@ extern Oid	sn_find_index(Relation heap, int ncolumns,
 	sn_find_index(heap, lengthof(((AttrNumber[]) {__VA_ARGS__})), \
 				  (AttrNumber[]) {__VA_ARGS__})
 
-/* Bulk insert: rows are buffered, written at the end, every 1,000, every MB */
+/* Bulk insert: rows are buffered, written at the end, every 128, every MB */
 typedef struct SnInserter SnInserter;
 
 extern SnInserter *sn_insert_begin(Oid relid, bool unless_present);

@@ -17,7 +17,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "../history"), HERE]
 
-from sqlfuzz import session, shadow, values                            # noqa: E402
+from sqlfuzz import session, shadow, values                     # noqa: E402
 from sqlfuzz.catalog import Catalog                             # noqa: E402
 from sqlfuzz.cluster import Cluster                             # noqa: E402
 from sqlfuzz.ground import Ground                               # noqa: E402
@@ -142,7 +142,7 @@ class Run:
             world = self.world(databases[turn % len(databases)])
             turn += 1
             world.seed = f"{self.options.seed}/{turn}"
-            Matrix(world).run_random(500)
+            Matrix(world).run_random(f"turn {turn}: anything", 500)
             for part, count in ((Wire, 20), (Tokens, 300), (Copies, 50)):
                 part(world).run(count)
 

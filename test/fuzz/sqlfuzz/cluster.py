@@ -37,7 +37,7 @@ sentinai.launcher_naptime = 1s
 BAD = re.compile(r"PANIC: |TRAP: |terminated by signal|stuck spinlock|"
                  r"\] XX|WARNING: .*(leak|still referenced)|c4n4ry|"
                  r"<sentinai[^>]*> (ERROR|FATAL): ")
-CONTEXT = re.compile("> CONTEXT: ")
+KNOWN = re.compile("> CONTEXT: |unsupported jsonb version")
 
 
 class Cluster:
@@ -89,7 +89,7 @@ class Cluster:
         """Lines of the log that nothing of ours explains."""
         with open(self.log, encoding="utf-8", errors="replace") as file:
             return [line.rstrip()[:300] for line in file
-                    if BAD.search(line) and not CONTEXT.search(line)]
+                    if BAD.search(line) and not KNOWN.search(line)]
 
     def log_tail(self, lines=15):
         with open(self.log, encoding="utf-8", errors="replace") as file:

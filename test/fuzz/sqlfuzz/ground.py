@@ -51,7 +51,8 @@ select sentinai.subscribe('fz_free', ordered => false);
 
 PUBLISH = """
 select count(sentinai.publish('fz.' || chr(97 + i %% 2), 't' || 1 + i %% 2,
-    nullif('a' || i %% 12, 'a0'), jsonb_build_object('i', i, 'canary', 'c4n4ry')))
+    nullif('a' || i %% 12, 'a0'),
+    jsonb_build_object('i', i, 'canary', 'c4n4ry')))
 from generate_series(1, %s) i
 """
 

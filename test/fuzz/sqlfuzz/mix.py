@@ -35,7 +35,8 @@ create schema app;
 create table app.work (txn text);
 create table app.effect (w text, id uuid);
 create table app.counter (ten text, agg text, n bigint not null);
-insert into app.counter select t, a, 0 from unnest(%s::text[], %s::text[]) k (t, a);
+insert into app.counter
+select t, a, 0 from unnest(%s::text[], %s::text[]) k (t, a);
 """
 
 

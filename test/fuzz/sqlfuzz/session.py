@@ -22,6 +22,8 @@ AROUND = {
     "42501", "42809", "42P16", "42P17",
     "55P03", "57014",
 }
+# The one XX000 that jsonb_recv() has for a caller, long before us.
+KNOWN = "unsupported jsonb version"
 LOST = "lost"                   # the connection has ended
 
 
@@ -150,7 +152,7 @@ class Session:
             pass
         elif state == "57014" and not may_wait:
             self.report.find(f"took {outcome.seconds:.1f} s", sql)
-        elif not self.expected(state):
+        elif not self.expected(state) and outcome.message[:25] != KNOWN:
             self.report.find(f"{state} {outcome.message}", sql)
         return outcome
 

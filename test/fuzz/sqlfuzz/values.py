@@ -34,6 +34,11 @@ def wrapped(before, middle, after, type_="jsonb"):
             f"::pg_catalog.{type_})")
 
 
+def from_now(sign, interval):
+    return (f"(pg_catalog.now() operator(pg_catalog.{sign}) "
+            f"'{interval}'::pg_catalog.interval)")
+
+
 TEXTS = [text(v) for v in (
     "", " ", "x", "é", "日本", "😀", "a b", "'; drop table t; --", "%s%n%d%p",
     "\\", '"', "\x01", "a\nb", "a\tb", "\x7f", "\u200b", "\ufeff", "\uffff",
@@ -73,7 +78,8 @@ UUIDS = cast(
     "pg_catalog.gen_random_uuid()"]
 
 INTERVALS = cast(
-    "interval", "0", "1 us", "-1 us", "1 s", "1 day", "1 day 1 us", "-1 day",
+    "interval", "infinity", "-infinity", "0", "1 us", "-1 us", "1 s",
+    "1 day", "1 day 1 us", "-1 day",
     "1 mon", "1 mon -30 days", "366 days", "366 days 1 us", "367 days",
     "2147483647 days", "-2147483648 days", "178000000 years",
     "-178000000 years", "2147483647 days 2562047788:00:54.775807",
@@ -85,10 +91,8 @@ TIMES = cast(
     "4714-11-24 00:00:00+00 BC", "0001-01-01 00:00:00+00", "2025-01-01+00",
     "2024-12-31+00", "10889-08-02+00", "294276-12-31 23:59:59.999999+00",
     "2106-02-07+00", "9999-12-31+00") + [
-    "(pg_catalog.now() operator(pg_catalog.-) '1 hour'::pg_catalog.interval)",
-    "(pg_catalog.now() operator(pg_catalog.+) '1 hour'::pg_catalog.interval)",
-    "(pg_catalog.now() operator(pg_catalog.+) '3653 days'::pg_catalog.interval)",
-    "(pg_catalog.now() operator(pg_catalog.+) '400 years'::pg_catalog.interval)"]
+    from_now("-", "1 hour"), from_now("+", "1 hour"),
+    from_now("+", "3653 days"), from_now("+", "400 years")]
 
 # By pg_type.typname.
 PLAIN = {
@@ -153,8 +157,8 @@ ORDINARY = {
     "worker_id": [text("agent")],
     "schema_version": cast("int4", "1"),
     "partitions": cast("int4", "12"),
-    "until": ["(pg_catalog.now() operator(pg_catalog.+) '1 hour'::pg_catalog.interval)"],
-    "deliver_at": ["(pg_catalog.now() operator(pg_catalog.+) '1 hour'::pg_catalog.interval)"],
+    "until": [from_now("+", "1 hour")],
+    "deliver_at": [from_now("+", "1 hour")],
 }
 
 # A wait is not to last; everything else about the type stands.

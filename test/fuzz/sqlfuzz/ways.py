@@ -67,7 +67,8 @@ WAYS = [
     Way("savepoint committed", BEGIN, "savepoint a", "{q}", "savepoint b",
         "{q}", "rollback to a", "release a", "commit"),
     Way("released committed", BEGIN, "savepoint a", "{q}", "release a",
-        "savepoint a", "select pg_catalog.int4div(1, 0)", "rollback to a", "commit", keeps=None),
+        "savepoint a", "select pg_catalog.int4div(1, 0)", "rollback to a",
+        "commit", keeps=None),
     inside("caught", "select fz.caught({Q})", "select fz.caught({Q})", "{q}"),
     Way("caught committed", "select fz.caught({Q})", keeps=False),
     inside("in a function", "select fz.plain({Q})"),
@@ -86,8 +87,8 @@ WAYS = [
            "fetch 1 from c", "fetch last from c", "fetch prior from c",
            "move absolute 0 in c"),
     inside("cursor over savepoint", "savepoint a",
-           "declare c cursor for select * from {v} s", "fetch 1 from c", "savepoint b",
-           "rollback to b", "fetch 1 from c", "rollback to a"),
+           "declare c cursor for select * from {v} s", "fetch 1 from c",
+           "savepoint b", "rollback to b", "fetch 1 from c", "rollback to a"),
     Way("cursor held", BEGIN, "declare c cursor with hold for {n}", "commit",
         "fetch all from c", "close all", keeps=False),
     Way("cursor left open", BEGIN, "declare c cursor for select * from {v} s",
@@ -109,8 +110,8 @@ WAYS = [
            "refresh materialized view fz.made"),
     inside("in a view", "create temp view made as {n}",
            "select * from made, made as again"),
-    inside("as default", "create temp table made (a int, b pg_catalog.text default "
-           "({v})::pg_catalog.text) on commit drop",
+    inside("as default", "create temp table made (a int, "
+           "b pg_catalog.text default ({v})::pg_catalog.text) on commit drop",
            "insert into made (a) values (1), (2)"),
     inside("as check", "create temp table made (a int check ("
            "({v}) is not null)) on commit drop",

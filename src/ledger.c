@@ -279,8 +279,6 @@ sheet_of(SnLedgerWriter *writer, const pg_uuid_t *id)
 		if (sn_range_covers(&writer->sheets[i].range, id))
 			return &writer->sheets[i];
 
-	(void) sn_require_partition(SN_EVENT_PROCESSING, UUIDPGetDatum(id),
-								SN_TICK_MS(sn_uuid_tick(id)));
 	if (writer->sheets == NULL)
 		writer->sheets = palloc(sizeof(Sheet));
 	else
@@ -289,6 +287,12 @@ sheet_of(SnLedgerWriter *writer, const pg_uuid_t *id)
 	sheet = &writer->sheets[writer->n++];
 	memset(sheet, 0, sizeof(Sheet));
 	partition = sn_range_find(SN_EVENT_PROCESSING, id, &sheet->range);
+	if (!OidIsValid(partition))
+	{
+		(void) sn_require_partition(SN_EVENT_PROCESSING, UUIDPGetDatum(id),
+									SN_TICK_MS(sn_uuid_tick(id)));
+		partition = sn_range_find(SN_EVENT_PROCESSING, id, &sheet->range);
+	}
 	sheet->inserter = sn_insert_begin(partition, true);
 	return sheet;
 }

@@ -111,7 +111,8 @@ def parse():
                         help="sentinai.relay_inflight (2000)")
     parser.add_argument("--relay-workers", type=int, default=2)
     parser.add_argument("--drain", type=float, default=90,
-                        help="seconds in which the backlog must be empty")
+                        help="seconds in which the backlog must be empty, "
+                        "and one for every 100 events of it (90)")
     parser.add_argument("--patience", type=float, default=60,
                         help="seconds in which something must have moved")
     parser.add_argument("--async", action="store_true", dest="late",

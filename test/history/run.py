@@ -222,7 +222,7 @@ def main():
     except BaseException:
         keep = True
         if recorder:
-            recorder.close()
+            recorder.flush()
         raise
     finally:
         server.close(keep=keep or options.keep)

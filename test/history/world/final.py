@@ -43,24 +43,27 @@ NO_SPACE = re.compile(r"\[(\d+)\] \w+ .*PANIC: .*No space left on device")
 KILLED = re.compile(r"\(PID (\d+)\) was terminated by signal (\d+)")
 
 
-def drain(world, seconds):
-    """Until every subscription, and the topic, has everything; in time for
-    what there was to do."""
-    start = time.monotonic()
+def drain(world, seconds, patience):
+    """Until every subscription, and the topic, has everything, in time for what
+    there was to do; or nothing has moved for as long as we have patience."""
+    start = moved = time.monotonic()
+    limit = start + seconds
     waiting = {w: None for w in world.subs}
     if world.server.broker:
         waiting["kafka"] = None
-    limit = start + seconds
     with world.server.connect("drain", direct=True) as conn:
-        for what in waiting:
-            limit = max(limit, start + seconds +
-                        left(world, conn, what) / LEAST_RATE)
-        while waiting and time.monotonic() < limit:
-            for what in list(waiting):
+        while waiting and time.monotonic() < min(limit, moved + patience):
+            before = dict(waiting)
+            for what in before:
                 waiting[what] = left(world, conn, what)
+                if before[what] is None:
+                    limit = max(limit, start + seconds +
+                                waiting[what] / LEAST_RATE)
                 if waiting[what] == 0:
                     del waiting[what]
                     report(world, what, 0, start)
+            if waiting != before:
+                moved = time.monotonic()
             time.sleep(0.3)
     for what, count in waiting.items():
         report(world, what, count, start)

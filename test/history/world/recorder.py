@@ -28,6 +28,11 @@ class Recorder:
                 if line.endswith("}\n"):
                     self.file.write(line)
 
+    def flush(self):
+        """For a run that ends too soon."""
+        with self.lock:
+            self.file.flush()
+
     def close(self):
         self.file.close()
 

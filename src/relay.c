@@ -84,6 +84,7 @@ typedef struct Relay
 	bool		look_for_redrives;
 	SnRelayCoreStats before;	/* of the connections before this one */
 	bool		paused;
+	bool		active;			/* the database is in use here */
 	bool		leave;			/* the extension is gone, or is to be left alone */
 } Relay;
 
@@ -535,7 +536,7 @@ database_turn(bool last)
 		relay.paused = sn_relay_is_paused();
 		relay.look_for_redrives = true;
 	}
-	if (!relay.leave && sn_node_active())
+	if (!relay.leave && relay.active)
 	{
 		if (relay.sub_id == 0 && !relay.paused)
 		{
@@ -552,6 +553,13 @@ database_turn(bool last)
 				events = list_concat(events,
 									 read_lanes(list_length(events)));
 		}
+	}
+	if (!relay.leave && !relay.active && sn_node_active())
+	{
+		/* restored just now, perhaps: the next turn's snapshot shows it */
+		relay.active = true;
+		pg_atomic_write_u32(&relay.slot->look, 1);
+		SetLatch(MyLatch);
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();

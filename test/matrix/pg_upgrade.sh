@@ -52,11 +52,12 @@ until_true() {
     result $? "$2"
 }
 
-# make DIR: a cluster of the server at hand.
+# make DIR: a cluster of the server at hand, without checksums as in old ones.
 make() {
-    "$bin/initdb" -D "$1" -U postgres -E UTF8 --locale=C -A trust --no-sync \
-        $(case $("$bin/initdb" --version) in *' 1'[5-7]*) ;; *) echo --no-data-checksums ;; esac) \
-        >>"$place/log" 2>&1
+    local options=(-U postgres -E UTF8 --locale=C -A trust --no-sync)
+    "$bin/initdb" --help | grep -q no-data-checksums &&
+        options+=(--no-data-checksums)
+    "$bin/initdb" -D "$1" "${options[@]}" >>"$place/log" 2>&1
     cat >>"$1/postgresql.conf" <<END
 shared_preload_libraries = 'sentinai'
 listen_addresses = ''
@@ -144,8 +145,10 @@ while shift && [ $# -gt 0 ]; do
     sed -i 's/^#shared_preload/shared_preload/' "$place/$n/postgresql.conf"
     old=$bin bin=$1
     make "$place/$((n + 1))"
+    mode=(--link)
+    [ $((n % 2)) -ne 0 ] || mode=()
     "$bin/pg_upgrade" -b "$old" -B "$bin" -d "$place/$n" -D "$place/$((n + 1))" \
-        -U postgres $([ $((n % 2)) -eq 0 ] || echo --link) >"$place/upgrade.log" 2>&1
+        -U postgres "${mode[@]}" >"$place/upgrade.log" 2>&1
     status=$?
     result $status "$hop: pg_upgrade"
     [ "$status" -eq 0 ] || { sed 's/^/# /' "$place/upgrade.log" | tail -20; exit 1; }

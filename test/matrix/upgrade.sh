@@ -25,7 +25,7 @@ build() {
             --exclude='*.o' --exclude='*.so' -cf - . | tar -C "${1%/}/$place" -xf - &&
         chroot "$1" make -C "/$place" -s \
             PG_CONFIG="/usr/lib/postgresql/$2/bin/pg_config" \
-            sentinai.so sentinai_kafka.so sentinai--$(version).sql
+            sentinai.so sentinai_kafka.so "sentinai--$(version).sql"
 }
 
 version() {

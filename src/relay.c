@@ -57,6 +57,7 @@
 #define LOOK_EVERY_MS	1000	/* at the switch and at dead letters, if nobody
 								 * says that they changed */
 #define CLOSE_MS		2000
+#define TURN_MEMORY		(1024 * 1024)	/* kept from turn to turn */
 
 typedef struct Relay
 {
@@ -770,7 +771,8 @@ start(Datum arg)
 	CommitTransactionCommand();
 	relay.workers = Max(sn_relay_workers, 1);
 	relay.turn = AllocSetContextCreate(TopMemoryContext, "sentinai relay turn",
-									   ALLOCSET_DEFAULT_SIZES);
+									   TURN_MEMORY, TURN_MEMORY,
+									   ALLOCSET_DEFAULT_MAXSIZE);
 	take_slot();
 }
 

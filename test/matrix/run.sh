@@ -58,6 +58,7 @@ inside='
         mount -t tmpfs tmpfs "$0/dev/shm" && chmod 1777 "$0/dev/shm" &&
         exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
             HOME=/root LC_ALL=C.UTF-8 WERROR=1 MAKEFLAGS="$MAKEFLAGS" \
+            SENTINAI_TIER_SECONDS="${SENTINAI_TIER_SECONDS:-3600}" \
             SENTINAI_CACHE=/var/cache/sentinai PIP_CERT="$CERTIFICATES" \
             /var/tmp/sentinai-src/quickstart test "$@"'
 

@@ -321,7 +321,7 @@ init_entries(Conf *conf)
 		library_count++;
 	while (own != NULL && own[own_count].name != NULL)
 		own_count++;
-	conf->entries = calloc((size_t) (library_count + own_count),
+	conf->entries = calloc((size_t) library_count + own_count,
 						   sizeof(ConfEntry));
 	if (conf->entries == NULL)
 		return set_error(conf, "out of memory");
@@ -334,6 +334,8 @@ init_entries(Conf *conf)
 		entry->option = is_own ? &own[i - library_count] : &library_options[i];
 		entry->base = is_own ? conf->definition->settings :
 			(char *) &conf->settings;
+		/* without options of its own there are none to come here */
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 		if (entry->option->fallback != NULL &&
 			!store_value(conf, entry, CONF_DEFAULT, entry->option->fallback))
 			return false;
@@ -472,12 +474,11 @@ static char *
 read_line(char *buffer, int size, void *stream)
 {
 	FileState  *state = stream;
-	int			next;
 
 	if (fgets(buffer, size, state->file) == NULL)
 		return NULL;
 	state->line++;
-	if (strchr(buffer, '\n') == NULL && (next = fgetc(state->file)) != EOF)
+	if (strchr(buffer, '\n') == NULL && fgetc(state->file) != EOF)
 	{
 		set_error(state->conf, "file \"%s\", line %d: longer than %d bytes",
 				  state->conf->settings.config, state->line, size - 2);

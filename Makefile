@@ -47,6 +47,14 @@ $(DATA_built): $(SQL_MODULES) sentinai.control
 
 $(OBJS): $(wildcard src/*.h)
 
+# Made again when the flags for tests are not those of the last time.
+flagged := $(patsubst %.c,%.o,$(shell grep -l -e SN_BUG -e SN_FAULT src/*.c))
+$(filter $(OBJS),$(flagged)) sentinai_kafka.so: build/flags
+build/flags: FORCE
+	@mkdir -p build && echo '$(SN_FAULT_FLAGS)' >$@.new && \
+		{ cmp -s $@.new $@ && rm $@.new || mv $@.new $@; }
+FORCE:
+
 # Only sn_broker_provider is visible in it; the settings' parser is in both.
 sentinai_kafka.so: $(KAFKA_SRCS) $(wildcard src/*.h)
 	$(CC) $(CFLAGS) $(CFLAGS_SL) $(SN_FAULT_FLAGS) -D_GNU_SOURCE -fvisibility=hidden $(LDFLAGS) -shared -o $@ $(KAFKA_SRCS) -lrdkafka -lpthread
@@ -81,4 +89,4 @@ bench:
 	$(MAKE) -C test/bench
 	PG_CONFIG='$(PG_CONFIG)' python3 test/bench/bench.py $(BENCH_ARGS)
 
-.PHONY: bench install-kafka uninstall-kafka workers install-workers uninstall-workers
+.PHONY: FORCE bench install-kafka uninstall-kafka workers install-workers uninstall-workers

@@ -60,9 +60,9 @@ class Harness:
         start = time.monotonic()
         done = subprocess.run(
             [sys.executable, "test/history/run.py", *arguments.split(),
-             "--patience", "15", "--seed", str(seed)], cwd=self.private.tree, check=False,
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=self.private.environment())
+             "--patience", "15", "--seed", str(seed)], check=False, text=True,
+            cwd=self.private.tree, env=self.private.environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         seconds = time.monotonic() - start
         kept = KEPT.search(done.stdout)
         if kept and not self.options.keep:

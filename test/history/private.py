@@ -9,9 +9,7 @@ gone afterwards: neither the tree nor the installed PostgreSQL changes.
 The command runs in the folder's copy of the tree and finds the copy of
 PostgreSQL, which works from any place, by PG_CONFIG."""
 
-import glob
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +18,6 @@ import tempfile
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 LEFT_OUT = shutil.ignore_patterns(".git", "build", "log", "results", "*.o",
                                   "*.so", "*.bc", "tmp_check", "__pycache__")
-FLAGGED = re.compile(r"\bSN_(BUG|FAULT)\(")
 
 
 class BuildFailed(Exception):
@@ -51,25 +48,9 @@ class Private:
                         ignore=shutil.ignore_patterns("sentinai*"))
 
     def build(self, **flags):
-        """Build with these make variables, and install; only what may differ
-        from the build before is compiled again."""
-        for path in self.flagged():
-            if os.path.exists(path):
-                os.remove(path)
+        """Build with these make variables, and install."""
         self.make("all", "install", **flags)
         self.make("history-agent", **flags)
-
-    def flagged(self):
-        """What is made of the sources that the flags may change."""
-        for folder, made in (("src", "src"), ("workers/lib", "build/workers")):
-            for path in glob.glob(os.path.join(self.tree, folder, "*.c")):
-                with open(path, encoding="utf-8") as file:
-                    if FLAGGED.search(file.read()):
-                        yield os.path.join(self.tree, made, os.path.basename(
-                            path)[:-1] + "o")
-        for made in ("sentinai.so", "sentinai_kafka.so", "build/history/agent",
-                     "build/workers/libsentinai-agent.a"):
-            yield os.path.join(self.tree, made)
 
     def make(self, *targets, **flags):
         done = subprocess.run(

@@ -54,6 +54,7 @@ def story(server):
         until(conn, "select clock_timestamp() > max(occurred_at) + "
               "interval '5 min' from sentinai.event_log", True)
         conn.execute(PUBLISH, (NEW,))
+        work_off(conn, OLD + NEW)
         conn.execute("alter system set sentinai.retention = '1min'")
         conn.execute("select pg_reload_conf()")
     for number in range(CRASHES):
@@ -64,8 +65,9 @@ def story(server):
             raise Wrong("the server did not come back")
     with server.connect("retention", direct=True) as conn:
         until(conn, COUNT + "event_log", NEW)
-        until(conn, COUNT + "event_processing", 0)
-        work_off(conn, NEW)
+        until(conn, COUNT + "event_processing", NEW)
+        conn.execute(PUBLISH, (NEW,))
+        work_off(conn, 2 * NEW)
     with open(server.dir + "/server.log", encoding="utf-8") as file:
         for line in file:
             if BAD_LINE.search(line):

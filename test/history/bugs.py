@@ -30,7 +30,7 @@ BUGS = {
     "lease_clock": ("--seconds 12 --interval 1 --faults clock_ahead",
                     {"fence", "overlap", "passed"}),
     "exit_zero": ("--seconds 10 --interval 1 --faults quit", {"exit"}),
-    "mark_before_ack": ("--seconds 10 --interval 1 --mock --rate 1000 "
+    "mark_before_ack": ("--seconds 12 --interval 1 --mock --rate 1000 "
                         "--faults outage", {"lost"}),
     "resend": ("--seconds 12 --interval 1 --mock --rate 1000 "
                "--faults broker_down", {"order"}),

@@ -5,6 +5,7 @@
 import os
 import signal
 import subprocess
+import time
 
 from .shell import ROOT, run, shell
 
@@ -79,9 +80,13 @@ class Mock:
             raise RuntimeError(f"mock broker: {line}: {answer}")
 
     def leave(self):
+        """Slowly, so that much has no answer."""
+        self.order("rtt 1 300")
+        time.sleep(1)
         self.order("down all")
 
     def come_back(self):
+        self.order("rtt 1 0")
         self.order("up all")
 
     def close(self):

@@ -33,31 +33,37 @@
 
 #include "store.h"
 
-static const char *const rel_names[SN_REL_COUNT] = {
-	[SN_EVENT_LOG] = "event_log",
-	[SN_EVENT_PROCESSING] = "event_processing",
-	[SN_EVENT_IDEMPOTENCY] = "event_idempotency",
-	[SN_SLICE] = "slice",
-	[SN_NODE] = "node",
-	[SN_STREAM] = "stream",
-	[SN_SUBSCRIPTION] = "subscription",
-	[SN_SUBSCRIPTION_NAME_IDX] = "subscription_worker_type_key",
-	[SN_ROUND] = "round",
-	[SN_ROUND_0] = "round_0",
-	[SN_ROUND_1] = "round_1",
-	[SN_ROUND_0_IDX] = "round_0_idx",
-	[SN_ROUND_1_IDX] = "round_1_idx",
-	[SN_LANE_STATE_0] = "lane_state_0",
-	[SN_LANE_STATE_1] = "lane_state_1",
-	[SN_LANE_STATE_0_IDX] = "lane_state_0_idx",
-	[SN_LANE_STATE_1_IDX] = "lane_state_1_idx",
-	[SN_EVENT_RETRY] = "event_retry",
-	[SN_EVENT_RETRY_PKEY] = "event_retry_pkey",
-	[SN_EVENT_RETRY_KEY_IDX] = "event_retry_key_idx",
-	[SN_EVENT_RETRY_DUE_IDX] = "event_retry_due_idx",
-	[SN_EVENT_RETRY_NEXT_IDX] = "event_retry_next_idx",
-	[SN_DEAD_LETTER] = "dead_letter",
-	[SN_RETRY_POLICY] = "retry_policy",
+/* Tables and indexes; natts: columns of a table that C arrays are made for */
+static const struct
+{
+	const char *name;
+	int			natts;			/* 0: not checked */
+}			rels[SN_REL_COUNT] =
+{
+	[SN_EVENT_LOG] = {"event_log", Natts_log},
+	[SN_EVENT_PROCESSING] = {"event_processing", Natts_proc},
+	[SN_EVENT_IDEMPOTENCY] = {"event_idempotency", Natts_idem},
+	[SN_SLICE] = {"slice", Natts_slice},
+	[SN_NODE] = {"node"},
+	[SN_STREAM] = {"stream", Natts_stream},
+	[SN_SUBSCRIPTION] = {"subscription", Natts_sub},
+	[SN_SUBSCRIPTION_NAME_IDX] = {"subscription_worker_type_key"},
+	[SN_ROUND] = {"round", Natts_round},
+	[SN_ROUND_0] = {"round_0", Natts_round},
+	[SN_ROUND_1] = {"round_1", Natts_round},
+	[SN_ROUND_0_IDX] = {"round_0_idx"},
+	[SN_ROUND_1_IDX] = {"round_1_idx"},
+	[SN_LANE_STATE_0] = {"lane_state_0", Natts_lane},
+	[SN_LANE_STATE_1] = {"lane_state_1", Natts_lane},
+	[SN_LANE_STATE_0_IDX] = {"lane_state_0_idx"},
+	[SN_LANE_STATE_1_IDX] = {"lane_state_1_idx"},
+	[SN_EVENT_RETRY] = {"event_retry", Natts_retry},
+	[SN_EVENT_RETRY_PKEY] = {"event_retry_pkey"},
+	[SN_EVENT_RETRY_KEY_IDX] = {"event_retry_key_idx"},
+	[SN_EVENT_RETRY_DUE_IDX] = {"event_retry_due_idx"},
+	[SN_EVENT_RETRY_NEXT_IDX] = {"event_retry_next_idx"},
+	[SN_DEAD_LETTER] = {"dead_letter", Natts_dead},
+	[SN_RETRY_POLICY] = {"retry_policy", Natts_policy},
 };
 
 static Oid	rel_oids[SN_REL_COUNT];
@@ -69,11 +75,38 @@ forget_oids(Datum arg, int cacheid, uint32 hashvalue)
 	memset(rel_oids, 0, sizeof(rel_oids));
 }
 
+/*
+ * check_columns: a table must have the columns that this library was built
+ * for.  Others come from another version of the extension, or by hand.
+ */
+static void
+check_columns(SnRel which, Oid relid)
+{
+	HeapTuple	tuple;
+	int			natts;
+
+	if (rels[which].natts == 0)
+		return;
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	if (!HeapTupleIsValid(tuple))
+		return;					/* whoever opens it will say so */
+	natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+	ReleaseSysCache(tuple);
+	if (natts != rels[which].natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" is not the one that this library knows",
+						SN_SCHEMA, rels[which].name),
+				 errdetail("It has %d columns instead of %d.", natts,
+						   rels[which].natts),
+				 errhint("After an update of the library run ALTER EXTENSION sentinai UPDATE; do not add columns to its tables.")));
+}
+
 /* sn_rel: OID of a table or index of the extension */
 Oid
 sn_rel(SnRel which)
 {
-	Oid			schema;
+	Oid			relid;
 
 	if (OidIsValid(rel_oids[which]))
 		return rel_oids[which];
@@ -84,15 +117,17 @@ sn_rel(SnRel which)
 		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_oids, (Datum) 0);
 		callbacks_registered = true;
 	}
-	schema = get_namespace_oid(SN_SCHEMA, false);
-	rel_oids[which] = get_relname_relid(rel_names[which], schema);
-	if (!OidIsValid(rel_oids[which]))
+	relid = get_relname_relid(rels[which].name,
+							  get_namespace_oid(SN_SCHEMA, false));
+	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s.%s\" does not exist",
-						SN_SCHEMA, rel_names[which]),
+						SN_SCHEMA, rels[which].name),
 				 errhint("Create the extension with CREATE EXTENSION sentinai.")));
-	return rel_oids[which];
+	check_columns(which, relid);
+	rel_oids[which] = relid;
+	return relid;
 }
 
 /* sn_installed: whether this database has the extension, all of it */
@@ -105,7 +140,7 @@ sn_installed(void)
 		return false;
 	schema = get_namespace_oid(SN_SCHEMA, true);
 	return OidIsValid(schema) &&
-		OidIsValid(get_relname_relid(rel_names[SN_EVENT_LOG], schema));
+		OidIsValid(get_relname_relid(rels[SN_EVENT_LOG].name, schema));
 }
 
 /*

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- What publish(), publish_batch() and outbox store.
 begin;
-select plan(48);
+select plan(49);
 
 -- One event, everything given
 create temp table one as
@@ -139,5 +139,13 @@ select is((select array_agg(n) from (select count(*) as n from pg_inherits
             where inhparent in ('sentinai.event_log'::regclass, 'sentinai.event_processing'::regclass,
                                 'sentinai.event_idempotency'::regclass, 'sentinai.slice'::regclass) group by inhparent) x
             having min(n) = max(n) and min(n) >= 20) is not null, true, 'come in sets');
+-- A table with other columns than the library knows is left alone
+create procedure pg_temp.with_a_column() language plpgsql as $$
+begin
+    alter table sentinai.event_log add column mine int;
+    perform sentinai.publish('t', 'column', 'a', '{}');
+end $$;
+select throws_ok('call pg_temp.with_a_column()', '55000', 'table "sentinai.event_log" is not the one that this library knows', 'a column added by hand is refused');
+
 select * from finish();
 rollback;

@@ -97,13 +97,13 @@ copy_pgtap() {
 
 # Does everything that will be installed stay in the prefix?
 in_prefix() {
-    printf 'include src/Makefile.global\nshow:\n\t@echo %s\n' \
-        '$(bindir) $(pkglibdir) $(datadir) $(pkgincludedir) $(libdir)' |
-        make -s -f - show | tr ' ' '\n' | {
-        while read -r dir; do
-            case $dir in "$prefix"/*) ;; *) exit 1 ;; esac
-        done
-    }
+    local dirs dir
+    dirs=$(printf '%s\n' 'top_builddir = .' 'include src/Makefile.global' \
+        'show: ; @echo $(bindir) $(pkglibdir) $(datadir) $(pkgincludedir)' |
+        make -s -f - show) && [ -n "$dirs" ] || return 1
+    for dir in $dirs; do
+        case $dir in "$prefix"/*) ;; *) return 1 ;; esac
+    done
 }
 
 build_server() {

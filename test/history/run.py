@@ -205,13 +205,14 @@ def main():
                     needs(options.faults))
     path = os.path.join(server.dir, "history.jsonl")
     keep = False
-    recorder = None
+    recorder = world = None
     try:
         server.make()
         for what, why in server.missing.items():
             say(f"ok 1 - {what} faults # SKIP {why}")
         recorder = Recorder(path)
-        drive(options, World(options, server, recorder))
+        world = World(options, server, recorder)
+        drive(options, world)
         recorder.close()
         report = checker.check_records(model.read(path))
         for line in report.lines():
@@ -225,6 +226,8 @@ def main():
             recorder.flush()
         raise
     finally:
+        for library in world.libraries if world else ():
+            library.kill()
         server.close(keep=keep or options.keep)
         if keep or options.keep:
             say(f"kept: {server.dir} (history.jsonl, server.log)")

@@ -56,6 +56,12 @@ class Library:
         self.processes[index].wait()
         self.processes[index] = self.start()
 
+    def kill(self):
+        """Nobody outlives the run."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
     def finish(self):
         """SIGTERM; their exit status must be 0."""
         codes = []

@@ -83,7 +83,7 @@ begin
 end $$;
 select is(pg_temp.cost($$get_events_by_exception('hist', 'ex-1')$$), '0 scans, 21 rows', 'reads the key''s rows only');
 select is(pg_temp.cost($$get_events_by_tenant('hist', max_events => 10)$$), '0 scans, 10 rows', 'reads a page''s rows only');
-select is(pg_temp.cost(format($$get_events_by_tenant('hist', max_events => 10, after_id => %L)$$, (select id from mine where i = 30))), '0 scans, 11 rows', 'so does a later page, and looks whether it begins in a run');
+select matches(pg_temp.cost(format($$get_events_by_tenant('hist', max_events => 10, after_id => %L)$$, (select id from mine where i = 30))), '^0 scans, 1[01] rows$', 'so does a later page, and looks whether it begins in a run, if one can reach so far');
 select is(pg_temp.cost($$get_events_by_tenant('hist', to_time => now() - interval '1 day')$$), '0 scans, 0 rows', 'a time range without events reads none');
 
 -- Batches: their events share index entries, and are read as any others

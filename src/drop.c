@@ -12,7 +12,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
@@ -67,14 +66,14 @@ add_partition(Contents *contents, const SnPartRange *range)
 		contents->since = range->lower;
 }
 
-/* look_into: what a partitioned table holds, which may not be there */
+/* look_into: what a partitioned table holds, unless it is damaged */
 static void
-look_into(SnRel parent, const char *name, Contents *contents)
+look_into(SnRel parent, Contents *contents)
 {
 	ListCell   *lc;
 
 	memset(contents, 0, sizeof(Contents));
-	if (!OidIsValid(get_relname_relid(name, get_namespace_oid(SN_SCHEMA, true))))
+	if (!sn_intact(parent))
 		return;
 	foreach(lc, sn_partition_ranges(parent))
 		add_partition(contents, lfirst(lc));
@@ -89,9 +88,9 @@ announce(void)
 	Contents	slices;
 	StringInfoData detail;
 
-	look_into(SN_EVENT_LOG, "event_log", &log);
-	look_into(SN_EVENT_PROCESSING, "event_processing", &ledger);
-	look_into(SN_SLICE, "slice", &slices);
+	look_into(SN_EVENT_LOG, &log);
+	look_into(SN_EVENT_PROCESSING, &ledger);
+	look_into(SN_SLICE, &slices);
 	if (log.partitions == 0)
 		return;					/* nothing was ever published */
 	initStringInfo(&detail);

@@ -75,6 +75,20 @@ forget_oids(Datum arg, int cacheid, uint32 hashvalue)
 	memset(rel_oids, 0, sizeof(rel_oids));
 }
 
+/* count_columns: of a table or index, 0 if it is gone */
+static int
+count_columns(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	int			natts;
+
+	if (!HeapTupleIsValid(tuple))
+		return 0;
+	natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+	ReleaseSysCache(tuple);
+	return natts;
+}
+
 /*
  * check_columns: a table must have the columns that this library was built
  * for.  Others come from another version of the extension, or by hand.
@@ -82,17 +96,9 @@ forget_oids(Datum arg, int cacheid, uint32 hashvalue)
 static void
 check_columns(SnRel which, Oid relid)
 {
-	HeapTuple	tuple;
-	int			natts;
+	int			natts = count_columns(relid);
 
-	if (rels[which].natts == 0)
-		return;
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	if (!HeapTupleIsValid(tuple))
-		return;					/* whoever opens it will say so */
-	natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
-	ReleaseSysCache(tuple);
-	if (natts != rels[which].natts)
+	if (rels[which].natts != 0 && natts != rels[which].natts)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" is not the one that this library knows",
@@ -100,6 +106,16 @@ check_columns(SnRel which, Oid relid)
 				 errdetail("It has %d columns instead of %d.", natts,
 						   rels[which].natts),
 				 errhint("After an update of the library run ALTER EXTENSION sentinai UPDATE; do not add columns to its tables.")));
+}
+
+/* sn_intact: whether a table is there, and the one that this library knows */
+bool
+sn_intact(SnRel which)
+{
+	Oid			relid = get_relname_relid(rels[which].name,
+										  get_namespace_oid(SN_SCHEMA, true));
+
+	return OidIsValid(relid) && count_columns(relid) == rels[which].natts;
 }
 
 /* sn_rel: OID of a table or index of the extension */

@@ -120,6 +120,7 @@ typedef enum SnRel
 } SnRel;
 
 extern Oid	sn_rel(SnRel which);
+extern bool sn_intact(SnRel which);
 extern bool sn_installed(void);
 
 /* What the newest row of node says, in force for this database */

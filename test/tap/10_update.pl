@@ -193,8 +193,11 @@ foreach my $drop ('drop extension sentinai', 'drop schema sentinai cascade')
 		"$drop: a notice");
 	is(sql('select count(*) > 100 from sentinai.event_log'), 't', 'that is in time');
 }
-($rc, $out, $err) = $node->psql('postgres', 'begin; alter table sentinai.event_log rename to log; drop extension sentinai; rollback');
-is($rc, 0, 'one that is damaged can be dropped');
+foreach my $damage ('rename to log', 'add column mine int')
+{
+	($rc, $out, $err) = $node->psql('postgres', "begin; alter table sentinai.event_log $damage; drop extension sentinai; rollback");
+	is($rc, 0, "one that is damaged can be dropped: $damage");
+}
 sql(q{create role eve; set role eve});
 ($rc, $out, $err) = $node->psql('postgres', 'set role eve; drop extension sentinai');
 unlike($err, qr/NOTICE/, 'who may not drop it is told nothing');

@@ -31,7 +31,7 @@ def run(ctx):
     able = [queue for queue in ctx.install(able, "_new")
             if ctx.install([queue], "_old")]
     for queue in able:
-        prepare(ctx, queue, ctx.depth(25000, 150000), old)
+        prepare(ctx, queue, ctx.depth(40000, 400000), old)
 
     def measure(one):
         return ctx.metered(one.of, "work", "_" + one.state, agents=one.agents,

@@ -43,6 +43,8 @@ def run(ctx):
         database)
     ctx.fill(queue, 1000)
     ctx.caught_up(database)
+    # a new database's partitions, made once in each interval of them
+    ctx.cluster.sql("select sentinai.maintain()", database)
     agents = [load.start_drive(
         ctx.cluster, database, agents=10, seconds=seconds + 6,
         claim=f"select * from sentinai.claim('w{i}', 100)",

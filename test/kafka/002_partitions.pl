@@ -9,6 +9,7 @@ use lib "$FindBin::RealBin/lib";
 use KafkaNode;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Sentinai;
 use Test::More;
 
 my $partitions = 7;
@@ -43,12 +44,7 @@ my $expected = $node->safe_psql('postgres', qq{
 my $count = () = $expected =~ /\n/g;
 my @records;
 
-foreach my $try (1 .. 600)
-{
-	@records = $kafka->partitions($topic) ? $kafka->records($topic) : ();
-	last if @records > $count;
-	select undef, undef, undef, 0.1;
-}
+wait_for(90, sub { @records = $kafka->records($topic); @records > $count });
 
 is($kafka->partitions($topic), $partitions,
 	'the relay made the topic with sentinai.topic_partitions partitions');

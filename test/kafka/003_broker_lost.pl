@@ -9,9 +9,11 @@ use lib "$FindBin::RealBin/lib";
 use KafkaNode;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Sentinai;
 use Test::More;
 
 my $topic = 'sentinai.exception';
+my $unslept = 90;    # seconds within which anything here has to happen
 my $publishers = 3;
 my $inflight = 500;
 my $kafka = KafkaNode->new("$PostgreSQL::Test::Utils::tmp_check/kafka_broker_lost");
@@ -30,17 +32,12 @@ $node->safe_psql('postgres', q{
 	create table stop_now ();
 });
 
-# Poll until the code gives a true value; dies after 60 s.
-sub wait_for
+# Wait until the code gives a true value, and die when it does not.
+sub await
 {
 	my ($what, $code) = @_;
 
-	foreach my $try (1 .. 600)
-	{
-		return if $code->();
-		select undef, undef, undef, 0.1;
-	}
-	die "timed out waiting for $what";
+	return wait_for($unslept, $code) || die "timed out waiting for $what";
 }
 
 sub logged { return $node->safe_psql('postgres', 'select count(*) from sentinai.event_log'); }
@@ -69,23 +66,23 @@ foreach my $number (1 .. $publishers)
 		'<', \undef, '>', \my $out, '2>', \my $err);
 }
 
-wait_for('the first records', sub {
-	$kafka->partitions($topic) && $kafka->records($topic) > 300;
+await('the first records', sub {
+	$kafka->records($topic, 300) >= 300;
 });
 $kafka->kill9;
 my $at_kill = logged();
-wait_for('publishers to go on without a broker', sub { logged() > $at_kill + 1000 });
+await('publishers to go on without a broker', sub { logged() > $at_kill + 1000 });
 pass('publishers go on while the broker is gone');
 $kafka->start;
 
 my $after = logged();
-wait_for('load after the return', sub { logged() > $after + 500 });
+await('load after the return', sub { logged() > $after + 500 });
 $node->safe_psql('postgres', 'drop table stop_now');
 ok($_->finish, 'a publisher ended without an error') foreach @load;
 
 my $total = logged();
 my (@records, %seen);
-wait_for('every event in the broker', sub {
+await('every event in the broker', sub {
 	@records = $kafka->records($topic);
 	%seen = map { $_->{headers}{ce_id} => 1 } @records;
 	keys %seen >= $total;

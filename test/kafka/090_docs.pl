@@ -9,8 +9,10 @@ use lib "$FindBin::RealBin/lib";
 use KafkaNode;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Sentinai;
 use Test::More;
 
+my $unslept = 90;    # seconds within which anything here has to happen
 my $page = slurp_file("$FindBin::RealBin/../../docs/kafka.md");
 my $kafka = KafkaNode->new("$PostgreSQL::Test::Utils::tmp_check/kafka");
 my $node = PostgreSQL::Test::Cluster->new('docs');
@@ -40,15 +42,11 @@ sub record
 {
 	my ($topic, $header, $id) = @_;
 
-	foreach my $try (1 .. 600)
-	{
-		foreach my $record ($kafka->partitions($topic) ? $kafka->records($topic) : ())
-		{
-			return $record if ($record->{headers}{$header} // '') eq $id;
-		}
-		select undef, undef, undef, 0.1;
-	}
-	die "no record of $id in $topic";
+	my $record = wait_for($unslept, sub {
+		my ($found) = grep { ($_->{headers}{$header} // '') eq $id } $kafka->records($topic);
+		return $found;
+	});
+	return $record // die "no record of $id in $topic";
 }
 
 # The first record in another format, and its event. The relay learns of the
@@ -59,18 +57,13 @@ sub record_in_format
 
 	$node->safe_psql('postgres', "alter system set sentinai.record_format = $format");
 	$node->safe_psql('postgres', 'select pg_reload_conf()');
-	foreach my $try (1 .. 300)
-	{
-		my $id = publish();
-
-		foreach my $record ($kafka->partitions($topic) ? $kafka->records($topic) : ())
-		{
-			return ($record, $record->{headers}{$header})
-			  if defined $record->{headers}{$header};
-		}
-		select undef, undef, undef, 0.2;
-	}
-	die "no record as $format in $topic";
+	my $record = wait_for($unslept, sub {
+		publish();
+		my ($found) = grep { defined $_->{headers}{$header} } $kafka->records($topic);
+		return $found;
+	});
+	die "no record as $format in $topic" if !$record;
+	return ($record, $record->{headers}{$header});
 }
 
 my $id = publish();

@@ -14,6 +14,7 @@ all_tiers=(unit installcheck pgtap docs tap demo kafka history fuzz)
 test_packages=(libcmocka-dev libfaketime libtap-parser-sourcehandler-pgtap-perl
     libipc-run-perl)
 tier_seconds=${SENTINAI_TIER_SECONDS:-900}
+test_seconds=${SENTINAI_TEST_SECONDS:-} # for all of them; empty: no limit
 
 # Everything that a tier needs, and the extension in place.
 prepare_tree() {
@@ -148,9 +149,13 @@ remove_installed() {
 
 # One tier in a process of its own, so that a timeout can end all of it.
 run_tier() {
-    local tier=$1 passed failed skipped seconds
+    local tier=$1 limit=$tier_seconds passed failed skipped seconds
+    # Who has no time left is stopped at once, which counts as failed.
+    if [ -n "$test_seconds" ] && [ $((test_seconds - SECONDS)) -lt "$limit" ]; then
+        limit=$((test_seconds > SECONDS ? test_seconds - SECONDS : 1))
+    fi
     read -r passed failed skipped seconds < <("$root/test/lib/tally.sh" run \
-        "$tier_seconds" "$tier" "$place/logs/$tier.log" \
+        "$limit" "$tier" "$place/logs/$tier.log" \
         "$root/quickstart" tier "$tier" "$place")
     : "${passed:=0}" "${failed:=1}" "${skipped:=0}" "${seconds:=0}"
     printf '%-13s %5d passed, %d failed%s  %d s\n' "$tier" "$passed" "$failed" \

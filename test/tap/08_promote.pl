@@ -91,7 +91,7 @@ foreach my $kind ('async', 'sync')
 	my $publisher = start_publisher($node, $kind);
 	push @children, $publisher->{pid};
 	ok(wait_for($unslept, sub { acked($publisher) > 300 }), "$kind: events are published");
-	ok(wait_for($unslept, sub { $broker->records("sentinai.$kind") > 100 }),
+	ok(wait_for($unslept, sub { $broker->records("sentinai.$kind", 100) >= 100 }),
 		"$kind: and relayed");
 	$node->safe_psql('postgres', q{
 		select sentinai.complete(min(token)) from sentinai.claim('work', 50)});

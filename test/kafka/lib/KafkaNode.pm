@@ -9,6 +9,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use IPC::Run ();
+use parent 'Broker';
 
 my $tool = "$FindBin::RealBin/kafka.sh";
 my @nodes;
@@ -56,7 +57,6 @@ sub start
 
 sub stop { my ($self) = @_; $self->tool('stop'); return; }
 sub kill9 { my ($self) = @_; $self->tool('kill'); return; }
-sub bootstrap { my ($self) = @_; return $self->{bootstrap}; }
 
 # Number of partitions of a topic, 0 when there is no such topic.
 sub partitions
@@ -68,42 +68,6 @@ sub partitions
 		'<', \undef, '>', \$out, '2>', \$err)
 	  or die "kcat: $err";
 	return $out =~ /with (\d+) partitions/ ? $1 : 0;
-}
-
-# Every record of a topic, by partition and offset: hashes of partition,
-# offset, key, value, headers. Keys and values must not hold control characters.
-sub records
-{
-	my ($self, $topic) = @_;
-	my ($out, $err);
-	my @records;
-
-	IPC::Run::run(
-		[
-			'kcat', '-C', '-q', '-e', '-o', 'beginning',
-			'-b', $self->{bootstrap}, '-t', $topic,
-			'-f', '%p\t%o\t%k\t%s\t%h\n'
-		],
-		'<', \undef, '>', \$out, '2>', \$err) or die "kcat: $err";
-	foreach my $line (split /\n/, $out)
-	{
-		my ($partition, $offset, $key, $value, $headers) =
-		  split /\t/, $line, 5;
-
-		push @records,
-		  {
-			partition => $partition,
-			offset => $offset,
-			key => $key,
-			value => $value,
-			headers => { map { split /=/, $_, 2 } split /,/, $headers }
-		  };
-	}
-	@records = sort {
-		     $a->{partition} <=> $b->{partition}
-		  || $a->{offset} <=> $b->{offset}
-	} @records;
-	return @records;
 }
 
 END

@@ -9,7 +9,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use IPC::Open2;
-use IPC::Run ();
+use parent 'Broker';
 
 my $program = "$FindBin::RealBin/../../build/mock/sentinai-mockbroker";
 
@@ -25,8 +25,6 @@ sub new
 	return $self;
 }
 
-sub bootstrap { my ($self) = @_; return $self->{bootstrap}; }
-
 # A command of the program: its --help lists them.
 sub order
 {
@@ -37,44 +35,6 @@ sub order
 	chomp(my $answer = readline $self->{out});
 	die "mock broker: $line: $answer" if $answer ne 'ok';
 	return;
-}
-
-# Every record of a topic, none if there is no such topic, by partition and
-# offset: hashes of partition, offset, key, value, headers. None of them may hold control characters.
-sub records
-{
-	my ($self, $topic) = @_;
-	my ($out, $err);
-
-	IPC::Run::run(
-		[
-			'kcat', '-C', '-q', '-e', '-o', 'beginning',
-			'-X', 'fetch.wait.max.ms=10', '-b', $self->{bootstrap},
-			'-t', $topic, '-f', '%p\t%o\t%k\t%s\t%h\n'
-		],
-		'<', \undef, '>', \$out, '2>', \$err)
-	  or $err =~ /Unknown topic or partition/
-	  or die "kcat: $err";
-	my @records;
-	foreach my $line (split /\n/, $out)
-	{
-		my ($partition, $offset, $key, $value, $headers) =
-		  split /\t/, $line, 5;
-
-		push @records,
-		  {
-			partition => $partition,
-			offset => $offset,
-			key => $key,
-			value => $value,
-			headers => { map { split /=/, $_, 2 } split /,/, $headers }
-		  };
-	}
-	@records = sort {
-		     $a->{partition} <=> $b->{partition}
-		  || $a->{offset} <=> $b->{offset}
-	} @records;
-	return @records;
 }
 
 sub DESTROY

@@ -23,7 +23,6 @@ fsync = on
 synchronous_commit = on
 full_page_writes = on
 autovacuum = on
-autovacuum_naptime = 10s
 max_worker_processes = 40
 max_locks_per_transaction = 256
 log_min_messages = warning

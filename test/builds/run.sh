@@ -76,10 +76,13 @@ PG_CONFIG=$("$here/server.sh" "$kind") || exit 1
 export PG_CONFIG
 rm -rf "$reports"
 mkdir -p "$reports" && chmod 1777 "$reports"
+# all of them are slow
+export SENTINAI_PATIENCE=4 PG_TEST_TIMEOUT_DEFAULT=720
 case $kind in
     asan) asan_settings ;;
     valgrind)
         valgrind_settings
+        SENTINAI_PATIENCE=20
         [ $# -gt 0 ] || tiers=(installcheck pgtap)
         ;;
 esac

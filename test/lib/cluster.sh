@@ -69,7 +69,7 @@ sn_cluster_runs() {
 sn_cluster_start() {
     sn_cluster_runs "$1" && return
     sn_as_server "$pgbin/pg_ctl" -D "$1/data" -l "$1/log/postgresql.log" \
-        -w -t 60 start </dev/null
+        -w -t "${PGCTLTIMEOUT:-60}" start </dev/null
 }
 
 # sn_cluster_stop DIR: stop; without mercy when it takes longer than 30 s.

@@ -28,17 +28,20 @@ max_connections = 60
 $node->start;
 $node->safe_psql('postgres', 'create extension sentinai');
 
+my $unslept = 60 * ($ENV{SENTINAI_PATIENCE} || 1);
+
 # What this test's environment says must not reach the agents.
 delete $ENV{$_} foreach grep { /^(SENTINAI_|WORKER_TYPE|CONCURRENCY)/ } keys %ENV;
 $ENV{PGHOST} = $node->host;
 $ENV{PGPORT} = $node->port;
 $ENV{PGDATABASE} = 'postgres';
 
-# Poll until the code gives a true value; dies after 60 s.
+# Poll until the code gives a true value; dies after 60 s, or as many times
+# that as the caller of the test says.
 sub wait_for
 {
 	my ($what, $code) = @_;
-	my $deadline = time() + 60;
+	my $deadline = time() + $unslept;
 
 	while (time() < $deadline)
 	{

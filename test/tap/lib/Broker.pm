@@ -9,7 +9,8 @@ use warnings FATAL => 'all';
 
 use IPC::Run ();
 
-my $unread = 60;    # seconds within which a topic has to be read
+# seconds within which a topic has to be read
+my $unread = 60 * ($ENV{SENTINAI_PATIENCE} || 1);
 
 sub bootstrap { my ($self) = @_; return $self->{bootstrap}; }
 

@@ -40,6 +40,9 @@ LEAST_RATE = 100                # events a second that a backlog goes down by
 BAD_LINE = re.compile(r"PANIC|TRAP:|XX000|XX001|XX002|stuck spinlock")
 # The disk of pg_wal was full: our own doing, and so is the abort that follows.
 NO_SPACE = re.compile(r"\[(\d+)\] \w+ .*PANIC: .*No space left on device")
+# What PostgreSQL itself says, with no code, when its cache of the catalog does
+# not fit on a full disk.
+NO_CACHE = re.compile(r"XX000 +FATAL: +could not write init file$")
 KILLED = re.compile(r"\(PID (\d+)\) was terminated by signal (\d+)")
 
 
@@ -145,6 +148,8 @@ def read_server_log(world):
             panic = world.server.disks and NO_SPACE.search(line)
             if panic:
                 world.killed.add(int(panic[1]))
+                continue
+            if world.server.disks and NO_CACHE.search(line):
                 continue
             killed = KILLED.search(line)
             if BAD_LINE.search(line) or (

@@ -31,8 +31,10 @@ seek(SnRunReader *reader, StrategyNumber lower_strategy,
 {
 	ScanKeyData keys[2];
 
-	sn_key_uuid(&keys[0], 1, lower_strategy, lower);
-	sn_key_uuid(&keys[1], 1, BTLessStrategyNumber, upper);
+	reader->lower = *lower;
+	reader->upper = *upper;
+	sn_key_uuid(&keys[0], 1, lower_strategy, &reader->lower);
+	sn_key_uuid(&keys[1], 1, BTLessStrategyNumber, &reader->upper);
 	if (reader->open)
 		sn_scan_again(&reader->scan, reader->snapshot, 2, keys);
 	else

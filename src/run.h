@@ -14,6 +14,8 @@
 
 #include "postgres.h"
 
+#include "utils/uuid.h"
+
 #include "store.h"
 
 #define SN_RUN_MAX 512			/* events */
@@ -29,6 +31,8 @@ typedef struct SnRunReader
 	Relation	heap;
 	Snapshot	snapshot;
 	bool		open;
+	pg_uuid_t	lower;			/* the scan's keys point at these */
+	pg_uuid_t	upper;
 	SnScan		scan;
 } SnRunReader;
 

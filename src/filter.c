@@ -126,7 +126,7 @@ stream_used(int stream_id, Snapshot snapshot)
 
 	while (!used && table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		Datum		old = slot->tts_values[0];
+		Datum		old;
 		bool		isnull;
 		int			i;
 

@@ -274,7 +274,7 @@ add(SnGather *g, const SnItem *item)
 			g->items = repalloc_huge(g->items, g->room * sizeof(SnItem));
 		}
 	}
-	if (g->sort == NULL)
+	if (g->items != NULL)
 		g->items[g->count] = *item;
 	else
 	{

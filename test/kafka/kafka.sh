@@ -44,14 +44,12 @@ run_tool() {
     run_java -Xmx128m -Dkafka.log.level=ERROR "$@"
 }
 
-need_packages() {
-    local packages=()
-    command -v javac >/dev/null || packages+=(openjdk-17-jdk-headless)
-    command -v mvn >/dev/null || packages+=(maven)
-    [ "${#packages[@]}" -eq 0 ] && return
-    sn_install_packages "$cache/install.log" "${packages[@]}" || {
+# need PROGRAM PACKAGE: install the package when the program is not there.
+need() {
+    ! command -v "$1" >/dev/null || return 0
+    sn_install_packages "$cache/install.log" "$2" || {
         tail -20 "$cache/install.log" >&2
-        sn_die "could not install ${packages[*]}"
+        sn_die "could not install $2"
     }
 }
 
@@ -62,8 +60,9 @@ install_jars() {
     mkdir -p "$cache" || exit 1
     exec 9>"$cache/lock"
     flock 9
-    need_packages
+    need javac default-jdk-headless
     if [ "$(cat "$cache/complete" 2>/dev/null)" != "${pom%% *}" ]; then
+        need mvn maven
         sn_note "fetching Apache Kafka $version from Maven Central (56 MB, once)"
         rm -rf "$cache/libs" "$cache/complete"
         mvn -q -B -Dstyle.color=never -f "$here/pom.xml" dependency:copy-dependencies \

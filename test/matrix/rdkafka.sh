@@ -46,9 +46,8 @@ build_library() {
     rm -rf "$cache/build" && cp -r "$sources" "$cache/build" || return 1
     (
         cd "$cache/build" || exit 1
-        ./configure --prefix="$prefix" --disable-debug-symbols \
-            --disable-static &&
-            make libs && make -C src install
+        ./configure --prefix="$prefix" --disable-debug-symbols --disable-curl &&
+            make -C src && make -C src install
     )
 }
 

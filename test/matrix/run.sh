@@ -19,7 +19,7 @@ root=$(cd "$here/../.." && pwd)
 # shellcheck source=test/lib/tree.sh
 . "$here/../lib/tree.sh"
 chroots=${SENTINAI_CHROOTS:-/var/tmp/sentinai-chroot}
-tiers=(unit installcheck pgtap docs tap demo history)
+tiers=(unit installcheck pgtap docs tap demo kafka history fuzz)
 
 # The mirror that apt uses here, when this is a Debian.
 debian_mirror() {
@@ -62,6 +62,13 @@ inside='
             SENTINAI_CACHE=/var/cache/sentinai PIP_CERT="$CERTIFICATES" \
             /var/tmp/sentinai-src/quickstart test "$@"'
 
+# What was downloaded here need not be there once more: Apache Kafka's jars.
+share_cache() {
+    local ours=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}
+    mkdir -p "$1/var/cache/sentinai" || return 1
+    [ ! -d "$ours/kafka" ] || cp -ru "$ours/kafka" "$1/var/cache/sentinai/"
+}
+
 # on_postgres VERSION [TIER...]
 on_postgres() {
     local version=$1 dir=$chroots/$1 status
@@ -73,6 +80,7 @@ on_postgres() {
     mkdir -p "$dir${CERTIFICATES%/*}"
     cat "$certificates" >"$dir$CERTIFICATES" 2>/dev/null
     mkdir -p "$dir/dev/shm"
+    share_cache "$dir" || return 1
     sn_copy_tree "$root" "$dir/var/tmp/sentinai-src" || return 1
     MAKEFLAGS='' unshare --mount --pid --fork --kill-child sh -c "$inside" \
         "$dir" "$@"

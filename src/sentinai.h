@@ -48,7 +48,7 @@ typedef int64 SnPos;
 #define SN_ROUND_POS(round_no) \
 	((SnPos) (round_no) << (SN_CHUNK_BITS + SN_OFF_BITS))
 #define SN_ROUND_SLICE(round_no) \
-	((int64) (round_no) << SN_CHUNK_BITS)
+	((int64) ((uint64) (round_no) << SN_CHUNK_BITS))
 #define SN_POS_SLICE(pos)	((int64) (pos) >> SN_OFF_BITS)
 #define SN_POS_OFF(pos)		((int) ((pos) & ((1 << SN_OFF_BITS) - 1)))
 #define SN_POS_ROUND(pos)	((int64) (pos) >> (SN_CHUNK_BITS + SN_OFF_BITS))

@@ -51,10 +51,16 @@ build_library() {
     )
 }
 
-# Headers, link and load: the programs and modules of this run use ours.
+# Headers, link and load: the programs and modules of this run use ours. The
+# headers are as a system's: what compilers think of them is not our business.
 use_library() {
-    export CPATH=$prefix/include LIBRARY_PATH=$prefix/lib
-    export LD_LIBRARY_PATH=$prefix/lib
+    export C_INCLUDE_PATH=$prefix/include LIBRARY_PATH=$prefix/lib
+    export LD_LIBRARY_PATH=$prefix/lib WERROR=1
+}
+
+# Was it ours that the relay's module was linked with?
+used_library() {
+    ldd "$tree/src/sentinai_kafka.so" | grep -qF "=> $prefix/lib/librdkafka.so"
 }
 
 [ $# -gt 0 ] || set -- unit tap
@@ -79,6 +85,7 @@ use_library
 sn_copy_tree "$root" "$tree/src" || exit 1
 "$tree/src/quickstart" test "$@"
 status=$?
+used_library || sn_die "the relay was not tested over librdkafka $version"
 if [ "$status" -ne 0 ] && [ -d "$tree/src/log/test" ]; then
     mkdir -p "$root/log/matrix"
     rm -rf "$root/log/matrix/rdkafka"

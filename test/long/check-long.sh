@@ -2,7 +2,8 @@
 # test/long/check-long.sh: everything that is too long for ./quickstart test.
 # SPDX-License-Identifier: PostgreSQL
 #
-#   check-long.sh [PART...]    all parts by itself, or those named
+#   check-long.sh [PART...]    all parts by itself, or those named; matrix is
+#                              short for its four
 #
 # Each part is a command below, or an executable beside this file. Writes
 # docs/check-long.md: the date, the commit and the result of each part; a part
@@ -20,6 +21,7 @@ cd "$root" || exit 1
 report=docs/check-long.md
 logs=$root/log/long
 seconds=$((${SENTINAI_LONG_HOURS:-1} * 3600))
+matrix=(matrix-17 matrix-18 matrix-rdkafka matrix-upgrade)
 passed=0 failed=0
 
 # part NAME: its command; what is not here is a script of this folder.
@@ -28,7 +30,7 @@ part() {
         test) ./quickstart test ;;
         analyze) test/analyze/run.sh ;;
         assert | asan | valgrind) test/builds/run.sh "$1" ;;
-        matrix) test/matrix/run.sh ;;
+        matrix-*) test/matrix/run.sh "${1#matrix-}" ;;
         memory)
             SENTINAI_CALLS=100000 SENTINAI_FLAP_SECONDS=$seconds \
                 SENTINAI_TIER_SECONDS=$((seconds * 2 + 3600)) \
@@ -54,7 +56,8 @@ with_tree_built() {
 
 all_parts() {
     local script
-    printf '%s\n' test analyze matrix memory assert asan bugs points fuzz chaos valgrind
+    printf '%s\n' test analyze "${matrix[@]}" memory assert asan bugs points fuzz \
+        chaos valgrind
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||
             echo "${script##*/}"
@@ -100,13 +103,20 @@ run_part() {
         tail -20 "$logs/$name.log"
     fi
     note "$name" "$result" $((SECONDS - start))
-    printf '%-10s %s\n' "$name" "$result"
+    printf '%-14s %s\n' "$name" "$result"
 }
 
 mkdir -p "$logs"
 # shellcheck disable=SC2046 # one word each
 [ $# -gt 0 ] || set -- $(all_parts)
+parts=()
 for name in "$@"; do
+    case $name in
+        matrix) parts+=("${matrix[@]}") ;;
+        *) parts+=("$name") ;;
+    esac
+done
+for name in "${parts[@]}"; do
     run_part "$name"
 done
 echo "$passed passed, $failed failed"

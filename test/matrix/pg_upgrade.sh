@@ -43,12 +43,11 @@ sql() { "$bin/psql" -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
 
 # until_true QUERY NAME: a test that it becomes true.
 until_true() {
-    local i
-    for ((i = 0; i < 300; i++)); do
-        [ "$(sql "$1")" = t ] && break
+    local deadline=$((SECONDS + 180)) answer
+    until answer=$(sql "$1"); [ "$answer" = t ] || [ "$SECONDS" -ge "$deadline" ]; do
         sleep 0.1
     done
-    [ "$i" -lt 300 ]
+    [ "$answer" = t ]
     result $? "$2"
 }
 

@@ -2,10 +2,11 @@
 # test/matrix/run.sh: the tests on other versions of what SentinAI stands on.
 # SPDX-License-Identifier: PostgreSQL
 #
-#   run.sh                 everything below, and upgrade*.sh beside this file
+#   run.sh                 everything below
 #   run.sh 17 [TIER...]    PostgreSQL 17, in a Debian of its own
 #   run.sh 18 [TIER...]    PostgreSQL 18, the same
 #   run.sh rdkafka         a librdkafka newer than the system's
+#   run.sh upgrade         pg_upgrade from 15 to 17 to 18
 #
 # A Debian is made once, by debootstrap, in SENTINAI_CHROOTS
 # (/var/tmp/sentinai-chroot); what the tests need is installed in it. Each run
@@ -115,15 +116,16 @@ part() {
     all_failed=$((all_failed + ${failed:-1}))
 }
 
+upgrade() {
+    make_chroot 17 && make_chroot 18 && "$here/upgrade.sh"
+}
+
 everything() {
-    local script
     all_passed=0 all_failed=0
     part "PostgreSQL 17" "$0" 17
     part "PostgreSQL 18" "$0" 18
     part "librdkafka" "$here/rdkafka.sh"
-    for script in "$here"/upgrade*.sh; do
-        [ ! -x "$script" ] || part "${script##*/}" "$script"
-    done
+    part "pg_upgrade" upgrade
     echo "$all_passed passed, $all_failed failed"
     [ "$all_failed" -eq 0 ]
 }
@@ -134,5 +136,6 @@ mkdir -p "$chroots"
 case ${1:-all} in
     all) everything ;;
     rdkafka) exec "$here/rdkafka.sh" ;;
+    upgrade) upgrade ;;
     *) on_postgres "$@" ;;
 esac

@@ -18,9 +18,19 @@ place=var/tmp/sentinai-upgrade
 log=$(mktemp /tmp/sentinai-upgrade.XXXXXX)
 trap 'rm -rf "$log" "/$place" "$chroots/17/$place" "$chroots/18/$place"' EXIT
 
+packages=(build-essential libpq-dev librdkafka-dev)
+
+# have_packages ROOT: what building needs, in that system.
+have_packages() {
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    chroot "$1" sh -c 'dpkg -s "$@" >/dev/null 2>&1 || { apt-get update &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -y \
+            --no-install-recommends "$@"; }' sh "${packages[@]}"
+}
+
 # build ROOT VERSION: library and script, built in that system from this tree.
 build() {
-    mkdir -p "${1%/}/$place" &&
+    have_packages "$1" && mkdir -p "${1%/}/$place" &&
         tar -C "$root" --exclude=./.git --exclude=./build --exclude=./log \
             --exclude='*.o' --exclude='*.so' -cf - . | tar -C "${1%/}/$place" -xf - &&
         chroot "$1" make -C "/$place" -s \
@@ -66,6 +76,8 @@ bring_together() {
 }
 
 [ "$(id -u)" -eq 0 ] || sn_die "needs root: it works in chroots"
+sn_install_packages "$log" postgresql-15 postgresql-server-dev-15 ||
+    sn_die "could not install PostgreSQL 15 (log: $log)"
 for version in 17 18; do
     [ -x "$chroots/$version/usr/lib/postgresql/$version/bin/postgres" ] ||
         sn_die "no PostgreSQL $version in $chroots: test/matrix/run.sh makes it"

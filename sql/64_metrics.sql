@@ -13,6 +13,11 @@ create function sentinai.stat_rate(sub_id int, completed bigint, failed bigint,
     as 'MODULE_PATHNAME', 'sentinai_stat_rate';
 comment on function sentinai.stat_rate(int, bigint, bigint) is 'For stat_queue: rates of two running totals since the sample taken before the last ten seconds; null at the first call.';
 
+create function sentinai.stat_clock() returns timestamptz
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_stat_clock';
+comment on function sentinai.stat_clock() is 'For stat_agent: the time that leases go by, the wall clock of the server''s start carried on by a clock that nobody sets.';
+
 create function sentinai.stat_relay_workers(out worker int, out pid int, out state text,
         out in_flight int, out sent_count bigint, out acked_count bigint,
         out error_count bigint, out dead_count bigint, out breaker text,
@@ -225,7 +230,7 @@ select l.worker_type,
        pg_catalog.sum(l.in_flight)::int as in_flight,
        pg_catalog.min(l.claimed_at) as claimed_at,
        pg_catalog.min(l.lease_until) as lease_until,
-       pg_catalog.min(l.lease_until) < pg_catalog.clock_timestamp() as expired
+       pg_catalog.min(l.lease_until) < sentinai.stat_clock() as expired
 from sentinai.stat_lane l
 where l.batch is not null
 group by 1, 2, 3;
@@ -237,8 +242,8 @@ comment on column sentinai.stat_agent.batch is 'The batch.';
 comment on column sentinai.stat_agent.lanes is 'Lanes it holds.';
 comment on column sentinai.stat_agent.in_flight is 'Events handed out and not finished.';
 comment on column sentinai.stat_agent.claimed_at is 'Time of the claim.';
-comment on column sentinai.stat_agent.lease_until is 'Deadline of the lease.';
-comment on column sentinai.stat_agent.expired is 'Whether the deadline has passed, so that the next claim takes the events over.';
+comment on column sentinai.stat_agent.lease_until is 'Deadline of the lease, by the server''s clock as it was when the server started; see expired.';
+comment on column sentinai.stat_agent.expired is 'Whether the deadline has passed, so that the next claim takes the events over; not a matter of the wall clock, which may have been set.';
 
 create view sentinai.stat_info as
 select s.version,

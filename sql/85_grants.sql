@@ -28,6 +28,7 @@ grant select on
     sentinai.stat_info
     to pg_monitor;
 grant execute on function
+    sentinai.stat_clock(),
     sentinai.stat_rate(int, bigint, bigint),
     sentinai.stat_relay_workers(),
     sentinai.stat_server(),

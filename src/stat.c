@@ -22,6 +22,7 @@
 #define SAMPLE_AGE_US	(10 * USECS_PER_SEC)
 
 PG_FUNCTION_INFO_V1(sentinai_event_time);
+PG_FUNCTION_INFO_V1(sentinai_stat_clock);
 PG_FUNCTION_INFO_V1(sentinai_stat_rate);
 PG_FUNCTION_INFO_V1(sentinai_stat_relay_workers);
 PG_FUNCTION_INFO_V1(sentinai_stat_server);
@@ -33,6 +34,13 @@ sentinai_event_time(PG_FUNCTION_ARGS)
 	SnTick		tick = sn_uuid_tick(PG_GETARG_UUID_P(0));
 
 	PG_RETURN_TIMESTAMPTZ(sn_ms_timestamp(SN_TICK_MS(tick)));
+}
+
+/* stat_clock(): the time that leases go by */
+Datum
+sentinai_stat_clock(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(sn_now());
 }
 
 /* rate: growth of a total per second since a sample */
@@ -52,7 +60,7 @@ sentinai_stat_rate(PG_FUNCTION_ARGS)
 	SnSubSlot  *slot = sn_sub_slot(PG_GETARG_INT32(0));
 	int64		completed = PG_GETARG_INT64(1);
 	int64		failed = PG_GETARG_INT64(2);
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = sn_now();
 	SnRateSample base = {0};
 	Datum		values[2] = {0};
 	bool		nulls[2] = {true, true};

@@ -47,6 +47,7 @@ class Nemesis(threading.Thread, *KINDS):
         self.stopping = threading.Event()
         self.error = None
         self.done = Counter()
+        self.seen = Counter()       # what faults came to
 
     def run(self):
         bag = self.round()

@@ -18,7 +18,7 @@ import psycopg
 from . import disk, proxy
 from .broker import Kafka, Mock
 from .point_faults import has_points
-from .shell import run, shell
+from .shell import ROOT, run, shell
 
 # Small journals and partitions, so that they turn over within a run; a late WAL
 # writer, so that a crash does lose asynchronous commits.
@@ -35,7 +35,7 @@ wal_writer_delay = 10s
 wal_writer_flush_after = 64MB
 deadlock_timeout = 100ms
 restart_after_crash = on
-log_min_messages = warning
+log_min_messages = {log_level}
 log_line_prefix = '%m [%p] %e %a '
 sentinai.journal_size = {journal_size}
 sentinai.maintenance_interval = 1s
@@ -55,6 +55,10 @@ create table app.effect (w text, id uuid);
 create table app.counter (ten text, agg text, n bigint not null,
     primary key (ten, agg)) with (fillfactor = 50);
 """
+
+
+# in front of libfaketime, see there
+SELECT = os.path.join(ROOT, "build/history/select.so")
 
 
 class Server:
@@ -136,7 +140,8 @@ class Server:
             return
         self.clock = os.path.join(self.dir, "clock")
         self.faketime = {
-            "LD_PRELOAD": found[0], "FAKETIME_TIMESTAMP_FILE": self.clock,
+            "LD_PRELOAD": f"{shutil.copy(SELECT, self.dir)}:{found[0]}",
+            "FAKETIME_TIMESTAMP_FILE": self.clock,
             "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_DONT_RESET": "1"}
         self.set_clock(0)
@@ -157,6 +162,8 @@ class Server:
         settings = SETTINGS.format(
             window=self.options.window, kafka_conf=kafka_conf,
             relay_workers=self.options.relay_workers,
+            # a relay's start is told in detail only
+            log_level="debug1" if self.broker else "warning",
             journal_size="64MB" if self.options.late else "64kB")
         if self.far_port:
             settings += "listen_addresses = '127.0.0.1'\n"

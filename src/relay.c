@@ -187,6 +187,7 @@ open_core(void)
 				 errmsg("could not set up the connection to the broker: %s",
 						err),
 				 errhint("See sentinai.kafka_conf.")));
+	log_client(NULL, 7, "START", "what is not marked is sent");
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 		relay.read_pos[lane] = relay.mark_pos[lane];
 	/* the window of the one before is read again */

@@ -660,6 +660,9 @@ recover(SnRelayCore *core, int64_t now_ms)
 	}
 	core->isolate = core->want_isolate;
 	core->recover = false;
+	if (core->config.broker.log != NULL)
+		core->config.broker.log(core->config.broker.log_arg, 7, "START",
+								"a new producer sends what is not done");
 	for (i = core->head; i < core->tail; i++)
 		if (entry_at(core, i)->state == ENTRY_SENT)
 			entry_at(core, i)->state = ENTRY_READY;

@@ -270,6 +270,15 @@ def completed_twice(records, rng):
     return world.finish()
 
 
+@mutant("duplicates")
+def two_windows_for_a_start(records, rng):
+    """The relay was killed once, and sent its window twice."""
+    world = World(rng.random()).run()
+    world.fault("relay")
+    world.starts += 1
+    return world.finish(copies=[8, 8])
+
+
 @mutant("lost")
 def not_relayed(records, rng):
     """A stored event is in no topic."""
@@ -353,7 +362,8 @@ def unknown_commit_that_did_not(seed):
 def copies_within_the_window(seed):
     """The relay was killed and sent its window again, in order."""
     world = World(seed).run()
-    world.fault("relay", relay=True)
+    world.fault("relay")
+    world.starts += 1
     return world.finish(copies=[8])
 
 

@@ -143,12 +143,16 @@ def stop(threads, seconds=60):
     return [t.name for t in threads if t.is_alive()]
 
 
+def listed(counts):
+    return ", ".join(f"{f} {n}" for f, n in sorted(counts.items())) or "none"
+
+
 def drive(options, world):
     """Load and faults, heal, drain, final reads."""
     add = world.recorder.add
     world.recorder.add(f="run", wall=time.time_ns() // 10**6, seed=options.seed,
-                       window=options.window * options.relay_workers,
-                       subs=world.subs, relay="relay",
+                       window=options.window,
+                       relay_workers=options.relay_workers, subs=world.subs, relay="relay",
                        append_time=not options.mock)
     world.subscribe()
     if not options.late:
@@ -169,9 +173,8 @@ def drive(options, world):
         add(f="server", line=f"nemesis: {nemesis.error!r}")
         world.server.revive()
     world.end_prepared()
-    faults = ", ".join(f"{f} {n}" for f, n in sorted(nemesis.done.items()))
-    say(f"{world.events:,} events published, "
-        f"{nemesis.done.total()} faults ({faults or 'none'}); draining")
+    say(f"{world.events:,} events published, {nemesis.done.total()} faults "
+        f"({listed(nemesis.done)}; seen: {listed(nemesis.seen)}); draining")
     world.resolve()
     world.calm = True
     if options.late:

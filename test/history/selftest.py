@@ -8,13 +8,16 @@ Prints TAP."""
 
 import sys
 import time
+from types import SimpleNamespace
 
+import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import checker
 from mutants import LEGAL, MUTANTS, make
 from simulate import legal
+from world.publisher import Publisher
 
 EXAMPLES = 12
 OPERATIONS = 1_000_000
@@ -66,6 +69,30 @@ def passes(function):
     return test
 
 
+class Refusing(Publisher):
+    """A session whose server has no room for a commit record."""
+
+    def ask(self, sql, *args):
+        if sql.startswith("commit"):
+            raise psycopg.errors.DiskFull()
+
+
+def refused_commit():
+    """A COMMIT PREPARED without room is no rollback: it comes again."""
+    said = []
+    world = SimpleNamespace(
+        seed=1, recorder=SimpleNamespace(add=lambda **r: said.append(r)),
+        server=SimpleNamespace(disks={"data": None}),
+        unknown=lambda name, xid: None)
+    publisher = Refusing(world, "p1")
+    while not publisher.unfinished:
+        said.clear()
+        publisher.prepare("x1", 1)
+    ends = [r["ph"] for r in said if r["f"] == "commit"]
+    assert ends == ["invoke", "info"], said
+    assert publisher.unfinished == ["x1/commit"], publisher.unfinished
+
+
 def speed(tap):
     """A million operations would be checked in time; a part is enough to see."""
     records = legal(1, transactions=OPERATIONS // PART // 5)
@@ -84,6 +111,7 @@ def main():
         tap.run(f"flagged: {name}", flagged(rule, function))
     for name, function in LEGAL.items():
         tap.run(f"passes: {name}", passes(function))
+    tap.run("a refused COMMIT PREPARED is no rollback", refused_commit)
     speed(tap)
     print(f"1..{tap.number}")
     return 1 if tap.failed else 0

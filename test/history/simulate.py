@@ -30,6 +30,7 @@ class World:
         self.keys = [(f"t{i % 2}", f"k{i}") for i in range(keys)]
         self.transactions = transactions
         self.final = []
+        self.starts = 1             # of the relay
         self.add(f="run", seed=seed, wall=1_700_000_000_000, window=10,
                  subs=SUBS)
 
@@ -214,6 +215,7 @@ class World:
                     self.work(worker)
         self.records += self.log + self.final
         self.topic(list(copies))
+        self.add(f="relay", starts=self.starts)
         for what in ("work", "kafka"):
             self.add(f="read", what=what)
         for worker in SUBS:

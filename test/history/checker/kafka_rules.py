@@ -80,10 +80,13 @@ def kafka_order(h, report):
 
 
 def duplicates(h, report):
-    """Copies: none without a fault, at most a window for each start of the
-    relay, none farther from the first than that."""
-    faults = sum(bool(f[3].get("relay")) for f in h.faults)
-    limit = h.run.get("window", 0) * faults
+    """Copies: at most a window for each time that a relay process, or its
+    producer, started over; the first start of each has nothing to repeat. A
+    broker that does not know a producer's retries may add a window for each
+    fault that causes them. None is farther from the first than that."""
+    starts = max(h.relay_starts - h.run.get("relay_workers", 1), 0)
+    resends = sum(bool(f[3].get("resend")) for f in h.faults)
+    limit = h.run.get("window", 0) * (starts + resends)
     first, copies = {}, 0
     for r in sorted(h.kafka, key=lambda r: (r["topic"], r["part"], r["off"])):
         if r["id"] not in first:
@@ -94,9 +97,10 @@ def duplicates(h, report):
             report.add("duplicates", f"a copy {r['off'] - first[r['id']]} "
                        "records after the first", r["id"])
     report.counts["Kafka copies"] = copies
+    report.counts["relay starts"] = h.relay_starts
     if copies > limit:
-        report.add("duplicates", f"{copies} copies; {faults} faults allow "
-                   f"{limit}")
+        report.add("duplicates", f"{copies} copies; {starts} new starts of a "
+                   f"relay and {resends} faults of its broker allow {limit}")
 
 
 RULES = [records, nothing_lost, one_partition, kafka_order, duplicates]

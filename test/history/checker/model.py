@@ -135,6 +135,7 @@ class History:
         self.effects = {}           # worker → {id: count}
         self.kafka = []             # records of the topics, as read
         self.kafka_read = False
+        self.relay_starts = 0
         self.work_read = False
         self.drains = []
         self.faults = []            # (t, end, name, record)
@@ -229,6 +230,7 @@ class Loader:
             "effect": self.take_effect, "kafka": self.take_kafka,
             "read": self.take_read, "drain": self.take_drain,
             "server": self.take_server, "exit": self.take_exit,
+            "relay": self.take_relay,
         }
 
     def take(self, record):
@@ -373,6 +375,9 @@ class Loader:
 
     def take_drain(self, r):
         self.h.drains.append(r)
+
+    def take_relay(self, r):
+        self.h.relay_starts = r["starts"]
 
     def take_exit(self, r):
         self.h.exits.append(r)

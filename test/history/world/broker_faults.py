@@ -18,7 +18,7 @@ PRODUCE_ERRORS = (
 
 class BrokerFaults:
 
-    @fault(needs="broker", **CRASH)
+    @fault(needs="broker", resend=True, **CRASH)
     def outage(self):
         """The broker goes, and before it is back the relay: what had no answer
         is with neither of them."""
@@ -29,26 +29,26 @@ class BrokerFaults:
         finally:
             self.server.broker.come_back()
 
-    @fault(needs="kafka", relay=True)
+    @fault(needs="kafka")
     def broker_kill(self):
         """kill -9, and back after a while."""
         self.server.broker.kill()
         time.sleep(self.between(0, 2))
         self.server.broker.start()
 
-    @fault(needs="kafka", relay=True)
+    @fault(needs="kafka")
     def broker_restart(self):
         self.server.broker.stop()
         self.server.broker.start()
 
-    @fault(needs="kafka", relay=True)
+    @fault(needs="kafka")
     def broker_freeze(self):
         """Its connections stay open and nobody answers."""
         self.server.broker.signal(signal.SIGSTOP)
         time.sleep(self.between(2, 6))
         self.server.broker.signal(signal.SIGCONT)
 
-    @fault(needs="mock", relay=True)
+    @fault(needs="mock", resend=True)
     def broker_errors(self):
         """The next requests are refused, each for another reason."""
         errors = [self.rng.choice(PRODUCE_ERRORS)
@@ -57,14 +57,14 @@ class BrokerFaults:
         time.sleep(self.between(1, 3))
         self.server.broker.order("clear Produce")
 
-    @fault(needs="mock", relay=True)
+    @fault(needs="mock", resend=True)
     def broker_down(self):
         """Connections end, new ones are refused."""
         self.server.broker.order("down all")
         time.sleep(self.between(0.5, 4))
         self.server.broker.order("up all")
 
-    @fault(needs="mock", relay=True)
+    @fault(needs="mock", resend=True)
     def broker_slow(self):
         self.server.broker.order("rtt 1 800")
         time.sleep(self.between(2, 4))

@@ -13,7 +13,7 @@ PATIENCE = 10
 
 class DiskFaults:
 
-    @fault(needs="disk", relay=True)
+    @fault(needs="disk")
     def data_full(self):
         """Who needs a new page gets 53100. Only a checkpoint that has to write
         a new file makes PostgreSQL panic, and then it may not come back by
@@ -32,7 +32,7 @@ class DiskFaults:
         self.server.revive()
         return {"crash": True, "frozen": True}
 
-    @fault(needs="disk", crash=True, relay=True, frozen=True)
+    @fault(needs="disk", crash=True, frozen=True)
     def wal_full(self):
         """The server panics, and cannot start until there is room."""
         self.server.disks["wal"].fill()

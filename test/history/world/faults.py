@@ -3,7 +3,7 @@
 """Facts that rules need:
 
 crash   the server lost its memory: an asynchronous commit may be gone
-relay   a relay had to start over, or its broker failed it: copies are allowed
+resend  the client sends again by itself, to a broker that cannot tell
 frozen  a handler may run while its lease has passed to another
 flows   the queue must go on all the time
 needs   what there must be: broker, kafka, mock, proxy, disk, clock, program
@@ -12,7 +12,7 @@ needs   what there must be: broker, kafka, mock, proxy, disk, clock, program
 
 def fault(needs="", **facts):
     def mark(method):
-        method.facts = {"crash": False, "relay": False, "frozen": False,
+        method.facts = {"crash": False, "resend": False, "frozen": False,
                         "flows": False, **facts, "needs": set(needs.split())}
         return method
     return mark

@@ -43,6 +43,7 @@ NO_SPACE = re.compile(r"\[(\d+)\] \w+ .*PANIC: .*No space left on device")
 # What PostgreSQL itself says, with no code, when its cache of the catalog does
 # not fit on a full disk.
 NO_CACHE = re.compile(r"XX000 +FATAL: +could not write init file$")
+START = re.compile(r"sentinai relay: START:")
 KILLED = re.compile(r"\(PID (\d+)\) was terminated by signal (\d+)")
 
 
@@ -141,7 +142,9 @@ def log_row(event_id, txid, tenant, aggregate, type_, payload):
 
 
 def read_server_log(world):
-    """Lines that no fault of ours explains."""
+    """Lines that no fault of ours explains, and how often a relay began to send
+    from what was stored or noted."""
+    starts = 0
     with open(world.server.dir + "/server.log", encoding="utf-8",
               errors="replace") as file:
         for line in file:
@@ -151,8 +154,11 @@ def read_server_log(world):
                 continue
             if world.server.disks and NO_CACHE.search(line):
                 continue
+            starts += START.search(line) is not None
             killed = KILLED.search(line)
             if BAD_LINE.search(line) or (
                     killed and int(killed[1]) not in world.killed and
                     killed[2] not in ("3", "9")):
                 world.recorder.add(f="server", line=line.strip()[:300])
+    if world.server.broker:
+        world.recorder.add(f="relay", starts=starts)

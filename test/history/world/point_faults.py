@@ -67,7 +67,7 @@ class PointFaults:
         if name == "partition_create":
             self.make_partitions()
         if point.reached(PATIENCE):
-            self.done["point " + name] += 1
+            self.seen["point " + name] += 1
             time.sleep(0.2)
             self.answers()
 

@@ -77,7 +77,8 @@ class Publisher(Client):
         return xid
 
     def end(self, what, sql, name, xid):
-        """COMMIT or PREPARE, with its three outcomes."""
+        """COMMIT or PREPARE, with its three outcomes. A COMMIT PREPARED that is
+        refused leaves the transaction as it was: somebody commits it later."""
         self.record(f=what, ph="invoke", p=self.name, txn=name, xid=xid)
         try:
             self.ask(sql)
@@ -86,7 +87,11 @@ class Publisher(Client):
             self.world.unknown(name, xid)
             raise
         except psycopg.Error as error:
-            self.record(f=what, ph="fail", p=self.name, txn=name)
+            later = sql.startswith("commit prepared")
+            self.record(f=what, ph="info" if later else "fail", p=self.name,
+                        txn=name)
+            if later:
+                self.world.unknown(name, xid)
             self.unexpected(error)
             self.ask("rollback")
             return False
@@ -141,7 +146,8 @@ class Publisher(Client):
             return
         self.pause(self.rng.random() * 0.3)
         if commit:
-            self.end("commit", f"commit prepared '{gid}'", name, xid)
+            if not self.end("commit", f"commit prepared '{gid}'", name, xid):
+                return
         else:
             self.record(f="rollback", ph="ok", p=self.name, txn=name)
             self.ask(f"rollback prepared '{gid}'")
@@ -152,11 +158,11 @@ class Publisher(Client):
         self.unfinished.remove(gid)
         try:
             self.ask(f"{gid.rpartition('/')[2]} prepared '{gid}'")
-        except Lost:
-            self.unfinished.append(gid)
-            raise
         except psycopg.errors.UndefinedObject:
             pass
+        except (Lost, psycopg.Error):
+            self.unfinished.append(gid)
+            raise
 
     def statements(self, name):
         """What one transaction publishes."""

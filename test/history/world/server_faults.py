@@ -9,7 +9,7 @@ from .faults import fault
 
 WORKERS = "backend_type like 'sentinai %' and backend_type <> " \
     "'sentinai launcher'"
-CRASH = {"crash": True, "relay": True, "frozen": True}
+CRASH = {"crash": True, "frozen": True}
 
 
 class ServerFaults:
@@ -50,12 +50,12 @@ class ServerFaults:
         self.server.stop(signal.SIGQUIT)
         self.server.start()
 
-    @fault(relay=True, frozen=True)
+    @fault(frozen=True)
     def fast(self):
         self.server.stop(signal.SIGINT)
         self.server.start()
 
-    @fault(relay=True)
+    @fault()
     def terminate(self):
         """pg_terminate_backend of the workers and of some clients."""
         with self.server.connect("nemesis", direct=True) as conn:
@@ -65,7 +65,7 @@ class ServerFaults:
                 "pg_stat_activity where application_name like 'h-%' "
                 "order by pid limit 3)) p")
 
-    @fault(relay=True)
+    @fault()
     def freeze(self):
         """A worker stands still for a while."""
         pids = self.server.processes(WORKERS)

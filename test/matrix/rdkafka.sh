@@ -56,6 +56,8 @@ build_library() {
 use_library() {
     export C_INCLUDE_PATH=$prefix/include LIBRARY_PATH=$prefix/lib
     export LD_LIBRARY_PATH=$prefix/lib WERROR=1
+    export SENTINAI_PATIENCE=${SENTINAI_PATIENCE:-4}
+    export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-720}
 }
 
 # Was it ours that the relay's module was linked with?

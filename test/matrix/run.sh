@@ -60,6 +60,8 @@ inside='
         exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
             HOME=/root LC_ALL=C.UTF-8 WERROR=1 MAKEFLAGS="$MAKEFLAGS" \
             SENTINAI_TIER_SECONDS="${SENTINAI_TIER_SECONDS:-3600}" \
+            SENTINAI_PATIENCE="$SENTINAI_PATIENCE" \
+            PG_TEST_TIMEOUT_DEFAULT="$PG_TEST_TIMEOUT_DEFAULT" \
             SENTINAI_CACHE=/var/cache/sentinai PIP_CERT="$CERTIFICATES" \
             /var/tmp/sentinai-src/quickstart test "$@"'
 
@@ -132,6 +134,9 @@ everything() {
 
 [ "$(id -u)" -eq 0 ] || sn_die "needs root: it makes chroots"
 export SENTINAI_CHROOTS=$chroots
+# Beside whatever else the machine does: no deadline of the tests is short.
+export SENTINAI_PATIENCE=${SENTINAI_PATIENCE:-4}
+export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-720}
 mkdir -p "$chroots"
 case ${1:-all} in
     all) everything ;;

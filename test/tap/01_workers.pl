@@ -8,7 +8,7 @@ use Sentinai;
 use Test::More;
 
 my $node = new_node('primary', 'sentinai.launcher_naptime = 1s');
-my $unslept = 8;    # seconds within which anything here has to happen
+my $unslept = 30;    # seconds within which anything here has to happen
 
 sub sequencers
 {
@@ -86,7 +86,7 @@ sequenced_ok('one', 'events are sequenced after a reload');
 is(sequencer_pid($node, 'one', $unslept), $pid, 'by the same process');
 
 # the extension goes and comes
-$node->safe_psql('one', "set statement_timeout = '5s'; drop extension sentinai");
+$node->safe_psql('one', "set statement_timeout = '30s'; drop extension sentinai");
 ok(wait_for($unslept, sub { sequencers() eq 'two' }),
 	'DROP EXTENSION: the sequencer leaves');
 $node->safe_psql('one', 'create extension sentinai');
@@ -96,11 +96,11 @@ $node->safe_psql('one',
 	'begin; drop extension sentinai; create extension sentinai; commit');
 sequenced_ok('one', 'DROP and CREATE in one transaction');
 $node->safe_psql('one',
-	"set statement_timeout = '5s'; drop extension sentinai; create extension sentinai")
+	"set statement_timeout = '30s'; drop extension sentinai; create extension sentinai")
   for 1 .. 5;
 sequenced_ok('one', 'DROP and CREATE again and again');
 $node->safe_psql('one',
-	"set statement_timeout = '5s'; drop schema sentinai cascade");
+	"set statement_timeout = '30s'; drop schema sentinai cascade");
 ok(wait_for($unslept, sub { sequencers() eq 'two' }),
 	'DROP SCHEMA: the sequencer leaves');
 $node->safe_psql('one', 'create extension sentinai');

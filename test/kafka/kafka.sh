@@ -12,7 +12,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' \
     "$here/pom.xml")
 cache=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/kafka/$version
-start_seconds=${SENTINAI_KAFKA_START_SECONDS:-90}
+start_seconds=${SENTINAI_KAFKA_START_SECONDS:-$((90 * ${SENTINAI_PATIENCE:-1}))}
 
 usage() {
     cat <<EOF

@@ -63,13 +63,17 @@ inside='
             SENTINAI_PATIENCE="$SENTINAI_PATIENCE" \
             PG_TEST_TIMEOUT_DEFAULT="$PG_TEST_TIMEOUT_DEFAULT" \
             SENTINAI_CACHE=/var/cache/sentinai PIP_CERT="$CERTIFICATES" \
+            SSL_CERT_FILE="$CERTIFICATES" \
             /var/tmp/sentinai-src/quickstart test "$@"'
 
-# What was downloaded here need not be there once more: Apache Kafka's jars.
+# What was fetched here need not be fetched there: Kafka's jars, the proxy.
 share_cache() {
-    local ours=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}
+    local ours=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai} name
     mkdir -p "$1/var/cache/sentinai" || return 1
-    [ ! -d "$ours/kafka" ] || cp -ru "$ours/kafka" "$1/var/cache/sentinai/"
+    for name in kafka toxiproxy; do
+        [ ! -d "$ours/$name" ] ||
+            cp -ru "$ours/$name" "$1/var/cache/sentinai/" || return 1
+    done
 }
 
 # on_postgres VERSION [TIER...]

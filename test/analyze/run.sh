@@ -14,8 +14,9 @@ cd "$here/../.." || exit 1
 . test/lib/common.sh
 # shellcheck source=test/lib/setup.sh
 . test/lib/setup.sh
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+logs=$(mktemp -d)
+log=$logs/log
+trap 'rm -rf "$logs"' EXIT
 passed=0 failed=0
 
 # Every source but the tests'; their own folders are searched for headers.
@@ -33,12 +34,33 @@ result() {
     fi
 }
 
+# each_source NAME FUNCTION: looks at every file, one on each processor; what
+# the function prints for a file is found in it, and its status the result.
+each_source() {
+    local file out
+    for file in "${sources[@]}"; do
+        out=$logs/${file//\//_}
+        while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do
+            wait -n
+        done
+        {
+            "$2" "$file" >"$out" 2>&1
+            echo $? >"$out.status"
+        } &
+    done
+    wait
+    for file in "${sources[@]}"; do
+        out=$logs/${file//\//_}
+        log=$out result "$(cat "$out.status")" "$1: $file"
+    done
+}
+
 # Findings of gcc that gcc.supp does not have, by file and text; lines move.
 not_suppressed() {
     awk 'NR == FNR { known[$0] = 1; next }
-        /: (warning|error): / {
+        /: (warning|(fatal )?error): / {
             text = $0
-            sub(/:[0-9]+:[0-9]+: (warning|error):/, ":", text)
+            sub(/:[0-9]+:[0-9]+: (warning|(fatal )?error):/, ":", text)
             show = !(text in known)
         }
         /: In function / { show = 0 }
@@ -46,16 +68,16 @@ not_suppressed() {
         END { exit found }' "$here/gcc.supp" -
 }
 
+gcc_source() {
+    LC_ALL=C gcc -std=gnu99 -O1 -fanalyzer -fdiagnostics-plain-output \
+        -fanalyzer-verbosity=0 -Wall -Wextra \
+        -Wno-unused-parameter -Wno-missing-field-initializers \
+        -Wno-sign-compare -fno-strict-aliasing "${flags[@]}" -c \
+        -o /dev/null "$1" 2>&1 | not_suppressed
+}
+
 run_gcc() {
-    local file
-    for file in "${sources[@]}"; do
-        LC_ALL=C gcc -std=gnu99 -O1 -fanalyzer -fdiagnostics-plain-output \
-            -fanalyzer-verbosity=0 -Wall -Wextra \
-            -Wno-unused-parameter -Wno-missing-field-initializers \
-            -Wno-sign-compare -fno-strict-aliasing "${flags[@]}" -c \
-            -o /dev/null "$file" 2>&1 | not_suppressed >"$log"
-        result $? "gcc -fanalyzer: $file"
-    done
+    each_source "gcc -fanalyzer" gcc_source
 }
 
 # In its own reading of the sources, without the server's headers.
@@ -68,13 +90,12 @@ run_cppcheck() {
     result $? cppcheck
 }
 
+tidy_source() {
+    clang-tidy-14 --quiet "$1" -- -std=gnu99 -Wno-everything "${flags[@]}"
+}
+
 run_tidy() {
-    local file
-    for file in "${sources[@]}"; do
-        clang-tidy-14 --quiet "$file" -- -std=gnu99 -Wno-everything \
-            "${flags[@]}" >"$log" 2>&1
-        result $? "clang-tidy: $file"
-    done
+    each_source clang-tidy tidy_source
 }
 
 find_postgres "$log"

@@ -4,7 +4,7 @@
  * broker_kafka.c
  *		The broker interface (broker.h) on librdkafka's idempotent producer.
  *
- * With broker_kafka_producer.c and kafka_conf.c it makes up the shared library
+ * With the other broker_kafka*.c and kafka_conf.c it makes up the shared library
  * sentinai_kafka.  Nothing else sees librdkafka.
  *
  *
@@ -108,7 +108,6 @@ static SnBroker *make_broker(const SnBrokerConfig *config, char *err,
 							 size_t err_len);
 static void free_broker(SnBroker *broker);
 static bool find_topic(SnBroker *broker, const char *name);
-static rd_kafka_headers_t *make_headers(const SnRecord *record);
 static rd_kafka_event_t *next_event(SnBroker *broker, int timeout_ms);
 static bool treat_event(SnBroker *broker, rd_kafka_event_t *event);
 static void treat_error(SnBroker *broker, rd_kafka_event_t *event);
@@ -120,9 +119,6 @@ static void report_record(SnBroker *broker,
 static void report_topic(SnBroker *broker, rd_kafka_event_t *event,
 						 SnBrokerReport *report);
 static int	topic_timeout(const SnBroker *broker);
-static bool is_topic_error(rd_kafka_resp_err_t code);
-static SnReportStatus classify(rd_kafka_resp_err_t code);
-static SnReportStatus classify_topic(rd_kafka_resp_err_t code);
 static void deny_topic(SnBroker *broker, const char *topic);
 static bool is_denied(const SnBroker *broker, const char *topic);
 static void empty_pipe(int fd);
@@ -195,6 +191,12 @@ kafka_open(const SnBrokerConfig *config, char *err, size_t err_len)
 	mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
 	mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
 #endif
+	if (!sn_kafka_sent_init(&broker->table, broker->queue_max_messages))
+	{
+		snprintf(err, err_len, "out of memory");
+		free_broker(broker);
+		return NULL;
+	}
 	if (!sn_kafka_make_pipe(broker->wake))
 	{
 		snprintf(err, err_len, "could not create pipe: %s", strerror(errno));
@@ -214,8 +216,8 @@ static SnSendResult
 kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 		   size_t err_len)
 {
-	rd_kafka_headers_t *headers;
 	rd_kafka_resp_err_t code;
+	int			place;
 
 	if (broker->producer == NULL)
 	{
@@ -232,19 +234,20 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 	{
 		code = rd_kafka_last_error();
 		snprintf(err, err_len, "%s", rd_kafka_err2str(code));
-		return classify(code) == SN_REPORT_REFUSED ?
+		return sn_kafka_classify(code) == SN_REPORT_REFUSED ?
 			SN_SEND_REFUSED : SN_SEND_STOPPED;
 	}
-	headers = make_headers(record);
+	place = sn_kafka_sent_make(&broker->table, record);
+	if (place < 0)
+		return SN_SEND_FULL;
 	code = rd_kafka_producev(broker->producer,
 							 RD_KAFKA_V_RKT(broker->topic),
 							 RD_KAFKA_V_KEY(record->key, record->key_len),
 							 RD_KAFKA_V_VALUE((void *) record->value,
 											  record->value_len),
-							 RD_KAFKA_V_HEADERS(headers),
+							 RD_KAFKA_V_HEADERS(broker->table.all[place].headers),
 							 RD_KAFKA_V_TIMESTAMP(record->timestamp_ms),
-							 RD_KAFKA_V_OPAQUE((void *) (uintptr_t)
-											   record->opaque),
+							 RD_KAFKA_V_OPAQUE((void *) (intptr_t) place),
 							 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 							 RD_KAFKA_V_END);
 	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -256,12 +259,11 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 		broker->sent++;
 		return SN_SEND_OK;
 	}
-	/* the headers stay ours when it fails */
-	rd_kafka_headers_destroy(headers);
+	sn_kafka_sent_undo(&broker->table, place);
 	if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
 		return SN_SEND_FULL;
 	snprintf(err, err_len, "%s", rd_kafka_err2str(code));
-	return classify(code) == SN_REPORT_REFUSED ?
+	return sn_kafka_classify(code) == SN_REPORT_REFUSED ?
 		SN_SEND_REFUSED : SN_SEND_STOPPED;
 }
 
@@ -462,6 +464,7 @@ static void
 free_broker(SnBroker *broker)
 {
 	sn_kafka_forget_secrets(broker);
+	sn_kafka_sent_free(&broker->table);
 	sn_kafka_conf_free(broker->conf);
 	free(broker->client_id);
 	if (broker->wake[0] >= 0)
@@ -490,20 +493,6 @@ find_topic(SnBroker *broker, const char *name)
 		rd_kafka_topic_destroy(broker->topic);
 	broker->topic = topic;
 	return true;
-}
-
-/* The headers of a record in librdkafka's form. */
-static rd_kafka_headers_t *
-make_headers(const SnRecord *record)
-{
-	rd_kafka_headers_t *headers = rd_kafka_headers_new(record->nheaders);
-	int			i;
-
-	for (i = 0; i < record->nheaders; i++)
-		rd_kafka_header_add(headers, record->headers[i].name, -1,
-							record->headers[i].value,
-							record->headers[i].value_len);
-	return headers;
 }
 
 /* The next event that holds reports, or NULL when the time is over. */
@@ -628,10 +617,12 @@ report_record(SnBroker *broker, const rd_kafka_message_t *message,
 	rd_kafka_resp_err_t code = message->err;
 
 	report->kind = SN_REPORT_RECORD;
-	report->status = classify(code);
+	report->status = sn_kafka_classify(code);
 	report->alone = report->status == SN_REPORT_REFUSED &&
-		(broker->isolate || is_topic_error(code));
-	report->opaque = (uint64_t) (uintptr_t) message->_private;
+		(broker->isolate || sn_kafka_is_topic_error(code));
+	/* the message is the event's, but its headers may be taken */
+	report->opaque = sn_kafka_sent_answered(&broker->table,
+											(rd_kafka_message_t *) message);
 	report->partition = code == 0 ? message->partition : -1;
 	report->offset = code == 0 ? message->offset : -1;
 
@@ -667,7 +658,7 @@ report_topic(SnBroker *broker, rd_kafka_event_t *event,
 	}
 	memset(report, 0, sizeof(*report));
 	report->kind = SN_REPORT_TOPIC;
-	report->status = classify_topic(code);
+	report->status = sn_kafka_classify_topic(code);
 	if (code == RD_KAFKA_RESP_ERR__TIMED_OUT &&
 		topic_timeout(broker) == TOPIC_TIMEOUT_MOCK_MS)
 		report->status = SN_REPORT_OK;
@@ -706,82 +697,6 @@ topic_timeout(const SnBroker *broker)
 	if (cluster != NULL)
 		rd_kafka_mem_free(broker->producer, cluster);
 	return timeout;
-}
-
-/* Is it an error of every record of the topic? */
-static bool
-is_topic_error(rd_kafka_resp_err_t code)
-{
-	switch (code)
-	{
-		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-		case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-		case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-			return true;
-		default:
-			return false;
-	}
-}
-
-/*
- * What an error means for the record.  Anything that is not known to be the
- * record's own fault is RETRY: nothing is given up on a guess.
- */
-static SnReportStatus
-classify(rd_kafka_resp_err_t code)
-{
-	if (is_topic_error(code))
-		return SN_REPORT_REFUSED;
-	switch (code)
-	{
-		case RD_KAFKA_RESP_ERR_NO_ERROR:
-			return SN_REPORT_OK;
-		case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-		case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
-		case RD_KAFKA_RESP_ERR_INVALID_MSG:
-		case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-		case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-		case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
-		case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
-		case RD_KAFKA_RESP_ERR__INVALID_ARG:
-			return SN_REPORT_REFUSED;
-		case RD_KAFKA_RESP_ERR__FATAL:
-		case RD_KAFKA_RESP_ERR__FENCED:
-		case RD_KAFKA_RESP_ERR__INCONSISTENT:
-		case RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE:
-		case RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER:
-		case RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID:
-		case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
-		case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-			return SN_REPORT_STOPPED;
-		default:
-			return SN_REPORT_RETRY;
-	}
-}
-
-/* What the answer to a request for a topic means. */
-static SnReportStatus
-classify_topic(rd_kafka_resp_err_t code)
-{
-	switch (code)
-	{
-		case RD_KAFKA_RESP_ERR_NO_ERROR:
-		case RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS:
-		case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
-		case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION:
-			return SN_REPORT_OK;
-		case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-		case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-		case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
-		case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS:
-		case RD_KAFKA_RESP_ERR__INVALID_ARG:
-			return SN_REPORT_REFUSED;
-		default:
-			return SN_REPORT_RETRY;
-	}
 }
 
 /* Remembers for a while that a topic may not be written. */

@@ -31,6 +31,37 @@ typedef struct DeniedTopic
 	int64_t		until;
 } DeniedTopic;
 
+/*
+ * Headers of more than SN_SPARE_COUNT are not used again; those that wait are
+ * looked for in SN_SHAPES lists.
+ */
+#define SN_SPARE_COUNT 16
+#define SN_SHAPES 1024
+
+/* A record that librdkafka has, or its headers waiting for the next one */
+typedef struct SnSent
+{
+	uint64_t	opaque;			/* the host's */
+	rd_kafka_headers_t *headers;
+	uint64_t	shape;
+	int			next;			/* place in the same list, or -1 */
+	int			count;			/* of headers; 0: not to be used again */
+	bool		in_use;
+	const char *names[SN_SPARE_COUNT];	/* in the headers, like the values */
+	char	   *values[SN_SPARE_COUNT];
+	uint16_t	lens[SN_SPARE_COUNT];
+} SnSent;
+
+typedef struct SnSentTable
+{
+	SnSent	   *all;
+	int			size;
+	int			first[SN_SHAPES];	/* headers that wait, by shape, or -1 */
+	int			spare;			/* number of those */
+	int			victim;			/* list to give some up from next */
+	int			empty;			/* first place without headers, or -1 */
+} SnSentTable;
+
 struct SnBroker
 {
 	/* Settings */
@@ -66,7 +97,23 @@ struct SnBroker
 
 	DeniedTopic denied[DENIED_TOPICS];
 	int			next_denied;
+
+	SnSentTable table;
 };
+
+/* broker_kafka_sent.c */
+extern bool sn_kafka_sent_init(SnSentTable *table, int size);
+extern int	sn_kafka_sent_make(SnSentTable *table, const SnRecord *record);
+extern void sn_kafka_sent_undo(SnSentTable *table, int place);
+extern uint64_t sn_kafka_sent_answered(SnSentTable *table,
+									   rd_kafka_message_t *message);
+extern void sn_kafka_sent_forget(SnSentTable *table);
+extern void sn_kafka_sent_free(SnSentTable *table);
+
+/* broker_kafka_errors.c */
+extern bool sn_kafka_is_topic_error(rd_kafka_resp_err_t code);
+extern SnReportStatus sn_kafka_classify(rd_kafka_resp_err_t code);
+extern SnReportStatus sn_kafka_classify_topic(rd_kafka_resp_err_t code);
 
 /* broker_kafka_producer.c */
 extern bool sn_kafka_start(SnBroker *broker, bool isolate,

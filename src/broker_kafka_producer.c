@@ -136,6 +136,7 @@ sn_kafka_stop(SnBroker *broker, int timeout_ms)
 	broker->kept_end = &broker->kept;
 	broker->unanswered = 0;
 	broker->outstanding = 0;
+	sn_kafka_sent_forget(&broker->table);
 	if (broker->topic != NULL)
 		rd_kafka_topic_destroy(broker->topic);
 	broker->topic = NULL;

@@ -27,6 +27,7 @@ typedef struct SnLogPart
 	SnRange		range;
 	Relation	heap;
 	TupleTableSlot *slot;		/* for rows fetched by place */
+	IndexFetchTableData *fetch; /* keeps the page of the last one pinned */
 	BlockNumber nblocks;		/* the table had at least that many */
 	bool		scanning;		/* scan is open */
 	SnScan		scan;
@@ -60,6 +61,7 @@ open_part(SnLogReader *reader, const pg_uuid_t *id)
 		return NULL;
 	part.heap = table_open(oid, AccessShareLock);
 	part.slot = table_slot_create(part.heap, NULL);
+	part.fetch = table_index_fetch_begin(part.heap);
 
 	if (reader->nparts == 0)
 		reader->parts = palloc(sizeof(SnLogPart));
@@ -130,14 +132,15 @@ static bool
 at_place(SnLogReader *reader, SnLogPart *part, const ItemPointerData *place)
 {
 	ItemPointerData tid = *place;
+	bool		again = false;
 
 	if (ItemPointerGetBlockNumber(&tid) >= part->nblocks)
 		part->nblocks = RelationGetNumberOfBlocks(part->heap);
 	if (ItemPointerGetBlockNumber(&tid) >= part->nblocks)
 		return false;
 	reader->slot = part->slot;
-	return table_tuple_fetch_row_version(part->heap, &tid, reader->snapshot,
-										 part->slot);
+	return table_index_fetch_tuple(part->fetch, &tid, reader->snapshot,
+								   part->slot, &again, NULL);
 }
 
 /*
@@ -225,6 +228,7 @@ sn_log_end(SnLogReader *reader)
 
 		if (part->scanning)
 			sn_scan_end(&part->scan);
+		table_index_fetch_end(part->fetch);
 		ExecDropSingleTupleTableSlot(part->slot);
 		table_close(part->heap, NoLock);
 	}

@@ -23,8 +23,6 @@
  */
 #include "postgres.h"
 
-#include <dlfcn.h>
-
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
@@ -45,11 +43,11 @@
 #include "fault.h"
 #include "guc.h"
 #include "relay_core.h"
+#include "relay_provider.h"
 #include "relay_store.h"
 #include "shmem.h"
 #include "store.h"
 
-#define KAFKA_LIBRARY	"sentinai_kafka"
 #define MAX_SLEEP_MS	1000
 #define MARK_EVERY_MS	50
 #define ANSWERS_MS		10		/* so long answers may wait for each other */
@@ -57,7 +55,7 @@
 #define LOOK_EVERY_MS	1000	/* at the switch and at dead letters, if nobody
 								 * says that they changed */
 #define CLOSE_MS		2000
-#define TURN_MEMORY		(1024 * 1024)	/* kept from turn to turn */
+#define TURN_MEMORY		(2 * 1024 * 1024)	/* kept from turn to turn */
 
 typedef struct Relay
 {
@@ -123,38 +121,6 @@ log_client(void *arg, int level, const char *facility, const char *text)
 			(errmsg_internal("sentinai relay: %s: %s", facility, text)));
 }
 
-/*
- * load_provider: the broker's library, opened in this process only.
- */
-static const SnBrokerProvider *
-load_provider(void)
-{
-	static const SnBrokerProvider *provider = NULL;
-	char		path[MAXPGPATH];
-	void	   *library;
-	SnBrokerEntry entry;
-
-	if (provider != NULL)
-		return provider;
-	snprintf(path, sizeof(path), "%s/%s%s", pkglib_path, KAFKA_LIBRARY,
-			 DLSUFFIX);
-	library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (library == NULL)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not load library \"%s\": %s", path,
-						dlerror()),
-				 errhint("Install librdkafka, or set sentinai.broker to \"none\".")));
-	entry = (SnBrokerEntry) dlsym(library, SN_BROKER_ENTRY);
-	provider = entry ? entry(SN_BROKER_ABI) : NULL;
-	if (provider == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("library \"%s\" is of another version", path),
-				 errhint("Install all files of the extension together.")));
-	return provider;
-}
-
 /* open_core: connect with the settings now in force */
 static void
 open_core(void)
@@ -163,7 +129,7 @@ open_core(void)
 	char		err[SN_ERROR_LEN] = "";
 	int			lane;
 
-	config.provider = load_provider();
+	config.provider = sn_relay_provider();
 	config.broker.settings = sn_kafka_conf;
 	config.broker.client_id = "sentinai-relay";
 	config.broker.queue_max_messages = sn_relay_inflight;
@@ -441,8 +407,7 @@ read_lanes(int taken)
 	uint64		left = 0;
 	int			nlanes = pg_popcount64(lanes);
 	int			room = Min(free_room(), worth_a_turn()) - taken;
-	size_t		bytes = (size_t) sn_relay_buffer * 1024;
-	List	   *result = NIL;
+	List	   *result;
 	SnRelayReader *reader;
 	int			i;
 
@@ -463,11 +428,12 @@ read_lanes(int taken)
 			continue;
 		share = (room + nlanes - 1) / nlanes;
 		nlanes--;
-		room -= sn_relay_read(reader, lane, relay.read_pos[lane], share,
-							  &bytes, &result, &more);
+		room -= sn_relay_want(reader, lane, relay.read_pos[lane], share,
+							  &more);
 		if (more)
 			left |= bit;
 	}
+	result = sn_relay_fetch(reader, (size_t) sn_relay_buffer * 1024, &left);
 	sn_relay_read_end(reader);
 	(void) pg_atomic_fetch_or_u64(&relay.slot->pending, left);
 	return result;

@@ -4,6 +4,11 @@
  * relay_read.c
  *		What comes next in the lanes of a relay.
  *
+ * First the lanes say which events are wanted, then their rows are fetched in
+ * the order in which they lie in the log: the lanes' events are mixed there, so
+ * that a page is looked up once for all of its rows, and pages follow each
+ * other.  What comes out is in the lanes' order again.
+ *
  * An event is put into one piece of memory, strings and all, so that the core
  * can copy it as one.  An event whose row is gone, because its partition was
  * dropped by hand, is passed over.
@@ -14,11 +19,32 @@
 #include "utils/jsonb.h"
 #include "utils/snapmgr.h"
 
+#include "json_text.h"
 #include "log.h"
 #include "relay_store.h"
 #include "stream.h"
 
 #define EVENT_COST	256			/* bytes of an event beside its payload */
+
+#define FIRST_WANTS 1024		/* room to begin with */
+
+/* An event that is to be fetched */
+typedef struct Want
+{
+	int			lane;
+	bool		seen;			/* its row was looked for */
+	SnPos		next_pos;
+	pg_uuid_t	id;
+	ItemPointerData place;
+	SnRelayEvent *event;		/* NULL: not there */
+} Want;
+
+/* The place of a wanted event's row, and its number */
+typedef struct Order
+{
+	uint64		place;
+	int			want;
+} Order;
 
 struct SnRelayReader
 {
@@ -26,7 +52,18 @@ struct SnRelayReader
 	SnStreamReader *stream;
 	SnLogReader *log;
 	StringInfoData json;
+	Want	   *wants;			/* lane after lane, each in its order */
+	int			nwants;
+	int			room;			/* of wants */
 };
+
+#define ST_SORT sort_by_place
+#define ST_ELEMENT_TYPE Order
+#define ST_COMPARE(a, b) \
+	((a)->place < (b)->place ? -1 : (a)->place > (b)->place)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 static const SnSource whole_log = {SN_STREAM_ALL, SN_POS_MAX, NULL};
 
@@ -40,6 +77,8 @@ sn_relay_read_begin(void)
 	reader->stream = sn_stream_begin();
 	reader->log = sn_log_begin(reader->snapshot);
 	initStringInfo(&reader->json);
+	reader->room = FIRST_WANTS;
+	reader->wants = palloc(reader->room * sizeof(Want));
 	return reader;
 }
 
@@ -110,13 +149,24 @@ put_uuid(char **at, const pg_uuid_t *id)
 
 #define UUID_SIZE (2 * UUID_LEN + 5)	/* of put_uuid() */
 
+/* jsonb_of: a JSON column; NULL for an empty one, which is just a header */
+static Jsonb *
+jsonb_of(TupleTableSlot *slot, AttrNumber column)
+{
+	Datum		datum = slot->tts_values[column - 1];
+
+	if (VARSIZE_ANY_EXHDR(DatumGetPointer(datum)) <= sizeof(JsonbContainer))
+		return NULL;
+	return DatumGetJsonbP(datum);
+}
+
 /* metadata_string: a string in the metadata; its length is 0 without one */
 static JsonbValue
 metadata_string(Jsonb *metadata, const char *name)
 {
 	JsonbValue	value;
 
-	if (JB_ROOT_COUNT(metadata) == 0 || !JB_ROOT_IS_OBJECT(metadata) ||
+	if (metadata == NULL || !JB_ROOT_IS_OBJECT(metadata) ||
 		getKeyJsonValueFromContainer(&metadata->root, name, strlen(name),
 									 &value) == NULL ||
 		value.type != jbvString)
@@ -153,12 +203,15 @@ make_event(SnRelayReader *reader, const pg_uuid_t *id)
 	aggregate_type = text_of(slot, Anum_log_aggregate_type);
 	aggregate_id = text_of(slot, Anum_log_aggregate_id);
 	correlation = text_of(slot, Anum_log_correlation_id);
-	metadata = DatumGetJsonbP(slot->tts_values[Anum_log_metadata - 1]);
+	metadata = jsonb_of(slot, Anum_log_metadata);
 	parent = metadata_string(metadata, "traceparent");
 	state = metadata_string(metadata, "tracestate");
 	payload = DatumGetJsonbP(slot->tts_values[Anum_log_payload - 1]);
 	resetStringInfo(&reader->json);
-	(void) JsonbToCString(&reader->json, &payload->root, VARSIZE(payload));
+	sn_json_text(&reader->json, &payload->root);
+	if ((Pointer) payload !=
+		DatumGetPointer(slot->tts_values[Anum_log_payload - 1]))
+		pfree(payload);
 
 	size = 2 * UUID_SIZE + text_size(type) + text_size(tenant) +
 		text_size(aggregate_type) + text_size(aggregate_id) +
@@ -192,39 +245,113 @@ make_event(SnRelayReader *reader, const pg_uuid_t *id)
 	return e;
 }
 
+/* add_want: room for another event */
+static Want *
+add_want(SnRelayReader *reader)
+{
+	if (reader->nwants == reader->room)
+	{
+		reader->room *= 2;
+		reader->wants = repalloc(reader->wants, reader->room * sizeof(Want));
+	}
+	return &reader->wants[reader->nwants++];
+}
+
 /*
- * sn_relay_read: append the next events of a lane, at most max, and as far as
- * *bytes go, which it lowers.  Returns how many; *more says whether it stopped
- * before it had seen the end of the lane.
+ * sn_relay_want: the next events of a lane, at most max, are to be fetched.
+ * Returns how many; *more says whether it stopped before it had seen the end
+ * of the lane.
  */
 int
-sn_relay_read(SnRelayReader *reader, int lane, SnPos pos, int max,
-			  size_t *bytes, List **events, bool *more)
+sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max, bool *more)
 {
 	SnPos		at;
 	pg_uuid_t	id;
-	int			n = 0;
+	int			n;
 
 	*more = true;
 	sn_stream_seek(reader->stream, &whole_log, 1, lane, pos, reader->snapshot);
-	while (n < max && *bytes > 0)
+	for (n = 0; n < max; n++)
 	{
-		SnRelayEvent *e;
+		Want	   *want;
 
-		CHECK_FOR_INTERRUPTS();
 		if (!sn_stream_next(reader->stream, &at, &id))
 		{
 			*more = false;
 			break;
 		}
-		if (!sn_log_fetch_at(reader->log, &id, &reader->stream->place))
-			continue;
-		e = make_event(reader, &id);
-		e->lane = lane;
-		e->next_pos = at + 1;
-		*events = lappend(*events, e);
-		*bytes -= Min(*bytes, e->event.payload_len + EVENT_COST);
-		n++;
+		want = add_want(reader);
+		want->lane = lane;
+		want->seen = false;
+		want->next_pos = at + 1;
+		want->id = id;
+		want->place = reader->stream->place;
+		want->event = NULL;
 	}
 	return n;
+}
+
+/* fetch: the event that is wanted, if it is there; returns its size */
+static size_t
+fetch(SnRelayReader *reader, Want *want)
+{
+	CHECK_FOR_INTERRUPTS();
+	want->seen = true;
+	if (!sn_log_fetch_at(reader->log, &want->id, &want->place))
+		return 0;
+	want->event = make_event(reader, &want->id);
+	want->event->lane = want->lane;
+	want->event->next_pos = want->next_pos;
+	return want->event->event.payload_len + EVENT_COST;
+}
+
+/* order_of: numbers of the wanted events by the place of their rows */
+static Order *
+order_of(const SnRelayReader *reader)
+{
+	Order	   *order = palloc(reader->nwants * sizeof(Order));
+	int			i;
+
+	for (i = 0; i < reader->nwants; i++)
+	{
+		const ItemPointerData *place = &reader->wants[i].place;
+
+		order[i].want = i;
+		order[i].place =
+			(uint64) ItemPointerGetBlockNumberNoCheck(place) << 16 |
+			ItemPointerGetOffsetNumberNoCheck(place);
+	}
+	sort_by_place(order, reader->nwants);
+	return order;
+}
+
+/*
+ * sn_relay_fetch: the wanted events, lane after lane, as far as so many bytes
+ * go, but one at least; lanes of which some had to be left are added to *left.
+ */
+List *
+sn_relay_fetch(SnRelayReader *reader, size_t bytes, uint64 *left)
+{
+	Order	   *order = order_of(reader);
+	List	   *events = NIL;
+	uint64		cut = 0;
+	int			i;
+
+	for (i = 0; i < reader->nwants && bytes > 0; i++)
+		bytes -= Min(bytes, fetch(reader, &reader->wants[order[i].want]));
+	pfree(order);
+	for (i = 0; i < reader->nwants; i++)
+	{
+		Want	   *want = &reader->wants[i];
+		uint64		bit = UINT64CONST(1) << want->lane;
+
+		if (!want->seen && events == NIL)
+			(void) fetch(reader, want);
+		if (!want->seen)
+			cut |= bit;
+		else if (want->event != NULL && (cut & bit) == 0)
+			events = lappend(events, want->event);
+	}
+	*left |= cut;
+	return events;
 }

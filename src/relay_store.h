@@ -38,8 +38,10 @@ extern void sn_relay_redriven(int sub_id, int lane, const char *event_id);
 typedef struct SnRelayReader SnRelayReader;
 
 extern SnRelayReader *sn_relay_read_begin(void);
-extern int	sn_relay_read(SnRelayReader *reader, int lane, SnPos pos, int max,
-						  size_t *bytes, List **events, bool *more);
+extern int	sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max,
+						  bool *more);
+extern List *sn_relay_fetch(SnRelayReader *reader, size_t bytes,
+							uint64 *left);
 extern void sn_relay_read_end(SnRelayReader *reader);
 
 #endif							/* SN_RELAY_STORE_H */

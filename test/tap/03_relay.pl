@@ -166,6 +166,54 @@ sql('create extension sentinai');
 		}, 'and all its headers');
 }
 
+# payloads go out as the server writes them, with the headers of their event
+{
+	sql(q{
+		create table sent as
+		select n, sentinai.publish('Text', 'tenant' || n % 7, 'key' || n,
+			payload, 'text', jsonb_build_object('traceparent', '00-' ||
+				md5(n::text) || '-b7ad6b7169203331-01', 'n', n)) as id, payload
+		from (select row_number() over () as n,
+				jsonb_build_object('v', value, '"', value) as payload
+			from (select value from jsonb_array_elements(
+				'[{}, [], 1, "x", true, null, [[]], [{}, {"a": []}], -0.00,
+				  1e-30, 12345678901234567890123.500, {"": ""},
+				  {"b": [1, 2.50, "z", null, false, {"c": {"d": "e"}}], "a": "f"},
+				  "\\"", "\\\\", "seven\\n7", "/", "\\u0001\\u001f \\u007f",
+				  "\\b\\f\\r\\t\\"\\\\", "käse, 日本語, 🧀"]')
+				union all
+				select jsonb_object_agg('k' || i, case i % 4 when 0 then
+					to_jsonb(repeat('x', i)) when 1 then to_jsonb(i * 1.5)
+					when 2 then jsonb_build_array(i, i::text)
+					else jsonb_build_object('i', i) end)
+				from generate_series(1, 100) i
+				union all
+				select to_jsonb(repeat('y', i) || chr(c) || repeat('z', 20 - i))
+				from generate_series(0, 20) i,
+					unnest(array[1, 10, 31, 32, 34, 92, 127, 233]) c
+				union all
+				select jsonb_agg(i::text || '"') from generate_series(1, 5000) i
+			) v) w});
+	my $want = sql('select count(*) from sent');
+	my @records;
+
+	wait_for($unslept, sub {
+		@records = $broker->records('sentinai.text');
+		return @records >= $want;
+	});
+	my %values = map { split /\t/, $_, 2 } split /\n/,
+	  sql("select id || E'\\t' || payload from sent");
+	my %headers = map { split /\t/, $_, 2 } split /\n/,
+	  sql(q{select id || E'\\t' || concat_ws(' ', 'key' || n, 'tenant' || n % 7,
+		'00-' || md5(n::text) || '-b7ad6b7169203331-01') from sent});
+	is(scalar @records, $want, 'all payloads arrive');
+	is_deeply([ grep { $_->{value} ne ($values{ $_->{headers}{ce_id} } // '') }
+			@records ], [], 'as the server writes them');
+	is_deeply([ grep { join(' ', @{$_->{headers}}{qw(ce_subject ce_tenantid
+			traceparent)}) ne ($headers{ $_->{headers}{ce_id} } // '') }
+			@records ], [], 'with their headers');
+}
+
 publish('plain', 40, 20);
 arrived_ok('plain', 40, 0, 'plain');
 

@@ -80,23 +80,29 @@ open_kafka(const char *servers, int count, char **properties)
 }
 
 /*
- * As many headers as the relay's records carry, of about their size; the id
- * is another one in each record and does not compress.
+ * The first of the headers that the relay gives a record of the benchmark, and
+ * with values that change like its: ids, times, keys, tenants.
  */
 static rd_kafka_headers_t *
-make_headers(int count, long number)
+make_headers(int count, long number, const char *tenant, const char *aggregate,
+			 const char *key)
 {
 	char		id[40];
+	char		source[64];
+	char		when[32];
 	const char *const headers[][2] = {
 		{"ce_specversion", "1.0"},
 		{"ce_id", id},
-		{"ce_source", "/sentinai/bench"},
+		{"ce_source", source},
 		{"ce_type", "Measured"},
-		{"ce_time", "2026-01-01T00:00:00.000000Z"},
-		{"ce_subject", "A12345"},
-		{"ce_tenantid", "T12"},
+		{"ce_time", when},
+		{"ce_subject", aggregate},
+		{"ce_tenantid", tenant},
+		{"ce_dataschema", "urn:sentinai:schema:Measured:1"},
+		{"ce_partitionkey", key},
 		{"content-type", "application/json"},
 	};
+	int			most = sizeof(headers) / sizeof(headers[0]);
 	rd_kafka_headers_t *list = rd_kafka_headers_new(count);
 	uint64_t	random = (number + 1) * UINT64_C(0x9E3779B97F4A7C15);
 
@@ -105,8 +111,11 @@ make_headers(int count, long number)
 			 (unsigned int) (random >> 48),
 			 (unsigned int) (random >> 32 & 0xffff),
 			 (unsigned long long) (random & UINT64_C(0xffffffffffff)));
+	snprintf(source, sizeof(source), "/sentinai/b6_sentinai/%s", tenant);
+	snprintf(when, sizeof(when), "2026-01-01T00:%02ld:%02ld.%03ldZ",
+			 number / 6000000 % 60, number / 100000 % 60, number / 100 % 1000);
 
-	for (int i = 0; i < count && i < 8; i++)
+	for (int i = 0; i < count && i < most; i++)
 		rd_kafka_header_add(list, headers[i][0], -1, headers[i][1], -1);
 	return list;
 }
@@ -116,14 +125,18 @@ static void
 produce_one(rd_kafka_t *rk, const char *topic, long number, int headers)
 {
 	char		payload[PAYLOAD_LEN + 1];
+	char		tenant[16];
+	char		aggregate[16];
 	char		key[40];
-	rd_kafka_headers_t *list = headers > 0 ? make_headers(headers, number) :
-		NULL;
+	rd_kafka_headers_t *list = NULL;
 	rd_kafka_resp_err_t error;
 
 	make_payload(payload, number);
-	snprintf(key, sizeof(key), "T%ld:A%ld", number % 50,
-			 number * 7919 % 10000);
+	snprintf(tenant, sizeof(tenant), "T%ld", number % 50);
+	snprintf(aggregate, sizeof(aggregate), "A%ld", number * 7919 % 10000);
+	snprintf(key, sizeof(key), "%s:%s", tenant, aggregate);
+	if (headers > 0)
+		list = make_headers(headers, number, tenant, aggregate, key);
 	do
 	{
 		sent_at[number] = now_ns();

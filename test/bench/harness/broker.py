@@ -21,6 +21,7 @@ WARM_UP = 100000                # records, for Java's compiler
 PRODUCER = ["enable.idempotence=true", "enable.gapless.guarantee=true",
             "acks=all", "partitioner=murmur2_random", "message.timeout.ms=0",
             "compression.type=lz4", "linger.ms=5"]
+HEADERS = 10                    # of a record of the relay
 
 
 class Kafka:
@@ -47,7 +48,7 @@ class Kafka:
         kafka_program("create", self.start(), topic, PARTITIONS)
         return topic
 
-    def produce(self, topic, count, rate=0, headers=8, *properties):
+    def produce(self, topic, count, rate=0, headers=HEADERS, *properties):
         return kafka_program("produce", self.start(), topic, count, rate,
                              headers, *(properties or PRODUCER))
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: PostgreSQL
 
 from harness import load, queues as q
-from harness.broker import PRODUCER, Debezium, Raw
+from harness.broker import HEADERS, PRODUCER, Debezium, Raw
 from harness.cluster import BenchError, Meter
 from .s07_agent_latency import figures
 
@@ -30,8 +30,8 @@ def measure(ctx, queue, topic, seconds):
 
 def raw(ctx, number, seconds):
     topic = ctx.kafka.create(f"paced-{number}")
-    answer = ctx.kafka.produce(topic, int(RATE * (seconds + 1)), RATE, 8,
-                               *PACED)
+    answer = ctx.kafka.produce(topic, int(RATE * (seconds + 1)), RATE,
+                               HEADERS, *PACED)
     return load.times({"per_s": answer["per_s"]}, answer["ack"])
 
 

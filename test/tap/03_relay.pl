@@ -217,6 +217,27 @@ sql('create extension sentinai');
 publish('plain', 40, 20);
 arrived_ok('plain', 40, 0, 'plain');
 
+# a backlog of many lanes, of which a turn can hold a part only
+{
+	set_conf('sentinai.relay_buffer', '1MB');
+	sql('select sentinai.pause_relay()');
+	$counter{wide} = 12;
+	sql(q{
+		do $$ begin
+			for n in 1 .. 12 loop
+				perform sentinai.publish('Counted', 'acme', 'k' || k,
+					jsonb_build_object('n', n, 'pad', repeat('x', 60000)), 'wide')
+				from generate_series(1, 10) k;
+				commit;
+			end loop;
+		end $$});
+	wait_for($unslept, sub {
+		sql('select unsequenced_commits from sentinai.stat_info') == 0 });
+	sql('select sentinai.resume_relay()');
+	arrived_ok('wide', 10, 0, 'more than relay_buffer holds');
+	set_conf('sentinai.relay_buffer', '32MB');
+}
+
 # librdkafka is in the relay only; every kind of function was called by then
 {
 	my $relay = relay_pid();

@@ -14,7 +14,8 @@
  *
  *	  partition_create	a partition is made, not attached yet
  *	  partition_drop	a partition is dropped, not committed yet
- *	  journal_switch	the lanes' other half takes rows from now on
+ *	  round_switch		the rounds' other half takes rows from now on
+ *	  journal_switch	the same for the lanes'
  *	  journal_carry		a lane is carried over, not committed yet
  *	  journal_truncate	the old half is empty, not committed yet
  *	  round_before		a round is written, not committed yet

@@ -153,7 +153,10 @@ turn_rounds(void)
 	}
 	if (size_of(other) == 0 &&
 		size_of(SN_ROUND_0 + half) > (int64) sn_journal_size * 1024)
+	{
 		pg_atomic_write_u32(&db->half_round, !half);
+		SN_FAULT(round_switch);
+	}
 	sn_unlock_round();
 	return false;
 }

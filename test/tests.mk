@@ -82,14 +82,14 @@ history:
 # make chaos SECONDS=3600 SEED=7 CHAOS_ARGS='--rate 300'
 # in a build of its own, which can crash at named points
 chaos:
-	$(CHAOS) --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED)) \
+	exec env $(CHAOS) --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED)) \
 		$(CHAOS_ARGS)
 
 check-bugs:
-	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" test/history/bugs.py $(BUGS)
+	exec env PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" test/history/bugs.py $(BUGS)
 
 check-points:
-	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" \
+	exec env PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" \
 		test/history/private.py FAULTS=1 -- test/history/points.py
 
 history-agent: workers mock

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 
+import child
 from private import ROOT, Private
 
 LIMIT = 300                     # seconds in which a bug must be found
@@ -58,9 +59,9 @@ class Harness:
     def run(self, arguments, seed):
         """One run: the rules that were broken, seconds, what was said."""
         start = time.monotonic()
-        done = subprocess.run(
+        done = child.run(
             [sys.executable, "test/history/run.py", *arguments.split(),
-             "--patience", "15", "--seed", str(seed)], check=False, text=True,
+             "--patience", "15", "--seed", str(seed)], text=True,
             cwd=self.private.tree, env=self.private.environment(),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         seconds = time.monotonic() - start
@@ -137,6 +138,7 @@ def main():
         there = set(re.findall(r"SN_BUG_([a-z_]+)[,\s]", file.read())) - {"none"}
     if there != set(BUGS):
         parser.error(f"src/fault.h and BUGS differ: {there ^ set(BUGS)}")
+    child.obey()
     with Private(os.environ.get("PG_CONFIG", "pg_config")) as private:
         return Harness(private, options).all(options.bugs or list(BUGS))
 

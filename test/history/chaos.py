@@ -10,9 +10,9 @@ most of them. Arguments that it does not know go to run.py."""
 import argparse
 import os
 import random
-import subprocess
 import sys
 
+import child
 from world.nemesis import FAULTS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,12 +39,13 @@ def main():
     if seed is None:
         seed = random.SystemRandom().randrange(10**6)
     bad = []
+    child.obey()
     print(f"chaos: seed {seed}, {options.seconds:.0f} s", flush=True)
     for name, share, arguments in WORLDS:
-        done = subprocess.run(
+        done = child.run(
             [sys.executable, os.path.join(HERE, "run.py"), "--seconds",
              f"{options.seconds * share:.0f}", "--seed", str(seed), *rest,
-             *arguments], check=False)
+             *arguments])
         if done.returncode:
             bad.append(name)
     print(f"chaos: seed {seed}: " +

@@ -286,6 +286,17 @@ def not_relayed(records, rng):
     return records
 
 
+@mutant("lost")
+def dropped_too_soon(records, rng):
+    """Retention takes an event that a subscription has not completed."""
+    row = rng.choice([r for r in rows(records, "log") if r["uid"] and
+                      rows(records, "ledger", w="all", id=r["id"])])
+    row["gone"] = True
+    for kind in ("ledger", "effect"):
+        records.remove(rows(records, kind, w="all", id=row["id"])[0])
+    return records
+
+
 @mutant("order")
 def real_time(records, rng):
     """Sent after another was acknowledged, seen before it; no counter."""
@@ -453,6 +464,33 @@ def clock_that_was_ahead(seed):
 def open_elsewhere_but_working(seed):
     """Somebody else's transaction is open, and agents work."""
     return open_elsewhere(random.Random(seed), working=True)
+
+
+@harmless
+def dropped_when_done(seed):
+    """Retention takes the first half of the log, and the ledger's rows."""
+    records = World(seed).run().finish()
+    log = rows(records, "log")
+    for row in log[:len(log) // 2]:
+        row["gone"] = True
+        for entry in rows(records, "ledger", id=row["id"]):
+            records.remove(entry)
+    return records
+
+
+@harmless
+def key_forgotten(seed):
+    """An idempotency key is used again after retention has forgotten it."""
+    world = World(seed).run()
+    name = world.publish(serial=False, size=1)
+    event = rows(world.records, "publish", ph="invoke", txn=name)[0]["events"]
+    world.log[-1]["gone"] = True
+    world.add(f="txn", ph="invoke", p="p1", txn="again", sync=True)
+    world.send("p1", "again", event)
+    world.add(f="commit", ph="invoke", p="p1", txn="again", xid=5)
+    world.add(f="commit", ph="ok", p="p1", txn="again")
+    world.store("again", 5, event)
+    return world.finish()
 
 
 @harmless

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+import child
+
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 LEFT_OUT = shutil.ignore_patterns(".git", "build", "log", "results", "*.o",
                                   "*.so", "*.bc", "tmp_check", "__pycache__")
@@ -85,12 +87,13 @@ def main():
     cut = sys.argv.index("--")
     flags = dict(arg.split("=", 1) for arg in sys.argv[1:cut])
     command = sys.argv[cut + 1:]
+    child.obey()
     with Private(os.environ.get("PG_CONFIG", "pg_config")) as private:
         private.build(**flags)
         if command[0].endswith(".py"):
             command.insert(0, sys.executable)
-        return subprocess.run(command, cwd=private.tree, check=False,
-                              env=private.environment()).returncode
+        return child.run(command, cwd=private.tree,
+                         env=private.environment()).returncode
 
 
 if __name__ == "__main__":

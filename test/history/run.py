@@ -14,9 +14,10 @@ import threading
 import time
 
 import checker
+import child
 from checker import model
 from world import final
-from world.agent import Agent
+from world.agent import Agent, Keeper
 from world.library import Library, Work
 from world.nemesis import FAULTS, Nemesis, needs
 from world.publisher import Publisher
@@ -30,6 +31,9 @@ SUBS = {
     "h_free": {"types": ["C"], "ordered": False, "effects": True, "agents": 2},
     "h_lib": {"types": ["A"], "ordered": True, "effects": False, "agents": 0},
     "h_work": {"types": ["D"], "ordered": True, "effects": False, "agents": 0},
+    # what retention may drop
+    "h_keep": {"types": None, "ordered": True, "effects": False, "agents": 1,
+               "max_attempts": 1000},
 }
 MAX_ATTEMPTS = 5
 
@@ -44,7 +48,7 @@ class World:
         self.lease = options.lease
         self.sync_share = 0 if options.late else 0.5
         self.pause = options.publishers * 5 / options.rate
-        self.subs = {w: {**s, "max_attempts": MAX_ATTEMPTS}
+        self.subs = {w: {"max_attempts": MAX_ATTEMPTS, **s}
                      for w, s in SUBS.items()}
         self.calm = False
         self.killed = set()
@@ -59,7 +63,7 @@ class World:
                 conn.execute(
                     "select sentinai.subscribe(%s, %s, max_attempts => %s, "
                     "backoff => '{50ms,100ms,200ms}', ordered => %s)",
-                    (worker, sub["types"], MAX_ATTEMPTS, sub["ordered"]))
+                    (worker, sub["types"], sub["max_attempts"], sub["ordered"]))
 
     def unknown(self, name, xid):
         """Ask later what became of a commit."""
@@ -110,6 +114,9 @@ def parse():
     parser.add_argument("--window", type=int, default=2000,
                         help="sentinai.relay_inflight (2000)")
     parser.add_argument("--relay-workers", type=int, default=2)
+    parser.add_argument("--retention", type=int, default=0,
+                        help="sentinai.retention in minutes (0); -1: nothing "
+                        "is dropped")
     parser.add_argument("--drain", type=float, default=90,
                         help="seconds in which the backlog must be empty, "
                         "and one for every 100 events of it (90)")
@@ -152,14 +159,16 @@ def drive(options, world):
     add = world.recorder.add
     world.recorder.add(f="run", wall=time.time_ns() // 10**6, seed=options.seed,
                        window=options.window,
-                       relay_workers=options.relay_workers, subs=world.subs, relay="relay",
+                       relay_workers=options.relay_workers, subs=world.subs,
+                       relay="relay",
                        append_time=not options.mock)
     world.subscribe()
     if not options.late:
         for library in world.libraries:
             library.begin()
     publishers = [Publisher(world, f"p{i}") for i in range(options.publishers)]
-    agents = [Agent(world, f"{w}-{i}", w, s["ordered"], far=i % 2 == 0)
+    agents = [(Keeper if w == "h_keep" else Agent)(
+        world, f"{w}-{i}", w, s["ordered"], far=i % 2 == 0)
               for w, s in SUBS.items() for i in range(s["agents"])]
     nemesis = Nemesis(world, options.faults, options.first.split(","),
                       options.interval)
@@ -197,6 +206,7 @@ def drive(options, world):
 
 def main():
     options = parse()
+    child.obey()
     sys.setswitchinterval(0.002)
     threading.excepthook = lambda a: (sys.__excepthook__(*a[:3]),
                                       os._exit(3))
@@ -223,8 +233,8 @@ def main():
         for line in report.witnesses(model.read(path)):
             say(line)
         keep = not report.ok
-    except BaseException:
-        keep = True
+    except BaseException as error:
+        keep = not isinstance(error, SystemExit)
         if recorder:
             recorder.flush()
         raise

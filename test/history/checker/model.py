@@ -59,7 +59,7 @@ class Stored:
     """A row of event_log."""
 
     __slots__ = ("id", "txid", "tenant", "aggregate", "type", "uid", "seq",
-                 "hash", "about", "sent", "key")
+                 "hash", "about", "sent", "key", "gone")
 
     def __init__(self, row):
         self.id = row["id"]
@@ -72,6 +72,7 @@ class Stored:
         self.hash = row["h"]
         self.about = row.get("about")   # control events: [worker type, id, n]
         self.sent = None                # the Sent that made it
+        self.gone = row.get("gone", False)  # retention has dropped it
         self.key = (self.tenant if self.aggregate is None
                     else f"{self.tenant}:{self.aggregate}")
 

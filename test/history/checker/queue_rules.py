@@ -141,8 +141,12 @@ def completeness(h, report):
     for worker, sub in h.run["subs"].items():
         ledger = h.ledger.get(worker, {})
         dead = h.dead.get(worker, {})
+        asked = asked_for(h, worker)
         for row in h.log:
             if not h.worker_wants(worker, row):
+                continue
+            if row.gone:
+                dropped(h, report, worker, row, asked)
                 continue
             if row.id in ledger and row.id in dead:
                 report.add("double", f"{worker}: completed and dead", row.id)
@@ -154,16 +158,31 @@ def completeness(h, report):
             if event_id not in h.stored:
                 report.add("phantom", f"{worker}: completed or dead, but not "
                            "in the log", event_id)
-        asked = asked_for(h, worker)
         for event_id in ledger:
             if event_id not in asked:
                 report.add("completion", f"{worker}: completed, but nobody "
                            "asked for it", event_id)
         for event_id in h.accepted[worker]:
-            if event_id not in ledger:
+            if event_id not in ledger and not is_gone(h, event_id):
                 report.add("completion", f"{worker}: an accepted completion "
                            "is gone", event_id)
         justify_dead(h, report, worker, sub, dead)
+
+
+def dropped(h, report, worker, row, asked):
+    """Retention took it, and the ledger's row with it: what is left must show
+    that it had been completed or given up."""
+    if row.id in h.dead.get(worker, {}):
+        return
+    done = h.effects.get(worker, {}) if h.run["subs"][worker].get("effects") \
+        else asked
+    if row.id not in done:
+        report.add("lost", f"{worker}: dropped by retention, neither completed "
+                   "nor dead", row.id, row.uid)
+
+
+def is_gone(h, event_id):
+    return event_id in h.stored and h.stored[event_id].gone
 
 
 def asked_for(h, worker):
@@ -205,7 +224,7 @@ def once(h, report):
         for event_id, n in effects.items():
             if n > 1:
                 report.add("effect", f"{worker}: written {n} times", event_id)
-            if event_id not in ledger:
+            if event_id not in ledger and not is_gone(h, event_id):
                 report.add("effect", f"{worker}: written, but the completion "
                            "is not", event_id)
         for event_id in ledger:

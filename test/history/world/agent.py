@@ -22,11 +22,15 @@ class Batch:
         self.keys = {r[1]: (r[2], r[3]) for r in rows}
         self.open = list(self.keys)
         self.poison = any(r[5] for r in rows)
+        self.again = any(r[4] > 1 for r in rows)
         self.doubt = False
 
 
 class Agent(Client):
     """One session of one worker type."""
+
+    habits = HABITS
+    sizes = (1, 5, 20, 50, 100)
 
     def __init__(self, world, name, worker, ordered=True, far=False):
         super().__init__(world, name)
@@ -50,7 +54,7 @@ class Agent(Client):
             if batch.poison and self.worker == "h_some":
                 self.crash(batch)
             else:
-                habits = CALM if self.world.calm else HABITS
+                habits = CALM if self.world.calm else self.habits
                 [habit] = self.rng.choices(list(habits), habits.values())
                 getattr(self, habit)(batch)
         except Lost:
@@ -61,7 +65,7 @@ class Agent(Client):
             raise
 
     def claim(self):
-        most = self.rng.choice((1, 5, 20, 50, 100))
+        most = self.rng.choice(self.sizes)
         self.record(f="claim", ph="invoke", p=self.name, w=self.worker,
                     lease=int(self.lease * 10**9))
         try:
@@ -114,8 +118,7 @@ class Agent(Client):
             self.ask("begin")
             [[n]] = self.ask("select sentinai.complete(%s, %s::uuid[])",
                              batch.token, ids)
-            self.ask("insert into app.effect select %s, unnest(%s::uuid[])",
-                     self.worker, done)
+            self.beside(batch, done)
             if undo or n != len(done):
                 self.ask("rollback")
                 self.record(f="complete", ph="fail", p=self.name,
@@ -134,6 +137,11 @@ class Agent(Client):
         self.record(f="complete", ph="ok", p=self.name, n=n)
         batch.open = [i for i in batch.open if i not in set(done)]
         return True
+
+    def beside(self, _, done):
+        """What we write in the transaction of a completion."""
+        self.ask("insert into app.effect select %s, unnest(%s::uuid[])",
+                 self.worker, done)
 
     # Habits
 
@@ -219,3 +227,35 @@ class Agent(Client):
         """A token that the batch's resolution has used up."""
         if self.complete(batch):
             self.extend(batch)
+
+
+KEEP = """
+insert into app.kept
+select event_id, txid, tenant_id, aggregate_id, event_type, payload
+from sentinai.event_log where event_id = any (%s::uuid[])
+"""
+# Nobody is given the control events about itself.
+KEEP_OWN = """
+insert into app.kept
+select e.event_id, e.txid, e.tenant_id, e.aggregate_id, e.event_type, e.payload
+from sentinai.event_log e
+where e.event_type in ('RetryScheduled', 'DeadLettered')
+    and e.payload->>'worker_type' = %s
+    and e.partition_hash in (select d.partition_hash from sentinai.event_log d
+        where d.event_id = any (%s::uuid[]))
+    and not exists (select from app.kept k where k.id = e.event_id)
+"""
+
+
+class Keeper(Agent):
+    """Copies every event for the checker, in the transaction that lets retention
+    drop it. An event whose lease was lost comes again after the control event
+    that tells of it, and before it: retention drops the oldest first."""
+
+    habits = CALM
+    sizes = (200,)
+
+    def beside(self, batch, done):
+        self.ask(KEEP, done)
+        if batch.again:
+            self.ask(KEEP_OWN, self.worker, done)

@@ -13,9 +13,20 @@ from .broker import TOPIC
 
 CONTROL = ("RetryScheduled", "DeadLettered")
 
-LEFT = """
+# Partitions of the log whose stretch of time retention has not begun to drop:
+# the ledger's goes before the log's.
+WHOLE = """
+select l.oid from pg_class l, pg_inherits i
+where i.inhparent = 'sentinai.event_log'::regclass and l.oid = i.inhrelid
+    and exists (select from pg_class p, pg_inherits j
+        where j.inhparent = 'sentinai.event_processing'::regclass
+            and p.oid = j.inhrelid and pg_get_expr(p.relpartbound, p.oid) =
+                pg_get_expr(l.relpartbound, l.oid))
+"""
+
+LEFT = f"""
 select count(*) from sentinai.event_log e
-where (%(types)s::text[] is null or event_type = any (%(types)s))
+where e.tableoid in ({WHOLE}) and (%(types)s::text[] is null or event_type = any (%(types)s))
     and not (event_type in ('RetryScheduled', 'DeadLettered')
         and payload->>'worker_type' = %(w)s)
     and not exists (select from sentinai.event_processing p
@@ -25,8 +36,14 @@ where (%(types)s::text[] is null or event_type = any (%(types)s))
 """
 
 READS = {
-    "log": ("select event_id::text, txid, tenant_id, aggregate_id, event_type, "
-            "payload from sentinai.event_log"),
+    "log": f"""
+        select event_id::text, txid, tenant_id, aggregate_id, event_type,
+            payload, tableoid not in ({WHOLE})
+        from sentinai.event_log
+        union all
+        select id::text, txid, ten, agg, type, payload, true from app.kept k
+        where not exists (select from sentinai.event_log e
+            where e.event_id = k.id)""",
     "ledger": ("select worker_type, event_id::text, attempt from "
                "sentinai.event_processing where status = 'completed'"),
     "dead": ("select worker_type, event_id::text, attempts from "
@@ -114,6 +131,9 @@ def read(world):
     """All of it into the history."""
     add = world.recorder.add
     with world.server.connect("final", direct=True) as conn:
+        conn.execute("begin")       # nothing is dropped between two reads
+        conn.execute("lock table sentinai.event_log, "
+                     "sentinai.event_processing in access share mode")
         for row in conn.execute(READS["log"]):
             add(**log_row(*row))
         for kind in ("ledger", "dead"):
@@ -131,10 +151,12 @@ def read(world):
     read_server_log(world)
 
 
-def log_row(event_id, txid, tenant, aggregate, type_, payload):
+def log_row(event_id, txid, tenant, aggregate, type_, payload, gone):
     row = {"f": "log", "id": event_id, "txid": txid, "ten": tenant,
            "agg": aggregate, "type": type_, "uid": payload.get("u"),
            "seq": payload.get("s"), "h": digest(payload)}
+    if gone:
+        row["gone"] = True
     if type_ in CONTROL and row["uid"] is None:
         row["about"] = [payload["worker_type"], payload["event_id"],
                         payload["attempt"]]

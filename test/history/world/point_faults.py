@@ -13,11 +13,10 @@ import psycopg
 from .faults import fault
 from .server_faults import CRASH
 
-# Those that a run comes to by itself; retention would take from the log what
-# the checker compares (world/retention.py has partition_drop).
-POINTS = ("partition_create", "journal_switch", "journal_carry",
-          "journal_truncate", "round_before", "round_after", "claim",
-          "complete", "fail", "extend", "release")
+POINTS = ("partition_create", "partition_drop", "round_switch",
+          "journal_switch", "journal_carry", "journal_truncate",
+          "round_before", "round_after", "claim", "complete", "fail",
+          "extend", "release")
 RELAY_POINTS = ("relay_send", "relay_ack", "relay_mark")
 PATIENCE = 10                   # seconds until somebody must have come by
 
@@ -57,7 +56,15 @@ class PointFaults:
         if not self.points:
             there = POINTS + (RELAY_POINTS if self.server.broker else ())
             self.points = self.rng.sample(there, len(there))
+        if self.points[-1] == "partition_drop" and not self.old_partition():
+            self.points.insert(0, self.points.pop())
         return self.points.pop()
+
+    def old_partition(self):
+        """Is there one that retention is going to drop?"""
+        with self.server.connect("nemesis", direct=True) as conn:
+            return conn.execute("select wanted from sentinai.retention_status()"
+                                ).fetchone()[0]
 
     @fault(needs="points", **CRASH)
     def point(self):

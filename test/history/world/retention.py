@@ -1,8 +1,8 @@
 # world/retention.py: crashes while retention drops partitions.
 # SPDX-License-Identifier: PostgreSQL
-"""Retention takes from the log what a history would be compared with, so this
-is a story of its own: old events, all completed, and a crash in each of the
-first drops. The rest of the old partitions goes afterwards, and nothing else."""
+"""In a run retention drops when there is something old; this is a story in which
+there is: old events, all completed, and a crash in each of the first drops. The
+rest of the old partitions goes afterwards, and nothing else."""
 
 import contextlib
 import time
@@ -17,7 +17,7 @@ from .server import Server
 CRASHES = 4                     # one for each of the tables
 OLD, NEW = 500, 20
 PLAIN = SimpleNamespace(kafka=False, mock=False, pgbouncer=False, window=100,
-                        relay_workers=1, late=False)
+                        relay_workers=1, late=False, retention=-1)
 PUBLISH = """
 select sentinai.publish('A', 'acme', 'a' || i %% 50, '{}')
 from generate_series(1, %s) i

@@ -41,6 +41,7 @@ sentinai.journal_size = {journal_size}
 sentinai.maintenance_interval = 1s
 sentinai.launcher_naptime = 1s
 sentinai.partition_interval = 1min
+sentinai.retention = {retention}
 sentinai.breaker_open_time = 1s
 sentinai.relay_workers = {relay_workers}
 sentinai.relay_inflight = {window}
@@ -52,6 +53,8 @@ create extension sentinai;
 create schema app;
 create table app.work (txn text);
 create table app.effect (w text, id uuid);
+create table app.kept (id uuid primary key, txid bigint, ten text, agg text,
+    type text, payload jsonb);
 create table app.counter (ten text, agg text, n bigint not null,
     primary key (ten, agg)) with (fillfactor = 50);
 """
@@ -162,6 +165,7 @@ class Server:
         settings = SETTINGS.format(
             window=self.options.window, kafka_conf=kafka_conf,
             relay_workers=self.options.relay_workers,
+            retention=self.options.retention,
             # a relay's start is told in detail only
             log_level="debug1" if self.broker else "warning",
             journal_size="64MB" if self.options.late else "64kB")

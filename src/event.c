@@ -123,18 +123,58 @@ is_name(const text *t)
 	return len > 0 && is_letter(p[0]);
 }
 
+/* A name that was checked, as most events have the one of the event before */
+typedef struct KnownName
+{
+	Size		len;			/* 0: none */
+	char		bytes[NAME_MAX_LEN];
+} KnownName;
+
+static bool
+is_known(const KnownName *known, const text *t)
+{
+	return known->len > 0 && VARSIZE_ANY_EXHDR(t) == known->len &&
+		memcmp(VARDATA_ANY(t), known->bytes, known->len) == 0;
+}
+
 /* check_name: an event type or aggregate type */
 static text *
-check_name(Datum value, bool isnull, int index, const char *what)
+check_name(Datum value, bool isnull, int index, const char *what,
+		   KnownName *known)
 {
 	text	   *t;
 
 	require(isnull, index, what);
+	if (!VARATT_IS_EXTENDED(DatumGetPointer(value)) ||
+		VARATT_IS_SHORT(DatumGetPointer(value)))
+	{
+		t = (text *) DatumGetPointer(value);
+		if (is_known(known, t))
+			return t;
+	}
 	t = check_text(value, NAME_MAX_LEN, index, what);
 	if (!is_name(t))
 		refuse(ERRCODE_SN_INVALID, index, what,
 			   "must begin with a letter and consist of letters, digits and \"_.:-/\"");
+	known->len = VARSIZE_ANY_EXHDR(t);
+	memcpy(known->bytes, VARDATA_ANY(t), known->len);
 	return t;
+}
+
+static text *
+check_event_type(Datum value, bool isnull, int index)
+{
+	static KnownName known;
+
+	return check_name(value, isnull, index, "event_type", &known);
+}
+
+static text *
+check_aggregate_type(Datum value, bool isnull, int index)
+{
+	static KnownName known;
+
+	return check_name(value, isnull, index, "aggregate_type", &known);
 }
 
 /* check_object: a JSON object of bounded size */
@@ -213,8 +253,8 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 	memset(event, 0, sizeof(SnEvent));
 	event->deliver_at = DT_NOBEGIN;
 	event->schema_version = 1;
-	event->event_type = check_name(values[SN_EVENT_TYPE],
-								   nulls[SN_EVENT_TYPE], index, "event_type");
+	event->event_type = check_event_type(values[SN_EVENT_TYPE],
+										 nulls[SN_EVENT_TYPE], index);
 	event->tenant_id = check_tenant(values[SN_TENANT_ID],
 									nulls[SN_TENANT_ID], index);
 	event->aggregate_id = check_aggregate_id(values[SN_AGGREGATE_ID],
@@ -223,9 +263,9 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 	event->payload = check_object(values[SN_PAYLOAD],
 								  (Size) sn_max_payload * 1024, index,
 								  "payload");
-	event->aggregate_type = check_name(values[SN_AGGREGATE_TYPE],
-									   nulls[SN_AGGREGATE_TYPE], index,
-									   "aggregate_type");
+	event->aggregate_type = check_aggregate_type(values[SN_AGGREGATE_TYPE],
+												 nulls[SN_AGGREGATE_TYPE],
+												 index);
 	event->metadata = nulls[SN_METADATA] ? empty_object() :
 		check_object(values[SN_METADATA], METADATA_MAX, index, "metadata");
 	if (!nulls[SN_CORRELATION_ID])
@@ -613,9 +653,9 @@ get_batch(FunctionCallInfo fcinfo, Batch *batch)
 
 	/* what all events share is checked, and detoasted, once */
 	batch->values[SN_AGGREGATE_TYPE] =
-		PointerGetDatum(check_name(batch->values[SN_AGGREGATE_TYPE],
-								   batch->nulls[SN_AGGREGATE_TYPE], 0,
-								   "aggregate_type"));
+		PointerGetDatum(check_aggregate_type(batch->values[SN_AGGREGATE_TYPE],
+											 batch->nulls[SN_AGGREGATE_TYPE],
+											 0));
 	if (!batch->nulls[SN_METADATA])
 		batch->values[SN_METADATA] =
 			JsonbPGetDatum(check_object(batch->values[SN_METADATA],

@@ -148,17 +148,22 @@ read_tenant(Reading *r)
 {
 	ScanKeyData keys[3];
 	SnScan		scan;
-	sn_key_text(&keys[0], 1, BTEqualStrategyNumber,
-				PointerGetDatum(r->q->tenant_id));
+
+	sn_key_tenant(&keys[0], 1, r->q->tenant_id);
 	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->first_above);
 	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
 	sn_scan_begin(&scan, RelationGetRelid(r->rel),
-				  sn_index_of(r->rel, Anum_log_tenant_id, Anum_log_event_id),
+				  sn_index_of(r->rel, SN_TENANT_HASH, Anum_log_event_id),
 				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
 	while (r->n < r->limit && sn_scan_next(&scan))
 	{
-		if (sn_run_of(scan.slot) < 0)
-			continue;			/* an index that somebody made has it, too */
+		bool		isnull;
+
+		if (sn_run_of(scan.slot) < 0 ||
+			!same_text(slot_getattr(scan.slot, Anum_log_tenant_id, &isnull),
+					   r->q->tenant_id))
+			continue;			/* an index that somebody made has it, too, or
+								 * another tenant has this hash */
 		put_row(r, scan.slot);
 		if (sn_run_of(scan.slot) == SN_RUN_NONE)
 			continue;

@@ -7,9 +7,9 @@
  * What the executor would find out about a table's indexes for every statement
  * is kept per table until its relcache entry changes, and an index is opened
  * when the first row that belongs into it comes.  This is for tables whose
- * indexes are all plain: B-trees on columns, partial at most by built-in
- * functions.  Where somebody has added another kind, the executor's own calls
- * do the work.
+ * indexes are all plain: B-trees on columns, and on expressions and partial at
+ * most by built-in functions.  Where somebody has added another kind, the
+ * executor's own calls do the work.
  */
 #include "postgres.h"
 
@@ -36,17 +36,9 @@
 #define INSERT_BUFFER 128		/* rows: a few pages that stay in the cache */
 #define INSERT_BUFFER_SIZE (1024 * 1024)	/* bytes */
 #define MAX_TABLES 64			/* described at a time */
+#define MAX_INDEXES 64			/* of a plain table: bits of a word */
 
-/* A plain index of a table */
-typedef struct PlainIndex
-{
-	Oid			oid;
-	IndexInfo  *info;
-	ExprState  *predicate;		/* NULL: not partial */
-	AttrNumber	column;			/* the only one in the predicate, or 0 */
-} PlainIndex;
-
-/* What the predicate said of the row before */
+/* What a predicate on one column said of the row before */
 typedef struct Verdict
 {
 	bool		known;
@@ -54,6 +46,17 @@ typedef struct Verdict
 	Datum		value;
 	bool		belongs;
 } Verdict;
+
+/* A plain index of a table */
+typedef struct PlainIndex
+{
+	Oid			oid;
+	IndexInfo  *info;
+	List	   *expressions;	/* ExprState */
+	ExprState  *predicate;		/* NULL: not partial */
+	AttrNumber	column;			/* the only one in the predicate, or 0 */
+	Verdict		verdict;
+} PlainIndex;
 
 /* What is known of a table, in a memory context of its own */
 typedef struct Table
@@ -74,7 +77,6 @@ struct SnInserter
 	Relation	heap;
 	Table		table;
 	Relation   *indexes;		/* of a plain table, NULL: not open yet */
-	Verdict    *verdicts;		/* of its indexes */
 	EState	   *estate;			/* of another table */
 	ResultRelInfo *rri;
 	BulkInsertState bistate;
@@ -85,6 +87,7 @@ struct SnInserter
 	bool		unless_present;
 	List	   *present;		/* int indexes of rows found present */
 	int			written;		/* rows written before the buffered ones */
+	uint64		entries[INSERT_BUFFER]; /* plain indexes of a row: bits */
 	TupleTableSlot *slots[INSERT_BUFFER];	/* last: not cleared */
 };
 
@@ -204,18 +207,26 @@ static bool
 describe_index(PlainIndex *index, Oid oid, TupleDesc desc)
 {
 	Relation	rel = index_open(oid, RowExclusiveLock);
+	ListCell   *lc;
 	bool		plain = rel->rd_rel->relam == BTREE_AM_OID &&
 		rel->rd_index->indimmediate && !rel->rd_index->indisexclusion;
 
 	index->oid = oid;
 	index->info = BuildIndexInfo(rel);
+	index->expressions = NIL;
 	index->predicate = NULL;
+	index->verdict.known = false;
 	index->column = only_column(index->info->ii_Predicate, desc);
-	if (index->info->ii_Expressions != NIL ||
+	if (calls_others((Node *) index->info->ii_Expressions, NULL) ||
 		calls_others((Node *) index->info->ii_Predicate, NULL))
 		plain = false;
-	else if (index->info->ii_Predicate != NIL)
+	else
+	{
+		foreach(lc, index->info->ii_Expressions)
+			index->expressions = lappend(index->expressions,
+										 ExecInitExpr(lfirst(lc), NULL));
 		index->predicate = ExecInitQual(index->info->ii_Predicate, NULL);
+	}
 	index_close(rel, RowExclusiveLock);
 	return plain;
 }
@@ -235,7 +246,7 @@ describe_table(Table *table, Relation heap)
 	table->econtext = CreateStandaloneExprContext();
 	table->indexes = palloc(sizeof(PlainIndex) * (list_length(oids) + 1));
 	table->nindexes = 0;
-	table->plain = true;
+	table->plain = list_length(oids) <= MAX_INDEXES;
 	foreach(lc, oids)
 	{
 		PlainIndex *index = &table->indexes[table->nindexes];
@@ -285,17 +296,14 @@ sn_insert_begin(Oid relid, bool unless_present)
 {
 	SnInserter *ins = palloc(sizeof(SnInserter));
 
-	memset(ins, 0, offsetof(SnInserter, slots));
+	memset(ins, 0, offsetof(SnInserter, entries));
 	ins->context = AllocSetContextCreate(CurrentMemoryContext,
 										 "sentinai insert",
 										 ALLOCSET_DEFAULT_SIZES);
 	ins->heap = table_open(relid, RowExclusiveLock);
 	ins->table = *find_table(ins->heap);
 	if (ins->table.plain)
-	{
 		ins->indexes = palloc0(sizeof(Relation) * (ins->table.nindexes + 1));
-		ins->verdicts = palloc0(sizeof(Verdict) * (ins->table.nindexes + 1));
-	}
 	else
 		open_for_executor(ins);
 	ins->cid = GetCurrentCommandId(true);
@@ -336,64 +344,94 @@ write_rows(SnInserter *ins)
 						   ins->bistate);
 }
 
-/*
- * as_before: whether a row has the value in the predicate's column that the
- * row before had.  Looks at nulls without taking the row apart.
- */
+/* belongs: whether a partial index has an entry for a row */
 static bool
-as_before(const PlainIndex *index, Verdict *verdict, TupleTableSlot *slot)
+belongs(const SnInserter *ins, PlainIndex *index, TupleTableSlot *slot,
+		const Datum *values, const bool *nulls)
 {
-	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
-	bool		isnull = heap_attisnull(tuple, index->column, NULL);
-	Datum		value = isnull ? (Datum) 0 :
-		slot_getattr(slot, index->column, &isnull);
-	bool		same = verdict->known && verdict->isnull == isnull &&
-		verdict->value == value;
+	Verdict    *verdict = &index->verdict;
+	int			c = index->column - 1;
 
-	verdict->known = true;
-	verdict->isnull = isnull;
-	verdict->value = value;
-	return same;
-}
-
-/* belongs: whether an index has an entry for a row */
-static bool
-belongs(const SnInserter *ins, int i, TupleTableSlot *slot)
-{
-	const PlainIndex *index = &ins->table.indexes[i];
-	Verdict    *verdict = &ins->verdicts[i];
-
-	if (index->predicate == NULL)
-		return true;
-	if (index->column != 0 && as_before(index, verdict, slot))
+	if (c >= 0 && verdict->known && verdict->isnull == nulls[c] &&
+		(nulls[c] || verdict->value == values[c]))
 		return verdict->belongs;
+	verdict->known = false;
 	ins->table.econtext->ecxt_scantuple = slot;
 	verdict->belongs = ExecQual(index->predicate, ins->table.econtext);
+	if (c >= 0)
+	{
+		verdict->isnull = nulls[c];
+		verdict->value = values[c];
+		verdict->known = true;
+	}
 	return verdict->belongs;
+}
+
+/* find_entries: which of the plain indexes have an entry for a row */
+static uint64
+find_entries(const SnInserter *ins, TupleTableSlot *slot,
+			 const Datum *values, const bool *nulls)
+{
+	uint64		result = 0;
+	int			i;
+
+	for (i = 0; i < ins->table.nindexes; i++)
+	{
+		PlainIndex *index = &ins->table.indexes[i];
+
+		if (index->predicate == NULL ||
+			belongs(ins, index, slot, values, nulls))
+			result |= UINT64CONST(1) << i;
+	}
+	return result;
+}
+
+/* form_entry: what the index has of a row */
+static void
+form_entry(const SnInserter *ins, const PlainIndex *index,
+		   TupleTableSlot *slot, Datum *values, bool *nulls)
+{
+	ListCell   *expression = list_head(index->expressions);
+	int			i;
+
+	ins->table.econtext->ecxt_scantuple = slot;
+	for (i = 0; i < index->info->ii_NumIndexAttrs; i++)
+	{
+		AttrNumber	column = index->info->ii_IndexAttrNumbers[i];
+
+		if (column != 0)
+			values[i] = slot_getattr(slot, column, &nulls[i]);
+		else
+		{
+			values[i] = ExecEvalExpr((ExprState *) lfirst(expression),
+									 ins->table.econtext, &nulls[i]);
+			expression = lnext(index->expressions, expression);
+		}
+	}
 }
 
 /* enter_row: a row's entries in plain indexes; false if a key was present */
 static bool
-enter_row(SnInserter *ins, TupleTableSlot *slot)
+enter_row(SnInserter *ins, TupleTableSlot *slot, uint64 entries)
 {
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
 	bool		entered = true;
 	int			i;
 
-	for (i = 0; i < ins->table.nindexes; i++)
+	for (i = 0; entries != 0; i++, entries >>= 1)
 	{
 		const PlainIndex *index = &ins->table.indexes[i];
 		IndexUniqueCheck check = UNIQUE_CHECK_NO;
 
-		if (!belongs(ins, i, slot))
+		if ((entries & 1) == 0)
 			continue;
 		if (ins->indexes[i] == NULL)
 			ins->indexes[i] = index_open(index->oid, RowExclusiveLock);
 		if (index->info->ii_Unique)
 			check = ins->unless_present ? UNIQUE_CHECK_PARTIAL :
 				UNIQUE_CHECK_YES;
-		FormIndexDatum(index->info, slot, NULL, values, nulls);
+		form_entry(ins, index, slot, values, nulls);
 		if (!index_insert(ins->indexes[i], values, nulls, &slot->tts_tid,
 						  ins->heap, check, false, index->info) &&
 			check == UNIQUE_CHECK_PARTIAL)
@@ -431,7 +469,8 @@ flush(SnInserter *ins)
 	for (i = 0; i < ins->nrows; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!(ins->table.plain ? enter_row(ins, ins->slots[i]) :
+		if (!(ins->table.plain ?
+			  enter_row(ins, ins->slots[i], ins->entries[i]) :
 			  enter_by_executor(ins, ins->slots[i])))
 			present = lappend_int(present, i);
 	}
@@ -460,12 +499,15 @@ sn_insert_row(SnInserter *ins, Datum *values, bool *nulls)
 	if (ins->nrows == ins->nslots)
 		ins->slots[ins->nslots++] =
 			MakeSingleTupleTableSlot(ins->table.desc, &TTSOpsHeapTuple);
-	slot = ins->slots[ins->nrows++];
+	slot = ins->slots[ins->nrows];
 	old = MemoryContextSwitchTo(ins->context);
 	tuple = heap_form_tuple(ins->table.desc, values, nulls);
 	ins->size += tuple->t_len;
 	ExecStoreHeapTuple(tuple, slot, false);
 	slot->tts_tableOid = RelationGetRelid(ins->heap);
+	if (ins->table.plain)
+		ins->entries[ins->nrows] = find_entries(ins, slot, values, nulls);
+	ins->nrows++;
 	MemoryContextSwitchTo(old);
 	if (ins->nrows == INSERT_BUFFER || ins->size >= INSERT_BUFFER_SIZE)
 		flush(ins);
@@ -481,7 +523,6 @@ close_indexes(SnInserter *ins)
 		if (ins->indexes[i] != NULL)
 			index_close(ins->indexes[i], NoLock);
 	pfree(ins->indexes);
-	pfree(ins->verdicts);
 }
 
 /*

@@ -149,20 +149,42 @@ write_buffer(RowBuffer *buffer)
 	buffer->size = 0;
 }
 
-/* keep: a copy of a value that outlives the row's trigger */
-static void *
-keep(RowBuffer *buffer, const void *value)
+/* room_for: the memory that a copy of a value takes */
+static Size
+room_for(const void *value)
 {
-	Size		size;
-	void	   *copy;
+	return value == NULL ? 0 : MAXALIGN(VARSIZE_ANY(value));
+}
+
+/* copy_to: copy a value to a place, which is moved behind it */
+static void *
+copy_to(char **place, const void *value)
+{
+	char	   *copy = *place;
 
 	if (value == NULL)
 		return NULL;
-	size = VARSIZE_ANY(value);
-	copy = MemoryContextAlloc(buffer->rows, size);
-	memcpy(copy, value, size);
-	buffer->size += size;
+	memcpy(copy, value, VARSIZE_ANY(value));
+	*place += room_for(value);
 	return copy;
+}
+
+/* keep: have what a row points to outlive the row's trigger */
+static void
+keep(RowBuffer *buffer, SnEvent *row)
+{
+	Size		size = room_for(row->event_type) + room_for(row->tenant_id) +
+		room_for(row->aggregate_type) + room_for(row->aggregate_id) +
+		room_for(row->payload) + room_for(row->metadata);
+	char	   *place = MemoryContextAllocHuge(buffer->rows, size);
+
+	buffer->size += size;
+	row->event_type = copy_to(&place, row->event_type);
+	row->tenant_id = copy_to(&place, row->tenant_id);
+	row->aggregate_type = copy_to(&place, row->aggregate_type);
+	row->aggregate_id = copy_to(&place, row->aggregate_id);
+	row->payload = copy_to(&place, row->payload);
+	row->metadata = copy_to(&place, row->metadata);
 }
 
 /*
@@ -195,12 +217,7 @@ add_row(const SnEvent *event, const pg_uuid_t *id)
 	}
 	row = &buffer->events[buffer->n];
 	*row = *event;
-	row->event_type = keep(buffer, event->event_type);
-	row->tenant_id = keep(buffer, event->tenant_id);
-	row->aggregate_type = keep(buffer, event->aggregate_type);
-	row->aggregate_id = keep(buffer, event->aggregate_id);
-	row->payload = keep(buffer, event->payload);
-	row->metadata = keep(buffer, event->metadata);
+	keep(buffer, row);
 	if (id != NULL)
 		buffer->ids[buffer->n] = *id;
 	buffer->n++;
@@ -270,6 +287,22 @@ is_copied(void)
 		strcmp(stmt->relation->relname, "outbox") == 0;
 }
 
+/* published_row: what RETURNING shows of a row that was given */
+static HeapTuple
+published_row(TupleTableSlot *given, const pg_uuid_t *id, Jsonb *metadata)
+{
+	Datum		values[OUTBOX_COLUMNS];
+	bool		nulls[OUTBOX_COLUMNS];
+
+	memcpy(values, given->tts_values, sizeof(values));
+	memcpy(nulls, given->tts_isnull, sizeof(nulls));
+	values[OUTBOX_ID] = UUIDPGetDatum(id);
+	nulls[OUTBOX_ID] = false;
+	values[OUTBOX_METADATA] = JsonbPGetDatum(metadata);
+	nulls[OUTBOX_METADATA] = false;
+	return heap_form_tuple(given->tts_tupleDescriptor, values, nulls);
+}
+
 /* outbox_insert(): INSTEAD OF INSERT trigger that buffers the row */
 Datum
 sentinai_outbox_insert(PG_FUNCTION_ARGS)
@@ -285,9 +318,9 @@ sentinai_outbox_insert(PG_FUNCTION_ARGS)
 	TriggerData *data = check_called(fcinfo, TRIGGER_EVENT_INSERT |
 									 TRIGGER_EVENT_ROW |
 									 TRIGGER_EVENT_INSTEAD, "outbox_insert");
-	TupleDesc	desc = RelationGetDescr(data->tg_relation);
-	Datum		row[OUTBOX_COLUMNS];
-	bool		row_nulls[OUTBOX_COLUMNS];
+	TupleTableSlot *slot = data->tg_trigslot;
+	Datum	   *row;
+	bool	   *row_nulls;
 	Datum		values[SN_EVENT_COLUMNS];
 	bool		nulls[SN_EVENT_COLUMNS];
 	SnEvent		event;
@@ -295,11 +328,13 @@ sentinai_outbox_insert(PG_FUNCTION_ARGS)
 	bool		late;
 	int			c;
 
-	if (desc->natts != OUTBOX_COLUMNS)
+	if (RelationGetDescr(data->tg_relation)->natts != OUTBOX_COLUMNS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("outbox_insert() can only be called as a trigger of outbox")));
-	heap_deform_tuple(data->tg_trigtuple, desc, row, row_nulls);
+	slot_getallattrs(slot);		/* as COPY read it: no need to deform */
+	row = slot->tts_values;
+	row_nulls = slot->tts_isnull;
 	for (c = 0; c < SN_EVENT_COLUMNS; c++)
 	{
 		values[c] = c == SN_CORRELATION_ID ? (Datum) 0 : row[source[c]];
@@ -319,11 +354,7 @@ sentinai_outbox_insert(PG_FUNCTION_ARGS)
 		take_given(&event, row[OUTBOX_ID], &id);
 	add_row(&event, &id);
 
-	row[OUTBOX_ID] = UUIDPGetDatum(&id);
-	row_nulls[OUTBOX_ID] = false;
-	row[OUTBOX_METADATA] = JsonbPGetDatum(event.metadata);
-	row_nulls[OUTBOX_METADATA] = false;
-	return PointerGetDatum(heap_form_tuple(desc, row, row_nulls));
+	return PointerGetDatum(published_row(slot, &id, event.metadata));
 }
 
 /* outbox_flush(): AFTER INSERT statement trigger that writes what is buffered */

@@ -80,8 +80,10 @@ static const struct
 {
 	{SN_EVENT_LOG, "event_log", "event_id", {
 		"(txid) where run >= 0",
-		"(partition_hash, event_id) where run > -2 and run < 2",
-		"(tenant_id, event_id) where run >= 0",
+		"(partition_hash, event_id) with (deduplicate_items = off)"
+		" where run > -2 and run < 2",
+		"(hashtext(tenant_id), event_id) with (deduplicate_items = off)"
+		" where run >= 0",
 		"(deliver_at) where deliver_at is not null",
 		"(run, tenant_id, event_id) where run = 2"
 	}},

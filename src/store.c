@@ -20,11 +20,13 @@
 #include "commands/extension.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "optimizer/optimizer.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
@@ -224,14 +226,36 @@ has_rows(Relation heap, Relation index)
 		column == get_attnum(RelationGetRelid(heap), "run");
 }
 
-/* is_on: whether an index is a B-tree on these columns, in rising order */
+/* is_tenant_hash: whether that is all an index has of expressions */
 static bool
-is_on(Relation index, int ncolumns, const AttrNumber *columns)
+is_tenant_hash(Relation heap, Relation index)
+{
+	List	   *expressions = RelationGetIndexExpressions(index);
+	FuncExpr   *call;
+	Var		   *var;
+
+	if (list_length(expressions) != 1 || !IsA(linitial(expressions), FuncExpr))
+		return false;
+	call = linitial_node(FuncExpr, expressions);
+	if (call->funcid != F_HASHTEXT || !IsA(linitial(call->args), Var))
+		return false;
+	var = linitial_node(Var, call->args);
+	return var->varattno == get_attnum(RelationGetRelid(heap), "tenant_id");
+}
+
+/*
+ * is_on: whether an index is a B-tree on these columns, in rising order.
+ * SN_TENANT_HASH stands for the hash of the tenant's name.
+ */
+static bool
+is_on(Relation heap, Relation index, int ncolumns, const AttrNumber *columns)
 {
 	int			i;
 
 	if (index->rd_rel->relam != BTREE_AM_OID ||
 		index->rd_index->indnkeyatts != ncolumns)
+		return false;
+	if (columns[0] == SN_TENANT_HASH && !is_tenant_hash(heap, index))
 		return false;
 	for (i = 0; i < ncolumns; i++)
 		if (index->rd_index->indkey.values[i] != columns[i] ||
@@ -252,7 +276,7 @@ sn_find_index(Relation heap, int ncolumns, const AttrNumber *columns)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		if (index->rd_index->indisvalid && is_on(index, ncolumns, columns) &&
+		if (index->rd_index->indisvalid && is_on(heap, index, ncolumns, columns) &&
 			has_rows(heap, index))
 			result = RelationGetRelid(index);
 		index_close(index, NoLock);
@@ -381,6 +405,16 @@ sn_key_time(ScanKey key, AttrNumber column, StrategyNumber strategy,
 
 	ScanKeyInit(key, column, strategy, procs[strategy],
 				TimestampTzGetDatum(value));
+}
+
+/* sn_key_tenant: equality of SN_TENANT_HASH in an index on it */
+void
+sn_key_tenant(ScanKey key, AttrNumber column, const text *tenant_id)
+{
+	Datum		hash = DirectFunctionCall1Coll(hashtext, C_COLLATION_OID,
+											   PointerGetDatum(tenant_id));
+
+	sn_key_int4(key, column, BTEqualStrategyNumber, DatumGetInt32(hash));
 }
 
 /* sn_key_text: equality of a text column, all of which have collation "C" */

@@ -157,6 +157,12 @@ extern List *sn_partition_ranges(SnRel parent); /* of SnPartRange, in order */
 extern Oid	sn_find_index(Relation heap, int ncolumns,
 						  const AttrNumber *columns);
 
+/*
+ * In place of a first column: hashtext(tenant_id).  A comparison of integers
+ * takes a fraction of one of texts, and a descent has a dozen of them.
+ */
+#define SN_TENANT_HASH 0
+
 /* the index of a table that is on these columns and has all rows in it */
 #define sn_index_of(heap, ...) \
 	sn_find_index(heap, lengthof(((AttrNumber[]) {__VA_ARGS__})), \
@@ -199,6 +205,8 @@ extern void sn_key_uuid(ScanKey key, AttrNumber column,
 						StrategyNumber strategy, const pg_uuid_t *value);
 extern void sn_key_time(ScanKey key, AttrNumber column,
 						StrategyNumber strategy, TimestampTz value);
+extern void sn_key_tenant(ScanKey key, AttrNumber column,
+						  const text *tenant_id);
 extern void sn_key_text(ScanKey key, AttrNumber column,
 						StrategyNumber strategy, Datum value);
 

@@ -140,6 +140,8 @@ declare
 begin
     execute format('create index on %s (tenant_id, occurred_at)', part);
     execute format('create index on %s (tenant_id, event_id)', part);
+    execute format('create index on %s (hashtext(aggregate_type), event_id)', part);
+    execute format('create index on %s (hashtextextended(tenant_id, 0), event_id)', part);
     execute format('create index on %s (partition_hash)', part);
     execute format('create index on %s (partition_hash, event_id)', part);
     execute format('create index on %s (txid) where tenant_id = %L', part, 'nobody');

@@ -35,7 +35,7 @@ $node->safe_psql($db, q{
 				t || to_char(lower, '_HH24MISSMS'), t, b[1], b[2]);
 			foreach i in array case t
 				when 'event_log' then array['unique index on %I (event_id)', 'index on %I (txid)',
-					'index on %I (partition_hash, event_id)', 'index on %I (tenant_id, event_id)',
+					'index on %I (partition_hash, event_id)', 'index on %I (hashtext(tenant_id), event_id)',
 					'index on %I (deliver_at) where deliver_at is not null']
 				when 'event_processing' then array['unique index on %I (event_id, worker_type)']
 				when 'event_idempotency' then array['index on %I (tenant_id, idempotency_key)']

@@ -35,6 +35,7 @@
 
 #define INSERT_BUFFER 128		/* rows: a few pages that stay in the cache */
 #define INSERT_BUFFER_SIZE (1024 * 1024)	/* bytes */
+#define INSERT_MEMORY (128 * 1024)	/* bytes kept for the next rows */
 #define MAX_TABLES 64			/* described at a time */
 #define MAX_INDEXES 64			/* of a plain table: bits of a word */
 
@@ -92,6 +93,10 @@ struct SnInserter
 };
 
 static HTAB *tables = NULL;		/* of Table, in TopMemoryContext */
+
+/* Memory for rows that is not given back, and the transaction that has it */
+static MemoryContext spare = NULL;
+static TransactionId spare_taken = InvalidTransactionId;
 
 /* forget_table: relcache callback; InvalidOid stands for all tables */
 static void
@@ -287,6 +292,40 @@ open_for_executor(SnInserter *ins)
 }
 
 /*
+ * take_memory: for the rows of an inserter.  The spare one is free again when
+ * the transaction that has it is over, ended well or not.
+ */
+static MemoryContext
+take_memory(void)
+{
+	TransactionId xid = GetTopTransactionId();
+
+	if (TransactionIdEquals(spare_taken, xid))
+		return AllocSetContextCreate(CurrentMemoryContext, "sentinai insert",
+									 ALLOCSET_DEFAULT_SIZES);
+	if (spare == NULL)
+		spare = AllocSetContextCreate(TopMemoryContext, "sentinai insert",
+									  INSERT_MEMORY, ALLOCSET_DEFAULT_INITSIZE,
+									  ALLOCSET_DEFAULT_MAXSIZE);
+	MemoryContextReset(spare);
+	spare_taken = xid;
+	return spare;
+}
+
+/* give_memory_back: what take_memory() gave */
+static void
+give_memory_back(MemoryContext context)
+{
+	if (context != spare)
+	{
+		MemoryContextDelete(context);
+		return;
+	}
+	MemoryContextReset(spare);
+	spare_taken = InvalidTransactionId;
+}
+
+/*
  * sn_insert_begin: open a table and its indexes to write rows.  With
  * unless_present a row whose unique key is there already is left out instead
  * of raising an error.
@@ -297,9 +336,7 @@ sn_insert_begin(Oid relid, bool unless_present)
 	SnInserter *ins = palloc(sizeof(SnInserter));
 
 	memset(ins, 0, offsetof(SnInserter, entries));
-	ins->context = AllocSetContextCreate(CurrentMemoryContext,
-										 "sentinai insert",
-										 ALLOCSET_DEFAULT_SIZES);
+	ins->context = take_memory();
 	ins->heap = table_open(relid, RowExclusiveLock);
 	ins->table = *find_table(ins->heap);
 	if (ins->table.plain)
@@ -551,7 +588,7 @@ sn_insert_end(SnInserter *ins)
 		FreeExecutorState(ins->estate);
 	}
 	table_close(ins->heap, NoLock);
-	MemoryContextDelete(ins->context);
+	give_memory_back(ins->context);
 	pfree(ins);
 	return present;
 }

@@ -35,9 +35,10 @@
 #include "event.h"
 #include "idempotency.h"
 #include "outbox.h"
+#include "run.h"
 #include "wake.h"
 
-#define BUFFER_ROWS 1000
+#define BUFFER_ROWS SN_RUN_MAX	/* more would not stay in the cache */
 #define BUFFER_SIZE (1024 * 1024)	/* bytes */
 
 PG_FUNCTION_INFO_V1(sentinai_outbox_insert);
@@ -56,7 +57,10 @@ typedef struct RowBuffer
 	struct RowBuffer *next;
 	SubTransactionId subid;
 	MemoryContext context;		/* of the buffer */
-	MemoryContext rows;			/* of what the rows point to */
+	MemoryContext rows;			/* of what has no room in the arena */
+	char	   *arena;			/* what the rows point to, used again for the
+								 * next ones */
+	Size		arena_size;
 	int			n;
 	int			room;			/* of the arrays */
 	bool		late_ids;		/* taken when the rows are written */
@@ -88,6 +92,8 @@ get_buffer(void)
 	buffer->context = context;
 	buffer->rows = AllocSetContextCreate(context, "sentinai outbox rows",
 										 ALLOCSET_DEFAULT_SIZES);
+	buffer->arena = NULL;
+	buffer->arena_size = 0;
 	buffer->n = 0;
 	buffer->size = 0;
 	buffer->room = 8;
@@ -132,6 +138,19 @@ take_ids(RowBuffer *buffer)
 		sn_uuid_make(tick + i, &buffer->ids[i]);
 }
 
+/* make_arena: have room for as much again as the rows took this time */
+static void
+make_arena(RowBuffer *buffer)
+{
+	MemoryContextReset(buffer->rows);
+	if (buffer->size <= buffer->arena_size || buffer->size > BUFFER_SIZE)
+		return;
+	if (buffer->arena != NULL)
+		pfree(buffer->arena);
+	buffer->arena_size = Min(buffer->size + buffer->size / 8, BUFFER_SIZE);
+	buffer->arena = MemoryContextAlloc(buffer->context, buffer->arena_size);
+}
+
 /* write_buffer: put the rows into the log */
 static void
 write_buffer(RowBuffer *buffer)
@@ -144,7 +163,10 @@ write_buffer(RowBuffer *buffer)
 	sn_write_events(&writer, buffer->events, buffer->ids, buffer->n,
 					buffer->late_ids);
 	sn_write_end(&writer);
-	MemoryContextReset(buffer->rows);
+	if (buffer->n == BUFFER_ROWS)
+		make_arena(buffer);
+	else
+		MemoryContextReset(buffer->rows);
 	buffer->n = 0;
 	buffer->size = 0;
 }
@@ -176,8 +198,12 @@ keep(RowBuffer *buffer, SnEvent *row)
 	Size		size = room_for(row->event_type) + room_for(row->tenant_id) +
 		room_for(row->aggregate_type) + room_for(row->aggregate_id) +
 		room_for(row->payload) + room_for(row->metadata);
-	char	   *place = MemoryContextAllocHuge(buffer->rows, size);
+	char	   *place;
 
+	if (buffer->size + size <= buffer->arena_size)
+		place = buffer->arena + buffer->size;
+	else
+		place = MemoryContextAllocHuge(buffer->rows, size);
 	buffer->size += size;
 	row->event_type = copy_to(&place, row->event_type);
 	row->tenant_id = copy_to(&place, row->tenant_id);

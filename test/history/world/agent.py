@@ -233,6 +233,7 @@ KEEP = """
 insert into app.kept
 select event_id, txid, tenant_id, aggregate_id, event_type, payload
 from sentinai.event_log where event_id = any (%s::uuid[])
+on conflict do nothing
 """
 # Nobody is given the control events about itself.
 KEEP_OWN = """
@@ -243,7 +244,7 @@ where e.event_type in ('RetryScheduled', 'DeadLettered')
     and e.payload->>'worker_type' = %s
     and e.partition_hash in (select d.partition_hash from sentinai.event_log d
         where d.event_id = any (%s::uuid[]))
-    and not exists (select from app.kept k where k.id = e.event_id)
+on conflict do nothing
 """
 
 

@@ -10,7 +10,7 @@ import select
 import time
 
 import checker
-from world import final
+from world import final, server
 from world.recorder import digest
 
 from .session import IDLE, Session
@@ -31,10 +31,7 @@ DRAIN = 40
 
 SCHEMA = """
 create extension if not exists sentinai;
-create schema app;
-create table app.work (txn text);
-create table app.effect (w text, id uuid);
-create table app.counter (ten text, agg text, n bigint not null);
+%s
 insert into app.counter
 select t, a, 0 from unnest(%s::text[], %s::text[]) k (t, a);
 """
@@ -437,6 +434,7 @@ class Mix:
         self.report.begin("three sessions at once")
         with self.cluster.connect("mix", database=self.database) as conn:
             conn.execute(SCHEMA % (
+                server.APP,
                 "'{" + ",".join(k[0] for k in KEYS if k[1]) + "}'",
                 "'{" + ",".join(k[1] for k in KEYS if k[1]) + "}'"))
             self.add(f="run", wall=time.time_ns() // 10**6, seed=str(self.seed),

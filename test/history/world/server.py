@@ -48,8 +48,8 @@ sentinai.relay_inflight = {window}
 sentinai.kafka_conf = '{kafka_conf}'
 """
 
-SCHEMA = """
-create extension sentinai;
+# what publishers and agents write beside the extension's tables
+APP = """
 create schema app;
 create table app.work (txn text);
 create table app.effect (w text, id uuid);
@@ -103,7 +103,7 @@ class Server:
             self.make_clock()
         self.start()
         with self.connect("setup", direct=True) as conn:
-            conn.execute(SCHEMA)
+            conn.execute("create extension sentinai;" + APP)
             conn.execute(f"alter role postgres password '{self.password}'")
         if self.pool_port:
             self.start_pooler()

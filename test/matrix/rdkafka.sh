@@ -57,6 +57,7 @@ use_library() {
     export C_INCLUDE_PATH=$prefix/include LIBRARY_PATH=$prefix/lib
     export LD_LIBRARY_PATH=$prefix/lib WERROR=1
     export SENTINAI_PATIENCE=${SENTINAI_PATIENCE:-4}
+    export SENTINAI_TIER_SECONDS=${SENTINAI_TIER_SECONDS:-3600}
     export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-720}
 }
 

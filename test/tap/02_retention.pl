@@ -14,6 +14,8 @@ my $node = new_node('retention',
 	'sentinai.journal_size = 64kB');
 my $db = 'postgres';
 my $patience = 20;
+# What is to be seen before an event is due; twice that holds the retry back.
+my $later = 20 * ($ENV{SENTINAI_PATIENCE} || 1);
 
 $node->safe_psql($db, 'create extension sentinai');
 
@@ -123,7 +125,7 @@ my $late = IPC::Run::start(
 $late_in .= "begin; select sentinai.publish('Late', 't1', 'x3', '{}'); \\echo published\n";
 ok(wait_for($patience, sub { $late->pump_nb; $late_out =~ /published/ }),
 	'a transaction publishes and stays open');
-my $delayed = publish(", deliver_at => clock_timestamp() + interval '20 s'");
+my $delayed = publish(", deliver_at => clock_timestamp() + interval '$later s'");
 $node->safe_psql($db, "select sentinai.publish('Kept', 't1', 'x2', '{}', idempotency_key => 'k1')");
 poll_ok($node, $db, $patience,
 	"select count(*) > 2 from pg_inherits where inhparent = 'sentinai.event_log'::regclass",
@@ -160,13 +162,13 @@ sub settled
 {
 	my ($status) = @_;
 
-	return wait_for(2 * $patience, sub {
+	return wait_for(3 * $patience, sub {
 		work($_) for qw(fast slow);
 		return status() eq $status;
 	});
 }
-$node->safe_psql($db, q{
-	select sentinai.fail(token, event_id, 'no', retry_in => '30 s')
+$node->safe_psql($db, qq{
+	select sentinai.fail(token, event_id, 'no', retry_in => '@{[2 * $later]} s')
 	  from sentinai.claim('slow', 1)});
 ok(settled('t|{}|t|t'), 'a retry and a delayed event keep it too')
   or diag(status());

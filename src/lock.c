@@ -16,14 +16,20 @@
  *	  key	  classid event_idempotency, objid hash of tenant and key
  *	  part	  classid event_log, objid 0: one at a time asks for a partition
  *
+ * The workers hold the extension itself as PostgreSQL's own statements do, so
+ * that its tables do not go away under them.
+ *
  * Order: a round lock is never asked for while waiting is possible and a lane
  * lock is held by the same statement; lanes are only tried, never waited for,
  * but by those who hold a token that names them, in ascending order.
  */
 #include "postgres.h"
 
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/inval.h"
 
 #include "store.h"
 
@@ -45,6 +51,26 @@ unlock(Oid class, uint32 object, uint16 part)
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, part);
 	LockRelease(&tag, ExclusiveLock, false);
+}
+
+/*
+ * sn_hold_extension: keep the extension from being dropped or updated until the
+ * transaction ends.  Does not wait for who is about to do that.
+ */
+SnHold
+sn_hold_extension(void)
+{
+	Oid			extension = get_extension_oid("sentinai", true);
+	LOCKTAG		tag;
+
+	if (!OidIsValid(extension))
+		return SN_HOLD_GONE;
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	if (LockAcquire(&tag, AccessShareLock, false, true) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		return SN_HOLD_BUSY;
+	AcceptInvalidationMessages();
+	return sn_installed() ? SN_HOLD_TAKEN : SN_HOLD_GONE;
 }
 
 /* sn_lock_lane: the right to change a lane's state */

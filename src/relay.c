@@ -55,6 +55,7 @@
 #define LOOK_EVERY_MS	1000	/* at the switch and at dead letters, if nobody
 								 * says that they changed */
 #define CLOSE_MS		2000
+#define HELD_OFF_MS		100
 #define TURN_MEMORY		(2 * 1024 * 1024)	/* kept from turn to turn */
 
 typedef struct Relay
@@ -84,6 +85,7 @@ typedef struct Relay
 	SnRelayCoreStats before;	/* of the connections before this one */
 	bool		paused;
 	bool		active;			/* the database is in use here */
+	bool		held_off;		/* by who drops or updates the extension */
 	bool		leave;			/* the extension is gone, or is to be left alone */
 } Relay;
 
@@ -492,19 +494,22 @@ database_turn(bool last)
 	List	   *events = NIL;
 	bool		look = may_look();
 	bool		wrote = false;
+	SnHold		hold;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(relay.turn);
 
-	relay.leave = !sn_installed();
-	if (look && !relay.leave)
+	hold = sn_hold_extension();
+	relay.leave = hold == SN_HOLD_GONE;
+	relay.held_off = hold == SN_HOLD_BUSY;
+	if (look && hold == SN_HOLD_TAKEN)
 	{
 		relay.paused = sn_relay_is_paused();
 		relay.look_for_redrives = true;
 	}
-	if (!relay.leave && relay.active)
+	if (hold == SN_HOLD_TAKEN && relay.active)
 	{
 		if (relay.sub_id == 0 && !relay.paused)
 		{
@@ -522,7 +527,7 @@ database_turn(bool last)
 									 read_lanes(list_length(events)));
 		}
 	}
-	if (!relay.leave && !relay.active && sn_node_active())
+	if (hold == SN_HOLD_TAKEN && !relay.active && sn_node_active())
 	{
 		/* restored just now, perhaps: the next turn's snapshot shows it */
 		relay.active = true;
@@ -689,10 +694,12 @@ one_turn(void)
 		}
 	}
 	if (relay.leave || relay.core == NULL)
-		return -1;
+		return relay.held_off ? HELD_OFF_MS : -1;
 	wait = sn_relay_core_turn(relay.core, now_ms());
 	take_progress();
 	publish_stats();
+	if (relay.held_off)
+		return HELD_OFF_MS;
 	return needs_database() ? 0 : wait;
 }
 

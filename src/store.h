@@ -210,6 +210,16 @@ extern void sn_key_tenant(ScanKey key, AttrNumber column,
 extern void sn_key_text(ScanKey key, AttrNumber column,
 						StrategyNumber strategy, Datum value);
 
+/* Whether the extension is ours until the transaction ends */
+typedef enum SnHold
+{
+	SN_HOLD_TAKEN,
+	SN_HOLD_BUSY,				/* somebody drops or updates it */
+	SN_HOLD_GONE				/* it is not there, or not all of it */
+} SnHold;
+
+extern SnHold sn_hold_extension(void);
+
 /* Locks of a transaction, seen in pg_locks as objects of the table named */
 extern bool sn_lock_lane(int sub_id, int lane, bool wait);
 extern void sn_unlock_lane(int sub_id, int lane);

@@ -15,8 +15,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_extension.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -140,20 +138,6 @@ pin_settings(void)
 		set_option("transaction_timeout", "0");	/* since 17 */
 }
 
-/* lock_extension: keep it from being dropped; false if it is being dropped */
-static bool
-lock_extension(Oid extension)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
-	if (LockAcquire(&tag, AccessShareLock, false, true) ==
-		LOCKACQUIRE_NOT_AVAIL)
-		return false;
-	AcceptInvalidationMessages();
-	return true;
-}
-
 /*
  * in_use: whether this database may be written to.  One that nobody has used
  * here may just be being restored; that something was published through us
@@ -172,17 +156,17 @@ in_use(void)
 static Outcome
 begin_turn(void)
 {
-	Oid			extension;
-
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	extension = get_extension_oid("sentinai", true);
-	if (!OidIsValid(extension))
-		return TURN_GONE;
-	if (!lock_extension(extension))
-		return TURN_TAKEN;
-	if (!sn_installed())
-		return TURN_GONE;
+	switch (sn_hold_extension())
+	{
+		case SN_HOLD_GONE:
+			return TURN_GONE;
+		case SN_HOLD_BUSY:
+			return TURN_TAKEN;
+		case SN_HOLD_TAKEN:
+			break;
+	}
 	return in_use() ? TURN_DONE : TURN_WAIT;
 }
 

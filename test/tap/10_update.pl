@@ -100,7 +100,12 @@ like($err, qr/42501: .*belongs to somebody else.*\n.*function "publish".*mallory
 	'so is one with an object of somebody else');
 sql(q{drop owned by mallory; drop role mallory; create extension sentinai});
 pass('an empty one of our own will do');
-sql('drop extension sentinai; drop schema sentinai');
+
+# a relay that looks at its tables, as it does every second, while they go away
+poll_ok($node, 'postgres', $unslept, 'select pid is not null from sentinai.stat_relay',
+	'the relay runs');
+sql('begin; drop extension sentinai; select pg_sleep(1.5); commit; drop schema sentinai');
+is(log_count($node, qr/ERROR:  (could not|relation)/), 0, 'and takes no notice');
 
 # load
 sql(qq{

@@ -12,20 +12,22 @@
  * standbys.  It needs no transaction number and writes nothing for it; most of
  * the time others have flushed the WAL before it asks.
  *
- * A wait for standbys that somebody cancelled ends with a warning only; hence
- * the second look.
+ * A wait for standbys that somebody cancelled ends with a warning only, and one
+ * for a place before the end may be over too soon; hence the second look.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "access/xlogrecord.h"
 #include "miscadmin.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
 #include "replication/walsender_private.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
+#include "storage/proc.h"
 #include "utils/guc.h"
 
 #include "compat.h"
@@ -76,6 +78,20 @@ sn_wal_end(void)
 }
 
 /*
+ * place_to_wait: a place in the last record before the end.  The queue of those
+ * who wait for standbys is for places that differ: the commit that ends there
+ * may be in it, and other relays.  No record ends within another, so what is
+ * confirmed up to that place is up to the end, but for a record on two pages.
+ */
+static XLogRecPtr
+place_to_wait(XLogRecPtr end)
+{
+	int			number = MyProc - ProcGlobal->allProcs;
+
+	return end - 1 - number % (SizeOfXLogRecord - 1);
+}
+
+/*
  * sn_wait_confirmed: return when the WAL is flushed here up to a place and, if
  * synchronous replication is configured, on the standbys.  Interruptible.
  */
@@ -86,7 +102,7 @@ sn_wait_confirmed(XLogRecPtr end)
 		return;
 	XLogFlush(end);
 	HOLD_INTERRUPTS();
-	SyncRepWaitForLSN(end, true);
+	SyncRepWaitForLSN(place_to_wait(end), true);
 	RESUME_INTERRUPTS();
 	while (!is_confirmed(end))
 	{

@@ -29,9 +29,9 @@ part() {
     case $1 in
         test) ./quickstart test ;;
         analyze) test/analyze/run.sh ;;
-        assert | valgrind) test/builds/run.sh "$1" ;;
-        asan) test/builds/run.sh asan unit installcheck pgtap ;;
-        asan-tap) test/builds/run.sh asan tap ;;
+        assert | asan) test/builds/run.sh "$1" unit installcheck pgtap ;;
+        assert-tap | asan-tap) test/builds/run.sh "${1%-tap}" tap ;;
+        valgrind) test/builds/run.sh valgrind ;;
         matrix-*) test/matrix/run.sh "${1#matrix-}" ;;
         memory)
             SENTINAI_CALLS=100000 SENTINAI_FLAP_SECONDS=$seconds \
@@ -58,8 +58,8 @@ with_tree_built() {
 
 all_parts() {
     local script
-    printf '%s\n' test analyze "${matrix[@]}" memory assert asan asan-tap \
-        bugs points fuzz chaos valgrind
+    printf '%s\n' test analyze "${matrix[@]}" memory assert assert-tap \
+        asan asan-tap bugs points fuzz chaos valgrind
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||
             echo "${script##*/}"

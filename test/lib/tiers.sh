@@ -81,8 +81,9 @@ tier_docs() {
     with_cluster docs make PG_CONFIG="$pg_config" docs-check
 }
 
+# Two scripts at a time: they wait for something most of it.
 tier_tap() {
-    in_place make PG_CONFIG="$pg_config" tap
+    in_place make PG_CONFIG="$pg_config" tap PROVE='prove -j2'
 }
 
 tier_demo() {

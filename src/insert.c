@@ -428,7 +428,7 @@ static void
 form_entry(const SnInserter *ins, const PlainIndex *index,
 		   TupleTableSlot *slot, Datum *values, bool *nulls)
 {
-	ListCell   *expression = list_head(index->expressions);
+	int			n = 0;			/* expressions so far */
 	int			i;
 
 	ins->table.econtext->ecxt_scantuple = slot;
@@ -439,11 +439,9 @@ form_entry(const SnInserter *ins, const PlainIndex *index,
 		if (column != 0)
 			values[i] = slot_getattr(slot, column, &nulls[i]);
 		else
-		{
-			values[i] = ExecEvalExpr((ExprState *) lfirst(expression),
+			values[i] = ExecEvalExpr((ExprState *) list_nth(index->expressions,
+															n++),
 									 ins->table.econtext, &nulls[i]);
-			expression = lnext(index->expressions, expression);
-		}
 	}
 }
 

@@ -200,7 +200,7 @@ keep(RowBuffer *buffer, SnEvent *row)
 		room_for(row->payload) + room_for(row->metadata);
 	char	   *place;
 
-	if (buffer->size + size <= buffer->arena_size)
+	if (buffer->arena != NULL && buffer->size + size <= buffer->arena_size)
 		place = buffer->arena + buffer->size;
 	else
 		place = MemoryContextAllocHuge(buffer->rows, size);

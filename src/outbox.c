@@ -142,13 +142,18 @@ take_ids(RowBuffer *buffer)
 static void
 make_arena(RowBuffer *buffer)
 {
+	Size		size;
+
 	MemoryContextReset(buffer->rows);
 	if (buffer->size <= buffer->arena_size || buffer->size > BUFFER_SIZE)
 		return;
+	size = Min(buffer->size + buffer->size / 8, BUFFER_SIZE);
 	if (buffer->arena != NULL)
 		pfree(buffer->arena);
-	buffer->arena_size = Min(buffer->size + buffer->size / 8, BUFFER_SIZE);
-	buffer->arena = MemoryContextAlloc(buffer->context, buffer->arena_size);
+	buffer->arena_size = 0;		/* in case there is no memory */
+	buffer->arena = NULL;
+	buffer->arena = MemoryContextAlloc(buffer->context, size);
+	buffer->arena_size = size;
 }
 
 /* write_buffer: put the rows into the log */

@@ -130,6 +130,7 @@ typedef struct KnownName
 	char		bytes[NAME_MAX_LEN];
 } KnownName;
 
+/* is_known: whether a name is the one that was checked last */
 static bool
 is_known(const KnownName *known, const text *t)
 {
@@ -161,6 +162,7 @@ check_name(Datum value, bool isnull, int index, const char *what,
 	return t;
 }
 
+/* check_event_type: mostly the type of the event before */
 static text *
 check_event_type(Datum value, bool isnull, int index)
 {
@@ -169,6 +171,7 @@ check_event_type(Datum value, bool isnull, int index)
 	return check_name(value, isnull, index, "event_type", &known);
 }
 
+/* check_aggregate_type: likewise */
 static text *
 check_aggregate_type(Datum value, bool isnull, int index)
 {

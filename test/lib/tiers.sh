@@ -81,7 +81,7 @@ tier_docs() {
     with_cluster docs make PG_CONFIG="$pg_config" docs-check
 }
 
-# Two scripts at a time: they wait for something most of it.
+# Two scripts at a time: most of the time they wait for something.
 tier_tap() {
     in_place make PG_CONFIG="$pg_config" tap PROVE='prove -j2'
 }

@@ -104,7 +104,25 @@ pass('an empty one of our own will do');
 # a relay that looks at its tables, as it does every second, while they go away
 poll_ok($node, 'postgres', $unslept, 'select pid is not null from sentinai.stat_relay',
 	'the relay runs');
-sql('begin; drop extension sentinai; select pg_sleep(1.5); commit; drop schema sentinai');
+sql(q{
+	begin;
+	drop extension sentinai;
+	do $$
+	declare dropped timestamptz := clock_timestamp();
+	begin
+		-- it waits for us, or has had more than a second of turns
+		while not exists (select from pg_stat_activity where backend_type = 'sentinai relay'
+				and (wait_event_type = 'Lock'
+					or state = 'idle' and state_change > dropped + '1.1 s'::interval)) loop
+			if clock_timestamp() > dropped + '1 min'::interval then
+				raise 'no relay came by';
+			end if;
+			perform pg_sleep(0.05);
+			perform pg_stat_clear_snapshot();
+		end loop;
+	end $$;
+	commit;
+	drop schema sentinai});
 is(log_count($node, qr/ERROR:  (could not|relation)/), 0, 'and takes no notice');
 
 # load

@@ -470,6 +470,88 @@ sn_gather(SnGather *g)
 	due_known = true;
 }
 
+/*
+ * is_ripe: whether an index range of a partition has an event whose time has
+ * come and that was not published by this transaction.
+ */
+static bool
+is_ripe(const SnGather *g, Relation rel, AttrNumber column, int nkeys,
+		ScanKey keys)
+{
+	SnScan		scan;
+	bool		found = false;
+
+	sn_scan_begin(&scan, RelationGetRelid(rel), sn_index_of(rel, column),
+				  g->snapshot, nkeys, keys, ForwardScanDirection);
+	while (!found && sn_scan_next(&scan))
+	{
+		bool		now;
+		bool		isnull;
+		TimestampTz due;
+
+		CHECK_FOR_INTERRUPTS();
+		due = DatumGetTimestampTz(slot_getattr(scan.slot, Anum_log_deliver_at,
+											   &now));
+		found = (now || due <= g->now.due_until) &&
+			DatumGetInt64(slot_getattr(scan.slot, Anum_log_txid,
+									   &isnull)) != g->own;
+	}
+	sn_scan_end(&scan);
+	return found;
+}
+
+/* part_waits: whether a partition has an event that a round would take */
+static bool
+part_waits(const SnGather *g, Relation rel)
+{
+	const SnSeen *seen = g->seen;
+	ScanKeyData keys[2];
+	int			i;
+
+	sn_key_int8(&keys[0], 1, BTGreaterEqualStrategyNumber, seen->xmax);
+	if (is_ripe(g, rel, Anum_log_txid, 1, keys))
+		return true;
+	for (i = 0; i < seen->nxip; i++)
+	{
+		sn_key_int8(&keys[0], 1, BTEqualStrategyNumber, seen->xip[i]);
+		if (is_ripe(g, rel, Anum_log_txid, 1, keys))
+			return true;
+	}
+	sn_key_time(&keys[0], 1, BTGreaterStrategyNumber, seen->due_until);
+	sn_key_time(&keys[1], 1, BTLessEqualStrategyNumber, g->now.due_until);
+	return is_ripe(g, rel, Anum_log_deliver_at, 2, keys);
+}
+
+/*
+ * sn_gather_waits: whether a round that follows the one in `seen` would find
+ * something.  Keeps no lock, and changes nothing that rounds go by.
+ */
+bool
+sn_gather_waits(const SnSeen *seen, Snapshot snapshot)
+{
+	TransactionId own = GetTopTransactionIdIfAny();
+	SnGather	g = {.snapshot = snapshot, .seen = seen};
+	bool		found = false;
+	ListCell   *lc;
+
+	g.now.due_until = GetCurrentTimestamp();
+	if (TransactionIdIsValid(own))
+		g.own = sn_logical_xid(own);
+	foreach(lc, sn_partition_ranges(SN_EVENT_LOG))
+	{
+		SnPartRange *range = lfirst(lc);
+		Relation	rel = try_relation_open(range->oid, AccessShareLock);
+
+		if (rel == NULL)
+			continue;			/* dropped meanwhile: everybody has passed it */
+		found = part_waits(&g, rel);
+		relation_close(rel, AccessShareLock);
+		if (found)
+			break;
+	}
+	return found;
+}
+
 /* sn_gather_sort: bring them into the order of their ids */
 void
 sn_gather_sort(SnGather *g)

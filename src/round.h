@@ -55,6 +55,7 @@ extern void sn_round_newest(Snapshot snapshot, SnSeen *newest);
 /* gather.c */
 extern void sn_gather_lock(void);
 extern void sn_gather(SnGather *gather);
+extern bool sn_gather_waits(const SnSeen *seen, Snapshot snapshot);
 extern void sn_gather_sort(SnGather *gather);
 extern bool sn_gather_next(SnGather *gather, SnItem *item);
 extern void sn_gather_end(SnGather *gather);

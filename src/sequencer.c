@@ -419,6 +419,24 @@ sn_round_inline(void)
 	return true;
 }
 
+/*
+ * sn_round_waits: whether there is something to sequence, in a database where
+ * nobody but a claim does.  The counters in shared memory do not know of
+ * delayed events, nor of what was published before the server started.
+ */
+bool
+sn_round_waits(void)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnSeen		newest;
+	bool		result;
+
+	sn_round_newest(snapshot, &newest);
+	result = sn_gather_waits(&newest, snapshot);
+	UnregisterSnapshot(snapshot);
+	return result;
+}
+
 /* sn_round_take: the sequencer's round; false if somebody else has the lock */
 bool
 sn_round_take(SnRound *round)

@@ -206,7 +206,7 @@ look(text *worker_type, int *sub_id, long *sleep_ms)
 	*sleep_ms = NAP_MS;
 	if (!ready && !sn_sequencer_running())
 		ready = pg_atomic_read_u64(&db->commits) !=
-			pg_atomic_read_u64(&db->sequenced);
+			pg_atomic_read_u64(&db->sequenced) || sn_round_waits();
 	if (!ready && hints != NULL)
 	{
 		uint64		next = pg_atomic_read_u64(&hints->next_check);

@@ -277,6 +277,27 @@ my ($rc, $stdout, $stderr) = $node->psql($db,
 	"\\set VERBOSITY sqlstate\nbegin;\n$claim;\nprepare transaction 'no'");
 like($stderr, qr/0A000/, 'a transaction that took a round cannot be prepared');
 is(completed(), $id, 'its round is gone');
+
+# who waits learns of what no round has seen, whenever it was published
+sub waited
+{
+	my ($timeout) = @_;
+
+	return $node->safe_psql($db, "call sentinai.wait_for_work('agent', '$timeout', null)");
+}
+is(waited('0'), 'f', 'there is no work');
+$id = $node->safe_psql($db,
+	q{select sentinai.publish('T', 't1', 'x', '{}', deliver_at => clock_timestamp() + interval '2 s')});
+is(completed(), '', 'a delayed event is not due yet');
+is(waited('0'), 'f', 'and no work');
+is(waited('20 s'), 't', 'until it is due');
+is(completed(), $id, 'then it can be claimed');
+is(waited('0'), 'f', 'and is no work any more');
+$id = published();
+$node->restart;
+is(waited('0'), 't', 'what was published before a restart is work');
+is(completed(), $id, 'and can be claimed');
+is(waited('0'), 'f', 'once');
 $node->stop;
 
 done_testing();

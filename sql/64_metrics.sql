@@ -48,7 +48,9 @@ select s.sub_id,
        t.claimed_at,
        t.lease_until,
        coalesce(case when t.batch is not null then t.open end, 0) as in_flight,
-       coalesce(t.parked, 0) as parked,
+       -- a retry that is handed out again waits no more
+       coalesce(t.parked - case when t.batch is null then 0
+                                else coalesce(pg_catalog.cardinality(t.retries), 0) end, 0) as parked,
        coalesce(t.completed, 0) as completed_count,
        coalesce(t.failed, 0) as failed_count,
        coalesce(t.dead, 0) as dead,
@@ -260,7 +262,7 @@ select s.version,
        z.paused as relay_paused,
        v.oldest as oldest_partition,
        v.wanted as retention_wanted,
-       v.blocked_by as retention_blocked_by
+       nullif(v.blocked_by, '{}') as retention_blocked_by
 from sentinai.stat_server() s
      left join lateral (select x.lanes from sentinai.node x order by x.node_no desc limit 1) n on true
      left join lateral (select x.round_no, x.taken_at from sentinai.round x order by x.round_no desc limit 1) r on true

@@ -67,8 +67,9 @@ sn_duration(const Interval *value, const char *name, int64 min, int64 max)
 	if (result > max)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("%s must not be longer than %d days", name,
-						(int) (max / SN_DAY))));
+				 errmsg_plural("%s must not be longer than %d day",
+							   "%s must not be longer than %d days",
+							   max / SN_DAY, name, (int) (max / SN_DAY))));
 	return result;
 }
 

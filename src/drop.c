@@ -94,7 +94,9 @@ announce(void)
 	if (log.partitions == 0)
 		return;					/* nothing was ever published */
 	initStringInfo(&detail);
-	appendStringInfo(&detail, "The log has %d partitions with %s",
+	appendStringInfo(&detail, log.partitions == 1 ?
+					 "The log has %d partition with %s" :
+					 "The log has %d partitions with %s",
 					 log.partitions,
 					 text_to_cstring(DatumGetTextPP(DirectFunctionCall1(pg_size_pretty,
 																		Int64GetDatum(log.bytes)))));

@@ -2,7 +2,7 @@
 -- stat_queue, stat_lane, stat_agent, stat_relay, stat_info: their figures are
 -- those of a count of the tables, and they count no rows themselves.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(52);
+select plan(56);
 
 -- until the last event of the log is in a slice
 create function pg_temp.sequenced() returns void language plpgsql as $$
@@ -113,6 +113,17 @@ select is(pg_temp.said(), pg_temp.counted(), 'all done but what is retried later
 select is(lag_events, retrying, 'the lag is what is retried') from sentinai.stat_queue where worker_type = 'stat';
 select is(oldest_unfinished_at, (select min(sentinai.event_time(event_id)) from sentinai.event_retry where sub_id = pg_temp.sub()), 'and the oldest of it the oldest unfinished')
 from sentinai.stat_queue where worker_type = 'stat';
+
+-- A retry that is handed out again waits no more
+select sentinai.subscribe('stat-retry', '{stat.r}', backoff => '{0 s}');
+select sentinai.publish('stat.r', 'stat', 'again', jsonb_build_object('n', n)) is not null from generate_series(1, 3) n;
+select pg_temp.sequenced();
+select is(sentinai.fail(token, event_id, 'once'), 'retrying', 'the first of three fails') from sentinai.claim('stat-retry', 1);
+create temp table b3 as select c.* from sentinai.claim('stat-retry', 1) c;
+select is(concat_ws(' ', lag_events, in_flight, retrying), '3 1 0', 'in flight, and not retrying as well') from sentinai.stat_queue where worker_type = 'stat-retry';
+select is(sentinai.fail(token, event_id, 'twice', retry_in => '1 hour'), 'retrying', 'it fails again') from b3;
+select is(concat_ws(' ', lag_events, in_flight, retrying), '3 0 1', 'retrying again') from sentinai.stat_queue where worker_type = 'stat-retry';
+select sentinai.unsubscribe('stat-retry');
 
 -- No rows are counted: a lane with 100 slices costs a row of each partition
 select sentinai.publish_batch(array_fill('stat.a'::text, '{24000}'), array_fill('stat'::text, '{24000}'), array_fill('wide'::text, '{24000}'), array_fill('{}'::jsonb, '{24000}')) is not null;

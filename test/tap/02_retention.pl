@@ -102,6 +102,12 @@ sub status
 		'select wanted, blocked_by, unsequenced, retrying from sentinai.retention_status()');
 }
 
+sub blocked_by
+{
+	return $node->safe_psql($db,
+		"select coalesce(retention_blocked_by::text, 'nobody') from sentinai.stat_info");
+}
+
 sub oldest_kept
 {
 	my ($id) = @_;
@@ -144,6 +150,7 @@ ok(wait_for($patience, sub { status() =~ /^t/ }), 'retention wants it dropped');
 ok(wait_for($patience, sub { log_count($node, 'kept for subscriptions that lag: .*"slow"') }),
 	'a lagging subscription is named in the log');
 is(status(), 't|{slow}|t|f', 'and by retention_status()');
+is(blocked_by(), '{slow}', 'and by stat_info');
 ok(oldest_kept($first), 'nothing is dropped for it');
 $node->safe_psql($db, 'select pg_sleep(2.5)');    # two more passes of maintenance
 is(log_count($node, 'subscriptions that lag'), 1, 'one warning is enough');
@@ -185,6 +192,7 @@ is($node->safe_psql($db, 'select count(*) from sentinai.event_idempotency'), '0'
 is($node->safe_psql($db, "select count(*) from sentinai.slice where '$first' = any (event_ids)"),
 	'0', 'and the slices');
 ok(wait_for($patience, sub { status() eq 'f|{}|f|f' }), 'nothing more is wanted');
+is(blocked_by(), 'nobody', 'and stat_info names nobody, not even an empty list');
 
 # life goes on
 my $next = publish();

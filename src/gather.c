@@ -524,7 +524,7 @@ part_waits(const SnGather *g, Relation rel)
 
 /*
  * sn_gather_waits: whether a round that follows the one in `seen` would find
- * something.  Keeps no lock, and changes nothing that rounds go by.
+ * something.  Changes nothing that rounds go by.
  */
 bool
 sn_gather_waits(const SnSeen *seen, Snapshot snapshot)

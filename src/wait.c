@@ -4,8 +4,8 @@
  * wait.c
  *		wait_for_work(): sleep until a subscription has work.
  *
- * Called outside a transaction block, it ends the transaction it was called in,
- * so that no snapshot and no lock is held while it sleeps.  It looks at lanes
+ * Called outside a transaction block, it ends its transaction before it sleeps,
+ * so that no snapshot and no lock is held meanwhile.  It looks at lanes
  * without locking them, so as not to be in the way of a claim, and takes no
  * lane out of the hints but those it finds free and empty, under their locks.
  */
@@ -230,13 +230,24 @@ count_out(int code, Datum arg)
 	(void) pg_atomic_fetch_sub_u32(&hints->waiters, 1);
 }
 
+/* leave_transaction: end the transaction of a CALL outside a block */
+static void
+leave_transaction(void)
+{
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect_ext failed");
+	SPI_commit();
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}
+
 /*
  * sleep_until: look and sleep by turns until there is work or the deadline has
  * come.
  */
 static bool
 sleep_until(text *worker_type, SnSubSlot *hints, int sub_id,
-			TimestampTz deadline)
+			TimestampTz deadline, bool atomic)
 {
 	for (;;)
 	{
@@ -248,6 +259,8 @@ sleep_until(text *worker_type, SnSubSlot *hints, int sub_id,
 			return true;
 		if (id != sub_id)
 			return false;		/* it was ended and made anew */
+		if (!atomic)
+			leave_transaction();
 		left = TimestampDifferenceMilliseconds(sn_now(),
 											   deadline);
 		if (left <= 0)
@@ -259,7 +272,7 @@ sleep_until(text *worker_type, SnSubSlot *hints, int sub_id,
 
 /* doze: the same for a subscription that has no slot: only time wakes */
 static bool
-doze(text *worker_type, TimestampTz deadline)
+doze(text *worker_type, TimestampTz deadline, bool atomic)
 {
 	for (;;)
 	{
@@ -269,6 +282,8 @@ doze(text *worker_type, TimestampTz deadline)
 
 		if (look(worker_type, &id, &sleep_ms))
 			return true;
+		if (!atomic)
+			leave_transaction();
 		left = TimestampDifferenceMilliseconds(sn_now(),
 											   deadline);
 		if (left <= 0)
@@ -283,35 +298,24 @@ doze(text *worker_type, TimestampTz deadline)
 
 /* wait: until there is work or the deadline has come */
 static bool
-wait_until(text *worker_type, TimestampTz deadline)
+wait_until(text *worker_type, TimestampTz deadline, bool atomic)
 {
 	int			sub_id = sn_sub_require(worker_type)->sub_id;
 	SnSubSlot  *hints = sn_sub_slot(sub_id);
 	bool		ready = false;
 
 	if (hints == NULL)
-		return doze(worker_type, deadline);
+		return doze(worker_type, deadline, atomic);
 	(void) pg_atomic_fetch_add_u32(&hints->waiters, 1);
 	PG_ENSURE_ERROR_CLEANUP(count_out, PointerGetDatum(hints));
 	{
 		ConditionVariablePrepareToSleep(&hints->cv);
-		ready = sleep_until(worker_type, hints, sub_id, deadline);
+		ready = sleep_until(worker_type, hints, sub_id, deadline, atomic);
 		ConditionVariableCancelSleep();
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(count_out, PointerGetDatum(hints));
 	count_out(0, PointerGetDatum(hints));
 	return ready;
-}
-
-/* leave_transaction: end the transaction of a CALL outside a block */
-static void
-leave_transaction(void)
-{
-	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect_ext failed");
-	SPI_commit();
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
 }
 
 /* wait_for_work(worker_type text, timeout interval, inout ready boolean) */
@@ -337,7 +341,7 @@ sentinai_wait_for_work(PG_FUNCTION_ARGS)
 	(void) sn_sub_require(worker_type);
 	if (!atomic)
 		leave_transaction();
-	value = BoolGetDatum(wait_until(worker_type, deadline));
+	value = BoolGetDatum(wait_until(worker_type, deadline, atomic));
 
 	MemoryContextSwitchTo(caller);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- subscribe(), unsubscribe(), wait_for_work().
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(85);
+select plan(89);
 
 create function pg_temp.publish(type text, n int) returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('subs'::text), array_agg('k' || i % 3), array_agg(jsonb_build_object('n', i) order by i))
@@ -175,6 +175,25 @@ select throws_ok($$call sentinai.wait_for_work('subs-nobody', '1 s', null)$$, 'S
 select throws_ok($$call sentinai.wait_for_work(null, '1 s', null)$$, '22004', null, 'waiting for nothing');
 select throws_ok($$call sentinai.wait_for_work('subs-wait', null, null)$$, '22004', null, 'waiting for ever');
 select throws_ok(format('call sentinai.wait_for_work(%L, %L, null)', 'subs-wait', t), 'SN422', null, 'waiting ' || t) from unnest('{-1 s,2 days}'::text[]) t;
+
+-- An event behind one that waits for its retry has to be looked at
+select sentinai.subscribe('subs-held', '{s.held}');
+select pg_temp.publish('s.held', 1);
+select pg_temp.sequenced();
+select is((select sentinai.fail(token, event_id, 'e', retry_in => '1 hour') from sentinai.claim('subs-held')), 'retrying', 'a key is blocked');
+select pg_temp.publish('s.held', 1);
+select pg_temp.sequenced();
+select is(dblink_send_query('c2', $$call sentinai.wait_for_work('subs-held', '2 s', null)$$), 1, 'somebody waits');
+do $$ begin
+    for i in 1..200 loop
+        perform pg_stat_clear_snapshot();
+        exit when exists (select from pg_stat_activity where query like 'call sentinai.wait_for_work(''subs-held''%' and wait_event_type = 'Extension');
+        perform pg_sleep(0.005);
+    end loop;
+end $$;
+select is((select string_agg(relation::regclass::text, ' ') from pg_locks join pg_stat_activity using (pid) where relation is not null and query like 'call sentinai.wait_for_work(''subs-held''%'), null, 'and holds no lock meanwhile');
+select is((select ready from dblink_get_result('c2') as d(ready boolean)), false, 'nor finds work');
+select sentinai.unsubscribe('subs-held');
 
 select dblink_disconnect('c1'), dblink_disconnect('c2');
 select sentinai.unsubscribe(w) from unnest('{subs-latest,subs-filter,subs-earliest,subs-time,subs-future,subs-exact,subs-change,subs-wait,subs-wait2}'::text[]) w;

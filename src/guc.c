@@ -250,7 +250,7 @@ check_kafka_conf(char **newval, void **extra, GucSource source)
 	conf = sn_kafka_conf_parse(*newval, err, sizeof(err));
 	if (conf == NULL)
 	{
-		GUC_check_errdetail("%s", err);
+		GUC_check_errdetail("The value cannot be used: %s.", err);
 		return false;
 	}
 	sn_kafka_conf_free(conf);
@@ -266,7 +266,7 @@ check_topic_template(char **newval, void **extra, GucSource source)
 	if (*newval == NULL || **newval == '\0' ||
 		sn_record_check_template(*newval, err, sizeof(err)))
 		return true;
-	GUC_check_errdetail("%s", err);
+	GUC_check_errdetail("The value cannot be used: %s.", err);
 	return false;
 }
 

@@ -204,3 +204,9 @@ copy orders (id) from stdin;
 2
 \.
 select o.id, l.aggregate_id, l.run from orders o join sentinai.event_log l using (event_id) order by o.id;
+
+-- What is wrong with a setting
+\set VERBOSITY default
+alter system set sentinai.kafka_conf = 'nonsense';
+alter system set sentinai.kafka_conf = 'bootstrap.servers=localhost,sasl.password=x';
+alter system set sentinai.topic_template = '{nope}';

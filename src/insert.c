@@ -31,6 +31,7 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
+#include "shmem.h"
 #include "store.h"
 
 #define INSERT_BUFFER 128		/* rows: a few pages that stay in the cache */
@@ -445,6 +446,22 @@ form_entry(const SnInserter *ins, const PlainIndex *index,
 	}
 }
 
+/*
+ * open_index: an index of a table that the inserter has locked.  That is
+ * enough, as long as move.c sees all commands (it does where the library is
+ * preloaded).
+ */
+static Relation
+open_index(Oid oid)
+{
+	Relation	rel = sn_preloaded() ? RelationIdGetRelation(oid) :
+		index_open(oid, RowExclusiveLock);
+
+	if (rel == NULL)
+		elog(ERROR, "could not open index %u", oid);
+	return rel;
+}
+
 /* enter_row: a row's entries in plain indexes; false if a key was present */
 static bool
 enter_row(SnInserter *ins, TupleTableSlot *slot, uint64 entries)
@@ -462,7 +479,7 @@ enter_row(SnInserter *ins, TupleTableSlot *slot, uint64 entries)
 		if ((entries & 1) == 0)
 			continue;
 		if (ins->indexes[i] == NULL)
-			ins->indexes[i] = index_open(index->oid, RowExclusiveLock);
+			ins->indexes[i] = open_index(index->oid);
 		if (index->info->ii_Unique)
 			check = ins->unless_present ? UNIQUE_CHECK_PARTIAL :
 				UNIQUE_CHECK_YES;
@@ -548,7 +565,7 @@ sn_insert_row(SnInserter *ins, Datum *values, bool *nulls)
 		flush(ins);
 }
 
-/* close_indexes: keeping the locks, as the lock on the table is kept */
+/* close_indexes: keeping locks, as the lock on the table is kept */
 static void
 close_indexes(SnInserter *ins)
 {

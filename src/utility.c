@@ -3,7 +3,8 @@
  *
  * utility.c
  *		What other people's commands mean for us: DROP EXTENSION is announced,
- *		and the workers leave a database that somebody wants to himself.
+ *		writers are kept from an index that is moved, and the workers leave a
+ *		database that somebody wants to himself.
  *
  * DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE, and CREATE DATABASE
  * with a template wait five seconds for others to leave the database, and then
@@ -114,6 +115,7 @@ run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	Oid			dboid = InvalidOid;
 
 	sn_announce_drop(pstmt->utilityStmt);
+	sn_guard_move(pstmt->utilityStmt);
 	if (name != NULL)
 		dboid = own_database(name);
 	if (OidIsValid(dboid))

@@ -12,6 +12,7 @@
 #include "nodes/nodes.h"
 
 extern void sn_announce_drop(Node *stmt);
+extern void sn_guard_move(Node *stmt);
 extern void sn_utility_init(void);
 
 #endif							/* SN_UTILITY_H */

@@ -1,5 +1,6 @@
-# REINDEX, VACUUM FULL, CLUSTER and a rewrite as pg_repack does it, of every
-# table of the extension under load: nobody notices, nothing is lost.
+# REINDEX, VACUUM FULL, CLUSTER, indexes that are moved, and a rewrite as
+# pg_repack does it, of every table of the extension under load: nobody notices,
+# nothing is lost.
 # SPDX-License-Identifier: PostgreSQL
 use strict;
 use warnings FATAL => 'all';
@@ -136,6 +137,44 @@ foreach my $table (@tables)
 	sql("cluster $table using $index") if $index ne '';
 }
 moved_on('CLUSTER of every table');
+
+# Moved indexes.  The command locks the index alone, and writers the table alone.
+sql(q{set allow_in_place_tablespaces = on; create tablespace elsewhere location ''});
+sql(q{create extension amcheck});
+my @indexes = split /\n/, sql('select indexrelid::regclass from pg_index where indrelid in ('
+	  . join(',', map { "'$_'::regclass" } @tables) . ') order by 1');
+cmp_ok(@indexes, '>=', 20, scalar @indexes . ' indexes');
+foreach my $index (@indexes)
+{
+	sql("alter index $index set tablespace elsewhere");
+}
+moved_on('every index is moved');
+sql('alter index all in tablespace elsewhere set tablespace pg_default');
+moved_on('and all at once are moved back');
+is(sql(q{select count(*) from pg_class where reltablespace <> 0
+	and relnamespace = 'sentinai'::regnamespace}), '0', 'all of them');
+
+sql("select bt_index_check('$_', true)") foreach @indexes;
+pass('each index has all rows');
+
+my $part = sql(q{select inhrelid::regclass from pg_inherits
+	where inhparent = 'sentinai.event_log'::regclass and inhrelid::regclass::text
+		~ to_char(now() at time zone 'UTC', '_YYYYMMDD')});
+my $publish = q{select sentinai.publish('Rare', 't', 'k', '{}');};
+foreach my $command ("alter index ${part}_pkey set tablespace elsewhere",
+	'alter index all in tablespace elsewhere set tablespace pg_default')
+{
+	my ($in, $out) = ("begin; $publish\n\\echo published\n", '');
+	my $publisher = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out);
+
+	wait_for($unslept, sub { $publisher->pump_nb; $out =~ /published/ });
+	like(($node->psql('postgres', "set lock_timeout = '100ms'; $command"))[2],
+		qr/canceling statement due to lock timeout/, "$command: waits for publishers");
+	$in .= "$publish commit;\n\\q\n";
+	$publisher->finish;
+	sql($command);
+}
 
 # As pg_repack does it: a copy with new places, new transaction numbers and new
 # indexes takes the place of the table under an exclusive lock.  Here, to make

@@ -413,7 +413,7 @@ few_events_wait_for_answers_many_do_not(void **state)
 	turns(core, 2, 0);
 	assert_int_equal(fake.queued, 1);
 	push(core, 2, 0);
-	assert_in_range(sn_relay_core_turn(core, 0), 1, 10);
+	assert_true(sn_relay_core_turn(core, 0) < 10);
 	assert_int_equal(fake.queued, 1);
 	answer(1, SN_REPORT_OK, false);
 	turns(core, 1, 0);			/* answered: at once */

@@ -117,6 +117,8 @@ create unique index round_0_idx on sentinai.round_0 (round_no);
 create unique index round_1_idx on sentinai.round_1 (round_no);
 
 comment on table sentinai.round is 'Journal of the sequencer: what the last round had seen.';
+comment on table sentinai.round_0 is 'One half of the journal; one is filled while the other is emptied.';
+comment on table sentinai.round_1 is 'The other half of the journal.';
 comment on column sentinai.round.half is 'Half of the journal the row is in.';
 comment on column sentinai.round.round_no is 'Number of the round: strictly rising milliseconds since 2025.';
 comment on column sentinai.round.snap_xmax is 'First transaction (logical number) the round''s snapshot did not see.';
@@ -153,6 +155,8 @@ create unique index lane_state_0_idx on sentinai.lane_state_0 (sub_id, lane, ver
 create unique index lane_state_1_idx on sentinai.lane_state_1 (sub_id, lane, ver);
 
 comment on table sentinai.lane_state is 'Journal of the lanes: the newest version of a subscription''s lane is its state.';
+comment on table sentinai.lane_state_0 is 'One half of the journal; one is filled while the other is emptied.';
+comment on table sentinai.lane_state_1 is 'The other half of the journal.';
 comment on column sentinai.lane_state.half is 'Half of the journal the row is in.';
 comment on column sentinai.lane_state.sub_id is 'The subscription.';
 comment on column sentinai.lane_state.lane is 'The lane.';

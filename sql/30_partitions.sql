@@ -13,3 +13,4 @@ comment on function sentinai.refuse_change() is 'Trigger of event_log, each of i
 create trigger refuse_change before update or delete or truncate on sentinai.event_log
     for each statement execute function sentinai.refuse_change();
 alter table sentinai.event_log enable always trigger refuse_change;
+comment on trigger refuse_change on sentinai.event_log is 'Keeps the log append-only, in replication as well.';

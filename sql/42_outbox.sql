@@ -32,3 +32,7 @@ create trigger refuse_change instead of update or delete on sentinai.outbox
     for each row execute function sentinai.refuse_change();
 create trigger refuse_change_early before update or delete on sentinai.outbox
     for each statement execute function sentinai.refuse_change();
+comment on trigger outbox_insert on sentinai.outbox is 'Takes a row.';
+comment on trigger outbox_flush on sentinai.outbox is 'Publishes the rows of a statement.';
+comment on trigger refuse_change on sentinai.outbox is 'Rows cannot be changed: they are events as soon as they are in.';
+comment on trigger refuse_change_early on sentinai.outbox is 'The same where no row is found, which would hide the mistake.';

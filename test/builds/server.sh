@@ -21,6 +21,7 @@ kind=${1:-}
 major=15
 base=${SENTINAI_BUILDS:-/var/tmp/sentinai-builds}
 debug="-g -fno-omit-frame-pointer"
+contribs=(amcheck dblink pg_walinspect)
 export ASAN_OPTIONS=detect_leaks=0
 
 case $kind in
@@ -106,21 +107,23 @@ in_prefix() {
     done
 }
 
+# PostgreSQL's makefiles take themselves for a part of a build when a make
+# called this. Errexit is off in here, as the caller asks how it went.
 build_server() {
     local tree
-    tree=$(source_tree)
+    unset MAKELEVEL MAKEFLAGS MFLAGS
+    tree=$(source_tree) || return 1
     rm -rf "$prefix" "$base/obj-$kind"
     mkdir -p "$base/obj-$kind"
     cd "$base/obj-$kind"
     "$tree/configure" --prefix="$prefix" --enable-debug --enable-tap-tests \
-        --without-readline "${options[@]}"
+        --without-readline "${options[@]}" || return 1
     in_prefix || sn_die "this source would install outside of $prefix"
-    make -s all
-    make -s install
-    for contrib in dblink pg_walinspect; do
-        make -s -C "contrib/$contrib" install
+    make -s all && make -s install || return 1
+    for contrib in "${contribs[@]}"; do
+        make -s -C "contrib/$contrib" install || return 1
     done
-    cp "$tree/src/tools/valgrind.supp" "$prefix/"
+    cp "$tree/src/tools/valgrind.supp" "$prefix/" || return 1
     cd /
     rm -rf "$base/obj-$kind"
 }
@@ -128,7 +131,7 @@ build_server() {
 mkdir -p "$base"
 exec 9>"$base/lock"
 flock 9
-stamp=$(printf '%s\n' "${options[@]}" "$(id -u)")
+stamp=$(printf '%s\n' "${options[@]}" "${contribs[@]}" "$(id -u)")
 if [ "$(cat "$prefix/stamp" 2>/dev/null)" != "$stamp" ]; then
     sn_note "building a PostgreSQL: $kind (log: $log)"
     sn_install_packages "$log" build-essential bison flex zlib1g-dev \

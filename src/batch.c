@@ -224,6 +224,8 @@ sn_batch_open(SnBatch *batch, const text *token)
 	batch->sub = sn_sub_by_id(batch->token.sub_id);
 	if (batch->sub == NULL || batch->sub->is_relay)
 		no_such_token();
+	if (!sn_token_is_whole(&batch->token))
+		sn_batch_stale();
 	for (lane = 0; lane < lanes; lane++)
 		if (batch->token.lanes & SN_LANE_BIT(lane))
 			(void) sn_lock_lane(batch->token.sub_id, lane, true);

@@ -117,8 +117,7 @@ hold(SnClaim *claim, SnLook *look)
 {
 	SnLaneState *state = &look->state;
 
-	state->held = true;
-	state->batch = claim->token.batch;
+	state->held = true;			/* by a batch that has its number in store() */
 	state->claimed_at = claim->now;
 	state->lease_until = claim->now + claim->lease;
 	state->worker_id = claim->worker_id;
@@ -274,8 +273,15 @@ store(SnClaim *claim)
 
 	if (claim->parker != NULL)
 		(void) sn_insert_end(claim->parker);
+	sn_token_seal(&claim->token);
 	for (i = 0; i < claim->nstates; i++)
-		sn_lane_append(&appender, &claim->states[i]);
+	{
+		SnLaneState *state = &claim->states[i];
+
+		if (claim->token.lanes & SN_LANE_BIT(state->lane))
+			state->batch = claim->token.batch;
+		sn_lane_append(&appender, state);
+	}
 	sn_lane_append_end(&appender);
 	claim->parker = NULL;
 	claim->nstates = 0;

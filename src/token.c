@@ -7,12 +7,14 @@
  *
  * A token says where to look, not what is true: the lanes' states tell whether
  * the batch still holds them.  There is one way to write a token, and anything
- * else is not one.
+ * else is not one.  The last bytes of the batch's number tell its lanes once
+ * more, hashed, so that a token with some of them only is known.
  */
 #include "postgres.h"
 
 #include <limits.h>
 
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 
 #include "compat.h"
@@ -85,6 +87,32 @@ sn_token_new_batch(SnToken *token)
 		left = lengthof(drawn);
 	}
 	token->batch = drawn[--left];
+}
+
+/* lanes_hash: what the batch's number says about its lanes */
+static uint32
+lanes_hash(uint64 lanes)
+{
+	return hash_bytes((unsigned char *) &lanes, sizeof(lanes));
+}
+
+/* sn_token_seal: all lanes of the batch are known; changes its number */
+void
+sn_token_seal(SnToken *token)
+{
+	uint32		hash = lanes_hash(token->lanes);
+
+	memcpy(token->batch.data + UUID_LEN - sizeof(hash), &hash, sizeof(hash));
+}
+
+/* sn_token_is_whole: whether a token names the lanes its batch was made with */
+bool
+sn_token_is_whole(const SnToken *token)
+{
+	uint32		hash = lanes_hash(token->lanes);
+
+	return memcmp(token->batch.data + UUID_LEN - sizeof(hash), &hash,
+				  sizeof(hash)) == 0;
 }
 
 /* sn_token_text: the token as callers see it */

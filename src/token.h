@@ -19,6 +19,8 @@ typedef struct SnToken
 } SnToken;
 
 extern void sn_token_new_batch(SnToken *token);
+extern void sn_token_seal(SnToken *token);
+extern bool sn_token_is_whole(const SnToken *token);
 extern text *sn_token_text(const SnToken *token);
 extern bool sn_token_parse(const text *from, SnToken *token);
 

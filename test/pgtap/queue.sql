@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- claim(), complete(), extend(), release(): batches, leases, tokens, order.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(128);
+select plan(131);
 
 do $$ begin
     -- a database's sequencer starts within seconds of CREATE EXTENSION
@@ -32,6 +32,9 @@ begin
         perform pg_sleep(0.01);
     end loop;
 end $$;
+-- the SQLSTATE that a statement ends with, 'ok' without an error
+create function pg_temp.code_of(statement text) returns text language plpgsql as $$
+begin execute statement; return 'ok'; exception when others then return sqlstate; end $$;
 -- a batch as a table, o its order
 create function pg_temp.take(name text, args text) returns void language plpgsql as $$
 begin
@@ -98,6 +101,15 @@ select is(sentinai.complete((select min(token) from sentinai.claim('queue-a'))),
 select is(sentinai.complete((select token from p4)), 0, 'which makes it not less done');
 select is(sentinai.complete((select token from p4), (select array_agg(event_id) from p4)), 0, 'by its id as well');
 select throws_ok($$select sentinai.fail((select token from p4), (select event_id from p4), 'e')$$, 'SN409', null, 'and too late to fail');
+
+-- A token with a part of the batch's lanes is not the batch's
+select pg_temp.publish(pg_temp.key_in(3, 1), 1), pg_temp.publish(pg_temp.key_in(7, 1), 1);
+select pg_temp.take('part', $$'queue-a'$$);
+create temp table parts as
+    select regexp_replace(token, '-[0-9a-f]{16}-', '-' || lanes || '-') as token from part, unnest('{0000000000000008,0000000000000080,0000000000000089}'::text[]) lanes where o = 1;
+select is((select count(*) from part where token ~ '-0000000000000088-'), 2::bigint, 'a batch of two lanes');
+select is((select array_agg(pg_temp.code_of(format('select sentinai.complete(%L)', token))) from parts), '{SN409,SN409,SN409}', 'neither one of them nor one more');
+select is(sentinai.complete((select min(token) from part)), 2, 'the token itself is good still');
 
 -- The token of another session: no event remembered there
 select pg_temp.publish('s', 3);

@@ -37,7 +37,8 @@ sentinai.launcher_naptime = 1s
 BAD = re.compile(r"PANIC: |TRAP: |terminated by signal|stuck spinlock|"
                  r"\] XX|WARNING: .*(leak|still referenced)|c4n4ry|"
                  r"<sentinai[^>]*> (ERROR|FATAL): ")
-KNOWN = re.compile("> CONTEXT: |unsupported jsonb version")
+# A statement of the caller's own function is told by PostgreSQL's parser.
+KNOWN = re.compile("> (CONTEXT|QUERY): |unsupported jsonb version")
 
 
 class Cluster:

@@ -51,8 +51,7 @@ typedef struct SnRecordEvent
 	const char *payload;		/* JSON text, goes out byte for byte */
 	size_t		payload_len;
 	uint64_t	opaque;
-	const char *block;			/* one piece of memory that holds all of these
-								 * strings, for who copies them; or NULL */
+	const char *block;			/* holds all of these strings; or NULL */
 	size_t		block_len;
 } SnRecordEvent;
 

@@ -211,6 +211,27 @@ sn_relay_core_room(const SnRelayCore *core)
 	return core->config.max_events - (int) (core->tail - core->head);
 }
 
+/* copy_string: append a string to the event's data */
+static const char *
+copy_string(char **at, const char *s)
+{
+	char	   *start = *at;
+	size_t		len;
+
+	if (s == NULL)
+		return NULL;
+	len = strlen(s) + 1;
+	memcpy(start, s, len);
+	*at += len;
+	return start;
+}
+
+static size_t
+string_size(const char *s)
+{
+	return s == NULL ? 0 : strlen(s) + 1;
+}
+
 /*
  * make_room: memory for an event's strings.  That of the event before it in
  * the place is used again: most events of a database are of like size.
@@ -227,9 +248,9 @@ make_room(Entry *entry, size_t size)
 	return entry->data;
 }
 
-/* copy_event: the event in memory of the window's place, in one piece */
+/* copy_block: an event whose strings are one piece of memory */
 static bool
-copy_event(Entry *entry, const SnRecordEvent *e)
+copy_block(Entry *entry, const SnRecordEvent *e)
 {
 	SnRecordEvent *copy = &entry->event;
 	const char **strings[] = {
@@ -253,10 +274,40 @@ copy_event(Entry *entry, const SnRecordEvent *e)
 	return true;
 }
 
+/* copy_event: an event that owns its strings */
+static bool
+copy_event(Entry *entry, const SnRecordEvent *e)
+{
+	size_t		size = string_size(e->event_id) + string_size(e->event_type) +
+	string_size(e->tenant_id) + string_size(e->aggregate_type) +
+	string_size(e->aggregate_id) + string_size(e->correlation_id) +
+	string_size(e->causation_id) + string_size(e->traceparent) +
+	string_size(e->tracestate) + e->payload_len + 1;
+	char	   *at = make_room(entry, size);
+
+	if (at == NULL)
+		return false;
+	entry->bytes = size + sizeof(Entry);
+	entry->event = *e;
+	entry->event.event_id = copy_string(&at, e->event_id);
+	entry->event.event_type = copy_string(&at, e->event_type);
+	entry->event.tenant_id = copy_string(&at, e->tenant_id);
+	entry->event.aggregate_type = copy_string(&at, e->aggregate_type);
+	entry->event.aggregate_id = copy_string(&at, e->aggregate_id);
+	entry->event.correlation_id = copy_string(&at, e->correlation_id);
+	entry->event.causation_id = copy_string(&at, e->causation_id);
+	entry->event.traceparent = copy_string(&at, e->traceparent);
+	entry->event.tracestate = copy_string(&at, e->tracestate);
+	memcpy(at, e->payload, e->payload_len);
+	at[e->payload_len] = '\0';
+	entry->event.payload = at;
+	return true;
+}
+
 /*
- * sn_relay_core_push: take the next event of a lane, whose strings are all in
- * its block; next_pos is the lane's position behind it, or SN_REDRIVEN, of
- * which there may be SN_MAX_REDRIVEN at a time.  False: no room, or no memory.
+ * sn_relay_core_push: take the next event of a lane; next_pos is the lane's
+ * position behind it, or SN_REDRIVEN, of which there may be SN_MAX_REDRIVEN at
+ * a time.  False: no room, or no memory.
  */
 bool
 sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
@@ -268,7 +319,8 @@ sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
 	if (core->tail - core->head >= core->config.max_events)
 		return false;
 	entry->error = NULL;
-	if (!copy_event(entry, event))
+	if (event->block != NULL ? !copy_block(entry, event) :
+		!copy_event(entry, event))
 		return false;
 	entry->state = ENTRY_READY;
 	entry->passed = false;

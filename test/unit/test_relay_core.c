@@ -213,33 +213,20 @@ id_of(int n)
 	return id;
 }
 
-/* push_at: the n-th event; its strings are in one piece, as push wants them */
-static void
-push_at(SnRelayCore *core, int n, int lane, int64_t next_pos)
-{
-	static const char strings[] = "E\0T\0a\0k\0{}";
-	char		block[37 + sizeof(strings)];
-	SnRecordEvent event = {0};
-
-	memcpy(block, id_of(n), 37);
-	memcpy(block + 37, strings, sizeof(strings));
-	event.block = block;
-	event.block_len = sizeof(block);
-	event.event_id = block;
-	event.event_type = block + 37;
-	event.tenant_id = block + 39;
-	event.aggregate_type = block + 41;
-	event.aggregate_id = block + 43;
-	event.schema_version = 1;
-	event.payload = block + 45;
-	event.payload_len = 2;
-	assert_true(sn_relay_core_push(core, lane, next_pos, &event));
-}
-
 static void
 push(SnRelayCore *core, int n, int lane)
 {
-	push_at(core, n, lane, n + 1);
+	SnRecordEvent event = {0};
+
+	event.event_id = id_of(n);
+	event.event_type = "E";
+	event.tenant_id = "T";
+	event.aggregate_type = "a";
+	event.aggregate_id = "k";
+	event.schema_version = 1;
+	event.payload = "{}";
+	event.payload_len = 2;
+	assert_true(sn_relay_core_push(core, lane, n + 1, &event));
 }
 
 static void
@@ -488,12 +475,17 @@ static void
 redriven_events_leave_the_position(void **state)
 {
 	SnRelayCore *core = open_core(100, 1 << 20);
+	SnRecordEvent event = {0};
 	char		id[37];
 	int64_t		pos;
 	int			lane;
 
 	push(core, 1, 0);
-	push_at(core, 9, 0, SN_REDRIVEN);
+	event.event_id = id_of(9);
+	event.event_type = event.tenant_id = event.aggregate_type = "x";
+	event.payload = "{}";
+	event.payload_len = 2;
+	assert_true(sn_relay_core_push(core, 0, SN_REDRIVEN, &event));
 	turns(core, 2, 0);
 	assert_false(sn_relay_core_redriven(core, &lane, id));
 	answer(fake.queued, SN_REPORT_OK, false);

@@ -27,8 +27,6 @@
 #define TOPIC_WAIT_MS	1000
 #define DRAIN_MS		1000
 #define RESTART_MS		2000
-#define FEW_EVENTS		200		/* as many as this are sent at once */
-#define HOLD_MS			5		/* longest wait of fewer for answers */
 #define STALL_MS		10000	/* no progress for so long is a failure */
 #define ERROR_LEN		256
 #define ROOM_SPARE		64		/* bytes, for the next event to fit as well */
@@ -96,7 +94,6 @@ struct SnRelayCore
 	Lane	   *lanes;
 	size_t		bytes;
 	int			inflight;
-	int64_t		held_since;		/* events wait for answers, -1: none does */
 	int			refused_waiting;	/* REFUSED, not fetched by the host */
 	Redriven	redriven[SN_MAX_REDRIVEN];	/* not fetched by the host */
 	int			nredriven;
@@ -135,7 +132,6 @@ sn_relay_core_open(const SnRelayCoreConfig *config, char *err, size_t err_len)
 	if (core == NULL)
 		return NULL;
 	core->config = *config;
-	core->held_since = -1;
 	core->ring = calloc(config->max_events, sizeof(Entry));
 	core->lanes = calloc(config->lanes, sizeof(Lane));
 	core->topics = calloc(MAX_TOPICS, sizeof(Topic));
@@ -480,30 +476,10 @@ send_one(SnRelayCore *core, Entry *entry, int64_t now_ms)
 	}
 }
 
-/*
- * hold_back: whether a few events had better wait for the answers to those
- * before them.  So a broker that is behind gets fewer and larger batches, and
- * one that has answered gets events at once; Nagle's way (RFC 896), but with
- * an end to the wait, as a distant broker is not behind.
- */
-static bool
-hold_back(SnRelayCore *core, int64_t now_ms)
-{
-	if (core->inflight == 0 || core->cursor == core->tail ||
-		core->tail - core->cursor >= FEW_EVENTS)
-		return false;
-	if (core->held_since < 0)
-		core->held_since = now_ms;
-	return now_ms - core->held_since < HOLD_MS;
-}
-
 /* send_ready: send what is ready, as far as breaker and broker let it */
 static void
 send_ready(SnRelayCore *core, int64_t now_ms)
 {
-	if (hold_back(core, now_ms))
-		return;
-	core->held_since = -1;
 	while (core->cursor < core->tail && !core->recover)
 	{
 		Entry	   *entry = entry_at(core, core->cursor);
@@ -733,8 +709,6 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 		return 100;
 	if (core->breaker.state != SN_BREAKER_CLOSED)
 		return sn_breaker_wait(&core->breaker, now_ms) + 1;
-	if (core->held_since >= 0)
-		return HOLD_MS;
 	return core->cursor < core->tail ? 10 : core->inflight > 0 ? 1000 : -1;
 }
 

@@ -391,36 +391,6 @@ full_queue_goes_on_where_it_stopped(void **state)
 }
 
 static void
-few_events_wait_for_answers_many_do_not(void **state)
-{
-	SnRelayCore *core = open_core(1000, 1 << 20);
-	int			i;
-
-	push(core, 1, 0);
-	turns(core, 2, 0);
-	assert_int_equal(fake.queued, 1);
-	push(core, 2, 0);
-	assert_true(sn_relay_core_turn(core, 0) < 10);
-	assert_int_equal(fake.queued, 1);
-	answer(1, SN_REPORT_OK, false);
-	turns(core, 1, 0);			/* answered: at once */
-	assert_int_equal(fake.queued, 1);
-	push(core, 3, 0);
-	turns(core, 1, 1);
-	assert_int_equal(fake.queued, 1);
-	turns(core, 1, 6);			/* not answered: after a while */
-	assert_int_equal(fake.queued, 2);
-	push(core, 4, 0);
-	turns(core, 1, 6);			/* which begins anew */
-	assert_int_equal(fake.queued, 2);
-	for (i = 5; i <= 203; i++)
-		push(core, i, 0);
-	turns(core, 1, 6);			/* many: at once */
-	assert_int_equal(fake.queued, 202);
-	sn_relay_core_close(core, 0);
-}
-
-static void
 breaker_opens_and_tries_one(void **state)
 {
 	SnRelayCore *core = open_core(100, 1 << 20);
@@ -554,7 +524,6 @@ main(void)
 		cmocka_unit_test(innocent_suspects_end_isolation),
 		cmocka_unit_test(an_event_refused_at_once_leaves_the_others),
 		cmocka_unit_test(full_queue_goes_on_where_it_stopped),
-		cmocka_unit_test(few_events_wait_for_answers_many_do_not),
 		cmocka_unit_test(breaker_opens_and_tries_one),
 		cmocka_unit_test(room_is_bounded_by_events_and_bytes),
 		cmocka_unit_test(redriven_events_leave_the_position),

@@ -391,11 +391,13 @@ foreach my $bad ('acks=1', 'plugin.library.paths=/tmp/x.so',
 # an event the broker never takes
 {
 	my $dead = sql(q{
+		begin; -- so that the last is published before the second is dead
 		select sentinai.publish('Counted', 'acme', 'big', '{"n": 1}', 'large');
 		select sentinai.publish('Counted', 'acme', 'big', jsonb_build_object('n', 2,
 			'fill', (select string_agg(md5(i::text), '') from generate_series(1, 8000) i)),
 			'large');
-		select sentinai.publish('Counted', 'acme', 'big', '{"n": 3}', 'large')});
+		select sentinai.publish('Counted', 'acme', 'big', '{"n": 3}', 'large');
+		commit});
 	my @records;
 
 	$dead = (split /\n/, $dead)[1];

@@ -120,9 +120,9 @@ sub calls_sql
 	# the contexts that end with a statement or a transaction do not count
 	my $measure = q{
 		select 'sums', sum(used_bytes) filter (where name = 'TopMemoryContext'),
-			sum(total_bytes) filter (
+			sum(used_bytes) filter (
 				where 'CacheMemoryContext' in (name, parent)),
-			sum(total_bytes) filter (where parent = 'TopMemoryContext'
+			sum(used_bytes) filter (where parent = 'TopMemoryContext'
 				and name not in ('CacheMemoryContext', 'MessageContext',
 					'TopPortalContext', 'TopTransactionContext',
 					'ErrorContext', 'RowDescriptionContext'))

@@ -487,11 +487,10 @@ is_ripe(const SnGather *g, Relation rel, AttrNumber column, int nkeys,
 	{
 		bool		now;
 		bool		isnull;
-		TimestampTz due;
+		TimestampTz due =
+			DatumGetTimestampTz(slot_getattr(scan.slot, Anum_log_deliver_at,
+											 &now));
 
-		CHECK_FOR_INTERRUPTS();
-		due = DatumGetTimestampTz(slot_getattr(scan.slot, Anum_log_deliver_at,
-											   &now));
 		found = (now || due <= g->now.due_until) &&
 			DatumGetInt64(slot_getattr(scan.slot, Anum_log_txid,
 									   &isnull)) != g->own;

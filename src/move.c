@@ -7,13 +7,14 @@
  * A lock on a table keeps everything away from its indexes that could put
  * them elsewhere, but this command, which locks the index alone.  So it has
  * to lock the table first; then our writers need no lock on each index, which
- * would be a tenth of what it takes to publish an event.
+ * would be a twelfth of what it takes to publish an event.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -118,6 +119,8 @@ sn_guard_move(Node *stmt)
 {
 	Oid			table = InvalidOid;
 
+	if (RecoveryInProgress())
+		return;					/* a standby refuses the command by itself */
 	if (IsA(stmt, AlterTableStmt) && sets_tablespace((AlterTableStmt *) stmt))
 		(void) RangeVarGetRelidExtended(((AlterTableStmt *) stmt)->relation,
 										AccessShareLock, RVR_MISSING_OK,

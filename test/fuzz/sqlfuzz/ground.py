@@ -66,6 +66,13 @@ where c.relkind in ('r', 'p') and not c.relispartition and
 order by 1
 """
 
+# A handler may tell of an event of any time; what it said of one that is past
+# the retention, maintenance drops whenever it comes by.
+AGED = {"event_processing": "where event_id >= (pg_catalog.lpad("
+        "pg_catalog.to_hex((extract(epoch from pg_catalog.now() - "
+        "pg_catalog.current_setting('sentinai.retention')::interval) * 1000)"
+        "::bigint), 12, '0') || pg_catalog.repeat('0', 20))::uuid"}
+
 WORKERS = ("fz_all", "fz_some", "fz_block", "fz_free")
 ENOUGH = 12                     # calls that took effect, until it is refreshed
 
@@ -93,7 +100,8 @@ class Ground:
         self.tables = [r[0] for r in self.conn.execute(TABLES)]
         self.digests = " union all ".join(
             f"select '{t}', count(*), coalesce(bit_xor(hashtextextended("
-            f"t::text, 7)), 0) from sentinai.{t} t" for t in self.tables)
+            f"t::text, 7)), 0) from sentinai.{t} t {AGED.get(t, '')}"
+            for t in self.tables)
         self.refresh(400)
 
     def refresh(self, events=60):

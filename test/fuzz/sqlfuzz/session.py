@@ -69,6 +69,9 @@ class Session:
     def open(self):
         self.conn = self.cluster.connect(self.name, database=self.database)
         self.pg = self.conn.pgconn
+        # PQgetResult() may wait for an answer that it has taken in already
+        # while it flushed, where it does not block otherwise.
+        self.pg.nonblocking = 0
         self.conn.execute("set statement_timeout = '4 s'")
 
     @property

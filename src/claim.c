@@ -378,6 +378,8 @@ await_round(uint64 commits)
 
 	if (!sn_sequencer_running())
 		return sn_round_inline();
+	if (pg_atomic_read_u64(&db->asked) < commits)
+		pg_atomic_write_u64(&db->asked, commits);
 	deadline = TimestampTzPlusMilliseconds(sn_now(),
 										   ROUND_PATIENCE);
 	ConditionVariablePrepareToSleep(&db->sequenced_cv);

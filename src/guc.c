@@ -166,7 +166,7 @@ define_worker_settings(void)
 							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("sentinai.round_interval",
-							"Longest pause between rounds under load, which fills slices; 0 makes every round immediate.",
+							"Longest pause between rounds under load while somebody waits for events; 0 makes every round immediate.",
 							NULL,
 							&sn_round_interval,
 							20, 0, 1000,

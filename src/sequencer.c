@@ -105,6 +105,27 @@ wake_all(uint64 lanes, int64 events)
 		wake_subscription(slots[i], lanes, events);
 }
 
+/*
+ * sn_round_awaited: whether somebody waits for what was committed since that
+ * count: a relay, an agent in wait_for_work() or a claim that found nothing.
+ */
+bool
+sn_round_awaited(uint64 commits)
+{
+	SnShared   *s = sn_shared();
+	bool		found = pg_atomic_read_u64(&sn_database()->asked) > commits;
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_SHARED);
+	for (i = 0; i < SN_MAX_RELAYS && !found; i++)
+		found = s->relays[i].pid != 0 && s->relays[i].dboid == MyDatabaseId;
+	for (i = 0; i < SN_MAX_SUBS && !found; i++)
+		found = s->subs[i].sub_id != 0 && s->subs[i].dboid == MyDatabaseId &&
+			pg_atomic_read_u32(&s->subs[i].waiters) > 0;
+	LWLockRelease(&s->lock);
+	return found;
+}
+
 /* set_sequenced: all that was committed before this count is in a round */
 static void
 set_sequenced(SnDatabase *db, uint64 commits)

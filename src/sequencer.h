@@ -21,6 +21,7 @@ typedef struct SnRound
 
 extern bool sn_round_inline(void);
 extern bool sn_round_waits(void);
+extern bool sn_round_awaited(uint64 commits);
 extern bool sn_sequencer_running(void);
 
 /* for the sequencer process */

@@ -43,6 +43,7 @@ init_database_slot(SnDatabase *db)
 	pg_atomic_init_u32(&db->clock_ready, 0);
 	pg_atomic_init_u64(&db->commits, 0);
 	pg_atomic_init_u64(&db->sequenced, 0);
+	pg_atomic_init_u64(&db->asked, 0);
 	pg_atomic_init_u32(&db->half_round, 0);
 	pg_atomic_init_u32(&db->half_lane, 0);
 	pg_atomic_init_u64(&db->rounds, 0);

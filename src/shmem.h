@@ -57,6 +57,7 @@ typedef struct SnDatabase
 	pg_atomic_uint32 clock_ready;	/* the clock is above the newest id */
 	pg_atomic_uint64 commits;	/* transactions with events committed */
 	pg_atomic_uint64 sequenced; /* value of commits the last round covers */
+	pg_atomic_uint64 asked;		/* value of commits a claim waits for */
 	pg_atomic_uint32 half_round;	/* half of each journal that takes rows */
 	pg_atomic_uint32 half_lane;
 	pg_atomic_uint64 rounds;	/* rounds and their events since the start */

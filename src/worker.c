@@ -41,6 +41,8 @@
 								 * are an eighth of that apart */
 #define LONG_ROUND 1000			/* us; when rounds take longer than that, the
 								 * sequencer rests as long as it works */
+#define UNAWAITED 5				/* rounds are so many times as far apart when
+								 * nobody waits for what they bring */
 #define RATE_WINDOW 0.2			/* s over which the rate is averaged */
 #define RETRY_SOON 10			/* ms until a lock that was taken is tried again */
 #define BACKOFF_MIN 1000		/* ms after an error */
@@ -312,6 +314,8 @@ round_pause(void)
 
 	if (round_took > LONG_ROUND)
 		pause = Max(pause, Min(2 * round_took, sn_round_interval * 1000));
+	if (!sn_round_awaited(passed))
+		pause *= UNAWAITED;
 	return (TimestampTz) pause;
 }
 
@@ -354,11 +358,12 @@ wait_for_turn(void)
 	{
 		TimestampTz now = sn_now();
 		bool		work = pg_atomic_read_u64(&my_db->commits) != passed;
+		TimestampTz next = work ? last_round + round_pause() : 0;
 
 		if (not_before > now)
 			sleep_until(not_before, true);
-		else if (work && last_round + round_pause() > now)
-			sleep_until(last_round + round_pause(), false);
+		else if (next > now)
+			sleep_until(Min(next, now + sn_round_interval * 1000), false);
 		else if (work || next_turn() <= now)
 			return;
 		else

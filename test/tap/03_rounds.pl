@@ -207,6 +207,30 @@ is($node->safe_psql($db, q{
 	                        join sentinai.event_log on event_id = id where stream_id = 0 and event_type = 'Big') x
 	 where n <= before}), '0', 'a large round is in order');
 
+# After a burst rounds are 1.5 s apart for nobody, longer than a claim waits for
+# one, and 0.3 s for somebody.
+$node->append_conf('postgresql.conf', 'sentinai.round_interval = 300ms');
+$node->reload;
+$node->safe_psql($db, q{select sentinai.subscribe('late', '{Late}')});
+sub after_burst
+{
+	my ($statement) = @_;
+	$node->safe_psql($db, q{
+		select count(*) from unnest(sentinai.publish_batch(
+			array_fill('Burst'::text, array[20000]), array_fill('t1'::text, array[20000]),
+			array_fill('b'::text, array[20000]), array_fill('{}'::jsonb, array[20000])))});
+	poll_ok($node, $db, 20, 'select unsequenced_commits = 0 from sentinai.stat_server()', 'a burst');
+	$node->safe_psql($db, q{select sentinai.publish('Late', 't1', 'k', '{}')});
+	return $node->safe_psql($db, $statement);
+}
+is(after_burst(q{call sentinai.wait_for_work('late', '1 s', null)}), 't',
+	'who waits for work does not wait for the pause');
+$node->safe_psql($db, q{select sentinai.complete(token) from sentinai.claim('late', 1)});
+is(after_burst(q{select count(*) from sentinai.claim('late', 1)}), '1', 'nor does who claims');
+$node->safe_psql($db, q{select sentinai.unsubscribe('late')});
+$node->append_conf('postgresql.conf', 'sentinai.round_interval = 20ms');
+$node->reload;
+
 # the sequencer is killed while others publish
 my $bench = IPC::Run::start(
 	[ 'pgbench', '-n', '-h', $node->host, '-p', $node->port, '-c', 4, '-t', 150, '-f', $publish, $db ],

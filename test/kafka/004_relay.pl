@@ -86,11 +86,10 @@ sub load
 	my $before = logged();
 
 	ok(wait_for($unslept, sub {
-		my ($rc, $out) = $node->psql('postgres',
+		my $now = answer($node, 'postgres',
 			'select (select count(*) from sentinai.event_log) || $$ $$ ||'
-			  . ' coalesce(sum(acked_count), 0) from sentinai.stat_relay');
-		return 0 if $rc != 0;
-		my ($log, $acked) = split / /, $out;
+			  . ' coalesce(sum(acked_count), 0) from sentinai.stat_relay') // return 0;
+		my ($log, $acked) = split / /, $now;
 		return $log > $before + 400 && $acked > 200;
 	}), 'the relay works');
 	return;
@@ -102,7 +101,7 @@ foreach my $try (1 .. 3)
 	my $pid = sql('select pid from sentinai.stat_relay');
 	kill 'KILL', $pid;
 	ok(wait_for($unslept, sub { !kill 0, $pid }), 'kill -9 of the relay');
-	wait_for($unslept, sub { ($node->psql('postgres', 'select 1'))[0] == 0 });
+	wait_for($unslept, sub { defined answer($node, 'postgres', 'select 1') });
 	$starts++;
 }
 foreach my $try (1 .. 2)

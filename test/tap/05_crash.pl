@@ -148,8 +148,7 @@ sub load
 	my ($app, $effect) = split / /, sql($count);
 
 	ok(wait_for($unslept, sub {
-		my ($rc, $now) = $node->psql('postgres', $count);
-		return 0 if $rc != 0;
+		my $now = answer($node, 'postgres', $count) // return 0;
 		my ($a, $e) = split / /, $now;
 		return $a > $app + 300 && $e > $effect + 200;
 	}), 'publishers and agents go on');
@@ -159,7 +158,7 @@ sub load
 # ready: wait until the server answers again
 sub ready
 {
-	wait_for($unslept, sub { ($node->psql('postgres', 'select 1'))[0] == 0 })
+	wait_for($unslept, sub { defined answer($node, 'postgres', 'select 1') })
 	  or die 'the server is not back';
 	return;
 }

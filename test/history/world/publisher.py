@@ -261,9 +261,9 @@ class Publisher(Client):
                     "payload) from stdin") as copy:
                 for (_, ten, agg, type_, _, _), payload in events:
                     copy.write_row((ten, agg, type_, json.dumps(payload)))
-        except psycopg.Error as error:
-            if self.conn.closed or self.conn.broken:
-                raise Lost(str(error)) from None
+        except (psycopg.Error, ValueError) as error:    # psycopg expects one
+            if self.conn.closed or self.conn.broken:    # answer, not the end
+                raise Lost(str(error)) from None        # of a session, too
             raise
 
     def later(self, name):

@@ -62,7 +62,7 @@ def blocked(ctx, queue, backlog):
 
 def run(ctx):
     r = ctx.result
-    deep = ctx.depth(40000, 300000, 1000000)
+    deep = ctx.depth(40000, 300000, 5000000)
     queues = ctx.ready([q.SENTINAI, q.PGMQ])
     for queue in queues:
         shapes = [("all_different", 1000000, 1000)]

@@ -21,10 +21,10 @@ typedef struct SnRound
 
 extern bool sn_round_inline(void);
 extern bool sn_round_waits(void);
-extern bool sn_round_awaited(uint64 commits);
 extern bool sn_sequencer_running(void);
 
 /* for the sequencer process */
+extern bool sn_round_awaited(uint64 commits);
 extern bool sn_round_take(SnRound *round);
 extern void sn_round_wake(void);
 extern void sn_round_leave(void);

@@ -349,7 +349,8 @@ next_turn(void)
 
 /*
  * wait_for_turn: sleep until there is something to do.  Under load the latch
- * stays set, which makes it cheap for those who set it.
+ * stays set, which makes it cheap for those who set it.  A pause that is long
+ * because nobody waits is slept in pieces, so that who comes to wait is seen.
  */
 static void
 wait_for_turn(void)

@@ -23,6 +23,8 @@ logs=$root/log/long
 seconds=$((${SENTINAI_LONG_MINUTES:-60} * 60))
 matrix=(matrix-17 matrix-18 matrix-rdkafka matrix-upgrade)
 passed=0 failed=0
+# The state of the tree before this writes into it.
+commit=$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 
 # part NAME: its command; what is not here is a script of this folder.
 part() {
@@ -70,16 +72,11 @@ all_parts() {
     done
 }
 
-# Which state of the tree this is.
-commit() {
-    git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown
-}
-
 # note NAME RESULT SECONDS: the part's line in the report, in the place of the
 # one before.
 note() {
     local name=$1 line lines
-    line="| $name | $(date -u +%Y-%m-%d) | $(commit) | $2 | $3 s |"
+    line="| $name | $(date -u +%Y-%m-%d) | $commit | $2 | $3 s |"
     lines=$(grep -s '^| [a-z]' "$report" | grep -v "^| $name |")
     {
         cat <<'END'

@@ -261,9 +261,10 @@ class Publisher(Client):
                     "payload) from stdin") as copy:
                 for (_, ten, agg, type_, _, _), payload in events:
                     copy.write_row((ten, agg, type_, json.dumps(payload)))
-        except (psycopg.Error, ValueError) as error:    # psycopg expects one
-            if self.conn.closed or self.conn.broken:    # answer, not the end
-                raise Lost(str(error)) from None        # of a session, too
+        # psycopg expects one answer; the end of a session is another.
+        except (psycopg.Error, ValueError) as error:
+            if self.conn.closed or self.conn.broken:
+                raise Lost(str(error)) from None
             raise
 
     def later(self, name):

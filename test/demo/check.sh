@@ -61,7 +61,7 @@ must_fail lost "delete from demo.note_consumed where event_id = $one"
 must_fail phantom "insert into demo.note_worked
     select event_id, 1, 1, 'complete', 0 from demo.note_published
     where run = $run and fate = 'rolled back' limit 1"
-must_fail "out of order" "update demo.note_worked set at_us = 1
+must_fail "out of order" "update demo.note_worked set at_ns = 1
     where event_id = $last"
 must_fail "out of order" "update demo.note_consumed set record_offset = -1
     where event_id = $last"

@@ -37,7 +37,7 @@ create table if not exists demo.note_worked (
     agent int not null,
     attempt int not null,
     outcome text not null check (outcome in ('complete', 'retry')),
-    at_us bigint not null
+    at_ns bigint not null
 );
 
 -- one row per record read from the broker

@@ -10,8 +10,9 @@
  * that it ends among the dead letters.  All else is done at once.
  *
  * Notes, one line per call: event id, process, attempt, outcome, and when
- * the handler was called (microseconds).  Handlers run on several threads: a
- * line is one write to a file opened for appending.
+ * the handler was called (nanoseconds: two calls can begin in one microsecond,
+ * and their order is what the proof is about).  Handlers run on several
+ * threads: a line is one write to a file opened for appending.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,14 +50,14 @@ open_notes(void)
 					0644);
 }
 
-/* Microseconds since 1970. */
+/* Nanoseconds since 1970. */
 static long long
-now_us(void)
+now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_REALTIME, &t);
-	return (long long) t.tv_sec * 1000000 + t.tv_nsec / 1000;
+	return (long long) t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* The delay an event tells of, 0 when it tells none. */
@@ -96,14 +97,14 @@ note(const AgentEvent *event, AgentContext *context, AgentOutcome outcome,
 static AgentOutcome
 work_event(const AgentEvent *event, AgentContext *context)
 {
-	return note(event, context, AGENT_COMPLETE, now_us());
+	return note(event, context, AGENT_COMPLETE, now_ns());
 }
 
 /* A long delay needs hotel rooms. */
 static AgentOutcome
 work_delay(const AgentEvent *event, AgentContext *context)
 {
-	long long	when = now_us();
+	long long	when = now_ns();
 	int			minutes = delay_minutes(event);
 
 	if (minutes < MINUTES_HOTEL ||

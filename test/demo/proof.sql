@@ -22,7 +22,7 @@ select event_id from ours union select event_id from control;
 
 -- first call of a handler, first copy in the broker
 create temp table worked as
-select event_id, min(at_us) as at_us
+select event_id, min(at_ns) / 1000 as at_us
 from demo.note_worked
 group by event_id;
 
@@ -88,7 +88,7 @@ select
     -- every call of a handler in time order: never back to an earlier event
     (select count(*) from
         (select o.seq < max(o.seq) over (partition by o.key
-                order by w.at_us rows between unbounded preceding
+                order by w.at_ns rows between unbounded preceding
                 and 1 preceding) as back
             from ours o join demo.note_worked w using (event_id)) s
         where back) as disorder_agents,

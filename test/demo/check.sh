@@ -44,10 +44,41 @@ must_fail() {
     result $? "the proof sees '$1' after: $(tr -s '\n ' ' ' <<<"$2")"
 }
 
+# refused NAME: the quickstart, and its end, refuse the folder as it is.
+refused() {
+    ! ./quickstart >"$place/out" 2>&1 && ! ./quickstart down >>"$place/out" 2>&1 &&
+        grep -q 'is not a folder that only you can write to' "$place/out" &&
+        [ ! -e "$place/run" ]
+    result $? "refused: $1"
+}
+
+# Whoever knows the place prepares it: the state would make a file if it were run.
+mkdir "$SENTINAI_HOME"
+touch "$SENTINAI_HOME/.sentinai-quickstart"
+echo "port=\$(touch $place/run)" >"$SENTINAI_HOME/state"
+chmod 777 "$SENTINAI_HOME"
+refused "a folder that others can write to"
+if [ "$(id -u)" -eq 0 ]; then
+    chmod 755 "$SENTINAI_HOME"
+    chown nobody "$SENTINAI_HOME"
+    refused "somebody else's folder"
+fi
+mv "$SENTINAI_HOME" "$place/elsewhere"
+ln -s "$place/elsewhere" "$SENTINAI_HOME"
+refused "a symbolic link"
+rm "$SENTINAI_HOME"
+mv "$place/elsewhere" "$SENTINAI_HOME"
+chown "$(id -u)" "$SENTINAI_HOME"
+chmod 755 "$SENTINAI_HOME"
+! ./quickstart down >"$place/out" 2>&1 && grep -q 'has no port number' "$place/out" &&
+    [ ! -e "$place/run" ]
+result $? "a state that is no state is refused and not run"
+rm -r "$SENTINAI_HOME"
+
 run "first run"
 run "second run" --rate 5000
 
-port=$(sed -n 's/^declare -- port="\(.*\)"$/\1/p' "$SENTINAI_HOME/state")
+port=$(sed -n 's/^port=//p' "$SENTINAI_HOME/state")
 run=$(sql -c 'select max(run) from demo.run')
 relayed=$(sed -n 's/^ *✓ relayed *\([0-9,]*\) records.*/\1/p' "$place/out" | tr -d ,)
 one="(select event_id from demo.movement where run = $run and seq = 100)"

@@ -6,7 +6,7 @@
 # so that nothing else is ever removed:
 #   data, run, log   the cluster        broker   the broker's folder
 #   notes/RUN        what publishers, agents and consumer wrote down
-#   state            port, broker kind and such, as shell assignments
+#   state            port, broker kind and such, a line NAME=VALUE each
 # shellcheck disable=SC2154,SC2034 # set and used across the sourced files
 
 # shellcheck source=test/demo/table.sh
@@ -20,6 +20,7 @@ database=flights
 topic=sentinai.aircraft
 quiet_seconds=30        # no progress for so long: give up and show what is off
 mark=.sentinai-quickstart
+state_names=(port broker bootstrap sql_sum install_mark)
 children=()             # their process ids
 names=()                # and what they are, by process id
 
@@ -42,20 +43,38 @@ sql() {
 }
 
 save_state() {
-    declare -p port broker bootstrap sql_sum install_mark \
-        >"$home/state" 2>/dev/null
+    local name
+    for name in "${state_names[@]}"; do
+        printf '%s=%s\n' "$name" "${!name:-}"
+    done >"$home/state"
 }
 
+# Text and nothing else: what is read is never run.
 load_state() {
+    local name value
     port='' broker='' bootstrap='' sql_sum='' install_mark=''
-    # declare -p writes "declare -- name=…", which would be local here
-    [ ! -e "$home/state" ] || eval "$(sed 's/^declare -- //' "$home/state")"
+    [ -e "$home/state" ] || return 0
+    while IFS='=' read -r name value; do
+        [[ " ${state_names[*]} " != *" $name "* ]] || printf -v "$name" %s "$value"
+    done <"$home/state"
+    [[ $port =~ ^[0-9]*$ ]] || sn_die "$home/state has no port number"
 }
 
-# Make $home, or refuse a folder that is somebody else's.
+# The place is known to every user of the machine, and root works in it: it has
+# to be a folder of the caller's own that nobody else can write to.
+check_owner() {
+    local owner_mode
+    owner_mode=$(stat -c '%F %u %A' "$home") || exit 1
+    [[ $owner_mode =~ ^directory\ $(id -u)\ d....-..-.$ ]] ||
+        sn_die "$home is not a folder that only you can write to ($owner_mode); remove it or set SENTINAI_HOME elsewhere"
+}
+
+# Make $home, or refuse a folder that is somebody else's. A folder made here is
+# ours: mkdir fails on what is there, a symbolic link included.
 open_home() {
-    if [ -d "$home" ] && [ ! -e "$home/$mark" ] &&
-        [ -n "$(ls -A "$home")" ]; then
+    mkdir -p "$(dirname "$home")" || exit 1
+    mkdir -m 755 "$home" 2>/dev/null || check_owner
+    if [ ! -e "$home/$mark" ] && [ -n "$(ls -A "$home")" ]; then
         sn_die "$home exists and is not ours; set SENTINAI_HOME elsewhere"
     fi
     mkdir -p "$home/notes" "$home/broker" || exit 1
@@ -134,7 +153,7 @@ step_database() {
     fi
     save_state
     quietly sn_cluster_start "$home" || {
-        cat "$home/log/postgresql.log" >>"$log"
+        sn_as_server cat "$home/log/postgresql.log" >>"$log"
         fail "The server did not start."
     }
     sn_cluster_env "$home" "$port"
@@ -411,6 +430,7 @@ take_down() {
         echo "Nothing to remove in $home."
         return
     }
+    check_owner
     lock_home
     log=/dev/null
     load_state

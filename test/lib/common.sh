@@ -72,7 +72,8 @@ sn_as_root() {
     elif command -v sudo >/dev/null; then
         sudo -- "$@"
     else
-        sn_die "needs root for: $*"
+        sn_note "you are not root and there is no sudo; needed for: $*"
+        return 1
     fi
 }
 
@@ -101,6 +102,8 @@ sn_install_packages() {
     [ "${#missing[@]}" -gt 0 ] || return 0
     command -v apt-get >/dev/null ||
         sn_die "not a Debian system; install by hand: ${missing[*]}"
+    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+        sn_die "you are not root and there is no sudo; have root install: ${missing[*]}"
     sn_note "installing: ${missing[*]}"
     {
         sn_apt_knows "${missing[@]}" || sn_as_root apt-get update

@@ -107,12 +107,7 @@ foreach my $try (1 .. 3)
 foreach my $try (1 .. 2)
 {
 	load();
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	my @processes = ($postmaster, split ' ', `ps -o pid= --ppid $postmaster`);
-
-	$node->kill9;
-	ok(wait_for($unslept, sub { !grep { kill 0, $_ } @processes }),
-		'kill -9 of the server');
+	ok(lose_server($node, $unslept), 'kill -9 of the server');
 	$node->start;
 	$starts++;
 }

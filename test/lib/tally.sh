@@ -8,7 +8,8 @@
 #
 # Understands TAP (cmocka, prove -v, pg_prove -v, pg_regress from 16 on) and the
 # lines of pg_regress 15. A command that fails without naming a failed test, a
-# file that died without one, and a tier that ran no test each count as failed.
+# file that died without one, one that bailed out (the files after it do not run)
+# and a tier that ran no test each count as failed.
 set -u
 
 # Indented results are subtests: their parent counts.
@@ -24,7 +25,7 @@ count() {
             if (/\.\.\. ok/) passed++; else failed++
         }
         # the summary of prove: a file that ended badly with no failed test
-        /\(Wstat: .*Failed: 0\)/ { failed++ }
+        /\(Wstat: .*Failed: 0\)/ || /^Bail out!/ { failed++ }
         END { print passed + 0, failed + 0, skipped + 0 }
     ' "$1"
 }
@@ -33,7 +34,7 @@ count() {
 show() {
     awk '
         /^not ok/ || /^(test|    ) +[A-Za-z0-9_-]+ +\.\.\. [^o]/ ||
-            /\(Wstat: / || /exited with an error/ { on = 1; print; next }
+            /\(Wstat: / || /exited with an error/ || /^Bail out!/ { on = 1; print; next }
         on && /^ *(#|\[)/ { print; next }
         { on = 0 }
     ' "$1" | head -80

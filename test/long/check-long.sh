@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: PostgreSQL
 #
 #   check-long.sh [PART...]    all parts by itself, or those named; matrix is
-#                              short for its four
+#                              short for its five
 #
 # Each part is a command below, or an executable beside this file. Writes
 # docs/check-long.md: the date, the commit and the result of each part; a part
@@ -21,7 +21,7 @@ cd "$root" || exit 1
 report=docs/check-long.md
 logs=$root/log/long
 seconds=$((${SENTINAI_LONG_MINUTES:-60} * 60))
-matrix=(matrix-17 matrix-18 matrix-rdkafka matrix-upgrade)
+matrix=(matrix-17 matrix-18 matrix-rdkafka matrix-upgrade matrix-bare)
 passed=0 failed=0
 # The state of the tree before this writes into it.
 commit=$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)

@@ -7,6 +7,8 @@
 #   run.sh 18 [TIER...]    PostgreSQL 18, the same
 #   run.sh rdkafka         a librdkafka newer than the system's
 #   run.sh upgrade         pg_upgrade from 15 to 17 to 18
+#   run.sh bare            ./quickstart and ./quickstart test on a Debian 12 that
+#                          has nothing but apt, and no other user's cache
 #
 # A Debian is made once, by debootstrap, in SENTINAI_CHROOTS
 # (/var/tmp/sentinai-chroot); what the tests need is installed in it. Each run
@@ -52,8 +54,8 @@ make_chroot() {
 certificates=/etc/ssl/certs/ca-certificates.crt
 export CERTIFICATES=/etc/ssl/sentinai-host.crt
 
-# The tests inside, with mounts and processes that end with them. It is no
-# chroot by then, in which the tests could not mount the disks that they fill.
+# A command inside, with mounts and processes that end with it. It is no chroot
+# by then, in which the tests could not mount the disks that they fill.
 # shellcheck disable=SC2016 # expanded by the inner shell
 inside='
     mount --bind "$0" "$0" && cd "$0" && mount -t proc proc proc &&
@@ -65,8 +67,8 @@ inside='
             SENTINAI_PATIENCE="$SENTINAI_PATIENCE" \
             PG_TEST_TIMEOUT_DEFAULT="$PG_TEST_TIMEOUT_DEFAULT" \
             SENTINAI_CACHE=/var/cache/sentinai PIP_CERT="$CERTIFICATES" \
-            SSL_CERT_FILE="$CERTIFICATES" \
-            /var/tmp/sentinai-src/quickstart test "$@"'
+            SSL_CERT_FILE="$CERTIFICATES" "$@"'
+quickstart=/var/tmp/sentinai-src/quickstart # there
 
 # What was fetched here need not be fetched there: Kafka's jars, the proxy.
 share_cache() {
@@ -78,24 +80,49 @@ share_cache() {
     done
 }
 
+# furnish DIR: the sources in that Debian, and how it gets at the network.
+furnish() {
+    cp /etc/resolv.conf "$1/etc/resolv.conf"
+    cp /etc/hosts "$1/etc/hosts"
+    mkdir -p "$1${CERTIFICATES%/*}" "$1/dev/shm" || return 1
+    cat "$certificates" >"$1$CERTIFICATES" 2>/dev/null
+    sn_copy_tree "$root" "$1${quickstart%/*}"
+}
+
+# run_inside DIR COMMAND...
+run_inside() {
+    MAKEFLAGS='' unshare --mount --pid --fork --kill-child sh -c "$inside" "$@"
+}
+
 # on_postgres VERSION [TIER...]
 on_postgres() {
     local version=$1 dir=$chroots/$1 status
     shift
     [ $# -gt 0 ] || set -- "${tiers[@]}"
-    make_chroot "$version" || return 1
-    cp /etc/resolv.conf "$dir/etc/resolv.conf"
-    cp /etc/hosts "$dir/etc/hosts"
-    mkdir -p "$dir${CERTIFICATES%/*}"
-    cat "$certificates" >"$dir$CERTIFICATES" 2>/dev/null
-    mkdir -p "$dir/dev/shm"
-    share_cache "$dir" || return 1
-    sn_copy_tree "$root" "$dir/var/tmp/sentinai-src" || return 1
-    MAKEFLAGS='' unshare --mount --pid --fork --kill-child sh -c "$inside" \
-        "$dir" "$@"
+    make_chroot "$version" && share_cache "$dir" && furnish "$dir" || return 1
+    run_inside "$dir" "$quickstart" test "$@"
     status=$?
-    [ "$status" -eq 0 ] || keep_logs "$dir/var/tmp/sentinai-src" "$version"
-    rm -rf "$dir/var/tmp/sentinai-src"
+    [ "$status" -eq 0 ] || keep_logs "$dir${quickstart%/*}" "$version"
+    rm -rf "$dir${quickstart%/*}"
+    return $status
+}
+
+# on_bare [TIER...]: a newcomer's machine, made of a copy that nobody has used.
+on_bare() {
+    local new=$chroots/bare dir=$chroots/bare.used status
+    [ -e "$new" ] || {
+        sn_install_packages "$chroots/setup.log" debootstrap &&
+            debootstrap --variant=minbase bookworm "$new.new" \
+                "$(debian_mirror)" >>"$chroots/setup.log" 2>&1 &&
+            mv "$new.new" "$new"
+    } || return 1
+    rm -rf "$dir"
+    cp -a "$new" "$dir" && furnish "$dir" || return 1
+    run_inside "$dir" "$quickstart" &&
+        run_inside "$dir" "$quickstart" test "$@"
+    status=$?
+    [ "$status" -eq 0 ] || keep_logs "$dir${quickstart%/*}" bare
+    rm -rf "$dir"
     return $status
 }
 
@@ -134,6 +161,7 @@ everything() {
     part "PostgreSQL 18" "$0" 18
     part "librdkafka" "$here/rdkafka.sh"
     part "pg_upgrade" upgrade
+    part "bare Debian" on_bare
     echo "$all_passed passed, $all_failed failed"
     [ "$all_failed" -eq 0 ]
 }
@@ -148,5 +176,6 @@ case ${1:-all} in
     all) everything ;;
     rdkafka) exec "$here/rdkafka.sh" ;;
     upgrade) upgrade ;;
+    bare) shift && on_bare "$@" ;;
     *) on_postgres "$@" ;;
 esac

@@ -114,10 +114,7 @@ foreach my $kind ('async', 'sync')
 	pass("$kind: the views can be read there");
 
 	# the primary is lost under load
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	my @processes = ($postmaster, split ' ', `ps -o pid= --ppid $postmaster`);
-	$node->kill9;
-	ok(wait_for($unslept, sub { !grep { kill 0, $_ } @processes }), "$kind: the primary is lost");
+	ok(lose_server($node, $unslept), "$kind: the primary is lost");
 	waitpid $publisher->{pid}, 0;
 	my @acked = acked($publisher);
 	my %at_failure = map { $_->{headers}{ce_id} => 1 } $broker->records("sentinai.$kind");

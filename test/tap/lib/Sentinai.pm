@@ -11,7 +11,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_node sequencer_pid wait_for answer poll_ok log_count);
+our @EXPORT = qw(new_node lose_server sequencer_pid wait_for answer poll_ok
+	log_count);
 
 # Every deadline is so many times as long: a build that looks harder is slower.
 my $patience = $ENV{SENTINAI_PATIENCE} || 1;
@@ -59,6 +60,36 @@ sub answer
 
 	return IPC::Run::run([ 'psql', '-XAtq', '-d', $node->connstr($db), '-c', $query ],
 		'<', '/dev/null', '>', \$out, '2>', \$err) ? $out =~ s/\n\z//r : undef;
+}
+
+# children(PID): the processes it has started, as the kernel tells.
+sub children
+{
+	my ($parent) = @_;
+	my @pids;
+
+	foreach my $stat (glob '/proc/[0-9]*/stat')
+	{
+		# it may have ended since it was listed
+		open my $file, '<', $stat or next;
+		my $line = readline $file // '';
+		close $file;
+		push @pids, $1 if $line =~ /^(\d+) \(.*\) \S (\d+) /s && $2 == $parent;
+	}
+	return @pids;
+}
+
+# lose_server(NODE, SECONDS): kill -9 of the postmaster; true when the last of
+# its processes has gone, before which the next one does not start.
+sub lose_server
+{
+	my ($node, $seconds) = @_;
+	my ($postmaster) =
+	  slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my @processes = ($postmaster, children($postmaster));
+
+	$node->kill9;
+	return wait_for($seconds, sub { !grep { kill 0, $_ } @processes });
 }
 
 # poll_ok(NODE, DATABASE, SECONDS, QUERY, NAME): a test that the query says

@@ -88,11 +88,16 @@ sn_claim_add(SnClaim *claim, SnLook *look, const pg_uuid_t *id, SnPos pos)
 	return entry;
 }
 
-/* new_snapshot: see what was committed, and what this claim wrote */
-static void
-new_snapshot(SnClaim *claim)
+/*
+ * sn_claim_new_snapshot: see what was committed, and what this claim wrote.
+ * The snapshot that a walk through a lane has begun with lasts as long as that.
+ */
+void
+sn_claim_new_snapshot(SnClaim *claim)
 {
-	if (claim->snapshot != NULL)
+	if (claim->snapshot != NULL && claim->snapshot == claim->walked)
+		claim->walked_kept = true;
+	else if (claim->snapshot != NULL)
 		UnregisterSnapshot(claim->snapshot);
 	claim->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	sn_log_snapshot(claim->log, claim->snapshot);
@@ -175,7 +180,7 @@ look_at(SnClaim *claim, int lane)
 	if (!sn_lock_lane(claim->sub->sub_id, lane, false))
 		return;
 	sn_hint_look(claim->hints, lane);
-	new_snapshot(claim);
+	sn_claim_new_snapshot(claim);
 	recheck_sub(claim);
 	sn_lane_read_next(&claim->reader, claim->sub, lane, claim->snapshot,
 					  &look.state);
@@ -187,7 +192,7 @@ look_at(SnClaim *claim, int lane)
 	if (look.state.held)
 	{
 		sn_rescue(claim, &look.state);
-		new_snapshot(claim);
+		sn_claim_new_snapshot(claim);
 	}
 	if (look.state.parked > 0)
 		sn_claim_take_retries(claim, &look);

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "batch.h"
+#include "dead_letter.h"
 #include "retry.h"
 #include "stream.h"
 
@@ -26,6 +27,8 @@ typedef struct SnClaim
 	SnSubSlot  *hints;
 	TimestampTz now;
 	Snapshot	snapshot;		/* of the lane at hand; NULL: none yet */
+	Snapshot	walked;			/* the stream is read under it; or NULL */
+	bool		walked_kept;	/* and is not `snapshot` any more */
 	SnLaneReader reader;
 	SnStreamReader *stream;
 	SnLogReader *log;
@@ -61,10 +64,15 @@ typedef struct SnLook
 } SnLook;
 
 extern bool sn_claim_full(const SnClaim *claim);
+extern void sn_claim_new_snapshot(SnClaim *claim);
 extern void sn_claim_take_retries(SnClaim *claim, SnLook *look);
 extern void sn_claim_take_new(SnClaim *claim, SnLook *look);
 extern SnEntry *sn_claim_add(SnClaim *claim, SnLook *look,
 							 const pg_uuid_t *id, SnPos pos);
+extern bool sn_claim_readable(SnClaim *claim);
+extern bool sn_row_readable(const SnEventRow *row);
+extern void sn_claim_give_up(SnClaim *claim, SnLook *look,
+							 const SnEntry *entry);
 extern bool sn_wanted(const SnSub *sub, const SnFilter *filter,
 					  SnLogReader *log);
 extern void sn_rescue(SnClaim *claim, SnLaneState *state);

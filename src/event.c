@@ -26,6 +26,7 @@
 #include "event.h"
 #include "guc.h"
 #include "idempotency.h"
+#include "json_size.h"
 #include "run.h"
 #include "shmem.h"
 #include "wake.h"
@@ -47,18 +48,28 @@ typedef struct Elements
 } Elements;
 
 /*
- * refuse: raise an error about an argument.  index is the place of the event
- * in its batch, from 1, or 0 when there is no batch.
+ * refuse_with: raise an error about an argument, with a hint unless it is NULL.
+ * index is the place of the event in its batch, from 1, or 0 when there is no
+ * batch.
  */
+static void pg_attribute_noreturn()
+refuse_with(int sqlstate, int index, const char *what, const char *why,
+			const char *hint)
+{
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 index > 0 ?
+			 errmsg("event %d of the batch: %s %s", index, what, why) :
+			 errmsg("%s %s", what, why),
+			 hint == NULL ? 0 : errhint("%s", hint)));
+	pg_unreachable();
+}
+
+/* refuse: the same without a hint */
 static void pg_attribute_noreturn()
 refuse(int sqlstate, int index, const char *what, const char *why)
 {
-	if (index > 0)
-		ereport(ERROR,
-				(errcode(sqlstate),
-				 errmsg("event %d of the batch: %s %s", index, what, why)));
-	ereport(ERROR, (errcode(sqlstate), errmsg("%s %s", what, why)));
-	pg_unreachable();
+	refuse_with(sqlstate, index, what, why, NULL);
 }
 
 static void
@@ -180,7 +191,28 @@ check_aggregate_type(Datum value, bool isnull, int index)
 	return check_name(value, isnull, index, "aggregate_type", &known);
 }
 
-/* check_object: a JSON object of bounded size */
+/* check_fit: what readers will have to hold is bounded, too */
+static void
+check_fit(Jsonb *json, Size max, int index, const char *what)
+{
+	switch (sn_json_fit(json, max))
+	{
+		case SN_JSON_FITS:
+			break;
+		case SN_JSON_TOO_LARGE:
+			refuse_with(ERRCODE_SN_TOO_LARGE, index, what,
+						psprintf("must not be larger than %zu kB as text",
+								 max / 1024),
+						"Numbers with large exponents are written out in full; a string can hold them as they are.");
+		case SN_JSON_TOO_DEEP:
+			refuse_with(ERRCODE_SN_INVALID, index, what,
+						psprintf("must not be nested more than %d levels deep",
+								 SN_JSON_DEPTH_MAX),
+						"A string can hold the inner part as text.");
+	}
+}
+
+/* check_object: a JSON object of bounded size and depth */
 static Jsonb *
 check_object(Datum value, Size max, int index, const char *what)
 {
@@ -192,6 +224,7 @@ check_object(Datum value, Size max, int index, const char *what)
 	json = DatumGetJsonbP(value);
 	if (!JB_ROOT_IS_OBJECT(json))
 		refuse(ERRCODE_SN_INVALID, index, what, "must be a JSON object");
+	check_fit(json, max, index, what);
 	return json;
 }
 

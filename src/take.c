@@ -80,8 +80,11 @@ keep_key(SnClaim *claim, SnEntry *entry, const text *tenant_id,
 	memcpy(entry->aggregate_id, aggregate_id, size);
 }
 
-/* take_retry: a row of event_retry joins the batch; false if its event is gone */
-static bool
+/*
+ * take_retry: a row of event_retry joins the batch, unless its event is gone
+ * (passed) or cannot be handed out (left).
+ */
+static Fate
 take_retry(SnClaim *claim, SnLook *look, const SnRetry *retry)
 {
 	SnLaneState *state = &look->state;
@@ -90,10 +93,16 @@ take_retry(SnClaim *claim, SnLook *look, const SnRetry *retry)
 	SnEntry    *entry;
 
 	if (sn_log_fetch(claim->log, &retry->event_id))
+	{
+		if (!sn_claim_readable(claim))
+			return FATE_LEFT;
 		sn_log_ref(claim->log, &ref);
+	}
 	else if (!sn_dead_letter_event(&retry->event_id, claim->sub->worker_type,
 								   claim->snapshot, &row))
-		return false;
+		return FATE_PASSED;
+	else if (!sn_row_readable(&row))
+		return FATE_LEFT;
 	entry = sn_claim_add(claim, look, &retry->event_id, retry->pos);
 	claim->refs[claim->entries.n - 1] = ref;
 	entry->bit = -1;
@@ -104,7 +113,7 @@ take_retry(SnClaim *claim, SnLook *look, const SnRetry *retry)
 		state->retries = palloc(claim->max * sizeof(SnPos));
 	state->retries[state->nretries++] = retry->pos;
 	claim->solo = claim->solo || retry->solo;
-	return true;
+	return FATE_TAKEN;
 }
 
 /*
@@ -123,7 +132,7 @@ take_followers(SnClaim *claim, SnLook *look, const SnRetry *head)
 	{
 		if (next.attempt > 0 || next.solo || next.dead)
 			break;
-		if (!take_retry(claim, look, &next))
+		if (take_retry(claim, look, &next) != FATE_TAKEN)
 			break;
 	}
 }
@@ -160,58 +169,104 @@ note_next_due(SnClaim *claim, SnLook *look)
 	sn_scan_end(&scan);
 }
 
-/* take_head: what a due head is good for; false if it is left */
-static bool
+/* take_head: what a due head is good for */
+static Fate
 take_head(SnClaim *claim, SnLook *look, const SnRetry *head)
 {
+	Fate		fate;
+
 	if (head->solo && claim->entries.n > 0)
 	{
 		claim->skipped = look->state.lane;
 		look->more = true;
-		return true;
+		return FATE_TAKEN;		/* by the next claim */
 	}
-	if (!take_retry(claim, look, head))
-		return false;
-	if (claim->sub->ordered && head->attempt == 0 && !head->solo)
+	fate = take_retry(claim, look, head);
+	if (fate == FATE_TAKEN && claim->sub->ordered && head->attempt == 0 &&
+		!head->solo)
 		take_followers(claim, look, head);
-	return true;
+	return fate;
+}
+
+/* A list of rows of event_retry */
+typedef struct Rows
+{
+	SnRetry    *rows;
+	int			n;
+} Rows;
+
+/* add_to: one row more */
+static void
+add_to(Rows *list, const SnRetry *row)
+{
+	if (list->n == 0)
+		list->rows = palloc(sizeof(SnRetry));
+	else
+		list->rows = repalloc(list->rows, (list->n + 1) * sizeof(SnRetry));
+	list->rows[list->n++] = *row;
+}
+
+/* drop_gone: the log has lost them, and there is nothing left to hand out */
+static void
+drop_gone(SnClaim *claim, SnLook *look, const Rows *gone)
+{
+	SnLaneState *state = &look->state;
+
+	sn_retry_remove(gone->rows, gone->n, claim->sub->ordered, claim->now);
+	state->parked -= gone->n;
+	state->changed = true;
+	look->more = true;
+}
+
+/* give_up: they cannot be handed out */
+static void
+give_up(SnClaim *claim, SnLook *look, const Rows *unreadable)
+{
+	int			i;
+
+	for (i = 0; i < unreadable->n; i++)
+	{
+		const SnRetry *row = &unreadable->rows[i];
+		SnEntry		entry = {
+			.event_id = row->event_id,
+			.pos = row->pos,
+			.lane = row->lane,
+			.bit = -1,
+			.attempt = row->attempt + 1,
+		};
+
+		sn_claim_give_up(claim, look, &entry);
+	}
+	look->more = true;
 }
 
 /* sn_claim_take_retries: take what is due of the lane's retries */
 void
 sn_claim_take_retries(SnClaim *claim, SnLook *look)
 {
-	SnLaneState *state = &look->state;
-	SnRetry    *gone = NULL;
-	int			ngone = 0;
+	Rows		gone = {NULL};
+	Rows		unreadable = {NULL};
 	SnScan		scan;
 
-	due_scan(claim, state->lane, BTLessEqualStrategyNumber, &scan);
+	due_scan(claim, look->state.lane, BTLessEqualStrategyNumber, &scan);
 	while (!sn_claim_full(claim) && sn_scan_next(&scan))
 	{
 		SnRetry		head;
+		Fate		fate;
 
 		sn_retry_read(scan.slot, &head);
-		if (take_head(claim, look, &head))
-			continue;
-		if (ngone == 0)
-			gone = palloc(sizeof(SnRetry));
-		else
-			gone = repalloc(gone, (ngone + 1) * sizeof(SnRetry));
-		gone[ngone++] = head;
+		fate = take_head(claim, look, &head);
+		if (fate != FATE_TAKEN)
+			add_to(fate == FATE_PASSED ? &gone : &unreadable, &head);
 	}
 	if (sn_claim_full(claim))
 		look->more = true;
 	sn_scan_end(&scan);
 	note_next_due(claim, look);
-	if (ngone == 0)
-		return;
-
-	/* the log has lost them, and there is nothing left to hand out */
-	sn_retry_remove(gone, ngone, claim->sub->ordered, claim->now);
-	state->parked -= ngone;
-	state->changed = true;
-	look->more = true;
+	if (gone.n > 0)
+		drop_gone(claim, look, &gone);
+	if (unreadable.n > 0)
+		give_up(claim, look, &unreadable);
 }
 
 /* seen_at_start: whether subscribe('latest') saw a transaction's events */
@@ -358,6 +413,15 @@ judge(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
 		state->changed = true;
 		return FATE_PASSED;
 	}
+	if (!sn_claim_readable(claim))
+	{
+		SnEntry		unreadable = {.event_id = *id,.pos = pos,
+		.lane = state->lane,.attempt = solo ? state->lost + 1 : 1};
+
+		sn_claim_give_up(claim, look, &unreadable);
+		claim->unwanted++;
+		return FATE_PASSED;
+	}
 	entry = sn_claim_add(claim, look, id, pos);
 	sn_log_ref(claim->log, &claim->refs[claim->entries.n - 1]);
 	entry->attempt = solo ? state->lost + 1 : 1;
@@ -467,8 +531,9 @@ sn_claim_take_new(SnClaim *claim, SnLook *look)
 	pg_uuid_t	id;
 
 	sn_sub_sources(claim->sub, claim->snapshot);
+	claim->walked = claim->snapshot;
 	sn_stream_seek(stream, claim->sub->sources, claim->sub->nsources,
-				   state->lane, state->pos, claim->snapshot);
+				   state->lane, state->pos, claim->walked);
 	while (sn_stream_next(stream, &pos, &id))
 	{
 		bool		open = pos >= walk.old_end ||
@@ -490,4 +555,8 @@ sn_claim_take_new(SnClaim *claim, SnLook *look)
 			claim->unwanted >= MAX_UNWANTED;
 	}
 	put_down(look, &walk);
+	if (claim->walked_kept)
+		UnregisterSnapshot(claim->walked);
+	claim->walked_kept = false;
+	claim->walked = NULL;
 }

@@ -12,7 +12,7 @@
 
 all_tiers=(unit installcheck pgtap docs tap demo kafka history fuzz)
 test_packages=(libcmocka-dev libfaketime libtap-parser-sourcehandler-pgtap-perl
-    libipc-run-perl)
+    libipc-run-perl pgbouncer)
 tier_seconds=${SENTINAI_TIER_SECONDS:-900}
 test_seconds=${SENTINAI_TEST_SECONDS:-} # for all of them; empty: no limit
 
@@ -102,8 +102,7 @@ tier_kafka() {
 
 # In the tree itself: its servers drop root's rights, its Python is the caller's.
 tier_history() {
-    sn_install_packages "$log" pgbouncer kcat &&
-        TMPDIR=$place/tmp make -C "$root" PG_CONFIG="$pg_config" history
+    TMPDIR=$place/tmp make -C "$root" PG_CONFIG="$pg_config" history
 }
 
 # Likewise.

@@ -35,6 +35,8 @@
  *						SN_SEND_FULL		nothing happened; poll(), then send again
  *						SN_SEND_REFUSED		this record can never go; no report will
  *											come; the others are not affected
+ *						SN_SEND_NO_TOPIC	this record's topic cannot be written now: see
+ *											TOPICS; no report will come
  *						SN_SEND_STOPPED		the producer is stopped: see RECOVERY
  *		poll(h, 0, reports, max) until it returns fewer than max
  *		health(): if stopped, see RECOVERY
@@ -56,6 +58,9 @@
  *							alone = false: it was in a batch that was refused
  *							as a whole, so that it may be innocent: see
  *							RECOVERY, do not give it up yet
+ *		SN_REPORT_NO_TOPIC	not stored, and no fault of the record: its topic is
+ *							not there, may not be written or does not take
+ *							records now.  Hold the topic's records: see TOPICS
  *		SN_REPORT_RETRY		not stored, or not known to be: send it again, but
  *							only as part of RECOVERY
  *		SN_REPORT_STOPPED	as RETRY; the producer itself is broken
@@ -68,7 +73,8 @@
  *
  * Records of one key are stored in the order of send(), for as long as all
  * are reported OK, whatever the network does; retries happen inside.  After
- * the first report that is not OK (a record with alone = true excepted), or
+ * the first report that is not OK (but for one record with alone = true, and
+ * NO_TOPIC: when that concerns more than its topic, the producer stops), or
  * SN_SEND_STOPPED, or health.stopped:
  *
  *		1. stop sending;
@@ -106,11 +112,16 @@
  * create_topic() starts a request and returns; the answer is a report with
  * kind = SN_REPORT_TOPIC and the opaque given: OK (created, was there, or the
  * broker cannot be asked, in which case its auto-creation has to do),
- * REFUSED (denied or invalid: records for it will be refused too) or RETRY.
- * Send the records of a topic after its answer.  Without create_topic() an
- * unknown topic is reported REFUSED with alone = true, some 30 s
+ * REFUSED (it may not be made, or not so; it may be there nevertheless) or
+ * RETRY.  Send the records of a topic after its answer.  Without
+ * create_topic() an unknown topic is reported NO_TOPIC some 30 s
  * (topic.metadata.propagation.max.ms) after the first record, unless the
  * broker creates topics by itself.
+ *
+ * A topic can become impossible at any time: deleted, its rights taken away.
+ * After NO_TOPIC send no more of its records until none of them is
+ * outstanding, ask for the topic again, and then send one: each that is denied
+ * costs a producer.  Other topics go on meanwhile.
  *
  *
  * WHEN THE BROKER IS AWAY
@@ -141,7 +152,7 @@
 #include <stdint.h>
 
 /* Version of everything in this file; raised with every change to it. */
-#define SN_BROKER_ABI 1
+#define SN_BROKER_ABI 2
 
 /* Name of the function to look up in a provider's library. */
 #define SN_BROKER_ENTRY "sn_broker_provider"
@@ -176,6 +187,7 @@ typedef enum SnSendResult
 	SN_SEND_OK,
 	SN_SEND_FULL,
 	SN_SEND_REFUSED,
+	SN_SEND_NO_TOPIC,
 	SN_SEND_STOPPED
 } SnSendResult;
 
@@ -189,6 +201,7 @@ typedef enum SnReportStatus
 {
 	SN_REPORT_OK,
 	SN_REPORT_REFUSED,
+	SN_REPORT_NO_TOPIC,			/* of records only */
 	SN_REPORT_RETRY,
 	SN_REPORT_STOPPED
 } SnReportStatus;
@@ -260,7 +273,7 @@ typedef struct SnBrokerProvider
 	SnBroker   *(*open) (const SnBrokerConfig *config,
 						 char *err, size_t err_len);
 
-	/* err is filled for REFUSED and STOPPED. */
+	/* err is filled for REFUSED, NO_TOPIC and STOPPED. */
 	SnSendResult (*send) (SnBroker *broker, const SnRecord *record,
 						  char *err, size_t err_len);
 

@@ -73,12 +73,6 @@
 #define TOPIC_TIMEOUT_NEW_MS 1000
 #define TOPIC_TIMEOUT_MOCK_MS 1
 
-/*
- * For so long a topic whose write was denied is refused without asking, as
- * every question costs a producer.
- */
-#define DENIED_MS 30000
-
 /* Free memory that malloc keeps, and the size from which it maps pages. */
 #define KEEP_BYTES (8 * 1024 * 1024)
 
@@ -119,8 +113,7 @@ static void report_record(SnBroker *broker,
 static void report_topic(SnBroker *broker, rd_kafka_event_t *event,
 						 SnBrokerReport *report);
 static int	topic_timeout(const SnBroker *broker);
-static void deny_topic(SnBroker *broker, const char *topic);
-static bool is_denied(const SnBroker *broker, const char *topic);
+static SnSendResult send_result(rd_kafka_resp_err_t code);
 static void empty_pipe(int fd);
 static int	remaining(int64_t deadline);
 
@@ -224,18 +217,11 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 		snprintf(err, err_len, "producer is not running");
 		return SN_SEND_STOPPED;
 	}
-	if (is_denied(broker, record->topic))
-	{
-		snprintf(err, err_len, "%s",
-				 rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
-		return SN_SEND_REFUSED;
-	}
 	if (!find_topic(broker, record->topic))
 	{
 		code = rd_kafka_last_error();
 		snprintf(err, err_len, "%s", rd_kafka_err2str(code));
-		return sn_kafka_classify(code) == SN_REPORT_REFUSED ?
-			SN_SEND_REFUSED : SN_SEND_STOPPED;
+		return send_result(code);
 	}
 	place = sn_kafka_sent_make(&broker->table, record);
 	if (place < 0)
@@ -263,8 +249,22 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 	if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
 		return SN_SEND_FULL;
 	snprintf(err, err_len, "%s", rd_kafka_err2str(code));
-	return sn_kafka_classify(code) == SN_REPORT_REFUSED ?
-		SN_SEND_REFUSED : SN_SEND_STOPPED;
+	return send_result(code);
+}
+
+/* What an error at once means for the record. */
+static SnSendResult
+send_result(rd_kafka_resp_err_t code)
+{
+	switch (sn_kafka_classify(code))
+	{
+		case SN_REPORT_REFUSED:
+			return SN_SEND_REFUSED;
+		case SN_REPORT_NO_TOPIC:
+			return SN_SEND_NO_TOPIC;
+		default:
+			return SN_SEND_STOPPED;
+	}
 }
 
 /* Hands out reports; treats errors and log lines on the way. */
@@ -618,8 +618,7 @@ report_record(SnBroker *broker, const rd_kafka_message_t *message,
 
 	report->kind = SN_REPORT_RECORD;
 	report->status = sn_kafka_classify(code);
-	report->alone = report->status == SN_REPORT_REFUSED &&
-		(broker->isolate || sn_kafka_is_topic_error(code));
+	report->alone = report->status == SN_REPORT_REFUSED && broker->isolate;
 	/* the message is the event's, but its headers may be taken */
 	report->opaque = sn_kafka_sent_answered(&broker->table,
 											(rd_kafka_message_t *) message);
@@ -631,9 +630,8 @@ report_record(SnBroker *broker, const rd_kafka_message_t *message,
 	broker->outstanding--;
 	if (code == 0)
 		broker->acked++;
-	else if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-		deny_topic(broker, rd_kafka_topic_name(message->rkt));
-	if (report->status == SN_REPORT_REFUSED)
+	if (report->status == SN_REPORT_REFUSED ||
+		report->status == SN_REPORT_NO_TOPIC)
 		sn_kafka_note_error(broker, report->error);
 }
 
@@ -697,35 +695,6 @@ topic_timeout(const SnBroker *broker)
 	if (cluster != NULL)
 		rd_kafka_mem_free(broker->producer, cluster);
 	return timeout;
-}
-
-/* Remembers for a while that a topic may not be written. */
-static void
-deny_topic(SnBroker *broker, const char *topic)
-{
-	DeniedTopic *denied;
-
-	if (is_denied(broker, topic))
-		return;
-	denied = &broker->denied[broker->next_denied];
-	broker->next_denied = (broker->next_denied + 1) % DENIED_TOPICS;
-	snprintf(denied->topic, sizeof(denied->topic), "%s", topic);
-	denied->until = sn_kafka_now_ms() + DENIED_MS;
-}
-
-/* Was writing this topic denied a short while ago? */
-static bool
-is_denied(const SnBroker *broker, const char *topic)
-{
-	int			i;
-
-	for (i = 0; i < DENIED_TOPICS && broker->denied[i].until > 0; i++)
-	{
-		if (strcmp(broker->denied[i].topic, topic) == 0 &&
-			sn_kafka_now_ms() < broker->denied[i].until)
-			return true;
-	}
-	return false;
 }
 
 /* Reads away what woke the host. */

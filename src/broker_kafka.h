@@ -12,24 +12,12 @@
 #include "broker.h"
 #include "kafka_conf.h"
 
-/*
- * Topics whose write was denied are refused without asking for a while; this
- * many are remembered.
- */
-#define DENIED_TOPICS 32
-
 /* An event that flush took out of librdkafka's queue for poll. */
 typedef struct KeptEvent
 {
 	struct KeptEvent *next;
 	rd_kafka_event_t *event;
 } KeptEvent;
-
-typedef struct DeniedTopic
-{
-	char		topic[256];
-	int64_t		until;
-} DeniedTopic;
 
 /*
  * Headers of more than SN_SPARE_COUNT are not used again; those that wait are
@@ -95,9 +83,6 @@ struct SnBroker
 	int64_t		progress_at;
 	char		last_error[256];
 
-	DeniedTopic denied[DENIED_TOPICS];
-	int			next_denied;
-
 	SnSentTable table;
 };
 
@@ -111,7 +96,6 @@ extern void sn_kafka_sent_forget(SnSentTable *table);
 extern void sn_kafka_sent_free(SnSentTable *table);
 
 /* broker_kafka_errors.c */
-extern bool sn_kafka_is_topic_error(rd_kafka_resp_err_t code);
 extern SnReportStatus sn_kafka_classify(rd_kafka_resp_err_t code);
 extern SnReportStatus sn_kafka_classify_topic(rd_kafka_resp_err_t code);
 

@@ -9,23 +9,6 @@
  */
 #include "broker_kafka.h"
 
-/* Is it an error of every record of the topic? */
-bool
-sn_kafka_is_topic_error(rd_kafka_resp_err_t code)
-{
-	switch (code)
-	{
-		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-		case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-		case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-			return true;
-		default:
-			return false;
-	}
-}
-
 /*
  * What an error means for the record.  Anything that is not known to be the
  * record's own fault is RETRY: nothing is given up on a guess.
@@ -33,19 +16,23 @@ sn_kafka_is_topic_error(rd_kafka_resp_err_t code)
 SnReportStatus
 sn_kafka_classify(rd_kafka_resp_err_t code)
 {
-	if (sn_kafka_is_topic_error(code))
-		return SN_REPORT_REFUSED;
 	switch (code)
 	{
 		case RD_KAFKA_RESP_ERR_NO_ERROR:
 			return SN_REPORT_OK;
+		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+		case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+		case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+		case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+			return SN_REPORT_NO_TOPIC;
 		case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
 		case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
 		case RD_KAFKA_RESP_ERR_INVALID_MSG:
 		case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
 		case RD_KAFKA_RESP_ERR_INVALID_RECORD:
 		case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
-		case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
 		case RD_KAFKA_RESP_ERR__INVALID_ARG:
 			return SN_REPORT_REFUSED;
 		case RD_KAFKA_RESP_ERR__FATAL:

@@ -465,6 +465,7 @@ send_one(SnRelayCore *core, Entry *entry, int64_t now_ms)
 			core->stats.sent++;
 			return true;
 		case SN_SEND_REFUSED:
+		case SN_SEND_NO_TOPIC:
 			refuse(core, entry, err);
 			return true;
 		case SN_SEND_STOPPED:
@@ -554,8 +555,9 @@ record_report(SnRelayCore *core, const SnBrokerReport *report)
 			sn_breaker_success(&core->breaker);
 			pass(core, &core->lanes[entry->lane]);
 			break;
+		case SN_REPORT_NO_TOPIC:
 		case SN_REPORT_REFUSED:
-			if (report->alone)
+			if (report->alone || report->status == SN_REPORT_NO_TOPIC)
 			{
 				refuse(core, entry, report->error);
 				core->want_isolate = false;

@@ -46,6 +46,7 @@ char	   *sn_topic_template = NULL;
 int			sn_topic_partitions = 12;
 int			sn_topic_replication = -1;
 int			sn_record_format = SN_RECORD_CLOUDEVENTS;
+int			sn_record_timestamp = SN_TIME_SENDING;
 int			sn_breaker_failures = 5;
 int			sn_breaker_open_time = 60;
 
@@ -59,6 +60,12 @@ static const struct config_enum_entry format_options[] = {
 	{"cloudevents", SN_RECORD_CLOUDEVENTS, false},
 	{"debezium", SN_RECORD_DEBEZIUM, false},
 	{"raw", SN_RECORD_RAW, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry timestamp_options[] = {
+	{"sending", SN_TIME_SENDING, false},
+	{"occurred", SN_TIME_OCCURRED, false},
 	{NULL, 0, false}
 };
 
@@ -306,6 +313,13 @@ define_kafka_settings(void)
 							 NULL,
 							 &sn_record_format,
 							 SN_RECORD_CLOUDEVENTS, format_options,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomEnumVariable("sentinai.record_timestamp",
+							 "Timestamp of the records the relay produces.",
+							 NULL,
+							 &sn_record_timestamp,
+							 SN_TIME_SENDING, timestamp_options,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
 }

@@ -21,6 +21,12 @@ typedef enum SnRelayStart
 	SN_RELAY_LATEST
 } SnRelayStart;
 
+typedef enum SnRecordTime
+{
+	SN_TIME_SENDING,
+	SN_TIME_OCCURRED
+} SnRecordTime;
+
 /* publish */
 extern int	sn_idempotency_window;	/* s */
 extern int	sn_max_payload;			/* kB */
@@ -52,6 +58,7 @@ extern char *sn_topic_template;
 extern int	sn_topic_partitions;
 extern int	sn_topic_replication;
 extern int	sn_record_format;		/* SnRecordFormat */
+extern int	sn_record_timestamp;	/* SnRecordTime */
 extern int	sn_breaker_failures;
 extern int	sn_breaker_open_time;	/* s */
 

@@ -31,6 +31,11 @@
  * that is not one (its tracestate goes with it).  The value is the payload as
  * it is; it is not copied, so it must live until the record has been sent.
  *
+ * Timestamp: the time of sending.  A broker counts the retention of a topic
+ * from it, so that a record with the time its event occurred may be deleted as
+ * soon as it arrives; that time is in ce_time.  It is the timestamp as well if
+ * the maker was told so.
+ *
  * Invariants: the record and its strings belong to the maker and to the event
  * and hold until the next record; messages contain no payload and no text
  * given by a publisher.
@@ -53,6 +58,7 @@
 struct SnRecordMaker
 {
 	SnRecordFormat format;
+	bool		occurred_timestamp;
 	char	   *topic_template;
 	char	   *source;			/* "/sentinai/<database>/", escaped */
 	char		topic[SN_RECORD_MAX_TOPIC + 1];
@@ -152,7 +158,8 @@ sn_record_check_template(const char *topic_template, char *err,
  */
 SnRecordMaker *
 sn_record_open(SnRecordFormat format, const char *topic_template,
-			   const char *database, char *err, size_t err_len)
+			   const char *database, bool occurred_timestamp,
+			   char *err, size_t err_len)
 {
 	SnRecordMaker *maker;
 	size_t		used;
@@ -166,6 +173,7 @@ sn_record_open(SnRecordFormat format, const char *topic_template,
 	if (maker != NULL)
 	{
 		maker->format = format;
+		maker->occurred_timestamp = occurred_timestamp;
 		maker->topic_template = strdup(topic_template);
 		maker->source = malloc(strlen(database) * 3 + 16);
 	}
@@ -210,7 +218,8 @@ sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 	put_key(maker, event, record);
 	record->value = event->payload;
 	record->value_len = event->payload_len;
-	record->timestamp_ms = event->occurred_us / 1000;
+	record->timestamp_ms = maker->occurred_timestamp ?
+		event->occurred_us / 1000 : 0;
 	record->opaque = event->opaque;
 	switch (maker->format)
 	{

@@ -63,6 +63,7 @@ extern bool sn_record_check_template(const char *topic_template,
 extern SnRecordMaker *sn_record_open(SnRecordFormat format,
 									 const char *topic_template,
 									 const char *database,
+									 bool occurred_timestamp,
 									 char *err, size_t err_len);
 extern bool sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 						   SnRecord *record, char *err, size_t err_len);

@@ -138,6 +138,7 @@ open_core(void)
 	config.broker.queue_max_kbytes = sn_relay_buffer;
 	config.broker.log = log_client;
 	config.format = (SnRecordFormat) sn_record_format;
+	config.occurred_timestamp = sn_record_timestamp == SN_TIME_OCCURRED;
 	config.topic_template = sn_topic_template;
 	config.database = relay.database;
 	config.lanes = SN_MAX_LANES;

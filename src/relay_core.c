@@ -146,7 +146,8 @@ sn_relay_core_open(const SnRelayCoreConfig *config, char *err, size_t err_len)
 	sn_breaker_init(&core->breaker, config->breaker_failures,
 					config->breaker_open_ms);
 	core->maker = sn_record_open(config->format, config->topic_template,
-								 config->database, err, err_len);
+								 config->database, config->occurred_timestamp,
+								 err, err_len);
 	if (core->maker != NULL)
 		core->broker = config->provider->open(&config->broker, err, err_len);
 	if (core->broker == NULL)

@@ -29,6 +29,7 @@ typedef struct SnRelayCoreConfig
 	const SnBrokerProvider *provider;
 	SnBrokerConfig broker;
 	SnRecordFormat format;
+	bool		occurred_timestamp;	/* of records; else that of sending */
 	const char *topic_template;
 	const char *database;
 	int			lanes;

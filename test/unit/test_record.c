@@ -48,7 +48,7 @@ full_event(void)
 static SnRecordMaker *
 open_maker(SnRecordFormat format, const char *topic)
 {
-	SnRecordMaker *maker = sn_record_open(format, topic, "db 1", err,
+	SnRecordMaker *maker = sn_record_open(format, topic, "db 1", false, err,
 										  sizeof(err));
 
 	if (maker == NULL)
@@ -82,6 +82,22 @@ assert_key(const SnRecord *record, const char *key)
 	assert_memory_equal(record->key, key, strlen(key));
 }
 
+/* The time of the event, for those who want that. */
+static void
+test_occurred_timestamp(void **state)
+{
+	SnRecordMaker *maker = sn_record_open(SN_RECORD_RAW, NULL, "db", true, err,
+										  sizeof(err));
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+
+	(void) state;
+	assert_non_null(maker);
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_true(record.timestamp_ms == 1356998400123LL);
+	sn_record_close(maker);
+}
+
 /* CloudEvents in binary mode, all attributes. */
 static void
 test_cloudevents(void **state)
@@ -96,7 +112,7 @@ test_cloudevents(void **state)
 	assert_key(&record, "ten ant:o:1 \xc3\xa4");
 	assert_ptr_equal(record.value, event.payload);
 	assert_int_equal(record.value_len, 8);
-	assert_true(record.timestamp_ms == 1356998400123LL);
+	assert_true(record.timestamp_ms == 0);	/* the time of sending */
 	assert_true(record.opaque == UINT64_MAX - 7);
 	assert_int_equal(record.nheaders, 14);
 	assert_string_equal(header(&record, "ce_specversion"), "1.0");
@@ -332,7 +348,8 @@ test_templates(void **state)
 	assert_true(sn_record_check_template("{tenant}{event_type}", err,
 										 sizeof(err)));
 	assert_true(sn_record_check_template(SN_RECORD_TOPIC, err, sizeof(err)));
-	assert_null(sn_record_open(SN_RECORD_RAW, "{", "db", err, sizeof(err)));
+	assert_null(sn_record_open(SN_RECORD_RAW, "{", "db", false, err,
+							   sizeof(err)));
 	sn_record_close(NULL);
 }
 
@@ -365,6 +382,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cloudevents),
+		cmocka_unit_test(test_occurred_timestamp),
 		cmocka_unit_test(test_cloudevents_bare),
 		cmocka_unit_test(test_debezium),
 		cmocka_unit_test(test_raw),

@@ -67,15 +67,9 @@ uninstall: uninstall-kafka
 uninstall-kafka:
 	rm -f '$(DESTDIR)$(pkglibdir)/sentinai_kafka.so'
 
-# Agents, beside the server's own programs.  They need inih, which a server
-# that only runs the extension may lack.
-hash := \#
-ifeq ($(shell echo '$(hash)include <ini.h>' | $(CC) -E - >/dev/null 2>&1 && echo yes),yes)
+# Agents, beside the server's own programs.
 all: workers
 install: install-workers
-else
-$(warning the agents are left out: libinih-dev is not installed)
-endif
 workers:
 	$(MAKE) -C workers all
 install-workers: workers

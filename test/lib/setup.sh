@@ -7,7 +7,7 @@
 
 # What building and running needs, beside PostgreSQL itself.
 base_packages=(build-essential libpq-dev librdkafka-dev libjansson-dev
-    libinih-dev kcat)
+    kcat)
 
 # The newest installed PostgreSQL that extensions can be built for.
 installed_pg_config() {

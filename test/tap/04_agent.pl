@@ -424,6 +424,36 @@ wait_for('the event', sub { completed('later') == 1 });
 stop_agent('later');
 ok(1, 'by default the agent waits for the worker type');
 
+# A command from a file is run as it stands there.
+subscribe('of-file', '');
+publish('of-file', 1, 3, 1);
+wait_for('work', sub {
+	sql("call sentinai.wait_for_work('of-file', '1s', null)") eq 't' });
+append_to_file("$dir/command.ini",
+	"[sentinai-work]\nworker-type = of-file\n"
+	  . "exec = cd '$dir' ; cat >>of-file.txt   # what it got\n");
+is(run_agent('of-file', '--config', "$dir/command.ini"), 0, 'a command from a file');
+is(scalar(lines("$dir/of-file.txt")), 3, 'is not cut at what other files call a comment');
+($out, $err) = run_command([ $work, '--config', "$dir/command.ini", '--show-config' ]);
+append_to_file("$dir/shown.ini", "$out\n");
+my ($again, undef) = run_command([ $work, '--config', "$dir/shown.ini", '--show-config' ]);
+is(join("\n", grep { !/^#/ } split /\n/, $again), join("\n", grep { !/^#/ } split /\n/, $out),
+	'nor changed by what --show-config prints');
+like($out, qr/^exec = cd '\Q$dir\E' ; cat >>of-file.txt   # what it got$/m, 'which is the whole of it');
+append_to_file("$dir/mistyped.ini", "exec = true\n[sentinai-wrok]\nworker-type = x\n");
+IPC::Run::run([ $work, '--config', "$dir/mistyped.ini" ], '<', \undef, '>', \$out, '2>', \$err);
+is($? >> 8, 64, 'a mistyped section is refused');
+like($err, qr/mistyped\.ini", line 2: /, 'with file and line');
+
+# A password that looks like what hides it.
+{
+	local $ENV{PGPASSWORD} = '**';
+	IPC::Run::run([ $work, '-w', 'x', '-x', 'true', '-U', 'a**b***', '--reconnect-attempts', '1' ],
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($unslept));
+}
+is($? >> 8, 69, 'no connection: exit status 69');
+like($err, qr/could not connect/, 'and a message, whatever the password is');
+
 # Through PgBouncer in transaction mode.
 SKIP:
 {
@@ -492,7 +522,7 @@ unlike(slurp_file($node->logfile), qr/\Q$secret\E.*sentinai\.(complete|fail|clai
 ($out, $err) = run_command([ $work, '--help' ]);
 my $help = $out;
 ($out, $err) = run_command([ $work, '-w', 'x', '-x', 'true', '--show-config' ]);
-my @options = $out =~ /^(?:; )?([a-z-]+) = /mg;
+my @options = $out =~ /^(?:# )?([a-z-]+) =/mg;
 cmp_ok(scalar(@options), '>=', 25, '--show-config lists the options');
 foreach my $option (@options)
 {
@@ -511,12 +541,12 @@ append_to_file("$dir/agent.ini",
 	($out, $err) = run_command(
 		[ $work, '--config', "$dir/agent.ini", '--lease', '31s', '--show-config' ]);
 }
-like($out, qr/^lease = 31s ; flag$/m, 'a flag overrides the environment');
-like($out, qr/^wait = 22s ; environment$/m, 'which overrides the file');
-like($out, qr/^worker-type = of-environment ; environment$/m, 'WORKER_TYPE counts');
-like($out, qr/^concurrency = 4 ; environment$/m, 'CONCURRENCY counts');
-like($out, qr/^max-events = 13 ; file$/m, 'the file overrides the default');
-like($out, qr/^statement-timeout = 30s ; default$/m, 'and there are defaults');
+like($out, qr/^# flag\nlease = 31s$/m, 'a flag overrides the environment');
+like($out, qr/^# environment\nwait = 22s$/m, 'which overrides the file');
+like($out, qr/^# environment\nworker-type = of-environment$/m, 'WORKER_TYPE counts');
+like($out, qr/^# environment\nconcurrency = 4$/m, 'CONCURRENCY counts');
+like($out, qr/^# file\nmax-events = 13$/m, 'the file overrides the default');
+like($out, qr/^# default\nstatement-timeout = 30s$/m, 'and there are defaults');
 IPC::Run::run([ $work, '-w', 'x', '-x', 'true', '-d', 'host=a password=geheim b' ],
 	'<', \undef, '>', \$out, '2>', \$err);
 is($? >> 8, 78, 'a malformed connection string is refused');

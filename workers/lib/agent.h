@@ -83,7 +83,7 @@ typedef struct AgentOption
 	size_t		offset;			/* of the value in the settings struct */
 	const char *fallback;		/* default as text, or NULL */
 	int			min;			/* of numbers and durations, inclusive */
-	int			max;
+	int			max;			/* of strings: longest, in bytes; 0: any */
 	const char *choices;		/* "one|two|three" */
 	const char *env;			/* second environment variable, or NULL */
 	bool		required;

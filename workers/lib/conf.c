@@ -6,6 +6,7 @@
  *
  * One table says everything about an option; flags, environment, file,
  * --help and --show-config are loops over it.  An agent adds rows of its own.
+ * What is printed is in conf_print.c, the form of the file in conf_file.c.
  *
  * Sources are applied in rising precedence: defaults, file, environment,
  * flags.  Flags are collected first, because --config is one of them.
@@ -13,13 +14,14 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
-#include <ini.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf.h"
+#include "conf_entry.h"
+#include "conf_file.h"
 #include "log.h"
 #include "value.h"
 
@@ -29,24 +31,17 @@
 /* Value getopt_long gives for the long option of entry i. */
 #define FLAG_BASE 256
 
-typedef struct ConfEntry
-{
-	const AgentOption *option;
-	char	   *base;			/* of the settings struct */
-	ConfSource	source;
-	const char *env;			/* variable the value came from */
-	char	   *flag;			/* argument of the flag, when given */
-	bool		in_common;		/* seen in the common section */
-	bool		in_own;			/* seen in the program's section */
-} ConfEntry;
+/* Longest --worker-id, so that a thread's name fits the server's limit. */
+#define WORKER_ID_MAX 200
 
 #define AT(member) offsetof(Settings, member)
 
-static const AgentOption library_options[] = {
+const AgentOption conf_library_options[] = {
 	{"worker-type", 'w', AGENT_OPTION_STRING, AT(worker_type), NULL, 0, 0,
 		NULL, "WORKER_TYPE", true, false, "NAME",
 	"subscription to work for"},
-	{"worker-id", 0, AGENT_OPTION_STRING, AT(worker_id), NULL, 0, 0,
+	{"worker-id", 0, AGENT_OPTION_STRING, AT(worker_id), NULL, 0,
+		WORKER_ID_MAX,
 		NULL, NULL, false, false, "NAME",
 	"name of this process in the server's views (default: host:pid)"},
 	{"concurrency", 'c', AGENT_OPTION_INT, AT(concurrency), "1", 1, 256,
@@ -149,8 +144,8 @@ set_error(Conf *conf, const char *format,...)
 }
 
 /* Options that only make sense as flags. */
-static bool
-is_flag_only(const AgentOption *option)
+bool
+conf_is_flag_only(const AgentOption *option)
 {
 	return strcmp(option->name, "help") == 0 ||
 		strcmp(option->name, "version") == 0 ||
@@ -180,8 +175,8 @@ find_entry(const Conf *conf, const char *name)
 }
 
 /* Name of the environment variable of an option. */
-static void
-env_name(const AgentOption *option, char *buffer, size_t size)
+void
+conf_env_name(const AgentOption *option, char *buffer, size_t size)
 {
 	size_t		i;
 
@@ -202,8 +197,8 @@ describe_origin(const Conf *conf, const ConfEntry *entry, ConfSource source,
 	else if (source == CONF_ENVIRONMENT)
 		snprintf(buffer, size, "environment variable %s", entry->env);
 	else if (source == CONF_FILE)
-		snprintf(buffer, size, "\"%s\" in file \"%s\"", name,
-				 conf->settings.config);
+		snprintf(buffer, size, "\"%s\" in file \"%.300s\", line %d", name,
+				 conf->settings.config, entry->line);
 	else
 		snprintf(buffer, size, "default of option --%s", name);
 }
@@ -213,7 +208,7 @@ static bool
 refuse(Conf *conf, const ConfEntry *entry, ConfSource source,
 	   const char *value, const char *expected)
 {
-	char		origin[256];
+	char		origin[512];
 
 	describe_origin(conf, entry, source, origin, sizeof(origin));
 	if (entry->option->secret)
@@ -249,16 +244,38 @@ check_range(Conf *conf, const ConfEntry *entry, ConfSource source,
 	return refuse(conf, entry, source, value, expected);
 }
 
+/*
+ * Checks a string: not empty, not longer than what will take it, and not what
+ * --show-config prints for a secret.
+ */
+static bool
+check_string(Conf *conf, const ConfEntry *entry, ConfSource source,
+			 const char *value)
+{
+	char		expected[100];
+
+	if (*value == '\0')
+		return refuse(conf, entry, source, value, "some text");
+	if (entry->option->secret && strcmp(value, CONF_HIDDEN) == 0)
+		return refuse(conf, entry, source, value,
+					  "the value itself, which --show-config hides");
+	if (entry->option->max == 0 || strlen(value) <= (size_t) entry->option->max)
+		return true;
+	snprintf(expected, sizeof(expected), "at most %d bytes",
+			 entry->option->max);
+	return refuse(conf, entry, source, value, expected);
+}
+
 /* Stores a string. */
 static bool
-store_string(Conf *conf, void *target, const char *value)
+store_string(Conf *conf, char **target, const char *value)
 {
 	char	   *copy = strdup(value);
 
 	if (copy == NULL)
 		return set_error(conf, "out of memory");
-	free(*(char **) target);
-	*(char **) target = copy;
+	free(*target);
+	*target = copy;
 	return true;
 }
 
@@ -273,8 +290,8 @@ store_value(Conf *conf, ConfEntry *entry, ConfSource source, const char *value)
 	switch (option->type)
 	{
 		case AGENT_OPTION_STRING:
-			if (*value == '\0')
-				return refuse(conf, entry, source, value, "some text");
+			if (!check_string(conf, entry, source, value))
+				return false;
 			if (!store_string(conf, target, value))
 				return false;
 			break;
@@ -317,7 +334,7 @@ init_entries(Conf *conf)
 	int			own_count = 0;
 	int			i;
 
-	while (library_options[library_count].name != NULL)
+	while (conf_library_options[library_count].name != NULL)
 		library_count++;
 	while (own != NULL && own[own_count].name != NULL)
 		own_count++;
@@ -331,7 +348,7 @@ init_entries(Conf *conf)
 		ConfEntry  *entry = &conf->entries[i];
 		bool		is_own = i >= library_count;
 
-		entry->option = is_own ? &own[i - library_count] : &library_options[i];
+		entry->option = is_own ? &own[i - library_count] : &conf_library_options[i];
 		entry->base = is_own ? conf->definition->settings :
 			(char *) &conf->settings;
 		/* without options of its own there are none to come here */
@@ -444,9 +461,9 @@ apply_environment(Conf *conf, ConfEntry *entry)
 	const char *value;
 	bool		ok = true;
 
-	if (is_flag_only(entry->option))
+	if (conf_is_flag_only(entry->option))
 		return true;
-	env_name(entry->option, own_name, sizeof(own_name));
+	conf_env_name(entry->option, own_name, sizeof(own_name));
 	entry->env = own_name;
 	value = getenv(own_name);
 	if ((value == NULL || *value == '\0') && entry->option->env != NULL)
@@ -461,80 +478,105 @@ apply_environment(Conf *conf, ConfEntry *entry)
 	return ok;
 }
 
-/* A configuration file being read. */
-typedef struct FileState
+/* Says what is wrong with a line of the file; returns false. */
+static bool
+refuse_line(Conf *conf, int line, const char *message, const char *name)
 {
-	Conf	   *conf;
-	FILE	   *file;
-	int			line;
-} FileState;
-
-/* Gives inih the next line, which must fit into its buffer. */
-static char *
-read_line(char *buffer, int size, void *stream)
-{
-	FileState  *state = stream;
-
-	if (fgets(buffer, size, state->file) == NULL)
-		return NULL;
-	state->line++;
-	if (strchr(buffer, '\n') == NULL && fgetc(state->file) != EOF)
-	{
-		set_error(state->conf, "file \"%s\", line %d: longer than %d bytes",
-				  state->conf->settings.config, state->line, size - 2);
-		return NULL;
-	}
-	return buffer;
+	return set_error(conf, "file \"%.300s\", line %d: %s%s%.100s%s",
+					 conf->settings.config, line, message, name ? " \"" : "",
+					 name ? name : "", name ? "\"" : "");
 }
 
-/* Takes one line of the file; the program's section wins over the common. */
-static int
-take_line(void *user, const char *section, const char *name,
-		  const char *value)
+/* Is a word in a list of words between blanks? */
+static bool
+is_listed(const char *list, const char *word)
 {
-	FileState  *state = user;
-	Conf	   *conf = state->conf;
-	bool		is_own = strcmp(section, conf->definition->name) == 0;
-	ConfEntry  *entry;
+	size_t		length = strlen(word);
+
+	while (*list != '\0')
+	{
+		size_t		n = strcspn(list, " \t");
+
+		if (n == length && n > 0 && strncmp(list, word, n) == 0)
+			return true;
+		list += n;
+		list += strspn(list, " \t");
+	}
+	return false;
+}
+
+/* Takes a setting of ours; the program's section wins over the common. */
+static bool
+take_setting(Conf *conf, const ConfLine *line, bool is_own)
+{
+	ConfEntry  *entry = find_entry(conf, line->name);
 	bool	   *seen;
 
-	if (*section != '\0' && !is_own && strcmp(section, COMMON_SECTION) != 0)
-		return 1;
-	entry = find_entry(conf, name);
-	if (entry == NULL || is_flag_only(entry->option) ||
+	if (entry == NULL || conf_is_flag_only(entry->option) ||
 		strcmp(entry->option->name, "config") == 0)
-		return set_error(conf, "file \"%s\", line %d: unknown option \"%.100s\"",
-						 conf->settings.config, state->line, name);
+		return refuse_line(conf, line->number, "unknown option", line->name);
 	seen = is_own ? &entry->in_own : &entry->in_common;
 	if (*seen)
-		return set_error(conf, "file \"%s\", line %d: \"%s\" is set twice",
-						 conf->settings.config, state->line,
-						 entry->option->name);
+	{
+		set_error(conf, "file \"%.300s\", line %d: \"%s\" is set twice",
+				  conf->settings.config, line->number, entry->option->name);
+		return false;
+	}
 	*seen = true;
 	if (!is_own && entry->in_own)
-		return 1;
-	return store_value(conf, entry, CONF_FILE, value);
+		return true;
+	entry->line = line->number;
+	return store_value(conf, entry, CONF_FILE, line->value);
+}
+
+/*
+ * Takes one line of the file.  A section of another program has to be
+ * announced, or a mistyped one would be left out without a word.
+ */
+static bool
+take_line(Conf *conf, const ConfLine *line, char **programs)
+{
+	bool		is_own = strcmp(line->section, conf->definition->name) == 0;
+	bool		is_common = *line->section == '\0' ||
+		strcmp(line->section, COMMON_SECTION) == 0;
+
+	if (line->name == NULL)
+		return is_own || is_common || is_listed(*programs, line->section) ||
+			refuse_line(conf, line->number, "not the section of this program, "
+						"nor of one that \"programs = ...\" names above it:",
+						line->section);
+	if (is_common && strcmp(line->name, "programs") == 0)
+	{
+		if (**programs != '\0')
+			return refuse_line(conf, line->number,
+							   "set twice:", line->name);
+		return store_string(conf, programs, line->value);
+	}
+	return (!is_own && !is_common) || take_setting(conf, line, is_own);
 }
 
 /* Reads the configuration file. */
 static bool
 apply_file(Conf *conf)
 {
-	FileState	state = {conf, NULL, 0};
-	int			bad_line;
+	ConfFile	file = {0};
+	ConfLine	line;
+	char	   *programs = NULL;
+	bool		ok;
 
-	state.file = fopen(conf->settings.config, "re");
-	if (state.file == NULL)
-		return set_error(conf, "could not open file \"%s\": %s",
+	file.stream = fopen(conf->settings.config, "re");
+	if (file.stream == NULL)
+		return set_error(conf, "could not open file \"%.300s\": %s",
 						 conf->settings.config, strerror(errno));
-	bad_line = ini_parse_stream(read_line, &state, take_line, &state);
-	if (ferror(state.file))
-		set_error(conf, "could not read file \"%s\"", conf->settings.config);
-	fclose(state.file);
-	if (bad_line != 0)
-		set_error(conf, "file \"%s\", line %d: expected name = value",
-				  conf->settings.config, bad_line);
-	return conf->error[0] == '\0';
+	ok = store_string(conf, &programs, "");
+	while (ok && conf_file_next(&file, &line))
+		ok = take_line(conf, &line, &programs);
+	if (ok && file.error != NULL)
+		ok = refuse_line(conf, file.number, file.error, NULL);
+	fclose(file.stream);
+	conf_file_free(&file);
+	free(programs);
+	return ok;
 }
 
 /* Checks what concerns more than one option. */
@@ -548,7 +590,7 @@ check_together(Conf *conf)
 		const AgentOption *option = conf->entries[i].option;
 		char		env[80];
 
-		env_name(option, env, sizeof(env));
+		conf_env_name(option, env, sizeof(env));
 		if (option->required && conf->entries[i].source == CONF_DEFAULT &&
 			option->fallback == NULL)
 			return set_error(conf, "option --%s (or %s) is required",
@@ -620,121 +662,4 @@ conf_source(const Conf *conf, const char *name)
 	const ConfEntry *entry = find_entry(conf, name);
 
 	return entry != NULL ? entry->source : CONF_DEFAULT;
-}
-
-/* Prints one option of --help. */
-static void
-print_option(const AgentOption *option, FILE *out)
-{
-	char		env[80];
-	char		flag[80];
-
-	if (option->letter != 0)
-		snprintf(flag, sizeof(flag), "  -%c, --%s%s%s", option->letter,
-				 option->name, option->argument ? "=" : "",
-				 option->argument ? option->argument : "");
-	else
-		snprintf(flag, sizeof(flag), "      --%s%s%s", option->name,
-				 option->argument ? "=" : "",
-				 option->argument ? option->argument : "");
-	fprintf(out, "%-34s %s", flag, option->help);
-	if (option->type == AGENT_OPTION_CHOICE)
-		fprintf(out, ": %s", option->choices);
-	if (option->required)
-		fprintf(out, " (required)");
-	else if (option->fallback != NULL && option->type != AGENT_OPTION_BOOL)
-		fprintf(out, " (default: %s)", option->fallback);
-	fprintf(out, "\n");
-	if (is_flag_only(option))
-		return;
-	env_name(option, env, sizeof(env));
-	fprintf(out, "%-34s [%s%s%s]\n", "", env, option->env ? ", " : "",
-			option->env ? option->env : "");
-}
-
-/* Prints the text of --help from the table. */
-void
-conf_print_help(const Conf *conf, FILE *out)
-{
-	int			library_count = 0;
-	int			i;
-
-	while (library_options[library_count].name != NULL)
-		library_count++;
-	fprintf(out, "%s: %s\n\nUsage: %s [OPTION]...\n", conf->definition->name,
-			conf->definition->summary, conf->definition->name);
-	if (conf->count > library_count)
-	{
-		fprintf(out, "\nOptions of %s:\n", conf->definition->name);
-		for (i = library_count; i < conf->count; i++)
-			print_option(conf->entries[i].option, out);
-	}
-	fprintf(out, "\nOptions of every agent:\n");
-	for (i = 0; i < library_count; i++)
-		print_option(conf->entries[i].option, out);
-	fprintf(out, "\nA flag overrides the environment variable in brackets, "
-			"which overrides the\nfile of --config, which overrides the "
-			"default. A TIME is a number with a unit:\nms, s (default), min, "
-			"h or d. What libpq reads besides (PGPASSWORD, PGSSLMODE,\n"
-			"~/.pgpass, services) works as usual.\n");
-}
-
-/* Writes the value of an entry as text. */
-static void
-format_value(const ConfEntry *entry, char *buffer, size_t size)
-{
-	const AgentOption *option = entry->option;
-	const void *target = entry->base + option->offset;
-	const char *string;
-	const char *word;
-	int			i;
-
-	switch (option->type)
-	{
-		case AGENT_OPTION_STRING:
-			string = *(char *const *) target;
-			snprintf(buffer, size, "%s", string ? string : "");
-			break;
-		case AGENT_OPTION_INT:
-			snprintf(buffer, size, "%d", *(const int *) target);
-			break;
-		case AGENT_OPTION_DURATION:
-			value_print_duration(*(const int *) target, buffer, size);
-			break;
-		case AGENT_OPTION_BOOL:
-			snprintf(buffer, size, "%s",
-					 *(const bool *) target ? "true" : "false");
-			break;
-		case AGENT_OPTION_CHOICE:
-			word = option->choices;
-			for (i = 0; i < *(const int *) target; i++)
-				word += strcspn(word, "|") + 1;
-			snprintf(buffer, size, "%.*s", (int) strcspn(word, "|"), word);
-			break;
-	}
-}
-
-/* Prints the values in effect; the output can be used as a file. */
-void
-conf_print_values(const Conf *conf, FILE *out)
-{
-	static const char *const sources[] = {
-		"default", "file", "environment", "flag"
-	};
-	int			i;
-
-	for (i = 0; i < conf->count; i++)
-	{
-		const ConfEntry *entry = &conf->entries[i];
-		char		value[512];
-
-		if (is_flag_only(entry->option) ||
-			strcmp(entry->option->name, "config") == 0)
-			continue;
-		format_value(entry, value, sizeof(value));
-		if (entry->option->secret && value[0] != '\0')
-			snprintf(value, sizeof(value), "********");
-		fprintf(out, "%s%s = %s ; %s\n", value[0] == '\0' ? "; " : "",
-				entry->option->name, value, sources[entry->source]);
-	}
 }

@@ -76,7 +76,7 @@ typedef struct Conf
 	Settings	settings;
 	struct ConfEntry *entries;	/* the library's rows, then the agent's */
 	int			count;
-	char		error[512];
+	char		error[1024];
 } Conf;
 
 extern bool conf_load(Conf *conf, const AgentDefinition *definition,

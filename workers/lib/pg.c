@@ -26,6 +26,7 @@
 #include "log.h"
 #include "pg.h"
 #include "stop.h"
+#include "text.h"
 #include "value.h"
 
 /* How much later than the server the client gives up. */
@@ -168,15 +169,21 @@ pg_message(const PgConn *conn)
 	return conn->message;
 }
 
-/* Replaces every occurrence of a secret. */
+/*
+ * Hides every occurrence of a secret.  They are looked for in a copy, because
+ * a secret may look like what hides it, and may overlap itself.
+ */
 static void
-hide(char *message, const char *secret)
+hide(char *message, const char *copy, const char *secret)
 {
 	size_t		length = strlen(secret);
-	char	   *found;
+	const char *found = copy;
 
-	while (length > 0 && (found = strstr(message, secret)) != NULL)
-		memset(found, '*', length);
+	while (length > 0 && (found = strstr(found, secret)) != NULL)
+	{
+		memset(message + (found - copy), '*', length);
+		found++;
+	}
 }
 
 /* Is this the password, or something else that must not be seen? */
@@ -187,30 +194,35 @@ is_secret_keyword(const char *keyword)
 		strcmp(keyword, "sslpassword") == 0;
 }
 
-/* Keeps libpq's message as one line without secrets. */
+/* Keeps a message, or as much as there is room for, as one line. */
+static void
+keep_message(PgConn *conn, const char *sqlstate, const char *message)
+{
+	size_t		length = strlen(message);
+
+	while (length > 0 && message[length - 1] == '\n')
+		length--;
+	snprintf(conn->sqlstate, sizeof(conn->sqlstate), "%s", sqlstate);
+	text_clean(conn->message, sizeof(conn->message), message, length);
+}
+
+/* Keeps libpq's message without secrets; they go before it is cut. */
 static void
 keep_connection_error(PgConn *conn)
 {
 	const char *message = PQerrorMessage(conn->conn);
 	PQconninfoOption *options = PQconninfo(conn->conn);
 	PQconninfoOption *option;
-	size_t		length;
-	size_t		i;
+	char	   *hidden = strdup(message);
 
-	snprintf(conn->sqlstate, sizeof(conn->sqlstate), "08006");
-	snprintf(conn->message, sizeof(conn->message), "%s",
-			 *message ? message : "connection lost");
 	for (option = options; option != NULL && option->keyword; option++)
-		if (is_secret_keyword(option->keyword) && option->val != NULL &&
-			strcmp(option->val, "*") != 0)
-			hide(conn->message, option->val);
+		if (hidden != NULL && is_secret_keyword(option->keyword) &&
+			option->val != NULL)
+			hide(hidden, message, option->val);
 	PQconninfoFree(options);
-	length = strlen(conn->message);
-	while (length > 0 && conn->message[length - 1] == '\n')
-		conn->message[--length] = '\0';
-	for (i = 0; i < length; i++)
-		if (conn->message[i] == '\n' || conn->message[i] == '\t')
-			conn->message[i] = ' ';
+	keep_message(conn, "08006", hidden != NULL && *hidden != '\0' ? hidden :
+				 "connection lost");
+	free(hidden);
 }
 
 /* Keeps the error of a result. */
@@ -225,9 +237,7 @@ keep_result_error(PgConn *conn, const PGresult *result)
 		keep_connection_error(conn);
 		return;
 	}
-	snprintf(conn->sqlstate, sizeof(conn->sqlstate), "%s", state);
-	snprintf(conn->message, sizeof(conn->message), "%s",
-			 message ? message : "");
+	keep_message(conn, state, message ? message : "");
 }
 
 /* Closes a broken connection and keeps the reason, unless one is kept. */
@@ -235,10 +245,7 @@ static PgStatus
 lose(PgConn *conn, const char *reason)
 {
 	if (reason != NULL)
-	{
-		snprintf(conn->sqlstate, sizeof(conn->sqlstate), "08006");
-		snprintf(conn->message, sizeof(conn->message), "%s", reason);
-	}
+		keep_message(conn, "08006", reason);
 	else if (conn->message[0] == '\0')
 		keep_connection_error(conn);
 	pg_disconnect(conn);
@@ -747,6 +754,15 @@ pg_wait_for_work(PgConn *conn, int milliseconds, int interrupt_fd, bool *ready)
 	return status;
 }
 
+/* Is this a connection string and not the name of a database? */
+static bool
+is_conninfo(const char *dbname)
+{
+	return strchr(dbname, '=') != NULL ||
+		strncmp(dbname, "postgres://", 11) == 0 ||
+		strncmp(dbname, "postgresql://", 13) == 0;
+}
+
 /*
  * Checks the form of a connection string, so that libpq never has to report
  * a malformed one: its message would quote it.
@@ -754,14 +770,30 @@ pg_wait_for_work(PgConn *conn, int milliseconds, int interrupt_fd, bool *ready)
 bool
 pg_check_conninfo(const Settings *settings)
 {
-	const char *dbname = settings->dbname;
 	PQconninfoOption *options;
 
-	if (dbname == NULL || (strchr(dbname, '=') == NULL &&
-						   strncmp(dbname, "postgres://", 11) != 0 &&
-						   strncmp(dbname, "postgresql://", 13) != 0))
+	if (settings->dbname == NULL || !is_conninfo(settings->dbname))
 		return true;
-	options = PQconninfoParse(dbname, NULL);
+	options = PQconninfoParse(settings->dbname, NULL);
 	PQconninfoFree(options);
 	return options != NULL;
+}
+
+/* Is there no password in a --dbname? */
+bool
+pg_is_public(const char *dbname)
+{
+	PQconninfoOption *options;
+	PQconninfoOption *option;
+	bool		is_public;
+
+	if (!is_conninfo(dbname))
+		return true;
+	options = PQconninfoParse(dbname, NULL);
+	is_public = options != NULL;
+	for (option = options; option != NULL && option->keyword; option++)
+		if (is_secret_keyword(option->keyword) && option->val != NULL)
+			is_public = false;
+	PQconninfoFree(options);
+	return is_public;
 }

@@ -72,5 +72,6 @@ extern const char *pg_sqlstate(const PgConn *conn);
 extern const char *pg_message(const PgConn *conn);
 extern void pg_batch_free(PgBatch *batch);
 extern bool pg_check_conninfo(const Settings *settings);
+extern bool pg_is_public(const char *dbname);
 
 #endif							/* SENTINAI_PG_H */

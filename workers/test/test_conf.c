@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "conf.h"
+#include "conf_entry.h"
 
 #define ARGS(...) \
 	((char *[]) {"prog", __VA_ARGS__, NULL}), \
@@ -152,19 +153,127 @@ static void
 test_sections(void **state)
 {
 	(void) state;
-	write_file("[prog]\nlease = 5s\n[agent]\nlease = 7s\nwait = 8s\n"
+	write_file("programs = prog another\n"
+			   "[prog]\nlease = 5s\n[agent]\nlease = 7s\nwait = 8s\n"
 			   "[another]\nnonsense = 1\n");
 	assert_true(load(ARGS("-w", "x", "--config", file_name)));
 	assert_int_equal(conf.settings.lease, 5000);
 	assert_int_equal(conf.settings.wait, 8000);
 }
 
+/* The bytes of a value are the value, whatever they look like. */
+static void
+test_literal_values(void **state)
+{
+	static const struct
+	{
+		const char *line;
+		const char *value;
+	}			cases[] = {
+		{"colour = a ; b", "a ; b"},
+		{"colour = a # b", "a # b"},
+		{"colour = ; b", "; b"},
+		{"colour=a = b := c", "a = b := c"},
+		{"colour = \"a\" 'b'", "\"a\" 'b'"},
+		{"colour = 'a'", "'a'"},
+		{"colour = [a]", "[a]"},
+		{"colour = a\\", "a\\"},
+		{"colour = a\\nb", "a\\nb"},
+		{"colour = %d$HOME`x`", "%d$HOME`x`"},
+		{"colour \t = \t a\tb \t ", "a\tb"},
+		{"colour = \xC3\xA4\xFF", "\xC3\xA4\xFF"},
+		{"colour := \" a \\n\\t\\\"\\\\\\/\\u0041\\u007f\"", " a \n\t\"\\/A\x7F"},
+		{"colour:=\"a\"  ", "a"},
+		{"\xEF\xBB\xBF" "colour = a", "a"},
+		{"colour = a\r", "a"},
+		{"# colour = b\n  ; colour = c\n \t \ncolour = a", "a"},
+	};
+	char	   *text = malloc(5000);
+	size_t		i;
+
+	(void) state;
+	assert_non_null(text);
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		write_file(cases[i].line);
+		if (!load(ARGS("-w", "x", "--config", file_name)))
+			fail_msg("%s: %s", cases[i].line, conf.error);
+		assert_string_equal(own.colour, cases[i].value);
+		if (strchr(cases[i].line, '\r') != NULL)
+			continue;
+		snprintf(text, 5000, "%s\r\nspeed = 7\r\n", cases[i].line);
+		write_file(text);
+		assert_true(load(ARGS("-w", "x", "--config", file_name)));
+		assert_string_equal(own.colour, cases[i].value);
+		assert_int_equal(own.speed, 7);
+	}
+	memset(text, 'a', 4999);
+	memcpy(text, "colour = ", 9);
+	text[4999] = '\0';
+	write_file(text);
+	assert_true(load(ARGS("-w", "x", "--config", file_name)));
+	assert_int_equal(strlen(own.colour), 4990);
+	free(text);
+}
+
 static void
 test_bad_files(void **state)
 {
-	char		text[400];
+	static const struct
+	{
+		const char *text;
+		const char *error;
+	}			cases[] = {
+		{"lease = 5s\n  wait = 6s\n", "line 2: begins with a blank"},
+		{"\tlease = 5s\n", "line 1: begins with a blank"},
+		{"exec = a &&\n  b\n", "line 1: unknown option \"exec\""},
+		{"lease\n", "line 1: expected name = value"},
+		{"lease: 5s\n", "line 1: expected name = value"},
+		{" [prog]\n", "line 1: begins with a blank"},
+		{"= 5s\n", "line 1: expected name = value"},
+		{"[Prog]\n", "line 1: not the section"},
+		{"[pr og]\nlease = 1s\n", "line 1: not the section"},
+		{"programs = other\n\n[othre]\n", "line 3: not the section"},
+		{"[other]\nprograms = other\n", "line 1: not the section"},
+		{"programs = other\n[other]\nbad\n", "line 3: expected name"},
+		{"programs = a\nprograms = b\n", "line 2: set twice: \"programs\""},
+		{"[prog]\nprograms = a\n", "line 2: unknown option"},
+		{"[prog\n", "line 1: expected [section]"},
+		{"[prog] ; mine\n", "line 1: expected [section]"},
+		{"[]\n", "line 1: the section has no name"},
+		{"lease = 5s ; flag\n", "line 1: invalid value \"5s ; flag\""},
+		{"lease = 5s\n[agent]\nLEASE = 1s\n", "line 3: unknown option"},
+		{"lease = 5s\n[agent]\nlease = 6s\n", "line 3: \"lease\" is set"},
+		{"max-events = 1\nmax_events = 1\n", "line 2: \"max-events\" is set"},
+		{"help = true\n", "line 1: unknown option"},
+		{"config = x\n", "line 1: unknown option"},
+		{"colour =\n", "line 1: invalid value \"\"; expected some text"},
+		{"colour := \"\"\n", "line 1: invalid value \"\"; expected some"},
+		{"lease =\n", "line 1: invalid value"},
+		{"colour := a\n", "line 1: expected \"...\""},
+		{"colour := \"a\n", "line 1: the value has no closing"},
+		{"colour := \"a\\\"\n", "line 1: the value has no closing"},
+		{"colour := \"a\\", "line 1: an escape"},
+		{"colour := \"a\" b\n", "line 1: something follows"},
+		{"colour := \"\\x\"\n", "line 1: an escape"},
+		{"colour := \"\\u0000\"\n", "line 1: an escape"},
+		{"colour := \"\\u00e4\"\n", "line 1: an escape"},
+		{"colour := \"\\u1\"\n", "line 1: an escape"},
+		{"colour = a\rspeed = 3\n", "line 1: a control character"},
+		{"colour = a\033[0m\n", "line 1: a control character"},
+		{"dbname = ********\n", "expected the value itself"},
+	};
+	size_t		i;
 
 	(void) state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		write_file(cases[i].text);
+		if (load(ARGS("-w", "x", "--config", file_name)))
+			fail_msg("%s", cases[i].text);
+		if (strstr(conf.error, cases[i].error) == NULL)
+			fail_msg("%s: \"%s\"", cases[i].text, conf.error);
+	}
 	write_file("lease = 5s\nnonsense = 1\n");
 	assert_false(load(ARGS("-w", "x", "--config", file_name)));
 	assert_non_null(strstr(conf.error, "line 2: unknown option \"nonsense\""));
@@ -177,14 +286,33 @@ test_bad_files(void **state)
 	write_file("lease = 1 week\n");
 	assert_false(load(ARGS("-w", "x", "--config", file_name)));
 	assert_non_null(strstr(conf.error, "\"lease\" in file"));
-	memset(text, 'a', sizeof(text));
-	memcpy(text, "colour = ", 9);
-	text[sizeof(text) - 1] = '\0';
-	write_file(text);
-	assert_false(load(ARGS("-w", "x", "--config", file_name)));
-	assert_non_null(strstr(conf.error, "line 1: longer than"));
 	assert_false(load(ARGS("-w", "x", "--config", "/nowhere/at/all")));
 	assert_non_null(strstr(conf.error, "could not open file"));
+	assert_false(load(ARGS("-w", "x", "--config", "/")));
+	assert_non_null(strstr(conf.error, "could not be read"));
+}
+
+/* A zero byte, and a line that never ends. */
+static void
+test_binary_files(void **state)
+{
+	char	   *text = malloc(1100000);
+	FILE	   *file;
+
+	(void) state;
+	assert_non_null(text);
+	memset(text, 'a', 1100000);
+	memcpy(text, "\ncolour = ", 10);
+	text[1099999] = '\0';
+	write_file(text);
+	assert_false(load(ARGS("-w", "x", "--config", file_name)));
+	assert_non_null(strstr(conf.error, "line 2: longer than"));
+	file = fopen(file_name, "w");
+	assert_int_equal(fwrite("speed = 3\nlease = 1\0000s\n", 1, 24, file), 24);
+	fclose(file);
+	assert_false(load(ARGS("-w", "x", "--config", file_name)));
+	assert_non_null(strstr(conf.error, "line 2: a zero byte"));
+	free(text);
 }
 
 static void
@@ -292,6 +420,29 @@ test_help(void **state)
 	assert_true(conf.settings.version);
 }
 
+/* The values in effect, without where they come from. */
+static char *
+printed_values(void)
+{
+	char	   *text = printed(conf_print_values);
+	char	   *out = text;
+	char	   *line;
+	char	   *rest = text;
+
+	while ((line = strsep(&rest, "\n")) != NULL)
+	{
+		size_t		length = strlen(line);
+
+		if (*line == '#' || length == 0)
+			continue;
+		memmove(out, line, length);
+		out += length;
+		*out++ = '\n';
+	}
+	*out = '\0';
+	return text;
+}
+
 /* What --show-config prints can be read back, and shows no password. */
 static void
 test_show_config(void **state)
@@ -302,20 +453,149 @@ test_show_config(void **state)
 	(void) state;
 	assert_true(load(ARGS("-w", "x", "--lease=90s", "--prepare=off",
 						  "--speed=8", "--show-config",
-						  "-d", "host=h password=geheim")));
+						  "-d", "host=h user=u")));
 	text = printed(conf_print_values);
-	assert_null(strstr(text, "geheim"));
-	assert_non_null(strstr(text, "lease = 90s ; flag"));
-	assert_non_null(strstr(text, "wait = 30s ; default"));
+	assert_non_null(strstr(text, "# flag\nlease = 90s\n"));
+	assert_non_null(strstr(text, "# default\nwait = 30s\n"));
+	assert_non_null(strstr(text, "dbname = host=h user=u\n"));
+	assert_non_null(strstr(text, "# not set\n# host =\n"));
 	write_file(text);
 	assert_true(load(ARGS("--config", file_name, "--show-config")));
 	assert_int_equal(conf.settings.lease, 90000);
 	assert_int_equal(conf.settings.prepare, PREPARE_OFF);
 	assert_int_equal(own.speed, 8);
 	again = printed(conf_print_values);
-	assert_non_null(strstr(again, "lease = 90s ; file"));
+	assert_non_null(strstr(again, "# file\nlease = 90s\n"));
 	free(text);
 	free(again);
+}
+
+/* A password is not printed, and what stands for it is no value. */
+static void
+test_show_secret(void **state)
+{
+	static char *const cases[] = {
+		"host=h password=geheim", "postgresql://u:geheim@h/d",
+		"postgres://h/d?password=geheim", "host=h sslpassword=geheim"
+	};
+	size_t		i;
+
+	(void) state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		char	   *text;
+
+		assert_true(load(ARGS("-w", "x", "-d", cases[i])));
+		text = printed(conf_print_values);
+		assert_null(strstr(text, "geheim"));
+		write_file(text);
+		free(text);
+		assert_false(load(ARGS("--config", file_name)));
+		assert_non_null(strstr(conf.error, "\"dbname\" in file"));
+	}
+}
+
+/* A value for an option that an attacker on syntax would choose. */
+static void
+random_value(const AgentOption *option, unsigned int *seed, char *value)
+{
+	static const char bytes[] = " \t;#=:[]\"'\\\n\r\f\033\177\303\244a$`%";
+	const char *word = option->choices;
+	int			n;
+
+	switch (option->type)
+	{
+		case AGENT_OPTION_STRING:
+			n = 1 + rand_r(seed) % (rand_r(seed) % 4 == 0 ? 190 : 6);
+			while (n-- > 0)
+				*value++ = bytes[(size_t) rand_r(seed) % (sizeof(bytes) - 1)];
+			*value = '\0';
+			break;
+		case AGENT_OPTION_CHOICE:
+			for (n = rand_r(seed) % 2; n > 0; n--)
+				word += strcspn(word, "|") + 1;
+			sprintf(value, "%.*s", (int) strcspn(word, "|"), word);
+			break;
+		case AGENT_OPTION_BOOL:
+			strcpy(value, rand_r(seed) % 2 ? "true" : "false");
+			break;
+		default:
+			n = option->min + rand_r(seed) % (option->max - option->min);
+			sprintf(value, option->type == AGENT_OPTION_INT ? "%d" : "%dms",
+					n);
+			break;
+	}
+}
+
+/* Is the value of an option the one of its flag?  Of strings only. */
+static bool
+is_value_of(const char *flag)
+{
+	int			i;
+
+	for (i = 0; i < conf.count; i++)
+	{
+		const ConfEntry *entry = &conf.entries[i];
+		size_t		length = strlen(entry->option->name);
+
+		if (strncmp(flag + 2, entry->option->name, length) != 0 ||
+			flag[2 + length] != '=')
+			continue;
+		return entry->option->type != AGENT_OPTION_STRING ||
+			strcmp(*(char **) (void *) (entry->base + entry->option->offset),
+				   flag + length + 3) == 0;
+	}
+	return false;
+}
+
+/* Whatever the values of all options are: printed and read they stay. */
+static void
+test_round_trip(void **state)
+{
+	unsigned int seed = 7;
+	int			round;
+
+	(void) state;
+	for (round = 0; round < 300; round++)
+	{
+		static char arguments[100][400];
+		char	   *argv[101] = {"prog"};
+		int			argc = 1;
+		char	   *text;
+		char	   *again;
+		int			i;
+
+		assert_true(load(ARGS("-w", "x")));
+		for (i = 0; i < conf.count; i++)
+		{
+			const AgentOption *option = conf.entries[i].option;
+			int			length;
+
+			if (strcmp(option->name, "config") == 0 ||
+				strcmp(option->name, "help") == 0 ||
+				strcmp(option->name, "version") == 0 ||
+				strncmp(option->name, "reconnect-m", 11) == 0)
+				continue;
+			length = sprintf(arguments[argc], "--%s=", option->name);
+			random_value(option, &seed, arguments[argc] + length);
+			argv[argc] = arguments[argc];
+			argc++;
+		}
+		if (!load(argv, argc))
+			fail_msg("%s", conf.error);
+		if (strchr(conf.settings.dbname, '=') != NULL)
+			continue;
+		text = printed_values();
+		write_file(text);
+		if (!load(ARGS("--config", file_name)))
+			fail_msg("%s: %s", conf.error, text);
+		again = printed_values();
+		assert_string_equal(text, again);
+		for (i = 1; i < argc; i++)
+			assert_true(is_value_of(argv[i]));
+		free(text);
+		free(again);
+	}
 }
 
 /* A connection string that is refused is not repeated. */
@@ -335,12 +615,16 @@ main(void)
 		cmocka_unit_test_setup(test_precedence, set_up),
 		cmocka_unit_test_setup(test_postgres_environment, set_up),
 		cmocka_unit_test_setup(test_sections, set_up),
+		cmocka_unit_test_setup(test_literal_values, set_up),
 		cmocka_unit_test_setup(test_bad_files, set_up),
+		cmocka_unit_test_setup(test_binary_files, set_up),
 		cmocka_unit_test_setup(test_bad_values, set_up),
 		cmocka_unit_test_setup(test_durations, set_up),
 		cmocka_unit_test_setup(test_booleans, set_up),
 		cmocka_unit_test_setup(test_help, set_up),
 		cmocka_unit_test_setup(test_show_config, set_up),
+		cmocka_unit_test_setup(test_show_secret, set_up),
+		cmocka_unit_test_setup(test_round_trip, set_up),
 		cmocka_unit_test_setup(test_secret, set_up),
 	};
 	int			descriptor = mkstemp(file_name);

@@ -28,6 +28,9 @@
 /* Longer values are left out of the environment: exec would fail. */
 #define MAX_VARIABLE 65536
 
+/* Linux takes no longer argument. */
+#define MAX_COMMAND (128 * 1024 - 1)
+
 #define VARIABLE_COUNT 5
 
 typedef struct WorkSettings
@@ -45,7 +48,7 @@ static WorkSettings settings;
 #define AT(member) offsetof(WorkSettings, member)
 
 static const AgentOption options[] = {
-	{"exec", 'x', AGENT_OPTION_STRING, AT(exec), NULL, 0, 0, NULL, NULL,
+	{"exec", 'x', AGENT_OPTION_STRING, AT(exec), NULL, 0, MAX_COMMAND, NULL, NULL,
 		true, false, "COMMAND",
 	"shell command to run for every event"},
 	{"timeout", 't', AGENT_OPTION_DURATION, AT(timeout), "5min", 10, 86400000,

@@ -33,6 +33,10 @@
  *		for each record, in order:
  *			send()		SN_SEND_OK			a report will come, exactly one
  *						SN_SEND_FULL		nothing happened; poll(), then send again
+ *						SN_SEND_LATER		nothing happened: this record has to wait for
+ *											the answer to another.  Send others, but none
+ *											of its key, and this one when poll() has
+ *											reported something
  *						SN_SEND_REFUSED		this record can never go; no report will
  *											come; the others are not affected
  *						SN_SEND_NO_TOPIC	this record's topic cannot be written now: see
@@ -97,11 +101,8 @@
  * outstanding fall to 0 first), restart with isolate = false: isolate mode
  * is several times slower.
  *
- * One gap is known, and is the broker's: it takes a batch with a gap in its
- * sequence when it has no earlier batch of this producer in the partition.
- * So when the very first batch of a producer in a partition is refused as a
- * whole and held fewer than 5 records, the next few records may be stored
- * before innocent ones of that batch.
+ * OK takes proof: the broker has told where the record is stored.  An answer
+ * that leaves this open is RETRY.
  *
  * What is promised is: at least once; the first occurrences of the records
  * of one key are in order; a duplicate carries the same event id.
@@ -152,7 +153,7 @@
 #include <stdint.h>
 
 /* Version of everything in this file; raised with every change to it. */
-#define SN_BROKER_ABI 2
+#define SN_BROKER_ABI 3
 
 /* Name of the function to look up in a provider's library. */
 #define SN_BROKER_ENTRY "sn_broker_provider"
@@ -186,6 +187,7 @@ typedef enum SnSendResult
 {
 	SN_SEND_OK,
 	SN_SEND_FULL,
+	SN_SEND_LATER,
 	SN_SEND_REFUSED,
 	SN_SEND_NO_TOPIC,
 	SN_SEND_STOPPED

@@ -26,11 +26,9 @@
  *	  refused batch is stored, and the host resumes with a new producer from
  *	  the lowest record that has no answer.  The fatal error is then no
  *	  fault of the broker's, which is what health.refusal says.
- *	- Requests of one partition overlap only while fewer than 5 of its records
- *	  are in flight (librdkafka counts records there, not requests), and a
- *	  broker does not check the sequence for the first batch it has from a
- *	  producer in a partition.  Both together leave the gap that broker.h
- *	  describes; it needs a refusal of a whole, small, first batch.
+ *	- A broker does not check the sequence for the first batch it has from a
+ *	  producer in a partition; broker_kafka_gate.c sees to it that nothing is
+ *	  behind that batch.
  *	- A record above message.max.bytes is refused by send() and never numbered;
  *	  records of a topic that does not exist fail before they are numbered.
  *	  Neither touches the others.
@@ -57,6 +55,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "fault.h"
 
 /* Defaults of the host's limits. */
 #define DEFAULT_MESSAGES 10000
@@ -101,7 +101,6 @@ static bool kafka_close(SnBroker *broker, int timeout_ms);
 static SnBroker *make_broker(const SnBrokerConfig *config, char *err,
 							 size_t err_len);
 static void free_broker(SnBroker *broker);
-static bool find_topic(SnBroker *broker, const char *name);
 static rd_kafka_event_t *next_event(SnBroker *broker, int timeout_ms);
 static bool treat_event(SnBroker *broker, rd_kafka_event_t *event);
 static void treat_error(SnBroker *broker, rd_kafka_event_t *event);
@@ -210,6 +209,8 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 		   size_t err_len)
 {
 	rd_kafka_resp_err_t code;
+	SnGate	   *gate;
+	int			partition;
 	int			place;
 
 	if (broker->producer == NULL)
@@ -217,17 +218,27 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 		snprintf(err, err_len, "producer is not running");
 		return SN_SEND_STOPPED;
 	}
-	if (!find_topic(broker, record->topic))
+	gate = sn_kafka_gate_find(broker, record->topic);
+	if (broker->worn_out)
+	{
+		snprintf(err, err_len, "producer has to be replaced");
+		return SN_SEND_STOPPED;
+	}
+	if (gate == NULL)
 	{
 		code = rd_kafka_last_error();
 		snprintf(err, err_len, "%s", rd_kafka_err2str(code));
 		return send_result(code);
 	}
+	if (!sn_kafka_gate_admits(gate, record, &partition))
+		return SN_SEND_LATER;
 	place = sn_kafka_sent_make(&broker->table, record);
 	if (place < 0)
 		return SN_SEND_FULL;
+	broker->table.all[place].gate = gate;
+	broker->table.all[place].partition = partition;
 	code = rd_kafka_producev(broker->producer,
-							 RD_KAFKA_V_RKT(broker->topic),
+							 RD_KAFKA_V_RKT(sn_kafka_gate_topic(gate)),
 							 RD_KAFKA_V_KEY(record->key, record->key_len),
 							 RD_KAFKA_V_VALUE((void *) record->value,
 											  record->value_len),
@@ -243,6 +254,8 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 		broker->unanswered++;
 		broker->outstanding++;
 		broker->sent++;
+		if (!sn_kafka_gate_sent(gate, partition))
+			broker->worn_out = true;
 		return SN_SEND_OK;
 	}
 	sn_kafka_sent_undo(&broker->table, place);
@@ -396,7 +409,8 @@ kafka_health(SnBroker *broker, SnBrokerHealth *health)
 	memset(health, 0, sizeof(*health));
 	if (broker->producer != NULL)
 		code = rd_kafka_fatal_error(broker->producer, text, sizeof(text));
-	health->stopped = broker->producer == NULL || code != 0;
+	health->stopped = broker->producer == NULL || code != 0 ||
+		broker->worn_out;
 	health->refusal = code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE;
 	if (code != 0)
 		sn_kafka_note_error(broker, text);
@@ -472,27 +486,6 @@ free_broker(SnBroker *broker)
 	if (broker->wake[1] >= 0)
 		close(broker->wake[1]);
 	free(broker);
-}
-
-/*
- * Has the handle of a topic at hand: that of the record before, most of the
- * time.  False: no such topic can be.
- */
-static bool
-find_topic(SnBroker *broker, const char *name)
-{
-	rd_kafka_topic_t *topic;
-
-	if (broker->topic != NULL &&
-		strcmp(rd_kafka_topic_name(broker->topic), name) == 0)
-		return true;
-	topic = rd_kafka_topic_new(broker->producer, name, NULL);
-	if (topic == NULL)
-		return false;
-	if (broker->topic != NULL)
-		rd_kafka_topic_destroy(broker->topic);
-	broker->topic = topic;
-	return true;
 }
 
 /* The next event that holds reports, or NULL when the time is over. */
@@ -609,29 +602,41 @@ take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
 	return n;
 }
 
-/* Report on one record. */
+/*
+ * Report on one record.  Whatever librdkafka believes, stored is what has an
+ * offset: it also takes a record for delivered because a later one was.
+ */
 static void
 report_record(SnBroker *broker, const rd_kafka_message_t *message,
 			  SnBrokerReport *report)
 {
 	rd_kafka_resp_err_t code = message->err;
+	bool		stored = code == 0 &&
+		(message->offset >= 0 || SN_BUG(trust_implicit_ack));
+	const SnSent *sent;
 
 	report->kind = SN_REPORT_RECORD;
-	report->status = sn_kafka_classify(code);
+	report->status = code == 0 && !stored ? SN_REPORT_RETRY :
+		sn_kafka_classify(code);
 	report->alone = report->status == SN_REPORT_REFUSED && broker->isolate;
 	/* the message is the event's, but its headers may be taken */
-	report->opaque = sn_kafka_sent_answered(&broker->table,
-											(rd_kafka_message_t *) message);
-	report->partition = code == 0 ? message->partition : -1;
-	report->offset = code == 0 ? message->offset : -1;
+	sent = sn_kafka_sent_answered(&broker->table,
+								  (rd_kafka_message_t *) message);
+	report->opaque = sent->opaque;
+	report->partition = stored ? message->partition : -1;
+	report->offset = stored ? message->offset : -1;
+	sn_kafka_gate_answered(sent->gate, sent->partition, report->partition);
+	if (report->status == SN_REPORT_NO_TOPIC)
+		sn_kafka_gate_shut(sent->gate);
 
 	/* not the message's own text: librdkafka returns the payload there */
-	report->error = code == 0 ? NULL : rd_kafka_err2str(code);
+	report->error = stored ? NULL : code == 0 ?
+		"acknowledged without an offset" : rd_kafka_err2str(code);
 	broker->outstanding--;
-	if (code == 0)
+	if (stored)
 		broker->acked++;
-	if (report->status == SN_REPORT_REFUSED ||
-		report->status == SN_REPORT_NO_TOPIC)
+	else if (report->status == SN_REPORT_REFUSED ||
+			 report->status == SN_REPORT_NO_TOPIC || code == 0)
 		sn_kafka_note_error(broker, report->error);
 }
 
@@ -668,7 +673,8 @@ report_topic(SnBroker *broker, rd_kafka_event_t *event,
 	{
 		/* a new handle asks for the partitions; records would a second later */
 		if (count > 0 && broker->producer != NULL)
-			(void) find_topic(broker, rd_kafka_topic_result_name(topics[0]));
+			(void) sn_kafka_gate_find(broker,
+									  rd_kafka_topic_result_name(topics[0]));
 		return;
 	}
 	report->error = rd_kafka_err2str(code);

@@ -26,10 +26,18 @@ typedef struct KeptEvent
 #define SN_SPARE_COUNT 16
 #define SN_SHAPES 1024
 
+/* A topic as far as the producer at hand has written it, and all of them */
+typedef struct SnGate SnGate;
+typedef struct SnGates SnGates;
+
+#define SN_UNPLACED (-1)		/* in place of a partition's number */
+
 /* A record that librdkafka has, or its headers waiting for the next one */
 typedef struct SnSent
 {
 	uint64_t	opaque;			/* the host's */
+	SnGate	   *gate;
+	int			partition;		/* or SN_UNPLACED */
 	rd_kafka_headers_t *headers;
 	uint64_t	shape;
 	int			next;			/* place in the same list, or -1 */
@@ -65,7 +73,8 @@ struct SnBroker
 	/* The producer; NULL between a failed restart and the next */
 	rd_kafka_t *producer;
 	rd_kafka_queue_t *queue;
-	rd_kafka_topic_t *topic;	/* of the record sent last, or NULL */
+	SnGates    *gates;			/* of its topics */
+	bool		worn_out;		/* it has to be replaced */
 	bool		isolate;
 	int			wake[2];		/* pipe: reading end, writing end */
 
@@ -90,10 +99,22 @@ struct SnBroker
 extern bool sn_kafka_sent_init(SnSentTable *table, int size);
 extern int	sn_kafka_sent_make(SnSentTable *table, const SnRecord *record);
 extern void sn_kafka_sent_undo(SnSentTable *table, int place);
-extern uint64_t sn_kafka_sent_answered(SnSentTable *table,
-									   rd_kafka_message_t *message);
+extern const SnSent *sn_kafka_sent_answered(SnSentTable *table,
+											rd_kafka_message_t *message);
 extern void sn_kafka_sent_forget(SnSentTable *table);
 extern void sn_kafka_sent_free(SnSentTable *table);
+
+/* broker_kafka_gate.c */
+extern SnGates *sn_kafka_gates_make(void);
+extern void sn_kafka_gates_close(SnGates *gates);
+extern void sn_kafka_gates_free(SnGates *gates);
+extern SnGate *sn_kafka_gate_find(SnBroker *broker, const char *name);
+extern rd_kafka_topic_t *sn_kafka_gate_topic(const SnGate *gate);
+extern bool sn_kafka_gate_admits(SnGate *gate, const SnRecord *record,
+								 int *place);
+extern bool sn_kafka_gate_sent(SnGate *gate, int place);
+extern void sn_kafka_gate_answered(SnGate *gate, int place, int partition);
+extern void sn_kafka_gate_shut(SnGate *gate);
 
 /* broker_kafka_errors.c */
 extern SnReportStatus sn_kafka_classify(rd_kafka_resp_err_t code);

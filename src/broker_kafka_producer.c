@@ -33,13 +33,15 @@
 typedef struct Farewell
 {
 	rd_kafka_t *producer;
+	SnGates    *gates;			/* its threads look at them until the end */
 	pthread_mutex_t lock;
 	pthread_cond_t gone;
 	bool		done;
 	bool		abandoned;
 } Farewell;
 
-static bool destroy_within(rd_kafka_t *producer, int timeout_ms);
+static bool destroy_within(rd_kafka_t *producer, SnGates *gates,
+						   int timeout_ms);
 static void *destroy_main(void *arg);
 static void free_farewell(Farewell *farewell);
 static bool set_settings(SnBroker *broker, rd_kafka_conf_t *conf,
@@ -66,6 +68,14 @@ sn_kafka_start(SnBroker *broker, bool isolate, char *err, size_t err_len)
 
 	if (conf == NULL)
 		return false;
+	broker->gates = sn_kafka_gates_make();
+	if (broker->gates == NULL)
+	{
+		snprintf(err, err_len, "out of memory");
+		rd_kafka_conf_destroy(conf);
+		return false;
+	}
+	broker->worn_out = false;
 	block_signals(&before);
 	broker->producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, err_len);
 
@@ -83,6 +93,8 @@ sn_kafka_start(SnBroker *broker, bool isolate, char *err, size_t err_len)
 	{
 		sn_kafka_mask(broker, err);
 		rd_kafka_conf_destroy(conf);
+		sn_kafka_gates_free(broker->gates);
+		broker->gates = NULL;
 		return false;
 	}
 	rd_kafka_set_log_queue(broker->producer, NULL);
@@ -122,6 +134,7 @@ bool
 sn_kafka_stop(SnBroker *broker, int timeout_ms)
 {
 	rd_kafka_t *producer = broker->producer;
+	SnGates    *gates;
 	KeptEvent  *kept;
 
 	if (broker->current != NULL)
@@ -137,11 +150,11 @@ sn_kafka_stop(SnBroker *broker, int timeout_ms)
 	broker->unanswered = 0;
 	broker->outstanding = 0;
 	sn_kafka_sent_forget(&broker->table);
-	if (broker->topic != NULL)
-		rd_kafka_topic_destroy(broker->topic);
-	broker->topic = NULL;
 	if (producer == NULL)
 		return true;
+	gates = broker->gates;
+	broker->gates = NULL;
+	sn_kafka_gates_close(gates);
 	rd_kafka_purge(producer, RD_KAFKA_PURGE_F_QUEUE |
 				   RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
 	rd_kafka_queue_io_event_enable(broker->queue, -1, NULL, 0);
@@ -150,7 +163,7 @@ sn_kafka_stop(SnBroker *broker, int timeout_ms)
 	broker->producer = NULL;
 	if (timeout_ms > SN_BROKER_CLOSE_MAX_MS)
 		timeout_ms = SN_BROKER_CLOSE_MAX_MS;
-	return destroy_within(producer, timeout_ms);
+	return destroy_within(producer, gates, timeout_ms);
 }
 
 /*
@@ -222,7 +235,7 @@ sn_kafka_now_ms(void)
 
 /* Destroys a producer in a thread; true if that was done in time. */
 static bool
-destroy_within(rd_kafka_t *producer, int timeout_ms)
+destroy_within(rd_kafka_t *producer, SnGates *gates, int timeout_ms)
 {
 	Farewell   *farewell = calloc(1, sizeof(Farewell));
 	pthread_condattr_t attr;
@@ -235,6 +248,7 @@ destroy_within(rd_kafka_t *producer, int timeout_ms)
 	if (farewell == NULL)
 		return false;
 	farewell->producer = producer;
+	farewell->gates = gates;
 	pthread_mutex_init(&farewell->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -280,6 +294,7 @@ destroy_main(void *arg)
 	bool		abandoned;
 
 	rd_kafka_destroy(farewell->producer);
+	sn_kafka_gates_free(farewell->gates);
 	pthread_mutex_lock(&farewell->lock);
 	farewell->done = true;
 	abandoned = farewell->abandoned;

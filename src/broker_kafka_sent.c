@@ -95,8 +95,8 @@ sn_kafka_sent_undo(SnSentTable *table, int place)
 	}
 }
 
-/* The record has its answer; returns the host's opaque value. */
-uint64_t
+/* The record has its answer; what is known of it holds until the next is made. */
+const SnSent *
 sn_kafka_sent_answered(SnSentTable *table, rd_kafka_message_t *message)
 {
 	int			place = (int) (intptr_t) message->_private;
@@ -108,7 +108,7 @@ sn_kafka_sent_answered(SnSentTable *table, rd_kafka_message_t *message)
 		put_spare(table, place);
 	else
 		put_empty(table, place);
-	return table->all[place].opaque;
+	return &table->all[place];
 }
 
 /* The producer is gone, and with it the headers of what had no answer. */

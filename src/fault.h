@@ -44,6 +44,8 @@ typedef enum SnBug
 	SN_BUG_lease_clock,			/* leases end by a clock that may be set */
 	SN_BUG_exit_zero,			/* an agent ends with 0, its batch in the air */
 	SN_BUG_no_flush,			/* the relay sends what is not on disk */
+	SN_BUG_trust_implicit_ack,	/* what librdkafka takes for delivered is; the
+								 * first records of a producer may overlap */
 	SN_BUG_slices_lost			/* slices do not survive a crash, rounds do */
 } SnBug;
 

@@ -248,6 +248,19 @@ take(Run *run, int timeout_ms)
 	return n;
 }
 
+/* Sends a record, and waits as long as it has to wait for the answer to another. */
+static SnSendResult
+send_in_turn(Run *run, const char *topic, int number, size_t padding)
+{
+	int64_t		deadline = now_ms() + PATIENCE_MS;
+	SnSendResult result;
+
+	while ((result = send_number(run, topic, number, padding)) ==
+		   SN_SEND_LATER && now_ms() < deadline)
+		take(run, 20);
+	return result;
+}
+
 /* Polls until nothing is outstanding; false when patience ends. */
 static bool
 drain(Run *run, int patience_ms)
@@ -261,6 +274,17 @@ drain(Run *run, int patience_ms)
 		kafka->health(run->broker, &health);
 	} while (health.outstanding > 0 && now_ms() < deadline);
 	return health.outstanding == 0;
+}
+
+/* Sends record 0 to KEYS - 1: from then on no record waits for another. */
+static void
+open_partitions(Run *run)
+{
+	int			i;
+
+	for (i = 0; i < KEYS; i++)
+		assert_int_equal(send_in_turn(run, run->topic, i, 0), SN_SEND_OK);
+	assert_true(drain(run, PATIENCE_MS));
 }
 
 /* The recovery of broker.h, by the letter. */
@@ -293,6 +317,7 @@ relay_all(Run *run, int n)
 	{
 		int			culprits = run->culprits;
 		int			suspects = run->suspects;
+		int			retries = run->retries;
 
 		while (next < n)
 		{
@@ -306,7 +331,7 @@ relay_all(Run *run, int n)
 		}
 		drain(run, 50);
 		kafka->health(run->broker, &health);
-		if (health.stopped)
+		if (health.stopped || run->retries > retries)
 		{
 			bool		isolate;
 
@@ -429,7 +454,7 @@ test_happy_path(void **state)
 	(void) state;
 	open_broker(run, "linger.ms=5", false);
 	for (i = 0; i < 2000; i++)
-		assert_int_equal(send_number(run, "happy", i, 10), SN_SEND_OK);
+		assert_int_equal(send_in_turn(run, "happy", i, 10), SN_SEND_OK);
 	wake.fd = kafka->wake_fd(run->broker);
 	wake.events = POLLIN;
 	do
@@ -446,6 +471,125 @@ test_happy_path(void **state)
 	assert_false(health.stopped);
 	assert_string_equal(health.last_error, "");
 	check_stored(run, 2000);
+	end_run(run);
+}
+
+/*
+ * Until a partition has confirmed a record of this producer, it has one at a
+ * time, and so has a topic whose partitions are not known yet; others go on.
+ */
+static void
+test_first_goes_alone(void **state)
+{
+	Run		   *run = start_run("alone");
+	SnBrokerHealth health;
+	SnSendResult first[KEYS];
+	int			opened = 0;
+	int			i;
+
+	(void) state;
+	open_broker(run, "linger.ms=0", false);
+	rd_kafka_mock_broker_set_rtt(run->cluster, 1, 300);
+	assert_int_equal(send_number(run, "alone", 0, 0), SN_SEND_OK);
+	assert_int_equal(send_number(run, "alone", 1, 0), SN_SEND_LATER);
+	assert_true(drain(run, PATIENCE_MS));
+
+	/* one is open by now; of the others each takes one record */
+	for (i = 0; i < KEYS; i++)
+	{
+		first[i] = send_number(run, "alone", KEYS + i, 0);
+		opened += first[i] == SN_SEND_OK;
+		assert_true(first[i] == SN_SEND_OK || first[i] == SN_SEND_LATER);
+	}
+	assert_int_equal(first[0], SN_SEND_OK);
+	assert_true(opened >= PARTITIONS && opened < KEYS);
+	assert_int_equal(send_number(run, "alone", 2 * KEYS, 0), SN_SEND_OK);
+	kafka->health(run->broker, &health);
+	assert_int_equal(health.outstanding, opened + 1);
+	assert_true(drain(run, PATIENCE_MS));
+	for (i = 0; i < KEYS; i++)
+		if (first[i] == SN_SEND_LATER)
+			assert_int_equal(send_number(run, "alone", KEYS + i, 0),
+							 SN_SEND_OK);
+	for (i = 1; i < KEYS; i++)
+		assert_int_equal(send_number(run, "alone", 2 * KEYS + i, 0),
+						 SN_SEND_OK);
+	assert_true(drain(run, PATIENCE_MS));
+	for (i = 1; i < KEYS; i++)
+		run->state[i] = 2;		/* of these keys only later ones were sent */
+	check_stored(run, 3 * KEYS);
+	end_run(run);
+}
+
+/*
+ * A partition whose leader is not there yet refuses the first requests of a
+ * producer and takes a later one: nothing may be behind the first.
+ */
+static void
+test_no_leader_at_first(void **state)
+{
+	Run		   *run = start_run("leaderless");
+	SnBrokerHealth health;
+	int			i;
+
+	(void) state;
+	open_broker(run, "linger.ms=0,message.max.bytes=1000000,"
+				"retry.backoff.ms=10", false);
+	rd_kafka_mock_push_request_errors(run->cluster, REQUEST_PRODUCE, 2,
+									  RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+									  RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+	for (i = 0; i < 10 * KEYS; i++)
+		if (i % KEYS != 0)
+			run->state[i] = 2;	/* one key is sent, so to one partition */
+	for (i = 0; i < 10 * KEYS; i += KEYS)
+		assert_int_equal(send_in_turn(run, "leaderless", i, 900000),
+						 SN_SEND_OK);
+	assert_true(drain(run, PATIENCE_MS));
+	kafka->health(run->broker, &health);
+	assert_int_equal(health.acked, 10);
+	assert_int_equal(run->retries, 0);
+	check_stored(run, 10 * KEYS);
+	end_run(run);
+}
+
+/*
+ * librdkafka takes a record for delivered when a later one was.  The mock does
+ * not look at sequences, so it stores the later one and not the first.
+ */
+static void
+test_no_offset_no_proof(void **state)
+{
+	Run		   *run = start_run("doubt");
+	SnBrokerHealth health;
+	Stored	   *stored = calloc(2 * MAX_RECORDS, sizeof(Stored));
+	bool		seen[100] = {false};
+	int			count;
+	int			i;
+
+	(void) state;
+	open_broker(run, "linger.ms=0,message.max.bytes=1000000,"
+				"retry.backoff.ms=200", false);
+	open_partitions(run);
+	rd_kafka_mock_push_request_errors(run->cluster, REQUEST_PRODUCE, 1,
+									  RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+	for (i = KEYS; i < 10 * KEYS; i += KEYS)	/* one key */
+		assert_int_equal(send_number(run, "doubt", i, 300000), SN_SEND_OK);
+	assert_true(drain(run, PATIENCE_MS));
+	assert_true(run->retries > 0);
+	kafka->health(run->broker, &health);
+	assert_int_equal(health.acked, KEYS + 9 - run->retries);
+	assert_non_null(strstr(health.last_error, "offset"));
+	recover(run, false);
+	for (i = KEYS; i < 10 * KEYS; i += KEYS)
+		if (run->state[i] == 0)
+			assert_int_equal(send_in_turn(run, "doubt", i, 300000), SN_SEND_OK);
+	assert_true(drain(run, PATIENCE_MS));
+	count = consume(run, stored, 2 * MAX_RECORDS);
+	for (i = 0; i < count; i++)
+		seen[stored[i].number] = true;
+	for (i = KEYS; i < 10 * KEYS; i += KEYS)
+		assert_true(run->state[i] == 1 && seen[i]);
+	free(stored);
 	end_run(run);
 }
 
@@ -484,13 +628,13 @@ test_oversize_local(void **state)
 	{
 		if (i == 100)
 		{
-			assert_int_equal(send_number(run, "local", i, 20000),
+			assert_int_equal(send_in_turn(run, "local", i, 20000),
 							 SN_SEND_REFUSED);
 			assert_non_null(strstr(err, "too large"));
 			run->state[i] = 2;
 		}
 		else
-			assert_int_equal(send_number(run, "local", i, 10), SN_SEND_OK);
+			assert_int_equal(send_in_turn(run, "local", i, 10), SN_SEND_OK);
 	}
 	assert_true(drain(run, PATIENCE_MS));
 	check_stored(run, 300);
@@ -511,10 +655,11 @@ test_refused_batch(void **state)
 
 	(void) state;
 	open_broker(run, "linger.ms=50,batch.num.messages=20", false);
+	open_partitions(run);
 	rd_kafka_mock_push_request_errors(run->cluster, REQUEST_PRODUCE, 1,
 									  RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
 	/* one key, so one partition, all queued before the first batch goes */
-	for (i = 0; i < 2000; i += KEYS)
+	for (i = KEYS; i < 2000; i += KEYS)
 		assert_int_equal(send_number(run, "refused", i, 0), SN_SEND_OK);
 	do
 	{
@@ -526,7 +671,7 @@ test_refused_batch(void **state)
 	recover(run, false);
 	assert_int_equal(run->suspects, 20);
 	assert_int_equal(run->culprits, 0);
-	assert_int_equal(run->retries, 180);
+	assert_int_equal(run->retries, 179);
 	kafka->health(run->broker, &health);
 	assert_int_equal(health.failures, 0);
 	assert_false(health.stopped);
@@ -594,7 +739,7 @@ test_broker_down_and_up(void **state)
 	open_broker(run, "linger.ms=5,batch.num.messages=50,reconnect.backoff.ms="
 				"50,reconnect.backoff.max.ms=200", false);
 	for (i = 0; i < 500; i++)
-		assert_int_equal(send_number(run, "down", i, 0), SN_SEND_OK);
+		assert_int_equal(send_in_turn(run, "down", i, 0), SN_SEND_OK);
 	assert_true(drain(run, PATIENCE_MS));
 	rd_kafka_mock_broker_set_down(run->cluster, 1);
 	for (; i < 1000; i++)
@@ -632,12 +777,11 @@ test_deadlines(void **state)
 	(void) state;
 	open_broker(run, "linger.ms=5", false);
 	fd = kafka->wake_fd(run->broker);
-	assert_int_equal(send_number(run, "deadline", 0, 0), SN_SEND_OK);
-	assert_true(drain(run, PATIENCE_MS));
+	open_partitions(run);
 	rd_kafka_mock_broker_set_rtt(run->cluster, 1, 60000);
-	assert_int_equal(send_number(run, "deadline", 1, 0), SN_SEND_OK);
+	assert_int_equal(send_number(run, "deadline", KEYS, 0), SN_SEND_OK);
 	take(run, 200);
-	for (i = 2; i < 1000; i++)
+	for (i = KEYS + 1; i < 1000; i++)
 		assert_int_equal(send_number(run, "deadline", i, 0), SN_SEND_OK);
 	began = now_ms();
 	assert_true(kafka->flush(run->broker, 300) > 0);
@@ -648,14 +792,14 @@ test_deadlines(void **state)
 	drain(run, 500);
 	kafka->purge(run->broker, true);
 	assert_true(drain(run, 2000));
-	assert_int_equal(run->retries, 999);
+	assert_int_equal(run->retries, 1000 - KEYS);
 	assert_true(kafka->restart(run->broker, false, 3000, err, sizeof(err)));
 	assert_true(now_ms() - began < 3500);
 	assert_int_equal(kafka->wake_fd(run->broker), fd);
-	for (i = 1; i < 1000; i++)
-		assert_int_equal(send_number(run, "deadline", i, 0), SN_SEND_OK);
+	assert_int_equal(send_number(run, "deadline", KEYS, 0), SN_SEND_OK);
+	assert_int_equal(send_number(run, "deadline", KEYS + 1, 0), SN_SEND_LATER);
 	kafka->health(run->broker, &health);
-	assert_int_equal(health.outstanding, 999);
+	assert_int_equal(health.outstanding, 1);
 	end_run(run);
 }
 
@@ -691,7 +835,7 @@ test_full(void **state)
 {
 	Run		   *run = start_run("full");
 	SnBrokerConfig config = {0};
-	int			sent = 0;
+	int			sent = KEYS;
 
 	(void) state;
 	snprintf(run->settings, sizeof(run->settings), "bootstrap.servers=%s",
@@ -701,9 +845,10 @@ test_full(void **state)
 	config.queue_max_kbytes = 1;
 	run->broker = kafka->open(&config, err, sizeof(err));
 	assert_non_null(run->broker);
+	open_partitions(run);
 	while (send_number(run, "full", sent, 0) == SN_SEND_OK)
 		sent++;
-	assert_int_equal(sent, 100);
+	assert_int_equal(sent, KEYS + 100);
 	assert_int_equal(relay_all(run, 0), 0);
 
 	/* the largest record allowed fits, however small the limit is */
@@ -723,11 +868,12 @@ test_flush(void **state)
 
 	(void) state;
 	open_broker(run, "linger.ms=5,batch.num.messages=20", false);
-	for (i = 0; i < 200; i++)
+	open_partitions(run);
+	for (i = KEYS; i < 200; i++)
 		assert_int_equal(send_number(run, "flush", i, 0), SN_SEND_OK);
 	assert_int_equal(kafka->flush(run->broker, PATIENCE_MS), 0);
 	kafka->health(run->broker, &health);
-	assert_int_equal(health.outstanding, 200);
+	assert_int_equal(health.outstanding, 200 - KEYS);
 	while (take(run, 0) == 7)
 		continue;
 	kafka->health(run->broker, &health);
@@ -760,8 +906,8 @@ test_denied_topic(void **state)
 	assert_string_not_equal(health.last_error, "");
 	recover(run, false);
 	for (i = 1; i < 100; i++)
-		assert_int_equal(send_number(run, i % 3 == 0 ? "denied" : "allowed", i,
-									 0), SN_SEND_OK);
+		assert_int_equal(send_in_turn(run, i % 3 == 0 ? "denied" : "allowed",
+									  i, 0), SN_SEND_OK);
 	assert_true(drain(run, PATIENCE_MS));
 	kafka->health(run->broker, &health);
 	assert_false(health.stopped);
@@ -785,7 +931,7 @@ test_unknown_topic(void **state)
 				"topic.metadata.refresh.fast.interval.ms=50", false);
 	assert_int_equal(send_number(run, "gone", 0, 0), SN_SEND_OK);
 	for (i = 1; i < 100; i++)
-		assert_int_equal(send_number(run, "known", i, 0), SN_SEND_OK);
+		assert_int_equal(send_in_turn(run, "known", i, 0), SN_SEND_OK);
 	assert_true(drain(run, PATIENCE_MS));
 	assert_int_equal(run->no_topic, 1);
 	assert_int_equal(run->state[0], 0);
@@ -935,6 +1081,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_happy_path),
+		cmocka_unit_test(test_first_goes_alone),
+		cmocka_unit_test(test_no_leader_at_first),
+		cmocka_unit_test(test_no_offset_no_proof),
 		cmocka_unit_test(test_order_over_passing_errors),
 		cmocka_unit_test(test_oversize_local),
 		cmocka_unit_test(test_refused_batch),

@@ -35,6 +35,10 @@ BUGS = {
                         "--faults outage", {"lost"}),
     "resend": ("--seconds 12 --interval 1 --mock --rate 1000 "
                "--faults broker_down", {"order"}),
+    # one topic just made in eight loses something, so it takes some
+    "trust_implicit_ack": ("--seconds 20 --interval 5 --kafka --wide 0.2 "
+                           "--rate 100 --faults broker_restart,broker_kill",
+                           {"lost"}),
     "no_flush": (f"--seconds 12 --mock --async {CRASHES} 4",
                  {"aborted read"}),
 }

@@ -50,6 +50,9 @@ class World:
         self.pause = options.publishers * 5 / options.rate
         self.subs = {w: {"max_attempts": MAX_ATTEMPTS, **s}
                      for w, s in SUBS.items()}
+        self.wide = options.wide if options.kafka else 0
+        self.began = time.monotonic()
+        self.kinds = {"exception"}      # each has a topic of its own
         self.calm = False
         self.killed = set()
         self.idempotent = []
@@ -109,6 +112,9 @@ def parse():
                         help="seconds between faults (5)")
     parser.add_argument("--rate", type=float, default=500,
                         help="events a second that publishers aim at (500)")
+    parser.add_argument("--wide", type=float, default=0.004,
+                        help="share of transactions that publish large events "
+                        "to a topic just made, beside a real Kafka (0.004)")
     parser.add_argument("--publishers", type=int, default=8)
     parser.add_argument("--lease", type=float, default=2)
     parser.add_argument("--window", type=int, default=2000,

@@ -11,8 +11,12 @@ from .shell import ROOT, run, shell
 
 KAFKA = os.path.join(ROOT, "test/kafka/kafka.sh")
 MOCK = os.path.join(ROOT, "build/mock/sentinai-mockbroker")
-TOPIC = "sentinai.exception"
 MOCK_PARTITIONS = 32            # it keeps 5 MB in each
+
+
+def topic_of(kind):
+    """Where events about aggregates of a kind go."""
+    return f"sentinai.{kind}"
 
 
 class Kafka:
@@ -70,7 +74,7 @@ class Mock:
             [MOCK, "--stdin-exit"], text=True, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE)
         self.bootstrap = self.process.stdout.readline().strip()
-        self.order(f"topic {TOPIC} {MOCK_PARTITIONS}")
+        self.order(f"topic {topic_of('exception')} {MOCK_PARTITIONS}")
 
     def order(self, line):
         self.process.stdin.write(line + "\n")

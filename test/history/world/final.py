@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from .recorder import digest
-from .broker import TOPIC
+from .broker import topic_of
 
 CONTROL = ("RetryScheduled", "DeadLettered")
 
@@ -101,7 +101,7 @@ def left(world, conn, what):
                            "sentinai.stat_relay").fetchone()[0]
         if lag:                 # too soon to read the whole topic
             return lag
-        there = {r["id"] for r in topic(world.server)}
+        there = {r["id"] for r in topics(world)}
         dead = {r[0] for r in conn.execute(
             "select event_id::text from sentinai.dead_letter where "
             "worker_type = 'relay'")}
@@ -111,17 +111,22 @@ def left(world, conn, what):
                                world.subs[what]["types"]}).fetchone()[0]
 
 
-def topic(server):
-    """Every record of the topic, as far as it goes now."""
+def topics(world):
+    """Every record of the topics, as far as they go now."""
+    for kind in sorted(world.kinds):
+        yield from topic(world.server, topic_of(kind))
+
+
+def topic(server, name):
     done = subprocess.run(
-        ["kcat", "-C", "-b", server.broker.bootstrap, "-t", TOPIC, "-e", "-q", "-J",
+        ["kcat", "-C", "-b", server.broker.bootstrap, "-t", name, "-e", "-q", "-J",
          "-o", "beginning"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         check=False, timeout=600)
     for line in done.stdout.splitlines():
         record = json.loads(line)
         headers = dict(zip(record["headers"][::2], record["headers"][1::2]))
         payload = json.loads(record["payload"])
-        yield {"f": "kafka", "topic": TOPIC, "part": record["partition"],
+        yield {"f": "kafka", "topic": name, "part": record["partition"],
                "off": record["offset"], "ts": record["ts"],
                "key": record["key"], "id": headers["ce_id"],
                "uid": payload.get("u"), "h": digest(payload)}
@@ -145,7 +150,7 @@ def read(world):
             add(f="work", txn=name)
     add(f="read", what="work")
     if world.server.broker:
-        for record in topic(world.server):
+        for record in topics(world):
             add(**record)
         add(f="read", what="kafka")
     read_server_log(world)

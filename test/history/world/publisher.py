@@ -21,6 +21,8 @@ TENANTS = ("acme", "bmw", "cora")
 HOT, COLD, FREE, LATER = 10, 10_000, 40, 5
 POISON = 1 / 4000
 WAYS = ("publish", "publish", "batch", "insert", "copy")
+PADS = (10, 200_000, 900_000)   # characters, of events that go to new topics
+NEW_TOPIC_SECONDS = 2
 
 
 class Publisher(Client):
@@ -178,6 +180,8 @@ class Publisher(Client):
         if rng.random() < 0.2:
             self.publish(name, self.make(rng.randrange(1, 4), serial=False),
                          rng.choice(WAYS))
+        if rng.random() < self.world.wide:
+            self.new_topic(name)
         if rng.random() < 0.05:
             self.idempotent(name)
         if rng.random() < 0.05:
@@ -216,11 +220,11 @@ class Publisher(Client):
                 return rng.choice(TENANTS), None
         return TENANTS[hash_of(name) % len(TENANTS)], name
 
-    def event(self, key, seq):
+    def event(self, key, seq, pad=None):
         rng = self.rng
         self.world.events += 1
         uid = f"{self.name}.{self.number}.{rng.getrandbits(48):x}"
-        payload = {"u": uid, "s": seq, "pad": "é" * rng.randrange(60)}
+        payload = {"u": uid, "s": seq, "pad": pad or "é" * rng.randrange(60)}
         if rng.random() < POISON:
             payload["poison"] = True
         type_ = RARE if rng.random() < RARE_SHARE else rng.choice(TYPES)
@@ -266,6 +270,27 @@ class Publisher(Client):
             if self.conn.closed or self.conn.broken:
                 raise Lost(str(error)) from None
             raise
+
+    def new_topic(self, name):
+        """Large and small events of one key, for a topic that nobody had before
+        the publishers came to it in the last seconds."""
+        rng = self.rng
+        kind = f"new{int(time.monotonic() - self.world.began) // NEW_TOPIC_SECONDS}"
+        self.world.kinds.add(kind)
+        key = rng.choice(TENANTS), f"{kind}-{self.name}-{rng.randrange(4)}"
+        for _ in range(rng.randrange(3, 9)):
+            event = self.event(key, None, "x" * rng.choice(PADS))
+            (_, ten, agg, type_, _, _), payload = event
+            self.record(f="publish", ph="invoke", p=self.name, txn=name,
+                        via="new topic", events=[event[0]])
+            try:
+                self.ask("select sentinai.publish(%s, %s, %s, %s, "
+                         "aggregate_type => %s)", type_, ten, agg,
+                         json.dumps(payload), kind)
+            except (Lost, psycopg.Error):
+                self.record(f="publish", ph="fail", p=self.name)
+                raise
+            self.record(f="publish", ph="ok", p=self.name)
 
     def later(self, name):
         """Events that nobody may see for a while, by our clock."""

@@ -130,7 +130,8 @@
  * Records wait in the handle without limit of time, at most
  * queue_max_messages / queue_max_kbytes of them; the library reconnects by
  * itself with back-off.  For a circuit breaker the host has two signals:
- * health.failures, which counts broker errors, and health.stalled_ms, the
+ * health.failures, which counts broker errors while something waits for an
+ * answer, and health.stalled_ms, the
  * time since the last sign of progress while records are outstanding (errors
  * of the same kind are not all counted, a stall always is).  A report OK is
  * the signal of success.  When the breaker opens: steps 1 to 4, nothing sent

@@ -396,6 +396,7 @@ kafka_create_topic(SnBroker *broker, const char *topic, int partitions,
 						  broker->queue);
 	rd_kafka_AdminOptions_destroy(options);
 	rd_kafka_NewTopic_destroy(request);
+	broker->asked++;
 	return true;
 }
 
@@ -540,7 +541,11 @@ treat_event(SnBroker *broker, rd_kafka_event_t *event)
 	return false;
 }
 
-/* Counts an error of the broker and keeps its text. */
+/*
+ * Counts an error of the broker and keeps its text.  While nobody waits for an
+ * answer there is none: brokers close connections that are idle, and whether
+ * one can be made again is seen with the next record.
+ */
 static void
 treat_error(SnBroker *broker, rd_kafka_event_t *event)
 {
@@ -553,7 +558,8 @@ treat_error(SnBroker *broker, rd_kafka_event_t *event)
 		snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
 
 	/* a refused batch is no failure of the broker's */
-	if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
+	if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE ||
+		(broker->outstanding == 0 && broker->asked == 0))
 		return;
 	broker->failures++;
 	sn_kafka_note_error(broker, text);
@@ -659,6 +665,7 @@ report_topic(SnBroker *broker, rd_kafka_event_t *event,
 		code = rd_kafka_topic_result_error(topics[0]);
 		detail = rd_kafka_topic_result_error_string(topics[0]);
 	}
+	broker->asked--;
 	memset(report, 0, sizeof(*report));
 	report->kind = SN_REPORT_TOPIC;
 	report->status = sn_kafka_classify_topic(code);

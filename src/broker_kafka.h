@@ -86,6 +86,7 @@ struct SnBroker
 	/* State and figures for health */
 	uint64_t	unanswered;
 	uint64_t	outstanding;
+	int			asked;			/* requests for topics without an answer */
 	uint64_t	sent;
 	uint64_t	acked;
 	uint64_t	failures;

@@ -149,6 +149,7 @@ sn_kafka_stop(SnBroker *broker, int timeout_ms)
 	broker->kept_end = &broker->kept;
 	broker->unanswered = 0;
 	broker->outstanding = 0;
+	broker->asked = 0;
 	sn_kafka_sent_forget(&broker->table);
 	if (producer == NULL)
 		return true;

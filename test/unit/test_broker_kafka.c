@@ -567,13 +567,14 @@ test_no_offset_no_proof(void **state)
 	int			i;
 
 	(void) state;
-	open_broker(run, "linger.ms=0,message.max.bytes=1000000,"
-				"retry.backoff.ms=200", false);
+	open_broker(run, "linger.ms=0,batch.num.messages=1,retry.backoff.ms=200",
+				false);
 	open_partitions(run);
+	rd_kafka_mock_broker_set_rtt(run->cluster, 1, 300); /* all are on their way */
 	rd_kafka_mock_push_request_errors(run->cluster, REQUEST_PRODUCE, 1,
 									  RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
 	for (i = KEYS; i < 10 * KEYS; i += KEYS)	/* one key */
-		assert_int_equal(send_number(run, "doubt", i, 300000), SN_SEND_OK);
+		assert_int_equal(send_number(run, "doubt", i, 0), SN_SEND_OK);
 	assert_true(drain(run, PATIENCE_MS));
 	assert_true(run->retries > 0);
 	kafka->health(run->broker, &health);
@@ -582,7 +583,7 @@ test_no_offset_no_proof(void **state)
 	recover(run, false);
 	for (i = KEYS; i < 10 * KEYS; i += KEYS)
 		if (run->state[i] == 0)
-			assert_int_equal(send_in_turn(run, "doubt", i, 300000), SN_SEND_OK);
+			assert_int_equal(send_in_turn(run, "doubt", i, 0), SN_SEND_OK);
 	assert_true(drain(run, PATIENCE_MS));
 	count = consume(run, stored, 2 * MAX_RECORDS);
 	for (i = 0; i < count; i++)
@@ -761,6 +762,52 @@ test_broker_down_and_up(void **state)
 	assert_int_equal(relay_all(run, 1500), 0);
 	assert_int_equal(run->retries, 0);
 	check_stored(run, 1500);
+	end_run(run);
+}
+
+/* A connection that ends while nothing waits for an answer is no failure. */
+static void
+test_idle_connections(void **state)
+{
+	Run		   *run = start_run("idle");
+	SnBrokerHealth health;
+	int64_t		until;
+	int			i;
+
+	(void) state;
+	open_broker(run, "reconnect.backoff.ms=20,reconnect.backoff.max.ms=50,"
+				"topic.metadata.refresh.interval.ms=20,debug=broker", false);
+	open_partitions(run);
+	for (i = 0; i < 8; i++)
+	{
+		int			lines = run->log_lines;
+
+		rd_kafka_mock_broker_set_down(run->cluster, 1);
+		until = now_ms() + PATIENCE_MS;
+		while (strstr(run->log_text, "Connection refused") == NULL &&
+			   now_ms() < until)
+			take(run, 20);
+		assert_non_null(strstr(run->log_text, "Connection refused"));
+		assert_true(run->log_lines > lines);
+		rd_kafka_mock_broker_set_up(run->cluster, 1);
+		run->log_text[0] = '\0';
+	}
+	kafka->health(run->broker, &health);
+	assert_int_equal(health.failures, 0);
+	assert_int_equal(send_number(run, "idle", KEYS, 0), SN_SEND_OK);
+	assert_true(drain(run, PATIENCE_MS));
+	assert_int_equal(run->state[KEYS], 1);
+
+	/* but it is one for a record that waits */
+	rd_kafka_mock_broker_set_down(run->cluster, 1);
+	assert_int_equal(send_number(run, "idle", KEYS + 1, 0), SN_SEND_OK);
+	until = now_ms() + PATIENCE_MS;
+	do
+	{
+		take(run, 20);
+		kafka->health(run->broker, &health);
+	} while (health.failures == 0 && now_ms() < until);
+	assert_true(health.failures > 0);
 	end_run(run);
 }
 
@@ -1090,6 +1137,7 @@ main(void)
 		cmocka_unit_test(test_isolation_names_culprit),
 		cmocka_unit_test(test_poison_among_many),
 		cmocka_unit_test(test_broker_down_and_up),
+		cmocka_unit_test(test_idle_connections),
 		cmocka_unit_test(test_deadlines),
 		cmocka_unit_test(test_close_without_patience),
 		cmocka_unit_test(test_full),

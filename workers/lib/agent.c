@@ -9,11 +9,15 @@
  *
  * Stopping: the first SIGTERM, SIGINT or SIGHUP lets the workers go on with
  * the batches they have for half of the shutdown timeout; then they finish
- * the event they are at and give back the rest.  After the whole timeout, or
- * at a second signal, they give back everything that is not finished.  A handler that does not return even
- * then is left behind: the keeper gives its batch back and the process ends.
+ * the event they are at and give back the rest.  Near the end of the timeout,
+ * or at a second signal, they give back everything that is not finished.  A
+ * handler that does not return even then is left behind with its batch, whose
+ * lease has to run out; nobody else may have its event while it still works.
+ *
+ * A worker that gives up stops the others in the same way.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,7 +31,11 @@
 #include "worker.h"
 
 /* Time for the workers to give back their batches, and then for the keeper. */
-#define FORCE_TIMEOUT (5 * SECOND)
+#define FORCE_TIMEOUT (4 * SECOND)
+#define KEEPER_TIMEOUT (2 * SECOND)
+
+/* So much of the shutdown timeout is for that, but not more than a quarter. */
+#define FORCE_RESERVE (FORCE_TIMEOUT + KEEPER_TIMEOUT)
 
 /* A worker that is stuck connecting holds nothing; it gets this long. */
 #define CONNECT_GRACE (1 * SECOND)
@@ -134,16 +142,25 @@ all_finished(const Supervisor *supervisor)
 	return true;
 }
 
-/* Are all unfinished workers stuck in a connection attempt? */
+/*
+ * Are all unfinished workers stuck in a connection attempt?  With a batch one
+ * may go on until all time is over.
+ */
 static bool
 only_connecting(const Supervisor *supervisor)
 {
+	bool		is_over = stop_level(&supervisor->agent->stop) == STOP_NOW;
 	int			i;
 
 	for (i = 0; i < supervisor->count; i++)
+	{
+		int			state = atomic_load(&supervisor->workers[i].connecting);
+
 		if (!atomic_load(&supervisor->workers[i].finished) &&
-			!atomic_load(&supervisor->workers[i].connecting))
+			state != CONNECTING &&
+			!(state == CONNECTING_WITH_BATCH && is_over))
 			return false;
+	}
 	return true;
 }
 
@@ -160,22 +177,33 @@ force_stop(Supervisor *supervisor, const char *why)
 	supervisor->deadline = clock_ms() + FORCE_TIMEOUT;
 }
 
+/* Raises the stop level to "drain". */
+static void
+begin_stop(Supervisor *supervisor)
+{
+	Agent	   *agent = supervisor->agent;
+	int			timeout = agent->settings->shutdown_timeout;
+	int			reserve = timeout / 4;
+	long long	now = clock_ms();
+
+	if (reserve > FORCE_RESERVE)
+		reserve = FORCE_RESERVE;
+	log_line(LOG_INFO, "stopping", LOG_END);
+	supervisor->signaled = now;
+	atomic_store(&agent->start_until, now + timeout / 2);
+	stop_raise(&agent->stop, STOP_DRAIN);
+	supervisor->deadline = now + timeout - reserve;
+	supervisor->abandon_after = now + CONNECT_GRACE;
+}
+
 /* Acts on a signal of the user's. */
 static void
 handle_signal(Supervisor *supervisor)
 {
-	const Settings *settings = supervisor->agent->settings;
-
 	switch (stop_level(&supervisor->agent->stop))
 	{
 		case STOP_NOT:
-			log_line(LOG_INFO, "stopping", LOG_END);
-			supervisor->signaled = clock_ms();
-			atomic_store(&supervisor->agent->start_until,
-						 clock_ms() + settings->shutdown_timeout / 2);
-			stop_raise(&supervisor->agent->stop, STOP_DRAIN);
-			supervisor->deadline = clock_ms() + settings->shutdown_timeout;
-			supervisor->abandon_after = clock_ms() + CONNECT_GRACE;
+			begin_stop(supervisor);
 			break;
 		case STOP_DRAIN:
 			if (clock_ms() - supervisor->signaled >= SIGNAL_ECHO)
@@ -231,6 +259,9 @@ supervise(Supervisor *supervisor)
 
 		if (signal != 0 && signal != SIGNAL_THREAD_ENDED)
 			handle_signal(supervisor);
+		else if (atomic_load(&supervisor->agent->status) != 0 &&
+				 stop_level(&supervisor->agent->stop) == STOP_NOT)
+			begin_stop(supervisor);
 		if (all_finished(supervisor))
 			return true;
 		if (now >= supervisor->next_stats)
@@ -244,7 +275,7 @@ supervise(Supervisor *supervisor)
 			continue;
 		if (stop_level(&supervisor->agent->stop) == STOP_NOW)
 			return false;
-		force_stop(supervisor, "shutdown timeout passed, releasing batches");
+		force_stop(supervisor, "no time left, releasing batches");
 	}
 }
 
@@ -252,7 +283,7 @@ supervise(Supervisor *supervisor)
 static bool
 finish_keeper(Supervisor *supervisor, bool release)
 {
-	long long	end = clock_ms() + (release ? FORCE_TIMEOUT : CONNECT_GRACE);
+	long long	end = clock_ms() + (release ? KEEPER_TIMEOUT : CONNECT_GRACE);
 
 	keeper_finish(supervisor->keeper, release);
 	while (!keeper_is_finished(supervisor->keeper) && clock_ms() < end)
@@ -264,7 +295,42 @@ finish_keeper(Supervisor *supervisor, bool release)
 	return keeper_is_finished(supervisor->keeper);
 }
 
-/* Blocks the signals we wait for, in this thread and all it will start. */
+/* Sets what a signal does. */
+static void
+set_signal(int number, void (*action) (int))
+{
+	struct sigaction act = {.sa_handler = action};
+
+	sigemptyset(&act.sa_mask);
+	sigaction(number, &act, NULL);
+}
+
+/*
+ * Frees the process of what it has inherited and cannot work with: without
+ * SIGCHLD's default nobody learns how a command ended, and a descriptor that
+ * is closed becomes that of the next file or connection, into which a log
+ * line or a command's output would go.
+ */
+static void
+reset_process(void)
+{
+	int			fd;
+
+	set_signal(SIGCHLD, SIG_DFL);
+	set_signal(SIGTERM, SIG_DFL);
+	set_signal(SIGPIPE, SIG_IGN);
+	set_signal(SIGXFSZ, SIG_IGN);
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) == -1 && errno == EBADF &&
+			open("/dev/null", O_RDWR) < 0)
+			_exit(EXIT_SYSTEM);
+}
+
+/*
+ * Blocks the signals we wait for and no others, in this thread and all it
+ * will start.  SIGINT and SIGHUP may be ignored on purpose (by a shell's "&",
+ * by nohup).
+ */
 static void
 block_signals(sigset_t *signals)
 {
@@ -278,8 +344,7 @@ block_signals(sigset_t *signals)
 		if (sigaction(stopping[i], NULL, &old) == 0 &&
 			old.sa_handler != SIG_IGN)
 			sigaddset(signals, stopping[i]);
-	pthread_sigmask(SIG_BLOCK, signals, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	pthread_sigmask(SIG_SETMASK, signals, NULL);
 }
 
 /* Writes the name of this process, or of one of its threads. */
@@ -362,6 +427,7 @@ run_agent(Supervisor *supervisor, Lease *leases)
 	{
 		pthread_join(supervisor->workers[i].thread, NULL);
 		pthread_mutex_destroy(&leases[i].mutex);
+		pthread_mutex_destroy(&leases[i].baton);
 	}
 	keeper_free(supervisor->keeper);
 	return atomic_load(&agent->status);
@@ -401,6 +467,7 @@ agent_main(const AgentDefinition *definition, int argc, char **argv)
 	Conf		conf;
 	int			status = 0;
 
+	reset_process();
 	if (!conf_load(&conf, definition, argc, argv))
 	{
 		fprintf(stderr, "%s: %s\nTry \"%s --help\".\n", definition->name,

@@ -10,7 +10,9 @@
  * whole only when every event was; otherwise by the list of those that were.
  *
  * Outcomes may be reported in several turns; a turn that failed is filled
- * again with the same ones.
+ * again with the same ones.  When the answer to a turn was lost, the server
+ * may know its outcomes or not: then they are reported one by one, since it
+ * refuses a failure that it knows, and with it whatever comes with it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -123,11 +125,13 @@ list_completed(Batch *batch)
 	int			i;
 
 	text_free(ids);
+	text_add(ids, "{");
 	for (i = 0; i < batch->claimed.count; i++)
 	{
 		if (batch->states[i] != EVENT_COMPLETED)
 			continue;
-		text_add(ids, ids->length == 0 ? "{" : ",");
+		if (ids->length > 1)
+			text_add(ids, ",");
 		text_add(ids, batch->claimed.events[i].event_id);
 	}
 	text_add(ids, "}");
@@ -152,9 +156,30 @@ batch_fill_turn(Batch *batch, PgTurn *turn)
 	return true;
 }
 
-/* The server knows the outcomes that the last turn was filled with. */
+/* Puts the completed events alone into a turn, by their ids. */
+bool
+batch_fill_completed(Batch *batch, PgTurn *turn)
+{
+	turn->token = batch->claimed.events[0].token;
+	turn->complete = true;
+	if (!list_completed(batch))
+		return false;
+	turn->completed_ids = batch->completed_ids.data;
+	return true;
+}
+
+/* Puts the last failure alone into a turn. */
 void
-batch_reported(Batch *batch)
+batch_fill_failure(Batch *batch, PgTurn *turn)
+{
+	turn->token = batch->claimed.events[0].token;
+	turn->failures = &batch->failures[batch->failure_count - 1];
+	turn->failure_count = 1;
+}
+
+/* The server knows the completed events. */
+void
+batch_completed_reported(Batch *batch)
 {
 	int			i;
 
@@ -162,5 +187,20 @@ batch_reported(Batch *batch)
 		if (batch->states[i] == EVENT_COMPLETED)
 			batch->states[i] = EVENT_REPORTED;
 	batch->completed_count = 0;
+}
+
+/* The server knows the last failure. */
+void
+batch_failure_reported(Batch *batch)
+{
+	free((char *) batch->failures[--batch->failure_count].error);
+}
+
+/* The server knows all outcomes so far. */
+void
+batch_reported(Batch *batch)
+{
+	batch_completed_reported(batch);
 	free_failures(batch);
+	batch->in_doubt = false;
 }

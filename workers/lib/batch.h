@@ -31,6 +31,7 @@ typedef struct Batch
 	int			failure_count;
 	int		   *stopped;		/* events whose keys go no further */
 	int			stopped_count;
+	bool		in_doubt;		/* the server may know some of the outcomes */
 	Text		completed_ids;
 } Batch;
 
@@ -41,6 +42,10 @@ extern void batch_record(Batch *batch, int index, AgentOutcome outcome,
 						 const char *error, int retry_in);
 extern bool batch_has_news(const Batch *batch);
 extern bool batch_fill_turn(Batch *batch, PgTurn *turn);
+extern bool batch_fill_completed(Batch *batch, PgTurn *turn);
+extern void batch_fill_failure(Batch *batch, PgTurn *turn);
+extern void batch_completed_reported(Batch *batch);
+extern void batch_failure_reported(Batch *batch);
 extern void batch_reported(Batch *batch);
 
 #endif							/* SENTINAI_BATCH_H */

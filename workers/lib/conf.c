@@ -64,7 +64,7 @@ const AgentOption conf_library_options[] = {
 	"exit when nothing can be claimed any more"},
 	{"shutdown-timeout", 0, AGENT_OPTION_DURATION, AT(shutdown_timeout), "30s",
 		0, DAY, NULL, NULL, false, false, "TIME",
-	"time to finish started batches after SIGTERM"},
+	"time to end after SIGTERM"},
 	{"unknown-type", 0, AGENT_OPTION_CHOICE, AT(unknown_type), "retry", 0, 0,
 		"retry|exit", NULL, false, false, "ACTION",
 	"what to do while the worker type does not exist"},

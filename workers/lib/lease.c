@@ -9,6 +9,10 @@
  * such lease again after each third.  A lease that the server says is gone
  * is marked lost, so that the handler's thread drops the batch.
  *
+ * While a handler runs, its thread cannot report what became of the events
+ * before; the keeper does when it is time, or when that thread has lost its
+ * connection.
+ *
  * The keeper copies a token under the lease's mutex and calls the server
  * without it.  When the batch ended meanwhile, its number has changed and
  * the answer means nothing.
@@ -25,8 +29,11 @@
 #include "stop.h"
 #include "value.h"
 
-/* Delay after a failed extension. */
+/* Delay after a failed extension or report. */
 #define RETRY_DELAY (1 * SECOND)
+
+/* Time for an answer once the keeper has to end. */
+#define END_GRACE (1 * SECOND)
 
 struct Keeper
 {
@@ -47,7 +54,36 @@ lease_init(Lease *lease)
 {
 	memset(lease, 0, sizeof(*lease));
 	atomic_init(&lease->lost, false);
-	return pthread_mutex_init(&lease->mutex, NULL) == 0;
+	lease->report_due = LLONG_MAX;
+	return pthread_mutex_init(&lease->mutex, NULL) == 0 &&
+		pthread_mutex_init(&lease->baton, NULL) == 0;
+}
+
+/* A handler starts: until it ends the keeper may report what came before. */
+void
+lease_handler_starts(Lease *lease, long long report_due)
+{
+	pthread_mutex_lock(&lease->mutex);
+	lease->report_due = report_due;
+	pthread_mutex_unlock(&lease->mutex);
+	pthread_mutex_unlock(&lease->baton);
+}
+
+/* The handler has ended; waits for a report that is under way. */
+void
+lease_handler_ended(Lease *lease)
+{
+	pthread_mutex_lock(&lease->baton);
+	pthread_mutex_lock(&lease->mutex);
+	lease->report_due = LLONG_MAX;
+	pthread_mutex_unlock(&lease->mutex);
+}
+
+/* The server says that the batch belongs to someone else. */
+void
+lease_mark_lost(Lease *lease)
+{
+	atomic_store(&lease->lost, true);
 }
 
 /* A batch was claimed. */
@@ -165,13 +201,41 @@ extend_lease(Keeper *keeper, Lease *lease)
 	pthread_mutex_unlock(&lease->mutex);
 }
 
+/* Is it time to report outcomes?  If so, it is again after a while. */
+static bool
+is_report_due(Lease *lease)
+{
+	long long	now = clock_ms();
+	bool		is_due;
+
+	pthread_mutex_lock(&lease->mutex);
+	is_due = lease->token != NULL && lease->report_due <= now;
+	if (is_due)
+		lease->report_due = now + RETRY_DELAY;
+	pthread_mutex_unlock(&lease->mutex);
+	return is_due && !atomic_load(&lease->lost);
+}
+
+/* Reports outcomes for a thread whose handler is running. */
+static void
+report_outcomes(Keeper *keeper, Lease *lease)
+{
+	if (!is_report_due(lease) ||
+		(!pg_is_connected(keeper->conn) && !pg_connect(keeper->conn)) ||
+		pthread_mutex_trylock(&lease->baton) != 0)
+		return;
+	lease->report(lease->worker, keeper->conn);
+	pthread_mutex_unlock(&lease->baton);
+}
+
 /* Milliseconds until the next lease is due. */
 static int
 next_due(const Keeper *keeper)
 {
 	/* what begins from now on is due later than this */
 	long long	now = clock_ms();
-	long long	next = now + keeper->settings->lease / 3;
+	long long	next = now + (keeper->settings->lease / 3 < RETRY_DELAY ?
+							  keeper->settings->lease / 3 : RETRY_DELAY);
 	int			i;
 
 	for (i = 0; i < keeper->count; i++)
@@ -187,7 +251,10 @@ next_due(const Keeper *keeper)
 	return next > now ? (int) (next - now) : 0;
 }
 
-/* Gives back every batch that is still held. */
+/*
+ * Gives back every batch that is still held, but none that a handler is still
+ * working on: its events would be somebody else's while it does.
+ */
 static void
 release_all(Keeper *keeper)
 {
@@ -195,12 +262,20 @@ release_all(Keeper *keeper)
 
 	for (i = 0; i < keeper->count; i++)
 	{
+		Lease	   *lease = &keeper->leases[i];
 		unsigned long batch;
-		char	   *token = copy_token(&keeper->leases[i], LLONG_MAX, &batch);
+		char	   *token = copy_token(lease, LLONG_MAX, &batch);
 
 		if (token == NULL)
 			continue;
-		if ((!pg_is_connected(keeper->conn) && !pg_connect(keeper->conn)) ||
+		if (pthread_mutex_trylock(&lease->baton) == 0)
+		{
+			log_line(LOG_ERROR, "a handler has not ended; its batch comes "
+					 "back when the lease has run out",
+					 LOG_N("worker", i + 1), LOG_END);
+			pthread_mutex_unlock(&lease->baton);
+		}
+		else if ((!pg_is_connected(keeper->conn) && !pg_connect(keeper->conn)) ||
 			pg_release(keeper->conn, token, NULL) != PG_DONE)
 			log_line(LOG_WARNING, "could not release a batch",
 					 LOG_S("sqlstate", pg_sqlstate(keeper->conn)),
@@ -218,8 +293,12 @@ keeper_main(void *arg)
 	int			i;
 
 	while (poll(&quit, 1, next_due(keeper)) <= 0)
+	{
 		for (i = 0; i < keeper->count; i++)
 			extend_lease(keeper, &keeper->leases[i]);
+		for (i = 0; i < keeper->count; i++)
+			report_outcomes(keeper, &keeper->leases[i]);
+	}
 	if (atomic_load(&keeper->release))
 		release_all(keeper);
 	pg_disconnect(keeper->conn);
@@ -247,6 +326,8 @@ keeper_start(const Settings *settings, const char *program,
 	keeper->conn = pg_new(settings, program, worker_id);
 	if (keeper->conn != NULL && pipe2(keeper->quit_pipe, O_CLOEXEC) == 0)
 	{
+		pg_hurry(keeper->conn);
+		pg_set_interrupt(keeper->conn, keeper->quit_pipe[0], END_GRACE);
 		if (pthread_create(&keeper->thread, NULL, keeper_main, keeper) == 0)
 			return keeper;
 		close(keeper->quit_pipe[0]);

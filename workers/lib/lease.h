@@ -14,10 +14,19 @@
 #include "conf.h"
 #include "pg.h"
 
-/* The lease of one worker thread.  All but `lost` is under the mutex. */
+/*
+ * The lease of one worker thread.  All but `lost` is under the mutex.
+ *
+ * The baton belongs to the worker's thread but while a handler runs.  Who can
+ * take it then may touch the batch's outcomes.
+ */
 typedef struct Lease
 {
 	pthread_mutex_t mutex;
+	pthread_mutex_t baton;
+	void		(*report) (void *worker, PgConn *conn);
+	void	   *worker;			/* for report() */
+	long long	report_due;		/* next report of outcomes */
 	char	   *token;			/* NULL: no batch */
 	unsigned long batch;		/* counts the batches of the thread */
 	long long	due;			/* next extension */
@@ -33,6 +42,9 @@ extern void keeper_finish(Keeper *keeper, bool release);
 extern bool keeper_is_finished(Keeper *keeper);
 extern void keeper_free(Keeper *keeper);
 extern bool lease_init(Lease *lease);
+extern void lease_handler_starts(Lease *lease, long long report_due);
+extern void lease_handler_ended(Lease *lease);
+extern void lease_mark_lost(Lease *lease);
 extern bool lease_begin(Lease *lease, const char *token, int duration);
 extern void lease_end(Lease *lease);
 extern void lease_pause(Lease *lease);

@@ -2,550 +2,35 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * pg.c
- *	  The calls an agent makes to the server: the only file that uses libpq.
+ *	  The calls an agent makes to the server.
  *
- * A connection is in non-blocking pipeline mode all its life.  run_steps()
- * sends the statements of one transaction and a sync, and reads all results
- * with a deadline; whatever it returns, the connection is either ready for
- * the next call or closed.
- *
- * The server enforces the statement timeout, set for the transaction only.
- * The client's own deadline is later and catches a server that is gone.
- *
- * Messages kept for the log are the primary message of the server or libpq's
- * connection error without the password; details could quote data.
- *
- * A PgConn belongs to one thread.
+ * A call is one transaction; pg_link.c runs its statements in one round trip.
  */
-#include <libpq-fe.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
-#include "pg.h"
-#include "stop.h"
-#include "text.h"
+#include "pg_link.h"
 #include "value.h"
 
-/* How much later than the server the client gives up. */
-#define DEADLINE_SLACK (5 * SECOND)
-
-/* How long a cancelled wait may take to answer. */
-#define CANCEL_TIMEOUT (2 * SECOND)
-
-#define MAX_PARAMS 5
-
-typedef enum Statement
-{
-	ST_BEGIN,
-	ST_TIMEOUT,
-	ST_COMMIT,
-	ST_ROLLBACK,
-	ST_CLAIM,
-	ST_COMPLETE,
-	ST_FAIL,
-	ST_EXTEND,
-	ST_RELEASE,
-	ST_WAIT,
-	ST_PID
-} Statement;
-
-#define STATEMENT_COUNT (ST_PID + 1)
-
-static const struct
-{
-	const char *name;
-	const char *sql;
-	int			params;
-}			statements[STATEMENT_COUNT] = {
-	[ST_BEGIN] = {"sentinai_begin",
-		"begin isolation level read committed, read write", 0},
-	[ST_TIMEOUT] = {"sentinai_timeout",
-		"select pg_catalog.set_config('statement_timeout', $1, true)", 1},
-	[ST_COMMIT] = {"sentinai_commit", "commit", 0},
-	[ST_ROLLBACK] = {"sentinai_rollback", "rollback", 0},
-	[ST_CLAIM] = {"sentinai_claim",
-		"select token, event_id, event_type, tenant_id, aggregate_type,"
-		" aggregate_id, schema_version, payload, metadata, correlation_id,"
-		" causation_id, pg_catalog.to_char(occurred_at at time zone 'UTC',"
-		" 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), attempt"
-		" from sentinai.claim($1::text, $2::int4, $3::interval, $4::text)",
-	4},
-	[ST_COMPLETE] = {"sentinai_complete",
-		"select sentinai.complete($1::text, $2::uuid[])", 2},
-	[ST_FAIL] = {"sentinai_fail",
-		"select sentinai.fail($1::text, $2::uuid, $3::text, $4::bool,"
-		" $5::interval)", 5},
-	[ST_EXTEND] = {"sentinai_extend",
-		"select sentinai.extend($1::text, $2::interval)", 2},
-	[ST_RELEASE] = {"sentinai_release",
-		"select sentinai.release($1::text)", 1},
-	[ST_WAIT] = {"sentinai_wait",
-		"call sentinai.wait_for_work($1::text, $2::interval, null)", 2},
-	[ST_PID] = {"sentinai_pid", "select pg_catalog.pg_backend_pid()", 0}
-};
-
-typedef struct Step
-{
-	Statement	statement;
-	const char *params[MAX_PARAMS];
-	PGresult   *result;
-} Step;
-
-struct PgConn
-{
-	const Settings *settings;
-	const char *program;
-	PGconn	   *conn;
-	bool		prepared;
-	bool		never_prepare;	/* a pooler broke prepared statements */
-	char		worker_id[256];
-	char		lease[32];
-	char		max_events[16];
-	char		timeout[16];
-	char		sqlstate[6];
-	char		message[256];
-};
-
-/* Makes a connection object; it is not connected yet. */
-PgConn *
-pg_new(const Settings *settings, const char *program, const char *worker_id)
-{
-	PgConn	   *conn = calloc(1, sizeof(*conn));
-
-	if (conn == NULL)
-		return NULL;
-	conn->settings = settings;
-	conn->program = program;
-	snprintf(conn->worker_id, sizeof(conn->worker_id), "%s", worker_id);
-	snprintf(conn->lease, sizeof(conn->lease), "%d milliseconds",
-			 settings->lease);
-	snprintf(conn->max_events, sizeof(conn->max_events), "%d",
-			 settings->max_events);
-	snprintf(conn->timeout, sizeof(conn->timeout), "%d",
-			 settings->statement_timeout);
-	return conn;
-}
-
-/* Disconnects and frees. */
+/* From now on every call ends so early that a lease allows another. */
 void
-pg_free(PgConn *conn)
+pg_hurry(PgConn *conn)
 {
-	if (conn == NULL)
-		return;
-	pg_disconnect(conn);
-	free(conn);
+	conn->in_hurry = true;
 }
 
-/* Closes the connection, if any. */
-void
-pg_disconnect(PgConn *conn)
-{
-	PQfinish(conn->conn);
-	conn->conn = NULL;
-	conn->prepared = false;
-}
-
-/* Is there a connection, as far as we know? */
-bool
-pg_is_connected(const PgConn *conn)
-{
-	return conn->conn != NULL;
-}
-
-/* SQLSTATE of the last call that was refused or lost. */
-const char *
-pg_sqlstate(const PgConn *conn)
-{
-	return conn->sqlstate;
-}
-
-/* Message of the last call that was refused or lost. */
-const char *
-pg_message(const PgConn *conn)
-{
-	return conn->message;
-}
-
-/*
- * Hides every occurrence of a secret.  They are looked for in a copy, because
- * a secret may look like what hides it, and may overlap itself.
- */
-static void
-hide(char *message, const char *copy, const char *secret)
-{
-	size_t		length = strlen(secret);
-	const char *found = copy;
-
-	while (length > 0 && (found = strstr(found, secret)) != NULL)
-	{
-		memset(message + (found - copy), '*', length);
-		found++;
-	}
-}
-
-/* Is this the password, or something else that must not be seen? */
-static bool
-is_secret_keyword(const char *keyword)
-{
-	return strcmp(keyword, "password") == 0 ||
-		strcmp(keyword, "sslpassword") == 0;
-}
-
-/* Keeps a message, or as much as there is room for, as one line. */
-static void
-keep_message(PgConn *conn, const char *sqlstate, const char *message)
-{
-	size_t		length = strlen(message);
-
-	while (length > 0 && message[length - 1] == '\n')
-		length--;
-	snprintf(conn->sqlstate, sizeof(conn->sqlstate), "%s", sqlstate);
-	text_clean(conn->message, sizeof(conn->message), message, length);
-}
-
-/* Keeps libpq's message without secrets; they go before it is cut. */
-static void
-keep_connection_error(PgConn *conn)
-{
-	const char *message = PQerrorMessage(conn->conn);
-	PQconninfoOption *options = PQconninfo(conn->conn);
-	PQconninfoOption *option;
-	char	   *hidden = strdup(message);
-
-	for (option = options; option != NULL && option->keyword; option++)
-		if (hidden != NULL && is_secret_keyword(option->keyword) &&
-			option->val != NULL)
-			hide(hidden, message, option->val);
-	PQconninfoFree(options);
-	keep_message(conn, "08006", hidden != NULL && *hidden != '\0' ? hidden :
-				 "connection lost");
-	free(hidden);
-}
-
-/* Keeps the error of a result. */
-static void
-keep_result_error(PgConn *conn, const PGresult *result)
-{
-	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-
-	if (state == NULL)
-	{
-		keep_connection_error(conn);
-		return;
-	}
-	keep_message(conn, state, message ? message : "");
-}
-
-/* Closes a broken connection and keeps the reason, unless one is kept. */
-static PgStatus
-lose(PgConn *conn, const char *reason)
-{
-	if (reason != NULL)
-		keep_message(conn, "08006", reason);
-	else if (conn->message[0] == '\0')
-		keep_connection_error(conn);
-	pg_disconnect(conn);
-	return PG_LOST;
-}
-
-/* Logs notices at the lowest level. */
-static void
-receive_notice(void *arg, const PGresult *result)
-{
-	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-
-	(void) arg;
-	log_line(LOG_DEBUG, "notice from the server", LOG_S("text", message),
-			 LOG_END);
-}
-
-/* Asks the server to end what it is doing for us. */
-static void
-cancel(PgConn *conn)
-{
-	PGcancel   *request = PQgetCancel(conn->conn);
-	char		error[256];
-
-	if (request != NULL)
-		PQcancel(request, error, sizeof(error));
-	PQfreeCancel(request);
-}
-
-/*
- * Waits until a result can be taken without blocking.  When the interrupt
- * descriptor becomes readable, cancels once and goes on for a short while.
- */
-static bool
-await_result(PgConn *conn, long long *deadline, int *interrupt_fd)
-{
-	for (;;)
-	{
-		struct pollfd fds[2];
-		int			flushed = PQflush(conn->conn);
-		long long	left;
-
-		if (!PQisBusy(conn->conn))
-			return true;
-		left = *deadline - clock_ms();
-		if (left <= 0)
-			return false;
-		fds[0].fd = PQsocket(conn->conn);
-		fds[0].events = (short) (POLLIN | (flushed == 1 ? POLLOUT : 0));
-		fds[1].fd = *interrupt_fd;
-		fds[1].events = POLLIN;
-		fds[0].revents = fds[1].revents = 0;
-		if (poll(fds, 2, left > MINUTE ? MINUTE : (int) left) < 0)
-			continue;
-		if (fds[1].revents != 0)
-		{
-			*interrupt_fd = -1;
-			cancel(conn);
-			*deadline = clock_ms() + CANCEL_TIMEOUT;
-		}
-		if (fds[0].revents != 0 && !PQconsumeInput(conn->conn))
-			return false;
-	}
-}
-
-/* Sends one statement. */
-static bool
-send_step(PgConn *conn, const Step *step)
-{
-	int			params = statements[step->statement].params;
-
-	if (conn->prepared && step->statement != ST_PID)
-		return PQsendQueryPrepared(conn->conn,
-								   statements[step->statement].name, params,
-								   step->params, NULL, NULL, 0) == 1;
-	return PQsendQueryParams(conn->conn, statements[step->statement].sql,
-							 params, NULL, step->params, NULL, NULL, 0) == 1;
-}
-
-/*
- * Takes the results of `count` statements up to the sync.  Returns the index
- * of the first that failed, -1 if none did, or -2 when the connection is not
- * usable any more.
- */
+/* Time for one call; the server ends every statement before if it can. */
 static int
-read_results(PgConn *conn, Step *steps, int count, long long deadline,
-			 int interrupt_fd)
+call_timeout(const PgConn *conn)
 {
-	int			failed = -1;
-	int			index = 0;
-
-	for (;;)
-	{
-		PGresult   *result;
-		ExecStatusType status;
-
-		if (!await_result(conn, &deadline, &interrupt_fd))
-			return -2;
-		result = PQgetResult(conn->conn);
-		if (result == NULL)
-		{
-			if (++index > count)
-				return -2;
-			continue;
-		}
-		status = PQresultStatus(result);
-		if (status == PGRES_PIPELINE_SYNC)
-		{
-			PQclear(result);
-			return failed;
-		}
-		if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
-		{
-			if (failed == -1)
-			{
-				failed = index;
-				keep_result_error(conn, result);
-			}
-			PQclear(result);
-			if (PQstatus(conn->conn) == CONNECTION_BAD)
-				return -2;
-		}
-		else if (steps != NULL && index < count &&
-				 steps[index].result == NULL)
-			steps[index].result = result;
-		else
-			PQclear(result);
-	}
-}
-
-/* Frees the results of steps. */
-static void
-clear_steps(Step *steps, int count)
-{
-	int			i;
-
-	for (i = 0; i < count; i++)
-	{
-		PQclear(steps[i].result);
-		steps[i].result = NULL;
-	}
-}
-
-/* Errors that say that prepared statements and this session do not agree. */
-static bool
-is_prepare_error(const char *sqlstate)
-{
-	return strcmp(sqlstate, "26000") == 0 ||
-		strcmp(sqlstate, "42P05") == 0 || strcmp(sqlstate, "0A000") == 0;
-}
-
-/* Errors after which the server closes the connection. */
-static bool
-is_shutdown_error(const char *sqlstate)
-{
-	return strncmp(sqlstate, "57P", 3) == 0 || strncmp(sqlstate, "08", 2) == 0;
-}
-
-/*
- * Runs statements in one round trip.  Unless all succeed, there are no
- * results and, for a transaction that begins and commits here, no effects.
- */
-static PgStatus
-run_steps(PgConn *conn, Step *steps, int count, int timeout, int interrupt_fd,
-		  int *failed_step)
-{
-	long long	deadline = clock_ms() + timeout + DEADLINE_SLACK;
-	int			failed;
-	int			i;
-
-	conn->message[0] = conn->sqlstate[0] = '\0';
-	if (conn->conn == NULL)
-		return lose(conn, "not connected");
-	for (i = 0; i < count; i++)
-		if (!send_step(conn, &steps[i]))
-			return lose(conn, NULL);
-	if (PQpipelineSync(conn->conn) != 1)
-		return lose(conn, NULL);
-	failed = read_results(conn, steps, count, deadline, interrupt_fd);
-	if (failed == -1)
-		return PG_DONE;
-	clear_steps(steps, count);
-	if (failed == -2)
-		return lose(conn, clock_ms() >= deadline ?
-					"no answer from the server in time" : NULL);
-	if (failed_step != NULL)
-		*failed_step = failed;
-	if (is_shutdown_error(conn->sqlstate))
-		return lose(conn, NULL);
-	if (conn->prepared && is_prepare_error(conn->sqlstate))
-	{
-		conn->never_prepare = conn->settings->prepare == PREPARE_AUTO &&
-			strcmp(conn->sqlstate, "0A000") != 0;
-		return lose(conn, NULL);
-	}
-	return PG_REFUSED;
-}
-
-/* Like run_steps, and leaves no failed transaction open. */
-static PgStatus
-run_transaction(PgConn *conn, Step *steps, int count, int *failed_step)
-{
-	PgStatus	status;
-	char		sqlstate[sizeof(conn->sqlstate)];
-	char		message[sizeof(conn->message)];
-	Step		rollback = {.statement = ST_ROLLBACK};
-	int			timeout = 2 * conn->settings->statement_timeout;
-
-	status = run_steps(conn, steps, count, timeout, -1, failed_step);
-	if (status != PG_REFUSED)
-		return status;
-	memcpy(sqlstate, conn->sqlstate, sizeof(sqlstate));
-	memcpy(message, conn->message, sizeof(message));
-	status = run_steps(conn, &rollback, 1, timeout, -1, NULL);
-	clear_steps(&rollback, 1);
-	if (status != PG_DONE)
-		pg_disconnect(conn);
-	memcpy(conn->sqlstate, sqlstate, sizeof(sqlstate));
-	memcpy(conn->message, message, sizeof(message));
-	return PG_REFUSED;
-}
-
-/* Is there a pooler between us and the server?  Its process ids are made up. */
-static bool
-is_pooled(PgConn *conn)
-{
-	Step		step = {.statement = ST_PID};
-	bool		pooled = true;
-
-	if (run_steps(conn, &step, 1, conn->settings->connect_timeout, -1,
-				  NULL) == PG_DONE)
-		pooled = atoi(PQgetvalue(step.result, 0, 0)) !=
-			PQbackendPID(conn->conn);
-	clear_steps(&step, 1);
-	return pooled;
-}
-
-/* Prepares all statements in one round trip. */
-static bool
-prepare_statements(PgConn *conn)
-{
-	long long	deadline = clock_ms() + conn->settings->connect_timeout +
+	int			timeout = 2 * conn->settings->statement_timeout +
 		DEADLINE_SLACK;
-	int			i;
+	int			third = conn->settings->lease / 3;
 
-	for (i = 0; i < ST_PID; i++)
-		if (PQsendPrepare(conn->conn, statements[i].name, statements[i].sql,
-						  statements[i].params, NULL) != 1)
-			return false;
-	if (PQpipelineSync(conn->conn) != 1)
-		return false;
-	conn->prepared = read_results(conn, NULL, ST_PID, deadline, -1) == -1;
-	return conn->prepared;
-}
-
-/* Opens the connection; blocks for at most the connect timeout per host. */
-bool
-pg_connect(PgConn *conn)
-{
-	const Settings *settings = conn->settings;
-	char		seconds[16];
-	char		name[64];
-	bool		want;
-
-	/* as in psql: a connection string in dbname has the last word */
-	const char *const keywords[] = {
-		"fallback_application_name", "connect_timeout", "client_encoding",
-		"keepalives_idle", "keepalives_interval", "keepalives_count",
-		"host", "port", "user", "passfile", "dbname", NULL
-	};
-	const char *const values[] = {
-		name, seconds, "UTF8", "30", "10", "3", settings->host,
-		settings->port, settings->user, settings->passfile, settings->dbname,
-		NULL
-	};
-
-	pg_disconnect(conn);
-	conn->message[0] = conn->sqlstate[0] = '\0';
-	snprintf(seconds, sizeof(seconds), "%d",
-			 (settings->connect_timeout + SECOND - 1) / SECOND);
-	snprintf(name, sizeof(name), "%s", conn->program);
-	conn->conn = PQconnectdbParams(keywords, values, 1);
-	if (PQstatus(conn->conn) != CONNECTION_OK)
-	{
-		lose(conn, NULL);
-		return false;
-	}
-	PQsetNoticeReceiver(conn->conn, receive_notice, NULL);
-	if (PQsetnonblocking(conn->conn, 1) != 0 ||
-		PQenterPipelineMode(conn->conn) != 1)
-	{
-		lose(conn, NULL);
-		return false;
-	}
-	want = settings->prepare == PREPARE_ON ||
-		(settings->prepare == PREPARE_AUTO && !conn->never_prepare &&
-		 !is_pooled(conn));
-	if (conn->conn != NULL && want && !prepare_statements(conn))
-		lose(conn, NULL);
-	return conn->conn != NULL;
+	if (!conn->in_hurry || third > timeout)
+		return timeout;
+	return third > SECOND ? third : SECOND;
 }
 
 /* Adds the statements every transaction begins with; how many. */
@@ -623,7 +108,7 @@ turn_steps(const PgConn *conn, const PgTurn *turn, Step *steps,
 		step->statement = ST_FAIL;
 		step->params[0] = turn->token;
 		step->params[1] = failure->event_id;
-		step->params[2] = failure->error;
+		step->params[2] = failure->error ? failure->error : "out of memory";
 		step->params[3] = failure->retryable ? "true" : "false";
 		if (failure->retry_in >= 0)
 		{
@@ -652,7 +137,7 @@ take_turn(PgTurn *turn, Step *steps)
 	int			i;
 
 	if (turn->complete)
-		turn->completed = atoi(PQgetvalue(steps[next++].result, 0, 0));
+		next++;
 	for (i = 0; i < turn->failure_count; i++)
 		turn->failures[i].dead =
 			strcmp(PQgetvalue(steps[next++].result, 0, 0), "dead") == 0;
@@ -676,19 +161,19 @@ pg_turn(PgConn *conn, PgTurn *turn)
 	int			failed = 0;
 	int			count;
 
-	turn->completed = 0;
 	turn->claim_refused = false;
 	if (steps == NULL || delays == NULL)
-		status = lose(conn, "out of memory");
+		status = link_lose(conn, "out of memory");
 	else
 	{
 		count = turn_steps(conn, turn, steps, delays);
-		status = run_transaction(conn, steps, count, &failed);
+		status = link_transaction(conn, steps, count, call_timeout(conn),
+								  &failed);
 		turn->claim_refused = status == PG_REFUSED &&
 			steps[failed].statement == ST_CLAIM;
 		if (status == PG_DONE && !take_turn(turn, steps))
-			status = lose(conn, "out of memory");
-		clear_steps(steps, count);
+			status = link_lose(conn, "out of memory");
+		link_clear(steps, count);
 	}
 	free(steps);
 	free(delays);
@@ -707,8 +192,8 @@ pg_extend(PgConn *conn, const char *token)
 	steps[count].params[0] = token;
 	steps[count++].params[1] = conn->lease;
 	steps[count++].statement = ST_COMMIT;
-	status = run_transaction(conn, steps, count, NULL);
-	clear_steps(steps, count);
+	status = link_transaction(conn, steps, count, call_timeout(conn), NULL);
+	link_clear(steps, count);
 	return status;
 }
 
@@ -723,10 +208,10 @@ pg_release(PgConn *conn, const char *token, int *released)
 	steps[count].statement = ST_RELEASE;
 	steps[count++].params[0] = token;
 	steps[count++].statement = ST_COMMIT;
-	status = run_transaction(conn, steps, count, NULL);
+	status = link_transaction(conn, steps, count, call_timeout(conn), NULL);
 	if (status == PG_DONE && released != NULL)
 		*released = atoi(PQgetvalue(steps[2].result, 0, 0));
-	clear_steps(steps, count);
+	link_clear(steps, count);
 	return status;
 }
 
@@ -735,7 +220,7 @@ pg_release(PgConn *conn, const char *token, int *released)
  * own, so the server ends it by its own time limit.
  */
 PgStatus
-pg_wait_for_work(PgConn *conn, int milliseconds, int interrupt_fd, bool *ready)
+pg_wait_for_work(PgConn *conn, int milliseconds, bool *ready)
 {
 	Step		step = {.statement = ST_WAIT};
 	char		timeout[32];
@@ -745,55 +230,11 @@ pg_wait_for_work(PgConn *conn, int milliseconds, int interrupt_fd, bool *ready)
 	snprintf(timeout, sizeof(timeout), "%d milliseconds", milliseconds);
 	step.params[0] = conn->settings->worker_type;
 	step.params[1] = timeout;
-	status = run_steps(conn, &step, 1, milliseconds, interrupt_fd, NULL);
+	status = link_run(conn, &step, 1, milliseconds + DEADLINE_SLACK, true, NULL);
 	if (status == PG_DONE && PQntuples(step.result) == 1)
 		*ready = PQgetvalue(step.result, 0, 0)[0] == 't';
-	clear_steps(&step, 1);
+	link_clear(&step, 1);
 	if (status == PG_REFUSED && strcmp(conn->sqlstate, "57014") == 0)
 		return PG_INTERRUPTED;
 	return status;
-}
-
-/* Is this a connection string and not the name of a database? */
-static bool
-is_conninfo(const char *dbname)
-{
-	return strchr(dbname, '=') != NULL ||
-		strncmp(dbname, "postgres://", 11) == 0 ||
-		strncmp(dbname, "postgresql://", 13) == 0;
-}
-
-/*
- * Checks the form of a connection string, so that libpq never has to report
- * a malformed one: its message would quote it.
- */
-bool
-pg_check_conninfo(const Settings *settings)
-{
-	PQconninfoOption *options;
-
-	if (settings->dbname == NULL || !is_conninfo(settings->dbname))
-		return true;
-	options = PQconninfoParse(settings->dbname, NULL);
-	PQconninfoFree(options);
-	return options != NULL;
-}
-
-/* Is there no password in a --dbname? */
-bool
-pg_is_public(const char *dbname)
-{
-	PQconninfoOption *options;
-	PQconninfoOption *option;
-	bool		is_public;
-
-	if (!is_conninfo(dbname))
-		return true;
-	options = PQconninfoParse(dbname, NULL);
-	is_public = options != NULL;
-	for (option = options; option != NULL && option->keyword; option++)
-		if (is_secret_keyword(option->keyword) && option->val != NULL)
-			is_public = false;
-	PQconninfoFree(options);
-	return is_public;
 }

@@ -22,7 +22,7 @@ typedef enum PgStatus
 	PG_DONE,					/* committed */
 	PG_REFUSED,					/* the server said no; nothing happened */
 	PG_LOST,					/* no connection; what happened is unknown */
-	PG_INTERRUPTED				/* ended by the interrupt descriptor */
+	PG_INTERRUPTED				/* a wait was cancelled */
 } PgStatus;
 
 /* A failed event to report. */
@@ -52,7 +52,6 @@ typedef struct PgTurn
 	bool		complete;
 	const char *completed_ids;	/* array literal; NULL: all that is left */
 	bool		claim;
-	int			completed;		/* out */
 	bool		claim_refused;	/* out, with PG_REFUSED: it was the claim */
 	PgBatch		batch;			/* out */
 } PgTurn;
@@ -61,13 +60,14 @@ extern PgConn *pg_new(const Settings *settings, const char *program,
 					  const char *worker_id);
 extern void pg_free(PgConn *conn);
 extern bool pg_connect(PgConn *conn);
+extern void pg_hurry(PgConn *conn);
+extern void pg_set_interrupt(PgConn *conn, int fd, int grace);
 extern bool pg_is_connected(const PgConn *conn);
 extern void pg_disconnect(PgConn *conn);
 extern PgStatus pg_turn(PgConn *conn, PgTurn *turn);
 extern PgStatus pg_extend(PgConn *conn, const char *token);
 extern PgStatus pg_release(PgConn *conn, const char *token, int *released);
-extern PgStatus pg_wait_for_work(PgConn *conn, int milliseconds,
-								 int interrupt_fd, bool *ready);
+extern PgStatus pg_wait_for_work(PgConn *conn, int milliseconds, bool *ready);
 extern const char *pg_sqlstate(const PgConn *conn);
 extern const char *pg_message(const PgConn *conn);
 extern void pg_batch_free(PgBatch *batch);

@@ -9,9 +9,11 @@
  * with no transaction open.  When a turn fails the batch is kept and ended
  * by a later turn, unless the server says that it is not ours any more.
  *
- * A batch that is ended twice because the answer to the first time was lost
- * is refused by the server as stale, and dropped here.
+ * When the answer to a report was lost, or one outcome of several is refused,
+ * the outcomes are reported one by one: what the server knows already it says
+ * so, and that is as good as done.  Only the batch as a whole can be lost.
  */
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 #include <sys/random.h>
 
 #include "log.h"
+#include "report.h"
 #include "value.h"
 #include "worker.h"
 
@@ -37,6 +40,9 @@
 /* After so many refusals that are not about the lease a batch is given up. */
 #define MAX_REFUSALS 10
 
+/* Time for an answer once it is time to end. */
+#define STOP_GRACE (2 * SECOND)
+
 struct AgentContext
 {
 	Worker	   *worker;
@@ -53,10 +59,12 @@ worker_init(Worker *worker, Agent *agent, int number, const char *worker_id,
 	worker->agent = agent;
 	worker->number = number;
 	worker->lease = lease;
-	atomic_init(&worker->connecting, false);
+	atomic_init(&worker->connecting, NOT_CONNECTING);
 	atomic_init(&worker->finished, false);
 	if (getrandom(&worker->seed, sizeof(worker->seed), 0) < 0)
 		worker->seed = (unsigned int) clock_ms() + (unsigned int) number;
+	lease->report = report_for;
+	lease->worker = worker;
 	worker->conn = pg_new(agent->settings, agent->definition->name, worker_id);
 	return worker->conn != NULL;
 }
@@ -98,20 +106,11 @@ agent_settings(AgentContext *context)
 	return context->worker->agent->definition->settings;
 }
 
-/* Adds to a count. */
-static void
-count(Worker *worker, Count kind, int number)
-{
-	atomic_fetch_add(&worker->agent->counts[kind], number);
-}
-
-/* Logs what the server or libpq said about the last call. */
+/* Logs what the server or libpq said about our last call. */
 static void
 log_failure(const Worker *worker, LogLevel level, const char *message)
 {
-	log_line(level, message, LOG_N("worker", worker->number),
-			 LOG_S("sqlstate", pg_sqlstate(worker->conn)),
-			 LOG_S("error", pg_message(worker->conn)), LOG_END);
+	report_log(worker, worker->conn, level, message);
 }
 
 /* The stop level that ends what the worker is waiting for. */
@@ -126,6 +125,19 @@ static bool
 must_end(const Worker *worker)
 {
 	return stop_level(&worker->agent->stop) >= waits_until(worker);
+}
+
+/*
+ * A stop ends the wait for an answer: soon, but with a batch not before the
+ * time for it is over.
+ */
+static void
+set_interrupt(Worker *worker)
+{
+	const Agent *agent = worker->agent;
+
+	pg_set_interrupt(worker->conn, stop_fd(&agent->stop, waits_until(worker)),
+					 STOP_GRACE);
 }
 
 /* Sleeps after an error: exponential, half of it random. */
@@ -145,12 +157,17 @@ back_off(Worker *worker)
 	stop_sleep(&worker->agent->stop, waits_until(worker), delay);
 }
 
-/* Ends the process with a status, unless there is one already. */
+/*
+ * Ends the process with a status, unless there is one already: the main
+ * thread stops the others when this one ends.
+ */
 static bool
 give_up(Worker *worker, int status)
 {
 	int			none = 0;
 
+	log_line(LOG_ERROR, "giving up", LOG_N("worker", worker->number),
+			 LOG_N("status", status), LOG_END);
 	atomic_compare_exchange_strong(&worker->agent->status, &none, status);
 	return false;
 }
@@ -168,12 +185,13 @@ ensure_connected(Worker *worker)
 
 		if (must_end(worker))
 			return false;
-		atomic_store(&worker->connecting, !worker->has_batch);
+		atomic_store(&worker->connecting, worker->has_batch ?
+					 CONNECTING_WITH_BATCH : CONNECTING);
 		connected = pg_connect(worker->conn);
 		if (connected)
 		{
 			if (worker->was_connected)
-				count(worker, COUNT_RECONNECTS, 1);
+				report_count(worker, COUNT_RECONNECTS, 1);
 			log_line(worker->was_connected ? LOG_INFO : LOG_DEBUG,
 					 worker->was_connected ? "reconnected" : "connected",
 					 LOG_N("worker", worker->number), LOG_END);
@@ -186,7 +204,7 @@ ensure_connected(Worker *worker)
 				return give_up(worker, EXIT_UNAVAILABLE);
 			back_off(worker);
 		}
-		atomic_store(&worker->connecting, false);
+		atomic_store(&worker->connecting, NOT_CONNECTING);
 	}
 	return true;
 }
@@ -208,6 +226,15 @@ find_handler(const AgentDefinition *definition, const char *event_type)
 	return any;
 }
 
+/* When the keeper should report for us; at once if we cannot any more. */
+static long long
+report_due(const Worker *worker)
+{
+	if (!batch_has_news(&worker->batch))
+		return LLONG_MAX;
+	return pg_is_connected(worker->conn) ? worker->next_report : clock_ms();
+}
+
 /* Calls the handler of one event and keeps the outcome. */
 static void
 handle_event(Worker *worker, int index)
@@ -223,7 +250,11 @@ handle_event(Worker *worker, int index)
 	long long	start = clock_ms();
 
 	if (function != NULL)
+	{
+		lease_handler_starts(worker->lease, report_due(worker));
 		outcome = function(event, &context);
+		lease_handler_ended(worker->lease);
+	}
 	else
 		agent_error(&context, "the agent has no handler for this event type");
 	if (context.error[0] == '\0')
@@ -253,8 +284,8 @@ drop_batch(Worker *worker)
 {
 	const Batch *batch = &worker->batch;
 
-	count(worker, COUNT_DROPPED, batch->open_count + batch->completed_count +
-		  batch->failure_count);
+	report_count(worker, COUNT_DROPPED, batch->open_count +
+				 batch->completed_count + batch->failure_count);
 	end_batch(worker);
 }
 
@@ -281,69 +312,22 @@ may_start_handler(const Worker *worker)
 	return false;
 }
 
-/* Is the last refusal about a token that is not valid any more? */
-static bool
-is_stale(const Worker *worker)
-{
-	return strcmp(pg_sqlstate(worker->conn), "SN409") == 0 ||
-		strcmp(pg_sqlstate(worker->conn), "SN404") == 0;
-}
-
-/* The server has the outcomes of a turn. */
-static void
-count_turn(Worker *worker, const PgTurn *turn)
-{
-	int			i;
-
-	count(worker, COUNT_COMPLETED, turn->completed);
-	for (i = 0; i < turn->failure_count; i++)
-		count(worker, turn->failures[i].dead ? COUNT_DEAD : COUNT_RETRIED, 1);
-	batch_reported(&worker->batch);
-}
-
-/*
- * Reports outcomes in the middle of a batch, so that a crash repeats little
- * and retries become due in time.  What cannot be reported now is reported
- * at the end; false when the batch is lost.
- */
-static bool
-report_progress(Worker *worker)
-{
-	PgTurn		turn = {0};
-	PgStatus	status;
-
-	if (!batch_has_news(&worker->batch) || !pg_is_connected(worker->conn) ||
-		!batch_fill_turn(&worker->batch, &turn))
-		return true;
-	status = pg_turn(worker->conn, &turn);
-	if (status == PG_DONE)
-		count_turn(worker, &turn);
-	else if (status == PG_REFUSED && is_stale(worker))
-	{
-		log_failure(worker, LOG_WARNING, "lease lost, dropping the batch");
-		return false;
-	}
-	else
-		log_failure(worker, LOG_WARNING, "could not report yet");
-	return true;
-}
-
 /* Calls the handlers of a batch; false when the batch is lost. */
 static bool
 handle_events(Worker *worker)
 {
-	long long	next_report = clock_ms() + REPORT_INTERVAL;
 	int			i;
 
+	worker->next_report = clock_ms() + REPORT_INTERVAL;
 	for (i = 0; i < worker->batch.claimed.count; i++)
 	{
 		if (!may_start_handler(worker))
 			break;
-		if (clock_ms() >= next_report)
+		if (clock_ms() >= worker->next_report)
 		{
-			if (!report_progress(worker))
+			if (!report_progress(worker, worker->conn))
 				return false;
-			next_report = clock_ms() + REPORT_INTERVAL;
+			worker->next_report = clock_ms() + REPORT_INTERVAL;
 		}
 		if (!batch_is_blocked(&worker->batch, i))
 			handle_event(worker, i);
@@ -357,7 +341,7 @@ handle_batch(Worker *worker, PgBatch *claimed)
 {
 	Agent	   *agent = worker->agent;
 
-	count(worker, COUNT_CLAIMED, claimed->count);
+	report_count(worker, COUNT_CLAIMED, claimed->count);
 	if (!batch_init(&worker->batch, claimed) ||
 		!lease_begin(worker->lease, worker->batch.claimed.events[0].token,
 					 agent->settings->lease))
@@ -382,7 +366,7 @@ release_batch(Worker *worker)
 									worker->batch.claimed.events[0].token,
 									&released);
 
-	count(worker, COUNT_RELEASED, released);
+	report_count(worker, COUNT_RELEASED, released);
 	if (status == PG_LOST ||
 		(status == PG_REFUSED &&
 		 strncmp(pg_sqlstate(worker->conn), "SN40", 4) != 0))
@@ -393,7 +377,7 @@ release_batch(Worker *worker)
 static void
 finish_batch(Worker *worker, const PgTurn *turn)
 {
-	count_turn(worker, turn);
+	report_done(worker, turn);
 	if (worker->batch.open_count > 0)
 		release_batch(worker);
 	end_batch(worker);
@@ -420,7 +404,15 @@ handle_refusal(Worker *worker, const PgTurn *turn)
 		if (settings->unknown_type == UNKNOWN_EXIT)
 			return give_up(worker, EXIT_UNAVAILABLE);
 	}
-	else if (worker->has_batch && is_stale(worker))
+	else if (worker->has_batch && !worker->batch.in_doubt &&
+			 batch_has_news(&worker->batch))
+	{
+		/* whatever is refused, the rest goes without it */
+		log_failure(worker, LOG_WARNING, "the server refused a report");
+		worker->batch.in_doubt = true;
+		return true;
+	}
+	else if (worker->has_batch && report_is_stale(worker->conn))
 	{
 		if (!lease_is_lost(worker->lease))
 			log_failure(worker, LOG_WARNING, "lease lost, dropping the batch");
@@ -431,12 +423,23 @@ handle_refusal(Worker *worker, const PgTurn *turn)
 		log_failure(worker, LOG_WARNING, "the server refused a call");
 	if (worker->has_batch && worker->failures >= MAX_REFUSALS)
 	{
+		/* not released: its end counts an attempt, so this has an end */
 		log_failure(worker, LOG_ERROR, "giving up a batch");
-		release_batch(worker);
 		drop_batch(worker);
 	}
 	back_off(worker);
 	return true;
+}
+
+/* The connection was lost in a turn: the server may know its outcomes. */
+static void
+lose_connection(Worker *worker)
+{
+	log_failure(worker, LOG_WARNING, "connection lost");
+	if (worker->has_batch && batch_has_news(&worker->batch))
+		worker->batch.in_doubt = true;
+	if (worker->failures++ > 0)
+		back_off(worker);
 }
 
 /* Pauses when claims find nothing although there is said to be work. */
@@ -464,10 +467,9 @@ wait_for_work(Worker *worker)
 		worker->is_empty = true;
 		return;
 	}
+	set_interrupt(worker);
 	status = pg_wait_for_work(worker->conn, settings->until_empty ?
-							  EMPTY_WAIT : settings->wait,
-							  stop_fd(&worker->agent->stop, STOP_DRAIN),
-							  &ready);
+							  EMPTY_WAIT : settings->wait, &ready);
 	if (status == PG_INTERRUPTED || (status == PG_DONE && ready))
 		pause_spin(worker);
 	else if (status == PG_DONE)
@@ -518,6 +520,30 @@ handle_answer(Worker *worker, PgTurn *turn)
 		wait_for_work(worker);
 }
 
+/*
+ * Reports what is in doubt before the turn that ends the batch; false when
+ * that is all for now.
+ */
+static bool
+settle_batch(Worker *worker)
+{
+	PgStatus	status;
+	PgTurn		none = {0};
+
+	if (!worker->has_batch || !worker->batch.in_doubt)
+		return true;
+	lease_pause(worker->lease);
+	status = report_settle(worker, worker->conn);
+	lease_resume(worker->lease);
+	if (status == PG_DONE)
+		return true;
+	if (status == PG_REFUSED)
+		handle_refusal(worker, &none);
+	else
+		lose_connection(worker);
+	return false;
+}
+
 /* Makes one turn; false when the worker should end. */
 static bool
 make_turn(Worker *worker)
@@ -528,8 +554,11 @@ make_turn(Worker *worker)
 	turn.claim = wants_claim(worker);
 	if (!worker->has_batch && !turn.claim)
 		return false;
+	set_interrupt(worker);
 	if (!ensure_connected(worker))
 		return false;
+	if (!settle_batch(worker))
+		return true;
 	if (worker->has_batch && !batch_fill_turn(&worker->batch, &turn))
 	{
 		log_line(LOG_ERROR, "out of memory", LOG_END);
@@ -545,11 +574,7 @@ make_turn(Worker *worker)
 	else if (status == PG_REFUSED)
 		return handle_refusal(worker, &turn);
 	else
-	{
-		log_failure(worker, LOG_WARNING, "connection lost");
-		if (worker->failures++ > 0)
-			back_off(worker);
-	}
+		lose_connection(worker);
 	return true;
 }
 
@@ -559,6 +584,7 @@ worker_main(void *arg)
 {
 	Worker	   *worker = arg;
 
+	pthread_mutex_lock(&worker->lease->baton);
 	while (make_turn(worker))
 	{
 		if (worker->has_batch && worker->failures > 0 &&
@@ -573,6 +599,7 @@ worker_main(void *arg)
 			release_batch(worker);
 		drop_batch(worker);
 	}
+	pthread_mutex_unlock(&worker->lease->baton);
 	pg_free(worker->conn);
 	worker->conn = NULL;
 	atomic_store(&worker->finished, true);

@@ -49,6 +49,14 @@ typedef struct Agent
 	void		(*on_exit) (void);	/* called by every thread as it ends */
 } Agent;
 
+/* Is a worker in an attempt to connect, which nothing can shorten? */
+typedef enum Connecting
+{
+	NOT_CONNECTING,
+	CONNECTING,					/* and holds nothing */
+	CONNECTING_WITH_BATCH
+} Connecting;
+
 typedef struct Worker
 {
 	Agent	   *agent;
@@ -66,7 +74,8 @@ typedef struct Worker
 	int			spins;			/* claims in a row that found nothing although
 								 * there was said to be work */
 	unsigned int seed;
-	atomic_bool connecting;		/* holds nothing, or cannot say so */
+	long long	next_report;	/* when outcomes should be reported */
+	atomic_int	connecting;		/* Connecting */
 	atomic_bool finished;
 } Worker;
 

@@ -152,6 +152,37 @@ test_released(void **state)
 	batch_free(&batch);
 }
 
+/* What the server may know is reported alone, and by name. */
+static void
+test_one_by_one(void **state)
+{
+	Batch		batch;
+	PgTurn		turn = {0};
+	PgTurn		failed = {0};
+	PgTurn		none = {0};
+
+	(void) state;
+	make_batch(&batch, "abc");
+	batch_record(&batch, 0, AGENT_COMPLETE, "", -1);
+	batch_record(&batch, 1, AGENT_RETRY, "why", -1);
+	batch_record(&batch, 2, AGENT_COMPLETE, "", -1);
+	batch.in_doubt = true;
+	assert_true(batch_fill_completed(&batch, &turn));
+	assert_string_equal(turn.completed_ids, "{e0,e2}");
+	assert_int_equal(turn.failure_count, 0);
+	batch_completed_reported(&batch);
+	assert_true(batch_has_news(&batch));
+	batch_fill_failure(&batch, &failed);
+	assert_false(failed.complete);
+	assert_int_equal(failed.failure_count, 1);
+	assert_string_equal(failed.failures[0].event_id, "e1");
+	batch_failure_reported(&batch);
+	assert_false(batch_has_news(&batch));
+	assert_true(batch_fill_completed(&batch, &none));
+	assert_string_equal(none.completed_ids, "{}");
+	batch_free(&batch);
+}
+
 int
 main(void)
 {
@@ -161,6 +192,7 @@ main(void)
 		cmocka_unit_test(test_two_turns),
 		cmocka_unit_test(test_tenant_key),
 		cmocka_unit_test(test_released),
+		cmocka_unit_test(test_one_by_one),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,6 +34,15 @@ always(void *arg)
 {
 	(void) arg;
 	return true;
+}
+
+/* Has something been written to a file? */
+static bool
+when_written(void *arg)
+{
+	struct stat status;
+
+	return stat(arg, &status) == 0 && status.st_size > 0;
 }
 
 /* A request with an input of `length` bytes. */
@@ -179,6 +189,43 @@ test_cancel(void **state)
 	assert_int_equal(result.end, CHILD_CANCELLED);
 }
 
+/*
+ * Who has no use for the result any more gets it soon, whatever kill_after
+ * is, and nothing of the group outlives the call.
+ */
+static void
+test_cancel_stubborn(void **state)
+{
+	char		file[] = "/tmp/sentinai-child-XXXXXX";
+	int			descriptor = mkstemp(file);
+	char		command[200];
+	char		pid[20] = "";
+	ChildRequest request = make_request(command, "", 0);
+	ChildResult result;
+	struct timespec start;
+	struct timespec end;
+
+	(void) state;
+	assert_true(descriptor >= 0);
+	snprintf(command, sizeof(command),
+			 "trap '' TERM; sleep 300 & echo $! >%s; sleep 300", file);
+	request.is_cancelled = when_written;
+	request.arg = file;
+	request.kill_after = 3600000;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	child_run(&request, &result);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	assert_int_equal(result.end, CHILD_CANCELLED);
+	assert_true(end.tv_sec - start.tv_sec < 20);
+	assert_true(pread(descriptor, pid, sizeof(pid) - 1, 0) > 0);
+	close(descriptor);
+	unlink(file);
+	pid[strcspn(pid, "\n")] = '\0';
+	snprintf(command, sizeof(command),
+			 "! grep -qs 'State:.[RSD]' /proc/%s/status", pid);
+	assert_int_equal(run(command).status, 0);
+}
+
 /* SIGPIPE (13) and SIGTERM (15) reach the program, unlike us. */
 static void
 test_signals(void **state)
@@ -204,6 +251,7 @@ main(void)
 		cmocka_unit_test(test_timeout),
 		cmocka_unit_test(test_background),
 		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_cancel_stubborn),
 		cmocka_unit_test(test_signals),
 	};
 	struct sigaction ignore = {.sa_handler = SIG_IGN};

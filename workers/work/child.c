@@ -6,7 +6,9 @@
  *
  * posix_spawn() is safe in a process with threads.  The program leads a
  * process group of its own, so that a timeout ends what it has started too;
- * it gets default signal handling and an empty signal mask.
+ * it gets default signal handling and an empty signal mask.  When the program
+ * was ended by us, nothing of its group runs any more as child_run() returns:
+ * its event may be somebody else's from then on.
  *
  * The end of the program is noticed at the end of its standard error, or by
  * looking from time to time when something else holds that open.
@@ -27,6 +29,12 @@
 /* Longest time between two looks, in milliseconds. */
 #define MAX_LOOK 50
 
+/* From SIGTERM to SIGKILL when cancelled: others wait for the event. */
+#define CANCEL_KILL_AFTER 1000
+
+/* Longest wait for the rest of a killed group, in milliseconds. */
+#define GROUP_TIMEOUT 1000
+
 typedef struct Child
 {
 	const ChildRequest *request;
@@ -37,6 +45,7 @@ typedef struct Child
 	size_t		written;
 	long long	deadline;		/* of the next step of ending it */
 	int			signals_sent;	/* 0, then SIGTERM, then SIGKILL */
+	bool		is_cancelled;
 	int			look;			/* time to the next look */
 } Child;
 
@@ -190,21 +199,62 @@ read_errors(Child *child)
 	return false;
 }
 
+/* Nobody wants the result any more, which leaves less time for the end. */
+static void
+notice_cancel(Child *child)
+{
+	const ChildRequest *request = child->request;
+	long long	latest = now_ms() + CANCEL_KILL_AFTER;
+
+	if (child->is_cancelled || !request->is_cancelled(request->arg))
+		return;
+	child->is_cancelled = true;
+	if (child->signals_sent == 0)
+	{
+		child->result->end = CHILD_CANCELLED;
+		child->deadline = now_ms();
+	}
+	else if (child->deadline > latest)
+		child->deadline = latest;
+}
+
 /* Ends the program when it must: first politely, then for sure. */
 static void
 check_deadline(Child *child)
 {
-	const ChildRequest *request = child->request;
+	int			kill_after = child->request->kill_after;
 
-	if (child->signals_sent == 0 && request->is_cancelled(request->arg))
-		child->result->end = CHILD_CANCELLED;
-	else if (now_ms() < child->deadline)
+	notice_cancel(child);
+	if (now_ms() < child->deadline)
 		return;
-	else if (child->signals_sent == 0)
+	if (child->signals_sent == 0 && !child->is_cancelled)
 		child->result->end = CHILD_TIMED_OUT;
 	kill(-child->pid, child->signals_sent == 0 ? SIGTERM : SIGKILL);
 	child->signals_sent++;
-	child->deadline = now_ms() + request->kill_after;
+	if (child->is_cancelled && kill_after > CANCEL_KILL_AFTER)
+		kill_after = CANCEL_KILL_AFTER;
+	child->deadline = now_ms() + kill_after;
+}
+
+/* Has the program ended?  It is not reaped yet, so its group keeps its id. */
+static bool
+has_ended(const Child *child)
+{
+	siginfo_t	info = {.si_pid = 0};
+
+	return waitid(P_PID, (id_t) child->pid, &info,
+				  WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
+}
+
+/* Waits until what was killed with the program is gone, too. */
+static void
+await_group(pid_t group)
+{
+	long long	end = now_ms() + GROUP_TIMEOUT;
+	struct timespec pause = {.tv_nsec = 1000000};
+
+	while (kill(-group, 0) == 0 && now_ms() < end)
+		nanosleep(&pause, NULL);
 }
 
 /* Waits for a pipe, or until it is time to look. */
@@ -246,19 +296,21 @@ child_run(const ChildRequest *request, ChildResult *result)
 		return;
 	}
 	child.deadline = now_ms() + request->timeout;
-	while ((ended = waitpid(child.pid, &status, WNOHANG)) == 0)
+	while (!has_ended(&child))
 	{
 		check_deadline(&child);
 		wait_for_pipes(&child);
 	}
+	if (child.signals_sent > 0)
+		kill(-child.pid, SIGKILL);
+	ended = waitpid(child.pid, &status, 0);
 	while (read_errors(&child))
 		;
 	close_once(&child.input);
 	close_once(&child.errors);
 	if (child.signals_sent > 0)
 	{
-		/* whatever of the group outlived its leader */
-		kill(-child.pid, SIGKILL);
+		await_group(child.pid);
 		return;
 	}
 	if (ended < 0)

@@ -19,7 +19,7 @@ typedef struct ChildRequest
 	const char *input;
 	size_t		input_length;
 	int			timeout;		/* milliseconds */
-	int			kill_after;		/* from SIGTERM to SIGKILL */
+	int			kill_after;		/* from SIGTERM to SIGKILL; less if cancelled */
 	bool		show_stderr;	/* pass standard error on as well */
 	bool		(*is_cancelled) (void *arg);
 	void	   *arg;

@@ -12,13 +12,16 @@
  * signal), a timeout, and 126 and 127, by which the shell says that it could
  * not run the command.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "agent.h"
 #include "child.h"
+#include "log.h"
 
 #define SHELL_CANNOT_RUN 126
 #define SHELL_NOT_FOUND 127
@@ -30,6 +33,10 @@
 
 /* Linux takes no longer argument. */
 #define MAX_COMMAND (128 * 1024 - 1)
+
+/* Time between attempts to start a command, and attempts to a log line. */
+#define SHORTAGE_PAUSE 200
+#define SHORTAGES_A_LINE 50
 
 #define VARIABLE_COUNT 5
 
@@ -210,6 +217,37 @@ is_cancelled(void *arg)
 	return agent_should_stop(arg);
 }
 
+/* Is the machine short of something, which is no fault of the event? */
+static bool
+is_shortage(const ChildResult *result)
+{
+	return result->end == CHILD_NOT_STARTED &&
+		(result->status == EAGAIN || result->status == ENOMEM ||
+		 result->status == EMFILE || result->status == ENFILE);
+}
+
+/* Runs the program; waits with it while the machine cannot start it. */
+static void
+run_when_possible(const ChildRequest *request, ChildResult *result)
+{
+	struct timespec pause = {.tv_nsec = SHORTAGE_PAUSE * 1000000L};
+	int			pauses = 0;
+
+	for (child_run(request, result); is_shortage(result);
+		 child_run(request, result))
+	{
+		if (pauses++ % SHORTAGES_A_LINE == 0)
+			log_line(LOG_WARNING, "could not start the command, trying again",
+					 LOG_S("error", strerror(result->status)), LOG_END);
+		if (request->is_cancelled(request->arg))
+		{
+			result->end = CHILD_CANCELLED;
+			return;
+		}
+		nanosleep(&pause, NULL);
+	}
+}
+
 /* Runs the program for one event. */
 static AgentOutcome
 run_command(const AgentEvent *event, AgentContext *context)
@@ -233,7 +271,7 @@ run_command(const AgentEvent *event, AgentContext *context)
 	{
 		request.input = input;
 		request.environment = environment;
-		child_run(&request, &result);
+		run_when_possible(&request, &result);
 		outcome = judge(context, &result);
 	}
 	if (environment != NULL)

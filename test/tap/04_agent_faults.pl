@@ -245,7 +245,7 @@ sub proxy
 				unlink $cut;
 			}
 			$select->remove($from, $to);
-			delete @other{ $from, $to };
+			delete @$_{ $from, $to } foreach \%other, \%is_client, \%marked;
 			close $_ foreach $from, $to;
 		}
 	}

@@ -36,6 +36,14 @@ create function sentinai.stat_server(out version text, out preloaded boolean, ou
     as 'MODULE_PATHNAME', 'sentinai_stat_server';
 comment on function sentinai.stat_server() is 'For stat_info: what shared memory knows of this database, since the start of the server.';
 
+create function sentinai.stat_failures(out step text, out failing_since timestamptz,
+        out failure_count bigint, out last_failure_at timestamptz, out next_try_at timestamptz,
+        out sqlstate text, out error text)
+    returns setof record
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_stat_failures';
+comment on function sentinai.stat_failures() is 'For stat_info: a row for each thing that the sequencer''s process, or maintain(), failed to do the last time: "rounds", or a step of maintenance. failing_since: its first failure since it last went well. next_try_at: null when it was a call of maintain(). error: the message without its details.';
+
 -- A row for each lane of each subscription; the ground of the other views.
 create view sentinai.stat_lane as
 select s.sub_id,
@@ -262,12 +270,22 @@ select s.version,
        z.paused as relay_paused,
        v.oldest as oldest_partition,
        v.wanted as retention_wanted,
-       nullif(v.blocked_by, '{}') as retention_blocked_by
+       nullif(v.blocked_by, '{}') as retention_blocked_by,
+       f.steps as failing_steps,
+       f.since as failing_since,
+       f.failures as failing_count,
+       f.error as failing_error
 from sentinai.stat_server() s
      left join lateral (select x.lanes from sentinai.node x order by x.node_no desc limit 1) n on true
      left join lateral (select x.round_no, x.taken_at from sentinai.round x order by x.round_no desc limit 1) r on true
      cross join sentinai.relay_is_paused() z (paused)
-     left join sentinai.retention_status() v on true;
+     left join sentinai.retention_status() v on true
+     cross join lateral (
+         select pg_catalog.array_agg(x.step order by x.failing_since) as steps,
+                pg_catalog.min(x.failing_since) as since,
+                (pg_catalog.array_agg(x.failure_count order by x.failing_since))[1] as failures,
+                (pg_catalog.array_agg(x.sqlstate || ' ' || x.error order by x.failing_since))[1] as error
+         from sentinai.stat_failures() x) f;
 
 comment on view sentinai.stat_info is 'One row about the extension in this database.';
 comment on column sentinai.stat_info.version is 'Version of the library.';
@@ -285,3 +303,7 @@ comment on column sentinai.stat_info.relay_paused is 'Whether the relay is pause
 comment on column sentinai.stat_info.oldest_partition is 'Start of the oldest partition.';
 comment on column sentinai.stat_info.retention_wanted is 'Whether it is older than sentinai.retention.';
 comment on column sentinai.stat_info.retention_blocked_by is 'Subscriptions that hold the drop up; null when none does.';
+comment on column sentinai.stat_info.failing_steps is 'What the sequencer''s process fails to do, the longest first: "rounds", or a step of maintenance. Each is tried again, less and less often, and keeps nothing else from being done. Null when all is well; stat_failures() tells of each.';
+comment on column sentinai.stat_info.failing_since is 'Since when the first of them fails.';
+comment on column sentinai.stat_info.failing_count is 'How often it has failed since then.';
+comment on column sentinai.stat_info.failing_error is 'SQLSTATE and message of its last failure.';

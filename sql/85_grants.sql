@@ -33,5 +33,6 @@ grant execute on function
     sentinai.stat_relay_workers(),
     sentinai.stat_server(),
     sentinai.retention_status(),
+    sentinai.stat_failures(),
     sentinai.relay_is_paused()
     to pg_monitor;

@@ -17,6 +17,7 @@
 #include "executor/executor.h"
 #include "pgstat.h"
 #include "replication/walsender_private.h"
+#include "utils/guc_tables.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -90,6 +91,14 @@
 #else
 #define sn_owns_extension(extension, role) \
 	pg_extension_ownercheck(extension, role)
+#endif
+
+/* all settings: a copy of the list since 16 (3057465acf) */
+#if PG_VERSION_NUM >= 160000
+#define sn_guc_variables(n)	get_guc_variables(n)
+#else
+#define sn_guc_variables(n) \
+	(*(n) = GetNumConfigOptions(), get_guc_variables())
 #endif
 
 /* 18 has pg_noreturn instead (8f1791c618) */

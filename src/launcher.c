@@ -39,6 +39,7 @@
 #include "clock.h"
 #include "guc.h"
 #include "launcher.h"
+#include "pin.h"
 #include "sentinai.h"
 #include "shmem.h"
 
@@ -405,9 +406,7 @@ sn_launcher_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-	SetConfigOption("application_name", "sentinai launcher",
-					PGC_USERSET, PGC_S_OVERRIDE);
+	sn_connect_worker(InvalidOid, "sentinai launcher");
 	attach();
 	for (;;)
 	{

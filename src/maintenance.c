@@ -26,8 +26,10 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "failure.h"
 #include "fault.h"
 #include "guc.h"
 #include "lane.h"
@@ -46,9 +48,57 @@ static bool turn_lanes(void);
 
 const SnStep sn_maintenance_steps[] =
 {
-	make_ahead, turn_rounds, turn_lanes, sn_retention_step
+	{"partitions", make_ahead},
+	{"journal of rounds", turn_rounds},
+	{"journal of lanes", turn_lanes},
+	{"retention", sn_retention_step}
 };
 const int	sn_maintenance_nsteps = lengthof(sn_maintenance_steps);
+
+StaticAssertDecl(lengthof(sn_maintenance_steps) <= SN_MAX_STEPS,
+				 "too many steps of maintenance");
+
+/*
+ * try_step: a step in a subtransaction, so that what goes wrong in it does not
+ * keep the caller from the others; he is warned.  Returns whether it has more
+ * to do.
+ */
+static bool
+try_step(const SnStep *step)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool more = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		more = step->run();
+		ReleaseCurrentSubTransaction();
+		sn_failure_over(step->name);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		sn_failure_note(step->name, error, 0);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("maintenance of sentinai failed in step \"%s\": %s",
+						step->name, error->message)));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return more;
+}
 
 /* maintain() returns void */
 Datum
@@ -59,9 +109,16 @@ sentinai_maintain(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("maintain()");
 	(void) sn_node_activate();
 	for (i = 0; i < sn_maintenance_nsteps; i++)
-		(void) sn_maintenance_steps[i] ();
-	while (sn_retention_step())
-		CHECK_FOR_INTERRUPTS();
+	{
+		bool		more = try_step(&sn_maintenance_steps[i]);
+
+		/* only dropping can be gone on with in one transaction */
+		while (more && sn_maintenance_steps[i].run == sn_retention_step)
+		{
+			CHECK_FOR_INTERRUPTS();
+			more = try_step(&sn_maintenance_steps[i]);
+		}
+	}
 	PG_RETURN_VOID();
 }
 

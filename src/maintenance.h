@@ -13,9 +13,16 @@
 
 /*
  * A step of maintenance does a bounded piece of work in the caller's
- * transaction, and returns whether it has more to do in another one.
+ * transaction, and returns whether it has more to do in another one.  An error
+ * of it is its own: the other steps are done all the same.
  */
-typedef bool (*SnStep) (void);
+typedef struct SnStep
+{
+	const char *name;			/* as stat_info shows it when it fails */
+	bool		(*run) (void);
+} SnStep;
+
+#define SN_MAX_STEPS 8
 
 extern const SnStep sn_maintenance_steps[];
 extern const int sn_maintenance_nsteps;

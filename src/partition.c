@@ -44,6 +44,7 @@
 
 #include "fault.h"
 #include "guc.h"
+#include "pin.h"
 #include "store.h"
 
 #define MAKE_LIMIT 1000			/* sets made by one call of make_partitions() */
@@ -300,10 +301,32 @@ log_owner(void)
 	return owner;
 }
 
+/* covered: whether every set has its partitions from a moment through another */
+static bool
+covered(int64 from, int64 until)
+{
+	int			i;
+
+	for (i = 0; i < lengthof(sets); i++)
+	{
+		int64		ms = from;
+
+		while (ms <= until)
+		{
+			Stretch		stretch = find_stretch(sets[i].parent, ms);
+
+			if (!stretch.covered)
+				return false;
+			ms = stretch.upper;
+		}
+	}
+	return true;
+}
+
 /*
  * make_range: the missing sets from one moment through another, as the owner
- * of the log.  Returns how many were made; when none was, the lock is given
- * back.
+ * of the log.  Returns how many were made; the lock is taken only when one is
+ * missing, and given back when that one was made meanwhile.
  */
 static int
 make_range(int64 from, int64 until)
@@ -314,6 +337,8 @@ make_range(int64 from, int64 until)
 	int			context;
 	int			level;
 
+	if (covered(from, until))
+		return 0;
 	LockRelationOid(sn_rel(SN_EVENT_LOG), lockmode);
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(log_owner(), context | SECURITY_LOCAL_USERID_CHANGE |
@@ -385,9 +410,8 @@ sn_partition_worker_main(Datum arg)
 	memcpy(&request, MyBgworkerEntry->bgw_extra, sizeof(request));
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(request.dboid, InvalidOid, 0);
-	SetConfigOption("default_transaction_read_only", "off",
-					PGC_USERSET, PGC_S_OVERRIDE);
+	sn_connect_worker(request.dboid, "sentinai partition maker");
+	sn_pin("synchronous_commit", "off");	/* the publisher's commit is later */
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();

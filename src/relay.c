@@ -42,6 +42,7 @@
 #include "durable.h"
 #include "fault.h"
 #include "guc.h"
+#include "pin.h"
 #include "relay_core.h"
 #include "relay_provider.h"
 #include "relay_store.h"
@@ -704,30 +705,6 @@ one_turn(void)
 	return needs_database() ? 0 : wait;
 }
 
-/*
- * pin_settings: what the server, database or role may have set differently.
- * In a deadlock it is this process that gives way.
- */
-static void
-pin_settings(void)
-{
-	static const char *const pinned[][2] = {
-		{"application_name", "sentinai relay"},
-		{"search_path", "pg_catalog, pg_temp"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"deadlock_timeout", "50ms"},
-		{"lock_timeout", "0"},
-		{"client_min_messages", "error"}
-	};
-	size_t		i;
-
-	for (i = 0; i < lengthof(pinned); i++)
-		SetConfigOption(pinned[i][0], pinned[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-	sn_require_sync_commit();
-}
-
 /* start: what a background worker does first */
 static void
 start(Datum arg)
@@ -739,8 +716,8 @@ start(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
-	pin_settings();
+	sn_connect_worker(dboid, "sentinai relay");
+	sn_require_sync_commit();
 	StartTransactionCommand();
 	strlcpy(relay.database, get_database_name(MyDatabaseId), NAMEDATALEN);
 	CommitTransactionCommand();

@@ -225,11 +225,24 @@ free_sub_slots(Oid dboid)
 	}
 }
 
+/* free_failures: what failed in a database fails no more; lock held */
+static void
+free_failures(Oid dboid)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_FAILURES; i++)
+		if (s->failures[i].dboid == dboid)
+			s->failures[i].dboid = InvalidOid;
+}
+
 /* free_database: give up a slot, so that the next to use it starts anew */
 static void
 free_database(SnDatabase *db)
 {
 	free_sub_slots(db->dboid);
+	free_failures(db->dboid);
 	db->dboid = InvalidOid;
 	db->vacate_until = 0;
 	db->created = false;
@@ -271,6 +284,7 @@ sn_database_created(void)
 							pg_atomic_read_u64(&db->commits));
 		pg_atomic_write_u32(&db->clock_ready, 0);
 		free_sub_slots(MyDatabaseId);
+		free_failures(MyDatabaseId);
 	}
 	LWLockRelease(&s->lock);
 	sn_wake_launcher();

@@ -22,6 +22,8 @@
 #define SN_MAX_SUBS			192
 #define SN_MAX_RELAYS		32
 #define SN_ERROR_LEN		256
+#define SN_MAX_FAILURES		48
+#define SN_FAILURE_LEN		192
 #define SN_NEVER			PG_UINT64_MAX
 
 #define SN_MARK_XIP 63
@@ -123,6 +125,19 @@ typedef struct SnRelaySlot
 	char		last_error[SN_ERROR_LEN];
 } SnRelaySlot;
 
+/* Something that fails, failure.c; changes under SnShared.lock */
+typedef struct SnFailing
+{
+	Oid			dboid;			/* InvalidOid: free slot */
+	int			sqlstate;
+	int64		count;			/* since it last went well */
+	TimestampTz since;
+	TimestampTz last_at;
+	TimestampTz retry_at;		/* 0: not known */
+	char		step[24];
+	char		message[SN_FAILURE_LEN];
+} SnFailing;
+
 typedef struct SnShared
 {
 	LWLock		lock;			/* slots; held for a few instructions */
@@ -134,6 +149,7 @@ typedef struct SnShared
 	SnDatabase	databases[SN_MAX_DATABASES];
 	SnSubSlot	subs[SN_MAX_SUBS];
 	SnRelaySlot relays[SN_MAX_RELAYS];
+	SnFailing	failures[SN_MAX_FAILURES];
 } SnShared;
 
 extern void sn_shmem_init(void);

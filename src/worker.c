@@ -4,8 +4,10 @@
  * worker.c
  *		The main loop of the sequencer process, one in each database.
  *
- * Each turn is a transaction of its own, guarded so that an error ends the
- * turn and not the process.  The process leaves with code 0 when it has no
+ * Each turn, and each step of maintenance, is a transaction of its own, guarded
+ * so that an error ends it and neither the process nor anything else it does:
+ * what failed waits longer and longer before it is tried again, the rest goes
+ * on, and stat_info tells (failure.c).  The process leaves with code 0 when it has no
  * business here (no extension, another sequencer, a database that somebody
  * wants to have to himself): the launcher starts it again when it has.
  *
@@ -29,8 +31,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "failure.h"
 #include "guc.h"
 #include "maintenance.h"
+#include "pin.h"
 #include "sequencer.h"
 #include "shmem.h"
 #include "store.h"
@@ -45,8 +49,10 @@
 								 * nobody waits for what they bring */
 #define RATE_WINDOW 0.2			/* s over which the rate is averaged */
 #define RETRY_SOON 10			/* ms until a lock that was taken is tried again */
-#define BACKOFF_MIN 1000		/* ms after an error */
+#define BACKOFF_MIN 1000		/* ms after an error of a round */
 #define BACKOFF_MAX 30000
+#define STEP_BACKOFF_MAX 600000 /* ms after one of a step of maintenance */
+#define STEP_LOCK_TIMEOUT "100ms"	/* so long a step may keep rounds waiting */
 #define REPEAT_LOG (60 * USECS_PER_SEC) /* of the same error */
 
 typedef enum Outcome
@@ -57,20 +63,27 @@ typedef enum Outcome
 	TURN_GONE					/* the extension is not here */
 } Outcome;
 
-static Outcome guarded(Outcome (*turn) (void), bool back_off);
+/* Something that is done again and again, and may fail each time */
+typedef struct Job
+{
+	const char *name;			/* NULL: that of the step of maintenance */
+	bool		unsure;			/* it may be known as failing */
+	int			backoff;		/* ms; 0: it went well the last time */
+	TimestampTz not_before;		/* not tried again before this time */
+	int			last_error;		/* its SQLSTATE and time of logging */
+	TimestampTz last_logged;
+} Job;
 
+static Job	round_job = {"rounds", true};
+static Job	step_jobs[SN_MAX_STEPS];
 static SnDatabase *my_db = NULL;
 static uint64 passed = 0;		/* SnDatabase.commits before the last turn that
 								 * did what there was to do */
 static TimestampTz last_round = 0;	/* when the last turn began */
-static TimestampTz not_before = 0;	/* no turn before this time */
 static TimestampTz next_maintenance = 0;
 static int	next_step = 0;		/* of the maintenance that is due */
 static double rate = 0;			/* events/s, smoothed */
 static TimestampTz round_took = 0;	/* the last turn, us */
-static int	backoff = 0;		/* ms; 0: the last turn went well */
-static int	last_error = 0;		/* its SQLSTATE and time of logging */
-static TimestampTz last_error_logged = 0;
 
 /* detach: others no longer count on this process */
 static void
@@ -113,31 +126,15 @@ attach(void)
 	return alone;
 }
 
-static void
-set_option(const char *name, const char *value)
-{
-	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
-}
-
 /*
- * pin_settings: what the server, database or role may have set differently.
- * A lost round is taken again, so nothing here waits for the disk, and in a
- * deadlock it is this process that gives way.
+ * pin_settings: a lost round is taken again, so nothing here waits for the
+ * disk; and none is late for long because of a lock.
  */
 static void
 pin_settings(void)
 {
-	set_option("application_name", "sentinai sequencer");
-	set_option("search_path", "pg_catalog, pg_temp");
-	set_option("synchronous_commit", "off");
-	set_option("default_transaction_isolation", "read committed");
-	set_option("default_transaction_read_only", "off");
-	set_option("default_transaction_deferrable", "off");
-	set_option("deadlock_timeout", "50ms");
-	set_option("lock_timeout", "1s");
-	set_option("client_min_messages", "error");
-	if (GetConfigOption("transaction_timeout", true, false) != NULL)
-		set_option("transaction_timeout", "0");	/* since 17 */
+	sn_pin("synchronous_commit", "off");
+	sn_pin("lock_timeout", "1s");
 }
 
 /*
@@ -204,7 +201,86 @@ take_turn(void)
 	return outcome;
 }
 
-/* maintain: the next step of maintenance */
+/* log_error: report it, but the same one once a minute only */
+static void
+log_error(Job *job)
+{
+	TimestampTz now = sn_now();
+	int			code = geterrcode();
+
+	if (code == job->last_error && now - job->last_logged < REPEAT_LOG)
+		return;
+	EmitErrorReport();
+	job->last_error = code;
+	job->last_logged = now;
+}
+
+/* back_off: from a job that has failed, as long again as the last time */
+static void
+back_off(Job *job, int least, int most)
+{
+	job->backoff = Min(Max(job->backoff * 2, least), Max(least, most));
+	job->not_before = TimestampTzPlusMilliseconds(sn_now(), job->backoff);
+}
+
+/*
+ * recover: from an error, wherever it came up: a step may have been in a
+ * subtransaction, or in no transaction at all.
+ */
+static void
+recover(Job *job, MemoryContext context, int least, int most)
+{
+	ErrorData  *error;
+
+	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	log_error(job);
+	AbortOutOfAnyTransaction();
+	LWLockReleaseAll();
+	MemoryContextSwitchTo(context);
+	FlushErrorState();
+	back_off(job, least, most);
+	sn_failure_note(job->name, error,
+					TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												job->backoff));
+	job->unsure = true;
+	RESUME_INTERRUPTS();
+}
+
+/* done: a job went well, perhaps for the first time in this process */
+static void
+done(Job *job)
+{
+	if (job->unsure)
+		sn_failure_over(job->name);
+	job->unsure = false;
+}
+
+/* guarded: do something of which an error must not end the process */
+static Outcome
+guarded(Outcome (*turn) (void), Job *job, int least, int most)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile Outcome outcome = TURN_WAIT;
+
+	PG_TRY();
+	{
+		outcome = turn();
+		job->backoff = 0;
+		if (outcome == TURN_DONE)
+			done(job);
+	}
+	PG_CATCH();
+	{
+		recover(job, context, least, most);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return outcome;
+}
+
+/* maintain: the step of maintenance that comes next */
 static Outcome
 maintain(void)
 {
@@ -214,8 +290,11 @@ maintain(void)
 
 	if (outcome == TURN_DONE)
 	{
+		(void) set_config_option("lock_timeout", STEP_LOCK_TIMEOUT, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+								 false);
 		PushActiveSnapshot(GetTransactionSnapshot());
-		more = sn_maintenance_steps[step] ();
+		more = sn_maintenance_steps[step].run();
 		PopActiveSnapshot();
 	}
 	CommitTransactionCommand();
@@ -228,66 +307,42 @@ maintain(void)
 static void
 maintain_if_due(void)
 {
+	int			interval = sn_maintenance_interval * 1000;
+	Job		   *job = &step_jobs[next_step];
+
 	if (next_maintenance > sn_now())
 		return;
-	pgstat_report_activity(STATE_RUNNING, "maintaining");
-	guarded(maintain, false);
+	if (job->name == NULL)
+	{
+		job->name = sn_maintenance_steps[next_step].name;
+		job->unsure = true;
+	}
+	if (job->not_before > sn_now())
+		next_step++;
+	else
+	{
+		pgstat_report_activity(STATE_RUNNING, "maintaining");
+		(void) guarded(maintain, job, interval, STEP_BACKOFF_MAX);
+	}
 	if (next_step < sn_maintenance_nsteps)
 		return;
 	next_step = 0;
-	next_maintenance =
-		TimestampTzPlusMilliseconds(sn_now(),
-									sn_maintenance_interval * 1000L);
+	next_maintenance = TimestampTzPlusMilliseconds(sn_now(), interval);
 }
 
-/* log_error: report it, but the same one once a minute only */
+/* forgive: settings changed, perhaps for the better: try everything again */
 static void
-log_error(void)
+forgive(void)
 {
-	TimestampTz now = sn_now();
-	int			code = geterrcode();
+	int			i;
 
-	if (code == last_error && now - last_error_logged < REPEAT_LOG)
-		return;
-	EmitErrorReport();
-	last_error = code;
-	last_error_logged = now;
-}
-
-/*
- * guarded: do something of which an error must not end the process, and may
- * have to keep it from the next turn for a while
- */
-static Outcome
-guarded(Outcome (*turn) (void), bool back_off)
-{
-	MemoryContext context = CurrentMemoryContext;
-	volatile Outcome outcome = TURN_WAIT;
-
-	PG_TRY();
+	round_job.backoff = 0;
+	round_job.not_before = 0;
+	for (i = 0; i < SN_MAX_STEPS; i++)
 	{
-		outcome = turn();
-		if (back_off)
-			backoff = 0;
+		step_jobs[i].backoff = 0;
+		step_jobs[i].not_before = 0;
 	}
-	PG_CATCH();
-	{
-		HOLD_INTERRUPTS();
-		MemoryContextSwitchTo(context);
-		AbortCurrentTransaction();
-		log_error();
-		FlushErrorState();
-		RESUME_INTERRUPTS();
-		if (back_off)
-		{
-			backoff = Min(Max(backoff * 2, BACKOFF_MIN), BACKOFF_MAX);
-			not_before = TimestampTzPlusMilliseconds(sn_now(),
-													 backoff);
-		}
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return outcome;
 }
 
 /* leave: end the process; the launcher knows whether to start another */
@@ -361,8 +416,10 @@ wait_for_turn(void)
 		bool		work = pg_atomic_read_u64(&my_db->commits) != passed;
 		TimestampTz next = work ? last_round + round_pause() : 0;
 
-		if (not_before > now)
-			sleep_until(not_before, true);
+		if (round_job.not_before > now && next_maintenance > now)
+			sleep_until(Min(round_job.not_before, next_maintenance), true);
+		else if (round_job.not_before > now)
+			return;
 		else if (next > now)
 			sleep_until(Min(next, now + sn_round_interval * 1000), false);
 		else if (work || next_turn() <= now)
@@ -379,6 +436,7 @@ wait_for_turn(void)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			forgive();
 		}
 		if (someone_wants_us_out())
 			leave();
@@ -391,9 +449,9 @@ after_turn(Outcome outcome)
 {
 	if (outcome == TURN_GONE && sn_database_leave())
 		leave();
-	if (outcome != TURN_DONE && backoff == 0)
-		not_before = TimestampTzPlusMilliseconds(sn_now(),
-												 RETRY_SOON);
+	if (outcome != TURN_DONE && round_job.backoff == 0)
+		round_job.not_before = TimestampTzPlusMilliseconds(sn_now(),
+														   RETRY_SOON);
 }
 
 /* connect: to the database the launcher named, with handlers in place */
@@ -403,7 +461,7 @@ connect_database(Oid dboid)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	sn_connect_worker(dboid, "sentinai sequencer");
 	pin_settings();
 }
 
@@ -436,7 +494,8 @@ sn_sequencer_main(Datum arg)
 	for (;;)
 	{
 		pgstat_report_activity(STATE_RUNNING, "sequencing");
-		after_turn(guarded(take_turn, true));
+		if (round_job.not_before <= sn_now())
+			after_turn(guarded(take_turn, &round_job, BACKOFF_MIN, BACKOFF_MAX));
 		maintain_if_due();
 		MemoryContextReset(CurrentMemoryContext);
 		wait_for_turn();

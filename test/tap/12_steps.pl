@@ -1,0 +1,127 @@
+# What the sequencer's process fails to do: an error ends its step only, the
+# rest goes on, and stat_info tells.
+# SPDX-License-Identifier: PostgreSQL
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Sentinai;
+use Test::More;
+
+my $unslept = 30;    # seconds within which anything here has to happen
+my $db = 'postgres';
+my $ahead = 3;
+my $node = new_node('steps', 'sentinai.launcher_naptime = 1s',
+	'sentinai.maintenance_interval = 1s', 'sentinai.retention = -1');
+
+# sequenced_ok: an event published now is in a slice before the deadline
+sub sequenced_ok
+{
+	my ($name) = @_;
+	my $id = $node->safe_psql($db, "select sentinai.publish('Tested', 't1', 'x1', '{}')");
+
+	poll_ok($node, $db, $unslept, "select count(*) = 1 from sentinai.slice"
+		  . " where stream_id = 0 and '$id' = any (event_ids)", $name);
+	return;
+}
+
+# partitions_ok: maintenance makes partitions
+sub partitions_ok
+{
+	my ($name) = @_;
+
+	$ahead += 2;
+	$node->safe_psql($db, "alter system set sentinai.partitions_ahead = $ahead");
+	$node->reload;
+	poll_ok($node, $db, $unslept,
+		"select count(*) > $ahead from pg_inherits where inhparent = 'sentinai.event_log'::regclass", $name);
+	return;
+}
+
+sub failing_ok
+{
+	my ($condition, $name) = @_;
+
+	poll_ok($node, $db, $unslept,
+		"select coalesce(bool_or($condition), false) from sentinai.stat_info", $name);
+	return;
+}
+
+$node->safe_psql($db, 'create extension sentinai');
+sequenced_ok('events are sequenced');
+failing_ok('failing_steps is null and failing_since is null and failing_count is null', 'nothing fails');
+partitions_ok('partitions are made');
+my $pid = sequencer_pid($node, $db, $unslept);
+
+# a partition that cannot be dropped
+$node->safe_psql($db, q{
+	create table sentinai.slice_old partition of sentinai.slice for values from (0) to (16384);
+	alter table sentinai.slice_old add primary key (stream_id, lane, slice_no);
+	create table pin (x sentinai.slice_old);
+	alter system set sentinai.retention = '1 min'});
+$node->reload;
+failing_ok(q{failing_steps = '{retention}' and failing_count >= 3 and failing_error ~ '^2BP01 .*slice_old'},
+	'a step that fails is told, with its SQLSTATE and how often');
+is($node->safe_psql($db, q{
+	select f.failing_since < last_failure_at, next_try_at - last_failure_at >= '3.9 s', f.failing_since = i.failing_since
+	from sentinai.stat_failures() f, sentinai.stat_info i where step = 'retention'}), 't|t|t',
+	'since when, and it is tried less and less often');
+is($node->safe_psql($db, "select error ~ 'pin' from sentinai.stat_failures()"), 'f',
+	'without the details');
+is(sequencer_pid($node, $db, $unslept), $pid, 'the process lives');
+sequenced_ok('events are sequenced');
+my ($rc, $out, $err) = $node->psql($db, 'select sentinai.maintain()');
+is($rc, 0, 'maintain() does the other steps');
+like($err, qr/WARNING:  maintenance of sentinai failed in step "retention"/, 'and warns');
+partitions_ok('the steps before it go on');
+is(sequencer_pid($node, $db, $unslept), $pid, 'in the same process');
+is(log_count($node, 'ERROR:  cannot drop table sentinai.slice_old'), 1, 'the log has it once');
+$node->safe_psql($db, 'drop table pin');
+$node->reload;
+failing_ok('failing_steps is null', 'when the cause is gone, it is over');
+is($node->safe_psql($db, "select to_regclass('sentinai.slice_old') is null"), 't', 'and done');
+
+# a lock that somebody has: nobody waits for it but the step
+$node->safe_psql($db, q{
+	begin;
+	lock table sentinai.event_log in share update exclusive mode;
+	prepare transaction 'lock'});
+$ahead += 2;
+$node->safe_psql($db, "alter system set sentinai.partitions_ahead = $ahead");
+$node->reload;
+failing_ok(q{failing_steps = '{partitions}' and failing_error ~ '^55P03 '},
+	'a lock that is taken');
+sequenced_ok('keeps no round waiting');
+$node->safe_psql($db, "rollback prepared 'lock'");
+$node->reload;
+failing_ok('failing_steps is null', 'until it is free');
+$node->safe_psql($db, q{
+	begin;
+	lock table sentinai.event_log in share update exclusive mode;
+	prepare transaction 'lock'});
+is($node->safe_psql($db, "set lock_timeout = '1 ms'; set client_min_messages = error;"
+	  . " select sentinai.maintain(); select failing_steps is null from sentinai.stat_info"), "\nt",
+	'nobody needs the lock when there is nothing to make');
+$node->safe_psql($db, "rollback prepared 'lock'");
+
+# rounds fail, maintenance goes on
+$node->safe_psql($db, 'alter table sentinai.stream rename to stream_away');
+my $id = $node->safe_psql($db, "select sentinai.publish('Tested', 't1', 'x3', '{}')");
+failing_ok(q{'rounds' = any (failing_steps) and failing_error ~ '^42P01 '}, 'rounds that fail are told');
+partitions_ok('partitions are made meanwhile');
+$node->safe_psql($db, 'alter table sentinai.stream_away rename to stream');
+$node->reload;
+failing_ok('failing_steps is null', 'rounds go well again');
+poll_ok($node, $db, $unslept, "select count(*) = 1 from sentinai.slice"
+	  . " where stream_id = 0 and '$id' = any (event_ids)", 'and have what was published meanwhile');
+is(sequencer_pid($node, $db, $unslept), $pid, 'in the same process');
+
+# what failed in one life of the extension is nothing to the next
+$node->safe_psql($db, 'alter table sentinai.stream rename to stream_away');
+failing_ok(q{failing_steps is not null or sentinai.publish('Tested', 't1', 'x3', '{}') is null}, 'rounds fail');
+$node->safe_psql($db, "set statement_timeout = '60s'; drop extension sentinai; create extension sentinai");
+failing_ok('failing_steps is null', 'a new life begins well');
+sequenced_ok('and works');
+$node->stop;
+done_testing();

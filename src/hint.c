@@ -11,15 +11,23 @@
  * runs before the lock goes; the sequencer adds to "pending" after its commit.
  * A transaction that aborts puts every lane back (wake.c).
  *
+ * A lane whose lock another transaction has may have work that nobody can take
+ * before that ends.  Who waits notes it as "blocked", sees that the lock is
+ * still in other hands, and sleeps; who has locked it looks at that note after
+ * the lock has gone, so one of the two sees the other.
+ *
  * slot may be NULL, when there are more subscriptions than slots: then every
  * lane is always looked at.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "port/pg_bitutils.h"
+#include "utils/resowner.h"
 
 #include "hint.h"
+#include "store.h"
 #include "wake.h"
 
 /* lanes that this transaction gave back, by subscription */
@@ -34,6 +42,17 @@ static Freed freed[SN_MAX_SUBS];
 static int	nfreed = 0;
 static int	gone[SN_MAX_SUBS];	/* subscriptions that this transaction ended */
 static int	ngone = 0;
+
+/* lanes that this transaction has locked, or tried to, by subscription */
+typedef struct Locked
+{
+	int			sub_id;
+	uint64		lanes;
+} Locked;
+
+static Locked locked[SN_MAX_SUBS];
+static int	nlocked = 0;
+static bool locked_round = false;
 
 /* lower: make an atomic time the earlier of what it was and when */
 static void
@@ -54,6 +73,141 @@ wake(SnSubSlot *slot, uint64 lanes)
 
 	for (; n > 0; n--)
 		ConditionVariableSignal(&slot->cv);
+}
+
+/* find_slot: the hints of a subscription, mostly those asked for last */
+static SnSubSlot *
+find_slot(int sub_id)
+{
+	static SnSubSlot *last = NULL;
+
+	if (last == NULL || last->sub_id != sub_id ||
+		last->dboid != MyDatabaseId)
+		last = sn_sub_slot_find(sub_id);
+	return last;
+}
+
+/* unblock: wake those who wait for the locks of lanes, which have gone */
+static void
+unblock(int sub_id, uint64 lanes)
+{
+	SnSubSlot  *slot = find_slot(sub_id);
+
+	if (slot == NULL || (pg_atomic_read_u64(&slot->blocked) & lanes) == 0)
+		return;
+	wake(slot, lanes & pg_atomic_fetch_and_u64(&slot->blocked, ~lanes));
+}
+
+/* wake_database: wake all who wait in this database */
+static void
+wake_database(uint64 pending)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_SUBS; i++)
+	{
+		SnSubSlot  *slot = &s->subs[i];
+
+		if (slot->sub_id == 0 || slot->dboid != MyDatabaseId)
+			continue;
+		(void) pg_atomic_fetch_or_u64(&slot->pending, pending);
+		if (pg_atomic_read_u32(&slot->waiters) > 0)
+			ConditionVariableBroadcast(&slot->cv);
+	}
+}
+
+/*
+ * locks_gone: the locks of a transaction, or of a savepoint that was rolled
+ * back, have been released.
+ */
+static void
+locks_gone(ResourceReleasePhase phase, bool commits, bool is_top, void *arg)
+{
+	int			i;
+
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || (commits && !is_top))
+		return;
+	for (i = 0; i < nlocked; i++)
+		unblock(locked[i].sub_id, locked[i].lanes);
+	if (locked_round && sn_database_find() != NULL &&
+		sn_database_find()->sequencer_pid == 0)
+		wake_database(0);		/* without a sequencer a claim needs it */
+	if (is_top)
+	{
+		nlocked = 0;
+		locked_round = false;
+	}
+}
+
+/* register_locks: have locks_gone() called */
+static void
+register_locks(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterResourceReleaseCallback(locks_gone, NULL);
+	registered = true;
+}
+
+/*
+ * sn_hint_locks: this transaction is about to lock a lane.  For lanes of more
+ * subscriptions than there are slots those who wait find out by themselves.
+ */
+void
+sn_hint_locks(int sub_id, int lane)
+{
+	int			i;
+
+	register_locks();
+	for (i = nlocked - 1; i >= 0 && locked[i].sub_id != sub_id; i--)
+		;
+	if (i < 0)
+	{
+		if (nlocked == SN_MAX_SUBS)
+			return;
+		i = nlocked++;
+		locked[i].sub_id = sub_id;
+		locked[i].lanes = 0;
+	}
+	locked[i].lanes |= SN_LANE_BIT(lane);
+}
+
+/* sn_hint_locks_round: this transaction is about to lock the rounds */
+void
+sn_hint_locks_round(void)
+{
+	register_locks();
+	locked_round = true;
+}
+
+/* sn_hint_unlocked: this transaction has given back a lane's lock before its end */
+void
+sn_hint_unlocked(int sub_id, int lane)
+{
+	unblock(sub_id, SN_LANE_BIT(lane));
+}
+
+/*
+ * sn_hint_prepared: a prepared transaction has ended.  What it had locked or
+ * changed nobody knows.
+ */
+void
+sn_hint_prepared(void)
+{
+	wake_database(PG_UINT64_MAX);
+}
+
+/*
+ * sn_hint_block: the lane's lock could not be had.  Who says so looks at the
+ * lock once more, and may sleep if it is still taken.
+ */
+void
+sn_hint_block(SnSubSlot *slot, int lane)
+{
+	if (slot != NULL)
+		(void) pg_atomic_fetch_or_u64(&slot->blocked, SN_LANE_BIT(lane));
 }
 
 /*

@@ -22,5 +22,10 @@ extern void sn_hint_more(SnSubSlot *slot, int lane);
 extern void sn_hint_later(SnSubSlot *slot, int lane, TimestampTz when);
 extern void sn_hint_freed(SnSubSlot *slot, uint64 lanes, uint64 with_work);
 extern void sn_hint_gone(int sub_id);
+extern void sn_hint_locks(int sub_id, int lane);
+extern void sn_hint_locks_round(void);
+extern void sn_hint_unlocked(int sub_id, int lane);
+extern void sn_hint_prepared(void);
+extern void sn_hint_block(SnSubSlot *slot, int lane);
 
 #endif							/* SN_HINT_H */

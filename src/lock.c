@@ -31,6 +31,7 @@
 #include "storage/lock.h"
 #include "utils/inval.h"
 
+#include "hint.h"
 #include "store.h"
 
 /* try_or_wait: take an exclusive lock; false when it is taken and !wait */
@@ -73,11 +74,35 @@ sn_hold_extension(void)
 	return sn_installed() ? SN_HOLD_TAKEN : SN_HOLD_GONE;
 }
 
+/* in_hands: whether another transaction, prepared ones included, has a lock */
+static bool
+in_hands(Oid class, uint32 object, uint16 part)
+{
+	LOCKTAG		tag;
+	int			n;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, part);
+	pfree(GetLockConflicts(&tag, ExclusiveLock, &n));
+	return n > 0;
+}
+
 /* sn_lock_lane: the right to change a lane's state */
 bool
 sn_lock_lane(int sub_id, int lane, bool wait)
 {
+	sn_hint_locks(sub_id, lane);
 	return try_or_wait(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1, wait);
+}
+
+/*
+ * sn_lane_in_hands: whether another transaction has a lane's lock.  Looks
+ * without taking it, so as not to be in the way of a claim; in the moment
+ * between a transaction's end and the end of its locks the answer is no.
+ */
+bool
+sn_lane_in_hands(int sub_id, int lane)
+{
+	return in_hands(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
 }
 
 /* sn_unlock_lane: give a lane back that was looked at and not changed */
@@ -85,20 +110,29 @@ void
 sn_unlock_lane(int sub_id, int lane)
 {
 	unlock(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
+	sn_hint_unlocked(sub_id, lane);
 }
 
 /* sn_lock_streams: the right to add, change or remove subscriptions */
-void
-sn_lock_streams(void)
+bool
+sn_lock_streams(bool wait)
 {
-	(void) try_or_wait(sn_rel(SN_SUBSCRIPTION), 0, 0, true);
+	return try_or_wait(sn_rel(SN_SUBSCRIPTION), 0, 0, wait);
 }
 
 /* sn_lock_round: the right to take a round */
 bool
 sn_lock_round(bool wait)
 {
+	sn_hint_locks_round();
 	return try_or_wait(sn_rel(SN_ROUND), 0, 0, wait);
+}
+
+/* sn_round_in_hands: whether another transaction is taking a round */
+bool
+sn_round_in_hands(void)
+{
+	return in_hands(sn_rel(SN_ROUND), 0, 0);
 }
 
 /* sn_unlock_round: give it back when there was nothing to write */

@@ -45,12 +45,15 @@ PG_FUNCTION_INFO_V1(sentinai_maintain);
 static bool make_ahead(void);
 static bool turn_rounds(void);
 static bool turn_lanes(void);
+static bool free_slots(void);
 
 const SnStep sn_maintenance_steps[] =
 {
 	{"partitions", make_ahead},
 	{"journal of rounds", turn_rounds},
 	{"journal of lanes", turn_lanes},
+	{"slots", free_slots},
+	{"unwanted events", sn_settle_step},
 	{"retention", sn_retention_step}
 };
 const int	sn_maintenance_nsteps = lengthof(sn_maintenance_steps);
@@ -112,8 +115,9 @@ sentinai_maintain(PG_FUNCTION_ARGS)
 	{
 		bool		more = try_step(&sn_maintenance_steps[i]);
 
-		/* only dropping can be gone on with in one transaction */
-		while (more && sn_maintenance_steps[i].run == sn_retention_step)
+		/* only these can be gone on with in one transaction */
+		while (more && (sn_maintenance_steps[i].run == sn_settle_step ||
+						sn_maintenance_steps[i].run == sn_retention_step))
 		{
 			CHECK_FOR_INTERRUPTS();
 			more = try_step(&sn_maintenance_steps[i]);
@@ -323,5 +327,18 @@ turn_lanes(void)
 	if (ConditionalLockRelationOid(sn_rel(other), AccessExclusiveLock) &&
 		left_behind(half, 0) == 0)
 		truncate_half(other);
+	return false;
+}
+
+/*
+ * free_slots: give up the hints of subscriptions that are gone, or never came
+ * to be: those that a prepared transaction ended, and those of a subscribe()
+ * that was rolled back.  Under the lock of subscriptions none is on its way.
+ */
+static bool
+free_slots(void)
+{
+	if (sn_sub_slots_beside(sn_sub_ids(), false) && sn_lock_streams(false))
+		(void) sn_sub_slots_beside(sn_sub_ids(), true);
 	return false;
 }

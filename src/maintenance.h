@@ -29,6 +29,9 @@ extern const int sn_maintenance_nsteps;
 
 extern List *sn_sub_ids(void);
 
+/* look.c */
+extern bool sn_settle_step(void);
+
 /* retention.c */
 extern bool sn_retention_step(void);
 

@@ -26,6 +26,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -328,13 +329,39 @@ write_round(SnDatabase *db, const SnGather *g)
 	(void) sn_insert_end(ins);
 }
 
-/* nothing_moved: whether no transaction ended and no delayed event is due */
+/*
+ * running: the transactions that a snapshot saw running.  One that is just
+ * being prepared is in it twice, for its session and for itself.
+ */
+static int
+running(Snapshot snapshot)
+{
+	TransactionId *xip;
+	int			n = 0;
+	int			i;
+
+	if (snapshot->xcnt < 2)
+		return snapshot->xcnt;
+	xip = palloc(snapshot->xcnt * sizeof(TransactionId));
+	memcpy(xip, snapshot->xip, snapshot->xcnt * sizeof(TransactionId));
+	qsort(xip, snapshot->xcnt, sizeof(TransactionId), xidComparator);
+	for (i = 0; i < snapshot->xcnt; i++)
+		n += i == 0 || xip[i] != xip[i - 1];
+	pfree(xip);
+	return n;
+}
+
+/*
+ * nothing_moved: whether no transaction ended and no delayed event is due.
+ * Below an xmax that stays no transaction begins, so those that run are the
+ * same as long as their number is.
+ */
 static bool
 nothing_moved(Snapshot snapshot, TimestampTz due)
 {
 	return seen.xmax > 0 && sn_gather_next_due() > due &&
-		seen.nxip == snapshot->xcnt &&
-		seen.xmax == sn_logical_xid(snapshot->xmax);
+		seen.xmax == sn_logical_xid(snapshot->xmax) &&
+		seen.nxip == running(snapshot);
 }
 
 /* sequence: turn what was gathered into slices and a row of the journal */

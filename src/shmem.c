@@ -70,6 +70,7 @@ init_shared(SnShared *s)
 		pg_atomic_init_u64(&s->subs[i].pending, PG_UINT64_MAX);
 		pg_atomic_init_u64(&s->subs[i].more, 0);
 		pg_atomic_init_u64(&s->subs[i].deferred, 0);
+		pg_atomic_init_u64(&s->subs[i].blocked, 0);
 		pg_atomic_init_u64(&s->subs[i].next_check, SN_NEVER);
 		pg_atomic_init_u32(&s->subs[i].next_lane, 0);
 		pg_atomic_init_u32(&s->subs[i].waiters, 0);
@@ -206,6 +207,15 @@ sn_database_find(void)
 	return sn_database_of(MyDatabaseId);
 }
 
+/* free_sub_slot: give up the hints of a subscription; lock held */
+static void
+free_sub_slot(SnSubSlot *slot)
+{
+	slot->sub_id = 0;
+	slot->dboid = InvalidOid;
+	ConditionVariableBroadcast(&slot->cv);
+}
+
 /* free_sub_slots: give up the hints of all subscriptions; lock held */
 static void
 free_sub_slots(Oid dboid)
@@ -217,11 +227,8 @@ free_sub_slots(Oid dboid)
 	{
 		SnSubSlot  *slot = &s->subs[i];
 
-		if (slot->sub_id == 0 || slot->dboid != dboid)
-			continue;
-		slot->sub_id = 0;
-		slot->dboid = InvalidOid;
-		ConditionVariableBroadcast(&slot->cv);
+		if (slot->sub_id != 0 && slot->dboid == dboid)
+			free_sub_slot(slot);
 	}
 }
 
@@ -367,6 +374,7 @@ sn_sub_slot(int sub_id)
 {
 	SnSubSlot  *free_slot = NULL;
 	SnSubSlot  *slot = sn_sub_slot_find(sub_id);
+	int			lane;
 
 	if (slot != NULL)
 		return slot;
@@ -380,14 +388,43 @@ sn_sub_slot(int sub_id)
 		pg_atomic_write_u64(&slot->more, 0);
 		pg_atomic_write_u64(&slot->deferred, 0);
 		pg_atomic_write_u64(&slot->next_check, SN_NEVER);
+		pg_atomic_write_u64(&slot->blocked, 0);
 		pg_atomic_write_u32(&slot->next_lane, 0);
-		pg_atomic_write_u32(&slot->waiters, 0);
+		for (lane = 0; lane < SN_MAX_LANES; lane++)
+			pg_atomic_write_u64(&slot->stamps[lane], 0);
 		memset(slot->samples, 0, sizeof(slot->samples));
 		slot->dboid = MyDatabaseId;
 		slot->sub_id = sub_id;
 	}
 	LWLockRelease(&sn_shared()->lock);
 	return slot;
+}
+
+/*
+ * sn_sub_slots_beside: whether there are hints of other subscriptions than
+ * these in this database; give them up if so wanted.
+ */
+bool
+sn_sub_slots_beside(const List *sub_ids, bool give_up)
+{
+	SnShared   *s = sn_shared();
+	bool		found = false;
+	int			i;
+
+	LWLockAcquire(&s->lock, give_up ? LW_EXCLUSIVE : LW_SHARED);
+	for (i = 0; i < SN_MAX_SUBS; i++)
+	{
+		SnSubSlot  *slot = &s->subs[i];
+
+		if (slot->sub_id == 0 || slot->dboid != MyDatabaseId ||
+			list_member_int(sub_ids, slot->sub_id))
+			continue;
+		found = true;
+		if (give_up)
+			free_sub_slot(slot);
+	}
+	LWLockRelease(&s->lock);
+	return found;
 }
 
 /* sn_sub_slot_free: give up the hints of a subscription that is gone */
@@ -399,11 +436,7 @@ sn_sub_slot_free(int sub_id)
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
 	slot = find_sub_slot(sub_id, NULL);
 	if (slot != NULL)
-	{
-		slot->sub_id = 0;
-		slot->dboid = InvalidOid;
-		ConditionVariableBroadcast(&slot->cv);
-	}
+		free_sub_slot(slot);
 	LWLockRelease(&sn_shared()->lock);
 }
 

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
@@ -85,6 +86,8 @@ typedef struct SnRateSample
  *	  more		has work for the time when the batch that holds it is resolved
  *	  deferred	has to be looked at when next_check has come: a lease may have
  *				been lost, or a retry is due
+ *	  blocked	somebody who waits has passed it over, because another
+ *				transaction has its lock; he is woken when that is given back
  *
  * hint.c moves lanes between the sets.
  */
@@ -95,9 +98,11 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 pending;
 	pg_atomic_uint64 more;
 	pg_atomic_uint64 deferred;
+	pg_atomic_uint64 blocked;
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
-	pg_atomic_uint32 waiters;	/* processes in wait_for_work() */
+	pg_atomic_uint32 waiters;	/* processes in wait_for_work(); never reset,
+								 * as they may outlive their subscription */
 	pg_atomic_uint64 stamps[SN_MAX_LANES];	/* of who changed each lane last, lane.c */
 	SnRateSample samples[2];	/* under SnShared.lock */
 	ConditionVariable cv;
@@ -163,6 +168,7 @@ extern bool sn_database_leave(void);
 extern void sn_database_free(Oid dboid);
 extern SnSubSlot *sn_sub_slot(int sub_id);
 extern SnSubSlot *sn_sub_slot_find(int sub_id);
+extern bool sn_sub_slots_beside(const List *sub_ids, bool give_up);
 extern void sn_sub_slot_free(int sub_id);
 extern void sn_set_latch_of(int procno, int pid);
 extern int	sn_my_procno(void);

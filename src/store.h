@@ -223,8 +223,10 @@ extern SnHold sn_hold_extension(void);
 /* Locks of a transaction, seen in pg_locks as objects of the table named */
 extern bool sn_lock_lane(int sub_id, int lane, bool wait);
 extern void sn_unlock_lane(int sub_id, int lane);
-extern void sn_lock_streams(void);
+extern bool sn_lane_in_hands(int sub_id, int lane);
+extern bool sn_lock_streams(bool wait);
 extern bool sn_lock_round(bool wait);
+extern bool sn_round_in_hands(void);
 extern void sn_unlock_round(void);
 extern bool sn_own_lane(int sub_id, int lane);
 extern void sn_lock_key(uint32 hash);

@@ -415,7 +415,7 @@ sentinai_subscribe(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("subscribe()");
 	read_request(fcinfo, &request);
 	(void) sn_node_activate();
-	sn_lock_streams();
+	(void) sn_lock_streams(true);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (find_row(request.worker_type, snapshot, values, nulls, &tid))
 		change_subscription(&request, snapshot, values, nulls, &tid);
@@ -464,7 +464,7 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(0, "worker_type");
 	PreventCommandIfReadOnly("unsubscribe()");
 	worker_type = PG_GETARG_TEXT_PP(0);
-	sn_lock_streams();
+	(void) sn_lock_streams(true);
 	sub_id = sn_sub_require(worker_type)->sub_id;
 	lock_lanes(sub_id);
 
@@ -507,7 +507,7 @@ sentinai_set_retry_policy(PG_FUNCTION_ARGS)
 		SN_REQUIRE_ARG(3, "backoff");
 		check_policy(PG_GETARG_INT32(2), PG_GETARG_ARRAYTYPE_P(3));
 	}
-	sn_lock_streams();
+	(void) sn_lock_streams(true);
 	(void) sn_sub_require(worker_type);
 
 	snapshot = RegisterSnapshot(GetLatestSnapshot());

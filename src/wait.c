@@ -6,8 +6,10 @@
  *
  * Called outside a transaction block, it ends its transaction before it sleeps,
  * so that no snapshot and no lock is held meanwhile.  It looks at lanes
- * without locking them, so as not to be in the way of a claim, and takes no
- * lane out of the hints but those it finds free and empty, under their locks.
+ * without locking them, so as not to be in the way of a claim (look.c).
+ *
+ * A lane whose lock another transaction has is left alone, whatever is in it:
+ * a claim could not take it either.  The end of that transaction wakes.
  */
 #include "postgres.h"
 
@@ -27,143 +29,29 @@
 #include "args.h"
 #include "claim.h"
 #include "hint.h"
+#include "look.h"
 #include "sequencer.h"
 
 #define NAP_MS		1000		/* longest sleep between two looks */
-#define LOOK_MAX	1000		/* events that a look passes */
 
 PG_FUNCTION_INFO_V1(sentinai_wait_for_work);
 
-/* is_free: whether a claim would take the event that the log reader fetched */
+/* in_hands: whether a lane's lock is another's, who will wake us */
 static bool
-is_free(const SnSub *sub, const SnLaneState *state, const SnFilter *filter,
-		SnLogReader *log, SnRetryProbe *probe)
+in_hands(const SnSub *sub, SnSubSlot *hints, int lane)
 {
-	int32		hash;
-
-	if (!sn_wanted(sub, filter, log))
+	if (!sn_lane_in_hands(sub->sub_id, lane))
 		return false;
-	return !sub->ordered || state->parked == 0 ||
-		!sn_retry_blocks(probe, sub->sub_id, state->lane,
-						 sn_log_text(log, Anum_log_tenant_id),
-						 sn_log_text(log, Anum_log_aggregate_id),
-						 log->snapshot, &hash);
+	sn_hint_block(hints, lane);
+	return sn_lane_in_hands(sub->sub_id, lane);
 }
 
 /*
- * has_new: whether the lane has an event to hand out that is no retry.  After
- * so many that a claim would only pass, it is time for one that does.
+ * has_work: whether a claim would find something.  May write, if it can commit
+ * at once.
  */
 static bool
-has_new(SnSub *sub, SnLaneState *state, Snapshot snapshot)
-{
-	SnStreamReader *stream = sn_stream_begin();
-	SnLogReader *log = sn_log_begin(snapshot);
-	SnRetryProbe probe = {false};
-	SnPos		pos;
-	pg_uuid_t	id;
-	bool		found = false;
-	int			i;
-
-	sn_sub_sources(sub, snapshot);
-	sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
-				   state->pos, snapshot);
-	for (i = 0; !found && sn_stream_next(stream, &pos, &id); i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (pos < state->end_pos && sn_bits_get(&state->resolved, i))
-			continue;
-		found = i >= LOOK_MAX ||
-			(sn_log_fetch(log, &id) &&
-			 is_free(sub, state, stream->filter, log, &probe));
-	}
-	sn_retry_probe_end(&probe);
-	sn_log_end(log);
-	sn_stream_end(stream);
-	return found;
-}
-
-/*
- * first_due: when the first of the lane's retries is due; DT_NOEND when none
- * will be.
- */
-static TimestampTz
-first_due(SnSub *sub, SnLaneState *state, Snapshot snapshot)
-{
-	TimestampTz result = DT_NOEND;
-	ScanKeyData keys[2];
-	SnScan		scan;
-
-	if (state->parked == 0)
-		return result;
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub->sub_id);
-	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, state->lane);
-	sn_scan_named(&scan, SN_EVENT_RETRY,
-				  SN_EVENT_RETRY_DUE_IDX, snapshot, 2, keys,
-				  ForwardScanDirection);
-	if (sn_scan_next(&scan))
-	{
-		bool		isnull;
-
-		result = DatumGetTimestampTz(slot_getattr(scan.slot,
-												  Anum_retry_due_at,
-												  &isnull));
-	}
-	sn_scan_end(&scan);
-	return result;
-}
-
-/*
- * lane_ready: whether a claim would find something in the lane.  If not, when
- * gets the time at which it may, DT_NOEND for never by itself.
- */
-static bool
-lane_ready(SnSub *sub, int lane, TimestampTz now, TimestampTz *when)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SnLaneState state;
-	bool		ready;
-
-	sn_lane_read(sub, lane, snapshot, &state);
-	if (state.held)
-	{
-		*when = state.lease_until;
-		ready = state.lease_until <= now;
-	}
-	else
-	{
-		*when = first_due(sub, &state, snapshot);
-		ready = *when <= now || has_new(sub, &state, snapshot);
-	}
-	UnregisterSnapshot(snapshot);
-	return ready;
-}
-
-/* settle_lane: look again under the lane's lock, and say so in the hints */
-static bool
-settle_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now)
-{
-	TimestampTz when;
-	bool		ready;
-
-	if (hints == NULL || !sn_lock_lane(sub->sub_id, lane, false))
-		return false;
-	sn_hint_look(hints, lane);
-	ready = lane_ready(sub, lane, now, &when);
-	if (ready)
-		sn_hint_again(hints, lane);
-	else if (when != DT_NOEND)
-	{
-		sn_hint_more(hints, lane);
-		sn_hint_later(hints, lane, when);
-	}
-	sn_unlock_lane(sub->sub_id, lane);
-	return ready;
-}
-
-/* has_work: whether a claim would find something */
-static bool
-has_work(SnSub *sub, SnSubSlot *hints)
+has_work(SnSub *sub, SnSubSlot *hints, bool atomic)
 {
 	TimestampTz now = sn_now();
 	uint64		pending = sn_hint_pending(hints, now);
@@ -172,13 +60,18 @@ has_work(SnSub *sub, SnSubSlot *hints)
 
 	for (lane = 0; lane < lanes; lane++)
 	{
-		TimestampTz when;
+		SnLaneLook	look;
+		int			budget = SN_LOOK_MAX;
 
 		CHECK_FOR_INTERRUPTS();
-		if ((pending & SN_LANE_BIT(lane)) == 0)
+		if ((pending & SN_LANE_BIT(lane)) == 0 ||
+			in_hands(sub, hints, lane))
 			continue;
-		if (lane_ready(sub, lane, now, &when) ||
-			settle_lane(sub, hints, lane, now))
+		sn_look_at_lane(sub, lane, now, &budget, &look);
+		if (look.ready ||
+			((hints != NULL || look.passed > 0) &&
+			 sn_settle_lane(sub, hints, lane, now, &budget,
+							!atomic && !XactReadOnly)))
 			return true;
 	}
 	return false;
@@ -190,7 +83,7 @@ has_work(SnSub *sub, SnSubSlot *hints)
  * claim takes rounds, so unsequenced events count as work.
  */
 static bool
-look(text *worker_type, int *sub_id, long *sleep_ms)
+look(text *worker_type, bool atomic, int *sub_id, long *sleep_ms)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "sentinai wait",
@@ -199,14 +92,15 @@ look(text *worker_type, int *sub_id, long *sleep_ms)
 	SnDatabase *db = sn_database();
 	SnSub	   *sub = sn_sub_require(worker_type);
 	SnSubSlot  *hints = sn_sub_slot(sub->sub_id);
-	bool		ready = has_work(sub, hints);
+	bool		ready = has_work(sub, hints, atomic);
 	TimestampTz now = sn_now();
 
 	*sub_id = sub->sub_id;
 	*sleep_ms = NAP_MS;
 	if (!ready && !sn_sequencer_running())
-		ready = pg_atomic_read_u64(&db->commits) !=
-			pg_atomic_read_u64(&db->sequenced) || sn_round_waits();
+		ready = !sn_round_in_hands() &&
+			(pg_atomic_read_u64(&db->commits) !=
+			 pg_atomic_read_u64(&db->sequenced) || sn_round_waits());
 	if (!ready && hints != NULL)
 	{
 		uint64		next = pg_atomic_read_u64(&hints->next_check);
@@ -255,7 +149,7 @@ sleep_until(text *worker_type, SnSubSlot *hints, int sub_id,
 		long		left;
 		int			id;
 
-		if (look(worker_type, &id, &sleep_ms))
+		if (look(worker_type, atomic, &id, &sleep_ms))
 			return true;
 		if (id != sub_id)
 			return false;		/* it was ended and made anew */
@@ -280,7 +174,7 @@ doze(text *worker_type, TimestampTz deadline, bool atomic)
 		long		left;
 		int			id;
 
-		if (look(worker_type, &id, &sleep_ms))
+		if (look(worker_type, atomic, &id, &sleep_ms))
 			return true;
 		if (!atomic)
 			leave_transaction();

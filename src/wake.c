@@ -9,7 +9,7 @@
  * aborts sets again the pending bits it had cleared.  What a prepared
  * transaction did becomes visible at COMMIT PREPARED, perhaps in another
  * session: that command wakes the sequencer whatever the transaction did, and
- * its pending bits are set at PREPARE.  A relay whose switch is changed by a
+ * its pending bits are set at PREPARE, and those of everybody when it ends.  A relay whose switch is changed by a
  * prepared transaction finds it by itself, a little later.
  *
  * Nothing here may raise an error: the callbacks run when it is too late.
@@ -22,6 +22,7 @@
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
 
+#include "hint.h"
 #include "outbox.h"
 #include "wake.h"
 
@@ -153,15 +154,16 @@ sn_sub_touched(SnSubSlot *slot)
 		touched[ntouched++] = slot;
 }
 
-/* watch_prepared: ProcessUtility hook that notices COMMIT PREPARED */
+/* watch_prepared: ProcessUtility hook that notices the end of prepared ones */
 static void
 watch_prepared(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			   ProcessUtilityContext context, ParamListInfo params,
 			   QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	Node	   *stmt = pstmt->utilityStmt;
-	bool		commits = IsA(stmt, TransactionStmt) &&
-		((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
+	TransactionStmtKind kind = IsA(stmt, TransactionStmt) ?
+		((TransactionStmt *) stmt)->kind : TRANS_STMT_BEGIN;
+	SnDatabase *db;
 
 	if (prev_process_utility)
 		prev_process_utility(pstmt, query, read_only_tree, context, params,
@@ -169,13 +171,15 @@ watch_prepared(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	else
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
 								env, dest, qc);
-	if (commits)
-	{
-		SnDatabase *db = sn_database_find();
-
-		if (db != NULL)
-			wake_sequencer(db);
-	}
+	if (kind != TRANS_STMT_COMMIT_PREPARED &&
+		kind != TRANS_STMT_ROLLBACK_PREPARED)
+		return;
+	db = sn_database_find();
+	if (db == NULL)
+		return;
+	if (kind == TRANS_STMT_COMMIT_PREPARED)
+		wake_sequencer(db);
+	sn_hint_prepared();
 }
 
 /* sn_wake_init: notice COMMIT PREPARED in every session; for preloading */

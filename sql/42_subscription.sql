@@ -13,7 +13,7 @@ comment on function sentinai.subscribe(text, text[], text, int, interval[], text
 create function sentinai.unsubscribe(worker_type text) returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_unsubscribe';
-comment on function sentinai.unsubscribe(text) is 'Ends a subscription: its position, open batches, waiting retries and retry policies are gone; its ledger and dead letters stay. Waits for transactions that work on its batches. Errors: 22004 null; SN404 unknown worker type; 25006 read-only transaction or standby.';
+comment on function sentinai.unsubscribe(text) is 'Ends a subscription: its position, open batches, waiting retries and retry policies are gone; its ledger and dead letters stay. A dead letter that was being tried again is pending again; when the subscription is made anew, pending ones count as its own. Waits for transactions that work on its batches. Errors: 22004 null; SN404 unknown worker type; 25006 read-only transaction or standby.';
 
 create function sentinai.set_retry_policy(
         worker_type text, event_type text,

@@ -1,5 +1,6 @@
 -- Statistics views, in the style of pg_stat_*.  None counts rows: lag is the
--- difference of running totals that slices and lane states carry.
+-- difference of running totals that slices and lane states carry, and which of
+-- the slices are a subscription's is asked of the code that reads them.
 
 create function sentinai.event_time(event_id uuid) returns timestamptz
     language c immutable strict parallel safe
@@ -12,6 +13,17 @@ create function sentinai.stat_rate(sub_id int, completed bigint, failed bigint,
     language c volatile strict
     as 'MODULE_PATHNAME', 'sentinai_stat_rate';
 comment on function sentinai.stat_rate(int, bigint, bigint) is 'For stat_queue: rates of two running totals since the sample taken before the last ten seconds; null at the first call.';
+
+create function sentinai.stat_sources(sub_id int, out stream_id int, out since bigint, out until bigint)
+    returns setof record
+    language c volatile strict rows 2
+    as 'MODULE_PATHNAME', 'sentinai_stat_sources';
+comment on function sentinai.stat_sources(int) is 'For stat_lane: the streams that a subscription reads one after another, each between two positions.';
+
+create function sentinai.stat_oldest(sub_id int, lane int, pos bigint, resolved bytea) returns uuid
+    language c volatile
+    as 'MODULE_PATHNAME', 'sentinai_stat_oldest';
+comment on function sentinai.stat_oldest(int, int, bigint, bytea) is 'For stat_lane: the first event of a lane, from a position on, whose bit is not set; null when there is none.';
 
 create function sentinai.stat_clock() returns timestamptz
     language c volatile strict
@@ -65,11 +77,11 @@ select s.sub_id,
        coalesce(e.events, 0)
            + coalesce(8 * pg_catalog.octet_length(t.resolved) - pg_catalog.bit_count(t.resolved), 0)
            + coalesce(t.parked, 0) as lag_events,
-       least(sentinai.event_time(c.event_ids[
-                 case when c.slice_no = coalesce(t.pos, s.start_pos) >> 8
-                      then (coalesce(t.pos, s.start_pos) & 255) + 1 else 1 end]),
+       least(case when coalesce(e.events, 0) > 0 or t.resolved is not null
+                  then sentinai.event_time(sentinai.stat_oldest(s.sub_id, l.lane, coalesce(t.pos, s.start_pos), t.resolved)) end,
              sentinai.event_time(r.event_id)) as oldest_unfinished_at
 from sentinai.subscription s
+     -- Nothing is taken from it, but the planner then expects few rows.
      join sentinai.stream f on f.stream_id = s.stream_id
      cross join lateral (select n.lanes from sentinai.node n order by n.node_no desc limit 1) n
      -- The limit is for the planner, which would expect 1,000 and compile.
@@ -84,43 +96,22 @@ from sentinai.subscription s
      cross join lateral (
          select case when t.resolved is null then coalesce(t.pos, s.start_pos)
                      else t.end_pos end as pos) g
-     -- The past is read from stream 0, the rest from the stream of the filter.
-     left join lateral (
-         select x.slice_no, x.event_ids
-         from (select 1 as part, 0 as stream_id, coalesce(t.pos, s.start_pos) as pos,
-                      coalesce(f.first_round << 14, 9223372036854775807) as end_slice
-               where s.stream_id <> 0
-               union all
-               select 2, s.stream_id, greatest(t.pos, s.start_pos, f.first_round << 22),
-                      9223372036854775807
-               where s.stream_id = 0 or f.first_round is not null) p
-              cross join lateral (
-                  select y.slice_no, y.event_ids from sentinai.slice y
-                  where y.stream_id = p.stream_id and y.lane = l.lane
-                        and y.slice_no >= p.pos >> 8 and y.slice_no < p.end_slice
-                        and (y.slice_no > p.pos >> 8
-                             or pg_catalog.cardinality(y.event_ids) > (p.pos & 255))
-                  order by y.slice_no limit 1) x
-         order by p.part limit 1) c on true
+     -- What it reads: the streams of its filters, each for its time.
      left join lateral (
          select pg_catalog.sum(z.total - x.base
-                    - case when x.slice_no = p.pos >> 8 then p.pos & 255 else 0 end)::bigint as events
-         from (select 0 as stream_id, g.pos,
-                      coalesce(f.first_round << 14, 9223372036854775807) as end_slice
-               where s.stream_id <> 0
-               union all
-               select s.stream_id, greatest(g.pos, f.first_round << 22), 9223372036854775807
-               where s.stream_id = 0 or f.first_round is not null) p
+                    - case when x.slice_no = w.pos >> 8 then w.pos & 255 else 0 end)::bigint as events
+         from sentinai.stat_sources(s.sub_id) p
+              cross join lateral (select greatest(g.pos, p.since) as pos) w
               cross join lateral (
                   select y.slice_no, y.base from sentinai.slice y
                   where y.stream_id = p.stream_id and y.lane = l.lane
-                        and y.slice_no >= p.pos >> 8 and y.slice_no < p.end_slice
+                        and y.slice_no >= w.pos >> 8 and y.slice_no < p.until >> 8
                   order by y.slice_no limit 1) x
               cross join lateral (
                   select y.base + pg_catalog.cardinality(y.event_ids) as total
                   from sentinai.slice y
                   where y.stream_id = p.stream_id and y.lane = l.lane
-                        and y.slice_no >= x.slice_no and y.slice_no < p.end_slice
+                        and y.slice_no >= x.slice_no and y.slice_no < p.until >> 8
                   order by y.slice_no desc limit 1) z) e on true
      left join lateral (
          select x.event_id from sentinai.event_retry x
@@ -142,7 +133,7 @@ comment on column sentinai.stat_lane.parked is 'Events waiting for a retry, or b
 comment on column sentinai.stat_lane.completed_count is 'Events completed so far.';
 comment on column sentinai.stat_lane.failed_count is 'Attempts failed so far.';
 comment on column sentinai.stat_lane.dead is 'Dead letters nobody has dealt with.';
-comment on column sentinai.stat_lane.lag_events is 'Events that are not finished; while a subscription reads its past, events of other types among them count too.';
+comment on column sentinai.stat_lane.lag_events is 'Events that are not finished. Until it has come to them, events that it will not get count too: of other types while it reads its past, and about its own failures.';
 comment on column sentinai.stat_lane.oldest_unfinished_at is 'Time of the oldest event that is not finished.';
 
 create view sentinai.stat_queue as
@@ -173,7 +164,7 @@ from (select l.sub_id,
 
 comment on view sentinai.stat_queue is 'One row for each subscription: how far behind it is and what it is doing.';
 comment on column sentinai.stat_queue.worker_type is 'The subscription.';
-comment on column sentinai.stat_queue.lag_events is 'Sequenced events that are not finished.';
+comment on column sentinai.stat_queue.lag_events is 'Sequenced events that are not finished; see stat_lane.';
 comment on column sentinai.stat_queue.lag_seconds is 'Age of the oldest event that is not finished; null when there is none.';
 comment on column sentinai.stat_queue.oldest_unfinished_at is 'Time of the oldest event that is not finished.';
 comment on column sentinai.stat_queue.in_flight is 'Events handed out and not finished.';

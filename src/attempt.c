@@ -193,8 +193,8 @@ give_up(const SnFailure *failure, SnRetry *retry, bool had_row,
 	if (blocks)
 		sn_retry_put(retry, true);
 	state->parked += (int) blocks - (int) had_row;
-	state->dead++;
-	sn_dead_letter_put(event, sub->worker_type, retry, failure->now);
+	state->dead += sn_dead_letter_put(event, sub->worker_type, retry,
+									  failure->now);
 	tell(SN_EVENT_DEAD_LETTERED, failure, retry, event);
 	return blocks ? SN_DEAD_BLOCKING : SN_DEAD;
 }

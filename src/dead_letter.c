@@ -6,7 +6,9 @@
  *		retry_dead_letter(), discard_dead_letter().
  *
  * A letter is written, changed and put back under the lock of its event's lane.
- * After the subscription has gone, lock number 0 stands in for it.
+ * After the subscription has gone, number 0 stands in for it.  Its letters stay
+ * and count again when it is made anew; those of events that waited for their
+ * retry are pending again.
  */
 #include "postgres.h"
 
@@ -180,9 +182,10 @@ sn_event_row(SnLogReader *log, const pg_uuid_t *id, const text *worker_type,
 
 /*
  * sn_dead_letter_put: an event is given up.  retry tells what happened to it;
- * a letter of earlier is written anew.
+ * a letter of earlier is written anew.  Whether there is one more pending: a
+ * subscription of an earlier life may have left one for the same event.
  */
-void
+bool
 sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 				   const SnRetry *retry, TimestampTz now)
 {
@@ -190,6 +193,7 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 	Letter		letter;
 	bool		replaces = find(&retry->event_id, worker_type, snapshot,
 								&letter);
+	bool		counts = !replaces || !status_is(&letter, "pending");
 	int			i;
 
 	UnregisterSnapshot(snapshot);
@@ -210,6 +214,7 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 	set_null(&letter, Anum_dead_resolution);
 	set(&letter, Anum_dead_history, PointerGetDatum(retry->history));
 	write_letter(&letter, replaces);
+	return counts;
 }
 
 /* sn_dead_letter_succeeded: an event was completed after all */
@@ -224,6 +229,24 @@ sn_dead_letter_succeeded(const pg_uuid_t *id, const text *worker_type,
 		return;
 	set(&letter, Anum_dead_status, CStringGetTextDatum("succeeded"));
 	set(&letter, Anum_dead_resolved_at, TimestampTzGetDatum(now));
+	write_letter(&letter, true);
+}
+
+/*
+ * sn_dead_letter_given_back: the subscription that was to try the event again
+ * ends.  If it had a letter, that is pending as before.
+ */
+void
+sn_dead_letter_given_back(const pg_uuid_t *id, const text *worker_type,
+						  Snapshot snapshot)
+{
+	Letter		letter;
+
+	if (!find(id, worker_type, snapshot, &letter) ||
+		!status_is(&letter, "retrying"))
+		return;
+	set(&letter, Anum_dead_status, CStringGetTextDatum("pending"));
+	set_null(&letter, Anum_dead_resolved_by);
 	write_letter(&letter, true);
 }
 
@@ -258,6 +281,41 @@ letter_hash(const Letter *letter)
 	return sn_key_hash(DatumGetTextPP(letter->values[Anum_dead_tenant_id - 1]),
 					   !has_aggregate ? NULL :
 					   DatumGetTextPP(letter->values[Anum_dead_aggregate_id - 1]));
+}
+
+/*
+ * sn_dead_letters_pending: count a worker type's pending letters by lane;
+ * false when there are none.
+ */
+bool
+sn_dead_letters_pending(const text *worker_type, Snapshot snapshot,
+						int64 *counts)
+{
+	int			lanes = sn_node()->lanes;
+	bool		found = false;
+	ScanKeyData key;
+	SnScan		scan;
+
+	memset(counts, 0, SN_MAX_LANES * sizeof(int64));
+	sn_key_text(&key, 1, BTEqualStrategyNumber, PointerGetDatum(worker_type));
+	sn_scan_named(&scan, SN_DEAD_LETTER, SN_DEAD_LETTER_PENDING_IDX, snapshot,
+				  1, &key, ForwardScanDirection);
+	for (; sn_scan_next(&scan); found = true)
+	{
+		bool		isnull;
+		text	   *tenant_id;
+		text	   *aggregate_id;
+		Datum		datum;
+
+		CHECK_FOR_INTERRUPTS();
+		datum = slot_getattr(scan.slot, Anum_dead_tenant_id, &isnull);
+		tenant_id = DatumGetTextPP(datum);
+		datum = slot_getattr(scan.slot, Anum_dead_aggregate_id, &isnull);
+		aggregate_id = isnull ? NULL : DatumGetTextPP(datum);
+		counts[sn_lane_of(sn_key_hash(tenant_id, aggregate_id), lanes)]++;
+	}
+	sn_scan_end(&scan);
+	return found;
 }
 
 /* read_letter: the letter under a new snapshot, or an error */

@@ -29,11 +29,16 @@ extern bool sn_dead_letter_event(const pg_uuid_t *id, const text *worker_type,
 								 Snapshot snapshot, SnEventRow *row);
 extern bool sn_dead_letter_exists(const pg_uuid_t *id,
 								  const text *worker_type, Snapshot snapshot);
-extern void sn_dead_letter_put(const SnEventRow *event,
+extern bool sn_dead_letter_put(const SnEventRow *event,
 							   const text *worker_type, const SnRetry *retry,
 							   TimestampTz now);
 extern void sn_dead_letter_succeeded(const pg_uuid_t *id,
 									 const text *worker_type,
 									 Snapshot snapshot, TimestampTz now);
+extern void sn_dead_letter_given_back(const pg_uuid_t *id,
+									  const text *worker_type,
+									  Snapshot snapshot);
+extern bool sn_dead_letters_pending(const text *worker_type,
+									Snapshot snapshot, int64 *counts);
 
 #endif							/* SN_DEAD_LETTER_H */

@@ -21,9 +21,11 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "args.h"
+#include "dead_letter.h"
 #include "filter.h"
 #include "hint.h"
 #include "lane.h"
@@ -329,6 +331,50 @@ set_policy(const Request *request, Datum *values)
 	values[Anum_sub_ordered - 1] = BoolGetDatum(request->ordered);
 }
 
+/* lock_lanes: all lanes of a subscription */
+static void
+lock_lanes(int sub_id)
+{
+	int			lanes = sn_node()->lanes;
+	int			lane;
+
+	for (lane = 0; lane < lanes; lane++)
+		(void) sn_lock_lane(sub_id, lane, true);
+}
+
+/*
+ * count_letters: dead letters that a former life of the subscription has left
+ * count in their lanes.  Whoever deals with one of them now has a lane's lock
+ * of number 0, and must have done so or come later and find us.
+ */
+static void
+count_letters(const Request *request, int sub_id, SnPos pos)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnLaneAppender appender = {NULL};
+	int64		counts[SN_MAX_LANES];
+	int			lane;
+
+	if (sn_dead_letters_pending(request->worker_type, snapshot, counts))
+	{
+		lock_lanes(0);
+		lock_lanes(sub_id);
+		UnregisterSnapshot(snapshot);
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		(void) sn_dead_letters_pending(request->worker_type, snapshot, counts);
+		for (lane = 0; lane < SN_MAX_LANES; lane++)
+		{
+			SnLaneState state = {.sub_id = sub_id,.lane = lane,.pos = pos,
+			.end_pos = pos,.dead = counts[lane]};
+
+			if (counts[lane] > 0)
+				sn_lane_append(&appender, &state);
+		}
+		sn_lane_append_end(&appender);
+	}
+	UnregisterSnapshot(snapshot);
+}
+
 /* make_subscription: a new one */
 static void
 make_subscription(const Request *request, Snapshot snapshot)
@@ -349,17 +395,8 @@ make_subscription(const Request *request, Snapshot snapshot)
 	set_start(request, snapshot, values, nulls);
 	set_policy(request, values);
 	sn_write_row(SN_SUBSCRIPTION, values, nulls);
-}
-
-/* lock_lanes: all lanes of a subscription */
-static void
-lock_lanes(int sub_id)
-{
-	int			lanes = sn_node()->lanes;
-	int			lane;
-
-	for (lane = 0; lane < lanes; lane++)
-		(void) sn_lock_lane(sub_id, lane, true);
+	count_letters(request, DatumGetInt32(values[Anum_sub_id - 1]),
+				  DatumGetInt64(values[Anum_sub_start_pos - 1]));
 }
 
 /* note_start: tell when another start than the one in force was asked for */
@@ -450,6 +487,42 @@ delete_policies(const text *worker_type, const text *event_type,
 	table_close(rel, NoLock);
 }
 
+/* end_retries: delete what waits for a retry; its letters are pending again */
+static void
+end_retries(int sub_id, const text *worker_type, Snapshot snapshot)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "sentinai letter",
+												  ALLOCSET_DEFAULT_SIZES);
+	Relation	rel = table_open(sn_rel(SN_EVENT_RETRY), RowExclusiveLock);
+	ScanKeyData key;
+	TableScanDesc scan;
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+	sn_key_int4(&key, Anum_retry_sub_id, BTEqualStrategyNumber, sub_id);
+	scan = table_beginscan(rel, snapshot, 1, &key);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		bool		only_waits;
+		bool		isnull;
+		Datum		id = slot_getattr(slot, Anum_retry_event_id, &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		(void) slot_getattr(slot, Anum_retry_first_failed_at, &only_waits);
+		if (!only_waits)
+			sn_dead_letter_given_back(DatumGetUUIDP(id), worker_type,
+									  snapshot);
+		simple_heap_delete(rel, &slot->tts_tid);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, NoLock);
+}
+
 /* unsubscribe(worker_type text) returns void */
 Datum
 sentinai_unsubscribe(PG_FUNCTION_ARGS)
@@ -473,7 +546,7 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 		sn_unknown_worker_type(worker_type);
 	delete_row(SN_SUBSCRIPTION, &tid);
 	delete_policies(worker_type, NULL, snapshot);
-	delete_where(SN_EVENT_RETRY, Anum_retry_sub_id, sub_id, snapshot);
+	end_retries(sub_id, worker_type, snapshot);
 	delete_where(SN_LANE_STATE_0, Anum_lane_sub_id, sub_id, snapshot);
 	delete_where(SN_LANE_STATE_1, Anum_lane_sub_id, sub_id, snapshot);
 	UnregisterSnapshot(snapshot);

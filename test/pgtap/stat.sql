@@ -2,7 +2,7 @@
 -- stat_queue, stat_lane, stat_agent, stat_relay, stat_info: their figures are
 -- those of a count of the tables, and they count no rows themselves.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(56);
+select plan(78);
 
 -- until the last event of the log is in a slice
 create function pg_temp.sequenced() returns void language plpgsql as $$
@@ -124,6 +124,107 @@ select is(concat_ws(' ', lag_events, in_flight, retrying), '3 1 0', 'in flight, 
 select is(sentinai.fail(token, event_id, 'twice', retry_in => '1 hour'), 'retrying', 'it fails again') from b3;
 select is(concat_ws(' ', lag_events, in_flight, retrying), '3 0 1', 'retrying again') from sentinai.stat_queue where worker_type = 'stat-retry';
 select sentinai.unsubscribe('stat-retry');
+
+-- Filters that change under a backlog: what was sequenced before goes by the
+-- filter of its time. Compared with the log by rounds, in many lanes, with
+-- batches half completed and given back in between.
+create temp table held (token text, n bigint);
+create temp table filter_was (since bigint, types text[]);
+create function pg_temp.now_wants(types text[]) returns void language plpgsql as $$
+begin
+    perform pg_temp.sequenced();
+    insert into filter_was select max(round_no) + 1, types from sentinai.round;
+    perform sentinai.subscribe('stat-turn', types);
+end $$;
+create function pg_temp.turn_said() returns text language sql as $$
+    select concat_ws(' ', lag_events, in_flight, oldest_unfinished_at) from sentinai.stat_queue where worker_type = 'stat-turn' $$;
+create function pg_temp.turn_counted() returns text language sql as $$
+    with wanted as (
+        select e.event_id
+        from sentinai.slice s cross join lateral unnest(s.event_ids) i (id)
+             join sentinai.event_log e on e.event_id = i.id
+             cross join lateral (select w.types from filter_was w where w.since <= s.slice_no >> 14 order by w.since desc limit 1) w
+        where s.stream_id = 0 and (w.types is null or e.event_type = any (w.types))),
+    done as (select event_id from sentinai.event_processing where worker_type = 'stat-turn')
+    select concat_ws(' ', (select count(*) from wanted) - (select count(*) from done),
+        (select coalesce(sum(n), 0) from held),
+        (select min(sentinai.event_time(event_id)) from (select event_id from wanted except select event_id from done) x)) $$;
+create procedure pg_temp.work(n int, finish text) language plpgsql as $$
+declare
+    t text;
+    ids uuid[];
+begin
+    perform pg_temp.sequenced();
+    select min(token), array_agg(event_id) into t, ids from sentinai.claim('stat-turn', n);
+    commit;
+    if finish = 'part' then
+        perform sentinai.complete(t, ids[1:n / 2]);
+        commit;
+        perform sentinai.release(t);
+    elsif finish = 'hold' then
+        insert into held values (t, cardinality(ids));
+    else
+        perform sentinai.complete(t);
+    end if;
+    commit;
+end $$;
+create function pg_temp.turn_publish() returns bigint language sql as $$
+    select count(sentinai.publish('stat.t' || n % 3, 'stat', 'turn-' || n % 41, '{}')) from generate_series(1, 246) n $$;
+select pg_temp.now_wants('{stat.t0}');
+create temp table step (o int generated always as identity, what text, change text);
+insert into step (what, change) values
+    ('one type', null),
+    ('all', $$select pg_temp.now_wants(null)$$),
+    ('some completed', $$call pg_temp.work(60, 'all')$$),
+    ('another type', $$select pg_temp.now_wants('{stat.t1}')$$),
+    ('part given back', $$call pg_temp.work(100, 'part')$$),
+    ('two types, before anything came', $$select pg_temp.now_wants('{stat.t1,stat.t2}')$$),
+    ('and one again', $$select pg_temp.now_wants('{stat.t0}')$$),
+    ('a batch held', $$call pg_temp.work(200, 'hold')$$),
+    ('all, while it is', $$select pg_temp.now_wants(null)$$),
+    ('none that there is', $$select pg_temp.now_wants('{stat.never}')$$),
+    ('the batch done', $$delete from held where sentinai.complete(token) > 0$$);
+select coalesce(change, 'select 1'), 'select pg_temp.turn_publish()', 'select pg_temp.sequenced()',
+       format('select is(pg_temp.turn_said(), pg_temp.turn_counted(), %L)', what)
+from step order by o \gexec
+call pg_temp.work(300, 'all');
+select is(pg_temp.turn_said(), pg_temp.turn_counted(), 'on the way');
+do $$
+begin
+    for i in 1..100 loop
+        exit when (select lag_events = 0 from sentinai.stat_queue where worker_type = 'stat-turn');
+        call pg_temp.work(1000, 'all');
+    end loop;
+end $$;
+select is(pg_temp.turn_said(), '0 0', 'at the end');
+select is(pg_temp.turn_counted(), '0 0', 'as counted');
+select sentinai.unsubscribe('stat-turn');
+
+-- Dead letters outlive their subscription, and count when it comes again
+create temp table letters as
+select sentinai.publish('stat.d', 'stat', 'd-' || n, '{}') as id, n from generate_series(1, 4) n;
+select sentinai.subscribe('stat-dead', '{stat.d}', 'earliest', max_attempts => 1);
+select pg_temp.sequenced();
+select sentinai.fail(token, event_id, 'x') from sentinai.claim('stat-dead');
+select sentinai.retry_dead_letter(id, 'stat-dead') from letters where n <= 2;
+create function pg_temp.letters_said() returns text language sql as $$
+    select concat_ws(' ', dead, retrying, (select count(*) from sentinai.dead_letter where worker_type = 'stat-dead' and status = 'pending'),
+        (select count(*) from sentinai.dead_letter where worker_type = 'stat-dead' and status = 'retrying')) from sentinai.stat_queue where worker_type = 'stat-dead' $$;
+select is(pg_temp.letters_said(), '2 2 2 2', 'two dead, two tried again');
+select sentinai.unsubscribe('stat-dead');
+select is(string_agg(concat_ws(' ', status, resolved_by, resolved_at), ',' order by event_id), 'pending,pending,pending,pending', 'without their subscription all of them are pending')
+from sentinai.dead_letter where worker_type = 'stat-dead';
+select sentinai.discard_dead_letter(id, 'stat-dead', 'me', 'gone') from letters where n = 4;
+select sentinai.subscribe('stat-dead', '{stat.d}', 'earliest', max_attempts => 1);
+select is(pg_temp.letters_said(), '3 0 3 0', 'with it they count again');
+select sentinai.discard_dead_letter(id, 'stat-dead', 'me', 'gone') from letters where n = 3;
+select is(pg_temp.letters_said(), '2 0 2 0', 'until they are discarded');
+select sentinai.retry_dead_letter(id, 'stat-dead') from letters where n = 1;
+select is(pg_temp.letters_said(), '1 1 1 1', 'or tried again');
+select is(array_agg(sentinai.fail(token, event_id, 'y')), '{dead,dead,dead,dead}', 'all are given up') from sentinai.claim('stat-dead');
+select is(array_agg(sentinai.fail(token, event_id, 'y')), '{dead}', 'one of them from the log, too') from sentinai.claim('stat-dead');
+select is(pg_temp.letters_said(), '4 0 4 0', 'and each counts once');
+select sentinai.unsubscribe('stat-dead');
 
 -- No rows are counted: a lane with 100 slices costs a row of each partition
 select sentinai.publish_batch(array_fill('stat.a'::text, '{24000}'), array_fill('stat'::text, '{24000}'), array_fill('wide'::text, '{24000}'), array_fill('{}'::jsonb, '{24000}')) is not null;

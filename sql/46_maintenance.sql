@@ -27,6 +27,6 @@ create function sentinai.after_restore() returns void
     as 'MODULE_PATHNAME', 'sentinai_after_restore';
 revoke all on function sentinai.after_restore() from public;
 
-comment on function sentinai.after_restore() is 'Takes a restored or copied database into use: transaction numbers go on above the stored ones, and leases that were open in its former place are given back without counting an attempt. Does nothing in a database that was not moved. The relay stays paused until resume_relay().';
+comment on function sentinai.after_restore() is 'Takes a restored or copied database into use (a copy of a whole cluster, recovered from a backup, is in use by itself): transaction numbers go on above the stored ones, and leases that were open in its former place are given back without counting an attempt. Does nothing in a database that was not moved. The relay stays paused until resume_relay().';
 
 select sentinai.wake_launcher();

@@ -1,20 +1,30 @@
 -- The relay's switch.
 
+create function sentinai.recovery_id() returns bigint
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_recovery_id';
+comment on function sentinai.recovery_id() is 'Number of the recovery from a backup that this cluster came out of, or is in; 0: of none that was seen. A standby has none of its own, and its promotion is none.';
+
 create function sentinai.relay_is_paused() returns boolean
     language sql stable security definer
     set search_path = pg_catalog, pg_temp
     as $$
         select case
-                   when n.node_no is null then coalesce((select c.paused from sentinai.relay_control c), false)
+                   when n.node_no is null
+                       then coalesce((select c.paused or (r.id <> 0 and c.recovery <> r.id)
+                                      from sentinai.relay_control c), false)
                    when n.system_identifier <> s.system_identifier or n.database_oid <> d.oid then true
-                   else coalesce((select c.paused or c.node_no < n.node_no from sentinai.relay_control c),
-                                 n.node_no > 1)
+                   when r.id <> 0 and n.recovery <> r.id then true
+                   else coalesce((select c.paused or c.node_no < n.node_no or c.recovery <> n.recovery
+                                  from sentinai.relay_control c),
+                                 n.node_no > 1 or n.recovery <> 0)
                end
         from pg_control_system() s
              join pg_database d on d.datname = current_database()
+             cross join sentinai.recovery_id() r (id)
              left join (select x.* from sentinai.node x order by x.node_no desc limit 1) n on true
     $$;
-comment on function sentinai.relay_is_paused() is 'Whether the relay is paused: by pause_relay(), or because the database was restored or upgraded into another cluster and nobody has called resume_relay() since.';
+comment on function sentinai.relay_is_paused() is 'Whether the relay is paused: by pause_relay(), or because the database was restored or upgraded into another cluster, or its cluster recovered from a backup, and nobody has called resume_relay() since.';
 
 create function sentinai.wake_relay() returns void
     language c volatile parallel unsafe
@@ -25,10 +35,12 @@ create function sentinai.set_relay_paused(paused boolean) returns void
     language sql volatile
     set search_path = pg_catalog, pg_temp
     as $$
-        insert into sentinai.relay_control (paused, node_no)
-        select $1, coalesce(max(x.node_no), 0) from sentinai.node x
+        insert into sentinai.relay_control (paused, node_no, recovery)
+        select $1, coalesce(n.node_no, 0), coalesce(n.recovery, r.id)
+        from sentinai.recovery_id() r (id)
+             left join (select x.* from sentinai.node x order by x.node_no desc limit 1) n on true
         on conflict (only_row) do update
-            set paused = excluded.paused, node_no = excluded.node_no,
+            set paused = excluded.paused, node_no = excluded.node_no, recovery = excluded.recovery,
                 changed_at = excluded.changed_at, changed_by = excluded.changed_by;
         select sentinai.wake_relay();
     $$;
@@ -47,4 +59,7 @@ create function sentinai.resume_relay() returns void
         select sentinai.after_restore();
         select sentinai.set_relay_paused(false);
     $$;
-comment on function sentinai.resume_relay() is 'Let the relay send again after pause_relay(), or for the first time after the database was restored or upgraded into another cluster: it goes on with what had not been acknowledged when the dump was taken.';
+comment on function sentinai.resume_relay() is 'Let the relay send again after pause_relay(), or for the first time after the database was restored or upgraded into another cluster, or its cluster recovered from a backup: it goes on with what had not been acknowledged when the dump or the backup was taken.';
+
+-- What was made after a recovery is no copy; node_no is that of the first use.
+insert into sentinai.relay_control (paused, node_no, recovery) values (false, 1, sentinai.recovery_id());

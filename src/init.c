@@ -3,7 +3,7 @@
  *
  * init.c
  *		Where the server loads the library: settings, shared memory and the
- *		launcher are announced here, and nothing else is done.
+ *		launcher are announced here, and how the server was started is noted.
  */
 #include "postgres.h"
 
@@ -12,6 +12,7 @@
 
 #include "guc.h"
 #include "launcher.h"
+#include "recovery.h"
 #include "sentinai.h"
 #include "shmem.h"
 #include "utility.h"
@@ -30,6 +31,8 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 
+	if (!IsUnderPostmaster)
+		sn_recovery_init();
 	sn_shmem_init();
 	sn_wake_init();
 	sn_utility_init();

@@ -40,6 +40,7 @@
 #include "guc.h"
 #include "launcher.h"
 #include "pin.h"
+#include "recovery.h"
 #include "sentinai.h"
 #include "shmem.h"
 
@@ -407,6 +408,7 @@ sn_launcher_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	sn_connect_worker(InvalidOid, "sentinai launcher");
+	sn_recovery_finished();
 	attach();
 	for (;;)
 	{

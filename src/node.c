@@ -11,6 +11,12 @@
  * transaction numbers here may be lower than those stored, so the first to
  * publish or to take a round adds a row with an offset that lifts them above,
  * and the relay stays paused until resume_relay().
+ *
+ * A cluster that was recovered from a backup is a copy, too, of the whole
+ * cluster: the row names another recovery than the one it came out of
+ * (recovery.c).  Nobody is restoring anything into it, and its transaction
+ * numbers go on, prepared transactions included; so the sequencer adds the row
+ * as soon as it runs, with the offset as it is.
  */
 #include "postgres.h"
 
@@ -27,6 +33,7 @@
 #include "utils/syscache.h"
 
 #include "guc.h"
+#include "recovery.h"
 #include "shmem.h"
 #include "store.h"
 #include "wake.h"
@@ -35,7 +42,7 @@ enum
 {
 	Anum_node_no = 1, Anum_node_system_identifier, Anum_node_database_oid,
 	Anum_node_lanes, Anum_node_txid_offset, Anum_node_activated_at,
-	Natts_node = Anum_node_activated_at
+	Anum_node_recovery, Natts_node = Anum_node_recovery
 };
 
 typedef struct NodeRow
@@ -45,6 +52,7 @@ typedef struct NodeRow
 	Oid			database_oid;
 	SnNode		node;
 	TimestampTz activated_at;
+	int64		recovery;
 } NodeRow;
 
 static SnNode current;
@@ -81,6 +89,8 @@ read_newest(NodeRow *row)
 			DatumGetInt64(slot->tts_values[Anum_node_txid_offset - 1]);
 		row->activated_at =
 			DatumGetTimestampTz(slot->tts_values[Anum_node_activated_at - 1]);
+		row->recovery =
+			DatumGetInt64(slot->tts_values[Anum_node_recovery - 1]);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
@@ -88,11 +98,26 @@ read_newest(NodeRow *row)
 	table_close(rel, AccessShareLock);
 }
 
+/* same_cluster: whether the row was written here, or where this is a copy of */
 static bool
-is_here(const NodeRow *row)
+same_cluster(const NodeRow *row)
 {
 	return row->system_identifier == (int64) GetSystemIdentifier() &&
 		row->database_oid == MyDatabaseId;
+}
+
+/* is_copy: of a whole cluster, and not yet used */
+static bool
+is_copy(const NodeRow *row)
+{
+	return same_cluster(row) && sn_recovery_id() != 0 &&
+		row->recovery != sn_recovery_id() && !RecoveryInProgress();
+}
+
+static bool
+is_here(const NodeRow *row)
+{
+	return same_cluster(row) && !is_copy(row);
 }
 
 /* newest_int8: the greatest value of an indexed bigint column, or -1 */
@@ -162,6 +187,7 @@ write_row(int node_no, const SnNode *node)
 	values[Anum_node_txid_offset - 1] = Int64GetDatum(node->txid_offset);
 	values[Anum_node_activated_at - 1] =
 		TimestampTzGetDatum(GetCurrentTimestamp());
+	values[Anum_node_recovery - 1] = Int64GetDatum(sn_recovery_id());
 	sn_insert_row(ins, values, nulls);
 	(void) sn_insert_end(ins);
 	CommandCounterIncrement();
@@ -194,7 +220,7 @@ take_over(NodeRow *row)
 		return;
 	if (row->node_no == 0)
 		row->node.lanes = sn_lanes;
-	else
+	else if (!same_cluster(row))
 	{
 		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 		FullTransactionId next = ReadNextFullTransactionId();
@@ -265,6 +291,16 @@ sn_node_active(void)
 		return true;
 	read_newest(&row);
 	return row.node_no != 0 && is_here(&row);
+}
+
+/* sn_node_copied: whether it is in a copy of its cluster and not yet used */
+bool
+sn_node_copied(void)
+{
+	NodeRow		row;
+
+	read_newest(&row);
+	return row.node_no != 0 && is_copy(&row);
 }
 
 /*

@@ -134,6 +134,7 @@ extern const SnNode *sn_node(void);
 extern const SnNode *sn_node_activate(void);
 extern bool sn_node_active(void);
 extern bool sn_node_moved(void);
+extern bool sn_node_copied(void);
 extern TimestampTz sn_node_moved_at(void);
 extern int64 sn_logical_txid(void);
 extern int64 sn_logical_xid(TransactionId xid);

@@ -140,13 +140,18 @@ pin_settings(void)
 /*
  * in_use: whether this database may be written to.  One that nobody has used
  * here may just be being restored; that something was published through us
- * shows that it is not.
+ * shows that it is not, and so does that the whole cluster is a copy.
  */
 static bool
 in_use(void)
 {
 	if (sn_node_active())
 		return true;
+	if (sn_node_copied())
+	{
+		(void) sn_node_activate();
+		return true;
+	}
 	return !sn_node_moved() && pg_atomic_read_u64(&my_db->commits) !=
 		pg_atomic_read_u64(&my_db->commits_before);
 }

@@ -79,6 +79,13 @@ sn_clock_now(void)
 		((SnTick) (ts.tv_nsec % 1000000) << SN_TICK_BITS) / 1000000;
 }
 
+/* sn_clock_last: what the next tick will at least be */
+SnTick
+sn_clock_last(void)
+{
+	return Max(sn_clock_now(), pg_atomic_read_u64(&sn_shared()->clock));
+}
+
 /*
  * sn_clock_take: reserve n consecutive ticks, greater than all that were ever
  * taken, and return the first.

@@ -32,6 +32,7 @@ extern TimestampTz sn_now(void);
 extern SnTick sn_clock_take(int n);
 extern void sn_clock_raise(SnTick floor);
 extern SnTick sn_clock_now(void);
+extern SnTick sn_clock_last(void);
 extern void sn_uuid_make(SnTick tick, pg_uuid_t *uuid);
 extern SnTick sn_uuid_tick(const pg_uuid_t *uuid);
 extern void sn_uuid_floor_tick(SnTick tick, pg_uuid_t *uuid);

@@ -14,6 +14,10 @@
  * It is forgotten when a transaction that looked at it aborts.  A round that
  * finds nothing writes nothing; that it looked is remembered here only.
  *
+ * Round numbers are milliseconds of the event clock.  The clock is raised above
+ * the newest of them at the next start, so they must not run ahead of it: a
+ * round waits until its millisecond has come.
+ *
  * After the commit everybody who may wait for the events is woken.  A backend
  * that took a round inline cannot read tables then, so it wakes the readers of
  * every stream; the sequencer reads subscription to wake those concerned.
@@ -364,6 +368,25 @@ nothing_moved(Snapshot snapshot, TimestampTz due)
 		seen.nxip == running(snapshot);
 }
 
+/*
+ * await_number: until the clock is past the number of the last round.  That is
+ * a millisecond at most but for a clock that was set back, which makes rounds a
+ * millisecond apart: the numbers come no nearer to it then, but gain nothing.
+ */
+static void
+await_number(void)
+{
+	SnTick		next;
+	SnTick		now;
+
+	if (seen_in != sn_rel(SN_ROUND))
+		return;
+	next = (SnTick) (SN_EPOCH_MS + seen.round_no + 1) << SN_TICK_BITS;
+	now = sn_clock_last();
+	if (now < next)
+		pg_usleep(Min(((next - now) * 1000 >> SN_TICK_BITS) + 1, 1000));
+}
+
 /* sequence: turn what was gathered into slices and a row of the journal */
 static void
 sequence(SnDatabase *db, SnGather *g)
@@ -430,6 +453,7 @@ take_round(bool by_sequencer, SnRound *round)
 	context = AllocSetContextCreate(CurrentMemoryContext, "sentinai round",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
+	await_number();
 	commits = pg_atomic_read_u64(&db->commits);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 

@@ -302,6 +302,23 @@ my ($rc, $stdout, $stderr) = $node->psql($db,
 like($stderr, qr/0A000/, 'a transaction that took a round cannot be prepared');
 is(completed(), $id, 'its round is gone');
 
+# the number of a round is its time: more rounds than milliseconds may not be
+is($node->safe_psql($db, q{
+	do $$
+	declare
+		mine text;
+	begin
+		for i in 1 .. 3000 loop
+			perform sentinai.publish('T', 't1', 'x', '{}');
+			commit;
+			select max(token) into mine from sentinai.claim('agent', 10);
+			perform sentinai.complete(mine);
+			commit;
+		end loop;
+	end $$;
+	select max(round_no) > extract(epoch from clock_timestamp() - '2025-01-01 00:00Z') * 1000
+	from sentinai.round}), 'f', 'rounds do not run ahead of the clock');
+
 # who waits learns of what no round has seen, whenever it was published
 sub waited
 {

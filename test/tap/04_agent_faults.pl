@@ -320,6 +320,7 @@ SKIP:
 		[ '--lease', '1s', '--reconnect-max', '200ms', '--wait', '1s' ]);
 	wait_for('2 events', sub { completed('big') == 2 });
 	my ($size) = map { /^VmSize:\s+(\d+)/ } lines("/proc/$pid/status");
+	stop('big'), skip 'a sanitizer takes more than there is', 2 if $size > 1e9;
 	system($prlimit, '--pid', $pid, '--as=' . ($size + 16384) * 1024 . ':') == 0 or die;
 	sql(q{select sentinai.publish('big', 'acme', 'k1',
 			jsonb_build_object('n', 3, 'text', repeat('x', 30000000)))});
@@ -343,6 +344,18 @@ kill 'STOP', @server;
 kill 'CONT', @server;
 is($status, 0, 'SIGTERM while the server is silent');
 cmp_ok($seconds, '<', 15, 'an idle agent ends at once');
+
+# What a claim without an answer may hold, an agent cannot give back: it says so.
+subscribe('claiming', 0);
+my $blocker = $node->background_psql('postgres');
+$blocker->query_safe(q{begin; lock table sentinai.subscription in access exclusive mode});
+start_agent('claiming', 'true', []);
+wait_for('a claim', sub { sql(q{select count(*) from pg_stat_activity
+	where application_name = 'sentinai-work' and wait_event_type = 'Lock'}) });
+($status, $seconds) = stop('claiming');
+$blocker->quit;
+is($status, 1, 'SIGTERM while a claim has no answer');
+cmp_ok($seconds, '<', 15, 'is not late either');
 
 subscribe('unheard', 1);
 start_agent('unheard', handler('unheard', q{echo "$N" >>"$OUT"; while [ ! -e "$OUT.go" ]; do sleep 0.1; done}),

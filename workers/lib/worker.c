@@ -431,11 +431,24 @@ handle_refusal(Worker *worker, const PgTurn *turn)
 	return true;
 }
 
-/* The connection was lost in a turn: the server may know its outcomes. */
+/*
+ * The connection was lost in a turn: the server may know its outcomes, and
+ * may have given us a batch.  Nobody can give that back when we end.
+ */
 static void
-lose_connection(Worker *worker)
+lose_connection(Worker *worker, bool claimed)
 {
+	int			none = 0;
+
 	log_failure(worker, LOG_WARNING, "connection lost");
+	if (claimed && must_end(worker))
+	{
+		log_line(LOG_WARNING, "what the last claim may hold comes back when "
+				 "its lease has run out", LOG_N("worker", worker->number),
+				 LOG_END);
+		atomic_compare_exchange_strong(&worker->agent->status, &none,
+									   EXIT_FORCED);
+	}
 	if (worker->has_batch && batch_has_news(&worker->batch))
 		worker->batch.in_doubt = true;
 	if (worker->failures++ > 0)
@@ -540,7 +553,7 @@ settle_batch(Worker *worker)
 	if (status == PG_REFUSED)
 		handle_refusal(worker, &none);
 	else
-		lose_connection(worker);
+		lose_connection(worker, false);
 	return false;
 }
 
@@ -574,7 +587,7 @@ make_turn(Worker *worker)
 	else if (status == PG_REFUSED)
 		return handle_refusal(worker, &turn);
 	else
-		lose_connection(worker);
+		lose_connection(worker, turn.claim);
 	return true;
 }
 

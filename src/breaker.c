@@ -33,6 +33,14 @@ sn_breaker_allow(SnBreaker *breaker, int64_t now_ms)
 	return true;
 }
 
+/* What was allowed was not sent: the trial is still to be made. */
+void
+sn_breaker_untried(SnBreaker *breaker, int64_t now_ms)
+{
+	if (breaker->state == SN_BREAKER_HALF_OPEN)
+		breaker->since = now_ms - breaker->open_ms;
+}
+
 /*
  * Something went well.  While the breaker is open this is news of what was
  * sent before, and changes nothing.

@@ -7,7 +7,8 @@
  * Closed: everything goes.  After `threshold` failures in a row: open, nothing
  * goes for `open_ms`.  Then half-open: one trial; its success closes the
  * breaker, its failure opens it for another `open_ms`.  A trial that never
- * gets an outcome is replaced by another one after `open_ms`.
+ * gets an outcome is replaced by another one after `open_ms`; one that was not
+ * made after all (nothing was sent) by the next that comes.
  *
  * A pure state machine: the caller passes the time (milliseconds of any clock)
  * and keeps the struct.  A clock that steps back makes a wait start again, it
@@ -39,6 +40,7 @@ typedef struct SnBreaker
 extern void sn_breaker_init(SnBreaker *breaker, int threshold,
 							int64_t open_ms);
 extern bool sn_breaker_allow(SnBreaker *breaker, int64_t now_ms);
+extern void sn_breaker_untried(SnBreaker *breaker, int64_t now_ms);
 extern void sn_breaker_success(SnBreaker *breaker);
 extern bool sn_breaker_failure(SnBreaker *breaker, int64_t now_ms);
 extern int64_t sn_breaker_wait(SnBreaker *breaker, int64_t now_ms);

@@ -8,8 +8,10 @@
  * (to be sent), SENT (an answer will come), DONE (acknowledged) or REFUSED
  * (the host has to bury it; it counts as done for the lane's position only
  * when the host has fetched it).  The cursor is the next event to look at for
- * sending.  Each event holds a copy of its data until it leaves the window, so
- * that it can be sent again without asking the host.
+ * sending; what it passed over, as that has to wait for the answer to another,
+ * it comes back to with the next answer.  Each event holds a copy of its data
+ * until it leaves the window, so that it can be sent again without asking the
+ * host.
  *
  * Recovery is what broker.h prescribes: purge, wait for the answers, a new
  * producer, and then everything that is not done once more, in order.
@@ -19,6 +21,7 @@
 
 #include "fault.h"
 #include "relay_core.h"
+#include "relay_later.h"
 
 #define MAX_REPORTS		512
 #define MAX_TOPICS		1024
@@ -102,6 +105,7 @@ struct SnRelayCore
 	bool		want_isolate;
 	Topic	   *topics;
 	int			ntopics;
+	SnLater		later;			/* keys of what the cursor passed over */
 	Topic	   *last_topic;		/* found last */
 	uint64_t	seen_failures;
 	int64_t		stalled_at;		/* last time a stall was counted */
@@ -442,7 +446,8 @@ topic_ready(SnRelayCore *core, const char *name, int64_t now_ms)
 }
 
 /*
- * send_one: send the event at the cursor; false when sending has to pause.
+ * send_one: send the event at the cursor, or pass over it when it has to wait
+ * for the answer to another; false when sending has to pause.
  */
 static bool
 send_one(SnRelayCore *core, Entry *entry, int64_t now_ms)
@@ -455,6 +460,8 @@ send_one(SnRelayCore *core, Entry *entry, int64_t now_ms)
 		refuse(core, entry, err);
 		return true;
 	}
+	if (sn_later_has(&core->later, &record))
+		return true;
 	if (!topic_ready(core, record.topic, now_ms))
 		return false;
 	switch (core->config.provider->send(core->broker, &record, err,
@@ -468,6 +475,9 @@ send_one(SnRelayCore *core, Entry *entry, int64_t now_ms)
 		case SN_SEND_REFUSED:
 		case SN_SEND_NO_TOPIC:
 			refuse(core, entry, err);
+			return true;
+		case SN_SEND_LATER:
+			sn_later_add(&core->later, &record);
 			return true;
 		case SN_SEND_STOPPED:
 			note_error(core, err);
@@ -489,9 +499,15 @@ send_ready(SnRelayCore *core, int64_t now_ms)
 
 		if (entry->state == ENTRY_READY)
 		{
+			bool		goes_on;
+
 			if (trial && !sn_breaker_allow(&core->breaker, now_ms))
 				break;
-			if (!send_one(core, entry, now_ms))
+			goes_on = send_one(core, entry, now_ms);
+			/* an event that cannot be sent tells nothing of the broker */
+			if (trial && entry->state != ENTRY_SENT)
+				sn_breaker_untried(&core->breaker, now_ms);
+			if (!goes_on)
 				break;
 		}
 		core->cursor++;
@@ -531,7 +547,10 @@ topic_report(SnRelayCore *core, const SnBrokerReport *report, int64_t now_ms)
 
 	topic->asked = false;
 	if (report->status == SN_REPORT_OK || report->status == SN_REPORT_REFUSED)
+	{
+		sn_breaker_success(&core->breaker); /* the broker has answered */
 		topic->ready = true;
+	}
 	else
 		topic->ask_at = now_ms + TOPIC_WAIT_MS;
 	if (report->status != SN_REPORT_OK)
@@ -547,13 +566,16 @@ record_report(SnRelayCore *core, const SnBrokerReport *report)
 	if ((int64_t) report->opaque < core->head || entry->state != ENTRY_SENT)
 		return;
 	core->inflight--;
+	if (report->status == SN_REPORT_OK ||
+		report->status == SN_REPORT_REFUSED ||
+		report->status == SN_REPORT_NO_TOPIC)
+		sn_breaker_success(&core->breaker); /* it answers: it is well */
 	switch (report->status)
 	{
 		case SN_REPORT_OK:
 			entry->state = ENTRY_DONE;
 			core->stats.acked++;
 			SN_FAULT(relay_ack);
-			sn_breaker_success(&core->breaker);
 			pass(core, &core->lanes[entry->lane]);
 			break;
 		case SN_REPORT_NO_TOPIC:
@@ -601,6 +623,8 @@ take_reports(SnRelayCore *core, int timeout_ms, int64_t now_ms)
 		any |= n > 0;
 		timeout_ms = 0;
 	} while (n == MAX_REPORTS);
+	if (any && sn_later_forget(&core->later))
+		core->cursor = core->head;
 	return any;
 }
 
@@ -672,6 +696,7 @@ recover(SnRelayCore *core, int64_t now_ms)
 	for (t = 0; t < core->ntopics; t++)
 		core->topics[t].asked = false;
 	core->inflight = 0;
+	(void) sn_later_forget(&core->later);
 	core->cursor = core->head;
 }
 
@@ -696,6 +721,8 @@ all_done(const SnRelayCore *core)
 int64_t
 sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 {
+	bool		waiting;
+
 	(void) take_reports(core, 0, now_ms);
 	check_health(core, now_ms);
 	if (core->isolate && !core->recover && all_done(core))
@@ -707,11 +734,19 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 		recover(core, now_ms);
 	if (!core->recover)
 		send_ready(core, now_ms);
+	waiting = core->later.any;
 	(void) take_reports(core, 0, now_ms);
 	if (core->recover)
 		return 100;
+	if (waiting && !core->later.any)
+		return 0;				/* what was passed over may go now */
 	if (core->breaker.state != SN_BREAKER_CLOSED)
-		return sn_breaker_wait(&core->breaker, now_ms) + 1;
+	{
+		int64_t		wait = sn_breaker_wait(&core->breaker, now_ms);
+
+		/* when one could be tried, it waits for the answer about its topic */
+		return wait > 0 ? wait + 1 : 10;
+	}
 	return core->cursor < core->tail ? 10 : core->inflight > 0 ? 1000 : -1;
 }
 
@@ -734,6 +769,7 @@ bool
 sn_relay_core_waits(const SnRelayCore *core)
 {
 	return core->inflight > 0 && core->cursor == core->tail &&
+		!core->later.any &&
 		!core->recover && !core->isolate && !core->want_isolate &&
 		core->breaker.state == SN_BREAKER_CLOSED;
 }

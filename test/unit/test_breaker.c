@@ -89,6 +89,28 @@ test_lost_trial(void **state)
 	assert_true(sn_breaker_allow(&b, 200));
 }
 
+/* A trial that was not made leaves its turn to the next, and to one only. */
+static void
+test_trial_not_made(void **state)
+{
+	SnBreaker	b;
+
+	(void) state;
+	sn_breaker_init(&b, 1, 100);
+	sn_breaker_untried(&b, 0);
+	assert_int_equal(b.state, SN_BREAKER_CLOSED);
+	sn_breaker_failure(&b, 0);
+	sn_breaker_untried(&b, 50);
+	assert_false(sn_breaker_allow(&b, 99));
+	assert_true(sn_breaker_allow(&b, 100));
+	sn_breaker_untried(&b, 100);
+	assert_int_equal(sn_breaker_wait(&b, 100), 0);
+	assert_true(sn_breaker_allow(&b, 100));
+	assert_false(sn_breaker_allow(&b, 101));
+	sn_breaker_success(&b);
+	assert_int_equal(b.state, SN_BREAKER_CLOSED);
+}
+
 /* News of what was sent before it opened changes nothing. */
 static void
 test_late_news(void **state)
@@ -143,6 +165,7 @@ main(void)
 		cmocka_unit_test(test_half_open_lets_one_through),
 		cmocka_unit_test(test_failed_trial_opens_again),
 		cmocka_unit_test(test_lost_trial),
+		cmocka_unit_test(test_trial_not_made),
 		cmocka_unit_test(test_late_news),
 		cmocka_unit_test(test_clock_step),
 		cmocka_unit_test(test_bounds)

@@ -35,6 +35,7 @@ struct SnBroker
 	int			full_after;		/* send() says FULL beyond so many queued */
 	const char *refuse_topic;	/* create_topic() answers REFUSED */
 	const char *refuse_id;		/* this event is never taken */
+	const char *later_id;		/* this event has to wait for an answer */
 	uint64_t	failures;
 	bool		topics_away;	/* create_topic() answers RETRY */
 	int			topics_asked;
@@ -82,6 +83,8 @@ fake_send(SnBroker *b, const SnRecord *record, char *err, size_t err_len)
 	assert_true(b->ids[b->queued][0] != '\0');
 	if (b->refuse_id && strcmp(b->ids[b->queued], b->refuse_id) == 0)
 		return SN_SEND_REFUSED;
+	if (b->later_id && strcmp(b->ids[b->queued], b->later_id) == 0)
+		return SN_SEND_LATER;
 	b->queue[b->queued++] = record->opaque;
 	return SN_SEND_OK;
 }
@@ -214,19 +217,26 @@ id_of(int n)
 }
 
 static void
-push(SnRelayCore *core, int n, int lane)
+push_of(SnRelayCore *core, int n, int lane, const char *aggregate_type,
+		const char *aggregate_id)
 {
 	SnRecordEvent event = {0};
 
 	event.event_id = id_of(n);
 	event.event_type = "E";
 	event.tenant_id = "T";
-	event.aggregate_type = "a";
-	event.aggregate_id = "k";
+	event.aggregate_type = aggregate_type;
+	event.aggregate_id = aggregate_id;
 	event.schema_version = 1;
 	event.payload = "{}";
 	event.payload_len = 2;
 	assert_true(sn_relay_core_push(core, lane, n + 1, &event));
+}
+
+static void
+push(SnRelayCore *core, int n, int lane)
+{
+	push_of(core, n, lane, "a", "k");
 }
 
 static void
@@ -420,6 +430,111 @@ breaker_opens_and_tries_one(void **state)
 }
 
 static void
+a_trial_is_not_spent_on_what_is_refused(void **state)
+{
+	SnRelayCore *core = open_core(100, 1 << 20);
+	SnRelayCoreStats stats;
+	char		id[40];
+	int			i;
+
+	strcpy(id, id_of(1));
+	fake.refuse_id = id;
+	fake.failures = 3;
+	turns(core, 1, 0);
+	for (i = 1; i <= 3; i++)
+		push(core, i, 0);
+	turns(core, 2, 500);
+	assert_int_equal(fake.queued, 0);
+	turns(core, 4, 1100);
+	assert_true(fake.queued > 0);
+	answer(1, SN_REPORT_OK, false);
+	turns(core, 2, 1100);
+	sn_relay_core_stats(core, &stats);
+	assert_int_equal(stats.breaker, SN_BREAKER_CLOSED);
+	assert_int_equal(stats.refused, 1);
+	answer(fake.queued, SN_REPORT_OK, false);
+	turns(core, 1, 1100);
+	assert_stored(2, 2, 3);
+	sn_relay_core_close(core, 0);
+}
+
+static void
+a_refusal_proves_that_the_broker_is_well(void **state)
+{
+	SnRelayCore *core = open_core(100, 1 << 20);
+	SnRelayCoreStats stats;
+
+	push(core, 1, 0);
+	turns(core, 2, 0);
+	answer(1, SN_REPORT_OK, false);
+	fake.failures = 3;
+	turns(core, 1, 0);
+	push(core, 2, 0);
+	push(core, 3, 0);
+	turns(core, 2, 1100);
+	assert_int_equal(fake.queued, 1);
+	answer(1, SN_REPORT_REFUSED, true);
+	turns(core, 2, 1100);
+	sn_relay_core_stats(core, &stats);
+	assert_int_equal(stats.breaker, SN_BREAKER_CLOSED);
+	assert_int_equal(fake.queued, 1);
+	sn_relay_core_close(core, 0);
+}
+
+static void
+an_answer_about_a_topic_closes_the_breaker(void **state)
+{
+	SnRelayCore *core = open_core(100, 1 << 20);
+	SnRelayCoreStats stats;
+
+	fake.topics_away = true;
+	fake.failures = 3;
+	turns(core, 1, 0);
+	push_of(core, 1, 0, "new", "k");
+	push_of(core, 2, 0, "new", "k");
+	turns(core, 2, 500);
+	assert_int_equal(fake.topics_asked, 0);
+	turns(core, 2, 1100);
+	assert_int_equal(fake.topics_asked, 1);
+	sn_relay_core_stats(core, &stats);
+	assert_int_not_equal(stats.breaker, SN_BREAKER_CLOSED);
+	fake.topics_away = false;
+	turns(core, 3, 2200);
+	sn_relay_core_stats(core, &stats);
+	assert_int_equal(stats.breaker, SN_BREAKER_CLOSED);
+	assert_int_equal(fake.queued, 2);
+	sn_relay_core_close(core, 0);
+}
+
+static void
+others_go_on_while_one_waits_for_an_answer(void **state)
+{
+	SnRelayCore *core = open_core(100, 1 << 20);
+	char		id[40];
+
+	strcpy(id, id_of(2));
+	fake.later_id = id;
+	push_of(core, 1, 0, "a", "k");
+	push_of(core, 2, 0, "a", "l");
+	push_of(core, 3, 0, "a", "l");	/* not past the one of its key */
+	push_of(core, 4, 0, "a", "m");
+	turns(core, 3, 0);
+	assert_int_equal(fake.queued, 2);
+	assert_false(sn_relay_core_waits(core));
+	fake.later_id = NULL;
+	turns(core, 3, 0);
+	assert_int_equal(fake.queued, 2);	/* there is no answer yet */
+	answer(1, SN_REPORT_OK, false);
+	turns(core, 1, 0);
+	assert_int_equal(fake.queued, 3);
+	assert_true(sn_relay_core_waits(core));
+	answer(3, SN_REPORT_OK, false);
+	turns(core, 1, 0);
+	assert_stored(4, 1, 4, 2, 3);
+	sn_relay_core_close(core, 0);
+}
+
+static void
 room_is_bounded_by_events_and_bytes(void **state)
 {
 	SnRelayCore *core = open_core(3, 1 << 20);
@@ -525,6 +640,10 @@ main(void)
 		cmocka_unit_test(an_event_refused_at_once_leaves_the_others),
 		cmocka_unit_test(full_queue_goes_on_where_it_stopped),
 		cmocka_unit_test(breaker_opens_and_tries_one),
+		cmocka_unit_test(a_trial_is_not_spent_on_what_is_refused),
+		cmocka_unit_test(a_refusal_proves_that_the_broker_is_well),
+		cmocka_unit_test(an_answer_about_a_topic_closes_the_breaker),
+		cmocka_unit_test(others_go_on_while_one_waits_for_an_answer),
 		cmocka_unit_test(room_is_bounded_by_events_and_bytes),
 		cmocka_unit_test(redriven_events_leave_the_position),
 		cmocka_unit_test(topics_are_asked_for_once),

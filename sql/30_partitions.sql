@@ -3,7 +3,7 @@
 create function sentinai.make_partitions(until timestamptz) returns int
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_make_partitions';
-comment on function sentinai.make_partitions(timestamptz) is 'Makes the missing partitions of event_log, event_processing, event_idempotency and slice from now through the given time, each for sentinai.partition_interval, and returns for how many intervals it did. Blocks no publisher. Maintenance calls it; publish() makes what it misses. Errors: 22004 null; SN422 infinite, or more than 1,000 intervals ahead.';
+comment on function sentinai.make_partitions(timestamptz) is 'Makes the missing partitions of event_log, event_processing, event_idempotency and slice from now through the given time, each for sentinai.partition_interval, and returns for how many intervals it did. Blocks no publisher. Maintenance calls it; publish() makes what it misses. Errors: 22004 null; SN422 infinite, or more than one transaction may lock (the hint says how far it can go).';
 
 create function sentinai.refuse_change() returns trigger
     language c volatile parallel unsafe

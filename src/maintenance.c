@@ -126,15 +126,14 @@ sentinai_maintain(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* make_ahead: partitions for the time to come */
+/* make_ahead: partitions for the time to come; true: there are more to make */
 static bool
 make_ahead(void)
 {
 	int64		ahead = (int64) sn_partitions_ahead * sn_partition_interval;
 
-	(void) sn_make_partitions(GetCurrentTimestamp() +
+	return sn_make_partitions(GetCurrentTimestamp() +
 							  ahead * SECS_PER_MINUTE * USECS_PER_SEC);
-	return false;
 }
 
 /* size_of: bytes of a table */

@@ -20,6 +20,7 @@
 #include <signal.h>
 
 #include "access/table.h"
+#include "access/twophase.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "executor/spi.h"
@@ -47,7 +48,8 @@
 #include "pin.h"
 #include "store.h"
 
-#define MAKE_LIMIT 1000			/* sets made by one call of make_partitions() */
+#define LOCKS_PER_SET 25		/* taken by making one, its indexes included */
+#define LOCKS_SHARE 4			/* one of so many may be ours */
 #define WORKER_PATIENCE 10000	/* ms that a publisher waits for the worker */
 
 PG_FUNCTION_INFO_V1(sentinai_make_partitions);
@@ -57,6 +59,7 @@ PG_FUNCTION_INFO_V1(sentinai_refuse_change);
 typedef struct MakeRequest
 {
 	Oid			dboid;
+	SnRel		parent;			/* that lacks a partition */
 	int64		ms;
 } MakeRequest;
 
@@ -243,27 +246,47 @@ make_partition(int set, int64 lower, int64 upper)
 				 bound_text(parent, lower), bound_text(parent, upper)));
 }
 
-/* make_set: what is missing around a moment; returns the end of it */
+/* interval_ms: the length of what is made from now on */
 static int64
-make_set(int64 ms, int *made)
+interval_ms(void)
 {
-	int64		interval = (int64) sn_partition_interval * 60 * 1000;
+	return (int64) sn_partition_interval * 60 * 1000;
+}
+
+/*
+ * make_set: what is missing around a moment; returns the end of it.  The log
+ * has no rows to come for a time that is over, so what somebody notes about an
+ * event of such a time gets one partition for all of it, of the parent that
+ * lacks one: whoever names such events cannot have tables made one by one.
+ */
+static int64
+make_set(SnRel parent, int64 ms, int *made)
+{
+	int64		interval = interval_ms();
+	int64		now = SN_TICK_MS(sn_clock_last());
 	int64		start = ms - ms % interval;
+	int64		end = start + interval;
 	Stretch		log = find_stretch(SN_EVENT_LOG, ms);
 	int64		lower = log.lower;
 	int64		upper = log.upper;
+	bool		past = !log.covered && end <= now;
 	bool		any = false;
 	int			i;
 
+	if (past)
+	{
+		start = SN_EPOCH_MS;
+		end = now - now % interval;
+	}
 	if (!log.covered || lower == PG_INT64_MIN)
 		lower = Max(lower, start);
 	if (!log.covered || upper == PG_INT64_MAX)
-		upper = Min(upper, start + interval);
+		upper = Min(upper, end);
 	for (i = 0; i < lengthof(sets); i++)
 	{
 		Stretch		hole = find_stretch(sets[i].parent, ms);
 
-		if (hole.covered)
+		if (hole.covered || (past && sets[i].parent != parent))
 			continue;
 		make_partition(i, Max(lower, hole.lower), Min(upper, hole.upper));
 		any = true;
@@ -325,11 +348,12 @@ covered(int64 from, int64 until)
 
 /*
  * make_range: the missing sets from one moment through another, as the owner
- * of the log.  Returns how many were made; the lock is taken only when one is
- * missing, and given back when that one was made meanwhile.
+ * of the log, but not more than so many.  Returns how many were made; the lock
+ * is taken only when one is missing, and given back when that one was made
+ * meanwhile.
  */
 static int
-make_range(int64 from, int64 until)
+make_range(SnRel parent, int64 from, int64 until, int max)
 {
 	LOCKMODE	lockmode = ShareUpdateExclusiveLock;
 	int			made = 0;
@@ -346,10 +370,10 @@ make_range(int64 from, int64 until)
 	level = pin_settings();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	while (from <= until)
+	while (from <= until && made < max)
 	{
 		CHECK_FOR_INTERRUPTS();
-		from = make_set(from, &made);
+		from = make_set(parent, from, &made);
 	}
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
@@ -363,42 +387,89 @@ make_range(int64 from, int64 until)
 }
 
 /*
- * sn_make_partitions: the sets that are missing from now through until, in
- * this transaction.  Returns how many were made.
+ * sets_at_once: how many sets one transaction may make.  All of it is locked
+ * until its end, and the table of locks is shared with everybody.
  */
-int
+static int
+sets_at_once(void)
+{
+	int64		locks = (int64) max_locks_per_xact *
+		(MaxBackends + max_prepared_xacts);
+
+	return (int) Max(locks / LOCKS_SHARE / LOCKS_PER_SET, 1);
+}
+
+/*
+ * end_of_step: the last moment up to which so many sets are missing from one
+ * moment on, as far as the log's partitions tell, or until
+ */
+static int64
+end_of_step(int64 from, int64 until, int max)
+{
+	int64		interval = interval_ms();
+	int			missing = 0;
+
+	while (from <= until)
+	{
+		Stretch		log = find_stretch(SN_EVENT_LOG, from);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!log.covered)
+		{
+			if (missing++ == max)
+				return from - 1;
+			log.upper = Min(log.upper, from - from % interval + interval);
+		}
+		if (log.upper > until)
+			break;
+		from = log.upper;
+	}
+	return until;
+}
+
+/* sn_make_partitions: the next of the sets until a time; true: more to do */
+bool
 sn_make_partitions(TimestampTz until)
 {
-	int64		interval = (int64) sn_partition_interval * 60 * 1000;
 	int64		from = Max(SN_TICK_MS(sn_clock_now()), SN_EPOCH_MS);
-	int64		last;
+	int64		last = Min(Max(sn_timestamp_ms(until), from), SN_MAX_MS);
+	int			max = sets_at_once();
 
-	if (TIMESTAMP_NOT_FINITE(until))
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("time must be finite")));
-	last = sn_timestamp_ms(until);
-	if (last >= from - from % interval)
-		last = Max(last, from); /* now() is a little in the past */
-	if (last > SN_MAX_MS || (last - from) / interval >= MAKE_LIMIT)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("time is too far ahead"),
-				 errdetail("One call makes partitions for at most %d intervals of sentinai.partition_interval.",
-						   MAKE_LIMIT)));
-	return make_range(from, last);
+	return make_range(SN_EVENT_LOG, from, last, max) == max;
 }
 
 /* make_partitions(until timestamptz) returns int */
 Datum
 sentinai_make_partitions(PG_FUNCTION_ARGS)
 {
+	int64		from = Max(SN_TICK_MS(sn_clock_now()), SN_EPOCH_MS);
+	int			max = sets_at_once();
+	TimestampTz until;
+	int64		last;
+	int64		end;
+
 	PreventCommandIfReadOnly("make_partitions()");
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("time must not be null")));
-	PG_RETURN_INT32(sn_make_partitions(PG_GETARG_TIMESTAMPTZ(0)));
+	until = PG_GETARG_TIMESTAMPTZ(0);
+	if (TIMESTAMP_NOT_FINITE(until))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("time must be finite")));
+	last = sn_timestamp_ms(until);
+	if (last >= from - from % interval_ms())
+		last = Max(last, from); /* now() is a little in the past */
+	end = end_of_step(from, Min(last, SN_MAX_MS), max);
+	if (last > end)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("time is too far ahead"),
+				 errdetail("One transaction cannot lock the tables of so many intervals of sentinai.partition_interval."),
+				 errhint("Make them in several transactions, the first through %s, or raise \"max_locks_per_transaction\".",
+						 timestamptz_to_str(sn_ms_timestamp(end)))));
+	PG_RETURN_INT32(make_range(SN_EVENT_LOG, from, last, max));
 }
 
 /* sn_partition_worker_main: make the partitions around a moment and leave */
@@ -418,7 +489,7 @@ sn_partition_worker_main(Datum arg)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "making partitions of sentinai.event_log");
 	if (sn_installed())
-		(void) make_range(request.ms, request.ms);
+		(void) make_range(request.parent, request.ms, request.ms, 1);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -427,9 +498,9 @@ sn_partition_worker_main(Datum arg)
 
 /* start_worker: a worker for that moment, or NULL if none can be had */
 static BackgroundWorkerHandle *
-start_worker(int64 ms)
+start_worker(SnRel parent, int64 ms)
 {
-	MakeRequest request = {MyDatabaseId, ms};
+	MakeRequest request = {MyDatabaseId, parent, ms};
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 
@@ -509,7 +580,7 @@ make_elsewhere(SnRel parent, Datum key, int64 ms)
 	sn_lock_making();
 	AcceptInvalidationMessages();
 	result = sn_partition_of(parent, key);	/* the one before made it */
-	if (!OidIsValid(result) && (handle = start_worker(ms)) != NULL)
+	if (!OidIsValid(result) && (handle = start_worker(parent, ms)) != NULL)
 	{
 		await_worker(handle);
 		AcceptInvalidationMessages();
@@ -535,11 +606,17 @@ sn_require_partition(SnRel parent, Datum key, int64 ms)
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("event id is out of range"),
 				 errdetail("The time in an event id must lie between 2025 and 2093.")));
+	if (ms > SN_TICK_MS(sn_clock_last()) + interval_ms() &&
+		!find_stretch(SN_EVENT_LOG, ms).covered)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("event id is out of range"),
+				 errdetail("The time in it is ahead by more than sentinai.partition_interval.")));
 	if (!locked_by_me())
 		result = make_elsewhere(parent, key, ms);
 	if (!OidIsValid(result))
 	{
-		(void) make_range(ms, ms);
+		(void) make_range(parent, ms, ms, 1);
 		result = sn_partition_of(parent, key);
 	}
 	if (!OidIsValid(result))

@@ -142,7 +142,7 @@ extern int64 sn_logical_xid(TransactionId xid);
 /* Partitions */
 extern Oid	sn_partition_of(SnRel parent, Datum key);
 extern Oid	sn_require_partition(SnRel parent, Datum key, int64 ms);
-extern int	sn_make_partitions(TimestampTz until);
+extern bool sn_make_partitions(TimestampTz until);
 extern PGDLLEXPORT void sn_partition_worker_main(Datum arg) pg_attribute_noreturn();
 extern List *sn_partitions(SnRel parent);	/* of Oid, in range order */
 

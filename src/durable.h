@@ -12,6 +12,7 @@
 #include "access/xlogdefs.h"
 
 extern void sn_require_sync_commit(void);
+extern bool sn_watch_standbys(void);
 extern XLogRecPtr sn_wal_end(void);
 extern void sn_wait_confirmed(XLogRecPtr end);
 

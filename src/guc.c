@@ -49,6 +49,7 @@ int			sn_record_format = SN_RECORD_CLOUDEVENTS;
 int			sn_record_timestamp = SN_TIME_SENDING;
 int			sn_breaker_failures = 5;
 int			sn_breaker_open_time = 60;
+int			sn_sync_grace = 10;
 
 static const struct config_enum_entry broker_options[] = {
 	{"none", SN_BROKER_NONE, false},
@@ -238,6 +239,13 @@ define_relay_settings(void)
 							NULL,
 							&sn_breaker_open_time,
 							60, 1, 3600,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.sync_grace",
+							"How long the relay holds what no standby has confirmed after synchronous_standby_names has become empty.",
+							NULL,
+							&sn_sync_grace,
+							10, 0, 86400,
 							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 }

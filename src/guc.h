@@ -61,6 +61,7 @@ extern int	sn_record_format;		/* SnRecordFormat */
 extern int	sn_record_timestamp;	/* SnRecordTime */
 extern int	sn_breaker_failures;
 extern int	sn_breaker_open_time;	/* s */
+extern int	sn_sync_grace;			/* s */
 
 extern void sn_guc_init(void);
 

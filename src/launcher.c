@@ -37,6 +37,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "durable.h"
 #include "guc.h"
 #include "launcher.h"
 #include "pin.h"
@@ -389,6 +390,7 @@ nap(void)
 					 Max(ms, 1), sn_wait_event("SentinaiLauncher"));
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
+	(void) sn_watch_standbys();
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;

@@ -744,6 +744,7 @@ sn_relay_main(Datum arg)
 			RESUME_INTERRUPTS();
 		}
 		CHECK_FOR_INTERRUPTS();
+		(void) sn_watch_standbys();
 		if (ConfigReloadPending)
 			reload();
 		if (sn_database()->vacate_until > sn_now())

@@ -151,6 +151,8 @@ typedef struct SnShared
 	int64		time_offset;	/* of sn_now(); never changes */
 	int			launcher_pid;
 	int			launcher_procno;	/* -1: none */
+	bool		standbys_defined;	/* synchronous ones, when last looked at */
+	TimestampTz standbys_gone_at;	/* since when there are none; 0: always */
 	SnDatabase	databases[SN_MAX_DATABASES];
 	SnSubSlot	subs[SN_MAX_SUBS];
 	SnRelaySlot relays[SN_MAX_RELAYS];

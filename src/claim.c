@@ -131,6 +131,7 @@ hold(SnClaim *claim, SnLook *look)
 	claim->token.lanes |= SN_LANE_BIT(state->lane);
 	claim->lane_pos[state->lane] = state->pos;
 	claim->last = state->lane;
+	sn_hint_held(claim->hints, state->lane);
 	sn_hint_later(claim->hints, state->lane, state->lease_until);
 	if (look->more || state->parked > state->nretries)
 		sn_hint_more(claim->hints, state->lane);

@@ -36,6 +36,7 @@ typedef struct Freed
 	SnSubSlot  *slot;
 	uint64		lanes;			/* have work if they have more */
 	uint64		with_work;		/* have work */
+	bool		sooner;			/* next_check came closer */
 } Freed;
 
 static Freed freed[SN_MAX_SUBS];
@@ -210,10 +211,34 @@ sn_hint_block(SnSubSlot *slot, int lane)
 		(void) pg_atomic_fetch_or_u64(&slot->blocked, SN_LANE_BIT(lane));
 }
 
+/* find_freed: what this transaction has noted about a subscription, or NULL */
+static Freed *
+find_freed(const SnSubSlot *slot)
+{
+	int			i;
+
+	for (i = 0; i < nfreed; i++)
+		if (freed[i].slot == slot)
+			return &freed[i];
+	return NULL;
+}
+
+/* own_work: lanes that this transaction itself has given back with work */
+static uint64
+own_work(SnSubSlot *slot)
+{
+	const Freed *mine = find_freed(slot);
+
+	if (mine == NULL)
+		return 0;
+	return (pg_atomic_read_u64(&slot->more) & mine->lanes) | mine->with_work;
+}
+
 /*
- * sn_hint_pending: the lanes that may have work now.  The time goes first and
- * the set after it, while sn_hint_later() writes them the other way round, so
- * that a lane is never in the set with no time to come.
+ * sn_hint_pending: the lanes that may have work now, for others or for this
+ * transaction alone.  The time goes first and the set after it, while
+ * sn_hint_later() writes them the other way round, so that a lane is never in
+ * the set with no time to come.
  */
 uint64
 sn_hint_pending(SnSubSlot *slot, TimestampTz now)
@@ -227,7 +252,7 @@ sn_hint_pending(SnSubSlot *slot, TimestampTz now)
 									  pg_atomic_exchange_u64(&slot->deferred,
 															 0));
 	}
-	return pg_atomic_read_u64(&slot->pending);
+	return pg_atomic_read_u64(&slot->pending) | own_work(slot);
 }
 
 /*
@@ -270,6 +295,18 @@ sn_hint_later(SnSubSlot *slot, int lane, TimestampTz when)
 	lower(&slot->next_check, (uint64) Max(when, 0));
 }
 
+/* sn_hint_held: this transaction's batch holds the lane, which is free no more */
+void
+sn_hint_held(SnSubSlot *slot, int lane)
+{
+	Freed	   *mine = slot == NULL ? NULL : find_freed(slot);
+
+	if (mine == NULL)
+		return;
+	mine->lanes &= ~SN_LANE_BIT(lane);
+	mine->with_work &= ~SN_LANE_BIT(lane);
+}
+
 /* end_of_xact: the lanes are free for others from here on */
 static void
 end_of_xact(XactEvent event, void *arg)
@@ -288,6 +325,8 @@ end_of_xact(XactEvent event, void *arg)
 
 		(void) pg_atomic_fetch_or_u64(&slot->pending, lanes);
 		wake(slot, lanes);
+		if (freed[i].sooner && lanes == 0)
+			wake(slot, 1);		/* one who sleeps no longer than that */
 	}
 	for (i = 0; i < ngone && event == XACT_EVENT_COMMIT; i++)
 		sn_sub_slot_free(gone[i]);
@@ -317,6 +356,24 @@ sn_hint_gone(int sub_id)
 		gone[ngone++] = sub_id;
 }
 
+/* note: the place for what this transaction does to a subscription, or NULL */
+static Freed *
+note(SnSubSlot *slot)
+{
+	Freed	   *mine;
+
+	register_callback();
+	sn_sub_touched(slot);
+	mine = find_freed(slot);
+	if (mine == NULL && nfreed < SN_MAX_SUBS)
+	{
+		mine = &freed[nfreed++];
+		memset(mine, 0, sizeof(Freed));
+		mine->slot = slot;
+	}
+	return mine;
+}
+
 /*
  * sn_hint_freed: this transaction gives lanes back, or puts work into them.
  * with_work are those known to have some.
@@ -324,21 +381,27 @@ sn_hint_gone(int sub_id)
 void
 sn_hint_freed(SnSubSlot *slot, uint64 lanes, uint64 with_work)
 {
-	int			i;
+	Freed	   *mine = slot == NULL ? NULL : note(slot);
 
-	if (slot == NULL)
+	if (mine == NULL)
 		return;
-	register_callback();
-	sn_sub_touched(slot);
-	for (i = 0; i < nfreed && freed[i].slot != slot; i++)
-		;
-	if (i == nfreed)
-	{
-		if (nfreed == SN_MAX_SUBS)
-			return;
-		memset(&freed[nfreed], 0, sizeof(Freed));
-		freed[nfreed++].slot = slot;
-	}
-	freed[i].lanes |= lanes;
-	freed[i].with_work |= with_work;
+	mine->lanes |= lanes;
+	mine->with_work |= with_work;
+}
+
+/*
+ * sn_hint_sooner: leases of these lanes, which this transaction has locked, end
+ * sooner than was said.  One that sleeps is woken at commit, to sleep for as
+ * long as it is now; the others look anew within a second.
+ */
+void
+sn_hint_sooner(SnSubSlot *slot, uint64 lanes, TimestampTz when)
+{
+	Freed	   *mine = slot == NULL ? NULL : note(slot);
+
+	if (mine == NULL)
+		return;
+	(void) pg_atomic_fetch_or_u64(&slot->deferred, lanes);
+	lower(&slot->next_check, (uint64) Max(when, 0));
+	mine->sooner = true;
 }

@@ -20,6 +20,8 @@ extern void sn_hint_look(SnSubSlot *slot, int lane);
 extern void sn_hint_again(SnSubSlot *slot, int lane);
 extern void sn_hint_more(SnSubSlot *slot, int lane);
 extern void sn_hint_later(SnSubSlot *slot, int lane, TimestampTz when);
+extern void sn_hint_held(SnSubSlot *slot, int lane);
+extern void sn_hint_sooner(SnSubSlot *slot, uint64 lanes, TimestampTz when);
 extern void sn_hint_freed(SnSubSlot *slot, uint64 lanes, uint64 with_work);
 extern void sn_hint_gone(int sub_id);
 extern void sn_hint_locks(int sub_id, int lane);

@@ -418,6 +418,7 @@ sentinai_extend(PG_FUNCTION_ARGS)
 {
 	SnBatch		batch;
 	int64		lease;
+	uint64		shortened = 0;
 	int			i;
 
 	SN_REQUIRE_ARG(0, "token");
@@ -429,10 +430,14 @@ sentinai_extend(PG_FUNCTION_ARGS)
 		sn_batch_stale();
 	for (i = 0; i < batch.nlanes; i++)
 	{
+		if (batch.now + lease < batch.lanes[i].lease_until)
+			shortened |= SN_LANE_BIT(batch.lanes[i].lane);
 		batch.lanes[i].lease_until = batch.now + lease;
 		batch.lanes[i].changed = true;
 	}
 	sn_batch_append(&batch);
+	if (shortened != 0)
+		sn_hint_sooner(batch.hints, shortened, batch.now + lease);
 	sn_batch_close(&batch);
 	SN_FAULT(extend);
 	PG_RETURN_TIMESTAMPTZ(batch.now + lease);

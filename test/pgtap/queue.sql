@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- claim(), complete(), extend(), release(): batches, leases, tokens, order.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(131);
+select plan(145);
 
 do $$ begin
     -- a database's sequencer starts within seconds of CREATE EXTENSION
@@ -260,6 +260,48 @@ select is(:n, 1, 'claimed in a prepared transaction');
 select is_empty($$select * from sentinai.claim('queue-tx') where aggregate_id = 'u'$$, 'a prepared claim holds its lane');
 rollback prepared 'sentinai queue test';
 select is((select count(*) from sentinai.claim('queue-tx') where aggregate_id = 'u'), 1::bigint, 'and gives it back');
+
+-- What a transaction gives back it can claim again
+select sentinai.subscribe('queue-same', '{q.same}');
+select pg_temp.publish('same', 10, 'q.same');
+select pg_temp.sequenced();
+begin;
+select is((select sum(sentinai.complete(token)) from (select min(token) as token from sentinai.claim('queue-same', 3)) c), 3::bigint, 'claimed and completed');
+select is((select sum(sentinai.complete(token)) from (select min(token) as token from sentinai.claim('queue-same', 3)) c), 3::bigint, 'the next three in the same transaction');
+select is((select sum(sentinai.release(token)) from (select min(token) as token from sentinai.claim('queue-same', 3)) c), 3::bigint, 'the next three are given back');
+savepoint a;
+select is((select count(*) from sentinai.claim('queue-same')), 4::bigint, 'and can be claimed with the last');
+rollback to a;
+select is((select count(*) from sentinai.claim('queue-same', 1)), 1::bigint, 'after a savepoint was rolled back, too');
+select is_empty($$select * from sentinai.claim('queue-same')$$, 'but nothing is claimed twice');
+commit;
+select is_empty($$select * from sentinai.claim('queue-same')$$, 'after the commit neither');
+select sentinai.unsubscribe('queue-same');
+
+-- A lease that is made shorter ends then
+select sentinai.subscribe('queue-short', '{q.short}');
+select pg_temp.publish('short', 1, 'q.short');
+select pg_temp.take('short', $$'queue-short', lease => '1 day'$$);
+select dblink_connect('w', pg_temp.elsewhere());
+select is(dblink_send_query('w', $$call sentinai.wait_for_work('queue-short', '60 s', null)$$), 1, 'somebody waits');
+do $$ begin
+    for i in 1..600 loop
+        perform pg_stat_clear_snapshot();
+        exit when exists (select from pg_stat_activity where query like 'call sentinai.wait_for_work(''queue-short''%' and wait_event_type = 'Extension');
+        perform pg_sleep(0.05);
+    end loop;
+end $$;
+select ok(sentinai.extend((select token from short), '200 ms') < clock_timestamp() + interval '1 hour', 'a shorter lease');
+create temp table since as select clock_timestamp() as t;
+select is((select ready from dblink_get_result('w') as d(ready boolean)), true, 'its end wakes those who wait');
+select cmp_ok((select clock_timestamp() - t from since), '<', interval '30 seconds', 'when it has come');
+select dblink_disconnect('w');
+select pg_temp.take('short2', $$'queue-short', lease => '1 day'$$);
+select is(pg_temp.shown('short2'), 'short1#2', 'and the batch can be claimed');
+select ok(sentinai.extend((select token from short2), '1 microsecond') < clock_timestamp() + interval '1 hour', 'once more, without anybody who waits');
+select pg_temp.take('short3', $$'queue-short'$$);
+select is(pg_temp.shown('short3'), 'short1#3', 'the next claim has it');
+select sentinai.unsubscribe('queue-short');
 
 -- Arguments
 select throws_ok($$select * from sentinai.claim(null)$$, '22004', null, 'no worker type');

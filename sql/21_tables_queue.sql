@@ -190,6 +190,7 @@ create table sentinai.event_retry (
     solo            boolean not null,
     dead            boolean not null,
     due_at          timestamptz,
+    not_before      timestamptz,
     first_failed_at timestamptz,
     tenant_id       text collate "C" not null,
     aggregate_id    text collate "C",
@@ -211,6 +212,7 @@ comment on column sentinai.event_retry.attempt is 'Failed attempts so far; 0 for
 comment on column sentinai.event_retry.solo is 'Whether its lease was lost, so that it is handed out alone.';
 comment on column sentinai.event_retry.dead is 'Whether it is a dead letter that blocks its key.';
 comment on column sentinai.event_retry.due_at is 'When the head of a key may be handed out; null for those behind it and for a dead head.';
+comment on column sentinai.event_retry.not_before is 'End of the wait that its last failure began; null for an event that only waits behind others. It holds even when another event of the key comes first meanwhile.';
 comment on column sentinai.event_retry.first_failed_at is 'Time of the first failure.';
 comment on column sentinai.event_retry.tenant_id is 'Tenant, half of the partition key.';
 comment on column sentinai.event_retry.aggregate_id is 'Aggregate, half of the partition key.';
@@ -239,6 +241,8 @@ create table sentinai.dead_letter (
     history         jsonb not null,
     payload         jsonb not null,
     metadata        jsonb not null,
+    sub_id          int,
+    pos             bigint,
     primary key (event_id, worker_type)
 );
 create index dead_letter_tenant_idx on sentinai.dead_letter (tenant_id, dead_at);
@@ -266,6 +270,8 @@ comment on column sentinai.dead_letter.resolution is 'Why it was discarded.';
 comment on column sentinai.dead_letter.history is 'One object per failed attempt: attempt, at, error, worker_id.';
 comment on column sentinai.dead_letter.payload is 'Copy of the payload.';
 comment on column sentinai.dead_letter.metadata is 'Copy of the metadata.';
+comment on column sentinai.dead_letter.sub_id is 'Number of the subscription that gave it up; null for a relay.';
+comment on column sentinai.dead_letter.pos is 'Position of the event in that subscription, which it takes again when it is retried.';
 
 create table sentinai.relay_control (
     only_row   boolean primary key default true check (only_row),

@@ -189,6 +189,7 @@ give_up(const SnFailure *failure, SnRetry *retry, bool had_row,
 	bool		blocks = sub->block && sub->ordered;
 
 	retry->has_due = false;
+	retry->not_before = 0;
 	retry->dead = blocks;
 	if (blocks)
 		sn_retry_put(retry, true);
@@ -208,7 +209,7 @@ try_again(const SnFailure *failure, SnRetry *retry, bool had_row,
 
 	retry->solo = failure->lost;
 	retry->has_due = true;
-	retry->due_at = due_at;
+	retry->due_at = retry->not_before = due_at;
 	sn_retry_put(retry, failure->sub->ordered);
 	failure->state->parked += !had_row;
 	retry->has_due = true;
@@ -221,6 +222,9 @@ try_again(const SnFailure *failure, SnRetry *retry, bool had_row,
 /*
  * sn_attempt_failed: schedule the next attempt or give the event up.  An event
  * that neither log nor letters have any more is dropped without a letter.
+ *
+ * The rows are read as they are now: an event of the key that failed just
+ * before, in the same call, may have changed the one of this event.
  */
 SnOutcome
 sn_attempt_failed(const SnFailure *failure)
@@ -230,16 +234,19 @@ sn_attempt_failed(const SnFailure *failure)
 	const SnPolicy *policy;
 	SnEventRow	event;
 	SnRetry		retry;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	bool		had_row = entry->bit < 0 &&
-		sn_retry_get(failure->sub->sub_id, entry->lane, entry->pos,
-					 failure->snapshot, &retry);
+		sn_retry_get(failure->sub->sub_id, entry->lane, entry->pos, snapshot,
+					 &retry);
+	bool		found = sn_event_row(failure->log, &entry->event_id,
+								 failure->sub->worker_type, snapshot, &event);
 	bool		again;
 	SnOutcome	outcome;
 
+	UnregisterSnapshot(snapshot);
 	state->failed++;
 	state->changed = true;
-	if (!sn_event_row(failure->log, &entry->event_id,
-					  failure->sub->worker_type, failure->snapshot, &event))
+	if (!found)
 	{
 		if (had_row)
 			sn_retry_remove(&retry, 1, failure->sub->ordered, failure->now);

@@ -24,7 +24,6 @@ typedef struct SnFailure
 	bool		lost;			/* nobody said so: the lease ran out */
 	int64		wait;			/* microseconds; -1: as the policy says */
 	TimestampTz now;
-	Snapshot	snapshot;
 	SnLogReader *log;
 } SnFailure;
 

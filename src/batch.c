@@ -89,19 +89,21 @@ copy_text(const text *from)
 	return result;
 }
 
-/* add_range: the open events of a lane's range */
-static void
-add_range(SnEntries *entries, SnSub *sub, SnLaneState *state,
+/*
+ * add_range: the open events of a lane's range, as many as are asked for.
+ * Returns how many are missing.
+ */
+static int
+add_range(SnEntries *entries, SnSub *sub, SnLaneState *state, int left,
 		  SnLogReader *log, Snapshot snapshot)
 {
-	int			left = state->open - state->nretries;
 	SnStreamReader *stream;
 	SnPos		pos;
 	pg_uuid_t	id;
 	int			bit;
 
 	if (left <= 0)
-		return;
+		return 0;
 	stream = sn_stream_begin();
 	sn_sub_sources(sub, snapshot);
 	sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
@@ -127,11 +129,7 @@ add_range(SnEntries *entries, SnSub *sub, SnLaneState *state,
 			copy_text(sn_log_text(log, Anum_log_aggregate_id));
 	}
 	sn_stream_end(stream);
-	if (left > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("events of lane %d are missing from the queue",
-						state->lane)));
+	return left;
 }
 
 /* add_retries: the rows of event_retry that are in a lane's batch */
@@ -165,7 +163,20 @@ sn_entries_of_lane(SnEntries *entries, SnSub *sub, SnLaneState *state,
 				   SnLogReader *log, Snapshot snapshot)
 {
 	add_retries(entries, state, snapshot);
-	add_range(entries, sub, state, log, snapshot);
+	if (add_range(entries, sub, state, state->open - state->nretries, log,
+				  snapshot) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("events of lane %d are missing from the queue",
+						state->lane)));
+}
+
+/* sn_entries_left: add what the range of a lane has left, in a batch or not */
+void
+sn_entries_left(SnEntries *entries, SnSub *sub, SnLaneState *state,
+				SnLogReader *log, Snapshot snapshot)
+{
+	(void) add_range(entries, sub, state, PG_INT32_MAX, log, snapshot);
 }
 
 /* was_resolved: whether the journal remembers the batch's end in every lane */
@@ -354,12 +365,13 @@ sn_batch_drop(SnBatch *batch, const SnEntry *entry)
 	state->changed = true;
 }
 
-/* wait_in_line: an open event of a lane's range goes to event_retry, due now */
-static void
-wait_in_line(SnBatch *batch, const SnEntry *entry, int32 hash)
+/* sn_entry_wait: an event of a lane's range goes to event_retry, due now */
+void
+sn_entry_wait(SnLaneState *state, const SnEntry *entry, int32 hash,
+			  TimestampTz now)
 {
 	SnRetry		retry = {
-		.sub_id = batch->sub->sub_id,
+		.sub_id = state->sub_id,
 		.lane = entry->lane,
 		.pos = entry->pos,
 		.event_id = entry->event_id,
@@ -367,14 +379,13 @@ wait_in_line(SnBatch *batch, const SnEntry *entry, int32 hash)
 		.attempt = entry->attempt - 1,
 		.solo = entry->attempt > 1,
 		.has_due = true,
-		.due_at = batch->now,
+		.due_at = now,
 		.tenant_id = entry->tenant_id,
 		.aggregate_id = entry->aggregate_id,
 	};
 
 	sn_retry_put(&retry, true);
-	sn_batch_lane(batch, entry->lane)->parked++;
-	sn_batch_drop(batch, entry);
+	state->parked++;
 }
 
 /*
@@ -390,8 +401,7 @@ sn_batch_give_back(SnBatch *batch)
 	int			i;
 
 	for (i = 0; i < batch->nlanes; i++)
-		waiting = waiting ||
-			batch->lanes[i].parked > batch->lanes[i].nretries;
+		waiting = waiting || batch->lanes[i].parked > 0;
 	if (waiting && batch->sub->ordered)
 		sn_batch_load(batch);
 	for (i = 0; i < batch->open.n; i++)
@@ -403,7 +413,11 @@ sn_batch_give_back(SnBatch *batch)
 			sn_retry_blocks(&probe, batch->sub->sub_id, entry->lane,
 							entry->tenant_id, entry->aggregate_id,
 							batch->snapshot, &hash))
-			wait_in_line(batch, entry, hash);
+		{
+			sn_entry_wait(sn_batch_lane(batch, entry->lane), entry, hash,
+						  batch->now);
+			sn_batch_drop(batch, entry);
+		}
 	}
 	sn_retry_probe_end(&probe);
 	for (i = 0; i < batch->nlanes; i++)

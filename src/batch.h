@@ -67,6 +67,12 @@ extern void sn_entries_of_lane(SnEntries *entries, SnSub *sub,
 							   SnLaneState *state, SnLogReader *log,
 							   Snapshot snapshot);
 
+extern void sn_entries_left(SnEntries *entries, SnSub *sub,
+							SnLaneState *state, SnLogReader *log,
+							Snapshot snapshot);
+extern void sn_entry_wait(SnLaneState *state, const SnEntry *entry, int32 hash,
+						  TimestampTz now);
+
 extern MemoryContext sn_batch_memory(void);
 extern void sn_batch_remember(MemoryContext context, const SnToken *token,
 							  const SnEntries *entries,

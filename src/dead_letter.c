@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 
 #include "args.h"
+#include "backlog.h"
 #include "dead_letter.h"
 #include "event.h"
 #include "hash.h"
@@ -213,6 +214,8 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 	set_null(&letter, Anum_dead_resolved_by);
 	set_null(&letter, Anum_dead_resolution);
 	set(&letter, Anum_dead_history, PointerGetDatum(retry->history));
+	set(&letter, Anum_dead_sub_id, Int32GetDatum(retry->sub_id));
+	set(&letter, Anum_dead_pos, Int64GetDatum(retry->pos));
 	write_letter(&letter, replaces);
 	return counts;
 }
@@ -419,8 +422,9 @@ find_blocking(Desk *desk, SnRetry *retry)
 }
 
 /*
- * front_pos: a position before those of the key's later events: events given
- * up earlier come before the round they were in, in the order of their ids.
+ * front_pos: a position for an event that has none of its own: before the round
+ * it was in, in the order of ids.  No slice has so high an offset, so no event
+ * of the queue has it.
  */
 static SnPos
 front_pos(Desk *desk)
@@ -429,16 +433,45 @@ front_pos(Desk *desk)
 	int64		ms = Max(SN_TICK_MS(tick) - SN_EPOCH_MS - 1, 0);
 	SnPos		pos = SN_ROUND_POS(ms) +
 		((SnPos) (tick & ((1 << SN_TICK_BITS) - 1)) <<
-		 (SN_CHUNK_BITS + SN_OFF_BITS - SN_TICK_BITS));
+		 (SN_CHUNK_BITS + SN_OFF_BITS - SN_TICK_BITS)) + SN_SLICE_MAX;
 	SnRetry		other;
 
 	while (sn_retry_get(desk->sub->sub_id, desk->state.lane, pos,
 						desk->snapshot, &other))
+	{
+		CHECK_FOR_INTERRUPTS();
 		pos++;
+		if (SN_POS_OFF(pos) < SN_SLICE_MAX)
+			pos += SN_SLICE_MAX;
+	}
 	return pos;
 }
 
-/* put_back: the event goes before all others of its key, due now */
+/*
+ * place_of: where the letter's event goes: to the position it had, which no
+ * other event has.  A relay's letter, and one of an earlier subscription of
+ * that name, know of none.
+ */
+static SnPos
+place_of(Desk *desk)
+{
+	Letter	   *letter = &desk->letter;
+	SnRetry		other;
+	SnPos		pos;
+
+	if (letter->nulls[Anum_dead_pos - 1] ||
+		letter->nulls[Anum_dead_sub_id - 1] ||
+		DatumGetInt32(letter->values[Anum_dead_sub_id - 1]) !=
+		desk->sub->sub_id)
+		return front_pos(desk);
+	pos = DatumGetInt64(letter->values[Anum_dead_pos - 1]);
+	if (sn_retry_get(desk->sub->sub_id, desk->state.lane, pos,
+					 desk->snapshot, &other))
+		return front_pos(desk);
+	return pos;
+}
+
+/* put_back: the event goes to its place among those of its key, due now */
 static void
 put_back(Desk *desk)
 {
@@ -451,7 +484,7 @@ put_back(Desk *desk)
 		memset(&retry, 0, sizeof(SnRetry));
 		retry.sub_id = desk->sub->sub_id;
 		retry.lane = desk->state.lane;
-		retry.pos = front_pos(desk);
+		retry.pos = place_of(desk);
 		retry.event_id = desk->id;
 		retry.hash = desk->hash;
 		retry.tenant_id =
@@ -468,12 +501,15 @@ put_back(Desk *desk)
 	retry.dead = false;
 	retry.has_due = true;
 	retry.due_at = desk->now;
+	retry.not_before = 0;
 	retry.history = DatumGetJsonbP(letter->values[Anum_dead_history - 1]);
 	retry.first_failed_at =
 		DatumGetTimestampTz(letter->values[Anum_dead_first_failed_at - 1]);
 	if (blocking)
 		sn_retry_delete(&retry, 1);
 	sn_retry_put(&retry, desk->sub->ordered);
+	if (desk->sub->ordered)
+		sn_arrange_range(desk->sub, &desk->state, desk->now);
 }
 
 /* check_actor: who does it, and the like: given, and of bounded length */

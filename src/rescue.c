@@ -15,7 +15,7 @@
 #include "attempt.h"
 #include "claim.h"
 
-/* fail_one: an event whose attempt is known to have been lost */
+/* fail_one: an event whose attempt is known to have been lost; what follows sees it */
 static void
 fail_one(SnClaim *claim, SnLaneState *state, const SnEntry *entry)
 {
@@ -27,11 +27,11 @@ fail_one(SnClaim *claim, SnLaneState *state, const SnEntry *entry)
 		.retryable = true,
 		.lost = true,
 		.now = claim->now,
-		.snapshot = claim->snapshot,
 		.log = claim->log,
 	};
 
 	(void) sn_attempt_failed(&failure);
+	sn_claim_new_snapshot(claim);
 }
 
 /* resolve_one: an event of the lane's range leaves it */

@@ -398,7 +398,6 @@ sentinai_fail(PG_FUNCTION_ARGS)
 	failure.sub = batch.sub;
 	failure.state = sn_batch_lane(&batch, failure.entry->lane);
 	failure.now = batch.now;
-	failure.snapshot = batch.snapshot;
 	failure.log = batch.log;
 	outcome = sn_attempt_failed(&failure);
 

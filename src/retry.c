@@ -7,7 +7,9 @@
  * Everything here runs under the lock of the row's lane.  Of an ordered
  * subscription's rows with one key the first, by position, is the head: it
  * alone has a due time, unless it is a dead letter that blocks the key.  Of an
- * unordered one every row has a due time.
+ * unordered one every row has a due time.  The wait that a failure began is
+ * the row's own and outlasts its time behind others: a head is due when that
+ * has passed, too.
  *
  * A row is changed by deleting it and inserting another: there are few of them,
  * and the index on due times is a partial one.
@@ -43,6 +45,9 @@ sn_retry_read(TupleTableSlot *slot, SnRetry *retry)
 	retry->has_due = !nulls[Anum_retry_due_at - 1];
 	if (retry->has_due)
 		retry->due_at = DatumGetTimestampTz(values[Anum_retry_due_at - 1]);
+	if (!nulls[Anum_retry_not_before - 1])
+		retry->not_before =
+			DatumGetTimestampTz(values[Anum_retry_not_before - 1]);
 	if (!nulls[Anum_retry_first_failed_at - 1])
 		retry->first_failed_at =
 			DatumGetTimestampTz(values[Anum_retry_first_failed_at - 1]);
@@ -179,6 +184,8 @@ sn_retry_insert(SnInserter *inserter, const SnRetry *retry)
 	values[Anum_retry_dead - 1] = BoolGetDatum(retry->dead);
 	set_value(values, nulls, Anum_retry_due_at, retry->has_due,
 			  TimestampTzGetDatum(retry->due_at));
+	set_value(values, nulls, Anum_retry_not_before, retry->not_before != 0,
+			  TimestampTzGetDatum(retry->not_before));
 	set_value(values, nulls, Anum_retry_first_failed_at,
 			  retry->first_failed_at != 0,
 			  TimestampTzGetDatum(retry->first_failed_at));
@@ -245,6 +252,13 @@ key_head(const SnRetry *retry, SnRetry *head)
 	return found;
 }
 
+/* sn_retry_due: when a row that becomes the head of its key now is due */
+TimestampTz
+sn_retry_due(const SnRetry *retry, TimestampTz now)
+{
+	return Max(retry->not_before, now);
+}
+
 /*
  * sn_retry_put: add a row at its place among those of its key.  Its due time
  * counts only if it becomes the head; the one it displaces waits behind it.
@@ -268,8 +282,8 @@ sn_retry_put(SnRetry *retry, bool ordered)
 }
 
 /*
- * sn_retry_remove: delete rows; the head that a key has then is due now, unless
- * it was the head before.
+ * sn_retry_remove: delete rows; the head that a key has then is due, unless it
+ * was the head before: now, or at the end of its own wait.
  */
 void
 sn_retry_remove(const SnRetry *retries, int n, bool ordered, TimestampTz now)
@@ -289,7 +303,7 @@ sn_retry_remove(const SnRetry *retries, int n, bool ordered, TimestampTz now)
 		if (!key_head(&retries[i], &head) || head.has_due || head.dead)
 			continue;
 		head.has_due = true;
-		head.due_at = now;
+		head.due_at = sn_retry_due(&head, now);
 		sn_retry_replace(&head);
 	}
 }

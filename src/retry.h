@@ -29,6 +29,7 @@ typedef struct SnRetry
 	bool		dead;
 	bool		has_due;
 	TimestampTz due_at;
+	TimestampTz not_before;		/* end of its own wait; 0: none */
 	TimestampTz first_failed_at;	/* 0: it only waits */
 	text	   *tenant_id;
 	text	   *aggregate_id;	/* may be NULL */
@@ -59,6 +60,7 @@ extern void sn_retry_read(TupleTableSlot *slot, SnRetry *retry);
 
 extern void sn_retry_insert(SnInserter *inserter, const SnRetry *retry);
 extern void sn_retry_put(SnRetry *retry, bool ordered);
+extern TimestampTz sn_retry_due(const SnRetry *retry, TimestampTz now);
 extern void sn_retry_replace(SnRetry *retry);
 extern void sn_retry_delete(const SnRetry *retries, int n);
 extern void sn_retry_remove(const SnRetry *retries, int n, bool ordered,

@@ -43,7 +43,8 @@ typedef int64 SnPos;
 #define SN_OFF_BITS		8
 #define SN_CHUNK_BITS	14
 #define SN_MAX_CHUNK	((1 << SN_CHUNK_BITS) - 1)
-#define SN_SLICE_MAX	180		/* events in a slice: two slices fit a page */
+#define SN_SLICE_MAX	180		/* events in a slice: two slices fit a page; the
+								 * offsets from here on are free, dead_letter.c */
 
 #define SN_ROUND_POS(round_no) \
 	((SnPos) (round_no) << (SN_CHUNK_BITS + SN_OFF_BITS))

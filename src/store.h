@@ -84,7 +84,7 @@ enum
 	Anum_retry_sub_id = 1, Anum_retry_lane, Anum_retry_pos,
 	Anum_retry_event_id, Anum_retry_partition_hash, Anum_retry_attempt,
 	Anum_retry_solo, Anum_retry_dead, Anum_retry_due_at,
-	Anum_retry_first_failed_at, Anum_retry_tenant_id,
+	Anum_retry_not_before, Anum_retry_first_failed_at, Anum_retry_tenant_id,
 	Anum_retry_aggregate_id, Anum_retry_last_error, Anum_retry_history,
 	Natts_retry = Anum_retry_history
 };
@@ -103,7 +103,8 @@ enum
 	Anum_dead_reason, Anum_dead_status, Anum_dead_first_failed_at,
 	Anum_dead_dead_at, Anum_dead_resolved_at, Anum_dead_resolved_by,
 	Anum_dead_resolution, Anum_dead_history, Anum_dead_payload,
-	Anum_dead_metadata, Natts_dead = Anum_dead_metadata
+	Anum_dead_metadata, Anum_dead_sub_id, Anum_dead_pos,
+	Natts_dead = Anum_dead_pos
 };
 
 /* Tables and indexes, by the names that sn_rel() knows */

@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 
 #include "args.h"
+#include "backlog.h"
 #include "dead_letter.h"
 #include "filter.h"
 #include "hint.h"
@@ -58,6 +59,7 @@ typedef struct Request
 	int			max_attempts;
 	ArrayType  *backoff;
 	text	   *on_dead;
+	bool		block;			/* on_dead */
 	bool		ordered;
 } Request;
 
@@ -179,8 +181,8 @@ check_policy(int max_attempts, ArrayType *backoff)
 }
 
 /* check_on_dead: 'skip' or 'block' */
-static text *
-check_on_dead(text *on_dead)
+static void
+check_on_dead(text *on_dead, Request *request)
 {
 	char	   *value = text_to_cstring(on_dead);
 
@@ -188,7 +190,8 @@ check_on_dead(text *on_dead)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("on_dead must be \"skip\" or \"block\"")));
-	return on_dead;
+	request->on_dead = on_dead;
+	request->block = strcmp(value, "block") == 0;
 }
 
 /* read_request: the checked arguments of subscribe() */
@@ -210,7 +213,7 @@ read_request(FunctionCallInfo fcinfo, Request *request)
 	request->max_attempts = PG_GETARG_INT32(3);
 	request->backoff = PG_GETARG_ARRAYTYPE_P(4);
 	check_policy(request->max_attempts, request->backoff);
-	request->on_dead = check_on_dead(PG_GETARG_TEXT_PP(5));
+	check_on_dead(PG_GETARG_TEXT_PP(5), request);
 	request->ordered = PG_GETARG_BOOL(6);
 }
 
@@ -417,23 +420,42 @@ note_start(const Request *request, const SnSub *sub)
 				 errhint("To begin anew, call unsubscribe() first.")));
 }
 
+/*
+ * change_rules: other rules for the order of a key.  Whoever holds a lane goes
+ * on by the new ones, and what waits is arranged by them.
+ */
+static void
+change_rules(const Request *request, const SnSub *sub)
+{
+	int			sub_id = sub->sub_id;
+
+	if (request->ordered == sub->ordered && request->block == sub->block)
+		return;
+	lock_lanes(sub_id);
+	sn_arrange_backlog(sub_id, request->ordered,
+					   request->block && request->ordered);
+	sn_hint_freed(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
+}
+
 /* change_subscription: another policy, perhaps another filter */
 static void
 change_subscription(const Request *request, Snapshot snapshot, Datum *values,
 					bool *nulls, ItemPointer tid)
 {
-	SnSub	   *sub = sn_sub_by_id(DatumGetInt32(values[Anum_sub_id - 1]));
+	int			sub_id = DatumGetInt32(values[Anum_sub_id - 1]);
+	SnSub	   *sub = sn_sub_by_id(sub_id);
 	int			stream_id = sn_filter_stream(&request->filter, snapshot);
 
 	if (sub == NULL)
 		elog(ERROR, "subscription is not in the cache");
 	note_start(request, sub);
+	change_rules(request, sub);
 	set_policy(request, values);
 	if (stream_id != DatumGetInt32(values[Anum_sub_stream_id - 1]))
 	{
-		lock_lanes(sub->sub_id);
-		sn_change_filter(sub, stream_id, values, nulls);
-		sn_hint_freed(sn_sub_slot(sub->sub_id), 0, PG_UINT64_MAX);
+		lock_lanes(sub_id);
+		sn_change_filter(sn_sub_by_id(sub_id), stream_id, values, nulls);
+		sn_hint_freed(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 	}
 	delete_row(SN_SUBSCRIPTION, tid);
 	sn_write_row(SN_SUBSCRIPTION, values, nulls);

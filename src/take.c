@@ -206,13 +206,17 @@ add_to(Rows *list, const SnRetry *row)
 	list->rows[list->n++] = *row;
 }
 
-/* drop_gone: the log has lost them, and there is nothing left to hand out */
+/*
+ * drop_gone: the log has lost them, and there is nothing left to hand out.
+ * Nothing that comes may be parked behind them, so the snapshot is a new one.
+ */
 static void
 drop_gone(SnClaim *claim, SnLook *look, const Rows *gone)
 {
 	SnLaneState *state = &look->state;
 
 	sn_retry_remove(gone->rows, gone->n, claim->sub->ordered, claim->now);
+	sn_claim_new_snapshot(claim);
 	state->parked -= gone->n;
 	state->changed = true;
 	look->more = true;

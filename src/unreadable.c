@@ -56,7 +56,6 @@ sn_claim_give_up(SnClaim *claim, SnLook *look, const SnEntry *entry)
 		.error = cstring_to_text("payload or metadata is too large as text, or nested too deep, to be handed out"),
 		.retryable = false,
 		.now = claim->now,
-		.snapshot = claim->snapshot,
 		.log = claim->log,
 	};
 

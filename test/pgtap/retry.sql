@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- fail(): retries, blocked keys, policies, control events.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(83);
+select plan(105);
 
 create function pg_temp.publish(key text, n int, type text default 'r.t') returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('retry'::text), array_agg(key), array_agg(jsonb_build_object('n', i) order by i))
@@ -139,6 +139,68 @@ select is(sentinai.complete((select token from h2)), 1, 'done');
 select pg_temp.take('h3', $$'retry-g'$$);
 select is(pg_temp.shown('h3'), 'h2#2', 'in order');
 select is(sentinai.complete((select token from h3)), 1, 'done, too');
+
+-- A wait is the event's own: it lasts when another of its key comes first meanwhile
+select sentinai.subscribe('retry-w', '{r.w}', max_attempts => 3, backoff => '{0s}');
+select pg_temp.publish('w', 3, 'r.w');
+select pg_temp.take('w1', $$'retry-w'$$);
+select is(sentinai.fail((select token from w1 limit 1), (select event_id from w1 where o = 2), 'e', retry_in => '1 hour'), 'retrying', 'the second has an hour to wait');
+select is(sentinai.fail((select token from w1 limit 1), (select event_id from w1 where o = 1), 'e'), 'retrying', 'the first comes again at once');
+select is(pg_temp.waiting('retry-w'), 'w1:1! w2:1 w3:0', 'before the others');
+select pg_temp.take('w2', $$'retry-w'$$);
+select is(sentinai.complete((select token from w2)), 1, 'the first is done');
+select is(pg_temp.waiting('retry-w'), 'w2:1! w3:0', 'then it is the second''s turn');
+select is_empty($$select * from sentinai.claim('retry-w')$$, 'but not before its time');
+select is((select round(extract(epoch from r.due_at - clock_timestamp()) / 60) from sentinai.event_retry r join sentinai.subscription using (sub_id) where worker_type = 'retry-w' and attempt = 1), 60::numeric, 'an hour after its failure');
+select sentinai.unsubscribe('retry-w');
+select sentinai.subscribe('retry-w', '{r.w}', max_attempts => 3, backoff => '{0s}');
+select pg_temp.publish('w', 2, 'r.w');
+select pg_temp.take('w3', $$'retry-w'$$);
+select is(sentinai.fail((select token from w3 limit 1), (select event_id from w3 where o = 2), 'e', retry_in => '1 hour'), 'retrying', 'the same again,');
+select is(sentinai.release((select token from w3 limit 1)), 1, 'with the first given back');
+select is(sentinai.complete((select min(token) from sentinai.claim('retry-w'))), 1, 'and done');
+select is_empty($$select * from sentinai.claim('retry-w')$$, 'the second waits');
+select sentinai.unsubscribe('retry-w');
+
+-- A lost batch with several retries of a key, of which the first dies
+select sentinai.subscribe('retry-l', '{r.w,r.one}', backoff => '{0s}');
+select sentinai.set_retry_policy('retry-l', 'r.one', 1, '{1s}');
+select pg_temp.publish('l', 1, 'r.w'), pg_temp.publish('l', 1, 'r.one'), pg_temp.publish('l', 1, 'r.w');
+select pg_temp.take('l1', $$'retry-l'$$);
+select is(sentinai.fail((select token from l1 limit 1), (select event_id from l1 where o = 1), 'e'), 'retrying', 'the first fails, the others wait behind it');
+select is(sentinai.complete((select min(token) from sentinai.claim('retry-l'))), 1, 'and is done');
+select is((select count(*) from sentinai.claim('retry-l', lease => '1 microsecond')), 2::bigint, 'the others are a batch of retries, and lost');
+select pg_temp.take('l2', $$'retry-l'$$);
+select is(pg_temp.shown('l2'), 'l1#2', 'one of them goes on');
+select is((select count(*) from sentinai.dead_letter where worker_type = 'retry-l'), 1::bigint, 'the other is dead');
+select is(sentinai.complete((select token from l2)), 1, 'done');
+select is(pg_temp.state('retry-l'), 'open 0 parked 0 done 2 failed 3 dead 1', 'nothing is left');
+select sentinai.unsubscribe('retry-l');
+
+-- A retry whose event is gone, log and letter, holds up nothing
+select sentinai.subscribe('retry-x', '{r.w}', backoff => '{0s}');
+create temp table x as select (pg_temp.publish('x', 1, 'r.w'))[1] as id;
+select pg_temp.take('x1', $$'retry-x'$$);
+select is(sentinai.fail((select token from x1), (select id from x), 'e'), 'retrying', 'a retry');
+select pg_temp.publish((select 'x' || g from generate_series(1, 20000) g
+                        where (sentinai.partition_hash('retry:x' || g) & 2147483647) % 64 = (sentinai.partition_hash('retry:x') & 2147483647) % 64 limit 1), 1, 'r.w');
+select pg_temp.take('x0', $$'retry-x'$$);
+select is((select string_agg(sentinai.fail(token, event_id, 'e', true, case aggregate_id when 'x' then interval '0' else '1 hour' end), ' ') from x0), 'retrying retrying', 'another key of its lane waits as well');
+select pg_temp.publish('x', 1, 'r.w');
+select pg_temp.sequenced();
+begin;
+-- the log refuses that, whoever asks
+do $$
+declare part regclass := (select tableoid from sentinai.event_log where event_id = (select id from x));
+begin
+    execute format('alter table %s disable trigger refuse_change', part);
+    execute format('delete from %s where event_id = (select id from x)', part);
+end $$;
+create temp table x2 as select row_number() over () as o, c.* from sentinai.claim('retry-x') c;
+select is(pg_temp.shown('x2'), 'x1#1', 'the next of its key is not parked behind it');
+select is((select count(*) from sentinai.event_retry join sentinai.subscription using (sub_id) where worker_type = 'retry-x' and aggregate_id = 'x'), 0::bigint, 'nothing of it waits');
+rollback;
+select sentinai.unsubscribe('retry-x');
 
 -- Retries whose lease is lost
 select pg_temp.publish('i', 1);

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- subscribe(), unsubscribe(), wait_for_work().
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(89);
+select plan(132);
 
 create function pg_temp.publish(type text, n int) returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('subs'::text), array_agg('k' || i % 3), array_agg(jsonb_build_object('n', i) order by i))
@@ -87,6 +87,127 @@ select is((select count(*) from sentinai.subscription where worker_type = 'subs-
 select sentinai.subscribe('subs-change', '{s.c}');
 select is((select coalesce(cardinality(old_streams), 0) <= 1 from sentinai.subscription where worker_type = 'subs-change'), true, 'filters of the past are forgotten');
 select is((select count(*) from sentinai.stream where event_types = '{s.b}'), 0::bigint, 'and their streams');
+
+-- Other rules under a backlog: everything that waits is handed out once, by the new rules, and nothing stays
+create function pg_temp.keys(wt text) returns uuid[] language sql as $$
+    select sentinai.publish_batch(array_agg('s.r'::text), array_agg('subs'::text), array_agg(key), array_agg(jsonb_build_object('n', n) order by key, n))
+    from unnest('{r1,r2}'::text[]) key, generate_series(1, 3) n $$;
+create temp table batch (o bigint, token text, event_id uuid, key text, n text, attempt int);
+create procedure pg_temp.ready(wt text) language plpgsql as $$
+begin
+    perform pg_temp.sequenced();
+    truncate batch;
+    insert into batch select row_number() over (), token, event_id, aggregate_id, payload ->> 'n', attempt from sentinai.claim(wt);
+end $$;
+create function pg_temp.got() returns text language sql as $$ select string_agg(key || '.' || n || '#' || attempt, ' ' order by key, o) from batch $$;
+create function pg_temp.waits(wt text) returns text language sql as $$
+    select string_agg(r.aggregate_id || '.' || (l.payload ->> 'n') || case when due_at is null then '' else '!' end, ' ' order by r.aggregate_id, pos)
+    from sentinai.event_retry r join sentinai.subscription s using (sub_id) join sentinai.event_log l using (event_id) where worker_type = wt $$;
+create function pg_temp.lanes(wt text) returns text language sql as $$
+    select format('open %s parked %s dead %s', sum(open), sum(parked), sum(dead)) from (
+        select distinct on (lane) l.* from sentinai.lane_state l join sentinai.subscription s using (sub_id) where worker_type = wt order by lane, ver desc) x $$;
+-- every event fails whose n is this
+create function pg_temp.fail(n int, retry_in interval default '0', retryable boolean default true) returns text language sql as $$
+    select string_agg(sentinai.fail(token, event_id, 'e', retryable, retry_in), ' ') from batch b where b.n = fail.n::text $$;
+
+-- ordered, then not
+select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}');
+select pg_temp.keys('subs-rules');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.1#1 r1.2#1 r1.3#1 r2.1#1 r2.2#1 r2.3#1', 'two keys');
+select pg_temp.fail(2, '1 hour'), pg_temp.fail(1);
+select is(pg_temp.waits('subs-rules'), 'r1.1! r1.2 r1.3 r2.1! r2.2 r2.3', 'the later wait behind the first');
+select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}', ordered => false);
+select is(pg_temp.waits('subs-rules'), 'r1.1! r1.2! r1.3! r2.1! r2.2! r2.3!', 'not ordered: nothing waits behind another');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.1#2 r1.3#1 r2.1#2 r2.3#1', 'all are handed out but what has a wait of its own');
+select is((select count(*) from sentinai.event_retry join sentinai.subscription using (sub_id) where worker_type = 'subs-rules' and due_at > clock_timestamp() + interval '50 minutes'), 2::bigint, 'which it keeps');
+select is(pg_temp.fail(3), 'retrying retrying', 'some fail');
+select is(sentinai.complete((select min(token) from batch)), 2, 'some are done');
+
+-- and back: what is out stays out, the rest of a key waits for its first
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.3#2 r2.3#2', 'out while the rules change');
+select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}');
+select is(pg_temp.waits('subs-rules'), 'r1.2! r1.3 r2.2! r2.3', 'ordered: the first of each key, the others behind it');
+select is(pg_temp.fail(3), 'retrying retrying', 'the batch goes on');
+select is(pg_temp.waits('subs-rules'), 'r1.2! r1.3 r2.2! r2.3', 'what fails waits behind the first');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), null, 'and is not handed out before it');
+select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}', ordered => false);
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.3#3 r2.3#3', 'not ordered: at once');
+select is(sentinai.complete((select min(token) from batch)), 2, 'done');
+
+-- an event given back while a later one of its key waits: in order again, it comes first
+select sentinai.unsubscribe('subs-rules');
+select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}', ordered => false);
+select pg_temp.keys('subs-rules');
+call pg_temp.ready('subs-rules');
+select pg_temp.fail(3);
+select is(sentinai.release((select min(token) from batch)), 4, 'given back');
+select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}');
+select is(pg_temp.waits('subs-rules'), 'r1.1! r1.2 r1.3 r2.1! r2.2 r2.3', 'it has its place before the later one');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.1#1 r1.2#1 r2.1#1 r2.2#1', 'and is handed out first');
+select is(sentinai.complete((select min(token) from batch)), 4, 'done');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.3#2 r2.3#2', 'then the later one');
+select is(sentinai.complete((select min(token) from batch)), 2, 'done');
+select is(pg_temp.lanes('subs-rules'), 'open 0 parked 0 dead 0', 'nothing is left');
+
+-- A key that a dead letter blocks goes on when letters block no more; the letter stays
+select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}', on_dead => 'block');
+select pg_temp.keys('subs-rules');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.fail(1, retryable => false), 'dead dead', 'two keys are blocked');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), null, 'and stand still');
+select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}');
+select is(pg_temp.lanes('subs-rules'), 'open 0 parked 4 dead 2', 'they do not any more');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.2#1 r1.3#1 r2.2#1 r2.3#1', 'they go on');
+select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}', on_dead => 'block');
+select is(sentinai.complete((select min(token) from batch)), 4, 'letters of before do not block');
+select is((select count(*) from sentinai.dead_letter where worker_type = 'subs-rules' and status = 'pending'), 2::bigint, 'they wait to be dealt with');
+select sentinai.retry_dead_letter(event_id, 'subs-rules') from sentinai.dead_letter where worker_type = 'subs-rules';
+call pg_temp.ready('subs-rules');
+select is(sentinai.complete((select min(token) from batch)), 2, 'and can be');
+select is(pg_temp.lanes('subs-rules'), 'open 0 parked 0 dead 0', 'nothing is left');
+select pg_temp.keys('subs-rules');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.fail(1, retryable => false), 'dead dead', 'blocked again,');
+select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}', on_dead => 'block', ordered => false);
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.2#1 r1.3#1 r2.2#1 r2.3#1', 'not ordered: nothing blocks');
+select is(sentinai.complete((select min(token) from batch)), 4, 'done');
+select sentinai.discard_dead_letter(event_id, 'subs-rules', 'me', 'r') from sentinai.dead_letter where worker_type = 'subs-rules' and status = 'pending';
+select is(pg_temp.lanes('subs-rules'), 'open 0 parked 0 dead 0', 'nothing is left');
+
+-- Fewer and more attempts, other waits, another filter, other policies: what waits gets the attempt that it waits for
+select sentinai.subscribe('subs-rules', '{s.r}', max_attempts => 5, backoff => '{0s}');
+select pg_temp.keys('subs-rules');
+call pg_temp.ready('subs-rules');
+select pg_temp.fail(1);
+call pg_temp.ready('subs-rules');
+select is(pg_temp.fail(1), 'retrying retrying', 'two attempts have failed');
+select sentinai.subscribe('subs-rules', '{s.none}', max_attempts => 1, backoff => '{1 hour}');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.1#3 r2.1#3', 'one attempt allowed, other waits, another filter: the third comes as it was to');
+select is(pg_temp.fail(1), 'dead dead', 'and is the last');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.2#1 r1.3#1 r2.2#1 r2.3#1', 'those behind it are handed out, though the filter has none of them');
+select sentinai.set_retry_policy('subs-rules', 's.r', 2, '{0s}');
+select is(pg_temp.fail(2), 'retrying retrying', 'more attempts by a policy of the type hold at the next failure');
+select sentinai.set_retry_policy('subs-rules', 's.r');
+call pg_temp.ready('subs-rules');
+select is(pg_temp.got(), 'r1.2#2 r2.2#2', 'the policy ends, the attempt comes');
+select is(sentinai.complete((select min(token) from batch)), 2, 'done');
+call pg_temp.ready('subs-rules');
+select is(sentinai.complete((select min(token) from batch)), 2, 'done');
+select is(pg_temp.lanes('subs-rules'), 'open 0 parked 0 dead 2', 'nothing is left but the letters');
+select is((select count(*) from sentinai.event_retry join sentinai.subscription using (sub_id) where worker_type = 'subs-rules'), 0::bigint, 'nothing that retention would wait for');
+select sentinai.unsubscribe('subs-rules');
 
 -- The end
 select sentinai.subscribe('subs-end', max_attempts => 3);

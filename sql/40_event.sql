@@ -18,7 +18,7 @@ create function sentinai.publish_batch(
     returns uuid[]
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_publish_batch';
-comment on function sentinai.publish_batch(text[], text[], text[], jsonb[], text, jsonb, text[]) is 'Publishes many events at once, in the order of the arrays, and returns their ids. The arrays have one dimension, equal lengths and at most sentinai.max_batch elements; aggregate_type and metadata hold for all. Elements are as the arguments of publish(); if one is refused, all are, and the message tells which (from 1). Errors: as publish(); SN413 too many events; SN422 arrays that do not match.';
+comment on function sentinai.publish_batch(text[], text[], text[], jsonb[], text, jsonb, text[]) is 'Publishes many events at once, each tenant''s in the order of the arrays, and returns their ids in that order. The arrays have one dimension, equal lengths and at most sentinai.max_batch elements; aggregate_type and metadata hold for all. Elements are as the arguments of publish(); if one is refused, all are, and the message tells which (from 1). Errors: as publish(); SN413 too many events; SN422 arrays that do not match.';
 
 create function sentinai.get_partition_key(tenant_id text, aggregate_id text) returns text
     language c immutable parallel safe

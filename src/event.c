@@ -29,6 +29,7 @@
 #include "json_size.h"
 #include "run.h"
 #include "shmem.h"
+#include "tenant_order.h"
 #include "wake.h"
 
 #define NAME_MAX_LEN 128		/* of event and aggregate types */
@@ -489,15 +490,6 @@ write_row(SnWriter *writer, const SnEvent *event, const pg_uuid_t *id,
 	sn_insert_row(writer->inserter, values, nulls);
 }
 
-/* same_tenant: whether two events belong to one tenant */
-static bool
-same_tenant(const SnEvent *a, const SnEvent *b)
-{
-	return VARSIZE_ANY_EXHDR(a->tenant_id) == VARSIZE_ANY_EXHDR(b->tenant_id) &&
-		memcmp(VARDATA_ANY(a->tenant_id), VARDATA_ANY(b->tenant_id),
-			   VARSIZE_ANY_EXHDR(a->tenant_id)) == 0;
-}
-
 /* run_length: how many of n events with consecutive ids make a run */
 static int
 run_length(const SnWriter *writer, const SnEvent *events,
@@ -505,7 +497,7 @@ run_length(const SnWriter *writer, const SnEvent *events,
 {
 	int			len = 1;
 
-	while (len < Min(n, SN_RUN_MAX) && same_tenant(&events[0], &events[len]) &&
+	while (len < Min(n, SN_RUN_MAX) && sn_same_tenant(&events[0], &events[len]) &&
 		   sn_range_covers(&writer->range, &ids[len]))
 		len++;
 	return len;
@@ -713,6 +705,45 @@ next_event(Batch *batch, int place, SnEvent *event)
 	sn_check_event(event, batch->values, batch->nulls, place + 1);
 }
 
+/* Events of a batch that wait to be written, with consecutive ids */
+typedef struct BatchPart
+{
+	SnEvent    *events;			/* in the caller's order */
+	int			n;
+	bool		mixed;			/* of several tenants */
+	SnTick		tick;			/* of the first id */
+	pg_uuid_t  *ids;			/* of all events of the batch, as written */
+	Datum	   *result;			/* the same, in the caller's order */
+} BatchPart;
+
+/* write_part: write what waits, tenant by tenant, and begin with the next */
+static void
+write_part(SnWriter *writer, BatchPart *part)
+{
+	const int  *order = part->mixed ?
+		sn_order_by_tenant(part->events, part->n) : NULL;
+	SnEvent    *events = part->events;
+	int			i;
+
+	if (order != NULL)
+		events = palloc(part->n * sizeof(SnEvent));
+	for (i = 0; i < part->n; i++)
+	{
+		int			from = order == NULL ? i : order[i];
+
+		if (order != NULL)
+			events[i] = part->events[from];
+		sn_uuid_make(part->tick + i, &part->ids[i]);
+		part->result[from] = UUIDPGetDatum(&part->ids[i]);
+	}
+	sn_write_events(writer, events, part->ids, part->n, true);
+	part->tick += part->n;
+	part->ids += part->n;
+	part->result += part->n;
+	part->n = 0;
+	part->mixed = false;
+}
+
 /*
  * publish_batch(event_types text[], tenant_ids text[], aggregate_ids text[],
  *		payloads jsonb[], aggregate_type text, metadata jsonb,
@@ -723,9 +754,7 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 {
 	Batch		batch;
 	SnWriter	writer;
-	SnTick		tick;
-	SnEvent    *events;
-	pg_uuid_t  *ids;
+	BatchPart	part = {NULL};
 	Datum	   *result;
 	int			i;
 
@@ -734,22 +763,23 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 	if (batch.n == 0)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(UUIDOID));
 
-	events = palloc(SN_RUN_MAX * sizeof(SnEvent));
-	ids = palloc(batch.n * sizeof(pg_uuid_t));
-	result = palloc(batch.n * sizeof(Datum));
+	part.events = palloc(Min(batch.n, SN_ORDER_MAX) * sizeof(SnEvent));
+	part.ids = palloc(batch.n * sizeof(pg_uuid_t));
+	part.result = result = palloc(batch.n * sizeof(Datum));
 	sn_store_ready();
 	sn_write_begin(&writer);	/* the number before the ids */
-	tick = sn_clock_take(batch.n);
+	part.tick = sn_clock_take(batch.n);
 	for (i = 0; i < batch.n; i++)
 	{
-		int			part = i % SN_RUN_MAX;
+		SnEvent    *event = &part.events[part.n++];
 
-		next_event(&batch, i, &events[part]);
-		sn_uuid_make(tick + i, &ids[i]);
-		result[i] = UUIDPGetDatum(&ids[i]);
-		if (part == SN_RUN_MAX - 1 || i == batch.n - 1)
-			sn_write_events(&writer, events, &ids[i - part], part + 1, true);
+		next_event(&batch, i, event);
+		part.mixed |= part.n > 1 && !sn_same_tenant(event - 1, event);
+		if (part.n == (part.mixed ? SN_ORDER_MAX : SN_RUN_MAX))
+			write_part(&writer, &part);
 	}
+	if (part.n > 0)
+		write_part(&writer, &part);
 	sn_write_end(&writer);
 	PG_RETURN_ARRAYTYPE_P(construct_array(result, batch.n, UUIDOID, UUID_LEN,
 										  false, TYPALIGN_CHAR));

@@ -104,7 +104,7 @@ define_publish_settings(void)
 							"Least number of events of one tenant in a batch that have no index entries for their keys.",
 							"They are found by a list of their keys instead; 0 indexes every event.",
 							&sn_long_run,
-							256, 0, SN_RUN_MAX,
+							16, 0, SN_RUN_MAX,
 							PGC_USERSET, 0,
 							NULL, NULL, NULL);
 }

@@ -36,9 +36,11 @@
 #include "idempotency.h"
 #include "outbox.h"
 #include "run.h"
+#include "tenant_order.h"
 #include "wake.h"
 
-#define BUFFER_ROWS SN_RUN_MAX	/* more would not stay in the cache */
+#define BUFFER_ROWS SN_RUN_MAX	/* of one tenant; more would not stay in the
+								 * cache */
 #define BUFFER_SIZE (1024 * 1024)	/* bytes */
 
 PG_FUNCTION_INFO_V1(sentinai_outbox_insert);
@@ -64,6 +66,7 @@ typedef struct RowBuffer
 	int			n;
 	int			room;			/* of the arrays */
 	bool		late_ids;		/* taken when the rows are written */
+	bool		mixed;			/* those, of several tenants */
 	Size		size;
 	SnEvent    *events;
 	pg_uuid_t  *ids;
@@ -95,6 +98,7 @@ get_buffer(void)
 	buffer->arena = NULL;
 	buffer->arena_size = 0;
 	buffer->n = 0;
+	buffer->mixed = false;
 	buffer->size = 0;
 	buffer->room = 8;
 	buffer->events = MemoryContextAlloc(context,
@@ -125,6 +129,23 @@ sn_outbox_forget(SubTransactionId subid)
 	}
 }
 
+/* put_in_order: the rows tenant by tenant, for they get their ids only now */
+static void
+put_in_order(RowBuffer *buffer)
+{
+	const int  *order = sn_order_by_tenant(buffer->events, buffer->n);
+	SnEvent    *events;
+	int			i;
+
+	if (order == NULL)
+		return;
+	events = palloc(buffer->n * sizeof(SnEvent));
+	for (i = 0; i < buffer->n; i++)
+		events[i] = buffer->events[order[i]];
+	memcpy(buffer->events, events, buffer->n * sizeof(SnEvent));
+	pfree(events);
+}
+
 /* take_ids: consecutive ids for the rows */
 static void
 take_ids(RowBuffer *buffer)
@@ -132,6 +153,8 @@ take_ids(RowBuffer *buffer)
 	SnTick		tick;
 	int			i;
 
+	if (buffer->mixed)
+		put_in_order(buffer);
 	sn_store_ready();
 	tick = sn_clock_take(buffer->n);
 	for (i = 0; i < buffer->n; i++)
@@ -168,11 +191,12 @@ write_buffer(RowBuffer *buffer)
 	sn_write_events(&writer, buffer->events, buffer->ids, buffer->n,
 					buffer->late_ids);
 	sn_write_end(&writer);
-	if (buffer->n == BUFFER_ROWS)
+	if (buffer->n >= BUFFER_ROWS)
 		make_arena(buffer);
 	else
 		MemoryContextReset(buffer->rows);
 	buffer->n = 0;
+	buffer->mixed = false;
 	buffer->size = 0;
 }
 
@@ -251,8 +275,10 @@ add_row(const SnEvent *event, const pg_uuid_t *id)
 	keep(buffer, row);
 	if (id != NULL)
 		buffer->ids[buffer->n] = *id;
+	buffer->mixed |= id == NULL && buffer->n > 0 && !sn_same_tenant(row - 1, row);
 	buffer->n++;
-	if (buffer->n == BUFFER_ROWS || buffer->size >= BUFFER_SIZE)
+	if (buffer->n == (buffer->mixed ? SN_ORDER_MAX : BUFFER_ROWS) ||
+		buffer->size >= BUFFER_SIZE)
 		write_buffer(buffer);
 }
 

@@ -53,6 +53,8 @@ typedef struct Plan
 	int			per_call;		/* events in one call */
 	bool		arrays;			/* $1 is an array of per_call payloads */
 	bool		key_array;		/* $2 is an array of per_call aggregates */
+	int			turns;			/* $3 is an array of per_call tenants, so many in
+								 * turn; 0: it is one tenant */
 	double		rate;			/* calls per second of all; 0: no limit */
 	long		max_calls;
 	int			keys;

@@ -50,6 +50,7 @@ static const Setting settings[] = {
 	{"per-call", 'i', &plan.per_call},
 	{"arrays", 'b', &plan.arrays},
 	{"key-array", 'b', &plan.key_array},
+	{"turns", 'i', &plan.turns},
 	{"rate", 'd', &plan.rate},
 	{"max-calls", 'l', &plan.max_calls},
 	{"keys", 'i', &plan.keys},

@@ -26,7 +26,7 @@ typedef struct Publisher
 	int			nparams;
 	char	   *payload;		/* a payload, or an array of them */
 	char	   *aggregate;		/* likewise */
-	char		tenant[NAME_LEN];
+	char	   *tenant;			/* likewise */
 } Publisher;
 
 /* How many parameters a statement has. */
@@ -85,6 +85,7 @@ fill_params(Publisher *p, int64_t seq)
 {
 	char		name[NAME_LEN];
 	char	   *key = p->aggregate;
+	char	   *tenant = p->tenant;
 
 	pick_tenant(p);
 	pick_aggregate(p, key);
@@ -98,8 +99,13 @@ fill_params(Publisher *p, int64_t seq)
 	{
 		pick_aggregate(p, name);
 		key += sprintf(key, "%c%s", i == 0 ? '{' : ',', name);
+		if (plan.turns > 0)
+			tenant += sprintf(tenant, "%cT%d", i == 0 ? '{' : ',',
+							  i % plan.turns);
 	}
 	strcpy(key, "}");
+	if (plan.turns > 0)
+		strcpy(tenant, "}");
 }
 
 /* Wait for this publisher's next turn; false when the run is over. */
@@ -142,7 +148,8 @@ open_publisher(Publisher *p, Tally *tally)
 	p->seed = seed++;
 	p->payload = malloc(room * (PAYLOAD_LEN + 40) + 4);
 	p->aggregate = malloc(room * NAME_LEN + 4);
-	if (p->payload == NULL || p->aggregate == NULL)
+	p->tenant = malloc(room * NAME_LEN + 4);
+	if (p->payload == NULL || p->aggregate == NULL || p->tenant == NULL)
 		die("publisher", "out of memory");
 	p->conn = connect_db();
 }
@@ -224,7 +231,11 @@ copier_main(void *tally)
 		PQclear(res);
 		pick_tenant(&p);
 		for (int i = 0; i < plan.per_call; i++)
+		{
+			if (plan.turns > 0)
+				snprintf(p.tenant, NAME_LEN, "T%d", i % plan.turns);
 			put_row(&p, seq + i);
+		}
 		if (PQputCopyEnd(p.conn, NULL) != 1)
 			die("could not end COPY", PQerrorMessage(p.conn));
 		while ((res = PQgetResult(p.conn)) != NULL)

@@ -74,7 +74,7 @@ select is((select count(*) from batch_rows where event_type = 't' || i and paylo
               and aggregate_type = 'order' and metadata = '{"m": 1}' and schema_version = 1
               and partition_hash = sentinai.partition_hash(sentinai.get_partition_key(tenant_id, aggregate_id))),
           3000::bigint, 'each row as its elements say');
-select is((select array_agg(id order by id) from batch_rows), (select ids from batch), 'ids rise with the place in the batch');
+select is((select count(*) from (select i, lag(i) over (partition by tenant_id order by id) as before from batch_rows) o where i < before), 0::bigint, 'ids of a tenant rise with the place in the batch');
 select is(sentinai.publish_batch('{}', '{}', '{}', '{}'), '{}'::uuid[], 'an empty batch is an empty answer');
 select is(cardinality(sentinai.publish_batch('{t}', '{pub}', '{a}', '{"{}"}', metadata => null)), 1, 'a batch of one, no metadata');
 select throws_ok($$select sentinai.publish_batch('{t,t}', '{pub-none,pub-none}', '{a,a}', array['{}', '[]']::jsonb[])$$, 'SN422', null, 'one bad element refuses all');

@@ -117,6 +117,12 @@ class SentinAI(Queue):
                 f"array_fill($3::text, array[{count}]), $2::text[], "
                 "$1::jsonb[]))")
 
+    def turns(self, count):
+        """A batch of several tenants in turn."""
+        return ("select cardinality(sentinai.publish_batch("
+                f"array_fill('Measured'::text, array[{count}]), $3::text[], "
+                f"$2::text[], array_fill($1::jsonb, array[{count}])))")
+
     def agent(self, count):
         return {"claim": f"select * from sentinai.claim('bench', {count})",
                 "finish": "select sentinai.complete($1)", "finish_with": "t"}

@@ -36,7 +36,8 @@
  *						SN_SEND_LATER		nothing happened: this record has to wait for
  *											the answer to another.  Send others, but none
  *											of its key, and this one when poll() has
- *											reported something
+ *											reported something, or after a while: by
+ *											then it may be known that it need not wait
  *						SN_SEND_REFUSED		this record can never go; no report will
  *											come; the others are not affected
  *						SN_SEND_NO_TOPIC	this record's topic cannot be written now: see

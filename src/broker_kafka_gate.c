@@ -26,12 +26,15 @@
  * is the same as librdkafka's, and the number of partitions is what our
  * partitioner was told last.  It is told that on librdkafka's threads, too,
  * hence the atomic.  As long as no number is known, a topic has one record
- * outstanding at most.  When the number changes between the question and the
+ * outstanding at most, and where that went is asked as soon as the number is
+ * there: it may be a partition without a leader, and the others must not wait
+ * for it.  When the number changes between the question and the
  * send, the record may have gone to a partition that was closed; then the
  * producer has to be replaced.
  *
- * Invariants: unplaced + the sum of outstanding is the number of the topic's
- * records that librdkafka has; a partition with confirmed_at = 0 has one of
+ * Invariants: the sum of outstanding, and unplaced unless that is counted in
+ * its partition by now, is the number of the topic's records that librdkafka
+ * has; a partition with confirmed_at = 0 has one of
  * them at most; gates live as long as the producer, since librdkafka's threads
  * look at them.
  */
@@ -61,11 +64,13 @@ struct SnGate
 {
 	struct SnGate *next;		/* of the bucket */
 	rd_kafka_topic_t *topic;
+	int32_t		chosen;			/* by our partitioner, before it tells */
 	int32_t		told;			/* partitions, by our partitioner; 0: unknown */
 	int32_t		count;			/* told, as we know it */
 	int32_t		room;			/* of partitions below; never fewer than count */
 	Partition  *partitions;
 	int			unplaced;		/* outstanding, sent before the number was known */
+	int32_t		placed;			/* where that one went, or SN_UNPLACED */
 };
 
 struct SnGates
@@ -81,6 +86,7 @@ static int32_t tell_and_choose(const rd_kafka_topic_t *topic, const void *key,
 static unsigned int bucket_of(const char *name);
 static SnGate *make_gate(SnBroker *broker, const char *name);
 static bool have_partitions(SnGate *gate);
+static void place_first(SnGate *gate);
 
 /* Room for the gates of a producer; NULL: no memory. */
 SnGates *
@@ -159,12 +165,13 @@ sn_kafka_gate_admits(SnGate *gate, const SnRecord *record, int *place)
 		return true;
 	if (!have_partitions(gate))
 		return gate->unplaced == 0;
+	if (gate->unplaced > 0 && gate->placed == SN_UNPLACED)
+		return false;
 	*place = rd_kafka_msg_partitioner_murmur2_random(gate->topic, record->key,
 													 record->key_len,
 													 gate->count, NULL, NULL);
 	partition = &gate->partitions[*place];
-	return gate->unplaced == 0 &&
-		(partition->confirmed_at > 0 || partition->outstanding == 0);
+	return partition->confirmed_at > 0 || partition->outstanding == 0;
 }
 
 /*
@@ -196,7 +203,12 @@ void
 sn_kafka_gate_answered(SnGate *gate, int place, int partition)
 {
 	if (place == SN_UNPLACED)
+	{
 		gate->unplaced--;
+		if (gate->placed != SN_UNPLACED)
+			gate->partitions[gate->placed].outstanding--;
+		gate->placed = SN_UNPLACED;
+	}
 	else
 		gate->partitions[place].outstanding--;
 	if (partition >= 0 && have_partitions(gate) && partition < gate->count)
@@ -218,9 +230,15 @@ static int32_t
 tell_and_choose(const rd_kafka_topic_t *topic, const void *key, size_t key_len,
 				int32_t partitions, void *gate, void *message)
 {
-	__atomic_store_n(&((SnGate *) gate)->told, partitions, __ATOMIC_RELEASE);
-	return rd_kafka_msg_partitioner_murmur2_random(topic, key, key_len,
-												   partitions, gate, message);
+	SnGate	   *g = gate;
+	int32_t		choice = rd_kafka_msg_partitioner_murmur2_random(topic, key,
+																 key_len,
+																 partitions,
+																 gate, message);
+
+	__atomic_store_n(&g->chosen, choice, __ATOMIC_RELAXED);
+	__atomic_store_n(&g->told, partitions, __ATOMIC_RELEASE);
+	return choice;
 }
 
 /* FNV-1a */
@@ -257,6 +275,7 @@ make_gate(SnBroker *broker, const char *name)
 		free(gate);				/* the settings are gone by now */
 		return NULL;
 	}
+	gate->placed = SN_UNPLACED;
 	gate->next = *bucket;
 	*bucket = gate;
 	gates->count++;
@@ -281,5 +300,22 @@ have_partitions(SnGate *gate)
 		gate->room = told;
 	}
 	gate->count = told;
+	if (told > 0 && gate->unplaced == 1 && gate->placed == SN_UNPLACED)
+		place_first(gate);
 	return told > 0;
+}
+
+/*
+ * The number has come: of the topic's records the one sent before that is the
+ * only one our partitioner has seen.
+ */
+static void
+place_first(SnGate *gate)
+{
+	int32_t		chosen = __atomic_load_n(&gate->chosen, __ATOMIC_RELAXED);
+
+	if (chosen < 0 || chosen >= gate->room)
+		return;
+	gate->placed = chosen;
+	gate->partitions[chosen].outstanding++;
 }

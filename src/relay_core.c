@@ -477,7 +477,7 @@ send_one(SnRelayCore *core, Entry *entry, int64_t now_ms)
 			refuse(core, entry, err);
 			return true;
 		case SN_SEND_LATER:
-			sn_later_add(&core->later, &record);
+			sn_later_add(&core->later, &record, now_ms);
 			return true;
 		case SN_SEND_STOPPED:
 			note_error(core, err);
@@ -732,6 +732,11 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 	}
 	if (core->recover)
 		recover(core, now_ms);
+	if (core->later.any && now_ms - core->later.since >= SN_LATER_MS)
+	{
+		(void) sn_later_forget(&core->later);
+		core->cursor = core->head;
+	}
 	if (!core->recover)
 		send_ready(core, now_ms);
 	waiting = core->later.any;
@@ -747,7 +752,9 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 		/* when one could be tried, it waits for the answer about its topic */
 		return wait > 0 ? wait + 1 : 10;
 	}
-	return core->cursor < core->tail ? 10 : core->inflight > 0 ? 1000 : -1;
+	if (core->cursor < core->tail)
+		return 10;
+	return core->later.any ? SN_LATER_MS : core->inflight > 0 ? 1000 : -1;
 }
 
 /*

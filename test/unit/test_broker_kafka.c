@@ -553,6 +553,55 @@ test_no_leader_at_first(void **state)
 }
 
 /*
+ * The first record of all goes to a partition that has no leader: those of the
+ * others do not wait for it, and no second one joins it.
+ */
+static void
+test_no_leader_of_one(void **state)
+{
+	Run		   *run = start_run("orphan");
+	SnBrokerHealth health;
+	int64_t		deadline = now_ms() + PATIENCE_MS;
+	char		key[32];
+	int32_t		orphan;
+	int			others = 0;
+	int			i;
+
+	(void) state;
+	key_of(0, key);
+	orphan = (murmur2((const unsigned char *) key, strlen(key)) & 0x7fffffff) %
+		PARTITIONS;
+	rd_kafka_mock_partition_set_leader(run->cluster, "orphan", orphan, -1);
+	open_broker(run, "linger.ms=0,topic.metadata.refresh.fast.interval.ms=50",
+				false);
+	assert_int_equal(send_number(run, "orphan", 0, 0), SN_SEND_OK);
+	for (i = 1; i < KEYS; i++)
+	{
+		key_of(i, key);
+		if ((int32_t) ((murmur2((const unsigned char *) key, strlen(key)) &
+						0x7fffffff) % PARTITIONS) == orphan)
+			continue;
+		assert_int_equal(send_in_turn(run, "orphan", i, 0), SN_SEND_OK);
+		others++;
+	}
+	assert_true(others > 0);
+	do
+	{
+		take(run, 20);
+		kafka->health(run->broker, &health);
+	} while (health.outstanding > 1 && now_ms() < deadline);
+	assert_int_equal(health.acked, others);
+	assert_int_equal(run->state[0], 0);
+	assert_int_equal(send_number(run, "orphan", KEYS, 0), SN_SEND_LATER);
+	rd_kafka_mock_partition_set_leader(run->cluster, "orphan", orphan, 1);
+	assert_int_equal(send_in_turn(run, "orphan", KEYS, 0), SN_SEND_OK);
+	assert_true(drain(run, PATIENCE_MS));
+	assert_int_equal(run->state[0], 1);
+	assert_int_equal(run->state[KEYS], 1);
+	end_run(run);
+}
+
+/*
  * librdkafka takes a record for delivered when a later one was.  The mock does
  * not look at sequences, so it stores the later one and not the first.
  */
@@ -1130,6 +1179,7 @@ main(void)
 		cmocka_unit_test(test_happy_path),
 		cmocka_unit_test(test_first_goes_alone),
 		cmocka_unit_test(test_no_leader_at_first),
+		cmocka_unit_test(test_no_leader_of_one),
 		cmocka_unit_test(test_no_offset_no_proof),
 		cmocka_unit_test(test_order_over_passing_errors),
 		cmocka_unit_test(test_oversize_local),

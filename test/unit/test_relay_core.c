@@ -525,7 +525,13 @@ others_go_on_while_one_waits_for_an_answer(void **state)
 	turns(core, 3, 0);
 	assert_int_equal(fake.queued, 2);	/* there is no answer yet */
 	answer(1, SN_REPORT_OK, false);
+	fake.later_id = id;
 	turns(core, 1, 0);
+	assert_int_equal(fake.queued, 1);
+	fake.later_id = NULL;
+	assert_int_equal(sn_relay_core_turn(core, 50), 100);
+	assert_int_equal(fake.queued, 1);
+	turns(core, 1, 100);		/* without an answer, after a while */
 	assert_int_equal(fake.queued, 3);
 	assert_true(sn_relay_core_waits(core));
 	answer(3, SN_REPORT_OK, false);

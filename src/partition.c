@@ -219,6 +219,29 @@ make_indexes(int set, const char *name)
 					 sets[set].indexes[i]));
 }
 
+/* make_triggers: those of a partition that refuse what must not be done to it */
+static void
+make_triggers(SnRel parent, const char *name)
+{
+	if (parent == SN_EVENT_LOG)
+	{
+		run(psprintf("create trigger refuse_change before update or delete"
+					 " or truncate on " SN_SCHEMA ".%s for each statement"
+					 " execute function " SN_SCHEMA ".refuse_change()", name));
+		run(psprintf("alter table " SN_SCHEMA ".%s"
+					 " enable always trigger refuse_change", name));
+	}
+	run(psprintf("create trigger refuse_replication before insert or update"
+				 " or delete on " SN_SCHEMA ".%s for each row"
+				 " execute function " SN_SCHEMA ".refuse_replication()", name));
+	run(psprintf("create trigger refuse_replicated_truncate before truncate"
+				 " on " SN_SCHEMA ".%s for each statement"
+				 " execute function " SN_SCHEMA ".refuse_replication()", name));
+	run(psprintf("alter table " SN_SCHEMA ".%s"
+				 " enable replica trigger refuse_replication,"
+				 " enable replica trigger refuse_replicated_truncate", name));
+}
+
 /* make_partition: one partition of one set */
 static void
 make_partition(int set, int64 lower, int64 upper)
@@ -232,14 +255,7 @@ make_partition(int set, int64 lower, int64 upper)
 				 SN_BUG(slices_lost) && parent == SN_SLICE ? "unlogged " : "",
 				 name, table));
 	make_indexes(set, name);
-	if (parent == SN_EVENT_LOG)
-	{
-		run(psprintf("create trigger refuse_change before update or delete"
-					 " or truncate on " SN_SCHEMA ".%s for each statement"
-					 " execute function " SN_SCHEMA ".refuse_change()", name));
-		run(psprintf("alter table " SN_SCHEMA ".%s"
-					 " enable always trigger refuse_change", name));
-	}
+	make_triggers(parent, name);
 	SN_FAULT(partition_create);
 	run(psprintf("alter table " SN_SCHEMA ".%s attach partition " SN_SCHEMA
 				 ".%s for values from ('%s') to ('%s')", table, name,

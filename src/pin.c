@@ -114,13 +114,18 @@ void
 sn_connect_worker(Oid dboid, const char *name)
 {
 	int			n;
-	struct config_generic **settings = sn_guc_variables(&n);
-	Sources    *before = shield(settings, n);
+	struct config_generic **all = sn_guc_variables(&n);
+	struct config_generic **settings = palloc(sizeof(*settings) * n);
+	Sources    *before;
 	int			i;
 
+	/* the server's own array moves when a name comes that it does not know */
+	memcpy(settings, all, sizeof(*settings) * n);
+	before = shield(settings, n);
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
 	unshield(settings, n, before);
 	pfree(before);
+	pfree(settings);
 	sn_pin("application_name", name);
 	if (OidIsValid(dboid))
 		sn_pin("client_encoding", GetDatabaseEncodingName());

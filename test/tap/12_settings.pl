@@ -141,6 +141,8 @@ $node->safe_psql('app', q{
 	create event trigger probe on ddl_command_end when tag in ('CREATE TABLE') execute function probe();
 	alter event trigger probe enable always});
 
+# names that the server does not know make its list of settings move
+$node->safe_psql('postgres', join ';', map { "alter role $owner in database app set unknown$_.name = '1'" } 1 .. 150);
 my @settings = hostile();
 my @taken = set_all("role $owner in database app", @settings);
 my %refused = map { $_->[0] => 1 } @settings;

@@ -196,11 +196,13 @@ create table sentinai.event_retry (
     aggregate_id    text collate "C",
     last_error      text,
     history         jsonb,
+    topic           text collate "C",
     primary key (sub_id, lane, pos)
 );
 create index event_retry_key_idx on sentinai.event_retry (sub_id, lane, partition_hash, pos);
 create index event_retry_due_idx on sentinai.event_retry (sub_id, lane, due_at) where due_at is not null;
 create index event_retry_next_idx on sentinai.event_retry (sub_id, due_at) where due_at is not null;
+create index event_retry_topic_idx on sentinai.event_retry (sub_id, topic, lane, pos);
 
 comment on table sentinai.event_retry is 'Events that failed and wait for their retry, and the later events of their keys that wait behind them.';
 comment on column sentinai.event_retry.sub_id is 'The subscription.';
@@ -218,6 +220,7 @@ comment on column sentinai.event_retry.tenant_id is 'Tenant, half of the partiti
 comment on column sentinai.event_retry.aggregate_id is 'Aggregate, half of the partition key.';
 comment on column sentinai.event_retry.last_error is 'What the last failure said.';
 comment on column sentinai.event_retry.history is 'One object per failed attempt: attempt, at, error, worker_id.';
+comment on column sentinai.event_retry.topic is 'Topic the relay holds the event for, since first_failed_at and for the reason in last_error; null for everything else.';
 
 create table sentinai.dead_letter (
     event_id        uuid not null,

@@ -34,7 +34,7 @@ create function sentinai.stat_relay_workers(out worker int, out pid int, out sta
         out in_flight int, out sent_count bigint, out acked_count bigint,
         out error_count bigint, out dead_count bigint, out breaker text,
         out started_at timestamptz, out last_ack_at timestamptz,
-        out last_error_at timestamptz, out last_error text)
+        out last_error_at timestamptz, out last_error text, out locked_lanes bigint)
     returns setof record
     language c volatile strict
     as 'MODULE_PATHNAME', 'sentinai_stat_relay_workers';
@@ -175,6 +175,45 @@ comment on column sentinai.stat_queue.failed_count is 'Attempts failed since the
 comment on column sentinai.stat_queue.completed_per_second is 'Rate of completion since the sample before the last ten seconds; null at the first look.';
 comment on column sentinai.stat_queue.failed_per_second is 'Rate of failed attempts, likewise.';
 
+-- The topics are found one after the other by the index, and each lane's first
+-- event of them.
+create view sentinai.stat_relay_topic as
+with recursive label as (
+    (select r.sub_id, r.topic
+     from sentinai.event_retry r
+          join sentinai.subscription s on s.is_relay and s.sub_id = r.sub_id
+     where r.topic is not null
+     order by r.sub_id, r.topic limit 1)
+    union all
+    select l.sub_id, n.topic
+    from label l
+         cross join lateral (
+             select r.topic from sentinai.event_retry r
+             where r.sub_id = l.sub_id and r.topic > l.topic
+             order by r.topic limit 1) n
+)
+select l.topic,
+       h.waiting_since,
+       h.reason,
+       case when pg_catalog.current_setting('sentinai.topic_timeout') <> '-1'
+            then h.waiting_since + pg_catalog.current_setting('sentinai.topic_timeout')::interval
+       end as dead_at
+from label l
+     cross join lateral (
+         select f.first_failed_at as waiting_since, f.last_error as reason
+         from pg_catalog.generate_series(0, 63) as g (lane)
+              cross join lateral (
+                  select r.first_failed_at, r.last_error from sentinai.event_retry r
+                  where r.sub_id = l.sub_id and r.topic = l.topic and r.lane = g.lane
+                  order by r.pos limit 1) f
+         order by f.first_failed_at limit 1) h;
+
+comment on view sentinai.stat_relay_topic is 'One row for each topic that events wait for, because it cannot be written.';
+comment on column sentinai.stat_relay_topic.topic is 'The topic.';
+comment on column sentinai.stat_relay_topic.waiting_since is 'When the oldest of the events was set aside.';
+comment on column sentinai.stat_relay_topic.reason is 'What the broker said then.';
+comment on column sentinai.stat_relay_topic.dead_at is 'When that event becomes a dead letter, by sentinai.topic_timeout; null for never.';
+
 create view sentinai.stat_relay as
 select w.worker,
        p.pid,
@@ -192,17 +231,35 @@ select w.worker,
        p.started_at,
        p.last_ack_at,
        p.last_error_at,
-       p.last_error
+       p.last_error,
+       l.waiting_events,
+       t.waiting_topics,
+       b.blocked_by
 from pg_catalog.generate_series(0, pg_catalog.current_setting('sentinai.relay_workers')::int - 1) as w (worker)
      left join sentinai.stat_relay_workers() p on p.worker = w.worker
      cross join sentinai.relay_is_paused() z (paused)
      left join lateral (
          select pg_catalog.sum(x.lag_events)::bigint as lag_events,
                 pg_catalog.min(x.pos) as pos,
+                pg_catalog.sum(x.parked)::bigint as waiting_events,
                 pg_catalog.min(x.oldest_unfinished_at) as oldest_unfinished_at
          from sentinai.stat_lane x
          where x.is_relay
-               and x.lane % pg_catalog.current_setting('sentinai.relay_workers')::int = w.worker) l on true;
+               and x.lane % pg_catalog.current_setting('sentinai.relay_workers')::int = w.worker) l on true
+     left join lateral (
+         select pg_catalog.array_agg(x.topic order by x.topic) as waiting_topics
+         from sentinai.stat_relay_topic x) t on true
+     -- who has locked lanes that the relay found locked: 0 is a prepared transaction
+     left join lateral (
+         select pg_catalog.array_agg(distinct coalesce(k.pid, 0)) as blocked_by
+         from pg_catalog.pg_locks k
+              join sentinai.subscription s on s.is_relay and s.sub_id = k.objid::bigint
+         where k.locktype = 'object' and k.granted
+               and k.database = (select d.oid from pg_catalog.pg_database d
+                                 where d.datname = pg_catalog.current_database())
+               and k.classid = 'sentinai.subscription'::pg_catalog.regclass
+               and k.objsubid > 0 and k.pid is distinct from p.pid
+               and p.locked_lanes >> (k.objsubid - 1) & 1 = 1) b on p.locked_lanes <> 0;
 
 comment on view sentinai.stat_relay is 'One row for each relay process that sentinai.relay_workers asks for.';
 comment on column sentinai.stat_relay.worker is 'Number of the relay process, from 0.';
@@ -222,6 +279,9 @@ comment on column sentinai.stat_relay.started_at is 'Start of the process.';
 comment on column sentinai.stat_relay.last_ack_at is 'Time of the last acknowledgement.';
 comment on column sentinai.stat_relay.last_error_at is 'Time of the last error.';
 comment on column sentinai.stat_relay.last_error is 'What the last error said.';
+comment on column sentinai.stat_relay.waiting_events is 'Events of its lanes set aside: for a topic that cannot be written, or to be tried again after a dead letter.';
+comment on column sentinai.stat_relay.waiting_topics is 'Topics that cannot be written and have events waiting (see stat_relay_topic); null when there is none.';
+comment on column sentinai.stat_relay.blocked_by is 'Processes whose open transactions hold lanes of the relay, by retry_dead_letter() or discard_dead_letter(); 0 is a prepared transaction. These lanes stand still, others go on.';
 
 create view sentinai.stat_agent as
 select l.worker_type,

@@ -24,6 +24,7 @@ grant select on
     sentinai.stat_lane,
     sentinai.stat_queue,
     sentinai.stat_relay,
+    sentinai.stat_relay_topic,
     sentinai.stat_agent,
     sentinai.stat_info
     to pg_monitor;

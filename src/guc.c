@@ -46,6 +46,7 @@ char	   *sn_topic_template = NULL;
 int			sn_topic_partitions = 12;
 int			sn_topic_replication = -1;
 int			sn_record_format = SN_RECORD_CLOUDEVENTS;
+int			sn_topic_timeout = 3 * 24 * 3600;
 int			sn_record_timestamp = SN_TIME_SENDING;
 int			sn_breaker_failures = 5;
 int			sn_breaker_open_time = 60;
@@ -315,6 +316,13 @@ define_kafka_settings(void)
 							&sn_topic_replication,
 							-1, -1, 32,
 							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sentinai.topic_timeout",
+							"How long an event waits for a topic that cannot be written before it becomes a dead letter; -1 is for ever.",
+							NULL,
+							&sn_topic_timeout,
+							3 * 24 * 3600, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomEnumVariable("sentinai.record_format",
 							 "Form of the records the relay produces.",

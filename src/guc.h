@@ -57,6 +57,7 @@ extern char *sn_kafka_conf;
 extern char *sn_topic_template;
 extern int	sn_topic_partitions;
 extern int	sn_topic_replication;
+extern int	sn_topic_timeout;		/* s; -1: events wait for ever */
 extern int	sn_record_format;		/* SnRecordFormat */
 extern int	sn_record_timestamp;	/* SnRecordTime */
 extern int	sn_breaker_failures;

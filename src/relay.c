@@ -42,61 +42,27 @@
 #include "durable.h"
 #include "fault.h"
 #include "guc.h"
+#include "json_size.h"
+#include "kafka_conf.h"
 #include "pin.h"
-#include "relay_core.h"
+#include "relay_process.h"
 #include "relay_provider.h"
-#include "relay_store.h"
-#include "shmem.h"
-#include "store.h"
 
 #define MAX_SLEEP_MS	1000
-#define MARK_EVERY_MS	50
 #define ANSWERS_MS		10		/* so long answers may wait for each other */
 #define LOG_EVERY_MS	60000	/* repeated errors are logged so often */
-#define LOOK_EVERY_MS	1000	/* at the switch and at dead letters, if nobody
-								 * says that they changed */
 #define CLOSE_MS		2000
+#define DEFAULT_MAX_BYTES	1000000 /* librdkafka's message.max.bytes */
 #define HELD_OFF_MS		100
 #define TURN_MEMORY		(2 * 1024 * 1024)	/* kept from turn to turn */
 
-typedef struct Relay
-{
-	int			index;
-	int			workers;		/* value of relay_workers it was started with */
-	char		database[NAMEDATALEN];
-	int			sub_id;			/* 0: not known yet */
-	int			nlanes;
-	uint64		owned;			/* lanes this process may send for */
-	uint64		moved;			/* lanes whose position is to be stored */
-	SnPos		read_pos[SN_MAX_LANES];
-	SnPos		mark_pos[SN_MAX_LANES];
-	SnRelayCore *core;
-	SnRelaySlot *slot;
-	WaitEventSet *events;		/* the latch, and the broker */
-	WaitEventSet *latch_only;
-	XLogRecPtr	read_end;		/* the WAL behind what was read */
-	MemoryContext turn;
-	int64		looked_at;		/* time of the last transaction that looked */
-	int64		marked_at;
-	uint64		marked_passed;	/* events of this core whose passing is stored */
-	int64		logged_at;
-	uint64		logged_errors;
-	int			redriving;		/* events of dead letters in the window */
-	bool		look_for_redrives;
-	SnRelayCoreStats before;	/* of the connections before this one */
-	bool		paused;
-	bool		active;			/* the database is in use here */
-	bool		held_off;		/* by who drops or updates the extension */
-	bool		leave;			/* the extension is gone, or is to be left alone */
-} Relay;
-
-static Relay relay;
+SnRelayProcess sn_relay;
 
 PGDLLEXPORT void sn_relay_main(Datum arg);
 
-/* now_ms: a clock that no one sets */
-static int64
-now_ms(void)
+/* sn_relay_now_ms: a clock that no one sets */
+int64
+sn_relay_now_ms(void)
 {
 	struct timespec ts;
 
@@ -111,17 +77,49 @@ now_ms(void)
 static void
 log_client(void *arg, int level, const char *facility, const char *text)
 {
-	int64		now = now_ms();
+	int64		now = sn_relay_now_ms();
 
 	if (strcmp(facility, "CONFWARN") == 0)
 		level = 7;				/* about properties that we set ourselves */
-	if (level <= 4 && relay.logged_at != 0 &&
-		now - relay.logged_at < LOG_EVERY_MS)
+	if (level <= 4 && sn_relay.logged_at != 0 &&
+		now - sn_relay.logged_at < LOG_EVERY_MS)
 		return;
 	if (level <= 4)
-		relay.logged_at = now;
+		sn_relay.logged_at = now;
 	ereport(level <= 4 ? LOG : DEBUG1,
 			(errmsg_internal("sentinai relay: %s: %s", facility, text)));
+}
+
+/* topic_changed: a topic cannot be written any more, or can be again */
+static void
+topic_changed(const char *topic, const char *error)
+{
+	if (error != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sentinai relay: topic \"%s\" cannot be written: %s",
+						topic, error),
+				 errdetail("Its events wait; others go on."),
+				 errhint("See sentinai.stat_relay_topic.")));
+	else
+		ereport(LOG,
+				(errmsg("sentinai relay: topic \"%s\" is not waited for any more",
+						topic)));
+}
+
+/* max_text: what the client takes as a record's value, in bytes */
+static Size
+max_text(void)
+{
+	char		err[SN_ERROR_LEN];
+	SnKafkaConf *conf = sn_kafka_conf_parse(sn_kafka_conf, err, sizeof(err));
+	const char *value = conf == NULL ? NULL :
+	sn_kafka_conf_get(conf, "message.max.bytes");
+	Size		result = value == NULL ? DEFAULT_MAX_BYTES :
+	strtoul(value, NULL, 10);
+
+	sn_kafka_conf_free(conf);
+	return Min(result, SN_JSON_TEXT_MAX);
 }
 
 /* open_core: connect with the settings now in force */
@@ -135,13 +133,13 @@ open_core(void)
 	config.provider = sn_relay_provider();
 	config.broker.settings = sn_kafka_conf;
 	config.broker.client_id = "sentinai-relay";
-	config.broker.queue_max_messages = sn_relay_inflight;
-	config.broker.queue_max_kbytes = sn_relay_buffer;
+	config.broker.queue_max_messages = sn_relay_inflight + SN_MAX_PARKED;
+	config.broker.queue_max_kbytes = sn_relay_buffer + sn_relay_buffer / 2;
 	config.broker.log = log_client;
 	config.format = (SnRecordFormat) sn_record_format;
 	config.occurred_timestamp = sn_record_timestamp == SN_TIME_OCCURRED;
 	config.topic_template = sn_topic_template;
-	config.database = relay.database;
+	config.database = sn_relay.database;
 	config.lanes = SN_MAX_LANES;
 	config.max_events = sn_relay_inflight;
 	config.max_bytes = (size_t) sn_relay_buffer * 1024;
@@ -149,9 +147,11 @@ open_core(void)
 	config.topic_replication = sn_topic_replication;
 	config.breaker_failures = sn_breaker_failures;
 	config.breaker_open_ms = (int64) sn_breaker_open_time * 1000;
+	config.topic_changed = topic_changed;
+	sn_relay.max_text = max_text();
 
-	relay.core = sn_relay_core_open(&config, err, sizeof(err));
-	if (relay.core == NULL)
+	sn_relay.core = sn_relay_core_open(&config, err, sizeof(err));
+	if (sn_relay.core == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("could not set up the connection to the broker: %s",
@@ -159,57 +159,58 @@ open_core(void)
 				 errhint("See sentinai.kafka_conf.")));
 	log_client(NULL, 7, "START", "what is not marked is sent");
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
-		relay.read_pos[lane] = relay.mark_pos[lane];
+		sn_relay.read_pos[lane] = sn_relay.mark_pos[lane];
 	/* the window of the one before is read again */
-	(void) pg_atomic_fetch_or_u64(&relay.slot->pending, relay.owned);
-	relay.redriving = 0;
-	relay.marked_passed = 0;
-	relay.looked_at = 0;		/* there may be lanes to take */
+	(void) pg_atomic_fetch_or_u64(&sn_relay.slot->pending, sn_relay.owned);
+	sn_relay.redriving = 0;
+	memset(sn_relay.unmarked, 0, sizeof(sn_relay.unmarked));
+	sn_relay.look_for_labels = true;
+	sn_relay.looked_at = 0;		/* there may be lanes to take */
 
-	relay.latch_only = sn_wait_event_set(2);
-	AddWaitEventToSet(relay.latch_only, WL_LATCH_SET, PGINVALID_SOCKET,
+	sn_relay.latch_only = sn_wait_event_set(2);
+	AddWaitEventToSet(sn_relay.latch_only, WL_LATCH_SET, PGINVALID_SOCKET,
 					  MyLatch, NULL);
-	AddWaitEventToSet(relay.latch_only, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+	AddWaitEventToSet(sn_relay.latch_only, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
 					  NULL, NULL);
-	relay.events = sn_wait_event_set(3);
-	AddWaitEventToSet(relay.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
+	sn_relay.events = sn_wait_event_set(3);
+	AddWaitEventToSet(sn_relay.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
 					  NULL);
-	AddWaitEventToSet(relay.events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+	AddWaitEventToSet(sn_relay.events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
 					  NULL, NULL);
-	AddWaitEventToSet(relay.events, WL_SOCKET_READABLE,
-					  sn_relay_core_wake_fd(relay.core), NULL, NULL);
+	AddWaitEventToSet(sn_relay.events, WL_SOCKET_READABLE,
+					  sn_relay_core_wake_fd(sn_relay.core), NULL, NULL);
 }
 
 /* total_stats: figures since the process started */
 static void
 total_stats(SnRelayCoreStats *stats)
 {
-	sn_relay_core_stats(relay.core, stats);
-	stats->sent += relay.before.sent;
-	stats->acked += relay.before.acked;
-	stats->errors += relay.before.errors;
-	stats->refused += relay.before.refused;
+	sn_relay_core_stats(sn_relay.core, stats);
+	stats->sent += sn_relay.before.sent;
+	stats->acked += sn_relay.before.acked;
+	stats->errors += sn_relay.before.errors;
+	stats->refused += sn_relay.before.refused;
 }
 
 /* close_core: what is outstanding is given up, and sent again later */
 static void
 close_core(void)
 {
-	SnRelayCore *core = relay.core;
+	SnRelayCore *core = sn_relay.core;
 	SnRelayCoreStats total;
 
 	if (core != NULL)
 	{
 		total_stats(&total);
-		relay.before = total;
+		sn_relay.before = total;
 	}
-	relay.core = NULL;
-	if (relay.events != NULL)
+	sn_relay.core = NULL;
+	if (sn_relay.events != NULL)
 	{
-		FreeWaitEventSet(relay.events);
-		FreeWaitEventSet(relay.latch_only);
+		FreeWaitEventSet(sn_relay.events);
+		FreeWaitEventSet(sn_relay.latch_only);
 	}
-	relay.events = NULL;
+	sn_relay.events = NULL;
 	if (core != NULL)
 		sn_relay_core_close(core, CLOSE_MS);
 }
@@ -226,11 +227,11 @@ on_exit_relay(int code, Datum arg)
 
 	AbortOutOfAnyTransaction();
 	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
-	relay.slot->pid = 0;
-	relay.slot->procno = -1;
-	relay.slot->dboid = InvalidOid;
+	sn_relay.slot->pid = 0;
+	sn_relay.slot->procno = -1;
+	sn_relay.slot->dboid = InvalidOid;
 	LWLockRelease(&s->lock);
-	relay.events = NULL;		/* its latch is going away by itself */
+	sn_relay.events = NULL;		/* its latch is going away by itself */
 	close_core();
 	LockReleaseSession(DEFAULT_LOCKMETHOD);
 }
@@ -243,7 +244,7 @@ take_slot(void)
 	int			i;
 
 	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
-	for (i = 0; i < SN_MAX_RELAYS && relay.slot == NULL; i++)
+	for (i = 0; i < SN_MAX_RELAYS && sn_relay.slot == NULL; i++)
 	{
 		SnRelaySlot *slot = &s->relays[i];
 
@@ -253,14 +254,14 @@ take_slot(void)
 		pg_atomic_init_u64(&slot->pending, 0);
 		pg_atomic_init_u32(&slot->look, 0);
 		slot->dboid = MyDatabaseId;
-		slot->index = relay.index;
+		slot->index = sn_relay.index;
 		slot->pid = MyProcPid;
 		slot->procno = sn_my_procno();
 		slot->started_at = GetCurrentTimestamp();
-		relay.slot = slot;
+		sn_relay.slot = slot;
 	}
 	LWLockRelease(&s->lock);
-	if (relay.slot == NULL)
+	if (sn_relay.slot == NULL)
 		ereport(FATAL,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("too many relay processes"),
@@ -269,307 +270,11 @@ take_slot(void)
 	before_shmem_exit(on_exit_relay, (Datum) 0);
 }
 
-/* own_lanes: take the lanes of this process that nobody holds */
-static void
-own_lanes(void)
-{
-	int			lane;
-
-	for (lane = relay.index; lane < relay.nlanes; lane += relay.workers)
-	{
-		uint64		bit = UINT64CONST(1) << lane;
-
-		if (relay.owned & bit)
-			continue;
-		if (!sn_own_lane(relay.sub_id, lane))
-			continue;
-		relay.owned |= bit;
-		(void) pg_atomic_fetch_or_u64(&relay.slot->pending, bit);
-		relay.mark_pos[lane] = sn_relay_lane_pos(relay.sub_id, lane);
-		relay.read_pos[lane] = relay.mark_pos[lane];
-	}
-}
-
-/* take_progress: what the core got done since the last turn */
-static void
-take_progress(void)
-{
-	int			lane;
-
-	for (lane = 0; lane < relay.nlanes; lane++)
-		if (sn_relay_core_progress(relay.core, lane, &relay.mark_pos[lane]))
-			relay.moved |= UINT64CONST(1) << lane;
-}
-
-/*
- * unmarked: events that are done and would be sent again after a crash, as
- * their lanes' positions are not stored.  They count against the window, so
- * that relay_inflight bounds the copies.
- */
-static int
-unmarked(void)
-{
-	SnRelayCoreStats stats;
-
-	sn_relay_core_stats(relay.core, &stats);
-	return (int) (stats.passed - relay.marked_passed);
-}
-
-/* worth_a_turn: a part of the window that is worth a transaction */
-static int
-worth_a_turn(void)
-{
-	return (sn_relay_inflight + 3) / 4;
-}
-
-/* free_room: events that may be read now */
-static int
-free_room(void)
-{
-	return sn_relay_core_room(relay.core) - unmarked();
-}
-
-/* marks_due: how long the positions may wait to be stored; -1: for ever */
-static int64
-marks_due(void)
-{
-	if (relay.moved == 0)
-		return -1;
-	if (unmarked() >= worth_a_turn())
-		return 0;
-	return Max(relay.marked_at + MARK_EVERY_MS - now_ms(), 0);
-}
-
-/*
- * store_progress: bury what was refused and store the positions, when it is
- * time to; returns whether anything was written.
- */
-static bool
-store_progress(bool now)
-{
-	SnRefused	refused;
-	char		event_id[37];
-	int			lane;
-	bool		wrote = false;
-
-	while (sn_relay_core_redriven(relay.core, &lane, event_id))
-	{
-		sn_relay_redriven(relay.sub_id, lane, event_id);
-		relay.redriving--;
-		wrote = true;
-	}
-	while (sn_relay_core_refused(relay.core, &refused))
-	{
-		sn_relay_bury(relay.sub_id, refused.lane, refused.event_id,
-					  refused.error, refused.redriven);
-		relay.redriving -= refused.redriven;
-		LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
-		relay.slot->dead++;
-		LWLockRelease(&sn_shared()->lock);
-		wrote = true;
-	}
-	take_progress();
-	if (relay.moved != 0 && (wrote || now || marks_due() == 0))
-	{
-		sn_relay_mark(relay.sub_id, relay.moved, relay.mark_pos);
-		SN_FAULT(relay_mark);
-		relay.moved = 0;
-		relay.marked_at = now_ms();
-		wrote = true;
-	}
-	if (relay.moved == 0)
-		relay.marked_passed += unmarked();
-	return wrote;
-}
-
-/* has_room: a part of the window worth a transaction is free */
-static bool
-has_room(void)
-{
-	return free_room() >= worth_a_turn();
-}
-
-/* lanes_waiting: lanes of this process that may have something to read */
-static uint64
-lanes_waiting(void)
-{
-	return relay.owned & pg_atomic_read_u64(&relay.slot->pending);
-}
-
-/*
- * read_lanes: read what comes next in the lanes that may have something, as
- * much as the core has room for beside what was taken for it, and no more than
- * a part of the window, so that sending begins early.  Each lane gets its
- * share.  Pending bits are cleared before the snapshot is taken, and set again
- * where not everything was read.
- */
-static List *
-read_lanes(int taken)
-{
-	static int	start = 0;
-	uint64		lanes = lanes_waiting();
-	uint64		left = 0;
-	int			nlanes = pg_popcount64(lanes);
-	int			room = Min(free_room(), worth_a_turn()) - taken;
-	List	   *result;
-	SnRelayReader *reader;
-	int			i;
-
-	if (lanes == 0 || !has_room())
-		return NIL;
-	(void) pg_atomic_fetch_and_u64(&relay.slot->pending, ~lanes);
-	reader = sn_relay_read_begin();
-	relay.read_end = sn_wal_end();
-	start++;
-	for (i = 0; i < relay.nlanes; i++)
-	{
-		int			lane = (start + i) % relay.nlanes;
-		uint64		bit = UINT64CONST(1) << lane;
-		int			share;
-		bool		more;
-
-		if ((lanes & bit) == 0)
-			continue;
-		share = (room + nlanes - 1) / nlanes;
-		nlanes--;
-		room -= sn_relay_want(reader, lane, relay.read_pos[lane], share,
-							  &more);
-		if (more)
-			left |= bit;
-	}
-	result = sn_relay_fetch(reader, (size_t) sn_relay_buffer * 1024, &left);
-	sn_relay_read_end(reader);
-	(void) pg_atomic_fetch_or_u64(&relay.slot->pending, left);
-	return result;
-}
-
-/* read_redrives: events of dead letters that are to be tried again */
-static List *
-read_redrives(void)
-{
-	List	   *events;
-
-	if (!relay.look_for_redrives || relay.redriving > 0 || !has_room())
-		return NIL;
-	relay.look_for_redrives = false;
-	events = sn_relay_redrives(relay.sub_id, relay.owned,
-							   Min(free_room(),
-								   SN_MAX_REDRIVEN));
-	relay.redriving = list_length(events);
-	relay.read_end = sn_wal_end();
-	return events;
-}
-
-/*
- * may_look: whether it is time to look at the switch and at dead letters.  To
- * be asked before the snapshot is taken.
- */
-static bool
-may_look(void)
-{
-	if (pg_atomic_exchange_u32(&relay.slot->look, 0) == 0 &&
-		now_ms() - relay.looked_at < LOOK_EVERY_MS)
-		return false;
-	relay.looked_at = now_ms();
-	return true;
-}
-
-/* needs_database: whether there is anything to do in a transaction */
-static bool
-needs_database(void)
-{
-	if (pg_atomic_read_u32(&relay.slot->look) != 0 ||
-		now_ms() - relay.looked_at >= LOOK_EVERY_MS)
-		return true;
-	return relay.core != NULL &&
-		(sn_relay_core_has_news(relay.core) || marks_due() == 0 ||
-		 (!relay.paused && lanes_waiting() != 0 && has_room()));
-}
-
-/*
- * database_turn: the transaction of a turn.  Returns the events to send, which
- * by then cannot be taken back.
- */
-static List *
-database_turn(bool last)
-{
-	List	   *events = NIL;
-	bool		look = may_look();
-	bool		wrote = false;
-	SnHold		hold;
-
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(relay.turn);
-
-	hold = sn_hold_extension();
-	relay.leave = hold == SN_HOLD_GONE;
-	relay.held_off = hold == SN_HOLD_BUSY;
-	if (look && hold == SN_HOLD_TAKEN)
-	{
-		relay.paused = sn_relay_is_paused();
-		relay.look_for_redrives = true;
-	}
-	if (hold == SN_HOLD_TAKEN && relay.active)
-	{
-		if (relay.sub_id == 0 && !relay.paused)
-		{
-			relay.sub_id = sn_relay_subscription();
-			relay.nlanes = sn_node()->lanes;
-		}
-		if (relay.core != NULL && relay.sub_id != 0)
-		{
-			own_lanes();
-			wrote = store_progress(last);
-			if (!wrote && !relay.paused && !last)
-				events = read_redrives();	/* sees what is committed */
-			if (!relay.paused && !last)
-				events = list_concat(events,
-									 read_lanes(list_length(events)));
-		}
-	}
-	if (hold == SN_HOLD_TAKEN && !relay.active && sn_node_active())
-	{
-		/* restored just now, perhaps: the next turn's snapshot shows it */
-		relay.active = true;
-		pg_atomic_write_u32(&relay.slot->look, 1);
-		SetLatch(MyLatch);
-	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(relay.turn);
-	if (events != NIL)
-		sn_wait_confirmed(relay.read_end);
-	pgstat_report_stat(false);
-	return events;
-}
-
-/* push_events: hand what was read to the core, in order */
-static void
-push_events(List *events)
-{
-	ListCell   *lc;
-
-	foreach(lc, events)
-	{
-		SnRelayEvent *e = lfirst(lc);
-
-		if (!sn_relay_core_push(relay.core, e->lane, e->next_pos, &e->event))
-			ereport(ERROR,
-					(errcode(ERRCODE_OUT_OF_MEMORY),
-					 errmsg("out of memory"),
-					 errdetail("The relay could not take another event.")));
-		if (e->next_pos != SN_REDRIVEN)
-			relay.read_pos[e->lane] = e->next_pos;
-	}
-}
-
 /* publish_stats: what the views show of this process */
 static void
 publish_stats(void)
 {
-	SnRelaySlot *slot = relay.slot;
+	SnRelaySlot *slot = sn_relay.slot;
 	SnRelayCoreStats stats;
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -583,22 +288,23 @@ publish_stats(void)
 		strlcpy(slot->last_error, stats.last_error, SN_ERROR_LEN);
 	}
 	slot->inflight = stats.inflight;
+	slot->barred = sn_relay.barred;
 	slot->breaker = stats.breaker;
 	slot->sent = stats.sent;
 	slot->acked = stats.acked;
 	slot->errors = stats.errors;
 	LWLockRelease(&sn_shared()->lock);
 
-	if (stats.errors > relay.logged_errors &&
-		(relay.logged_errors == 0 || now_ms() - relay.logged_at > LOG_EVERY_MS))
+	if (stats.errors > sn_relay.logged_errors &&
+		(sn_relay.logged_errors == 0 || sn_relay_now_ms() - sn_relay.logged_at > LOG_EVERY_MS))
 	{
 		ereport(LOG,
 				(errmsg("sentinai relay: %s", stats.last_error),
 				 errdetail("%llu errors since the process started; the breaker is %s.",
 						   (unsigned long long) stats.errors,
 						   sn_breaker_name(stats.breaker))));
-		relay.logged_errors = stats.errors;
-		relay.logged_at = now_ms();
+		sn_relay.logged_errors = stats.errors;
+		sn_relay.logged_at = sn_relay_now_ms();
 	}
 }
 
@@ -606,20 +312,22 @@ publish_stats(void)
 static void
 sleep_until_woken(int64 timeout)
 {
-	WaitEventSet *events = relay.events;
-	int64		due = relay.core != NULL ? marks_due() : -1;
+	WaitEventSet *events = sn_relay.events;
+	int64		due = sn_relay.core != NULL ? sn_relay_marks_due() : -1;
 	WaitEvent	event;
 
 	if (timeout < 0 || timeout > MAX_SLEEP_MS)
 		timeout = MAX_SLEEP_MS;
 	if (due >= 0)
 		timeout = Min(timeout, due);
+	if (sn_relay.barred != 0)
+		timeout = Min(timeout, SN_BARRED_MS);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	if (events != NULL)
 	{
-		if (sn_relay_core_waits(relay.core) && has_room())
+		if (sn_relay_core_waits(sn_relay.core) && sn_relay_has_room())
 		{
-			events = relay.latch_only;
+			events = sn_relay.latch_only;
 			timeout = Min(timeout, ANSWERS_MS);
 		}
 		(void) WaitEventSetWait(events, timeout, &event, 1,
@@ -639,10 +347,10 @@ sleep_until_woken(int64 timeout)
 static void
 last_turn(void)
 {
-	if (relay.core == NULL || relay.sub_id == 0)
+	if (sn_relay.core == NULL || sn_relay.sub_id == 0)
 		return;
-	sn_relay_core_settle(relay.core, now_ms());
-	(void) database_turn(true);
+	sn_relay_core_settle(sn_relay.core, sn_relay_now_ms());
+	(void) sn_relay_database_turn(true);
 	publish_stats();
 }
 
@@ -653,8 +361,8 @@ stand_by(void)
 	last_turn();
 	close_core();
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
-	relay.slot->inflight = 0;
-	relay.slot->breaker = SN_BREAKER_CLOSED;
+	sn_relay.slot->inflight = 0;
+	sn_relay.slot->breaker = SN_BREAKER_CLOSED;
 	LWLockRelease(&sn_shared()->lock);
 }
 
@@ -667,8 +375,8 @@ reload(void)
 	sn_require_sync_commit();
 	last_turn();
 	close_core();
-	if (relay.workers != sn_relay_workers)
-		relay.leave = true;
+	if (sn_relay.workers != sn_relay_workers)
+		sn_relay.leave = true;
 }
 
 /* one_turn: returns how long there is nothing to do, -1 for "no end" */
@@ -677,32 +385,32 @@ one_turn(void)
 {
 	int64		wait;
 
-	MemoryContextReset(relay.turn);
+	MemoryContextReset(sn_relay.turn);
 	pgstat_report_activity(STATE_RUNNING, "relaying");
-	if (relay.core == NULL && !relay.paused)
+	if (sn_relay.core == NULL && !sn_relay.paused)
 		open_core();
-	if (relay.sub_id == 0 || needs_database())
+	if (sn_relay.sub_id == 0 || sn_relay_needs_database())
 	{
-		List	   *events = database_turn(false);
+		List	   *events = sn_relay_database_turn(false);
 
-		if (relay.paused && relay.core != NULL)
+		if (sn_relay.paused && sn_relay.core != NULL)
 			stand_by();
-		if (relay.core == NULL && !relay.paused)
+		if (sn_relay.core == NULL && !sn_relay.paused)
 			return 0;			/* just resumed: connect */
-		if (events != NIL && !relay.leave)
+		if (events != NIL && !sn_relay.leave)
 		{
 			SN_FAULT(relay_send);
-			push_events(events);
+			sn_relay_push_events(events);
 		}
 	}
-	if (relay.leave || relay.core == NULL)
-		return relay.held_off ? HELD_OFF_MS : -1;
-	wait = sn_relay_core_turn(relay.core, now_ms());
-	take_progress();
+	if (sn_relay.leave || sn_relay.core == NULL)
+		return sn_relay.held_off ? HELD_OFF_MS : -1;
+	wait = sn_relay_core_turn(sn_relay.core, sn_relay_now_ms());
+	sn_relay_take_progress();
 	publish_stats();
-	if (relay.held_off)
+	if (sn_relay.held_off)
 		return HELD_OFF_MS;
-	return needs_database() ? 0 : wait;
+	return sn_relay_needs_database() ? 0 : wait;
 }
 
 /* start: what a background worker does first */
@@ -711,7 +419,7 @@ start(Datum arg)
 {
 	Oid			dboid;
 
-	relay.index = DatumGetInt32(arg);
+	sn_relay.index = DatumGetInt32(arg);
 	memcpy(&dboid, MyBgworkerEntry->bgw_extra, sizeof(Oid));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -719,10 +427,10 @@ start(Datum arg)
 	sn_connect_worker(dboid, "sentinai relay");
 	sn_require_sync_commit();
 	StartTransactionCommand();
-	strlcpy(relay.database, get_database_name(MyDatabaseId), NAMEDATALEN);
+	strlcpy(sn_relay.database, get_database_name(MyDatabaseId), NAMEDATALEN);
 	CommitTransactionCommand();
-	relay.workers = Max(sn_relay_workers, 1);
-	relay.turn = AllocSetContextCreate(TopMemoryContext, "sentinai relay turn",
+	sn_relay.workers = Max(sn_relay_workers, 1);
+	sn_relay.turn = AllocSetContextCreate(TopMemoryContext, "sentinai relay turn",
 									   TURN_MEMORY, TURN_MEMORY,
 									   ALLOCSET_DEFAULT_MAXSIZE);
 	take_slot();
@@ -733,7 +441,7 @@ void
 sn_relay_main(Datum arg)
 {
 	start(arg);
-	while (!relay.leave)
+	while (!sn_relay.leave)
 	{
 		int64		wait;
 
@@ -749,8 +457,8 @@ sn_relay_main(Datum arg)
 			reload();
 		if (sn_database()->vacate_until > sn_now())
 			break;
-		wait = relay.leave ? -1 : one_turn();
-		if (wait != 0 && !relay.leave)
+		wait = sn_relay.leave ? -1 : one_turn();
+		if (wait != 0 && !sn_relay.leave)
 			sleep_until_woken(wait);
 	}
 	proc_exit(0);

@@ -4,126 +4,34 @@
  * relay_core.c
  *		The relay without its host: what is sent, answered, sent again.
  *
- * The window is a ring of events in the order of push.  An event is READY
- * (to be sent), SENT (an answer will come), DONE (acknowledged) or REFUSED
- * (the host has to bury it; it counts as done for the lane's position only
- * when the host has fetched it).  The cursor is the next event to look at for
- * sending; what it passed over, as that has to wait for the answer to another,
- * it comes back to with the next answer.  Each event holds a copy of its data
- * until it leaves the window, so that it can be sent again without asking the
- * host.
+ * The window (relay_window.c) has the events in the order of push.  Sending
+ * goes along it with a cursor, and passes over events whose topic may not be
+ * written (relay_topic.c, relay_hold.c).  What it passed over as that has to
+ * wait for the answer to another (relay_later.h), it comes back to with the
+ * next answer.
  *
  * Recovery is what broker.h prescribes: purge, wait for the answers, a new
  * producer, and then everything that is not done once more, in order.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fault.h"
-#include "relay_core.h"
-#include "relay_later.h"
+#include "relay_state.h"
 
 #define MAX_REPORTS		512
-#define MAX_TOPICS		1024
-#define TOPIC_OPAQUE	(UINT64_C(1) << 63)
-#define TOPIC_TRIES		3		/* then the records themselves have to tell */
-#define TOPIC_WAIT_MS	1000
 #define DRAIN_MS		1000
 #define RESTART_MS		2000
 #define STALL_MS		10000	/* no progress for so long is a failure */
-#define ERROR_LEN		256
-#define ROOM_SPARE		64		/* bytes, for the next event to fit as well */
-#define ROOM_KEPT		2048	/* bytes that stay with a place of the window */
 
-typedef enum EntryState
-{
-	ENTRY_READY,
-	ENTRY_SENT,
-	ENTRY_DONE,
-	ENTRY_REFUSED
-} EntryState;
-
-typedef struct Entry
-{
-	EntryState	state;
-	int			lane;
-	int64_t		next_pos;
-	int64_t		next_in_lane;	/* ring index, -1: last of its lane */
-	bool		passed;			/* by its lane: the place is free */
-	SnRecordEvent event;
-	char	   *data;			/* all strings of the event; stays with the
-								 * place */
-	size_t		room;			/* of data */
-	size_t		bytes;
-	bool		refused;
-	char	   *error;			/* why; NULL when there was no memory for it */
-} Entry;
-
-typedef struct Topic
-{
-	char		name[SN_RECORD_MAX_TOPIC + 1];
-	bool		ready;
-	bool		asked;
-	bool		unsure;			/* ready because nobody would say */
-	int			tries;
-	int64_t		ask_at;			/* not before this time */
-} Topic;
-
-typedef struct Lane
-{
-	int64_t		first;			/* ring index of the oldest event, -1: none */
-	int64_t		last;
-	int64_t		pos;			/* passed */
-	bool		moved;			/* since the host asked last */
-} Lane;
-
-/* A redriven event that was acknowledged */
-typedef struct Redriven
-{
-	int			lane;
-	char		event_id[37];
-} Redriven;
-
-struct SnRelayCore
-{
-	SnRelayCoreConfig config;
-	SnBroker   *broker;
-	SnRecordMaker *maker;
-	SnBreaker	breaker;
-	Entry	   *ring;
-	int64_t		head;			/* oldest event; indexes only rise */
-	int64_t		tail;			/* next to push */
-	int64_t		cursor;			/* next to send */
-	Lane	   *lanes;
-	size_t		bytes;
-	int			inflight;
-	int			refused_waiting;	/* REFUSED, not fetched by the host */
-	Redriven	redriven[SN_MAX_REDRIVEN];	/* not fetched by the host */
-	int			nredriven;
-	bool		recover;		/* a new producer is needed */
-	bool		isolate;		/* the one running sends one by one */
-	bool		want_isolate;
-	Topic	   *topics;
-	int			ntopics;
-	SnLater		later;			/* keys of what the cursor passed over */
-	Topic	   *last_topic;		/* found last */
-	uint64_t	seen_failures;
-	int64_t		stalled_at;		/* last time a stall was counted */
-	SnRelayCoreStats stats;
-	char		last_error[ERROR_LEN];
-};
-
-static Entry *
-entry_at(const SnRelayCore *core, int64_t index)
-{
-	return &core->ring[index % core->config.max_events];
-}
-
-static void
-note_error(SnRelayCore *core, const char *error)
+/* sn_core_note_error: count an error and keep what it says */
+void
+sn_core_note_error(SnRelayCore *core, const char *error)
 {
 	core->stats.errors++;
-	strncpy(core->last_error, error ? error : "unknown error", ERROR_LEN - 1);
+	snprintf(core->last_error, sizeof(core->last_error), "%s",
+			 error ? error : "unknown error");
 }
 
 /* sn_relay_core_open: NULL and a message in err when it cannot be */
@@ -131,22 +39,18 @@ SnRelayCore *
 sn_relay_core_open(const SnRelayCoreConfig *config, char *err, size_t err_len)
 {
 	SnRelayCore *core = calloc(1, sizeof(SnRelayCore));
-	int			i;
 
 	if (core == NULL)
 		return NULL;
 	core->config = *config;
-	core->ring = calloc(config->max_events, sizeof(Entry));
-	core->lanes = calloc(config->lanes, sizeof(Lane));
-	core->topics = calloc(MAX_TOPICS, sizeof(Topic));
-	if (core->ring == NULL || core->lanes == NULL || core->topics == NULL)
+	if (!sn_window_open(&core->window, config->lanes, config->max_events,
+						SN_MAX_PARKED) ||
+		!sn_topics_open(&core->topics))
 	{
 		strncpy(err, "out of memory", err_len);
 		sn_relay_core_close(core, 0);
 		return NULL;
 	}
-	for (i = 0; i < config->lanes; i++)
-		core->lanes[i].first = core->lanes[i].last = -1;
 	sn_breaker_init(&core->breaker, config->breaker_failures,
 					config->breaker_open_ms);
 	core->maker = sn_record_open(config->format, config->topic_template,
@@ -162,325 +66,146 @@ sn_relay_core_open(const SnRelayCoreConfig *config, char *err, size_t err_len)
 	return core;
 }
 
-/* drop_entry: forget an event; small memory stays with the place */
-static void
-drop_entry(SnRelayCore *core, Entry *entry)
-{
-	core->bytes -= entry->bytes;
-	if (entry->room > ROOM_KEPT)
-	{
-		free(entry->data);
-		entry->data = NULL;
-		entry->room = 0;
-	}
-	free(entry->error);
-	entry->error = NULL;
-	entry->state = ENTRY_DONE;
-	entry->passed = true;
-}
-
 /* sn_relay_core_close: frees everything; what is outstanding is given up */
 void
 sn_relay_core_close(SnRelayCore *core, int timeout_ms)
 {
-	int			i;
-
 	if (core == NULL)
 		return;
 	if (core->broker != NULL)
 		core->config.provider->close(core->broker, timeout_ms);
 	if (core->maker != NULL)
 		sn_record_close(core->maker);
-	for (i = 0; core->ring != NULL && i < core->config.max_events; i++)
-	{
-		free(core->ring[i].data);
-		free(core->ring[i].error);
-	}
-	free(core->ring);
-	free(core->lanes);
-	free(core->topics);
+	sn_window_close(&core->window);
+	sn_topics_close(&core->topics);
 	free(core);
 }
 
-/* sn_relay_core_room: events that may be pushed now */
+/* sn_relay_core_room: events of lanes that may be pushed now */
 int
 sn_relay_core_room(const SnRelayCore *core)
 {
 	if (core->want_isolate || core->isolate ||
-		core->bytes >= core->config.max_bytes)
+		core->window.bytes >= core->config.max_bytes)
 		return 0;
-	return core->config.max_events - (int) (core->tail - core->head);
-}
-
-/* copy_string: append a string to the event's data */
-static const char *
-copy_string(char **at, const char *s)
-{
-	char	   *start = *at;
-	size_t		len;
-
-	if (s == NULL)
-		return NULL;
-	len = strlen(s) + 1;
-	memcpy(start, s, len);
-	*at += len;
-	return start;
-}
-
-static size_t
-string_size(const char *s)
-{
-	return s == NULL ? 0 : strlen(s) + 1;
-}
-
-/*
- * make_room: memory for an event's strings.  That of the event before it in
- * the place is used again: most events of a database are of like size.
- */
-static char *
-make_room(Entry *entry, size_t size)
-{
-	if (size <= entry->room)
-		return entry->data;
-	size += ROOM_SPARE;
-	free(entry->data);
-	entry->data = malloc(size);
-	entry->room = entry->data == NULL ? 0 : size;
-	return entry->data;
-}
-
-/* copy_block: an event whose strings are one piece of memory */
-static bool
-copy_block(Entry *entry, const SnRecordEvent *e)
-{
-	SnRecordEvent *copy = &entry->event;
-	const char **strings[] = {
-		&copy->event_id, &copy->event_type, &copy->tenant_id,
-		&copy->aggregate_type, &copy->aggregate_id, &copy->correlation_id,
-		&copy->causation_id, &copy->traceparent, &copy->tracestate,
-		&copy->payload
-	};
-	char	   *data = make_room(entry, e->block_len);
-	size_t		i;
-
-	if (data == NULL)
-		return false;
-	memcpy(data, e->block, e->block_len);
-	entry->bytes = e->block_len + sizeof(Entry);
-	*copy = *e;
-	copy->block = data;
-	for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
-		if (*strings[i] != NULL)
-			*strings[i] = data + (*strings[i] - e->block);
-	return true;
-}
-
-/* copy_event: an event that owns its strings */
-static bool
-copy_event(Entry *entry, const SnRecordEvent *e)
-{
-	size_t		size = string_size(e->event_id) + string_size(e->event_type) +
-	string_size(e->tenant_id) + string_size(e->aggregate_type) +
-	string_size(e->aggregate_id) + string_size(e->correlation_id) +
-	string_size(e->causation_id) + string_size(e->traceparent) +
-	string_size(e->tracestate) + e->payload_len + 1;
-	char	   *at = make_room(entry, size);
-
-	if (at == NULL)
-		return false;
-	entry->bytes = size + sizeof(Entry);
-	entry->event = *e;
-	entry->event.event_id = copy_string(&at, e->event_id);
-	entry->event.event_type = copy_string(&at, e->event_type);
-	entry->event.tenant_id = copy_string(&at, e->tenant_id);
-	entry->event.aggregate_type = copy_string(&at, e->aggregate_type);
-	entry->event.aggregate_id = copy_string(&at, e->aggregate_id);
-	entry->event.correlation_id = copy_string(&at, e->correlation_id);
-	entry->event.causation_id = copy_string(&at, e->causation_id);
-	entry->event.traceparent = copy_string(&at, e->traceparent);
-	entry->event.tracestate = copy_string(&at, e->tracestate);
-	memcpy(at, e->payload, e->payload_len);
-	at[e->payload_len] = '\0';
-	entry->event.payload = at;
-	return true;
+	return core->config.max_events - core->window.used;
 }
 
 /*
  * sn_relay_core_push: take the next event of a lane; next_pos is the lane's
- * position behind it, or SN_REDRIVEN, of which there may be SN_MAX_REDRIVEN at
- * a time.  False: no room, or no memory.
+ * position behind it.  With an error no record can be made of it.  False: no
+ * room, or no memory.
  */
 bool
 sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
-				   const SnRecordEvent *event)
+				   const SnRecordEvent *event, const char *error)
 {
-	Lane	   *l = &core->lanes[lane];
-	Entry	   *entry = entry_at(core, core->tail);
+	SnWindowEntry *entry = sn_window_push(&core->window, lane, next_pos - 1,
+										  false, event);
 
-	if (core->tail - core->head >= core->config.max_events)
+	if (entry == NULL)
 		return false;
-	entry->error = NULL;
-	if (event->block != NULL ? !copy_block(entry, event) :
-		!copy_event(entry, event))
-		return false;
-	entry->state = ENTRY_READY;
-	entry->passed = false;
-	entry->lane = lane;
-	entry->next_pos = next_pos;
-	entry->next_in_lane = -1;
-	entry->event.opaque = core->tail;
-	core->bytes += entry->bytes;
-	if (l->last >= 0)
-		entry_at(core, l->last)->next_in_lane = core->tail;
-	else
-		l->first = core->tail;
-	l->last = core->tail;
-	core->tail++;
+	if (error != NULL)
+		sn_core_refuse(core, entry, error);
 	return true;
 }
 
-/* note_redriven: the host has to know that a redriven event arrived */
-static void
-note_redriven(SnRelayCore *core, const Entry *entry)
+/* sn_core_leave_topic: an event is no longer one that its topic waits for */
+void
+sn_core_leave_topic(SnWindowEntry *entry)
 {
-	Redriven   *r = &core->redriven[core->nredriven++];
-
-	r->lane = entry->lane;
-	memcpy(r->event_id, entry->event.event_id, 36);
-	r->event_id[36] = '\0';
+	if (entry->topic == NULL)
+		return;
+	entry->topic->entries--;
+	entry->topic->nparked -= entry->parked;
+	entry->topic = NULL;
 }
 
-/* pass: move a lane behind its leading events that are done */
-static void
-pass(SnRelayCore *core, Lane *lane)
+/* sn_core_pass: an event of a lane is done; move the lane as far as that goes */
+void
+sn_core_pass(SnRelayCore *core, SnWindowEntry *entry)
 {
-	while (lane->first >= 0)
-	{
-		Entry	   *entry = entry_at(core, lane->first);
-		int64_t		next = entry->next_in_lane;
+	SnWindowLane *lane = &core->window.lanes[entry->lane];
 
-		if (entry->state != ENTRY_DONE)
-			break;
-		if (entry->next_pos >= 0)
-		{
-			lane->pos = entry->next_pos;
-			lane->moved = true;
-		}
-		else if (!entry->refused)
-			note_redriven(core, entry);
-		drop_entry(core, entry);
-		core->stats.passed++;
-		lane->first = next;
-		if (next < 0)
-			lane->last = -1;
-	}
-	while (core->head < core->tail &&
-		   entry_at(core, core->head)->passed)
-		core->head++;
-	if (core->cursor < core->head)
-		core->cursor = core->head;
+	while (sn_window_pass(&core->window, lane))
+		continue;
 }
 
-/* refuse: the broker will never take this event */
-static void
-refuse(SnRelayCore *core, Entry *entry, const char *error)
+/* sn_core_refuse: this event can never be sent */
+void
+sn_core_refuse(SnRelayCore *core, SnWindowEntry *entry, const char *error)
 {
-	entry->state = ENTRY_REFUSED;
-	entry->refused = true;
+	entry->state = SN_ENTRY_REFUSED;
 	entry->error = strdup(error ? error : "refused by the broker");
-	core->refused_waiting++;
 	core->stats.refused++;
-	note_error(core, error);
+	sn_core_note_error(core, error);
+	sn_window_tell(&core->window, entry);
 }
 
-/* find_topic: the state of a topic, made at first sight; NULL: table full */
-static Topic *
-find_topic(SnRelayCore *core, const char *name)
-{
-	int			i;
-
-	if (core->last_topic != NULL && strcmp(core->last_topic->name, name) == 0)
-		return core->last_topic;
-	for (i = 0; i < core->ntopics; i++)
-		if (strcmp(core->topics[i].name, name) == 0)
-			return core->last_topic = &core->topics[i];
-	if (core->ntopics == MAX_TOPICS)
-		return NULL;
-	strncpy(core->topics[core->ntopics].name, name, SN_RECORD_MAX_TOPIC);
-	return core->last_topic = &core->topics[core->ntopics++];
-}
-
-/*
- * topic_ready: whether records may go to a topic; asks for it if need be.  A
- * topic beyond the table is left to the broker's own creation.
- */
+/* know_topic: note which topic an event goes to; false: it was refused */
 static bool
-topic_ready(SnRelayCore *core, const char *name, int64_t now_ms)
+know_topic(SnRelayCore *core, SnWindowEntry *entry, const char *name,
+		   int64_t now_ms)
 {
-	Topic	   *topic;
-	char		err[ERROR_LEN];
+	SnTopic    *topic;
 
-	if (core->config.topic_partitions == 0)
+	if (entry->topic != NULL)
 		return true;
-	topic = find_topic(core, name);
-	if (topic == NULL || topic->ready)
-		return true;
-	if (topic->asked || now_ms < topic->ask_at)
+	topic = sn_topic_find(&core->topics, name, now_ms);
+	if (topic == NULL)
+	{
+		sn_core_refuse(core, entry,
+					   "too many topics cannot be written at once");
 		return false;
-	if (topic->tries++ >= TOPIC_TRIES)
-	{
-		topic->ready = topic->unsure = true;
-		return true;
 	}
-	topic->asked = core->config.provider->create_topic(core->broker, name,
-													   core->config.topic_partitions,
-													   core->config.topic_replication,
-													   TOPIC_OPAQUE | (topic - core->topics),
-													   err, sizeof(err));
-	if (!topic->asked)
-	{
-		note_error(core, err);
-		topic->ask_at = now_ms + TOPIC_WAIT_MS;
-	}
-	return false;
+	entry->topic = topic;
+	topic->entries++;
+	topic->nparked += entry->parked;
+	return true;
 }
 
-/*
- * send_one: send the event at the cursor, or pass over it when it has to wait
- * for the answer to another; false when sending has to pause.
- */
-static bool
-send_one(SnRelayCore *core, Entry *entry, int64_t now_ms)
+/* note_sent: the broker has an event */
+static void
+note_sent(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
 {
-	SnRecord	record;
-	char		err[ERROR_LEN];
+	SnTopic    *topic = entry->topic;
 
-	if (!sn_record_make(core->maker, &entry->event, &record, err, sizeof(err)))
+	entry->state = SN_ENTRY_SENT;
+	entry->sent_at = now_ms;
+	if (topic->sent++ == 0)
 	{
-		refuse(core, entry, err);
-		return true;
+		topic->answered_at = now_ms;
+		topic->others = core->stats.acked;
 	}
-	if (sn_later_has(&core->later, &record))
-		return true;
-	if (!topic_ready(core, record.topic, now_ms))
-		return false;
-	switch (core->config.provider->send(core->broker, &record, err,
+	core->inflight++;
+	core->stats.sent++;
+}
+
+/* hand_over: give a record to the broker; false when sending has to pause */
+static bool
+hand_over(SnRelayCore *core, SnWindowEntry *entry, const SnRecord *record,
+		  int64_t now_ms)
+{
+	char		err[SN_ERROR_TEXT];
+
+	switch (core->config.provider->send(core->broker, record, err,
 										sizeof(err)))
 	{
 		case SN_SEND_OK:
-			entry->state = ENTRY_SENT;
-			core->inflight++;
-			core->stats.sent++;
+			note_sent(core, entry, now_ms);
 			return true;
 		case SN_SEND_REFUSED:
+			sn_core_refuse(core, entry, err);
+			return true;
 		case SN_SEND_NO_TOPIC:
-			refuse(core, entry, err);
+			sn_core_note_error(core, err);
+			sn_core_hold(core, entry->topic, err, now_ms);
 			return true;
 		case SN_SEND_LATER:
-			sn_later_add(&core->later, &record, now_ms);
+			sn_later_add(&core->later, record, now_ms);
 			return true;
 		case SN_SEND_STOPPED:
-			note_error(core, err);
+			sn_core_note_error(core, err);
 			core->recover = true;
 			return false;
 		default:
@@ -488,84 +213,116 @@ send_one(SnRelayCore *core, Entry *entry, int64_t now_ms)
 	}
 }
 
+/*
+ * send_one: send an event, or pass over it when its topic may not be written or
+ * it has to wait for the answer to another; false when sending has to pause.
+ */
+static bool
+send_one(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
+{
+	SnRecord	record;
+	char		err[SN_ERROR_TEXT];
+
+	if (!sn_record_make(core->maker, &entry->event, &record, err, sizeof(err)))
+	{
+		sn_core_refuse(core, entry, err);
+		return true;
+	}
+	if (!know_topic(core, entry, record.topic, now_ms))
+		return true;
+	if (sn_later_has(&core->later, &record))
+		return true;
+	if (entry->topic->state == SN_TOPIC_WAITING)
+		sn_core_work_topic(core, entry->topic, now_ms);
+	if (!sn_topic_may_send(entry->topic, entry->parked))
+	{
+		if (entry->parked && entry->topic->held && !entry->labelled &&
+			entry->topic->state != SN_TOPIC_DRAINING)
+			sn_core_release(core, entry);
+		return true;
+	}
+	if (core->breaker.state != SN_BREAKER_CLOSED &&
+		!sn_breaker_allow(&core->breaker, now_ms))
+		return false;
+	if (!hand_over(core, entry, &record, now_ms))
+		return false;
+	/* an event that cannot be sent tells nothing of the broker */
+	if (core->breaker.state != SN_BREAKER_CLOSED &&
+		entry->state != SN_ENTRY_SENT)
+		sn_breaker_untried(&core->breaker, now_ms);
+	return true;
+}
+
 /* send_ready: send what is ready, as far as breaker and broker let it */
 static void
 send_ready(SnRelayCore *core, int64_t now_ms)
 {
-	while (core->cursor < core->tail && !core->recover)
+	SnWindowEntry *entry;
+
+	while ((entry = core->window.cursor) != NULL && !core->recover)
 	{
-		Entry	   *entry = entry_at(core, core->cursor);
 		bool		trial = core->breaker.state != SN_BREAKER_CLOSED;
+		SnWindowEntry *next = entry->next;
 
-		if (entry->state == ENTRY_READY)
-		{
-			bool		goes_on;
-
-			if (trial && !sn_breaker_allow(&core->breaker, now_ms))
-				break;
-			goes_on = send_one(core, entry, now_ms);
-			/* an event that cannot be sent tells nothing of the broker */
-			if (trial && entry->state != ENTRY_SENT)
-				sn_breaker_untried(&core->breaker, now_ms);
-			if (!goes_on)
-				break;
-		}
-		core->cursor++;
-		if (trial && entry->state == ENTRY_SENT)
+		if (entry->state == SN_ENTRY_READY && !send_one(core, entry, now_ms))
+			break;
+		/* it may have left, or the cursor gone back */
+		if (core->window.cursor == entry)
+			core->window.cursor = next;
+		if (trial && entry->state == SN_ENTRY_SENT)
 			break;
 	}
 }
 
-/*
- * forget_unsure: ask anew for the topics that nobody could be asked for; says
- * whether there are any.
- */
-static bool
-forget_unsure(SnRelayCore *core)
+/* acknowledged: the broker has stored an event */
+static void
+acknowledged(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
 {
-	bool		found = false;
-	int			t;
+	SnTopic    *topic = entry->topic;
 
-	for (t = 0; t < core->ntopics; t++)
+	entry->state = SN_ENTRY_DONE;
+	core->stats.acked++;
+	core->acked_at = now_ms;
+	SN_FAULT(relay_ack);
+	sn_core_topic_taken(core, topic, now_ms);
+	if (entry->parked)
+		sn_window_tell(&core->window, entry);
+	else
 	{
-		Topic	   *topic = &core->topics[t];
-
-		if (!topic->unsure)
-			continue;
-		topic->ready = topic->unsure = false;
-		topic->tries = 0;
-		found = true;
+		sn_core_leave_topic(entry);
+		sn_core_pass(core, entry);
 	}
-	return found;
 }
 
-/* topic_report: the answer to create_topic() */
+/* refused_report: the broker refuses an event, or all that came with it */
 static void
-topic_report(SnRelayCore *core, const SnBrokerReport *report, int64_t now_ms)
+refused_report(SnRelayCore *core, SnWindowEntry *entry,
+			   const SnBrokerReport *report)
 {
-	Topic	   *topic = &core->topics[report->opaque & ~TOPIC_OPAQUE];
-
-	topic->asked = false;
-	if (report->status == SN_REPORT_OK || report->status == SN_REPORT_REFUSED)
+	if (report->alone)
 	{
-		sn_breaker_success(&core->breaker); /* the broker has answered */
-		topic->ready = true;
+		sn_core_refuse(core, entry, report->error);
+		core->want_isolate = false;
+		core->recover |= core->isolate;
+		return;
 	}
-	else
-		topic->ask_at = now_ms + TOPIC_WAIT_MS;
-	if (report->status != SN_REPORT_OK)
-		note_error(core, report->error);
+	core->want_isolate = true;
+	entry->state = SN_ENTRY_READY;
+	sn_core_note_error(core, report->error);
+	core->recover = true;
 }
 
 /* record_report: the answer to send() */
 static void
-record_report(SnRelayCore *core, const SnBrokerReport *report)
+record_report(SnRelayCore *core, const SnBrokerReport *report, int64_t now_ms)
 {
-	Entry	   *entry = entry_at(core, (int64_t) report->opaque);
+	SnWindowEntry *entry = &core->window.entries[report->opaque];
 
-	if ((int64_t) report->opaque < core->head || entry->state != ENTRY_SENT)
+	if (report->opaque >= (uint64_t) core->window.nentries ||
+		entry->state != SN_ENTRY_SENT)
 		return;
 	core->inflight--;
+	entry->topic->sent--;
 	if (report->status == SN_REPORT_OK ||
 		report->status == SN_REPORT_REFUSED ||
 		report->status == SN_REPORT_NO_TOPIC)
@@ -573,28 +330,26 @@ record_report(SnRelayCore *core, const SnBrokerReport *report)
 	switch (report->status)
 	{
 		case SN_REPORT_OK:
-			entry->state = ENTRY_DONE;
-			core->stats.acked++;
-			SN_FAULT(relay_ack);
-			pass(core, &core->lanes[entry->lane]);
+			acknowledged(core, entry, now_ms);
+			break;
+		case SN_REPORT_REFUSED:
+			refused_report(core, entry, report);
 			break;
 		case SN_REPORT_NO_TOPIC:
-		case SN_REPORT_REFUSED:
-			if (report->alone || report->status == SN_REPORT_NO_TOPIC)
-			{
-				refuse(core, entry, report->error);
-				core->want_isolate = false;
-				core->recover |= core->isolate;
-				break;
-			}
-			core->want_isolate = true;
-			/* FALLTHROUGH */
+			entry->state = SN_ENTRY_READY;
+			sn_core_note_error(core, report->error);
+			if (entry->parked && entry->topic->state == SN_TOPIC_WAITING)
+				sn_core_release(core, entry);
+			else
+				sn_core_hold(core, entry->topic, report->error, now_ms);
+			break;
 		default:
-			entry->state = ENTRY_READY;
+			entry->state = SN_ENTRY_READY;
 			if (report->status != SN_REPORT_RETRY)
-				note_error(core, report->error);
+				sn_core_note_error(core, report->error);
 			core->recover = !SN_BUG(resend);
-			core->cursor = SN_BUG(resend) ? core->head : core->cursor;
+			if (SN_BUG(resend))
+				core->window.cursor = core->window.head;
 			break;
 	}
 }
@@ -616,15 +371,15 @@ take_reports(SnRelayCore *core, int timeout_ms, int64_t now_ms)
 		for (i = 0; i < n; i++)
 		{
 			if (reports[i].kind == SN_REPORT_TOPIC)
-				topic_report(core, &reports[i], now_ms);
+				sn_core_topic_report(core, &reports[i], now_ms);
 			else
-				record_report(core, &reports[i]);
+				record_report(core, &reports[i], now_ms);
 		}
 		any |= n > 0;
 		timeout_ms = 0;
 	} while (n == MAX_REPORTS);
 	if (any && sn_later_forget(&core->later))
-		core->cursor = core->head;
+		core->window.cursor = core->window.head;
 	return any;
 }
 
@@ -650,19 +405,47 @@ check_health(SnRelayCore *core, int64_t now_ms)
 		core->recover = true;
 	for (; core->seen_failures < health.failures; core->seen_failures++)
 	{
-		note_error(core, health.last_error);
+		sn_core_note_error(core, health.last_error);
 		anew |= sn_breaker_failure(&core->breaker, now_ms);
 	}
-	if (health.stalled_ms > STALL_MS && now_ms - core->stalled_at > STALL_MS)
+	if (health.stalled_ms > STALL_MS && now_ms - core->stalled_at > STALL_MS &&
+		core->inflight > sn_core_trials(core))
 	{
-		note_error(core, "broker does not answer");
+		sn_core_note_error(core, "broker does not answer");
 		core->stalled_at = now_ms;
 		anew |= sn_breaker_failure(&core->breaker, now_ms);
-		/* it may be a topic that is not there, as it could not be made */
-		anew |= forget_unsure(core);
 	}
 	if (anew)
 		core->recover = true;
+}
+
+/*
+ * send_again: with a new producer everything that has no answer is to be sent
+ * once more; what the host has parked it can give again.
+ */
+static void
+send_again(SnRelayCore *core, int64_t now_ms)
+{
+	SnWindowEntry *entry = core->window.head;
+
+	while (entry != NULL)
+	{
+		SnWindowEntry *next = entry->next;
+
+		if (entry->state == SN_ENTRY_SENT)
+		{
+			entry->state = SN_ENTRY_READY;
+			entry->topic->sent--;
+		}
+		if (entry->state == SN_ENTRY_READY && entry->labelled &&
+			entry->topic->state == SN_TOPIC_WAITING)
+			sn_core_release(core, entry);
+		entry = next;
+	}
+	sn_core_forget_requests(core, now_ms);
+	core->inflight = 0;
+	(void) sn_later_forget(&core->later);
+	core->window.cursor = core->window.head;
 }
 
 /* recover: a new producer, and everything that is not done once more */
@@ -670,9 +453,7 @@ static void
 recover(SnRelayCore *core, int64_t now_ms)
 {
 	const SnBrokerProvider *provider = core->config.provider;
-	char		err[ERROR_LEN];
-	int64_t		i;
-	int			t;
+	char		err[SN_ERROR_TEXT];
 
 	provider->purge(core->broker, false);
 	drain(core, now_ms);
@@ -681,7 +462,7 @@ recover(SnRelayCore *core, int64_t now_ms)
 	if (!provider->restart(core->broker, core->want_isolate, RESTART_MS, err,
 						   sizeof(err)))
 	{
-		note_error(core, err);
+		sn_core_note_error(core, err);
 		(void) sn_breaker_failure(&core->breaker, now_ms);
 		return;
 	}
@@ -690,27 +471,32 @@ recover(SnRelayCore *core, int64_t now_ms)
 	if (core->config.broker.log != NULL)
 		core->config.broker.log(core->config.broker.log_arg, 7, "START",
 								"a new producer sends what is not done");
-	for (i = core->head; i < core->tail; i++)
-		if (entry_at(core, i)->state == ENTRY_SENT)
-			entry_at(core, i)->state = ENTRY_READY;
-	for (t = 0; t < core->ntopics; t++)
-		core->topics[t].asked = false;
-	core->inflight = 0;
-	(void) sn_later_forget(&core->later);
-	core->cursor = core->head;
+	send_again(core, now_ms);
 }
 
-/* all_done: nothing in the window waits for the broker */
+/* all_done: nothing in the window waits for the broker, but held topics */
 static bool
 all_done(const SnRelayCore *core)
 {
-	int64_t		i;
+	const SnWindowEntry *entry;
 
-	for (i = core->head; i < core->tail; i++)
-		if (entry_at(core, i)->state == ENTRY_READY ||
-			entry_at(core, i)->state == ENTRY_SENT)
+	for (entry = core->window.head; entry != NULL; entry = entry->next)
+		if (entry->state == SN_ENTRY_SENT ||
+			(entry->state == SN_ENTRY_READY &&
+			 (entry->topic == NULL || !entry->topic->held)))
 			return false;
 	return true;
+}
+
+/* next_turn: when the events on their way need another turn, or -1 */
+static int64_t
+next_turn(const SnRelayCore *core)
+{
+	if (core->window.cursor != NULL)
+		return 10;
+	if (core->later.any)
+		return SN_LATER_MS;
+	return core->inflight > 0 ? 1000 : -1;
 }
 
 /*
@@ -722,6 +508,8 @@ int64_t
 sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 {
 	bool		waiting;
+	int64_t		wait;
+	int64_t		topic;
 
 	(void) take_reports(core, 0, now_ms);
 	check_health(core, now_ms);
@@ -730,12 +518,13 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 		core->want_isolate = false;
 		core->recover = true;
 	}
+	sn_core_work_topics(core, now_ms);
 	if (core->recover)
 		recover(core, now_ms);
 	if (core->later.any && now_ms - core->later.since >= SN_LATER_MS)
 	{
 		(void) sn_later_forget(&core->later);
-		core->cursor = core->head;
+		core->window.cursor = core->window.head;
 	}
 	if (!core->recover)
 		send_ready(core, now_ms);
@@ -747,14 +536,13 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 		return 0;				/* what was passed over may go now */
 	if (core->breaker.state != SN_BREAKER_CLOSED)
 	{
-		int64_t		wait = sn_breaker_wait(&core->breaker, now_ms);
-
+		wait = sn_breaker_wait(&core->breaker, now_ms);
 		/* when one could be tried, it waits for the answer about its topic */
 		return wait > 0 ? wait + 1 : 10;
 	}
-	if (core->cursor < core->tail)
-		return 10;
-	return core->later.any ? SN_LATER_MS : core->inflight > 0 ? 1000 : -1;
+	wait = next_turn(core);
+	topic = sn_core_next_topic(core, now_ms);
+	return topic < 0 || (wait >= 0 && wait < topic) ? wait : topic;
 }
 
 /*
@@ -775,17 +563,10 @@ sn_relay_core_settle(SnRelayCore *core, int64_t now_ms)
 bool
 sn_relay_core_waits(const SnRelayCore *core)
 {
-	return core->inflight > 0 && core->cursor == core->tail &&
-		!core->later.any &&
+	return core->inflight > sn_core_trials(core) &&
+		core->window.cursor == NULL && !core->later.any &&
 		!core->recover && !core->isolate && !core->want_isolate &&
 		core->breaker.state == SN_BREAKER_CLOSED;
-}
-
-/* sn_relay_core_has_news: redriven or refused events wait to be fetched */
-bool
-sn_relay_core_has_news(const SnRelayCore *core)
-{
-	return core->nredriven > 0 || core->refused_waiting > 0;
 }
 
 /* sn_relay_core_wake_fd: readable when a turn has answers to treat */
@@ -796,67 +577,92 @@ sn_relay_core_wake_fd(const SnRelayCore *core)
 }
 
 /*
- * sn_relay_core_progress: where a lane is, if it moved since the last call;
- * otherwise *pos is left as it is.
+ * sn_relay_core_progress: where a lane is, if it moved since the last call, and
+ * by how many events; otherwise *pos is left as it is.
  */
-bool
+int
 sn_relay_core_progress(SnRelayCore *core, int lane, int64_t *pos)
 {
-	Lane	   *l = &core->lanes[lane];
+	SnWindowLane *l = &core->window.lanes[lane];
+	int			passed = l->passed;
 
-	if (!l->moved)
-		return false;
-	*pos = SN_BUG(mark_before_ack) && l->last >= 0 ?
-		entry_at(core, l->last)->next_pos : l->pos;
-	l->moved = false;
-	return true;
+	if (passed == 0)
+		return 0;
+	*pos = SN_BUG(mark_before_ack) && l->last != NULL ?
+		l->last->pos + 1 : l->pos;
+	l->passed = 0;
+	return passed;
 }
 
-/* sn_relay_core_redriven: the next redriven event that was acknowledged */
-bool
-sn_relay_core_redriven(SnRelayCore *core, int *lane, char event_id[37])
+/* sn_relay_core_news_in: lanes that the host has to see to */
+uint64_t
+sn_relay_core_news_in(SnRelayCore *core)
 {
-	Redriven   *r;
+	const SnWindowEntry *entry;
+	uint64_t	lanes = 0;
+	SnHeld		held;
+	int			lane;
 
-	if (core->nredriven == 0)
-		return false;
-	r = &core->redriven[--core->nredriven];
-	*lane = r->lane;
-	memcpy(event_id, r->event_id, 37);
-	return true;
+	for (entry = core->window.news; entry != NULL; entry = entry->next_news)
+		lanes |= UINT64_C(1) << entry->lane;
+	for (lane = 0; lane < core->window.nlanes && core->topics.nheld > 0; lane++)
+		if (sn_relay_core_held(core, lane, &held))
+			lanes |= UINT64_C(1) << lane;
+	return lanes;
+}
+
+/* fill_news: what there is to say of an event */
+static void
+fill_news(SnRelayCore *core, const SnWindowEntry *entry, SnNews *news)
+{
+	const char *error = entry->error != NULL ? entry->error : "";
+
+	news->kind = entry->state == SN_ENTRY_REFUSED ? SN_NEWS_REFUSED :
+		entry->state == SN_ENTRY_HELD ? SN_NEWS_HELD : SN_NEWS_ARRIVED;
+	news->lane = entry->lane;
+	news->pos = entry->pos;
+	news->parked = entry->parked;
+	news->labelled = entry->labelled;
+	snprintf(news->event_id, sizeof(news->event_id), "%s",
+			 entry->event.event_id);
+	news->topic = NULL;
+	news->error = core->news_error;
+	if (entry->topic != NULL)
+	{
+		snprintf(core->news_topic, sizeof(core->news_topic), "%s",
+				 entry->topic->name);
+		news->topic = core->news_topic;
+		if (entry->state == SN_ENTRY_HELD && entry->topic->error != NULL)
+			error = entry->topic->error;
+	}
+	snprintf(core->news_error, sizeof(core->news_error), "%s", error);
 }
 
 /*
- * sn_relay_core_refused: the next event that has to be buried.  The host
- * stores it in the transaction that stores the positions; from this call on
- * the event counts as done.
+ * sn_relay_core_news: the next event of some lanes that the host has to see to,
+ * in the transaction that stores the positions; from this call on it counts as
+ * done.
  */
 bool
-sn_relay_core_refused(SnRelayCore *core, SnRefused *refused)
+sn_relay_core_news(SnRelayCore *core, uint64_t lanes, SnNews *news)
 {
-	static char error[ERROR_LEN];
-	int64_t		i;
+	SnWindowEntry *entry = sn_window_news(&core->window, lanes);
 
-	if (core->refused_waiting == 0)
+	if (entry == NULL)
 		return false;
-	for (i = core->head; i < core->tail; i++)
+	fill_news(core, entry, news);
+	if (entry->state == SN_ENTRY_HELD)
 	{
-		Entry	   *entry = entry_at(core, i);
-
-		if (entry->state != ENTRY_REFUSED)
-			continue;
-		refused->lane = entry->lane;
-		refused->redriven = entry->next_pos < 0;
-		strncpy(refused->event_id, entry->event.event_id, 36);
-		refused->event_id[36] = '\0';
-		strncpy(error, entry->error ? entry->error : "", ERROR_LEN - 1);
-		refused->error = error;
-		core->refused_waiting--;
-		entry->state = ENTRY_DONE;
-		pass(core, &core->lanes[entry->lane]);
-		return true;
+		entry->topic->parked = true;
+		entry->topic->exhausted = false;
 	}
-	return false;
+	sn_core_leave_topic(entry);
+	entry->state = SN_ENTRY_DONE;
+	if (entry->parked)
+		sn_window_drop(&core->window, entry);
+	else
+		sn_core_pass(core, entry);
+	return true;
 }
 
 /* sn_relay_core_stats: figures for the statistics views */
@@ -864,8 +670,9 @@ void
 sn_relay_core_stats(const SnRelayCore *core, SnRelayCoreStats *stats)
 {
 	*stats = core->stats;
-	stats->window = (int) (core->tail - core->head);
+	stats->window = core->window.used + core->window.nparked;
 	stats->inflight = core->inflight;
+	stats->held = core->topics.nheld;
 	stats->breaker = core->breaker.state;
 	stats->last_error = core->last_error;
 }

@@ -60,6 +60,8 @@ sn_retry_read(TupleTableSlot *slot, SnRetry *retry)
 			DatumGetTextPCopy(values[Anum_retry_last_error - 1]);
 	if (!nulls[Anum_retry_history - 1])
 		retry->history = DatumGetJsonbPCopy(values[Anum_retry_history - 1]);
+	if (!nulls[Anum_retry_topic - 1])
+		retry->topic = DatumGetTextPCopy(values[Anum_retry_topic - 1]);
 	retry->tid = slot->tts_tid;
 }
 
@@ -197,6 +199,8 @@ sn_retry_insert(SnInserter *inserter, const SnRetry *retry)
 			  PointerGetDatum(retry->last_error));
 	set_value(values, nulls, Anum_retry_history, retry->history != NULL,
 			  PointerGetDatum(retry->history));
+	set_value(values, nulls, Anum_retry_topic, retry->topic != NULL,
+			  PointerGetDatum(retry->topic));
 	sn_insert_row(inserter, values, nulls);
 }
 

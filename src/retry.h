@@ -35,6 +35,7 @@ typedef struct SnRetry
 	text	   *aggregate_id;	/* may be NULL */
 	text	   *last_error;		/* may be NULL */
 	Jsonb	   *history;		/* may be NULL */
+	text	   *topic;			/* that a relay holds it for; may be NULL */
 	ItemPointerData tid;		/* of a row that was read */
 } SnRetry;
 

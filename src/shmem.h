@@ -120,6 +120,7 @@ typedef struct SnRelaySlot
 	pg_atomic_uint32 look;		/* the switch or a dead letter changed */
 	int			inflight;		/* events sent and not answered */
 	int			breaker;		/* SnBreakerState */
+	uint64		barred;			/* lanes that others have locked */
 	int64		sent;			/* since its start */
 	int64		acked;
 	int64		errors;

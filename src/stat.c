@@ -178,8 +178,8 @@ put_time(TimestampTz t, int column, Datum *values, bool *nulls)
 static void
 put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 {
-	Datum		values[13];
-	bool		nulls[13] = {false};
+	Datum		values[14];
+	bool		nulls[14] = {false};
 
 	values[0] = Int32GetDatum(slot->index);
 	values[1] = Int32GetDatum(slot->pid);
@@ -196,6 +196,7 @@ put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 	put_time(slot->last_error_at, 11, values, nulls);
 	nulls[12] = slot->last_error[0] == '\0';
 	values[12] = CStringGetTextDatum(slot->last_error);
+	values[13] = Int64GetDatum((int64) slot->barred);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 

@@ -64,6 +64,7 @@ static const struct
 	[SN_EVENT_RETRY_KEY_IDX] = {"event_retry_key_idx"},
 	[SN_EVENT_RETRY_DUE_IDX] = {"event_retry_due_idx"},
 	[SN_EVENT_RETRY_NEXT_IDX] = {"event_retry_next_idx"},
+	[SN_EVENT_RETRY_TOPIC_IDX] = {"event_retry_topic_idx"},
 	[SN_DEAD_LETTER] = {"dead_letter", Natts_dead},
 	[SN_DEAD_LETTER_PENDING_IDX] = {"dead_letter_pending_idx"},
 	[SN_RETRY_POLICY] = {"retry_policy", Natts_policy},

@@ -86,7 +86,7 @@ enum
 	Anum_retry_solo, Anum_retry_dead, Anum_retry_due_at,
 	Anum_retry_not_before, Anum_retry_first_failed_at, Anum_retry_tenant_id,
 	Anum_retry_aggregate_id, Anum_retry_last_error, Anum_retry_history,
-	Natts_retry = Anum_retry_history
+	Anum_retry_topic, Natts_retry = Anum_retry_topic
 };
 enum
 {
@@ -116,6 +116,7 @@ typedef enum SnRel
 	SN_LANE_STATE_0, SN_LANE_STATE_1, SN_LANE_STATE_0_IDX,
 	SN_LANE_STATE_1_IDX, SN_EVENT_RETRY, SN_EVENT_RETRY_PKEY,
 	SN_EVENT_RETRY_KEY_IDX, SN_EVENT_RETRY_DUE_IDX, SN_EVENT_RETRY_NEXT_IDX,
+	SN_EVENT_RETRY_TOPIC_IDX,
 	SN_DEAD_LETTER, SN_DEAD_LETTER_PENDING_IDX, SN_RETRY_POLICY,
 	SN_REL_COUNT
 } SnRel;

@@ -27,6 +27,7 @@ Usage: kafka.sh COMMAND
   create DIR TOPIC PARTITIONS    make a topic
   delete DIR TOPIC               remove a topic
   offsets DIR [TOPIC]            print topic:partition:end offset
+  acl DIR OPTION...              Kafka's own tool for access rights
   vectors                        compare test/data/murmur2.tsv with the live client
 The jars are kept in $cache (SENTINAI_CACHE moves it).
 EOF
@@ -194,6 +195,13 @@ topic_command() {
         --bootstrap-server "$(cat "$dir/bootstrap")" "$@"
 }
 
+acl_command() {
+    local dir=$1
+    shift
+    run_tool kafka.admin.AclCommand \
+        --bootstrap-server "$(cat "$dir/bootstrap")" "$@"
+}
+
 print_offsets() {
     run_tool org.apache.kafka.tools.GetOffsetShell \
         --bootstrap-server "$(cat "$1/bootstrap")" ${2:+--topic "$2"} |
@@ -215,7 +223,7 @@ check_vectors() {
 
 command=${1:-help}
 case $command in
-    start | stop | kill | bootstrap | ready | topics | create | delete | offsets)
+    start | stop | kill | bootstrap | ready | topics | create | delete | offsets | acl)
         [ $# -ge 2 ] || { usage >&2; exit 2; } ;;
 esac
 case $command in
@@ -230,6 +238,7 @@ case $command in
         --replication-factor 1 >/dev/null ;;
     delete) topic_command "$2" --delete --topic "$3" ;;
     offsets) print_offsets "$2" "${3:-}" ;;
+    acl) acl_command "${@:2}" ;;
     vectors) check_vectors ;;
     help | -h | --help) usage ;;
     *) usage >&2 && exit 2 ;;

@@ -330,7 +330,7 @@ poll_ok($node, 'postgres', $unslept, q{
 	wait_for($unslept, sub { $broker->records('outbox.event.sending') > 0 });
 	my ($occurred) = $broker->records('outbox.event.occurred');
 	my ($sending) = $broker->records('outbox.event.sending');
-	my $age = q{select %s - (extract(epoch from occurred_at) * 1000)::bigint
+	my $age = q{select %s - floor(extract(epoch from occurred_at) * 1000)::bigint
 		from sentinai.event_log where event_id = '%s'};
 	is(sql(sprintf($age, $occurred->{timestamp}, $occurred->{headers}{id})), 0,
 		'record_timestamp = occurred');
@@ -487,23 +487,15 @@ set_conf('sentinai.kafka_conf', $conf);
 is(sql("select count(*) from sentinai.dead_letter where aggregate_type = 'errors'"),
 	'0', 'no event was given up for them');
 
-# a topic that may not be written: each event arrives or is a dead letter
+# a topic that may not be written: its events wait until it may
 {
-	my $settled = 0;
-
 	$broker->order('errors Produce TOPIC_AUTHORIZATION_FAILED');
 	publish('denied', 20, 10);
 	publish('plain', 40, 1);
 	arrived_ok('plain', 40, $inflight, 'beside a denied topic');
-	wait_for($unslept, sub {
-		my $dead = sql(q{select count(*) from sentinai.dead_letter
-			where aggregate_type = 'denied' and event_type = 'Counted'});
-
-		return $dead > 0 && ($settled = $dead + grep {
-			$_->{headers}{ce_type} eq 'Counted' } $broker->records('sentinai.denied'))
-		  >= 200;
-	});
-	is($settled, 200, 'denied: each event arrived or is a dead letter');
+	arrived_ok('denied', 20, $inflight, 'denied for a moment');
+	is(sql(q{select count(*) from sentinai.dead_letter
+		where aggregate_type = 'denied'}), '0', 'no event was given up for it');
 }
 
 # the process is ended

@@ -711,18 +711,22 @@ typedef struct BatchPart
 	SnEvent    *events;			/* in the caller's order */
 	int			n;
 	bool		mixed;			/* of several tenants */
-	SnTick		tick;			/* of the first id */
 	pg_uuid_t  *ids;			/* of all events of the batch, as written */
 	Datum	   *result;			/* the same, in the caller's order */
 } BatchPart;
 
-/* write_part: write what waits, tenant by tenant, and begin with the next */
+/*
+ * write_part: write what waits, tenant by tenant, and begin with the next.  Its
+ * ticks are taken now that it is checked: calls that fail must not move the
+ * clock ahead of the time.
+ */
 static void
 write_part(SnWriter *writer, BatchPart *part)
 {
 	const int  *order = part->mixed ?
 		sn_order_by_tenant(part->events, part->n) : NULL;
 	SnEvent    *events = part->events;
+	SnTick		tick = sn_clock_take(part->n);
 	int			i;
 
 	if (order != NULL)
@@ -733,11 +737,10 @@ write_part(SnWriter *writer, BatchPart *part)
 
 		if (order != NULL)
 			events[i] = part->events[from];
-		sn_uuid_make(part->tick + i, &part->ids[i]);
+		sn_uuid_make(tick + i, &part->ids[i]);
 		part->result[from] = UUIDPGetDatum(&part->ids[i]);
 	}
 	sn_write_events(writer, events, part->ids, part->n, true);
-	part->tick += part->n;
 	part->ids += part->n;
 	part->result += part->n;
 	part->n = 0;
@@ -768,7 +771,6 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 	part.result = result = palloc(batch.n * sizeof(Datum));
 	sn_store_ready();
 	sn_write_begin(&writer);	/* the number before the ids */
-	part.tick = sn_clock_take(batch.n);
 	for (i = 0; i < batch.n; i++)
 	{
 		SnEvent    *event = &part.events[part.n++];

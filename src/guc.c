@@ -22,7 +22,7 @@
 int			sn_idempotency_window = 86400;
 int			sn_max_payload = 1024;
 int			sn_max_batch = 100000;
-int			sn_long_run = 256;
+int			sn_long_run = 16;
 
 int			sn_lanes = SN_MAX_LANES;
 int			sn_partition_interval = 1440;

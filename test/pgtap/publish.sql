@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- What publish(), publish_batch() and outbox store.
 begin;
-select plan(49);
+select plan(50);
 
 -- One event, everything given
 create temp table one as
@@ -149,5 +149,21 @@ begin
 end $$;
 select throws_ok('call pg_temp.with_a_column()', '55000', 'table "sentinai.event_log" is not the one that this library knows', 'a column added by hand is refused');
 
+
+-- A call that fails takes no ids: they would be ahead of the time
+do $$
+declare n int := 100000; ids text[] := array_fill('t'::text, array[n]); payloads jsonb[] := array_fill('{}'::jsonb, array[n]);
+begin
+    ids[1] := '';
+    for i in 1..30 loop
+        begin
+            perform sentinai.publish_batch(ids, ids, ids, payloads);
+            raise 'not refused';
+        exception when sqlstate 'SN422' then null;
+        end;
+    end loop;
+end $$;
+create temp table after_failures as select sentinai.publish('t', 'pub', null, '{}') as id;
+select cmp_ok(l.occurred_at, '<=', clock_timestamp(), 'calls that fail do not move the clock') from sentinai.event_log l join after_failures on id = event_id;
 select * from finish();
 rollback;

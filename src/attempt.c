@@ -21,6 +21,7 @@
 #include "attempt.h"
 #include "dead_letter.h"
 #include "event.h"
+#include "fault.h"
 #include "retry.h"
 
 #define HISTORY_ERROR_MAX	1024	/* bytes of an error text in the history */
@@ -194,8 +195,9 @@ give_up(const SnFailure *failure, SnRetry *retry, bool had_row,
 	if (blocks)
 		sn_retry_put(retry, true);
 	state->parked += (int) blocks - (int) had_row;
-	state->dead += sn_dead_letter_put(event, sub->worker_type, retry,
-									  failure->now);
+	if (sn_dead_letter_put(event, sub->worker_type, retry, failure->now) &&
+		!SN_BUG(dead_uncounted))
+		state->dead++;
 	tell(SN_EVENT_DEAD_LETTERED, failure, retry, event);
 	return blocks ? SN_DEAD_BLOCKING : SN_DEAD;
 }

@@ -42,6 +42,7 @@ typedef enum SnBug
 	SN_BUG_resend,				/* the relay sends again from the delivery
 								 * report, of records that time out */
 	SN_BUG_lease_clock,			/* leases end by a clock that may be set */
+	SN_BUG_dead_uncounted,		/* a dead letter does not count in its lane */
 	SN_BUG_exit_zero,			/* an agent ends with 0, its batch in the air */
 	SN_BUG_no_flush,			/* the relay sends what is not on disk */
 	SN_BUG_trust_implicit_ack,	/* what librdkafka takes for delivered is; the

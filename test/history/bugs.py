@@ -30,6 +30,7 @@ BUGS = {
     "slices_lost": (f"--seconds 10 {CRASHES} 3", {"lost", "stuck"}),
     "lease_clock": ("--seconds 12 --interval 1 --faults clock_ahead",
                     {"fence", "overlap", "passed"}),
+    "dead_uncounted": (CALM, {"views"}),
     "exit_zero": ("--seconds 10 --interval 1 --faults quit", {"exit"}),
     "mark_before_ack": ("--seconds 12 --interval 1 --mock --rate 1000 "
                         "--faults outage", {"lost"}),

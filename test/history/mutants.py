@@ -210,6 +210,23 @@ def stuck_backlog(records, rng):
     return records
 
 
+@mutant("views")
+def view_that_is_wrong(records, rng):
+    """A figure of a view is one too great or too small."""
+    record = rng.choice(rows(records, "views", own=0))
+    record["said"] = list(record["said"])
+    record["said"][rng.randrange(4)] += rng.choice((-1, 1))
+    return records
+
+
+@mutant("views")
+def view_of_too_much(records, rng):
+    """More lag than events that are there or about its own failures."""
+    record = rng.choice(rows(records, "views", own=3))
+    record["said"] = [9] + list(record["said"])[1:]
+    return records
+
+
 # More of the same kinds
 
 @mutant("aborted read")

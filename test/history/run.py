@@ -16,7 +16,7 @@ import time
 import checker
 import child
 from checker import model
-from world import final
+from world import final, views
 from world.agent import Agent, Keeper
 from world.library import Library, Work
 from world.nemesis import FAULTS, Nemesis, needs
@@ -36,6 +36,12 @@ SUBS = {
                "max_attempts": 1000},
 }
 MAX_ATTEMPTS = 5
+VIEWS_PATIENCE = 30             # seconds for what is not wanted to be passed
+
+
+def compare_views(world, patience=0):
+    with world.server.connect("views", direct=True) as conn:
+        views.compare(world, conn, patience)
 
 
 class World:
@@ -192,6 +198,7 @@ def drive(options, world):
         f"({listed(nemesis.done)}; seen: {listed(nemesis.seen)}); draining")
     world.resolve()
     world.calm = True
+    compare_views(world)
     if options.late:
         for library in world.libraries:
             library.begin()
@@ -204,6 +211,7 @@ def drive(options, world):
         add(f="server", line=f"{name} did not stop")
     for code in codes:
         add(f="server", line=f"an agent over workers/lib ended with {code}")
+    compare_views(world, VIEWS_PATIENCE)
     final.read(world)
     for library in world.libraries:
         for path in filter(os.path.exists, library.files):

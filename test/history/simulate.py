@@ -220,6 +220,10 @@ class World:
             self.add(f="read", what=what)
         for worker in SUBS:
             self.add(f="drain", what=worker, left=0, seconds=1.0)
+            self.add(f="views", w=worker, said=[7, 2, 1, 0],
+                     counted=[5, 2, 1, 0], own=3)
+            self.add(f="views", w=worker, said=[0, 0, 0, 1],
+                     counted=[0, 0, 0, 1], own=0)
         return self.records
 
     def topic(self, copies):

@@ -139,6 +139,7 @@ class History:
         self.relay_starts = 0
         self.work_read = False
         self.drains = []
+        self.views = []             # what they said and what was counted
         self.faults = []            # (t, end, name, record)
         self.server_lines = []
         self.exits = []             # of agents that were told to end
@@ -231,7 +232,7 @@ class Loader:
             "effect": self.take_effect, "kafka": self.take_kafka,
             "read": self.take_read, "drain": self.take_drain,
             "server": self.take_server, "exit": self.take_exit,
-            "relay": self.take_relay,
+            "relay": self.take_relay, "views": self.take_views,
         }
 
     def take(self, record):
@@ -379,6 +380,9 @@ class Loader:
 
     def take_relay(self, r):
         self.h.relay_starts = r["starts"]
+
+    def take_views(self, r):
+        self.h.views.append(r)
 
     def take_exit(self, r):
         self.h.exits.append(r)

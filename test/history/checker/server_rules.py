@@ -62,4 +62,16 @@ def resolved(h, report):
                        "there", txn.name)
 
 
-RULES = [drains, flows, server, resolved, exits]
+def views(h, report):
+    """A view says what there is. Events about a subscription's own failures may
+    count as lag until it has come to them."""
+    for record in h.views:
+        said, counted = list(record["said"]), record["counted"]
+        said[0] -= min(max(said[0] - counted[0], 0), record["own"])
+        if said != counted:
+            report.add("views", f"{record['w']}: the view says "
+                       f"{record['said']}, a count {counted}, and "
+                       f"{record['own']} about its own failures")
+
+
+RULES = [drains, flows, server, resolved, exits, views]

@@ -395,6 +395,7 @@ sequence(SnDatabase *db, SnGather *g)
 	int64		events;
 
 	sn_gather_sort(g);
+	await_number();				/* who did not know the last round knows it now */
 	g->now.round_no = Max(SN_TICK_MS(sn_clock_take(1)) - SN_EPOCH_MS,
 						  seen.round_no + 1);
 	g->now.round_no = sn_write_slices(g, g->snapshot, g->now.round_no);

@@ -222,6 +222,7 @@ send_one(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
 {
 	SnRecord	record;
 	char		err[SN_ERROR_TEXT];
+	bool		goes_on;
 
 	if (!sn_record_make(core->maker, &entry->event, &record, err, sizeof(err)))
 	{
@@ -244,13 +245,11 @@ send_one(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
 	if (core->breaker.state != SN_BREAKER_CLOSED &&
 		!sn_breaker_allow(&core->breaker, now_ms))
 		return false;
-	if (!hand_over(core, entry, &record, now_ms))
-		return false;
+	goes_on = hand_over(core, entry, &record, now_ms);
 	/* an event that cannot be sent tells nothing of the broker */
-	if (core->breaker.state != SN_BREAKER_CLOSED &&
-		entry->state != SN_ENTRY_SENT)
+	if (entry->state != SN_ENTRY_SENT)
 		sn_breaker_untried(&core->breaker, now_ms);
-	return true;
+	return goes_on;
 }
 
 /* send_ready: send what is ready, as far as breaker and broker let it */

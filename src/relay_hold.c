@@ -164,6 +164,8 @@ ask(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 		sn_core_note_error(core, err);
 		topic->retry_at = now_ms + 1000;
 	}
+	/* an answer closes the breaker; without one a record is still to be tried */
+	sn_breaker_untried(&core->breaker, now_ms);
 }
 
 /* work_waiting: a topic that may be asked for, or tried, again */

@@ -534,6 +534,27 @@ an_answer_about_a_topic_closes_the_breaker(void **state)
 }
 
 static void
+a_trial_is_not_spent_on_asking_for_a_topic(void **state)
+{
+	SnRelayCore *core = open_core(100, 1 << 20);
+
+	push(core, 1, 0);
+	turns(core, 3, 0);
+	answer(1, SN_REPORT_OK, false);
+	fake.topics_away = true;
+	fake.failures = 3;
+	turns(core, 2, 0);
+	push_of(core, 2, 0, "new", "k");
+	push(core, 3, 1);
+	turns(core, 4, 1100);
+	assert_true(fake.topics_asked > 1);
+	assert_int_equal(fake.queued, 1);	/* at once, of the topic that is there */
+	turns(core, 4, 1100);
+	assert_int_equal(fake.queued, 1);	/* and no second */
+	sn_relay_core_close(core, 0);
+}
+
+static void
 others_go_on_while_one_waits_for_an_answer(void **state)
 {
 	SnRelayCore *core = open_core(100, 1 << 20);
@@ -966,6 +987,7 @@ main(void)
 		cmocka_unit_test(a_trial_is_not_spent_on_what_is_refused),
 		cmocka_unit_test(a_refusal_proves_that_the_broker_is_well),
 		cmocka_unit_test(an_answer_about_a_topic_closes_the_breaker),
+		cmocka_unit_test(a_trial_is_not_spent_on_asking_for_a_topic),
 		cmocka_unit_test(others_go_on_while_one_waits_for_an_answer),
 		cmocka_unit_test(room_is_bounded_by_events_and_bytes),
 		cmocka_unit_test(events_without_a_label_leave_the_position),

@@ -177,8 +177,15 @@ my $held = $node->safe_psql('app', "select count(*) from sentinai.claim('billing
 
 	# the extension
 	page_sql($upgraded, 'app', 'Updating the extension', qr/alter extension/);
-	like(page_sql($upgraded, 'app', 'Dropping the extension', qr/drop extension/),
+	like(page_sql($upgraded, 'app', 'Dropping the extension', qr/^begin;\ndrop extension/),
 		qr/NOTICE:.*goes with all events.*\n.*log has (?:1 partition|(?!1 )\d+ partitions) with/, 'a notice says what goes');
+	$upgraded->safe_psql('app', 'create database many');
+	$upgraded->safe_psql('many', q{
+		create extension sentinai;
+		select sentinai.publish('Ordered', 't', 'k1', '{}')});
+	page_sql($upgraded, 'many', 'Dropping the extension', qr/drop table %s/);
+	is($upgraded->safe_psql('many', q{select count(*) from pg_class where relnamespace = 'sentinai'::regnamespace}),
+		'0', 'nothing of it is left');
 	$upgraded->safe_psql('app', 'table sentinai.stat_info');
 	$upgraded->stop;
 }

@@ -41,6 +41,28 @@ comment on column sentinai.event_log.deliver_at is 'Earliest time of delivery; n
 comment on column sentinai.event_log.payload is 'The event''s data, a JSON object.';
 comment on column sentinai.event_log.metadata is 'Data about the event (trace context, user), a JSON object.';
 
+create table sentinai.event_kept (like sentinai.event_log including storage);
+alter table sentinai.event_kept add primary key (event_id);
+create index event_kept_deliver_at_idx on sentinai.event_kept (deliver_at) where deliver_at is not null;
+
+comment on table sentinai.event_kept is 'Copies of events that somebody still waits for when retention drops their partition of event_log: those that are not due yet, and those that wait for a retry or behind one. Maintenance writes and removes them.';
+comment on column sentinai.event_kept.event_id is 'The event.';
+comment on column sentinai.event_kept.txid is 'As in event_log.';
+comment on column sentinai.event_kept.occurred_at is 'As in event_log.';
+comment on column sentinai.event_kept.partition_hash is 'As in event_log.';
+comment on column sentinai.event_kept.schema_version is 'As in event_log.';
+comment on column sentinai.event_kept.run is 'Always 0: a copy stands for itself.';
+comment on column sentinai.event_kept.run_keys is 'Always null.';
+comment on column sentinai.event_kept.tenant_id is 'As in event_log.';
+comment on column sentinai.event_kept.aggregate_type is 'As in event_log.';
+comment on column sentinai.event_kept.aggregate_id is 'As in event_log.';
+comment on column sentinai.event_kept.event_type is 'As in event_log.';
+comment on column sentinai.event_kept.correlation_id is 'As in event_log.';
+comment on column sentinai.event_kept.causation_id is 'As in event_log.';
+comment on column sentinai.event_kept.deliver_at is 'As in event_log.';
+comment on column sentinai.event_kept.payload is 'As in event_log.';
+comment on column sentinai.event_kept.metadata is 'As in event_log.';
+
 create table sentinai.event_processing (
     event_id     uuid not null,
     worker_type  text collate "C" not null,

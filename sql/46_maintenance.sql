@@ -20,7 +20,7 @@ create function sentinai.retention_status(
     as 'MODULE_PATHNAME', 'sentinai_retention_status';
 revoke all on function sentinai.retention_status() from public;
 
-comment on function sentinai.retention_status() is 'Retention: start of the oldest partition, whether it is old enough to be dropped, and what keeps it: subscriptions that have not passed it, events of it that are not due yet, events of it that wait for a retry.';
+comment on function sentinai.retention_status() is 'Retention: start of the oldest partition, whether it is old enough to be dropped, and what keeps it: subscriptions that have not passed it, events that no round has seen, processes and prepared transactions that hold a lock on it, objects that depend on it. unsequenced: whether it has events that no round has seen. retrying: whether events of it wait for a retry, which keeps them and not the partition.';
 
 create function sentinai.after_restore() returns void
     language c volatile parallel unsafe

@@ -353,7 +353,7 @@ comment on column sentinai.stat_info.clock_ahead is 'How far the event clock is 
 comment on column sentinai.stat_info.relay_paused is 'Whether the relay is paused.';
 comment on column sentinai.stat_info.oldest_partition is 'Start of the oldest partition.';
 comment on column sentinai.stat_info.retention_wanted is 'Whether it is older than sentinai.retention.';
-comment on column sentinai.stat_info.retention_blocked_by is 'Subscriptions that hold the drop up; null when none does.';
+comment on column sentinai.stat_info.retention_blocked_by is 'What holds the drop up: subscriptions that lag, events that no round has seen, processes and prepared transactions with a lock, objects that depend on it; null when nothing does.';
 comment on column sentinai.stat_info.failing_steps is 'What the sequencer''s process fails to do, the longest first: "rounds", or a step of maintenance. Each is tried again, less and less often, and keeps nothing else from being done. Null when all is well; stat_failures() tells of each.';
 comment on column sentinai.stat_info.failing_since is 'Since when the first of them fails.';
 comment on column sentinai.stat_info.failing_count is 'How often it has failed since then.';

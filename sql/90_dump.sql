@@ -2,6 +2,7 @@
 -- extension and are dumped as ordinary tables.  relay_control is left out: a
 -- restored database starts with the row of a new one, and whether it may relay
 -- is then decided from the rows of node.
+select pg_catalog.pg_extension_config_dump('sentinai.event_kept', '');
 select pg_catalog.pg_extension_config_dump('sentinai.node', '');
 select pg_catalog.pg_extension_config_dump('sentinai.stream', 'where stream_id > 0');
 select pg_catalog.pg_extension_config_dump('sentinai.stream_stream_id_seq', '');

@@ -13,11 +13,13 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -340,18 +342,24 @@ check_idempotency_key(Datum value)
 static SnTick
 newest_id_tick(Oid partition)
 {
-	Relation	rel = table_open(partition, AccessShareLock);
-	Oid			index = sn_index_of(rel, Anum_log_event_id);
+	Relation	rel = try_relation_open(partition, AccessShareLock);
 	pg_uuid_t	limit;
 	ScanKeyData key;
 	SnScan		scan;
 	SnTick		result = 0;
 
+	if (rel == NULL)
+		return 0;				/* dropped meanwhile: what is newer counts */
+	if (RelationGetNumberOfBlocks(rel) == 0)
+	{
+		relation_close(rel, AccessShareLock);
+		return 0;
+	}
 	/* rows of dead transactions count too: they cost nothing to pass */
 	sn_uuid_floor(SN_MAX_MS, &limit);
 	sn_key_uuid(&key, 1, BTLessStrategyNumber, &limit);
-	sn_scan_begin(&scan, partition, index, SnapshotAny, 1, &key,
-				  BackwardScanDirection);
+	sn_scan_begin(&scan, partition, sn_index_of(rel, Anum_log_event_id),
+				  SnapshotAny, 1, &key, BackwardScanDirection);
 	if (sn_scan_next(&scan))
 	{
 		bool		isnull;
@@ -360,7 +368,7 @@ newest_id_tick(Oid partition)
 		result = sn_uuid_tick(DatumGetUUIDP(id));
 	}
 	sn_scan_end(&scan);
-	table_close(rel, NoLock);
+	relation_close(rel, AccessShareLock);
 	return result;
 }
 
@@ -445,13 +453,8 @@ turn_to(SnWriter *writer, const pg_uuid_t *id)
 
 	if (writer->inserter != NULL && sn_range_covers(&writer->range, id))
 		return;
-	partition = sn_range_find(SN_EVENT_LOG, id, &writer->range);
-	if (!OidIsValid(partition))
-	{
-		(void) sn_require_partition(SN_EVENT_LOG, UUIDPGetDatum(id),
-									SN_TICK_MS(sn_uuid_tick(id)));
-		partition = sn_range_find(SN_EVENT_LOG, id, &writer->range);
-	}
+	partition = sn_range_require(SN_EVENT_LOG, id, RowExclusiveLock,
+								 &writer->range);
 	if (writer->inserter != NULL)
 		(void) sn_insert_end(writer->inserter);
 	writer->inserter = sn_insert_begin(partition, false);

@@ -9,11 +9,8 @@
  * and delayed events whose time has come.  Each is an index range in every
  * partition of the log that can still hold such events.
  *
- * A partition is closed, and not looked at again by this process, once no
- * transaction can add to it: the clock has passed its end, and every
- * transaction that had a number at that moment has ended before the snapshot
- * of a round that was committed.  This holds because a publisher takes its
- * transaction number before the id of its event.
+ * parts.c knows which those are.  Delayed events that outlived their partition
+ * are in event_kept, and until the partition is dropped in both.
  *
  * Events are kept in an array, and in a sort that spills to disk when they
  * need more than half of sentinai.sort_memory.
@@ -26,10 +23,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "partitioning/partbounds.h"
-#include "partitioning/partdesc.h"
-#include "storage/lmgr.h"
-#include "utils/inval.h"
+#include "storage/bufmgr.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplesort.h"
@@ -38,31 +32,10 @@
 #include "fault.h"
 #include "guc.h"
 #include "hash.h"
+#include "parts.h"
 #include "round.h"
 #include "run.h"
 #include "shmem.h"
-
-#define DUE_SOON 1000			/* ms, longer than from the locks to the snapshot */
-
-/* A partition of event_log */
-typedef struct Part
-{
-	Oid			heap;
-	SnTick		lower;			/* of the ids in it */
-	SnTick		upper;
-	int64		open_below;		/* transactions below may add to it; 0: not
-								 * known yet */
-	bool		closes;			/* when this round is committed */
-	bool		closed;
-} Part;
-
-static Part *parts = NULL;		/* in TopMemoryContext */
-static int	nparts = 0;
-static Oid	parts_of = InvalidOid;	/* event_log they belong to; invalid: read
-									 * them again */
-
-static bool due_known = false;	/* next_due holds */
-static TimestampTz next_due;	/* time of the next delayed event */
 
 static int
 compare_items(const SnItem *a, const SnItem *b)
@@ -77,87 +50,6 @@ compare_items(const SnItem *a, const SnItem *b)
 #define ST_SCOPE static
 #define ST_DEFINE
 #include "lib/sort_template.h"
-
-/* forget_parts: a relation changed; ours are read again if it is the log */
-static void
-forget_parts(Datum arg, Oid relid)
-{
-	if (relid == InvalidOid || relid == parts_of)
-		parts_of = InvalidOid;
-}
-
-/* find_part: what is known of a partition, or NULL */
-static const Part *
-find_part(Oid heap)
-{
-	int			i;
-
-	for (i = 0; i < nparts; i++)
-		if (parts[i].heap == heap)
-			return &parts[i];
-	return NULL;
-}
-
-/* bound_tick: a bound of a range of ids as a tick */
-static SnTick
-bound_tick(PartitionBoundInfo bounds, int i)
-{
-	if (bounds->kind[i][0] == PARTITION_RANGE_DATUM_MINVALUE)
-		return 0;
-	if (bounds->kind[i][0] == PARTITION_RANGE_DATUM_MAXVALUE)
-		return PG_UINT64_MAX;
-	return sn_uuid_tick(DatumGetUUIDP(bounds->datums[i][0]));
-}
-
-/* describe_part: fill in the partition that ends at bound i */
-static void
-describe_part(Part *part, Oid heap, PartitionBoundInfo bounds, int i)
-{
-	const Part *known = find_part(heap);
-
-	if (known != NULL)
-		*part = *known;
-	part->heap = heap;
-	part->lower = bound_tick(bounds, i - 1);
-	part->upper = bound_tick(bounds, i);
-}
-
-/* load_parts: read the list of partitions */
-static void
-load_parts(void)
-{
-	static bool registered = false;
-	Oid			log = sn_rel(SN_EVENT_LOG);
-	Relation	rel;
-	PartitionDesc desc;
-	PartitionBoundInfo bounds;
-	Part	   *fresh;
-	int			n = 0;
-	int			i;
-
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(forget_parts, (Datum) 0);
-		registered = true;
-	}
-	rel = table_open(log, AccessShareLock);
-	desc = RelationGetPartitionDesc(rel, true);
-	bounds = desc->boundinfo;
-	fresh = palloc0(sizeof(Part) * (desc->nparts + 1));
-	parts_of = log;				/* an invalidation from here on is noticed */
-	for (i = 1; desc->nparts > 0 && i < bounds->ndatums; i++)
-		if (bounds->indexes[i] >= 0)
-			describe_part(&fresh[n++], desc->oids[bounds->indexes[i]],
-						  bounds, i);
-	table_close(rel, NoLock);
-	if (parts != NULL)
-		pfree(parts);
-	nparts = 0;
-	parts = MemoryContextAlloc(TopMemoryContext, sizeof(Part) * (n + 1));
-	memcpy(parts, fresh, sizeof(Part) * n);
-	nparts = n;
-	pfree(fresh);
-}
 
 /* to_logical: number of a transaction of the snapshot */
 static int64
@@ -289,7 +181,7 @@ add(SnGather *g, const SnItem *item)
 
 /* take_row: gather the event in the slot unless it has to wait */
 static void
-take_row(SnGather *g, TupleTableSlot *slot)
+take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 {
 	SnItem		item;
 	Datum	   *values;
@@ -305,7 +197,7 @@ take_row(SnGather *g, TupleTableSlot *slot)
 
 		if (due > g->now.due_until)
 		{
-			next_due = Min(next_due, due);
+			part->next_due = Min(part->next_due, due);
 			return;
 		}
 	}
@@ -317,38 +209,26 @@ take_row(SnGather *g, TupleTableSlot *slot)
 	add(g, &item);
 }
 
-/* scan_part: scan a partition by its index of a column */
-static void
-scan_part(SnGather *g, const Part *part, AttrNumber column, int nkeys,
-		  ScanKey keys, SnScan *scan)
-{
-	Relation	rel = table_open(part->heap, AccessShareLock);
-
-	sn_scan_begin(scan, part->heap, sn_index_of(rel, column), g->snapshot,
-				  nkeys, keys, ForwardScanDirection);
-	table_close(rel, AccessShareLock);
-}
-
 /* take_found: gather what an entry of the index on txid stands for */
 static void
-take_found(SnGather *g, TupleTableSlot *slot, SnRunReader *runs)
+take_found(SnGather *g, SnPart *part, TupleTableSlot *slot, SnRunReader *runs)
 {
 	bool		isnull;
 
 	if (sn_run_of(slot) < 0)
 		return;					/* an index that somebody made has it, too */
-	take_row(g, slot);
+	take_row(g, part, slot);
 	if (sn_run_of(slot) == SN_RUN_NONE)
 		return;
 	sn_run_follow(runs, DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id,
 												   &isnull)));
 	while (sn_run_next(runs))
-		take_row(g, runs->scan.slot);
+		take_row(g, part, runs->scan.slot);
 }
 
 /* gather_visible: events of a partition that no snapshot has shown before */
 static void
-gather_visible(SnGather *g, const Part *part)
+gather_visible(SnGather *g, SnPart *part, Relation rel)
 {
 	const SnSeen *seen = g->seen;
 	ScanKeyData keys[2];
@@ -358,10 +238,11 @@ gather_visible(SnGather *g, const Part *part)
 
 	sn_key_int8(&keys[0], 1, BTGreaterEqualStrategyNumber, seen->xmax);
 	sn_key_int8(&keys[1], 1, BTLessEqualStrategyNumber, g->now.xmax - 1);
-	scan_part(g, part, Anum_log_txid, 2, keys, &scan);
+	sn_scan_begin(&scan, part->heap, sn_index_of(rel, Anum_log_txid),
+				  g->snapshot, 2, keys, ForwardScanDirection);
 	sn_run_begin(&runs, scan.heap, g->snapshot);
 	while (sn_scan_next(&scan))
-		take_found(g, scan.slot, &runs);
+		take_found(g, part, scan.slot, &runs);
 	for (i = 0; i < seen->nxip && !SN_BUG(id_cursor); i++)
 	{
 		if (contains(g->now.xip, g->now.nxip, seen->xip[i]))
@@ -370,21 +251,57 @@ gather_visible(SnGather *g, const Part *part)
 		sn_key_int8(&keys[1], 1, BTLessEqualStrategyNumber, seen->xip[i]);
 		sn_scan_again(&scan, g->snapshot, 2, keys);
 		while (sn_scan_next(&scan))
-			take_found(g, scan.slot, &runs);
+			take_found(g, part, scan.slot, &runs);
 	}
 	sn_run_end(&runs);
 	sn_scan_end(&scan);
 }
 
-/* gather_due: delayed events of a partition, seen before, whose time has come */
+/* in_log: whether the log itself still has an event that is kept */
+static bool
+in_log(SnGather *g, const pg_uuid_t *id)
+{
+	SnTick		tick = sn_uuid_tick(id);
+	bool		found = false;
+	int			n;
+	SnPart	   *parts = sn_parts_log(&n);
+	int			i;
+
+	for (i = 0; i < n && !found; i++)
+	{
+		Relation	rel;
+		ScanKeyData key;
+		SnScan		scan;
+
+		if (tick < parts[i].lower || tick >= parts[i].upper)
+			continue;
+		rel = try_relation_open(parts[i].heap, AccessShareLock);
+		if (rel == NULL)
+			continue;
+		sn_key_uuid(&key, 1, BTEqualStrategyNumber, id);
+		sn_scan_begin(&scan, parts[i].heap,
+					  sn_index_of(rel, Anum_log_event_id), g->snapshot, 1,
+					  &key, ForwardScanDirection);
+		found = sn_scan_next(&scan);
+		sn_scan_end(&scan);
+		relation_close(rel, AccessShareLock);
+	}
+	return found;
+}
+
+/*
+ * gather_due: delayed events of a table, seen before, whose time has come.
+ * only_here: leave out those that the log has.
+ */
 static void
-gather_due(SnGather *g, const Part *part)
+gather_due(SnGather *g, SnPart *part, Relation rel, bool only_here)
 {
 	ScanKeyData key;
 	SnScan		scan;
 
 	sn_key_time(&key, 1, BTGreaterStrategyNumber, g->seen->due_until);
-	scan_part(g, part, Anum_log_deliver_at, 1, &key, &scan);
+	sn_scan_begin(&scan, part->heap, sn_index_of(rel, Anum_log_deliver_at),
+				  g->snapshot, 1, &key, ForwardScanDirection);
 	while (sn_scan_next(&scan))
 	{
 		TupleTableSlot *slot = scan.slot;
@@ -394,7 +311,11 @@ gather_due(SnGather *g, const Part *part)
 							   DatumGetInt64(slot_getattr(slot, Anum_log_txid,
 														  &isnull))))
 			continue;
-		take_row(g, slot);
+		if (only_here &&
+			in_log(g, DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id,
+												 &isnull))))
+			continue;
+		take_row(g, part, slot);
 		if (DatumGetTimestampTz(slot_getattr(slot, Anum_log_deliver_at,
 											 &isnull)) > g->now.due_until)
 			break;
@@ -407,7 +328,7 @@ gather_due(SnGather *g, const Part *part)
  * has seen.  Notes when that ends.
  */
 static bool
-may_hold_new(const SnGather *g, Part *part, SnTick clock)
+may_hold_new(const SnGather *g, SnPart *part, SnTick clock)
 {
 	part->closes = false;
 	if (part->closed || part->lower > clock)
@@ -419,55 +340,69 @@ may_hold_new(const SnGather *g, Part *part, SnTick clock)
 	return true;
 }
 
-/*
- * sn_gather_lock: lock what a round is going to look at, before it takes its
- * snapshot.  Otherwise a copy of a partition, as pg_repack makes one, could
- * take its place in between: the snapshot would not see the rows of the copy,
- * and would count their transactions as seen.
- */
-void
-sn_gather_lock(void)
+/* is_due: whether a table has delayed events whose time has come, or may */
+static bool
+is_due(const SnGather *g, const SnPart *part)
 {
-	TimestampTz soon = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												   DUE_SOON);
-	bool		all = !due_known || next_due <= soon;
-	int			i;
-
-	LockRelationOid(sn_rel(SN_EVENT_LOG), AccessShareLock);
-	if (parts_of != sn_rel(SN_EVENT_LOG))
-		load_parts();
-	for (i = 0; i < nparts; i++)
-		if (all || !parts[i].closed)
-			LockRelationOid(parts[i].heap, AccessShareLock);
+	return !part->due_known || part->next_due <= g->now.due_until;
 }
 
-/* sn_gather: collect all that is new, unsorted */
-void
+/*
+ * look_at: gather from a table what is new and what is due; false when it has
+ * changed since the snapshot.  A table without pages has nothing, whatever
+ * its indexes are.
+ */
+static bool
+look_at(SnGather *g, SnPart *part, bool new_events, bool due_events)
+{
+	bool		kept = part == sn_parts_kept();
+	Relation	rel;
+
+	if (!new_events && !due_events)
+		return true;
+	rel = sn_parts_open(part);
+	if (rel == NULL)
+		return false;
+	if (due_events)
+		part->next_due = DT_NOEND;
+	if (RelationGetNumberOfBlocks(rel) > 0)
+	{
+		if (due_events && g->seen->xmax > 0)
+			gather_due(g, part, rel, kept);
+		if (new_events)
+			gather_visible(g, part, rel);
+	}
+	part->due_known = true;
+	relation_close(rel, AccessShareLock);
+	return true;
+}
+
+/*
+ * sn_gather: collect all that is new, unsorted; false when something has
+ * changed under it, and a new snapshot has to be taken.
+ */
+bool
 sn_gather(SnGather *g)
 {
-	bool		look_for_due;
 	SnTick		clock;
+	SnPart	   *parts;
+	bool		same;
+	int			n;
 	int			i;
 
 	describe_snapshot(g);
 	clock = pg_atomic_read_u64(&sn_shared()->clock);
-	if (parts_of != sn_rel(SN_EVENT_LOG))
-		load_parts();
-
-	look_for_due = !due_known || next_due <= g->now.due_until;
-	if (look_for_due)
-	{
-		due_known = false;
-		next_due = DT_NOEND;
-	}
-	for (i = 0; i < nparts; i++)
-	{
-		if (may_hold_new(g, &parts[i], clock))
-			gather_visible(g, &parts[i]);
-		if (look_for_due && g->seen->xmax > 0)
-			gather_due(g, &parts[i]);
-	}
-	due_known = true;
+	parts = sn_parts_log(&n);
+	same = look_at(g, sn_parts_kept(), false,
+				   is_due(g, sn_parts_kept()));
+	for (i = 0; i < n && same; i++)
+		same = look_at(g, &parts[i], may_hold_new(g, &parts[i], clock),
+					   is_due(g, &parts[i]));
+	if (same)
+		sn_parts_looked();
+	else
+		sn_parts_forget();
+	return same;
 }
 
 /*
@@ -499,6 +434,17 @@ is_ripe(const SnGather *g, Relation rel, AttrNumber column, int nkeys,
 	return found;
 }
 
+/* is_ripe_by_time: whether a table has a delayed event whose time has come */
+static bool
+is_ripe_by_time(const SnGather *g, Relation rel)
+{
+	ScanKeyData keys[2];
+
+	sn_key_time(&keys[0], 1, BTGreaterStrategyNumber, g->seen->due_until);
+	sn_key_time(&keys[1], 1, BTLessEqualStrategyNumber, g->now.due_until);
+	return is_ripe(g, rel, Anum_log_deliver_at, 2, keys);
+}
+
 /* part_waits: whether a partition has an event that a round would take */
 static bool
 part_waits(const SnGather *g, Relation rel)
@@ -516,9 +462,7 @@ part_waits(const SnGather *g, Relation rel)
 		if (is_ripe(g, rel, Anum_log_txid, 1, keys))
 			return true;
 	}
-	sn_key_time(&keys[0], 1, BTGreaterStrategyNumber, seen->due_until);
-	sn_key_time(&keys[1], 1, BTLessEqualStrategyNumber, g->now.due_until);
-	return is_ripe(g, rel, Anum_log_deliver_at, 2, keys);
+	return is_ripe_by_time(g, rel);
 }
 
 /*
@@ -530,23 +474,27 @@ sn_gather_waits(const SnSeen *seen, Snapshot snapshot)
 {
 	TransactionId own = GetTopTransactionIdIfAny();
 	SnGather	g = {.snapshot = snapshot, .seen = seen};
-	bool		found = false;
+	Relation	rel;
+	bool		found;
 	ListCell   *lc;
 
 	g.now.due_until = GetCurrentTimestamp();
 	if (TransactionIdIsValid(own))
 		g.own = sn_logical_xid(own);
+	rel = table_open(sn_rel(SN_EVENT_KEPT), AccessShareLock);
+	found = is_ripe_by_time(&g, rel);
+	table_close(rel, AccessShareLock);
 	foreach(lc, sn_partition_ranges(SN_EVENT_LOG))
 	{
 		SnPartRange *range = lfirst(lc);
-		Relation	rel = try_relation_open(range->oid, AccessShareLock);
 
-		if (rel == NULL)
-			continue;			/* dropped meanwhile: everybody has passed it */
-		found = part_waits(&g, rel);
-		relation_close(rel, AccessShareLock);
 		if (found)
 			break;
+		rel = try_relation_open(range->oid, AccessShareLock);
+		if (rel == NULL)
+			continue;			/* dropped meanwhile: everybody has passed it */
+		found = RelationGetNumberOfBlocks(rel) > 0 && part_waits(&g, rel);
+		relation_close(rel, AccessShareLock);
 	}
 	return found;
 }
@@ -590,38 +538,4 @@ sn_gather_end(SnGather *g)
 	if (g->sort != NULL)
 		tuplesort_end(g->sort);
 	g->sort = NULL;
-}
-
-/* sn_gather_passed: the last round gathered is committed; raises no error */
-void
-sn_gather_passed(void)
-{
-	int			i;
-
-	for (i = 0; i < nparts; i++)
-		if (parts[i].closes)
-			parts[i].closed = true;
-}
-
-/*
- * sn_gather_forget: the next round begins from what the journal says, be it
- * that others have taken rounds or that the last one here failed.  A partition
- * that was closed may hold delayed events that the journal has not seen.
- */
-void
-sn_gather_forget(void)
-{
-	int			i;
-
-	due_known = false;
-	parts_of = InvalidOid;
-	for (i = 0; i < nparts; i++)
-		parts[i].closes = parts[i].closed = false;
-}
-
-/* sn_gather_next_due: time of the next delayed event, DT_NOEND if none waits */
-TimestampTz
-sn_gather_next_due(void)
-{
-	return due_known ? next_due : DT_NOBEGIN;
 }

@@ -13,7 +13,8 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "access/detoast.h"
+#include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -27,6 +28,7 @@
 #include "run.h"
 
 #define EVENTS_MAX 10000		/* rows of one call */
+#define LOCKS_KEPT 16			/* partitions that stay locked after a call */
 
 PG_FUNCTION_INFO_V1(sentinai_get_events_by_exception);
 PG_FUNCTION_INFO_V1(sentinai_get_events_by_tenant);
@@ -114,6 +116,7 @@ typedef struct Reading
 	ReturnSetInfo *rsinfo;
 	int			n;				/* put so far */
 	int			limit;
+	bool		flatten;		/* copy values that are stored out of line */
 } Reading;
 
 static pg_uuid_t *
@@ -122,6 +125,17 @@ id_of(TupleTableSlot *slot)
 	bool		isnull;
 
 	return DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id, &isnull));
+}
+
+/* flat: a value that is stored out of line, as a copy */
+static Datum
+flat(TupleTableSlot *slot, AttrNumber column, Datum value)
+{
+	if (TupleDescAttr(slot->tts_tupleDescriptor, column - 1)->attlen == -1 &&
+		VARATT_IS_EXTERNAL(DatumGetPointer(value)))
+		return PointerGetDatum(detoast_external_attr((struct varlena *)
+													 DatumGetPointer(value)));
+	return value;
 }
 
 /* put_row: add a row to the result if it is asked for */
@@ -136,9 +150,21 @@ put_row(Reading *r, TupleTableSlot *slot)
 		sn_uuid_cmp(id_of(slot), &r->q->upper) >= 0 || !matches(r->q, slot))
 		return;
 	for (i = 0; i < lengthof(result_columns); i++)
+	{
 		values[i] = slot_getattr(slot, result_columns[i], &nulls[i]);
+		if (r->flatten && !nulls[i])
+			values[i] = flat(slot, result_columns[i], values[i]);
+	}
 	tuplestore_putvalues(r->rsinfo->setResult, r->rsinfo->setDesc, values,
 						 nulls);
+	for (i = 0; i < lengthof(result_columns) && r->flatten; i++)
+	{
+		bool		isnull;
+
+		if (!nulls[i] &&
+			values[i] != slot_getattr(slot, result_columns[i], &isnull))
+			pfree(DatumGetPointer(values[i]));
+	}
 	r->n++;
 }
 
@@ -272,15 +298,22 @@ read_aggregate(Reading *r)
 
 /*
  * read_partition: rows of one partition; returns how many were asked for.
- * begins: the partition has the lower bound in it.
+ * begins: the partition has the lower bound in it.  What was read points to
+ * values stored out of line, so the partition's lock is kept; but of the
+ * first few only, since the lock table is everybody's: of the others the
+ * values are copied.
  */
 static int
-read_partition(const Question *q, Oid partition, bool begins, int limit,
-			   ReturnSetInfo *rsinfo)
+read_partition(const Question *q, const SnPartRange *range, bool begins,
+			   int limit, int *kept, ReturnSetInfo *rsinfo)
 {
 	Reading		r = {.q = q, .rsinfo = rsinfo, .limit = limit};
+	bool		keep;
 
-	r.rel = table_open(partition, AccessShareLock);
+	r.rel = try_relation_open(range->oid, AccessShareLock);
+	if (r.rel == NULL)
+		return 0;				/* dropped meanwhile */
+	r.flatten = *kept >= LOCKS_KEPT;
 	sn_run_begin(&r.runs, r.rel, GetActiveSnapshot());
 	r.first_above = q->lower;
 	if (begins)
@@ -290,7 +323,9 @@ read_partition(const Question *q, Oid partition, bool begins, int limit,
 	else
 		read_tenant(&r);
 	sn_run_end(&r.runs);
-	table_close(r.rel, NoLock);
+	keep = r.n > 0 && !r.flatten;
+	*kept += keep;
+	relation_close(r.rel, keep ? NoLock : AccessShareLock);
 	return r.n;
 }
 
@@ -298,26 +333,25 @@ read_partition(const Question *q, Oid partition, bool begins, int limit,
 static void
 read_log(const Question *q, ReturnSetInfo *rsinfo)
 {
-	Oid			last = sn_partition_of(SN_EVENT_LOG,
-									   UUIDPGetDatum(&q->upper));
-	Oid			first = sn_partition_of(SN_EVENT_LOG,
-										UUIDPGetDatum(&q->lower));
-	List	   *parts = sn_partitions(SN_EVENT_LOG);
+	int64		from = SN_TICK_MS(sn_uuid_tick(&q->lower));
+	int64		until = SN_TICK_MS(sn_uuid_tick(&q->upper));
+	List	   *ranges = sn_partition_ranges(SN_EVENT_LOG);
 	int			left = q->limit;
-	int			i = 0;
+	int			kept = 0;
+	ListCell   *lc;
 
-	if (OidIsValid(first))
-		while (list_nth_oid(parts, i) != first)
-			i++;
-	for (; i < list_length(parts) && left > 0; i++)
+	foreach(lc, ranges)
 	{
-		Oid			partition = list_nth_oid(parts, i);
+		SnPartRange *range = lfirst(lc);
 
-		left -= read_partition(q, partition, partition == first, left, rsinfo);
-		if (partition == last)
+		CHECK_FOR_INTERRUPTS();
+		if (left == 0 || range->lower > until)
 			break;
+		if (range->upper > from)
+			left -= read_partition(q, range, range->lower <= from, left,
+								   &kept, rsinfo);
 	}
-	list_free(parts);
+	list_free_deep(ranges);
 }
 
 /* require: the value of a text argument that must not be null */

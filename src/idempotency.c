@@ -16,12 +16,17 @@
  * clock waits for the wall clock to catch up after a step.
  *
  * The lock is never held while waiting for another transaction.
+ *
+ * Partitions of keys are dropped by age alone, not before the window is over
+ * for all of them (retention.c); a reader may find one gone.
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -29,6 +34,7 @@
 
 #include "guc.h"
 #include "idempotency.h"
+#include "range.h"
 
 /* What a look found */
 typedef struct Noted
@@ -74,18 +80,24 @@ static void
 look_in(Oid partition, text *tenant_id, text *key, const pg_uuid_t *oldest,
 		Noted *noted)
 {
-	Relation	rel = table_open(partition, AccessShareLock);
-	Oid			index = sn_index_of(rel, Anum_idem_tenant_id, Anum_idem_key);
+	Relation	rel = try_relation_open(partition, AccessShareLock);
 	SnapshotData dirty;
 	ScanKeyData keys[2];
 	SnScan		scan;
 
+	if (rel == NULL || RelationGetNumberOfBlocks(rel) == 0)
+	{
+		if (rel != NULL)
+			relation_close(rel, AccessShareLock);
+		return;
+	}
 	InitDirtySnapshot(dirty);
 	sn_key_text(&keys[0], 1, BTEqualStrategyNumber,
 				PointerGetDatum(tenant_id));
 	sn_key_text(&keys[1], 2, BTEqualStrategyNumber, PointerGetDatum(key));
-	sn_scan_begin(&scan, partition, index, &dirty, 2, keys,
-				  ForwardScanDirection);
+	sn_scan_begin(&scan, partition,
+				  sn_index_of(rel, Anum_idem_tenant_id, Anum_idem_key), &dirty,
+				  2, keys, ForwardScanDirection);
 	while (!noted->found && sn_scan_next(&scan))
 	{
 		pg_uuid_t  *id;
@@ -103,7 +115,7 @@ look_in(Oid partition, text *tenant_id, text *key, const pg_uuid_t *oldest,
 		noted->tid = scan.slot->tts_tid;
 	}
 	sn_scan_end(&scan);
-	table_close(rel, NoLock);
+	relation_close(rel, AccessShareLock);
 }
 
 /* look: look a key up in the partitions of the window that ends with an id */
@@ -111,37 +123,32 @@ static Noted
 look(text *tenant_id, text *key, const pg_uuid_t *newest)
 {
 	Noted		noted = {false};
-	int64		window = (int64) sn_idempotency_window * 1000;
+	int64		until = SN_TICK_MS(sn_uuid_tick(newest));
+	int64		from = until - (int64) sn_idempotency_window * 1000;
+	List	   *ranges = sn_partition_ranges(SN_EVENT_IDEMPOTENCY);
 	pg_uuid_t	oldest;
-	Oid			first;
-	Oid			last;
-	bool		within = false;
-	List	   *parts = sn_partitions(SN_EVENT_IDEMPOTENCY);
 	int			i;
 
-	sn_uuid_floor(SN_TICK_MS(sn_uuid_tick(newest)) - window, &oldest);
-	first = sn_partition_of(SN_EVENT_IDEMPOTENCY, UUIDPGetDatum(&oldest));
-	last = sn_partition_of(SN_EVENT_IDEMPOTENCY, UUIDPGetDatum(newest));
-	for (i = list_length(parts) - 1; i >= 0 && !noted.found; i--)
+	sn_uuid_floor(from, &oldest);
+	for (i = list_length(ranges) - 1; i >= 0 && !noted.found; i--)
 	{
-		Oid			partition = list_nth_oid(parts, i);
+		SnPartRange *range = list_nth(ranges, i);
 
-		within |= partition == last;
-		if (within)
-			look_in(partition, tenant_id, key, &oldest, &noted);
-		if (partition == first)
+		CHECK_FOR_INTERRUPTS();
+		if (range->upper <= from)
 			break;
+		if (range->lower <= until)
+			look_in(range->oid, tenant_id, key, &oldest, &noted);
 	}
-	list_free(parts);
+	list_free_deep(ranges);
 	return noted;
 }
 
 /* note: write down that the key stands for that event */
 static void
-note(text *tenant_id, text *key, int64 body_hash, const pg_uuid_t *id)
+note(Oid partition, text *tenant_id, text *key, int64 body_hash,
+	 const pg_uuid_t *id)
 {
-	Oid			partition = sn_partition_of(SN_EVENT_IDEMPOTENCY,
-											UUIDPGetDatum(id));
 	SnInserter *inserter = sn_insert_begin(partition, false);
 	Datum		values[Natts_idem];
 	bool		nulls[Natts_idem] = {false};
@@ -171,10 +178,12 @@ check_repeats(const Noted *noted, int64 body_hash)
 static void
 wait_for(Noted *noted)
 {
-	Relation	rel = table_open(noted->partition, AccessShareLock);
+	Relation	rel = try_relation_open(noted->partition, AccessShareLock);
 
+	if (rel == NULL)
+		return;					/* then the transaction has ended */
 	XactLockTableWait(noted->running, rel, &noted->tid, XLTW_InsertIndex);
-	table_close(rel, AccessShareLock);
+	relation_close(rel, AccessShareLock);
 }
 
 /*
@@ -190,22 +199,22 @@ sn_idempotency_take(text *tenant_id, text *key, int64 body_hash,
 	for (;;)
 	{
 		Noted		noted;
-		bool		have_partition;
+		SnRange		range;
+		Oid			partition;
 
 		sn_lock_key(lock);
 		sn_take_id(id);
-		have_partition =
-			OidIsValid(sn_partition_of(SN_EVENT_IDEMPOTENCY,
-									   UUIDPGetDatum(id)));
-		if (have_partition)
+		partition = sn_range_lock(SN_EVENT_IDEMPOTENCY, id, RowExclusiveLock,
+								  &range);
+		if (OidIsValid(partition))
 		{
 			noted = look(tenant_id, key, id);
 			if (!noted.found)
-				note(tenant_id, key, body_hash, id);
+				note(partition, tenant_id, key, body_hash, id);
 		}
 		sn_unlock_key(lock);
 
-		if (!have_partition)
+		if (!OidIsValid(partition))
 			(void) sn_require_partition(SN_EVENT_IDEMPOTENCY,
 										UUIDPGetDatum(id),
 										SN_TICK_MS(sn_uuid_tick(id)));

@@ -129,7 +129,7 @@ begin_scan(SnScan *scan, Oid partition, const pg_uuid_t *event_id,
 	sn_scan_begin(scan, partition, sn_index_of(rel, Anum_proc_event_id,
 											   Anum_proc_worker_type),
 				  snapshot, 2, keys, ForwardScanDirection);
-	table_close(rel, NoLock);
+	table_close(rel, AccessShareLock);
 }
 
 /*
@@ -140,8 +140,9 @@ bool
 sn_ledger_completed(const pg_uuid_t *event_id, const text *worker_type,
 					Snapshot snapshot, TimestampTz *processed_at)
 {
-	Oid			partition = sn_partition_of(SN_EVENT_PROCESSING,
-											UUIDPGetDatum(event_id));
+	SnRange		range;
+	Oid			partition = sn_range_lock(SN_EVENT_PROCESSING, event_id,
+										  AccessShareLock, &range);
 	Found		found = {false};
 	SnScan		scan;
 
@@ -151,6 +152,7 @@ sn_ledger_completed(const pg_uuid_t *event_id, const text *worker_type,
 	if (sn_scan_next(&scan))
 		read_found(scan.slot, &found);
 	sn_scan_end(&scan);
+	UnlockRelationOid(partition, AccessShareLock);
 	if (processed_at != NULL)
 		*processed_at = found.processed_at;
 	return found.completed;
@@ -223,10 +225,10 @@ may_replace(SnLedgerRow *row, const Found *old, int64 lease)
 static bool
 settle(SnLedgerRow *row, int64 lease)
 {
-	Oid			partition =
-		sn_require_partition(SN_EVENT_PROCESSING,
-							 UUIDPGetDatum(&row->event_id),
-							 SN_TICK_MS(sn_uuid_tick(&row->event_id)));
+	SnRange		range;
+	Oid			partition = sn_range_require(SN_EVENT_PROCESSING,
+											 &row->event_id, RowExclusiveLock,
+											 &range);
 	uint32		hash =
 		hash_bytes(row->event_id.data, UUID_LEN) ^
 		hash_bytes((const unsigned char *) VARDATA_ANY(row->worker_type),
@@ -286,13 +288,8 @@ sheet_of(SnLedgerWriter *writer, const pg_uuid_t *id)
 								  (writer->n + 1) * sizeof(Sheet));
 	sheet = &writer->sheets[writer->n++];
 	memset(sheet, 0, sizeof(Sheet));
-	partition = sn_range_find(SN_EVENT_PROCESSING, id, &sheet->range);
-	if (!OidIsValid(partition))
-	{
-		(void) sn_require_partition(SN_EVENT_PROCESSING, UUIDPGetDatum(id),
-									SN_TICK_MS(sn_uuid_tick(id)));
-		partition = sn_range_find(SN_EVENT_PROCESSING, id, &sheet->range);
-	}
+	partition = sn_range_require(SN_EVENT_PROCESSING, id, RowExclusiveLock,
+								 &sheet->range);
 	sheet->inserter = sn_insert_begin(partition, true);
 	return sheet;
 }

@@ -8,6 +8,8 @@
  * when another row, or none, is there now.  Its scan is then kept open and only
  * moved.  Locks on the partitions are kept to the end of the transaction: what
  * was read may hold pointers to their out-of-line values.
+ *
+ * An event whose partition retention has dropped may be in event_kept.
  */
 #include "postgres.h"
 
@@ -33,6 +35,9 @@ typedef struct SnLogPart
 	SnScan		scan;
 } SnLogPart;
 
+/* The range of event_kept, which takes no id for its own: it ends at once */
+static const SnRange no_range = {{{0}}, {{0}}, false, false};
+
 /* sn_log_begin: a reader under a registered snapshot */
 SnLogReader *
 sn_log_begin(Snapshot snapshot)
@@ -40,6 +45,7 @@ sn_log_begin(Snapshot snapshot)
 	SnLogReader *reader = palloc0(sizeof(SnLogReader));
 
 	reader->snapshot = snapshot;
+	reader->kept = -1;
 	return reader;
 }
 
@@ -50,26 +56,33 @@ sn_log_snapshot(SnLogReader *reader, Snapshot snapshot)
 	reader->snapshot = snapshot;
 }
 
-/* open_part: the partition of an id, not open yet; NULL if there is none */
-static SnLogPart *
-open_part(SnLogReader *reader, const pg_uuid_t *id)
+/* add_part: a table that was opened joins those of the reader; its place */
+static int
+add_part(SnLogReader *reader, SnLogPart *part)
 {
-	SnLogPart	part = {.nblocks = 0};
-	Oid			oid = sn_range_find(SN_EVENT_LOG, id, &part.range);
-
-	if (!OidIsValid(oid))
-		return NULL;
-	part.heap = table_open(oid, AccessShareLock);
-	part.slot = table_slot_create(part.heap, NULL);
-	part.fetch = table_index_fetch_begin(part.heap);
-
+	part->slot = table_slot_create(part->heap, NULL);
+	part->fetch = table_index_fetch_begin(part->heap);
 	if (reader->nparts == 0)
 		reader->parts = palloc(sizeof(SnLogPart));
 	else
 		reader->parts = repalloc(reader->parts,
 								 (reader->nparts + 1) * sizeof(SnLogPart));
-	reader->parts[reader->nparts] = part;
-	reader->current = reader->nparts++;
+	reader->parts[reader->nparts] = *part;
+	return reader->nparts++;
+}
+
+/* open_part: the partition of an id, not open yet; NULL if there is none */
+static SnLogPart *
+open_part(SnLogReader *reader, const pg_uuid_t *id)
+{
+	SnLogPart	part = {.nblocks = 0};
+	Oid			oid = sn_range_lock(SN_EVENT_LOG, id, AccessShareLock,
+									&part.range);
+
+	if (!OidIsValid(oid))
+		return NULL;
+	part.heap = table_open(oid, NoLock);
+	reader->current = add_part(reader, &part);
 	return &reader->parts[reader->current];
 }
 
@@ -143,6 +156,21 @@ at_place(SnLogReader *reader, SnLogPart *part, const ItemPointerData *place)
 								   part->slot, &again, NULL);
 }
 
+/* among_kept: find an event that has outlived its partition */
+static bool
+among_kept(SnLogReader *reader, const pg_uuid_t *id)
+{
+	if (reader->kept < 0)
+	{
+		SnLogPart	part = {.range = no_range};
+
+		part.heap = table_open(sn_rel(SN_EVENT_KEPT), AccessShareLock);
+		reader->kept = add_part(reader, &part);
+	}
+	reader->current = reader->kept;
+	return by_index(reader, &reader->parts[reader->kept], id);
+}
+
 /*
  * sn_log_fetch: fetch an event into reader->slot; false when it is not there,
  * because its partition was dropped.
@@ -152,7 +180,8 @@ sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id)
 {
 	SnLogPart  *part = part_of(reader, id);
 
-	return part != NULL && by_index(reader, part, id);
+	return (part != NULL && by_index(reader, part, id)) ||
+		among_kept(reader, id);
 }
 
 /*
@@ -165,9 +194,8 @@ sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
 {
 	SnLogPart  *part = part_of(reader, id);
 
-	if (part == NULL)
-		return false;
-	if (ItemPointerIsValid(place) && at_place(reader, part, place))
+	if (part != NULL && ItemPointerIsValid(place) &&
+		at_place(reader, part, place))
 	{
 		bool		isnull;
 		Datum		there = slot_getattr(reader->slot, Anum_log_event_id,
@@ -176,7 +204,7 @@ sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
 		if (memcmp(DatumGetUUIDP(there), id, UUID_LEN) == 0)
 			return true;
 	}
-	return by_index(reader, part, id);
+	return sn_log_fetch(reader, id);
 }
 
 /*

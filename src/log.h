@@ -15,6 +15,12 @@
 
 #include "store.h"
 
+/*
+ * Who reads much stops when so many partitions are open: each stays locked
+ * until the transaction ends, and the lock table is everybody's.
+ */
+#define SN_LOG_PARTS_MAX 64
+
 struct SnLogPart;
 
 typedef struct SnLogReader
@@ -25,6 +31,7 @@ typedef struct SnLogReader
 	struct SnLogPart *parts;	/* opened so far */
 	int			nparts;
 	int			current;
+	int			kept;			/* which of them is event_kept; -1: not opened */
 	Size		copied;			/* bytes of the copies made */
 } SnLogReader;
 

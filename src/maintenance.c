@@ -54,7 +54,8 @@ const SnStep sn_maintenance_steps[] =
 	{"journal of lanes", turn_lanes},
 	{"slots", free_slots},
 	{"unwanted events", sn_settle_step},
-	{"retention", sn_retention_step}
+	{"retention", sn_retention_step},
+	{"kept events", sn_keep_step}
 };
 const int	sn_maintenance_nsteps = lengthof(sn_maintenance_steps);
 
@@ -117,7 +118,8 @@ sentinai_maintain(PG_FUNCTION_ARGS)
 
 		/* only these can be gone on with in one transaction */
 		while (more && (sn_maintenance_steps[i].run == sn_settle_step ||
-						sn_maintenance_steps[i].run == sn_retention_step))
+						sn_maintenance_steps[i].run == sn_retention_step ||
+						sn_maintenance_steps[i].run == sn_keep_step))
 		{
 			CHECK_FOR_INTERRUPTS();
 			more = try_step(&sn_maintenance_steps[i]);

@@ -34,5 +34,6 @@ extern bool sn_settle_step(void);
 
 /* retention.c */
 extern bool sn_retention_step(void);
+extern bool sn_keep_step(void);
 
 #endif							/* SN_MAINTENANCE_H */

@@ -21,6 +21,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -151,12 +152,14 @@ newest_txid(void)
 
 	foreach(lc, sn_partitions(SN_EVENT_LOG))
 	{
-		Relation	part = table_open(lfirst_oid(lc), AccessShareLock);
+		Relation	part = try_relation_open(lfirst_oid(lc), AccessShareLock);
 
+		if (part == NULL)
+			continue;
 		result = Max(result, newest_int8(RelationGetRelid(part),
 										 sn_index_of(part, Anum_log_txid),
 										 Anum_log_txid));
-		table_close(part, AccessShareLock);
+		relation_close(part, AccessShareLock);
 	}
 	for (half = 0; half < 2; half++)
 	{

@@ -162,7 +162,7 @@ find_stretch(SnRel parent, int64 ms)
 		}
 		result.covered = bounds->indexes[i] >= 0;
 	}
-	table_close(rel, NoLock);
+	table_close(rel, AccessShareLock);
 	return result;
 }
 
@@ -336,7 +336,7 @@ log_owner(void)
 	Relation	rel = table_open(sn_rel(SN_EVENT_LOG), AccessShareLock);
 	Oid			owner = rel->rd_rel->relowner;
 
-	table_close(rel, NoLock);
+	table_close(rel, AccessShareLock);
 	return owner;
 }
 
@@ -581,7 +581,7 @@ locked_by_me(void)
 		Relation	rel = table_open(sn_rel(sets[i].parent), AccessShareLock);
 
 		locked = CheckRelationLockedByMe(rel, ShareUpdateExclusiveLock, true);
-		table_close(rel, NoLock);
+		table_close(rel, AccessShareLock);
 	}
 	return locked;
 }

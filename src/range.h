@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "storage/lockdefs.h"
+
 #include "store.h"
 
 typedef struct SnRange
@@ -28,6 +30,13 @@ sn_range_covers(const SnRange *range, const pg_uuid_t *id)
 		(range->no_upper || sn_uuid_cmp(id, &range->upper) < 0);
 }
 
+/* the tables that are partitioned by event id come first in SnRel */
+#define SN_BY_EVENT (SN_EVENT_IDEMPOTENCY + 1)
+
 extern Oid	sn_range_find(SnRel parent, const pg_uuid_t *id, SnRange *range);
+extern Oid	sn_range_lock(SnRel parent, const pg_uuid_t *id, LOCKMODE lockmode,
+						  SnRange *range);
+extern Oid	sn_range_require(SnRel parent, const pg_uuid_t *id,
+							 LOCKMODE lockmode, SnRange *range);
 
 #endif							/* SN_RANGE_H */

@@ -187,7 +187,8 @@ fetch_all(void *arg)
 	SnLogReader *log = sn_log_begin(f->reader->snapshot);
 	int			i;
 
-	for (i = 0; i < f->n && f->bytes > 0; i++)
+	for (i = 0; i < f->n && f->bytes > 0 &&
+		 log->nparts < SN_LOG_PARTS_MAX; i++)
 		f->bytes -= Min(f->bytes,
 						fetch(f->reader, log,
 							  &f->reader->wants[f->order[i].want]));

@@ -53,16 +53,12 @@ typedef struct SnGather
 extern void sn_round_newest(Snapshot snapshot, SnSeen *newest);
 
 /* gather.c */
-extern void sn_gather_lock(void);
-extern void sn_gather(SnGather *gather);
+extern bool sn_gather(SnGather *gather);
 extern bool sn_gather_waits(const SnSeen *seen, Snapshot snapshot);
 extern void sn_gather_sort(SnGather *gather);
 extern bool sn_gather_next(SnGather *gather, SnItem *item);
 extern void sn_gather_end(SnGather *gather);
-extern void sn_gather_passed(void);
-extern void sn_gather_forget(void);
 extern bool sn_gather_is_seen(const SnSeen *seen, int64 txid);
-extern TimestampTz sn_gather_next_due(void);
 
 /* slice.c */
 extern void sn_streams_load(Snapshot snapshot);

@@ -37,6 +37,7 @@
 #include "clock.h"
 #include "event.h"
 #include "fault.h"
+#include "parts.h"
 #include "round.h"
 #include "sequencer.h"
 #include "shmem.h"
@@ -69,7 +70,7 @@ static void
 forget_seen(void)
 {
 	seen_in = InvalidOid;
-	sn_gather_forget();
+	sn_parts_forget();
 	sn_slices_forget();
 }
 
@@ -152,7 +153,7 @@ announce(void)
 	pg_atomic_fetch_add_u64(&db->round_events, pending.events);
 	if (before == seen_rounds)
 		seen_rounds += pending.rounds;
-	sn_gather_passed();
+	sn_parts_passed();
 	sn_wake_relays(pending.lanes, false);	/* they read every event */
 	if (pending.by_sequencer && sn_stream_count() > 1)
 	{
@@ -363,7 +364,7 @@ running(Snapshot snapshot)
 static bool
 nothing_moved(Snapshot snapshot, TimestampTz due)
 {
-	return seen.xmax > 0 && sn_gather_next_due() > due &&
+	return seen.xmax > 0 && sn_parts_next_due() > due &&
 		seen.xmax == sn_logical_xid(snapshot->xmax) &&
 		seen.nxip == running(snapshot);
 }
@@ -409,7 +410,10 @@ sequence(SnDatabase *db, SnGather *g)
 	pending.lanes |= lanes;
 }
 
-/* take: a round under the round lock; returns the number of events */
+/*
+ * take: a round under the round lock; returns the number of events, or -1 when
+ * another snapshot is needed
+ */
 static int64
 take(SnDatabase *db, Snapshot snapshot)
 {
@@ -423,11 +427,15 @@ take(SnDatabase *db, Snapshot snapshot)
 
 	g.lanes = sn_node_activate()->lanes;
 	sn_streams_load(snapshot);
-	sn_gather(&g);
+	if (!sn_gather(&g))
+	{
+		sn_gather_end(&g);
+		return -1;
+	}
 	if (g.count > 0)
 		sequence(db, &g);
 	else if (pending.rounds == 0)
-		sn_gather_passed();
+		sn_parts_passed();
 	sn_gather_end(&g);
 	store_seen(&g.now);
 	return g.count;
@@ -450,18 +458,22 @@ take_round(bool by_sequencer, SnRound *round)
 		return false;
 	sn_store_ready();
 	begin_announcement(db, by_sequencer);
-	sn_gather_lock();
 	context = AllocSetContextCreate(CurrentMemoryContext, "sentinai round",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	await_number();
-	commits = pg_atomic_read_u64(&db->commits);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-
-	round->events = take(db, snapshot);
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(context);
+		sn_parts_lock();
+		commits = pg_atomic_read_u64(&db->commits);
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		round->events = take(db, snapshot);
+		UnregisterSnapshot(snapshot);
+		sn_parts_unlock();
+	} while (round->events < 0);
 	round->round_no = round->events > 0 ? seen.round_no : 0;
-
-	UnregisterSnapshot(snapshot);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	if (pending.rounds > 0)
@@ -528,7 +540,7 @@ sn_sequencer_running(void)
 TimestampTz
 sn_round_next_due(void)
 {
-	return sn_gather_next_due();
+	return sn_parts_next_due();
 }
 
 /* wake_readers: wake those whose streams got events, as subscription says */

@@ -36,7 +36,10 @@
  */
 typedef struct SnMark
 {
-	int64		round_no;		/* 0: no mark */
+	int64		round_no;		/* 0: there was no round */
+	int64		taken;			/* ms since 1970: rounds of before are up to
+								 * round_no, those to come are later; 0: no
+								 * mark */
 	int64		xmax;
 	int			nxip;
 	int64		xip[SN_MARK_XIP];	/* ascending */

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -18,6 +19,7 @@
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -333,16 +335,18 @@ read_base(int stream_id, int lane, Snapshot snapshot)
 
 	for (i = list_length(partitions) - 1; i >= 0 && !found; i--)
 	{
-		Relation	rel = table_open(list_nth_oid(partitions, i),
-									 AccessShareLock);
-		Oid			index = sn_index_of(rel, Anum_slice_stream_id,
-										Anum_slice_lane, Anum_slice_no);
+		Relation	rel = try_relation_open(list_nth_oid(partitions, i),
+											AccessShareLock);
 		ScanKeyData keys[2];
 		SnScan		scan;
 
+		if (rel == NULL)
+			continue;			/* dropped meanwhile */
 		sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, stream_id);
 		sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-		sn_scan_begin(&scan, RelationGetRelid(rel), index, snapshot, 2, keys,
+		sn_scan_begin(&scan, RelationGetRelid(rel),
+					  sn_index_of(rel, Anum_slice_stream_id, Anum_slice_lane,
+								  Anum_slice_no), snapshot, 2, keys,
 					  BackwardScanDirection);
 		found = sn_scan_next(&scan);
 		if (found)
@@ -356,10 +360,29 @@ read_base(int stream_id, int lane, Snapshot snapshot)
 				ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
 		}
 		sn_scan_end(&scan);
-		table_close(rel, AccessShareLock);
+		relation_close(rel, AccessShareLock);
 	}
 	list_free(partitions);
 	return base;
+}
+
+/* lock_partition: the partition that takes a slice, which nobody drops then */
+static Oid
+lock_partition(int64 slice_no)
+{
+	Datum		key = Int64GetDatum(slice_no);
+
+	for (;;)
+	{
+		Oid			partition =
+			sn_require_partition(SN_SLICE, key,
+								 (slice_no >> SN_CHUNK_BITS) + SN_EPOCH_MS);
+
+		LockRelationOid(partition, RowExclusiveLock);
+		if (sn_partition_of(SN_SLICE, key) == partition)
+			return partition;
+		UnlockRelationOid(partition, RowExclusiveLock);
+	}
 }
 
 /* open_partition: have the inserter of the partition that takes a slice */
@@ -371,8 +394,7 @@ open_partition(SliceWriter *writer, int64 slice_no)
 
 	if (writer->inserter != NULL && writer->round_no == round_no)
 		return;
-	partition = sn_require_partition(SN_SLICE, Int64GetDatum(slice_no),
-									 round_no + SN_EPOCH_MS);
+	partition = lock_partition(slice_no);
 	writer->round_no = round_no;
 	writer->last_round = Max(writer->last_round, round_no);
 	if (writer->inserter != NULL && writer->partition == partition)

@@ -46,6 +46,7 @@ static const struct
 	[SN_EVENT_PROCESSING] = {"event_processing", Natts_proc},
 	[SN_EVENT_IDEMPOTENCY] = {"event_idempotency", Natts_idem},
 	[SN_SLICE] = {"slice", Natts_slice},
+	[SN_EVENT_KEPT] = {"event_kept", Natts_log},
 	[SN_NODE] = {"node"},
 	[SN_STREAM] = {"stream", Natts_stream},
 	[SN_SUBSCRIPTION] = {"subscription", Natts_sub},
@@ -165,7 +166,8 @@ sn_installed(void)
 
 /*
  * sn_partition_of: the partition of a range-partitioned parent that takes
- * key, or InvalidOid when none was made yet.
+ * key, or InvalidOid when none was made yet.  It is not locked, nor is the
+ * parent any more: what retention drops may be gone when the caller comes.
  */
 Oid
 sn_partition_of(SnRel parent, Datum key)
@@ -189,11 +191,11 @@ sn_partition_of(SnRel parent, Datum key)
 		if (part >= 0)
 			result = desc->oids[part];
 	}
-	table_close(rel, NoLock);
+	table_close(rel, AccessShareLock);
 	return result;
 }
 
-/* sn_partitions: all partitions of a parent, lowest range first */
+/* sn_partitions: all partitions of a parent, lowest range first; likewise */
 List *
 sn_partitions(SnRel parent)
 {
@@ -204,7 +206,7 @@ sn_partitions(SnRel parent)
 
 	for (i = 0; i < desc->nparts; i++)
 		result = lappend_oid(result, desc->oids[i]);
-	table_close(rel, NoLock);
+	table_close(rel, AccessShareLock);
 	return result;
 }
 
@@ -266,7 +268,10 @@ is_on(Relation heap, Relation index, int ncolumns, const AttrNumber *columns)
 	return true;
 }
 
-/* sn_find_index: what sn_index_of() does */
+/*
+ * sn_find_index: what sn_index_of() does.  No index stays locked: the lock of
+ * its table keeps it.
+ */
 Oid
 sn_find_index(Relation heap, int ncolumns, const AttrNumber *columns)
 {
@@ -281,7 +286,7 @@ sn_find_index(Relation heap, int ncolumns, const AttrNumber *columns)
 		if (index->rd_index->indisvalid && is_on(heap, index, ncolumns, columns) &&
 			has_rows(heap, index))
 			result = RelationGetRelid(index);
-		index_close(index, NoLock);
+		index_close(index, AccessShareLock);
 		if (OidIsValid(result))
 			break;
 	}

@@ -7,7 +7,8 @@
  * A reader goes through the partitions of slice by range, through each by its
  * primary key, and through the sources (streams, each up to a position) one
  * after the other.  It can be used for many lanes: what it has opened stays
- * open until its end.
+ * open until its end, but for partitions without pages, and when it has come
+ * to be too much for the lock table.
  */
 #include "postgres.h"
 
@@ -20,6 +21,8 @@
 #include "utils/rel.h"
 
 #include "stream.h"
+
+#define OPEN_MAX 32				/* partitions open at a time */
 
 typedef struct SnStreamPart
 {
@@ -40,19 +43,35 @@ sn_stream_begin(void)
 	return reader;
 }
 
-/* close_parts: close what was opened */
+/* close_part: close a partition, if it is open */
 static void
-close_parts(SnStreamReader *reader)
+close_part(SnStreamReader *reader, SnStreamPart *part)
+{
+	if (part->open)
+		sn_scan_end(&part->scan);
+	part->open = false;
+	if (part->heap == NULL)
+		return;
+	table_close(part->heap, AccessShareLock);
+	part->heap = NULL;
+	reader->nopen--;
+}
+
+/* close_all: close what was opened */
+static void
+close_all(SnStreamReader *reader)
 {
 	int			i;
 
-	for (i = 0; i < reader->nparts; i++)
-	{
-		if (reader->parts[i].open)
-			sn_scan_end(&reader->parts[i].scan);
-		if (reader->parts[i].heap != NULL)
-			table_close(reader->parts[i].heap, AccessShareLock);
-	}
+	for (i = 0; i < reader->nparts && reader->nopen > 0; i++)
+		close_part(reader, &reader->parts[i]);
+}
+
+/* close_parts: close what was opened, and forget what there is */
+static void
+close_parts(SnStreamReader *reader)
+{
+	close_all(reader);
 	if (reader->parts != NULL)
 		pfree(reader->parts);
 	reader->parts = NULL;
@@ -125,9 +144,17 @@ open_part(SnStreamReader *reader, SnStreamPart *part)
 	ScanKeyData keys[4];
 
 	if (part->heap == NULL)
+	{
+		if (reader->nopen >= OPEN_MAX)
+			close_all(reader);
 		part->heap = table_open(part->oid, AccessShareLock);
+		reader->nopen++;
+	}
 	if (!part->open && RelationGetNumberOfBlocks(part->heap) == 0)
+	{
+		close_part(reader, part);
 		return false;
+	}
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber,
 				reader->sources[reader->source].stream_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, reader->lane);
@@ -238,12 +265,12 @@ sn_stream_next(SnStreamReader *reader, SnPos *pos, pg_uuid_t *id)
 	return true;
 }
 
-/* sn_stream_end: close the reader; the lock on the parent table stays */
+/* sn_stream_end: close the reader; no lock stays */
 void
 sn_stream_end(SnStreamReader *reader)
 {
 	close_parts(reader);
-	table_close(reader->parent, NoLock);
+	table_close(reader->parent, AccessShareLock);
 	pfree(reader);
 }
 

@@ -46,6 +46,7 @@ typedef struct SnStreamReader
 	void	   *desc;			/* partitions that parts was made from */
 	struct SnStreamPart *parts;
 	int			nparts;
+	int			nopen;			/* of them */
 	Snapshot	snapshot;
 	int			lane;
 	const SnSource *sources;

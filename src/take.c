@@ -113,6 +113,7 @@ take_retry(SnClaim *claim, SnLook *look, const SnRetry *retry)
 		state->retries = palloc(claim->max * sizeof(SnPos));
 	state->retries[state->nretries++] = retry->pos;
 	claim->solo = claim->solo || retry->solo;
+	claim->enough = claim->enough || claim->log->nparts >= SN_LOG_PARTS_MAX;
 	return FATE_TAKEN;
 }
 
@@ -556,7 +557,8 @@ sn_claim_take_new(SnClaim *claim, SnLook *look)
 		}
 		step(claim, &walk, pos, fate == FATE_TAKEN);
 		claim->enough = claim->parked >= MAX_PARKED ||
-			claim->unwanted >= MAX_UNWANTED;
+			claim->unwanted >= MAX_UNWANTED ||
+			claim->log->nparts >= SN_LOG_PARTS_MAX;
 	}
 	put_down(look, &walk);
 	if (claim->walked_kept)

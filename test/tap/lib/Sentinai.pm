@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_node lose_server sequencer_pid wait_for answer poll_ok
+our @EXPORT = qw(new_node add_make_set lose_server sequencer_pid wait_for answer poll_ok
 	log_count);
 
 # Every deadline is so many times as long: a build that looks harder is slower.
@@ -34,6 +34,40 @@ sub new_node
 			@settings, ''));
 	$node->start;
 	return $node;
+}
+
+# add_make_set(NODE, DATABASE): a function make_set(LOWER, UPPER) that makes the
+# partitions of a stretch of time, also of some seconds, which no setting gives.
+sub add_make_set
+{
+	my ($node, $db) = @_;
+
+	$node->safe_psql($db, q{
+	create function make_set(lower timestamptz, upper timestamptz) returns void
+	language plpgsql as $$
+	declare
+		t text;
+		i text;
+		ms bigint[] := array[(extract(epoch from lower) * 1000)::bigint, (extract(epoch from upper) * 1000)::bigint];
+		b text[];
+	begin
+		foreach t in array '{event_log,event_processing,event_idempotency,slice}'::text[] loop
+			b := array(select case t when 'slice' then ((m - 1735689600000) << 14)::text
+			                  else lpad(to_hex(m), 12, '0') || repeat('0', 20) end from unnest(ms) m);
+			execute format('create table sentinai.%I partition of sentinai.%I for values from (%L) to (%L)',
+				t || to_char(lower, '_HH24MISSMS'), t, b[1], b[2]);
+			foreach i in array case t
+				when 'event_log' then array['unique index on %I (event_id)', 'index on %I (txid)',
+					'index on %I (partition_hash, event_id)', 'index on %I (hashtext(tenant_id), event_id)',
+					'index on %I (deliver_at) where deliver_at is not null']
+				when 'event_processing' then array['unique index on %I (event_id, worker_type)']
+				when 'event_idempotency' then array['index on %I (tenant_id, idempotency_key)']
+				else array['unique index on %I (stream_id, lane, slice_no)'] end
+			loop
+				execute format('create ' || replace(i, '%I', 'sentinai.%I'), t || to_char(lower, '_HH24MISSMS'));
+			end loop;
+		end loop;
+	end $$});
 }
 
 # wait_for(SECONDS, CODE): call CODE until it is true; its last value.

@@ -15,7 +15,6 @@
 #include "args.h"
 #include "compat.h"
 #include "sqlstate.h"
-#include "subscription.h"
 
 #ifdef SN_SOFT_INPUT
 #include "nodes/miscnodes.h"

@@ -18,6 +18,9 @@
 #define SN_DAY		(INT64CONST(86400) * SN_SECOND)
 #define SN_YEAR		(366 * SN_DAY)
 
+#define SN_WORKER_TYPE_MAX	100 /* bytes */
+#define SN_WORKER_ID_MAX	256
+
 /* raise 22004 unless the argument is there */
 #define SN_REQUIRE_ARG(n, name) \
 	do { if (PG_ARGISNULL(n)) sn_null_argument(name); } while (0)

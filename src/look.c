@@ -20,7 +20,6 @@
 #include "claim.h"
 #include "hint.h"
 #include "look.h"
-#include "maintenance.h"
 #include "sequencer.h"
 
 #define EVENTS_AT_ONCE	5000	/* looked at in a step of maintenance */

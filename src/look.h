@@ -30,5 +30,6 @@ extern void sn_look_at_lane(SnSub *sub, int lane, TimestampTz now, int *budget,
 							SnLaneLook *look);
 extern bool sn_settle_lane(SnSub *sub, SnSubSlot *hints, int lane,
 						   TimestampTz now, int *budget, bool may_write);
+extern bool sn_settle_step(void);
 
 #endif							/* SN_LOOK_H */

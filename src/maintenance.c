@@ -33,10 +33,12 @@
 #include "fault.h"
 #include "guc.h"
 #include "lane.h"
+#include "look.h"
 #include "maintenance.h"
 #include "round.h"
 #include "shmem.h"
 #include "store.h"
+#include "subscription.h"
 
 #define LANES_AT_ONCE 64		/* carried over in a transaction, for their locks */
 
@@ -244,31 +246,6 @@ newest_version(int half, int sub_id, int lane, Snapshot snapshot)
 											&isnull));
 	}
 	sn_scan_end(&scan);
-	return result;
-}
-
-/* sn_sub_ids: the numbers of all subscriptions */
-List *
-sn_sub_ids(void)
-{
-	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	List	   *result = NIL;
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		bool		isnull;
-
-		result = lappend_int(result,
-							 DatumGetInt32(slot_getattr(slot, Anum_sub_id,
-														&isnull)));
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
 	return result;
 }
 

@@ -9,8 +9,6 @@
 
 #include "postgres.h"
 
-#include "nodes/pg_list.h"
-
 /*
  * A step of maintenance does a bounded piece of work in the caller's
  * transaction, and returns whether it has more to do in another one.  An error
@@ -26,11 +24,6 @@ typedef struct SnStep
 
 extern const SnStep sn_maintenance_steps[];
 extern const int sn_maintenance_nsteps;
-
-extern List *sn_sub_ids(void);
-
-/* look.c */
-extern bool sn_settle_step(void);
 
 /* retention.c */
 extern bool sn_retention_step(void);

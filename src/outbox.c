@@ -34,7 +34,6 @@
 
 #include "event.h"
 #include "idempotency.h"
-#include "outbox.h"
 #include "run.h"
 #include "tenant_order.h"
 #include "wake.h"
@@ -74,6 +73,8 @@ typedef struct RowBuffer
 
 static RowBuffer *buffers = NULL;	/* in TopTransactionContext */
 
+static void forget_rows(SubTransactionId subid);
+
 /* get_buffer: the buffer of the current subtransaction */
 static RowBuffer *
 get_buffer(void)
@@ -86,7 +87,7 @@ get_buffer(void)
 		if (buffer->subid == subid)
 			return buffer;
 
-	sn_note_buffered();
+	sn_note_buffered(forget_rows);
 	context = AllocSetContextCreate(TopTransactionContext, "sentinai outbox",
 									ALLOCSET_DEFAULT_SIZES);
 	buffer = MemoryContextAlloc(context, sizeof(RowBuffer));
@@ -109,9 +110,9 @@ get_buffer(void)
 	return buffer;
 }
 
-/* sn_outbox_forget: drop what a subtransaction, or any, has not written */
-void
-sn_outbox_forget(SubTransactionId subid)
+/* forget_rows: drop what a subtransaction, or any, has not written */
+static void
+forget_rows(SubTransactionId subid)
 {
 	RowBuffer **link = &buffers;
 
@@ -427,7 +428,7 @@ sentinai_outbox_flush(PG_FUNCTION_ARGS)
 		if (buffer->subid == subid)
 		{
 			write_buffer(buffer);
-			sn_outbox_forget(subid);
+			forget_rows(subid);
 			break;
 		}
 	return PointerGetDatum(NULL);

@@ -18,7 +18,6 @@
 #include "utils/snapmgr.h"
 
 #include "lane.h"
-#include "maintenance.h"
 #include "store.h"
 #include "subscription.h"
 #include "token.h"

@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "args.h"
 #include "store.h"
 #include "subscription.h"
 
@@ -474,4 +475,29 @@ sn_sub_policy(const SnSub *sub, const text *event_type)
 		if (sn_text_equal(sub->types[i].event_type, event_type))
 			return &sub->types[i].policy;
 	return &sub->policy;
+}
+
+/* sn_sub_ids: the numbers of all subscriptions */
+List *
+sn_sub_ids(void)
+{
+	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	List	   *result = NIL;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+
+		result = lappend_int(result,
+							 DatumGetInt32(slot_getattr(slot, Anum_sub_id,
+														&isnull)));
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return result;
 }

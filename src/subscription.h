@@ -9,14 +9,12 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
 
 #include "sentinai.h"
 #include "stream.h"
-
-#define SN_WORKER_TYPE_MAX	100 /* bytes */
-#define SN_WORKER_ID_MAX	256
 
 /* When to give up, and how long to wait before */
 typedef struct SnPolicy
@@ -66,6 +64,7 @@ typedef struct SnSub
 extern SnSub *sn_sub_by_name(const text *worker_type);
 extern SnSub *sn_sub_by_id(int sub_id);
 extern SnSub *sn_sub_require(const text *worker_type);
+extern List *sn_sub_ids(void);
 extern bool sn_subs_current(void);
 extern void sn_sub_sources(SnSub *sub, Snapshot snapshot);
 extern const SnPolicy *sn_sub_policy(const SnSub *sub,

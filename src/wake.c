@@ -23,14 +23,13 @@
 #include "tcop/utility.h"
 
 #include "hint.h"
-#include "outbox.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(sentinai_wake_relay);
 
 static bool registered = false;
 static SnDatabase *published = NULL;	/* this transaction published */
-static bool buffered = false;	/* this transaction wrote to the outbox view */
+static SnForget forget = NULL;	/* of what this transaction has buffered */
 static bool relay_noted = false;	/* this transaction changed what relays do */
 static SnSubSlot *touched[SN_MAX_SUBS];
 static int	ntouched = 0;
@@ -77,10 +76,10 @@ end_of_xact(XactEvent event, void *arg)
 		default:
 			return;
 	}
-	if (buffered)
-		sn_outbox_forget(InvalidSubTransactionId);
+	if (forget != NULL)
+		forget(InvalidSubTransactionId);
 	published = NULL;
-	buffered = false;
+	forget = NULL;
 	relay_noted = false;
 	ntouched = 0;
 }
@@ -92,8 +91,8 @@ end_of_subxact(SubXactEvent event, SubTransactionId subid,
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	restore_pending();
-	if (buffered)
-		sn_outbox_forget(subid);
+	if (forget != NULL)
+		forget(subid);
 }
 
 static void
@@ -116,12 +115,12 @@ sn_note_published(void)
 	published = sn_database();
 }
 
-/* sn_note_buffered: this transaction has rows in the buffer of the outbox */
+/* sn_note_buffered: this transaction has rows in a buffer, to be forgotten */
 void
-sn_note_buffered(void)
+sn_note_buffered(SnForget how)
 {
 	register_callbacks();
-	buffered = true;
+	forget = how;
 }
 
 /* sn_note_relay: this transaction changed something that relays look at */

@@ -11,9 +11,12 @@
 
 #include "shmem.h"
 
+/* Forgets what a subtransaction has buffered; of InvalidSubTransactionId, all */
+typedef void (*SnForget) (SubTransactionId subid);
+
 extern void sn_note_published(void);
 extern void sn_sub_touched(SnSubSlot *slot);
-extern void sn_note_buffered(void);
+extern void sn_note_buffered(SnForget forget);
 extern void sn_note_relay(void);
 extern void sn_wake_init(void);
 

@@ -867,7 +867,7 @@ a_topic_that_stays_denied_is_tried_ever_more_rarely(void **state)
 		sn_relay_core_fetched(core, want.number, false);
 		tried++;
 	}
-	assert_in_range(tried, 5, 8);	/* after 1, 2, 4, 8, 16, 30, 30 s */
+	assert_true(tried >= 5 && tried <= 8);	/* after 1, 2, 4, 8, 16, 30, 30 s */
 	assert_int_equal(fake.nstored, 0);
 	assert_false(sn_relay_core_news(core, UINT64_MAX, &(SnNews) {0}));
 	sn_relay_core_close(core, 0);

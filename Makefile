@@ -9,19 +9,20 @@ SQL_MODULES := $(sort $(wildcard sql/[0-9]*.sql))
 DATA_built  := $(EXTENSION)--$(EXTVERSION).sql
 DATA        := $(wildcard sql/$(EXTENSION)--*--*.sql)
 
-# Everything in src/ but what belongs to the Kafka library, which is linked
-# into a module of its own so that only the relay process ever loads it.
-KAFKA_ONLY  := $(wildcard src/broker_kafka*.c)
-KAFKA_SRCS  := $(KAFKA_ONLY) src/kafka_conf.c
+# Everything in src/ but a broker's provider, which is linked with its client
+# library into a module of its own, so that only the relay process loads it.
+SOURCES     := $(wildcard src/*.c src/*/*.c)
+HEADERS     := $(wildcard src/*.h src/*/*.h src/*/*/*.h)
+KAFKA_SRCS  := $(wildcard src/broker/kafka/*.c) src/broker/kafka_conf.c
 MODULE_big  := sentinai
-OBJS        := $(patsubst %.c,%.o,$(filter-out $(KAFKA_ONLY) $(if $(FAULTS),,src/fault.c),$(wildcard src/*.c)))
+OBJS        := $(patsubst %.c,%.o,$(filter-out $(if $(FAULTS),,src/base/fault.c),$(SOURCES)))
 
 PG_CFLAGS   := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare -fno-strict-aliasing $(if $(WERROR),-Werror)
 # The server's flags are those of the compiler it was built with.
 PG_CFLAGS   += $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-ignored-attributes)
-PG_CPPFLAGS := -DSENTINAI_VERSION='"$(EXTVERSION)"'
+PG_CPPFLAGS := -Isrc -DSENTINAI_VERSION='"$(EXTVERSION)"'
 
-# For tests only, see src/fault.h: make FAULTS=1, make BUG=no_fence
+# For tests only, see src/base/fault.h: make FAULTS=1, make BUG=no_fence
 SN_FAULT_FLAGS := $(if $(FAULTS),-DSN_FAULTS) $(if $(BUG),-DSN_BUILT_BUG=$(BUG))
 PG_CPPFLAGS += $(SN_FAULT_FLAGS)
 
@@ -45,10 +46,10 @@ include $(PGXS)
 $(DATA_built): $(SQL_MODULES) sentinai.control
 	cat $(SQL_MODULES) > $@
 
-$(OBJS): $(wildcard src/*.h)
+$(OBJS): $(HEADERS)
 
 # Made again when the flags for tests are not those of the last time.
-flagged := $(patsubst %.c,%.o,$(shell grep -l -e SN_BUG -e SN_FAULT src/*.c))
+flagged := $(patsubst %.c,%.o,$(shell grep -l -e SN_BUG -e SN_FAULT $(SOURCES)))
 $(filter $(OBJS),$(flagged)) sentinai_kafka.so: build/flags
 build/flags: FORCE
 	@mkdir -p build && echo '$(SN_FAULT_FLAGS)' >$@.new && \
@@ -56,8 +57,8 @@ build/flags: FORCE
 FORCE:
 
 # Only sn_broker_provider is visible in it; the settings' parser is in both.
-sentinai_kafka.so: $(KAFKA_SRCS) $(wildcard src/*.h)
-	$(CC) $(CFLAGS) $(CFLAGS_SL) $(SN_FAULT_FLAGS) -D_GNU_SOURCE -fvisibility=hidden $(LDFLAGS) -shared -o $@ $(KAFKA_SRCS) -lrdkafka -lpthread
+sentinai_kafka.so: $(KAFKA_SRCS) $(HEADERS)
+	$(CC) $(CFLAGS) $(CFLAGS_SL) $(SN_FAULT_FLAGS) -Isrc -D_GNU_SOURCE -fvisibility=hidden $(LDFLAGS) -shared -o $@ $(KAFKA_SRCS) -lrdkafka -lpthread
 
 all: sentinai_kafka.so
 install: install-kafka

@@ -13,11 +13,11 @@
 
 #include "utils/guc.h"
 
-#include "guc.h"
-#include "kafka_conf.h"
-#include "record.h"
-#include "run.h"
-#include "sentinai.h"
+#include "base/guc.h"
+#include "base/sentinai.h"
+#include "broker/kafka_conf.h"
+#include "log/run.h"
+#include "relay/record.h"
 
 int			sn_idempotency_window = 86400;
 int			sn_max_payload = 1024;

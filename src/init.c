@@ -10,13 +10,13 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "guc.h"
-#include "launcher.h"
-#include "recovery.h"
-#include "sentinai.h"
-#include "shmem.h"
-#include "utility.h"
-#include "wake.h"
+#include "base/guc.h"
+#include "base/sentinai.h"
+#include "hooks/utility.h"
+#include "process/launcher.h"
+#include "shared/recovery.h"
+#include "shared/shmem.h"
+#include "store/wake.h"
 
 PG_MODULE_MAGIC;
 

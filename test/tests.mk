@@ -9,8 +9,8 @@
 #   make demo-check                 the quickstart itself, in a folder of its own
 #   make history                    the history checker, servers of its own
 #   make chaos SECONDS=3600         the same for longer, see test/history
-#   make check-bugs BUGS=no_fence   does it find the bugs of src/fault.h? (all)
-#   make check-points               a crash at every point of src/fault.h
+#   make check-bugs BUGS=no_fence   does it find the bugs of src/base/fault.h? (all)
+#   make check-points               a crash at every point of src/base/fault.h
 #   make fuzz                       hostile SQL, a server of its own
 #   make check-fuzz SECONDS=600     the same for longer, SEED=7 to repeat one
 #   make check-matrix ON=18         PostgreSQL 17 and 18 and a newer librdkafka

@@ -20,7 +20,7 @@ trap 'rm -rf "$logs"' EXIT
 passed=0 failed=0
 
 # Every source but the tests'; their own folders are searched for headers.
-mapfile -t sources < <(printf '%s\n' src/*.c workers/*/*.c test/mock/*.c |
+mapfile -t sources < <(printf '%s\n' src/*.c src/*/*.c src/*/*/*.c workers/*/*.c test/mock/*.c |
     grep -v '^workers/test/')
 
 # result STATUS NAME: counts it; what was found is in the log.

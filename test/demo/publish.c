@@ -25,7 +25,7 @@
 
 #include <libpq-fe.h>
 
-#include "hash.h"
+#include "base/hash.h"
 
 #define MAX_GROUP	5
 #define UUID_LEN	36

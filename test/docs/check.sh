@@ -156,10 +156,10 @@ test_settings() {
 
 test_errors() {
     sed -n "s/.*MAKE_SQLSTATE('\(.\)','\(.\)','\(.\)','\(.\)','\(.\)').*/\1\2\3\4\5 \3\4\5/p" \
-        src/sqlstate.h | sort >"$place/source"
+        src/base/sqlstate.h | sort >"$place/source"
     sed -n 's/^| \[\(SN...\)\](#sn...) | \([0-9]*\) |.*/\1 \2/p' docs/errors.md |
         sort >"$place/page"
-    same "the table of docs/errors.md has the codes of src/sqlstate.h" \
+    same "the table of docs/errors.md has the codes of src/base/sqlstate.h" \
         "$place/source" "$place/page"
     sed -n 's/^## \(SN...\)$/\1/p' docs/errors.md | sort >"$place/sections"
     cut -d' ' -f1 "$place/source" >"$place/codes"
@@ -170,7 +170,7 @@ test_errors() {
 test_conditions() {
     local list
     list=$("${PG_CONFIG:-pg_config}" --sharedir)/errcodes.txt
-    grep -hoE '(errcode|refuse)\(ERRCODE_[A-Z_]+' src/*.c | sed 's/.*(//' |
+    grep -hoE '(errcode|refuse)\(ERRCODE_[A-Z_]+' src/*.c src/*/*.c src/*/*/*.c | sed 's/.*(//' |
         grep -v '^ERRCODE_SN_' | sort -u |
         while read -r macro; do
             awk -v macro="$macro" '$3 == macro { print $1; exit }' "$list"
@@ -192,7 +192,7 @@ test_properties() {
         s/.*{MATCH_ALL, "\([^"]*\)".*/\1/p
         s/.*{MATCH_START, "\([^"]*\)".*/\1*/p
         s/.*{MATCH_END, "\([^"]*\)".*/*\1/p
-        }' src/kafka_conf.c | sort >"$place/source"
+        }' src/broker/kafka_conf.c | sort >"$place/source"
     sed -n '/^| Property | Reason/,/^$/p' docs/kafka.md | cut -d'|' -f2 |
         grep -v 'other than' | grep -o '`[^`]*`' | tr -d '`' | sort >"$place/page"
     same "docs/kafka.md has the properties that are refused" "$place/source" "$place/page"

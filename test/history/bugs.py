@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # bugs.py: does the checker find a product that is wrong?
 # SPDX-License-Identifier: PostgreSQL
-"""Builds the project with one of the bugs of src/fault.h at a time, runs the
+"""Builds the project with one of the bugs of src/base/fault.h at a time, runs the
 workload with the faults that the bug needs, and demands that the checker finds
 it, by a rule that is about it, within five minutes. Every such run is made with
 the project as it is, too, and must be quiet.
@@ -139,10 +139,10 @@ def main():
     options = parser.parse_args()
     if unknown := set(options.bugs) - set(BUGS):
         parser.error(f"no bug {', '.join(unknown)}")
-    with open(os.path.join(ROOT, "src/fault.h"), encoding="utf-8") as file:
+    with open(os.path.join(ROOT, "src/base/fault.h"), encoding="utf-8") as file:
         there = set(re.findall(r"SN_BUG_([a-z_]+)[,\s]", file.read())) - {"none"}
     if there != set(BUGS):
-        parser.error(f"src/fault.h and BUGS differ: {there ^ set(BUGS)}")
+        parser.error(f"src/base/fault.h and BUGS differ: {there ^ set(BUGS)}")
     child.obey()
     with Private(os.environ.get("PG_CONFIG", "pg_config")) as private:
         return Harness(private, options).all(options.bugs or list(BUGS))

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: PostgreSQL
 """To be run by private.py in a build with FAULTS=1. Crashes retention while it
 drops partitions, and then runs the workload with crashes at all points of
-src/fault.h, until each of the others has been come to."""
+src/base/fault.h, until each of the others has been come to."""
 
 import glob
 import os
@@ -22,7 +22,8 @@ SECONDS = (45, 90)
 
 def in_the_source():
     found = set()
-    for path in glob.glob(os.path.join(HERE, "../../src/*.c")):
+    for path in glob.glob(os.path.join(HERE, "../../src/**/*.c"),
+                          recursive=True):
         with open(path, encoding="utf-8") as file:
             found |= set(re.findall(r"SN_FAULT\((\w+)\)", file.read()))
     return found

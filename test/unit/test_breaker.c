@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "breaker.h"
+#include "base/breaker.h"
 
 /* Only failures in a row open it, and exactly the last of them. */
 static void

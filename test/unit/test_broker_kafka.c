@@ -27,7 +27,7 @@
 
 #include <cmocka.h>
 
-#include "broker.h"
+#include "broker/broker.h"
 
 #define MAX_RECORDS 5000
 #define KEYS 10

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * test_hash.c
- *	  src/hash.c gives every key the hash and partition of the Java client.
+ *	  src/base/hash.c gives every key the hash and partition of the Java client.
  *
  * SPDX-License-Identifier: PostgreSQL
  *
@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#include "hash.h"
+#include "base/hash.h"
 
 #ifndef DATA_DIR
 #define DATA_DIR "../data"

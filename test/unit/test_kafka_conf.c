@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "kafka_conf.h"
+#include "broker/kafka_conf.h"
 
 #define CANARY "c4n4ry-value"
 

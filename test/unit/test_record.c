@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "record.h"
+#include "relay/record.h"
 
 #define ID "01924a3e-5f5e-7abc-8def-0123456789ab"
 #define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

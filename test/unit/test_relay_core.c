@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "relay_core.h"
+#include "relay/relay_core.h"
 
 #define MAX_LOG 4096
 #define LANES 4

@@ -25,7 +25,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fault.h"
+#include "base/fault.h"
 #include "log.h"
 #include "value.h"
 #include "worker.h"

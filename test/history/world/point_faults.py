@@ -1,7 +1,7 @@
 # world/point_faults.py: crashes at the worst moments.
 # SPDX-License-Identifier: PostgreSQL
 """A build by `make FAULTS=1` has named points where a process kills itself when
-there is a file of that name in the data directory; see src/fault.h. Which
+there is a file of that name in the data directory; see src/base/fault.h. Which
 process gets there first is left to chance."""
 
 import contextlib

@@ -1,0 +1,185 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * json_size.c
+ *		What a reader of a jsonb value will have to hold: its size as text, and
+ *		how deep it is nested.
+ *
+ * The stored form tells neither.  A number of 16 bytes can be one of 147,000
+ * digits, and readers that go down a value by recursion, as most do, run out
+ * of stack on some thousands of brackets.  The value is walked where it lies
+ * and no text is made.  The first walk takes each byte of a string for the
+ * longest escape there is; strings are looked at only where that is too much.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "utils/numeric.h"
+
+#include "base/json_size.h"
+
+#define ESCAPE_MAX	6			/* \u001f */
+
+/*
+ * The head of a stored number, as numeric.c lays it out: sign and scale, then
+ * the weight, or all of it in one word.
+ */
+#define NUMBER_SIGN			0xC000
+#define NUMBER_NEGATIVE		0x4000
+#define NUMBER_SHORT		0x8000
+#define NUMBER_DSCALE		0x3FFF
+#define SHORT_NEGATIVE		0x2000
+#define SHORT_DSCALE(h)		(((h) & 0x1F80) >> 7)
+#define SHORT_WEIGHT(h)		(((h) & 0x0040 ? ~0x003F : 0) | ((h) & 0x003F))
+#define WORD				2	/* bytes */
+#define WORD_DIGITS			4	/* decimal digits of a word */
+
+/*
+ * No stored value of up to this size is deeper than allowed, as a level takes
+ * at least 8 bytes of it, nor has more text than can be handed on, as a number
+ * takes 16.
+ */
+#define SURELY_FITS	(SN_JSON_DEPTH_MAX * 8)
+
+/* A value while it is measured */
+typedef struct Measure
+{
+	Size		size;			/* so far */
+	Size		max;
+	bool		exact;			/* look into strings */
+} Measure;
+
+/* word_at: a word of a number, which may lie anywhere */
+static uint16
+word_at(const char *place)
+{
+	uint16		word;
+
+	memcpy(&word, place, WORD);
+	return word;
+}
+
+/* number_size: how long a number is as text */
+static Size
+number_size(const char *value)
+{
+	const char *head = VARDATA_ANY(value);
+	Size		len = VARSIZE_ANY_EXHDR(value);
+	uint16		word = word_at(head);
+	bool		is_short = (word & NUMBER_SIGN) == NUMBER_SHORT;
+	Size		head_size = is_short ? WORD : 2 * WORD;
+	int			weight;
+	int			dscale;
+	bool		negative;
+	Size		result = 1;
+
+	if (is_short)
+	{
+		weight = SHORT_WEIGHT(word);
+		dscale = SHORT_DSCALE(word);
+		negative = (word & SHORT_NEGATIVE) != 0;
+	}
+	else
+	{
+		weight = (int16) word_at(head + WORD);
+		dscale = word & NUMBER_DSCALE;
+		negative = (word & NUMBER_SIGN) == NUMBER_NEGATIVE;
+	}
+	if (weight >= 0 && len > head_size)
+	{
+		uint16		first = word_at(head + head_size);
+
+		result = weight * WORD_DIGITS +
+			(first > 999 ? 4 : first > 99 ? 3 : first > 9 ? 2 : 1);
+	}
+	if (dscale > 0)
+		result += 1 + dscale;
+	return result + negative;
+}
+
+/* string_size: how long a string is as text, or at most is */
+static Size
+string_size(const Measure *m, const char *s, Size len)
+{
+	Size		result = len + 2;
+	Size		i;
+
+	if (!m->exact)
+		return len * ESCAPE_MAX + 2;
+	for (i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) s[i];
+
+		if (c == '"' || c == '\\' || c == '\b' || c == '\f' || c == '\n' ||
+			c == '\r' || c == '\t')
+			result++;
+		else if (c < ' ')
+			result += ESCAPE_MAX - 1;
+	}
+	return result;
+}
+
+/* measure: add a container that has so many around it */
+static SnJsonFit
+measure(Measure *m, JsonbContainer *container, int around)
+{
+	bool		object = JsonContainerIsObject(container);
+	int			n = JsonContainerSize(container) * (object ? 2 : 1);
+	char	   *base = (char *) &container->children[n];
+	uint32		offset = 0;
+	int			i;
+
+	if (around >= SN_JSON_DEPTH_MAX)
+		return SN_JSON_TOO_DEEP;
+	m->size += n == 0 ? 2 : 2 * n;	/* brackets and what separates */
+	for (i = 0; i < n && m->size <= m->max; i++)
+	{
+		JEntry		entry = container->children[i];
+		uint32		start = offset;
+		char	   *value = base + INTALIGN(start);
+		SnJsonFit	fit = SN_JSON_FITS;
+
+		JBE_ADVANCE_OFFSET(offset, entry);
+		if (JBE_ISSTRING(entry))
+			m->size += string_size(m, base + start, offset - start);
+		else if (JBE_ISNUMERIC(entry))
+			m->size += number_size(value);
+		else if (JBE_ISCONTAINER(entry))
+			fit = measure(m, (JsonbContainer *) value, around + 1);
+		else
+			m->size += JBE_ISBOOL_FALSE(entry) ? 5 : 4;
+		if (fit != SN_JSON_FITS)
+			return fit;
+	}
+	return m->size <= m->max ? SN_JSON_FITS : SN_JSON_TOO_LARGE;
+}
+
+/* sn_json_fit: whether a value is no more than so many bytes, and not too deep */
+SnJsonFit
+sn_json_fit(Jsonb *json, Size max_text)
+{
+	Measure		m = {.max = max_text};
+	SnJsonFit	fit = measure(&m, &json->root, 0);
+
+	if (fit != SN_JSON_TOO_LARGE)
+		return fit;
+	m.size = 0;
+	m.exact = true;
+	return measure(&m, &json->root, 0);
+}
+
+/* sn_json_fit_stored: whether a stored value can be handed on at all */
+SnJsonFit
+sn_json_fit_stored(Datum value)
+{
+	Jsonb	   *json;
+	SnJsonFit	fit;
+
+	if (toast_raw_datum_size(value) <= SURELY_FITS)
+		return SN_JSON_FITS;
+	json = DatumGetJsonbP(value);
+	fit = sn_json_fit(json, SN_JSON_TEXT_MAX);
+	if ((Pointer) json != DatumGetPointer(value))
+		pfree(json);
+	return fit;
+}

@@ -1,0 +1,66 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * sentinai.h
+ *		Names and types that several rooms share.  The words are those of
+ *		docs/concepts.md; how the parts work together is docs/design/core.md.
+ */
+#ifndef SENTINAI_H
+#define SENTINAI_H
+
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "base/compat.h"
+#include "base/sqlstate.h"
+
+#define SN_SCHEMA		"sentinai"
+#define SN_MAX_LANES	64		/* a set of lanes is a uint64 */
+
+/*
+ * A stream is the sequence of slices of one filter.  Stream 0 has no filter:
+ * it holds every event, serves the subscriptions to all types and the relay,
+ * and is what a subscription that starts in the past reads first.
+ */
+#define SN_STREAM_ALL	0
+
+/*
+ * Position of an event in a lane of a stream: round number (41 bits, the
+ * milliseconds since SN_EPOCH_MS at which the round was taken, made strictly
+ * rising), chunk (14 bits, the slice within round and lane), offset (8 bits,
+ * the place within the slice).  Positions of all streams are comparable: an
+ * event sequenced by a later round has a greater position in every stream.
+ * A slice's number is its position shifted right by SN_OFF_BITS.
+ */
+typedef int64 SnPos;
+
+#define SN_EPOCH_MS		INT64CONST(1735689600000)	/* 2025-01-01 00:00 UTC */
+/* what 41 bits hold (2094), less a year of room for partitions made ahead */
+#define SN_MAX_MS		(SN_EPOCH_MS + (INT64CONST(1) << 41) - \
+						 INT64CONST(366) * 86400 * 1000)
+#define SN_OFF_BITS		8
+#define SN_CHUNK_BITS	14
+#define SN_MAX_CHUNK	((1 << SN_CHUNK_BITS) - 1)
+#define SN_SLICE_MAX	180		/* events in a slice: two slices fit a page; the
+								 * offsets from here on are free, dead_letter.c */
+
+#define SN_ROUND_POS(round_no) \
+	((SnPos) (round_no) << (SN_CHUNK_BITS + SN_OFF_BITS))
+#define SN_ROUND_SLICE(round_no) \
+	((int64) ((uint64) (round_no) << SN_CHUNK_BITS))
+#define SN_POS_SLICE(pos)	((int64) (pos) >> SN_OFF_BITS)
+#define SN_POS_OFF(pos)		((int) ((pos) & ((1 << SN_OFF_BITS) - 1)))
+#define SN_POS_ROUND(pos)	((int64) (pos) >> (SN_CHUNK_BITS + SN_OFF_BITS))
+#define SN_SLICE_POS(slice_no, off) \
+	(((SnPos) (slice_no) << SN_OFF_BITS) | (off))
+
+/* control events, published by fail() about other events */
+#define SN_EVENT_RETRY_SCHEDULED	"RetryScheduled"
+#define SN_EVENT_DEAD_LETTERED		"DeadLettered"
+
+/* worker type of the relay's subscription; reserved */
+#define SN_RELAY_WORKER_TYPE		"relay"
+
+#endif							/* SENTINAI_H */

@@ -1,0 +1,731 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * broker_kafka.c
+ *		The broker interface (broker.h) on librdkafka's idempotent producer.
+ *
+ * With the other broker_kafka*.c and kafka_conf.c it makes up the shared library
+ * sentinai_kafka.  Nothing else sees librdkafka.
+ *
+ *
+ * How order survives a refused batch
+ *
+ * With idempotence on, librdkafka numbers the records of a partition and the
+ * broker takes them in sequence only.  What happens when the broker refuses
+ * one batch for good (too large for the topic, say):
+ *
+ *	- By default librdkafka reports the batch as failed, lets the batches of
+ *	  the partition that are in flight fail with OUT_OF_ORDER_SEQUENCE_NUMBER,
+ *	  takes a new epoch, numbers the rest anew and goes on.  By the time the
+ *	  host hears of it the records behind are stored, and an innocent record
+ *	  of the refused batch can no longer be sent in its place.
+ *	- With enable.gapless.guarantee, which we set, the broker thread raises a
+ *	  fatal error before it reports the batch, and creates no further request
+ *	  in any partition.  What is in flight in the same partition fails on its
+ *	  sequence number, what is queued stays until purged.  Nothing behind the
+ *	  refused batch is stored, and the host resumes with a new producer from
+ *	  the lowest record that has no answer.  The fatal error is then no
+ *	  fault of the broker's, which is what health.refusal says.
+ *	- A broker does not check the sequence for the first batch it has from a
+ *	  producer in a partition; broker_kafka_gate.c sees to it that nothing is
+ *	  behind that batch.
+ *	- A record above message.max.bytes is refused by send() and never numbered;
+ *	  records of a topic that does not exist fail before they are numbered.
+ *	  Neither touches the others.
+ *
+ * message.timeout.ms is 0 and retries are unlimited, so a broker that is away
+ * fails nothing; a record that timed out would leave a gap too.
+ *
+ *
+ * Threads
+ *
+ * The producer is used through events, not callbacks: reports, errors and log
+ * lines wait in its main queue until poll or flush takes them, on the host's
+ * thread.  broker_kafka_producer.c starts and ends them.
+ *
+ * Invariants: unanswered = records librdkafka has; outstanding in health adds
+ * what flush took and poll has not handed out.  Messages and log lines never
+ * contain payload; secrets are masked in both.
+ */
+#include "broker/kafka/broker_kafka.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+
+/* Defaults of the host's limits. */
+#define DEFAULT_MESSAGES 10000
+#define DEFAULT_KBYTES (32 * 1024)
+
+/* How long flush waits at most before it looks at the clock. */
+#define SLICE_MS 100
+
+/*
+ * Time for the broker to answer a request for a topic; before the first
+ * contact with it; and from a mock cluster (see topic_timeout).
+ */
+#define TOPIC_TIMEOUT_MS 10000
+#define TOPIC_TIMEOUT_NEW_MS 1000
+#define TOPIC_TIMEOUT_MOCK_MS 1
+
+/* Free memory that malloc keeps, and the size from which it maps pages. */
+#define KEEP_BYTES (8 * 1024 * 1024)
+
+/* Opaque values travel in pointers. */
+typedef char pointers_hold_opaques[sizeof(void *) >= sizeof(uint64_t) ? 1 : -1];
+
+static const char *kafka_version(void);
+static bool kafka_check(const SnBrokerConfig *config, char *err,
+						size_t err_len);
+static SnBroker *kafka_open(const SnBrokerConfig *config, char *err,
+							size_t err_len);
+static SnSendResult kafka_send(SnBroker *broker, const SnRecord *record,
+							   char *err, size_t err_len);
+static int	kafka_poll(SnBroker *broker, int timeout_ms,
+					   SnBrokerReport *reports, int max);
+static int	kafka_wake_fd(const SnBroker *broker);
+static uint64_t kafka_flush(SnBroker *broker, int timeout_ms);
+static void kafka_purge(SnBroker *broker, bool inflight);
+static bool kafka_restart(SnBroker *broker, bool isolate, int timeout_ms,
+						  char *err, size_t err_len);
+static bool kafka_create_topic(SnBroker *broker, const char *topic,
+							   int partitions, int replication_factor,
+							   uint64_t opaque, char *err, size_t err_len);
+static void kafka_health(SnBroker *broker, SnBrokerHealth *health);
+static bool kafka_close(SnBroker *broker, int timeout_ms);
+static SnBroker *make_broker(const SnBrokerConfig *config, char *err,
+							 size_t err_len);
+static void free_broker(SnBroker *broker);
+static rd_kafka_event_t *next_event(SnBroker *broker, int timeout_ms);
+static bool treat_event(SnBroker *broker, rd_kafka_event_t *event);
+static void treat_error(SnBroker *broker, rd_kafka_event_t *event);
+static void treat_log(SnBroker *broker, rd_kafka_event_t *event);
+static int	take_reports(SnBroker *broker, SnBrokerReport *reports, int max);
+static void report_record(SnBroker *broker,
+						  const rd_kafka_message_t *message,
+						  SnBrokerReport *report);
+static void report_topic(SnBroker *broker, rd_kafka_event_t *event,
+						 SnBrokerReport *report);
+static int	topic_timeout(const SnBroker *broker);
+static SnSendResult send_result(rd_kafka_resp_err_t code);
+static void empty_pipe(int fd);
+static int	remaining(int64_t deadline);
+
+static const SnBrokerProvider provider = {
+	.abi = SN_BROKER_ABI,
+	.name = "kafka",
+	.version = kafka_version,
+	.check = kafka_check,
+	.open = kafka_open,
+	.send = kafka_send,
+	.poll = kafka_poll,
+	.wake_fd = kafka_wake_fd,
+	.flush = kafka_flush,
+	.purge = kafka_purge,
+	.restart = kafka_restart,
+	.create_topic = kafka_create_topic,
+	.health = kafka_health,
+	.close = kafka_close
+};
+
+/* The one symbol a host looks up. */
+__attribute__((visibility("default")))
+const SnBrokerProvider *
+sn_broker_provider(uint32_t abi)
+{
+	return abi == SN_BROKER_ABI ? &provider : NULL;
+}
+
+/* Name and version of the client library at run time. */
+static const char *
+kafka_version(void)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "librdkafka %s", rd_kafka_version_str());
+	return text;
+}
+
+/* Would these settings do?  Secrets are not read. */
+static bool
+kafka_check(const SnBrokerConfig *config, char *err, size_t err_len)
+{
+	SnBroker   *broker = make_broker(config, err, err_len);
+	rd_kafka_conf_t *conf;
+
+	if (broker == NULL)
+		return false;
+	conf = sn_kafka_make_conf(broker, false, config->isolate, err, err_len);
+	free_broker(broker);
+	if (conf == NULL)
+		return false;
+	rd_kafka_conf_destroy(conf);
+	return true;
+}
+
+/* Makes a handle with a running producer. */
+static SnBroker *
+kafka_open(const SnBrokerConfig *config, char *err, size_t err_len)
+{
+	SnBroker   *broker = make_broker(config, err, err_len);
+
+	if (broker == NULL)
+		return NULL;
+#ifdef M_ARENA_MAX
+	/* each of librdkafka's threads would otherwise grow an arena */
+	mallopt(M_ARENA_MAX, 2);
+	/* and what one batch gives back the next one needs */
+	mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+	mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
+#endif
+	if (!sn_kafka_sent_init(&broker->table, broker->queue_max_messages))
+	{
+		snprintf(err, err_len, "out of memory");
+		free_broker(broker);
+		return NULL;
+	}
+	if (!sn_kafka_make_pipe(broker->wake))
+	{
+		snprintf(err, err_len, "could not create pipe: %s", strerror(errno));
+		free_broker(broker);
+		return NULL;
+	}
+	if (!sn_kafka_start(broker, config->isolate, err, err_len))
+	{
+		free_broker(broker);
+		return NULL;
+	}
+	return broker;
+}
+
+/* Puts one record into the producer's queue. */
+static SnSendResult
+kafka_send(SnBroker *broker, const SnRecord *record, char *err,
+		   size_t err_len)
+{
+	rd_kafka_resp_err_t code;
+	SnGate	   *gate;
+	int			partition;
+	int			place;
+
+	if (broker->producer == NULL)
+	{
+		snprintf(err, err_len, "producer is not running");
+		return SN_SEND_STOPPED;
+	}
+	gate = sn_kafka_gate_find(broker, record->topic);
+	if (broker->worn_out)
+	{
+		snprintf(err, err_len, "producer has to be replaced");
+		return SN_SEND_STOPPED;
+	}
+	if (gate == NULL)
+	{
+		code = rd_kafka_last_error();
+		snprintf(err, err_len, "%s", rd_kafka_err2str(code));
+		return send_result(code);
+	}
+	if (!sn_kafka_gate_admits(gate, record, &partition))
+		return SN_SEND_LATER;
+	place = sn_kafka_sent_make(&broker->table, record);
+	if (place < 0)
+		return SN_SEND_FULL;
+	broker->table.all[place].gate = gate;
+	broker->table.all[place].partition = partition;
+	code = rd_kafka_producev(broker->producer,
+							 RD_KAFKA_V_RKT(sn_kafka_gate_topic(gate)),
+							 RD_KAFKA_V_KEY(record->key, record->key_len),
+							 RD_KAFKA_V_VALUE((void *) record->value,
+											  record->value_len),
+							 RD_KAFKA_V_HEADERS(broker->table.all[place].headers),
+							 RD_KAFKA_V_TIMESTAMP(record->timestamp_ms),
+							 RD_KAFKA_V_OPAQUE((void *) (intptr_t) place),
+							 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+							 RD_KAFKA_V_END);
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+	{
+		if (broker->outstanding == 0)
+			broker->progress_at = sn_kafka_now_ms();
+		broker->unanswered++;
+		broker->outstanding++;
+		broker->sent++;
+		if (!sn_kafka_gate_sent(gate, partition))
+			broker->worn_out = true;
+		return SN_SEND_OK;
+	}
+	sn_kafka_sent_undo(&broker->table, place);
+	if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		return SN_SEND_FULL;
+	snprintf(err, err_len, "%s", rd_kafka_err2str(code));
+	return send_result(code);
+}
+
+/* What an error at once means for the record. */
+static SnSendResult
+send_result(rd_kafka_resp_err_t code)
+{
+	switch (sn_kafka_classify(code))
+	{
+		case SN_REPORT_REFUSED:
+			return SN_SEND_REFUSED;
+		case SN_REPORT_NO_TOPIC:
+			return SN_SEND_NO_TOPIC;
+		default:
+			return SN_SEND_STOPPED;
+	}
+}
+
+/* Hands out reports; treats errors and log lines on the way. */
+static int
+kafka_poll(SnBroker *broker, int timeout_ms, SnBrokerReport *reports, int max)
+{
+	int64_t		deadline = sn_kafka_now_ms() + timeout_ms;
+	int			n = 0;
+
+	empty_pipe(broker->wake[0]);
+	while (n < max)
+	{
+		if (broker->current == NULL)
+			broker->current = next_event(broker,
+										 n == 0 ? remaining(deadline) : 0);
+		if (broker->current == NULL)
+			break;
+		n += take_reports(broker, reports + n, max - n);
+	}
+	return n;
+}
+
+/* The descriptor to wait for. */
+static int
+kafka_wake_fd(const SnBroker *broker)
+{
+	return broker->wake[0];
+}
+
+/* Waits for the answers of all that was sent, and keeps them for poll. */
+static uint64_t
+kafka_flush(SnBroker *broker, int timeout_ms)
+{
+	int64_t		deadline = sn_kafka_now_ms() + timeout_ms;
+	rd_kafka_event_t *event;
+	KeptEvent  *kept;
+
+	while (broker->queue != NULL && broker->unanswered > 0)
+	{
+		int			slice = remaining(deadline);
+
+		kept = malloc(sizeof(KeptEvent));
+		if (kept == NULL)
+			break;
+		event = rd_kafka_queue_poll(broker->queue,
+									slice < SLICE_MS ? slice : SLICE_MS);
+		if (event != NULL && treat_event(broker, event))
+		{
+			kept->next = NULL;
+			kept->event = event;
+			*broker->kept_end = kept;
+			broker->kept_end = &kept->next;
+			continue;
+		}
+		free(kept);
+		if (remaining(deadline) == 0)
+			break;
+	}
+	return broker->unanswered;
+}
+
+/* Turns what is queued (and on the way) into reports RETRY. */
+static void
+kafka_purge(SnBroker *broker, bool inflight)
+{
+	int			flags = RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING;
+
+	if (inflight)
+		flags |= RD_KAFKA_PURGE_F_INFLIGHT;
+	if (broker->producer != NULL)
+		rd_kafka_purge(broker->producer, flags);
+}
+
+/* Replaces the producer; what the old one had is forgotten. */
+static bool
+kafka_restart(SnBroker *broker, bool isolate, int timeout_ms, char *err,
+			  size_t err_len)
+{
+	sn_kafka_stop(broker, timeout_ms);
+	return sn_kafka_start(broker, isolate, err, err_len);
+}
+
+/* Asks the broker for a topic; the answer is an event of the same queue. */
+static bool
+kafka_create_topic(SnBroker *broker, const char *topic, int partitions,
+				   int replication_factor, uint64_t opaque, char *err,
+				   size_t err_len)
+{
+	rd_kafka_NewTopic_t *request;
+	rd_kafka_AdminOptions_t *options;
+	int			timeout;
+
+	if (broker->producer == NULL)
+	{
+		snprintf(err, err_len, "producer is not running");
+		return false;
+	}
+	request = rd_kafka_NewTopic_new(topic, partitions, replication_factor,
+									err, err_len);
+	if (request == NULL)
+		return false;
+	options = rd_kafka_AdminOptions_new(broker->producer,
+										RD_KAFKA_ADMIN_OP_CREATETOPICS);
+	timeout = topic_timeout(broker);
+	if (rd_kafka_AdminOptions_set_request_timeout(options, timeout,
+												  err, err_len) ||
+		rd_kafka_AdminOptions_set_operation_timeout(options, timeout,
+													err, err_len))
+	{
+		rd_kafka_AdminOptions_destroy(options);
+		rd_kafka_NewTopic_destroy(request);
+		return false;
+	}
+	rd_kafka_AdminOptions_set_opaque(options, (void *) (uintptr_t) opaque);
+	rd_kafka_CreateTopics(broker->producer, &request, 1, options,
+						  broker->queue);
+	rd_kafka_AdminOptions_destroy(options);
+	rd_kafka_NewTopic_destroy(request);
+	broker->asked++;
+	return true;
+}
+
+/* State and figures. */
+static void
+kafka_health(SnBroker *broker, SnBrokerHealth *health)
+{
+	char		text[256];
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+	memset(health, 0, sizeof(*health));
+	if (broker->producer != NULL)
+		code = rd_kafka_fatal_error(broker->producer, text, sizeof(text));
+	health->stopped = broker->producer == NULL || code != 0 ||
+		broker->worn_out;
+	health->refusal = code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE;
+	if (code != 0)
+		sn_kafka_note_error(broker, text);
+	health->isolate = broker->isolate;
+	health->outstanding = broker->outstanding;
+	health->sent = broker->sent;
+	health->acked = broker->acked;
+	health->failures = broker->failures;
+	if (broker->outstanding > 0)
+		health->stalled_ms = sn_kafka_now_ms() - broker->progress_at;
+	health->last_error = broker->last_error;
+}
+
+/* Ends everything within the time given. */
+static bool
+kafka_close(SnBroker *broker, int timeout_ms)
+{
+	bool		gone;
+
+	if (broker == NULL)
+		return true;
+	gone = sn_kafka_stop(broker, timeout_ms);
+	free_broker(broker);
+	return gone;
+}
+
+/* A handle without producer and pipe. */
+static SnBroker *
+make_broker(const SnBrokerConfig *config, char *err, size_t err_len)
+{
+	SnBroker   *broker = calloc(1, sizeof(SnBroker));
+
+	if (broker == NULL)
+	{
+		snprintf(err, err_len, "out of memory");
+		return NULL;
+	}
+	broker->wake[0] = broker->wake[1] = -1;
+	broker->kept_end = &broker->kept;
+	broker->queue_max_messages = config->queue_max_messages > 0 ?
+		config->queue_max_messages : DEFAULT_MESSAGES;
+	broker->queue_max_kbytes = config->queue_max_kbytes > 0 ?
+		config->queue_max_kbytes : DEFAULT_KBYTES;
+	broker->log = config->log;
+	broker->log_arg = config->log_arg;
+	broker->conf = sn_kafka_conf_parse(config->settings, err, err_len);
+	if (broker->conf == NULL)
+	{
+		free_broker(broker);
+		return NULL;
+	}
+	broker->client_id = strdup(config->client_id != NULL ?
+							   config->client_id : "sentinai");
+	if (broker->client_id == NULL)
+	{
+		snprintf(err, err_len, "out of memory");
+		free_broker(broker);
+		return NULL;
+	}
+	return broker;
+}
+
+/* Frees a handle whose producer is gone. */
+static void
+free_broker(SnBroker *broker)
+{
+	sn_kafka_forget_secrets(broker);
+	sn_kafka_sent_free(&broker->table);
+	sn_kafka_conf_free(broker->conf);
+	free(broker->client_id);
+	if (broker->wake[0] >= 0)
+		close(broker->wake[0]);
+	if (broker->wake[1] >= 0)
+		close(broker->wake[1]);
+	free(broker);
+}
+
+/* The next event that holds reports, or NULL when the time is over. */
+static rd_kafka_event_t *
+next_event(SnBroker *broker, int timeout_ms)
+{
+	int64_t		deadline = sn_kafka_now_ms() + timeout_ms;
+	rd_kafka_event_t *event;
+	KeptEvent  *kept = broker->kept;
+
+	if (kept != NULL)
+	{
+		event = kept->event;
+		broker->kept = kept->next;
+		if (broker->kept == NULL)
+			broker->kept_end = &broker->kept;
+		free(kept);
+		return event;
+	}
+	while (broker->queue != NULL)
+	{
+		event = rd_kafka_queue_poll(broker->queue, remaining(deadline));
+		if (event == NULL)
+			break;
+		if (treat_event(broker, event))
+			return event;
+	}
+	return NULL;
+}
+
+/* True if the event holds reports; any other is treated and freed. */
+static bool
+treat_event(SnBroker *broker, rd_kafka_event_t *event)
+{
+	switch (rd_kafka_event_type(event))
+	{
+		case RD_KAFKA_EVENT_DR:
+			broker->unanswered -= rd_kafka_event_message_count(event);
+			return true;
+		case RD_KAFKA_EVENT_CREATETOPICS_RESULT:
+			return true;
+		case RD_KAFKA_EVENT_ERROR:
+			treat_error(broker, event);
+			break;
+		case RD_KAFKA_EVENT_LOG:
+			treat_log(broker, event);
+			break;
+		default:
+			break;
+	}
+	rd_kafka_event_destroy(event);
+	return false;
+}
+
+/*
+ * Counts an error of the broker and keeps its text.  While nobody waits for an
+ * answer there is none: brokers close connections that are idle, and whether
+ * one can be made again is seen with the next record.
+ */
+static void
+treat_error(SnBroker *broker, rd_kafka_event_t *event)
+{
+	char		text[256];
+	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+
+	if (code == RD_KAFKA_RESP_ERR__FATAL)
+		code = rd_kafka_fatal_error(broker->producer, text, sizeof(text));
+	else
+		snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
+
+	/* a refused batch is no failure of the broker's */
+	if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE ||
+		(broker->outstanding == 0 && broker->asked == 0))
+		return;
+	broker->failures++;
+	sn_kafka_note_error(broker, text);
+}
+
+/* Gives a log line to the host. */
+static void
+treat_log(SnBroker *broker, rd_kafka_event_t *event)
+{
+	const char *facility;
+	const char *line;
+	char		text[1024];
+	int			level;
+
+	if (broker->log == NULL ||
+		rd_kafka_event_log(event, &facility, &line, &level) != 0)
+		return;
+	snprintf(text, sizeof(text), "%s", line);
+	sn_kafka_mask(broker, text);
+	broker->log(broker->log_arg, level, facility, text);
+}
+
+/* Takes reports out of the current event, and frees it when it is empty. */
+static int
+take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
+{
+	rd_kafka_event_t *event = broker->current;
+	const rd_kafka_message_t *message;
+	uint64_t	acked = broker->acked;
+	int			n = 0;
+
+	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
+	{
+		while (n < max &&
+			   (message = rd_kafka_event_message_next(event)) != NULL)
+			report_record(broker, message, &reports[n++]);
+		if (broker->acked != acked)
+			broker->progress_at = sn_kafka_now_ms();
+		if (n == max)
+			return n;
+	}
+	else
+		report_topic(broker, event, &reports[n++]);
+	rd_kafka_event_destroy(event);
+	broker->current = NULL;
+	return n;
+}
+
+/*
+ * Report on one record.  Whatever librdkafka believes, stored is what has an
+ * offset: it also takes a record for delivered because a later one was.
+ */
+static void
+report_record(SnBroker *broker, const rd_kafka_message_t *message,
+			  SnBrokerReport *report)
+{
+	rd_kafka_resp_err_t code = message->err;
+	bool		stored = code == 0 &&
+		(message->offset >= 0 || SN_BUG(trust_implicit_ack));
+	const SnSent *sent;
+
+	report->kind = SN_REPORT_RECORD;
+	report->status = code == 0 && !stored ? SN_REPORT_RETRY :
+		sn_kafka_classify(code);
+	report->alone = report->status == SN_REPORT_REFUSED && broker->isolate;
+	/* the message is the event's, but its headers may be taken */
+	sent = sn_kafka_sent_answered(&broker->table,
+								  (rd_kafka_message_t *) message);
+	report->opaque = sent->opaque;
+	report->partition = stored ? message->partition : -1;
+	report->offset = stored ? message->offset : -1;
+	sn_kafka_gate_answered(sent->gate, sent->partition, report->partition);
+	if (report->status == SN_REPORT_NO_TOPIC)
+		sn_kafka_gate_shut(sent->gate);
+
+	/* not the message's own text: librdkafka returns the payload there */
+	report->error = stored ? NULL : code == 0 ?
+		"acknowledged without an offset" : rd_kafka_err2str(code);
+	broker->outstanding--;
+	if (stored)
+		broker->acked++;
+	else if (report->status == SN_REPORT_REFUSED ||
+			 report->status == SN_REPORT_NO_TOPIC || code == 0)
+		sn_kafka_note_error(broker, report->error);
+}
+
+/* Report on a request for a topic. */
+static void
+report_topic(SnBroker *broker, rd_kafka_event_t *event,
+			 SnBrokerReport *report)
+{
+	const rd_kafka_CreateTopics_result_t *result =
+		rd_kafka_event_CreateTopics_result(event);
+	const rd_kafka_topic_result_t **topics;
+	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+	const char *detail = rd_kafka_event_error_string(event);
+	char		text[256];
+	size_t		count = 0;
+
+	topics = rd_kafka_CreateTopics_result_topics(result, &count);
+	if (code == 0 && count > 0)
+	{
+		code = rd_kafka_topic_result_error(topics[0]);
+		detail = rd_kafka_topic_result_error_string(topics[0]);
+	}
+	broker->asked--;
+	memset(report, 0, sizeof(*report));
+	report->kind = SN_REPORT_TOPIC;
+	report->status = sn_kafka_classify_topic(code);
+	if (code == RD_KAFKA_RESP_ERR__TIMED_OUT &&
+		topic_timeout(broker) == TOPIC_TIMEOUT_MOCK_MS)
+		report->status = SN_REPORT_OK;
+	report->alone = report->status == SN_REPORT_REFUSED;
+	report->opaque = (uint64_t) (uintptr_t) rd_kafka_event_opaque(event);
+	report->partition = -1;
+	report->offset = -1;
+	if (report->status == SN_REPORT_OK)
+	{
+		/* a new handle asks for the partitions; records would a second later */
+		if (count > 0 && broker->producer != NULL)
+			(void) sn_kafka_gate_find(broker,
+									  rd_kafka_topic_result_name(topics[0]));
+		return;
+	}
+	report->error = rd_kafka_err2str(code);
+	snprintf(text, sizeof(text), "could not create topic: %s",
+			 detail != NULL ? detail : report->error);
+	sn_kafka_note_error(broker, text);
+}
+
+/*
+ * How long to wait for the answer about a topic.  librdkafka's mock cluster,
+ * told by its cluster id, names a controller that does not exist, and so never
+ * answers; it creates topics by itself.
+ */
+static int
+topic_timeout(const SnBroker *broker)
+{
+	char	   *cluster = rd_kafka_clusterid(broker->producer, 0);
+	int			timeout = TOPIC_TIMEOUT_MS;
+
+	if (cluster == NULL)
+		timeout = TOPIC_TIMEOUT_NEW_MS;
+	else if (strncmp(cluster, "mockCluster", strlen("mockCluster")) == 0)
+		timeout = TOPIC_TIMEOUT_MOCK_MS;
+	if (cluster != NULL)
+		rd_kafka_mem_free(broker->producer, cluster);
+	return timeout;
+}
+
+/* Reads away what woke the host. */
+static void
+empty_pipe(int fd)
+{
+	char		buf[64];
+
+	while (read(fd, buf, sizeof(buf)) > 0)
+		continue;
+}
+
+/* Milliseconds until the deadline, 0 when it has passed. */
+static int
+remaining(int64_t deadline)
+{
+	int64_t		left = deadline - sn_kafka_now_ms();
+
+	return left > 0 ? (int) left : 0;
+}
+

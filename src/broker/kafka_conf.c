@@ -1,0 +1,592 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * kafka_conf.c
+ *		The setting sentinai.kafka_conf: syntax, what is refused, secrets.
+ *
+ * The text is a list of key=value separated by comma, semicolon or newline.
+ * A piece without '=' belongs to the value before it, so that
+ * bootstrap.servers=a:9092,b:9092 needs no quotes.  White space around pieces,
+ * keys and values does not count.  A key may occur once.
+ *
+ * A property goes to librdkafka unless a rule below refuses it: because it
+ * would run a program or load code, switch off a protection, break what the
+ * relay promises (order, no loss), or put a secret where settings can be
+ * read.  A secret is given as the path of a file, by the property's name
+ * with ".file" behind it.  Whether a property exists is for librdkafka to
+ * say (broker_kafka.c).
+ *
+ * Invariants: no value is ever part of a message, only keys and paths of
+ * secret files are.  malloc only; no global state.
+ */
+#include "broker/kafka_conf.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A rule refuses keys equal to its pattern, or starting or ending with it. */
+typedef enum RuleMatch
+{
+	MATCH_ALL,
+	MATCH_START,
+	MATCH_END
+} RuleMatch;
+
+typedef struct Rule
+{
+	RuleMatch	match;
+	const char *pattern;
+	const char *reason;
+} Rule;
+
+#define RUNS_CODE "it would run a program or load code inside the server"
+#define OURS "the relay sets it to keep its promises"
+#define OWN_SETTING "it has a setting of its own"
+#define TEST_ONLY "it is for tests of librdkafka"
+
+static const Rule rules[] = {
+	{MATCH_ALL, "plugin.library.paths", RUNS_CODE},
+	{MATCH_ALL, "sasl.kerberos.kinit.cmd", RUNS_CODE},
+	{MATCH_START, "ssl.engine.", RUNS_CODE},
+	{MATCH_ALL, "ssl.providers", RUNS_CODE},
+	{MATCH_END, "_cb", RUNS_CODE},
+	{MATCH_END, "_cb_data", RUNS_CODE},
+	{MATCH_END, "callback_data", RUNS_CODE},
+	{MATCH_ALL, "interceptors", RUNS_CODE},
+	{MATCH_ALL, "opaque", RUNS_CODE},
+	{MATCH_ALL, "default_topic_conf", RUNS_CODE},
+	{MATCH_ALL, "internal.termination.signal", RUNS_CODE},
+	{MATCH_ALL, "enable.idempotence", OURS},
+	{MATCH_ALL, "enable.gapless.guarantee", OURS},
+	{MATCH_ALL, "acks", OURS},
+	{MATCH_ALL, "request.required.acks", OURS},
+	{MATCH_ALL, "partitioner", OURS},
+	{MATCH_ALL, "message.timeout.ms", OURS},
+	{MATCH_ALL, "delivery.timeout.ms", OURS},
+	{MATCH_ALL, "retries", OURS},
+	{MATCH_ALL, "message.send.max.retries", OURS},
+	{MATCH_ALL, "queuing.strategy", OURS},
+	{MATCH_START, "transaction", OURS},
+	{MATCH_ALL, "delivery.report.only.error", OURS},
+	{MATCH_ALL, "enabled_events", OURS},
+	{MATCH_START, "log.", OURS},
+	{MATCH_ALL, "statistics.interval.ms", OURS},
+	{MATCH_ALL, "queue.buffering.max.messages", OWN_SETTING},
+	{MATCH_ALL, "queue.buffering.max.kbytes", OWN_SETTING},
+	{MATCH_START, "test.", TEST_ONLY}
+};
+
+/*
+ * Keys that hold a secret end in one of these.  New ones of a later librdkafka
+ * are caught by their wording.
+ */
+static const char *const secret_endings[] = {
+	"password", "passphrase", "secret", "key.pem", "token"
+};
+
+static bool split_text(SnKafkaConf *conf, const char *text,
+					   char *err, size_t err_len);
+static bool add_piece(SnKafkaConf *conf, char separator, const char *piece,
+					  size_t len, char *err, size_t err_len);
+static bool check_prop(SnKafkaProp *prop, char *err, size_t err_len);
+static bool check_value(const SnKafkaProp *prop, char *err, size_t err_len);
+static bool check_path(const SnKafkaProp *prop, char *err, size_t err_len);
+static bool check_key_syntax(const char *name, char *err, size_t err_len);
+static const char *find_refusal(const char *name);
+static bool is_secret(const char *name);
+static bool starts_with(const char *text, const char *start);
+static bool ends_with(const char *text, const char *end);
+static char *copy_trimmed(const char *text, size_t len);
+static bool check_mode(const char *name, const char *path,
+					   const struct stat *st, char *err, size_t err_len);
+static ssize_t read_fully(int fd, char *buf, size_t size);
+
+/* Parses and checks the setting; NULL and a message when it is refused. */
+SnKafkaConf *
+sn_kafka_conf_parse(const char *text, char *err, size_t err_len)
+{
+	SnKafkaConf *conf;
+	int			i;
+	int			j;
+
+	if (strlen(text) > SN_KAFKA_CONF_MAX_TEXT)
+	{
+		snprintf(err, err_len, "text is longer than %d bytes",
+				 SN_KAFKA_CONF_MAX_TEXT);
+		return NULL;
+	}
+	conf = calloc(1, sizeof(SnKafkaConf));
+	if (conf != NULL)
+		conf->props = calloc(SN_KAFKA_CONF_MAX_PROPS, sizeof(SnKafkaProp));
+	if (conf == NULL || conf->props == NULL)
+	{
+		snprintf(err, err_len, "out of memory");
+		sn_kafka_conf_free(conf);
+		return NULL;
+	}
+	if (!split_text(conf, text, err, err_len))
+	{
+		sn_kafka_conf_free(conf);
+		return NULL;
+	}
+	for (i = 0; i < conf->nprops; i++)
+	{
+		if (!check_prop(&conf->props[i], err, err_len))
+		{
+			sn_kafka_conf_free(conf);
+			return NULL;
+		}
+		for (j = 0; j < i; j++)
+		{
+			if (strcmp(conf->props[i].name, conf->props[j].name) == 0)
+			{
+				snprintf(err, err_len, "property \"%s\" is given twice",
+						 conf->props[i].name);
+				sn_kafka_conf_free(conf);
+				return NULL;
+			}
+		}
+	}
+	return conf;
+}
+
+/* Frees a parsed setting; NULL is fine. */
+void
+sn_kafka_conf_free(SnKafkaConf *conf)
+{
+	int			i;
+
+	if (conf == NULL)
+		return;
+	for (i = 0; i < conf->nprops; i++)
+	{
+		free(conf->props[i].name);
+		free(conf->props[i].value);
+	}
+	free(conf->props);
+	free(conf);
+}
+
+/* Value of a property that is not a secret, or NULL. */
+const char *
+sn_kafka_conf_get(const SnKafkaConf *conf, const char *name)
+{
+	int			i;
+
+	for (i = 0; i < conf->nprops; i++)
+	{
+		if (!conf->props[i].from_file &&
+			strcmp(conf->props[i].name, name) == 0)
+			return conf->props[i].value;
+	}
+	return NULL;
+}
+
+/* Does this property name a file that others must not be able to read? */
+bool
+sn_kafka_conf_is_private_path(const char *name)
+{
+	return strcmp(name, "ssl.key.location") == 0 ||
+		strcmp(name, "ssl.keystore.location") == 0 ||
+		strcmp(name, "sasl.kerberos.keytab") == 0;
+}
+
+/* Is the file there, and closed to group and others? */
+bool
+sn_kafka_conf_check_private(const char *name, const char *path,
+							char *err, size_t err_len)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+	{
+		snprintf(err, err_len, "could not access file \"%s\" of \"%s\": %s",
+				 path, name, strerror(errno));
+		return false;
+	}
+	return check_mode(name, path, &st, err, err_len);
+}
+
+/*
+ * Reads the secret of a property, without its final newline.  The caller
+ * gives it to sn_kafka_conf_forget.  NULL and a message when it cannot.
+ */
+char *
+sn_kafka_conf_read_secret(const char *name, const char *path,
+						  char *err, size_t err_len)
+{
+	struct stat st;
+	char	   *secret;
+	ssize_t		len;
+	int			fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) != 0)
+	{
+		snprintf(err, err_len, "could not open file \"%s\" of \"%s\": %s",
+				 path, name, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	if (!check_mode(name, path, &st, err, err_len))
+	{
+		close(fd);
+		return NULL;
+	}
+	secret = calloc(1, SN_KAFKA_CONF_MAX_SECRET + 2);
+	if (secret == NULL)
+	{
+		snprintf(err, err_len, "out of memory");
+		close(fd);
+		return NULL;
+	}
+	len = read_fully(fd, secret, SN_KAFKA_CONF_MAX_SECRET + 1);
+	close(fd);
+	if (len > 0 && len <= SN_KAFKA_CONF_MAX_SECRET &&
+		secret[len - 1] == '\n')
+		secret[--len] = '\0';
+	if (len > 0 && len <= SN_KAFKA_CONF_MAX_SECRET &&
+		secret[len - 1] == '\r')
+		secret[--len] = '\0';
+	if (len <= 0 || len > SN_KAFKA_CONF_MAX_SECRET ||
+		strlen(secret) != (size_t) len)
+	{
+		snprintf(err, err_len,
+				 "file \"%s\" of \"%s\" must hold 1 to %d bytes of text",
+				 path, name, SN_KAFKA_CONF_MAX_SECRET);
+		explicit_bzero(secret, SN_KAFKA_CONF_MAX_SECRET + 2);
+		free(secret);
+		return NULL;
+	}
+	return secret;
+}
+
+/* Wipes and frees what sn_kafka_conf_read_secret returned; NULL is fine. */
+void
+sn_kafka_conf_forget(char *secret)
+{
+	if (secret == NULL)
+		return;
+	explicit_bzero(secret, SN_KAFKA_CONF_MAX_SECRET + 2);
+	free(secret);
+}
+
+/* Cuts the text into pieces and the pieces into properties. */
+static bool
+split_text(SnKafkaConf *conf, const char *text, char *err, size_t err_len)
+{
+	char		separator = '\n';
+	size_t		len;
+
+	for (;;)
+	{
+		len = strcspn(text, ",;\n");
+		if (!add_piece(conf, separator, text, len, err, err_len))
+			return false;
+		if (text[len] == '\0')
+			return true;
+		separator = text[len];
+		text += len + 1;
+	}
+}
+
+/* One piece: a new property, or more of the value before it. */
+static bool
+add_piece(SnKafkaConf *conf, char separator, const char *piece, size_t len,
+		  char *err, size_t err_len)
+{
+	const char *equals = memchr(piece, '=', len);
+	SnKafkaProp *prop;
+	char	   *more;
+	char	   *value;
+
+	more = copy_trimmed(piece, len);
+	if (more == NULL)
+	{
+		snprintf(err, err_len, "out of memory");
+		return false;
+	}
+	if (*more == '\0')
+	{
+		free(more);
+		return true;
+	}
+	if (equals == NULL && conf->nprops == 0)
+	{
+		free(more);
+		snprintf(err, err_len, "text must begin with key=value");
+		return false;
+	}
+	if (equals == NULL)
+	{
+		prop = &conf->props[conf->nprops - 1];
+		value = malloc(strlen(prop->value) + strlen(more) + 2);
+		if (value != NULL)
+			sprintf(value, "%s%c%s", prop->value,
+					separator == '\n' ? ',' : separator, more);
+		free(more);
+		free(prop->value);
+		prop->value = value;
+	}
+	else
+	{
+		free(more);
+		if (conf->nprops == SN_KAFKA_CONF_MAX_PROPS)
+		{
+			snprintf(err, err_len, "more than %d properties",
+					 SN_KAFKA_CONF_MAX_PROPS);
+			return false;
+		}
+		prop = &conf->props[conf->nprops++];
+		prop->name = copy_trimmed(piece, equals - piece);
+		prop->value = copy_trimmed(equals + 1, piece + len - equals - 1);
+	}
+	if (prop->name == NULL || prop->value == NULL)
+	{
+		snprintf(err, err_len, "out of memory");
+		return false;
+	}
+	return true;
+}
+
+/* May this property go to librdkafka?  Turns X.file into a secret X. */
+static bool
+check_prop(SnKafkaProp *prop, char *err, size_t err_len)
+{
+	const char *reason;
+	size_t		len;
+
+	if (!check_key_syntax(prop->name, err, err_len))
+		return false;
+	reason = find_refusal(prop->name);
+	if (reason != NULL)
+	{
+		snprintf(err, err_len, "property \"%s\" is not allowed: %s",
+				 prop->name, reason);
+		return false;
+	}
+	if (is_secret(prop->name))
+	{
+		snprintf(err, err_len, "property \"%s\" is a secret: give the path "
+				 "of a file that holds it as \"%s.file\"",
+				 prop->name, prop->name);
+		return false;
+	}
+	if (ends_with(prop->name, ".file"))
+	{
+		len = strlen(prop->name) - strlen(".file");
+		prop->name[len] = '\0';
+		prop->from_file = is_secret(prop->name);
+		if (!prop->from_file || find_refusal(prop->name) != NULL)
+		{
+			prop->name[len] = '.';
+			snprintf(err, err_len, "property \"%s\" does not exist: only "
+					 "secrets are read from a file", prop->name);
+			return false;
+		}
+	}
+	return check_value(prop, err, err_len);
+}
+
+/* Values that would open a hole although the property itself is fine. */
+static bool
+check_value(const SnKafkaProp *prop, char *err, size_t err_len)
+{
+	const char *p;
+
+	if (*prop->value == '\0')
+	{
+		snprintf(err, err_len, "property \"%s\" has no value", prop->name);
+		return false;
+	}
+	for (p = prop->value; *p != '\0'; p++)
+	{
+		if (iscntrl((unsigned char) *p))
+		{
+			snprintf(err, err_len,
+					 "value of \"%s\" contains a control character",
+					 prop->name);
+			return false;
+		}
+	}
+	if (prop->from_file || ends_with(prop->name, ".location") ||
+		sn_kafka_conf_is_private_path(prop->name))
+	{
+		if (!check_path(prop, err, err_len))
+			return false;
+	}
+	if (strcmp(prop->name, "enable.ssl.certificate.verification") == 0 &&
+		strcasecmp(prop->value, "true") != 0)
+	{
+		snprintf(err, err_len, "property \"%s\" can only be true",
+				 prop->name);
+		return false;
+	}
+
+	/* librdkafka puts these into the command line of a shell */
+	if (starts_with(prop->name, "sasl.kerberos."))
+	{
+		for (p = prop->value; *p != '\0'; p++)
+		{
+			if (!isalnum((unsigned char) *p) && strchr("@._/:-", *p) == NULL)
+			{
+				snprintf(err, err_len, "value of \"%s\" may only contain "
+						 "letters, digits and @._/:-", prop->name);
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+/* Paths are absolute, without "..", so that they mean one file. */
+static bool
+check_path(const SnKafkaProp *prop, char *err, size_t err_len)
+{
+	/* a word of librdkafka's, not a path: look for the system's store */
+	if (strcmp(prop->name, "ssl.ca.location") == 0 &&
+		strcmp(prop->value, "probe") == 0)
+		return true;
+	if (prop->value[0] == '/' && strstr(prop->value, "/../") == NULL &&
+		!ends_with(prop->value, "/.."))
+		return true;
+	snprintf(err, err_len,
+			 "value of \"%s%s\" must be an absolute path without \"..\"",
+			 prop->name, prop->from_file ? ".file" : "");
+	return false;
+}
+
+/* Keys are short, lower case, and made of what librdkafka's are made of. */
+static bool
+check_key_syntax(const char *name, char *err, size_t err_len)
+{
+	const char *p;
+
+	for (p = name; *p != '\0'; p++)
+	{
+		if (!islower((unsigned char) *p) && !isdigit((unsigned char) *p) &&
+			*p != '.' && *p != '_')
+			break;
+	}
+	if (*p == '\0' && p > name && p - name <= 100)
+		return true;
+	snprintf(err, err_len, "name of a property must be 1 to 100 lower-case "
+			 "letters, digits, dots or underscores");
+	return false;
+}
+
+/* Why the property is refused, or NULL. */
+static const char *
+find_refusal(const char *name)
+{
+	size_t		i;
+
+	for (i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+	{
+		const Rule *rule = &rules[i];
+
+		if ((rule->match == MATCH_ALL && strcmp(name, rule->pattern) == 0) ||
+			(rule->match == MATCH_START &&
+			 starts_with(name, rule->pattern)) ||
+			(rule->match == MATCH_END && ends_with(name, rule->pattern)))
+			return rule->reason;
+	}
+	return NULL;
+}
+
+/* Does the property hold a secret? */
+static bool
+is_secret(const char *name)
+{
+	size_t		i;
+
+	for (i = 0; i < sizeof(secret_endings) / sizeof(secret_endings[0]); i++)
+	{
+		if (ends_with(name, secret_endings[i]))
+			return true;
+	}
+	return strcmp(name, "sasl.oauthbearer.config") == 0;
+}
+
+/* Does the text start so? */
+static bool
+starts_with(const char *text, const char *start)
+{
+	return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* Does the text end so? */
+static bool
+ends_with(const char *text, const char *end)
+{
+	size_t		text_len = strlen(text);
+	size_t		end_len = strlen(end);
+
+	return text_len >= end_len &&
+		strcmp(text + text_len - end_len, end) == 0;
+}
+
+/* A copy without white space at both ends; NULL when out of memory. */
+static char *
+copy_trimmed(const char *text, size_t len)
+{
+	while (len > 0 && isspace((unsigned char) text[0]))
+	{
+		text++;
+		len--;
+	}
+	while (len > 0 && isspace((unsigned char) text[len - 1]))
+		len--;
+	return strndup(text, len);
+}
+
+/*
+ * A private file is a plain one, of this user with no rights for group and
+ * others, or of root with at most reading for the group.
+ */
+static bool
+check_mode(const char *name, const char *path, const struct stat *st,
+		   char *err, size_t err_len)
+{
+	if (!S_ISREG(st->st_mode))
+	{
+		snprintf(err, err_len, "file \"%s\" of \"%s\" is not a plain file",
+				 path, name);
+		return false;
+	}
+	if ((st->st_uid == geteuid() && (st->st_mode & 077) == 0) ||
+		(st->st_uid == 0 && (st->st_mode & 037) == 0))
+		return true;
+	snprintf(err, err_len, "file \"%s\" of \"%s\" must belong to the server's "
+			 "user with mode 0600, or to root with mode 0640", path, name);
+	return false;
+}
+
+/* Reads until the end or until size bytes; -1 on error. */
+static ssize_t
+read_fully(int fd, char *buf, size_t size)
+{
+	size_t		done = 0;
+	ssize_t		got;
+
+	while (done < size)
+	{
+		got = read(fd, buf + done, size - done);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -1;
+		if (got == 0)
+			break;
+		done += got;
+	}
+	return done;
+}

@@ -1,0 +1,70 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * event.h
+ *		Publishing, for the functions of the API and for those that publish
+ *		events about events.
+ */
+#ifndef SN_EVENT_H
+#define SN_EVENT_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+#include "base/sentinai.h"
+#include "shared/clock.h"
+#include "store/range.h"
+#include "store/store.h"
+
+#define SN_TENANT_MAX		256 /* bytes */
+#define SN_AGGREGATE_ID_MAX 1024
+
+/* Columns that every way to publish has; the first arguments of publish() */
+enum
+{
+	SN_EVENT_TYPE, SN_TENANT_ID, SN_AGGREGATE_ID, SN_PAYLOAD,
+	SN_AGGREGATE_TYPE, SN_METADATA, SN_CORRELATION_ID,
+	SN_EVENT_COLUMNS
+};
+
+/* An event to write; what is null in the row is NULL or as noted */
+typedef struct SnEvent
+{
+	text	   *event_type;
+	text	   *tenant_id;
+	text	   *aggregate_type;
+	text	   *aggregate_id;	/* may be NULL */
+	text	   *correlation_id; /* may be NULL */
+	const pg_uuid_t *causation_id;	/* may be NULL */
+	TimestampTz deliver_at;		/* DT_NOBEGIN: at once */
+	int32		schema_version;
+	Jsonb	   *payload;
+	Jsonb	   *metadata;
+} SnEvent;
+
+/* Writes events to the log; all of a transaction's rows go through one */
+typedef struct SnWriter
+{
+	SnInserter *inserter;		/* NULL: nothing written yet */
+	SnRange		range;			/* that it writes to */
+	int64		txid;
+} SnWriter;
+
+extern void sn_store_ready(void);
+extern void sn_take_id(pg_uuid_t *id);
+extern bool sn_may_publish(const text *tenant_id);
+
+extern void sn_check_event(SnEvent *event, const Datum *values,
+						   const bool *nulls, int index);
+extern void sn_publish(const SnEvent *event, pg_uuid_t *id);
+
+extern void sn_write_begin(SnWriter *writer);
+extern void sn_write_events(SnWriter *writer, const SnEvent *events,
+							const pg_uuid_t *ids, int n, bool consecutive);
+extern void sn_write_end(SnWriter *writer);
+
+/* key.c */
+extern int32 sn_key_hash(const text *tenant_id, const text *aggregate_id);
+
+#endif							/* SN_EVENT_H */

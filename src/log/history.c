@@ -1,0 +1,463 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * history.c
+ *		Reading the log: get_events_by_exception(), get_events_by_tenant().
+ *
+ * The rows come straight from the indexes that begin with what is asked for,
+ * partition by partition in the order of time, and only from partitions that
+ * the time range and the keyset touch.  So the cost never hangs on statistics
+ * or on the size of the log: a descent for each partition, and the rows
+ * between the bounds until enough of them pass the filters; for an aggregate
+ * also the first event of each of the tenant's long runs, see run.h.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/relation.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "log/event.h"
+#include "log/run.h"
+
+#define EVENTS_MAX 10000		/* rows of one call */
+#define LOCKS_KEPT 16			/* partitions that stay locked after a call */
+
+PG_FUNCTION_INFO_V1(sentinai_get_events_by_exception);
+PG_FUNCTION_INFO_V1(sentinai_get_events_by_tenant);
+
+/* columns of the result, by their numbers in event_log */
+static const AttrNumber result_columns[] = {
+	Anum_log_event_id, Anum_log_event_type, Anum_log_tenant_id,
+	Anum_log_aggregate_type, Anum_log_aggregate_id, Anum_log_schema_version,
+	Anum_log_payload, Anum_log_metadata, Anum_log_correlation_id,
+	Anum_log_causation_id, Anum_log_occurred_at, Anum_log_deliver_at
+};
+
+/* What is asked for */
+typedef struct Question
+{
+	text	   *tenant_id;
+	text	   *aggregate_id;	/* NULL: every aggregate */
+	bool		by_aggregate;
+	int32		hash;
+	Datum	   *event_types;
+	int			ntypes;			/* -1: any type */
+	text	   *correlation_id; /* NULL: any */
+	TimestampTz from;
+	TimestampTz to;
+	pg_uuid_t	lower;			/* ids are above this one */
+	pg_uuid_t	upper;			/* and below this one */
+	int			limit;
+} Question;
+
+static bool
+same_text(Datum value, const text *t)
+{
+	text	   *v = DatumGetTextPP(value);
+
+	return VARSIZE_ANY_EXHDR(v) == VARSIZE_ANY_EXHDR(t) &&
+		memcmp(VARDATA_ANY(v), VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)) == 0;
+}
+
+static bool
+has_type(const Question *q, Datum event_type)
+{
+	int			i;
+
+	for (i = 0; i < q->ntypes; i++)
+		if (same_text(event_type, DatumGetTextPP(q->event_types[i])))
+			return true;
+	return q->ntypes < 0;
+}
+
+/* has_text: whether a column that may be null has a value asked for */
+static bool
+has_text(TupleTableSlot *slot, AttrNumber column, const text *wanted)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (wanted == NULL)
+		return true;
+	value = slot_getattr(slot, column, &isnull);
+	return !isnull && same_text(value, wanted);
+}
+
+/* matches: whether a row that the index found is asked for */
+static bool
+matches(const Question *q, TupleTableSlot *slot)
+{
+	bool		isnull;
+	TimestampTz occurred_at =
+		DatumGetTimestampTz(slot_getattr(slot, Anum_log_occurred_at, &isnull));
+
+	return occurred_at >= q->from && occurred_at < q->to &&
+		has_text(slot, Anum_log_tenant_id, q->tenant_id) &&
+		has_text(slot, Anum_log_aggregate_id, q->aggregate_id) &&
+		has_text(slot, Anum_log_correlation_id, q->correlation_id) &&
+		has_type(q, slot_getattr(slot, Anum_log_event_type, &isnull));
+}
+
+/* Rows of one partition on their way to the result */
+typedef struct Reading
+{
+	const Question *q;
+	Relation	rel;
+	SnRunReader runs;
+	pg_uuid_t	first_above;	/* first events of runs are above this one */
+	ReturnSetInfo *rsinfo;
+	int			n;				/* put so far */
+	int			limit;
+	bool		flatten;		/* copy values that are stored out of line */
+} Reading;
+
+static pg_uuid_t *
+id_of(TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	return DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id, &isnull));
+}
+
+/* flat: a value that is stored out of line, as a copy */
+static Datum
+flat(TupleTableSlot *slot, AttrNumber column, Datum value)
+{
+	if (TupleDescAttr(slot->tts_tupleDescriptor, column - 1)->attlen == -1 &&
+		VARATT_IS_EXTERNAL(DatumGetPointer(value)))
+		return PointerGetDatum(detoast_external_attr((struct varlena *)
+													 DatumGetPointer(value)));
+	return value;
+}
+
+/* put_row: add a row to the result if it is asked for */
+static void
+put_row(Reading *r, TupleTableSlot *slot)
+{
+	Datum		values[lengthof(result_columns)];
+	bool		nulls[lengthof(result_columns)];
+	int			i;
+
+	if (sn_uuid_cmp(id_of(slot), &r->q->lower) <= 0 ||
+		sn_uuid_cmp(id_of(slot), &r->q->upper) >= 0 || !matches(r->q, slot))
+		return;
+	for (i = 0; i < lengthof(result_columns); i++)
+	{
+		values[i] = slot_getattr(slot, result_columns[i], &nulls[i]);
+		if (r->flatten && !nulls[i])
+			values[i] = flat(slot, result_columns[i], values[i]);
+	}
+	tuplestore_putvalues(r->rsinfo->setResult, r->rsinfo->setDesc, values,
+						 nulls);
+	for (i = 0; i < lengthof(result_columns) && r->flatten; i++)
+	{
+		bool		isnull;
+
+		if (!nulls[i] &&
+			values[i] != slot_getattr(slot, result_columns[i], &isnull))
+			pfree(DatumGetPointer(values[i]));
+	}
+	r->n++;
+}
+
+/* read_tenant: rows of a tenant, each run behind its first event */
+static void
+read_tenant(Reading *r)
+{
+	ScanKeyData keys[3];
+	SnScan		scan;
+
+	sn_key_tenant(&keys[0], 1, r->q->tenant_id);
+	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->first_above);
+	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
+	sn_scan_begin(&scan, RelationGetRelid(r->rel),
+				  sn_index_of(r->rel, SN_TENANT_HASH, Anum_log_event_id),
+				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
+	while (r->n < r->limit && sn_scan_next(&scan))
+	{
+		bool		isnull;
+
+		if (sn_run_of(scan.slot) < 0 ||
+			!same_text(slot_getattr(scan.slot, Anum_log_tenant_id, &isnull),
+					   r->q->tenant_id))
+			continue;			/* an index that somebody made has it, too, or
+								 * another tenant has this hash */
+		put_row(r, scan.slot);
+		if (sn_run_of(scan.slot) == SN_RUN_NONE)
+			continue;
+		sn_run_follow(&r->runs, id_of(scan.slot));
+		while (r->n < r->limit && sn_run_next(&r->runs))
+			put_row(r, r->runs.scan.slot);
+	}
+	sn_scan_end(&scan);
+}
+
+/* Events of a key in long runs, in the order of their ids */
+typedef struct Listed
+{
+	SnScan		firsts;			/* of the tenant's long runs */
+	pg_uuid_t	first;			/* of the run at hand */
+	int16		keys[SN_RUN_MAX];
+	int			nkeys;			/* 0: no run at hand */
+	int			next;			/* to be looked at */
+	bool		ended;
+} Listed;
+
+static void
+listed_begin(Listed *listed, const Reading *r)
+{
+	ScanKeyData keys[4];
+
+	sn_key_int2(&keys[0], 1, BTEqualStrategyNumber, SN_RUN_LONG);
+	sn_key_text(&keys[1], 2, BTEqualStrategyNumber,
+				PointerGetDatum(r->q->tenant_id));
+	sn_key_uuid(&keys[2], 3, BTGreaterStrategyNumber, &r->first_above);
+	sn_key_uuid(&keys[3], 3, BTLessStrategyNumber, &r->q->upper);
+	sn_scan_begin(&listed->firsts, RelationGetRelid(r->rel),
+				  sn_index_of(r->rel, Anum_log_run, Anum_log_tenant_id,
+							  Anum_log_event_id),
+				  GetActiveSnapshot(), 4, keys, ForwardScanDirection);
+	listed->nkeys = listed->next = 0;
+	listed->ended = false;
+}
+
+/* listed_next: the next row before an id (NULL: of all), or NULL */
+static TupleTableSlot *
+listed_next(Listed *listed, Reading *r, const pg_uuid_t *before)
+{
+	int16		wanted = sn_run_key(r->q->hash);
+
+	while (!listed->ended)
+	{
+		if (listed->nkeys > 0 && before != NULL &&
+			sn_uuid_cmp(&listed->first, before) > 0)
+			return NULL;
+		while (listed->next < listed->nkeys)
+		{
+			int			i = listed->next++;
+
+			if (listed->keys[i] == wanted &&
+				sn_run_fetch(&r->runs, &listed->first, i))
+				return r->runs.scan.slot;
+		}
+		listed->ended = !sn_scan_next(&listed->firsts);
+		if (listed->ended)
+			break;
+		listed->first = *id_of(listed->firsts.slot);
+		listed->nkeys = sn_run_get_keys(listed->firsts.slot, listed->keys);
+		listed->next = 0;
+	}
+	return NULL;
+}
+
+/* read_aggregate: rows of a key, from the index on its hash and long runs */
+static void
+read_aggregate(Reading *r)
+{
+	ScanKeyData keys[3];
+	SnScan		scan;
+	Listed		listed;
+	bool		found;
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, r->q->hash);
+	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->q->lower);
+	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
+	sn_scan_begin(&scan, RelationGetRelid(r->rel),
+				  sn_index_of(r->rel, Anum_log_partition_hash,
+							  Anum_log_event_id),
+				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
+	listed_begin(&listed, r);
+	found = sn_scan_next(&scan);
+	while (r->n < r->limit)
+	{
+		TupleTableSlot *in_run =
+			listed_next(&listed, r, found ? id_of(scan.slot) : NULL);
+
+		if (in_run != NULL)
+			put_row(r, in_run);
+		else if (found)
+		{
+			if (abs(sn_run_of(scan.slot)) != SN_RUN_LONG)
+				put_row(r, scan.slot);
+			found = r->n < r->limit && sn_scan_next(&scan);
+		}
+		else
+			break;
+	}
+	sn_scan_end(&listed.firsts);
+	sn_scan_end(&scan);
+}
+
+/*
+ * read_partition: rows of one partition; returns how many were asked for.
+ * begins: the partition has the lower bound in it.  What was read points to
+ * values stored out of line, so the partition's lock is kept; but of the
+ * first few only, since the lock table is everybody's: of the others the
+ * values are copied.
+ */
+static int
+read_partition(const Question *q, const SnPartRange *range, bool begins,
+			   int limit, int *kept, ReturnSetInfo *rsinfo)
+{
+	Reading		r = {.q = q, .rsinfo = rsinfo, .limit = limit};
+	bool		keep;
+
+	r.rel = try_relation_open(range->oid, AccessShareLock);
+	if (r.rel == NULL)
+		return 0;				/* dropped meanwhile */
+	r.flatten = *kept >= LOCKS_KEPT;
+	sn_run_begin(&r.runs, r.rel, GetActiveSnapshot());
+	r.first_above = q->lower;
+	if (begins)
+		sn_run_reach(&r.runs, &r.first_above);
+	if (q->by_aggregate)
+		read_aggregate(&r);
+	else
+		read_tenant(&r);
+	sn_run_end(&r.runs);
+	keep = r.n > 0 && !r.flatten;
+	*kept += keep;
+	relation_close(r.rel, keep ? NoLock : AccessShareLock);
+	return r.n;
+}
+
+/* read_log: all rows asked for, in the order of their ids */
+static void
+read_log(const Question *q, ReturnSetInfo *rsinfo)
+{
+	int64		from = SN_TICK_MS(sn_uuid_tick(&q->lower));
+	int64		until = SN_TICK_MS(sn_uuid_tick(&q->upper));
+	List	   *ranges = sn_partition_ranges(SN_EVENT_LOG);
+	int			left = q->limit;
+	int			kept = 0;
+	ListCell   *lc;
+
+	foreach(lc, ranges)
+	{
+		SnPartRange *range = lfirst(lc);
+
+		CHECK_FOR_INTERRUPTS();
+		if (left == 0 || range->lower > until)
+			break;
+		if (range->upper > from)
+			left -= read_partition(q, range, range->lower <= from, left,
+								   &kept, rsinfo);
+	}
+	list_free_deep(ranges);
+}
+
+/* require: the value of a text argument that must not be null */
+static text *
+require(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+	return PG_GETARG_TEXT_PP(arg);
+}
+
+/* get_types: the event types asked for, from an array that may be null */
+static void
+get_types(FunctionCallInfo fcinfo, int arg, Question *q)
+{
+	ArrayType  *array;
+
+	q->ntypes = -1;
+	if (PG_ARGISNULL(arg))
+		return;
+	array = PG_GETARG_ARRAYTYPE_P(arg);
+	if (ARR_NDIM(array) > 1 || array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("event_types must have one dimension and no nulls")));
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
+					  &q->event_types, NULL, &q->ntypes);
+}
+
+/*
+ * get_bounds: the ids that a time range and a keyset leave.  The time in an id
+ * and occurred_at are one: the same tick.
+ */
+static void
+get_bounds(FunctionCallInfo fcinfo, int arg, Question *q)
+{
+	int64		from_ms = 0;
+	int64		to_ms = SN_MAX_MS;
+
+	q->from = PG_ARGISNULL(arg) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(arg);
+	q->to = PG_ARGISNULL(arg + 1) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(arg + 1);
+	if (TIMESTAMP_IS_NOEND(q->from) || TIMESTAMP_IS_NOBEGIN(q->to))
+		to_ms = 0;
+	if (!TIMESTAMP_NOT_FINITE(q->from))
+		from_ms = Max(from_ms, sn_timestamp_ms(q->from));
+	if (!TIMESTAMP_NOT_FINITE(q->to))
+		to_ms = Min(to_ms, sn_timestamp_ms(q->to));
+	sn_uuid_floor(Min(from_ms, SN_MAX_MS), &q->lower);
+	sn_uuid_floor(Max(to_ms, 0) + 1, &q->upper);
+	if (!PG_ARGISNULL(arg + 3))
+	{
+		pg_uuid_t  *after = PG_GETARG_UUID_P(arg + 3);
+
+		if (sn_uuid_cmp(after, &q->lower) > 0)
+			q->lower = *after;
+	}
+}
+
+/* answer: what both functions do once they know the tenant or aggregate */
+static Datum
+answer(FunctionCallInfo fcinfo, Question *q, int arg)
+{
+	get_types(fcinfo, arg, q);
+	get_bounds(fcinfo, arg + 1, q);
+	q->correlation_id = PG_ARGISNULL(arg + 3) ? NULL :
+		PG_GETARG_TEXT_PP(arg + 3);
+	q->limit = PG_ARGISNULL(arg + 5) ? 0 : PG_GETARG_INT32(arg + 5);
+	if (q->limit < 1 || q->limit > EVENTS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("max_events must be between 1 and %d", EVENTS_MAX)));
+	InitMaterializedSRF(fcinfo, 0);
+	if (sn_uuid_cmp(&q->lower, &q->upper) < 0)
+		read_log(q, (ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/*
+ * get_events_by_exception(tenant_id text, exception_id text,
+ *		event_types text[], from_time timestamptz, to_time timestamptz,
+ *		correlation_id text, after_id uuid, max_events int)
+ */
+Datum
+sentinai_get_events_by_exception(PG_FUNCTION_ARGS)
+{
+	Question	q = {0};
+
+	q.tenant_id = require(fcinfo, 0, "tenant_id");
+	q.aggregate_id = require(fcinfo, 1, "exception_id");
+	q.by_aggregate = true;
+	q.hash = sn_key_hash(q.tenant_id, q.aggregate_id);
+	return answer(fcinfo, &q, 2);
+}
+
+/*
+ * get_events_by_tenant(tenant_id text, event_types text[],
+ *		from_time timestamptz, to_time timestamptz, correlation_id text,
+ *		after_id uuid, max_events int)
+ */
+Datum
+sentinai_get_events_by_tenant(PG_FUNCTION_ARGS)
+{
+	Question	q = {0};
+
+	q.tenant_id = require(fcinfo, 0, "tenant_id");
+	return answer(fcinfo, &q, 1);
+}

@@ -1,0 +1,232 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * idempotency.c
+ *		A key under which an event is published once.
+ *
+ * event_idempotency has a row for each key, in the partition of the event's
+ * id.  The index on (tenant, key) is not unique: a key may come back after the
+ * window, and a unique index would have to know that.  Instead whoever looks a
+ * key up and notes it holds the key's lock from the look to the note, and
+ * looks with a dirty snapshot, which shows what other transactions have noted
+ * and not yet committed.  The id is taken under the lock too, so the row of
+ * whoever held it before has a smaller id and lies within the range looked at.
+ *
+ * The window is counted in the clock's time, so it lasts longer while the
+ * clock waits for the wall clock to catch up after a step.
+ *
+ * The lock is never held while waiting for another transaction.
+ *
+ * Partitions of keys are dropped by age alone, not before the window is over
+ * for all of them (retention.c); a reader may find one gone.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/guc.h"
+#include "log/idempotency.h"
+#include "store/range.h"
+
+/* What a look found */
+typedef struct Noted
+{
+	bool		found;
+	int64		body_hash;
+	pg_uuid_t	event_id;
+	TransactionId running;		/* who noted it and has not ended */
+	Oid			partition;
+	ItemPointerData tid;
+} Noted;
+
+/* add_text: mix a text, or its absence, into a hash */
+static uint64
+add_text(uint64 hash, const text *t)
+{
+	if (t == NULL)
+		return hash_bytes_extended((const unsigned char *) "", 0, ~hash);
+	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(t),
+							   VARSIZE_ANY_EXHDR(t), hash);
+}
+
+/*
+ * sn_idempotency_body: hash of what a repeated call has to repeat.  Not
+ * metadata, causation, correlation and time of delivery: they may tell of the
+ * call, as a trace context does, and not of what happened.
+ */
+int64
+sn_idempotency_body(const SnEvent *event)
+{
+	uint64		hash = event->schema_version;
+
+	hash = add_text(hash, event->event_type);
+	hash = add_text(hash, event->aggregate_type);
+	hash = add_text(hash, event->aggregate_id);
+	return (int64) hash_bytes_extended((const unsigned char *) VARDATA(event->payload),
+									   VARSIZE(event->payload) - VARHDRSZ,
+									   hash);
+}
+
+/* look_in: look a key up in one partition */
+static void
+look_in(Oid partition, text *tenant_id, text *key, const pg_uuid_t *oldest,
+		Noted *noted)
+{
+	Relation	rel = try_relation_open(partition, AccessShareLock);
+	SnapshotData dirty;
+	ScanKeyData keys[2];
+	SnScan		scan;
+
+	if (rel == NULL || RelationGetNumberOfBlocks(rel) == 0)
+	{
+		if (rel != NULL)
+			relation_close(rel, AccessShareLock);
+		return;
+	}
+	InitDirtySnapshot(dirty);
+	sn_key_text(&keys[0], 1, BTEqualStrategyNumber,
+				PointerGetDatum(tenant_id));
+	sn_key_text(&keys[1], 2, BTEqualStrategyNumber, PointerGetDatum(key));
+	sn_scan_begin(&scan, partition,
+				  sn_index_of(rel, Anum_idem_tenant_id, Anum_idem_key), &dirty,
+				  2, keys, ForwardScanDirection);
+	while (!noted->found && sn_scan_next(&scan))
+	{
+		pg_uuid_t  *id;
+
+		slot_getallattrs(scan.slot);
+		id = DatumGetUUIDP(scan.slot->tts_values[Anum_idem_event_id - 1]);
+		if (sn_uuid_cmp(id, oldest) < 0)
+			continue;
+		noted->found = true;
+		noted->event_id = *id;
+		noted->body_hash =
+			DatumGetInt64(scan.slot->tts_values[Anum_idem_body_hash - 1]);
+		noted->running = dirty.xmin;
+		noted->partition = partition;
+		noted->tid = scan.slot->tts_tid;
+	}
+	sn_scan_end(&scan);
+	relation_close(rel, AccessShareLock);
+}
+
+/* look: look a key up in the partitions of the window that ends with an id */
+static Noted
+look(text *tenant_id, text *key, const pg_uuid_t *newest)
+{
+	Noted		noted = {false};
+	int64		until = SN_TICK_MS(sn_uuid_tick(newest));
+	int64		from = until - (int64) sn_idempotency_window * 1000;
+	List	   *ranges = sn_partition_ranges(SN_EVENT_IDEMPOTENCY);
+	pg_uuid_t	oldest;
+	int			i;
+
+	sn_uuid_floor(from, &oldest);
+	for (i = list_length(ranges) - 1; i >= 0 && !noted.found; i--)
+	{
+		SnPartRange *range = list_nth(ranges, i);
+
+		CHECK_FOR_INTERRUPTS();
+		if (range->upper <= from)
+			break;
+		if (range->lower <= until)
+			look_in(range->oid, tenant_id, key, &oldest, &noted);
+	}
+	list_free_deep(ranges);
+	return noted;
+}
+
+/* note: write down that the key stands for that event */
+static void
+note(Oid partition, text *tenant_id, text *key, int64 body_hash,
+	 const pg_uuid_t *id)
+{
+	SnInserter *inserter = sn_insert_begin(partition, false);
+	Datum		values[Natts_idem];
+	bool		nulls[Natts_idem] = {false};
+
+	values[Anum_idem_event_id - 1] = UUIDPGetDatum(id);
+	values[Anum_idem_body_hash - 1] = Int64GetDatum(body_hash);
+	values[Anum_idem_tenant_id - 1] = PointerGetDatum(tenant_id);
+	values[Anum_idem_key - 1] = PointerGetDatum(key);
+	sn_insert_row(inserter, values, nulls);
+	(void) sn_insert_end(inserter);
+}
+
+/* check_repeats: a key that is taken must stand for the same event */
+static void
+check_repeats(const Noted *noted, int64 body_hash)
+{
+	if (noted->body_hash != body_hash)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("idempotency key is taken by another event"),
+				 errdetail("Event %s was published under the key with another type, aggregate, schema version or payload.",
+						   DatumGetCString(DirectFunctionCall1(uuid_out,
+															   UUIDPGetDatum(&noted->event_id))))));
+}
+
+/* wait_for: until the transaction that noted a key has ended */
+static void
+wait_for(Noted *noted)
+{
+	Relation	rel = try_relation_open(noted->partition, AccessShareLock);
+
+	if (rel == NULL)
+		return;					/* then the transaction has ended */
+	XactLockTableWait(noted->running, rel, &noted->tid, XLTW_InsertIndex);
+	relation_close(rel, AccessShareLock);
+}
+
+/*
+ * sn_idempotency_take: take an id for an event under its key.  False if the
+ * key stands for an event already, whose id it then is.
+ */
+bool
+sn_idempotency_take(text *tenant_id, text *key, int64 body_hash,
+					pg_uuid_t *id)
+{
+	uint32		lock = (uint32) add_text(add_text(0, tenant_id), key);
+
+	for (;;)
+	{
+		Noted		noted;
+		SnRange		range;
+		Oid			partition;
+
+		sn_lock_key(lock);
+		sn_take_id(id);
+		partition = sn_range_lock(SN_EVENT_IDEMPOTENCY, id, RowExclusiveLock,
+								  &range);
+		if (OidIsValid(partition))
+		{
+			noted = look(tenant_id, key, id);
+			if (!noted.found)
+				note(partition, tenant_id, key, body_hash, id);
+		}
+		sn_unlock_key(lock);
+
+		if (!OidIsValid(partition))
+			(void) sn_require_partition(SN_EVENT_IDEMPOTENCY,
+										UUIDPGetDatum(id),
+										SN_TICK_MS(sn_uuid_tick(id)));
+		else if (!noted.found)
+			return true;
+		else if (TransactionIdIsValid(noted.running))
+			wait_for(&noted);
+		else
+		{
+			check_repeats(&noted, body_hash);
+			*id = noted.event_id;
+			return false;
+		}
+	}
+}

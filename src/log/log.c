@@ -1,0 +1,285 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * log.c
+ *		Reading rows of event_log by event id.
+ *
+ * Who knows where a row was when it was sequenced spares the index; it is used
+ * when another row, or none, is there now.  Its scan is then kept open and only
+ * moved.  Locks on the partitions are kept to the end of the transaction: what
+ * was read may hold pointers to their out-of-line values.
+ *
+ * An event whose partition retention has dropped may be in event_kept.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "storage/bufmgr.h"
+#include "utils/snapmgr.h"
+
+#include "log/log.h"
+#include "store/range.h"
+
+#define COPIES_MAX	(1024 * 1024)	/* bytes */
+
+typedef struct SnLogPart
+{
+	SnRange		range;
+	Relation	heap;
+	TupleTableSlot *slot;		/* for rows fetched by place */
+	IndexFetchTableData *fetch; /* keeps the page of the last one pinned */
+	BlockNumber nblocks;		/* the table had at least that many */
+	bool		scanning;		/* scan is open */
+	SnScan		scan;
+} SnLogPart;
+
+/* The range of event_kept, which takes no id for its own: it ends at once */
+static const SnRange no_range = {{{0}}, {{0}}, false, false};
+
+/* sn_log_begin: a reader under a registered snapshot */
+SnLogReader *
+sn_log_begin(Snapshot snapshot)
+{
+	SnLogReader *reader = palloc0(sizeof(SnLogReader));
+
+	reader->snapshot = snapshot;
+	reader->kept = -1;
+	return reader;
+}
+
+/* sn_log_snapshot: read under another snapshot from now on */
+void
+sn_log_snapshot(SnLogReader *reader, Snapshot snapshot)
+{
+	reader->snapshot = snapshot;
+}
+
+/* add_part: a table that was opened joins those of the reader; its place */
+static int
+add_part(SnLogReader *reader, SnLogPart *part)
+{
+	part->slot = table_slot_create(part->heap, NULL);
+	part->fetch = table_index_fetch_begin(part->heap);
+	if (reader->nparts == 0)
+		reader->parts = palloc(sizeof(SnLogPart));
+	else
+		reader->parts = repalloc(reader->parts,
+								 (reader->nparts + 1) * sizeof(SnLogPart));
+	reader->parts[reader->nparts] = *part;
+	return reader->nparts++;
+}
+
+/* open_part: the partition of an id, not open yet; NULL if there is none */
+static SnLogPart *
+open_part(SnLogReader *reader, const pg_uuid_t *id)
+{
+	SnLogPart	part = {.nblocks = 0};
+	Oid			oid = sn_range_lock(SN_EVENT_LOG, id, AccessShareLock,
+									&part.range);
+
+	if (!OidIsValid(oid))
+		return NULL;
+	part.heap = table_open(oid, NoLock);
+	reader->current = add_part(reader, &part);
+	return &reader->parts[reader->current];
+}
+
+/* part_of: the partition of an id, or NULL */
+static SnLogPart *
+part_of(SnLogReader *reader, const pg_uuid_t *id)
+{
+	int			i;
+
+	if (reader->nparts > 0 &&
+		sn_range_covers(&reader->parts[reader->current].range, id))
+		return &reader->parts[reader->current];
+	for (i = 0; i < reader->nparts; i++)
+		if (sn_range_covers(&reader->parts[i].range, id))
+		{
+			reader->current = i;
+			return &reader->parts[i];
+		}
+	return open_part(reader, id);
+}
+
+/*
+ * read_anew: use a snapshot taken now.  A copy of the partition may have taken
+ * its place since the reader's snapshot, whose rows it does not see.  With our
+ * lock that cannot happen again.
+ */
+static void
+read_anew(SnLogReader *reader)
+{
+	if (reader->newer != NULL)
+		UnregisterSnapshot(reader->newer);
+	reader->newer = RegisterSnapshot(GetLatestSnapshot());
+	reader->snapshot = reader->newer;
+}
+
+/* by_index: find a row by its id */
+static bool
+by_index(SnLogReader *reader, SnLogPart *part, const pg_uuid_t *id)
+{
+	ScanKeyData key;
+
+	sn_key_uuid(&key, 1, BTEqualStrategyNumber, id);
+	if (part->scanning)
+		sn_scan_again(&part->scan, reader->snapshot, 1, &key);
+	else
+		sn_scan_begin(&part->scan, RelationGetRelid(part->heap),
+					  sn_index_of(part->heap, Anum_log_event_id),
+					  reader->snapshot, 1, &key, ForwardScanDirection);
+	part->scanning = true;
+	reader->slot = part->scan.slot;
+	if (sn_scan_next(&part->scan))
+		return true;
+	read_anew(reader);
+	sn_scan_again(&part->scan, reader->snapshot, 1, &key);
+	return sn_scan_next(&part->scan);
+}
+
+/* at_place: fetch the row at a place, if the table has the place */
+static bool
+at_place(SnLogReader *reader, SnLogPart *part, const ItemPointerData *place)
+{
+	ItemPointerData tid = *place;
+	bool		again = false;
+
+	if (ItemPointerGetBlockNumber(&tid) >= part->nblocks)
+		part->nblocks = RelationGetNumberOfBlocks(part->heap);
+	if (ItemPointerGetBlockNumber(&tid) >= part->nblocks)
+		return false;
+	reader->slot = part->slot;
+	return table_index_fetch_tuple(part->fetch, &tid, reader->snapshot,
+								   part->slot, &again, NULL);
+}
+
+/* among_kept: find an event that has outlived its partition */
+static bool
+among_kept(SnLogReader *reader, const pg_uuid_t *id)
+{
+	if (reader->kept < 0)
+	{
+		SnLogPart	part = {.range = no_range};
+
+		part.heap = table_open(sn_rel(SN_EVENT_KEPT), AccessShareLock);
+		reader->kept = add_part(reader, &part);
+	}
+	reader->current = reader->kept;
+	return by_index(reader, &reader->parts[reader->kept], id);
+}
+
+/*
+ * sn_log_fetch: fetch an event into reader->slot; false when it is not there,
+ * because its partition was dropped.
+ */
+bool
+sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id)
+{
+	SnLogPart  *part = part_of(reader, id);
+
+	return (part != NULL && by_index(reader, part, id)) ||
+		among_kept(reader, id);
+}
+
+/*
+ * sn_log_fetch_at: the same, with the place where the row is unless something
+ * has moved it since (VACUUM FULL, a restore).
+ */
+bool
+sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
+				const ItemPointerData *place)
+{
+	SnLogPart  *part = part_of(reader, id);
+
+	if (part != NULL && ItemPointerIsValid(place) &&
+		at_place(reader, part, place))
+	{
+		bool		isnull;
+		Datum		there = slot_getattr(reader->slot, Anum_log_event_id,
+										 &isnull);
+
+		if (memcmp(DatumGetUUIDP(there), id, UUID_LEN) == 0)
+			return true;
+	}
+	return sn_log_fetch(reader, id);
+}
+
+/*
+ * sn_log_ref: remember the row last fetched: a copy of it, as long as they do
+ * not come to much, or else where it is.
+ */
+void
+sn_log_ref(SnLogReader *reader, SnLogRef *ref)
+{
+	ref->part = reader->current;
+	ref->tid = reader->slot->tts_tid;
+	ref->copy = NULL;
+	if (reader->copied >= COPIES_MAX)
+		return;
+	ref->copy = ExecCopySlotHeapTuple(reader->slot);
+	reader->copied += ref->copy->t_len;
+}
+
+/* sn_log_columns: all columns of a row; false when it is there no more */
+bool
+sn_log_columns(SnLogReader *reader, const SnLogRef *ref, Datum *values,
+			   bool *nulls)
+{
+	SnLogPart  *part = &reader->parts[ref->part];
+
+	if (ref->copy != NULL)
+	{
+		heap_deform_tuple(ref->copy, RelationGetDescr(part->heap), values,
+						  nulls);
+		return true;
+	}
+	if (!at_place(reader, part, &ref->tid))
+		return false;
+	slot_getallattrs(reader->slot);
+	memcpy(values, reader->slot->tts_values, Natts_log * sizeof(Datum));
+	memcpy(nulls, reader->slot->tts_isnull, Natts_log * sizeof(bool));
+	return true;
+}
+
+/* sn_log_end: close the reader; the locks stay */
+void
+sn_log_end(SnLogReader *reader)
+{
+	int			i;
+
+	for (i = 0; i < reader->nparts; i++)
+	{
+		SnLogPart  *part = &reader->parts[i];
+
+		if (part->scanning)
+			sn_scan_end(&part->scan);
+		table_index_fetch_end(part->fetch);
+		ExecDropSingleTupleTableSlot(part->slot);
+		table_close(part->heap, NoLock);
+	}
+	if (reader->nparts > 0)
+		pfree(reader->parts);
+	if (reader->newer != NULL)
+		UnregisterSnapshot(reader->newer);
+	pfree(reader);
+}
+
+/* sn_log_datum: a column of the row last fetched */
+Datum
+sn_log_datum(SnLogReader *reader, AttrNumber column, bool *isnull)
+{
+	return slot_getattr(reader->slot, column, isnull);
+}
+
+/* sn_log_text: a text column of the row last fetched, or NULL */
+text *
+sn_log_text(SnLogReader *reader, AttrNumber column)
+{
+	bool		isnull;
+	Datum		datum = slot_getattr(reader->slot, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPP(datum);
+}

@@ -1,0 +1,61 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * log.h
+ *		Reading rows of event_log by event id.
+ */
+#ifndef SN_LOG_H
+#define SN_LOG_H
+
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "storage/itemptr.h"
+#include "utils/snapshot.h"
+
+#include "store/store.h"
+
+/*
+ * Who reads much stops when so many partitions are open: each stays locked
+ * until the transaction ends, and the lock table is everybody's.
+ */
+#define SN_LOG_PARTS_MAX 64
+
+struct SnLogPart;
+
+typedef struct SnLogReader
+{
+	TupleTableSlot *slot;		/* the row last fetched */
+	Snapshot	snapshot;
+	Snapshot	newer;			/* registered here, see read_anew(); or NULL */
+	struct SnLogPart *parts;	/* opened so far */
+	int			nparts;
+	int			current;
+	int			kept;			/* which of them is event_kept; -1: not opened */
+	Size		copied;			/* bytes of the copies made */
+} SnLogReader;
+
+/* A fetched row, or where it is, for the reader that fetched it */
+typedef struct SnLogRef
+{
+	int			part;
+	ItemPointerData tid;
+	HeapTuple	copy;			/* NULL: none was made */
+} SnLogRef;
+
+extern SnLogReader *sn_log_begin(Snapshot snapshot);
+extern void sn_log_snapshot(SnLogReader *reader, Snapshot snapshot);
+extern bool sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id);
+extern bool sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
+							const ItemPointerData *place);
+extern void sn_log_ref(SnLogReader *reader, SnLogRef *ref);
+extern bool sn_log_columns(SnLogReader *reader, const SnLogRef *ref,
+						   Datum *values, bool *nulls);
+extern void sn_log_end(SnLogReader *reader);
+
+/* columns of the row last fetched; texts point into it */
+extern Datum sn_log_datum(SnLogReader *reader, AttrNumber column,
+						  bool *isnull);
+extern text *sn_log_text(SnLogReader *reader, AttrNumber column);
+
+#endif							/* SN_LOG_H */

@@ -1,0 +1,435 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * outbox.c
+ *		The view outbox: publish by INSERT or COPY.
+ *
+ * The row trigger checks a row, takes its id and buffers it; the statement
+ * trigger, or a full buffer, writes the rows in bulk.  Rows belong to the
+ * subtransaction that inserted them, so each has a buffer of its own: what an
+ * inner one rolls back takes nothing of an outer one with it.
+ *
+ * An id the caller gives never becomes the event's id: rounds are ordered by
+ * id, so ids of any other clock would deliver events of one aggregate in
+ * another order than they were committed in.  It is kept in the metadata as
+ * "outbox_id", and noted as an idempotency key, so that giving it twice is
+ * the unique violation that a table would raise.
+ *
+ * COPY into the view cannot ask for the ids of its rows, so they are taken when
+ * the rows are written, all at once: such rows make runs (run.h).
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "tcop/pquery.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/rel.h"
+
+#include "log/event.h"
+#include "log/idempotency.h"
+#include "log/run.h"
+#include "log/tenant_order.h"
+#include "store/wake.h"
+
+#define BUFFER_ROWS SN_RUN_MAX	/* of one tenant; more would not stay in the
+								 * cache */
+#define BUFFER_SIZE (1024 * 1024)	/* bytes */
+
+PG_FUNCTION_INFO_V1(sentinai_outbox_insert);
+PG_FUNCTION_INFO_V1(sentinai_outbox_flush);
+
+/* columns of the view */
+enum
+{
+	OUTBOX_ID, OUTBOX_TENANT_ID, OUTBOX_AGGREGATETYPE, OUTBOX_AGGREGATEID,
+	OUTBOX_TYPE, OUTBOX_PAYLOAD, OUTBOX_METADATA, OUTBOX_COLUMNS
+};
+
+/* The rows of a subtransaction that are not written yet */
+typedef struct RowBuffer
+{
+	struct RowBuffer *next;
+	SubTransactionId subid;
+	MemoryContext context;		/* of the buffer */
+	MemoryContext rows;			/* of what has no room in the arena */
+	char	   *arena;			/* what the rows point to, used again for the
+								 * next ones */
+	Size		arena_size;
+	int			n;
+	int			room;			/* of the arrays */
+	bool		late_ids;		/* taken when the rows are written */
+	bool		mixed;			/* those, of several tenants */
+	Size		size;
+	SnEvent    *events;
+	pg_uuid_t  *ids;
+} RowBuffer;
+
+static RowBuffer *buffers = NULL;	/* in TopTransactionContext */
+
+static void forget_rows(SubTransactionId subid);
+
+/* get_buffer: the buffer of the current subtransaction */
+static RowBuffer *
+get_buffer(void)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	MemoryContext context;
+	RowBuffer  *buffer;
+
+	for (buffer = buffers; buffer != NULL; buffer = buffer->next)
+		if (buffer->subid == subid)
+			return buffer;
+
+	sn_note_buffered(forget_rows);
+	context = AllocSetContextCreate(TopTransactionContext, "sentinai outbox",
+									ALLOCSET_DEFAULT_SIZES);
+	buffer = MemoryContextAlloc(context, sizeof(RowBuffer));
+	buffer->next = buffers;
+	buffer->subid = subid;
+	buffer->context = context;
+	buffer->rows = AllocSetContextCreate(context, "sentinai outbox rows",
+										 ALLOCSET_DEFAULT_SIZES);
+	buffer->arena = NULL;
+	buffer->arena_size = 0;
+	buffer->n = 0;
+	buffer->mixed = false;
+	buffer->size = 0;
+	buffer->room = 8;
+	buffer->events = MemoryContextAlloc(context,
+										buffer->room * sizeof(SnEvent));
+	buffer->ids = MemoryContextAlloc(context,
+									 buffer->room * sizeof(pg_uuid_t));
+	buffers = buffer;
+	return buffer;
+}
+
+/* forget_rows: drop what a subtransaction, or any, has not written */
+static void
+forget_rows(SubTransactionId subid)
+{
+	RowBuffer **link = &buffers;
+
+	while (*link != NULL)
+	{
+		RowBuffer  *buffer = *link;
+
+		if (subid != InvalidSubTransactionId && buffer->subid != subid)
+		{
+			link = &buffer->next;
+			continue;
+		}
+		*link = buffer->next;
+		MemoryContextDelete(buffer->context);
+	}
+}
+
+/* put_in_order: the rows tenant by tenant, for they get their ids only now */
+static void
+put_in_order(RowBuffer *buffer)
+{
+	const int  *order = sn_order_by_tenant(buffer->events, buffer->n);
+	SnEvent    *events;
+	int			i;
+
+	if (order == NULL)
+		return;
+	events = palloc(buffer->n * sizeof(SnEvent));
+	for (i = 0; i < buffer->n; i++)
+		events[i] = buffer->events[order[i]];
+	memcpy(buffer->events, events, buffer->n * sizeof(SnEvent));
+	pfree(events);
+}
+
+/* take_ids: consecutive ids for the rows */
+static void
+take_ids(RowBuffer *buffer)
+{
+	SnTick		tick;
+	int			i;
+
+	if (buffer->mixed)
+		put_in_order(buffer);
+	sn_store_ready();
+	tick = sn_clock_take(buffer->n);
+	for (i = 0; i < buffer->n; i++)
+		sn_uuid_make(tick + i, &buffer->ids[i]);
+}
+
+/* make_arena: have room for as much again as the rows took this time */
+static void
+make_arena(RowBuffer *buffer)
+{
+	Size		size;
+
+	MemoryContextReset(buffer->rows);
+	if (buffer->size <= buffer->arena_size || buffer->size > BUFFER_SIZE)
+		return;
+	size = Min(buffer->size + buffer->size / 8, BUFFER_SIZE);
+	if (buffer->arena != NULL)
+		pfree(buffer->arena);
+	buffer->arena_size = 0;		/* in case there is no memory */
+	buffer->arena = NULL;
+	buffer->arena = MemoryContextAlloc(buffer->context, size);
+	buffer->arena_size = size;
+}
+
+/* write_buffer: put the rows into the log */
+static void
+write_buffer(RowBuffer *buffer)
+{
+	SnWriter	writer;
+
+	sn_write_begin(&writer);	/* the number before the ids */
+	if (buffer->n > 0 && buffer->late_ids)
+		take_ids(buffer);
+	sn_write_events(&writer, buffer->events, buffer->ids, buffer->n,
+					buffer->late_ids);
+	sn_write_end(&writer);
+	if (buffer->n >= BUFFER_ROWS)
+		make_arena(buffer);
+	else
+		MemoryContextReset(buffer->rows);
+	buffer->n = 0;
+	buffer->mixed = false;
+	buffer->size = 0;
+}
+
+/* room_for: the memory that a copy of a value takes */
+static Size
+room_for(const void *value)
+{
+	return value == NULL ? 0 : MAXALIGN(VARSIZE_ANY(value));
+}
+
+/* copy_to: copy a value to a place, which is moved behind it */
+static void *
+copy_to(char **place, const void *value)
+{
+	char	   *copy = *place;
+
+	if (value == NULL)
+		return NULL;
+	memcpy(copy, value, VARSIZE_ANY(value));
+	*place += room_for(value);
+	return copy;
+}
+
+/* keep: have what a row points to outlive the row's trigger */
+static void
+keep(RowBuffer *buffer, SnEvent *row)
+{
+	Size		size = room_for(row->event_type) + room_for(row->tenant_id) +
+		room_for(row->aggregate_type) + room_for(row->aggregate_id) +
+		room_for(row->payload) + room_for(row->metadata);
+	char	   *place;
+
+	if (buffer->arena != NULL && buffer->size + size <= buffer->arena_size)
+		place = buffer->arena + buffer->size;
+	else
+		place = MemoryContextAllocHuge(buffer->rows, size);
+	buffer->size += size;
+	row->event_type = copy_to(&place, row->event_type);
+	row->tenant_id = copy_to(&place, row->tenant_id);
+	row->aggregate_type = copy_to(&place, row->aggregate_type);
+	row->aggregate_id = copy_to(&place, row->aggregate_id);
+	row->payload = copy_to(&place, row->payload);
+	row->metadata = copy_to(&place, row->metadata);
+}
+
+/*
+ * write_before: write the rows of the other kind, with ids or without, so that
+ * the ids of all are in the order of the rows.
+ */
+static void
+write_before(bool late_ids)
+{
+	RowBuffer  *buffer = get_buffer();
+
+	if (buffer->n > 0 && buffer->late_ids != late_ids)
+		write_buffer(buffer);
+}
+
+/* add_row: buffer a row; without an id it gets one when it is written */
+static void
+add_row(const SnEvent *event, const pg_uuid_t *id)
+{
+	RowBuffer  *buffer = get_buffer();
+	SnEvent    *row;
+
+	buffer->late_ids = id == NULL;
+	if (buffer->n == buffer->room)
+	{
+		buffer->room *= 2;
+		buffer->events = repalloc(buffer->events,
+								  buffer->room * sizeof(SnEvent));
+		buffer->ids = repalloc(buffer->ids, buffer->room * sizeof(pg_uuid_t));
+	}
+	row = &buffer->events[buffer->n];
+	*row = *event;
+	keep(buffer, row);
+	if (id != NULL)
+		buffer->ids[buffer->n] = *id;
+	buffer->mixed |= id == NULL && buffer->n > 0 && !sn_same_tenant(row - 1, row);
+	buffer->n++;
+	if (buffer->n == (buffer->mixed ? SN_ORDER_MAX : BUFFER_ROWS) ||
+		buffer->size >= BUFFER_SIZE)
+		write_buffer(buffer);
+}
+
+/* add_outbox_id: metadata with the id that the caller gave */
+static Jsonb *
+add_outbox_id(Jsonb *metadata, const char *given)
+{
+	char	   *json = psprintf("{\"outbox_id\": \"%s\"}", given);
+	Datum		object = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+											  JsonbPGetDatum(metadata),
+											  object));
+}
+
+/* take_given: take an id for a row whose id the caller gave, once */
+static void
+take_given(SnEvent *event, Datum given, pg_uuid_t *id)
+{
+	char	   *text = DatumGetCString(DirectFunctionCall1(uuid_out, given));
+	char	   *key = psprintf("\001%s", text); /* no caller's key has \001 */
+
+	if (!sn_idempotency_take(event->tenant_id, cstring_to_text(key), 0, id))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("duplicate id in outbox"),
+				 errdetail("A row with the id %s was inserted before.",
+						   text)));
+	event->metadata = add_outbox_id(event->metadata, text);
+}
+
+/* check_called: trigger functions are of no use elsewhere */
+static TriggerData *
+check_called(FunctionCallInfo fcinfo, TriggerEvent event, const char *name)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		(data->tg_event & (TRIGGER_EVENT_OPMASK | TRIGGER_EVENT_ROW |
+						   TRIGGER_EVENT_TIMINGMASK)) != event)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("%s() can only be called as a trigger of outbox",
+						name)));
+	return data;
+}
+
+/*
+ * is_copied: whether the row comes from COPY into the view, and not from a
+ * statement inside a function that COPY into another table calls.
+ */
+static bool
+is_copied(void)
+{
+	CopyStmt   *stmt;
+
+	if (ActivePortal == NULL || ActivePortal->commandTag != CMDTAG_COPY ||
+		DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) != 1)
+		return false;
+	stmt = (CopyStmt *) linitial_node(PlannedStmt,
+									  ActivePortal->stmts)->utilityStmt;
+	return IsA(stmt, CopyStmt) && stmt->relation != NULL &&
+		strcmp(stmt->relation->relname, "outbox") == 0;
+}
+
+/* published_row: what RETURNING shows of a row that was given */
+static HeapTuple
+published_row(TupleTableSlot *given, const pg_uuid_t *id, Jsonb *metadata)
+{
+	Datum		values[OUTBOX_COLUMNS];
+	bool		nulls[OUTBOX_COLUMNS];
+
+	memcpy(values, given->tts_values, sizeof(values));
+	memcpy(nulls, given->tts_isnull, sizeof(nulls));
+	values[OUTBOX_ID] = UUIDPGetDatum(id);
+	nulls[OUTBOX_ID] = false;
+	values[OUTBOX_METADATA] = JsonbPGetDatum(metadata);
+	nulls[OUTBOX_METADATA] = false;
+	return heap_form_tuple(given->tts_tupleDescriptor, values, nulls);
+}
+
+/* outbox_insert(): INSTEAD OF INSERT trigger that buffers the row */
+Datum
+sentinai_outbox_insert(PG_FUNCTION_ARGS)
+{
+	static const int source[SN_EVENT_COLUMNS] = {
+		[SN_EVENT_TYPE] = OUTBOX_TYPE,
+		[SN_TENANT_ID] = OUTBOX_TENANT_ID,
+		[SN_AGGREGATE_ID] = OUTBOX_AGGREGATEID,
+		[SN_PAYLOAD] = OUTBOX_PAYLOAD,
+		[SN_AGGREGATE_TYPE] = OUTBOX_AGGREGATETYPE,
+		[SN_METADATA] = OUTBOX_METADATA,
+	};
+	TriggerData *data = check_called(fcinfo, TRIGGER_EVENT_INSERT |
+									 TRIGGER_EVENT_ROW |
+									 TRIGGER_EVENT_INSTEAD, "outbox_insert");
+	TupleTableSlot *slot = data->tg_trigslot;
+	Datum	   *row;
+	bool	   *row_nulls;
+	Datum		values[SN_EVENT_COLUMNS];
+	bool		nulls[SN_EVENT_COLUMNS];
+	SnEvent		event;
+	pg_uuid_t	id;
+	bool		late;
+	int			c;
+
+	if (RelationGetDescr(data->tg_relation)->natts != OUTBOX_COLUMNS)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("outbox_insert() can only be called as a trigger of outbox")));
+	slot_getallattrs(slot);		/* as COPY read it: no need to deform */
+	row = slot->tts_values;
+	row_nulls = slot->tts_isnull;
+	for (c = 0; c < SN_EVENT_COLUMNS; c++)
+	{
+		values[c] = c == SN_CORRELATION_ID ? (Datum) 0 : row[source[c]];
+		nulls[c] = c == SN_CORRELATION_ID || row_nulls[source[c]];
+	}
+	sn_check_event(&event, values, nulls, 0);
+	late = row_nulls[OUTBOX_ID] && is_copied();
+	write_before(late);
+	if (late)
+	{
+		add_row(&event, NULL);
+		return PointerGetDatum(data->tg_trigtuple);
+	}
+	if (row_nulls[OUTBOX_ID])
+		sn_take_id(&id);
+	else
+		take_given(&event, row[OUTBOX_ID], &id);
+	add_row(&event, &id);
+
+	return PointerGetDatum(published_row(slot, &id, event.metadata));
+}
+
+/* outbox_flush(): AFTER INSERT statement trigger that writes what is buffered */
+Datum
+sentinai_outbox_flush(PG_FUNCTION_ARGS)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	RowBuffer  *buffer;
+
+	(void) check_called(fcinfo, TRIGGER_EVENT_INSERT | TRIGGER_EVENT_AFTER,
+						"outbox_flush");
+	for (buffer = buffers; buffer != NULL; buffer = buffer->next)
+		if (buffer->subid == subid)
+		{
+			write_buffer(buffer);
+			forget_rows(subid);
+			break;
+		}
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,441 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * launcher.c
+ *		Keeps a sequencer, and the relays, running in every database that has
+ *		the extension.
+ *
+ * The launcher is connected to no database, so it cannot see who has the
+ * extension: a database it meets for the first time gets a sequencer, which
+ * leaves when it finds none.  From then on a slot in shared memory tells: the
+ * sequencer takes it when it finds the extension, CREATE EXTENSION takes it at
+ * its commit, and the sequencer gives it up when the extension is gone.
+ *
+ * Workers outlive the launcher; a new one knows them by their slots.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/guc.h"
+#include "base/pin.h"
+#include "base/sentinai.h"
+#include "process/launcher.h"
+#include "relay/durable.h"
+#include "shared/clock.h"
+#include "shared/recovery.h"
+#include "shared/shmem.h"
+
+#define MAX_RELAY_WORKERS 16	/* of sentinai.relay_workers */
+#define DELAY_MIN 1000			/* ms until a worker that ended is started again */
+#define DELAY_MAX 30000
+#define STABLE USECS_PER_SEC	/* a worker that ran longer did not fail */
+#define REPEAT_LOG (60 * USECS_PER_SEC)
+
+PG_FUNCTION_INFO_V1(sentinai_wake_launcher);
+
+/* A worker that the launcher has started, or may start */
+typedef struct Child
+{
+	BackgroundWorkerHandle *handle; /* NULL: none started, or it has ended */
+	TimestampTz started_at;
+	TimestampTz start_after;
+	int			delay;			/* ms before the next start */
+} Child;
+
+typedef struct Database
+{
+	Oid			oid;
+	bool		known;			/* a worker has looked for the extension */
+	bool		listed;			/* was in pg_database just now */
+	Child		sequencer;
+	Child		relays[MAX_RELAY_WORKERS];
+} Database;
+
+static List *databases = NIL;	/* of Database */
+static TimestampTz next_start;	/* when the next delayed start is due */
+static TimestampTz last_full = 0;	/* when it was last logged that no worker
+									 * slot is free */
+static bool wake_at_commit = false;
+
+/* end_of_xact: after CREATE EXTENSION */
+static void
+end_of_xact(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT && wake_at_commit)
+		sn_database_created();
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+		wake_at_commit = false;
+}
+
+/* wake_launcher(): the end of the install script */
+Datum
+sentinai_wake_launcher(PG_FUNCTION_ARGS)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		RegisterXactCallback(end_of_xact, NULL);
+		registered = true;
+	}
+	wake_at_commit = true;
+	PG_RETURN_VOID();
+}
+
+/* has_ended: whether a worker started before is gone; sets when to try again */
+static bool
+has_ended(Child *child)
+{
+	TimestampTz now = sn_now();
+	pid_t		pid;
+
+	if (child->handle == NULL)
+		return true;
+	if (GetBackgroundWorkerPid(child->handle, &pid) != BGWH_STOPPED)
+		return false;
+	pfree(child->handle);
+	child->handle = NULL;
+	if (now - child->started_at > STABLE)
+		child->delay = DELAY_MIN;
+	else
+		child->delay = Min(Max(child->delay * 2, DELAY_MIN), DELAY_MAX);
+	child->start_after = TimestampTzPlusMilliseconds(now, child->delay);
+	return true;
+}
+
+/* log_full: no worker can be started; say so once a minute */
+static void
+log_full(void)
+{
+	TimestampTz now = sn_now();
+
+	if (now - last_full < REPEAT_LOG)
+		return;
+	last_full = now;
+	ereport(WARNING,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("no background worker slot is free for sentinai"),
+			 errhint("Increase max_worker_processes.")));
+}
+
+/* start: start a worker, unless it has to wait */
+static void
+start(Child *child, Oid dboid, const char *type, const char *function,
+	  Datum arg)
+{
+	TimestampTz now = sn_now();
+	BackgroundWorker worker;
+
+	if (child->start_after > now)
+	{
+		next_start = Min(next_start, child->start_after);
+		return;
+	}
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	worker.bgw_main_arg = arg;
+	memcpy(worker.bgw_extra, &dboid, sizeof(dboid));
+	snprintf(worker.bgw_name, BGW_MAXLEN, "%s of database %u", type, dboid);
+	strlcpy(worker.bgw_type, type, BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "sentinai",
+			sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, function,
+			sizeof(worker.bgw_function_name));
+	child->started_at = now;
+	if (!RegisterDynamicBackgroundWorker(&worker, &child->handle))
+	{
+		child->handle = NULL;
+		child->start_after = TimestampTzPlusMilliseconds(now, DELAY_MIN);
+		next_start = Min(next_start, child->start_after);
+		log_full();
+	}
+}
+
+/* relay_pid: process of a relay as it published it, or 0 */
+static int
+relay_pid(Oid dboid, int index)
+{
+	SnShared   *s = sn_shared();
+	int			pid = 0;
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_SHARED);
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+		if (s->relays[i].dboid == dboid && s->relays[i].index == index)
+			pid = s->relays[i].pid;
+	LWLockRelease(&s->lock);
+	return pid;
+}
+
+/* relay_configured: whether there is a broker to produce to */
+static bool
+relay_configured(void)
+{
+	return sn_broker != SN_BROKER_NONE && sn_kafka_conf != NULL &&
+		(strstr(sn_kafka_conf, "bootstrap.servers") != NULL ||
+		 strstr(sn_kafka_conf, "metadata.broker.list") != NULL);
+}
+
+/* supervise_relay: have a relay running, or not */
+static void
+supervise_relay(Database *database, int index, bool wanted)
+{
+	Child	   *child = &database->relays[index];
+	bool		ended = has_ended(child);
+	int			pid = relay_pid(database->oid, index);
+
+	if (wanted && ended && pid == 0)
+		start(child, database->oid, "sentinai relay", "sn_relay_main",
+			  Int32GetDatum(index));
+	else if (!wanted && !ended)
+		TerminateBackgroundWorker(child->handle);
+	else if (!wanted && pid != 0 && BackendPidGetProc(pid) != NULL)
+		(void) kill(pid, SIGTERM);
+}
+
+/* supervise: have in a database what it should have */
+static void
+supervise(Database *database)
+{
+	SnDatabase *db = sn_database_of(database->oid);
+	bool		vacant = false;
+	bool		sequenced = false;
+	bool		ended = has_ended(&database->sequencer);
+	int			i;
+
+	if (db != NULL)
+	{
+		vacant = db->vacate_until > sn_now();
+		sequenced = db->sequencer_pid != 0;
+		if (vacant)
+			next_start = Min(next_start, db->vacate_until);
+	}
+	if (ended && !sequenced && !vacant && (db != NULL || !database->known))
+	{
+		start(&database->sequencer, database->oid, "sentinai sequencer",
+			  "sn_sequencer_main", ObjectIdGetDatum(database->oid));
+		database->known |= database->sequencer.handle != NULL;
+	}
+	for (i = 0; i < MAX_RELAY_WORKERS; i++)
+		supervise_relay(database, i,
+						sequenced && !vacant && i < sn_relay_workers &&
+						relay_configured());
+}
+
+/* forgive_relays: settings changed, perhaps for the better: do not wait */
+static void
+forgive_relays(void)
+{
+	ListCell   *lc;
+	int			i;
+
+	foreach(lc, databases)
+	{
+		Database   *database = lfirst(lc);
+
+		for (i = 0; i < MAX_RELAY_WORKERS; i++)
+		{
+			database->relays[i].delay = DELAY_MIN;
+			database->relays[i].start_after = 0;
+		}
+	}
+}
+
+/* find_database: what is known of a database, made if it is new */
+static Database *
+find_database(Oid oid)
+{
+	Database   *database;
+	MemoryContext old;
+	ListCell   *lc;
+
+	foreach(lc, databases)
+	{
+		database = lfirst(lc);
+		if (database->oid == oid)
+			return database;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	database = palloc0(sizeof(Database));
+	database->oid = oid;
+	databases = lappend(databases, database);
+	MemoryContextSwitchTo(old);
+	return database;
+}
+
+/* list_databases: mark those that people can connect to, templates aside */
+static void
+list_databases(void)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (form->datallowconn && !form->datistemplate)
+			find_database(form->oid)->listed = true;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+}
+
+/* forget_database: it is gone, or nobody may connect to it */
+static void
+forget_database(Database *database)
+{
+	int			i;
+
+	sn_database_free(database->oid);
+	if (!has_ended(&database->sequencer))
+		pfree(database->sequencer.handle);
+	for (i = 0; i < MAX_RELAY_WORKERS; i++)
+		if (!has_ended(&database->relays[i]))
+			pfree(database->relays[i].handle);
+	databases = list_delete_ptr(databases, database);
+	pfree(database);
+}
+
+/* look_after_all: one turn of the launcher */
+static void
+look_after_all(void)
+{
+	ListCell   *lc;
+	List	   *gone = NIL;
+
+	list_databases();
+	next_start = TimestampTzPlusMilliseconds(sn_now(),
+											 sn_launcher_naptime * 1000L);
+	foreach(lc, databases)
+	{
+		Database   *database = lfirst(lc);
+
+		if (database->listed)
+			supervise(database);
+		else
+			gone = lappend(gone, database);
+		database->listed = false;
+	}
+	foreach(lc, gone)
+		forget_database(lfirst(lc));
+	list_free(gone);
+}
+
+/* detach: nobody needs to set our latch any more */
+static void
+detach(int code, Datum arg)
+{
+	SnShared   *s = sn_shared();
+
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	s->launcher_pid = 0;
+	s->launcher_procno = -1;
+	LWLockRelease(&s->lock);
+}
+
+static void
+attach(void)
+{
+	SnShared   *s = sn_shared();
+
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	s->launcher_pid = MyProcPid;
+	s->launcher_procno = sn_my_procno();
+	LWLockRelease(&s->lock);
+	before_shmem_exit(detach, (Datum) 0);
+}
+
+/* nap: until something may have to be done */
+static void
+nap(void)
+{
+	long		ms = TimestampDifferenceMilliseconds(sn_now(),
+													 next_start);
+
+	pgstat_report_activity(STATE_IDLE, NULL);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 Max(ms, 1), sn_wait_event("SentinaiLauncher"));
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	(void) sn_watch_standbys();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		forgive_relays();
+	}
+}
+
+/*
+ * sn_launcher_main: entry point.  An error ends the process; the postmaster
+ * starts it again after a second.
+ */
+void
+sn_launcher_main(Datum arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	sn_connect_worker(InvalidOid, "sentinai launcher");
+	sn_recovery_finished();
+	attach();
+	for (;;)
+	{
+		pgstat_report_activity(STATE_RUNNING, "looking after the workers");
+		look_after_all();
+		nap();
+	}
+}
+
+/* sn_launcher_init: have the postmaster start it; for preloading only */
+void
+sn_launcher_init(void)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 1;
+	strlcpy(worker.bgw_name, "sentinai launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "sentinai launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "sentinai",
+			sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "sn_launcher_main",
+			sizeof(worker.bgw_function_name));
+	RegisterBackgroundWorker(&worker);
+}

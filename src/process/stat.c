@@ -1,0 +1,263 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * stat.c
+ *		What the stat_* views take from shared memory.
+ *
+ * None of these functions asks for a right on a table, so that a view may be
+ * read with no right on anything below it.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "base/guc.h"
+#include "base/sentinai.h"
+#include "queue/lane.h"
+#include "queue/subscription.h"
+#include "shared/clock.h"
+#include "shared/shmem.h"
+
+#define SAMPLE_AGE_US	(10 * USECS_PER_SEC)
+
+PG_FUNCTION_INFO_V1(sentinai_event_time);
+PG_FUNCTION_INFO_V1(sentinai_stat_clock);
+PG_FUNCTION_INFO_V1(sentinai_stat_oldest);
+PG_FUNCTION_INFO_V1(sentinai_stat_rate);
+PG_FUNCTION_INFO_V1(sentinai_stat_sources);
+PG_FUNCTION_INFO_V1(sentinai_stat_relay_workers);
+PG_FUNCTION_INFO_V1(sentinai_stat_server);
+
+/* event_time(uuid): the time a UUIDv7 carries */
+Datum
+sentinai_event_time(PG_FUNCTION_ARGS)
+{
+	SnTick		tick = sn_uuid_tick(PG_GETARG_UUID_P(0));
+
+	PG_RETURN_TIMESTAMPTZ(sn_ms_timestamp(SN_TICK_MS(tick)));
+}
+
+/* stat_clock(): the time that leases go by */
+Datum
+sentinai_stat_clock(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(sn_now());
+}
+
+/* rate: growth of a total per second since a sample */
+static double
+rate(int64 total, int64 before, TimestampTz now, TimestampTz then)
+{
+	return Max(total - before, 0) / ((double) (now - then) / USECS_PER_SEC);
+}
+
+/*
+ * stat_rate(sub_id, completed, failed): a slot keeps two samples; when the
+ * newer one is ten seconds old it becomes the older one, which is the base.
+ */
+Datum
+sentinai_stat_rate(PG_FUNCTION_ARGS)
+{
+	SnSubSlot  *slot = sn_sub_slot(PG_GETARG_INT32(0));
+	int64		completed = PG_GETARG_INT64(1);
+	int64		failed = PG_GETARG_INT64(2);
+	TimestampTz now = sn_now();
+	SnRateSample base = {0};
+	Datum		values[2] = {0};
+	bool		nulls[2] = {true, true};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (slot != NULL)
+	{
+		LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+		if (now - slot->samples[1].at >= SAMPLE_AGE_US)
+		{
+			slot->samples[0] = slot->samples[1];
+			slot->samples[1].at = now;
+			slot->samples[1].completed = completed;
+			slot->samples[1].failed = failed;
+		}
+		base = slot->samples[0];
+		LWLockRelease(&sn_shared()->lock);
+	}
+	if (base.at != 0 && now > base.at)
+	{
+		values[0] = Float8GetDatum(rate(completed, base.completed, now,
+										base.at));
+		values[1] = Float8GetDatum(rate(failed, base.failed, now, base.at));
+		nulls[0] = nulls[1] = false;
+	}
+	desc = BlessTupleDesc(desc);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}
+
+/*
+ * stat_sources(sub_id): where a subscription's events are, as its readers find
+ * them: one row a stream, from one position to the next.
+ */
+Datum
+sentinai_stat_sources(PG_FUNCTION_ARGS)
+{
+	SnSub	   *sub = sn_sub_by_id(PG_GETARG_INT32(0));
+	ReturnSetInfo *rsinfo;
+	SnPos		since = 0;
+	int			i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (sub == NULL)
+		return (Datum) 0;
+	rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	sn_sub_sources(sub, GetActiveSnapshot());
+	for (i = 0; i < sub->nsources; i++)
+	{
+		bool		nulls[3] = {false};
+		Datum		values[3];
+
+		values[0] = Int32GetDatum(sub->sources[i].stream_id);
+		values[1] = Int64GetDatum(since);
+		values[2] = Int64GetDatum(sub->sources[i].until);
+		since = sub->sources[i].until;
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
+							 nulls);
+	}
+	return (Datum) 0;
+}
+
+/*
+ * stat_oldest(sub_id, lane, pos, resolved): the first event that is not
+ * resolved.  As many events as a lane's range has are looked at at most.
+ */
+Datum
+sentinai_stat_oldest(PG_FUNCTION_ARGS)
+{
+	SnSub	   *sub = PG_ARGISNULL(0) ? NULL : sn_sub_by_id(PG_GETARG_INT32(0));
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	SnBits		bits = {NULL};
+	SnStreamReader *stream;
+	SnPos		pos;
+	bool		found;
+	int			i = 0;
+
+	if (sub == NULL || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	if (!PG_ARGISNULL(3))
+	{
+		bytea	   *resolved = PG_GETARG_BYTEA_PP(3);
+
+		bits.bytes = (uint8 *) VARDATA_ANY(resolved);
+		bits.nbytes = VARSIZE_ANY_EXHDR(resolved);
+	}
+	stream = sn_stream_begin();
+	sn_sub_sources(sub, GetActiveSnapshot());
+	sn_stream_seek(stream, sub->sources, sub->nsources, PG_GETARG_INT32(1),
+				   PG_GETARG_INT64(2), GetActiveSnapshot());
+	while ((found = sn_stream_next(stream, &pos, id)) &&
+		   sn_bits_get(&bits, i++))
+		CHECK_FOR_INTERRUPTS();
+	sn_stream_end(stream);
+	if (!found)
+		PG_RETURN_NULL();
+	PG_RETURN_UUID_P(id);
+}
+
+/* put_time: a timestamp column, null for "never" */
+static void
+put_time(TimestampTz t, int column, Datum *values, bool *nulls)
+{
+	values[column] = TimestampTzGetDatum(t);
+	nulls[column] = t == 0;
+}
+
+/* put_relay_row: a relay's slot as a row of stat_relay_workers() */
+static void
+put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
+{
+	Datum		values[14];
+	bool		nulls[14] = {false};
+
+	values[0] = Int32GetDatum(slot->index);
+	values[1] = Int32GetDatum(slot->pid);
+	values[2] = CStringGetTextDatum(slot->breaker == SN_BREAKER_OPEN ?
+									"waiting" : "running");
+	values[3] = Int32GetDatum(slot->inflight);
+	values[4] = Int64GetDatum(slot->sent);
+	values[5] = Int64GetDatum(slot->acked);
+	values[6] = Int64GetDatum(slot->errors);
+	values[7] = Int64GetDatum(slot->dead);
+	values[8] = CStringGetTextDatum(sn_breaker_name(slot->breaker));
+	put_time(slot->started_at, 9, values, nulls);
+	put_time(slot->last_ack_at, 10, values, nulls);
+	put_time(slot->last_error_at, 11, values, nulls);
+	nulls[12] = slot->last_error[0] == '\0';
+	values[12] = CStringGetTextDatum(slot->last_error);
+	values[13] = Int64GetDatum((int64) slot->barred);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* stat_relay_workers(): the relay processes of this database */
+Datum
+sentinai_stat_relay_workers(PG_FUNCTION_ARGS)
+{
+	SnShared   *s = sn_shared();
+	SnRelaySlot copy[SN_MAX_RELAYS];
+	int			i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	LWLockAcquire(&s->lock, LW_SHARED);
+	memcpy(copy, s->relays, sizeof(copy));
+	LWLockRelease(&s->lock);
+
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+		if (copy[i].dboid == MyDatabaseId && copy[i].pid != 0)
+			put_relay_row((ReturnSetInfo *) fcinfo->resultinfo, &copy[i]);
+	return (Datum) 0;
+}
+
+/* clock_ahead: the event clock minus the wall clock, at least zero */
+static Interval *
+clock_ahead(void)
+{
+	Interval   *result = palloc0(sizeof(Interval));
+	int64		ahead = (int64) pg_atomic_read_u64(&sn_shared()->clock) -
+	(int64) sn_clock_now();
+
+	result->time = (Max(ahead, 0) >> SN_TICK_BITS) * 1000;
+	return result;
+}
+
+/* stat_server(): what shared memory knows of this database */
+Datum
+sentinai_stat_server(PG_FUNCTION_ARGS)
+{
+	SnShared   *s = sn_shared();
+	SnDatabase *db = sn_database();
+	uint64		commits = pg_atomic_read_u64(&db->commits);
+	uint64		sequenced = pg_atomic_read_u64(&db->sequenced);
+	Datum		values[8];
+	bool		nulls[8] = {false};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	LWLockAcquire(&s->lock, LW_SHARED);
+	values[2] = Int32GetDatum(s->launcher_pid);
+	nulls[2] = s->launcher_pid == 0;
+	values[3] = Int32GetDatum(db->sequencer_pid);
+	nulls[3] = db->sequencer_pid == 0;
+	LWLockRelease(&s->lock);
+
+	values[0] = CStringGetTextDatum(SENTINAI_VERSION);
+	values[1] = BoolGetDatum(sn_preloaded());
+	values[4] = Int64GetDatum((int64) pg_atomic_read_u64(&db->rounds));
+	values[5] = Int64GetDatum((int64) pg_atomic_read_u64(&db->round_events));
+	values[6] = Int64GetDatum((int64) (commits - Min(sequenced, commits)));
+	values[7] = IntervalPGetDatum(clock_ahead());
+	desc = BlessTupleDesc(desc);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}

@@ -1,0 +1,508 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * worker.c
+ *		The main loop of the sequencer process, one in each database.
+ *
+ * Each turn, and each step of maintenance, is a transaction of its own, guarded
+ * so that an error ends it and neither the process nor anything else it does:
+ * what failed waits longer and longer before it is tried again, the rest goes
+ * on, and stat_info tells (failure.c).  The process leaves with code 0 when it has no
+ * business here (no extension, another sequencer, a database that somebody
+ * wants to have to himself): the launcher starts it again when it has.
+ *
+ * A turn holds the extension's lock as a reader, tried and never waited for:
+ * DROP EXTENSION takes it first of all, so the two cannot wait for each other.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/guc.h"
+#include "base/pin.h"
+#include "process/worker.h"
+#include "sequencer/sequencer.h"
+#include "shared/failure.h"
+#include "shared/shmem.h"
+#include "store/store.h"
+#include "upkeep/maintenance.h"
+
+#define BUSY_RATE 10000.0		/* events/s at which rounds are as far apart as
+								 * sentinai.round_interval; at half of it they
+								 * are an eighth of that apart */
+#define LONG_ROUND 1000			/* us; when rounds take longer than that, the
+								 * sequencer rests as long as it works */
+#define UNAWAITED 5				/* rounds are so many times as far apart when
+								 * nobody waits for what they bring */
+#define RATE_WINDOW 0.2			/* s over which the rate is averaged */
+#define RETRY_SOON 10			/* ms until a lock that was taken is tried again */
+#define BACKOFF_MIN 1000		/* ms after an error of a round */
+#define BACKOFF_MAX 30000
+#define STEP_BACKOFF_MAX 600000 /* ms after one of a step of maintenance */
+#define STEP_LOCK_TIMEOUT "100ms"	/* so long a step may keep rounds waiting */
+#define REPEAT_LOG (60 * USECS_PER_SEC) /* of the same error */
+
+typedef enum Outcome
+{
+	TURN_DONE,
+	TURN_TAKEN,					/* a lock was taken: again soon */
+	TURN_WAIT,					/* nothing may be done here yet */
+	TURN_GONE					/* the extension is not here */
+} Outcome;
+
+/* Something that is done again and again, and may fail each time */
+typedef struct Job
+{
+	const char *name;			/* NULL: that of the step of maintenance */
+	bool		unsure;			/* it may be known as failing */
+	int			backoff;		/* ms; 0: it went well the last time */
+	TimestampTz not_before;		/* not tried again before this time */
+	int			last_error;		/* its SQLSTATE and time of logging */
+	TimestampTz last_logged;
+} Job;
+
+static Job	round_job = {"rounds", true};
+static Job	step_jobs[SN_MAX_STEPS];
+static SnDatabase *my_db = NULL;
+static uint64 passed = 0;		/* SnDatabase.commits before the last turn that
+								 * did what there was to do */
+static TimestampTz last_round = 0;	/* when the last turn began */
+static TimestampTz next_maintenance = 0;
+static int	next_step = 0;		/* of the maintenance that is due */
+static double rate = 0;			/* events/s, smoothed */
+static TimestampTz round_took = 0;	/* the last turn, us */
+
+/* detach: others no longer count on this process */
+static void
+detach(int code, Datum arg)
+{
+	SnShared   *s = sn_shared();
+
+	sn_round_leave();
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	if (my_db->sequencer_pid == MyProcPid)
+	{
+		my_db->sequencer_pid = 0;
+		my_db->sequencer_procno = -1;
+	}
+	LWLockRelease(&s->lock);
+	sn_wake_launcher();
+}
+
+/* attach: become the sequencer of this database; false if there is one */
+static bool
+attach(void)
+{
+	SnShared   *s = sn_shared();
+	bool		alone;
+
+	my_db = sn_database();
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	alone = my_db->sequencer_pid == 0;
+	if (alone)
+	{
+		my_db->sequencer_pid = MyProcPid;
+		my_db->sequencer_procno = sn_my_procno();
+	}
+	LWLockRelease(&s->lock);
+	if (alone)
+	{
+		before_shmem_exit(detach, (Datum) 0);
+		sn_wake_launcher();		/* relays may start now */
+	}
+	return alone;
+}
+
+/*
+ * pin_settings: a lost round is taken again, so nothing here waits for the
+ * disk; and none is late for long because of a lock.
+ */
+static void
+pin_settings(void)
+{
+	sn_pin("synchronous_commit", "off");
+	sn_pin("lock_timeout", "1s");
+}
+
+/*
+ * in_use: whether this database may be written to.  One that nobody has used
+ * here may just be being restored; that something was published through us
+ * shows that it is not, and so does that the whole cluster is a copy.
+ */
+static bool
+in_use(void)
+{
+	if (sn_node_active())
+		return true;
+	if (sn_node_copied())
+	{
+		(void) sn_node_activate();
+		return true;
+	}
+	return !sn_node_moved() && pg_atomic_read_u64(&my_db->commits) !=
+		pg_atomic_read_u64(&my_db->commits_before);
+}
+
+/* begin_turn: start a transaction and see whether there is anything to do */
+static Outcome
+begin_turn(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	switch (sn_hold_extension())
+	{
+		case SN_HOLD_GONE:
+			return TURN_GONE;
+		case SN_HOLD_BUSY:
+			return TURN_TAKEN;
+		case SN_HOLD_TAKEN:
+			break;
+	}
+	return in_use() ? TURN_DONE : TURN_WAIT;
+}
+
+/* note_rate: so many events since the turn before */
+static void
+note_rate(int64 events, TimestampTz before, TimestampTz now)
+{
+	double		elapsed = Max(now - before, 1) / (double) USECS_PER_SEC;
+
+	rate = (rate * RATE_WINDOW + events) / (RATE_WINDOW + elapsed);
+}
+
+/* take_turn: a round, if there is anything to sequence */
+static Outcome
+take_turn(void)
+{
+	TimestampTz now = sn_now();
+	uint64		commits = pg_atomic_read_u64(&my_db->commits);
+	SnRound		round = {0, 0};
+	Outcome		outcome;
+
+	outcome = begin_turn();
+	if (outcome == TURN_DONE && !sn_round_take(&round))
+		outcome = TURN_TAKEN;
+	CommitTransactionCommand();
+	sn_round_wake();
+	note_rate(round.events, last_round, now);
+	last_round = now;
+	round_took = sn_now() - now;
+	if (outcome != TURN_TAKEN)
+		passed = commits;
+	pgstat_report_stat(false);
+	return outcome;
+}
+
+/* log_error: report it, but the same one once a minute only */
+static void
+log_error(Job *job)
+{
+	TimestampTz now = sn_now();
+	int			code = geterrcode();
+
+	if (code == job->last_error && now - job->last_logged < REPEAT_LOG)
+		return;
+	EmitErrorReport();
+	job->last_error = code;
+	job->last_logged = now;
+}
+
+/* back_off: from a job that has failed, as long again as the last time */
+static void
+back_off(Job *job, int least, int most)
+{
+	job->backoff = Min(Max(job->backoff * 2, least), Max(least, most));
+	job->not_before = TimestampTzPlusMilliseconds(sn_now(), job->backoff);
+}
+
+/*
+ * recover: from an error, wherever it came up: a step may have been in a
+ * subtransaction, or in no transaction at all.
+ */
+static void
+recover(Job *job, MemoryContext context, int least, int most)
+{
+	ErrorData  *error;
+
+	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	log_error(job);
+	AbortOutOfAnyTransaction();
+	LWLockReleaseAll();
+	MemoryContextSwitchTo(context);
+	FlushErrorState();
+	back_off(job, least, most);
+	sn_failure_note(job->name, error,
+					TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												job->backoff));
+	job->unsure = true;
+	RESUME_INTERRUPTS();
+}
+
+/* done: a job went well, perhaps for the first time in this process */
+static void
+done(Job *job)
+{
+	if (job->unsure)
+		sn_failure_over(job->name);
+	job->unsure = false;
+}
+
+/* guarded: do something of which an error must not end the process */
+static Outcome
+guarded(Outcome (*turn) (void), Job *job, int least, int most)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile Outcome outcome = TURN_WAIT;
+
+	PG_TRY();
+	{
+		outcome = turn();
+		job->backoff = 0;
+		if (outcome == TURN_DONE)
+			done(job);
+	}
+	PG_CATCH();
+	{
+		recover(job, context, least, most);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return outcome;
+}
+
+/* maintain: the step of maintenance that comes next */
+static Outcome
+maintain(void)
+{
+	int			step = next_step++; /* an error goes on with the next one */
+	Outcome		outcome = begin_turn();
+	bool		more = false;
+
+	if (outcome == TURN_DONE)
+	{
+		(void) set_config_option("lock_timeout", STEP_LOCK_TIMEOUT, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+								 false);
+		PushActiveSnapshot(GetTransactionSnapshot());
+		more = sn_maintenance_steps[step].run();
+		PopActiveSnapshot();
+	}
+	CommitTransactionCommand();
+	if (more)
+		next_step = step;
+	return outcome;
+}
+
+/* maintain_if_due: a step at a time, so that rounds go on in between */
+static void
+maintain_if_due(void)
+{
+	int			interval = sn_maintenance_interval * 1000;
+	Job		   *job = &step_jobs[next_step];
+
+	if (next_maintenance > sn_now())
+		return;
+	if (job->name == NULL)
+	{
+		job->name = sn_maintenance_steps[next_step].name;
+		job->unsure = true;
+	}
+	if (job->not_before > sn_now())
+		next_step++;
+	else
+	{
+		pgstat_report_activity(STATE_RUNNING, "maintaining");
+		(void) guarded(maintain, job, interval, STEP_BACKOFF_MAX);
+	}
+	if (next_step < sn_maintenance_nsteps)
+		return;
+	next_step = 0;
+	next_maintenance = TimestampTzPlusMilliseconds(sn_now(), interval);
+}
+
+/* forgive: settings changed, perhaps for the better: try everything again */
+static void
+forgive(void)
+{
+	int			i;
+
+	round_job.backoff = 0;
+	round_job.not_before = 0;
+	for (i = 0; i < SN_MAX_STEPS; i++)
+	{
+		step_jobs[i].backoff = 0;
+		step_jobs[i].not_before = 0;
+	}
+}
+
+/* leave: end the process; the launcher knows whether to start another */
+static void
+leave(void)
+{
+	pgstat_report_stat(true);
+	proc_exit(0);
+}
+
+/* someone_wants_us_out: whether the database is about to be dropped or such */
+static bool
+someone_wants_us_out(void)
+{
+	return my_db->vacate_until > sn_now();
+}
+
+/* round_pause: time until the next round may begin, for slices to fill */
+static TimestampTz
+round_pause(void)
+{
+	double		share = Min(rate / BUSY_RATE, 1.0);
+	double		pause = sn_round_interval * 1000 * share * share * share;
+
+	if (round_took > LONG_ROUND)
+		pause = Max(pause, Min(2 * round_took, sn_round_interval * 1000));
+	if (!sn_round_awaited(passed))
+		pause *= UNAWAITED;
+	return (TimestampTz) pause;
+}
+
+/* sleep_until: sleep; a set latch ends it only when it may */
+static void
+sleep_until(TimestampTz time, bool latch)
+{
+	long		ms = TimestampDifferenceMilliseconds(sn_now(), time);
+	int			events = WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
+
+	if (latch)
+		events |= WL_LATCH_SET;
+	if (ms <= 0)
+		return;
+	(void) WaitLatch(MyLatch, events, ms, sn_wait_event("SentinaiSequencer"));
+}
+
+/* next_turn: when a turn is due if nobody wakes us */
+static TimestampTz
+next_turn(void)
+{
+	TimestampTz due = sn_round_next_due();	/* by the wall clock */
+	TimestampTz nap = TimestampTzPlusMilliseconds(last_round,
+												  sn_sequencer_naptime);
+
+	nap = Min(nap, next_maintenance);
+	if (TIMESTAMP_NOT_FINITE(due))
+		return nap;
+	return Min(due - GetCurrentTimestamp() + sn_now(), nap);
+}
+
+/*
+ * wait_for_turn: sleep until there is something to do.  Under load the latch
+ * stays set, which makes it cheap for those who set it.  A pause that is long
+ * because nobody waits is slept in pieces, so that who comes to wait is seen.
+ */
+static void
+wait_for_turn(void)
+{
+	for (;;)
+	{
+		TimestampTz now = sn_now();
+		bool		work = pg_atomic_read_u64(&my_db->commits) != passed;
+		TimestampTz next = work ? last_round + round_pause() : 0;
+
+		if (round_job.not_before > now && next_maintenance > now)
+			sleep_until(Min(round_job.not_before, next_maintenance), true);
+		else if (round_job.not_before > now)
+			return;
+		else if (next > now)
+			sleep_until(Min(next, now + sn_round_interval * 1000), false);
+		else if (work || next_turn() <= now)
+			return;
+		else
+		{
+			pgstat_report_activity(STATE_IDLE, NULL);
+			pgstat_report_stat(true);
+			sleep_until(next_turn(), true);
+		}
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			forgive();
+		}
+		if (someone_wants_us_out())
+			leave();
+	}
+}
+
+/* after_turn: what the outcome means for the next one */
+static void
+after_turn(Outcome outcome)
+{
+	if (outcome == TURN_GONE && sn_database_leave())
+		leave();
+	if (outcome != TURN_DONE && round_job.backoff == 0)
+		round_job.not_before = TimestampTzPlusMilliseconds(sn_now(),
+														   RETRY_SOON);
+}
+
+/* connect: to the database the launcher named, with handlers in place */
+static void
+connect_database(Oid dboid)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	sn_connect_worker(dboid, "sentinai sequencer");
+	pin_settings();
+}
+
+/* probe: whether the extension is in this database */
+static bool
+probe(void)
+{
+	bool		found;
+
+	do
+	{
+		StartTransactionCommand();
+		found = sn_installed();
+		CommitTransactionCommand();
+	} while (!found && !sn_database_leave());
+	return found;
+}
+
+/* sn_sequencer_main: entry point; the argument is the database's OID */
+void
+sn_sequencer_main(Datum arg)
+{
+	connect_database(DatumGetObjectId(arg));
+	if (!probe() || !attach())
+		proc_exit(0);
+	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,
+												"sentinai sequencer",
+												ALLOCSET_DEFAULT_SIZES));
+	ereport(DEBUG1, (errmsg_internal("sentinai sequencer started")));
+	for (;;)
+	{
+		pgstat_report_activity(STATE_RUNNING, "sequencing");
+		if (round_job.not_before <= sn_now())
+			after_turn(guarded(take_turn, &round_job, BACKOFF_MIN, BACKOFF_MAX));
+		maintain_if_due();
+		MemoryContextReset(CurrentMemoryContext);
+		wait_for_turn();
+	}
+}

@@ -1,0 +1,277 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * attempt.c
+ *		What follows when an attempt at an event has failed: a retry later, or a
+ *		dead letter, and the event that tells about it.
+ *
+ * Runs under the lane's lock.  The caller takes the event out of its batch.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/snapmgr.h"
+
+#include "base/args.h"
+#include "base/fault.h"
+#include "log/event.h"
+#include "queue/attempt.h"
+#include "queue/dead_letter.h"
+#include "queue/retry.h"
+
+#define HISTORY_ERROR_MAX	1024	/* bytes of an error text in the history */
+#define HISTORY_MAX			100 /* failed attempts */
+
+/* json_text: append a text as a JSON string, or null */
+static void
+json_text(StringInfo json, const text *value)
+{
+	if (value == NULL)
+		appendStringInfoString(json, "null");
+	else
+		escape_json(json, text_to_cstring(value));
+}
+
+/* json_time: append a timestamp as a JSON string */
+static void
+json_time(StringInfo json, TimestampTz time)
+{
+	char		room[MAXDATELEN + 1];
+
+	JsonEncodeDateTime(room, TimestampTzGetDatum(time), TIMESTAMPTZOID, NULL);
+	appendStringInfo(json, "\"%s\"", room);
+}
+
+static Jsonb *
+parse_json(StringInfo json)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+											  CStringGetDatum(json->data)));
+}
+
+/* add_history: what happened before, and this attempt; the oldest drop out */
+static Jsonb *
+add_history(Jsonb *before, const SnFailure *failure)
+{
+	StringInfoData json;
+	Datum		entry;
+	Datum		history;
+
+	initStringInfo(&json);
+	appendStringInfo(&json, "[{\"attempt\": %d, \"at\": ",
+					 failure->entry->attempt);
+	json_time(&json, failure->now);
+	appendStringInfoString(&json, ", \"error\": ");
+	json_text(&json, sn_bounded_text(failure->error, HISTORY_ERROR_MAX));
+	appendStringInfoString(&json, ", \"worker_id\": ");
+	json_text(&json, failure->state->worker_id);
+	appendStringInfoString(&json, "}]");
+	entry = JsonbPGetDatum(parse_json(&json));
+	if (before == NULL)
+		return DatumGetJsonbP(entry);
+
+	history = JsonbPGetDatum(before);
+	if (JB_ROOT_COUNT(before) >= HISTORY_MAX)
+		history = DirectFunctionCall2(jsonb_delete_idx, history,
+									  Int32GetDatum(0));
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, history, entry));
+}
+
+/* column: a column of the event as a text, or NULL */
+static text *
+column(const SnEventRow *event, AttrNumber attribute)
+{
+	return event->nulls[attribute - 1] ? NULL :
+		DatumGetTextPP(event->values[attribute - 1]);
+}
+
+static bool
+text_is(const text *value, const char *name)
+{
+	return VARSIZE_ANY_EXHDR(value) == strlen(name) &&
+		memcmp(VARDATA_ANY(value), name, strlen(name)) == 0;
+}
+
+/* control_payload: what a control event tells */
+static Jsonb *
+control_payload(const SnFailure *failure, const SnRetry *retry,
+				const SnEventRow *event)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoString(&json, "{\"worker_type\": ");
+	json_text(&json, failure->sub->worker_type);
+	appendStringInfo(&json, ", \"event_id\": \"%s\", \"event_type\": ",
+					 DatumGetCString(DirectFunctionCall1(uuid_out,
+														 UUIDPGetDatum(&retry->event_id))));
+	json_text(&json, column(event, Anum_log_event_type));
+	appendStringInfo(&json, ", \"attempt\": %d, \"error\": ", retry->attempt);
+	json_text(&json, retry->last_error);
+	appendStringInfoString(&json, ", \"due_at\": ");
+	if (retry->has_due)
+		json_time(&json, retry->due_at);
+	else
+		appendStringInfoString(&json, "null");
+	appendStringInfoChar(&json, '}');
+	return parse_json(&json);
+}
+
+/*
+ * tell: publish a control event about the failed one, unless that is a control
+ * event itself: there is no end to that otherwise.
+ */
+static void
+tell(const char *type, const SnFailure *failure, const SnRetry *retry,
+	 const SnEventRow *event)
+{
+	text	   *event_type = column(event, Anum_log_event_type);
+	SnEvent		control = {0};
+	pg_uuid_t	id;
+
+	if (text_is(event_type, SN_EVENT_RETRY_SCHEDULED) ||
+		text_is(event_type, SN_EVENT_DEAD_LETTERED))
+		return;
+	control.event_type = cstring_to_text(type);
+	control.tenant_id = column(event, Anum_log_tenant_id);
+	control.aggregate_type = column(event, Anum_log_aggregate_type);
+	control.aggregate_id = column(event, Anum_log_aggregate_id);
+	control.correlation_id = column(event, Anum_log_correlation_id);
+	control.causation_id = &retry->event_id;
+	control.deliver_at = DT_NOBEGIN;
+	control.schema_version = 1;
+	control.payload = control_payload(failure, retry, event);
+	control.metadata =
+		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	sn_publish(&control, &id);
+}
+
+/* new_row: the row of event_retry for an event that had none */
+static void
+new_row(const SnFailure *failure, const SnEventRow *event, SnRetry *retry)
+{
+	memset(retry, 0, sizeof(SnRetry));
+	retry->sub_id = failure->sub->sub_id;
+	retry->lane = failure->entry->lane;
+	retry->pos = failure->entry->pos;
+	retry->event_id = failure->entry->event_id;
+	retry->tenant_id = column(event, Anum_log_tenant_id);
+	retry->aggregate_id = column(event, Anum_log_aggregate_id);
+	retry->hash = event->nulls[Anum_log_partition_hash - 1] ?
+		sn_key_hash(retry->tenant_id, retry->aggregate_id) :
+		DatumGetInt32(event->values[Anum_log_partition_hash - 1]);
+}
+
+/* wait_of: how long to wait before the next attempt, in microseconds */
+static int64
+wait_of(const SnFailure *failure, const SnPolicy *policy)
+{
+	int			n = Min(failure->entry->attempt, policy->nbackoff);
+
+	if (failure->lost)
+		return 0;
+	if (failure->wait >= 0)
+		return failure->wait;
+	return sn_duration_of(&policy->backoff[n - 1]);
+}
+
+/* give_up: no more attempts */
+static SnOutcome
+give_up(const SnFailure *failure, SnRetry *retry, bool had_row,
+		const SnEventRow *event)
+{
+	const SnSub *sub = failure->sub;
+	SnLaneState *state = failure->state;
+	bool		blocks = sub->block && sub->ordered;
+
+	retry->has_due = false;
+	retry->not_before = 0;
+	retry->dead = blocks;
+	if (blocks)
+		sn_retry_put(retry, true);
+	state->parked += (int) blocks - (int) had_row;
+	if (sn_dead_letter_put(event, sub->worker_type, retry, failure->now) &&
+		!SN_BUG(dead_uncounted))
+		state->dead++;
+	tell(SN_EVENT_DEAD_LETTERED, failure, retry, event);
+	return blocks ? SN_DEAD_BLOCKING : SN_DEAD;
+}
+
+/* try_again: one more attempt later */
+static SnOutcome
+try_again(const SnFailure *failure, SnRetry *retry, bool had_row,
+		  const SnEventRow *event, int64 wait)
+{
+	TimestampTz due_at = failure->now + wait;
+
+	retry->solo = failure->lost;
+	retry->has_due = true;
+	retry->due_at = retry->not_before = due_at;
+	sn_retry_put(retry, failure->sub->ordered);
+	failure->state->parked += !had_row;
+	retry->has_due = true;
+	retry->due_at = due_at;
+	if (!failure->lost)
+		tell(SN_EVENT_RETRY_SCHEDULED, failure, retry, event);
+	return SN_RETRYING;
+}
+
+/*
+ * sn_attempt_failed: schedule the next attempt or give the event up.  An event
+ * that neither log nor letters have any more is dropped without a letter.
+ *
+ * The rows are read as they are now: an event of the key that failed just
+ * before, in the same call, may have changed the one of this event.
+ */
+SnOutcome
+sn_attempt_failed(const SnFailure *failure)
+{
+	const SnEntry *entry = failure->entry;
+	SnLaneState *state = failure->state;
+	const SnPolicy *policy;
+	SnEventRow	event;
+	SnRetry		retry;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool		had_row = entry->bit < 0 &&
+		sn_retry_get(failure->sub->sub_id, entry->lane, entry->pos, snapshot,
+					 &retry);
+	bool		found = sn_event_row(failure->log, &entry->event_id,
+								 failure->sub->worker_type, snapshot, &event);
+	bool		again;
+	SnOutcome	outcome;
+
+	UnregisterSnapshot(snapshot);
+	state->failed++;
+	state->changed = true;
+	if (!found)
+	{
+		if (had_row)
+			sn_retry_remove(&retry, 1, failure->sub->ordered, failure->now);
+		state->parked -= had_row;
+		return SN_DEAD;
+	}
+	if (!had_row)
+		new_row(failure, &event, &retry);
+	retry.attempt = entry->attempt;
+	retry.last_error = sn_bounded_text(failure->error, SN_ERROR_MAX);
+	if (retry.first_failed_at == 0)
+		retry.first_failed_at = failure->now;
+	retry.history = add_history(retry.history, failure);
+
+	policy = sn_sub_policy(failure->sub, column(&event, Anum_log_event_type));
+	again = failure->retryable && entry->attempt < policy->max_attempts;
+	if (had_row && (again || (failure->sub->block && failure->sub->ordered)))
+		sn_retry_delete(&retry, 1);
+	else if (had_row)
+		sn_retry_remove(&retry, 1, failure->sub->ordered, failure->now);
+	outcome = again ?
+		try_again(failure, &retry, had_row, &event,
+				  wait_of(failure, policy)) :
+		give_up(failure, &retry, had_row, &event);
+	return outcome;
+}

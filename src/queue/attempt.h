@@ -1,0 +1,39 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * attempt.h
+ *		What follows when an attempt at an event has failed.
+ */
+#ifndef SN_ATTEMPT_H
+#define SN_ATTEMPT_H
+
+#include "postgres.h"
+
+#include "queue/batch.h"
+
+#define SN_ERROR_MAX	8192	/* bytes kept of an error text */
+
+/* A failed attempt */
+typedef struct SnFailure
+{
+	SnSub	   *sub;
+	SnLaneState *state;			/* of the event's lane; counters are kept */
+	const SnEntry *entry;
+	text	   *error;
+	bool		retryable;
+	bool		lost;			/* nobody said so: the lease ran out */
+	int64		wait;			/* microseconds; -1: as the policy says */
+	TimestampTz now;
+	SnLogReader *log;
+} SnFailure;
+
+typedef enum SnOutcome
+{
+	SN_RETRYING,
+	SN_DEAD,					/* its key goes on */
+	SN_DEAD_BLOCKING
+} SnOutcome;
+
+extern SnOutcome sn_attempt_failed(const SnFailure *failure);
+
+#endif							/* SN_ATTEMPT_H */

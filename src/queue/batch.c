@@ -1,0 +1,532 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * batch.c
+ *		A batch by its token, and its events.
+ *
+ * The open events of a batch in a lane are the first of the lane's range that
+ * are not resolved (as many as the state says), and the rows of event_retry at
+ * the positions the state lists.  While a batch holds a lane, the lane's
+ * position stays.
+ *
+ * The session that claimed a batch remembers its events, so that complete()
+ * there need not read the log again.  What it remembers are facts that do not
+ * change; whether they still matter is read from the lanes.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/fault.h"
+#include "queue/batch.h"
+#include "queue/retry.h"
+#include "store/hint.h"
+
+#define REMEMBERED_BATCHES	8
+#define REMEMBERED_EVENTS	10000
+
+/* A batch claimed in this session */
+typedef struct Remembered
+{
+	MemoryContext context;		/* holds everything; NULL: free */
+	pg_uuid_t	batch;
+	SnEntries	entries;
+	SnPos		lane_pos[SN_MAX_LANES]; /* that bits are counted from */
+} Remembered;
+
+static Remembered remembered[REMEMBERED_BATCHES];
+static int	next_remembered = 0;
+
+/* sn_batch_stale: the error for a token whose batch somebody else has */
+void
+sn_batch_stale(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_CONFLICT),
+			 errmsg("token is stale"),
+			 errdetail("The batch was released, or its lease ran out and its events were claimed again."),
+			 errhint("Roll back and claim again.")));
+}
+
+/* no_such_token: the error for what is no token here */
+static void
+no_such_token(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_NOT_FOUND),
+			 errmsg("token does not exist")));
+}
+
+/* sn_entries_add: room for one more event */
+SnEntry *
+sn_entries_add(SnEntries *entries)
+{
+	if (entries->n == entries->room)
+	{
+		entries->room = Max(entries->room * 2, 128);
+		if (entries->items == NULL)
+			entries->items = palloc(entries->room * sizeof(SnEntry));
+		else
+			entries->items = repalloc(entries->items,
+									  entries->room * sizeof(SnEntry));
+	}
+	memset(&entries->items[entries->n], 0, sizeof(SnEntry));
+	return &entries->items[entries->n++];
+}
+
+/* copy_text: a text, or NULL, in the current memory context */
+static text *
+copy_text(const text *from)
+{
+	text	   *result;
+
+	if (from == NULL)
+		return NULL;
+	result = palloc(VARSIZE_ANY(from));
+	memcpy(result, from, VARSIZE_ANY(from));
+	return result;
+}
+
+/*
+ * add_range: the open events of a lane's range, as many as are asked for.
+ * Returns how many are missing.
+ */
+static int
+add_range(SnEntries *entries, SnSub *sub, SnLaneState *state, int left,
+		  SnLogReader *log, Snapshot snapshot)
+{
+	SnStreamReader *stream;
+	SnPos		pos;
+	pg_uuid_t	id;
+	int			bit;
+
+	if (left <= 0)
+		return 0;
+	stream = sn_stream_begin();
+	sn_sub_sources(sub, snapshot);
+	sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
+				   state->pos, snapshot);
+	for (bit = 0; left > 0 && sn_stream_next(stream, &pos, &id) &&
+		 pos < state->end_pos; bit++)
+	{
+		SnEntry    *entry;
+
+		if (sn_bits_get(&state->resolved, bit))
+			continue;
+		left--;
+		entry = sn_entries_add(entries);
+		entry->event_id = id;
+		entry->pos = pos;
+		entry->lane = state->lane;
+		entry->bit = bit;
+		entry->attempt = pos < state->lost_pos ? state->lost + 1 : 1;
+		if (!sn_log_fetch_at(log, &id, &stream->place))
+			continue;
+		entry->tenant_id = copy_text(sn_log_text(log, Anum_log_tenant_id));
+		entry->aggregate_id =
+			copy_text(sn_log_text(log, Anum_log_aggregate_id));
+	}
+	sn_stream_end(stream);
+	return left;
+}
+
+/* add_retries: the rows of event_retry that are in a lane's batch */
+static void
+add_retries(SnEntries *entries, SnLaneState *state, Snapshot snapshot)
+{
+	int			i;
+
+	for (i = 0; i < state->nretries; i++)
+	{
+		SnRetry		retry;
+		SnEntry    *entry;
+
+		if (!sn_retry_get(state->sub_id, state->lane, state->retries[i],
+						  snapshot, &retry))
+			continue;
+		entry = sn_entries_add(entries);
+		entry->event_id = retry.event_id;
+		entry->pos = retry.pos;
+		entry->lane = state->lane;
+		entry->bit = -1;
+		entry->attempt = retry.attempt + 1;
+		entry->tenant_id = retry.tenant_id;
+		entry->aggregate_id = retry.aggregate_id;
+	}
+}
+
+/* sn_entries_of_lane: add the open events of the batch that holds a lane */
+void
+sn_entries_of_lane(SnEntries *entries, SnSub *sub, SnLaneState *state,
+				   SnLogReader *log, Snapshot snapshot)
+{
+	add_retries(entries, state, snapshot);
+	if (add_range(entries, sub, state, state->open - state->nretries, log,
+				  snapshot) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("events of lane %d are missing from the queue",
+						state->lane)));
+}
+
+/* sn_entries_left: add what the range of a lane has left, in a batch or not */
+void
+sn_entries_left(SnEntries *entries, SnSub *sub, SnLaneState *state,
+				SnLogReader *log, Snapshot snapshot)
+{
+	(void) add_range(entries, sub, state, PG_INT32_MAX, log, snapshot);
+}
+
+/* was_resolved: whether the journal remembers the batch's end in every lane */
+static bool
+was_resolved(SnBatch *batch)
+{
+	int			i;
+
+	for (i = 0; i < batch->nlanes; i++)
+		if (!sn_lane_resolved_by(batch->sub, batch->lanes[i].lane,
+								 &batch->token.batch, batch->snapshot))
+			return false;
+	return true;
+}
+
+/* read_lanes: the states of the token's lanes, which are locked */
+static void
+read_lanes(SnBatch *batch)
+{
+	SnLaneReader reader = {false};
+	bool		holds = true;
+	int			lane;
+
+	batch->lanes = palloc(sn_node()->lanes * sizeof(SnLaneState));
+	for (lane = 0; lane < SN_MAX_LANES; lane++)
+	{
+		SnLaneState *state = &batch->lanes[batch->nlanes];
+
+		if ((batch->token.lanes & SN_LANE_BIT(lane)) == 0)
+			continue;
+		sn_lane_read_next(&reader, batch->sub, lane, batch->snapshot, state);
+		holds = holds && state->held && (SN_BUG(no_fence) ||
+			memcmp(&state->batch, &batch->token.batch, UUID_LEN) == 0);
+		batch->nlanes++;
+	}
+	sn_lane_read_end(&reader);
+	if (!holds && !was_resolved(batch))
+		sn_batch_stale();
+	batch->resolved = !holds;
+}
+
+/*
+ * sn_batch_open: lock the lanes of a token and read their states; an error
+ * unless the batch holds all of them, or has been resolved.
+ */
+void
+sn_batch_open(SnBatch *batch, const text *token)
+{
+	int			lanes = sn_node()->lanes;
+	int			lane;
+
+	memset(batch, 0, sizeof(SnBatch));
+	if (!sn_token_parse(token, &batch->token) ||
+		(lanes < SN_MAX_LANES && batch->token.lanes >> lanes != 0))
+		no_such_token();
+	batch->sub = sn_sub_by_id(batch->token.sub_id);
+	if (batch->sub == NULL || batch->sub->is_relay)
+		no_such_token();
+	if (!sn_token_is_whole(&batch->token))
+		sn_batch_stale();
+	for (lane = 0; lane < lanes; lane++)
+		if (batch->token.lanes & SN_LANE_BIT(lane))
+			(void) sn_lock_lane(batch->token.sub_id, lane, true);
+
+	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (!sn_subs_current())
+		batch->sub = sn_sub_by_id(batch->token.sub_id);
+	if (batch->sub == NULL)
+		no_such_token();
+	batch->hints = sn_sub_slot(batch->token.sub_id);
+	batch->now = sn_now();
+	read_lanes(batch);
+}
+
+/* sn_batch_lane: the state of one of the batch's lanes */
+SnLaneState *
+sn_batch_lane(SnBatch *batch, int lane)
+{
+	int			i;
+
+	for (i = 0; i < batch->nlanes; i++)
+		if (batch->lanes[i].lane == lane)
+			return &batch->lanes[i];
+	elog(ERROR, "lane %d is not in the batch", lane);
+	return NULL;
+}
+
+/* sn_batch_count: how many events are open */
+int
+sn_batch_count(const SnBatch *batch)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < batch->nlanes && !batch->resolved; i++)
+		n += batch->lanes[i].open;
+	return n;
+}
+
+/* still_open: whether a remembered event is open by the lane's state */
+static bool
+still_open(const SnLaneState *state, const SnEntry *entry)
+{
+	int			i;
+
+	if (entry->bit >= 0)
+		return !sn_bits_get(&state->resolved, entry->bit);
+	for (i = 0; i < state->nretries; i++)
+		if (state->retries[i] == entry->pos)
+			return true;
+	return false;
+}
+
+/* recall: what this session remembers of the batch; false when it does not */
+static bool
+recall(SnBatch *batch)
+{
+	Remembered *found = NULL;
+	int			i;
+
+	for (i = 0; i < REMEMBERED_BATCHES; i++)
+		if (remembered[i].context != NULL &&
+			memcmp(&remembered[i].batch, &batch->token.batch, UUID_LEN) == 0)
+			found = &remembered[i];
+	if (found == NULL)
+		return false;
+	for (i = 0; i < batch->nlanes; i++)
+		if (batch->lanes[i].pos != found->lane_pos[batch->lanes[i].lane])
+			return false;
+
+	for (i = 0; i < found->entries.n; i++)
+	{
+		const SnEntry *entry = &found->entries.items[i];
+
+		if (still_open(sn_batch_lane(batch, entry->lane), entry))
+			*sn_entries_add(&batch->open) = *entry;
+	}
+	return batch->open.n == sn_batch_count(batch);
+}
+
+/* sn_batch_load: find the batch's open events */
+void
+sn_batch_load(SnBatch *batch)
+{
+	int			i;
+
+	if (batch->loaded || batch->resolved)
+		return;
+	batch->loaded = true;
+	if (recall(batch))
+		return;
+	batch->open.n = 0;
+	if (batch->log == NULL)
+		batch->log = sn_log_begin(batch->snapshot);
+	for (i = 0; i < batch->nlanes; i++)
+		sn_entries_of_lane(&batch->open, batch->sub, &batch->lanes[i],
+						   batch->log, batch->snapshot);
+}
+
+/* drop_retry: take a position out of the list of a lane's retries */
+static void
+drop_retry(SnLaneState *state, SnPos pos)
+{
+	int			i;
+
+	for (i = 0; i < state->nretries; i++)
+		if (state->retries[i] == pos)
+			state->retries[i--] = state->retries[--state->nretries];
+}
+
+/* sn_batch_drop: an event is no longer open in the batch */
+void
+sn_batch_drop(SnBatch *batch, const SnEntry *entry)
+{
+	SnLaneState *state = sn_batch_lane(batch, entry->lane);
+
+	if (entry->bit < 0)
+		drop_retry(state, entry->pos);
+	else
+	{
+		if (state->resolved.bytes == NULL)
+			sn_bits_make(&state->resolved, state->open - state->nretries);
+		sn_bits_set(&state->resolved, entry->bit);
+	}
+	state->open--;
+	state->changed = true;
+}
+
+/* sn_entry_wait: an event of a lane's range goes to event_retry, due now */
+void
+sn_entry_wait(SnLaneState *state, const SnEntry *entry, int32 hash,
+			  TimestampTz now)
+{
+	SnRetry		retry = {
+		.sub_id = state->sub_id,
+		.lane = entry->lane,
+		.pos = entry->pos,
+		.event_id = entry->event_id,
+		.hash = hash,
+		.attempt = entry->attempt - 1,
+		.solo = entry->attempt > 1,
+		.has_due = true,
+		.due_at = now,
+		.tenant_id = entry->tenant_id,
+		.aggregate_id = entry->aggregate_id,
+	};
+
+	sn_retry_put(&retry, true);
+	state->parked++;
+}
+
+/*
+ * sn_batch_give_back: the batch gives up its lanes with what is open.  An event
+ * whose key has a later one in event_retry, because that was failed first, goes
+ * there, too: retries are handed out before what a lane's range has left.
+ */
+void
+sn_batch_give_back(SnBatch *batch)
+{
+	SnRetryProbe probe = {false};
+	bool		waiting = false;
+	int			i;
+
+	for (i = 0; i < batch->nlanes; i++)
+		waiting = waiting || batch->lanes[i].parked > 0;
+	if (waiting && batch->sub->ordered)
+		sn_batch_load(batch);
+	for (i = 0; i < batch->open.n; i++)
+	{
+		const SnEntry *entry = &batch->open.items[i];
+		int32		hash;
+
+		if (entry->bit >= 0 &&
+			sn_retry_blocks(&probe, batch->sub->sub_id, entry->lane,
+							entry->tenant_id, entry->aggregate_id,
+							batch->snapshot, &hash))
+		{
+			sn_entry_wait(sn_batch_lane(batch, entry->lane), entry, hash,
+						  batch->now);
+			sn_batch_drop(batch, entry);
+		}
+	}
+	sn_retry_probe_end(&probe);
+	for (i = 0; i < batch->nlanes; i++)
+	{
+		batch->lanes[i].done = false;
+		sn_lane_release(&batch->lanes[i]);
+	}
+}
+
+/* resolve: the batch gives the lane back, with nothing of it open */
+static void
+resolve(SnLaneState *state)
+{
+	state->done = true;
+	state->done_batch = state->batch;
+	if (state->resolved.bytes == NULL)
+		state->pos = state->end_pos;
+	sn_lane_release(state);
+}
+
+/*
+ * sn_batch_append: store the states that changed; when nothing is open any
+ * more, the batch gives all its lanes back.
+ */
+void
+sn_batch_append(SnBatch *batch)
+{
+	SnLaneAppender appender = {NULL};
+	uint64		with_work = 0;
+	int			i;
+
+	batch->resolved = sn_batch_count(batch) == 0;
+	for (i = 0; i < batch->nlanes; i++)
+	{
+		SnLaneState *state = &batch->lanes[i];
+
+		if (batch->resolved)
+			resolve(state);
+		else if (!state->changed)
+			continue;
+		if (state->parked > 0 || state->pos < state->end_pos)
+			with_work |= SN_LANE_BIT(state->lane);
+		sn_lane_append(&appender, state);
+	}
+	sn_lane_append_end(&appender);
+	if (batch->resolved)
+		sn_hint_freed(batch->hints, batch->token.lanes, with_work);
+}
+
+/* sn_batch_close: end of the work with a batch */
+void
+sn_batch_close(SnBatch *batch)
+{
+	if (batch->log != NULL)
+		sn_log_end(batch->log);
+	batch->log = NULL;
+	UnregisterSnapshot(batch->snapshot);
+	CommandCounterIncrement();
+}
+
+/* sn_batch_memory: a context for events that may be remembered */
+MemoryContext
+sn_batch_memory(void)
+{
+	return AllocSetContextCreate(CurrentMemoryContext, "sentinai batch",
+								 ALLOCSET_DEFAULT_SIZES);
+}
+
+/* forget: give up what is remembered in a place */
+static void
+forget(Remembered *place)
+{
+	if (place->context != NULL)
+		MemoryContextDelete(place->context);
+	place->context = NULL;
+	place->entries.n = 0;
+}
+
+/* remembered_events: how many events are remembered */
+static int
+remembered_events(void)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < REMEMBERED_BATCHES; i++)
+		n += remembered[i].entries.n;
+	return n;
+}
+
+/*
+ * sn_batch_remember: keep the events of a batch claimed here, and their
+ * context, for complete() in this session; the oldest are given up for it.
+ */
+void
+sn_batch_remember(MemoryContext context, const SnToken *token,
+				  const SnEntries *entries, const SnPos *lane_pos)
+{
+	Remembered *place = &remembered[next_remembered];
+	int			i;
+
+	forget(place);
+	for (i = 1; i < REMEMBERED_BATCHES &&
+		 remembered_events() + entries->n > REMEMBERED_EVENTS; i++)
+		forget(&remembered[(next_remembered + i) % REMEMBERED_BATCHES]);
+	MemoryContextSetParent(context, TopMemoryContext);
+	place->context = context;
+	place->batch = token->batch;
+	place->entries = *entries;
+	memcpy(place->lane_pos, lane_pos, sizeof(place->lane_pos));
+	next_remembered = (next_remembered + 1) % REMEMBERED_BATCHES;
+}

@@ -1,0 +1,81 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * batch.h
+ *		A batch by its token, and its events.
+ */
+#ifndef SN_BATCH_H
+#define SN_BATCH_H
+
+#include "postgres.h"
+
+#include "utils/snapshot.h"
+
+#include "log/log.h"
+#include "queue/lane.h"
+#include "queue/subscription.h"
+#include "queue/token.h"
+#include "shared/shmem.h"
+
+/* An event of a batch: what about it never changes */
+typedef struct SnEntry
+{
+	pg_uuid_t	event_id;
+	SnPos		pos;
+	int			lane;
+	int			bit;			/* in the lane's bitmap; -1: row of event_retry */
+	int			attempt;		/* of this hand-out, from 1 */
+	text	   *tenant_id;		/* NULL: the event is no longer in the log */
+	text	   *aggregate_id;	/* may be NULL */
+} SnEntry;
+
+typedef struct SnEntries
+{
+	SnEntry    *items;
+	int			n;
+	int			room;
+} SnEntries;
+
+/* A batch that was opened: its lanes are locked, and it holds them or did */
+typedef struct SnBatch
+{
+	SnToken		token;
+	SnSub	   *sub;
+	SnSubSlot  *hints;
+	Snapshot	snapshot;
+	TimestampTz now;
+	bool		resolved;		/* nothing of it is open any more */
+	int			nlanes;
+	SnLaneState *lanes;			/* ascending */
+	SnLogReader *log;			/* NULL: not needed yet */
+	SnEntries	open;			/* its open events, once loaded */
+	bool		loaded;
+} SnBatch;
+
+extern void sn_batch_open(SnBatch *batch, const text *token);
+extern void sn_batch_load(SnBatch *batch);
+extern void sn_batch_close(SnBatch *batch);
+extern SnLaneState *sn_batch_lane(SnBatch *batch, int lane);
+extern void sn_batch_drop(SnBatch *batch, const SnEntry *entry);
+extern void sn_batch_give_back(SnBatch *batch);
+extern void sn_batch_append(SnBatch *batch);
+extern int	sn_batch_count(const SnBatch *batch);
+extern void sn_batch_stale(void) pg_attribute_noreturn();
+
+extern SnEntry *sn_entries_add(SnEntries *entries);
+extern void sn_entries_of_lane(SnEntries *entries, SnSub *sub,
+							   SnLaneState *state, SnLogReader *log,
+							   Snapshot snapshot);
+
+extern void sn_entries_left(SnEntries *entries, SnSub *sub,
+							SnLaneState *state, SnLogReader *log,
+							Snapshot snapshot);
+extern void sn_entry_wait(SnLaneState *state, const SnEntry *entry, int32 hash,
+						  TimestampTz now);
+
+extern MemoryContext sn_batch_memory(void);
+extern void sn_batch_remember(MemoryContext context, const SnToken *token,
+							  const SnEntries *entries,
+							  const SnPos *lane_pos);
+
+#endif							/* SN_BATCH_H */

@@ -1,0 +1,447 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * claim.c
+ *		claim(): the next batch of a subscription.
+ *
+ * Lanes are tried from a place that moves on with every claim; those that the
+ * hints leave out are not looked at, those that others have locked are skipped.
+ * What was found in a lane is stored when all lanes are locked, so that all
+ * rows go to the half of the journal that takes rows then.  The events come out
+ * at the end, when the token is known: from copies of their rows as far as these
+ * come to little, otherwise the rows are fetched once more.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/args.h"
+#include "base/fault.h"
+#include "queue/claim.h"
+#include "queue/dead_letter.h"
+#include "sequencer/sequencer.h"
+#include "store/hint.h"
+
+#define MAX_EVENTS		10000
+#define ROUND_PATIENCE	1000	/* ms that a claim waits for a round */
+
+PG_FUNCTION_INFO_V1(sentinai_claim);
+
+/* columns of claim()'s result */
+enum
+{
+	OUT_TOKEN, OUT_EVENT_ID, OUT_EVENT_TYPE, OUT_TENANT_ID,
+	OUT_AGGREGATE_TYPE, OUT_AGGREGATE_ID, OUT_SCHEMA_VERSION, OUT_PAYLOAD,
+	OUT_METADATA, OUT_CORRELATION_ID, OUT_CAUSATION_ID, OUT_OCCURRED_AT,
+	OUT_ATTEMPT, OUT_COLUMNS
+};
+
+/* which column of the log a column of the result is, 0 for those that are none */
+static const AttrNumber log_columns[OUT_COLUMNS] = {
+	[OUT_EVENT_ID] = Anum_log_event_id,
+	[OUT_EVENT_TYPE] = Anum_log_event_type,
+	[OUT_TENANT_ID] = Anum_log_tenant_id,
+	[OUT_AGGREGATE_TYPE] = Anum_log_aggregate_type,
+	[OUT_AGGREGATE_ID] = Anum_log_aggregate_id,
+	[OUT_SCHEMA_VERSION] = Anum_log_schema_version,
+	[OUT_PAYLOAD] = Anum_log_payload,
+	[OUT_METADATA] = Anum_log_metadata,
+	[OUT_CORRELATION_ID] = Anum_log_correlation_id,
+	[OUT_CAUSATION_ID] = Anum_log_causation_id,
+	[OUT_OCCURRED_AT] = Anum_log_occurred_at,
+};
+
+/* sn_claim_full: whether no more events can go into the batch */
+bool
+sn_claim_full(const SnClaim *claim)
+{
+	return claim->entries.n >= claim->max || claim->solo || claim->enough;
+}
+
+/*
+ * sn_claim_add: the event whose row the log reader has just fetched joins the
+ * batch.  The caller fills in what is special about it.
+ */
+SnEntry *
+sn_claim_add(SnClaim *claim, SnLook *look, const pg_uuid_t *id, SnPos pos)
+{
+	MemoryContext old = MemoryContextSwitchTo(claim->memory);
+	int			room = claim->entries.room;
+	SnEntry    *entry = sn_entries_add(&claim->entries);
+
+	if (claim->refs == NULL)
+		claim->refs = palloc(claim->entries.room * sizeof(SnLogRef));
+	else if (claim->entries.room != room)
+		claim->refs = repalloc(claim->refs,
+							   claim->entries.room * sizeof(SnLogRef));
+	MemoryContextSwitchTo(old);
+	entry->event_id = *id;
+	entry->pos = pos;
+	entry->lane = look->state.lane;
+	return entry;
+}
+
+/*
+ * sn_claim_new_snapshot: see what was committed, and what this claim wrote.
+ * The snapshot that a walk through a lane has begun with lasts as long as that.
+ */
+void
+sn_claim_new_snapshot(SnClaim *claim)
+{
+	if (claim->snapshot != NULL && claim->snapshot == claim->walked)
+		claim->walked_kept = true;
+	else if (claim->snapshot != NULL)
+		UnregisterSnapshot(claim->snapshot);
+	claim->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	sn_log_snapshot(claim->log, claim->snapshot);
+}
+
+/* recheck_sub: the subscription as it is, now that a lane's lock is held */
+static void
+recheck_sub(SnClaim *claim)
+{
+	int			sub_id = claim->sub->sub_id;
+
+	if (sn_subs_current())
+		return;
+	claim->sub = sn_sub_require(claim->worker_type);
+	if (claim->sub->sub_id != sub_id)
+		sn_unknown_worker_type(claim->worker_type);
+}
+
+/* hold: the batch takes the lane */
+static void
+hold(SnClaim *claim, SnLook *look)
+{
+	SnLaneState *state = &look->state;
+
+	state->held = true;			/* by a batch that has its number in store() */
+	state->claimed_at = claim->now;
+	state->lease_until = claim->now + claim->lease;
+	state->worker_id = claim->worker_id;
+	state->open = claim->entries.n - look->first;
+	state->changed = true;
+	claim->token.lanes |= SN_LANE_BIT(state->lane);
+	claim->lane_pos[state->lane] = state->pos;
+	claim->last = state->lane;
+	sn_hint_held(claim->hints, state->lane);
+	sn_hint_later(claim->hints, state->lane, state->lease_until);
+	if (look->more || state->parked > state->nretries)
+		sn_hint_more(claim->hints, state->lane);
+}
+
+/* leave: nothing in the lane for this batch */
+static void
+leave(SnClaim *claim, SnLook *look)
+{
+	if (look->more)
+		sn_hint_again(claim->hints, look->state.lane);
+	else if (look->next_due != 0)
+		sn_hint_later(claim->hints, look->state.lane, look->next_due);
+}
+
+/* is_leased: whether somebody has the lane; says so in the hints */
+static bool
+is_leased(SnClaim *claim, SnLaneState *state)
+{
+	if (!state->held || state->lease_until <= claim->now)
+		return false;
+	sn_hint_more(claim->hints, state->lane);
+	sn_hint_later(claim->hints, state->lane, state->lease_until);
+	return true;
+}
+
+/*
+ * must_wait: whether the lane was lost and the batch has events already.  What
+ * a lost lane has may have to stay alone, so it is left for the next claim.
+ */
+static bool
+must_wait(SnClaim *claim, SnLaneState *state)
+{
+	if (!state->held || claim->entries.n == 0)
+		return false;
+	sn_hint_again(claim->hints, state->lane);
+	claim->skipped = state->lane;
+	return true;
+}
+
+/* look_at: take from a lane what it has, if it is free */
+static void
+look_at(SnClaim *claim, int lane)
+{
+	SnLook		look = {.first = claim->entries.n};
+
+	if (!sn_lock_lane(claim->sub->sub_id, lane, false))
+		return;
+	sn_hint_look(claim->hints, lane);
+	sn_claim_new_snapshot(claim);
+	recheck_sub(claim);
+	sn_lane_read_next(&claim->reader, claim->sub, lane, claim->snapshot,
+					  &look.state);
+	if (is_leased(claim, &look.state) || must_wait(claim, &look.state))
+	{
+		sn_unlock_lane(claim->sub->sub_id, lane);
+		return;
+	}
+	if (look.state.held)
+	{
+		sn_rescue(claim, &look.state);
+		sn_claim_new_snapshot(claim);
+	}
+	if (look.state.parked > 0)
+		sn_claim_take_retries(claim, &look);
+	look.more = look.more || sn_claim_full(claim);
+	if (!sn_claim_full(claim) || look.state.pos < look.state.end_pos)
+		sn_claim_take_new(claim, &look);
+
+	if (claim->entries.n > look.first)
+		hold(claim, &look);
+	else
+		leave(claim, &look);
+	if (look.state.changed)
+		claim->states[claim->nstates++] = look.state;
+	else
+		sn_unlock_lane(claim->sub->sub_id, lane);
+}
+
+/*
+ * first_lane: where to begin.  Claims that run at the same time begin in
+ * different lanes, one after another where the one before has ended.
+ */
+static uint32
+first_lane(SnClaim *claim)
+{
+	if (claim->hints == NULL)
+		return (uint32) claim->now;
+	return pg_atomic_fetch_add_u32(&claim->hints->next_lane, 1);
+}
+
+/* move_on: where the next claim begins, unless others have moved it */
+static void
+move_on(SnClaim *claim, uint32 first)
+{
+	uint32		expected = first + 1;
+	int			next = claim->skipped >= 0 ? claim->skipped : claim->last + 1;
+
+	if (claim->hints != NULL && (claim->skipped >= 0 || claim->last >= 0))
+		(void) pg_atomic_compare_exchange_u32(&claim->hints->next_lane,
+											  &expected, (uint32) next);
+}
+
+/* look_around: go through the lanes until the batch is full */
+static void
+look_around(SnClaim *claim)
+{
+	int			lanes = sn_node()->lanes;
+	uint64		pending = sn_hint_pending(claim->hints, claim->now);
+	uint32		first = first_lane(claim);
+	int			i;
+
+	for (i = 0; i < lanes && !sn_claim_full(claim); i++)
+	{
+		int			lane = (first + i) % lanes;
+
+		CHECK_FOR_INTERRUPTS();
+		if (pending & SN_LANE_BIT(lane))
+			look_at(claim, lane);
+	}
+	move_on(claim, first);
+}
+
+/* begin: what a claim works with */
+static void
+begin(SnClaim *claim)
+{
+	claim->sub = sn_sub_require(claim->worker_type);
+	claim->hints = sn_sub_slot(claim->sub->sub_id);
+	claim->now = sn_now();
+	claim->log = sn_log_begin(NULL);
+	claim->stream = sn_stream_begin();
+	claim->skipped = claim->last = -1;
+	claim->memory = sn_batch_memory();
+	claim->token.sub_id = claim->sub->sub_id;
+	sn_token_new_batch(&claim->token);
+}
+
+/* store: write what the claim changed */
+static void
+store(SnClaim *claim)
+{
+	SnLaneAppender appender = {NULL};
+	int			i;
+
+	if (claim->parker != NULL)
+		(void) sn_insert_end(claim->parker);
+	sn_token_seal(&claim->token);
+	for (i = 0; i < claim->nstates; i++)
+	{
+		SnLaneState *state = &claim->states[i];
+
+		if (claim->token.lanes & SN_LANE_BIT(state->lane))
+			state->batch = claim->token.batch;
+		sn_lane_append(&appender, state);
+	}
+	sn_lane_append_end(&appender);
+	claim->parker = NULL;
+	claim->nstates = 0;
+	CommandCounterIncrement();
+}
+
+/* from_letter: the columns of an event that left the log */
+static void
+from_letter(SnClaim *claim, const SnEntry *entry, Datum *values, bool *nulls)
+{
+	SnEventRow	row;
+	int			i;
+
+	if (!sn_dead_letter_event(&entry->event_id, claim->sub->worker_type,
+							  claim->snapshot, &row))
+		elog(ERROR, "dead letter is missing");
+	for (i = 0; i < OUT_COLUMNS; i++)
+	{
+		if (log_columns[i] == 0)
+			continue;
+		values[i] = row.values[log_columns[i] - 1];
+		nulls[i] = row.nulls[log_columns[i] - 1];
+	}
+}
+
+/* from_log: the columns of an event in the log */
+static void
+from_log(SnClaim *claim, const SnLogRef *ref, Datum *values, bool *nulls)
+{
+	Datum		row[Natts_log];
+	bool		row_nulls[Natts_log];
+	int			i;
+
+	if (!sn_log_columns(claim->log, ref, row, row_nulls))
+		elog(ERROR, "event is missing from the log");
+	for (i = 0; i < OUT_COLUMNS; i++)
+	{
+		if (log_columns[i] == 0)
+			continue;
+		values[i] = row[log_columns[i] - 1];
+		nulls[i] = row_nulls[log_columns[i] - 1];
+	}
+}
+
+/* put_out: the batch as rows */
+static void
+put_out(SnClaim *claim, ReturnSetInfo *result)
+{
+	Datum		token = PointerGetDatum(sn_token_text(&claim->token));
+	int			i;
+
+	for (i = 0; i < claim->entries.n; i++)
+	{
+		const SnEntry *entry = &claim->entries.items[i];
+		Datum		values[OUT_COLUMNS];
+		bool		nulls[OUT_COLUMNS] = {false};
+
+		CHECK_FOR_INTERRUPTS();
+		if (claim->refs[i].part < 0)
+			from_letter(claim, entry, values, nulls);
+		else
+			from_log(claim, &claim->refs[i], values, nulls);
+		values[OUT_TOKEN] = token;
+		values[OUT_ATTEMPT] = Int32GetDatum(entry->attempt);
+		tuplestore_putvalues(result->setResult, result->setDesc, values,
+							 nulls);
+	}
+}
+
+/* finish: close what is open, keep what complete() will want */
+static void
+finish(SnClaim *claim)
+{
+	sn_retry_probe_end(&claim->probe);
+	sn_lane_read_end(&claim->reader);
+	sn_stream_end(claim->stream);
+	sn_log_end(claim->log);
+	if (claim->snapshot != NULL)
+		UnregisterSnapshot(claim->snapshot);
+	if (claim->entries.n > 0)
+		sn_batch_remember(claim->memory, &claim->token, &claim->entries,
+						  claim->lane_pos);
+}
+
+/*
+ * await_round: events were committed that no round has seen.  True when there
+ * may be something new to look for.
+ */
+static bool
+await_round(uint64 commits)
+{
+	SnDatabase *db = sn_database();
+	TimestampTz deadline;
+
+	if (!sn_sequencer_running())
+		return sn_round_inline();
+	if (pg_atomic_read_u64(&db->asked) < commits)
+		pg_atomic_write_u64(&db->asked, commits);
+	deadline = TimestampTzPlusMilliseconds(sn_now(),
+										   ROUND_PATIENCE);
+	ConditionVariablePrepareToSleep(&db->sequenced_cv);
+	while (pg_atomic_read_u64(&db->sequenced) < commits)
+	{
+		long		left = TimestampDifferenceMilliseconds(sn_now(),
+														   deadline);
+
+		if (left <= 0 ||
+			ConditionVariableTimedSleep(&db->sequenced_cv, left,
+										sn_wait_event("SentinaiRound")))
+			break;
+	}
+	ConditionVariableCancelSleep();
+	return true;
+}
+
+/* claim(worker_type text, max_events int, lease interval, worker_id text) */
+Datum
+sentinai_claim(PG_FUNCTION_ARGS)
+{
+	SnClaim    *claim = palloc(sizeof(SnClaim));
+	uint64		commits;
+	uint64		sequenced;
+
+	memset(claim, 0, offsetof(SnClaim, lane_pos));
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	SN_REQUIRE_ARG(0, "worker_type");
+	SN_REQUIRE_ARG(1, "max_events");
+	SN_REQUIRE_ARG(2, "lease");
+	PreventCommandIfReadOnly("claim()");
+	claim->worker_type = PG_GETARG_TEXT_PP(0);
+	claim->max = PG_GETARG_INT32(1);
+	claim->lease = sn_duration(PG_GETARG_INTERVAL_P(2), "lease", 1, SN_DAY);
+	claim->worker_id = sn_worker_id_arg(fcinfo, 3);
+	if (claim->max < 1 || claim->max > MAX_EVENTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("max_events must be between 1 and %d", MAX_EVENTS)));
+
+	/* a round that ends while we look may have come too late for that */
+	commits = pg_atomic_read_u64(&sn_database()->commits);
+	sequenced = pg_atomic_read_u64(&sn_database()->sequenced);
+	begin(claim);
+	look_around(claim);
+	store(claim);
+	if (claim->entries.n == 0 &&
+		(sequenced < commits || !sn_sequencer_running()) &&
+		await_round(commits))
+	{
+		claim->now = sn_now();
+		look_around(claim);
+		store(claim);
+	}
+	put_out(claim, (ReturnSetInfo *) fcinfo->resultinfo);
+	finish(claim);
+	SN_FAULT(claim);
+	return (Datum) 0;
+}

@@ -1,0 +1,80 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * claim.h
+ *		A claim at work: what its parts share.
+ */
+#ifndef SN_CLAIM_H
+#define SN_CLAIM_H
+
+#include "postgres.h"
+
+#include "queue/batch.h"
+#include "queue/dead_letter.h"
+#include "queue/retry.h"
+#include "queue/stream.h"
+
+typedef struct SnClaim
+{
+	/* what was asked for */
+	const text *worker_type;
+	text	   *worker_id;		/* NULL: no name */
+	int			max;
+	int64		lease;			/* microseconds */
+
+	/* what it works with */
+	SnSub	   *sub;
+	SnSubSlot  *hints;
+	TimestampTz now;
+	Snapshot	snapshot;		/* of the lane at hand; NULL: none yet */
+	Snapshot	walked;			/* the stream is read under it; or NULL */
+	bool		walked_kept;	/* and is not `snapshot` any more */
+	SnLaneReader reader;
+	SnStreamReader *stream;
+	SnLogReader *log;
+	SnRetryProbe probe;
+	SnInserter *parker;			/* NULL: nothing parked yet */
+
+	/* what it has got */
+	SnToken		token;
+	MemoryContext memory;		/* of the entries */
+	SnEntries	entries;
+	SnLogRef   *refs;			/* where the rows of the entries are; part < 0:
+								 * only its dead letter has the event */
+	int			nstates;
+	bool		solo;			/* its event has to stay alone */
+	bool		enough;			/* passed so much that it has to stop */
+	int			skipped;		/* lane left because of a solo event; -1 */
+	int			last;			/* last lane it took events from; -1 */
+	int			parked;
+	int			unwanted;
+
+	/* by lane, and not cleared: only what is said to be there is */
+	SnPos		lane_pos[SN_MAX_LANES];	/* of the token's lanes */
+	SnLaneState states[SN_MAX_LANES];	/* nstates of them, to be appended */
+} SnClaim;
+
+/* A look at a lane */
+typedef struct SnLook
+{
+	SnLaneState state;
+	int			first;			/* entries before the lane's */
+	bool		more;			/* work was left */
+	TimestampTz next_due;		/* of a retry that is not due; 0: none */
+} SnLook;
+
+extern bool sn_claim_full(const SnClaim *claim);
+extern void sn_claim_new_snapshot(SnClaim *claim);
+extern void sn_claim_take_retries(SnClaim *claim, SnLook *look);
+extern void sn_claim_take_new(SnClaim *claim, SnLook *look);
+extern SnEntry *sn_claim_add(SnClaim *claim, SnLook *look,
+							 const pg_uuid_t *id, SnPos pos);
+extern bool sn_claim_readable(SnClaim *claim);
+extern bool sn_row_readable(const SnEventRow *row);
+extern void sn_claim_give_up(SnClaim *claim, SnLook *look,
+							 const SnEntry *entry);
+extern bool sn_wanted(const SnSub *sub, const SnFilter *filter,
+					  SnLogReader *log);
+extern void sn_rescue(SnClaim *claim, SnLaneState *state);
+
+#endif							/* SN_CLAIM_H */

@@ -1,0 +1,44 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * dead_letter.h
+ *		Events that were given up.
+ */
+#ifndef SN_DEAD_LETTER_H
+#define SN_DEAD_LETTER_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+#include "utils/snapshot.h"
+
+#include "log/log.h"
+#include "queue/retry.h"
+
+/* An event, in the columns of event_log, copied */
+typedef struct SnEventRow
+{
+	Datum		values[Natts_log];
+	bool		nulls[Natts_log];
+} SnEventRow;
+
+extern bool sn_event_row(SnLogReader *log, const pg_uuid_t *id,
+						 const text *worker_type, Snapshot snapshot,
+						 SnEventRow *row);
+extern bool sn_dead_letter_event(const pg_uuid_t *id, const text *worker_type,
+								 Snapshot snapshot, SnEventRow *row);
+extern bool sn_dead_letter_exists(const pg_uuid_t *id,
+								  const text *worker_type, Snapshot snapshot);
+extern bool sn_dead_letter_put(const SnEventRow *event,
+							   const text *worker_type, const SnRetry *retry,
+							   TimestampTz now);
+extern void sn_dead_letter_succeeded(const pg_uuid_t *id,
+									 const text *worker_type,
+									 Snapshot snapshot, TimestampTz now);
+extern void sn_dead_letter_given_back(const pg_uuid_t *id,
+									  const text *worker_type,
+									  Snapshot snapshot);
+extern bool sn_dead_letters_pending(const text *worker_type,
+									Snapshot snapshot, int64 *counts);
+
+#endif							/* SN_DEAD_LETTER_H */

@@ -1,0 +1,268 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * filter.c
+ *		The streams that filters have, and what happens when a subscription's
+ *		filter changes.
+ *
+ * Runs under the lock of subscriptions (lock.c).  A changed filter holds for
+ * rounds taken after the change: what was sequenced before is delivered by the
+ * filter of its time, claimed or not.  For that the subscription's row
+ * remembers the streams it read and up to which round; streams that every lane
+ * has passed are forgotten at the next change.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "queue/filter.h"
+#include "queue/lane.h"
+
+#define MAX_OLD_STREAMS		32
+
+/* sn_next_id: a value of the sequence of an identity column */
+int
+sn_next_id(const char *sequence)
+{
+	Oid			relid = get_relname_relid(sequence,
+										  get_namespace_oid(SN_SCHEMA, false));
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", SN_SCHEMA,
+						sequence)));
+	return (int) nextval_internal(relid, false);
+}
+
+/* sn_write_row: one row of a table */
+void
+sn_write_row(SnRel table, Datum *values, bool *nulls)
+{
+	SnInserter *inserter = sn_insert_begin(sn_rel(table), false);
+
+	sn_insert_row(inserter, values, nulls);
+	(void) sn_insert_end(inserter);
+}
+
+/* text_array: a filter as text[] */
+static Datum
+text_array(const SnFilter *filter)
+{
+	Datum	   *elems = palloc(filter->n * sizeof(Datum));
+	int			i;
+
+	for (i = 0; i < filter->n; i++)
+		elems[i] = PointerGetDatum(filter->types[i]);
+	return PointerGetDatum(construct_array(elems, filter->n, TEXTOID, -1,
+										   false, TYPALIGN_INT));
+}
+
+static bool
+same_filter(const SnFilter *a, const SnFilter *b)
+{
+	int			i;
+
+	if (a->n != b->n)
+		return false;
+	for (i = 0; i < a->n; i++)
+		if (!sn_text_equal(a->types[i], b->types[i]))
+			return false;
+	return true;
+}
+
+/* sn_filter_stream: the stream of a filter, made if there is none */
+int
+sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
+{
+	Relation	rel = table_open(sn_rel(SN_STREAM), AccessShareLock);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Datum		values[Natts_stream] = {0};
+	bool		nulls[Natts_stream] = {false, false, true};
+	int			result = filter->n < 0 ? SN_STREAM_ALL : -1;
+
+	while (result < 0 && table_scan_getnextslot(scan, ForwardScanDirection,
+												slot))
+	{
+		bool		isnull;
+		SnSegment	segment;
+
+		result = DatumGetInt32(slot_getattr(slot, Anum_stream_id, &isnull));
+		sn_stream_row(result, snapshot, &segment);
+		if (!same_filter(&segment.filter, filter))
+			result = -1;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	if (result >= 0)
+		return result;
+
+	result = sn_next_id("stream_stream_id_seq");
+	values[Anum_stream_id - 1] = Int32GetDatum(result);
+	values[Anum_stream_event_types - 1] = text_array(filter);
+	sn_write_row(SN_STREAM, values, nulls);
+	return result;
+}
+
+/* stream_used: whether a subscription reads a stream */
+static bool
+stream_used(int stream_id, Snapshot snapshot)
+{
+	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	bool		used = false;
+
+	while (!used && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		Datum		old;
+		bool		isnull;
+		int			i;
+
+		used = stream_id ==
+			DatumGetInt32(slot_getattr(slot, Anum_sub_stream_id, &isnull));
+		old = slot_getattr(slot, Anum_sub_old_streams, &isnull);
+		if (!isnull)
+		{
+			ArrayType  *array = DatumGetArrayTypeP(old);
+
+			for (i = 0; i < ARR_DIMS(array)[0]; i++)
+				used = used || ((int32 *) ARR_DATA_PTR(array))[i] == stream_id;
+		}
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return used;
+}
+
+/*
+ * sn_drop_unused_streams: remove filters that no subscription reads any more.  A
+ * stream that was not filled yet stays until it was: the sequencer is about to
+ * update its row, and must not wait for this transaction.
+ */
+void
+sn_drop_unused_streams(void)
+{
+	Relation	rel = table_open(sn_rel(SN_STREAM), RowExclusiveLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		int			id = DatumGetInt32(slot_getattr(slot, Anum_stream_id,
+													&isnull));
+
+		(void) slot_getattr(slot, Anum_stream_first_round, &isnull);
+		if (id != SN_STREAM_ALL && !isnull && !stream_used(id, snapshot))
+			simple_heap_delete(rel, &slot->tts_tid);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+}
+
+/* has_unread: whether a lane has an event that is not resolved */
+static bool
+has_unread(SnSub *sub, SnLaneState *state, SnStreamReader *stream,
+		   Snapshot snapshot)
+{
+	SnPos		pos;
+	pg_uuid_t	id;
+
+	sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
+				   state->pos, snapshot);
+	return sn_stream_next(stream, &pos, &id);
+}
+
+/*
+ * move_lanes: lanes that have nothing left before a round move there.  Returns
+ * the position that every lane has reached then.
+ */
+static SnPos
+move_lanes(SnSub *sub, int64 round_no, Snapshot snapshot)
+{
+	SnStreamReader *stream = sn_stream_begin();
+	SnLaneReader reader = {false};
+	SnLaneAppender appender = {NULL};
+	int			lanes = sn_node()->lanes;
+	SnPos		lowest = SN_POS_MAX;
+	int			lane;
+
+	sn_sub_sources(sub, snapshot);
+	for (lane = 0; lane < lanes; lane++)
+	{
+		SnLaneState state;
+
+		sn_lane_read_next(&reader, sub, lane, snapshot, &state);
+		if (!state.held && state.pos < SN_ROUND_POS(round_no) &&
+			!has_unread(sub, &state, stream, snapshot))
+		{
+			state.pos = state.end_pos = SN_ROUND_POS(round_no);
+			sn_lane_release(&state);
+			sn_lane_append(&appender, &state);
+		}
+		lowest = Min(lowest, state.pos);
+	}
+	sn_lane_append_end(&appender);
+	sn_lane_read_end(&reader);
+	sn_stream_end(stream);
+	return lowest;
+}
+
+/*
+ * sn_change_filter: rounds after the newest one are read from another stream.
+ * Nobody has read further: the lanes' locks are held, and the snapshot is from
+ * after they were got.
+ */
+void
+sn_change_filter(SnSub *sub, int stream_id, Datum *values, bool *nulls)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64		until = sn_newest_round(snapshot) + 1;
+	SnPos		passed = move_lanes(sub, until, snapshot);
+	Datum	   *streams = palloc(sub->nsegments * sizeof(Datum));
+	Datum	   *untils = palloc(sub->nsegments * sizeof(Datum));
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < sub->nsegments; i++)
+	{
+		int64		end = Min(sub->segments[i].until, until);
+
+		if (end <= 0 || SN_ROUND_POS(end) <= passed)
+			continue;
+		streams[n] = Int32GetDatum(sub->segments[i].stream_id);
+		untils[n++] = Int64GetDatum(end);
+	}
+	if (n > MAX_OLD_STREAMS)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("the filter of this subscription was changed too often"),
+				 errhint("Let it work off what was published before the last changes.")));
+	UnregisterSnapshot(snapshot);
+
+	values[Anum_sub_stream_id - 1] = Int32GetDatum(stream_id);
+	nulls[Anum_sub_old_streams - 1] = n == 0;
+	nulls[Anum_sub_old_until - 1] = n == 0;
+	values[Anum_sub_old_streams - 1] =
+		PointerGetDatum(construct_array(streams, n, INT4OID, sizeof(int32),
+										true, TYPALIGN_INT));
+	values[Anum_sub_old_until - 1] =
+		PointerGetDatum(construct_array(untils, n, INT8OID, sizeof(int64),
+										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}

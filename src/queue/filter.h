@@ -1,0 +1,26 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * filter.h
+ *		The streams that filters have.
+ */
+#ifndef SN_FILTER_H
+#define SN_FILTER_H
+
+#include "postgres.h"
+
+#include "utils/snapshot.h"
+
+#include "queue/subscription.h"
+#include "store/store.h"
+
+extern int	sn_filter_stream(const SnFilter *filter, Snapshot snapshot);
+extern void sn_change_filter(SnSub *sub, int stream_id, Datum *values,
+							 bool *nulls);
+extern void sn_drop_unused_streams(void);
+
+/* helpers of what changes subscriptions */
+extern int	sn_next_id(const char *sequence);
+extern void sn_write_row(SnRel table, Datum *values, bool *nulls);
+
+#endif							/* SN_FILTER_H */

@@ -1,0 +1,580 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * lane.c
+ *		The journal of lanes: the newest version of a lane is its state.
+ *
+ * Whoever appends a version holds the lane's lock and has read the one before
+ * with a snapshot taken after he got it.  Which half of the journal takes rows
+ * is asked under that lock, so that maintenance, which moves lanes over one by
+ * one under their locks, misses none.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "base/fault.h"
+#include "queue/lane.h"
+#include "shared/shmem.h"
+
+#define LOOK_BACK	1000		/* versions */
+
+/* sn_bits_clear_count: how many bits are clear */
+int
+sn_bits_clear_count(const SnBits *bits)
+{
+	return bits->nbytes * 8 -
+		(int) pg_popcount((const char *) bits->bytes, bits->nbytes);
+}
+
+/* sn_bits_get: whether a bit is set; those past the end are not */
+bool
+sn_bits_get(const SnBits *bits, int i)
+{
+	return i / 8 < bits->nbytes && (bits->bytes[i / 8] & 1 << i % 8) != 0;
+}
+
+/* sn_bits_set: set a bit that the bitmap has */
+void
+sn_bits_set(SnBits *bits, int i)
+{
+	Assert(i / 8 < bits->nbytes);
+	bits->bytes[i / 8] |= 1 << i % 8;
+}
+
+/* sn_bits_make: a bitmap of n clear bits, padded with set ones */
+void
+sn_bits_make(SnBits *bits, int n)
+{
+	bits->nbytes = (n + 7) / 8;
+	bits->bytes = palloc0(Max(bits->nbytes, 1));
+	for (; n < bits->nbytes * 8; n++)
+		sn_bits_set(bits, n);
+}
+
+/* value: a column of a row, and whether it is null */
+static inline Datum
+value(TupleTableSlot *slot, AttrNumber column, bool *isnull)
+{
+	*isnull = slot->tts_isnull[column - 1];
+	return slot->tts_values[column - 1];
+}
+
+#define int8_of(slot, column) \
+	DatumGetInt64((slot)->tts_values[(column) - 1])
+#define int4_of(slot, column) \
+	DatumGetInt32((slot)->tts_values[(column) - 1])
+
+/* read_optional: the columns that may be null */
+static void
+read_optional(TupleTableSlot *slot, SnLaneState *state)
+{
+	bool		isnull;
+	Datum		datum;
+
+	datum = value(slot, Anum_lane_batch, &isnull);
+	state->held = !isnull;
+	if (!isnull)
+		state->batch = *DatumGetUUIDP(datum);
+	datum = value(slot, Anum_lane_done_batch, &isnull);
+	state->done = !isnull;
+	if (!isnull)
+		state->done_batch = *DatumGetUUIDP(datum);
+	datum = value(slot, Anum_lane_lease_until, &isnull);
+	state->lease_until = isnull ? 0 : DatumGetTimestampTz(datum);
+	datum = value(slot, Anum_lane_claimed_at, &isnull);
+	state->claimed_at = isnull ? 0 : DatumGetTimestampTz(datum);
+	datum = value(slot, Anum_lane_worker_id, &isnull);
+	state->worker_id = isnull ? NULL : DatumGetTextPCopy(datum);
+	datum = value(slot, Anum_lane_resolved, &isnull);
+	if (!isnull)
+	{
+		bytea	   *bitmap = DatumGetByteaPCopy(datum);
+
+		state->resolved.bytes = (uint8 *) VARDATA(bitmap);
+		state->resolved.nbytes = VARSIZE(bitmap) - VARHDRSZ;
+	}
+	datum = value(slot, Anum_lane_retries, &isnull);
+	if (!isnull)
+	{
+		ArrayType  *array = DatumGetArrayTypePCopy(datum);
+
+		state->nretries = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+		state->retries = (SnPos *) ARR_DATA_PTR(array);
+	}
+}
+
+/* read_row: a row of the journal as a state */
+static void
+read_row(TupleTableSlot *slot, SnLaneState *state)
+{
+	slot_getallattrs(slot);
+	state->ver = int8_of(slot, Anum_lane_ver);
+	state->pos = int8_of(slot, Anum_lane_pos);
+	state->end_pos = int8_of(slot, Anum_lane_end_pos);
+	state->lost_pos = int8_of(slot, Anum_lane_lost_pos);
+	state->lost = int4_of(slot, Anum_lane_lost);
+	state->open = int4_of(slot, Anum_lane_open);
+	state->parked = int8_of(slot, Anum_lane_parked);
+	state->completed = int8_of(slot, Anum_lane_completed);
+	state->failed = int8_of(slot, Anum_lane_failed);
+	state->dead = int8_of(slot, Anum_lane_dead);
+	read_optional(slot, state);
+}
+
+/*
+ * What this session knows of the lanes it has worked with.
+ *
+ * seen: a version, so that a scan for the newest one need not go through a
+ * whole page of old ones.  One that was never committed does no harm: when
+ * nothing is found from there on, the search begins anew.
+ *
+ * state: what this session itself has appended last.  It is the lane's state
+ * as long as the lane's stamp in shared memory says that nobody has appended
+ * since; the stamp changes under the lane's lock.  States of transactions that
+ * failed, or whose end is another session's business, are forgotten.
+ */
+#define KNOWN_LANES 512
+#define KNOWN_WORKER_ID 64
+
+typedef struct KnownLane
+{
+	int			sub_id;
+	int			lane;
+	int64		seen;
+	uint64		stamp;			/* of state; 0: none */
+	Oid			journal;		/* that it went to: another CREATE EXTENSION
+								 * makes another one */
+	SnLaneState state;			/* without resolved and retries */
+	bool		has_worker_id;
+	char		worker_id[KNOWN_WORKER_ID] pg_attribute_aligned(8);
+} KnownLane;
+
+static KnownLane known_lanes[KNOWN_LANES];
+static uint32 next_stamp = 0;
+
+/* known_lane: the place for what is known of a lane */
+static KnownLane *
+known_lane(int sub_id, int lane)
+{
+	KnownLane  *known =
+		&known_lanes[(sub_id * SN_MAX_LANES + lane) % KNOWN_LANES];
+
+	if (known->sub_id != sub_id || known->lane != lane)
+	{
+		known->sub_id = sub_id;
+		known->lane = lane;
+		known->seen = 0;
+		known->stamp = 0;
+	}
+	return known;
+}
+
+/* forget_states: what this session has appended may not be so */
+static void
+forget_states(void)
+{
+	int			i;
+
+	for (i = 0; i < KNOWN_LANES; i++)
+		known_lanes[i].stamp = 0;
+}
+
+static void
+end_of_xact(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		forget_states();
+}
+
+static void
+end_of_subxact(SubXactEvent event, SubTransactionId subid,
+			   SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_states();
+}
+
+/* new_stamp: one that no other session has, nor this one had before */
+static uint64
+new_stamp(void)
+{
+	if (next_stamp == 0)
+	{
+		RegisterXactCallback(end_of_xact, NULL);
+		RegisterSubXactCallback(end_of_subxact, NULL);
+	}
+	if (++next_stamp == 0)
+	{
+		forget_states();
+		next_stamp = 1;
+	}
+	return (uint64) MyProcPid << 32 | next_stamp;
+}
+
+/* remember: a state that is being appended */
+static void
+remember(const SnLaneState *state)
+{
+	SnSubSlot  *slot = sn_sub_slot(state->sub_id);
+	KnownLane  *known = known_lane(state->sub_id, state->lane);
+	Size		size = state->worker_id ? VARSIZE_ANY(state->worker_id) : 0;
+
+	known->seen = state->ver;
+	known->stamp = 0;
+	if (slot == NULL)
+		return;
+	known->stamp = new_stamp();
+	pg_atomic_write_u64(&slot->stamps[state->lane], known->stamp);
+	if (state->resolved.bytes != NULL || state->nretries > 0 ||
+		size > KNOWN_WORKER_ID)
+	{
+		known->stamp = 0;
+		return;
+	}
+	known->journal = sn_rel(SN_LANE_STATE_0);
+	known->state = *state;
+	known->state.changed = false;
+	known->state.worker_id = NULL;
+	known->has_worker_id = size > 0;
+	if (size > 0)
+		memcpy(known->worker_id, state->worker_id, size);
+}
+
+/* recall: the state of a lane, if this session was the last to append it */
+static bool
+recall(int sub_id, int lane, SnLaneState *state)
+{
+	const KnownLane *known = known_lane(sub_id, lane);
+	SnSubSlot  *slot;
+	Size		size;
+
+	if (known->stamp == 0 || known->journal != sn_rel(SN_LANE_STATE_0))
+		return false;
+	slot = sn_sub_slot_find(sub_id);
+	if (slot == NULL ||
+		pg_atomic_read_u64(&slot->stamps[lane]) != known->stamp)
+		return false;
+	*state = known->state;
+	if (known->has_worker_id)
+	{
+		size = VARSIZE_ANY(known->worker_id);
+		state->worker_id = palloc(size);
+		memcpy(state->worker_id, known->worker_id, size);
+	}
+	return true;
+}
+
+/*
+ * find_newest: position the reader on the lane's newest row in each half, if
+ * its version is not less than from, and return the half that has the newer
+ * one, or -1.
+ */
+static int
+find_newest(SnLaneReader *reader, int sub_id, int lane, int64 from,
+			Snapshot snapshot)
+{
+	ScanKeyData keys[3];
+	int64		newest = -1;
+	int			result = -1;
+	int			half;
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_int8(&keys[2], 3, BTGreaterEqualStrategyNumber, from);
+	for (half = 0; half < 2; half++)
+	{
+		SnScan	   *scan = &reader->half[half];
+		bool		isnull;
+		int64		ver;
+
+		if (reader->open)
+			sn_scan_again(scan, snapshot, 3, keys);
+		else
+			sn_scan_named(scan, SN_LANE_STATE_0 + half,
+						  SN_LANE_STATE_0_IDX + half, snapshot,
+						  3, keys, BackwardScanDirection);
+		if (!sn_scan_next(scan))
+			continue;
+		ver = DatumGetInt64(slot_getattr(scan->slot, Anum_lane_ver, &isnull));
+		if (ver > newest)
+		{
+			newest = ver;
+			result = half;
+		}
+	}
+	reader->open = true;
+	return result;
+}
+
+/* newest_half: the half that has the lane's newest row, or -1 */
+static int
+newest_half(SnLaneReader *reader, int sub_id, int lane, Snapshot snapshot)
+{
+	KnownLane  *known = known_lane(sub_id, lane);
+	int			half = find_newest(reader, sub_id, lane, known->seen,
+								   snapshot);
+	bool		isnull;
+
+	if (half < 0 && known->seen > 0)
+		half = find_newest(reader, sub_id, lane, 0, snapshot);
+	known->seen = half < 0 ? 0 :
+		DatumGetInt64(slot_getattr(reader->half[half].slot, Anum_lane_ver,
+								   &isnull));
+	return half;
+}
+
+/*
+ * sn_lane_read_next: the state of a lane under a snapshot, by a reader that
+ * can be used for more lanes.  Memory of the state is the caller's context's.
+ */
+void
+sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
+				  Snapshot snapshot, SnLaneState *state)
+{
+	int			half;
+
+	if (recall(sub->sub_id, lane, state))
+		return;
+	half = newest_half(reader, sub->sub_id, lane, snapshot);
+	memset(state, 0, sizeof(SnLaneState));
+	state->sub_id = sub->sub_id;
+	state->lane = lane;
+	if (half >= 0)
+		read_row(reader->half[half].slot, state);
+	else
+		state->pos = state->end_pos = sub->start_pos;
+}
+
+/* sn_lane_read_end: close a reader */
+void
+sn_lane_read_end(SnLaneReader *reader)
+{
+	if (!reader->open)
+		return;
+	sn_scan_end(&reader->half[1]);
+	sn_scan_end(&reader->half[0]);
+	reader->open = false;
+}
+
+/* sn_lane_read: the state of one lane under a snapshot */
+void
+sn_lane_read(const SnSub *sub, int lane, Snapshot snapshot, SnLaneState *state)
+{
+	SnLaneReader reader = {false};
+
+	sn_lane_read_next(&reader, sub, lane, snapshot, state);
+	sn_lane_read_end(&reader);
+}
+
+/* resolved_in: whether a half's newest rows tell that a batch was resolved */
+static bool
+resolved_in(int half, const SnSub *sub, int lane, const pg_uuid_t *batch,
+			Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+	SnScan		scan;
+	bool		found = false;
+	int			i;
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub->sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_scan_named(&scan, SN_LANE_STATE_0 + half,
+				  SN_LANE_STATE_0_IDX + half, snapshot, 2, keys,
+				  BackwardScanDirection);
+	for (i = 0; !found && i < LOOK_BACK && sn_scan_next(&scan); i++)
+	{
+		bool		isnull;
+		Datum		done = slot_getattr(scan.slot, Anum_lane_done_batch,
+										&isnull);
+
+		found = !isnull &&
+			memcmp(DatumGetUUIDP(done), batch, UUID_LEN) == 0;
+	}
+	sn_scan_end(&scan);
+	return found;
+}
+
+/*
+ * sn_lane_resolved_by: whether the journal remembers that a batch was resolved
+ * in a lane, when others have had the lane since.
+ */
+bool
+sn_lane_resolved_by(const SnSub *sub, int lane, const pg_uuid_t *batch,
+					Snapshot snapshot)
+{
+	return resolved_in(0, sub, lane, batch, snapshot) ||
+		resolved_in(1, sub, lane, batch, snapshot);
+}
+
+/* set_optional: a column that is null unless present */
+static inline void
+set_optional(Datum *values, bool *nulls, AttrNumber column, bool present,
+			 Datum datum)
+{
+	values[column - 1] = datum;
+	nulls[column - 1] = !present;
+}
+
+/* bitmap_datum: the bitmap of a state as a bytea */
+static Datum
+bitmap_datum(const SnBits *bits)
+{
+	bytea	   *result = palloc(VARHDRSZ + bits->nbytes);
+
+	SET_VARSIZE(result, VARHDRSZ + bits->nbytes);
+	memcpy(VARDATA(result), bits->bytes, bits->nbytes);
+	return PointerGetDatum(result);
+}
+
+/* retries_datum: the positions of a state's retries as a bigint[] */
+static Datum
+retries_datum(const SnLaneState *state)
+{
+	Size		size = ARR_OVERHEAD_NONULLS(1) + state->nretries * sizeof(SnPos);
+	ArrayType  *array = palloc0(size);
+
+	SET_VARSIZE(array, size);
+	array->ndim = 1;
+	array->elemtype = INT8OID;
+	ARR_DIMS(array)[0] = state->nretries;
+	ARR_LBOUND(array)[0] = 1;
+	memcpy(ARR_DATA_PTR(array), state->retries,
+		   state->nretries * sizeof(SnPos));
+	return PointerGetDatum(array);
+}
+
+/* set_numbers: the columns that are never null */
+static void
+set_numbers(Datum *values, const SnLaneState *state, int half)
+{
+	values[Anum_lane_half - 1] = Int32GetDatum(half);
+	values[Anum_lane_sub_id - 1] = Int32GetDatum(state->sub_id);
+	values[Anum_lane_lane - 1] = Int32GetDatum(state->lane);
+	values[Anum_lane_ver - 1] = Int64GetDatum(state->ver);
+	values[Anum_lane_pos - 1] = Int64GetDatum(state->pos);
+	values[Anum_lane_end_pos - 1] = Int64GetDatum(state->end_pos);
+	values[Anum_lane_lost_pos - 1] = Int64GetDatum(state->lost_pos);
+	values[Anum_lane_lost - 1] = Int32GetDatum(state->lost);
+	values[Anum_lane_open - 1] = Int32GetDatum(state->open);
+	values[Anum_lane_parked - 1] = Int64GetDatum(state->parked);
+	values[Anum_lane_completed - 1] = Int64GetDatum(state->completed);
+	values[Anum_lane_failed - 1] = Int64GetDatum(state->failed);
+	values[Anum_lane_dead - 1] = Int64GetDatum(state->dead);
+}
+
+/*
+ * sn_lane_append: the state becomes the lane's next version, visible after
+ * sn_lane_append_end().  All lanes of one appender go to the same half.
+ */
+void
+sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
+{
+	Datum		values[Natts_lane];
+	bool		nulls[Natts_lane] = {false};
+
+	if (appender->inserter == NULL)
+	{
+		appender->half = pg_atomic_read_u32(&sn_database()->half_lane) & 1;
+		appender->inserter =
+			sn_insert_begin(sn_rel(SN_LANE_STATE_0 + appender->half), false);
+	}
+	state->ver++;
+	set_numbers(values, state, appender->half);
+	set_optional(values, nulls, Anum_lane_batch, state->held,
+				 UUIDPGetDatum(&state->batch));
+	set_optional(values, nulls, Anum_lane_done_batch, state->done,
+				 UUIDPGetDatum(&state->done_batch));
+	set_optional(values, nulls, Anum_lane_lease_until, state->held,
+				 TimestampTzGetDatum(state->lease_until));
+	set_optional(values, nulls, Anum_lane_claimed_at, state->claimed_at != 0,
+				 TimestampTzGetDatum(state->claimed_at));
+	set_optional(values, nulls, Anum_lane_worker_id, state->worker_id != NULL,
+				 PointerGetDatum(state->worker_id));
+	set_optional(values, nulls, Anum_lane_resolved,
+				 state->resolved.bytes != NULL,
+				 state->resolved.bytes ? bitmap_datum(&state->resolved) : 0);
+	set_optional(values, nulls, Anum_lane_retries, state->nretries > 0,
+				 state->nretries > 0 ? retries_datum(state) : 0);
+	sn_insert_row(appender->inserter, values, nulls);
+	remember(state);
+}
+
+/* sn_lane_append_end: write what was appended */
+void
+sn_lane_append_end(SnLaneAppender *appender)
+{
+	if (appender->inserter != NULL)
+		(void) sn_insert_end(appender->inserter);
+	appender->inserter = NULL;
+}
+
+/*
+ * sn_lane_release: no batch holds the lane any more.  Once all of its range is
+ * resolved, the lane has passed it.
+ */
+void
+sn_lane_release(SnLaneState *state)
+{
+	state->held = false;
+	state->open = 0;
+	state->nretries = 0;
+	state->worker_id = NULL;
+	state->changed = true;
+	if (state->resolved.bytes != NULL &&
+		sn_bits_clear_count(&state->resolved) == 0)
+	{
+		state->pos = state->end_pos;
+		state->resolved.bytes = NULL;
+		state->resolved.nbytes = 0;
+	}
+	if (state->pos >= state->lost_pos)
+	{
+		state->lost_pos = 0;
+		state->lost = 0;
+	}
+}
+
+/*
+ * sn_lane_carry_over: make sure that the newest version of a lane is in the
+ * half that takes rows now.  False when somebody holds the lane: try later.
+ * The lock is kept until the end of the transaction if a row was written.
+ */
+bool
+sn_lane_carry_over(int sub_id, int lane)
+{
+	int			target = pg_atomic_read_u32(&sn_database()->half_lane) & 1;
+	SnLaneReader reader = {false};
+	SnLaneAppender appender = {NULL};
+	SnLaneState state = {0};
+	Snapshot	snapshot;
+	int			half;
+
+	if (!sn_lock_lane(sub_id, lane, false))
+		return false;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	half = newest_half(&reader, sub_id, lane, snapshot);
+	state.sub_id = sub_id;
+	state.lane = lane;
+	if (half >= 0)
+		read_row(reader.half[half].slot, &state);
+	sn_lane_read_end(&reader);
+	UnregisterSnapshot(snapshot);
+	if (half < 0 || half == target)
+	{
+		sn_unlock_lane(sub_id, lane);
+		return true;
+	}
+	sn_lane_append(&appender, &state);
+	sn_lane_append_end(&appender);
+	SN_FAULT(journal_carry);
+	return true;
+}

@@ -1,0 +1,405 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * ledger.c
+ *		event_processing: what each worker type has finished.
+ *
+ * complete() writes its rows in bulk, and only the unique index tells when one
+ * was there already.  That happens to worker types whose handlers are fed by
+ * Kafka as well, through mark_as_processing() and mark_as_completed(); such a
+ * row is settled on its own, by looking first.
+ *
+ * Who looks first reads with a dirty snapshot, so he sees what is not committed
+ * yet and waits for that transaction.  He holds the lock of the key while he
+ * looks and writes, but never while he waits.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "base/args.h"
+#include "log/event.h"
+#include "queue/ledger.h"
+#include "queue/subscription.h"
+#include "store/range.h"
+#include "store/store.h"
+
+PG_FUNCTION_INFO_V1(sentinai_is_already_processed);
+PG_FUNCTION_INFO_V1(sentinai_mark_as_processing);
+PG_FUNCTION_INFO_V1(sentinai_mark_as_completed);
+
+/* Rows on their way into one partition */
+typedef struct Sheet
+{
+	SnRange		range;
+	SnInserter *inserter;
+	SnLedgerRow *rows;			/* as given, for those that were there */
+	int			n;
+	int			room;
+} Sheet;
+
+struct SnLedgerWriter
+{
+	Sheet	   *sheets;
+	int			n;
+	text	   *completed;		/* the status */
+};
+
+/* What the ledger says about a key */
+typedef struct Found
+{
+	bool		completed;
+	int			attempt;
+	TimestampTz processed_at;
+	ItemPointerData tid;
+} Found;
+
+/* time_of: the time in an event id; an error unless it is a UUIDv7 */
+static int64
+time_of(const pg_uuid_t *id)
+{
+	if (id->data[6] >> 4 != 7 || id->data[8] >> 6 != 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("event_id must be a UUIDv7")));
+	return SN_TICK_MS(sn_uuid_tick(id));
+}
+
+/* set_text: a text column that may be null */
+static void
+set_text(Datum *values, bool *nulls, AttrNumber column, const text *value)
+{
+	values[column - 1] = PointerGetDatum(value);
+	nulls[column - 1] = value == NULL;
+}
+
+/* insert_row: add a row to those of an inserter */
+static void
+insert_row(SnInserter *inserter, const SnLedgerRow *row, const text *status)
+{
+	Datum		values[Natts_proc];
+	bool		nulls[Natts_proc] = {false};
+
+	values[Anum_proc_event_id - 1] = UUIDPGetDatum(&row->event_id);
+	set_text(values, nulls, Anum_proc_worker_type, row->worker_type);
+	set_text(values, nulls, Anum_proc_tenant_id, row->tenant_id);
+	set_text(values, nulls, Anum_proc_aggregate_id, row->aggregate_id);
+	set_text(values, nulls, Anum_proc_status, status);
+	values[Anum_proc_attempt - 1] = Int32GetDatum(row->attempt);
+	set_text(values, nulls, Anum_proc_worker_id, row->worker_id);
+	values[Anum_proc_processed_at - 1] =
+		TimestampTzGetDatum(row->processed_at);
+	sn_insert_row(inserter, values, nulls);
+}
+
+/* read_found: what a row says */
+static void
+read_found(TupleTableSlot *slot, Found *found)
+{
+	text	   *status;
+
+	slot_getallattrs(slot);
+	status = DatumGetTextPP(slot->tts_values[Anum_proc_status - 1]);
+	found->completed = VARDATA_ANY(status)[0] == 'c';
+	found->attempt = DatumGetInt32(slot->tts_values[Anum_proc_attempt - 1]);
+	found->processed_at =
+		DatumGetTimestampTz(slot->tts_values[Anum_proc_processed_at - 1]);
+	found->tid = slot->tts_tid;
+}
+
+/* begin_scan: look a key up in a partition */
+static void
+begin_scan(SnScan *scan, Oid partition, const pg_uuid_t *event_id,
+		   const text *worker_type, Snapshot snapshot)
+{
+	Relation	rel = table_open(partition, AccessShareLock);
+	ScanKeyData keys[2];
+
+	sn_key_uuid(&keys[0], 1, BTEqualStrategyNumber, event_id);
+	sn_key_text(&keys[1], 2, BTEqualStrategyNumber,
+				PointerGetDatum(worker_type));
+	sn_scan_begin(scan, partition, sn_index_of(rel, Anum_proc_event_id,
+											   Anum_proc_worker_type),
+				  snapshot, 2, keys, ForwardScanDirection);
+	table_close(rel, AccessShareLock);
+}
+
+/*
+ * sn_ledger_completed: whether a snapshot sees the event completed, and since
+ * when.
+ */
+bool
+sn_ledger_completed(const pg_uuid_t *event_id, const text *worker_type,
+					Snapshot snapshot, TimestampTz *processed_at)
+{
+	SnRange		range;
+	Oid			partition = sn_range_lock(SN_EVENT_PROCESSING, event_id,
+										  AccessShareLock, &range);
+	Found		found = {false};
+	SnScan		scan;
+
+	if (!OidIsValid(partition))
+		return false;
+	begin_scan(&scan, partition, event_id, worker_type, snapshot);
+	if (sn_scan_next(&scan))
+		read_found(scan.slot, &found);
+	sn_scan_end(&scan);
+	UnlockRelationOid(partition, AccessShareLock);
+	if (processed_at != NULL)
+		*processed_at = found.processed_at;
+	return found.completed;
+}
+
+/*
+ * look: what the ledger says about a key, committed or not.  When that depends
+ * on a running transaction, its number is returned.
+ */
+static TransactionId
+look(Oid partition, const SnLedgerRow *row, bool *exists, Found *found)
+{
+	SnapshotData dirty;
+	TransactionId running = InvalidTransactionId;
+	SnScan		scan;
+
+	InitDirtySnapshot(dirty);
+	*exists = false;
+	begin_scan(&scan, partition, &row->event_id, row->worker_type, &dirty);
+	while (!TransactionIdIsValid(running) && sn_scan_next(&scan))
+	{
+		running = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		*exists = true;
+		read_found(scan.slot, found);
+	}
+	sn_scan_end(&scan);
+	return running;
+}
+
+/* write_one: a row, in place of another; false if the key was there already */
+static bool
+write_one(Oid partition, const SnLedgerRow *row, const Found *old)
+{
+	SnInserter *inserter;
+	bool		written;
+
+	if (old != NULL)
+	{
+		Relation	rel = table_open(partition, RowExclusiveLock);
+		ItemPointerData tid = old->tid;
+
+		simple_heap_delete(rel, &tid);
+		table_close(rel, NoLock);
+		CommandCounterIncrement();
+	}
+	inserter = sn_insert_begin(partition, true);
+	insert_row(inserter, row,
+			   cstring_to_text(row->completed ? "completed" : "processing"));
+	written = sn_insert_end(inserter) == NIL;
+	CommandCounterIncrement();
+	return written;
+}
+
+/* may_replace: whether a row takes the place of the one that is there */
+static bool
+may_replace(SnLedgerRow *row, const Found *old, int64 lease)
+{
+	if (old->completed)
+		return false;
+	if (!row->completed && old->processed_at + lease > row->processed_at)
+		return false;
+	row->attempt = row->completed ? old->attempt : old->attempt + 1;
+	return true;
+}
+
+/*
+ * settle: write a row unless the key is completed, or somebody is at it whose
+ * lease (microseconds) runs; false if so.
+ */
+static bool
+settle(SnLedgerRow *row, int64 lease)
+{
+	SnRange		range;
+	Oid			partition = sn_range_require(SN_EVENT_PROCESSING,
+											 &row->event_id, RowExclusiveLock,
+											 &range);
+	uint32		hash =
+		hash_bytes(row->event_id.data, UUID_LEN) ^
+		hash_bytes((const unsigned char *) VARDATA_ANY(row->worker_type),
+				   VARSIZE_ANY_EXHDR(row->worker_type));
+
+	for (;;)
+	{
+		TransactionId running;
+		bool		exists;
+		Found		found;
+		bool		written = false;
+		bool		refused = false;
+
+		CHECK_FOR_INTERRUPTS();
+		sn_lock_key(hash);
+		running = look(partition, row, &exists, &found);
+		if (!TransactionIdIsValid(running))
+		{
+			refused = exists && !may_replace(row, &found, lease);
+			written = !refused &&
+				write_one(partition, row, exists ? &found : NULL);
+		}
+		sn_unlock_key(hash);
+		if (written || refused)
+			return written;
+		if (TransactionIdIsValid(running))
+			XactLockTableWait(running, NULL, NULL, XLTW_None);
+	}
+}
+
+/* sn_ledger_begin: a writer for the rows of one complete() */
+SnLedgerWriter *
+sn_ledger_begin(void)
+{
+	SnLedgerWriter *writer = palloc0(sizeof(SnLedgerWriter));
+
+	writer->completed = cstring_to_text("completed");
+	return writer;
+}
+
+/* sheet_of: the sheet for an event id, made if there is none */
+static Sheet *
+sheet_of(SnLedgerWriter *writer, const pg_uuid_t *id)
+{
+	Sheet	   *sheet;
+	Oid			partition;
+	int			i;
+
+	for (i = 0; i < writer->n; i++)
+		if (sn_range_covers(&writer->sheets[i].range, id))
+			return &writer->sheets[i];
+
+	if (writer->sheets == NULL)
+		writer->sheets = palloc(sizeof(Sheet));
+	else
+		writer->sheets = repalloc(writer->sheets,
+								  (writer->n + 1) * sizeof(Sheet));
+	sheet = &writer->sheets[writer->n++];
+	memset(sheet, 0, sizeof(Sheet));
+	partition = sn_range_require(SN_EVENT_PROCESSING, id, RowExclusiveLock,
+								 &sheet->range);
+	sheet->inserter = sn_insert_begin(partition, true);
+	return sheet;
+}
+
+/*
+ * sn_ledger_complete: note an event as completed.  Texts of the row need to
+ * live until sn_ledger_end().
+ */
+void
+sn_ledger_complete(SnLedgerWriter *writer, const SnLedgerRow *row)
+{
+	Sheet	   *sheet = sheet_of(writer, &row->event_id);
+
+	if (sheet->n == sheet->room)
+	{
+		sheet->room = Max(sheet->room * 2, 128);
+		if (sheet->rows == NULL)
+			sheet->rows = palloc(sheet->room * sizeof(SnLedgerRow));
+		else
+			sheet->rows = repalloc(sheet->rows,
+								   sheet->room * sizeof(SnLedgerRow));
+	}
+	sheet->rows[sheet->n++] = *row;
+	insert_row(sheet->inserter, row, writer->completed);
+}
+
+/* sn_ledger_end: write what was noted, and settle what was there already */
+void
+sn_ledger_end(SnLedgerWriter *writer)
+{
+	int			i;
+
+	for (i = 0; i < writer->n; i++)
+	{
+		Sheet	   *sheet = &writer->sheets[i];
+		List	   *present = sn_insert_end(sheet->inserter);
+		ListCell   *lc;
+
+		foreach(lc, present)
+			(void) settle(&sheet->rows[lfirst_int(lc)], 0);
+	}
+}
+
+/* bounded_arg: a text argument of limited length, or NULL */
+static const text *
+bounded_arg(FunctionCallInfo fcinfo, int n, const char *name, int max)
+{
+	text	   *value;
+
+	if (PG_ARGISNULL(n))
+		return NULL;
+	value = PG_GETARG_TEXT_PP(n);
+	if (VARSIZE_ANY_EXHDR(value) > max)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("%s must not be longer than %d bytes", name, max)));
+	return value;
+}
+
+/* read_row: the arguments that both mark functions have */
+static void
+read_row(FunctionCallInfo fcinfo, SnLedgerRow *row)
+{
+	SN_REQUIRE_ARG(0, "event_id");
+	SN_REQUIRE_ARG(1, "worker_type");
+	memset(row, 0, sizeof(SnLedgerRow));
+	row->event_id = *PG_GETARG_UUID_P(0);
+	(void) time_of(&row->event_id);
+	row->worker_type = sn_check_worker_type(PG_GETARG_TEXT_PP(1));
+	row->tenant_id = bounded_arg(fcinfo, 2, "tenant_id", SN_TENANT_MAX);
+	row->aggregate_id = bounded_arg(fcinfo, 3, "aggregate_id",
+									SN_AGGREGATE_ID_MAX);
+	row->worker_id = sn_worker_id_arg(fcinfo, 4);
+	row->attempt = 1;
+	row->processed_at = GetCurrentTimestamp();
+}
+
+/* is_already_processed(event_id uuid, worker_type text) returns boolean */
+Datum
+sentinai_is_already_processed(PG_FUNCTION_ARGS)
+{
+	SN_REQUIRE_ARG(0, "event_id");
+	SN_REQUIRE_ARG(1, "worker_type");
+	PG_RETURN_BOOL(sn_ledger_completed(PG_GETARG_UUID_P(0),
+									   PG_GETARG_TEXT_PP(1),
+									   GetActiveSnapshot(), NULL));
+}
+
+/* mark_as_processing(event_id, worker_type, ..., lease) returns boolean */
+Datum
+sentinai_mark_as_processing(PG_FUNCTION_ARGS)
+{
+	SnLedgerRow row;
+	int64		lease;
+
+	read_row(fcinfo, &row);
+	SN_REQUIRE_ARG(5, "lease");
+	lease = sn_duration(PG_GETARG_INTERVAL_P(5), "lease", 1, SN_DAY);
+	PreventCommandIfReadOnly("mark_as_processing()");
+	PG_RETURN_BOOL(settle(&row, lease));
+}
+
+/* mark_as_completed(event_id, worker_type, ...) returns boolean */
+Datum
+sentinai_mark_as_completed(PG_FUNCTION_ARGS)
+{
+	SnLedgerRow row;
+
+	read_row(fcinfo, &row);
+	row.completed = true;
+	PreventCommandIfReadOnly("mark_as_completed()");
+	PG_RETURN_BOOL(settle(&row, 0));
+}

@@ -1,0 +1,35 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * look.h
+ *		What a lane has, without claiming it.
+ */
+#ifndef SN_LOOK_H
+#define SN_LOOK_H
+
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "queue/lane.h"
+#include "shared/shmem.h"
+
+#define SN_LOOK_MAX	1000		/* events that a look passes */
+
+typedef struct SnLaneLook
+{
+	bool		ready;			/* a claim would find something */
+	TimestampTz when;			/* if not: when it may, DT_NOEND for never by
+								 * itself */
+	SnPos		passed;			/* everything before it is unwanted, and the
+								 * lane's position is not there yet; 0: no */
+	SnLaneState state;
+} SnLaneLook;
+
+extern void sn_look_at_lane(SnSub *sub, int lane, TimestampTz now, int *budget,
+							SnLaneLook *look);
+extern bool sn_settle_lane(SnSub *sub, SnSubSlot *hints, int lane,
+						   TimestampTz now, int *budget, bool may_write);
+extern bool sn_settle_step(void);
+
+#endif							/* SN_LOOK_H */

@@ -1,0 +1,313 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * retry.c
+ *		Rows of event_retry.
+ *
+ * Everything here runs under the lock of the row's lane.  Of an ordered
+ * subscription's rows with one key the first, by position, is the head: it
+ * alone has a due time, unless it is a dead letter that blocks the key.  Of an
+ * unordered one every row has a due time.  The wait that a failure began is
+ * the row's own and outlasts its time behind others: a head is due when that
+ * has passed, too.
+ *
+ * A row is changed by deleting it and inserting another: there are few of them,
+ * and the index on due times is a partial one.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "log/event.h"
+#include "queue/retry.h"
+
+/* sn_retry_read: a row, copied */
+void
+sn_retry_read(TupleTableSlot *slot, SnRetry *retry)
+{
+	Datum	   *values = slot->tts_values;
+	bool	   *nulls = slot->tts_isnull;
+
+	memset(retry, 0, sizeof(SnRetry));
+	slot_getallattrs(slot);
+	retry->sub_id = DatumGetInt32(values[Anum_retry_sub_id - 1]);
+	retry->lane = DatumGetInt32(values[Anum_retry_lane - 1]);
+	retry->pos = DatumGetInt64(values[Anum_retry_pos - 1]);
+	retry->event_id = *DatumGetUUIDP(values[Anum_retry_event_id - 1]);
+	retry->hash = DatumGetInt32(values[Anum_retry_partition_hash - 1]);
+	retry->attempt = DatumGetInt32(values[Anum_retry_attempt - 1]);
+	retry->solo = DatumGetBool(values[Anum_retry_solo - 1]);
+	retry->dead = DatumGetBool(values[Anum_retry_dead - 1]);
+	retry->has_due = !nulls[Anum_retry_due_at - 1];
+	if (retry->has_due)
+		retry->due_at = DatumGetTimestampTz(values[Anum_retry_due_at - 1]);
+	if (!nulls[Anum_retry_not_before - 1])
+		retry->not_before =
+			DatumGetTimestampTz(values[Anum_retry_not_before - 1]);
+	if (!nulls[Anum_retry_first_failed_at - 1])
+		retry->first_failed_at =
+			DatumGetTimestampTz(values[Anum_retry_first_failed_at - 1]);
+	retry->tenant_id = DatumGetTextPCopy(values[Anum_retry_tenant_id - 1]);
+	if (!nulls[Anum_retry_aggregate_id - 1])
+		retry->aggregate_id =
+			DatumGetTextPCopy(values[Anum_retry_aggregate_id - 1]);
+	if (!nulls[Anum_retry_last_error - 1])
+		retry->last_error =
+			DatumGetTextPCopy(values[Anum_retry_last_error - 1]);
+	if (!nulls[Anum_retry_history - 1])
+		retry->history = DatumGetJsonbPCopy(values[Anum_retry_history - 1]);
+	if (!nulls[Anum_retry_topic - 1])
+		retry->topic = DatumGetTextPCopy(values[Anum_retry_topic - 1]);
+	retry->tid = slot->tts_tid;
+}
+
+/* sn_retry_get: the row at a position, or false */
+bool
+sn_retry_get(int sub_id, int lane, SnPos pos, Snapshot snapshot,
+			 SnRetry *retry)
+{
+	ScanKeyData keys[3];
+	SnScan		scan;
+	bool		found;
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_int8(&keys[2], 3, BTEqualStrategyNumber, pos);
+	sn_scan_named(&scan, SN_EVENT_RETRY, SN_EVENT_RETRY_PKEY,
+				  snapshot, 3, keys, ForwardScanDirection);
+	found = sn_scan_next(&scan);
+	if (found)
+		sn_retry_read(scan.slot, retry);
+	sn_scan_end(&scan);
+	return found;
+}
+
+/* same_key: whether a row is one of the key, hashes being equal */
+static bool
+same_key(TupleTableSlot *slot, const text *tenant_id,
+		 const text *aggregate_id)
+{
+	bool		isnull;
+	Datum		datum;
+
+	datum = slot_getattr(slot, Anum_retry_tenant_id, &isnull);
+	if (!sn_text_equal(DatumGetTextPP(datum), tenant_id))
+		return false;
+	datum = slot_getattr(slot, Anum_retry_aggregate_id, &isnull);
+	return sn_text_equal(isnull ? NULL : DatumGetTextPP(datum), aggregate_id);
+}
+
+/*
+ * sn_retry_head: the first row of a key behind a position (-1: of all), or
+ * false.  retry may be NULL, when its position is enough.
+ */
+bool
+sn_retry_head(SnRetryProbe *probe, int sub_id, int lane, int32 hash,
+			  const text *tenant_id, const text *aggregate_id, SnPos after,
+			  Snapshot snapshot, SnRetry *retry)
+{
+	ScanKeyData keys[4];
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_int4(&keys[2], 3, BTEqualStrategyNumber, hash);
+	sn_key_int8(&keys[3], 4, BTGreaterStrategyNumber, after);
+	if (probe->open)
+		sn_scan_again(&probe->scan, snapshot, 4, keys);
+	else
+		sn_scan_named(&probe->scan, SN_EVENT_RETRY,
+					  SN_EVENT_RETRY_KEY_IDX, snapshot, 4, keys,
+					  ForwardScanDirection);
+	probe->open = true;
+	while (sn_scan_next(&probe->scan))
+	{
+		bool		isnull;
+
+		if (!same_key(probe->scan.slot, tenant_id, aggregate_id))
+			continue;
+		probe->pos = DatumGetInt64(slot_getattr(probe->scan.slot,
+												Anum_retry_pos, &isnull));
+		if (retry != NULL)
+			sn_retry_read(probe->scan.slot, retry);
+		return true;
+	}
+	return false;
+}
+
+/* sn_retry_blocks: whether a key has rows; tells the key's hash as well */
+bool
+sn_retry_blocks(SnRetryProbe *probe, int sub_id, int lane,
+				const text *tenant_id, const text *aggregate_id,
+				Snapshot snapshot, int32 *hash)
+{
+	if (tenant_id == NULL)
+		return false;			/* the event is gone, nobody knows its key */
+	*hash = sn_key_hash(tenant_id, aggregate_id);
+	return sn_retry_head(probe, sub_id, lane, *hash, tenant_id, aggregate_id,
+						 -1, snapshot, NULL);
+}
+
+/* sn_retry_probe_end: close what the probe has open */
+void
+sn_retry_probe_end(SnRetryProbe *probe)
+{
+	if (probe->open)
+		sn_scan_end(&probe->scan);
+	probe->open = false;
+}
+
+/* set_value: a column that may be null */
+static inline void
+set_value(Datum *values, bool *nulls, AttrNumber column, bool present,
+		  Datum datum)
+{
+	values[column - 1] = datum;
+	nulls[column - 1] = !present;
+}
+
+/* sn_retry_insert: add a row to those of an inserter, as it is */
+void
+sn_retry_insert(SnInserter *inserter, const SnRetry *retry)
+{
+	Datum		values[Natts_retry];
+	bool		nulls[Natts_retry] = {false};
+
+	values[Anum_retry_sub_id - 1] = Int32GetDatum(retry->sub_id);
+	values[Anum_retry_lane - 1] = Int32GetDatum(retry->lane);
+	values[Anum_retry_pos - 1] = Int64GetDatum(retry->pos);
+	values[Anum_retry_event_id - 1] = UUIDPGetDatum(&retry->event_id);
+	values[Anum_retry_partition_hash - 1] = Int32GetDatum(retry->hash);
+	values[Anum_retry_attempt - 1] = Int32GetDatum(retry->attempt);
+	values[Anum_retry_solo - 1] = BoolGetDatum(retry->solo);
+	values[Anum_retry_dead - 1] = BoolGetDatum(retry->dead);
+	set_value(values, nulls, Anum_retry_due_at, retry->has_due,
+			  TimestampTzGetDatum(retry->due_at));
+	set_value(values, nulls, Anum_retry_not_before, retry->not_before != 0,
+			  TimestampTzGetDatum(retry->not_before));
+	set_value(values, nulls, Anum_retry_first_failed_at,
+			  retry->first_failed_at != 0,
+			  TimestampTzGetDatum(retry->first_failed_at));
+	values[Anum_retry_tenant_id - 1] = PointerGetDatum(retry->tenant_id);
+	set_value(values, nulls, Anum_retry_aggregate_id,
+			  retry->aggregate_id != NULL,
+			  PointerGetDatum(retry->aggregate_id));
+	set_value(values, nulls, Anum_retry_last_error, retry->last_error != NULL,
+			  PointerGetDatum(retry->last_error));
+	set_value(values, nulls, Anum_retry_history, retry->history != NULL,
+			  PointerGetDatum(retry->history));
+	set_value(values, nulls, Anum_retry_topic, retry->topic != NULL,
+			  PointerGetDatum(retry->topic));
+	sn_insert_row(inserter, values, nulls);
+}
+
+/* insert: one row, visible to what follows */
+static void
+insert(const SnRetry *retry)
+{
+	SnInserter *inserter = sn_insert_begin(sn_rel(SN_EVENT_RETRY), false);
+
+	sn_retry_insert(inserter, retry);
+	(void) sn_insert_end(inserter);
+	CommandCounterIncrement();
+}
+
+/* sn_retry_delete: rows that were read, and nothing else */
+void
+sn_retry_delete(const SnRetry *retries, int n)
+{
+	Relation	rel = table_open(sn_rel(SN_EVENT_RETRY), RowExclusiveLock);
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		ItemPointerData tid = retries[i].tid;
+
+		simple_heap_delete(rel, &tid);
+	}
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/* sn_retry_replace: write a row that was read and changed */
+void
+sn_retry_replace(SnRetry *retry)
+{
+	sn_retry_delete(retry, 1);
+	insert(retry);
+}
+
+/* key_head: the head of a row's key, as it is now; false when it has no rows */
+static bool
+key_head(const SnRetry *retry, SnRetry *head)
+{
+	SnRetryProbe probe = {false};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool		found;
+
+	found = sn_retry_head(&probe, retry->sub_id, retry->lane, retry->hash,
+						  retry->tenant_id, retry->aggregate_id, -1,
+						  snapshot, head);
+	sn_retry_probe_end(&probe);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/* sn_retry_due: when a row that becomes the head of its key now is due */
+TimestampTz
+sn_retry_due(const SnRetry *retry, TimestampTz now)
+{
+	return Max(retry->not_before, now);
+}
+
+/*
+ * sn_retry_put: add a row at its place among those of its key.  Its due time
+ * counts only if it becomes the head; the one it displaces waits behind it.
+ */
+void
+sn_retry_put(SnRetry *retry, bool ordered)
+{
+	SnRetry		head;
+
+	if (ordered && key_head(retry, &head))
+	{
+		if (head.pos < retry->pos)
+			retry->has_due = false;
+		else if (head.has_due)
+		{
+			head.has_due = false;
+			sn_retry_replace(&head);
+		}
+	}
+	insert(retry);
+}
+
+/*
+ * sn_retry_remove: delete rows; the head that a key has then is due, unless it
+ * was the head before: now, or at the end of its own wait.
+ */
+void
+sn_retry_remove(const SnRetry *retries, int n, bool ordered, TimestampTz now)
+{
+	SnRetry		head;
+	int			i;
+
+	sn_retry_delete(retries, n);
+	for (i = 0; i < n && ordered; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (i > 0 && retries[i].hash == retries[i - 1].hash &&
+			sn_text_equal(retries[i].tenant_id, retries[i - 1].tenant_id) &&
+			sn_text_equal(retries[i].aggregate_id,
+						  retries[i - 1].aggregate_id))
+			continue;
+		if (!key_head(&retries[i], &head) || head.has_due || head.dead)
+			continue;
+		head.has_due = true;
+		head.due_at = sn_retry_due(&head, now);
+		sn_retry_replace(&head);
+	}
+}

@@ -1,0 +1,78 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * stream.h
+ *		Reading the events of a lane of a stream in order.
+ */
+#ifndef SN_STREAM_H
+#define SN_STREAM_H
+
+#include "postgres.h"
+
+#include "storage/itemptr.h"
+#include "utils/snapshot.h"
+
+#include "base/sentinai.h"
+#include "store/store.h"
+
+/* A sorted set of event types; n < 0: all of them */
+typedef struct SnFilter
+{
+	int			n;
+	text	  **types;
+} SnFilter;
+
+/*
+ * What to read up to a position: a stream, and the filter that its events
+ * still have to pass (NULL when the stream is made of it).
+ */
+typedef struct SnSource
+{
+	int			stream_id;
+	SnPos		until;			/* first position that is read elsewhere */
+	const SnFilter *filter;
+} SnSource;
+
+#define SN_POS_MAX		PG_INT64_MAX
+
+struct SnStreamPart;
+
+typedef struct SnStreamReader
+{
+	const SnFilter *filter;		/* of the event last read */
+	ItemPointerData place;		/* where the row of that event may be */
+	/* the rest is private */
+	Relation	parent;
+	void	   *desc;			/* partitions that parts was made from */
+	struct SnStreamPart *parts;
+	int			nparts;
+	int			nopen;			/* of them */
+	Snapshot	snapshot;
+	int			lane;
+	const SnSource *sources;
+	int			nsources;
+	int			source;
+	int			part;			/* being scanned if scanning, or next */
+	bool		scanning;
+	SnPos		start;			/* where the reader was sent */
+	int64		from;			/* least slice number still wanted */
+	int64		upto;			/* greatest one, or PG_INT64_MAX */
+	int64		slice_no;
+	int64		base;			/* events of the lane before this slice */
+	const pg_uuid_t *ids;
+	const ItemPointerData *places;	/* of as many rows */
+	int			n;
+	int			off;
+} SnStreamReader;
+
+extern SnStreamReader *sn_stream_begin(void);
+extern void sn_stream_seek(SnStreamReader *reader, const SnSource *sources,
+						   int nsources, int lane, SnPos from,
+						   Snapshot snapshot);
+extern bool sn_stream_next(SnStreamReader *reader, SnPos *pos, pg_uuid_t *id);
+extern void sn_stream_end(SnStreamReader *reader);
+
+extern int64 sn_newest_round(Snapshot snapshot);
+extern bool sn_filter_has(const SnFilter *filter, const text *event_type);
+
+#endif							/* SN_STREAM_H */

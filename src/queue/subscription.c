@@ -1,0 +1,503 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * subscription.c
+ *		Subscriptions as the queue functions see them: a cache in each session.
+ *
+ * subscribe() and its like announce a change as one of the catalog's about
+ * table subscription, which every session learns of before it can get a lock
+ * that the change held.  So who holds a lane's lock and finds the cache valid
+ * knows the subscription as it is; changes that must not run beside a claim
+ * take the locks of all its lanes.
+ *
+ * A change that arrives while a function runs only marks the cache; it is
+ * emptied when the next function begins, so that pointers stay good.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/args.h"
+#include "queue/subscription.h"
+#include "store/store.h"
+
+static MemoryContext cache_context = NULL;
+static List *cache = NIL;		/* of SnSub */
+static bool cache_valid = false;
+static Oid	watched = InvalidOid;	/* table subscription */
+
+/* sn_text_equal: whether two texts, or NULLs, are the same */
+bool
+sn_text_equal(const text *a, const text *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* sn_unknown_worker_type: the error of that name */
+void
+sn_unknown_worker_type(const text *worker_type)
+{
+	int			len = pg_mbcliplen(VARDATA_ANY(worker_type),
+								   VARSIZE_ANY_EXHDR(worker_type),
+								   SN_WORKER_TYPE_MAX);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_NOT_FOUND),
+			 errmsg("worker type \"%.*s\" does not exist", len,
+					VARDATA_ANY(worker_type)),
+			 errhint("Make it with subscribe().")));
+}
+
+static void
+invalidate(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == watched)
+		cache_valid = false;
+}
+
+/* end_of_xact: what a failed transaction saw of its own is not there */
+static void
+end_of_xact(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		cache_valid = false;
+}
+
+static void
+end_of_subxact(SubXactEvent event, SubTransactionId subid,
+			   SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		cache_valid = false;
+}
+
+/* sn_subs_changed: this transaction has changed what the cache holds */
+void
+sn_subs_changed(void)
+{
+	CacheInvalidateRelcacheByRelid(sn_rel(SN_SUBSCRIPTION));
+	CommandCounterIncrement();
+	cache_valid = false;
+}
+
+/* read_types: an array of event types as a filter; null means all */
+static void
+read_types(Datum datum, bool isnull, SnFilter *filter)
+{
+	ArrayType  *array;
+	Datum	   *elems;
+	int			i;
+
+	filter->n = -1;
+	if (isnull)
+		return;
+	array = DatumGetArrayTypePCopy(datum);
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
+					  &filter->n);
+	filter->types = palloc(Max(filter->n, 1) * sizeof(text *));
+	for (i = 0; i < filter->n; i++)
+		filter->types[i] = DatumGetTextPP(elems[i]);
+}
+
+/* read_int8s: a bigint[] as an array of its own */
+static int
+read_int8s(Datum datum, int64 **result)
+{
+	ArrayType  *array = DatumGetArrayTypePCopy(datum);
+
+	*result = (int64 *) ARR_DATA_PTR(array);
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
+/* read_policy: max_attempts and backoff */
+static void
+read_policy(Datum max_attempts, Datum backoff, SnPolicy *policy)
+{
+	ArrayType  *array = DatumGetArrayTypePCopy(backoff);
+
+	policy->max_attempts = DatumGetInt32(max_attempts);
+	policy->nbackoff = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	policy->backoff = (Interval *) ARR_DATA_PTR(array);
+}
+
+/* sn_stream_row: filter and first round of a stream under a snapshot */
+void
+sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment)
+{
+	Relation	rel = table_open(sn_rel(SN_STREAM), AccessShareLock);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	bool		found = false;
+
+	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		Datum	   *values = slot->tts_values;
+		bool	   *nulls = slot->tts_isnull;
+
+		slot_getallattrs(slot);
+		if (DatumGetInt32(values[Anum_stream_id - 1]) != stream_id)
+			continue;
+		found = true;
+		segment->stream_id = stream_id;
+		segment->first_round = nulls[Anum_stream_first_round - 1] ? -1 :
+			DatumGetInt64(values[Anum_stream_first_round - 1]);
+		read_types(values[Anum_stream_event_types - 1],
+				   nulls[Anum_stream_event_types - 1], &segment->filter);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	if (!found)
+		elog(ERROR, "stream %d is missing", stream_id);
+}
+
+/* read_segments: the streams of a subscription, oldest first */
+static void
+read_segments(SnSub *sub, Datum *values, bool *nulls, Snapshot snapshot)
+{
+	int64	   *until = NULL;
+	int32	   *streams = NULL;
+	int			nold = 0;
+	int			i;
+
+	if (!nulls[Anum_sub_old_streams - 1])
+	{
+		ArrayType  *array =
+			DatumGetArrayTypePCopy(values[Anum_sub_old_streams - 1]);
+
+		streams = (int32 *) ARR_DATA_PTR(array);
+		nold = read_int8s(values[Anum_sub_old_until - 1], &until);
+	}
+	sub->nsegments = nold + 1;
+	sub->segments = palloc0(sub->nsegments * sizeof(SnSegment));
+	for (i = 0; i < sub->nsegments; i++)
+	{
+		SnSegment  *segment = &sub->segments[i];
+
+		sn_stream_row(i < nold ? streams[i] :
+					  DatumGetInt32(values[Anum_sub_stream_id - 1]),
+					  snapshot, segment);
+		segment->until = i < nold ? until[i] : PG_INT64_MAX;
+		sub->filling = sub->filling || segment->first_round < 0;
+	}
+}
+
+/* read_start: where a subscription begins */
+static void
+read_start(SnSub *sub, Datum *values, bool *nulls)
+{
+	sub->start_pos = DatumGetInt64(values[Anum_sub_start_pos - 1]);
+	sub->start_time = DT_NOBEGIN;
+	sub->start_xmax = -1;
+	if (!nulls[Anum_sub_start_time - 1])
+		sub->start_time =
+			DatumGetTimestampTz(values[Anum_sub_start_time - 1]);
+	if (!nulls[Anum_sub_start_xmax - 1])
+		sub->start_xmax = DatumGetInt64(values[Anum_sub_start_xmax - 1]);
+	if (!nulls[Anum_sub_start_xip - 1])
+		sub->nstart_xip = read_int8s(values[Anum_sub_start_xip - 1],
+									 &sub->start_xip);
+}
+
+/* read_sub: a row of table subscription */
+static SnSub *
+read_sub(TupleTableSlot *slot, Snapshot snapshot)
+{
+	SnSub	   *sub = palloc0(sizeof(SnSub));
+	Datum	   *values = slot->tts_values;
+	bool	   *nulls = slot->tts_isnull;
+
+	slot_getallattrs(slot);
+	sub->sub_id = DatumGetInt32(values[Anum_sub_id - 1]);
+	sub->worker_type = DatumGetTextPCopy(values[Anum_sub_worker_type - 1]);
+	read_policy(values[Anum_sub_max_attempts - 1],
+				values[Anum_sub_backoff - 1], &sub->policy);
+	sub->block = text_to_cstring(DatumGetTextPP(values[Anum_sub_on_dead - 1]))[0] == 'b';
+	sub->ordered = DatumGetBool(values[Anum_sub_ordered - 1]);
+	sub->is_relay = DatumGetBool(values[Anum_sub_is_relay - 1]);
+	read_start(sub, values, nulls);
+	read_segments(sub, values, nulls, snapshot);
+	sub->sources = palloc(2 * sub->nsegments * sizeof(SnSource));
+	return sub;
+}
+
+/* add_source: read a stream up to a round, if there is anything to read */
+static void
+add_source(SnSub *sub, int stream_id, int64 until, const SnFilter *filter)
+{
+	SnPos		pos = until == PG_INT64_MAX ? SN_POS_MAX : SN_ROUND_POS(until);
+	SnSource   *source = &sub->sources[sub->nsources];
+
+	if (sub->nsources > 0 && sub->sources[sub->nsources - 1].until >= pos)
+		return;
+	source->stream_id = stream_id;
+	source->until = pos;
+	source->filter = filter;
+	sub->nsources++;
+}
+
+/*
+ * make_sources: what the segments come to.  A stream has what was sequenced
+ * from its first round on; what came before is read from the stream that has
+ * everything.
+ */
+static void
+make_sources(SnSub *sub)
+{
+	int			i;
+
+	sub->nsources = 0;
+	for (i = 0; i < sub->nsegments; i++)
+	{
+		SnSegment  *segment = &sub->segments[i];
+		int64		first = segment->first_round;
+
+		if (segment->stream_id == SN_STREAM_ALL)
+			add_source(sub, SN_STREAM_ALL, segment->until, NULL);
+		else if (first < 0)
+			add_source(sub, SN_STREAM_ALL, segment->until, &segment->filter);
+		else
+		{
+			add_source(sub, SN_STREAM_ALL, Min(first, segment->until),
+					   &segment->filter);
+			add_source(sub, segment->stream_id, segment->until, NULL);
+		}
+	}
+}
+
+/*
+ * sn_sub_sources: bring sub->sources up to what a snapshot shows: a stream's
+ * first round becomes visible together with the slices of that round.
+ */
+void
+sn_sub_sources(SnSub *sub, Snapshot snapshot)
+{
+	int			i;
+
+	if (!sub->filling)
+		return;
+	sub->filling = false;
+	for (i = 0; i < sub->nsegments; i++)
+	{
+		SnSegment	now;
+
+		if (sub->segments[i].first_round >= 0)
+			continue;
+		sn_stream_row(sub->segments[i].stream_id, snapshot, &now);
+		sub->segments[i].first_round = now.first_round;
+		sub->filling = sub->filling || now.first_round < 0;
+	}
+	make_sources(sub);
+}
+
+/* find_id, find_name: a subscription in the cache */
+static SnSub *
+find_id(int sub_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, cache)
+	{
+		SnSub	   *sub = lfirst(lc);
+
+		if (sub->sub_id == sub_id)
+			return sub;
+	}
+	return NULL;
+}
+
+static SnSub *
+find_name(const text *worker_type)
+{
+	ListCell   *lc;
+
+	foreach(lc, cache)
+	{
+		SnSub	   *sub = lfirst(lc);
+
+		if (sn_text_equal(sub->worker_type, worker_type))
+			return sub;
+	}
+	return NULL;
+}
+
+/* load_types: the retry policies of event types */
+static void
+load_types(Snapshot snapshot)
+{
+	Relation	rel = table_open(sn_rel(SN_RETRY_POLICY), AccessShareLock);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		Datum	   *values = slot->tts_values;
+		SnTypePolicy *type;
+		SnSub	   *sub;
+
+		slot_getallattrs(slot);
+		sub = find_name(DatumGetTextPP(values[Anum_policy_worker_type - 1]));
+		if (sub == NULL)
+			continue;
+		if (sub->ntypes == 0)
+			sub->types = palloc(sizeof(SnTypePolicy));
+		else
+			sub->types = repalloc(sub->types,
+								  (sub->ntypes + 1) * sizeof(SnTypePolicy));
+		type = &sub->types[sub->ntypes++];
+		type->event_type =
+			DatumGetTextPCopy(values[Anum_policy_event_type - 1]);
+		read_policy(values[Anum_policy_max_attempts - 1],
+					values[Anum_policy_backoff - 1], &type->policy);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* load: read all subscriptions into the cache */
+static void
+load(void)
+{
+	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	MemoryContext old = MemoryContextSwitchTo(cache_context);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		SnSub	   *sub = read_sub(slot, snapshot);
+
+		make_sources(sub);
+		cache = lappend(cache, sub);
+	}
+	load_types(snapshot);
+	MemoryContextSwitchTo(old);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+}
+
+/* ready: make the cache valid */
+static void
+ready(void)
+{
+	AcceptInvalidationMessages();
+	if (cache_valid)
+		return;
+	if (cache_context == NULL)
+	{
+		cache_context = AllocSetContextCreate(TopMemoryContext,
+											  "sentinai subscriptions",
+											  ALLOCSET_DEFAULT_SIZES);
+		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+		RegisterXactCallback(end_of_xact, NULL);
+		RegisterSubXactCallback(end_of_subxact, NULL);
+	}
+	MemoryContextReset(cache_context);
+	cache = NIL;
+	watched = sn_rel(SN_SUBSCRIPTION);
+	cache_valid = true;			/* a change while loading clears it again */
+	PG_TRY();
+	{
+		load();
+	}
+	PG_CATCH();
+	{
+		cache = NIL;
+		cache_valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+/*
+ * sn_sub_by_name, sn_sub_by_id: a subscription, or NULL.  The result is good
+ * until the next call of one of these functions.
+ */
+SnSub *
+sn_sub_by_name(const text *worker_type)
+{
+	ready();
+	return find_name(worker_type);
+}
+
+SnSub *
+sn_sub_by_id(int sub_id)
+{
+	ready();
+	return find_id(sub_id);
+}
+
+/* sn_sub_require: the subscription that an agent may name, or an error */
+SnSub *
+sn_sub_require(const text *worker_type)
+{
+	SnSub	   *sub = sn_sub_by_name(worker_type);
+
+	if (sub == NULL || sub->is_relay)
+		sn_unknown_worker_type(worker_type);
+	return sub;
+}
+
+/*
+ * sn_subs_current: whether subscriptions are still as they were read, for one
+ * who got a lane's lock since.
+ */
+bool
+sn_subs_current(void)
+{
+	AcceptInvalidationMessages();
+	return cache_valid;
+}
+
+/* sn_sub_policy: what holds for events of a type */
+const SnPolicy *
+sn_sub_policy(const SnSub *sub, const text *event_type)
+{
+	int			i;
+
+	for (i = 0; i < sub->ntypes; i++)
+		if (sn_text_equal(sub->types[i].event_type, event_type))
+			return &sub->types[i].policy;
+	return &sub->policy;
+}
+
+/* sn_sub_ids: the numbers of all subscriptions */
+List *
+sn_sub_ids(void)
+{
+	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	List	   *result = NIL;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+
+		result = lappend_int(result,
+							 DatumGetInt32(slot_getattr(slot, Anum_sub_id,
+														&isnull)));
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return result;
+}

@@ -1,0 +1,568 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * take.c
+ *		What a claim takes from a lane: due retries first, then what comes next
+ *		in the stream.
+ *
+ * Everything runs under the lane's lock.  The events taken from the lane's
+ * range are always the first of it that are not resolved; batch.c relies on it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "queue/claim.h"
+#include "queue/dead_letter.h"
+
+/* What one claim passes at most without taking it */
+#define MAX_PARKED		20000
+#define MAX_UNWANTED	200000
+
+/* What becomes of an event that was read */
+typedef enum Fate
+{
+	FATE_TAKEN,
+	FATE_PASSED,				/* not wanted, or moved to event_retry */
+	FATE_LEFT					/* for another claim */
+} Fate;
+
+/* A bitmap that grows */
+typedef struct Builder
+{
+	SnBits		bits;
+	int			n;
+	int			room;			/* bytes */
+	bool		any_set;
+} Builder;
+
+/* add_bit: one more event of the lane's range */
+static void
+add_bit(Builder *builder, bool set)
+{
+	if (builder->n / 8 >= builder->room)
+	{
+		int			room = Max(builder->room * 2, 32);
+
+		if (builder->room == 0)
+			builder->bits.bytes = palloc0(room);
+		else
+		{
+			builder->bits.bytes = repalloc(builder->bits.bytes, room);
+			memset(builder->bits.bytes + builder->room, 0,
+				   room - builder->room);
+		}
+		builder->room = room;
+	}
+	builder->bits.nbytes = builder->n / 8 + 1;
+	if (set)
+		sn_bits_set(&builder->bits, builder->n);
+	builder->any_set = builder->any_set || set;
+	builder->n++;
+}
+
+/* keep_key: the entry remembers its key, in the batch's memory */
+static void
+keep_key(SnClaim *claim, SnEntry *entry, const text *tenant_id,
+		 const text *aggregate_id)
+{
+	Size		size = VARSIZE_ANY(tenant_id);
+
+	entry->tenant_id = MemoryContextAlloc(claim->memory, size);
+	memcpy(entry->tenant_id, tenant_id, size);
+	if (aggregate_id == NULL)
+		return;
+	size = VARSIZE_ANY(aggregate_id);
+	entry->aggregate_id = MemoryContextAlloc(claim->memory, size);
+	memcpy(entry->aggregate_id, aggregate_id, size);
+}
+
+/*
+ * take_retry: a row of event_retry joins the batch, unless its event is gone
+ * (passed) or cannot be handed out (left).
+ */
+static Fate
+take_retry(SnClaim *claim, SnLook *look, const SnRetry *retry)
+{
+	SnLaneState *state = &look->state;
+	SnLogRef	ref = {-1};
+	SnEventRow	row;
+	SnEntry    *entry;
+
+	if (sn_log_fetch(claim->log, &retry->event_id))
+	{
+		if (!sn_claim_readable(claim))
+			return FATE_LEFT;
+		sn_log_ref(claim->log, &ref);
+	}
+	else if (!sn_dead_letter_event(&retry->event_id, claim->sub->worker_type,
+								   claim->snapshot, &row))
+		return FATE_PASSED;
+	else if (!sn_row_readable(&row))
+		return FATE_LEFT;
+	entry = sn_claim_add(claim, look, &retry->event_id, retry->pos);
+	claim->refs[claim->entries.n - 1] = ref;
+	entry->bit = -1;
+	entry->attempt = retry->attempt + 1;
+	keep_key(claim, entry, retry->tenant_id, retry->aggregate_id);
+
+	if (state->nretries == 0)
+		state->retries = palloc(claim->max * sizeof(SnPos));
+	state->retries[state->nretries++] = retry->pos;
+	claim->solo = claim->solo || retry->solo;
+	claim->enough = claim->enough || claim->log->nparts >= SN_LOG_PARTS_MAX;
+	return FATE_TAKEN;
+}
+
+/*
+ * take_followers: the rows behind a head that only waited itself, as far as
+ * they only waited, too.
+ */
+static void
+take_followers(SnClaim *claim, SnLook *look, const SnRetry *head)
+{
+	SnRetry		next = *head;
+
+	while (!sn_claim_full(claim) &&
+		   sn_retry_head(&claim->probe, head->sub_id, head->lane, head->hash,
+						 head->tenant_id, head->aggregate_id, next.pos,
+						 claim->snapshot, &next))
+	{
+		if (next.attempt > 0 || next.solo || next.dead)
+			break;
+		if (take_retry(claim, look, &next) != FATE_TAKEN)
+			break;
+	}
+}
+
+/* due_scan: heads of a lane by due time, from those due now or after now */
+static void
+due_scan(SnClaim *claim, int lane, StrategyNumber strategy, SnScan *scan)
+{
+	ScanKeyData keys[3];
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, claim->sub->sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_time(&keys[2], 3, strategy, claim->now);
+	sn_scan_named(scan, SN_EVENT_RETRY,
+				  SN_EVENT_RETRY_DUE_IDX, claim->snapshot, 3, keys,
+				  ForwardScanDirection);
+}
+
+/* note_next_due: when the first of the other retries is due */
+static void
+note_next_due(SnClaim *claim, SnLook *look)
+{
+	SnScan		scan;
+
+	due_scan(claim, look->state.lane, BTGreaterStrategyNumber, &scan);
+	if (sn_scan_next(&scan))
+	{
+		bool		isnull;
+
+		look->next_due =
+			DatumGetTimestampTz(slot_getattr(scan.slot, Anum_retry_due_at,
+											 &isnull));
+	}
+	sn_scan_end(&scan);
+}
+
+/* take_head: what a due head is good for */
+static Fate
+take_head(SnClaim *claim, SnLook *look, const SnRetry *head)
+{
+	Fate		fate;
+
+	if (head->solo && claim->entries.n > 0)
+	{
+		claim->skipped = look->state.lane;
+		look->more = true;
+		return FATE_TAKEN;		/* by the next claim */
+	}
+	fate = take_retry(claim, look, head);
+	if (fate == FATE_TAKEN && claim->sub->ordered && head->attempt == 0 &&
+		!head->solo)
+		take_followers(claim, look, head);
+	return fate;
+}
+
+/* A list of rows of event_retry */
+typedef struct Rows
+{
+	SnRetry    *rows;
+	int			n;
+} Rows;
+
+/* add_to: one row more */
+static void
+add_to(Rows *list, const SnRetry *row)
+{
+	if (list->n == 0)
+		list->rows = palloc(sizeof(SnRetry));
+	else
+		list->rows = repalloc(list->rows, (list->n + 1) * sizeof(SnRetry));
+	list->rows[list->n++] = *row;
+}
+
+/*
+ * drop_gone: the log has lost them, and there is nothing left to hand out.
+ * Nothing that comes may be parked behind them, so the snapshot is a new one.
+ */
+static void
+drop_gone(SnClaim *claim, SnLook *look, const Rows *gone)
+{
+	SnLaneState *state = &look->state;
+
+	sn_retry_remove(gone->rows, gone->n, claim->sub->ordered, claim->now);
+	sn_claim_new_snapshot(claim);
+	state->parked -= gone->n;
+	state->changed = true;
+	look->more = true;
+}
+
+/* give_up: they cannot be handed out */
+static void
+give_up(SnClaim *claim, SnLook *look, const Rows *unreadable)
+{
+	int			i;
+
+	for (i = 0; i < unreadable->n; i++)
+	{
+		const SnRetry *row = &unreadable->rows[i];
+		SnEntry		entry = {
+			.event_id = row->event_id,
+			.pos = row->pos,
+			.lane = row->lane,
+			.bit = -1,
+			.attempt = row->attempt + 1,
+		};
+
+		sn_claim_give_up(claim, look, &entry);
+	}
+	look->more = true;
+}
+
+/* sn_claim_take_retries: take what is due of the lane's retries */
+void
+sn_claim_take_retries(SnClaim *claim, SnLook *look)
+{
+	Rows		gone = {NULL};
+	Rows		unreadable = {NULL};
+	SnScan		scan;
+
+	due_scan(claim, look->state.lane, BTLessEqualStrategyNumber, &scan);
+	while (!sn_claim_full(claim) && sn_scan_next(&scan))
+	{
+		SnRetry		head;
+		Fate		fate;
+
+		sn_retry_read(scan.slot, &head);
+		fate = take_head(claim, look, &head);
+		if (fate != FATE_TAKEN)
+			add_to(fate == FATE_PASSED ? &gone : &unreadable, &head);
+	}
+	if (sn_claim_full(claim))
+		look->more = true;
+	sn_scan_end(&scan);
+	note_next_due(claim, look);
+	if (gone.n > 0)
+		drop_gone(claim, look, &gone);
+	if (unreadable.n > 0)
+		give_up(claim, look, &unreadable);
+}
+
+/* seen_at_start: whether subscribe('latest') saw a transaction's events */
+static bool
+seen_at_start(const SnSub *sub, int64 txid)
+{
+	int			i;
+
+	if (txid >= sub->start_xmax)
+		return false;
+	for (i = 0; i < sub->nstart_xip; i++)
+		if (sub->start_xip[i] == txid)
+			return false;
+	return true;
+}
+
+static bool
+text_is(const text *value, const char *name)
+{
+	return VARSIZE_ANY_EXHDR(value) == strlen(name) &&
+		memcmp(VARDATA_ANY(value), name, strlen(name)) == 0;
+}
+
+/* is_own_control: an event that tells about a failure of this subscription */
+static bool
+is_own_control(const SnSub *sub, SnLogReader *log, const text *event_type)
+{
+	bool		isnull;
+	Jsonb	   *payload;
+	JsonbValue	value;
+
+	if (!text_is(event_type, SN_EVENT_RETRY_SCHEDULED) &&
+		!text_is(event_type, SN_EVENT_DEAD_LETTERED))
+		return false;
+	payload = DatumGetJsonbP(sn_log_datum(log, Anum_log_payload, &isnull));
+	return getKeyJsonValueFromContainer(&payload->root, "worker_type",
+										strlen("worker_type"), &value) &&
+		value.type == jbvString &&
+		value.val.string.len == VARSIZE_ANY_EXHDR(sub->worker_type) &&
+		memcmp(value.val.string.val, VARDATA_ANY(sub->worker_type),
+			   value.val.string.len) == 0;
+}
+
+/*
+ * sn_wanted: whether the event that the log reader has fetched is one for the
+ * subscription.  filter: what its stream still has to be filtered by, or NULL.
+ */
+bool
+sn_wanted(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
+{
+	text	   *event_type = sn_log_text(log, Anum_log_event_type);
+	bool		isnull;
+
+	if (filter != NULL && !sn_filter_has(filter, event_type))
+		return false;
+	if (sub->start_xmax >= 0 &&
+		seen_at_start(sub, DatumGetInt64(sn_log_datum(log, Anum_log_txid,
+													  &isnull))))
+		return false;
+	if (sub->start_time != DT_NOBEGIN &&
+		DatumGetTimestampTz(sn_log_datum(log, Anum_log_occurred_at,
+										 &isnull)) < sub->start_time)
+		return false;
+	return !is_own_control(sub, log, event_type);
+}
+
+/* fill_parked: the row of event_retry for the fetched event */
+static void
+fill_parked(SnClaim *claim, SnLaneState *state, SnPos pos,
+			const pg_uuid_t *id, SnRetry *retry)
+{
+	SnLogReader *log = claim->log;
+	bool		lost = pos < state->lost_pos;
+	bool		isnull;
+
+	memset(retry, 0, sizeof(SnRetry));
+	retry->sub_id = claim->sub->sub_id;
+	retry->lane = state->lane;
+	retry->pos = pos;
+	retry->event_id = *id;
+	retry->hash = DatumGetInt32(sn_log_datum(log, Anum_log_partition_hash,
+											 &isnull));
+	retry->tenant_id = sn_log_text(log, Anum_log_tenant_id);
+	retry->aggregate_id = sn_log_text(log, Anum_log_aggregate_id);
+	retry->attempt = lost ? state->lost : 0;
+	retry->solo = lost;
+}
+
+/*
+ * park: move the fetched event to event_retry if its key is blocked.  It waits
+ * behind the head of its key; coming before it, it becomes the head itself.
+ */
+static bool
+park(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
+{
+	SnRetry		retry;
+
+	if (!claim->sub->ordered || look->state.parked == 0)
+		return false;
+	fill_parked(claim, &look->state, pos, id, &retry);
+	if (!sn_retry_head(&claim->probe, retry.sub_id, retry.lane, retry.hash,
+					   retry.tenant_id, retry.aggregate_id, -1,
+					   claim->snapshot, NULL))
+		return false;
+	if (pos < claim->probe.pos)
+	{
+		retry.has_due = true;
+		retry.due_at = claim->now;
+		sn_retry_put(&retry, true);
+	}
+	else
+	{
+		if (claim->parker == NULL)
+			claim->parker = sn_insert_begin(sn_rel(SN_EVENT_RETRY), false);
+		sn_retry_insert(claim->parker, &retry);
+	}
+	look->state.parked++;
+	claim->parked++;
+	return true;
+}
+
+/* judge: what becomes of an event that is not resolved */
+static Fate
+judge(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
+{
+	SnLaneState *state = &look->state;
+	bool		solo = pos < state->lost_pos;
+	SnEntry    *entry;
+
+	if (solo && claim->entries.n > 0)
+	{
+		claim->skipped = state->lane;
+		return FATE_LEFT;
+	}
+	if (!sn_log_fetch_at(claim->log, id, &claim->stream->place) ||
+		!sn_wanted(claim->sub, claim->stream->filter, claim->log))
+	{
+		state->changed = true;
+		claim->unwanted++;
+		return FATE_PASSED;
+	}
+	if (park(claim, look, pos, id))
+	{
+		state->changed = true;
+		return FATE_PASSED;
+	}
+	if (!sn_claim_readable(claim))
+	{
+		SnEntry		unreadable = {.event_id = *id,.pos = pos,
+		.lane = state->lane,.attempt = solo ? state->lost + 1 : 1};
+
+		sn_claim_give_up(claim, look, &unreadable);
+		claim->unwanted++;
+		return FATE_PASSED;
+	}
+	entry = sn_claim_add(claim, look, id, pos);
+	sn_log_ref(claim->log, &claim->refs[claim->entries.n - 1]);
+	entry->attempt = solo ? state->lost + 1 : 1;
+	keep_key(claim, entry, sn_log_text(claim->log, Anum_log_tenant_id),
+			 sn_log_text(claim->log, Anum_log_aggregate_id));
+	claim->solo = solo;
+	return FATE_TAKEN;
+}
+
+/* A walk through the lane's range and on */
+typedef struct Walk
+{
+	SnBits		old;			/* bitmap of the range before */
+	int			i;				/* events of that range walked */
+	SnPos		old_end;
+	SnPos		pos;			/* all before it is resolved */
+	SnPos		end;
+	Builder		bits;			/* of the range from pos on */
+	bool		left;			/* an event of the range stays for later */
+} Walk;
+
+/* step: one event further, whose fate is known */
+static void
+step(SnClaim *claim, Walk *walk, SnPos pos, bool taken)
+{
+	if (pos < walk->old_end)
+		walk->i++;
+	else
+		walk->end = pos + 1;
+	if (taken)
+	{
+		claim->entries.items[claim->entries.n - 1].bit = walk->bits.n;
+		add_bit(&walk->bits, false);
+	}
+	else if (walk->bits.n == 0)
+		walk->pos = pos + 1;
+	else
+		add_bit(&walk->bits, true);
+}
+
+/*
+ * keep_rest: the bits of the old range that the walk did not come to.  pos is
+ * the next event of the lane.
+ */
+static void
+keep_rest(SnClaim *claim, Walk *walk, SnPos pos)
+{
+	pg_uuid_t	id;
+	int			n = walk->old.nbytes * 8;
+
+	if (pos >= walk->old_end)
+		return;
+	walk->left = true;
+	if (walk->old.bytes != NULL)
+	{
+		for (; walk->i < n; walk->i++)
+			add_bit(&walk->bits, sn_bits_get(&walk->old, walk->i));
+		return;
+	}
+	do
+		add_bit(&walk->bits, false);
+	while (sn_stream_next(claim->stream, &pos, &id) && pos < walk->old_end);
+}
+
+/* put_down: the state of the lane after the walk */
+static void
+put_down(SnLook *look, Walk *walk)
+{
+	SnLaneState *state = &look->state;
+
+	if (walk->pos == state->pos && walk->end == state->end_pos &&
+		walk->bits.n == 0)
+		return;
+	if (walk->bits.n == 0)
+		walk->pos = walk->end = Max(walk->pos, walk->end);
+	state->pos = walk->pos;
+	state->end_pos = walk->end;
+	memset(&state->resolved, 0, sizeof(SnBits));
+	if (walk->bits.any_set || walk->left)
+	{
+		int			n;
+
+		for (n = walk->bits.n; n < walk->bits.bits.nbytes * 8; n++)
+			sn_bits_set(&walk->bits.bits, n);
+		state->resolved = walk->bits.bits;
+	}
+	if (state->pos >= state->lost_pos)
+	{
+		state->lost_pos = 0;
+		state->lost = 0;
+	}
+}
+
+/*
+ * sn_claim_take_new: take the next events of the lane: first what its range
+ * has left, then what comes behind it.  When the batch is full already, what
+ * the range has left is noted, so that the batch does not seem to have it.
+ */
+void
+sn_claim_take_new(SnClaim *claim, SnLook *look)
+{
+	SnLaneState *state = &look->state;
+	SnStreamReader *stream = claim->stream;
+	Walk		walk = {.old = state->resolved,.old_end = state->end_pos,
+	.pos = state->pos,.end = state->end_pos};
+	SnPos		pos;
+	pg_uuid_t	id;
+
+	sn_sub_sources(claim->sub, claim->snapshot);
+	claim->walked = claim->snapshot;
+	sn_stream_seek(stream, claim->sub->sources, claim->sub->nsources,
+				   state->lane, state->pos, claim->walked);
+	while (sn_stream_next(stream, &pos, &id))
+	{
+		bool		open = pos >= walk.old_end ||
+			!sn_bits_get(&walk.old, walk.i);
+		Fate		fate;
+
+		if (sn_claim_full(claim))
+			fate = FATE_LEFT;
+		else
+			fate = open ? judge(claim, look, pos, &id) : FATE_PASSED;
+		if (fate == FATE_LEFT)
+		{
+			look->more = true;
+			keep_rest(claim, &walk, pos);
+			break;
+		}
+		step(claim, &walk, pos, fate == FATE_TAKEN);
+		claim->enough = claim->parked >= MAX_PARKED ||
+			claim->unwanted >= MAX_UNWANTED ||
+			claim->log->nparts >= SN_LOG_PARTS_MAX;
+	}
+	put_down(look, &walk);
+	if (claim->walked_kept)
+		UnregisterSnapshot(claim->walked);
+	claim->walked_kept = false;
+	claim->walked = NULL;
+}

@@ -1,0 +1,164 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * token.c
+ *		The token of a batch: "<sub_id>-<lanes>-<batch>", the subscription in
+ *		decimal, the set of lanes and the batch's random number in hexadecimal.
+ *
+ * A token says where to look, not what is true: the lanes' states tell whether
+ * the batch still holds them.  There is one way to write a token, and anything
+ * else is not one.  The last bytes of the batch's number tell its lanes once
+ * more, hashed, so that a token with some of them only is known.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "common/hashfn.h"
+#include "utils/builtins.h"
+
+#include "base/compat.h"
+#include "queue/token.h"
+
+#define LANES_DIGITS	16
+#define BATCH_DIGITS	(2 * UUID_LEN)
+#define TOKEN_MAX		(10 + 1 + LANES_DIGITS + 1 + BATCH_DIGITS)
+
+static const char digits[] = "0123456789abcdef";
+
+/* put_hex: count digits of value, the last at end - 1 */
+static void
+put_hex(char *end, uint64 value, int count)
+{
+	for (; count > 0; count--, value >>= 4)
+		*--end = digits[value & 15];
+}
+
+/* get_hex: read exactly count digits; false when one of them is none */
+static bool
+get_hex(const char *from, int count, uint64 *value)
+{
+	*value = 0;
+	for (; count > 0; count--, from++)
+	{
+		const char *digit = *from ? strchr(digits, *from) : NULL;
+
+		if (digit == NULL)
+			return false;
+		*value = *value << 4 | (uint64) (digit - digits);
+	}
+	return true;
+}
+
+/* get_sub_id: a positive number without leading zero, up to a hyphen */
+static const char *
+get_sub_id(const char *from, int *sub_id)
+{
+	int64		value = 0;
+
+	if (*from < '1' || *from > '9')
+		return NULL;
+	for (; *from >= '0' && *from <= '9'; from++)
+	{
+		value = value * 10 + (*from - '0');
+		if (value > INT_MAX)
+			return NULL;
+	}
+	*sub_id = (int) value;
+	return *from == '-' ? from + 1 : NULL;
+}
+
+/*
+ * sn_token_new_batch: a random number for a batch.  Numbers are drawn by the
+ * handful, as each call of the generator costs more than a number.
+ */
+void
+sn_token_new_batch(SnToken *token)
+{
+	static pg_uuid_t drawn[16];
+	static int	left = 0;
+
+	if (left == 0)
+	{
+		if (!pg_strong_random(drawn, sizeof(drawn)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = lengthof(drawn);
+	}
+	token->batch = drawn[--left];
+}
+
+/* lanes_hash: what the batch's number says about its lanes */
+static uint32
+lanes_hash(uint64 lanes)
+{
+	return hash_bytes((unsigned char *) &lanes, sizeof(lanes));
+}
+
+/* sn_token_seal: all lanes of the batch are known; changes its number */
+void
+sn_token_seal(SnToken *token)
+{
+	uint32		hash = lanes_hash(token->lanes);
+
+	memcpy(token->batch.data + UUID_LEN - sizeof(hash), &hash, sizeof(hash));
+}
+
+/* sn_token_is_whole: whether a token names the lanes its batch was made with */
+bool
+sn_token_is_whole(const SnToken *token)
+{
+	uint32		hash = lanes_hash(token->lanes);
+
+	return memcmp(token->batch.data + UUID_LEN - sizeof(hash), &hash,
+				  sizeof(hash)) == 0;
+}
+
+/* sn_token_text: the token as callers see it */
+text *
+sn_token_text(const SnToken *token)
+{
+	char		room[TOKEN_MAX + 1];
+	char	   *p = room;
+	int			i;
+
+	p += snprintf(room, sizeof(room), "%d-", token->sub_id);
+	put_hex(p + LANES_DIGITS, token->lanes, LANES_DIGITS);
+	p += LANES_DIGITS;
+	*p++ = '-';
+	for (i = 0; i < UUID_LEN; i++, p += 2)
+		put_hex(p + 2, token->batch.data[i], 2);
+	return cstring_to_text_with_len(room, p - room);
+}
+
+/* sn_token_parse: read a token; false when it is none */
+bool
+sn_token_parse(const text *from, SnToken *token)
+{
+	char		room[TOKEN_MAX + 1];
+	Size		len = VARSIZE_ANY_EXHDR(from);
+	const char *p;
+	int			i;
+
+	if (len > TOKEN_MAX)
+		return false;
+	memcpy(room, VARDATA_ANY(from), len);
+	room[len] = '\0';
+
+	p = get_sub_id(room, &token->sub_id);
+	if (p == NULL || room + len - p != LANES_DIGITS + 1 + BATCH_DIGITS ||
+		p[LANES_DIGITS] != '-' ||
+		!get_hex(p, LANES_DIGITS, &token->lanes) || token->lanes == 0)
+		return false;
+	p += LANES_DIGITS + 1;
+	for (i = 0; i < UUID_LEN; i++, p += 2)
+	{
+		uint64		byte;
+
+		if (!get_hex(p, 2, &byte))
+			return false;
+		token->batch.data[i] = (unsigned char) byte;
+	}
+	return true;
+}

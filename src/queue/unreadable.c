@@ -1,0 +1,64 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * unreadable.c
+ *		Events that no reader could hold, as claim() meets them.
+ *
+ * publish() takes none, but the log may have one from elsewhere, such as a
+ * restore.  Handed out it would end the claim, or the agent, of everybody who
+ * comes by; so it becomes a dead letter on the spot and its lane goes on.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "base/json_size.h"
+#include "queue/attempt.h"
+#include "queue/claim.h"
+
+/* column_fits: whether a column of the fetched event can be handed out */
+static bool
+column_fits(SnClaim *claim, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = sn_log_datum(claim->log, column, &isnull);
+
+	return isnull || sn_json_fit_stored(value) == SN_JSON_FITS;
+}
+
+/* sn_claim_readable: whether the event just fetched can be handed out */
+bool
+sn_claim_readable(SnClaim *claim)
+{
+	return column_fits(claim, Anum_log_payload) &&
+		column_fits(claim, Anum_log_metadata);
+}
+
+/* sn_row_readable: the same of an event that a dead letter has */
+bool
+sn_row_readable(const SnEventRow *row)
+{
+	return sn_json_fit_stored(row->values[Anum_log_payload - 1]) == SN_JSON_FITS &&
+		sn_json_fit_stored(row->values[Anum_log_metadata - 1]) == SN_JSON_FITS;
+}
+
+/*
+ * sn_claim_give_up: an event of the lane at hand that cannot be handed out
+ * becomes a dead letter.
+ */
+void
+sn_claim_give_up(SnClaim *claim, SnLook *look, const SnEntry *entry)
+{
+	SnFailure	failure = {
+		.sub = claim->sub,
+		.state = &look->state,
+		.entry = entry,
+		.error = cstring_to_text("payload or metadata is too large as text, or nested too deep, to be handed out"),
+		.retryable = false,
+		.now = claim->now,
+		.log = claim->log,
+	};
+
+	(void) sn_attempt_failed(&failure);
+	sn_claim_new_snapshot(claim);
+}

@@ -1,0 +1,245 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * wait.c
+ *		wait_for_work(): sleep until a subscription has work.
+ *
+ * Called outside a transaction block, it ends its transaction before it sleeps,
+ * so that no snapshot and no lock is held meanwhile.  It looks at lanes
+ * without locking them, so as not to be in the way of a claim (look.c).
+ *
+ * A lane whose lock another transaction has is left alone, whatever is in it:
+ * a claim could not take it either.  The end of that transaction wakes.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/condition_variable.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/args.h"
+#include "queue/claim.h"
+#include "queue/look.h"
+#include "sequencer/sequencer.h"
+#include "store/hint.h"
+
+#define NAP_MS		1000		/* longest sleep between two looks */
+
+PG_FUNCTION_INFO_V1(sentinai_wait_for_work);
+
+/* in_hands: whether a lane's lock is another's, who will wake us */
+static bool
+in_hands(const SnSub *sub, SnSubSlot *hints, int lane)
+{
+	if (!sn_lane_in_hands(sub->sub_id, lane))
+		return false;
+	sn_hint_block(hints, lane);
+	return sn_lane_in_hands(sub->sub_id, lane);
+}
+
+/*
+ * has_work: whether a claim would find something.  May write, if it can commit
+ * at once.
+ */
+static bool
+has_work(SnSub *sub, SnSubSlot *hints, bool atomic)
+{
+	TimestampTz now = sn_now();
+	uint64		pending = sn_hint_pending(hints, now);
+	int			lanes = sn_node()->lanes;
+	int			lane;
+
+	for (lane = 0; lane < lanes; lane++)
+	{
+		SnLaneLook	look;
+		int			budget = SN_LOOK_MAX;
+
+		CHECK_FOR_INTERRUPTS();
+		if ((pending & SN_LANE_BIT(lane)) == 0 ||
+			in_hands(sub, hints, lane))
+			continue;
+		sn_look_at_lane(sub, lane, now, &budget, &look);
+		if (look.ready ||
+			((hints != NULL || look.passed > 0) &&
+			 sn_settle_lane(sub, hints, lane, now, &budget,
+							!atomic && !XactReadOnly)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * look: whether there is work; sleep_ms gets the longest sleep until the next
+ * look.  Runs in a memory context of its own.  Where no sequencer runs, only a
+ * claim takes rounds, so unsequenced events count as work.
+ */
+static bool
+look(text *worker_type, bool atomic, int *sub_id, long *sleep_ms)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "sentinai wait",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	SnDatabase *db = sn_database();
+	SnSub	   *sub = sn_sub_require(worker_type);
+	SnSubSlot  *hints = sn_sub_slot(sub->sub_id);
+	bool		ready = has_work(sub, hints, atomic);
+	TimestampTz now = sn_now();
+
+	*sub_id = sub->sub_id;
+	*sleep_ms = NAP_MS;
+	if (!ready && !sn_sequencer_running())
+		ready = !sn_round_in_hands() &&
+			(pg_atomic_read_u64(&db->commits) !=
+			 pg_atomic_read_u64(&db->sequenced) || sn_round_waits());
+	if (!ready && hints != NULL)
+	{
+		uint64		next = pg_atomic_read_u64(&hints->next_check);
+
+		if (next < (uint64) now + NAP_MS * INT64CONST(1000))
+			*sleep_ms = next <= (uint64) now ? 1 :
+				(long) ((next - (uint64) now) / 1000 + 1);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	InvalidateCatalogSnapshot();
+	return ready;
+}
+
+/* count_out: this process waits no longer */
+static void
+count_out(int code, Datum arg)
+{
+	SnSubSlot  *hints = (SnSubSlot *) DatumGetPointer(arg);
+
+	(void) pg_atomic_fetch_sub_u32(&hints->waiters, 1);
+}
+
+/* leave_transaction: end the transaction of a CALL outside a block */
+static void
+leave_transaction(void)
+{
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect_ext failed");
+	SPI_commit();
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}
+
+/*
+ * sleep_until: look and sleep by turns until there is work or the deadline has
+ * come.
+ */
+static bool
+sleep_until(text *worker_type, SnSubSlot *hints, int sub_id,
+			TimestampTz deadline, bool atomic)
+{
+	for (;;)
+	{
+		long		sleep_ms;
+		long		left;
+		int			id;
+
+		if (look(worker_type, atomic, &id, &sleep_ms))
+			return true;
+		if (id != sub_id)
+			return false;		/* it was ended and made anew */
+		if (!atomic)
+			leave_transaction();
+		left = TimestampDifferenceMilliseconds(sn_now(),
+											   deadline);
+		if (left <= 0)
+			return false;
+		(void) ConditionVariableTimedSleep(&hints->cv, Min(left, sleep_ms),
+										   sn_wait_event("SentinaiWork"));
+	}
+}
+
+/* doze: the same for a subscription that has no slot: only time wakes */
+static bool
+doze(text *worker_type, TimestampTz deadline, bool atomic)
+{
+	for (;;)
+	{
+		long		sleep_ms;
+		long		left;
+		int			id;
+
+		if (look(worker_type, atomic, &id, &sleep_ms))
+			return true;
+		if (!atomic)
+			leave_transaction();
+		left = TimestampDifferenceMilliseconds(sn_now(),
+											   deadline);
+		if (left <= 0)
+			return false;
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(left, sleep_ms), sn_wait_event("SentinaiWork"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* wait: until there is work or the deadline has come */
+static bool
+wait_until(text *worker_type, TimestampTz deadline, bool atomic)
+{
+	int			sub_id = sn_sub_require(worker_type)->sub_id;
+	SnSubSlot  *hints = sn_sub_slot(sub_id);
+	bool		ready = false;
+
+	if (hints == NULL)
+		return doze(worker_type, deadline, atomic);
+	(void) pg_atomic_fetch_add_u32(&hints->waiters, 1);
+	PG_ENSURE_ERROR_CLEANUP(count_out, PointerGetDatum(hints));
+	{
+		ConditionVariablePrepareToSleep(&hints->cv);
+		ready = sleep_until(worker_type, hints, sub_id, deadline, atomic);
+		ConditionVariableCancelSleep();
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(count_out, PointerGetDatum(hints));
+	count_out(0, PointerGetDatum(hints));
+	return ready;
+}
+
+/* wait_for_work(worker_type text, timeout interval, inout ready boolean) */
+Datum
+sentinai_wait_for_work(PG_FUNCTION_ARGS)
+{
+	bool		atomic = fcinfo->context == NULL ||
+		!IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic;
+	MemoryContext caller = CurrentMemoryContext;
+	TimestampTz deadline;
+	TupleDesc	desc;
+	text	   *worker_type;
+	Datum		value;
+	bool		isnull = false;
+
+	SN_REQUIRE_ARG(0, "worker_type");
+	SN_REQUIRE_ARG(1, "timeout");
+	PreventCommandDuringRecovery("wait_for_work()");
+	deadline = sn_now() +
+		sn_duration(PG_GETARG_INTERVAL_P(1), "timeout", 0, SN_DAY);
+	worker_type = PG_GETARG_TEXT_P_COPY(0);
+	(void) sn_sub_require(worker_type);
+	if (!atomic)
+		leave_transaction();
+	value = BoolGetDatum(wait_until(worker_type, deadline, atomic));
+
+	MemoryContextSwitchTo(caller);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  &value, &isnull)));
+}

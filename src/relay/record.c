@@ -1,0 +1,600 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * record.c
+ *		From an event to the record a broker gets: topic, key, headers, value.
+ *
+ * Topic: a template with {tenant}, {aggregate_type} and {event_type}.  The
+ * result has to be a name Kafka takes ([a-zA-Z0-9._-], 1 to 249 bytes, not "."
+ * or "..").  A value with any other character makes the record impossible
+ * instead of being changed: two tenants whose names differ only in such a
+ * character would otherwise meet in one topic, where access rights no longer
+ * tell them apart.  For the same reason a template that separates tenants
+ * should put {tenant} last, or tenants should have no separator in their
+ * names.
+ *
+ * Key: tenant ':' aggregate, or the tenant alone, as the extension hashes it;
+ * its murmur2 hash is the partition.  The debezium format has the aggregate id
+ * there, as Debezium's outbox router has (the tenant for an event without
+ * one, so that those keep their order too).
+ *
+ * Headers by format (the event id is always one of them):
+ *
+ *		cloudevents		CloudEvents 1.0, binary mode: ce_specversion, ce_id,
+ *						ce_source, ce_type, ce_time, ce_subject, ce_tenantid,
+ *						ce_correlationid, ce_causationid, ce_dataschema,
+ *						ce_partitionkey, content-type; traceparent, tracestate
+ *		debezium		id
+ *		raw				event_id
+ *
+ * What the event does not have gives no header; neither does a traceparent
+ * that is not one (its tracestate goes with it).  The value is the payload as
+ * it is; it is not copied, so it must live until the record has been sent.
+ *
+ * Timestamp: the time of sending.  A broker counts the retention of a topic
+ * from it, so that a record with the time its event occurred may be deleted as
+ * soon as it arrives; that time is in ce_time.  It is the timestamp as well if
+ * the maker was told so.
+ *
+ * Invariants: the record and its strings belong to the maker and to the event
+ * and hold until the next record; messages contain no payload and no text
+ * given by a publisher.
+ */
+#include "relay/record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_HEADERS 16
+
+#define DAY_SECONDS INT64_C(86400)
+#define DAY_US (DAY_SECONDS * 1000000)
+
+/* Longest tracestate that has to be passed on. */
+#define MAX_TRACESTATE 512
+
+struct SnRecordMaker
+{
+	SnRecordFormat format;
+	bool		occurred_timestamp;
+	char	   *topic_template;
+	char	   *source;			/* "/sentinai/<database>/", escaped */
+	char		topic[SN_RECORD_MAX_TOPIC + 1];
+	bool		one_topic;		/* the template has no placeholder: made once */
+	SnRecordHeader headers[MAX_HEADERS];
+	int			nheaders;
+	int64_t		day;			/* since 1970, the one of date */
+	char		date[16];		/* "2025-01-31T" */
+
+	/* Text made for the current record.  Sized before anything is put in. */
+	char	   *text;
+	size_t		text_size;
+	size_t		text_used;
+};
+
+static const char *find_value(const char *name, size_t len,
+							  const SnRecordEvent *event);
+static bool is_topic_char(char c);
+static bool make_topic(SnRecordMaker *maker, const SnRecordEvent *event,
+					   char *err, size_t err_len);
+static bool append_topic(SnRecordMaker *maker, size_t *used,
+						 const char *part, size_t len,
+						 char *err, size_t err_len);
+static bool reserve_text(SnRecordMaker *maker, const SnRecordEvent *event);
+static const char *put_text(SnRecordMaker *maker, const char *text,
+							size_t len);
+static const char *put_escaped(SnRecordMaker *maker, const char *text);
+static void put_key(SnRecordMaker *maker, const SnRecordEvent *event,
+					SnRecord *record);
+static void put_cloudevents(SnRecordMaker *maker,
+							const SnRecordEvent *event,
+							const SnRecord *record);
+static bool is_traceparent(const char *text);
+static const char *put_schema(SnRecordMaker *maker,
+							  const SnRecordEvent *event);
+static const char *put_source(SnRecordMaker *maker,
+							  const SnRecordEvent *event);
+static bool set_date(SnRecordMaker *maker, int64_t day);
+static char *put_digits(char *out, unsigned value, int digits);
+static const char *put_time(SnRecordMaker *maker, int64_t occurred_us);
+static void add_header(SnRecordMaker *maker, const char *name,
+					   const char *value);
+static size_t escape(char *out, const char *text);
+static size_t text_len(const char *text);
+
+/* Is the template one that can give topic names? */
+bool
+sn_record_check_template(const char *topic_template, char *err,
+						 size_t err_len)
+{
+	const char *p = topic_template;
+	const char *end;
+
+	if (*p == '\0' || strlen(p) > SN_RECORD_MAX_TEMPLATE)
+	{
+		snprintf(err, err_len, "template must be 1 to %d bytes long",
+				 SN_RECORD_MAX_TEMPLATE);
+		return false;
+	}
+	while (*p != '\0')
+	{
+		if (*p == '{')
+		{
+			end = strchr(p, '}');
+			if (end == NULL || find_value(p + 1, end - p - 1, NULL) == NULL)
+			{
+				snprintf(err, err_len, "placeholders are {tenant}, "
+						 "{aggregate_type} and {event_type}");
+				return false;
+			}
+			p = end + 1;
+		}
+		else if (is_topic_char(*p))
+			p++;
+		else
+		{
+			snprintf(err, err_len, "a topic name may only contain letters, "
+					 "digits, '.', '_' and '-'");
+			return false;
+		}
+	}
+	if (strchr(topic_template, '{') == NULL &&
+		(strlen(topic_template) > SN_RECORD_MAX_TOPIC ||
+		 strcmp(topic_template, ".") == 0 ||
+		 strcmp(topic_template, "..") == 0))
+	{
+		snprintf(err, err_len, "a topic name has 1 to %d characters and is "
+				 "not \".\" or \"..\"", SN_RECORD_MAX_TOPIC);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * A maker for one format.  topic_template NULL or "" stands for the format's
+ * default.  NULL and a message when it cannot be made.
+ */
+SnRecordMaker *
+sn_record_open(SnRecordFormat format, const char *topic_template,
+			   const char *database, bool occurred_timestamp,
+			   char *err, size_t err_len)
+{
+	SnRecordMaker *maker;
+	size_t		used;
+
+	if (topic_template == NULL || *topic_template == '\0')
+		topic_template = format == SN_RECORD_DEBEZIUM ?
+			SN_RECORD_TOPIC_DEBEZIUM : SN_RECORD_TOPIC;
+	if (!sn_record_check_template(topic_template, err, err_len))
+		return NULL;
+	maker = calloc(1, sizeof(SnRecordMaker));
+	if (maker != NULL)
+	{
+		maker->format = format;
+		maker->occurred_timestamp = occurred_timestamp;
+		maker->topic_template = strdup(topic_template);
+		maker->source = malloc(strlen(database) * 3 + 16);
+	}
+	if (maker == NULL || maker->topic_template == NULL ||
+		maker->source == NULL)
+	{
+		snprintf(err, err_len, "out of memory");
+		sn_record_close(maker);
+		return NULL;
+	}
+	if (strchr(topic_template, '{') == NULL)
+	{
+		strcpy(maker->topic, topic_template);
+		maker->one_topic = true;
+	}
+	maker->day = INT64_MIN;
+	used = sprintf(maker->source, "/sentinai/");
+	used += escape(maker->source + used, database);
+	strcpy(maker->source + used, "/");
+	return maker;
+}
+
+/*
+ * Makes the record of an event.  False when no record can ever be made of it
+ * (permanent), with the reason.
+ */
+bool
+sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
+			   SnRecord *record, char *err, size_t err_len)
+{
+	maker->nheaders = 0;
+	maker->text_used = 0;
+	if (!maker->one_topic && !make_topic(maker, event, err, err_len))
+		return false;
+	if (!reserve_text(maker, event))
+	{
+		snprintf(err, err_len, "out of memory");
+		return false;
+	}
+	memset(record, 0, sizeof(*record));
+	record->topic = maker->topic;
+	put_key(maker, event, record);
+	record->value = event->payload;
+	record->value_len = event->payload_len;
+	record->timestamp_ms = maker->occurred_timestamp ?
+		event->occurred_us / 1000 : 0;
+	record->opaque = event->opaque;
+	switch (maker->format)
+	{
+		case SN_RECORD_CLOUDEVENTS:
+			put_cloudevents(maker, event, record);
+			break;
+		case SN_RECORD_DEBEZIUM:
+			add_header(maker, "id", event->event_id);
+			break;
+		case SN_RECORD_RAW:
+			add_header(maker, "event_id", event->event_id);
+			break;
+	}
+	record->headers = maker->headers;
+	record->nheaders = maker->nheaders;
+	return true;
+}
+
+/* Frees a maker; NULL is fine. */
+void
+sn_record_close(SnRecordMaker *maker)
+{
+	if (maker == NULL)
+		return;
+	free(maker->topic_template);
+	free(maker->source);
+	free(maker->text);
+	free(maker);
+}
+
+/*
+ * The event's value for a placeholder; NULL for an unknown one.  Without an
+ * event: "" for a known one.
+ */
+static const char *
+find_value(const char *name, size_t len, const SnRecordEvent *event)
+{
+	static const char *const names[] = {
+		"tenant", "aggregate_type", "event_type"
+	};
+	const char *values[] = {"", "", ""};
+	size_t		i;
+
+	if (event != NULL)
+	{
+		values[0] = event->tenant_id;
+		values[1] = event->aggregate_type;
+		values[2] = event->event_type;
+	}
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	{
+		if (strlen(names[i]) == len && strncmp(names[i], name, len) == 0)
+			return values[i];
+	}
+	return NULL;
+}
+
+/* Does Kafka take this character in a topic name? */
+static bool
+is_topic_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		(c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+/* Fills the template for an event. */
+static bool
+make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
+		   size_t err_len)
+{
+	const char *p = maker->topic_template;
+	const char *end;
+	const char *value;
+	size_t		used = 0;
+
+	while (*p != '\0')
+	{
+		if (*p == '{')
+		{
+			end = strchr(p, '}');
+			value = find_value(p + 1, end - p - 1, event);
+			if (*value == '\0')
+			{
+				snprintf(err, err_len, "topic name cannot be made: %.*s} is "
+						 "empty", (int) (end - p), p);
+				return false;
+			}
+			if (!append_topic(maker, &used, value, strlen(value),
+							  err, err_len))
+				return false;
+			p = end + 1;
+		}
+		else
+		{
+			size_t		len = strcspn(p, "{");
+
+			if (!append_topic(maker, &used, p, len, err, err_len))
+				return false;
+			p += len;
+		}
+	}
+	maker->topic[used] = '\0';
+	if (strcmp(maker->topic, ".") == 0 || strcmp(maker->topic, "..") == 0)
+	{
+		snprintf(err, err_len, "topic name cannot be \".\" or \"..\"");
+		return false;
+	}
+	return true;
+}
+
+/* Appends to the topic name, if the characters and the length allow it. */
+static bool
+append_topic(SnRecordMaker *maker, size_t *used, const char *part,
+			 size_t len, char *err, size_t err_len)
+{
+	size_t		i;
+
+	if (len > SN_RECORD_MAX_TOPIC - *used)
+	{
+		snprintf(err, err_len, "topic name would be longer than %d bytes",
+				 SN_RECORD_MAX_TOPIC);
+		return false;
+	}
+	for (i = 0; i < len; i++)
+	{
+		if (!is_topic_char(part[i]))
+		{
+			snprintf(err, err_len, "topic name would contain a character "
+					 "other than letters, digits, '.', '_' and '-'");
+			return false;
+		}
+	}
+	memcpy(maker->topic + *used, part, len);
+	*used += len;
+	return true;
+}
+
+/* Makes room for all text of the record, so that no pointer moves later. */
+static bool
+reserve_text(SnRecordMaker *maker, const SnRecordEvent *event)
+{
+	size_t		tenant = text_len(event->tenant_id);
+	size_t		need;
+	char	   *text;
+
+	/* key twice (with NUL), source, schema, time, numbers */
+	need = 2 * (tenant + text_len(event->aggregate_id) + 2) +
+		strlen(maker->source) + 3 * tenant +
+		3 * text_len(event->event_type) + 256;
+	if (need <= maker->text_size)
+		return true;
+	text = realloc(maker->text, need * 2);
+	if (text == NULL)
+		return false;
+	maker->text = text;
+	maker->text_size = need * 2;
+	return true;
+}
+
+/* Keeps a copy of some text, with a NUL behind it. */
+static const char *
+put_text(SnRecordMaker *maker, const char *text, size_t len)
+{
+	char	   *copy = maker->text + maker->text_used;
+
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	maker->text_used += len + 1;
+	return copy;
+}
+
+/* Keeps a copy, escaped for a part of a URI. */
+static const char *
+put_escaped(SnRecordMaker *maker, const char *text)
+{
+	char	   *copy = maker->text + maker->text_used;
+
+	maker->text_used += escape(copy, text) + 1;
+	return copy;
+}
+
+/* Key of the record. */
+static void
+put_key(SnRecordMaker *maker, const SnRecordEvent *event, SnRecord *record)
+{
+	const char *key;
+
+	if (event->aggregate_id == NULL)
+		key = event->tenant_id;
+	else if (maker->format == SN_RECORD_DEBEZIUM)
+		key = event->aggregate_id;
+	else
+	{
+		key = put_text(maker, event->tenant_id, strlen(event->tenant_id));
+		maker->text[maker->text_used - 1] = ':';
+		put_text(maker, event->aggregate_id, strlen(event->aggregate_id));
+	}
+	record->key = key;
+	record->key_len = strlen(key);
+}
+
+/* Headers of the cloudevents format. */
+static void
+put_cloudevents(SnRecordMaker *maker, const SnRecordEvent *event,
+				const SnRecord *record)
+{
+	add_header(maker, "ce_specversion", "1.0");
+	add_header(maker, "ce_id", event->event_id);
+	add_header(maker, "ce_source", put_source(maker, event));
+	add_header(maker, "ce_type", event->event_type);
+	add_header(maker, "ce_time", put_time(maker, event->occurred_us));
+	add_header(maker, "ce_subject", event->aggregate_id);
+	add_header(maker, "ce_tenantid", event->tenant_id);
+	add_header(maker, "ce_correlationid", event->correlation_id);
+	add_header(maker, "ce_causationid", event->causation_id);
+	add_header(maker, "ce_dataschema", put_schema(maker, event));
+	add_header(maker, "ce_partitionkey", record->key);
+	add_header(maker, "content-type", "application/json");
+	if (is_traceparent(event->traceparent))
+	{
+		add_header(maker, "traceparent", event->traceparent);
+		if (text_len(event->tracestate) <= MAX_TRACESTATE)
+			add_header(maker, "tracestate", event->tracestate);
+	}
+}
+
+/* Is it what W3C Trace Context calls a valid traceparent? */
+static bool
+is_traceparent(const char *text)
+{
+	static const char form[] =
+		"hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
+	size_t		i;
+
+	if (text_len(text) != strlen(form))
+		return false;
+	for (i = 0; i < strlen(form); i++)
+	{
+		if (form[i] == '-' ? text[i] != '-' :
+			strchr("0123456789abcdef", text[i]) == NULL)
+			return false;
+	}
+	return strncmp(text, "ff", 2) != 0 &&
+		strspn(text + 3, "0") < 32 && strspn(text + 36, "0") < 16;
+}
+
+/* urn:sentinai:schema:<event type>:<version>, or NULL without a version. */
+static const char *
+put_schema(SnRecordMaker *maker, const SnRecordEvent *event)
+{
+	static const char prefix[] = "urn:sentinai:schema:";
+	const char *schema;
+	char		version[16];
+
+	if (event->schema_version <= 0)
+		return NULL;
+	schema = put_text(maker, prefix, strlen(prefix));
+	maker->text_used--;
+	put_escaped(maker, event->event_type);
+	maker->text_used--;
+	snprintf(version, sizeof(version), ":%d", event->schema_version);
+	put_text(maker, version, strlen(version));
+	return schema;
+}
+
+/* /sentinai/<database>/<tenant> */
+static const char *
+put_source(SnRecordMaker *maker, const SnRecordEvent *event)
+{
+	const char *source = put_text(maker, maker->source,
+								  strlen(maker->source));
+
+	maker->text_used--;
+	put_escaped(maker, event->tenant_id);
+	return source;
+}
+
+/* Makes the date of a day since 1970; false outside the years 0 to 9999. */
+static bool
+set_date(SnRecordMaker *maker, int64_t day)
+{
+	time_t		seconds = (time_t) (day * DAY_SECONDS);
+	struct tm	tm;
+
+	if (gmtime_r(&seconds, &tm) == NULL || tm.tm_year < -1900 ||
+		tm.tm_year > 9999 - 1900)
+		return false;
+	snprintf(maker->date, sizeof(maker->date), "%04u-%02u-%02uT",
+			 (unsigned) (tm.tm_year + 1900) % 10000,
+			 (unsigned) (tm.tm_mon + 1) % 100, (unsigned) tm.tm_mday % 100);
+	maker->day = day;
+	return true;
+}
+
+/* Writes the last digits of a number, with zeros in front. */
+static char *
+put_digits(char *out, unsigned value, int digits)
+{
+	int			i;
+
+	for (i = digits - 1; i >= 0; i--, value /= 10)
+		out[i] = '0' + value % 10;
+	return out + digits;
+}
+
+/* RFC 3339 in UTC with milliseconds; NULL outside the years 0 to 9999. */
+static const char *
+put_time(SnRecordMaker *maker, int64_t occurred_us)
+{
+	char		text[32];
+	char	   *p;
+	int64_t		day = occurred_us / DAY_US;
+	unsigned	ms;
+
+	if (day * DAY_US > occurred_us)
+		day--;
+	if (day != maker->day && !set_date(maker, day))
+		return NULL;
+	ms = (unsigned) ((occurred_us - day * DAY_US) / 1000);
+	p = text + strlen(strcpy(text, maker->date));
+	p = put_digits(p, ms / 3600000, 2);
+	*p++ = ':';
+	p = put_digits(p, ms / 60000 % 60, 2);
+	*p++ = ':';
+	p = put_digits(p, ms / 1000 % 60, 2);
+	*p++ = '.';
+	p = put_digits(p, ms % 1000, 3);
+	*p++ = 'Z';
+	return put_text(maker, text, p - text);
+}
+
+/* Adds a header, if there is a value. */
+static void
+add_header(SnRecordMaker *maker, const char *name, const char *value)
+{
+	SnRecordHeader *header;
+
+	if (value == NULL)
+		return;
+	header = &maker->headers[maker->nheaders++];
+	header->name = name;
+	header->value = value;
+	header->value_len = strlen(value);
+}
+
+/*
+ * Writes text as a part of a URI: all but RFC 3986's unreserved characters
+ * as %XX.  Returns the length; out needs three bytes per byte, and a NUL.
+ */
+static size_t
+escape(char *out, const char *text)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	size_t		used = 0;
+
+	for (; *text != '\0'; text++)
+	{
+		unsigned char c = (unsigned char) *text;
+
+		if (is_topic_char(*text) || c == '~')
+			out[used++] = *text;
+		else
+		{
+			out[used++] = '%';
+			out[used++] = hex[c >> 4];
+			out[used++] = hex[c & 15];
+		}
+	}
+	out[used] = '\0';
+	return used;
+}
+
+/* Length of a text that may be absent. */
+static size_t
+text_len(const char *text)
+{
+	return text == NULL ? 0 : strlen(text);
+}

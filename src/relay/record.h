@@ -1,0 +1,72 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * record.h
+ *		From an event to the record a broker gets: topic, key, headers, value.
+ *
+ * Pure C, malloc only.
+ */
+#ifndef SN_RECORD_H
+#define SN_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/broker.h"
+
+/* What sentinai.record_format offers. */
+typedef enum SnRecordFormat
+{
+	SN_RECORD_CLOUDEVENTS,
+	SN_RECORD_DEBEZIUM,
+	SN_RECORD_RAW
+} SnRecordFormat;
+
+/* Default of the topic template, and what debezium uses without one. */
+#define SN_RECORD_TOPIC "sentinai.{aggregate_type}"
+#define SN_RECORD_TOPIC_DEBEZIUM "outbox.event.{aggregate_type}"
+
+/* Longest topic name of Kafka, and longest template. */
+#define SN_RECORD_MAX_TOPIC 249
+#define SN_RECORD_MAX_TEMPLATE 1024
+
+/*
+ * An event as the relay read it.  Strings end in NUL and are UTF-8; those
+ * marked "or NULL" may be absent.
+ */
+typedef struct SnRecordEvent
+{
+	const char *event_id;
+	const char *event_type;
+	const char *tenant_id;
+	const char *aggregate_type;
+	const char *aggregate_id;	/* or NULL: an event of the tenant itself */
+	int			schema_version; /* 0 = none */
+	int64_t		occurred_us;	/* microseconds since 1970, UTC */
+	const char *correlation_id; /* or NULL */
+	const char *causation_id;	/* or NULL */
+	const char *traceparent;	/* or NULL */
+	const char *tracestate;		/* or NULL; only sent with a traceparent */
+	const char *payload;		/* JSON text, goes out byte for byte */
+	size_t		payload_len;
+	uint64_t	opaque;
+	const char *block;			/* holds all of these strings; or NULL */
+	size_t		block_len;
+} SnRecordEvent;
+
+/* Makes records; one per relay, kept from record to record. */
+typedef struct SnRecordMaker SnRecordMaker;
+
+extern bool sn_record_check_template(const char *topic_template,
+									 char *err, size_t err_len);
+extern SnRecordMaker *sn_record_open(SnRecordFormat format,
+									 const char *topic_template,
+									 const char *database,
+									 bool occurred_timestamp,
+									 char *err, size_t err_len);
+extern bool sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
+						   SnRecord *record, char *err, size_t err_len);
+extern void sn_record_close(SnRecordMaker *maker);
+
+#endif							/* SN_RECORD_H */

@@ -1,0 +1,465 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * relay.c
+ *		The relay process: reads the log in order, hands it to the broker.
+ *
+ * One turn: what the broker answered is taken; then, if lanes got events and
+ * there is room for them, if positions are due to be stored, or the broker
+ * refused something, a short transaction that stores, buries and reads.  What
+ * it read is flushed and, with synchronous replication, confirmed (durable.c)
+ * before any of it is sent, with no transaction open, by the core
+ * (relay_core.c).  Then the process sleeps until the sequencer, the broker or
+ * the clock wakes it.  While answers are all there is to wait for and there is
+ * room, it lets them come together for a few milliseconds: they hold up
+ * nothing.  A turn with nothing to store writes nothing.
+ *
+ * Lanes are divided by lane % relay_workers.  A process owns a lane by a lock
+ * of its session, so that two never send for one lane, and the end of the
+ * process, however it comes, ends the right to send.
+ *
+ * An error ends the process; the launcher starts it again, and it goes on from
+ * the stored positions.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/fault.h"
+#include "base/guc.h"
+#include "base/json_size.h"
+#include "base/pin.h"
+#include "broker/kafka_conf.h"
+#include "relay/durable.h"
+#include "relay/relay_process.h"
+#include "relay/relay_provider.h"
+
+#define MAX_SLEEP_MS	1000
+#define ANSWERS_MS		10		/* so long answers may wait for each other */
+#define LOG_EVERY_MS	60000	/* repeated errors are logged so often */
+#define CLOSE_MS		2000
+#define DEFAULT_MAX_BYTES	1000000 /* librdkafka's message.max.bytes */
+#define HELD_OFF_MS		100
+#define TURN_MEMORY		(2 * 1024 * 1024)	/* kept from turn to turn */
+
+SnRelayProcess sn_relay;
+
+PGDLLEXPORT void sn_relay_main(Datum arg);
+
+/* sn_relay_now_ms: a clock that no one sets */
+int64
+sn_relay_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/*
+ * log_client: a line of the client library.  Runs on this thread, inside a
+ * call to the broker: it must not raise an error, and LOG never does.
+ */
+static void
+log_client(void *arg, int level, const char *facility, const char *text)
+{
+	int64		now = sn_relay_now_ms();
+
+	if (strcmp(facility, "CONFWARN") == 0)
+		level = 7;				/* about properties that we set ourselves */
+	if (level <= 4 && sn_relay.logged_at != 0 &&
+		now - sn_relay.logged_at < LOG_EVERY_MS)
+		return;
+	if (level <= 4)
+		sn_relay.logged_at = now;
+	ereport(level <= 4 ? LOG : DEBUG1,
+			(errmsg_internal("sentinai relay: %s: %s", facility, text)));
+}
+
+/* topic_changed: a topic cannot be written any more, or can be again */
+static void
+topic_changed(const char *topic, const char *error)
+{
+	if (error != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sentinai relay: topic \"%s\" cannot be written: %s",
+						topic, error),
+				 errdetail("Its events wait; others go on."),
+				 errhint("See sentinai.stat_relay_topic.")));
+	else
+		ereport(LOG,
+				(errmsg("sentinai relay: topic \"%s\" is not waited for any more",
+						topic)));
+}
+
+/* max_text: what the client takes as a record's value, in bytes */
+static Size
+max_text(void)
+{
+	char		err[SN_ERROR_LEN];
+	SnKafkaConf *conf = sn_kafka_conf_parse(sn_kafka_conf, err, sizeof(err));
+	const char *value = conf == NULL ? NULL :
+	sn_kafka_conf_get(conf, "message.max.bytes");
+	Size		result = value == NULL ? DEFAULT_MAX_BYTES :
+	strtoul(value, NULL, 10);
+
+	sn_kafka_conf_free(conf);
+	return Min(result, SN_JSON_TEXT_MAX);
+}
+
+/* open_core: connect with the settings now in force */
+static void
+open_core(void)
+{
+	SnRelayCoreConfig config = {0};
+	char		err[SN_ERROR_LEN] = "";
+	int			lane;
+
+	config.provider = sn_relay_provider();
+	config.broker.settings = sn_kafka_conf;
+	config.broker.client_id = "sentinai-relay";
+	config.broker.queue_max_messages = sn_relay_inflight + SN_MAX_PARKED;
+	config.broker.queue_max_kbytes = sn_relay_buffer + sn_relay_buffer / 2;
+	config.broker.log = log_client;
+	config.format = (SnRecordFormat) sn_record_format;
+	config.occurred_timestamp = sn_record_timestamp == SN_TIME_OCCURRED;
+	config.topic_template = sn_topic_template;
+	config.database = sn_relay.database;
+	config.lanes = SN_MAX_LANES;
+	config.max_events = sn_relay_inflight;
+	config.max_bytes = (size_t) sn_relay_buffer * 1024;
+	config.topic_partitions = sn_topic_partitions;
+	config.topic_replication = sn_topic_replication;
+	config.breaker_failures = sn_breaker_failures;
+	config.breaker_open_ms = (int64) sn_breaker_open_time * 1000;
+	config.topic_changed = topic_changed;
+	sn_relay.max_text = max_text();
+
+	sn_relay.core = sn_relay_core_open(&config, err, sizeof(err));
+	if (sn_relay.core == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("could not set up the connection to the broker: %s",
+						err),
+				 errhint("See sentinai.kafka_conf.")));
+	log_client(NULL, 7, "START", "what is not marked is sent");
+	for (lane = 0; lane < SN_MAX_LANES; lane++)
+		sn_relay.read_pos[lane] = sn_relay.mark_pos[lane];
+	/* the window of the one before is read again */
+	(void) pg_atomic_fetch_or_u64(&sn_relay.slot->pending, sn_relay.owned);
+	sn_relay.redriving = 0;
+	memset(sn_relay.unmarked, 0, sizeof(sn_relay.unmarked));
+	sn_relay.look_for_labels = true;
+	sn_relay.looked_at = 0;		/* there may be lanes to take */
+
+	sn_relay.latch_only = sn_wait_event_set(2);
+	AddWaitEventToSet(sn_relay.latch_only, WL_LATCH_SET, PGINVALID_SOCKET,
+					  MyLatch, NULL);
+	AddWaitEventToSet(sn_relay.latch_only, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+					  NULL, NULL);
+	sn_relay.events = sn_wait_event_set(3);
+	AddWaitEventToSet(sn_relay.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
+					  NULL);
+	AddWaitEventToSet(sn_relay.events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+					  NULL, NULL);
+	AddWaitEventToSet(sn_relay.events, WL_SOCKET_READABLE,
+					  sn_relay_core_wake_fd(sn_relay.core), NULL, NULL);
+}
+
+/* total_stats: figures since the process started */
+static void
+total_stats(SnRelayCoreStats *stats)
+{
+	sn_relay_core_stats(sn_relay.core, stats);
+	stats->sent += sn_relay.before.sent;
+	stats->acked += sn_relay.before.acked;
+	stats->errors += sn_relay.before.errors;
+	stats->refused += sn_relay.before.refused;
+}
+
+/* close_core: what is outstanding is given up, and sent again later */
+static void
+close_core(void)
+{
+	SnRelayCore *core = sn_relay.core;
+	SnRelayCoreStats total;
+
+	if (core != NULL)
+	{
+		total_stats(&total);
+		sn_relay.before = total;
+	}
+	sn_relay.core = NULL;
+	if (sn_relay.events != NULL)
+	{
+		FreeWaitEventSet(sn_relay.events);
+		FreeWaitEventSet(sn_relay.latch_only);
+	}
+	sn_relay.events = NULL;
+	if (core != NULL)
+		sn_relay_core_close(core, CLOSE_MS);
+}
+
+/*
+ * on_exit: end the transaction, which may hold locks, give the slot back, stop
+ * the client's threads, and only then give up the lanes: outside of a
+ * transaction nobody else releases the locks of a session.
+ */
+static void
+on_exit_relay(int code, Datum arg)
+{
+	SnShared   *s = sn_shared();
+
+	AbortOutOfAnyTransaction();
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	sn_relay.slot->pid = 0;
+	sn_relay.slot->procno = -1;
+	sn_relay.slot->dboid = InvalidOid;
+	LWLockRelease(&s->lock);
+	sn_relay.events = NULL;		/* its latch is going away by itself */
+	close_core();
+	LockReleaseSession(DEFAULT_LOCKMETHOD);
+}
+
+/* take_slot: make this process known to views, sequencer and launcher */
+static void
+take_slot(void)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	for (i = 0; i < SN_MAX_RELAYS && sn_relay.slot == NULL; i++)
+	{
+		SnRelaySlot *slot = &s->relays[i];
+
+		if (slot->pid != 0)
+			continue;
+		memset(slot, 0, sizeof(SnRelaySlot));
+		pg_atomic_init_u64(&slot->pending, 0);
+		pg_atomic_init_u32(&slot->look, 0);
+		slot->dboid = MyDatabaseId;
+		slot->index = sn_relay.index;
+		slot->pid = MyProcPid;
+		slot->procno = sn_my_procno();
+		slot->started_at = GetCurrentTimestamp();
+		sn_relay.slot = slot;
+	}
+	LWLockRelease(&s->lock);
+	if (sn_relay.slot == NULL)
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many relay processes"),
+				 errdetail("A server can run at most %d of them.",
+						   SN_MAX_RELAYS)));
+	before_shmem_exit(on_exit_relay, (Datum) 0);
+}
+
+/* publish_stats: what the views show of this process */
+static void
+publish_stats(void)
+{
+	SnRelaySlot *slot = sn_relay.slot;
+	SnRelayCoreStats stats;
+	TimestampTz now = GetCurrentTimestamp();
+
+	total_stats(&stats);
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	if (stats.acked != slot->acked)
+		slot->last_ack_at = now;
+	if (stats.errors != slot->errors)
+	{
+		slot->last_error_at = now;
+		strlcpy(slot->last_error, stats.last_error, SN_ERROR_LEN);
+	}
+	slot->inflight = stats.inflight;
+	slot->barred = sn_relay.barred;
+	slot->breaker = stats.breaker;
+	slot->sent = stats.sent;
+	slot->acked = stats.acked;
+	slot->errors = stats.errors;
+	LWLockRelease(&sn_shared()->lock);
+
+	if (stats.errors > sn_relay.logged_errors &&
+		(sn_relay.logged_errors == 0 || sn_relay_now_ms() - sn_relay.logged_at > LOG_EVERY_MS))
+	{
+		ereport(LOG,
+				(errmsg("sentinai relay: %s", stats.last_error),
+				 errdetail("%llu errors since the process started; the breaker is %s.",
+						   (unsigned long long) stats.errors,
+						   sn_breaker_name(stats.breaker))));
+		sn_relay.logged_errors = stats.errors;
+		sn_relay.logged_at = sn_relay_now_ms();
+	}
+}
+
+/* sleep_until_woken: by the sequencer, the broker, a signal or the clock */
+static void
+sleep_until_woken(int64 timeout)
+{
+	WaitEventSet *events = sn_relay.events;
+	int64		due = sn_relay.core != NULL ? sn_relay_marks_due() : -1;
+	WaitEvent	event;
+
+	if (timeout < 0 || timeout > MAX_SLEEP_MS)
+		timeout = MAX_SLEEP_MS;
+	if (due >= 0)
+		timeout = Min(timeout, due);
+	if (sn_relay.barred != 0)
+		timeout = Min(timeout, SN_BARRED_MS);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	if (events != NULL)
+	{
+		if (sn_relay_core_waits(sn_relay.core) && sn_relay_has_room())
+		{
+			events = sn_relay.latch_only;
+			timeout = Min(timeout, ANSWERS_MS);
+		}
+		(void) WaitEventSetWait(events, timeout, &event, 1,
+								sn_wait_event("SentinaiRelay"));
+	}
+	else
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 timeout, sn_wait_event("SentinaiRelay"));
+	ResetLatch(MyLatch);
+}
+
+/*
+ * last_turn: before the connection is closed, take the answers to what was
+ * sent and store the positions, so that little is sent twice.
+ */
+static void
+last_turn(void)
+{
+	if (sn_relay.core == NULL || sn_relay.sub_id == 0)
+		return;
+	sn_relay_core_settle(sn_relay.core, sn_relay_now_ms());
+	(void) sn_relay_database_turn(true);
+	publish_stats();
+}
+
+/* stand_by: leave the broker alone until the switch says otherwise */
+static void
+stand_by(void)
+{
+	last_turn();
+	close_core();
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	sn_relay.slot->inflight = 0;
+	sn_relay.slot->breaker = SN_BREAKER_CLOSED;
+	LWLockRelease(&sn_shared()->lock);
+}
+
+/* reload: settings changed; the connection is made anew with them */
+static void
+reload(void)
+{
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	sn_require_sync_commit();
+	last_turn();
+	close_core();
+	if (sn_relay.workers != sn_relay_workers)
+		sn_relay.leave = true;
+}
+
+/* one_turn: returns how long there is nothing to do, -1 for "no end" */
+static int64
+one_turn(void)
+{
+	int64		wait;
+
+	MemoryContextReset(sn_relay.turn);
+	pgstat_report_activity(STATE_RUNNING, "relaying");
+	if (sn_relay.core == NULL && !sn_relay.paused)
+		open_core();
+	if (sn_relay.sub_id == 0 || sn_relay_needs_database())
+	{
+		List	   *events = sn_relay_database_turn(false);
+
+		if (sn_relay.paused && sn_relay.core != NULL)
+			stand_by();
+		if (sn_relay.core == NULL && !sn_relay.paused)
+			return 0;			/* just resumed: connect */
+		if (events != NIL && !sn_relay.leave)
+		{
+			SN_FAULT(relay_send);
+			sn_relay_push_events(events);
+		}
+	}
+	if (sn_relay.leave || sn_relay.core == NULL)
+		return sn_relay.held_off ? HELD_OFF_MS : -1;
+	wait = sn_relay_core_turn(sn_relay.core, sn_relay_now_ms());
+	sn_relay_take_progress();
+	publish_stats();
+	if (sn_relay.held_off)
+		return HELD_OFF_MS;
+	return sn_relay_needs_database() ? 0 : wait;
+}
+
+/* start: what a background worker does first */
+static void
+start(Datum arg)
+{
+	Oid			dboid;
+
+	sn_relay.index = DatumGetInt32(arg);
+	memcpy(&dboid, MyBgworkerEntry->bgw_extra, sizeof(Oid));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	sn_connect_worker(dboid, "sentinai relay");
+	sn_require_sync_commit();
+	StartTransactionCommand();
+	strlcpy(sn_relay.database, get_database_name(MyDatabaseId), NAMEDATALEN);
+	CommitTransactionCommand();
+	sn_relay.workers = Max(sn_relay_workers, 1);
+	sn_relay.turn = AllocSetContextCreate(TopMemoryContext, "sentinai relay turn",
+									   TURN_MEMORY, TURN_MEMORY,
+									   ALLOCSET_DEFAULT_MAXSIZE);
+	take_slot();
+}
+
+/* sn_relay_main: the life of a relay process */
+void
+sn_relay_main(Datum arg)
+{
+	start(arg);
+	while (!sn_relay.leave)
+	{
+		int64		wait;
+
+		if (ProcDiePending)
+		{
+			HOLD_INTERRUPTS();
+			last_turn();
+			RESUME_INTERRUPTS();
+		}
+		CHECK_FOR_INTERRUPTS();
+		(void) sn_watch_standbys();
+		if (ConfigReloadPending)
+			reload();
+		if (sn_database()->vacate_until > sn_now())
+			break;
+		wait = sn_relay.leave ? -1 : one_turn();
+		if (wait != 0 && !sn_relay.leave)
+			sleep_until_woken(wait);
+	}
+	proc_exit(0);
+}

@@ -1,0 +1,282 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * relay_event.c
+ *		From a row of the log to what a record is made of.
+ *
+ * What is wrong with one event must not stop the others: a payload that nobody
+ * could hold is measured before text is made of it, and an error while a row is
+ * read is caught in a subtransaction (sn_relay_guarded()).
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "base/json_size.h"
+#include "relay/json_text.h"
+#include "relay/relay_event.h"
+#include "store/store.h"
+
+#define SURELY_FITS	1024		/* bytes of a jsonb that is not too deep, and of
+								 * a few MB of text at most: the broker may
+								 * measure that */
+#define ESCAPE_MAX	6			/* bytes of text for one in a string */
+
+/* text_of: a text column, or NULL */
+static const text *
+text_of(const Datum *values, const bool *nulls, AttrNumber column)
+{
+	return nulls[column - 1] ? NULL : DatumGetTextPP(values[column - 1]);
+}
+
+/* text_size: bytes of a text with a NUL behind it; 0 for none */
+static inline size_t
+text_size(const text *t)
+{
+	return t == NULL ? 0 : VARSIZE_ANY_EXHDR(t) + 1;
+}
+
+/* put: bytes and a NUL; NULL stays NULL */
+static const char *
+put(char **at, const char *bytes, size_t len)
+{
+	char	   *start = *at;
+
+	if (bytes == NULL)
+		return NULL;
+	memcpy(start, bytes, len);
+	start[len] = '\0';
+	*at += len + 1;
+	return start;
+}
+
+/* put_text: a text as a string */
+static const char *
+put_text(char **at, const text *t)
+{
+	return t == NULL ? NULL : put(at, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
+}
+
+/* put_uuid: an id in its usual form */
+static const char *
+put_uuid(char **at, const pg_uuid_t *id)
+{
+	static const char hex[] = "0123456789abcdef";
+	char	   *start = *at;
+	char	   *p = start;
+	int			i;
+
+	for (i = 0; i < UUID_LEN; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = hex[id->data[i] >> 4];
+		*p++ = hex[id->data[i] & 15];
+	}
+	*p++ = '\0';
+	*at = p;
+	return start;
+}
+
+#define UUID_SIZE (2 * UUID_LEN + 5)	/* of put_uuid() */
+
+/* jsonb_of: a JSON column; NULL for an empty one, which is just a header */
+static Jsonb *
+jsonb_of(const Datum *values, AttrNumber column)
+{
+	Datum		datum = values[column - 1];
+
+	if (VARSIZE_ANY_EXHDR(DatumGetPointer(datum)) <= sizeof(JsonbContainer))
+		return NULL;
+	return DatumGetJsonbP(datum);
+}
+
+/* metadata_string: a string in the metadata; its length is 0 without one */
+static JsonbValue
+metadata_string(Jsonb *metadata, const char *name)
+{
+	JsonbValue	value;
+
+	if (metadata == NULL || !JB_ROOT_IS_OBJECT(metadata) ||
+		getKeyJsonValueFromContainer(&metadata->root, name, strlen(name),
+									 &value) == NULL ||
+		value.type != jbvString)
+	{
+		value.type = jbvNull;
+		value.val.string.val = NULL;
+		value.val.string.len = 0;
+	}
+	return value;
+}
+
+/*
+ * payload_text: the payload as text; or why it cannot be sent, found out before
+ * any text is made
+ */
+static const char *
+payload_text(StringInfo json, Datum datum, Size max_text)
+{
+	Jsonb	   *payload = DatumGetJsonbP(datum);
+	SnJsonFit	fit = SN_JSON_FITS;
+
+	if (VARSIZE(payload) > Min(SURELY_FITS, max_text / ESCAPE_MAX))
+		fit = sn_json_fit(payload, max_text);
+	resetStringInfo(json);
+	if (fit == SN_JSON_FITS)
+		sn_json_text(json, &payload->root);
+	if ((Pointer) payload != DatumGetPointer(datum))
+		pfree(payload);
+	if (fit == SN_JSON_TOO_DEEP)
+		return "payload is nested too deep";
+	if (fit == SN_JSON_TOO_LARGE)
+		return "payload is larger as text than message.max.bytes";
+	return NULL;
+}
+
+/* What is put together for one event */
+typedef struct Parts
+{
+	const text *type;
+	const text *tenant;
+	const text *aggregate_type;
+	const text *aggregate_id;
+	const text *correlation;
+	JsonbValue	parent;
+	JsonbValue	state;
+} Parts;
+
+/* find_parts: the strings of a row; returns their size */
+static Size
+find_parts(Parts *p, const Datum *values, const bool *nulls)
+{
+	Jsonb	   *metadata = jsonb_of(values, Anum_log_metadata);
+
+	p->type = text_of(values, nulls, Anum_log_event_type);
+	p->tenant = text_of(values, nulls, Anum_log_tenant_id);
+	p->aggregate_type = text_of(values, nulls, Anum_log_aggregate_type);
+	p->aggregate_id = text_of(values, nulls, Anum_log_aggregate_id);
+	p->correlation = text_of(values, nulls, Anum_log_correlation_id);
+	p->parent = metadata_string(metadata, "traceparent");
+	p->state = metadata_string(metadata, "tracestate");
+	return 2 * UUID_SIZE + text_size(p->type) + text_size(p->tenant) +
+		text_size(p->aggregate_type) + text_size(p->aggregate_id) +
+		text_size(p->correlation) + p->parent.val.string.len +
+		p->state.val.string.len + 2;
+}
+
+/*
+ * sn_relay_event: what the record is made of, from the columns of a row of the
+ * log, in one piece of memory, so that the core can copy it as one.  json is
+ * room for the payload's text; one that would be more than max_text cannot be
+ * sent, and the event says so.
+ */
+SnRelayEvent *
+sn_relay_event(const Datum *values, const bool *nulls, StringInfo json,
+			   Size max_text)
+{
+	SnRelayEvent *e;
+	SnRecordEvent *r;
+	Parts		p;
+	const char *error = payload_text(json, values[Anum_log_payload - 1],
+									 max_text);
+	char	   *at;
+
+	e = palloc(sizeof(SnRelayEvent) + find_parts(&p, values, nulls) +
+			   json->len + 1);
+	e->error = error;
+	at = (char *) (e + 1);
+	r = &e->event;
+	memset(r, 0, sizeof(SnRecordEvent));
+	r->block = at;
+	r->event_id = put_uuid(&at, DatumGetUUIDP(values[Anum_log_event_id - 1]));
+	r->event_type = put_text(&at, p.type);
+	r->tenant_id = put_text(&at, p.tenant);
+	r->aggregate_type = put_text(&at, p.aggregate_type);
+	r->aggregate_id = put_text(&at, p.aggregate_id);
+	r->correlation_id = put_text(&at, p.correlation);
+	if (!nulls[Anum_log_causation_id - 1])
+		r->causation_id =
+			put_uuid(&at, DatumGetUUIDP(values[Anum_log_causation_id - 1]));
+	r->traceparent = put(&at, p.parent.val.string.val,
+						 p.parent.val.string.len);
+	r->tracestate = put(&at, p.state.val.string.val, p.state.val.string.len);
+	r->payload = put(&at, json->data, json->len);
+	r->payload_len = json->len;
+	r->block_len = at - r->block;
+	r->schema_version = DatumGetInt32(values[Anum_log_schema_version - 1]);
+	r->occurred_us = DatumGetTimestampTz(values[Anum_log_occurred_at - 1]) +
+		SN_UNIX_EPOCH_US;
+	return e;
+}
+
+/* sn_relay_bad_event: an event that cannot be read */
+SnRelayEvent *
+sn_relay_bad_event(const pg_uuid_t *id, const char *error)
+{
+	SnRelayEvent *e = palloc0(sizeof(SnRelayEvent) + UUID_SIZE);
+	char	   *at = (char *) (e + 1);
+
+	e->error = error;
+	e->event.block = at;
+	e->event.event_id = put_uuid(&at, id);
+	e->event.block_len = at - e->event.block;
+	return e;
+}
+
+/* is_its_fault: whether an error can be one event's, and will come again */
+static bool
+is_its_fault(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+			return false;
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+			return sqlerrcode == ERRCODE_OUT_OF_MEMORY;
+		default:
+			return true;
+	}
+}
+
+/*
+ * sn_relay_guarded: do something that reads events; false and what the error
+ * says when that fails because of what is read
+ */
+bool
+sn_relay_guarded(void (*action) (void *), void *arg, char **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		action(arg);
+		ReleaseCurrentSubTransaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *data;
+
+		MemoryContextSwitchTo(context);
+		data = CopyErrorData();
+		if (!is_its_fault(data->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		*error = data->message;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}

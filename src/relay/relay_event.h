@@ -1,0 +1,24 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * relay_event.h
+ *		From a row to what a record is made of.
+ */
+#ifndef SN_RELAY_EVENT_H
+#define SN_RELAY_EVENT_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/uuid.h"
+
+#include "relay/relay_store.h"
+
+extern SnRelayEvent *sn_relay_event(const Datum *values, const bool *nulls,
+									StringInfo json, Size max_text);
+extern SnRelayEvent *sn_relay_bad_event(const pg_uuid_t *id,
+										const char *error);
+extern bool sn_relay_guarded(void (*action) (void *), void *arg,
+							 char **error);
+
+#endif							/* SN_RELAY_EVENT_H */

@@ -1,0 +1,264 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * relay_read.c
+ *		What comes next in the lanes of a relay.
+ *
+ * First the lanes say which events are wanted, then their rows are fetched in
+ * the order in which they lie in the log: the lanes' events are mixed there, so
+ * that a page is looked up once for all of its rows, and pages follow each
+ * other.  What comes out is in the lanes' order again.
+ *
+ * An event whose row is gone, because its partition was dropped by hand, is
+ * passed over.  One that cannot be read is found by reading all of them again
+ * one by one, and goes on with the error in place of a payload.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/snapmgr.h"
+
+#include "log/log.h"
+#include "queue/stream.h"
+#include "relay/relay_event.h"
+
+#define EVENT_COST	256			/* bytes of an event beside its payload */
+
+#define FIRST_WANTS 1024		/* room to begin with */
+
+/* An event that is to be fetched */
+typedef struct Want
+{
+	int			lane;
+	bool		seen;			/* its row was looked for */
+	SnPos		next_pos;
+	pg_uuid_t	id;
+	ItemPointerData place;
+	SnRelayEvent *event;		/* NULL: not there */
+} Want;
+
+/* The place of a wanted event's row, and its number */
+typedef struct Order
+{
+	uint64		place;
+	int			want;
+} Order;
+
+struct SnRelayReader
+{
+	Snapshot	snapshot;
+	SnStreamReader *stream;
+	StringInfoData json;
+	Size		max_text;		/* of a payload */
+	Want	   *wants;			/* lane after lane, each in its order */
+	int			nwants;
+	int			room;			/* of wants */
+};
+
+#define ST_SORT sort_by_place
+#define ST_ELEMENT_TYPE Order
+#define ST_COMPARE(a, b) \
+	((a)->place < (b)->place ? -1 : (a)->place > (b)->place)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+static const SnSource whole_log = {SN_STREAM_ALL, SN_POS_MAX, NULL};
+
+/*
+ * sn_relay_read_begin: read under a snapshot taken now; payloads of more text
+ * than max_text cannot be sent
+ */
+SnRelayReader *
+sn_relay_read_begin(Size max_text)
+{
+	SnRelayReader *reader = palloc0(sizeof(SnRelayReader));
+
+	reader->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	reader->stream = sn_stream_begin();
+	reader->max_text = max_text;
+	initStringInfo(&reader->json);
+	reader->room = FIRST_WANTS;
+	reader->wants = palloc(reader->room * sizeof(Want));
+	return reader;
+}
+
+void
+sn_relay_read_end(SnRelayReader *reader)
+{
+	sn_stream_end(reader->stream);
+	UnregisterSnapshot(reader->snapshot);
+}
+
+/* add_want: room for another event */
+static Want *
+add_want(SnRelayReader *reader)
+{
+	if (reader->nwants == reader->room)
+	{
+		reader->room *= 2;
+		reader->wants = repalloc(reader->wants, reader->room * sizeof(Want));
+	}
+	return &reader->wants[reader->nwants++];
+}
+
+/*
+ * sn_relay_want: the next events of a lane, at most max, are to be fetched.
+ * Returns how many; *more says whether it stopped before it had seen the end
+ * of the lane.
+ */
+int
+sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max, bool *more)
+{
+	SnPos		at;
+	pg_uuid_t	id;
+	int			n;
+
+	*more = true;
+	sn_stream_seek(reader->stream, &whole_log, 1, lane, pos, reader->snapshot);
+	for (n = 0; n < max; n++)
+	{
+		Want	   *want;
+
+		if (!sn_stream_next(reader->stream, &at, &id))
+		{
+			*more = false;
+			break;
+		}
+		want = add_want(reader);
+		want->lane = lane;
+		want->seen = false;
+		want->next_pos = at + 1;
+		want->id = id;
+		want->place = reader->stream->place;
+		want->event = NULL;
+	}
+	return n;
+}
+
+/* fetch: the event that is wanted, if it is there; returns its size */
+static size_t
+fetch(SnRelayReader *reader, SnLogReader *log, Want *want)
+{
+	CHECK_FOR_INTERRUPTS();
+	want->seen = true;
+	if (!sn_log_fetch_at(log, &want->id, &want->place))
+		return 0;
+	slot_getallattrs(log->slot);
+	want->event = sn_relay_event(log->slot->tts_values, log->slot->tts_isnull,
+								 &reader->json, reader->max_text);
+	return want->event->event.payload_len + EVENT_COST;
+}
+
+/* order_of: numbers of the wanted events by the place of their rows */
+static Order *
+order_of(const SnRelayReader *reader)
+{
+	Order	   *order = palloc(reader->nwants * sizeof(Order));
+	int			i;
+
+	for (i = 0; i < reader->nwants; i++)
+	{
+		const ItemPointerData *place = &reader->wants[i].place;
+
+		order[i].want = i;
+		order[i].place =
+			(uint64) ItemPointerGetBlockNumberNoCheck(place) << 16 |
+			ItemPointerGetOffsetNumberNoCheck(place);
+	}
+	sort_by_place(order, reader->nwants);
+	return order;
+}
+
+/* What a fetch has to do, and how far it came */
+typedef struct Fetch
+{
+	SnRelayReader *reader;
+	const Order *order;
+	int			n;
+	size_t		bytes;			/* to be fetched yet */
+} Fetch;
+
+/* fetch_all: fetch as much as the bytes go */
+static void
+fetch_all(void *arg)
+{
+	Fetch	   *f = arg;
+	SnLogReader *log = sn_log_begin(f->reader->snapshot);
+	int			i;
+
+	for (i = 0; i < f->n && f->bytes > 0 &&
+		 log->nparts < SN_LOG_PARTS_MAX; i++)
+		f->bytes -= Min(f->bytes,
+						fetch(f->reader, log,
+							  &f->reader->wants[f->order[i].want]));
+	sn_log_end(log);
+}
+
+/* fetch_one: the same for one, that may turn out not to be readable */
+static void
+fetch_one(SnRelayReader *reader, int want)
+{
+	Order		order = {0, want};
+	Fetch		f = {reader, &order, 1, 1};
+	char	   *error;
+
+	if (!sn_relay_guarded(fetch_all, &f, &error))
+		reader->wants[want].event =
+			sn_relay_bad_event(&reader->wants[want].id, error);
+}
+
+/* fetch_singly: one by one, as there is one that cannot be read */
+static void
+fetch_singly(SnRelayReader *reader, size_t bytes)
+{
+	int			i;
+
+	for (i = 0; i < reader->nwants; i++)
+	{
+		reader->wants[i].seen = false;
+		reader->wants[i].event = NULL;
+	}
+	for (i = 0; i < reader->nwants && bytes > 0; i++)
+	{
+		fetch_one(reader, i);
+		bytes -= Min(bytes, EVENT_COST);
+		if (reader->wants[i].event != NULL)
+			bytes -= Min(bytes, reader->wants[i].event->event.payload_len);
+	}
+}
+
+/*
+ * sn_relay_fetch: the wanted events, lane after lane, as far as so many bytes
+ * go, but one at least; lanes of which some had to be left are added to *left.
+ */
+List *
+sn_relay_fetch(SnRelayReader *reader, size_t bytes, uint64 *left)
+{
+	Fetch		f = {reader, order_of(reader), reader->nwants, bytes};
+	List	   *events = NIL;
+	uint64		cut = 0;
+	char	   *error;
+	int			i;
+
+	if (!sn_relay_guarded(fetch_all, &f, &error))
+		fetch_singly(reader, bytes);
+	else if (reader->nwants > 0 && !reader->wants[0].seen)
+		fetch_one(reader, 0);
+	for (i = 0; i < reader->nwants; i++)
+	{
+		Want	   *want = &reader->wants[i];
+		uint64		bit = UINT64CONST(1) << want->lane;
+
+		if (!want->seen)
+			cut |= bit;
+		else if (want->event != NULL && (cut & bit) == 0)
+		{
+			want->event->lane = want->lane;
+			want->event->next_pos = want->next_pos;
+			events = lappend(events, want->event);
+		}
+	}
+	*left |= cut;
+	return events;
+}

@@ -1,0 +1,541 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * gather.c
+ *		Which events are new to a round, in the order of their ids.
+ *
+ * New is what the snapshot shows and no round has seen: transactions at or
+ * past the xmax of the last round's snapshot, those that were running then,
+ * and delayed events whose time has come.  Each is an index range in every
+ * partition of the log that can still hold such events.
+ *
+ * parts.c knows which those are.  Delayed events that outlived their partition
+ * are in event_kept, and until the partition is dropped in both.
+ *
+ * Events are kept in an array, and in a sort that spills to disk when they
+ * need more than half of sentinai.sort_memory.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/tuplesort.h"
+#include "utils/typcache.h"
+
+#include "base/fault.h"
+#include "base/guc.h"
+#include "base/hash.h"
+#include "log/run.h"
+#include "sequencer/parts.h"
+#include "sequencer/round.h"
+#include "shared/shmem.h"
+
+static int
+compare_items(const SnItem *a, const SnItem *b)
+{
+	return sn_uuid_cmp(&a->id, &b->id);
+}
+
+#define ST_SORT sort_items
+#define ST_ELEMENT_TYPE SnItem
+#define ST_COMPARE(a, b) compare_items(a, b)
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/* to_logical: number of a transaction of the snapshot */
+static int64
+to_logical(const SnGather *g, TransactionId xid)
+{
+	return g->now.xmax - (uint32) (g->snapshot->xmax - xid);
+}
+
+static int
+compare_int8(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * sort_xip: sort the running transactions, each once.  One that is just being
+ * prepared is in a snapshot twice, for its session and for itself.
+ */
+static void
+sort_xip(SnSeen *now)
+{
+	int			n = 0;
+	int			i;
+
+	qsort(now->xip, now->nxip, sizeof(int64), compare_int8);
+	for (i = 0; i < now->nxip; i++)
+		if (i == 0 || now->xip[i] != now->xip[n - 1])
+			now->xip[n++] = now->xip[i];
+	now->nxip = n;
+}
+
+/*
+ * describe_snapshot: the snapshot in logical numbers.  This transaction counts
+ * as running: what it publishes is left to a round after its commit.
+ */
+static void
+describe_snapshot(SnGather *g)
+{
+	TransactionId own = GetTopTransactionIdIfAny();
+	Snapshot	s = g->snapshot;
+	int			i;
+
+	g->now.xmax = sn_logical_xid(s->xmax);
+	g->now.nxip = s->xcnt;
+	g->now.xip = palloc(sizeof(int64) * (s->xcnt + 1));
+	for (i = 0; i < s->xcnt; i++)
+		g->now.xip[i] = to_logical(g, s->xip[i]);
+	if (TransactionIdIsValid(own))
+	{
+		g->own = sn_logical_xid(own);
+		if (g->own < g->now.xmax)
+			g->now.xip[g->now.nxip++] = g->own;
+	}
+	sort_xip(&g->now);
+}
+
+static bool
+contains(const int64 *xip, int n, int64 txid)
+{
+	return n > 0 &&
+		bsearch(&txid, xip, n, sizeof(int64), compare_int8) != NULL;
+}
+
+/* sn_gather_is_seen: whether what the transaction did was visible then */
+bool
+sn_gather_is_seen(const SnSeen *seen, int64 txid)
+{
+	return txid < seen->xmax && !contains(seen->xip, seen->nxip, txid);
+}
+
+/* spill: from here on the events go to a sort of bounded memory */
+static void
+spill(SnGather *g)
+{
+	TypeCacheEntry *type = lookup_type_cache(BYTEAOID, TYPECACHE_LT_OPR);
+	int64		n = g->count;
+	int64		i;
+
+	g->sort = tuplesort_begin_datum(BYTEAOID, type->lt_opr, InvalidOid, false,
+									sn_sort_memory, NULL, TUPLESORT_NONE);
+	g->count = 0;
+	for (i = 0; i < n; i++)
+	{
+		char		record[VARHDRSZ + sizeof(SnItem)];
+
+		SET_VARSIZE(record, sizeof(record));
+		memcpy(VARDATA(record), &g->items[i], sizeof(SnItem));
+		tuplesort_putdatum(g->sort, PointerGetDatum(record), false);
+		g->count++;
+	}
+	pfree(g->items);
+	g->items = NULL;
+}
+
+/* add: one more event of the round */
+static void
+add(SnGather *g, const SnItem *item)
+{
+	if (g->sort == NULL && g->count == g->room)
+	{
+		if (g->room * 2 * sizeof(SnItem) > sn_sort_memory * (Size) 512)
+			spill(g);
+		else if (g->room == 0)
+		{
+			g->room = 64;
+			g->items = palloc(g->room * sizeof(SnItem));
+		}
+		else
+		{
+			g->room *= 2;
+			g->items = repalloc_huge(g->items, g->room * sizeof(SnItem));
+		}
+	}
+	if (g->items != NULL)
+		g->items[g->count] = *item;
+	else
+	{
+		char		record[VARHDRSZ + sizeof(SnItem)];
+
+		SET_VARSIZE(record, sizeof(record));
+		memcpy(VARDATA(record), item, sizeof(SnItem));
+		tuplesort_putdatum(g->sort, PointerGetDatum(record), false);
+	}
+	g->count++;
+}
+
+/* take_row: gather the event in the slot unless it has to wait */
+static void
+take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
+{
+	SnItem		item;
+	Datum	   *values;
+
+	slot_getsomeattrs(slot, Anum_log_deliver_at);
+	values = slot->tts_values;
+	if (DatumGetInt64(values[Anum_log_txid - 1]) == g->own)
+		return;
+	if (!slot->tts_isnull[Anum_log_deliver_at - 1])
+	{
+		TimestampTz due =
+			DatumGetTimestampTz(values[Anum_log_deliver_at - 1]);
+
+		if (due > g->now.due_until)
+		{
+			part->next_due = Min(part->next_due, due);
+			return;
+		}
+	}
+	item.id = *DatumGetUUIDP(values[Anum_log_event_id - 1]);
+	item.lane = sn_lane_of(DatumGetInt32(values[Anum_log_partition_hash - 1]),
+						   g->lanes);
+	item.match = sn_match(values[Anum_log_event_type - 1]);
+	item.place = slot->tts_tid;
+	add(g, &item);
+}
+
+/* take_found: gather what an entry of the index on txid stands for */
+static void
+take_found(SnGather *g, SnPart *part, TupleTableSlot *slot, SnRunReader *runs)
+{
+	bool		isnull;
+
+	if (sn_run_of(slot) < 0)
+		return;					/* an index that somebody made has it, too */
+	take_row(g, part, slot);
+	if (sn_run_of(slot) == SN_RUN_NONE)
+		return;
+	sn_run_follow(runs, DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id,
+												   &isnull)));
+	while (sn_run_next(runs))
+		take_row(g, part, runs->scan.slot);
+}
+
+/* gather_visible: events of a partition that no snapshot has shown before */
+static void
+gather_visible(SnGather *g, SnPart *part, Relation rel)
+{
+	const SnSeen *seen = g->seen;
+	ScanKeyData keys[2];
+	SnScan		scan;
+	SnRunReader runs;
+	int			i;
+
+	sn_key_int8(&keys[0], 1, BTGreaterEqualStrategyNumber, seen->xmax);
+	sn_key_int8(&keys[1], 1, BTLessEqualStrategyNumber, g->now.xmax - 1);
+	sn_scan_begin(&scan, part->heap, sn_index_of(rel, Anum_log_txid),
+				  g->snapshot, 2, keys, ForwardScanDirection);
+	sn_run_begin(&runs, scan.heap, g->snapshot);
+	while (sn_scan_next(&scan))
+		take_found(g, part, scan.slot, &runs);
+	for (i = 0; i < seen->nxip && !SN_BUG(id_cursor); i++)
+	{
+		if (contains(g->now.xip, g->now.nxip, seen->xip[i]))
+			continue;
+		sn_key_int8(&keys[0], 1, BTGreaterEqualStrategyNumber, seen->xip[i]);
+		sn_key_int8(&keys[1], 1, BTLessEqualStrategyNumber, seen->xip[i]);
+		sn_scan_again(&scan, g->snapshot, 2, keys);
+		while (sn_scan_next(&scan))
+			take_found(g, part, scan.slot, &runs);
+	}
+	sn_run_end(&runs);
+	sn_scan_end(&scan);
+}
+
+/* in_log: whether the log itself still has an event that is kept */
+static bool
+in_log(SnGather *g, const pg_uuid_t *id)
+{
+	SnTick		tick = sn_uuid_tick(id);
+	bool		found = false;
+	int			n;
+	SnPart	   *parts = sn_parts_log(&n);
+	int			i;
+
+	for (i = 0; i < n && !found; i++)
+	{
+		Relation	rel;
+		ScanKeyData key;
+		SnScan		scan;
+
+		if (tick < parts[i].lower || tick >= parts[i].upper)
+			continue;
+		rel = try_relation_open(parts[i].heap, AccessShareLock);
+		if (rel == NULL)
+			continue;
+		sn_key_uuid(&key, 1, BTEqualStrategyNumber, id);
+		sn_scan_begin(&scan, parts[i].heap,
+					  sn_index_of(rel, Anum_log_event_id), g->snapshot, 1,
+					  &key, ForwardScanDirection);
+		found = sn_scan_next(&scan);
+		sn_scan_end(&scan);
+		relation_close(rel, AccessShareLock);
+	}
+	return found;
+}
+
+/*
+ * gather_due: delayed events of a table, seen before, whose time has come.
+ * only_here: leave out those that the log has.
+ */
+static void
+gather_due(SnGather *g, SnPart *part, Relation rel, bool only_here)
+{
+	ScanKeyData key;
+	SnScan		scan;
+
+	sn_key_time(&key, 1, BTGreaterStrategyNumber, g->seen->due_until);
+	sn_scan_begin(&scan, part->heap, sn_index_of(rel, Anum_log_deliver_at),
+				  g->snapshot, 1, &key, ForwardScanDirection);
+	while (sn_scan_next(&scan))
+	{
+		TupleTableSlot *slot = scan.slot;
+		bool		isnull;
+
+		if (!sn_gather_is_seen(g->seen,
+							   DatumGetInt64(slot_getattr(slot, Anum_log_txid,
+														  &isnull))))
+			continue;
+		if (only_here &&
+			in_log(g, DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id,
+												 &isnull))))
+			continue;
+		take_row(g, part, slot);
+		if (DatumGetTimestampTz(slot_getattr(slot, Anum_log_deliver_at,
+											 &isnull)) > g->now.due_until)
+			break;
+	}
+	sn_scan_end(&scan);
+}
+
+/*
+ * may_hold_new: whether events can be visible in a partition that no round
+ * has seen.  Notes when that ends.
+ */
+static bool
+may_hold_new(const SnGather *g, SnPart *part, SnTick clock)
+{
+	part->closes = false;
+	if (part->closed || part->lower > clock)
+		return false;
+	if (part->open_below != 0)
+		part->closes = to_logical(g, g->snapshot->xmin) >= part->open_below;
+	else if (part->upper <= clock)
+		part->open_below = sn_logical_xid(ReadNextTransactionId());
+	return true;
+}
+
+/* is_due: whether a table has delayed events whose time has come, or may */
+static bool
+is_due(const SnGather *g, const SnPart *part)
+{
+	return !part->due_known || part->next_due <= g->now.due_until;
+}
+
+/*
+ * look_at: gather from a table what is new and what is due; false when it has
+ * changed since the snapshot.  A table without pages has nothing, whatever
+ * its indexes are.
+ */
+static bool
+look_at(SnGather *g, SnPart *part, bool new_events, bool due_events)
+{
+	bool		kept = part == sn_parts_kept();
+	Relation	rel;
+
+	if (!new_events && !due_events)
+		return true;
+	rel = sn_parts_open(part);
+	if (rel == NULL)
+		return false;
+	if (due_events)
+		part->next_due = DT_NOEND;
+	if (RelationGetNumberOfBlocks(rel) > 0)
+	{
+		if (due_events && g->seen->xmax > 0)
+			gather_due(g, part, rel, kept);
+		if (new_events)
+			gather_visible(g, part, rel);
+	}
+	part->due_known = true;
+	relation_close(rel, AccessShareLock);
+	return true;
+}
+
+/*
+ * sn_gather: collect all that is new, unsorted; false when something has
+ * changed under it, and a new snapshot has to be taken.
+ */
+bool
+sn_gather(SnGather *g)
+{
+	SnTick		clock;
+	SnPart	   *parts;
+	bool		same;
+	int			n;
+	int			i;
+
+	describe_snapshot(g);
+	clock = pg_atomic_read_u64(&sn_shared()->clock);
+	parts = sn_parts_log(&n);
+	same = look_at(g, sn_parts_kept(), false,
+				   is_due(g, sn_parts_kept()));
+	for (i = 0; i < n && same; i++)
+		same = look_at(g, &parts[i], may_hold_new(g, &parts[i], clock),
+					   is_due(g, &parts[i]));
+	if (same)
+		sn_parts_looked();
+	else
+		sn_parts_forget();
+	return same;
+}
+
+/*
+ * is_ripe: whether an index range of a partition has an event whose time has
+ * come and that was not published by this transaction.
+ */
+static bool
+is_ripe(const SnGather *g, Relation rel, AttrNumber column, int nkeys,
+		ScanKey keys)
+{
+	SnScan		scan;
+	bool		found = false;
+
+	sn_scan_begin(&scan, RelationGetRelid(rel), sn_index_of(rel, column),
+				  g->snapshot, nkeys, keys, ForwardScanDirection);
+	while (!found && sn_scan_next(&scan))
+	{
+		bool		now;
+		bool		isnull;
+		TimestampTz due =
+			DatumGetTimestampTz(slot_getattr(scan.slot, Anum_log_deliver_at,
+											 &now));
+
+		found = (now || due <= g->now.due_until) &&
+			DatumGetInt64(slot_getattr(scan.slot, Anum_log_txid,
+									   &isnull)) != g->own;
+	}
+	sn_scan_end(&scan);
+	return found;
+}
+
+/* is_ripe_by_time: whether a table has a delayed event whose time has come */
+static bool
+is_ripe_by_time(const SnGather *g, Relation rel)
+{
+	ScanKeyData keys[2];
+
+	sn_key_time(&keys[0], 1, BTGreaterStrategyNumber, g->seen->due_until);
+	sn_key_time(&keys[1], 1, BTLessEqualStrategyNumber, g->now.due_until);
+	return is_ripe(g, rel, Anum_log_deliver_at, 2, keys);
+}
+
+/* part_waits: whether a partition has an event that a round would take */
+static bool
+part_waits(const SnGather *g, Relation rel)
+{
+	const SnSeen *seen = g->seen;
+	ScanKeyData keys[2];
+	int			i;
+
+	sn_key_int8(&keys[0], 1, BTGreaterEqualStrategyNumber, seen->xmax);
+	if (is_ripe(g, rel, Anum_log_txid, 1, keys))
+		return true;
+	for (i = 0; i < seen->nxip; i++)
+	{
+		sn_key_int8(&keys[0], 1, BTEqualStrategyNumber, seen->xip[i]);
+		if (is_ripe(g, rel, Anum_log_txid, 1, keys))
+			return true;
+	}
+	return is_ripe_by_time(g, rel);
+}
+
+/*
+ * sn_gather_waits: whether a round that follows the one in `seen` would find
+ * something.  Changes nothing that rounds go by.
+ */
+bool
+sn_gather_waits(const SnSeen *seen, Snapshot snapshot)
+{
+	TransactionId own = GetTopTransactionIdIfAny();
+	SnGather	g = {.snapshot = snapshot, .seen = seen};
+	Relation	rel;
+	bool		found;
+	ListCell   *lc;
+
+	g.now.due_until = GetCurrentTimestamp();
+	if (TransactionIdIsValid(own))
+		g.own = sn_logical_xid(own);
+	rel = table_open(sn_rel(SN_EVENT_KEPT), AccessShareLock);
+	found = is_ripe_by_time(&g, rel);
+	table_close(rel, AccessShareLock);
+	foreach(lc, sn_partition_ranges(SN_EVENT_LOG))
+	{
+		SnPartRange *range = lfirst(lc);
+
+		if (found)
+			break;
+		rel = try_relation_open(range->oid, AccessShareLock);
+		if (rel == NULL)
+			continue;			/* dropped meanwhile: everybody has passed it */
+		found = RelationGetNumberOfBlocks(rel) > 0 && part_waits(&g, rel);
+		relation_close(rel, AccessShareLock);
+	}
+	return found;
+}
+
+/* sn_gather_sort: bring them into the order of their ids */
+void
+sn_gather_sort(SnGather *g)
+{
+	if (g->sort != NULL)
+		tuplesort_performsort(g->sort);
+	else
+		sort_items(g->items, g->count);
+}
+
+/* sn_gather_next: the next event, or false */
+bool
+sn_gather_next(SnGather *g, SnItem *item)
+{
+	Datum		record;
+	bool		isnull;
+
+	if (g->next == g->count)
+		return false;
+	if (g->sort == NULL)
+		*item = g->items[g->next];
+	else
+	{
+		if (!sn_tuplesort_getdatum(g->sort, &record, &isnull))
+			elog(ERROR, "sort lost an event");
+		memcpy(item, VARDATA_ANY(DatumGetPointer(record)), sizeof(SnItem));
+		pfree(DatumGetPointer(record));
+	}
+	g->next++;
+	return true;
+}
+
+/* sn_gather_end: give up the memory that is not in the caller's context */
+void
+sn_gather_end(SnGather *g)
+{
+	if (g->sort != NULL)
+		tuplesort_end(g->sort);
+	g->sort = NULL;
+}

@@ -1,0 +1,282 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * parts.c
+ *		Which tables a round has to look at, and that they stay what they are.
+ *
+ * A partition is closed, and not looked at for new events again by this
+ * process, once no transaction can add to it: the clock has passed its end,
+ * and every transaction that had a number at that moment has ended before the
+ * snapshot of a round that was committed.  This holds because a publisher
+ * takes its transaction number before the id of its event.  For delayed events
+ * each is looked at when the first of those in it is due.
+ *
+ * Between a round's snapshot and its look at a partition nobody may put a copy
+ * in its place, as pg_repack does: the snapshot would not see the rows of the
+ * copy, and would count their transactions as seen.  So those that get events
+ * are locked before the snapshot is taken.  Who reads the journal anew knows
+ * nothing and has to look at all there are, which may be thousands, and the
+ * lock table is everybody's: beyond the newest HELD_MAX a partition is locked
+ * only while it is looked at, and the round begins anew if its file is not the
+ * one that it had before the snapshot.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "storage/lmgr.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "sequencer/parts.h"
+#include "store/store.h"
+
+#define DUE_SOON 1000			/* ms, longer than from the locks to the snapshot */
+#define HELD_MAX 32				/* partitions locked at a time */
+
+static SnPart *parts = NULL;	/* in TopMemoryContext, oldest first */
+static int	nparts = 0;
+static SnPart kept;				/* event_kept: nothing is new in it */
+static Oid	parts_of = InvalidOid;	/* event_log they belong to; invalid: read
+									 * them again */
+static Oid	held[HELD_MAX + 1];
+static int	nheld = 0;
+
+static bool due_known = false;	/* next_due holds, that of all */
+static TimestampTz next_due;
+
+/* forget_list: a relation changed; ours are read again if it is the log */
+static void
+forget_list(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == parts_of)
+		parts_of = InvalidOid;
+}
+
+/* find_part: what is known of a partition, or NULL */
+static const SnPart *
+find_part(Oid heap)
+{
+	int			i;
+
+	for (i = 0; i < nparts; i++)
+		if (parts[i].heap == heap)
+			return &parts[i];
+	return NULL;
+}
+
+/* bound_tick: a bound of a range of ids as a tick */
+static SnTick
+bound_tick(PartitionBoundInfo bounds, int i)
+{
+	if (bounds->kind[i][0] == PARTITION_RANGE_DATUM_MINVALUE)
+		return 0;
+	if (bounds->kind[i][0] == PARTITION_RANGE_DATUM_MAXVALUE)
+		return PG_UINT64_MAX;
+	return sn_uuid_tick(DatumGetUUIDP(bounds->datums[i][0]));
+}
+
+/* describe_part: fill in the partition that ends at bound i */
+static void
+describe_part(SnPart *part, Oid heap, PartitionBoundInfo bounds, int i)
+{
+	const SnPart *known = find_part(heap);
+
+	if (known != NULL)
+		*part = *known;
+	part->heap = heap;
+	part->lower = bound_tick(bounds, i - 1);
+	part->upper = bound_tick(bounds, i);
+}
+
+/* load: read the list of partitions; one that is gone may have left events */
+static void
+load(void)
+{
+	static bool registered = false;
+	Oid			log = sn_rel(SN_EVENT_LOG);
+	Relation	rel;
+	PartitionDesc desc;
+	PartitionBoundInfo bounds;
+	SnPart	   *fresh;
+	int			n = 0;
+	int			i;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(forget_list, (Datum) 0);
+		registered = true;
+	}
+	rel = table_open(log, AccessShareLock);
+	desc = RelationGetPartitionDesc(rel, true);
+	bounds = desc->boundinfo;
+	fresh = palloc0(sizeof(SnPart) * (desc->nparts + 1));
+	parts_of = log;				/* an invalidation from here on is noticed */
+	for (i = 1; desc->nparts > 0 && i < bounds->ndatums; i++)
+		if (bounds->indexes[i] >= 0)
+			describe_part(&fresh[n++], desc->oids[bounds->indexes[i]],
+						  bounds, i);
+	table_close(rel, AccessShareLock);
+	if (parts != NULL)
+		pfree(parts);
+	nparts = 0;
+	parts = MemoryContextAlloc(TopMemoryContext, sizeof(SnPart) * (n + 1));
+	memcpy(parts, fresh, sizeof(SnPart) * n);
+	nparts = n;
+	pfree(fresh);
+	kept.heap = sn_rel(SN_EVENT_KEPT);
+	kept.due_known = due_known = false;
+}
+
+/* file_of: the file that a table has, or InvalidOid when it is gone */
+static Oid
+file_of(Oid heap)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(heap));
+	Oid			file;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	file = ((Form_pg_class) GETSTRUCT(tuple))->relfilenode;
+	ReleaseSysCache(tuple);
+	return file;
+}
+
+/* lock_part: hold a table, or remember what it is */
+static void
+lock_part(SnPart *part)
+{
+	part->held = nheld < lengthof(held);
+	if (part->held)
+	{
+		LockRelationOid(part->heap, AccessShareLock);
+		held[nheld++] = part->heap;
+	}
+	else
+		part->file = file_of(part->heap);
+}
+
+/*
+ * sn_parts_lock: see to it that what a round is going to look at stays as it
+ * is, before the round takes its snapshot.  Locks of an earlier transaction
+ * went with it.
+ */
+void
+sn_parts_lock(void)
+{
+	TimestampTz soon = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   DUE_SOON);
+	int			i;
+
+	nheld = 0;
+	for (;;)
+	{
+		AcceptInvalidationMessages();
+		if (parts_of != sn_rel(SN_EVENT_LOG))
+			load();
+		for (i = 0; i < nparts; i++)
+		{
+			parts[i].held = false;
+			parts[i].file = InvalidOid;
+		}
+		lock_part(&kept);
+		for (i = nparts - 1; i >= 0; i--)
+			if (!parts[i].closed || !parts[i].due_known ||
+				parts[i].next_due <= soon)
+				lock_part(&parts[i]);
+		if (parts_of == sn_rel(SN_EVENT_LOG))
+			break;
+		sn_parts_unlock();		/* changed before all were locked */
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* sn_parts_unlock: the round has seen what it had to see */
+void
+sn_parts_unlock(void)
+{
+	while (nheld > 0)
+		UnlockRelationOid(held[--nheld], AccessShareLock);
+}
+
+/*
+ * sn_parts_open: open a table that sn_parts_lock() has looked after; NULL when
+ * it is not what it was then.
+ */
+Relation
+sn_parts_open(const SnPart *part)
+{
+	Relation	rel = try_relation_open(part->heap, AccessShareLock);
+
+	if (rel == NULL || part->held || rel->rd_rel->relfilenode == part->file)
+		return rel;
+	relation_close(rel, AccessShareLock);
+	return NULL;
+}
+
+/* sn_parts_log: the partitions of event_log, oldest first */
+SnPart *
+sn_parts_log(int *n)
+{
+	*n = nparts;
+	return parts;
+}
+
+/* sn_parts_kept: event_kept */
+SnPart *
+sn_parts_kept(void)
+{
+	return &kept;
+}
+
+/* sn_parts_looked: a round has looked at all of them */
+void
+sn_parts_looked(void)
+{
+	int			i;
+
+	next_due = kept.next_due;
+	for (i = 0; i < nparts; i++)
+		next_due = Min(next_due, parts[i].next_due);
+	due_known = true;
+}
+
+/* sn_parts_passed: the last round is committed; raises no error */
+void
+sn_parts_passed(void)
+{
+	int			i;
+
+	for (i = 0; i < nparts; i++)
+		if (parts[i].closes)
+			parts[i].closed = true;
+}
+
+/*
+ * sn_parts_forget: the next round begins from what the journal says, be it
+ * that others have taken rounds or that the last one here failed.  A partition
+ * that was closed may hold delayed events that the journal has not seen.
+ */
+void
+sn_parts_forget(void)
+{
+	int			i;
+
+	due_known = false;
+	parts_of = InvalidOid;
+	for (i = 0; i < nparts; i++)
+		parts[i].closes = parts[i].closed = parts[i].due_known = false;
+}
+
+/* sn_parts_next_due: time of the next delayed event; DT_NOBEGIN: not known */
+TimestampTz
+sn_parts_next_due(void)
+{
+	return due_known ? next_due : DT_NOBEGIN;
+}

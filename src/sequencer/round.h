@@ -1,0 +1,72 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * round.h
+ *		The parts of a round, shared by sequencer.c, gather.c and slice.c.
+ */
+#ifndef SN_ROUND_H
+#define SN_ROUND_H
+
+#include "postgres.h"
+
+#include "storage/itemptr.h"
+#include "utils/snapshot.h"
+
+#include "base/sentinai.h"
+#include "store/store.h"
+
+/* What the rounds so far have seen; transaction numbers are logical */
+typedef struct SnSeen
+{
+	int64		round_no;		/* 0: there was no round */
+	int64		xmax;
+	int			nxip;
+	int64	   *xip;			/* ascending */
+	TimestampTz due_until;
+} SnSeen;
+
+/* An event on its way into slices; the id comes first: records sort by it */
+typedef struct SnItem
+{
+	pg_uuid_t	id;
+	int32		match;			/* which streams want it, see sn_match() */
+	int16		lane;
+	ItemPointerData place;		/* of its row */
+} SnItem;
+
+/* The events of a round, gathered in any order and read in that of their ids */
+typedef struct SnGather
+{
+	Snapshot	snapshot;
+	const SnSeen *seen;
+	SnSeen		now;			/* what will have been seen after this round */
+	int64		own;			/* number of this transaction, or 0 */
+	int			lanes;
+	int64		count;			/* events gathered */
+	SnItem	   *items;			/* until they need too much memory */
+	int64		room;
+	int64		next;
+	struct Tuplesortstate *sort;	/* from then on */
+} SnGather;
+
+/* sequencer.c */
+extern void sn_round_newest(Snapshot snapshot, SnSeen *newest);
+
+/* gather.c */
+extern bool sn_gather(SnGather *gather);
+extern bool sn_gather_waits(const SnSeen *seen, Snapshot snapshot);
+extern void sn_gather_sort(SnGather *gather);
+extern bool sn_gather_next(SnGather *gather, SnItem *item);
+extern void sn_gather_end(SnGather *gather);
+extern bool sn_gather_is_seen(const SnSeen *seen, int64 txid);
+
+/* slice.c */
+extern void sn_streams_load(Snapshot snapshot);
+extern int32 sn_match(Datum event_type);
+extern int64 sn_write_slices(SnGather *gather, Snapshot snapshot,
+							 int64 round_no);
+extern int	sn_stream_count(void);
+extern uint64 sn_stream_lanes(int stream_id, int64 *events);
+extern void sn_slices_forget(void);
+
+#endif							/* SN_ROUND_H */

@@ -1,0 +1,636 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * slice.c
+ *		The streams, which events they want, and the slices that hold them.
+ *
+ * What is known of the streams outlives a round: their filters, as long as the
+ * rows of the table are the same, and the number of events before the next
+ * slice of each lane, as long as no other process has taken a round.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "sequencer/round.h"
+#include "shared/shmem.h"
+
+/* A slice being filled: its ids and their places as they are stored */
+typedef struct Slice
+{
+	int			n;
+	int			room;
+	bytea	   *places;
+	char		array[FLEXIBLE_ARRAY_MEMBER];
+} Slice;
+
+#define PLACES_SIZE(n)	(VARHDRSZ + (n) * sizeof(ItemPointerData))
+
+typedef struct LaneEnd
+{
+	bool		known;			/* base was read */
+	int64		base;			/* events in the slices so far */
+	int64		slice_no;		/* of the slice being filled */
+	Slice	   *slice;			/* NULL: none in this round */
+} LaneEnd;
+
+typedef struct Stream
+{
+	int			stream_id;
+	bool		unfilled;		/* first_round is null */
+	bool		left_out;		/* of this round: its row is locked */
+	int64		events;			/* in this round */
+	uint64		touched;		/* lanes with events in this round */
+	LaneEnd		lanes[SN_MAX_LANES];
+} Stream;
+
+/* Streams that want an event type */
+typedef struct Match
+{
+	uint32		hash;
+	char	   *type;
+	int			len;
+	int			nstreams;
+	int		   *streams;		/* places in the array of streams */
+} Match;
+
+/* Which version of a row of stream was read */
+typedef struct RowVersion
+{
+	ItemPointerData tid;
+	TransactionId xmin;
+} RowVersion;
+
+/* Where the slices of a round go */
+typedef struct SliceWriter
+{
+	SnInserter *inserter;		/* NULL: none open */
+	Oid			partition;
+	int64		round_no;		/* that the partition was looked up for */
+	int64		last_round;		/* greatest number used */
+	Snapshot	snapshot;
+} SliceWriter;
+
+static MemoryContext context = NULL;	/* of all below */
+static Oid	streams_of = InvalidOid;	/* table they were read from */
+static RowVersion *versions = NULL;
+static int	nversions = 0;
+static Stream **streams = NULL; /* streams[0] is SN_STREAM_ALL */
+static int	nstreams = 0;
+static Match *matches = NULL;	/* open addressing, a power of two */
+static uint32 match_mask = 0;
+static int	nmatches = 0;
+
+/* sn_slices_forget: others may have written slices, or those here are lost */
+void
+sn_slices_forget(void)
+{
+	if (context != NULL)
+		MemoryContextDelete(context);
+	context = NULL;
+	streams_of = InvalidOid;
+	versions = NULL;
+	streams = NULL;
+	matches = NULL;
+	nversions = nstreams = nmatches = 0;
+	match_mask = 0;
+}
+
+/* match_slot: where an event type is in the table of matches, or goes */
+static Match *
+match_slot(const char *type, int len, uint32 hash)
+{
+	uint32		i = hash & match_mask;
+
+	while (matches[i].type != NULL &&
+		   (matches[i].hash != hash || matches[i].len != len ||
+			memcmp(matches[i].type, type, len) != 0))
+		i = (i + 1) & match_mask;
+	return &matches[i];
+}
+
+/* add_match: a stream wants an event type */
+static void
+add_match(text *type, int stream)
+{
+	int			len = VARSIZE_ANY_EXHDR(type);
+	uint32		hash = hash_bytes((unsigned char *) VARDATA_ANY(type), len);
+	Match	   *match = match_slot(VARDATA_ANY(type), len, hash);
+
+	if (match->type == NULL)
+	{
+		match->hash = hash;
+		match->type = memcpy(palloc(len + 1), VARDATA_ANY(type), len);
+		match->len = len;
+		match->streams = palloc(sizeof(int) * nstreams);
+		nmatches++;
+	}
+	if (match->nstreams == 0 || match->streams[match->nstreams - 1] != stream)
+		match->streams[match->nstreams++] = stream;
+}
+
+/* A row of stream as it was read */
+typedef struct StreamRow
+{
+	int			stream_id;
+	bool		unfilled;
+	int			ntypes;
+	Datum	   *types;
+} StreamRow;
+
+/* read_row: take what is needed from a row of stream */
+static StreamRow *
+read_row(TupleTableSlot *slot)
+{
+	StreamRow  *row = palloc0(sizeof(StreamRow));
+
+	slot_getallattrs(slot);
+	row->stream_id = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
+	row->unfilled = slot->tts_isnull[Anum_stream_first_round - 1];
+	if (!slot->tts_isnull[Anum_stream_event_types - 1])
+		deconstruct_array(DatumGetArrayTypePCopy(
+							slot->tts_values[Anum_stream_event_types - 1]),
+						  TEXTOID, -1, false, TYPALIGN_INT,
+						  &row->types, NULL, &row->ntypes);
+	return row;
+}
+
+/* find_stream: place of a stream in the array, or -1 */
+static int
+find_stream(int stream_id)
+{
+	int			i;
+
+	for (i = 0; i < nstreams; i++)
+		if (streams[i]->stream_id == stream_id)
+			return i;
+	return -1;
+}
+
+/*
+ * replace_streams: make the array and the table of matches from the rows.
+ * What is known of the lanes of a stream that was there before is kept.
+ */
+static void
+replace_streams(List *rows)
+{
+	Stream	  **fresh = palloc0(sizeof(Stream *) * (list_length(rows) + 1));
+	int			ntypes = 0;
+	int			n = 1;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		StreamRow  *row = lfirst(lc);
+		int			old = find_stream(row->stream_id);
+		Stream	   *stream = palloc0(sizeof(Stream));
+
+		if (old >= 0)
+			*stream = *streams[old];
+		stream->stream_id = row->stream_id;
+		stream->unfilled = row->unfilled;
+		fresh[row->stream_id == SN_STREAM_ALL ? 0 : n++] = stream;
+		ntypes += row->ntypes;
+	}
+	if (fresh[0] == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("table \"sentinai.stream\" lacks the stream of all events"),
+				 errhint("Insert the row with stream_id %d again.",
+						 SN_STREAM_ALL)));
+	streams = fresh;
+	nstreams = n;
+
+	match_mask = pg_nextpower2_32(Max(ntypes, 4) * 2) - 1;
+	matches = palloc0(sizeof(Match) * (match_mask + 1));
+	nmatches = 0;
+	n = 1;
+	foreach(lc, rows)
+	{
+		StreamRow  *row = lfirst(lc);
+		int			i;
+
+		if (row->stream_id == SN_STREAM_ALL)
+			continue;
+		for (i = 0; i < row->ntypes; i++)
+			add_match(DatumGetTextPP(row->types[i]), n);
+		n++;
+	}
+}
+
+/* same_rows: whether the rows are those read before */
+static bool
+same_rows(TableScanDesc scan, TupleTableSlot *slot)
+{
+	int			n = 0;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+
+		if (n == nversions ||
+			!ItemPointerEquals(&slot->tts_tid, &versions[n].tid) ||
+			HeapTupleHeaderGetRawXmin(tuple->t_data) != versions[n].xmin)
+			return false;
+		n++;
+	}
+	return n == nversions;
+}
+
+/* read_streams: read the rows into memory of their own, which replaces the old */
+static void
+read_streams(TableScanDesc scan, TupleTableSlot *slot)
+{
+	MemoryContext fresh = AllocSetContextCreate(CurrentMemoryContext,
+												"sentinai streams",
+												ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(fresh);
+	List	   *rows = NIL;
+	RowVersion *read = palloc(sizeof(RowVersion));
+	int			nread = 0;
+
+	table_rescan(scan, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+
+		read = repalloc(read, sizeof(RowVersion) * (nread + 1));
+		read[nread].tid = slot->tts_tid;
+		read[nread++].xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+		rows = lappend(rows, read_row(slot));
+	}
+	replace_streams(rows);
+	versions = read;
+	nversions = nread;
+	MemoryContextSwitchTo(old);
+	MemoryContextSetParent(fresh, TopMemoryContext);
+	if (context != NULL)
+		MemoryContextDelete(context);
+	context = fresh;
+}
+
+/*
+ * sn_streams_load: the streams that the snapshot shows.  The table is small
+ * and read in every round; its rows are taken apart only when one is new.
+ */
+void
+sn_streams_load(Snapshot snapshot)
+{
+	Relation	rel = table_open(sn_rel(SN_STREAM), AccessShareLock);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+	if (streams_of != RelationGetRelid(rel))
+		sn_slices_forget();
+	if (streams_of == InvalidOid || !same_rows(scan, slot))
+		read_streams(scan, slot);
+	streams_of = RelationGetRelid(rel);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/*
+ * sn_match: which streams besides that of all events want an event of this
+ * type; a number for sn_write_slices().
+ */
+int32
+sn_match(Datum event_type)
+{
+	text	   *type;
+	Match	   *match;
+	int			len;
+
+	if (nmatches == 0)
+		return -1;
+	type = DatumGetTextPP(event_type);
+	len = VARSIZE_ANY_EXHDR(type);
+	match = match_slot(VARDATA_ANY(type), len,
+					   hash_bytes((unsigned char *) VARDATA_ANY(type), len));
+	if ((Pointer) type != DatumGetPointer(event_type))
+		pfree(type);
+	return match->type == NULL ? -1 : match - matches;
+}
+
+/* read_base: events in the slices of a stream and lane, from the newest one */
+static int64
+read_base(int stream_id, int lane, Snapshot snapshot)
+{
+	List	   *partitions = sn_partitions(SN_SLICE);
+	int64		base = 0;
+	bool		found = false;
+	int			i;
+
+	for (i = list_length(partitions) - 1; i >= 0 && !found; i--)
+	{
+		Relation	rel = try_relation_open(list_nth_oid(partitions, i),
+											AccessShareLock);
+		ScanKeyData keys[2];
+		SnScan		scan;
+
+		if (rel == NULL)
+			continue;			/* dropped meanwhile */
+		sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, stream_id);
+		sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+		sn_scan_begin(&scan, RelationGetRelid(rel),
+					  sn_index_of(rel, Anum_slice_stream_id, Anum_slice_lane,
+								  Anum_slice_no), snapshot, 2, keys,
+					  BackwardScanDirection);
+		found = sn_scan_next(&scan);
+		if (found)
+		{
+			Datum	   *values = scan.slot->tts_values;
+			ArrayType  *ids;
+
+			slot_getallattrs(scan.slot);
+			ids = DatumGetArrayTypeP(values[Anum_slice_event_ids - 1]);
+			base = DatumGetInt64(values[Anum_slice_base - 1]) +
+				ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
+		}
+		sn_scan_end(&scan);
+		relation_close(rel, AccessShareLock);
+	}
+	list_free(partitions);
+	return base;
+}
+
+/* lock_partition: the partition that takes a slice, which nobody drops then */
+static Oid
+lock_partition(int64 slice_no)
+{
+	Datum		key = Int64GetDatum(slice_no);
+
+	for (;;)
+	{
+		Oid			partition =
+			sn_require_partition(SN_SLICE, key,
+								 (slice_no >> SN_CHUNK_BITS) + SN_EPOCH_MS);
+
+		LockRelationOid(partition, RowExclusiveLock);
+		if (sn_partition_of(SN_SLICE, key) == partition)
+			return partition;
+		UnlockRelationOid(partition, RowExclusiveLock);
+	}
+}
+
+/* open_partition: have the inserter of the partition that takes a slice */
+static void
+open_partition(SliceWriter *writer, int64 slice_no)
+{
+	int64		round_no = slice_no >> SN_CHUNK_BITS;
+	Oid			partition;
+
+	if (writer->inserter != NULL && writer->round_no == round_no)
+		return;
+	partition = lock_partition(slice_no);
+	writer->round_no = round_no;
+	writer->last_round = Max(writer->last_round, round_no);
+	if (writer->inserter != NULL && writer->partition == partition)
+		return;
+	if (writer->inserter != NULL)
+		(void) sn_insert_end(writer->inserter);
+	writer->inserter = sn_insert_begin(partition, false);
+	writer->partition = partition;
+}
+
+/* write_slice: store the slice being filled; the lane goes on with the next */
+static void
+write_slice(SliceWriter *writer, Stream *stream, int lane)
+{
+	LaneEnd    *end = &stream->lanes[lane];
+	Slice	   *slice = end->slice;
+	ArrayType  *array = (ArrayType *) slice->array;
+	Datum		values[Natts_slice];
+	bool		nulls[Natts_slice] = {false};
+
+	SET_VARSIZE(array, ARR_OVERHEAD_NONULLS(1) + slice->n * UUID_LEN);
+	array->ndim = 1;
+	array->dataoffset = 0;
+	array->elemtype = UUIDOID;
+	ARR_DIMS(array)[0] = slice->n;
+	ARR_LBOUND(array)[0] = 1;
+	SET_VARSIZE(slice->places, PLACES_SIZE(slice->n));
+
+	open_partition(writer, end->slice_no);
+	values[Anum_slice_no - 1] = Int64GetDatum(end->slice_no);
+	values[Anum_slice_base - 1] = Int64GetDatum(end->base);
+	values[Anum_slice_stream_id - 1] = Int32GetDatum(stream->stream_id);
+	values[Anum_slice_lane - 1] = Int32GetDatum(lane);
+	values[Anum_slice_event_ids - 1] = PointerGetDatum(array);
+	values[Anum_slice_places - 1] = PointerGetDatum(slice->places);
+	sn_insert_row(writer->inserter, values, nulls);
+
+	/* after the last chunk of a round comes the first of the next number */
+	end->slice_no++;
+	end->base += slice->n;
+	slice->n = 0;
+}
+
+/* new_slice: room for some ids, more when the slice grows */
+static Slice *
+new_slice(Slice *slice, int room)
+{
+	Size		size = offsetof(Slice, array) + ARR_OVERHEAD_NONULLS(1) +
+	room * UUID_LEN;
+
+	if (slice == NULL)
+	{
+		slice = palloc(size);
+		slice->places = palloc(PLACES_SIZE(room));
+		slice->n = 0;
+	}
+	else
+	{
+		slice = repalloc(slice, size);
+		slice->places = repalloc(slice->places, PLACES_SIZE(room));
+	}
+	slice->room = room;
+	return slice;
+}
+
+/* append: put an event into the slice being filled for a stream */
+static void
+append(SliceWriter *writer, Stream *stream, const SnItem *item, int64 round_no)
+{
+	LaneEnd    *end = &stream->lanes[item->lane];
+	Slice	   *slice = end->slice;
+
+	if (slice == NULL)
+	{
+		if (!end->known)
+		{
+			end->base = read_base(stream->stream_id, item->lane,
+								  writer->snapshot);
+			end->known = true;
+		}
+		end->slice_no = SN_ROUND_SLICE(round_no);
+		slice = end->slice = new_slice(NULL, 4);
+	}
+	else if (slice->n == SN_SLICE_MAX)
+		write_slice(writer, stream, item->lane);
+	else if (slice->n == slice->room)
+		slice = end->slice = new_slice(slice, Min(slice->room * 4,
+												  SN_SLICE_MAX));
+	memcpy(slice->array + ARR_OVERHEAD_NONULLS(1) + slice->n * UUID_LEN,
+		   &item->id, UUID_LEN);
+	memcpy(VARDATA(slice->places) + slice->n * sizeof(ItemPointerData),
+		   &item->place, sizeof(ItemPointerData));
+	slice->n++;
+	stream->events++;
+	stream->touched |= UINT64CONST(1) << item->lane;
+}
+
+/*
+ * fill_new_streams: from this round on, streams that are new hold what they
+ * want.  One whose row somebody else is changing waits for a later round.
+ */
+static void
+fill_new_streams(int64 round_no, Snapshot snapshot)
+{
+	Oid			type = INT8OID;
+	Datum		value = Int64GetDatum(round_no);
+	SPIPlanPtr	plan;
+	bool		any = false;
+	uint64		i;
+
+	for (i = 0; i < nstreams; i++)
+	{
+		streams[i]->left_out = streams[i]->unfilled;
+		any |= streams[i]->unfilled;
+	}
+	if (!any)
+		return;
+
+	SPI_connect();
+	plan = SPI_prepare("update sentinai.stream set first_round = $1"
+					   " where stream_id operator(pg_catalog.=) any (array("
+					   "select stream_id from sentinai.stream"
+					   " where first_round is null"
+					   " for no key update skip locked))"
+					   " returning stream_id", 1, &type);
+	if (plan == NULL ||
+		SPI_execute_snapshot(plan, &value, NULL, snapshot, InvalidSnapshot,
+							 false, true, 0) != SPI_OK_UPDATE_RETURNING)
+		elog(ERROR, "could not update the streams");
+	for (i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		int			place =
+			find_stream(DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i],
+													SPI_tuptable->tupdesc, 1,
+													&isnull)));
+
+		if (place >= 0)
+			streams[place]->left_out = false;
+	}
+	SPI_finish();
+}
+
+/* begin_round: no stream has events yet */
+static void
+begin_round(void)
+{
+	int			i;
+	int			lane;
+
+	for (i = 0; i < nstreams; i++)
+	{
+		Stream	   *stream = streams[i];
+
+		for (lane = 0; stream->touched != 0 && lane < SN_MAX_LANES; lane++)
+			stream->lanes[lane].slice = NULL;
+		stream->events = 0;
+		stream->touched = 0;
+	}
+}
+
+/* write_rest: the slices that did not become full */
+static void
+write_rest(SliceWriter *writer)
+{
+	int			i;
+	int			lane;
+
+	for (i = 0; i < nstreams; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (lane = 0; lane < SN_MAX_LANES; lane++)
+			if (streams[i]->touched & (UINT64CONST(1) << lane))
+				write_slice(writer, streams[i], lane);
+	}
+	if (writer->inserter != NULL)
+		(void) sn_insert_end(writer->inserter);
+}
+
+/*
+ * sn_write_slices: distribute the sorted events.  Returns the greatest round
+ * number used, which is beyond round_no when a lane needed more chunks than
+ * one number has.
+ */
+int64
+sn_write_slices(SnGather *gather, Snapshot snapshot, int64 round_no)
+{
+	SliceWriter writer = {.last_round = round_no, .snapshot = snapshot};
+	SnItem		item;
+
+	begin_round();
+	fill_new_streams(round_no, snapshot);
+	while (sn_gather_next(gather, &item))
+	{
+		append(&writer, streams[0], &item, round_no);
+		if (item.match >= 0)
+		{
+			const Match *match = &matches[item.match];
+			int			i;
+
+			for (i = 0; i < match->nstreams; i++)
+				if (!streams[match->streams[i]]->left_out)
+					append(&writer, streams[match->streams[i]], &item,
+						   round_no);
+		}
+		if (gather->next % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
+	}
+	write_rest(&writer);
+	return writer.last_round;
+}
+
+/* sn_stream_count: streams of the last round */
+int
+sn_stream_count(void)
+{
+	return nstreams;
+}
+
+/*
+ * sn_stream_lanes: lanes and number of the events that a reader of a stream
+ * finds in the last round.  A stream that the round did not know reads that of
+ * all events.  Raises no error.
+ */
+uint64
+sn_stream_lanes(int stream_id, int64 *events)
+{
+	int			i = find_stream(stream_id);
+
+	if (nstreams == 0)
+	{
+		*events = PG_INT64_MAX;
+		return PG_UINT64_MAX;
+	}
+	if (i < 0 || streams[i]->left_out)
+		i = 0;
+	*events = streams[i]->events;
+	return streams[i]->touched;
+}

@@ -1,0 +1,512 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * shmem.c
+ *		The shared struct and its slots.
+ *
+ * The struct is small enough for the slack that the server leaves in its
+ * shared memory, so the functions work alike whether or not the library is in
+ * shared_preload_libraries; preloaded, its size is asked for properly.
+ *
+ * Locks: SnShared.lock guards who owns which slot.  It is held for a scan of
+ * an array at most, and never while anything that can raise an error runs.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+
+#include "base/sentinai.h"
+#include "shared/clock.h"
+#include "shared/shmem.h"
+
+static SnShared *shared = NULL;
+static SnDatabase *my_database = NULL;
+static bool preloaded = false;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static void
+init_database_slot(SnDatabase *db)
+{
+	db->dboid = InvalidOid;
+	db->sequencer_pid = 0;
+	db->sequencer_procno = -1;
+	db->vacate_until = 0;
+	db->created = false;
+	memset(&db->mark, 0, sizeof(SnMark));
+	pg_atomic_init_u64(&db->commits_before, 0);
+	pg_atomic_init_u32(&db->clock_ready, 0);
+	pg_atomic_init_u64(&db->commits, 0);
+	pg_atomic_init_u64(&db->sequenced, 0);
+	pg_atomic_init_u64(&db->asked, 0);
+	pg_atomic_init_u32(&db->half_round, 0);
+	pg_atomic_init_u32(&db->half_lane, 0);
+	pg_atomic_init_u64(&db->rounds, 0);
+	pg_atomic_init_u64(&db->round_events, 0);
+	ConditionVariableInit(&db->sequenced_cv);
+}
+
+static void
+init_shared(SnShared *s)
+{
+	int			i;
+	int			lane;
+
+	memset(s, 0, sizeof(SnShared));
+	s->tranche_id = LWLockNewTrancheId();
+	LWLockInitialize(&s->lock, s->tranche_id);
+	pg_atomic_init_u64(&s->clock, 0);
+	s->time_offset = sn_time_offset();
+	s->launcher_procno = -1;
+	for (i = 0; i < SN_MAX_DATABASES; i++)
+		init_database_slot(&s->databases[i]);
+	for (i = 0; i < SN_MAX_SUBS; i++)
+	{
+		pg_atomic_init_u64(&s->subs[i].pending, PG_UINT64_MAX);
+		pg_atomic_init_u64(&s->subs[i].more, 0);
+		pg_atomic_init_u64(&s->subs[i].deferred, 0);
+		pg_atomic_init_u64(&s->subs[i].blocked, 0);
+		pg_atomic_init_u64(&s->subs[i].next_check, SN_NEVER);
+		pg_atomic_init_u32(&s->subs[i].next_lane, 0);
+		pg_atomic_init_u32(&s->subs[i].waiters, 0);
+		for (lane = 0; lane < SN_MAX_LANES; lane++)
+			pg_atomic_init_u64(&s->subs[i].stamps[lane], 0);
+		ConditionVariableInit(&s->subs[i].cv);
+	}
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+	{
+		s->relays[i].procno = -1;
+		pg_atomic_init_u64(&s->relays[i].pending, 0);
+		pg_atomic_init_u32(&s->relays[i].look, 0);
+	}
+}
+
+/* sn_shared: the shared struct, made by whoever comes first */
+SnShared *
+sn_shared(void)
+{
+	bool		found;
+
+	if (shared != NULL)
+		return shared;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("sentinai", sizeof(SnShared), &found);
+	if (!found)
+		init_shared(shared);
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->tranche_id, "sentinai");
+	return shared;
+}
+
+static void
+request_shmem(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(SnShared)));
+}
+
+static void
+startup_shmem(void)
+{
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	shared = NULL;				/* a crash restart makes it anew */
+	(void) sn_shared();
+}
+
+/* sn_shmem_init: ask for the struct's space; for preloading only */
+void
+sn_shmem_init(void)
+{
+	preloaded = true;
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
+}
+
+/* sn_preloaded: whether the library is in shared_preload_libraries */
+bool
+sn_preloaded(void)
+{
+	return preloaded;
+}
+
+/*
+ * sn_database: the slot of this database, taken at first use.  More databases
+ * than slots is an error the caller can act on.
+ */
+SnDatabase *
+sn_database(void)
+{
+	SnShared   *s = sn_shared();
+	SnDatabase *free_slot = NULL;
+	int			i;
+
+	if (my_database != NULL && my_database->dboid == MyDatabaseId)
+		return my_database;
+
+	my_database = NULL;
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	for (i = 0; i < SN_MAX_DATABASES; i++)
+	{
+		SnDatabase *db = &s->databases[i];
+
+		if (db->dboid == MyDatabaseId)
+		{
+			my_database = db;
+			break;
+		}
+		if (db->dboid == InvalidOid && free_slot == NULL)
+			free_slot = db;
+	}
+	if (my_database == NULL && free_slot != NULL)
+	{
+		free_slot->dboid = MyDatabaseId;
+		my_database = free_slot;
+	}
+	LWLockRelease(&s->lock);
+
+	if (my_database == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many databases use sentinai"),
+				 errdetail("A server can hold at most %d of them.",
+						   SN_MAX_DATABASES),
+				 errhint("Drop the extension from a database that no longer uses it and restart the server.")));
+	return my_database;
+}
+
+/* sn_database_of: the slot of a database, or NULL if it has none */
+SnDatabase *
+sn_database_of(Oid dboid)
+{
+	SnShared   *s = sn_shared();
+	SnDatabase *result = NULL;
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_SHARED);
+	for (i = 0; i < SN_MAX_DATABASES && result == NULL; i++)
+		if (s->databases[i].dboid == dboid)
+			result = &s->databases[i];
+	LWLockRelease(&s->lock);
+	return result;
+}
+
+/* sn_database_find: the slot of this database, or NULL if it took none yet */
+SnDatabase *
+sn_database_find(void)
+{
+	return sn_database_of(MyDatabaseId);
+}
+
+/* free_sub_slot: give up the hints of a subscription; lock held */
+static void
+free_sub_slot(SnSubSlot *slot)
+{
+	slot->sub_id = 0;
+	slot->dboid = InvalidOid;
+	ConditionVariableBroadcast(&slot->cv);
+}
+
+/* free_sub_slots: give up the hints of all subscriptions; lock held */
+static void
+free_sub_slots(Oid dboid)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_SUBS; i++)
+	{
+		SnSubSlot  *slot = &s->subs[i];
+
+		if (slot->sub_id != 0 && slot->dboid == dboid)
+			free_sub_slot(slot);
+	}
+}
+
+/* free_failures: what failed in a database fails no more; lock held */
+static void
+free_failures(Oid dboid)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_FAILURES; i++)
+		if (s->failures[i].dboid == dboid)
+			s->failures[i].dboid = InvalidOid;
+}
+
+/* free_database: give up a slot, so that the next to use it starts anew */
+static void
+free_database(SnDatabase *db)
+{
+	free_sub_slots(db->dboid);
+	free_failures(db->dboid);
+	db->dboid = InvalidOid;
+	db->vacate_until = 0;
+	db->created = false;
+	memset(&db->mark, 0, sizeof(SnMark));
+	pg_atomic_write_u32(&db->clock_ready, 0);
+	pg_atomic_write_u32(&db->half_round, 0);
+	pg_atomic_write_u32(&db->half_lane, 0);
+}
+
+/*
+ * sn_database_created: CREATE EXTENSION was committed here.  Nothing that a
+ * former life of the extension left in shared memory holds any more.  Raises
+ * no error: when there is no slot, the first use says so.
+ */
+void
+sn_database_created(void)
+{
+	SnShared   *s = sn_shared();
+	SnDatabase *db = NULL;
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	for (i = 0; i < SN_MAX_DATABASES; i++)
+	{
+		if (s->databases[i].dboid == MyDatabaseId)
+		{
+			db = &s->databases[i];
+			break;
+		}
+		if (s->databases[i].dboid == InvalidOid && db == NULL)
+			db = &s->databases[i];
+	}
+	if (db != NULL)
+	{
+		db->dboid = MyDatabaseId;
+		db->created = true;
+		memset(&db->mark, 0, sizeof(SnMark));
+		pg_atomic_write_u64(&db->commits_before,
+							pg_atomic_read_u64(&db->commits));
+		pg_atomic_write_u32(&db->clock_ready, 0);
+		free_sub_slots(MyDatabaseId);
+		free_failures(MyDatabaseId);
+	}
+	LWLockRelease(&s->lock);
+	sn_wake_launcher();
+}
+
+/*
+ * sn_database_leave: this database was found without the extension.  False
+ * when it was created in the meantime, and has to be looked for again.
+ */
+bool
+sn_database_leave(void)
+{
+	SnShared   *s = sn_shared();
+	SnDatabase *db = sn_database_find();
+	bool		leave = true;
+
+	if (db == NULL)
+		return true;
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	if (db->created)
+		leave = db->created = false;
+	else
+		free_database(db);
+	LWLockRelease(&s->lock);
+	return leave;
+}
+
+/* sn_database_free: give up the slot of a database that is gone */
+void
+sn_database_free(Oid dboid)
+{
+	SnDatabase *db = sn_database_of(dboid);
+
+	if (db == NULL)
+		return;
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	if (db->sequencer_pid == 0)
+		free_database(db);
+	LWLockRelease(&sn_shared()->lock);
+}
+
+/* find_sub_slot: the slot of a subscription, and a free one; lock held */
+static SnSubSlot *
+find_sub_slot(int sub_id, SnSubSlot **free_slot)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_SUBS; i++)
+	{
+		SnSubSlot  *slot = &s->subs[i];
+
+		if (slot->sub_id == sub_id && slot->dboid == MyDatabaseId)
+			return slot;
+		if (slot->sub_id == 0 && free_slot != NULL && *free_slot == NULL)
+			*free_slot = slot;
+	}
+	return NULL;
+}
+
+/* sn_sub_slot_find: the hints of a subscription, or NULL if it has none */
+SnSubSlot *
+sn_sub_slot_find(int sub_id)
+{
+	SnSubSlot  *slot;
+
+	LWLockAcquire(&sn_shared()->lock, LW_SHARED);
+	slot = find_sub_slot(sub_id, NULL);
+	LWLockRelease(&sn_shared()->lock);
+	return slot;
+}
+
+/*
+ * sn_sub_slot: the hints of a subscription, made at first use.  NULL when all
+ * slots are taken: then the caller has to look at every lane, and waits by
+ * polling.
+ */
+SnSubSlot *
+sn_sub_slot(int sub_id)
+{
+	SnSubSlot  *free_slot = NULL;
+	SnSubSlot  *slot = sn_sub_slot_find(sub_id);
+	int			lane;
+
+	if (slot != NULL)
+		return slot;
+
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	slot = find_sub_slot(sub_id, &free_slot);
+	if (slot == NULL && free_slot != NULL)
+	{
+		slot = free_slot;
+		pg_atomic_write_u64(&slot->pending, PG_UINT64_MAX);
+		pg_atomic_write_u64(&slot->more, 0);
+		pg_atomic_write_u64(&slot->deferred, 0);
+		pg_atomic_write_u64(&slot->next_check, SN_NEVER);
+		pg_atomic_write_u64(&slot->blocked, 0);
+		pg_atomic_write_u32(&slot->next_lane, 0);
+		for (lane = 0; lane < SN_MAX_LANES; lane++)
+			pg_atomic_write_u64(&slot->stamps[lane], 0);
+		memset(slot->samples, 0, sizeof(slot->samples));
+		slot->dboid = MyDatabaseId;
+		slot->sub_id = sub_id;
+	}
+	LWLockRelease(&sn_shared()->lock);
+	return slot;
+}
+
+/*
+ * sn_sub_slots_beside: whether there are hints of other subscriptions than
+ * these in this database; give them up if so wanted.
+ */
+bool
+sn_sub_slots_beside(const List *sub_ids, bool give_up)
+{
+	SnShared   *s = sn_shared();
+	bool		found = false;
+	int			i;
+
+	LWLockAcquire(&s->lock, give_up ? LW_EXCLUSIVE : LW_SHARED);
+	for (i = 0; i < SN_MAX_SUBS; i++)
+	{
+		SnSubSlot  *slot = &s->subs[i];
+
+		if (slot->sub_id == 0 || slot->dboid != MyDatabaseId ||
+			list_member_int(sub_ids, slot->sub_id))
+			continue;
+		found = true;
+		if (give_up)
+			free_sub_slot(slot);
+	}
+	LWLockRelease(&s->lock);
+	return found;
+}
+
+/* sn_sub_slot_free: give up the hints of a subscription that is gone */
+void
+sn_sub_slot_free(int sub_id)
+{
+	SnSubSlot  *slot;
+
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	slot = find_sub_slot(sub_id, NULL);
+	if (slot != NULL)
+		free_sub_slot(slot);
+	LWLockRelease(&sn_shared()->lock);
+}
+
+/*
+ * sn_set_latch_of: wake a process whose slot may by now belong to another,
+ * who is then woken for nothing.
+ */
+void
+sn_set_latch_of(int procno, int pid)
+{
+	PGPROC	   *proc;
+
+	if (procno < 0 || procno >= ProcGlobal->allProcCount)
+		return;
+	proc = &ProcGlobal->allProcs[procno];
+	if (proc->pid == pid)
+		SetLatch(&proc->procLatch);
+}
+
+/* sn_my_procno: by which others set the latch of this process */
+int
+sn_my_procno(void)
+{
+	return MyProc - &ProcGlobal->allProcs[0];
+}
+
+/* sn_wake_launcher: have it look at what has changed */
+void
+sn_wake_launcher(void)
+{
+	SnShared   *s = sn_shared();
+
+	sn_set_latch_of(s->launcher_procno, s->launcher_pid);
+}
+
+/* sn_wake_workers: have the workers of a database look at what has changed */
+void
+sn_wake_workers(Oid dboid)
+{
+	SnShared   *s = sn_shared();
+	SnDatabase *db = sn_database_of(dboid);
+	int			i;
+
+	if (db != NULL)
+		sn_set_latch_of(db->sequencer_procno, db->sequencer_pid);
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+		if (s->relays[i].pid != 0 && s->relays[i].dboid == dboid)
+			sn_set_latch_of(s->relays[i].procno, s->relays[i].pid);
+}
+
+/*
+ * sn_wake_relays: have the relays of this database look at lanes that have got
+ * events, or at their switch.  Raises no error.  A relay that comes just now
+ * and is not seen here looks at everything under a snapshot taken later.
+ */
+void
+sn_wake_relays(uint64 lanes, bool look)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+	{
+		SnRelaySlot *slot = &s->relays[i];
+
+		if (slot->pid == 0 || slot->dboid != MyDatabaseId)
+			continue;
+		(void) pg_atomic_fetch_or_u64(&slot->pending, lanes);
+		if (look)
+			pg_atomic_write_u32(&slot->look, 1);
+		sn_set_latch_of(slot->procno, slot->pid);
+	}
+}

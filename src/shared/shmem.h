@@ -1,0 +1,185 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * shmem.h
+ *		What the processes of a server share.  Everything here is a hint or can
+ *		be rebuilt: a crash restart zeroes it.
+ */
+#ifndef SN_SHMEM_H
+#define SN_SHMEM_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+#include "utils/timestamp.h"
+
+#include "base/breaker.h"
+#include "base/sentinai.h"
+
+#define SN_MAX_DATABASES	32
+#define SN_MAX_SUBS			192
+#define SN_MAX_RELAYS		32
+#define SN_ERROR_LEN		256
+#define SN_MAX_FAILURES		48
+#define SN_FAILURE_LEN		192
+#define SN_NEVER			PG_UINT64_MAX
+
+#define SN_MARK_XIP 63
+
+/*
+ * What a round had seen, for retention: a partition may be dropped when the
+ * round had seen all of it, and everybody has passed the round.  A snapshot
+ * with more transactions is cut short: it then counts as having seen less.
+ */
+typedef struct SnMark
+{
+	int64		round_no;		/* 0: there was no round */
+	int64		taken;			/* ms since 1970: rounds of before are up to
+								 * round_no, those to come are later; 0: no
+								 * mark */
+	int64		xmax;
+	int			nxip;
+	int64		xip[SN_MARK_XIP];	/* ascending */
+	TimestampTz due_until;
+} SnMark;
+
+/*
+ * A database.  dboid, pids, vacate, created and mark change under SnShared.lock; a worker
+ * writes its own procno and clears it when it leaves.
+ */
+typedef struct SnDatabase
+{
+	Oid			dboid;			/* InvalidOid: free slot */
+	int			sequencer_pid;	/* 0: none runs */
+	int			sequencer_procno;	/* whose latch to set; -1: none */
+	TimestampTz vacate_until;	/* no worker may run here before this time */
+	bool		created;		/* CREATE EXTENSION was committed since a worker
+								 * looked for the extension */
+	SnMark		mark;
+	pg_atomic_uint64 commits_before;	/* commits at the time of CREATE EXTENSION */
+	pg_atomic_uint32 clock_ready;	/* the clock is above the newest id */
+	pg_atomic_uint64 commits;	/* transactions with events committed */
+	pg_atomic_uint64 sequenced; /* value of commits the last round covers */
+	pg_atomic_uint64 asked;		/* value of commits a claim waits for */
+	pg_atomic_uint32 half_round;	/* half of each journal that takes rows */
+	pg_atomic_uint32 half_lane;
+	pg_atomic_uint64 rounds;	/* rounds and their events since the start */
+	pg_atomic_uint64 round_events;
+	ConditionVariable sequenced_cv; /* broadcast when sequenced moves */
+} SnDatabase;
+
+/* Totals of a subscription at a time, for rates */
+typedef struct SnRateSample
+{
+	TimestampTz at;
+	int64		completed;
+	int64		failed;
+} SnRateSample;
+
+/*
+ * A subscription's hints.  sub_id and dboid change under SnShared.lock, the
+ * rest is atomic.  Each of the sets has a bit for each lane:
+ *
+ *	  pending	may have work now: set after work was committed, cleared only
+ *				by one who holds the lane's lock and then looks at it with a
+ *				fresh snapshot
+ *	  more		has work for the time when the batch that holds it is resolved
+ *	  deferred	has to be looked at when next_check has come: a lease may have
+ *				been lost, or a retry is due
+ *	  blocked	somebody who waits has passed it over, because another
+ *				transaction has its lock; he is woken when that is given back
+ *
+ * hint.c moves lanes between the sets.
+ */
+typedef struct SnSubSlot
+{
+	Oid			dboid;
+	int			sub_id;			/* 0: free slot */
+	pg_atomic_uint64 pending;
+	pg_atomic_uint64 more;
+	pg_atomic_uint64 deferred;
+	pg_atomic_uint64 blocked;
+	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
+	pg_atomic_uint32 next_lane; /* where the next claim begins */
+	pg_atomic_uint32 waiters;	/* processes in wait_for_work(); never reset,
+								 * as they may outlive their subscription */
+	pg_atomic_uint64 stamps[SN_MAX_LANES];	/* of who changed each lane last, lane.c */
+	SnRateSample samples[2];	/* under SnShared.lock */
+	ConditionVariable cv;
+} SnSubSlot;
+
+/* A relay process's published state, written by it under SnShared.lock */
+typedef struct SnRelaySlot
+{
+	Oid			dboid;			/* InvalidOid: free slot */
+	int			index;			/* number of the relay in its database */
+	int			pid;			/* 0: does not run */
+	int			procno;
+	pg_atomic_uint64 pending;	/* lanes that may have events to read; others
+								 * only add, without the lock */
+	pg_atomic_uint32 look;		/* the switch or a dead letter changed */
+	int			inflight;		/* events sent and not answered */
+	int			breaker;		/* SnBreakerState */
+	uint64		barred;			/* lanes that others have locked */
+	int64		sent;			/* since its start */
+	int64		acked;
+	int64		errors;
+	int64		dead;
+	TimestampTz started_at;
+	TimestampTz last_ack_at;
+	TimestampTz last_error_at;
+	char		last_error[SN_ERROR_LEN];
+} SnRelaySlot;
+
+/* Something that fails, failure.c; changes under SnShared.lock */
+typedef struct SnFailing
+{
+	Oid			dboid;			/* InvalidOid: free slot */
+	int			sqlstate;
+	int64		count;			/* since it last went well */
+	TimestampTz since;
+	TimestampTz last_at;
+	TimestampTz retry_at;		/* 0: not known */
+	char		step[24];
+	char		message[SN_FAILURE_LEN];
+} SnFailing;
+
+typedef struct SnShared
+{
+	LWLock		lock;			/* slots; held for a few instructions */
+	int			tranche_id;		/* of the lock */
+	pg_atomic_uint64 clock;		/* last tick given out, see clock.c */
+	int64		time_offset;	/* of sn_now(); never changes */
+	int			launcher_pid;
+	int			launcher_procno;	/* -1: none */
+	bool		standbys_defined;	/* synchronous ones, when last looked at */
+	TimestampTz standbys_gone_at;	/* since when there are none; 0: always */
+	SnDatabase	databases[SN_MAX_DATABASES];
+	SnSubSlot	subs[SN_MAX_SUBS];
+	SnRelaySlot relays[SN_MAX_RELAYS];
+	SnFailing	failures[SN_MAX_FAILURES];
+} SnShared;
+
+extern void sn_shmem_init(void);
+extern SnShared *sn_shared(void);
+extern bool sn_preloaded(void);
+extern SnDatabase *sn_database(void);
+extern SnDatabase *sn_database_find(void);
+extern SnDatabase *sn_database_of(Oid dboid);
+extern void sn_database_created(void);
+extern bool sn_database_leave(void);
+extern void sn_database_free(Oid dboid);
+extern SnSubSlot *sn_sub_slot(int sub_id);
+extern SnSubSlot *sn_sub_slot_find(int sub_id);
+extern bool sn_sub_slots_beside(const List *sub_ids, bool give_up);
+extern void sn_sub_slot_free(int sub_id);
+extern void sn_set_latch_of(int procno, int pid);
+extern int	sn_my_procno(void);
+extern void sn_wake_launcher(void);
+extern void sn_wake_workers(Oid dboid);
+extern void sn_wake_relays(uint64 lanes, bool look);
+
+#endif							/* SN_SHMEM_H */

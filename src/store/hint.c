@@ -1,0 +1,407 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * hint.c
+ *		Moves lanes between the sets of SnSubSlot.
+ *
+ * Hints may send a claim to a lane for nothing, but must never keep it from
+ * one that has work.  They hold up because of the order of things: whoever
+ * takes a lane out of "pending" holds its lock and takes its snapshot after
+ * that; a batch is resolved under the lane's lock, and the commit callback
+ * runs before the lock goes; the sequencer adds to "pending" after its commit.
+ * A transaction that aborts puts every lane back (wake.c).
+ *
+ * A lane whose lock another transaction has may have work that nobody can take
+ * before that ends.  Who waits notes it as "blocked", sees that the lock is
+ * still in other hands, and sleeps; who has locked it looks at that note after
+ * the lock has gone, so one of the two sees the other.
+ *
+ * slot may be NULL, when there are more subscriptions than slots: then every
+ * lane is always looked at.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "utils/resowner.h"
+
+#include "store/hint.h"
+#include "store/store.h"
+#include "store/wake.h"
+
+/* lanes that this transaction gave back, by subscription */
+typedef struct Freed
+{
+	SnSubSlot  *slot;
+	uint64		lanes;			/* have work if they have more */
+	uint64		with_work;		/* have work */
+	bool		sooner;			/* next_check came closer */
+} Freed;
+
+static Freed freed[SN_MAX_SUBS];
+static int	nfreed = 0;
+static int	gone[SN_MAX_SUBS];	/* subscriptions that this transaction ended */
+static int	ngone = 0;
+
+/* lanes that this transaction has locked, or tried to, by subscription */
+typedef struct Locked
+{
+	int			sub_id;
+	uint64		lanes;
+} Locked;
+
+static Locked locked[SN_MAX_SUBS];
+static int	nlocked = 0;
+static bool locked_round = false;
+
+/* lower: make an atomic time the earlier of what it was and when */
+static void
+lower(pg_atomic_uint64 *time, uint64 when)
+{
+	uint64		old = pg_atomic_read_u64(time);
+
+	while (when < old && !pg_atomic_compare_exchange_u64(time, &old, when))
+		;
+}
+
+/* wake: as many waiters as there are lanes with work */
+static void
+wake(SnSubSlot *slot, uint64 lanes)
+{
+	int			n = Min(pg_popcount64(lanes),
+						(int) pg_atomic_read_u32(&slot->waiters));
+
+	for (; n > 0; n--)
+		ConditionVariableSignal(&slot->cv);
+}
+
+/* find_slot: the hints of a subscription, mostly those asked for last */
+static SnSubSlot *
+find_slot(int sub_id)
+{
+	static SnSubSlot *last = NULL;
+
+	if (last == NULL || last->sub_id != sub_id ||
+		last->dboid != MyDatabaseId)
+		last = sn_sub_slot_find(sub_id);
+	return last;
+}
+
+/* unblock: wake those who wait for the locks of lanes, which have gone */
+static void
+unblock(int sub_id, uint64 lanes)
+{
+	SnSubSlot  *slot = find_slot(sub_id);
+
+	if (slot == NULL || (pg_atomic_read_u64(&slot->blocked) & lanes) == 0)
+		return;
+	wake(slot, lanes & pg_atomic_fetch_and_u64(&slot->blocked, ~lanes));
+}
+
+/* wake_database: wake all who wait in this database */
+static void
+wake_database(uint64 pending)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_SUBS; i++)
+	{
+		SnSubSlot  *slot = &s->subs[i];
+
+		if (slot->sub_id == 0 || slot->dboid != MyDatabaseId)
+			continue;
+		(void) pg_atomic_fetch_or_u64(&slot->pending, pending);
+		if (pg_atomic_read_u32(&slot->waiters) > 0)
+			ConditionVariableBroadcast(&slot->cv);
+	}
+}
+
+/*
+ * locks_gone: the locks of a transaction, or of a savepoint that was rolled
+ * back, have been released.
+ */
+static void
+locks_gone(ResourceReleasePhase phase, bool commits, bool is_top, void *arg)
+{
+	int			i;
+
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || (commits && !is_top))
+		return;
+	for (i = 0; i < nlocked; i++)
+		unblock(locked[i].sub_id, locked[i].lanes);
+	if (locked_round && sn_database_find() != NULL &&
+		sn_database_find()->sequencer_pid == 0)
+		wake_database(0);		/* without a sequencer a claim needs it */
+	if (is_top)
+	{
+		nlocked = 0;
+		locked_round = false;
+	}
+}
+
+/* register_locks: have locks_gone() called */
+static void
+register_locks(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterResourceReleaseCallback(locks_gone, NULL);
+	registered = true;
+}
+
+/*
+ * sn_hint_locks: this transaction is about to lock a lane.  For lanes of more
+ * subscriptions than there are slots those who wait find out by themselves.
+ */
+void
+sn_hint_locks(int sub_id, int lane)
+{
+	int			i;
+
+	register_locks();
+	for (i = nlocked - 1; i >= 0 && locked[i].sub_id != sub_id; i--)
+		;
+	if (i < 0)
+	{
+		if (nlocked == SN_MAX_SUBS)
+			return;
+		i = nlocked++;
+		locked[i].sub_id = sub_id;
+		locked[i].lanes = 0;
+	}
+	locked[i].lanes |= SN_LANE_BIT(lane);
+}
+
+/* sn_hint_locks_round: this transaction is about to lock the rounds */
+void
+sn_hint_locks_round(void)
+{
+	register_locks();
+	locked_round = true;
+}
+
+/* sn_hint_unlocked: this transaction has given back a lane's lock before its end */
+void
+sn_hint_unlocked(int sub_id, int lane)
+{
+	unblock(sub_id, SN_LANE_BIT(lane));
+}
+
+/*
+ * sn_hint_prepared: a prepared transaction has ended.  What it had locked or
+ * changed nobody knows.
+ */
+void
+sn_hint_prepared(void)
+{
+	wake_database(PG_UINT64_MAX);
+}
+
+/*
+ * sn_hint_block: the lane's lock could not be had.  Who says so looks at the
+ * lock once more, and may sleep if it is still taken.
+ */
+void
+sn_hint_block(SnSubSlot *slot, int lane)
+{
+	if (slot != NULL)
+		(void) pg_atomic_fetch_or_u64(&slot->blocked, SN_LANE_BIT(lane));
+}
+
+/* find_freed: what this transaction has noted about a subscription, or NULL */
+static Freed *
+find_freed(const SnSubSlot *slot)
+{
+	int			i;
+
+	for (i = 0; i < nfreed; i++)
+		if (freed[i].slot == slot)
+			return &freed[i];
+	return NULL;
+}
+
+/* own_work: lanes that this transaction itself has given back with work */
+static uint64
+own_work(SnSubSlot *slot)
+{
+	const Freed *mine = find_freed(slot);
+
+	if (mine == NULL)
+		return 0;
+	return (pg_atomic_read_u64(&slot->more) & mine->lanes) | mine->with_work;
+}
+
+/*
+ * sn_hint_pending: the lanes that may have work now, for others or for this
+ * transaction alone.  The time goes first and the set after it, while
+ * sn_hint_later() writes them the other way round, so that a lane is never in
+ * the set with no time to come.
+ */
+uint64
+sn_hint_pending(SnSubSlot *slot, TimestampTz now)
+{
+	if (slot == NULL)
+		return PG_UINT64_MAX;
+	if (pg_atomic_read_u64(&slot->next_check) <= (uint64) now)
+	{
+		(void) pg_atomic_exchange_u64(&slot->next_check, SN_NEVER);
+		(void) pg_atomic_fetch_or_u64(&slot->pending,
+									  pg_atomic_exchange_u64(&slot->deferred,
+															 0));
+	}
+	return pg_atomic_read_u64(&slot->pending) | own_work(slot);
+}
+
+/*
+ * sn_hint_look: the caller holds the lane's lock and is going to look at it;
+ * he will say what he found, unless it is free and has nothing.
+ */
+void
+sn_hint_look(SnSubSlot *slot, int lane)
+{
+	if (slot == NULL)
+		return;
+	sn_sub_touched(slot);
+	(void) pg_atomic_fetch_and_u64(&slot->pending, ~SN_LANE_BIT(lane));
+	(void) pg_atomic_fetch_and_u64(&slot->more, ~SN_LANE_BIT(lane));
+}
+
+/* sn_hint_again: the lane still has work */
+void
+sn_hint_again(SnSubSlot *slot, int lane)
+{
+	if (slot != NULL)
+		(void) pg_atomic_fetch_or_u64(&slot->pending, SN_LANE_BIT(lane));
+}
+
+/* sn_hint_more: the lane may have work when its batch is resolved */
+void
+sn_hint_more(SnSubSlot *slot, int lane)
+{
+	if (slot != NULL)
+		(void) pg_atomic_fetch_or_u64(&slot->more, SN_LANE_BIT(lane));
+}
+
+/* sn_hint_later: the lane has to be looked at when that time has come */
+void
+sn_hint_later(SnSubSlot *slot, int lane, TimestampTz when)
+{
+	if (slot == NULL)
+		return;
+	(void) pg_atomic_fetch_or_u64(&slot->deferred, SN_LANE_BIT(lane));
+	lower(&slot->next_check, (uint64) Max(when, 0));
+}
+
+/* sn_hint_held: this transaction's batch holds the lane, which is free no more */
+void
+sn_hint_held(SnSubSlot *slot, int lane)
+{
+	Freed	   *mine = slot == NULL ? NULL : find_freed(slot);
+
+	if (mine == NULL)
+		return;
+	mine->lanes &= ~SN_LANE_BIT(lane);
+	mine->with_work &= ~SN_LANE_BIT(lane);
+}
+
+/* end_of_xact: the lanes are free for others from here on */
+static void
+end_of_xact(XactEvent event, void *arg)
+{
+	int			i;
+
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		event != XACT_EVENT_PREPARE)
+		return;
+	for (i = 0; i < nfreed && event == XACT_EVENT_COMMIT; i++)
+	{
+		SnSubSlot  *slot = freed[i].slot;
+		uint64		more = pg_atomic_fetch_and_u64(&slot->more,
+												   ~freed[i].lanes);
+		uint64		lanes = (more & freed[i].lanes) | freed[i].with_work;
+
+		(void) pg_atomic_fetch_or_u64(&slot->pending, lanes);
+		wake(slot, lanes);
+		if (freed[i].sooner && lanes == 0)
+			wake(slot, 1);		/* one who sleeps no longer than that */
+	}
+	for (i = 0; i < ngone && event == XACT_EVENT_COMMIT; i++)
+		sn_sub_slot_free(gone[i]);
+	nfreed = 0;
+	ngone = 0;
+}
+
+static void
+register_callback(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(end_of_xact, NULL);
+	registered = true;
+}
+
+/*
+ * sn_hint_gone: this transaction ends a subscription; its slot is given up at
+ * commit.  One more than fits keeps its slot until the server restarts.
+ */
+void
+sn_hint_gone(int sub_id)
+{
+	register_callback();
+	if (ngone < SN_MAX_SUBS)
+		gone[ngone++] = sub_id;
+}
+
+/* note: the place for what this transaction does to a subscription, or NULL */
+static Freed *
+note(SnSubSlot *slot)
+{
+	Freed	   *mine;
+
+	register_callback();
+	sn_sub_touched(slot);
+	mine = find_freed(slot);
+	if (mine == NULL && nfreed < SN_MAX_SUBS)
+	{
+		mine = &freed[nfreed++];
+		memset(mine, 0, sizeof(Freed));
+		mine->slot = slot;
+	}
+	return mine;
+}
+
+/*
+ * sn_hint_freed: this transaction gives lanes back, or puts work into them.
+ * with_work are those known to have some.
+ */
+void
+sn_hint_freed(SnSubSlot *slot, uint64 lanes, uint64 with_work)
+{
+	Freed	   *mine = slot == NULL ? NULL : note(slot);
+
+	if (mine == NULL)
+		return;
+	mine->lanes |= lanes;
+	mine->with_work |= with_work;
+}
+
+/*
+ * sn_hint_sooner: leases of these lanes, which this transaction has locked, end
+ * sooner than was said.  One that sleeps is woken at commit, to sleep for as
+ * long as it is now; the others look anew within a second.
+ */
+void
+sn_hint_sooner(SnSubSlot *slot, uint64 lanes, TimestampTz when)
+{
+	Freed	   *mine = slot == NULL ? NULL : note(slot);
+
+	if (mine == NULL)
+		return;
+	(void) pg_atomic_fetch_or_u64(&slot->deferred, lanes);
+	lower(&slot->next_check, (uint64) Max(when, 0));
+	mine->sooner = true;
+}

@@ -1,0 +1,609 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * insert.c
+ *		Writing rows in bulk, with their index entries.
+ *
+ * What the executor would find out about a table's indexes for every statement
+ * is kept per table until its relcache entry changes, and an index is opened
+ * when the first row that belongs into it comes.  This is for tables whose
+ * indexes are all plain: B-trees on columns, and on expressions and partial at
+ * most by built-in functions.  Where somebody has added another kind, the
+ * executor's own calls do the work.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+
+#include "shared/shmem.h"
+#include "store/store.h"
+
+#define INSERT_BUFFER 128		/* rows: a few pages that stay in the cache */
+#define INSERT_BUFFER_SIZE (1024 * 1024)	/* bytes */
+#define INSERT_MEMORY (128 * 1024)	/* bytes kept for the next rows */
+#define MAX_TABLES 64			/* described at a time */
+#define MAX_INDEXES 64			/* of a plain table: bits of a word */
+
+/* What a predicate on one column said of the row before */
+typedef struct Verdict
+{
+	bool		known;
+	bool		isnull;			/* value of the predicate's column */
+	Datum		value;
+	bool		belongs;
+} Verdict;
+
+/* A plain index of a table */
+typedef struct PlainIndex
+{
+	Oid			oid;
+	IndexInfo  *info;
+	List	   *expressions;	/* ExprState */
+	ExprState  *predicate;		/* NULL: not partial */
+	AttrNumber	column;			/* the only one in the predicate, or 0 */
+	Verdict		verdict;
+} PlainIndex;
+
+/* What is known of a table, in a memory context of its own */
+typedef struct Table
+{
+	Oid			relid;			/* key */
+	bool		valid;
+	bool		plain;			/* all indexes are, and described */
+	MemoryContext context;
+	TupleDesc	desc;
+	ExprContext *econtext;
+	PlainIndex *indexes;
+	int			nindexes;
+} Table;
+
+struct SnInserter
+{
+	MemoryContext context;		/* of the buffered rows */
+	Relation	heap;
+	Table		table;
+	Relation   *indexes;		/* of a plain table, NULL: not open yet */
+	EState	   *estate;			/* of another table */
+	ResultRelInfo *rri;
+	BulkInsertState bistate;
+	CommandId	cid;
+	int			nslots;			/* slots made */
+	int			nrows;			/* rows buffered */
+	Size		size;			/* their bytes */
+	bool		unless_present;
+	List	   *present;		/* int indexes of rows found present */
+	int			written;		/* rows written before the buffered ones */
+	uint64		entries[INSERT_BUFFER]; /* plain indexes of a row: bits */
+	TupleTableSlot *slots[INSERT_BUFFER];	/* last: not cleared */
+};
+
+static HTAB *tables = NULL;		/* of Table, in TopMemoryContext */
+
+/* Memory for rows that is not given back, and the transaction that has it */
+static MemoryContext spare = NULL;
+static TransactionId spare_taken = InvalidTransactionId;
+
+/* forget_table: relcache callback; InvalidOid stands for all tables */
+static void
+forget_table(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS scan;
+	Table	   *table;
+
+	if (tables == NULL)
+		return;
+	if (OidIsValid(relid))
+	{
+		table = hash_search(tables, &relid, HASH_FIND, NULL);
+		if (table != NULL)
+			table->valid = false;
+		return;
+	}
+	hash_seq_init(&scan, tables);
+	while ((table = hash_seq_search(&scan)) != NULL)
+		table->valid = false;
+}
+
+/*
+ * retire: a description is not needed any more; somebody may still be using
+ * it in this transaction.
+ */
+static void
+retire(Table *table)
+{
+	if (table->context != NULL)
+		MemoryContextSetParent(table->context, TopTransactionContext);
+	table->context = NULL;
+	table->valid = false;
+}
+
+/* retire_all: so that tables dropped long ago are not kept for ever */
+static void
+retire_all(void)
+{
+	HASH_SEQ_STATUS scan;
+	Table	   *table;
+
+	hash_seq_init(&scan, tables);
+	while ((table = hash_seq_search(&scan)) != NULL)
+		retire(table);
+	hash_destroy(tables);
+	tables = NULL;
+}
+
+/* enter_table: the entry of a table, empty when it is new */
+static Table *
+enter_table(Oid relid)
+{
+	static bool registered = false;
+	bool		found;
+	Table	   *table;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
+		registered = true;
+	}
+	if (tables != NULL && hash_get_num_entries(tables) >= MAX_TABLES)
+		retire_all();
+	if (tables == NULL)
+	{
+		HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Table)};
+
+		tables = hash_create("sentinai tables", MAX_TABLES, &ctl,
+							 HASH_ELEM | HASH_BLOBS);
+	}
+	table = hash_search(tables, &relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		table->context = NULL;
+		table->valid = false;
+	}
+	return table;
+}
+
+static bool
+is_not_built_in(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+/* calls_others: whether an expression calls what is not built in */
+static bool
+calls_others(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return check_functions_in_node(node, is_not_built_in, context) ||
+		expression_tree_walker(node, calls_others, context);
+}
+
+/* only_column: the column that is all a predicate depends on, or 0 */
+static AttrNumber
+only_column(List *predicate, TupleDesc desc)
+{
+	Bitmapset  *columns = NULL;
+	int			column;
+
+	pull_varattnos((Node *) predicate, 1, &columns);
+	if (!bms_get_singleton_member(columns, &column))
+		return 0;
+	column += FirstLowInvalidHeapAttributeNumber;
+	return column > 0 && TupleDescAttr(desc, column - 1)->attbyval ? column : 0;
+}
+
+/* describe_index: fill in an index; false if it is not plain */
+static bool
+describe_index(PlainIndex *index, Oid oid, TupleDesc desc)
+{
+	Relation	rel = index_open(oid, RowExclusiveLock);
+	ListCell   *lc;
+	bool		plain = rel->rd_rel->relam == BTREE_AM_OID &&
+		rel->rd_index->indimmediate && !rel->rd_index->indisexclusion;
+
+	index->oid = oid;
+	index->info = BuildIndexInfo(rel);
+	index->expressions = NIL;
+	index->predicate = NULL;
+	index->verdict.known = false;
+	index->column = only_column(index->info->ii_Predicate, desc);
+	if (calls_others((Node *) index->info->ii_Expressions, NULL) ||
+		calls_others((Node *) index->info->ii_Predicate, NULL))
+		plain = false;
+	else
+	{
+		foreach(lc, index->info->ii_Expressions)
+			index->expressions = lappend(index->expressions,
+										 ExecInitExpr(lfirst(lc), NULL));
+		index->predicate = ExecInitQual(index->info->ii_Predicate, NULL);
+	}
+	index_close(rel, RowExclusiveLock);
+	return plain;
+}
+
+/* describe_table: find out what is to know about a table and its indexes */
+static void
+describe_table(Table *table, Relation heap)
+{
+	List	   *oids = RelationGetIndexList(heap);
+	MemoryContext old;
+	ListCell   *lc;
+
+	table->context = AllocSetContextCreate(TopMemoryContext, "sentinai table",
+										   ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(table->context);
+	table->desc = CreateTupleDescCopy(RelationGetDescr(heap));
+	table->econtext = CreateStandaloneExprContext();
+	table->indexes = palloc(sizeof(PlainIndex) * (list_length(oids) + 1));
+	table->nindexes = 0;
+	table->plain = list_length(oids) <= MAX_INDEXES;
+	foreach(lc, oids)
+	{
+		PlainIndex *index = &table->indexes[table->nindexes];
+
+		if (!describe_index(index, lfirst_oid(lc), table->desc))
+			table->plain = false;
+		else if (index->info->ii_ReadyForInserts)
+			table->nindexes++;
+	}
+	MemoryContextSwitchTo(old);
+	list_free(oids);
+}
+
+/* find_table: what is known of a table that is open */
+static Table *
+find_table(Relation heap)
+{
+	Table	   *table = tables == NULL ? NULL :
+		hash_search(tables, &RelationGetRelid(heap), HASH_FIND, NULL);
+
+	if (table != NULL && table->valid)
+		return table;
+	table = enter_table(RelationGetRelid(heap));
+	retire(table);
+	describe_table(table, heap);
+	table->valid = true;
+	return table;
+}
+
+/* open_for_executor: a table whose indexes are not plain */
+static void
+open_for_executor(SnInserter *ins)
+{
+	ins->estate = CreateExecutorState();
+	ins->rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(ins->rri, ins->heap, 1, NULL, 0);
+	ExecOpenIndices(ins->rri, false);
+}
+
+/*
+ * take_memory: for the rows of an inserter.  The spare one is free again when
+ * the transaction that has it is over, ended well or not.
+ */
+static MemoryContext
+take_memory(void)
+{
+	TransactionId xid = GetTopTransactionId();
+
+	if (TransactionIdEquals(spare_taken, xid))
+		return AllocSetContextCreate(CurrentMemoryContext, "sentinai insert",
+									 ALLOCSET_DEFAULT_SIZES);
+	if (spare == NULL)
+		spare = AllocSetContextCreate(TopMemoryContext, "sentinai insert",
+									  INSERT_MEMORY, ALLOCSET_DEFAULT_INITSIZE,
+									  ALLOCSET_DEFAULT_MAXSIZE);
+	MemoryContextReset(spare);
+	spare_taken = xid;
+	return spare;
+}
+
+/* give_memory_back: what take_memory() gave */
+static void
+give_memory_back(MemoryContext context)
+{
+	if (context != spare)
+	{
+		MemoryContextDelete(context);
+		return;
+	}
+	MemoryContextReset(spare);
+	spare_taken = InvalidTransactionId;
+}
+
+/*
+ * sn_insert_begin: open a table and its indexes to write rows.  With
+ * unless_present a row whose unique key is there already is left out instead
+ * of raising an error.
+ */
+SnInserter *
+sn_insert_begin(Oid relid, bool unless_present)
+{
+	SnInserter *ins = palloc(sizeof(SnInserter));
+
+	memset(ins, 0, offsetof(SnInserter, entries));
+	ins->context = take_memory();
+	ins->heap = table_open(relid, RowExclusiveLock);
+	ins->table = *find_table(ins->heap);
+	if (ins->table.plain)
+		ins->indexes = palloc0(sizeof(Relation) * (ins->table.nindexes + 1));
+	else
+		open_for_executor(ins);
+	ins->cid = GetCurrentCommandId(true);
+	ins->unless_present = unless_present;
+	return ins;
+}
+
+/*
+ * remove_present: the buffered rows of that list, whose keys were in a unique
+ * index before, are taken out again.  Another way would be to look before
+ * inserting, which costs a descent for each of the rows that are almost never
+ * there.
+ */
+static void
+remove_present(SnInserter *ins, List *rows)
+{
+	ListCell   *lc;
+
+	CommandCounterIncrement();	/* so that the rows can be deleted */
+	foreach(lc, rows)
+	{
+		int			row = lfirst_int(lc);
+
+		simple_heap_delete(ins->heap, &ins->slots[row]->tts_tid);
+		ins->present = lappend_int(ins->present, ins->written + row);
+	}
+	ins->cid = GetCurrentCommandId(true);
+}
+
+/* write_rows: the buffered rows, without their index entries */
+static void
+write_rows(SnInserter *ins)
+{
+	if (ins->nrows == 1)
+		table_tuple_insert(ins->heap, ins->slots[0], ins->cid, 0, NULL);
+	else
+		table_multi_insert(ins->heap, ins->slots, ins->nrows, ins->cid, 0,
+						   ins->bistate);
+}
+
+/* belongs: whether a partial index has an entry for a row */
+static bool
+belongs(const SnInserter *ins, PlainIndex *index, TupleTableSlot *slot,
+		const Datum *values, const bool *nulls)
+{
+	Verdict    *verdict = &index->verdict;
+	int			c = index->column - 1;
+
+	if (c >= 0 && verdict->known && verdict->isnull == nulls[c] &&
+		(nulls[c] || verdict->value == values[c]))
+		return verdict->belongs;
+	verdict->known = false;
+	ins->table.econtext->ecxt_scantuple = slot;
+	verdict->belongs = ExecQual(index->predicate, ins->table.econtext);
+	if (c >= 0)
+	{
+		verdict->isnull = nulls[c];
+		verdict->value = values[c];
+		verdict->known = true;
+	}
+	return verdict->belongs;
+}
+
+/* find_entries: which of the plain indexes have an entry for a row */
+static uint64
+find_entries(const SnInserter *ins, TupleTableSlot *slot,
+			 const Datum *values, const bool *nulls)
+{
+	uint64		result = 0;
+	int			i;
+
+	for (i = 0; i < ins->table.nindexes; i++)
+	{
+		PlainIndex *index = &ins->table.indexes[i];
+
+		if (index->predicate == NULL ||
+			belongs(ins, index, slot, values, nulls))
+			result |= UINT64CONST(1) << i;
+	}
+	return result;
+}
+
+/* form_entry: what the index has of a row */
+static void
+form_entry(const SnInserter *ins, const PlainIndex *index,
+		   TupleTableSlot *slot, Datum *values, bool *nulls)
+{
+	int			n = 0;			/* expressions so far */
+	int			i;
+
+	ins->table.econtext->ecxt_scantuple = slot;
+	for (i = 0; i < index->info->ii_NumIndexAttrs; i++)
+	{
+		AttrNumber	column = index->info->ii_IndexAttrNumbers[i];
+
+		if (column != 0)
+			values[i] = slot_getattr(slot, column, &nulls[i]);
+		else
+			values[i] = ExecEvalExpr((ExprState *) list_nth(index->expressions,
+															n++),
+									 ins->table.econtext, &nulls[i]);
+	}
+}
+
+/*
+ * open_index: an index of a table that the inserter has locked.  That is
+ * enough, as long as move.c sees all commands (it does where the library is
+ * preloaded).
+ */
+static Relation
+open_index(Oid oid)
+{
+	Relation	rel = sn_preloaded() ? RelationIdGetRelation(oid) :
+		index_open(oid, RowExclusiveLock);
+
+	if (rel == NULL)
+		elog(ERROR, "could not open index %u", oid);
+	return rel;
+}
+
+/* enter_row: a row's entries in plain indexes; false if a key was present */
+static bool
+enter_row(SnInserter *ins, TupleTableSlot *slot, uint64 entries)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+	bool		entered = true;
+	int			i;
+
+	for (i = 0; entries != 0; i++, entries >>= 1)
+	{
+		const PlainIndex *index = &ins->table.indexes[i];
+		IndexUniqueCheck check = UNIQUE_CHECK_NO;
+
+		if ((entries & 1) == 0)
+			continue;
+		if (ins->indexes[i] == NULL)
+			ins->indexes[i] = open_index(index->oid);
+		if (index->info->ii_Unique)
+			check = ins->unless_present ? UNIQUE_CHECK_PARTIAL :
+				UNIQUE_CHECK_YES;
+		form_entry(ins, index, slot, values, nulls);
+		if (!index_insert(ins->indexes[i], values, nulls, &slot->tts_tid,
+						  ins->heap, check, false, index->info) &&
+			check == UNIQUE_CHECK_PARTIAL)
+			entered = false;
+	}
+	return entered;
+}
+
+/* enter_by_executor: the same for other indexes */
+static bool
+enter_by_executor(SnInserter *ins, TupleTableSlot *slot)
+{
+	bool		conflict = false;
+
+	if (ins->rri->ri_NumIndices > 0)
+		(void) sn_insert_index_tuples(ins->rri, slot, ins->estate,
+									  ins->unless_present, &conflict);
+	ResetPerTupleExprContext(ins->estate);
+	return !conflict;
+}
+
+/* flush: write the buffered rows and their index entries */
+static void
+flush(SnInserter *ins)
+{
+	MemoryContext old;
+	List	   *present = NIL;
+	int			i;
+
+	if (ins->bistate == NULL && ins->nrows > 1)
+		ins->bistate = GetBulkInsertState();
+	old = MemoryContextSwitchTo(ins->context);
+	if (ins->nrows > 0)
+		write_rows(ins);
+	for (i = 0; i < ins->nrows; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!(ins->table.plain ?
+			  enter_row(ins, ins->slots[i], ins->entries[i]) :
+			  enter_by_executor(ins, ins->slots[i])))
+			present = lappend_int(present, i);
+	}
+	ResetExprContext(ins->table.econtext);
+	MemoryContextSwitchTo(old);
+	if (present != NIL)
+		remove_present(ins, present);
+	for (i = 0; i < ins->nrows; i++)
+		ExecClearTuple(ins->slots[i]);
+	MemoryContextReset(ins->context);
+	ins->written += ins->nrows;
+	ins->nrows = 0;
+	ins->size = 0;
+}
+
+/*
+ * sn_insert_row: add a row.  The values need to live until the call returns.
+ */
+void
+sn_insert_row(SnInserter *ins, Datum *values, bool *nulls)
+{
+	TupleTableSlot *slot;
+	HeapTuple	tuple;
+	MemoryContext old;
+
+	if (ins->nrows == ins->nslots)
+		ins->slots[ins->nslots++] =
+			MakeSingleTupleTableSlot(ins->table.desc, &TTSOpsHeapTuple);
+	slot = ins->slots[ins->nrows];
+	old = MemoryContextSwitchTo(ins->context);
+	tuple = heap_form_tuple(ins->table.desc, values, nulls);
+	ins->size += tuple->t_len;
+	ExecStoreHeapTuple(tuple, slot, false);
+	slot->tts_tableOid = RelationGetRelid(ins->heap);
+	if (ins->table.plain)
+		ins->entries[ins->nrows] = find_entries(ins, slot, values, nulls);
+	ins->nrows++;
+	MemoryContextSwitchTo(old);
+	if (ins->nrows == INSERT_BUFFER || ins->size >= INSERT_BUFFER_SIZE)
+		flush(ins);
+}
+
+/* close_indexes: keeping locks, as the lock on the table is kept */
+static void
+close_indexes(SnInserter *ins)
+{
+	int			i;
+
+	for (i = 0; i < ins->table.nindexes; i++)
+		if (ins->indexes[i] != NULL)
+			index_close(ins->indexes[i], NoLock);
+	pfree(ins->indexes);
+}
+
+/*
+ * sn_insert_end: write what is buffered and close the table, keeping its lock.
+ * Returns the numbers (from 0) of the rows left out because they were present.
+ * The rows are visible after the next CommandCounterIncrement().
+ */
+List *
+sn_insert_end(SnInserter *ins)
+{
+	List	   *present;
+	int			i;
+
+	flush(ins);
+	present = ins->present;
+	for (i = 0; i < ins->nslots; i++)
+		ExecDropSingleTupleTableSlot(ins->slots[i]);
+	if (ins->bistate != NULL)
+		FreeBulkInsertState(ins->bistate);
+	if (ins->table.plain)
+		close_indexes(ins);
+	else
+	{
+		ExecCloseIndices(ins->rri);
+		ExecResetTupleTable(ins->estate->es_tupleTable, false);
+		FreeExecutorState(ins->estate);
+	}
+	table_close(ins->heap, NoLock);
+	give_memory_back(ins->context);
+	pfree(ins);
+	return present;
+}

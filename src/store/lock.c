@@ -1,0 +1,186 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * lock.c
+ *		The heavyweight locks of the extension.
+ *
+ * They are object locks on made-up members of its tables, so they cannot
+ * collide with anybody's advisory locks, end with the (sub)transaction, write
+ * no WAL and dirty no page; pg_locks shows them with locktype "object" and
+ * the table as classid.
+ *
+ *	  lane	  classid subscription, objid sub_id, objsubid lane + 1
+ *	  streams classid subscription, objid 0: subscriptions come and go
+ *	  round	  classid round, objid 0
+ *	  relay	  classid event_log, objid sub_id, objsubid lane + 1 (session)
+ *	  key	  classid event_idempotency, objid hash of tenant and key
+ *	  part	  classid event_log, objid 0: one at a time asks for a partition
+ *
+ * The workers hold the extension itself as PostgreSQL's own statements do, so
+ * that its tables do not go away under them.
+ *
+ * Order: a round lock is never asked for while waiting is possible and a lane
+ * lock is held by the same statement; lanes are only tried, never waited for,
+ * but by those who hold a token that names them, in ascending order.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/inval.h"
+
+#include "store/hint.h"
+#include "store/store.h"
+
+/* try_or_wait: take an exclusive lock; false when it is taken and !wait */
+static bool
+try_or_wait(Oid class, uint32 object, uint16 part, bool wait)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, part);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+unlock(Oid class, uint32 object, uint16 part)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, part);
+	LockRelease(&tag, ExclusiveLock, false);
+}
+
+/*
+ * sn_hold_extension: keep the extension from being dropped or updated until the
+ * transaction ends.  Does not wait for who is about to do that.
+ */
+SnHold
+sn_hold_extension(void)
+{
+	Oid			extension = get_extension_oid("sentinai", true);
+	LOCKTAG		tag;
+
+	if (!OidIsValid(extension))
+		return SN_HOLD_GONE;
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	if (LockAcquire(&tag, AccessShareLock, false, true) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		return SN_HOLD_BUSY;
+	AcceptInvalidationMessages();
+	return sn_installed() ? SN_HOLD_TAKEN : SN_HOLD_GONE;
+}
+
+/* in_hands: whether another transaction, prepared ones included, has a lock */
+static bool
+in_hands(Oid class, uint32 object, uint16 part)
+{
+	LOCKTAG		tag;
+	int			n;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, part);
+	pfree(GetLockConflicts(&tag, ExclusiveLock, &n));
+	return n > 0;
+}
+
+/* sn_lock_lane: the right to change a lane's state */
+bool
+sn_lock_lane(int sub_id, int lane, bool wait)
+{
+	sn_hint_locks(sub_id, lane);
+	return try_or_wait(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1, wait);
+}
+
+/*
+ * sn_lane_in_hands: whether another transaction has a lane's lock.  Looks
+ * without taking it, so as not to be in the way of a claim; in the moment
+ * between a transaction's end and the end of its locks the answer is no.
+ */
+bool
+sn_lane_in_hands(int sub_id, int lane)
+{
+	return in_hands(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
+}
+
+/* sn_unlock_lane: give a lane back that was looked at and not changed */
+void
+sn_unlock_lane(int sub_id, int lane)
+{
+	unlock(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
+	sn_hint_unlocked(sub_id, lane);
+}
+
+/* sn_lock_streams: the right to add, change or remove subscriptions */
+bool
+sn_lock_streams(bool wait)
+{
+	return try_or_wait(sn_rel(SN_SUBSCRIPTION), 0, 0, wait);
+}
+
+/* sn_lock_round: the right to take a round */
+bool
+sn_lock_round(bool wait)
+{
+	sn_hint_locks_round();
+	return try_or_wait(sn_rel(SN_ROUND), 0, 0, wait);
+}
+
+/* sn_round_in_hands: whether another transaction is taking a round */
+bool
+sn_round_in_hands(void)
+{
+	return in_hands(sn_rel(SN_ROUND), 0, 0);
+}
+
+/* sn_unlock_round: give it back when there was nothing to write */
+void
+sn_unlock_round(void)
+{
+	unlock(sn_rel(SN_ROUND), 0, 0);
+}
+
+/* sn_lock_key: the right to look up and note an idempotency key */
+void
+sn_lock_key(uint32 hash)
+{
+	(void) try_or_wait(sn_rel(SN_EVENT_IDEMPOTENCY), hash, 0, true);
+}
+
+/* sn_unlock_key: the key is noted, where a dirty read can see it */
+void
+sn_unlock_key(uint32 hash)
+{
+	unlock(sn_rel(SN_EVENT_IDEMPOTENCY), hash, 0);
+}
+
+/* sn_lock_making: the right to have a partition made */
+void
+sn_lock_making(void)
+{
+	(void) try_or_wait(sn_rel(SN_EVENT_LOG), 0, 0, true);
+}
+
+/* sn_unlock_making: it is made, or could not be */
+void
+sn_unlock_making(void)
+{
+	unlock(sn_rel(SN_EVENT_LOG), 0, 0);
+}
+
+/*
+ * sn_own_lane: the right of a relay process to send a lane's events, until the
+ * process ends.
+ */
+bool
+sn_own_lane(int sub_id, int lane)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_EVENT_LOG), sub_id,
+					   lane + 1);
+	return LockAcquire(&tag, ExclusiveLock, true, true) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}

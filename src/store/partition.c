@@ -1,0 +1,660 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * partition.c
+ *		Partitions of the log and of what is partitioned like it.
+ *
+ * Four tables share their boundaries, which are times: three are partitioned
+ * by event id, whose lead is the time, and slice by its number, whose lead is
+ * the round's time.  They are made as a set, for the whole interval around a
+ * moment, less what neighbours already cover.
+ *
+ * Who makes partitions holds SHARE UPDATE EXCLUSIVE on event_log, which blocks
+ * no publisher, and looks again after it has it.  A publisher that finds no
+ * partition has a background worker make it, so that the lock is not kept, and
+ * the partition not hidden, until the publisher's transaction ends; only when
+ * that does not work is it made in the publisher's own transaction.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/table.h"
+#include "access/twophase.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "pgtime.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/fault.h"
+#include "base/guc.h"
+#include "base/pin.h"
+#include "store/store.h"
+
+#define LOCKS_PER_SET 25		/* taken by making one, its indexes included */
+#define LOCKS_SHARE 4			/* one of so many may be ours */
+#define WORKER_PATIENCE 10000	/* ms that a publisher waits for the worker */
+
+PG_FUNCTION_INFO_V1(sentinai_make_partitions);
+PG_FUNCTION_INFO_V1(sentinai_refuse_change);
+
+/* what a worker is told */
+typedef struct MakeRequest
+{
+	Oid			dboid;
+	SnRel		parent;			/* that lacks a partition */
+	int64		ms;
+} MakeRequest;
+
+/* A stretch of time in milliseconds, [lower, upper), covered or a hole */
+typedef struct Stretch
+{
+	int64		lower;
+	int64		upper;
+	bool		covered;
+} Stretch;
+
+#define MAX_INDEXES 5
+
+/* The sets, and the keys and indexes that each of their partitions gets */
+static const struct
+{
+	SnRel		parent;
+	const char *name;
+	const char *primary_key;	/* NULL: none */
+	const char *indexes[MAX_INDEXES];
+}			sets[] =
+{
+	{SN_EVENT_LOG, "event_log", "event_id", {
+		"(txid) where run >= 0",
+		"(partition_hash, event_id) with (deduplicate_items = off)"
+		" where run > -2 and run < 2",
+		"(hashtext(tenant_id), event_id) with (deduplicate_items = off)"
+		" where run >= 0",
+		"(deliver_at) where deliver_at is not null",
+		"(run, tenant_id, event_id) where run = 2"
+	}},
+	{SN_EVENT_PROCESSING, "event_processing", "event_id, worker_type", {NULL}},
+	{SN_EVENT_IDEMPOTENCY, "event_idempotency", NULL, {
+		"(tenant_id, idempotency_key)"
+	}},
+	{SN_SLICE, "slice", "stream_id, lane, slice_no", {NULL}},
+};
+
+/* bound_ms: the time of a partition bound */
+static int64
+bound_ms(SnRel parent, PartitionBoundInfo bounds, int i)
+{
+	if (bounds->kind[i][0] == PARTITION_RANGE_DATUM_MINVALUE)
+		return PG_INT64_MIN;
+	if (bounds->kind[i][0] == PARTITION_RANGE_DATUM_MAXVALUE)
+		return PG_INT64_MAX;
+	if (parent == SN_SLICE)
+		return (DatumGetInt64(bounds->datums[i][0]) >> SN_CHUNK_BITS) +
+			SN_EPOCH_MS;
+	return SN_TICK_MS(sn_uuid_tick(DatumGetUUIDP(bounds->datums[i][0])));
+}
+
+/* sn_partition_ranges: the partitions of a parent with their times, in order */
+List *
+sn_partition_ranges(SnRel parent)
+{
+	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
+	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	List	   *result = NIL;
+	int			i;
+
+	for (i = 1; desc->nparts > 0 && i < bounds->ndatums; i++)
+	{
+		SnPartRange    *range;
+
+		if (bounds->indexes[i] < 0)
+			continue;
+		range = palloc(sizeof(SnPartRange));
+		range->oid = desc->oids[bounds->indexes[i]];
+		range->lower = bound_ms(parent, bounds, i - 1);
+		range->upper = bound_ms(parent, bounds, i);
+		result = lappend(result, range);
+	}
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* find_stretch: the partition or the hole that a moment lies in */
+static Stretch
+find_stretch(SnRel parent, int64 ms)
+{
+	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
+	PartitionBoundInfo bounds = RelationGetPartitionDesc(rel, true)->boundinfo;
+	Stretch		result = {PG_INT64_MIN, PG_INT64_MAX, false};
+	int			i = 0;
+
+	if (bounds != NULL)
+	{
+		for (; i < bounds->ndatums; i++)
+		{
+			int64		bound = bound_ms(parent, bounds, i);
+
+			if (bound > ms)
+			{
+				result.upper = bound;
+				break;
+			}
+			result.lower = bound;
+		}
+		result.covered = bounds->indexes[i] >= 0;
+	}
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* partition_name: <table>_<UTC start>, with a number if that is taken */
+static char *
+partition_name(const char *parent, int64 lower)
+{
+	Oid			schema = get_namespace_oid(SN_SCHEMA, false);
+	pg_time_t	start = lower / 1000;
+	struct pg_tm *tm = pg_gmtime(&start);
+	char	   *name = psprintf("%s_%04d%02d%02d_%02d%02d", parent,
+								tm->tm_year + 1900, tm->tm_mon + 1,
+								tm->tm_mday, tm->tm_hour, tm->tm_min);
+	char	   *result = name;
+	int			n;
+
+	for (n = 1; OidIsValid(get_relname_relid(result, schema)); n++)
+		result = psprintf("%s_%d", name, n);
+	return result;
+}
+
+/* bound_text: the literal of a partition bound */
+static char *
+bound_text(SnRel parent, int64 ms)
+{
+	pg_uuid_t	floor;
+
+	if (parent == SN_SLICE)
+		return psprintf(INT64_FORMAT, SN_ROUND_SLICE(ms - SN_EPOCH_MS));
+	sn_uuid_floor(ms, &floor);
+	return DatumGetCString(DirectFunctionCall1(uuid_out,
+											   UUIDPGetDatum(&floor)));
+}
+
+/* run: one utility statement of ours */
+static void
+run(const char *statement)
+{
+	if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not execute \"%s\"", statement);
+}
+
+/* make_indexes: the keys and indexes of a partition of a set */
+static void
+make_indexes(int set, const char *name)
+{
+	int			i;
+
+	if (sets[set].primary_key != NULL)
+		run(psprintf("alter table " SN_SCHEMA ".%s add primary key (%s)",
+					 name, sets[set].primary_key));
+	for (i = 0; i < MAX_INDEXES && sets[set].indexes[i] != NULL; i++)
+		run(psprintf("create index on " SN_SCHEMA ".%s %s", name,
+					 sets[set].indexes[i]));
+}
+
+/* make_triggers: those of a partition that refuse what must not be done to it */
+static void
+make_triggers(SnRel parent, const char *name)
+{
+	if (parent == SN_EVENT_LOG)
+	{
+		run(psprintf("create trigger refuse_change before update or delete"
+					 " or truncate on " SN_SCHEMA ".%s for each statement"
+					 " execute function " SN_SCHEMA ".refuse_change()", name));
+		run(psprintf("alter table " SN_SCHEMA ".%s"
+					 " enable always trigger refuse_change", name));
+	}
+	run(psprintf("create trigger refuse_replication before insert or update"
+				 " or delete on " SN_SCHEMA ".%s for each row"
+				 " execute function " SN_SCHEMA ".refuse_replication()", name));
+	run(psprintf("create trigger refuse_replicated_truncate before truncate"
+				 " on " SN_SCHEMA ".%s for each statement"
+				 " execute function " SN_SCHEMA ".refuse_replication()", name));
+	run(psprintf("alter table " SN_SCHEMA ".%s"
+				 " enable replica trigger refuse_replication,"
+				 " enable replica trigger refuse_replicated_truncate", name));
+}
+
+/* make_partition: one partition of one set */
+static void
+make_partition(int set, int64 lower, int64 upper)
+{
+	SnRel		parent = sets[set].parent;
+	const char *table = sets[set].name;
+	char	   *name = partition_name(table, lower);
+
+	run(psprintf("create %stable " SN_SCHEMA ".%s (like " SN_SCHEMA ".%s"
+				 " including all excluding comments)",
+				 SN_BUG(slices_lost) && parent == SN_SLICE ? "unlogged " : "",
+				 name, table));
+	make_indexes(set, name);
+	make_triggers(parent, name);
+	SN_FAULT(partition_create);
+	run(psprintf("alter table " SN_SCHEMA ".%s attach partition " SN_SCHEMA
+				 ".%s for values from ('%s') to ('%s')", table, name,
+				 bound_text(parent, lower), bound_text(parent, upper)));
+}
+
+/* interval_ms: the length of what is made from now on */
+static int64
+interval_ms(void)
+{
+	return (int64) sn_partition_interval * 60 * 1000;
+}
+
+/*
+ * make_set: what is missing around a moment; returns the end of it.  The log
+ * has no rows to come for a time that is over, so what somebody notes about an
+ * event of such a time gets one partition for all of it, of the parent that
+ * lacks one: whoever names such events cannot have tables made one by one.
+ */
+static int64
+make_set(SnRel parent, int64 ms, int *made)
+{
+	int64		interval = interval_ms();
+	int64		now = SN_TICK_MS(sn_clock_last());
+	int64		start = ms - ms % interval;
+	int64		end = start + interval;
+	Stretch		log = find_stretch(SN_EVENT_LOG, ms);
+	int64		lower = log.lower;
+	int64		upper = log.upper;
+	bool		past = !log.covered && end <= now;
+	bool		any = false;
+	int			i;
+
+	if (past)
+	{
+		start = SN_EPOCH_MS;
+		end = now - now % interval;
+	}
+	if (!log.covered || lower == PG_INT64_MIN)
+		lower = Max(lower, start);
+	if (!log.covered || upper == PG_INT64_MAX)
+		upper = Min(upper, end);
+	for (i = 0; i < lengthof(sets); i++)
+	{
+		Stretch		hole = find_stretch(sets[i].parent, ms);
+
+		if (hole.covered || (past && sets[i].parent != parent))
+			continue;
+		make_partition(i, Max(lower, hole.lower), Min(upper, hole.upper));
+		any = true;
+	}
+	*made += any;
+	return upper;
+}
+
+/* pin_settings: what the user has set must not change what is made */
+static int
+pin_settings(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	(void) set_config_option("default_table_access_method", "heap",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	(void) set_config_option("default_tablespace", "",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	return level;
+}
+
+/* log_owner: who owns the log, and so whatever is made for it */
+static Oid
+log_owner(void)
+{
+	Relation	rel = table_open(sn_rel(SN_EVENT_LOG), AccessShareLock);
+	Oid			owner = rel->rd_rel->relowner;
+
+	table_close(rel, AccessShareLock);
+	return owner;
+}
+
+/* covered: whether every set has its partitions from a moment through another */
+static bool
+covered(int64 from, int64 until)
+{
+	int			i;
+
+	for (i = 0; i < lengthof(sets); i++)
+	{
+		int64		ms = from;
+
+		while (ms <= until)
+		{
+			Stretch		stretch = find_stretch(sets[i].parent, ms);
+
+			if (!stretch.covered)
+				return false;
+			ms = stretch.upper;
+		}
+	}
+	return true;
+}
+
+/*
+ * make_range: the missing sets from one moment through another, as the owner
+ * of the log, but not more than so many.  Returns how many were made; the lock
+ * is taken only when one is missing, and given back when that one was made
+ * meanwhile.
+ */
+static int
+make_range(SnRel parent, int64 from, int64 until, int max)
+{
+	LOCKMODE	lockmode = ShareUpdateExclusiveLock;
+	int			made = 0;
+	Oid			user;
+	int			context;
+	int			level;
+
+	if (covered(from, until))
+		return 0;
+	LockRelationOid(sn_rel(SN_EVENT_LOG), lockmode);
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(log_owner(), context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	level = pin_settings();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	while (from <= until && made < max)
+	{
+		CHECK_FOR_INTERRUPTS();
+		from = make_set(parent, from, &made);
+	}
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(user, context);
+	if (made == 0)
+		UnlockRelationOid(sn_rel(SN_EVENT_LOG), lockmode);
+	else
+		(void) sn_node_activate();	/* no event without a row of node */
+	return made;
+}
+
+/*
+ * sets_at_once: how many sets one transaction may make.  All of it is locked
+ * until its end, and the table of locks is shared with everybody.
+ */
+static int
+sets_at_once(void)
+{
+	int64		locks = (int64) max_locks_per_xact *
+		(MaxBackends + max_prepared_xacts);
+
+	return (int) Max(locks / LOCKS_SHARE / LOCKS_PER_SET, 1);
+}
+
+/*
+ * end_of_step: the last moment up to which so many sets are missing from one
+ * moment on, as far as the log's partitions tell, or until
+ */
+static int64
+end_of_step(int64 from, int64 until, int max)
+{
+	int64		interval = interval_ms();
+	int			missing = 0;
+
+	while (from <= until)
+	{
+		Stretch		log = find_stretch(SN_EVENT_LOG, from);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!log.covered)
+		{
+			if (missing++ == max)
+				return from - 1;
+			log.upper = Min(log.upper, from - from % interval + interval);
+		}
+		if (log.upper > until)
+			break;
+		from = log.upper;
+	}
+	return until;
+}
+
+/* sn_make_partitions: the next of the sets until a time; true: more to do */
+bool
+sn_make_partitions(TimestampTz until)
+{
+	int64		from = Max(SN_TICK_MS(sn_clock_now()), SN_EPOCH_MS);
+	int64		last = Min(Max(sn_timestamp_ms(until), from), SN_MAX_MS);
+	int			max = sets_at_once();
+
+	return make_range(SN_EVENT_LOG, from, last, max) == max;
+}
+
+/* make_partitions(until timestamptz) returns int */
+Datum
+sentinai_make_partitions(PG_FUNCTION_ARGS)
+{
+	int64		from = Max(SN_TICK_MS(sn_clock_now()), SN_EPOCH_MS);
+	int			max = sets_at_once();
+	TimestampTz until;
+	int64		last;
+	int64		end;
+
+	PreventCommandIfReadOnly("make_partitions()");
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("time must not be null")));
+	until = PG_GETARG_TIMESTAMPTZ(0);
+	if (TIMESTAMP_NOT_FINITE(until))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("time must be finite")));
+	last = sn_timestamp_ms(until);
+	if (last >= from - from % interval_ms())
+		last = Max(last, from); /* now() is a little in the past */
+	end = end_of_step(from, Min(last, SN_MAX_MS), max);
+	if (last > end)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("time is too far ahead"),
+				 errdetail("One transaction cannot lock the tables of so many intervals of sentinai.partition_interval."),
+				 errhint("Make them in several transactions, the first through %s, or raise \"max_locks_per_transaction\".",
+						 timestamptz_to_str(sn_ms_timestamp(end)))));
+	PG_RETURN_INT32(make_range(SN_EVENT_LOG, from, last, max));
+}
+
+/* sn_partition_worker_main: make the partitions around a moment and leave */
+void
+sn_partition_worker_main(Datum arg)
+{
+	MakeRequest request;
+
+	memcpy(&request, MyBgworkerEntry->bgw_extra, sizeof(request));
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	sn_connect_worker(request.dboid, "sentinai partition maker");
+	sn_pin("synchronous_commit", "off");	/* the publisher's commit is later */
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, "making partitions of sentinai.event_log");
+	if (sn_installed())
+		(void) make_range(request.parent, request.ms, request.ms, 1);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_activity(STATE_IDLE, NULL);
+	proc_exit(0);
+}
+
+/* start_worker: a worker for that moment, or NULL if none can be had */
+static BackgroundWorkerHandle *
+start_worker(SnRel parent, int64 ms)
+{
+	MakeRequest request = {MyDatabaseId, parent, ms};
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_name, "sentinai partition maker", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "sentinai partition maker", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "sentinai",
+			sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "sn_partition_worker_main",
+			sizeof(worker.bgw_function_name));
+	memcpy(worker.bgw_extra, &request, sizeof(request));
+	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
+}
+
+/* await_worker: until it has ended, within reason */
+static void
+await_worker(BackgroundWorkerHandle *handle)
+{
+	TimestampTz deadline =
+		TimestampTzPlusMilliseconds(sn_now(), WORKER_PATIENCE);
+	pid_t		pid;
+
+	for (;;)
+	{
+		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
+		long		left = TimestampDifferenceMilliseconds(sn_now(),
+														   deadline);
+
+		if (status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED)
+			break;
+		if (left <= 0)
+		{
+			TerminateBackgroundWorker(handle);
+			break;
+		}
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 left, sn_wait_event("SentinaiPartition"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	SetLatch(MyLatch);			/* others may have meant their wakeups too */
+}
+
+/*
+ * locked_by_me: whether this transaction holds a lock that a worker would
+ * wait for, as after CREATE EXTENSION or when it made a partition itself.
+ */
+static bool
+locked_by_me(void)
+{
+	bool		locked = false;
+	int			i;
+
+	for (i = 0; i < lengthof(sets) && !locked; i++)
+	{
+		Relation	rel = table_open(sn_rel(sets[i].parent), AccessShareLock);
+
+		locked = CheckRelationLockedByMe(rel, ShareUpdateExclusiveLock, true);
+		table_close(rel, AccessShareLock);
+	}
+	return locked;
+}
+
+/* make_elsewhere: have a worker make the partition, and see what it made */
+static Oid
+make_elsewhere(SnRel parent, Datum key, int64 ms)
+{
+	BackgroundWorkerHandle *handle;
+	Oid			result;
+
+	sn_lock_making();
+	AcceptInvalidationMessages();
+	result = sn_partition_of(parent, key);	/* the one before made it */
+	if (!OidIsValid(result) && (handle = start_worker(parent, ms)) != NULL)
+	{
+		await_worker(handle);
+		AcceptInvalidationMessages();
+		result = sn_partition_of(parent, key);
+	}
+	sn_unlock_making();
+	return result;
+}
+
+/*
+ * sn_require_partition: the partition of parent that takes key, made if it is
+ * not there.  ms is the time that the key holds.
+ */
+Oid
+sn_require_partition(SnRel parent, Datum key, int64 ms)
+{
+	Oid			result = sn_partition_of(parent, key);
+
+	if (OidIsValid(result))
+		return result;
+	if (ms < SN_EPOCH_MS || ms > SN_MAX_MS)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("event id is out of range"),
+				 errdetail("The time in an event id must lie between 2025 and 2093.")));
+	if (ms > SN_TICK_MS(sn_clock_last()) + interval_ms() &&
+		!find_stretch(SN_EVENT_LOG, ms).covered)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("event id is out of range"),
+				 errdetail("The time in it is ahead by more than sentinai.partition_interval.")));
+	if (!locked_by_me())
+		result = make_elsewhere(parent, key, ms);
+	if (!OidIsValid(result))
+	{
+		(void) make_range(parent, ms, ms, 1);
+		result = sn_partition_of(parent, key);
+	}
+	if (!OidIsValid(result))
+		elog(ERROR, "partition of table %u is missing", sn_rel(parent));
+	return result;
+}
+
+/* refuse_change(): trigger of the log and the outbox, which are append-only */
+Datum
+sentinai_refuse_change(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("refuse_change() can only be called as a trigger")));
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_CONFLICT),
+			 errmsg("\"%s\" is append-only",
+					RelationGetRelationName(data->tg_relation)),
+			 errdetail("Published events cannot be changed or removed."),
+			 errhint("Old events leave when retention drops their partition.")));
+	PG_RETURN_NULL();
+}

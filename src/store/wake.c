@@ -1,0 +1,190 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * wake.c
+ *		The one room that watches transactions end.
+ *
+ * A transaction that published counts itself in SnDatabase.commits and wakes
+ * the sequencer, after its events have become visible to others.  One that
+ * aborts sets again the pending bits it had cleared.  What a prepared
+ * transaction did becomes visible at COMMIT PREPARED, perhaps in another
+ * session: that command wakes the sequencer whatever the transaction did, and
+ * its pending bits are set at PREPARE, and those of everybody when it ends.  A relay whose switch is changed by a
+ * prepared transaction finds it by itself, a little later.
+ *
+ * Nothing here may raise an error: the callbacks run when it is too late.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+
+#include "store/hint.h"
+#include "store/wake.h"
+
+PG_FUNCTION_INFO_V1(sentinai_wake_relay);
+
+static bool registered = false;
+static SnDatabase *published = NULL;	/* this transaction published */
+static SnForget forget = NULL;	/* of what this transaction has buffered */
+static bool relay_noted = false;	/* this transaction changed what relays do */
+static SnSubSlot *touched[SN_MAX_SUBS];
+static int	ntouched = 0;
+
+static ProcessUtility_hook_type prev_process_utility = NULL;
+
+/* wake_sequencer: one more transaction with events is visible */
+static void
+wake_sequencer(SnDatabase *db)
+{
+	pg_atomic_fetch_add_u64(&db->commits, 1);
+	sn_set_latch_of(db->sequencer_procno, db->sequencer_pid);
+}
+
+/* restore_pending: the lanes that were looked at have to be looked at again */
+static void
+restore_pending(void)
+{
+	int			i;
+
+	for (i = 0; i < ntouched; i++)
+	{
+		pg_atomic_write_u64(&touched[i]->pending, PG_UINT64_MAX);
+		if (pg_atomic_read_u32(&touched[i]->waiters) > 0)
+			ConditionVariableBroadcast(&touched[i]->cv);
+	}
+}
+
+static void
+end_of_xact(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (published != NULL)
+				wake_sequencer(published);
+			if (relay_noted)
+				sn_wake_relays(0, true);
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			restore_pending();
+			break;
+		default:
+			return;
+	}
+	if (forget != NULL)
+		forget(InvalidSubTransactionId);
+	published = NULL;
+	forget = NULL;
+	relay_noted = false;
+	ntouched = 0;
+}
+
+static void
+end_of_subxact(SubXactEvent event, SubTransactionId subid,
+			   SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	restore_pending();
+	if (forget != NULL)
+		forget(subid);
+}
+
+static void
+register_callbacks(void)
+{
+	if (registered)
+		return;
+	RegisterXactCallback(end_of_xact, NULL);
+	RegisterSubXactCallback(end_of_subxact, NULL);
+	registered = true;
+}
+
+/* sn_note_published: this transaction wrote events */
+void
+sn_note_published(void)
+{
+	if (published != NULL)
+		return;
+	register_callbacks();
+	published = sn_database();
+}
+
+/* sn_note_buffered: this transaction has rows in a buffer, to be forgotten */
+void
+sn_note_buffered(SnForget how)
+{
+	register_callbacks();
+	forget = how;
+}
+
+/* sn_note_relay: this transaction changed something that relays look at */
+void
+sn_note_relay(void)
+{
+	register_callbacks();
+	relay_noted = true;
+}
+
+/* wake_relay(): for SQL functions that change the switch */
+Datum
+sentinai_wake_relay(PG_FUNCTION_ARGS)
+{
+	sn_note_relay();
+	PG_RETURN_VOID();
+}
+
+/* sn_sub_touched: this transaction cleared pending bits of a subscription */
+void
+sn_sub_touched(SnSubSlot *slot)
+{
+	int			i;
+
+	register_callbacks();
+	for (i = 0; i < ntouched; i++)
+		if (touched[i] == slot)
+			return;
+	if (ntouched < SN_MAX_SUBS)
+		touched[ntouched++] = slot;
+}
+
+/* watch_prepared: ProcessUtility hook that notices the end of prepared ones */
+static void
+watch_prepared(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+			   ProcessUtilityContext context, ParamListInfo params,
+			   QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	Node	   *stmt = pstmt->utilityStmt;
+	TransactionStmtKind kind = IsA(stmt, TransactionStmt) ?
+		((TransactionStmt *) stmt)->kind : TRANS_STMT_BEGIN;
+	SnDatabase *db;
+
+	if (prev_process_utility)
+		prev_process_utility(pstmt, query, read_only_tree, context, params,
+							 env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
+								env, dest, qc);
+	if (kind != TRANS_STMT_COMMIT_PREPARED &&
+		kind != TRANS_STMT_ROLLBACK_PREPARED)
+		return;
+	db = sn_database_find();
+	if (db == NULL)
+		return;
+	if (kind == TRANS_STMT_COMMIT_PREPARED)
+		wake_sequencer(db);
+	sn_hint_prepared();
+}
+
+/* sn_wake_init: notice COMMIT PREPARED in every session; for preloading */
+void
+sn_wake_init(void)
+{
+	prev_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = watch_prepared;
+}

@@ -16,7 +16,6 @@
 #include "process/launcher.h"
 #include "shared/recovery.h"
 #include "shared/shmem.h"
-#include "store/wake.h"
 
 PG_MODULE_MAGIC;
 
@@ -34,7 +33,6 @@ _PG_init(void)
 	if (!IsUnderPostmaster)
 		sn_recovery_init();
 	sn_shmem_init();
-	sn_wake_init();
 	sn_utility_init();
 	sn_launcher_init();
 }

@@ -3,8 +3,9 @@
  *
  * utility.c
  *		What other people's commands mean for us: DROP EXTENSION is announced,
- *		writers are kept from an index that is moved, and the workers leave a
- *		database that somebody wants to himself.
+ *		writers are kept from an index that is moved, the workers leave a
+ *		database that somebody wants to himself, and the end of a prepared
+ *		transaction is noticed, in whatever session it is.
  *
  * DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE, and CREATE DATABASE
  * with a template wait five seconds for others to leave the database, and then
@@ -28,6 +29,8 @@
 #include "hooks/utility.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
+#include "store/hint.h"
+#include "store/wake.h"
 
 #define VACATE_TIME 10000		/* ms */
 
@@ -105,6 +108,28 @@ set_vacant(Oid dboid, TimestampTz until)
 	sn_wake_launcher();
 }
 
+/* prepared_end: whether a command ends a prepared transaction, and how */
+static TransactionStmtKind
+prepared_end(Node *stmt)
+{
+	TransactionStmtKind kind = IsA(stmt, TransactionStmt) ?
+		((TransactionStmt *) stmt)->kind : TRANS_STMT_BEGIN;
+
+	return kind == TRANS_STMT_COMMIT_PREPARED ||
+		kind == TRANS_STMT_ROLLBACK_PREPARED ? kind : TRANS_STMT_BEGIN;
+}
+
+/* announce_end: what a prepared transaction did is there, or given back */
+static void
+announce_end(TransactionStmtKind kind)
+{
+	if (kind == TRANS_STMT_BEGIN || sn_database_find() == NULL)
+		return;
+	if (kind == TRANS_STMT_COMMIT_PREPARED)
+		sn_wake_prepared();
+	sn_hint_prepared();
+}
+
 /* run_command: run a command, in a database without workers if it wants that */
 static void
 run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
@@ -112,6 +137,7 @@ run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
 {
 	const char *name = database_wanted(pstmt->utilityStmt);
+	TransactionStmtKind end = prepared_end(pstmt->utilityStmt);
 	Oid			dboid = InvalidOid;
 
 	sn_announce_drop(pstmt->utilityStmt);
@@ -137,6 +163,7 @@ run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			set_vacant(dboid, 0);
 	}
 	PG_END_TRY();
+	announce_end(end);
 }
 
 /* sn_utility_init: watch commands in every session; for preloading only */

@@ -51,13 +51,10 @@ typedef struct SnWriter
 	int64		txid;
 } SnWriter;
 
-extern void sn_store_ready(void);
 extern void sn_take_id(pg_uuid_t *id);
-extern bool sn_may_publish(const text *tenant_id);
-
-extern void sn_check_event(SnEvent *event, const Datum *values,
-						   const bool *nulls, int index);
+extern bool sn_same_tenant(const SnEvent *a, const SnEvent *b);
 extern void sn_publish(const SnEvent *event, pg_uuid_t *id);
+extern void sn_publish_as(const SnEvent *event, const pg_uuid_t *id);
 
 extern void sn_write_begin(SnWriter *writer);
 extern void sn_write_events(SnWriter *writer, const SnEvent *events,

@@ -32,7 +32,9 @@
 #include "utils/portal.h"
 #include "utils/rel.h"
 
+#include "log/clock_floor.h"
 #include "log/event.h"
+#include "log/event_check.h"
 #include "log/idempotency.h"
 #include "log/run.h"
 #include "log/tenant_order.h"

@@ -26,15 +26,6 @@ typedef struct TenantGroup
 	int			next;			/* place in the order */
 } TenantGroup;
 
-/* sn_same_tenant: whether two events belong to one tenant */
-bool
-sn_same_tenant(const SnEvent *a, const SnEvent *b)
-{
-	return VARSIZE_ANY_EXHDR(a->tenant_id) == VARSIZE_ANY_EXHDR(b->tenant_id) &&
-		memcmp(VARDATA_ANY(a->tenant_id), VARDATA_ANY(b->tenant_id),
-			   VARSIZE_ANY_EXHDR(a->tenant_id)) == 0;
-}
-
 /* find_group: the number of an event's tenant, by a table of size a power of 2 */
 static int
 find_group(const SnEvent *events, int event, TenantGroup *groups, int *ngroups,

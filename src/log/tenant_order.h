@@ -12,7 +12,6 @@
 /* Events of several tenants that are put in order at once */
 #define SN_ORDER_MAX 4096
 
-extern bool sn_same_tenant(const SnEvent *a, const SnEvent *b);
 extern const int *sn_order_by_tenant(const SnEvent *events, int n);
 
 #endif							/* SN_TENANT_ORDER_H */

@@ -12,7 +12,18 @@
 #include "lib/stringinfo.h"
 #include "utils/uuid.h"
 
-#include "relay/relay_store.h"
+#include "base/sentinai.h"
+#include "relay/record.h"
+
+/* An event that was read, in the memory context current at the time */
+typedef struct SnRelayEvent
+{
+	int			lane;
+	SnPos		next_pos;		/* of the lane, behind the event */
+	SnPos		pos;			/* of the row, if it is a parked one */
+	const char *error;			/* why it cannot be sent; NULL: it can */
+	SnRecordEvent event;
+} SnRelayEvent;
 
 extern SnRelayEvent *sn_relay_event(const Datum *values, const bool *nulls,
 									StringInfo json, Size max_text);

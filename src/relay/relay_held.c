@@ -28,6 +28,7 @@
 #include "queue/dead_letter.h"
 #include "queue/retry.h"
 #include "relay/relay_event.h"
+#include "relay/relay_store.h"
 #include "store/hint.h"
 
 #define EVENT_COST	256			/* bytes of an event beside its payload */

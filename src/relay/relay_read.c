@@ -21,6 +21,7 @@
 #include "log/log.h"
 #include "queue/stream.h"
 #include "relay/relay_event.h"
+#include "relay/relay_store.h"
 
 #define EVENT_COST	256			/* bytes of an event beside its payload */
 

@@ -21,6 +21,7 @@
 #include "queue/lane.h"
 #include "queue/subscription.h"
 #include "relay/relay_event.h"
+#include "relay/relay_store.h"
 #include "store/hint.h"
 
 /* run: one statement through SPI; returns its first value, null if none */

@@ -17,16 +17,6 @@
 #include "base/sentinai.h"
 #include "relay/record.h"
 
-/* An event that was read, in the memory context current at the time */
-typedef struct SnRelayEvent
-{
-	int			lane;
-	SnPos		next_pos;		/* of the lane, behind the event */
-	SnPos		pos;			/* of the row, if it is a parked one */
-	const char *error;			/* why it cannot be sent; NULL: it can */
-	SnRecordEvent event;
-} SnRelayEvent;
-
 extern bool sn_relay_is_paused(void);
 extern int	sn_relay_subscription(void);
 extern SnPos sn_relay_lane_pos(int sub_id, int lane);

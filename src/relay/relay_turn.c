@@ -22,6 +22,7 @@
 #include "base/fault.h"
 #include "base/guc.h"
 #include "relay/durable.h"
+#include "relay/relay_event.h"
 #include "relay/relay_process.h"
 #include "store/hint.h"
 

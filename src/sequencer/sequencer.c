@@ -35,6 +35,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/fault.h"
+#include "log/clock_floor.h"
 #include "log/event.h"
 #include "sequencer/parts.h"
 #include "sequencer/round.h"

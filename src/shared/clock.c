@@ -25,47 +25,16 @@
 #include "common/pg_prng.h"
 
 #include "base/fault.h"
+#include "base/steady.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
-
-/* the one that goes on while the machine sleeps, where there are two */
-#ifdef CLOCK_BOOTTIME
-#define STEADY_CLOCK CLOCK_BOOTTIME
-#else
-#define STEADY_CLOCK CLOCK_MONOTONIC
-#endif
-
-/* steady_us: microseconds by a clock that nobody sets */
-static int64
-steady_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(STEADY_CLOCK, &ts);
-	return (int64) ts.tv_sec * USECS_PER_SEC + ts.tv_nsec / 1000;
-}
-
-/*
- * sn_time_offset: from that clock to the time of day, for who makes the shared
- * struct.  The postmaster keeps it over a crash restart, so that leases stored
- * before it mean the same after it.
- */
-int64
-sn_time_offset(void)
-{
-	static int64 offset = 0;
-
-	if (offset == 0)
-		offset = GetCurrentTimestamp() - steady_us();
-	return offset;
-}
 
 /* sn_now: the time that leases, retries and naps go by */
 TimestampTz
 sn_now(void)
 {
 	return SN_BUG(lease_clock) ? GetCurrentTimestamp() :
-		sn_shared()->time_offset + steady_us();
+		sn_shared()->time_offset + sn_steady_us();
 }
 
 /* sn_clock_now: the wall clock as a tick */

@@ -27,7 +27,6 @@ typedef uint64 SnTick;
 
 #define SN_TICK_MS(tick)	((int64) ((tick) >> SN_TICK_BITS))
 
-extern int64 sn_time_offset(void);
 extern TimestampTz sn_now(void);
 extern SnTick sn_clock_take(int n);
 extern void sn_clock_raise(SnTick floor);

@@ -20,7 +20,7 @@
 #include "storage/shmem.h"
 
 #include "base/sentinai.h"
-#include "shared/clock.h"
+#include "base/steady.h"
 #include "shared/shmem.h"
 
 static SnShared *shared = NULL;
@@ -61,7 +61,7 @@ init_shared(SnShared *s)
 	s->tranche_id = LWLockNewTrancheId();
 	LWLockInitialize(&s->lock, s->tranche_id);
 	pg_atomic_init_u64(&s->clock, 0);
-	s->time_offset = sn_time_offset();
+	s->time_offset = sn_steady_offset();
 	s->launcher_procno = -1;
 	for (i = 0; i < SN_MAX_DATABASES; i++)
 		init_database_slot(&s->databases[i]);

@@ -19,10 +19,7 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
-#include "tcop/utility.h"
 
-#include "store/hint.h"
 #include "store/wake.h"
 
 PG_FUNCTION_INFO_V1(sentinai_wake_relay);
@@ -33,8 +30,6 @@ static SnForget forget = NULL;	/* of what this transaction has buffered */
 static bool relay_noted = false;	/* this transaction changed what relays do */
 static SnSubSlot *touched[SN_MAX_SUBS];
 static int	ntouched = 0;
-
-static ProcessUtility_hook_type prev_process_utility = NULL;
 
 /* wake_sequencer: one more transaction with events is visible */
 static void
@@ -153,38 +148,12 @@ sn_sub_touched(SnSubSlot *slot)
 		touched[ntouched++] = slot;
 }
 
-/* watch_prepared: ProcessUtility hook that notices the end of prepared ones */
-static void
-watch_prepared(PlannedStmt *pstmt, const char *query, bool read_only_tree,
-			   ProcessUtilityContext context, ParamListInfo params,
-			   QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
-{
-	Node	   *stmt = pstmt->utilityStmt;
-	TransactionStmtKind kind = IsA(stmt, TransactionStmt) ?
-		((TransactionStmt *) stmt)->kind : TRANS_STMT_BEGIN;
-	SnDatabase *db;
-
-	if (prev_process_utility)
-		prev_process_utility(pstmt, query, read_only_tree, context, params,
-							 env, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
-								env, dest, qc);
-	if (kind != TRANS_STMT_COMMIT_PREPARED &&
-		kind != TRANS_STMT_ROLLBACK_PREPARED)
-		return;
-	db = sn_database_find();
-	if (db == NULL)
-		return;
-	if (kind == TRANS_STMT_COMMIT_PREPARED)
-		wake_sequencer(db);
-	sn_hint_prepared();
-}
-
-/* sn_wake_init: notice COMMIT PREPARED in every session; for preloading */
+/* sn_wake_prepared: a prepared transaction was committed, perhaps with events */
 void
-sn_wake_init(void)
+sn_wake_prepared(void)
 {
-	prev_process_utility = ProcessUtility_hook;
-	ProcessUtility_hook = watch_prepared;
+	SnDatabase *db = sn_database_find();
+
+	if (db != NULL)
+		wake_sequencer(db);
 }

@@ -18,6 +18,6 @@ extern void sn_note_published(void);
 extern void sn_sub_touched(SnSubSlot *slot);
 extern void sn_note_buffered(SnForget forget);
 extern void sn_note_relay(void);
-extern void sn_wake_init(void);
+extern void sn_wake_prepared(void);
 
 #endif							/* SN_WAKE_H */

@@ -1,0 +1,285 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * event_check.c
+ *		What an event may be made of.
+ *
+ * Arguments are checked by their stored size before they are detoasted or
+ * copied.  No error text has payload, metadata or anything else a caller sent
+ * in it.  sn_may_publish() is the one place that asks whether the caller may
+ * write for a tenant.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "utils/builtins.h"
+
+#include "base/guc.h"
+#include "base/json_size.h"
+#include "log/event_check.h"
+
+#define NAME_MAX_LEN 128		/* of event and aggregate types */
+#define CORRELATION_ID_MAX 512
+
+/*
+ * refuse_with: raise an error about an argument, with a hint unless it is NULL.
+ * index is the place of the event in its batch, from 1, or 0 when there is no
+ * batch.
+ */
+static void pg_attribute_noreturn()
+refuse_with(int sqlstate, int index, const char *what, const char *why,
+			const char *hint)
+{
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 index > 0 ?
+			 errmsg("event %d of the batch: %s %s", index, what, why) :
+			 errmsg("%s %s", what, why),
+			 hint == NULL ? 0 : errhint("%s", hint)));
+	pg_unreachable();
+}
+
+/* sn_event_refuse: the same without a hint */
+void
+sn_event_refuse(int sqlstate, int index, const char *what, const char *why)
+{
+	refuse_with(sqlstate, index, what, why, NULL);
+}
+
+void
+sn_event_require(bool isnull, int index, const char *what)
+{
+	if (isnull)
+		sn_event_refuse(ERRCODE_NULL_VALUE_NOT_ALLOWED, index, what, "must not be null");
+}
+
+static Size
+stored_size(Datum value)
+{
+	return toast_raw_datum_size(value) - VARHDRSZ;
+}
+
+static bool
+has_control_character(const text *t)
+{
+	const unsigned char *p = (const unsigned char *) VARDATA_ANY(t);
+	const unsigned char *end = p + VARSIZE_ANY_EXHDR(t);
+
+	for (; p < end; p++)
+		if (*p < 0x20 || *p == 0x7f)
+			return true;
+	return false;
+}
+
+/* sn_event_text: a text of bounded size without control characters */
+text *
+sn_event_text(Datum value, Size max, int index, const char *what)
+{
+	text	   *t;
+
+	if (stored_size(value) > max)
+		sn_event_refuse(ERRCODE_SN_INVALID, index, what,
+			   psprintf("must not be longer than %zu bytes", max));
+	t = DatumGetTextPP(value);
+	if (has_control_character(t))
+		sn_event_refuse(ERRCODE_SN_INVALID, index, what,
+			   "must not contain control characters");
+	return t;
+}
+
+static bool
+is_letter(unsigned char c)
+{
+	c |= 0x20;
+	return c >= 'a' && c <= 'z';
+}
+
+static bool
+is_name(const text *t)
+{
+	const unsigned char *p = (const unsigned char *) VARDATA_ANY(t);
+	Size		len = VARSIZE_ANY_EXHDR(t);
+	Size		i;
+
+	for (i = 0; i < len; i++)
+		if (!is_letter(p[i]) && (p[i] < '0' || p[i] > '9') &&
+			(p[i] == '\0' || strchr("_.:-/", p[i]) == NULL))
+			return false;
+	return len > 0 && is_letter(p[0]);
+}
+
+/* A name that was checked, as most events have the one of the event before */
+typedef struct KnownName
+{
+	Size		len;			/* 0: none */
+	char		bytes[NAME_MAX_LEN];
+} KnownName;
+
+/* is_known: whether a name is the one that was checked last */
+static bool
+is_known(const KnownName *known, const text *t)
+{
+	return known->len > 0 && VARSIZE_ANY_EXHDR(t) == known->len &&
+		memcmp(VARDATA_ANY(t), known->bytes, known->len) == 0;
+}
+
+/* check_name: an event type or aggregate type */
+static text *
+check_name(Datum value, bool isnull, int index, const char *what,
+		   KnownName *known)
+{
+	text	   *t;
+
+	sn_event_require(isnull, index, what);
+	if (!VARATT_IS_EXTENDED(DatumGetPointer(value)) ||
+		VARATT_IS_SHORT(DatumGetPointer(value)))
+	{
+		t = (text *) DatumGetPointer(value);
+		if (is_known(known, t))
+			return t;
+	}
+	t = sn_event_text(value, NAME_MAX_LEN, index, what);
+	if (!is_name(t))
+		sn_event_refuse(ERRCODE_SN_INVALID, index, what,
+			   "must begin with a letter and consist of letters, digits and \"_.:-/\"");
+	known->len = VARSIZE_ANY_EXHDR(t);
+	memcpy(known->bytes, VARDATA_ANY(t), known->len);
+	return t;
+}
+
+/* check_event_type: mostly the type of the event before */
+static text *
+check_event_type(Datum value, bool isnull, int index)
+{
+	static KnownName known;
+
+	return check_name(value, isnull, index, "event_type", &known);
+}
+
+/* sn_event_aggregate_type: likewise */
+text *
+sn_event_aggregate_type(Datum value, bool isnull, int index)
+{
+	static KnownName known;
+
+	return check_name(value, isnull, index, "aggregate_type", &known);
+}
+
+/* check_fit: what readers will have to hold is bounded, too */
+static void
+check_fit(Jsonb *json, Size max, int index, const char *what)
+{
+	switch (sn_json_fit(json, max))
+	{
+		case SN_JSON_FITS:
+			break;
+		case SN_JSON_TOO_LARGE:
+			refuse_with(ERRCODE_SN_TOO_LARGE, index, what,
+						psprintf("must not be larger than %zu kB as text",
+								 max / 1024),
+						"Numbers with large exponents are written out in full; a string can hold them as they are.");
+		case SN_JSON_TOO_DEEP:
+			refuse_with(ERRCODE_SN_INVALID, index, what,
+						psprintf("must not be nested more than %d levels deep",
+								 SN_JSON_DEPTH_MAX),
+						"A string can hold the inner part as text.");
+	}
+}
+
+/* sn_event_object: a JSON object of bounded size and depth */
+Jsonb *
+sn_event_object(Datum value, Size max, int index, const char *what)
+{
+	Jsonb	   *json;
+
+	if (stored_size(value) > max)
+		sn_event_refuse(ERRCODE_SN_TOO_LARGE, index, what,
+			   psprintf("must not be larger than %zu kB", max / 1024));
+	json = DatumGetJsonbP(value);
+	if (!JB_ROOT_IS_OBJECT(json))
+		sn_event_refuse(ERRCODE_SN_INVALID, index, what, "must be a JSON object");
+	check_fit(json, max, index, what);
+	return json;
+}
+
+/* empty_object: '{}' */
+static Jsonb *
+empty_object(void)
+{
+	static uint32 empty[2];
+
+	SET_VARSIZE(empty, sizeof(empty));
+	empty[1] = JB_FOBJECT;
+	return (Jsonb *) empty;
+}
+
+/* check_tenant: whose event it is, if the caller may write for them */
+static text *
+check_tenant(Datum value, bool isnull, int index)
+{
+	text	   *tenant_id;
+
+	sn_event_require(isnull, index, "tenant_id");
+	tenant_id = sn_event_text(value, SN_TENANT_MAX, index, "tenant_id");
+	if (!sn_may_publish(tenant_id))
+		sn_event_refuse(ERRCODE_SN_TENANT_NOT_ALLOWED, index, "tenant_id",
+			   "is not one the caller may publish for");
+	return tenant_id;
+}
+
+static text *
+check_aggregate_id(Datum value, bool isnull, int index)
+{
+	text	   *aggregate_id;
+
+	if (isnull)
+		return NULL;
+	aggregate_id = sn_event_text(value, SN_AGGREGATE_ID_MAX, index,
+							  "aggregate_id");
+	if (VARSIZE_ANY_EXHDR(aggregate_id) == 0)
+		sn_event_refuse(ERRCODE_SN_INVALID, index, "aggregate_id", "must not be empty");
+	return aggregate_id;
+}
+
+/*
+ * sn_may_publish: whether the caller may publish for a tenant and is within
+ * its limits.  The only place that asks.
+ */
+bool
+sn_may_publish(const text *tenant_id)
+{
+	return VARSIZE_ANY_EXHDR(tenant_id) > 0;
+}
+
+/*
+ * sn_check_event: the checked event made of the columns that every way to
+ * publish has.  index is the event's place in
+ * its batch, from 1, or 0.
+ */
+void
+sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
+			   int index)
+{
+	memset(event, 0, sizeof(SnEvent));
+	event->deliver_at = DT_NOBEGIN;
+	event->schema_version = 1;
+	event->event_type = check_event_type(values[SN_EVENT_TYPE],
+										 nulls[SN_EVENT_TYPE], index);
+	event->tenant_id = check_tenant(values[SN_TENANT_ID],
+									nulls[SN_TENANT_ID], index);
+	event->aggregate_id = check_aggregate_id(values[SN_AGGREGATE_ID],
+											 nulls[SN_AGGREGATE_ID], index);
+	sn_event_require(nulls[SN_PAYLOAD], index, "payload");
+	event->payload = sn_event_object(values[SN_PAYLOAD],
+								  (Size) sn_max_payload * 1024, index,
+								  "payload");
+	event->aggregate_type = sn_event_aggregate_type(values[SN_AGGREGATE_TYPE],
+												 nulls[SN_AGGREGATE_TYPE],
+												 index);
+	event->metadata = nulls[SN_METADATA] ? empty_object() :
+		sn_event_object(values[SN_METADATA], SN_METADATA_MAX, index, "metadata");
+	if (!nulls[SN_CORRELATION_ID])
+		event->correlation_id = sn_event_text(values[SN_CORRELATION_ID],
+										   CORRELATION_ID_MAX, index,
+										   "correlation_id");
+}

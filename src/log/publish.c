@@ -1,0 +1,271 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * publish.c
+ *		The functions publish() and publish_batch().
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "base/guc.h"
+#include "log/clock_floor.h"
+#include "log/event.h"
+#include "log/event_check.h"
+#include "log/idempotency.h"
+#include "log/run.h"
+#include "log/tenant_order.h"
+
+#define DELIVER_AT_MAX (INT64CONST(3653) * USECS_PER_DAY)
+
+PG_FUNCTION_INFO_V1(sentinai_publish);
+PG_FUNCTION_INFO_V1(sentinai_publish_batch);
+
+/* An array argument of publish_batch() */
+typedef struct Elements
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+} Elements;
+
+/* check_deliver_at: a time ahead, or DT_NOBEGIN when it has come already */
+static TimestampTz
+check_deliver_at(TimestampTz deliver_at)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (TIMESTAMP_NOT_FINITE(deliver_at))
+		sn_event_refuse(ERRCODE_SN_INVALID, 0, "deliver_at", "must be finite");
+	if (deliver_at > now + DELIVER_AT_MAX)
+		sn_event_refuse(ERRCODE_SN_INVALID, 0, "deliver_at",
+			   "must not be more than ten years ahead");
+	return deliver_at > now ? deliver_at : DT_NOBEGIN;
+}
+
+static text *
+check_idempotency_key(Datum value)
+{
+	text	   *key = sn_event_text(value, SN_IDEMPOTENCY_KEY_MAX, 0,
+								 "idempotency_key");
+
+	if (VARSIZE_ANY_EXHDR(key) == 0)
+		sn_event_refuse(ERRCODE_SN_INVALID, 0, "idempotency_key", "must not be empty");
+	return key;
+}
+
+/*
+ * publish(event_type text, tenant_id text, aggregate_id text, payload jsonb,
+ *		aggregate_type text, metadata jsonb, correlation_id text,
+ *		causation_id uuid, idempotency_key text, deliver_at timestamptz,
+ *		schema_version int) returns uuid
+ */
+Datum
+sentinai_publish(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	Datum		values[SN_EVENT_COLUMNS];
+	bool		nulls[SN_EVENT_COLUMNS];
+	SnEvent		event;
+	int			i;
+
+	PreventCommandIfReadOnly("publish()");
+	for (i = 0; i < SN_EVENT_COLUMNS; i++)
+	{
+		values[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i);
+	}
+	sn_check_event(&event, values, nulls, 0);
+	if (!PG_ARGISNULL(7))
+		event.causation_id = PG_GETARG_UUID_P(7);
+	if (!PG_ARGISNULL(9))
+		event.deliver_at = check_deliver_at(PG_GETARG_TIMESTAMPTZ(9));
+	if (!PG_ARGISNULL(10))
+		event.schema_version = PG_GETARG_INT32(10);
+	if (event.schema_version < 1)
+		sn_event_refuse(ERRCODE_SN_INVALID, 0, "schema_version", "must be at least 1");
+
+	if (PG_ARGISNULL(8))
+		sn_publish(&event, id);
+	else
+	{
+		text	   *key = check_idempotency_key(PG_GETARG_DATUM(8));
+
+		if (sn_idempotency_take(event.tenant_id, key,
+								sn_idempotency_body(&event), id))
+			sn_publish_as(&event, id);
+	}
+	PG_RETURN_UUID_P(id);
+}
+
+/* get_elements: an array argument, of as many elements as the batch has */
+static Elements
+get_elements(FunctionCallInfo fcinfo, int arg, Oid type, int n,
+			 const char *what)
+{
+	Elements	result;
+	ArrayType  *array;
+
+	sn_event_require(PG_ARGISNULL(arg), 0, what);
+	array = PG_GETARG_ARRAYTYPE_P(arg);
+	if (ARR_NDIM(array) > 1)
+		sn_event_refuse(ERRCODE_SN_INVALID, 0, what, "must have one dimension");
+	result.n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	if (n >= 0 && result.n != n)
+		sn_event_refuse(ERRCODE_SN_INVALID, 0, what,
+			   "must have as many elements as event_types");
+	if (result.n > sn_max_batch)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_TOO_LARGE),
+				 errmsg("batch of %d events is too large", result.n),
+				 errdetail("sentinai.max_batch is %d.", sn_max_batch)));
+	deconstruct_array(array, type, -1, false, TYPALIGN_INT, &result.values,
+					  &result.nulls, &result.n);
+	return result;
+}
+
+/* A batch while it is published */
+typedef struct Batch
+{
+	Elements	columns[SN_EVENT_COLUMNS];
+	bool		is_array[SN_EVENT_COLUMNS];
+	Datum		values[SN_EVENT_COLUMNS];	/* of the event at hand */
+	bool		nulls[SN_EVENT_COLUMNS];
+	int			n;
+} Batch;
+
+/* get_batch: the arguments, as far as they concern the batch as a whole */
+static void
+get_batch(FunctionCallInfo fcinfo, Batch *batch)
+{
+	static const char *const names[] = {"event_types", "tenant_ids",
+	"aggregate_ids", "payloads"};
+	int			c;
+
+	batch->n = -1;
+	for (c = 0; c < SN_EVENT_COLUMNS; c++)
+	{
+		batch->values[c] = PG_GETARG_DATUM(c);
+		batch->nulls[c] = PG_ARGISNULL(c);
+		batch->is_array[c] = c <= SN_PAYLOAD ||
+			(c == SN_CORRELATION_ID && !batch->nulls[c]);
+		if (!batch->is_array[c])
+			continue;
+		batch->columns[c] =
+			get_elements(fcinfo, c, c == SN_PAYLOAD ? JSONBOID : TEXTOID,
+						 batch->n,
+						 c <= SN_PAYLOAD ? names[c] : "correlation_ids");
+		batch->n = batch->columns[c].n;
+	}
+
+	/* what all events share is checked, and detoasted, once */
+	batch->values[SN_AGGREGATE_TYPE] =
+		PointerGetDatum(sn_event_aggregate_type(batch->values[SN_AGGREGATE_TYPE],
+											 batch->nulls[SN_AGGREGATE_TYPE],
+											 0));
+	if (!batch->nulls[SN_METADATA])
+		batch->values[SN_METADATA] =
+			JsonbPGetDatum(sn_event_object(batch->values[SN_METADATA],
+										SN_METADATA_MAX, 0, "metadata"));
+}
+
+/* next_event: the checked event at a place of the batch, from 0 */
+static void
+next_event(Batch *batch, int place, SnEvent *event)
+{
+	int			c;
+
+	for (c = 0; c < SN_EVENT_COLUMNS; c++)
+		if (batch->is_array[c])
+		{
+			batch->values[c] = batch->columns[c].values[place];
+			batch->nulls[c] = batch->columns[c].nulls[place];
+		}
+	sn_check_event(event, batch->values, batch->nulls, place + 1);
+}
+
+/* Events of a batch that wait to be written, with consecutive ids */
+typedef struct BatchPart
+{
+	SnEvent    *events;			/* in the caller's order */
+	int			n;
+	bool		mixed;			/* of several tenants */
+	pg_uuid_t  *ids;			/* of all events of the batch, as written */
+	Datum	   *result;			/* the same, in the caller's order */
+} BatchPart;
+
+/*
+ * write_part: write what waits, tenant by tenant, and begin with the next.  Its
+ * ticks are taken now that it is checked: calls that fail must not move the
+ * clock ahead of the time.
+ */
+static void
+write_part(SnWriter *writer, BatchPart *part)
+{
+	const int  *order = part->mixed ?
+		sn_order_by_tenant(part->events, part->n) : NULL;
+	SnEvent    *events = part->events;
+	SnTick		tick = sn_clock_take(part->n);
+	int			i;
+
+	if (order != NULL)
+		events = palloc(part->n * sizeof(SnEvent));
+	for (i = 0; i < part->n; i++)
+	{
+		int			from = order == NULL ? i : order[i];
+
+		if (order != NULL)
+			events[i] = part->events[from];
+		sn_uuid_make(tick + i, &part->ids[i]);
+		part->result[from] = UUIDPGetDatum(&part->ids[i]);
+	}
+	sn_write_events(writer, events, part->ids, part->n, true);
+	part->ids += part->n;
+	part->result += part->n;
+	part->n = 0;
+	part->mixed = false;
+}
+
+/*
+ * publish_batch(event_types text[], tenant_ids text[], aggregate_ids text[],
+ *		payloads jsonb[], aggregate_type text, metadata jsonb,
+ *		correlation_ids text[]) returns uuid[]
+ */
+Datum
+sentinai_publish_batch(PG_FUNCTION_ARGS)
+{
+	Batch		batch;
+	SnWriter	writer;
+	BatchPart	part = {NULL};
+	Datum	   *result;
+	int			i;
+
+	PreventCommandIfReadOnly("publish_batch()");
+	get_batch(fcinfo, &batch);
+	if (batch.n == 0)
+		PG_RETURN_ARRAYTYPE_P(construct_empty_array(UUIDOID));
+
+	part.events = palloc(Min(batch.n, SN_ORDER_MAX) * sizeof(SnEvent));
+	part.ids = palloc(batch.n * sizeof(pg_uuid_t));
+	part.result = result = palloc(batch.n * sizeof(Datum));
+	sn_store_ready();
+	sn_write_begin(&writer);	/* the number before the ids */
+	for (i = 0; i < batch.n; i++)
+	{
+		SnEvent    *event = &part.events[part.n++];
+
+		next_event(&batch, i, event);
+		part.mixed |= part.n > 1 && !sn_same_tenant(event - 1, event);
+		if (part.n == (part.mixed ? SN_ORDER_MAX : SN_RUN_MAX))
+			write_part(&writer, &part);
+	}
+	if (part.n > 0)
+		write_part(&writer, &part);
+	sn_write_end(&writer);
+	PG_RETURN_ARRAYTYPE_P(construct_array(result, batch.n, UUIDOID, UUID_LEN,
+										  false, TYPALIGN_CHAR));
+}

@@ -2,7 +2,7 @@
 # before PGXS.
 # SPDX-License-Identifier: PostgreSQL
 #
-#   make unit                       pure C, no server
+#   make unit                       pure C, no server; the rooms of src/
 #   make installcheck               pg_regress and isolation, in the server of PG*
 #   make pgtap                      pgTAP, in the server of PG*
 #   make tap, make kafka            servers of their own; not as root
@@ -33,11 +33,12 @@ PROVE ?= prove
 PG_PROVE ?= pg_prove
 PGTAP_DB := contrib_pgtap
 
-# Both parts run, also when the first has failed.
+# All parts run, also when one has failed.
 unit:
 	@status=0; \
 	$(MAKE) -C test/unit check || status=1; \
 	$(MAKE) -C workers test PROVE='$(PROVE) -v' || status=1; \
+	test/rooms/check.pl || status=1; \
 	exit $$status
 
 pgtap:

@@ -3,7 +3,7 @@
  *
  * sentinai.h
  *		Names and types that several rooms share.  The words are those of
- *		docs/concepts.md; how the parts work together is docs/design/core.md.
+ *		docs/concepts.md; how the rooms work together is src/README.md.
  */
 #ifndef SENTINAI_H
 #define SENTINAI_H

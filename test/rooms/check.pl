@@ -1,0 +1,112 @@
+#!/usr/bin/perl
+# test/rooms/check.pl: the rooms of src/ are what src/README.md says.
+# SPDX-License-Identifier: PostgreSQL
+#
+# Reads the order of the rooms from the table there. Prints TAP. Run it at the top
+# of the tree, or give that as the argument.
+use strict;
+use warnings;
+use File::Find;
+
+chdir $ARGV[0] or die "$ARGV[0]: $!" if @ARGV;
+my (%text, %place, $tests, $failed);
+
+# result(NAME, WHAT IS WRONG...)
+sub result
+{
+	my ($name, @wrong) = @_;
+
+	print @wrong ? 'not ok ' : 'ok ', ++$tests, " - $name\n", map { "# $_\n" } @wrong;
+	$failed += @wrong > 0;
+	return;
+}
+
+# rank(FILE): place of its room in the table; what lies in no room comes last.
+sub rank
+{
+	my ($room) = $_[0] =~ m{^([^/]+)/};
+
+	return defined $room ? $place{$room} // -1 : 1000;
+}
+
+# Every circle that a walk over the files finds, as text.
+sub circles
+{
+	my ($needs) = @_;
+	my (%state, @found);
+	my $visit;
+
+	$visit = sub {
+		my ($file, @way) = @_;
+
+		if (($state{$file} // '') eq 'open')
+		{
+			push @found, join ' -> ', @way, $file;
+			return;
+		}
+		return if $state{$file};
+		$state{$file} = 'open';
+		$visit->($_, @way, $file) foreach sort keys %{ $needs->{$file} };
+		$state{$file} = 'done';
+	};
+	$visit->($_) foreach sort keys %$needs;
+	return @found;
+}
+
+open my $readme, '<', 'src/README.md' or die "src/README.md: $!";
+while (<$readme>)
+{
+	$place{$1} = scalar keys %place if /^\| `(\w+)` \|/;
+}
+close $readme;
+find(
+	sub {
+		return unless /\.[ch]$/;
+		local (@ARGV, $/) = ($_);
+		$text{ $File::Find::name =~ s{^src/}{}r } = <>;
+	},
+	'src');
+die 'no table, or no files' unless %place && %text;
+
+my (%needs, %names, @homeless, @path, @below, @kafka, @server, @version, @twins);
+foreach my $file (sort keys %text)
+{
+	my ($unit) = $file =~ /(.*)\.[ch]$/;
+	my ($name) = $file =~ m{([^/]+)$};
+
+	push @homeless, $file if rank($file) < 0;
+	push @twins, "$file, $names{$name}" if $names{$name};
+	$names{$name} = $file;
+	foreach my $include ($text{$file} =~ /^#include "([^"]+)"/mg)
+	{
+		if (my ($ours) = grep { m{(^|/)\Q$include\E$} } keys %text)
+		{
+			push @path, "$file: \"$include\"" if $ours ne $include;
+			push @below, "$file includes $ours" if rank($ours) > rank($file);
+			my $other = $ours =~ s/\.h$//r;
+			$needs{$unit}{$other} = 1 if $other ne $unit;
+		}
+	}
+	push @kafka, $file if $file !~ m{^broker/kafka/} && $text{$file} =~ /#include <librdkafka/;
+	push @server, $file if $file =~ m{^broker/} && $text{$file} =~ /#include "postgres\.h"/;
+	push @version, $file if $file ne 'base/compat.h' && $text{$file} =~ /PG_VERSION_NUM/;
+}
+result('every file is in a room of the table', @homeless);
+result('no two files have one name', @twins);
+result('our headers are included by their room', @path);
+result('no room includes one below it', @below);
+# A header without a .c file is what several files share, not one of them.
+foreach my $unit (keys %needs)
+{
+	delete $needs{$unit} unless $text{"$unit.c"};
+}
+result('no circle between files', circles(\%needs));
+result('the client library is in broker/kafka/ alone', @kafka);
+result('no header of the server in broker/', @server);
+result('the version of the server is asked for in base/compat.h alone', @version);
+foreach my $room (sort keys %place)
+{
+	result("$room has a README", -e "src/$room/README.md" ? () : "src/$room/README.md");
+}
+print "1..$tests\n";
+exit($failed ? 1 : 0);

@@ -217,11 +217,11 @@ is(join(' ', map { (split)[1] } grep { /^k0/ } lines("$dir/retried.txt")),
 is(join(' ', grep { /^k\d [36] / } sort(lines("$dir/retried.txt"))),
 	'k0 6 2 k1 3 3', 'attempts are counted');
 
-# Any other exit status is a dead letter, and the key goes on.
+# EX_DATAERR is a dead letter, and the key goes on.
 subscribe('failed', '');
 publish('failed', 1, 10, 1);
 my $failed = handler('failed', q{
-if [ "$N" = 4 ]; then echo "first line" >&2; printf 'no such order \377\n\n' >&2; exit 3; fi
+if [ "$N" = 4 ]; then echo "first line" >&2; printf 'no such order \377\n\n' >&2; exit 65; fi
 echo "$N" >>"$OUT"});
 start_agent('failed', '-w', 'failed', '-x', $failed);
 wait_for('9 events', sub { completed('failed') == 9 });
@@ -230,6 +230,20 @@ is(join(' ', lines("$dir/failed.txt")), '1 2 3 5 6 7 8 9 10',
 	'a dead letter does not stop its key');
 is(sql(q{select reason, attempts, payload->>'n' from sentinai.dead_letter where worker_type = 'failed'}),
 	'no such order ?|1|4', 'the last line of standard error is the reason');
+like(slurp_file("$dir/failed.log"), qr/an event became a dead letter.*event_id/, 'a dead letter is in the log');
+unlike(slurp_file("$dir/failed.log"), qr/no such order/, 'what the handler said is not');
+
+# Any other status is a failed attempt: a mistake in the handler is no fault of
+# the event's.
+subscribe('mistyped', q{, backoff => '{50ms}', max_attempts => 3});
+publish('mistyped', 1, 1, 1);
+my $mistyped = handler('mistyped', q{
+echo "$SENTINAI_ATTEMPT" >>"$OUT"
+[ "$SENTINAI_ATTEMPT" = 3 ] || { echo "NameError" >&2; exit "$SENTINAI_ATTEMPT"; }});
+start_agent('mistyped', '-w', 'mistyped', '-x', $mistyped);
+wait_for('the third attempt', sub { completed('mistyped') == 1 });
+stop_agent('mistyped');
+is(join(' ', lines("$dir/mistyped.txt")), '1 2 3', 'an exit status of 1 or 2 is a failed attempt');
 
 # What says nothing about the event is no dead letter at once.
 subscribe('broken', q{, backoff => '{50ms}', max_attempts => 2});

@@ -40,14 +40,22 @@ report_is_stale(const PgConn *conn)
 		strcmp(pg_sqlstate(conn), "SN404") == 0;
 }
 
-/* Counts failures that the server knows. */
+/* Counts failures that the server knows, and says which events died. */
 static void
 count_failures(Worker *worker, const PgTurn *turn)
 {
 	int			i;
 
 	for (i = 0; i < turn->failure_count; i++)
-		report_count(worker, turn->failures[i].dead ? COUNT_DEAD : COUNT_RETRIED, 1);
+	{
+		const PgFailure *failure = &turn->failures[i];
+
+		report_count(worker, failure->dead ? COUNT_DEAD : COUNT_RETRIED, 1);
+		if (failure->dead)
+			log_line(LOG_WARNING, "an event became a dead letter",
+					 LOG_N("worker", worker->number),
+					 LOG_S("event_id", failure->event_id), LOG_END);
+	}
 }
 
 /* The server has the outcomes of a turn. */

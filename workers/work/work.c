@@ -6,11 +6,10 @@
  *
  * The program gets the event as one line of JSON on standard input and a
  * few facts in its environment.  Its exit status is the outcome: 0 complete,
- * 75 (EX_TEMPFAIL) retry, anything else a dead letter; the last line it
- * writes to standard error is the error text.  What says nothing about the
- * event is a retry: death by a signal (which the shell reports as 128 and the
- * signal), a timeout, and 126 and 127, by which the shell says that it could
- * not run the command.
+ * 65 (EX_DATAERR) a dead letter, anything else a failed attempt, as are death
+ * by a signal and a timeout; the last line it writes to standard error is the
+ * error text.  To be given up at once an event has to be said to be wrong: 1
+ * is what a mistake in the program itself ends with.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,11 +21,6 @@
 #include "agent.h"
 #include "child.h"
 #include "log.h"
-
-#define SHELL_CANNOT_RUN 126
-#define SHELL_NOT_FOUND 127
-#define SHELL_SIGNAL 128
-#define MAX_SIGNAL 64
 
 /* Longer values are left out of the environment: exec would fail. */
 #define MAX_VARIABLE 65536
@@ -167,15 +161,6 @@ set_error_line(AgentContext *context, const ChildResult *result)
 	return true;
 }
 
-/* Does an exit status speak of the event being worth another attempt? */
-static bool
-is_retry_status(int status)
-{
-	return status == EX_TEMPFAIL || status == SHELL_CANNOT_RUN ||
-		status == SHELL_NOT_FOUND ||
-		(status > SHELL_SIGNAL && status <= SHELL_SIGNAL + MAX_SIGNAL);
-}
-
 /* Turns the end of the program into an outcome. */
 static AgentOutcome
 judge(AgentContext *context, const ChildResult *result)
@@ -207,7 +192,7 @@ judge(AgentContext *context, const ChildResult *result)
 	if (!has_line)
 		agent_error(context, "the command exited with status %d",
 					result->status);
-	return is_retry_status(result->status) ? AGENT_RETRY : AGENT_FAIL;
+	return result->status == EX_DATAERR ? AGENT_FAIL : AGENT_RETRY;
 }
 
 /* Tells child_run to end the program early. */

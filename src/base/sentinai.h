@@ -38,8 +38,9 @@ typedef int64 SnPos;
 
 #define SN_EPOCH_MS		INT64CONST(1735689600000)	/* 2025-01-01 00:00 UTC */
 /* what 41 bits hold (2094), less a year of room for partitions made ahead */
-#define SN_MAX_MS		(SN_EPOCH_MS + (INT64CONST(1) << 41) - \
+#define SN_MAX_MS		(SN_EPOCH_MS + (INT64CONST(1) << SN_ROUND_BITS) - \
 						 INT64CONST(366) * 86400 * 1000)
+#define SN_ROUND_BITS	41
 #define SN_OFF_BITS		8
 #define SN_CHUNK_BITS	14
 #define SN_MAX_CHUNK	((1 << SN_CHUNK_BITS) - 1)
@@ -55,6 +56,12 @@ typedef int64 SnPos;
 #define SN_POS_ROUND(pos)	((int64) (pos) >> (SN_CHUNK_BITS + SN_OFF_BITS))
 #define SN_SLICE_POS(slice_no, off) \
 	(((SnPos) (slice_no) << SN_OFF_BITS) | (off))
+
+StaticAssertDecl(SN_ROUND_BITS + SN_CHUNK_BITS + SN_OFF_BITS == 63,
+				 "a position is a bigint that is not negative");
+StaticAssertDecl(SN_SLICE_MAX < (1 << SN_OFF_BITS),
+				 "the offset of every event of a slice fits");
+StaticAssertDecl(SN_MAX_LANES <= 64, "a set of lanes is a uint64");
 
 /* control events, published by fail() about other events */
 #define SN_EVENT_RETRY_SCHEDULED	"RetryScheduled"

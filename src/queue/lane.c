@@ -481,6 +481,11 @@ sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
 	Datum		values[Natts_lane];
 	bool		nulls[Natts_lane] = {false};
 
+	Assert(sn_lane_is_ours(state->sub_id, state->lane));
+	Assert(state->lane >= 0 && state->lane < SN_MAX_LANES);
+	Assert(state->pos <= state->end_pos);
+	Assert(state->held || state->nretries == 0);
+	Assert(state->open >= 0 && state->parked >= 0 && state->dead >= 0);
 	if (appender->inserter == NULL)
 	{
 		appender->half = pg_atomic_read_u32(&sn_database()->half_lane) & 1;

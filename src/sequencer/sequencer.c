@@ -396,6 +396,7 @@ sequence(SnDatabase *db, SnGather *g)
 	uint64		lanes;
 	int64		events;
 
+	Assert(sn_round_is_ours());
 	sn_gather_sort(g);
 	await_number();				/* who did not know the last round knows it now */
 	g->now.round_no = Max(SN_TICK_MS(sn_clock_take(1)) - SN_EPOCH_MS,

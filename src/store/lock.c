@@ -105,6 +105,29 @@ sn_lane_in_hands(int sub_id, int lane)
 	return in_hands(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
 }
 
+#ifdef USE_ASSERT_CHECKING
+/* sn_lane_is_ours: whether this session has a lane's lock */
+bool
+sn_lane_is_ours(int sub_id, int lane)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_SUBSCRIPTION), sub_id,
+					   lane + 1);
+	return LockHeldByMe(&tag, ExclusiveLock);
+}
+
+/* sn_round_is_ours: whether this session has the round lock */
+bool
+sn_round_is_ours(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_ROUND), 0, 0);
+	return LockHeldByMe(&tag, ExclusiveLock);
+}
+#endif
+
 /* sn_unlock_lane: give a lane back that was looked at and not changed */
 void
 sn_unlock_lane(int sub_id, int lane)

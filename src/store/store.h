@@ -122,6 +122,13 @@ typedef enum SnRel
 	SN_REL_COUNT
 } SnRel;
 
+/* the halves of a journal are told apart by adding 0 or 1 */
+StaticAssertDecl(SN_ROUND_1 == SN_ROUND_0 + 1 &&
+				 SN_ROUND_1_IDX == SN_ROUND_0_IDX + 1 &&
+				 SN_LANE_STATE_1 == SN_LANE_STATE_0 + 1 &&
+				 SN_LANE_STATE_1_IDX == SN_LANE_STATE_0_IDX + 1,
+				 "halves of a journal follow each other");
+
 extern Oid	sn_rel(SnRel which);
 extern bool sn_intact(SnRel which);
 extern bool sn_installed(void);
@@ -227,6 +234,10 @@ extern SnHold sn_hold_extension(void);
 /* Locks of a transaction, seen in pg_locks as objects of the table named */
 extern bool sn_lock_lane(int sub_id, int lane, bool wait);
 extern void sn_unlock_lane(int sub_id, int lane);
+#ifdef USE_ASSERT_CHECKING
+extern bool sn_lane_is_ours(int sub_id, int lane);
+extern bool sn_round_is_ours(void);
+#endif
 extern bool sn_lane_in_hands(int sub_id, int lane);
 extern bool sn_lock_streams(bool wait);
 extern bool sn_lock_round(bool wait);

@@ -130,32 +130,22 @@ announce_end(TransactionStmtKind kind)
 	sn_hint_prepared();
 }
 
-/* run_command: run a command, in a database without workers if it wants that */
+/* run_vacant: run a command while no worker may be in a database */
 static void
-run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
-			ProcessUtilityContext context, ParamListInfo params,
-			QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+run_vacant(Oid dboid, PlannedStmt *pstmt, const char *query,
+		   bool read_only_tree, ProcessUtilityContext context,
+		   ParamListInfo params, QueryEnvironment *env, DestReceiver *dest,
+		   QueryCompletion *qc)
 {
-	const char *name = database_wanted(pstmt->utilityStmt);
-	TransactionStmtKind end = prepared_end(pstmt->utilityStmt);
-	Oid			dboid = InvalidOid;
+	ProcessUtility_hook_type run = prev_process_utility ?
+		prev_process_utility : standard_ProcessUtility;
 
-	sn_announce_drop(pstmt->utilityStmt);
-	sn_guard_move(pstmt->utilityStmt);
-	if (name != NULL)
-		dboid = own_database(name);
 	if (OidIsValid(dboid))
 		set_vacant(dboid,
-				   TimestampTzPlusMilliseconds(sn_now(),
-											   VACATE_TIME));
+				   TimestampTzPlusMilliseconds(sn_now(), VACATE_TIME));
 	PG_TRY();
 	{
-		if (prev_process_utility)
-			prev_process_utility(pstmt, query, read_only_tree, context, params,
-								 env, dest, qc);
-		else
-			standard_ProcessUtility(pstmt, query, read_only_tree, context,
-									params, env, dest, qc);
+		run(pstmt, query, read_only_tree, context, params, env, dest, qc);
 	}
 	PG_FINALLY();
 	{
@@ -163,6 +153,21 @@ run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			set_vacant(dboid, 0);
 	}
 	PG_END_TRY();
+}
+
+/* watch_command: what is done for a command before and after it runs */
+static void
+watch_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+			  ProcessUtilityContext context, ParamListInfo params,
+			  QueryEnvironment *env, DestReceiver *dest, QueryCompletion *qc)
+{
+	const char *name = database_wanted(pstmt->utilityStmt);
+	TransactionStmtKind end = prepared_end(pstmt->utilityStmt);
+
+	sn_announce_drop(pstmt->utilityStmt);
+	sn_guard_move(pstmt->utilityStmt);
+	run_vacant(name == NULL ? InvalidOid : own_database(name), pstmt, query,
+			   read_only_tree, context, params, env, dest, qc);
 	announce_end(end);
 }
 
@@ -171,5 +176,5 @@ void
 sn_utility_init(void)
 {
 	prev_process_utility = ProcessUtility_hook;
-	ProcessUtility_hook = run_command;
+	ProcessUtility_hook = watch_command;
 }

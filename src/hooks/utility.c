@@ -137,15 +137,17 @@ run_vacant(Oid dboid, PlannedStmt *pstmt, const char *query,
 		   ParamListInfo params, QueryEnvironment *env, DestReceiver *dest,
 		   QueryCompletion *qc)
 {
-	ProcessUtility_hook_type run = prev_process_utility ?
-		prev_process_utility : standard_ProcessUtility;
-
 	if (OidIsValid(dboid))
 		set_vacant(dboid,
 				   TimestampTzPlusMilliseconds(sn_now(), VACATE_TIME));
 	PG_TRY();
 	{
-		run(pstmt, query, read_only_tree, context, params, env, dest, qc);
+		if (prev_process_utility)
+			prev_process_utility(pstmt, query, read_only_tree, context, params,
+								 env, dest, qc);
+		else
+			standard_ProcessUtility(pstmt, query, read_only_tree, context,
+									params, env, dest, qc);
 	}
 	PG_FINALLY();
 	{

@@ -221,6 +221,10 @@ check_tenant(Datum value, bool isnull, int index)
 
 	sn_event_require(isnull, index, "tenant_id");
 	tenant_id = sn_event_text(value, SN_TENANT_MAX, index, "tenant_id");
+	/* it ends at the colon in a partition key: ('a:b', 'c') is not ('a', 'b:c') */
+	if (memchr(VARDATA_ANY(tenant_id), ':', VARSIZE_ANY_EXHDR(tenant_id)))
+		sn_event_refuse(ERRCODE_SN_INVALID, index, "tenant_id",
+						"must not contain \":\"");
 	if (!sn_may_publish(tenant_id))
 		sn_event_refuse(ERRCODE_SN_TENANT_NOT_ALLOWED, index, "tenant_id",
 			   "is not one the caller may publish for");

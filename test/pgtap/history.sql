@@ -16,8 +16,9 @@ insert into mine select i, 'ex-' || i % 3, 't' || i % 4, nullif('c' || i % 5, 'c
 update mine m set id = p.id
   from (select i, sentinai.publish(type, 'hist', agg, jsonb_build_object('i', i), correlation_id => corr) as id
           from (select * from mine order by i) o) p where p.i = m.i;
--- same key bytes, another tenant and aggregate
-select sentinai.publish('t0', 'hist:ex-1', null, '{}');
+-- the tenant's own, and the aggregate's name as a tenant
+select sentinai.publish('t0', 'hist-ex-1', null, '{}');
+select sentinai.publish('t0', 'ex-1', null, '{}');
 
 create function pg_temp.ids(query text) returns uuid[] language plpgsql as $$
 declare

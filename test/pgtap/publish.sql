@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- What publish(), publish_batch() and outbox store.
 begin;
-select plan(50);
+select plan(52);
 
 -- One event, everything given
 create temp table one as
@@ -55,6 +55,10 @@ savepoint s;
 select sentinai.publish('t', 'pub-sub', 'a', '{}');
 release s;
 select is((select txid from sentinai.event_log where tenant_id = 'pub-sub'), (select txid from sentinai.event_log join one on id = event_id), 'a subtransaction''s event has the number of the top-level one');
+
+-- A partition key tells its tenant: ('a:b', 'c') would have the key of ('a', 'b:c')
+select throws_ok($$ select sentinai.publish('t', 'a:b', 'c', '{}') $$, 'SN422', 'tenant_id must not contain ":"', 'a tenant has no colon');
+select lives_ok($$ select sentinai.publish('t', 'a', 'b:c', '{}') $$, 'an aggregate may');
 
 -- Batch
 create temp table batch as

@@ -26,6 +26,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -55,7 +56,56 @@ static struct
 	int64		round_no;		/* of the mark */
 	TimestampTz at;				/* the last one */
 	ItemPointerData tid;
+	SubTransactionId subid;		/* that made the last copy and may end yet */
 }			reached = {InvalidOid};
+
+/* end_of_xact: copies that are not there are made again, from the first on */
+static void
+end_of_xact(XactEvent event, void *arg)
+{
+	if (reached.subid == InvalidSubTransactionId)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:	/* how it ends will not be seen here */
+			reached.partition = InvalidOid;
+			reached.subid = InvalidSubTransactionId;
+			break;
+		case XACT_EVENT_COMMIT:
+			reached.subid = InvalidSubTransactionId;
+			break;
+		default:
+			break;
+	}
+}
+
+/* end_of_subxact: the same; those that began after this one were in it */
+static void
+end_of_subxact(SubXactEvent event, SubTransactionId subid,
+			   SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && reached.subid >= subid)
+	{
+		reached.partition = InvalidOid;
+		reached.subid = InvalidSubTransactionId;
+	}
+}
+
+/* note_reached: what is copied from now on is this subtransaction's */
+static void
+note_reached(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		RegisterXactCallback(end_of_xact, NULL);
+		RegisterSubXactCallback(end_of_subxact, NULL);
+		registered = true;
+	}
+	reached.subid = GetCurrentSubTransactionId();
+}
 
 /* is_kept: whether an event is copied already */
 static bool
@@ -106,6 +156,7 @@ keep_delayed(Copying *c, const SnMark *mark)
 		reached.at = mark->due_until;
 		ItemPointerSetInvalid(&reached.tid);
 	}
+	note_reached();
 	sn_key_time(&key, 1, ItemPointerIsValid(&reached.tid) ?
 				BTGreaterEqualStrategyNumber : BTGreaterStrategyNumber,
 				reached.at);
@@ -177,6 +228,8 @@ keep_retried(Copying *c, const SnPartRange *partition)
 bool
 sn_keep(const SnPartRange *partition, const SnMark *mark)
 {
+	pg_uuid_t	any = {{0}};	/* is_kept() has its own, in this one's place */
+	ScanKeyData key;
 	Relation	kept;
 	Copying		c = {NULL};
 
@@ -187,9 +240,10 @@ sn_keep(const SnPartRange *partition, const SnMark *mark)
 	{
 		c.snapshot = RegisterSnapshot(GetLatestSnapshot());
 		kept = table_open(sn_rel(SN_EVENT_KEPT), RowExclusiveLock);
+		sn_key_uuid(&key, 1, BTEqualStrategyNumber, &any);
 		sn_scan_begin(&c.kept, RelationGetRelid(kept),
-					  sn_index_of(kept, Anum_log_event_id), c.snapshot, 0,
-					  NULL, ForwardScanDirection);
+					  sn_index_of(kept, Anum_log_event_id), c.snapshot, 1,
+					  &key, ForwardScanDirection);
 		c.inserter = sn_insert_begin(RelationGetRelid(kept), true);
 		keep_delayed(&c, mark);
 		keep_retried(&c, partition);

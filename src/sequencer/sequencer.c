@@ -506,6 +506,13 @@ sn_round_inline(void)
 	return true;
 }
 
+/* sn_round_taken: whether this transaction has taken a round */
+bool
+sn_round_taken(void)
+{
+	return pending.db != NULL && pending.rounds > 0;
+}
+
 /*
  * sn_round_waits: whether there is something to sequence, in a database where
  * nobody but a claim does.  The counters in shared memory do not know of

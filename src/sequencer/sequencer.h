@@ -20,6 +20,7 @@ typedef struct SnRound
 } SnRound;
 
 extern bool sn_round_inline(void);
+extern bool sn_round_taken(void);
 extern bool sn_round_waits(void);
 extern bool sn_sequencer_running(void);
 

@@ -337,10 +337,16 @@ sn_scan_named(SnScan *scan, SnRel heap, SnRel index, Snapshot snapshot,
 	begin_scan(scan, sn_rel(index), snapshot, nkeys, keys, direction);
 }
 
-/* sn_scan_again: begin anew with other keys and under another snapshot */
+/*
+ * sn_scan_again: begin anew with other keys and under another snapshot.  They
+ * are as many as before: a scan that began without keys would ignore them.
+ */
 void
 sn_scan_again(SnScan *scan, Snapshot snapshot, int nkeys, ScanKey keys)
 {
+	if (nkeys != scan->desc->numberOfKeys)
+		elog(ERROR, "scan with %d keys was begun with %d",
+			 nkeys, scan->desc->numberOfKeys);
 	scan->desc->xs_snapshot = snapshot;
 	index_rescan(scan->desc, keys, nkeys, NULL, 0);
 }

@@ -55,6 +55,7 @@
 #include "queue/stream.h"
 #include "queue/subscription.h"
 #include "sequencer/round.h"
+#include "sequencer/sequencer.h"
 #include "shared/shmem.h"
 #include "store/holder.h"
 #include "store/store.h"
@@ -106,12 +107,12 @@ read_mark(SnMark *mark, int64 taken)
 
 /*
  * make_mark: a mark of now, if no round is being taken, which would have its
- * number already
+ * number already, be it by this transaction: it may yet be rolled back
  */
 static bool
 make_mark(SnMark *mark)
 {
-	if (!sn_lock_round(false))
+	if (sn_round_taken() || !sn_lock_round(false))
 		return false;
 	read_mark(mark, SN_TICK_MS(sn_clock_take(1)));
 	sn_unlock_round();

@@ -942,6 +942,8 @@ test_full(void **state)
 	run->broker = kafka->open(&config, err, sizeof(err));
 	assert_non_null(run->broker);
 	open_partitions(run);
+	while (take(run, 0) > 0)	/* the queue counts a report until it is freed */
+		continue;
 	while (send_number(run, "full", sent, 0) == SN_SEND_OK)
 		sent++;
 	assert_int_equal(sent, KEYS + 100);

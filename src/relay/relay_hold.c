@@ -17,6 +17,8 @@
 
 #define DENIED_MS		3000	/* a topic whose creation was denied is held
 								 * when it has taken nothing for so long */
+#define ASK_MORE_MS		1000	/* without an answer about a topic; then many are
+								 * asked for at a time, else one */
 #define MAX_ASKED		64		/* topics at a time */
 #define OTHERS_MS		5000	/* the broker is well: it took others' records */
 #define TRIAL_MS		40000	/* the client needs up to 30 s to say that a
@@ -125,6 +127,8 @@ sn_core_topic_report(SnRelayCore *core, const SnBrokerReport *report,
 	bool		held = topic->held;
 
 	core->nasked -= topic->state == SN_TOPIC_ASKED;
+	if (report->status == SN_REPORT_OK || report->status == SN_REPORT_REFUSED)
+		core->asked_at = now_ms;
 	if (report->status != SN_REPORT_OK)
 		sn_core_note_error(core, report->error);
 	if (report->status == SN_REPORT_OK || report->status == SN_REPORT_REFUSED)
@@ -139,13 +143,25 @@ sn_core_topic_report(SnRelayCore *core, const SnBrokerReport *report,
 		changed(core, topic);
 }
 
+/*
+ * may_ask: whether a topic may be asked for now.  One at a time: a broker works
+ * off a connection's requests in order and takes some time to make a topic, so
+ * that many at once would hold up the records of all others.
+ */
+static bool
+may_ask(const SnRelayCore *core, int64_t now_ms)
+{
+	return core->nasked == 0 ||
+		(core->nasked < MAX_ASKED && now_ms - core->asked_at >= ASK_MORE_MS);
+}
+
 /* ask: have the broker make a topic, if it is not there */
 static void
 ask(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 {
 	char		err[SN_ERROR_TEXT];
 
-	if (core->nasked >= MAX_ASKED ||
+	if (!may_ask(core, now_ms) ||
 		(core->breaker.state != SN_BREAKER_CLOSED &&
 		 !sn_breaker_allow(&core->breaker, now_ms)))
 		return;
@@ -157,7 +173,8 @@ ask(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 											err, sizeof(err)))
 	{
 		topic->state = SN_TOPIC_ASKED;
-		core->nasked++;
+		if (core->nasked++ == 0)
+			core->asked_at = now_ms;
 	}
 	else
 	{
@@ -299,7 +316,7 @@ sn_core_next_topic(const SnRelayCore *core, int64_t now_ms)
 		int64_t		wait = 1000;
 
 		if (topic->state == SN_TOPIC_WAITING)
-			wait = topic->sent > 0 || core->nasked >= MAX_ASKED ? 100 :
+			wait = topic->sent > 0 || !may_ask(core, now_ms) ? 100 :
 				topic->retry_at - now_ms;
 		if (wait < 1)
 			wait = 1;

@@ -25,6 +25,7 @@ struct SnRelayCore
 	SnLater		later;			/* keys of what the cursor passed over */
 	int			inflight;
 	int			nasked;			/* topics */
+	int64_t		asked_at;		/* with none asked before, or last answer */
 	int64_t		acked_at;		/* time of the last acknowledgement */
 	bool		recover;		/* a new producer is needed */
 	bool		isolate;		/* the one running sends one by one */

@@ -39,6 +39,7 @@ struct SnBroker
 	const char *later_id;		/* this event has to wait for an answer */
 	uint64_t	failures;
 	bool		topics_away;	/* create_topic() answers RETRY */
+	bool		topics_silent;	/* create_topic() gets no answer */
 	int			topics_asked;
 	int64_t		stalled_ms;
 };
@@ -149,6 +150,8 @@ fake_create_topic(SnBroker *b, const char *topic, int partitions,
 				  int replication, uint64_t opaque, char *err, size_t err_len)
 {
 	b->topics_asked++;
+	if (b->topics_silent)
+		return true;
 	add_report(SN_REPORT_TOPIC, b->topics_away ? SN_REPORT_RETRY :
 			   b->refuse_topic && strcmp(topic, b->refuse_topic) == 0 ?
 			   SN_REPORT_REFUSED : SN_REPORT_OK, false, opaque);
@@ -726,6 +729,30 @@ topics_are_asked_for_once(void **state)
 }
 
 static void
+topics_are_asked_for_one_at_a_time(void **state)
+{
+	SnRelayCore *core = open_core(100, 1 << 20);
+	char		name[16];
+	int			i;
+
+	push_to(core, 1, 0, "known");
+	turns(core, 2, 0);
+	fake.topics_silent = true;
+	for (i = 0; i < 10; i++)
+	{
+		snprintf(name, sizeof(name), "new%d", i);
+		push_to(core, 2 + i, 0, name);
+	}
+	push_to(core, 12, 1, "known");
+	turns(core, 3, 0);
+	assert_int_equal(fake.topics_asked, 2); /* the known one, and one more */
+	assert_int_equal(fake.queued, 2);
+	turns(core, 2, 1000);		/* nobody answers: one does not hold up all */
+	assert_int_equal(fake.topics_asked, 11);
+	sn_relay_core_close(core, 0);
+}
+
+static void
 a_topic_that_may_not_be_made_gets_one_record_first(void **state)
 {
 	SnRelayCore *core = open_core(100, 1 << 20);
@@ -769,6 +796,21 @@ a_topic_that_nobody_could_make_is_tried(void **state)
 	sn_relay_core_close(core, 0);
 }
 
+/* know_topics: an event of each was taken, in another lane */
+static void
+know_topics(SnRelayCore *core, const char *one, const char *other)
+{
+	int64_t		pos;
+
+	push_to(core, 101, 1, one);
+	push_to(core, 102, 1, other);
+	turns(core, 3, 0);
+	answer(2, SN_REPORT_OK, false);
+	turns(core, 1, 0);
+	assert_int_equal(sn_relay_core_progress(core, 1, &pos), 2);
+	fake.nstored = 0;
+}
+
 static void
 a_topic_that_is_gone_holds_its_own_events_only(void **state)
 {
@@ -779,6 +821,7 @@ a_topic_that_is_gone_holds_its_own_events_only(void **state)
 	int64_t		pos;
 	int			i;
 
+	know_topics(core, "gone", "b");
 	for (i = 1; i <= 6; i++)	/* one lane, two topics in turn */
 		push_to(core, i, 0, i % 2 ? "gone" : "b");
 	turns(core, 2, 0);
@@ -993,6 +1036,7 @@ main(void)
 		cmocka_unit_test(events_without_a_label_leave_the_position),
 		cmocka_unit_test(an_event_that_cannot_be_made_is_refused_in_its_order),
 		cmocka_unit_test(topics_are_asked_for_once),
+		cmocka_unit_test(topics_are_asked_for_one_at_a_time),
 		cmocka_unit_test(a_topic_that_may_not_be_made_gets_one_record_first),
 		cmocka_unit_test(a_topic_that_nobody_could_make_is_tried),
 		cmocka_unit_test(a_topic_that_is_gone_holds_its_own_events_only),

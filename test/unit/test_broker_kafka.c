@@ -704,7 +704,7 @@ test_refused_batch(void **state)
 	int			i;
 
 	(void) state;
-	open_broker(run, "linger.ms=50,batch.num.messages=20", false);
+	open_broker(run, "linger.ms=500,batch.num.messages=20", false);
 	open_partitions(run);
 	rd_kafka_mock_push_request_errors(run->cluster, REQUEST_PRODUCE, 1,
 									  RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);

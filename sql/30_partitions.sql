@@ -8,9 +8,14 @@ comment on function sentinai.make_partitions(timestamptz) is 'Makes the missing 
 create function sentinai.refuse_change() returns trigger
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_refuse_change';
-comment on function sentinai.refuse_change() is 'Trigger of event_log, each of its partitions and outbox: raises SN409 on UPDATE, DELETE and TRUNCATE, whoever tries.';
+comment on function sentinai.refuse_change() is 'Trigger of event_log, each of its partitions, event_kept and outbox: raises SN409 on UPDATE, DELETE and TRUNCATE, whoever tries.';
 
 create trigger refuse_change before update or delete or truncate on sentinai.event_log
     for each statement execute function sentinai.refuse_change();
 alter table sentinai.event_log enable always trigger refuse_change;
 comment on trigger refuse_change on sentinai.event_log is 'Keeps the log append-only, in replication as well.';
+
+create trigger refuse_change before update or delete or truncate on sentinai.event_kept
+    for each statement execute function sentinai.refuse_change();
+alter table sentinai.event_kept enable always trigger refuse_change;
+comment on trigger refuse_change on sentinai.event_kept is 'What the log has for some is as append-only as the log; maintenance removes it.';

@@ -76,6 +76,9 @@ reset role;
 update sentinai.event_log set payload = '{}';
 delete from sentinai.event_log;
 truncate sentinai.event_log;
+update sentinai.event_kept set payload = '{}';
+delete from sentinai.event_kept;
+truncate sentinai.event_kept;
 select count(*) as events from sentinai.event_log where tenant_id = 'priv';
 
 -- settings that do not exist

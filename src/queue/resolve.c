@@ -133,7 +133,12 @@ check_closed(SnBatch *batch, const pg_uuid_t *id, bool may_be_done)
 							&processed_at))
 	{
 		if (processed_at < state->claimed_at && !batch->resolved)
+		{
+			/* a subscription made anew takes what its forerunner completed */
+			if (is_waiting(batch, state->lane, hash, id))
+				no_longer_open();
 			not_in_batch();
+		}
 		if (!may_be_done)
 			no_longer_open();
 		return;

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- fail(): retries, blocked keys, policies, control events.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(105);
+select plan(109);
 
 create function pg_temp.publish(key text, n int, type text default 'r.t') returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('retry'::text), array_agg(key), array_agg(jsonb_build_object('n', i) order by i))
@@ -244,6 +244,27 @@ select is_empty($$select * from sentinai.claim('retry-all')$$, 'never to the sub
 select is(sentinai.fail((select token from t limit 1), (select event_id from t where o = 1), 'e', false), 'dead', 'a control event can die');
 select is(sentinai.fail((select token from t limit 1), (select event_id from t where o = 2), 'e', true, '0'), 'retrying', 'or be retried');
 select is((select count(*) from sentinai.event_log where causation_id in (select event_id from t)), 0::bigint, 'and nothing is published about that');
+
+-- A subscription made anew: what its forerunner completed is in the ledger, and yet waits
+select sentinai.subscribe('retry-anew', '{r.anew}');
+select pg_temp.publish('anew', 3, 'r.anew'), pg_temp.publish('other', 1, 'r.anew');
+select pg_temp.take('n1', $$'retry-anew'$$);
+select is(sentinai.complete((select min(token) from n1)), 4, 'completed by the first');
+select sentinai.unsubscribe('retry-anew');
+select sentinai.subscribe('retry-anew', '{r.anew}', start_from => 'earliest', backoff => '{1h}');
+do $$ begin
+    for i in 1..3000 loop
+        create temp table n2 as select row_number() over () as o, c.* from sentinai.claim('retry-anew') c;
+        exit when (select count(*) from n2) = 4;
+        perform sentinai.release(token) from n2 limit 1;
+        drop table n2; commit;
+        perform pg_sleep(0.01);
+    end loop;
+end $$;
+select is(pg_temp.shown('n2'), 'anew1#1 anew2#1 anew3#1 other1#1', 'taken again by the second');
+select is(sentinai.fail((select min(token) from n2), (select event_id from n2 where payload @> '{"n": 1}' and aggregate_id = 'anew'), 'e'), 'retrying', 'the first of the key fails');
+select throws_ok($$select sentinai.fail((select min(token) from n2), (select event_id from n2 where payload @> '{"n": 2}'), 'e')$$, 'SN409', null, 'the next one waits, and is no stranger');
+select sentinai.unsubscribe('retry-anew');
 
 -- Arguments
 select throws_ok($$select sentinai.fail(null, (select id from z), 'e')$$, '22004', null, 'no token');

@@ -18,8 +18,17 @@ import tempfile
 import child
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-LEFT_OUT = shutil.ignore_patterns(".git", "build", "log", "results", "*.o",
-                                  "*.so", "*.bc", "tmp_check", "__pycache__")
+AT_THE_TOP = {".git", "build", "log", "results"}    # src/log is a room
+MADE = shutil.ignore_patterns("*.o", "*.so", "*.bc", "tmp_check",
+                              "__pycache__")
+
+
+def left_out(folder, names):
+    """What is made, not kept."""
+    made = MADE(folder, names)
+    if os.path.realpath(folder) == os.path.realpath(ROOT):
+        made |= AT_THE_TOP & set(names)
+    return made
 
 
 class BuildFailed(Exception):
@@ -34,7 +43,7 @@ class Private:
         self.dir = tempfile.mkdtemp(prefix="sentinai-private.", dir="/var/tmp")
         os.chmod(self.dir, 0o755)
         self.tree = os.path.join(self.dir, "tree")
-        shutil.copytree(root, self.tree, symlinks=True, ignore=LEFT_OUT)
+        shutil.copytree(root, self.tree, symlinks=True, ignore=left_out)
         self.pg = os.path.join(self.dir, "pg")
         for what in ("--bindir", "--pkglibdir", "--sharedir"):
             self.copy(self.ask(what))

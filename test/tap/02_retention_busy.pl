@@ -98,7 +98,7 @@ sub newer_go
 }
 
 # 12 clients whose transactions last for seconds, all the time
-my $script = "$PostgreSQL::Test::Utils::tmp_check/busy.sql";
+my $script = "$PostgreSQL::Test::Utils::tmp_check/retention_busy.sql";
 append_to_file($script, q{
 \set ms random(500, 3000)
 begin;

@@ -11,6 +11,9 @@
 
 #include <limits.h>
 
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 
 #include "base/guc.h"
@@ -77,6 +80,62 @@ static const struct config_enum_entry relay_start_options[] = {
 	{NULL, 0, false}
 };
 
+/* Values below are more likely to be days or hours without their unit. */
+#define LEAST_RETENTION 1440
+#define LEAST_INTERVAL	60
+#define LEAST_SECONDS	60
+
+/*
+ * warn_if_small: say what a number without a unit means
+ *
+ * To whom sets it, and once to the log: not again at a reload that changes
+ * nothing, and not in every process that reads the file.
+ */
+static bool
+warn_if_small(const char *name, int value, int now, int least,
+			  const char *unit)
+{
+	if (value <= 0 || value >= least || value == now)
+		return true;
+	if (IsUnderPostmaster &&
+		(debug_query_string == NULL || !IsTransactionState()))
+		return true;
+	ereport(WARNING,
+			(errcode(ERRCODE_WARNING),
+			 errmsg("parameter \"%s\" is only %d %s", name, value, unit),
+			 errdetail("A number without a unit means %s.", unit),
+			 errhint("If that is not meant, write a unit, as in '30 d'.")));
+	return true;
+}
+
+static bool
+check_idempotency_window(int *newval, void **extra, GucSource source)
+{
+	return warn_if_small("sentinai.idempotency_window", *newval,
+						 sn_idempotency_window, LEAST_SECONDS, "seconds");
+}
+
+static bool
+check_partition_interval(int *newval, void **extra, GucSource source)
+{
+	return warn_if_small("sentinai.partition_interval", *newval,
+						 sn_partition_interval, LEAST_INTERVAL, "minutes");
+}
+
+static bool
+check_retention(int *newval, void **extra, GucSource source)
+{
+	return warn_if_small("sentinai.retention", *newval, sn_retention,
+						 LEAST_RETENTION, "minutes");
+}
+
+static bool
+check_topic_timeout(int *newval, void **extra, GucSource source)
+{
+	return warn_if_small("sentinai.topic_timeout", *newval, sn_topic_timeout,
+						 LEAST_SECONDS, "seconds");
+}
+
 static void
 define_publish_settings(void)
 {
@@ -86,7 +145,7 @@ define_publish_settings(void)
 							&sn_idempotency_window,
 							86400, 1, 30 * 86400,
 							PGC_SIGHUP, GUC_UNIT_S,
-							NULL, NULL, NULL);
+							check_idempotency_window, NULL, NULL);
 	DefineCustomIntVariable("sentinai.max_payload",
 							"Largest payload that publish() takes.",
 							NULL,
@@ -126,7 +185,7 @@ define_storage_settings(void)
 							&sn_partition_interval,
 							1440, 1, 366 * 1440,
 							PGC_SIGHUP, GUC_UNIT_MIN,
-							NULL, NULL, NULL);
+							check_partition_interval, NULL, NULL);
 	DefineCustomIntVariable("sentinai.partitions_ahead",
 							"Number of partitions made ahead of their time.",
 							NULL,
@@ -140,7 +199,7 @@ define_storage_settings(void)
 							&sn_retention,
 							43200, -1, INT_MAX / 60,
 							PGC_SIGHUP, GUC_UNIT_MIN,
-							NULL, NULL, NULL);
+							check_retention, NULL, NULL);
 	DefineCustomIntVariable("sentinai.journal_size",
 							"Size at which a half of a journal is carried over and truncated.",
 							NULL,
@@ -323,7 +382,7 @@ define_kafka_settings(void)
 							&sn_topic_timeout,
 							3 * 24 * 3600, -1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S,
-							NULL, NULL, NULL);
+							check_topic_timeout, NULL, NULL);
 	DefineCustomEnumVariable("sentinai.record_format",
 							 "Form of the records the relay produces.",
 							 NULL,

@@ -68,16 +68,19 @@ uninstall: uninstall-kafka
 uninstall-kafka:
 	rm -f '$(DESTDIR)$(pkglibdir)/sentinai_kafka.so'
 
-# Agents, beside the server's own programs.
+# Agents, beside the server's own programs. Packages of several versions side
+# by side have these in a folder that no PATH has: there a link makes up for it.
+# linkdir= makes none; who builds a package (DESTDIR) gets none unasked.
+linkdir ?= $(if $(DESTDIR),,$(if $(filter /usr/lib/postgresql/%/bin /usr/pgsql-%/bin,$(bindir)),/usr/local/bin))
 all: workers
 install: install-workers
 workers:
 	$(MAKE) -C workers all
 install-workers: workers
-	$(MAKE) -C workers install bindir='$(bindir)'
+	$(MAKE) -C workers install bindir='$(bindir)' linkdir='$(linkdir)'
 uninstall: uninstall-workers
 uninstall-workers:
-	$(MAKE) -C workers uninstall bindir='$(bindir)'
+	$(MAKE) -C workers uninstall bindir='$(bindir)' linkdir='$(linkdir)'
 
 # Measures the installed extension: make bench BENCH_ARGS='--quick --only 1,2'
 bench:

@@ -5,7 +5,7 @@
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
 #                                  conditions api comments links commands
 #                                  tiers options handler restore versions
-#                                  definer
+#                                  definer path
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
 # preloaded, where databases named docs_* and the roles that the pages make may
@@ -412,7 +412,30 @@ test_definer() {
         nothing "none of them may be executed by everybody"
 }
 
-all=(readme pages settings properties errors conditions api comments links commands tiers options handler restore versions definer)
+# installed TARGET [VARIABLE…]: sentinai-work, in a root of its own.
+installed() {
+    make -s -C workers "$1" DESTDIR="$place/root" bindir=/usr/lib/postgresql/15/bin \
+        "${@:2}" >/dev/null
+}
+
+# docs/agents.md on PATH: where it is and is not, whose it is, how it goes.
+test_path() {
+    local program=/usr/lib/postgresql/15/bin/sentinai-work
+    local link=$place/root/usr/local/bin/sentinai-work
+    installed install linkdir=/usr/local/bin &&
+        [ "$(readlink "$link")" = $program ] && [ -x "$place/root$program" ]
+    result $? "make install makes a link where PATH has it"
+    installed uninstall linkdir=/usr/local/bin && [ ! -L "$link" ] &&
+        [ ! -e "$place/root$program" ]
+    result $? "make uninstall removes both"
+    installed install && [ ! -L "$link" ]
+    result $? "no link without linkdir"
+    echo other >"$link" && installed install linkdir=/usr/local/bin &&
+        installed uninstall linkdir=/usr/local/bin && [ "$(cat "$link")" = other ]
+    result $? "what is no link of ours stays"
+}
+
+all=(readme pages settings properties errors conditions api comments links commands tiers options handler restore versions definer path)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

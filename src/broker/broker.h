@@ -23,8 +23,8 @@
  * A handle belongs to one thread.  Everything the host sees (reports, log
  * lines, errors) comes out of a call the host made, on the host's thread;
  * the library's own threads run with all signals blocked and never call the
- * host.  The log callback runs inside open, restart, poll, flush and close;
- * it must return (no longjmp, so no ereport(ERROR) in it).  The library uses
+ * host.  The log callback runs inside open, restart, poll and close; it must
+ * return (no longjmp, so no ereport(ERROR) in it).  The library uses
  * malloc only.
  *
  *
@@ -155,7 +155,7 @@
 #include <stdint.h>
 
 /* Version of everything in this file; raised with every change to it. */
-#define SN_BROKER_ABI 3
+#define SN_BROKER_ABI 4
 
 /* Name of the function to look up in a provider's library. */
 #define SN_BROKER_ENTRY "sn_broker_provider"
@@ -216,8 +216,6 @@ typedef struct SnBrokerReport
 	SnReportStatus status;
 	bool		alone;			/* meaning of REFUSED, see above */
 	uint64_t	opaque;
-	int32_t		partition;		/* -1 = not known */
-	int64_t		offset;			/* -1 = not known */
 	const char *error;			/* NULL when OK; valid until the next poll;
 								 * never contains payload or secrets */
 } SnBrokerReport;
@@ -225,12 +223,7 @@ typedef struct SnBrokerReport
 typedef struct SnBrokerHealth
 {
 	bool		stopped;		/* the producer sends no more: recover */
-	bool		refusal;		/* stopped because a batch was refused: the
-								 * broker itself is well */
-	bool		isolate;		/* mode of the running producer */
 	uint64_t	outstanding;	/* sent, report not handed out yet */
-	uint64_t	sent;			/* since open */
-	uint64_t	acked;			/* reports OK since open */
 	uint64_t	failures;		/* broker errors since open */
 	int64_t		stalled_ms;		/* see above; 0 = nothing outstanding */
 	const char *last_error;		/* "" = none; valid until the next call */
@@ -267,11 +260,6 @@ typedef struct SnBrokerProvider
 {
 	uint32_t	abi;			/* SN_BROKER_ABI */
 	const char *name;			/* "kafka" */
-	const char *(*version) (void);	/* client library and its version */
-
-	/* Would open() accept these settings?  Reads no secret, starts nothing. */
-	bool		(*check) (const SnBrokerConfig *config,
-						  char *err, size_t err_len);
 
 	/* NULL and a message in err when it cannot be opened. */
 	SnBroker   *(*open) (const SnBrokerConfig *config,
@@ -287,12 +275,6 @@ typedef struct SnBrokerProvider
 
 	/* Readable when poll() has something; the same for the handle's life. */
 	int			(*wake_fd) (const SnBroker *broker);
-
-	/*
-	 * Waits until everything sent has its answer, or the time is over;
-	 * returns how many have none.  The reports are kept for poll().
-	 */
-	uint64_t	(*flush) (SnBroker *broker, int timeout_ms);
 
 	/* Gives up what is queued, and with inflight what is on the way. */
 	void		(*purge) (SnBroker *broker, bool inflight);

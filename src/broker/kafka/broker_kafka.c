@@ -25,7 +25,7 @@
  *	  sequence number, what is queued stays until purged.  Nothing behind the
  *	  refused batch is stored, and the host resumes with a new producer from
  *	  the lowest record that has no answer.  The fatal error is then no
- *	  fault of the broker's, which is what health.refusal says.
+ *	  fault of the broker's, and no failure in health.
  *	- A broker does not check the sequence for the first batch it has from a
  *	  producer in a partition; broker_kafka_gate.c sees to it that nothing is
  *	  behind that batch.
@@ -40,12 +40,11 @@
  * Threads
  *
  * The producer is used through events, not callbacks: reports, errors and log
- * lines wait in its main queue until poll or flush takes them, on the host's
- * thread.  broker_kafka_producer.c starts and ends them.
+ * lines wait in its main queue until poll takes them, on the host's thread.
+ * broker_kafka_producer.c starts and ends them.
  *
- * Invariants: unanswered = records librdkafka has; outstanding in health adds
- * what flush took and poll has not handed out.  Messages and log lines never
- * contain payload; secrets are masked in both.
+ * Invariant: messages and log lines never contain payload; secrets are masked
+ * in both.
  */
 #include "broker/kafka/broker_kafka.h"
 
@@ -62,9 +61,6 @@
 #define DEFAULT_MESSAGES 10000
 #define DEFAULT_KBYTES (32 * 1024)
 
-/* How long flush waits at most before it looks at the clock. */
-#define SLICE_MS 100
-
 /*
  * Time for the broker to answer a request for a topic; before the first
  * contact with it; and from a mock cluster (see topic_timeout).
@@ -79,9 +75,6 @@
 /* Opaque values travel in pointers. */
 typedef char pointers_hold_opaques[sizeof(void *) >= sizeof(uint64_t) ? 1 : -1];
 
-static const char *kafka_version(void);
-static bool kafka_check(const SnBrokerConfig *config, char *err,
-						size_t err_len);
 static SnBroker *kafka_open(const SnBrokerConfig *config, char *err,
 							size_t err_len);
 static SnSendResult kafka_send(SnBroker *broker, const SnRecord *record,
@@ -89,7 +82,6 @@ static SnSendResult kafka_send(SnBroker *broker, const SnRecord *record,
 static int	kafka_poll(SnBroker *broker, int timeout_ms,
 					   SnBrokerReport *reports, int max);
 static int	kafka_wake_fd(const SnBroker *broker);
-static uint64_t kafka_flush(SnBroker *broker, int timeout_ms);
 static void kafka_purge(SnBroker *broker, bool inflight);
 static bool kafka_restart(SnBroker *broker, bool isolate, int timeout_ms,
 						  char *err, size_t err_len);
@@ -119,13 +111,10 @@ static int	remaining(int64_t deadline);
 static const SnBrokerProvider provider = {
 	.abi = SN_BROKER_ABI,
 	.name = "kafka",
-	.version = kafka_version,
-	.check = kafka_check,
 	.open = kafka_open,
 	.send = kafka_send,
 	.poll = kafka_poll,
 	.wake_fd = kafka_wake_fd,
-	.flush = kafka_flush,
 	.purge = kafka_purge,
 	.restart = kafka_restart,
 	.create_topic = kafka_create_topic,
@@ -139,33 +128,6 @@ const SnBrokerProvider *
 sn_broker_provider(uint32_t abi)
 {
 	return abi == SN_BROKER_ABI ? &provider : NULL;
-}
-
-/* Name and version of the client library at run time. */
-static const char *
-kafka_version(void)
-{
-	static char text[64];
-
-	snprintf(text, sizeof(text), "librdkafka %s", rd_kafka_version_str());
-	return text;
-}
-
-/* Would these settings do?  Secrets are not read. */
-static bool
-kafka_check(const SnBrokerConfig *config, char *err, size_t err_len)
-{
-	SnBroker   *broker = make_broker(config, err, err_len);
-	rd_kafka_conf_t *conf;
-
-	if (broker == NULL)
-		return false;
-	conf = sn_kafka_make_conf(broker, false, config->isolate, err, err_len);
-	free_broker(broker);
-	if (conf == NULL)
-		return false;
-	rd_kafka_conf_destroy(conf);
-	return true;
 }
 
 /* Makes a handle with a running producer. */
@@ -251,9 +213,7 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 	{
 		if (broker->outstanding == 0)
 			broker->progress_at = sn_kafka_now_ms();
-		broker->unanswered++;
 		broker->outstanding++;
-		broker->sent++;
 		if (!sn_kafka_gate_sent(gate, partition))
 			broker->worn_out = true;
 		return SN_SEND_OK;
@@ -305,38 +265,6 @@ static int
 kafka_wake_fd(const SnBroker *broker)
 {
 	return broker->wake[0];
-}
-
-/* Waits for the answers of all that was sent, and keeps them for poll. */
-static uint64_t
-kafka_flush(SnBroker *broker, int timeout_ms)
-{
-	int64_t		deadline = sn_kafka_now_ms() + timeout_ms;
-	rd_kafka_event_t *event;
-	KeptEvent  *kept;
-
-	while (broker->queue != NULL && broker->unanswered > 0)
-	{
-		int			slice = remaining(deadline);
-
-		kept = malloc(sizeof(KeptEvent));
-		if (kept == NULL)
-			break;
-		event = rd_kafka_queue_poll(broker->queue,
-									slice < SLICE_MS ? slice : SLICE_MS);
-		if (event != NULL && treat_event(broker, event))
-		{
-			kept->next = NULL;
-			kept->event = event;
-			*broker->kept_end = kept;
-			broker->kept_end = &kept->next;
-			continue;
-		}
-		free(kept);
-		if (remaining(deadline) == 0)
-			break;
-	}
-	return broker->unanswered;
 }
 
 /* Turns what is queued (and on the way) into reports RETRY. */
@@ -412,13 +340,9 @@ kafka_health(SnBroker *broker, SnBrokerHealth *health)
 		code = rd_kafka_fatal_error(broker->producer, text, sizeof(text));
 	health->stopped = broker->producer == NULL || code != 0 ||
 		broker->worn_out;
-	health->refusal = code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE;
 	if (code != 0)
 		sn_kafka_note_error(broker, text);
-	health->isolate = broker->isolate;
 	health->outstanding = broker->outstanding;
-	health->sent = broker->sent;
-	health->acked = broker->acked;
 	health->failures = broker->failures;
 	if (broker->outstanding > 0)
 		health->stalled_ms = sn_kafka_now_ms() - broker->progress_at;
@@ -450,7 +374,6 @@ make_broker(const SnBrokerConfig *config, char *err, size_t err_len)
 		return NULL;
 	}
 	broker->wake[0] = broker->wake[1] = -1;
-	broker->kept_end = &broker->kept;
 	broker->queue_max_messages = config->queue_max_messages > 0 ?
 		config->queue_max_messages : DEFAULT_MESSAGES;
 	broker->queue_max_kbytes = config->queue_max_kbytes > 0 ?
@@ -495,17 +418,7 @@ next_event(SnBroker *broker, int timeout_ms)
 {
 	int64_t		deadline = sn_kafka_now_ms() + timeout_ms;
 	rd_kafka_event_t *event;
-	KeptEvent  *kept = broker->kept;
 
-	if (kept != NULL)
-	{
-		event = kept->event;
-		broker->kept = kept->next;
-		if (broker->kept == NULL)
-			broker->kept_end = &broker->kept;
-		free(kept);
-		return event;
-	}
 	while (broker->queue != NULL)
 	{
 		event = rd_kafka_queue_poll(broker->queue, remaining(deadline));
@@ -524,8 +437,6 @@ treat_event(SnBroker *broker, rd_kafka_event_t *event)
 	switch (rd_kafka_event_type(event))
 	{
 		case RD_KAFKA_EVENT_DR:
-			broker->unanswered -= rd_kafka_event_message_count(event);
-			return true;
 		case RD_KAFKA_EVENT_CREATETOPICS_RESULT:
 			return true;
 		case RD_KAFKA_EVENT_ERROR:
@@ -588,15 +499,18 @@ take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
 {
 	rd_kafka_event_t *event = broker->current;
 	const rd_kafka_message_t *message;
-	uint64_t	acked = broker->acked;
+	bool		progress = false;
 	int			n = 0;
 
 	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
 	{
 		while (n < max &&
 			   (message = rd_kafka_event_message_next(event)) != NULL)
-			report_record(broker, message, &reports[n++]);
-		if (broker->acked != acked)
+		{
+			report_record(broker, message, &reports[n]);
+			progress |= reports[n++].status == SN_REPORT_OK;
+		}
+		if (progress)
 			broker->progress_at = sn_kafka_now_ms();
 		if (n == max)
 			return n;
@@ -629,9 +543,8 @@ report_record(SnBroker *broker, const rd_kafka_message_t *message,
 	sent = sn_kafka_sent_answered(&broker->table,
 								  (rd_kafka_message_t *) message);
 	report->opaque = sent->opaque;
-	report->partition = stored ? message->partition : -1;
-	report->offset = stored ? message->offset : -1;
-	sn_kafka_gate_answered(sent->gate, sent->partition, report->partition);
+	sn_kafka_gate_answered(sent->gate, sent->partition,
+						   stored ? message->partition : -1);
 	if (report->status == SN_REPORT_NO_TOPIC)
 		sn_kafka_gate_shut(sent->gate);
 
@@ -639,10 +552,8 @@ report_record(SnBroker *broker, const rd_kafka_message_t *message,
 	report->error = stored ? NULL : code == 0 ?
 		"acknowledged without an offset" : rd_kafka_err2str(code);
 	broker->outstanding--;
-	if (stored)
-		broker->acked++;
-	else if (report->status == SN_REPORT_REFUSED ||
-			 report->status == SN_REPORT_NO_TOPIC || code == 0)
+	if (!stored && (report->status == SN_REPORT_REFUSED ||
+					report->status == SN_REPORT_NO_TOPIC || code == 0))
 		sn_kafka_note_error(broker, report->error);
 }
 
@@ -674,8 +585,6 @@ report_topic(SnBroker *broker, rd_kafka_event_t *event,
 		report->status = SN_REPORT_OK;
 	report->alone = report->status == SN_REPORT_REFUSED;
 	report->opaque = (uint64_t) (uintptr_t) rd_kafka_event_opaque(event);
-	report->partition = -1;
-	report->offset = -1;
 	if (report->status == SN_REPORT_OK)
 	{
 		/* a new handle asks for the partitions; records would a second later */

@@ -12,13 +12,6 @@
 #include "broker/broker.h"
 #include "broker/kafka_conf.h"
 
-/* An event that flush took out of librdkafka's queue for poll. */
-typedef struct KeptEvent
-{
-	struct KeptEvent *next;
-	rd_kafka_event_t *event;
-} KeptEvent;
-
 /*
  * Headers of more than SN_SPARE_COUNT are not used again; those that wait are
  * looked for in SN_SHAPES lists.
@@ -78,17 +71,12 @@ struct SnBroker
 	bool		isolate;
 	int			wake[2];		/* pipe: reading end, writing end */
 
-	/* Events taken from the queue and not handed out entirely */
+	/* The event taken from the queue and not handed out entirely */
 	rd_kafka_event_t *current;
-	KeptEvent  *kept;
-	KeptEvent **kept_end;
 
 	/* State and figures for health */
-	uint64_t	unanswered;
 	uint64_t	outstanding;
 	int			asked;			/* requests for topics without an answer */
-	uint64_t	sent;
-	uint64_t	acked;
 	uint64_t	failures;
 	int64_t		progress_at;
 	char		last_error[256];
@@ -125,9 +113,6 @@ extern SnReportStatus sn_kafka_classify_topic(rd_kafka_resp_err_t code);
 extern bool sn_kafka_start(SnBroker *broker, bool isolate,
 						   char *err, size_t err_len);
 extern bool sn_kafka_stop(SnBroker *broker, int timeout_ms);
-extern rd_kafka_conf_t *sn_kafka_make_conf(SnBroker *broker,
-										   bool with_secrets, bool isolate,
-										   char *err, size_t err_len);
 extern bool sn_kafka_make_pipe(int fds[2]);
 extern void sn_kafka_forget_secrets(SnBroker *broker);
 extern void sn_kafka_note_error(SnBroker *broker, const char *text);

@@ -44,8 +44,10 @@ static bool destroy_within(rd_kafka_t *producer, SnGates *gates,
 						   int timeout_ms);
 static void *destroy_main(void *arg);
 static void free_farewell(Farewell *farewell);
-static bool set_settings(SnBroker *broker, rd_kafka_conf_t *conf,
-						 bool with_secrets, char *err, size_t err_len);
+static rd_kafka_conf_t *make_conf(SnBroker *broker, bool isolate, char *err,
+								  size_t err_len);
+static bool set_settings(SnBroker *broker, rd_kafka_conf_t *conf, char *err,
+						 size_t err_len);
 static bool set_secret(SnBroker *broker, rd_kafka_conf_t *conf,
 					   const SnKafkaProp *prop, char *err, size_t err_len);
 static bool set_ours(SnBroker *broker, rd_kafka_conf_t *conf, bool isolate,
@@ -60,8 +62,7 @@ static void block_signals(sigset_t *before);
 bool
 sn_kafka_start(SnBroker *broker, bool isolate, char *err, size_t err_len)
 {
-	rd_kafka_conf_t *conf = sn_kafka_make_conf(broker, true, isolate,
-											   err, err_len);
+	rd_kafka_conf_t *conf = make_conf(broker, isolate, err, err_len);
 	const char *method = sn_kafka_conf_get(broker->conf,
 										   "sasl.oauthbearer.method");
 	sigset_t	before;
@@ -135,19 +136,10 @@ sn_kafka_stop(SnBroker *broker, int timeout_ms)
 {
 	rd_kafka_t *producer = broker->producer;
 	SnGates    *gates;
-	KeptEvent  *kept;
 
 	if (broker->current != NULL)
 		rd_kafka_event_destroy(broker->current);
 	broker->current = NULL;
-	while ((kept = broker->kept) != NULL)
-	{
-		broker->kept = kept->next;
-		rd_kafka_event_destroy(kept->event);
-		free(kept);
-	}
-	broker->kept_end = &broker->kept;
-	broker->unanswered = 0;
 	broker->outstanding = 0;
 	broker->asked = 0;
 	sn_kafka_sent_forget(&broker->table);
@@ -165,29 +157,6 @@ sn_kafka_stop(SnBroker *broker, int timeout_ms)
 	if (timeout_ms > SN_BROKER_CLOSE_MAX_MS)
 		timeout_ms = SN_BROKER_CLOSE_MAX_MS;
 	return destroy_within(producer, gates, timeout_ms);
-}
-
-/*
- * librdkafka's settings: our defaults, the user's, then what must hold.  Our
- * headers repeat themselves from record to record, so compression pays.  The
- * host sends what a round brought at once, and under load batches fill while
- * earlier ones are on their way: to linger would only add latency.
- */
-rd_kafka_conf_t *
-sn_kafka_make_conf(SnBroker *broker, bool with_secrets, bool isolate,
-				   char *err, size_t err_len)
-{
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-
-	if (set_one(conf, "client.id", broker->client_id, err, err_len) &&
-		set_one(conf, "compression.type", "lz4", err, err_len) &&
-		set_one(conf, "linger.ms", "0", err, err_len) &&
-		set_one(conf, "reconnect.backoff.max.ms", "3000", err, err_len) &&
-		set_settings(broker, conf, with_secrets, err, err_len) &&
-		set_ours(broker, conf, isolate, err, err_len))
-		return conf;
-	rd_kafka_conf_destroy(conf);
-	return NULL;
 }
 
 /* Wipes the secrets kept for masking. */
@@ -315,10 +284,32 @@ free_farewell(Farewell *farewell)
 	free(farewell);
 }
 
+/*
+ * librdkafka's settings: our defaults, the user's, then what must hold.  Our
+ * headers repeat themselves from record to record, so compression pays.  The
+ * host sends what a round brought at once, and under load batches fill while
+ * earlier ones are on their way: to linger would only add latency.
+ */
+static rd_kafka_conf_t *
+make_conf(SnBroker *broker, bool isolate, char *err, size_t err_len)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+
+	if (set_one(conf, "client.id", broker->client_id, err, err_len) &&
+		set_one(conf, "compression.type", "lz4", err, err_len) &&
+		set_one(conf, "linger.ms", "0", err, err_len) &&
+		set_one(conf, "reconnect.backoff.max.ms", "3000", err, err_len) &&
+		set_settings(broker, conf, err, err_len) &&
+		set_ours(broker, conf, isolate, err, err_len))
+		return conf;
+	rd_kafka_conf_destroy(conf);
+	return NULL;
+}
+
 /* Settings of the user. */
 static bool
-set_settings(SnBroker *broker, rd_kafka_conf_t *conf, bool with_secrets,
-			 char *err, size_t err_len)
+set_settings(SnBroker *broker, rd_kafka_conf_t *conf, char *err,
+			 size_t err_len)
 {
 	const SnKafkaProp *prop;
 	int			i;
@@ -327,18 +318,13 @@ set_settings(SnBroker *broker, rd_kafka_conf_t *conf, bool with_secrets,
 	for (i = 0; i < broker->conf->nprops; i++)
 	{
 		prop = &broker->conf->props[i];
-		if (with_secrets && sn_kafka_conf_is_private_path(prop->name) &&
+		if (sn_kafka_conf_is_private_path(prop->name) &&
 			!sn_kafka_conf_check_private(prop->name, prop->value,
 										 err, err_len))
 			return false;
-		if (prop->from_file && with_secrets)
-		{
-			if (!set_secret(broker, conf, prop, err, err_len))
-				return false;
-		}
-		else if (!set_one(conf, prop->name,
-						  prop->from_file ? "unread" : prop->value,
-						  err, err_len))
+		if (!(prop->from_file ?
+			  set_secret(broker, conf, prop, err, err_len) :
+			  set_one(conf, prop->name, prop->value, err, err_len)))
 			return false;
 	}
 	return true;

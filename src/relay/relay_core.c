@@ -5,10 +5,10 @@
  *		The relay without its host: what is sent, answered, sent again.
  *
  * The window (relay_window.c) has the events in the order of push.  Sending
- * goes along it with a cursor, and passes over events whose topic may not be
- * written (relay_topic.c, relay_hold.c).  What it passed over as that has to
- * wait for the answer to another (relay_later.h), it comes back to with the
- * next answer.
+ * (relay_send.c) goes along it with a cursor, and passes over events whose
+ * topic may not be written (relay_topic.c, relay_hold.c).  What it passed over
+ * as that has to wait for the answer to another (relay_later.h), it comes back
+ * to with the next answer (relay_answer.c).
  *
  * Recovery is what broker.h prescribes: purge, wait for the answers, a new
  * producer, and then everything that is not done once more, in order.
@@ -17,11 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fault.h"
 #include "relay/relay_state.h"
 
-#define MAX_REPORTS		512
-#define DRAIN_MS		1000
 #define RESTART_MS		2000
 #define STALL_MS		10000	/* no progress for so long is a failure */
 
@@ -142,256 +139,6 @@ sn_core_refuse(SnRelayCore *core, SnWindowEntry *entry, const char *error)
 	sn_window_tell(&core->window, entry);
 }
 
-/* know_topic: note which topic an event goes to; false: it was refused */
-static bool
-know_topic(SnRelayCore *core, SnWindowEntry *entry, const char *name,
-		   int64_t now_ms)
-{
-	SnTopic    *topic;
-
-	if (entry->topic != NULL)
-		return true;
-	topic = sn_topic_find(&core->topics, name, now_ms);
-	if (topic == NULL)
-	{
-		sn_core_refuse(core, entry,
-					   "too many topics cannot be written at once");
-		return false;
-	}
-	entry->topic = topic;
-	topic->entries++;
-	topic->nparked += entry->parked;
-	return true;
-}
-
-/* note_sent: the broker has an event */
-static void
-note_sent(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
-{
-	SnTopic    *topic = entry->topic;
-
-	entry->state = SN_ENTRY_SENT;
-	entry->sent_at = now_ms;
-	if (topic->sent++ == 0)
-	{
-		topic->answered_at = now_ms;
-		topic->others = core->stats.acked;
-	}
-	core->inflight++;
-	core->stats.sent++;
-}
-
-/* hand_over: give a record to the broker; false when sending has to pause */
-static bool
-hand_over(SnRelayCore *core, SnWindowEntry *entry, const SnRecord *record,
-		  int64_t now_ms)
-{
-	char		err[SN_ERROR_TEXT];
-
-	switch (core->config.provider->send(core->broker, record, err,
-										sizeof(err)))
-	{
-		case SN_SEND_OK:
-			note_sent(core, entry, now_ms);
-			return true;
-		case SN_SEND_REFUSED:
-			sn_core_refuse(core, entry, err);
-			return true;
-		case SN_SEND_NO_TOPIC:
-			sn_core_note_error(core, err);
-			sn_core_hold(core, entry->topic, err, now_ms);
-			return true;
-		case SN_SEND_LATER:
-			sn_later_add(&core->later, record, now_ms);
-			return true;
-		case SN_SEND_STOPPED:
-			sn_core_note_error(core, err);
-			core->recover = true;
-			return false;
-		default:
-			return false;
-	}
-}
-
-/*
- * send_one: send an event, or pass over it when its topic may not be written or
- * it has to wait for the answer to another; false when sending has to pause.
- */
-static bool
-send_one(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
-{
-	SnRecord	record;
-	char		err[SN_ERROR_TEXT];
-	bool		goes_on;
-
-	if (!sn_record_make(core->maker, &entry->event, &record, err, sizeof(err)))
-	{
-		sn_core_refuse(core, entry, err);
-		return true;
-	}
-	if (!know_topic(core, entry, record.topic, now_ms))
-		return true;
-	if (sn_later_has(&core->later, &record))
-		return true;
-	if (entry->topic->state == SN_TOPIC_WAITING)
-		sn_core_work_topic(core, entry->topic, now_ms);
-	if (!sn_topic_may_send(entry->topic, entry->parked))
-	{
-		if (entry->parked && entry->topic->held && !entry->labelled &&
-			entry->topic->state != SN_TOPIC_DRAINING)
-			sn_core_release(core, entry);
-		return true;
-	}
-	if (core->breaker.state != SN_BREAKER_CLOSED &&
-		!sn_breaker_allow(&core->breaker, now_ms))
-		return false;
-	goes_on = hand_over(core, entry, &record, now_ms);
-	/* an event that cannot be sent tells nothing of the broker */
-	if (entry->state != SN_ENTRY_SENT)
-		sn_breaker_untried(&core->breaker, now_ms);
-	return goes_on;
-}
-
-/* send_ready: send what is ready, as far as breaker and broker let it */
-static void
-send_ready(SnRelayCore *core, int64_t now_ms)
-{
-	SnWindowEntry *entry;
-
-	while ((entry = core->window.cursor) != NULL && !core->recover)
-	{
-		bool		trial = core->breaker.state != SN_BREAKER_CLOSED;
-		SnWindowEntry *next = entry->next;
-
-		if (entry->state == SN_ENTRY_READY && !send_one(core, entry, now_ms))
-			break;
-		/* it may have left, or the cursor gone back */
-		if (core->window.cursor == entry)
-			core->window.cursor = next;
-		if (trial && entry->state == SN_ENTRY_SENT)
-			break;
-	}
-}
-
-/* acknowledged: the broker has stored an event */
-static void
-acknowledged(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
-{
-	SnTopic    *topic = entry->topic;
-
-	entry->state = SN_ENTRY_DONE;
-	core->stats.acked++;
-	core->acked_at = now_ms;
-	SN_FAULT(relay_ack);
-	sn_core_topic_taken(core, topic, now_ms);
-	if (entry->parked)
-		sn_window_tell(&core->window, entry);
-	else
-	{
-		sn_core_leave_topic(entry);
-		sn_core_pass(core, entry);
-	}
-}
-
-/* refused_report: the broker refuses an event, or all that came with it */
-static void
-refused_report(SnRelayCore *core, SnWindowEntry *entry,
-			   const SnBrokerReport *report)
-{
-	if (report->alone)
-	{
-		sn_core_refuse(core, entry, report->error);
-		core->want_isolate = false;
-		core->recover |= core->isolate;
-		return;
-	}
-	core->want_isolate = true;
-	entry->state = SN_ENTRY_READY;
-	sn_core_note_error(core, report->error);
-	core->recover = true;
-}
-
-/* record_report: the answer to send() */
-static void
-record_report(SnRelayCore *core, const SnBrokerReport *report, int64_t now_ms)
-{
-	SnWindowEntry *entry = &core->window.entries[report->opaque];
-
-	if (report->opaque >= (uint64_t) core->window.nentries ||
-		entry->state != SN_ENTRY_SENT)
-		return;
-	core->inflight--;
-	entry->topic->sent--;
-	if (report->status == SN_REPORT_OK ||
-		report->status == SN_REPORT_REFUSED ||
-		report->status == SN_REPORT_NO_TOPIC)
-		sn_breaker_success(&core->breaker); /* it answers: it is well */
-	switch (report->status)
-	{
-		case SN_REPORT_OK:
-			acknowledged(core, entry, now_ms);
-			break;
-		case SN_REPORT_REFUSED:
-			refused_report(core, entry, report);
-			break;
-		case SN_REPORT_NO_TOPIC:
-			entry->state = SN_ENTRY_READY;
-			sn_core_note_error(core, report->error);
-			if (entry->parked && entry->topic->state == SN_TOPIC_WAITING)
-				sn_core_release(core, entry);
-			else
-				sn_core_hold(core, entry->topic, report->error, now_ms);
-			break;
-		default:
-			entry->state = SN_ENTRY_READY;
-			if (report->status != SN_REPORT_RETRY)
-				sn_core_note_error(core, report->error);
-			core->recover = !SN_BUG(resend);
-			if (SN_BUG(resend))
-				core->window.cursor = core->window.head;
-			break;
-	}
-}
-
-/* take_reports: treat what the broker answered; true if there was any */
-static bool
-take_reports(SnRelayCore *core, int timeout_ms, int64_t now_ms)
-{
-	SnBrokerReport reports[MAX_REPORTS];
-	bool		any = false;
-	int			n;
-
-	do
-	{
-		int			i;
-
-		n = core->config.provider->poll(core->broker, timeout_ms, reports,
-										MAX_REPORTS);
-		for (i = 0; i < n; i++)
-		{
-			if (reports[i].kind == SN_REPORT_TOPIC)
-				sn_core_topic_report(core, &reports[i], now_ms);
-			else
-				record_report(core, &reports[i], now_ms);
-		}
-		any |= n > 0;
-		timeout_ms = 0;
-	} while (n == MAX_REPORTS);
-	if (any && sn_later_forget(&core->later))
-		core->window.cursor = core->window.head;
-	return any;
-}
-
-/* drain: wait until everything sent has its answer, for a while */
-static void
-drain(SnRelayCore *core, int64_t now_ms)
-{
-	int			i;
-
-	for (i = 0; i < DRAIN_MS / 50 && core->inflight > 0; i++)
-		(void) take_reports(core, 50, now_ms);
-}
-
 /* check_health: feed the breaker; a stopped producer has to be replaced */
 static void
 check_health(SnRelayCore *core, int64_t now_ms)
@@ -455,9 +202,9 @@ recover(SnRelayCore *core, int64_t now_ms)
 	char		err[SN_ERROR_TEXT];
 
 	provider->purge(core->broker, false);
-	drain(core, now_ms);
+	sn_core_drain(core, now_ms);
 	provider->purge(core->broker, true);
-	drain(core, now_ms);
+	sn_core_drain(core, now_ms);
 	if (!provider->restart(core->broker, core->want_isolate, RESTART_MS, err,
 						   sizeof(err)))
 	{
@@ -510,7 +257,7 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 	int64_t		wait;
 	int64_t		topic;
 
-	(void) take_reports(core, 0, now_ms);
+	sn_core_take_reports(core, now_ms);
 	check_health(core, now_ms);
 	if (core->isolate && !core->recover && all_done(core))
 	{
@@ -526,9 +273,9 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 		core->window.cursor = core->window.head;
 	}
 	if (!core->recover)
-		send_ready(core, now_ms);
+		sn_core_send(core, now_ms);
 	waiting = core->later.any;
-	(void) take_reports(core, 0, now_ms);
+	sn_core_take_reports(core, now_ms);
 	if (core->recover)
 		return 100;
 	if (waiting && !core->later.any)
@@ -552,7 +299,7 @@ void
 sn_relay_core_settle(SnRelayCore *core, int64_t now_ms)
 {
 	core->config.provider->purge(core->broker, false);
-	drain(core, now_ms);
+	sn_core_drain(core, now_ms);
 }
 
 /*
@@ -573,95 +320,6 @@ int
 sn_relay_core_wake_fd(const SnRelayCore *core)
 {
 	return core->config.provider->wake_fd(core->broker);
-}
-
-/*
- * sn_relay_core_progress: where a lane is, if it moved since the last call, and
- * by how many events; otherwise *pos is left as it is.
- */
-int
-sn_relay_core_progress(SnRelayCore *core, int lane, int64_t *pos)
-{
-	SnWindowLane *l = &core->window.lanes[lane];
-	int			passed = l->passed;
-
-	if (passed == 0)
-		return 0;
-	*pos = SN_BUG(mark_before_ack) && l->last != NULL ?
-		l->last->pos + 1 : l->pos;
-	l->passed = 0;
-	return passed;
-}
-
-/* sn_relay_core_news_in: lanes that the host has to see to */
-uint64_t
-sn_relay_core_news_in(SnRelayCore *core)
-{
-	const SnWindowEntry *entry;
-	uint64_t	lanes = 0;
-	SnHeld		held;
-	int			lane;
-
-	for (entry = core->window.news; entry != NULL; entry = entry->next_news)
-		lanes |= UINT64_C(1) << entry->lane;
-	for (lane = 0; lane < core->window.nlanes && core->topics.nheld > 0; lane++)
-		if (sn_relay_core_held(core, lane, &held))
-			lanes |= UINT64_C(1) << lane;
-	return lanes;
-}
-
-/* fill_news: what there is to say of an event */
-static void
-fill_news(SnRelayCore *core, const SnWindowEntry *entry, SnNews *news)
-{
-	const char *error = entry->error != NULL ? entry->error : "";
-
-	news->kind = entry->state == SN_ENTRY_REFUSED ? SN_NEWS_REFUSED :
-		entry->state == SN_ENTRY_HELD ? SN_NEWS_HELD : SN_NEWS_ARRIVED;
-	news->lane = entry->lane;
-	news->pos = entry->pos;
-	news->parked = entry->parked;
-	news->labelled = entry->labelled;
-	snprintf(news->event_id, sizeof(news->event_id), "%s",
-			 entry->event.event_id);
-	news->topic = NULL;
-	news->error = core->news_error;
-	if (entry->topic != NULL)
-	{
-		snprintf(core->news_topic, sizeof(core->news_topic), "%s",
-				 entry->topic->name);
-		news->topic = core->news_topic;
-		if (entry->state == SN_ENTRY_HELD && entry->topic->error != NULL)
-			error = entry->topic->error;
-	}
-	snprintf(core->news_error, sizeof(core->news_error), "%s", error);
-}
-
-/*
- * sn_relay_core_news: the next event of some lanes that the host has to see to,
- * in the transaction that stores the positions; from this call on it counts as
- * done.
- */
-bool
-sn_relay_core_news(SnRelayCore *core, uint64_t lanes, SnNews *news)
-{
-	SnWindowEntry *entry = sn_window_news(&core->window, lanes);
-
-	if (entry == NULL)
-		return false;
-	fill_news(core, entry, news);
-	if (entry->state == SN_ENTRY_HELD)
-	{
-		entry->topic->parked = true;
-		entry->topic->exhausted = false;
-	}
-	sn_core_leave_topic(entry);
-	entry->state = SN_ENTRY_DONE;
-	if (entry->parked)
-		sn_window_drop(&core->window, entry);
-	else
-		sn_core_pass(core, entry);
-	return true;
 }
 
 /* sn_relay_core_stats: figures for the statistics views */

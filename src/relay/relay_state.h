@@ -45,6 +45,13 @@ extern void sn_core_refuse(SnRelayCore *core, SnWindowEntry *entry,
 extern void sn_core_leave_topic(SnWindowEntry *entry);
 extern void sn_core_pass(SnRelayCore *core, SnWindowEntry *entry);
 
+/* relay_send.c */
+extern void sn_core_send(SnRelayCore *core, int64_t now_ms);
+
+/* relay_answer.c */
+extern void sn_core_take_reports(SnRelayCore *core, int64_t now_ms);
+extern void sn_core_drain(SnRelayCore *core, int64_t now_ms);
+
 /* relay_hold.c */
 extern void sn_core_hold(SnRelayCore *core, SnTopic *topic, const char *error,
 						 int64_t now_ms);

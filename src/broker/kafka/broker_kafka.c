@@ -55,19 +55,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fault.h"
 
 /* Defaults of the host's limits. */
 #define DEFAULT_MESSAGES 10000
 #define DEFAULT_KBYTES (32 * 1024)
-
-/*
- * Time for the broker to answer a request for a topic; before the first
- * contact with it; and from a mock cluster (see topic_timeout).
- */
-#define TOPIC_TIMEOUT_MS 10000
-#define TOPIC_TIMEOUT_NEW_MS 1000
-#define TOPIC_TIMEOUT_MOCK_MS 1
 
 /* Free memory that malloc keeps, and the size from which it maps pages. */
 #define KEEP_BYTES (8 * 1024 * 1024)
@@ -93,20 +84,8 @@ static bool kafka_close(SnBroker *broker, int timeout_ms);
 static SnBroker *make_broker(const SnBrokerConfig *config, char *err,
 							 size_t err_len);
 static void free_broker(SnBroker *broker);
-static rd_kafka_event_t *next_event(SnBroker *broker, int timeout_ms);
-static bool treat_event(SnBroker *broker, rd_kafka_event_t *event);
-static void treat_error(SnBroker *broker, rd_kafka_event_t *event);
-static void treat_log(SnBroker *broker, rd_kafka_event_t *event);
-static int	take_reports(SnBroker *broker, SnBrokerReport *reports, int max);
-static void report_record(SnBroker *broker,
-						  const rd_kafka_message_t *message,
-						  SnBrokerReport *report);
-static void report_topic(SnBroker *broker, rd_kafka_event_t *event,
-						 SnBrokerReport *report);
-static int	topic_timeout(const SnBroker *broker);
 static SnSendResult send_result(rd_kafka_resp_err_t code);
 static void empty_pipe(int fd);
-static int	remaining(int64_t deadline);
 
 static const SnBrokerProvider provider = {
 	.abi = SN_BROKER_ABI,
@@ -244,20 +223,8 @@ send_result(rd_kafka_resp_err_t code)
 static int
 kafka_poll(SnBroker *broker, int timeout_ms, SnBrokerReport *reports, int max)
 {
-	int64_t		deadline = sn_kafka_now_ms() + timeout_ms;
-	int			n = 0;
-
 	empty_pipe(broker->wake[0]);
-	while (n < max)
-	{
-		if (broker->current == NULL)
-			broker->current = next_event(broker,
-										 n == 0 ? remaining(deadline) : 0);
-		if (broker->current == NULL)
-			break;
-		n += take_reports(broker, reports + n, max - n);
-	}
-	return n;
+	return sn_kafka_reports(broker, timeout_ms, reports, max);
 }
 
 /* The descriptor to wait for. */
@@ -309,7 +276,7 @@ kafka_create_topic(SnBroker *broker, const char *topic, int partitions,
 		return false;
 	options = rd_kafka_AdminOptions_new(broker->producer,
 										RD_KAFKA_ADMIN_OP_CREATETOPICS);
-	timeout = topic_timeout(broker);
+	timeout = sn_kafka_topic_timeout(broker);
 	if (rd_kafka_AdminOptions_set_request_timeout(options, timeout,
 												  err, err_len) ||
 		rd_kafka_AdminOptions_set_operation_timeout(options, timeout,
@@ -412,213 +379,6 @@ free_broker(SnBroker *broker)
 	free(broker);
 }
 
-/* The next event that holds reports, or NULL when the time is over. */
-static rd_kafka_event_t *
-next_event(SnBroker *broker, int timeout_ms)
-{
-	int64_t		deadline = sn_kafka_now_ms() + timeout_ms;
-	rd_kafka_event_t *event;
-
-	while (broker->queue != NULL)
-	{
-		event = rd_kafka_queue_poll(broker->queue, remaining(deadline));
-		if (event == NULL)
-			break;
-		if (treat_event(broker, event))
-			return event;
-	}
-	return NULL;
-}
-
-/* True if the event holds reports; any other is treated and freed. */
-static bool
-treat_event(SnBroker *broker, rd_kafka_event_t *event)
-{
-	switch (rd_kafka_event_type(event))
-	{
-		case RD_KAFKA_EVENT_DR:
-		case RD_KAFKA_EVENT_CREATETOPICS_RESULT:
-			return true;
-		case RD_KAFKA_EVENT_ERROR:
-			treat_error(broker, event);
-			break;
-		case RD_KAFKA_EVENT_LOG:
-			treat_log(broker, event);
-			break;
-		default:
-			break;
-	}
-	rd_kafka_event_destroy(event);
-	return false;
-}
-
-/*
- * Counts an error of the broker and keeps its text.  While nobody waits for an
- * answer there is none: brokers close connections that are idle, and whether
- * one can be made again is seen with the next record.
- */
-static void
-treat_error(SnBroker *broker, rd_kafka_event_t *event)
-{
-	char		text[256];
-	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
-
-	if (code == RD_KAFKA_RESP_ERR__FATAL)
-		code = rd_kafka_fatal_error(broker->producer, text, sizeof(text));
-	else
-		snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
-
-	/* a refused batch is no failure of the broker's */
-	if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE ||
-		(broker->outstanding == 0 && broker->asked == 0))
-		return;
-	broker->failures++;
-	sn_kafka_note_error(broker, text);
-}
-
-/* Gives a log line to the host. */
-static void
-treat_log(SnBroker *broker, rd_kafka_event_t *event)
-{
-	const char *facility;
-	const char *line;
-	char		text[1024];
-	int			level;
-
-	if (broker->log == NULL ||
-		rd_kafka_event_log(event, &facility, &line, &level) != 0)
-		return;
-	snprintf(text, sizeof(text), "%s", line);
-	sn_kafka_mask(broker, text);
-	broker->log(broker->log_arg, level, facility, text);
-}
-
-/* Takes reports out of the current event, and frees it when it is empty. */
-static int
-take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
-{
-	rd_kafka_event_t *event = broker->current;
-	const rd_kafka_message_t *message;
-	bool		progress = false;
-	int			n = 0;
-
-	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
-	{
-		while (n < max &&
-			   (message = rd_kafka_event_message_next(event)) != NULL)
-		{
-			report_record(broker, message, &reports[n]);
-			progress |= reports[n++].status == SN_REPORT_OK;
-		}
-		if (progress)
-			broker->progress_at = sn_kafka_now_ms();
-		if (n == max)
-			return n;
-	}
-	else
-		report_topic(broker, event, &reports[n++]);
-	rd_kafka_event_destroy(event);
-	broker->current = NULL;
-	return n;
-}
-
-/*
- * Report on one record.  Whatever librdkafka believes, stored is what has an
- * offset: it also takes a record for delivered because a later one was.
- */
-static void
-report_record(SnBroker *broker, const rd_kafka_message_t *message,
-			  SnBrokerReport *report)
-{
-	rd_kafka_resp_err_t code = message->err;
-	bool		stored = code == 0 &&
-		(message->offset >= 0 || SN_BUG(trust_implicit_ack));
-	const SnSent *sent;
-
-	report->kind = SN_REPORT_RECORD;
-	report->status = code == 0 && !stored ? SN_REPORT_RETRY :
-		sn_kafka_classify(code);
-	report->alone = report->status == SN_REPORT_REFUSED && broker->isolate;
-	/* the message is the event's, but its headers may be taken */
-	sent = sn_kafka_sent_answered(&broker->table,
-								  (rd_kafka_message_t *) message);
-	report->opaque = sent->opaque;
-	sn_kafka_gate_answered(sent->gate, sent->partition,
-						   stored ? message->partition : -1);
-	if (report->status == SN_REPORT_NO_TOPIC)
-		sn_kafka_gate_shut(sent->gate);
-
-	/* not the message's own text: librdkafka returns the payload there */
-	report->error = stored ? NULL : code == 0 ?
-		"acknowledged without an offset" : rd_kafka_err2str(code);
-	broker->outstanding--;
-	if (!stored && (report->status == SN_REPORT_REFUSED ||
-					report->status == SN_REPORT_NO_TOPIC || code == 0))
-		sn_kafka_note_error(broker, report->error);
-}
-
-/* Report on a request for a topic. */
-static void
-report_topic(SnBroker *broker, rd_kafka_event_t *event,
-			 SnBrokerReport *report)
-{
-	const rd_kafka_CreateTopics_result_t *result =
-		rd_kafka_event_CreateTopics_result(event);
-	const rd_kafka_topic_result_t **topics;
-	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
-	const char *detail = rd_kafka_event_error_string(event);
-	char		text[256];
-	size_t		count = 0;
-
-	topics = rd_kafka_CreateTopics_result_topics(result, &count);
-	if (code == 0 && count > 0)
-	{
-		code = rd_kafka_topic_result_error(topics[0]);
-		detail = rd_kafka_topic_result_error_string(topics[0]);
-	}
-	broker->asked--;
-	memset(report, 0, sizeof(*report));
-	report->kind = SN_REPORT_TOPIC;
-	report->status = sn_kafka_classify_topic(code);
-	if (code == RD_KAFKA_RESP_ERR__TIMED_OUT &&
-		topic_timeout(broker) == TOPIC_TIMEOUT_MOCK_MS)
-		report->status = SN_REPORT_OK;
-	report->alone = report->status == SN_REPORT_REFUSED;
-	report->opaque = (uint64_t) (uintptr_t) rd_kafka_event_opaque(event);
-	if (report->status == SN_REPORT_OK)
-	{
-		/* a new handle asks for the partitions; records would a second later */
-		if (count > 0 && broker->producer != NULL)
-			(void) sn_kafka_gate_find(broker,
-									  rd_kafka_topic_result_name(topics[0]));
-		return;
-	}
-	report->error = rd_kafka_err2str(code);
-	snprintf(text, sizeof(text), "could not create topic: %s",
-			 detail != NULL ? detail : report->error);
-	sn_kafka_note_error(broker, text);
-}
-
-/*
- * How long to wait for the answer about a topic.  librdkafka's mock cluster,
- * told by its cluster id, names a controller that does not exist, and so never
- * answers; it creates topics by itself.
- */
-static int
-topic_timeout(const SnBroker *broker)
-{
-	char	   *cluster = rd_kafka_clusterid(broker->producer, 0);
-	int			timeout = TOPIC_TIMEOUT_MS;
-
-	if (cluster == NULL)
-		timeout = TOPIC_TIMEOUT_NEW_MS;
-	else if (strncmp(cluster, "mockCluster", strlen("mockCluster")) == 0)
-		timeout = TOPIC_TIMEOUT_MOCK_MS;
-	if (cluster != NULL)
-		rd_kafka_mem_free(broker->producer, cluster);
-	return timeout;
-}
-
 /* Reads away what woke the host. */
 static void
 empty_pipe(int fd)
@@ -628,13 +388,3 @@ empty_pipe(int fd)
 	while (read(fd, buf, sizeof(buf)) > 0)
 		continue;
 }
-
-/* Milliseconds until the deadline, 0 when it has passed. */
-static int
-remaining(int64_t deadline)
-{
-	int64_t		left = deadline - sn_kafka_now_ms();
-
-	return left > 0 ? (int) left : 0;
-}
-

@@ -105,6 +105,11 @@ extern bool sn_kafka_gate_sent(SnGate *gate, int place);
 extern void sn_kafka_gate_answered(SnGate *gate, int place, int partition);
 extern void sn_kafka_gate_shut(SnGate *gate);
 
+/* broker_kafka_report.c */
+extern int	sn_kafka_reports(SnBroker *broker, int timeout_ms,
+							 SnBrokerReport *reports, int max);
+extern int	sn_kafka_topic_timeout(const SnBroker *broker);
+
 /* broker_kafka_errors.c */
 extern SnReportStatus sn_kafka_classify(rd_kafka_resp_err_t code);
 extern SnReportStatus sn_kafka_classify_topic(rd_kafka_resp_err_t code);

@@ -9,11 +9,12 @@ SQL_MODULES := $(sort $(wildcard sql/[0-9]*.sql))
 DATA_built  := $(EXTENSION)--$(EXTVERSION).sql
 DATA        := $(wildcard sql/$(EXTENSION)--*--*.sql)
 
-# Everything in src/ but a broker's provider, which is linked with its client
+# Everything in src/ but the brokers' providers. Each is linked with its client
 # library into a module of its own, so that only the relay process loads it.
 SOURCES     := $(wildcard src/*.c src/*/*.c)
 HEADERS     := $(wildcard src/*.h src/*/*.h src/*/*/*.h)
-KAFKA_SRCS  := $(wildcard src/broker/kafka/*.c) src/broker/kafka_conf.c
+PROVIDERS   := $(patsubst src/broker/%/,sentinai_%.so,$(wildcard src/broker/*/))
+LIBS_kafka  := -lrdkafka -lpthread
 MODULE_big  := sentinai
 OBJS        := $(patsubst %.c,%.o,$(filter-out $(if $(FAULTS),,src/base/fault.c),$(SOURCES)))
 
@@ -26,7 +27,7 @@ PG_CPPFLAGS := -Isrc -DSENTINAI_VERSION='"$(EXTVERSION)"'
 SN_FAULT_FLAGS := $(if $(FAULTS),-DSN_FAULTS) $(if $(BUG),-DSN_BUILT_BUG=$(BUG))
 PG_CPPFLAGS += $(SN_FAULT_FLAGS)
 
-EXTRA_CLEAN := $(DATA_built) sentinai_kafka.so build META.json
+EXTRA_CLEAN := $(DATA_built) $(PROVIDERS) build META.json
 
 PG_CONFIG ?= pg_config
 ifeq ($(shell command -v $(PG_CONFIG)),)
@@ -50,23 +51,24 @@ $(OBJS): $(HEADERS)
 
 # Made again when the flags for tests are not those of the last time.
 flagged := $(patsubst %.c,%.o,$(shell grep -l -e SN_BUG -e SN_FAULT $(SOURCES)))
-$(filter $(OBJS),$(flagged)) sentinai_kafka.so: build/flags
+$(filter $(OBJS),$(flagged)) $(PROVIDERS): build/flags
 build/flags: FORCE
 	@mkdir -p build && echo '$(SN_FAULT_FLAGS)' >$@.new && \
 		{ cmp -s $@.new $@ && rm $@.new || mv $@.new $@; }
 FORCE:
 
 # Only sn_broker_provider is visible in it; the settings' parser is in both.
-sentinai_kafka.so: $(KAFKA_SRCS) $(HEADERS)
-	$(CC) $(CFLAGS) $(CFLAGS_SL) $(SN_FAULT_FLAGS) -Isrc -D_GNU_SOURCE -fvisibility=hidden $(LDFLAGS) -shared -o $@ $(KAFKA_SRCS) -lrdkafka -lpthread
+provider_sources = $(wildcard src/broker/$*/*.c) src/broker/$*_conf.c src/base/hash.c
+$(PROVIDERS): sentinai_%.so: $(wildcard src/broker/*.c src/broker/*/*.c) src/base/hash.c $(HEADERS)
+	$(CC) $(CFLAGS) $(CFLAGS_SL) $(SN_FAULT_FLAGS) -Isrc -D_GNU_SOURCE -fvisibility=hidden $(LDFLAGS) -shared -o $@ $(provider_sources) $(LIBS_$*)
 
-all: sentinai_kafka.so
-install: install-kafka
-install-kafka: sentinai_kafka.so installdirs
-	$(INSTALL_SHLIB) sentinai_kafka.so '$(DESTDIR)$(pkglibdir)/'
-uninstall: uninstall-kafka
-uninstall-kafka:
-	rm -f '$(DESTDIR)$(pkglibdir)/sentinai_kafka.so'
+all: $(PROVIDERS)
+install: install-providers
+install-providers: $(PROVIDERS) installdirs
+	$(INSTALL_SHLIB) $(PROVIDERS) '$(DESTDIR)$(pkglibdir)/'
+uninstall: uninstall-providers
+uninstall-providers:
+	rm -f $(PROVIDERS:%='$(DESTDIR)$(pkglibdir)/%')
 
 # Agents, beside the server's own programs. Packages of several versions side
 # by side have these in a folder that no PATH has: there a link makes up for it.
@@ -87,4 +89,4 @@ bench:
 	$(MAKE) -C test/bench
 	PG_CONFIG='$(PG_CONFIG)' python3 test/bench/bench.py $(BENCH_ARGS)
 
-.PHONY: FORCE bench install-kafka uninstall-kafka workers install-workers uninstall-workers
+.PHONY: FORCE bench install-providers uninstall-providers workers install-workers uninstall-workers

@@ -18,9 +18,9 @@
 
 #include "base/guc.h"
 #include "base/sentinai.h"
-#include "broker/kafka_conf.h"
 #include "log/run.h"
 #include "relay/record.h"
+#include "relay/relay_provider.h"
 
 int			sn_idempotency_window = 86400;
 int			sn_max_payload = 1024;
@@ -54,12 +54,6 @@ int			sn_record_timestamp = SN_TIME_SENDING;
 int			sn_breaker_failures = 5;
 int			sn_breaker_open_time = 60;
 int			sn_sync_grace = 10;
-
-static const struct config_enum_entry broker_options[] = {
-	{"none", SN_BROKER_NONE, false},
-	{"kafka", SN_BROKER_KAFKA, false},
-	{NULL, 0, false}
-};
 
 static const struct config_enum_entry format_options[] = {
 	{"cloudevents", SN_RECORD_CLOUDEVENTS, false},
@@ -252,6 +246,14 @@ define_worker_settings(void)
 static void
 define_relay_settings(void)
 {
+	static struct config_enum_entry broker_options[SN_BROKER_KINDS + 1];
+	int			i;
+
+	for (i = 0; i < SN_BROKER_KINDS; i++)
+	{
+		broker_options[i].name = sn_providers[i].name;
+		broker_options[i].val = i;
+	}
 	DefineCustomEnumVariable("sentinai.broker",
 							 "Kind of broker the relay produces to.",
 							 NULL,
@@ -311,25 +313,20 @@ define_relay_settings(void)
 }
 
 /*
- * check_kafka_conf: syntax and allow-list; whether librdkafka knows a property
- * is only known in the relay.
+ * check_kafka_conf: syntax and what is refused; whether the client library
+ * knows a property is found out by the relay, which has it
  */
 static bool
 check_kafka_conf(char **newval, void **extra, GucSource source)
 {
 	char		err[256];
-	SnKafkaConf *conf;
 
-	if (*newval == NULL)
+	if (*newval == NULL || **newval == '\0' ||
+		sn_providers[SN_BROKER_KAFKA].settings->check(*newval, err,
+													  sizeof(err)))
 		return true;
-	conf = sn_kafka_conf_parse(*newval, err, sizeof(err));
-	if (conf == NULL)
-	{
-		GUC_check_errdetail("The value cannot be used: %s.", err);
-		return false;
-	}
-	sn_kafka_conf_free(conf);
-	return true;
+	GUC_check_errdetail("The value cannot be used: %s.", err);
+	return false;
 }
 
 /* check_topic_template: placeholders and characters of a topic name */
@@ -348,10 +345,10 @@ check_topic_template(char **newval, void **extra, GucSource source)
 static void
 define_kafka_settings(void)
 {
-	DefineCustomStringVariable("sentinai.kafka_conf",
-							   "Properties of librdkafka, key=value separated by commas; the relay runs when bootstrap.servers is among them.",
-							   NULL,
-							   &sn_kafka_conf,
+	const SnProvider *kafka = &sn_providers[SN_BROKER_KAFKA];
+
+	DefineCustomStringVariable(kafka->setting, kafka->describes, NULL,
+							   kafka->value,
 							   "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							   check_kafka_conf, NULL, NULL);

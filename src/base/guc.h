@@ -12,7 +12,8 @@
 typedef enum SnBrokerKind
 {
 	SN_BROKER_NONE,
-	SN_BROKER_KAFKA
+	SN_BROKER_KAFKA,
+	SN_BROKER_KINDS				/* not one */
 } SnBrokerKind;
 
 typedef enum SnRelayStart

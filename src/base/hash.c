@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * hash.c
- *	  Kafka's murmur2 and what follows from it: partition and lane.
+ *	  Kafka's murmur2 and what follows from it: partition and lane.  And a hash
+ *	  for tables in memory.
  *
  * SPDX-License-Identifier: PostgreSQL
  *
- * The result must equal, bit for bit, what the Java client's default
+ * The result of murmur2 must equal, bit for bit, what the Java client's default
  * partitioner computes from the same key bytes: an aggregate then stays in
  * one lane here and in one partition there, whoever produces.  Input is read
  * byte by byte (little endian by construction), so neither the alignment of
@@ -66,4 +67,15 @@ int
 sn_lane_of(int32_t hash, int lanes)
 {
 	return TO_POSITIVE(hash) % lanes;
+}
+
+/* FNV-1a, for tables in memory: nothing that is stored or sent depends on it. */
+uint32_t
+sn_fnv1a(const char *text)
+{
+	uint32_t	hash = UINT32_C(2166136261);
+
+	for (; *text != '\0'; text++)
+		hash = (hash ^ (unsigned char) *text) * UINT32_C(16777619);
+	return hash;
 }

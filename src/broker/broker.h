@@ -237,14 +237,14 @@ typedef void (*SnBrokerLog) (void *arg, int level, const char *facility,
 							 const char *text);
 
 /*
- * All strings are copied by open().  What settings do not say is librdkafka's
- * default, but for client.id, compression.type (lz4), linger.ms (0) and
- * reconnect.backoff.max.ms (3000).  batch.size should not exceed the limit of
+ * All strings are copied by open().  Of Kafka: what settings do not say is
+ * librdkafka's default, but for client.id, compression.type (lz4), linger.ms (0)
+ * and reconnect.backoff.max.ms (3000).  batch.size should not exceed the limit of
  * the topics (max.message.bytes): a batch above it is refused as a whole.
  */
 typedef struct SnBrokerConfig
 {
-	const char *settings;		/* text of sentinai.kafka_conf */
+	const char *settings;		/* text of the provider's parameter */
 	const char *client_id;		/* default for client.id; NULL = "sentinai" */
 	int			queue_max_messages; /* 0 = 10,000 */
 	int			queue_max_kbytes;	/* 0 = 32 MiB */
@@ -259,7 +259,8 @@ typedef struct SnBroker SnBroker;
 typedef struct SnBrokerProvider
 {
 	uint32_t	abi;			/* SN_BROKER_ABI */
-	const char *name;			/* "kafka" */
+	const char *name;			/* as in sentinai.broker */
+
 
 	/* NULL and a message in err when it cannot be opened. */
 	SnBroker   *(*open) (const SnBrokerConfig *config,
@@ -293,6 +294,23 @@ typedef struct SnBrokerProvider
 	/* Frees the handle.  NULL is fine.  False: see LIFE OF A HANDLE. */
 	bool		(*close) (SnBroker *broker, int timeout_ms);
 } SnBrokerProvider;
+
+/*
+ * What the server asks about a provider's settings without its library.  It is
+ * in both, so it is plain C without the client library, too: NAME_conf.c beside
+ * the provider's folder.  None of it reads a file.
+ */
+typedef struct SnBrokerSettings
+{
+	/* May this be the setting?  False, and why not in err. */
+	bool		(*check) (const char *text, char *err, size_t err_len);
+
+	/* Does it name a broker? */
+	bool		(*complete) (const char *text);
+
+	/* The longest value of a record that it lets pass, in bytes. */
+	size_t		(*max_record) (const char *text);
+} SnBrokerSettings;
 
 typedef const SnBrokerProvider *(*SnBrokerEntry) (uint32_t abi);
 

@@ -46,6 +46,9 @@ typedef struct Rule
 	const char *reason;
 } Rule;
 
+/* librdkafka's default of message.max.bytes. */
+#define MAX_RECORD 1000000
+
 #define RUNS_CODE "it would run a program or load code inside the server"
 #define OURS "the relay sets it to keep its promises"
 #define OWN_SETTING "it has a setting of its own"
@@ -91,6 +94,9 @@ static const char *const secret_endings[] = {
 	"password", "passphrase", "secret", "key.pem", "token"
 };
 
+static bool kafka_check(const char *text, char *err, size_t err_len);
+static bool kafka_complete(const char *text);
+static size_t kafka_max_record(const char *text);
 static bool split_text(SnKafkaConf *conf, const char *text,
 					   char *err, size_t err_len);
 static bool add_piece(SnKafkaConf *conf, char separator, const char *piece,
@@ -107,6 +113,50 @@ static char *copy_trimmed(const char *text, size_t len);
 static bool check_mode(const char *name, const char *path,
 					   const struct stat *st, char *err, size_t err_len);
 static ssize_t read_fully(int fd, char *buf, size_t size);
+
+const SnBrokerSettings sn_kafka_settings = {
+	.check = kafka_check,
+	.complete = kafka_complete,
+	.max_record = kafka_max_record
+};
+
+/* May this be the setting? */
+static bool
+kafka_check(const char *text, char *err, size_t err_len)
+{
+	SnKafkaConf *conf = sn_kafka_conf_parse(text, err, err_len);
+
+	sn_kafka_conf_free(conf);
+	return conf != NULL;
+}
+
+/* Does it name brokers, by either of librdkafka's words? */
+static bool
+kafka_complete(const char *text)
+{
+	char		err[256];
+	SnKafkaConf *conf = sn_kafka_conf_parse(text, err, sizeof(err));
+	bool		complete = conf != NULL &&
+		(sn_kafka_conf_get(conf, "bootstrap.servers") != NULL ||
+		 sn_kafka_conf_get(conf, "metadata.broker.list") != NULL);
+
+	sn_kafka_conf_free(conf);
+	return complete;
+}
+
+/* What librdkafka takes as a record's value. */
+static size_t
+kafka_max_record(const char *text)
+{
+	char		err[256];
+	SnKafkaConf *conf = sn_kafka_conf_parse(text, err, sizeof(err));
+	const char *value = conf == NULL ? NULL :
+		sn_kafka_conf_get(conf, "message.max.bytes");
+	size_t		result = value == NULL ? MAX_RECORD : strtoul(value, NULL, 10);
+
+	sn_kafka_conf_free(conf);
+	return result;
+}
 
 /* Parses and checks the setting; NULL and a message when it is refused. */
 SnKafkaConf *

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "broker/broker.h"
+
 /* Limits of the text, of its properties, and of a file with a secret. */
 #define SN_KAFKA_CONF_MAX_TEXT (128 * 1024)
 #define SN_KAFKA_CONF_MAX_PROPS 256
@@ -33,6 +35,9 @@ typedef struct SnKafkaConf
 	SnKafkaProp *props;
 	int			nprops;
 } SnKafkaConf;
+
+/* For the server: what it asks about the setting */
+extern const SnBrokerSettings sn_kafka_settings;
 
 extern SnKafkaConf *sn_kafka_conf_parse(const char *text,
 										char *err, size_t err_len);

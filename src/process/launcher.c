@@ -41,6 +41,7 @@
 #include "base/sentinai.h"
 #include "process/launcher.h"
 #include "relay/durable.h"
+#include "relay/relay_provider.h"
 #include "shared/clock.h"
 #include "shared/recovery.h"
 #include "shared/shmem.h"
@@ -192,15 +193,6 @@ relay_pid(Oid dboid, int index)
 	return pid;
 }
 
-/* relay_configured: whether there is a broker to produce to */
-static bool
-relay_configured(void)
-{
-	return sn_broker != SN_BROKER_NONE && sn_kafka_conf != NULL &&
-		(strstr(sn_kafka_conf, "bootstrap.servers") != NULL ||
-		 strstr(sn_kafka_conf, "metadata.broker.list") != NULL);
-}
-
 /* supervise_relay: have a relay running, or not */
 static void
 supervise_relay(Database *database, int index, bool wanted)
@@ -244,7 +236,7 @@ supervise(Database *database)
 	for (i = 0; i < MAX_RELAY_WORKERS; i++)
 		supervise_relay(database, i,
 						sequenced && !vacant && i < sn_relay_workers &&
-						relay_configured());
+						sn_provider_wanted() != NULL);
 }
 
 /* forgive_relays: settings changed, perhaps for the better: do not wait */

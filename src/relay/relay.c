@@ -43,7 +43,6 @@
 #include "base/guc.h"
 #include "base/json_size.h"
 #include "base/pin.h"
-#include "broker/kafka_conf.h"
 #include "relay/durable.h"
 #include "relay/relay_process.h"
 #include "relay/relay_provider.h"
@@ -52,7 +51,6 @@
 #define ANSWERS_MS		10		/* so long answers may wait for each other */
 #define LOG_EVERY_MS	60000	/* repeated errors are logged so often */
 #define CLOSE_MS		2000
-#define DEFAULT_MAX_BYTES	1000000 /* librdkafka's message.max.bytes */
 #define HELD_OFF_MS		100
 #define TURN_MEMORY		(2 * 1024 * 1024)	/* kept from turn to turn */
 
@@ -107,31 +105,17 @@ topic_changed(const char *topic, const char *error)
 						topic)));
 }
 
-/* max_text: what the client takes as a record's value, in bytes */
-static Size
-max_text(void)
-{
-	char		err[SN_ERROR_LEN];
-	SnKafkaConf *conf = sn_kafka_conf_parse(sn_kafka_conf, err, sizeof(err));
-	const char *value = conf == NULL ? NULL :
-	sn_kafka_conf_get(conf, "message.max.bytes");
-	Size		result = value == NULL ? DEFAULT_MAX_BYTES :
-	strtoul(value, NULL, 10);
-
-	sn_kafka_conf_free(conf);
-	return Min(result, SN_JSON_TEXT_MAX);
-}
-
 /* open_core: connect with the settings now in force */
 static void
 open_core(void)
 {
+	const SnProvider *provider = sn_provider_wanted();
 	SnRelayCoreConfig config = {0};
 	char		err[SN_ERROR_LEN] = "";
 	int			lane;
 
-	config.provider = sn_relay_provider();
-	config.broker.settings = sn_kafka_conf;
+	config.provider = sn_provider_load(provider);
+	config.broker.settings = *provider->value;
 	config.broker.client_id = "sentinai-relay";
 	config.broker.queue_max_messages = sn_relay_inflight + SN_MAX_PARKED;
 	config.broker.queue_max_kbytes = sn_relay_buffer + sn_relay_buffer / 2;
@@ -148,7 +132,8 @@ open_core(void)
 	config.breaker_failures = sn_breaker_failures;
 	config.breaker_open_ms = (int64) sn_breaker_open_time * 1000;
 	config.topic_changed = topic_changed;
-	sn_relay.max_text = max_text();
+	sn_relay.max_text = Min(provider->settings->max_record(*provider->value),
+							SN_JSON_TEXT_MAX);
 
 	sn_relay.core = sn_relay_core_open(&config, err, sizeof(err));
 	if (sn_relay.core == NULL)
@@ -156,7 +141,7 @@ open_core(void)
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("could not set up the connection to the broker: %s",
 						err),
-				 errhint("See sentinai.kafka_conf.")));
+				 errhint("See %s.", provider->setting)));
 	log_client(NULL, 7, "START", "what is not marked is sent");
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 		sn_relay.read_pos[lane] = sn_relay.mark_pos[lane];
@@ -387,8 +372,12 @@ one_turn(void)
 
 	MemoryContextReset(sn_relay.turn);
 	pgstat_report_activity(STATE_RUNNING, "relaying");
-	if (sn_relay.core == NULL && !sn_relay.paused)
+	if (sn_provider_wanted() == NULL)
+		sn_relay.leave = true;	/* switched off; the launcher knows, too */
+	else if (sn_relay.core == NULL && !sn_relay.paused)
 		open_core();
+	if (sn_relay.leave)
+		return -1;
 	if (sn_relay.sub_id == 0 || sn_relay_needs_database())
 	{
 		List	   *events = sn_relay_database_turn(false);

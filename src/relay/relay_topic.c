@@ -17,6 +17,7 @@
  * Memory: topics that are ready and not in use are forgotten when there are
  * many.
  */
+#include "base/hash.h"
 #include "relay/relay_topic.h"
 
 #include <stdio.h>
@@ -30,17 +31,6 @@
 #define FIRST_PAUSE_MS	1000
 #define LAST_PAUSE_MS	30000
 #define STEADY_MS		60000	/* ready for so long: pauses begin anew */
-
-/* hash_of: FNV-1a */
-static unsigned
-hash_of(const char *name)
-{
-	unsigned	hash = 2166136261u;
-
-	for (; *name != '\0'; name++)
-		hash = (hash ^ (unsigned char) *name) * 16777619u;
-	return hash % HASH_SIZE;
-}
 
 /* sn_topics_open: false when there is no memory */
 bool
@@ -87,7 +77,7 @@ forget_idle(SnTopicTable *table)
 		if (topic == NULL || topic->state != SN_TOPIC_READY ||
 			topic->entries > 0)
 			continue;
-		at = &table->hash[hash_of(topic->name)];
+		at = &table->hash[sn_fnv1a(topic->name) % HASH_SIZE];
 		while (*at != topic)
 			at = &(*at)->next;
 		*at = topic->next;
@@ -129,7 +119,7 @@ free_number(SnTopicTable *table)
 SnTopic *
 sn_topic_find(SnTopicTable *table, const char *name, int64_t now_ms)
 {
-	SnTopic   **bucket = &table->hash[hash_of(name)];
+	SnTopic   **bucket = &table->hash[sn_fnv1a(name) % HASH_SIZE];
 	SnTopic    *topic = table->last;
 	int			number;
 

@@ -119,6 +119,16 @@ test_sign(void **state)
 	}
 }
 
+/* Published vectors of FNV-1a, 32 bits. */
+static void
+test_fnv1a(void **state)
+{
+	(void) state;
+	assert_int_equal(sn_fnv1a(""), 0x811c9dc5);
+	assert_int_equal(sn_fnv1a("a"), 0xe40c292c);
+	assert_int_equal(sn_fnv1a("foobar"), 0xbf9cf968);
+}
+
 int
 main(void)
 {
@@ -126,6 +136,7 @@ main(void)
 		cmocka_unit_test(test_java_vectors),
 		cmocka_unit_test(test_unaligned),
 		cmocka_unit_test(test_sign),
+		cmocka_unit_test(test_fnv1a),
 	};
 
 	return cmocka_run_group_tests_name("hash", tests, NULL, NULL);

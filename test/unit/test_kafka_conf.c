@@ -309,6 +309,24 @@ test_secret_files(void **state)
 	free(big);
 }
 
+/* What the server asks about the setting without librdkafka. */
+static void
+test_server(void **state)
+{
+	const SnBrokerSettings *kafka = &sn_kafka_settings;
+
+	(void) state;
+	assert_true(kafka->check("linger.ms=1", err, sizeof(err)));
+	assert_false(kafka->check("linger", err, sizeof(err)));
+	assert_false(kafka->complete(""));
+	assert_false(kafka->complete("client.id=bootstrap.servers"));
+	assert_false(kafka->complete("bootstrap.servers"));
+	assert_true(kafka->complete("linger.ms=1,bootstrap.servers=a:1"));
+	assert_true(kafka->complete("metadata.broker.list=a:1"));
+	assert_int_equal(kafka->max_record("linger.ms=1"), 1000000);
+	assert_int_equal(kafka->max_record("message.max.bytes=5000"), 5000);
+}
+
 int
 main(void)
 {
@@ -321,7 +339,8 @@ main(void)
 		cmocka_unit_test(test_refused_properties),
 		cmocka_unit_test(test_literal_secrets),
 		cmocka_unit_test(test_refused_values),
-		cmocka_unit_test(test_secret_files)
+		cmocka_unit_test(test_secret_files),
+		cmocka_unit_test(test_server)
 	};
 
 	return cmocka_run_group_tests_name("kafka_conf", tests, NULL, NULL);

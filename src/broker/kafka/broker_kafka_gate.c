@@ -44,6 +44,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/hash.h"
 
 #define BUCKETS 1024
 #define CONFIRM_AGAIN_MS 60000
@@ -83,7 +84,6 @@ struct SnGates
 static int32_t tell_and_choose(const rd_kafka_topic_t *topic, const void *key,
 							   size_t key_len, int32_t partitions, void *gate,
 							   void *message);
-static unsigned int bucket_of(const char *name);
 static SnGate *make_gate(SnBroker *broker, const char *name);
 static bool have_partitions(SnGate *gate);
 static void place_first(SnGate *gate);
@@ -138,7 +138,7 @@ sn_kafka_gate_find(SnBroker *broker, const char *name)
 	if (gates->last != NULL &&
 		strcmp(rd_kafka_topic_name(gates->last->topic), name) == 0)
 		return gates->last;
-	for (gate = gates->buckets[bucket_of(name)]; gate != NULL; gate = gate->next)
+	for (gate = gates->buckets[sn_fnv1a(name) % BUCKETS]; gate != NULL; gate = gate->next)
 		if (strcmp(rd_kafka_topic_name(gate->topic), name) == 0)
 			return gates->last = gate;
 	return gates->last = make_gate(broker, name);
@@ -241,24 +241,13 @@ tell_and_choose(const rd_kafka_topic_t *topic, const void *key, size_t key_len,
 	return choice;
 }
 
-/* FNV-1a */
-static unsigned int
-bucket_of(const char *name)
-{
-	uint32_t	hash = 2166136261u;
-
-	for (; *name != '\0'; name++)
-		hash = (hash ^ (unsigned char) *name) * 16777619u;
-	return hash % BUCKETS;
-}
-
 static SnGate *
 make_gate(SnBroker *broker, const char *name)
 {
 	SnGates    *gates = broker->gates;
 	rd_kafka_topic_conf_t *conf;
 	SnGate	   *gate;
-	SnGate	  **bucket = &gates->buckets[bucket_of(name)];
+	SnGate	  **bucket = &gates->buckets[sn_fnv1a(name) % BUCKETS];
 
 	gate = gates->count < MAX_TOPICS ? calloc(1, sizeof(SnGate)) : NULL;
 	if (gate == NULL)

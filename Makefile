@@ -58,7 +58,7 @@ build/flags: FORCE
 FORCE:
 
 # Only sn_broker_provider is visible in it; the settings' parser is in both.
-provider_sources = $(wildcard src/broker/$*/*.c) src/broker/$*_conf.c src/base/hash.c
+provider_sources = $(wildcard src/broker/$*/*.c) src/broker/$*_conf.c src/broker/secret_file.c src/base/hash.c
 $(PROVIDERS): sentinai_%.so: $(wildcard src/broker/*.c src/broker/*/*.c) src/base/hash.c $(HEADERS)
 	$(CC) $(CFLAGS) $(CFLAGS_SL) $(SN_FAULT_FLAGS) -Isrc -D_GNU_SOURCE -fvisibility=hidden $(LDFLAGS) -shared -o $@ $(provider_sources) $(LIBS_$*)
 

@@ -45,6 +45,7 @@ int			sn_relay_inflight = 10000;
 int			sn_relay_buffer = 32768;
 int			sn_broker = SN_BROKER_KAFKA;
 char	   *sn_kafka_conf = NULL;
+char	   *sn_secret_directory = NULL;
 char	   *sn_topic_template = NULL;
 int			sn_topic_partitions = 12;
 int			sn_topic_replication = -1;
@@ -325,7 +326,27 @@ check_kafka_conf(char **newval, void **extra, GucSource source)
 		sn_providers[SN_BROKER_KAFKA].settings->check(*newval, err,
 													  sizeof(err)))
 		return true;
+	/* the server would show the value, in which there may be a secret */
+	GUC_check_errmsg("invalid value for parameter \"%s\"",
+					 "sentinai.kafka_conf");
 	GUC_check_errdetail("The value cannot be used: %s.", err);
+	return false;
+}
+
+/* check_secret_directory: a path that means one directory, and not everything */
+static bool
+check_secret_directory(char **newval, void **extra, GucSource source)
+{
+	const char *value = *newval;
+	size_t		len = value == NULL ? 0 : strlen(value);
+
+	if (len == 0)
+		return true;
+	if (is_absolute_path(value) && strspn(value, "/") < len &&
+		strstr(value, "/../") == NULL &&
+		(len < 3 || strcmp(value + len - 3, "/..") != 0))
+		return true;
+	GUC_check_errdetail("The value must be an absolute path without \"..\", and not \"/\".");
 	return false;
 }
 
@@ -352,6 +373,15 @@ define_kafka_settings(void)
 							   "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							   check_kafka_conf, NULL, NULL);
+	/* not for ALTER SYSTEM: who may set kafka_conf says who gets the secrets */
+	DefineCustomStringVariable("sentinai.secret_directory",
+							   "Directory of the files with secrets that kafka_conf may name; only the server's own configuration file sets it.",
+							   NULL,
+							   &sn_secret_directory,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY | GUC_DISALLOW_IN_AUTO_FILE,
+							   check_secret_directory, NULL, NULL);
 	DefineCustomStringVariable("sentinai.topic_template",
 							   "Topic of an event; {tenant}, {aggregate_type} and {event_type} are replaced.",
 							   "Empty: sentinai.{aggregate_type}, or outbox.event.{aggregate_type} when the format is debezium.",

@@ -55,6 +55,7 @@ extern int	sn_relay_inflight;		/* events */
 extern int	sn_relay_buffer;		/* kB */
 extern int	sn_broker;				/* SnBrokerKind */
 extern char *sn_kafka_conf;
+extern char *sn_secret_directory;
 extern char *sn_topic_template;
 extern int	sn_topic_partitions;
 extern int	sn_topic_replication;

@@ -245,6 +245,7 @@ typedef void (*SnBrokerLog) (void *arg, int level, const char *facility,
 typedef struct SnBrokerConfig
 {
 	const char *settings;		/* text of the provider's parameter */
+	const char *secret_directory;	/* of files with secrets; NULL or "": none */
 	const char *client_id;		/* default for client.id; NULL = "sentinai" */
 	int			queue_max_messages; /* 0 = 10,000 */
 	int			queue_max_kbytes;	/* 0 = 32 MiB */

@@ -12,9 +12,9 @@
  * A property goes to librdkafka unless a rule below refuses it: because it
  * would run a program or load code, switch off a protection, break what the
  * relay promises (order, no loss), or put a secret where settings can be
- * read.  A secret is given as the path of a file, by the property's name
- * with ".file" behind it.  Whether a property exists is for librdkafka to
- * say (broker_kafka.c).
+ * read.  A secret is given as the path of a file (secret_file.c), by the
+ * property's name with ".file" behind it.  Whether a property exists is for
+ * librdkafka to say (broker_kafka.c).
  *
  * Invariants: no value is ever part of a message, only keys and paths of
  * secret files are.  malloc only; no global state.
@@ -22,14 +22,10 @@
 #include "broker/kafka_conf.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* A rule refuses keys equal to its pattern, or starting or ending with it. */
 typedef enum RuleMatch
@@ -103,6 +99,8 @@ static bool add_piece(SnKafkaConf *conf, char separator, const char *piece,
 					  size_t len, char *err, size_t err_len);
 static bool check_prop(SnKafkaProp *prop, char *err, size_t err_len);
 static bool check_value(const SnKafkaProp *prop, char *err, size_t err_len);
+static bool check_protection(const SnKafkaProp *prop, char *err,
+							 size_t err_len);
 static bool check_path(const SnKafkaProp *prop, char *err, size_t err_len);
 static bool check_key_syntax(const char *name, char *err, size_t err_len);
 static const char *find_refusal(const char *name);
@@ -110,9 +108,6 @@ static bool is_secret(const char *name);
 static bool starts_with(const char *text, const char *start);
 static bool ends_with(const char *text, const char *end);
 static char *copy_trimmed(const char *text, size_t len);
-static bool check_mode(const char *name, const char *path,
-					   const struct stat *st, char *err, size_t err_len);
-static ssize_t read_fully(int fd, char *buf, size_t size);
 
 const SnBrokerSettings sn_kafka_settings = {
 	.check = kafka_check,
@@ -239,6 +234,18 @@ sn_kafka_conf_get(const SnKafkaConf *conf, const char *name)
 	return NULL;
 }
 
+/*
+ * Does this property name a file, or a directory, that the client library
+ * opens?
+ */
+bool
+sn_kafka_conf_is_path(const SnKafkaProp *prop)
+{
+	return !prop->from_file && ends_with(prop->name, ".location") &&
+		!(strcmp(prop->name, "ssl.ca.location") == 0 &&
+		  strcmp(prop->value, "probe") == 0);
+}
+
 /* Does this property name a file that others must not be able to read? */
 bool
 sn_kafka_conf_is_private_path(const char *name)
@@ -246,87 +253,6 @@ sn_kafka_conf_is_private_path(const char *name)
 	return strcmp(name, "ssl.key.location") == 0 ||
 		strcmp(name, "ssl.keystore.location") == 0 ||
 		strcmp(name, "sasl.kerberos.keytab") == 0;
-}
-
-/* Is the file there, and closed to group and others? */
-bool
-sn_kafka_conf_check_private(const char *name, const char *path,
-							char *err, size_t err_len)
-{
-	struct stat st;
-
-	if (stat(path, &st) != 0)
-	{
-		snprintf(err, err_len, "could not access file \"%s\" of \"%s\": %s",
-				 path, name, strerror(errno));
-		return false;
-	}
-	return check_mode(name, path, &st, err, err_len);
-}
-
-/*
- * Reads the secret of a property, without its final newline.  The caller
- * gives it to sn_kafka_conf_forget.  NULL and a message when it cannot.
- */
-char *
-sn_kafka_conf_read_secret(const char *name, const char *path,
-						  char *err, size_t err_len)
-{
-	struct stat st;
-	char	   *secret;
-	ssize_t		len;
-	int			fd;
-
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st) != 0)
-	{
-		snprintf(err, err_len, "could not open file \"%s\" of \"%s\": %s",
-				 path, name, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return NULL;
-	}
-	if (!check_mode(name, path, &st, err, err_len))
-	{
-		close(fd);
-		return NULL;
-	}
-	secret = calloc(1, SN_KAFKA_CONF_MAX_SECRET + 2);
-	if (secret == NULL)
-	{
-		snprintf(err, err_len, "out of memory");
-		close(fd);
-		return NULL;
-	}
-	len = read_fully(fd, secret, SN_KAFKA_CONF_MAX_SECRET + 1);
-	close(fd);
-	if (len > 0 && len <= SN_KAFKA_CONF_MAX_SECRET &&
-		secret[len - 1] == '\n')
-		secret[--len] = '\0';
-	if (len > 0 && len <= SN_KAFKA_CONF_MAX_SECRET &&
-		secret[len - 1] == '\r')
-		secret[--len] = '\0';
-	if (len <= 0 || len > SN_KAFKA_CONF_MAX_SECRET ||
-		strlen(secret) != (size_t) len)
-	{
-		snprintf(err, err_len,
-				 "file \"%s\" of \"%s\" must hold 1 to %d bytes of text",
-				 path, name, SN_KAFKA_CONF_MAX_SECRET);
-		explicit_bzero(secret, SN_KAFKA_CONF_MAX_SECRET + 2);
-		free(secret);
-		return NULL;
-	}
-	return secret;
-}
-
-/* Wipes and frees what sn_kafka_conf_read_secret returned; NULL is fine. */
-void
-sn_kafka_conf_forget(char *secret)
-{
-	if (secret == NULL)
-		return;
-	explicit_bzero(secret, SN_KAFKA_CONF_MAX_SECRET + 2);
-	free(secret);
 }
 
 /* Cuts the text into pieces and the pieces into properties. */
@@ -473,13 +399,8 @@ check_value(const SnKafkaProp *prop, char *err, size_t err_len)
 		if (!check_path(prop, err, err_len))
 			return false;
 	}
-	if (strcmp(prop->name, "enable.ssl.certificate.verification") == 0 &&
-		strcasecmp(prop->value, "true") != 0)
-	{
-		snprintf(err, err_len, "property \"%s\" can only be true",
-				 prop->name);
+	if (!check_protection(prop, err, err_len))
 		return false;
-	}
 
 	/* librdkafka puts these into the command line of a shell */
 	if (starts_with(prop->name, "sasl.kerberos."))
@@ -492,6 +413,39 @@ check_value(const SnKafkaProp *prop, char *err, size_t err_len)
 						 "letters, digits and @._/:-", prop->name);
 				return false;
 			}
+		}
+	}
+	return true;
+}
+
+/* Values that would leave open who is at the other end, or what he reads. */
+static bool
+check_protection(const SnKafkaProp *prop, char *err, size_t err_len)
+{
+	static const char *const words[] = {"NULL", "ADH", "AECDH", "SECLEVEL"};
+	const char *only = NULL;
+	size_t		i;
+
+	if (strcmp(prop->name, "enable.ssl.certificate.verification") == 0)
+		only = "true";
+	else if (strcmp(prop->name, "ssl.endpoint.identification.algorithm") == 0)
+		only = "https";
+	if (only != NULL && strcasecmp(prop->value, only) != 0)
+	{
+		snprintf(err, err_len, "property \"%s\" can only be %s",
+				 prop->name, only);
+		return false;
+	}
+	if (strcmp(prop->name, "ssl.cipher.suites") != 0)
+		return true;
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+	{
+		if (strstr(prop->value, words[i]) != NULL)
+		{
+			snprintf(err, err_len, "value of \"%s\" would allow connections "
+					 "without encryption or certificates (\"%s\")",
+					 prop->name, words[i]);
+			return false;
 		}
 	}
 	return true;
@@ -596,47 +550,4 @@ copy_trimmed(const char *text, size_t len)
 	while (len > 0 && isspace((unsigned char) text[len - 1]))
 		len--;
 	return strndup(text, len);
-}
-
-/*
- * A private file is a plain one, of this user with no rights for group and
- * others, or of root with at most reading for the group.
- */
-static bool
-check_mode(const char *name, const char *path, const struct stat *st,
-		   char *err, size_t err_len)
-{
-	if (!S_ISREG(st->st_mode))
-	{
-		snprintf(err, err_len, "file \"%s\" of \"%s\" is not a plain file",
-				 path, name);
-		return false;
-	}
-	if ((st->st_uid == geteuid() && (st->st_mode & 077) == 0) ||
-		(st->st_uid == 0 && (st->st_mode & 037) == 0))
-		return true;
-	snprintf(err, err_len, "file \"%s\" of \"%s\" must belong to the server's "
-			 "user with mode 0600, or to root with mode 0640", path, name);
-	return false;
-}
-
-/* Reads until the end or until size bytes; -1 on error. */
-static ssize_t
-read_fully(int fd, char *buf, size_t size)
-{
-	size_t		done = 0;
-	ssize_t		got;
-
-	while (done < size)
-	{
-		got = read(fd, buf + done, size - done);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -1;
-		if (got == 0)
-			break;
-		done += got;
-	}
-	return done;
 }

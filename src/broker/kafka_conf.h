@@ -14,10 +14,9 @@
 
 #include "broker/broker.h"
 
-/* Limits of the text, of its properties, and of a file with a secret. */
+/* Limits of the text and of its properties. */
 #define SN_KAFKA_CONF_MAX_TEXT (128 * 1024)
 #define SN_KAFKA_CONF_MAX_PROPS 256
-#define SN_KAFKA_CONF_MAX_SECRET (64 * 1024)
 
 /*
  * One property.  With from_file the name has lost its ".file" and the value
@@ -45,10 +44,6 @@ extern void sn_kafka_conf_free(SnKafkaConf *conf);
 extern const char *sn_kafka_conf_get(const SnKafkaConf *conf,
 									 const char *name);
 extern bool sn_kafka_conf_is_private_path(const char *name);
-extern bool sn_kafka_conf_check_private(const char *name, const char *path,
-										char *err, size_t err_len);
-extern char *sn_kafka_conf_read_secret(const char *name, const char *path,
-									   char *err, size_t err_len);
-extern void sn_kafka_conf_forget(char *secret);
+extern bool sn_kafka_conf_is_path(const SnKafkaProp *prop);
 
 #endif							/* SN_KAFKA_CONF_H */

@@ -4,8 +4,9 @@
  * utility.c
  *		What other people's commands mean for us: DROP EXTENSION is announced,
  *		writers are kept from an index that is moved, the workers leave a
- *		database that somebody wants to himself, and the end of a prepared
- *		transaction is noticed, in whatever session it is.
+ *		database that somebody wants to himself, a secret in a setting stays
+ *		out of the log, and the end of a prepared transaction is noticed, in
+ *		whatever session it is.
  *
  * DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE, and CREATE DATABASE
  * with a template wait five seconds for others to leave the database, and then
@@ -166,6 +167,7 @@ watch_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	const char *name = database_wanted(pstmt->utilityStmt);
 	TransactionStmtKind end = prepared_end(pstmt->utilityStmt);
 
+	sn_guard_secret(pstmt->utilityStmt);
 	sn_announce_drop(pstmt->utilityStmt);
 	sn_guard_move(pstmt->utilityStmt);
 	run_vacant(name == NULL ? InvalidOid : own_database(name), pstmt, query,

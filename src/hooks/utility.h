@@ -13,6 +13,7 @@
 
 extern void sn_announce_drop(Node *stmt);
 extern void sn_guard_move(Node *stmt);
+extern void sn_guard_secret(Node *stmt);
 extern void sn_utility_init(void);
 
 #endif							/* SN_UTILITY_H */

@@ -28,7 +28,7 @@
  *		raw				event_id
  *
  * What the event does not have gives no header; neither does a traceparent
- * that is not one (its tracestate goes with it).  The value is the payload as
+ * that is not one (its tracestate goes with it), nor such a tracestate.  The value is the payload as
  * it is; it is not copied, so it must live until the record has been sent.
  *
  * Timestamp: the time of sending.  A broker counts the retention of a topic
@@ -47,13 +47,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "relay/trace_context.h"
+
 #define MAX_HEADERS 16
 
 #define DAY_SECONDS INT64_C(86400)
 #define DAY_US (DAY_SECONDS * 1000000)
-
-/* Longest tracestate that has to be passed on. */
-#define MAX_TRACESTATE 512
 
 struct SnRecordMaker
 {
@@ -77,6 +76,7 @@ struct SnRecordMaker
 static const char *find_value(const char *name, size_t len,
 							  const SnRecordEvent *event);
 static bool is_topic_char(char c);
+static bool is_internal(const char *topic);
 static bool make_topic(SnRecordMaker *maker, const SnRecordEvent *event,
 					   char *err, size_t err_len);
 static bool append_topic(SnRecordMaker *maker, size_t *used,
@@ -91,7 +91,6 @@ static void put_key(SnRecordMaker *maker, const SnRecordEvent *event,
 static void put_cloudevents(SnRecordMaker *maker,
 							const SnRecordEvent *event,
 							const SnRecord *record);
-static bool is_traceparent(const char *text);
 static const char *put_schema(SnRecordMaker *maker,
 							  const SnRecordEvent *event);
 static const char *put_source(SnRecordMaker *maker,
@@ -139,6 +138,12 @@ sn_record_check_template(const char *topic_template, char *err,
 					 "digits, '.', '_' and '-'");
 			return false;
 		}
+	}
+	if (is_internal(topic_template))
+	{
+		snprintf(err, err_len, "a topic name cannot begin with \"__\", which "
+				 "is for the broker's own topics");
+		return false;
 	}
 	if (strchr(topic_template, '{') == NULL &&
 		(strlen(topic_template) > SN_RECORD_MAX_TOPIC ||
@@ -285,6 +290,16 @@ is_topic_char(char c)
 		(c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
 }
 
+/*
+ * Is it the name of a topic that a broker keeps for itself?  What a tenant
+ * calls its things must not write to the groups' offsets.
+ */
+static bool
+is_internal(const char *topic)
+{
+	return strncmp(topic, "__", 2) == 0;
+}
+
 /* Fills the template for an event. */
 static bool
 make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
@@ -325,6 +340,11 @@ make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
 	if (strcmp(maker->topic, ".") == 0 || strcmp(maker->topic, "..") == 0)
 	{
 		snprintf(err, err_len, "topic name cannot be \".\" or \"..\"");
+		return false;
+	}
+	if (is_internal(maker->topic))
+	{
+		snprintf(err, err_len, "topic name cannot begin with \"__\"");
 		return false;
 	}
 	return true;
@@ -438,32 +458,12 @@ put_cloudevents(SnRecordMaker *maker, const SnRecordEvent *event,
 	add_header(maker, "ce_dataschema", put_schema(maker, event));
 	add_header(maker, "ce_partitionkey", record->key);
 	add_header(maker, "content-type", "application/json");
-	if (is_traceparent(event->traceparent))
+	if (sn_is_traceparent(event->traceparent))
 	{
 		add_header(maker, "traceparent", event->traceparent);
-		if (text_len(event->tracestate) <= MAX_TRACESTATE)
+		if (sn_is_tracestate(event->tracestate))
 			add_header(maker, "tracestate", event->tracestate);
 	}
-}
-
-/* Is it what W3C Trace Context calls a valid traceparent? */
-static bool
-is_traceparent(const char *text)
-{
-	static const char form[] =
-		"hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
-	size_t		i;
-
-	if (text_len(text) != strlen(form))
-		return false;
-	for (i = 0; i < strlen(form); i++)
-	{
-		if (form[i] == '-' ? text[i] != '-' :
-			strchr("0123456789abcdef", text[i]) == NULL)
-			return false;
-	}
-	return strncmp(text, "ff", 2) != 0 &&
-		strspn(text + 3, "0") < 32 && strspn(text + 36, "0") < 16;
 }
 
 /* urn:sentinai:schema:<event type>:<version>, or NULL without a version. */

@@ -116,6 +116,7 @@ open_core(void)
 
 	config.provider = sn_provider_load(provider);
 	config.broker.settings = *provider->value;
+	config.broker.secret_directory = sn_secret_directory;
 	config.broker.client_id = "sentinai-relay";
 	config.broker.queue_max_messages = sn_relay_inflight + SN_MAX_PARKED;
 	config.broker.queue_max_kbytes = sn_relay_buffer + sn_relay_buffer / 2;

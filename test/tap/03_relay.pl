@@ -4,6 +4,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use File::Basename qw(dirname);
 use IPC::Run ();
 use MockBroker;
 use PostgreSQL::Test::Cluster;
@@ -27,6 +28,7 @@ my $conf = join(',', 'bootstrap.servers=' . $broker->bootstrap,
 	'reconnect.backoff.ms=50', 'reconnect.backoff.max.ms=200',
 	'message.max.bytes=100000', "sasl.password.file=$secret_file");
 my $node = new_node('relay', "sentinai.kafka_conf = '$conf'",
+	"sentinai.secret_directory = '@{[dirname($secret_file)]}'",
 	"sentinai.relay_inflight = $inflight", 'sentinai.topic_partitions = 0',
 	'sentinai.breaker_failures = 3', 'sentinai.breaker_open_time = 1s',
 	'sentinai.launcher_naptime = 1s', "include_if_exists 'test.conf'");

@@ -83,6 +83,7 @@ open_broker(Run *run, const char *more, bool isolate)
 	snprintf(run->settings, sizeof(run->settings), "bootstrap.servers=%s,%s",
 			 rd_kafka_mock_cluster_bootstraps(run->cluster), more);
 	config.settings = run->settings;
+	config.secret_directory = run->secret_directory;
 	config.isolate = isolate;
 	config.log = keep_log;
 	config.log_arg = run;

@@ -43,6 +43,7 @@ typedef struct Run
 	SnBroker   *broker;
 	const char *topic;
 	char		settings[1024];
+	const char *secret_directory;
 	int			state[MAX_RECORDS]; /* 0 open, 1 OK, 2 given up */
 	int			next;			/* where relay_all begins to send */
 	int			acked;

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * test_kafka_conf.c
- *		Syntax of sentinai.kafka_conf, what it refuses, and secrets.
+ *		Syntax of sentinai.kafka_conf, and what it refuses.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -228,6 +226,15 @@ test_refused_values(void **state)
 	refuse("enable.ssl.certificate.verification=0", "only be true");
 	refuse("enable.ssl.certificate.verification=F", "only be true");
 	sn_kafka_conf_free(parse("enable.ssl.certificate.verification=True"));
+	refuse("ssl.endpoint.identification.algorithm=none", "only be https");
+	refuse("ssl.endpoint.identification.algorithm=None", "only be https");
+	sn_kafka_conf_free(parse("ssl.endpoint.identification.algorithm=https"));
+	refuse("ssl.cipher.suites=aNULL:" CANARY, "without encryption");
+	refuse("ssl.cipher.suites=NULL-SHA256", "without encryption");
+	refuse("ssl.cipher.suites=ADH-AES128-SHA", "without encryption");
+	refuse("ssl.cipher.suites=AECDH-AES128-SHA", "without encryption");
+	refuse("ssl.cipher.suites=DEFAULT:@SECLEVEL=0", "without encryption");
+	sn_kafka_conf_free(parse("ssl.cipher.suites=ECDHE-ECDSA-AES128-GCM-SHA256"));
 	refuse("sasl.password.file=secret", "absolute path");
 	refuse("sasl.password.file=/a/../b", "absolute path");
 	refuse("ssl.ca.location=../ca.pem", "absolute path");
@@ -239,74 +246,6 @@ test_refused_values(void **state)
 	refuse("sasl.kerberos.principal=a`id`", "may only contain");
 	refuse("sasl.kerberos.keytab=/a\" -x \"", "may only contain");
 	sn_kafka_conf_free(parse("sasl.kerberos.principal=k/h.x@R-1_2"));
-}
-
-/* Makes a file with some content and mode. */
-static void
-make_file(const char *path, const void *data, size_t len, mode_t mode)
-{
-	FILE	   *out = fopen(path, "w");
-
-	assert_non_null(out);
-	assert_int_equal(fwrite(data, 1, len, out), len);
-	assert_int_equal(fclose(out), 0);
-	assert_int_equal(chmod(path, mode), 0);
-}
-
-/* Secrets come from private plain files of bounded size. */
-static void
-test_secret_files(void **state)
-{
-	char		dir[] = "/tmp/sn_conf_XXXXXX";
-	char		path[64];
-	char	   *big = malloc(SN_KAFKA_CONF_MAX_SECRET + 1);
-	char	   *secret;
-
-	(void) state;
-	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/secret", dir);
-	memset(big, 'x', SN_KAFKA_CONF_MAX_SECRET + 1);
-
-	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
-	assert_non_null(strstr(err, path));
-	make_file(path, "s3cret =,;x\r\n", 13, 0600);
-	secret = sn_kafka_conf_read_secret("p", path, err, sizeof(err));
-	assert_non_null(secret);
-	assert_string_equal(secret, "s3cret =,;x");
-	sn_kafka_conf_forget(secret);
-	sn_kafka_conf_forget(NULL);
-	assert_true(sn_kafka_conf_check_private("p", path, err, sizeof(err)));
-
-	chmod(path, 0644);
-	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
-	assert_non_null(strstr(err, "0600"));
-	assert_null(strstr(err, "s3cret"));
-	assert_false(sn_kafka_conf_check_private("p", path, err, sizeof(err)));
-	chmod(path, 0660);
-	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
-
-	make_file(path, "\n", 1, 0600);
-	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
-	make_file(path, "", 0, 0600);
-	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
-	make_file(path, "a\0b", 3, 0600);
-	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
-	make_file(path, big, SN_KAFKA_CONF_MAX_SECRET + 1, 0600);
-	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
-	make_file(path, big, SN_KAFKA_CONF_MAX_SECRET, 0600);
-	secret = sn_kafka_conf_read_secret("p", path, err, sizeof(err));
-	assert_non_null(secret);
-	assert_int_equal(strlen(secret), SN_KAFKA_CONF_MAX_SECRET);
-	sn_kafka_conf_forget(secret);
-
-	unlink(path);
-	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_null(sn_kafka_conf_read_secret("p", path, err, sizeof(err)));
-	assert_non_null(strstr(err, "plain file"));
-	assert_null(sn_kafka_conf_read_secret("p", dir, err, sizeof(err)));
-	unlink(path);
-	rmdir(dir);
-	free(big);
 }
 
 /* What the server asks about the setting without librdkafka. */
@@ -339,7 +278,6 @@ main(void)
 		cmocka_unit_test(test_refused_properties),
 		cmocka_unit_test(test_literal_secrets),
 		cmocka_unit_test(test_refused_values),
-		cmocka_unit_test(test_secret_files),
 		cmocka_unit_test(test_server)
 	};
 

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,7 +91,13 @@ test_settings(void **state)
 	assert_null(kafka->open(&config, err, sizeof(err)));
 	config.settings = "bootstrap.servers=h:1,sasl.password.file=/no/such";
 	assert_null(kafka->open(&config, err, sizeof(err)));
-	assert_non_null(strstr(err, "/no/such"));
+	assert_non_null(strstr(err, "secret_directory is not set"));
+	config.secret_directory = "/no";
+	assert_null(kafka->open(&config, err, sizeof(err)));
+	assert_non_null(strstr(err, "/no"));
+	config.settings = "bootstrap.servers=h:1,ssl.ca.location=/dev/zero";
+	assert_null(kafka->open(&config, err, sizeof(err)));
+	assert_non_null(strstr(err, "not a plain file"));
 	assert_null(sn_broker_provider(SN_BROKER_ABI + 1));
 	assert_true(kafka->close(NULL, 0));
 }
@@ -100,13 +107,18 @@ static void
 test_secret_stays_secret(void **state)
 {
 	static const char secret[] = "c4n4ry-s3cret";
-	char		path[] = "/tmp/sn_secret_XXXXXX";
+	char		dir[] = "/tmp/sn_secret_XXXXXX";
+	char		path[64];
 	char		settings[256];
 	Run		   *run = start_run("secret");
 	SnBrokerHealth health;
-	int			fd = mkstemp(path);
+	int			fd;
 
 	(void) state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/secret", dir);
+	run->secret_directory = dir;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, secret, strlen(secret)), strlen(secret));
 	close(fd);
@@ -115,6 +127,7 @@ test_secret_stays_secret(void **state)
 			 "debug=all", path, secret);
 	open_broker(run, settings, false);
 	unlink(path);
+	rmdir(dir);
 	assert_int_equal(send_number(run, "secret", 0, 0), SN_SEND_OK);
 	drain(run, 500);
 	kafka->health(run->broker, &health);

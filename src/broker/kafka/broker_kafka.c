@@ -355,7 +355,9 @@ make_broker(const SnBrokerConfig *config, char *err, size_t err_len)
 	}
 	broker->client_id = strdup(config->client_id != NULL ?
 							   config->client_id : "sentinai");
-	if (broker->client_id == NULL)
+	broker->secret_directory = strdup(config->secret_directory != NULL ?
+									  config->secret_directory : "");
+	if (broker->client_id == NULL || broker->secret_directory == NULL)
 	{
 		snprintf(err, err_len, "out of memory");
 		free_broker(broker);
@@ -372,6 +374,7 @@ free_broker(SnBroker *broker)
 	sn_kafka_sent_free(&broker->table);
 	sn_kafka_conf_free(broker->conf);
 	free(broker->client_id);
+	free(broker->secret_directory);
 	if (broker->wake[0] >= 0)
 		close(broker->wake[0]);
 	if (broker->wake[1] >= 0)

@@ -56,6 +56,7 @@ struct SnBroker
 	/* Settings */
 	SnKafkaConf *conf;
 	char	   *client_id;
+	char	   *secret_directory;
 	int			queue_max_messages;
 	int			queue_max_kbytes;
 	SnBrokerLog log;

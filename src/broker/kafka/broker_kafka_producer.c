@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "broker/secret_file.h"
 
 /* Secrets shorter than this are not masked: they would mask everything. */
 #define MASK_MIN_LEN 4
@@ -50,6 +51,8 @@ static bool set_settings(SnBroker *broker, rd_kafka_conf_t *conf, char *err,
 						 size_t err_len);
 static bool set_secret(SnBroker *broker, rd_kafka_conf_t *conf,
 					   const SnKafkaProp *prop, char *err, size_t err_len);
+static bool set_private(SnBroker *broker, rd_kafka_conf_t *conf,
+						const SnKafkaProp *prop, char *err, size_t err_len);
 static bool set_ours(SnBroker *broker, rd_kafka_conf_t *conf, bool isolate,
 					 char *err, size_t err_len);
 static bool set_limits(SnBroker *broker, rd_kafka_conf_t *conf, char *err,
@@ -164,7 +167,7 @@ void
 sn_kafka_forget_secrets(SnBroker *broker)
 {
 	while (broker->nsecrets > 0)
-		sn_kafka_conf_forget(broker->secrets[--broker->nsecrets]);
+		sn_secret_forget(broker->secrets[--broker->nsecrets]);
 }
 
 /* Overwrites every secret found in a text with stars. */
@@ -312,19 +315,22 @@ set_settings(SnBroker *broker, rd_kafka_conf_t *conf, char *err,
 			 size_t err_len)
 {
 	const SnKafkaProp *prop;
+	bool		done;
 	int			i;
 
 	sn_kafka_forget_secrets(broker);
 	for (i = 0; i < broker->conf->nprops; i++)
 	{
 		prop = &broker->conf->props[i];
-		if (sn_kafka_conf_is_private_path(prop->name) &&
-			!sn_kafka_conf_check_private(prop->name, prop->value,
-										 err, err_len))
-			return false;
-		if (!(prop->from_file ?
-			  set_secret(broker, conf, prop, err, err_len) :
-			  set_one(conf, prop->name, prop->value, err, err_len)))
+		if (prop->from_file)
+			done = set_secret(broker, conf, prop, err, err_len);
+		else if (sn_kafka_conf_is_private_path(prop->name))
+			done = set_private(broker, conf, prop, err, err_len);
+		else
+			done = (!sn_kafka_conf_is_path(prop) ||
+					sn_public_file(prop->name, prop->value, err, err_len)) &&
+				set_one(conf, prop->name, prop->value, err, err_len);
+		if (!done)
 			return false;
 	}
 	return true;
@@ -335,8 +341,8 @@ static bool
 set_secret(SnBroker *broker, rd_kafka_conf_t *conf, const SnKafkaProp *prop,
 		   char *err, size_t err_len)
 {
-	char	   *secret = sn_kafka_conf_read_secret(prop->name, prop->value,
-												   err, err_len);
+	char	   *secret = sn_secret_read(broker->secret_directory, prop->name,
+										prop->value, err, err_len);
 
 	if (secret == NULL)
 		return false;
@@ -346,6 +352,20 @@ set_secret(SnBroker *broker, rd_kafka_conf_t *conf, const SnKafkaProp *prop,
 		return true;
 	snprintf(err, err_len, "could not set property \"%s\"", prop->name);
 	return false;
+}
+
+/* Sets the place of a private file, where the library finds no link. */
+static bool
+set_private(SnBroker *broker, rd_kafka_conf_t *conf, const SnKafkaProp *prop,
+			char *err, size_t err_len)
+{
+	char	   *place = sn_secret_place(broker->secret_directory, prop->name,
+										prop->value, err, err_len);
+	bool		done = place != NULL &&
+		set_one(conf, prop->name, place, err, err_len);
+
+	free(place);
+	return done;
 }
 
 /* Settings that the promises of broker.h rest on. */

@@ -101,6 +101,7 @@ types() {
     order by t.typname"
 }
 
+journals=round,lane_state	# views of two halves, which are not shown
 public_tables="'event_log','event_processing','dead_letter'"
 all="$publishing $subscribing $working $ledger $dead $reading $keys $operating"
 
@@ -123,10 +124,11 @@ is_inner="(p.proname = any ('{${inner// /,}}') or obj_description(p.oid, 'pg_pro
 rest=$(functions "p.proname <> all ('{${all// /,}}') and not $is_inner" p.proname)
 [ -z "$rest" ] || printf '\n## More functions\n\n%s\n' "$rest"
 relations "Tables" "'r', 'p'" "c.relname in ($public_tables)"
-relations "Views" "'v'" "true"
+relations "Views" "'v'" "c.relname <> all ('{$journals}')"
 printf '\n## Types\n\n'
 types
 printf '\n# Inner parts\n\nNot for use from outside; they may change with any version.\n'
 printf '\n## Inner functions\n\n'
 functions "p.proname <> all ('{${all// /,}}') and $is_inner" p.proname
-relations "Inner tables" "'r', 'p'" "c.relname not in ($public_tables)"
+relations "Inner tables" "'r', 'p', 'v'" "c.relname not in ($public_tables)
+    and (c.relkind <> 'v' or c.relname = any ('{$journals}')) and c.relname !~ '_[01]\$'"

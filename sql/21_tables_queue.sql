@@ -1,7 +1,8 @@
 -- What the sequencer and the queue functions keep.  slice is partitioned by
 -- time and dropped with the log.  round and lane_state are journals of which
 -- only the newest row counts: each has two halves, one of which takes the new
--- rows while the other is carried over and truncated.
+-- rows while the other is carried over and truncated.  The views of both are
+-- for people.
 
 create table sentinai.node (
     node_no           int primary key,
@@ -104,33 +105,32 @@ comment on column sentinai.slice.lane is 'The lane.';
 comment on column sentinai.slice.event_ids is 'Events in delivery order.';
 comment on column sentinai.slice.places is 'Where each event''s row was in its partition, 6 bytes an event: a hint that saves the index, of no harm when the row has moved.';
 
-create table sentinai.round (
-    half      int not null,
+create table sentinai.round_0 (
     round_no  bigint not null,
     snap_xmax bigint not null,
     snap_xip  bigint[] not null,
     due_until timestamptz not null,
     events    int not null,
     taken_at  timestamptz not null
-) partition by list (half);
-create table sentinai.round_0 partition of sentinai.round for values in (0);
-create table sentinai.round_1 partition of sentinai.round for values in (1);
+);
+
+comment on table sentinai.round_0 is 'One half of the journal; one is filled while the other is emptied.';
+comment on column sentinai.round_0.round_no is 'Number of the round: strictly rising milliseconds since 2025.';
+comment on column sentinai.round_0.snap_xmax is 'First transaction (logical number) the round''s snapshot did not see.';
+comment on column sentinai.round_0.snap_xip is 'Transactions below snap_xmax that were running.';
+comment on column sentinai.round_0.due_until is 'Delayed events up to this time have entered.';
+comment on column sentinai.round_0.events is 'Events in the round.';
+comment on column sentinai.round_0.taken_at is 'Time of the round.';
+
+create table sentinai.round_1 (like sentinai.round_0 including comments);
 create unique index round_0_idx on sentinai.round_0 (round_no);
 create unique index round_1_idx on sentinai.round_1 (round_no);
-
-comment on table sentinai.round is 'Journal of the sequencer: what the last round had seen.';
-comment on table sentinai.round_0 is 'One half of the journal; one is filled while the other is emptied.';
+create view sentinai.round as
+    select * from sentinai.round_0 union all select * from sentinai.round_1;
 comment on table sentinai.round_1 is 'The other half of the journal.';
-comment on column sentinai.round.half is 'Half of the journal the row is in.';
-comment on column sentinai.round.round_no is 'Number of the round: strictly rising milliseconds since 2025.';
-comment on column sentinai.round.snap_xmax is 'First transaction (logical number) the round''s snapshot did not see.';
-comment on column sentinai.round.snap_xip is 'Transactions below snap_xmax that were running.';
-comment on column sentinai.round.due_until is 'Delayed events up to this time have entered.';
-comment on column sentinai.round.events is 'Events in the round.';
-comment on column sentinai.round.taken_at is 'Time of the round.';
+comment on view sentinai.round is 'Journal of the sequencer: what the last round had seen.';
 
-create table sentinai.lane_state (
-    half        int not null,
+create table sentinai.lane_state_0 (
     sub_id      int not null,
     lane        int not null,
     ver         bigint not null,
@@ -150,35 +150,53 @@ create table sentinai.lane_state (
     worker_id   text collate "C",
     resolved    bytea,
     retries     bigint[]
-) partition by list (half);
-create table sentinai.lane_state_0 partition of sentinai.lane_state for values in (0);
-create table sentinai.lane_state_1 partition of sentinai.lane_state for values in (1);
+);
+
+comment on table sentinai.lane_state_0 is 'One half of the journal; one is filled while the other is emptied.';
+comment on column sentinai.lane_state_0.sub_id is 'The subscription.';
+comment on column sentinai.lane_state_0.lane is 'The lane.';
+comment on column sentinai.lane_state_0.ver is 'Version of the lane''s state.';
+comment on column sentinai.lane_state_0.pos is 'Every event before this position is resolved.';
+comment on column sentinai.lane_state_0.end_pos is 'Position after the last event handed out so far; equal to pos when nothing is open or resolved ahead.';
+comment on column sentinai.lane_state_0.batch is 'Batch that holds the lane; null when the lane is free.';
+comment on column sentinai.lane_state_0.done_batch is 'Batch that was last resolved here.';
+comment on column sentinai.lane_state_0.lease_until is 'Deadline of the batch''s lease.';
+comment on column sentinai.lane_state_0.claimed_at is 'Time of the claim.';
+comment on column sentinai.lane_state_0.lost_pos is 'Events before this position were in a batch that was lost and are handed out one by one.';
+comment on column sentinai.lane_state_0.lost is 'Attempts that lost leases have cost the events before lost_pos.';
+comment on column sentinai.lane_state_0.open is 'Events of the batch still open here.';
+comment on column sentinai.lane_state_0.parked is 'Rows of event_retry for this lane.';
+comment on column sentinai.lane_state_0.completed is 'Events completed so far.';
+comment on column sentinai.lane_state_0.failed is 'Failed attempts so far, lost leases included.';
+comment on column sentinai.lane_state_0.dead is 'Dead letters that nobody has dealt with.';
+comment on column sentinai.lane_state_0.worker_id is 'Agent that holds the batch, as it named itself.';
+comment on column sentinai.lane_state_0.resolved is 'Bit n is set when the n-th event from pos is resolved; null when none is.';
+comment on column sentinai.lane_state_0.retries is 'Positions of the event_retry rows in the batch that are still open.';
+
+create table sentinai.lane_state_1 (like sentinai.lane_state_0 including comments);
 create unique index lane_state_0_idx on sentinai.lane_state_0 (sub_id, lane, ver);
 create unique index lane_state_1_idx on sentinai.lane_state_1 (sub_id, lane, ver);
-
-comment on table sentinai.lane_state is 'Journal of the lanes: the newest version of a subscription''s lane is its state.';
-comment on table sentinai.lane_state_0 is 'One half of the journal; one is filled while the other is emptied.';
+create view sentinai.lane_state as
+    select * from sentinai.lane_state_0 union all select * from sentinai.lane_state_1;
 comment on table sentinai.lane_state_1 is 'The other half of the journal.';
-comment on column sentinai.lane_state.half is 'Half of the journal the row is in.';
-comment on column sentinai.lane_state.sub_id is 'The subscription.';
-comment on column sentinai.lane_state.lane is 'The lane.';
-comment on column sentinai.lane_state.ver is 'Version of the lane''s state.';
-comment on column sentinai.lane_state.pos is 'Every event before this position is resolved.';
-comment on column sentinai.lane_state.end_pos is 'Position after the last event handed out so far; equal to pos when nothing is open or resolved ahead.';
-comment on column sentinai.lane_state.batch is 'Batch that holds the lane; null when the lane is free.';
-comment on column sentinai.lane_state.done_batch is 'Batch that was last resolved here.';
-comment on column sentinai.lane_state.lease_until is 'Deadline of the batch''s lease.';
-comment on column sentinai.lane_state.claimed_at is 'Time of the claim.';
-comment on column sentinai.lane_state.lost_pos is 'Events before this position were in a batch that was lost and are handed out one by one.';
-comment on column sentinai.lane_state.lost is 'Attempts that lost leases have cost the events before lost_pos.';
-comment on column sentinai.lane_state.open is 'Events of the batch still open here.';
-comment on column sentinai.lane_state.parked is 'Rows of event_retry for this lane.';
-comment on column sentinai.lane_state.completed is 'Events completed so far.';
-comment on column sentinai.lane_state.failed is 'Failed attempts so far, lost leases included.';
-comment on column sentinai.lane_state.dead is 'Dead letters that nobody has dealt with.';
-comment on column sentinai.lane_state.worker_id is 'Agent that holds the batch, as it named itself.';
-comment on column sentinai.lane_state.resolved is 'Bit n is set when the n-th event from pos is resolved; null when none is.';
-comment on column sentinai.lane_state.retries is 'Positions of the event_retry rows in the batch that are still open.';
+comment on view sentinai.lane_state is 'Journal of the lanes: the newest version of a subscription''s lane is its state.';
+
+do $views$
+declare
+    j text;
+    c record;
+begin
+    foreach j in array '{round,lane_state}'::text[]
+    loop
+        for c in select a.attname, pg_catalog.col_description(a.attrelid, a.attnum) as what
+                 from pg_catalog.pg_attribute a
+                 where a.attrelid operator(pg_catalog.=) pg_catalog.format('sentinai.%s_0', j)::pg_catalog.regclass
+                       and a.attnum operator(pg_catalog.>) 0
+        loop
+            execute pg_catalog.format('comment on column sentinai.%I.%I is %L', j, c.attname, c.what);
+        end loop;
+    end loop;
+end $views$;
 
 create table sentinai.event_retry (
     sub_id          int not null,

@@ -13,6 +13,7 @@
 #include "log/clock_floor.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
+#include "store/journal.h"
 #include "store/range.h"
 #include "store/store.h"
 
@@ -50,29 +51,24 @@ newest_id_tick(Oid partition)
 	return result;
 }
 
-/* newest_round_tick: the tick of the newest round in a half, or 0 */
+/* newest_round_tick: the tick of the newest round, or 0 */
 static SnTick
-newest_round_tick(int half)
+newest_round_tick(void)
 {
+	SnJournalReader reader = {false};
+	TupleTableSlot *slot;
 	ScanKeyData key;
-	SnScan		scan;
 	SnTick		result = 0;
+	bool		isnull;
 
 	sn_key_int8(&key, 1, BTLessStrategyNumber, SN_MAX_MS - SN_EPOCH_MS);
-	sn_scan_named(&scan, SN_ROUND_0 + half,
-				  SN_ROUND_0_IDX + half, SnapshotAny, 1, &key,
-				  BackwardScanDirection);
-	if (sn_scan_next(&scan))
-	{
-		bool		isnull;
-		int64		round_no = DatumGetInt64(slot_getattr(scan.slot,
-														  Anum_round_no,
-														  &isnull));
-
-		/* all of the round's millisecond has passed */
-		result = ((SnTick) (SN_EPOCH_MS + round_no + 1) << SN_TICK_BITS) - 1;
-	}
-	sn_scan_end(&scan);
+	slot = sn_journal_newest(&reader, SN_ROUNDS, SnapshotAny, 1, &key);
+	if (slot != NULL)			/* all of the round's millisecond has passed */
+		result = ((SnTick) (SN_EPOCH_MS + 1 +
+							DatumGetInt64(slot_getattr(slot, Anum_round_no,
+													   &isnull)))
+				  << SN_TICK_BITS) - 1;
+	sn_journal_end(&reader);
 	return result;
 }
 
@@ -96,8 +92,6 @@ sn_store_ready(void)
 	for (i = list_length(parts) - 1; i >= 0 && tick == 0; i--)
 		tick = newest_id_tick(list_nth_oid(parts, i));
 	newest = Max(newest, tick);
-	for (i = 0; i < 2; i++)
-		newest = Max(newest, newest_round_tick(i));
-	sn_clock_raise(newest);
+	sn_clock_raise(Max(newest, newest_round_tick()));
 	pg_atomic_write_u32(&db->clock_ready, 1);
 }

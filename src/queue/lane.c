@@ -240,7 +240,7 @@ remember(const SnLaneState *state)
 		known->stamp = 0;
 		return;
 	}
-	known->journal = sn_rel(SN_LANE_STATE_0);
+	known->journal = sn_journal_id(SN_LANES);
 	known->state = *state;
 	known->state.changed = false;
 	known->state.worker_id = NULL;
@@ -257,7 +257,7 @@ recall(int sub_id, int lane, SnLaneState *state)
 	SnSubSlot  *slot;
 	Size		size;
 
-	if (known->stamp == 0 || known->journal != sn_rel(SN_LANE_STATE_0))
+	if (known->stamp == 0 || known->journal != sn_journal_id(SN_LANES))
 		return false;
 	slot = sn_sub_slot_find(sub_id);
 	if (slot == NULL ||
@@ -273,63 +273,33 @@ recall(int sub_id, int lane, SnLaneState *state)
 	return true;
 }
 
-/*
- * find_newest: position the reader on the lane's newest row in each half, if
- * its version is not less than from, and return the half that has the newer
- * one, or -1.
- */
-static int
-find_newest(SnLaneReader *reader, int sub_id, int lane, int64 from,
+/* find_newest: the newest row of a lane, if its version is not less than from */
+static TupleTableSlot *
+find_newest(SnJournalReader *reader, int sub_id, int lane, int64 from,
 			Snapshot snapshot)
 {
 	ScanKeyData keys[3];
-	int64		newest = -1;
-	int			result = -1;
-	int			half;
 
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	sn_key_int8(&keys[2], 3, BTGreaterEqualStrategyNumber, from);
-	for (half = 0; half < 2; half++)
-	{
-		SnScan	   *scan = &reader->half[half];
-		bool		isnull;
-		int64		ver;
-
-		if (reader->open)
-			sn_scan_again(scan, snapshot, 3, keys);
-		else
-			sn_scan_named(scan, SN_LANE_STATE_0 + half,
-						  SN_LANE_STATE_0_IDX + half, snapshot,
-						  3, keys, BackwardScanDirection);
-		if (!sn_scan_next(scan))
-			continue;
-		ver = DatumGetInt64(slot_getattr(scan->slot, Anum_lane_ver, &isnull));
-		if (ver > newest)
-		{
-			newest = ver;
-			result = half;
-		}
-	}
-	reader->open = true;
-	return result;
+	return sn_journal_newest(reader, SN_LANES, snapshot, 3, keys);
 }
 
-/* newest_half: the half that has the lane's newest row, or -1 */
-static int
-newest_half(SnLaneReader *reader, int sub_id, int lane, Snapshot snapshot)
+/* newest_row: the newest row of a lane, or NULL */
+static TupleTableSlot *
+newest_row(SnJournalReader *reader, int sub_id, int lane, Snapshot snapshot)
 {
 	KnownLane  *known = known_lane(sub_id, lane);
-	int			half = find_newest(reader, sub_id, lane, known->seen,
-								   snapshot);
+	TupleTableSlot *slot = find_newest(reader, sub_id, lane, known->seen,
+									   snapshot);
 	bool		isnull;
 
-	if (half < 0 && known->seen > 0)
-		half = find_newest(reader, sub_id, lane, 0, snapshot);
-	known->seen = half < 0 ? 0 :
-		DatumGetInt64(slot_getattr(reader->half[half].slot, Anum_lane_ver,
-								   &isnull));
-	return half;
+	if (slot == NULL && known->seen > 0)
+		slot = find_newest(reader, sub_id, lane, 0, snapshot);
+	known->seen = slot == NULL ? 0 :
+		DatumGetInt64(slot_getattr(slot, Anum_lane_ver, &isnull));
+	return slot;
 }
 
 /*
@@ -340,16 +310,16 @@ void
 sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
 				  Snapshot snapshot, SnLaneState *state)
 {
-	int			half;
+	TupleTableSlot *slot;
 
 	if (recall(sub->sub_id, lane, state))
 		return;
-	half = newest_half(reader, sub->sub_id, lane, snapshot);
+	slot = newest_row(reader, sub->sub_id, lane, snapshot);
 	memset(state, 0, sizeof(SnLaneState));
 	state->sub_id = sub->sub_id;
 	state->lane = lane;
-	if (half >= 0)
-		read_row(reader->half[half].slot, state);
+	if (slot != NULL)
+		read_row(slot, state);
 	else
 		state->pos = state->end_pos = sub->start_pos;
 }
@@ -358,11 +328,7 @@ sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
 void
 sn_lane_read_end(SnLaneReader *reader)
 {
-	if (!reader->open)
-		return;
-	sn_scan_end(&reader->half[1]);
-	sn_scan_end(&reader->half[0]);
-	reader->open = false;
+	sn_journal_end(reader);
 }
 
 /* sn_lane_read: the state of one lane under a snapshot */
@@ -387,9 +353,7 @@ resolved_in(int half, const SnSub *sub, int lane, const pg_uuid_t *batch,
 
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub->sub_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	sn_scan_named(&scan, SN_LANE_STATE_0 + half,
-				  SN_LANE_STATE_0_IDX + half, snapshot, 2, keys,
-				  BackwardScanDirection);
+	sn_journal_scan(&scan, SN_LANES, half, snapshot, 2, keys);
 	for (i = 0; !found && i < LOOK_BACK && sn_scan_next(&scan); i++)
 	{
 		bool		isnull;
@@ -454,9 +418,8 @@ retries_datum(const SnLaneState *state)
 
 /* set_numbers: the columns that are never null */
 static void
-set_numbers(Datum *values, const SnLaneState *state, int half)
+set_numbers(Datum *values, const SnLaneState *state)
 {
-	values[Anum_lane_half - 1] = Int32GetDatum(half);
 	values[Anum_lane_sub_id - 1] = Int32GetDatum(state->sub_id);
 	values[Anum_lane_lane - 1] = Int32GetDatum(state->lane);
 	values[Anum_lane_ver - 1] = Int64GetDatum(state->ver);
@@ -487,13 +450,9 @@ sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
 	Assert(state->held || state->nretries == 0);
 	Assert(state->open >= 0 && state->parked >= 0 && state->dead >= 0);
 	if (appender->inserter == NULL)
-	{
-		appender->half = pg_atomic_read_u32(&sn_database()->half_lane) & 1;
-		appender->inserter =
-			sn_insert_begin(sn_rel(SN_LANE_STATE_0 + appender->half), false);
-	}
+		appender->inserter = sn_journal_append(SN_LANES);
 	state->ver++;
-	set_numbers(values, state, appender->half);
+	set_numbers(values, state);
 	set_optional(values, nulls, Anum_lane_batch, state->held,
 				 UUIDPGetDatum(&state->batch));
 	set_optional(values, nulls, Anum_lane_done_batch, state->done,
@@ -548,6 +507,14 @@ sn_lane_release(SnLaneState *state)
 	}
 }
 
+/* sn_lane_behind: whether the newest row is in the half that takes no rows */
+bool
+sn_lane_behind(SnLaneReader *reader, int sub_id, int lane, Snapshot snapshot)
+{
+	return newest_row(reader, sub_id, lane, snapshot) != NULL &&
+		reader->newest != sn_journal_used(SN_LANES);
+}
+
 /*
  * sn_lane_carry_over: make sure that the newest version of a lane is in the
  * half that takes rows now.  False when somebody holds the lane: try later.
@@ -556,24 +523,25 @@ sn_lane_release(SnLaneState *state)
 bool
 sn_lane_carry_over(int sub_id, int lane)
 {
-	int			target = pg_atomic_read_u32(&sn_database()->half_lane) & 1;
 	SnLaneReader reader = {false};
 	SnLaneAppender appender = {NULL};
 	SnLaneState state = {0};
 	Snapshot	snapshot;
-	int			half;
+	TupleTableSlot *slot;
+	bool		behind;
 
 	if (!sn_lock_lane(sub_id, lane, false))
 		return false;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	half = newest_half(&reader, sub_id, lane, snapshot);
+	slot = newest_row(&reader, sub_id, lane, snapshot);
+	behind = slot != NULL && reader.newest != sn_journal_used(SN_LANES);
 	state.sub_id = sub_id;
 	state.lane = lane;
-	if (half >= 0)
-		read_row(reader.half[half].slot, &state);
+	if (behind)
+		read_row(slot, &state);
 	sn_lane_read_end(&reader);
 	UnregisterSnapshot(snapshot);
-	if (half < 0 || half == target)
+	if (!behind)
 	{
 		sn_unlock_lane(sub_id, lane);
 		return true;

@@ -13,7 +13,7 @@
 
 #include "base/sentinai.h"
 #include "queue/subscription.h"
-#include "store/store.h"
+#include "store/journal.h"
 
 /*
  * A set of bits.  The bitmap of a lane has a bit for each event of its range,
@@ -53,16 +53,11 @@ typedef struct SnLaneState
 	bool		changed;		/* since it was read; not stored */
 } SnLaneState;
 
-typedef struct SnLaneReader
-{
-	bool		open;
-	SnScan		half[2];
-} SnLaneReader;
+typedef SnJournalReader SnLaneReader;
 
 typedef struct SnLaneAppender
 {
 	SnInserter *inserter;		/* NULL: nothing appended yet */
-	int			half;
 } SnLaneAppender;
 
 extern void sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
@@ -77,6 +72,8 @@ extern bool sn_lane_resolved_by(const SnSub *sub, int lane,
 extern void sn_lane_append(SnLaneAppender *appender, SnLaneState *state);
 extern void sn_lane_append_end(SnLaneAppender *appender);
 extern void sn_lane_release(SnLaneState *state);
+extern bool sn_lane_behind(SnLaneReader *reader, int sub_id, int lane,
+						   Snapshot snapshot);
 extern bool sn_lane_carry_over(int sub_id, int lane);
 
 extern int	sn_bits_clear_count(const SnBits *bits);

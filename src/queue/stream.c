@@ -21,6 +21,7 @@
 #include "utils/rel.h"
 
 #include "queue/stream.h"
+#include "store/journal.h"
 
 #define OPEN_MAX 32				/* partitions open at a time */
 
@@ -278,24 +279,16 @@ sn_stream_end(SnStreamReader *reader)
 int64
 sn_newest_round(Snapshot snapshot)
 {
-	int64		newest = -1;
-	int			half;
+	SnJournalReader reader = {false};
+	TupleTableSlot *slot = sn_journal_newest(&reader, SN_ROUNDS, snapshot, 0,
+											 NULL);
+	int64		result = -1;
+	bool		isnull;
 
-	for (half = 0; half < 2; half++)
-	{
-		SnScan		scan;
-		bool		isnull;
-
-		sn_scan_named(&scan, SN_ROUND_0 + half,
-					  SN_ROUND_0_IDX + half, snapshot, 0, NULL,
-					  BackwardScanDirection);
-		if (sn_scan_next(&scan))
-			newest = Max(newest,
-						 DatumGetInt64(slot_getattr(scan.slot, Anum_round_no,
-													&isnull)));
-		sn_scan_end(&scan);
-	}
-	return newest;
+	if (slot != NULL)
+		result = DatumGetInt64(slot_getattr(slot, Anum_round_no, &isnull));
+	sn_journal_end(&reader);
+	return result;
 }
 
 /* sn_filter_has: whether events of a type pass a filter */

@@ -555,6 +555,7 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	Snapshot	snapshot;
 	text	   *worker_type;
 	int			sub_id;
+	int			half;
 
 	SN_REQUIRE_ARG(0, "worker_type");
 	PreventCommandIfReadOnly("unsubscribe()");
@@ -569,8 +570,9 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	delete_row(SN_SUBSCRIPTION, &tid);
 	delete_policies(worker_type, NULL, snapshot);
 	end_retries(sub_id, worker_type, snapshot);
-	delete_where(SN_LANE_STATE_0, Anum_lane_sub_id, sub_id, snapshot);
-	delete_where(SN_LANE_STATE_1, Anum_lane_sub_id, sub_id, snapshot);
+	for (half = 0; half < 2; half++)
+		delete_where(sn_journal_half(SN_LANES, half), Anum_lane_sub_id, sub_id,
+					 snapshot);
 	UnregisterSnapshot(snapshot);
 	sn_subs_changed();
 	sn_drop_unused_streams();

@@ -42,6 +42,7 @@
 #include "sequencer/sequencer.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
+#include "store/journal.h"
 
 static SnSeen seen;				/* xip in TopMemoryContext */
 static Oid	seen_in = InvalidOid;	/* journal it belongs to; invalid: read it */
@@ -244,46 +245,31 @@ store_seen(const SnSeen *now)
 	seen.due_until = now->due_until;
 }
 
-/* read_half: the newest round of a half of the journal, if it is newer */
-static void
-read_half(int half, Snapshot snapshot, SnSeen *newest)
-{
-	SnScan		scan;
-
-	sn_scan_named(&scan, SN_ROUND_0 + half,
-				  SN_ROUND_0_IDX + half, snapshot, 0, NULL,
-				  BackwardScanDirection);
-	if (sn_scan_next(&scan))
-	{
-		Datum	   *values = scan.slot->tts_values;
-		int64		round_no;
-
-		slot_getallattrs(scan.slot);
-		round_no = DatumGetInt64(values[Anum_round_no - 1]);
-		if (round_no > newest->round_no)
-		{
-			ArrayType  *xip =
-				DatumGetArrayTypePCopy(values[Anum_round_snap_xip - 1]);
-
-			newest->round_no = round_no;
-			newest->xmax = DatumGetInt64(values[Anum_round_snap_xmax - 1]);
-			newest->nxip = ArrayGetNItems(ARR_NDIM(xip), ARR_DIMS(xip));
-			newest->xip = (int64 *) ARR_DATA_PTR(xip);
-			newest->due_until =
-				DatumGetTimestampTz(values[Anum_round_due_until - 1]);
-		}
-	}
-	sn_scan_end(&scan);
-}
-
 /* sn_round_newest: what the newest round that a snapshot shows had seen */
 void
 sn_round_newest(Snapshot snapshot, SnSeen *newest)
 {
+	SnJournalReader reader = {false};
+	TupleTableSlot *slot = sn_journal_newest(&reader, SN_ROUNDS, snapshot, 0,
+											 NULL);
+
 	memset(newest, 0, sizeof(SnSeen));
 	newest->due_until = DT_NOBEGIN;
-	read_half(0, snapshot, newest);
-	read_half(1, snapshot, newest);
+	if (slot != NULL)
+	{
+		Datum	   *values = slot->tts_values;
+		ArrayType  *xip;
+
+		slot_getallattrs(slot);
+		xip = DatumGetArrayTypePCopy(values[Anum_round_snap_xip - 1]);
+		newest->round_no = DatumGetInt64(values[Anum_round_no - 1]);
+		newest->xmax = DatumGetInt64(values[Anum_round_snap_xmax - 1]);
+		newest->nxip = ArrayGetNItems(ARR_NDIM(xip), ARR_DIMS(xip));
+		newest->xip = (int64 *) ARR_DATA_PTR(xip);
+		newest->due_until =
+			DatumGetTimestampTz(values[Anum_round_due_until - 1]);
+	}
+	sn_journal_end(&reader);
 }
 
 /* recall: have in `seen` what the last round had seen */
@@ -293,21 +279,20 @@ recall(SnDatabase *db, Snapshot snapshot)
 	SnSeen		newest;
 	uint64		rounds = pg_atomic_read_u64(&db->rounds);
 
-	if (seen_in == sn_rel(SN_ROUND) && seen_rounds == rounds)
+	if (seen_in == sn_journal_id(SN_ROUNDS) && seen_rounds == rounds)
 		return;
 	forget_seen();
 	sn_round_newest(snapshot, &newest);
 	store_seen(&newest);
-	seen_in = sn_rel(SN_ROUND);
+	seen_in = sn_journal_id(SN_ROUNDS);
 	seen_rounds = rounds;
 }
 
 /* write_round: the row of the journal */
 static void
-write_round(SnDatabase *db, const SnGather *g)
+write_round(const SnGather *g)
 {
-	int			half = pg_atomic_read_u32(&db->half_round) & 1;
-	SnInserter *ins = sn_insert_begin(sn_rel(SN_ROUND_0 + half), false);
+	SnInserter *ins = sn_journal_append(SN_ROUNDS);
 	Datum		values[Natts_round];
 	bool		nulls[Natts_round] = {false};
 	ArrayType  *xip = construct_empty_array(INT8OID);
@@ -322,7 +307,6 @@ write_round(SnDatabase *db, const SnGather *g)
 		xip = construct_array(elems, g->now.nxip, INT8OID, sizeof(int64),
 							  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 	}
-	values[Anum_round_half - 1] = Int32GetDatum(half);
 	values[Anum_round_no - 1] = Int64GetDatum(g->now.round_no);
 	values[Anum_round_snap_xmax - 1] = Int64GetDatum(g->now.xmax);
 	values[Anum_round_snap_xip - 1] = PointerGetDatum(xip);
@@ -381,7 +365,7 @@ await_number(void)
 	SnTick		next;
 	SnTick		now;
 
-	if (seen_in != sn_rel(SN_ROUND))
+	if (seen_in != sn_journal_id(SN_ROUNDS))
 		return;
 	next = (SnTick) (SN_EPOCH_MS + seen.round_no + 1) << SN_TICK_BITS;
 	now = sn_clock_last();
@@ -391,18 +375,18 @@ await_number(void)
 
 /* sequence: turn what was gathered into slices and a row of the journal */
 static void
-sequence(SnDatabase *db, SnGather *g)
+sequence(SnGather *g)
 {
 	uint64		lanes;
 	int64		events;
 
 	Assert(sn_round_is_ours());
 	sn_gather_sort(g);
-	await_number();				/* who did not know the last round knows it now */
+	await_number();				/* take_round() did, if it knew the last round */
 	g->now.round_no = Max(SN_TICK_MS(sn_clock_take(1)) - SN_EPOCH_MS,
 						  seen.round_no + 1);
 	g->now.round_no = sn_write_slices(g, g->snapshot, g->now.round_no);
-	write_round(db, g);
+	write_round(g);
 	CommandCounterIncrement();
 	SN_FAULT(round_before);
 
@@ -435,7 +419,7 @@ take(SnDatabase *db, Snapshot snapshot)
 		return -1;
 	}
 	if (g.count > 0)
-		sequence(db, &g);
+		sequence(&g);
 	else if (pending.rounds == 0)
 		sn_parts_passed();
 	sn_gather_end(&g);
@@ -463,7 +447,7 @@ take_round(bool by_sequencer, SnRound *round)
 	context = AllocSetContextCreate(CurrentMemoryContext, "sentinai round",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	await_number();
+	await_number();				/* what is committed meanwhile is in the round */
 	do
 	{
 		CHECK_FOR_INTERRUPTS();

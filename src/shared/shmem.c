@@ -33,6 +33,8 @@ static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 static void
 init_database_slot(SnDatabase *db)
 {
+	int			i;
+
 	db->dboid = InvalidOid;
 	db->sequencer_pid = 0;
 	db->sequencer_procno = -1;
@@ -44,8 +46,8 @@ init_database_slot(SnDatabase *db)
 	pg_atomic_init_u64(&db->commits, 0);
 	pg_atomic_init_u64(&db->sequenced, 0);
 	pg_atomic_init_u64(&db->asked, 0);
-	pg_atomic_init_u32(&db->half_round, 0);
-	pg_atomic_init_u32(&db->half_lane, 0);
+	for (i = 0; i < SN_JOURNALS; i++)
+		pg_atomic_init_u32(&db->journal_half[i], 0);
 	pg_atomic_init_u64(&db->rounds, 0);
 	pg_atomic_init_u64(&db->round_events, 0);
 	ConditionVariableInit(&db->sequenced_cv);
@@ -248,6 +250,8 @@ free_failures(Oid dboid)
 static void
 free_database(SnDatabase *db)
 {
+	int			i;
+
 	free_sub_slots(db->dboid);
 	free_failures(db->dboid);
 	db->dboid = InvalidOid;
@@ -255,8 +259,8 @@ free_database(SnDatabase *db)
 	db->created = false;
 	memset(&db->mark, 0, sizeof(SnMark));
 	pg_atomic_write_u32(&db->clock_ready, 0);
-	pg_atomic_write_u32(&db->half_round, 0);
-	pg_atomic_write_u32(&db->half_lane, 0);
+	for (i = 0; i < SN_JOURNALS; i++)
+		pg_atomic_write_u32(&db->journal_half[i], 0);
 }
 
 /*

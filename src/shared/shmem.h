@@ -46,6 +46,12 @@ typedef struct SnMark
 	TimestampTz due_until;
 } SnMark;
 
+/* The journals: of the rounds, and of the lanes' states */
+typedef enum SnJournal
+{
+	SN_ROUNDS, SN_LANES, SN_JOURNALS
+} SnJournal;
+
 /*
  * A database.  dboid, pids, vacate, created and mark change under SnShared.lock; a worker
  * writes its own procno and clears it when it leaves.
@@ -64,8 +70,7 @@ typedef struct SnDatabase
 	pg_atomic_uint64 commits;	/* transactions with events committed */
 	pg_atomic_uint64 sequenced; /* value of commits the last round covers */
 	pg_atomic_uint64 asked;		/* value of commits a claim waits for */
-	pg_atomic_uint32 half_round;	/* half of each journal that takes rows */
-	pg_atomic_uint32 half_lane;
+	pg_atomic_uint32 journal_half[SN_JOURNALS]; /* that takes rows */
 	pg_atomic_uint64 rounds;	/* rounds and their events since the start */
 	pg_atomic_uint64 round_events;
 	ConditionVariable sequenced_cv; /* broadcast when sequenced moves */

@@ -11,7 +11,7 @@
  *
  *	  lane	  classid subscription, objid sub_id, objsubid lane + 1
  *	  streams classid subscription, objid 0: subscriptions come and go
- *	  round	  classid round, objid 0
+ *	  round	  classid round_0, objid 0
  *	  relay	  classid event_log, objid sub_id, objsubid lane + 1 (session)
  *	  key	  classid event_idempotency, objid hash of tenant and key
  *	  part	  classid event_log, objid 0: one at a time asks for a partition
@@ -123,7 +123,7 @@ sn_round_is_ours(void)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_ROUND), 0, 0);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_ROUND_0), 0, 0);
 	return LockHeldByMe(&tag, ExclusiveLock);
 }
 #endif
@@ -148,21 +148,21 @@ bool
 sn_lock_round(bool wait)
 {
 	sn_hint_locks_round();
-	return try_or_wait(sn_rel(SN_ROUND), 0, 0, wait);
+	return try_or_wait(sn_rel(SN_ROUND_0), 0, 0, wait);
 }
 
 /* sn_round_in_hands: whether another transaction is taking a round */
 bool
 sn_round_in_hands(void)
 {
-	return in_hands(sn_rel(SN_ROUND), 0, 0);
+	return in_hands(sn_rel(SN_ROUND_0), 0, 0);
 }
 
 /* sn_unlock_round: give it back when there was nothing to write */
 void
 sn_unlock_round(void)
 {
-	unlock(sn_rel(SN_ROUND), 0, 0);
+	unlock(sn_rel(SN_ROUND_0), 0, 0);
 }
 
 /* sn_lock_key: the right to look up and note an idempotency key */

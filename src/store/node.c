@@ -36,6 +36,7 @@
 #include "base/guc.h"
 #include "shared/recovery.h"
 #include "shared/shmem.h"
+#include "store/journal.h"
 #include "store/store.h"
 #include "store/wake.h"
 
@@ -146,9 +147,12 @@ newest_int8(Oid heap, Oid index, AttrNumber column)
 static int64
 newest_txid(void)
 {
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnJournalReader rounds = {false};
+	TupleTableSlot *slot;
 	int64		result = 0;
+	bool		isnull;
 	ListCell   *lc;
-	int			half;
 
 	foreach(lc, sn_partitions(SN_EVENT_LOG))
 	{
@@ -161,16 +165,13 @@ newest_txid(void)
 										 Anum_log_txid));
 		relation_close(part, AccessShareLock);
 	}
-	for (half = 0; half < 2; half++)
-	{
-		Relation	round = table_open(sn_rel(SN_ROUND_0 + half),
-									   AccessShareLock);
-
-		result = Max(result, newest_int8(RelationGetRelid(round),
-										 sn_rel(SN_ROUND_0_IDX + half),
-										 Anum_round_snap_xmax));
-		table_close(round, AccessShareLock);
-	}
+	slot = sn_journal_newest(&rounds, SN_ROUNDS, snapshot, 0, NULL);
+	if (slot != NULL)
+		result = Max(result,
+					 DatumGetInt64(slot_getattr(slot, Anum_round_snap_xmax,
+												&isnull)));
+	sn_journal_end(&rounds);
+	UnregisterSnapshot(snapshot);
 	return result;
 }
 

@@ -51,7 +51,6 @@ static const struct
 	[SN_STREAM] = {"stream", Natts_stream},
 	[SN_SUBSCRIPTION] = {"subscription", Natts_sub},
 	[SN_SUBSCRIPTION_NAME_IDX] = {"subscription_worker_type_key"},
-	[SN_ROUND] = {"round", Natts_round},
 	[SN_ROUND_0] = {"round_0", Natts_round},
 	[SN_ROUND_1] = {"round_1", Natts_round},
 	[SN_ROUND_0_IDX] = {"round_0_idx"},

@@ -66,13 +66,13 @@ enum
 };
 enum
 {
-	Anum_round_half = 1, Anum_round_no, Anum_round_snap_xmax,
+	Anum_round_no = 1, Anum_round_snap_xmax,
 	Anum_round_snap_xip, Anum_round_due_until, Anum_round_events,
 	Anum_round_taken_at, Natts_round = Anum_round_taken_at
 };
 enum
 {
-	Anum_lane_half = 1, Anum_lane_sub_id, Anum_lane_lane, Anum_lane_ver,
+	Anum_lane_sub_id = 1, Anum_lane_lane, Anum_lane_ver,
 	Anum_lane_pos, Anum_lane_end_pos, Anum_lane_batch, Anum_lane_done_batch,
 	Anum_lane_lease_until, Anum_lane_claimed_at, Anum_lane_lost_pos,
 	Anum_lane_lost, Anum_lane_open, Anum_lane_parked, Anum_lane_completed,
@@ -113,7 +113,7 @@ typedef enum SnRel
 	SN_EVENT_LOG, SN_EVENT_PROCESSING, SN_EVENT_IDEMPOTENCY, SN_SLICE,
 	SN_EVENT_KEPT,
 	SN_NODE, SN_STREAM, SN_SUBSCRIPTION, SN_SUBSCRIPTION_NAME_IDX,
-	SN_ROUND, SN_ROUND_0, SN_ROUND_1, SN_ROUND_0_IDX, SN_ROUND_1_IDX,
+	SN_ROUND_0, SN_ROUND_1, SN_ROUND_0_IDX, SN_ROUND_1_IDX,
 	SN_LANE_STATE_0, SN_LANE_STATE_1, SN_LANE_STATE_0_IDX,
 	SN_LANE_STATE_1_IDX, SN_EVENT_RETRY, SN_EVENT_RETRY_PKEY,
 	SN_EVENT_RETRY_KEY_IDX, SN_EVENT_RETRY_DUE_IDX, SN_EVENT_RETRY_NEXT_IDX,
@@ -121,13 +121,6 @@ typedef enum SnRel
 	SN_DEAD_LETTER, SN_DEAD_LETTER_PENDING_IDX, SN_RETRY_POLICY,
 	SN_REL_COUNT
 } SnRel;
-
-/* the halves of a journal are told apart by adding 0 or 1 */
-StaticAssertDecl(SN_ROUND_1 == SN_ROUND_0 + 1 &&
-				 SN_ROUND_1_IDX == SN_ROUND_0_IDX + 1 &&
-				 SN_LANE_STATE_1 == SN_LANE_STATE_0 + 1 &&
-				 SN_LANE_STATE_1_IDX == SN_LANE_STATE_0_IDX + 1,
-				 "halves of a journal follow each other");
 
 extern Oid	sn_rel(SnRel which);
 extern bool sn_intact(SnRel which);

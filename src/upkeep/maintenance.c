@@ -2,34 +2,20 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * maintenance.c
- *		Partitions ahead of their time, and the halves of the journals.
- *
- * A journal's half that has grown is left for the other one, and truncated
- * when no row of it is the newest of anything.  Who reads a journal looks into
- * both halves, so it does not matter which of them takes rows.  Rows are
- * carried over, the half is switched, and the other one is truncated in
- * different passes: a reader who got his snapshot before one of them has long
- * finished when the next one comes.
+ *		Partitions ahead of their time, and the halves of the journals
+ *		(journal.c), which turn in steps, one in a pass.
  *
  * Nothing here waits for a lock that a publisher or an agent holds, except
  * DROP in retention.c, for a bounded time.
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
-#include "commands/tablecmds.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
-#include "storage/bufmgr.h"
-#include "storage/lmgr.h"
-#include "utils/lsyscache.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
-#include "base/fault.h"
 #include "base/guc.h"
 #include "queue/lane.h"
 #include "queue/look.h"
@@ -37,7 +23,7 @@
 #include "sequencer/round.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"
-#include "store/store.h"
+#include "store/journal.h"
 #include "upkeep/maintenance.h"
 
 #define LANES_AT_ONCE 64		/* carried over in a transaction, for their locks */
@@ -140,60 +126,17 @@ make_ahead(void)
 							  ahead * SECS_PER_MINUTE * USECS_PER_SEC);
 }
 
-/* size_of: bytes of a table */
-static int64
-size_of(SnRel which)
-{
-	Relation	rel = table_open(sn_rel(which), AccessShareLock);
-	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
-
-	table_close(rel, AccessShareLock);
-	return (int64) blocks * BLCKSZ;
-}
-
-/* truncate_half: empty a table whose exclusive lock we have, as its owner */
-static void
-truncate_half(SnRel which)
-{
-	Relation	rel = table_open(sn_rel(which), NoLock);
-	TruncateStmt *stmt = makeNode(TruncateStmt);
-	Oid			user;
-	int			context;
-
-	stmt->relations =
-		list_make1(makeRangeVar(SN_SCHEMA,
-								pstrdup(RelationGetRelationName(rel)), -1));
-	stmt->behavior = DROP_RESTRICT;
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	table_close(rel, NoLock);
-	ExecuteTruncate(stmt);
-	SetUserIdAndSecContext(user, context);
-	CommandCounterIncrement();
-	SN_FAULT(journal_truncate);
-}
-
-/* newest_round_of: number of the newest round in a half, or 0 */
-static int64
-newest_round_of(int half)
+/* newest_round_stays: whether the newest round is in the half that takes rows */
+static bool
+newest_round_stays(void)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	int64		result = 0;
-	SnScan		scan;
+	SnJournalReader reader = {false};
+	bool		result;
 
-	sn_scan_named(&scan, SN_ROUND_0 + half,
-				  SN_ROUND_0_IDX + half, snapshot, 0, NULL,
-				  BackwardScanDirection);
-	if (sn_scan_next(&scan))
-	{
-		bool		isnull;
-
-		result = DatumGetInt64(slot_getattr(scan.slot, Anum_round_no,
-											&isnull));
-	}
-	sn_scan_end(&scan);
+	result = sn_journal_newest(&reader, SN_ROUNDS, snapshot, 0, NULL) == NULL ||
+		reader.newest == sn_journal_used(SN_ROUNDS);
+	sn_journal_end(&reader);
 	UnregisterSnapshot(snapshot);
 	return result;
 }
@@ -202,51 +145,14 @@ newest_round_of(int half)
 static bool
 turn_rounds(void)
 {
-	SnDatabase *db = sn_database();
-	int			half = pg_atomic_read_u32(&db->half_round) & 1;
-	SnRel		other = SN_ROUND_0 + !half;
-
 	if (!sn_lock_round(false))
 		return false;
-	if (size_of(other) > 0 &&
-		newest_round_of(half) >= newest_round_of(!half) &&
-		ConditionalLockRelationOid(sn_rel(other), AccessExclusiveLock))
-	{
-		truncate_half(other);
-		return false;			/* with the round lock */
-	}
-	if (size_of(other) == 0 &&
-		size_of(SN_ROUND_0 + half) > (int64) sn_journal_size * 1024)
-	{
-		pg_atomic_write_u32(&db->half_round, !half);
-		SN_FAULT(round_switch);
-	}
-	sn_unlock_round();
+	if (!sn_journal_turn(SN_ROUNDS) && newest_round_stays() &&
+		sn_journal_seize(SN_ROUNDS))
+		sn_journal_truncate(SN_ROUNDS); /* with the round lock */
+	else
+		sn_unlock_round();
 	return false;
-}
-
-/* newest_version: newest version of a lane in a half of its journal, or 0 */
-static int64
-newest_version(int half, int sub_id, int lane, Snapshot snapshot)
-{
-	ScanKeyData keys[2];
-	int64		result = 0;
-	SnScan		scan;
-
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
-	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	sn_scan_named(&scan, SN_LANE_STATE_0 + half,
-				  SN_LANE_STATE_0_IDX + half, snapshot, 2, keys,
-				  BackwardScanDirection);
-	if (sn_scan_next(&scan))
-	{
-		bool		isnull;
-
-		result = DatumGetInt64(slot_getattr(scan.slot, Anum_lane_ver,
-											&isnull));
-	}
-	sn_scan_end(&scan);
-	return result;
 }
 
 /*
@@ -254,28 +160,24 @@ newest_version(int half, int sub_id, int lane, Snapshot snapshot)
  * carry says how many of them to carry over.
  */
 static int
-left_behind(int half, int carry)
+left_behind(int carry)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnLaneReader reader = {false};
 	int			lanes = sn_node()->lanes;
 	int			n = 0;
 	ListCell   *lc;
 
 	foreach(lc, sn_sub_ids())
 	{
-		int			sub_id = lfirst_int(lc);
 		int			lane;
 
 		for (lane = 0; lane < lanes; lane++)
-		{
-			int64		there = newest_version(!half, sub_id, lane, snapshot);
-
-			if (there <= newest_version(half, sub_id, lane, snapshot))
-				continue;
-			if (n++ < carry)
-				(void) sn_lane_carry_over(sub_id, lane);
-		}
+			if (sn_lane_behind(&reader, lfirst_int(lc), lane, snapshot) &&
+				n++ < carry)
+				(void) sn_lane_carry_over(lfirst_int(lc), lane);
 	}
+	sn_lane_read_end(&reader);
 	UnregisterSnapshot(snapshot);
 	return n;
 }
@@ -284,27 +186,17 @@ left_behind(int half, int carry)
 static bool
 turn_lanes(void)
 {
-	SnDatabase *db = sn_database();
-	int			half = pg_atomic_read_u32(&db->half_lane) & 1;
-	SnRel		other = SN_LANE_STATE_0 + !half;
 	int			left;
 
-	if (size_of(other) == 0)
-	{
-		if (size_of(SN_LANE_STATE_0 + half) <= (int64) sn_journal_size * 1024)
-			return false;
-		pg_atomic_write_u32(&db->half_lane, !half);
-		SN_FAULT(journal_switch);
+	if (sn_journal_turn(SN_LANES))
 		return false;
-	}
-	left = left_behind(half, LANES_AT_ONCE);
+	left = left_behind(LANES_AT_ONCE);
 	if (left > 0)
 		return left > LANES_AT_ONCE;
 
 	/* whoever appended to it since has committed if the lock is to be had */
-	if (ConditionalLockRelationOid(sn_rel(other), AccessExclusiveLock) &&
-		left_behind(half, 0) == 0)
-		truncate_half(other);
+	if (sn_journal_seize(SN_LANES) && left_behind(0) == 0)
+		sn_journal_truncate(SN_LANES);
 	return false;
 }
 

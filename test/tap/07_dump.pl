@@ -1,0 +1,106 @@
+# pg_dump of a part of the database, and of a standby, as the page on operations
+# says: it never crashes, and what it says can be restored can.
+# SPDX-License-Identifier: PostgreSQL
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Sentinai;
+use Test::More;
+
+my $unslept = 40;    # seconds within which anything here has to happen
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my $node = new_node('primary', 'sentinai.launcher_naptime = 1s', 'sentinai.journal_size = 64kB',
+	'sentinai.maintenance_interval = 1s');
+
+# dump(NODE, NAME, OPTION...): into a file of that name
+sub dump_ok
+{
+	my ($from, $name, @options) = @_;
+
+	$from->command_ok([ 'pg_dump', @options, '-f', "$dir/$name", 'app' ], "pg_dump @options");
+	return;
+}
+
+# restore_ok(DATABASE, NAME...): what was dumped goes into a new database
+sub restore_ok
+{
+	my ($db, $prepare, @names) = @_;
+
+	$node->safe_psql('postgres', "create database $db");
+	$node->safe_psql($db, $prepare) if $prepare;
+	$node->command_ok([ 'psql', '-Xq1', '-v', 'ON_ERROR_STOP=1', '-d', $db, '-f', "$dir/$_" ], "restore $_")
+	  foreach @names;
+	return;
+}
+
+# state(NODE, DATABASE): what a subscription has done and what it has before it
+sub state
+{
+	my ($on, $db) = @_;
+
+	return $on->safe_psql($db, q{
+		select worker_type, lag_events, in_flight, retrying, dead, completed_count, failed_count
+		from sentinai.stat_queue order by 1});
+}
+
+# whole_ok(DATABASE, NAME): every event is in one slice, once it is in use
+sub whole_ok
+{
+	my ($db, $name) = @_;
+
+	$node->safe_psql($db, q{
+		select sentinai.after_restore();
+		select sentinai.publish('A', 't', 'k1', '{}')});
+	poll_ok($node, $db, $unslept, q{
+		select not exists (
+			select event_id from sentinai.event_log
+			except all select id from sentinai.slice, unnest(event_ids) id where stream_id = 0)
+		and not exists (
+			select id from sentinai.slice, unnest(event_ids) id where stream_id = 0
+			group by id having count(*) > 1)}, $name);
+	return;
+}
+
+$node->safe_psql('postgres', 'create database app');
+$node->safe_psql('app', q{
+	create table mine (i int);
+	insert into mine values (1);
+	create extension sentinai;
+	select sentinai.subscribe('all');
+	select sentinai.publish('A', 't', 'k' || i % 7, '{}') from generate_series(1, 60) i});
+poll_ok($node, 'app', $unslept, "select lag_events = 60 from sentinai.stat_queue where worker_type = 'all'",
+	'all is sequenced');
+$node->safe_psql('app', q{
+	select sentinai.complete(min(token)) from sentinai.claim('all', 20);
+	select sentinai.fail(token, event_id, 'later', retry_in => '1 h') from sentinai.claim('all', 1);
+	select sentinai.fail(token, event_id, 'never', retryable => false) from sentinai.claim('all', 1)});
+
+# whatever is selected, there is a dump
+dump_ok($node, 'part', @$_)
+  foreach [ '-n', 'sentinai' ], [ '-n', 'sentinai*' ], [ '-n', 'sentinai*', '-a' ], [ '-n', 'sentinai*', '-s' ],
+  [ '-n', 'public' ], [ '-N', 'sentinai' ], [ '-N', 'sentinai*', '-a' ],
+  [ '-t', 'sentinai*.event_log' ], [ '-t', 'sentinai*.event_log_2*' ], [ '-t', 'sentinai*.round_0' ],
+  [ '-t', 'sentinai*.lane_state*' ], [ '-t', 'sentinai*.*' ], [ '-T', 'sentinai*.*' ],
+  [ '-T', 'sentinai*.slice*' ], [ '-t', 'mine' ], [ '-e', 'sentinai' ];
+
+# the schema, then the data
+dump_ok($node, 'schema', '-s');
+dump_ok($node, 'data', '-a');
+restore_ok('twice', '', 'schema', 'data');
+is(state($node, 'twice'), state($node, 'app'), 'schema and data are the whole');
+whole_ok('twice', 'and it goes on');
+
+# without the queue
+dump_ok($node, 'without', '-N', 'sentinai*');
+restore_ok('without', 'create schema sentinai', 'without');
+is($node->safe_psql('without', 'select count(*) from mine'), '1', 'what is beside the extension is there');
+is(state($node, 'without'), '', 'the extension is new');
+$node->safe_psql('without', q{select sentinai.subscribe('all', start_from => 'earliest')});
+whole_ok('without', 'and works');
+poll_ok($node, 'without', $unslept, 'select lag_events = 1 from sentinai.stat_queue', 'with what is published there');
+
+is(log_count($node, qr/PANIC:|terminated by signal/), 0, 'nothing crashed');
+$node->stop;
+done_testing();

@@ -4,6 +4,22 @@
 -- Names below that no schema qualifies are PostgreSQL's own.
 set local search_path = pg_catalog, pg_temp;
 
+-- What does not fit another encoding would stop whoever reads it, and a key
+-- would have another hash than the client of a broker gives it.
+do $encoding$
+declare
+    encoding text;
+begin
+    select pg_encoding_to_char(d.encoding) into encoding
+    from pg_database d where d.datname = current_database();
+    if encoding <> 'UTF8' then
+        raise exception using errcode = 'feature_not_supported',
+            message = 'extension "sentinai" needs a database whose encoding is UTF8',
+            detail = format('The encoding of database "%s" is %s.', current_database(), encoding),
+            hint = 'Make one: CREATE DATABASE name TEMPLATE template0 ENCODING ''UTF8''.';
+    end if;
+end $encoding$;
+
 -- A schema that was there before belongs to somebody, who may do in it what he
 -- likes, also later.  CREATE EXTENSION takes it as it is, so look here.  That
 -- of a superuser may come from a dump that somebody else restores.

@@ -7,13 +7,13 @@
 #include "postgres.h"
 
 #include "common/int.h"
-#include "mb/pg_wchar.h"
 #include "nodes/nodes.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 
 #include "base/args.h"
 #include "base/compat.h"
+#include "base/printable.h"
 #include "base/sqlstate.h"
 
 #ifdef SN_SOFT_INPUT
@@ -93,6 +93,30 @@ sn_check_worker_type(text *name)
 	return name;
 }
 
+/* sn_text_arg: an argument that is given, and of bounded length */
+text *
+sn_text_arg(FunctionCallInfo fcinfo, int n, const char *name, int max)
+{
+	text	   *result;
+
+	if (PG_ARGISNULL(n))
+		sn_null_argument(name);
+	result = PG_GETARG_TEXT_PP(n);
+	if (VARSIZE_ANY_EXHDR(result) < 1 || VARSIZE_ANY_EXHDR(result) > max)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("%s must be 1 to %d bytes long", name, max)));
+	return result;
+}
+
+/* sn_actor_arg: an argument that says who does it, as views and logs show him */
+text *
+sn_actor_arg(FunctionCallInfo fcinfo, int n)
+{
+	return sn_check_printable(sn_text_arg(fcinfo, n, "actor", SN_ACTOR_MAX),
+							  "actor");
+}
+
 /* sn_worker_id_arg: an argument that names the agent, or NULL */
 text *
 sn_worker_id_arg(FunctionCallInfo fcinfo, int n)
@@ -107,17 +131,7 @@ sn_worker_id_arg(FunctionCallInfo fcinfo, int n)
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("worker_id must not be longer than %d bytes",
 						SN_WORKER_ID_MAX)));
-	return result;
-}
-
-/* sn_bounded_text: a text, cut to at most max bytes */
-text *
-sn_bounded_text(const text *value, int max)
-{
-	int			len = pg_mbcliplen(VARDATA_ANY(value),
-								   VARSIZE_ANY_EXHDR(value), max);
-
-	return cstring_to_text_with_len(VARDATA_ANY(value), len);
+	return sn_check_printable(result, "worker_id");
 }
 
 /*

@@ -20,6 +20,7 @@
 
 #define SN_WORKER_TYPE_MAX	100 /* bytes */
 #define SN_WORKER_ID_MAX	256
+#define SN_ACTOR_MAX		256
 
 /* raise 22004 unless the argument is there */
 #define SN_REQUIRE_ARG(n, name) \
@@ -30,8 +31,10 @@ extern int64 sn_duration(const Interval *value, const char *name, int64 min,
 						 int64 max);
 extern int64 sn_duration_of(const Interval *value);
 extern text *sn_check_worker_type(text *name);
+extern text *sn_text_arg(FunctionCallInfo fcinfo, int n, const char *name,
+						 int max);
+extern text *sn_actor_arg(FunctionCallInfo fcinfo, int n);
 extern text *sn_worker_id_arg(FunctionCallInfo fcinfo, int n);
 extern bool sn_parse_time(char *from, TimestampTz *result);
-extern text *sn_bounded_text(const text *value, int max);
 
 #endif							/* SN_ARGS_H */

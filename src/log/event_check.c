@@ -16,6 +16,7 @@
 
 #include "base/guc.h"
 #include "base/json_size.h"
+#include "base/printable.h"
 #include "log/event_check.h"
 
 #define NAME_MAX_LEN 128		/* of event and aggregate types */
@@ -59,19 +60,7 @@ stored_size(Datum value)
 	return toast_raw_datum_size(value) - VARHDRSZ;
 }
 
-static bool
-has_control_character(const text *t)
-{
-	const unsigned char *p = (const unsigned char *) VARDATA_ANY(t);
-	const unsigned char *end = p + VARSIZE_ANY_EXHDR(t);
-
-	for (; p < end; p++)
-		if (*p < 0x20 || *p == 0x7f)
-			return true;
-	return false;
-}
-
-/* sn_event_text: a text of bounded size without control characters */
+/* sn_event_text: a text of bounded size, of printable characters */
 text *
 sn_event_text(Datum value, Size max, int index, const char *what)
 {
@@ -81,9 +70,10 @@ sn_event_text(Datum value, Size max, int index, const char *what)
 		sn_event_refuse(ERRCODE_SN_INVALID, index, what,
 			   psprintf("must not be longer than %zu bytes", max));
 	t = DatumGetTextPP(value);
-	if (has_control_character(t))
-		sn_event_refuse(ERRCODE_SN_INVALID, index, what,
-			   "must not contain control characters");
+	if (!sn_is_printable(t))
+		refuse_with(ERRCODE_SN_INVALID, index, what,
+					"must consist of printable characters",
+					SN_PRINTABLE_HINT);
 	return t;
 }
 
@@ -108,6 +98,13 @@ is_name(const text *t)
 	return len > 0 && is_letter(p[0]);
 }
 
+static bool
+is_text(const text *t, const char *value)
+{
+	return VARSIZE_ANY_EXHDR(t) == strlen(value) &&
+		memcmp(VARDATA_ANY(t), value, strlen(value)) == 0;
+}
+
 /* A name that was checked, as most events have the one of the event before */
 typedef struct KnownName
 {
@@ -123,10 +120,21 @@ is_known(const KnownName *known, const text *t)
 		memcmp(VARDATA_ANY(t), known->bytes, known->len) == 0;
 }
 
-/* check_name: an event type or aggregate type */
+/* sn_is_control_type: whether events of a type tell about other events */
+bool
+sn_is_control_type(const text *t)
+{
+	return is_text(t, SN_EVENT_RETRY_SCHEDULED) ||
+		is_text(t, SN_EVENT_DEAD_LETTERED);
+}
+
+/*
+ * check_name: an event type or aggregate type; any_type: not only what callers
+ * may publish.
+ */
 static text *
 check_name(Datum value, bool isnull, int index, const char *what,
-		   KnownName *known)
+		   bool any_type, KnownName *known)
 {
 	text	   *t;
 
@@ -142,6 +150,10 @@ check_name(Datum value, bool isnull, int index, const char *what,
 	if (!is_name(t))
 		sn_event_refuse(ERRCODE_SN_INVALID, index, what,
 			   "must begin with a letter and consist of letters, digits and \"_.:-/\"");
+	if (!any_type && sn_is_control_type(t))
+		refuse_with(ERRCODE_SN_INVALID, index, what,
+					"must not be one of the extension's own",
+					"RetryScheduled and DeadLettered tell about failed attempts, and only fail() and its like publish them.");
 	known->len = VARSIZE_ANY_EXHDR(t);
 	memcpy(known->bytes, VARDATA_ANY(t), known->len);
 	return t;
@@ -153,7 +165,16 @@ check_event_type(Datum value, bool isnull, int index)
 {
 	static KnownName known;
 
-	return check_name(value, isnull, index, "event_type", &known);
+	return check_name(value, isnull, index, "event_type", false, &known);
+}
+
+/* sn_event_type_arg: the name of a type that events can have, control events, too */
+text *
+sn_event_type_arg(Datum value, const char *what)
+{
+	KnownName	known = {0};
+
+	return check_name(value, false, 0, what, true, &known);
 }
 
 /* sn_event_aggregate_type: likewise */
@@ -162,7 +183,7 @@ sn_event_aggregate_type(Datum value, bool isnull, int index)
 {
 	static KnownName known;
 
-	return check_name(value, isnull, index, "aggregate_type", &known);
+	return check_name(value, isnull, index, "aggregate_type", true, &known);
 }
 
 /* check_fit: what readers will have to hold is bounded, too */

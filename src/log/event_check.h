@@ -12,6 +12,7 @@
 #define SN_METADATA_MAX (64 * 1024)
 
 extern bool sn_may_publish(const text *tenant_id);
+extern bool sn_is_control_type(const text *event_type);
 extern void sn_check_event(SnEvent *event, const Datum *values,
 						   const bool *nulls, int index);
 
@@ -21,6 +22,7 @@ extern void sn_event_refuse(int sqlstate, int index, const char *what,
 extern void sn_event_require(bool isnull, int index, const char *what);
 extern text *sn_event_text(Datum value, Size max, int index,
 						   const char *what);
+extern text *sn_event_type_arg(Datum value, const char *what);
 extern text *sn_event_aggregate_type(Datum value, bool isnull, int index);
 extern Jsonb *sn_event_object(Datum value, Size max, int index,
 							  const char *what);

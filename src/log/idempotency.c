@@ -29,6 +29,9 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -57,6 +60,56 @@ add_text(uint64 hash, const text *t)
 							   VARSIZE_ANY_EXHDR(t), hash);
 }
 
+/* add_number: mix what goes with a hash into it */
+static uint64
+add_number(uint64 hash, uint32 number)
+{
+	return hash_bytes_extended((const unsigned char *) &number,
+							   sizeof(number), hash);
+}
+
+/*
+ * add_scalar: mix a key or value in.  A number by its value: 1 and 1.0 are
+ * equal jsonb, though not the same bytes.
+ */
+static uint64
+add_scalar(uint64 hash, const JsonbValue *value)
+{
+	hash = add_number(hash, value->type);
+	switch (value->type)
+	{
+		case jbvString:
+			return hash_bytes_extended((const unsigned char *) value->val.string.val,
+									   value->val.string.len, hash);
+		case jbvNumeric:
+			return DatumGetUInt64(DirectFunctionCall2(hash_numeric_extended,
+													  NumericGetDatum(value->val.numeric),
+													  UInt64GetDatum(hash)));
+		case jbvBool:
+			return add_number(hash, value->val.boolean);
+		default:
+			return hash;
+	}
+}
+
+/* add_json: mix jsonb in, so that what is equal gives the same */
+static uint64
+add_json(uint64 hash, Jsonb *json)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&json->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		hash = add_number(hash, token);
+		if (token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM)
+			hash = add_scalar(hash, &value);
+	}
+	return hash;
+}
+
 /*
  * sn_idempotency_body: hash of what a repeated call has to repeat.  Not
  * metadata, causation, correlation and time of delivery: they may tell of the
@@ -70,9 +123,7 @@ sn_idempotency_body(const SnEvent *event)
 	hash = add_text(hash, event->event_type);
 	hash = add_text(hash, event->aggregate_type);
 	hash = add_text(hash, event->aggregate_id);
-	return (int64) hash_bytes_extended((const unsigned char *) VARDATA(event->payload),
-									   VARSIZE(event->payload) - VARHDRSZ,
-									   hash);
+	return (int64) add_json(hash, event->payload);
 }
 
 /* look_in: look a key up in one partition */

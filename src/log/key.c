@@ -3,13 +3,12 @@
  *
  * key.c
  *		Partition key of an event and what follows from it, for SQL and for
- *		publish.  The key's bytes are UTF-8 whatever the database's encoding,
- *		so that its hash is the one any Kafka client computes.
+ *		publish.  Databases are UTF-8 (CREATE EXTENSION refuses others), so the
+ *		key's bytes are those of any Kafka client, and its hash is, too.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "base/hash.h"
@@ -18,19 +17,6 @@
 PG_FUNCTION_INFO_V1(sentinai_get_partition_key);
 PG_FUNCTION_INFO_V1(sentinai_partition_hash);
 PG_FUNCTION_INFO_V1(sentinai_partition_for);
-
-/* hash_utf8: murmur2 of text in the database's encoding, as UTF-8 */
-static int32
-hash_utf8(const char *bytes, Size len)
-{
-	char	   *utf8;
-
-	if (GetDatabaseEncoding() == PG_UTF8 ||
-		GetDatabaseEncoding() == PG_SQL_ASCII)
-		return sn_murmur2(bytes, len);
-	utf8 = pg_server_to_any(bytes, len, PG_UTF8);
-	return sn_murmur2(utf8, utf8 == bytes ? len : strlen(utf8));
-}
 
 /* join_key: "tenant:aggregate", or the tenant alone; dest has the room */
 static Size
@@ -69,7 +55,7 @@ sn_key_hash(const text *tenant_id, const text *aggregate_id)
 	Size		size = key_size(tenant_id, aggregate_id);
 	char	   *key = size <= sizeof(room) ? room : palloc(size);
 
-	return hash_utf8(key, join_key(key, tenant_id, aggregate_id));
+	return sn_murmur2(key, join_key(key, tenant_id, aggregate_id));
 }
 
 /* get_partition_key(tenant_id text, aggregate_id text) returns text */
@@ -96,7 +82,7 @@ sentinai_partition_hash(PG_FUNCTION_ARGS)
 {
 	text	   *key = PG_GETARG_TEXT_PP(0);
 
-	PG_RETURN_INT32(hash_utf8(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)));
+	PG_RETURN_INT32(sn_murmur2(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)));
 }
 
 /* partition_for(tenant_id text, aggregate_id text, partitions int) returns int */

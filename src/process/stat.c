@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
+#include "base/printable.h"
 #include "base/sentinai.h"
 #include "queue/lane.h"
 #include "queue/subscription.h"
@@ -195,7 +196,9 @@ put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 	put_time(slot->last_ack_at, 10, values, nulls);
 	put_time(slot->last_error_at, 11, values, nulls);
 	nulls[12] = slot->last_error[0] == '\0';
-	values[12] = CStringGetTextDatum(slot->last_error);
+	values[12] = PointerGetDatum(sn_storable_text(slot->last_error,
+												  strlen(slot->last_error),
+												  SN_ERROR_LEN));
 	values[13] = Int64GetDatum((int64) slot->barred);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }

@@ -9,49 +9,29 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
-#include "utils/json.h"
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
 #include "base/fault.h"
+#include "base/printable.h"
 #include "log/event.h"
 #include "queue/attempt.h"
+#include "queue/control.h"
 #include "queue/dead_letter.h"
 #include "queue/retry.h"
 
 #define HISTORY_ERROR_MAX	1024	/* bytes of an error text in the history */
 #define HISTORY_MAX			100 /* failed attempts */
 
-/* json_text: append a text as a JSON string, or null */
-static void
-json_text(StringInfo json, const text *value)
+/* storable: at most max bytes of an error text, fit to be stored */
+static text *
+storable(const text *error, Size max)
 {
-	if (value == NULL)
-		appendStringInfoString(json, "null");
-	else
-		escape_json(json, text_to_cstring(value));
-}
-
-/* json_time: append a timestamp as a JSON string */
-static void
-json_time(StringInfo json, TimestampTz time)
-{
-	char		room[MAXDATELEN + 1];
-
-	JsonEncodeDateTime(room, TimestampTzGetDatum(time), TIMESTAMPTZOID, NULL);
-	appendStringInfo(json, "\"%s\"", room);
-}
-
-static Jsonb *
-parse_json(StringInfo json)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-											  CStringGetDatum(json->data)));
+	return sn_storable_text(VARDATA_ANY(error), VARSIZE_ANY_EXHDR(error),
+							max);
 }
 
 /* add_history: what happened before, and this attempt; the oldest drop out */
@@ -65,13 +45,13 @@ add_history(Jsonb *before, const SnFailure *failure)
 	initStringInfo(&json);
 	appendStringInfo(&json, "[{\"attempt\": %d, \"at\": ",
 					 failure->entry->attempt);
-	json_time(&json, failure->now);
+	sn_put_time(&json, failure->now);
 	appendStringInfoString(&json, ", \"error\": ");
-	json_text(&json, sn_bounded_text(failure->error, HISTORY_ERROR_MAX));
+	sn_put_text(&json, storable(failure->error, HISTORY_ERROR_MAX));
 	appendStringInfoString(&json, ", \"worker_id\": ");
-	json_text(&json, failure->state->worker_id);
+	sn_put_text(&json, failure->state->worker_id);
 	appendStringInfoString(&json, "}]");
-	entry = JsonbPGetDatum(parse_json(&json));
+	entry = JsonbPGetDatum(sn_put_parse(&json));
 	if (before == NULL)
 		return DatumGetJsonbP(entry);
 
@@ -90,65 +70,22 @@ column(const SnEventRow *event, AttrNumber attribute)
 		DatumGetTextPP(event->values[attribute - 1]);
 }
 
-static bool
-text_is(const text *value, const char *name)
-{
-	return VARSIZE_ANY_EXHDR(value) == strlen(name) &&
-		memcmp(VARDATA_ANY(value), name, strlen(name)) == 0;
-}
-
-/* control_payload: what a control event tells */
-static Jsonb *
-control_payload(const SnFailure *failure, const SnRetry *retry,
-				const SnEventRow *event)
-{
-	StringInfoData json;
-
-	initStringInfo(&json);
-	appendStringInfoString(&json, "{\"worker_type\": ");
-	json_text(&json, failure->sub->worker_type);
-	appendStringInfo(&json, ", \"event_id\": \"%s\", \"event_type\": ",
-					 DatumGetCString(DirectFunctionCall1(uuid_out,
-														 UUIDPGetDatum(&retry->event_id))));
-	json_text(&json, column(event, Anum_log_event_type));
-	appendStringInfo(&json, ", \"attempt\": %d, \"error\": ", retry->attempt);
-	json_text(&json, retry->last_error);
-	appendStringInfoString(&json, ", \"due_at\": ");
-	if (retry->has_due)
-		json_time(&json, retry->due_at);
-	else
-		appendStringInfoString(&json, "null");
-	appendStringInfoChar(&json, '}');
-	return parse_json(&json);
-}
-
-/*
- * tell: publish a control event about the failed one, unless that is a control
- * event itself: there is no end to that otherwise.
- */
+/* tell: publish what became of the attempt */
 static void
 tell(const char *type, const SnFailure *failure, const SnRetry *retry,
 	 const SnEventRow *event)
 {
-	text	   *event_type = column(event, Anum_log_event_type);
-	SnEvent		control = {0};
-	pg_uuid_t	id;
+	SnControl	control = {
+		.type = type,
+		.worker_type = failure->sub->worker_type,
+		.event = event,
+		.event_id = &retry->event_id,
+		.attempt = retry->attempt,
+		.error = retry->last_error,
+		.due_at = retry->has_due ? retry->due_at : 0,
+	};
 
-	if (text_is(event_type, SN_EVENT_RETRY_SCHEDULED) ||
-		text_is(event_type, SN_EVENT_DEAD_LETTERED))
-		return;
-	control.event_type = cstring_to_text(type);
-	control.tenant_id = column(event, Anum_log_tenant_id);
-	control.aggregate_type = column(event, Anum_log_aggregate_type);
-	control.aggregate_id = column(event, Anum_log_aggregate_id);
-	control.correlation_id = column(event, Anum_log_correlation_id);
-	control.causation_id = &retry->event_id;
-	control.deliver_at = DT_NOBEGIN;
-	control.schema_version = 1;
-	control.payload = control_payload(failure, retry, event);
-	control.metadata =
-		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	sn_publish(&control, &id);
+	sn_control_tell(&control);
 }
 
 /* new_row: the row of event_retry for an event that had none */
@@ -258,7 +195,7 @@ sn_attempt_failed(const SnFailure *failure)
 	if (!had_row)
 		new_row(failure, &event, &retry);
 	retry.attempt = entry->attempt;
-	retry.last_error = sn_bounded_text(failure->error, SN_ERROR_MAX);
+	retry.last_error = storable(failure->error, SN_ERROR_MAX);
 	if (retry.first_failed_at == 0)
 		retry.first_failed_at = failure->now;
 	retry.history = add_history(retry.history, failure);

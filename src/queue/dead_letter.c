@@ -32,8 +32,7 @@
 PG_FUNCTION_INFO_V1(sentinai_retry_dead_letter);
 PG_FUNCTION_INFO_V1(sentinai_discard_dead_letter);
 
-#define ACTOR_MAX	256			/* bytes */
-#define REASON_MAX	8192
+#define REASON_MAX	8192		/* bytes */
 
 /* A row of dead_letter, copied */
 typedef struct Letter
@@ -164,6 +163,18 @@ sn_dead_letter_event(const pg_uuid_t *id, const text *worker_type,
 		row->nulls[copied[i][1] - 1] = letter.nulls[copied[i][0] - 1];
 	}
 	return true;
+}
+
+/* sn_dead_letter_attempts: how many attempts a letter tells of */
+int
+sn_dead_letter_attempts(const pg_uuid_t *id, const text *worker_type,
+						Snapshot snapshot)
+{
+	Letter		letter;
+
+	if (!find(id, worker_type, snapshot, &letter))
+		return 0;
+	return DatumGetInt32(letter.values[Anum_dead_attempts - 1]);
 }
 
 /* sn_event_row: an event from the log, or from its letter, or false */
@@ -512,22 +523,6 @@ put_back(Desk *desk)
 		sn_arrange_range(desk->sub, &desk->state, desk->now);
 }
 
-/* check_actor: who does it, and the like: given, and of bounded length */
-static Datum
-check_actor(FunctionCallInfo fcinfo, int n, const char *name, int max)
-{
-	text	   *value;
-
-	if (PG_ARGISNULL(n))
-		sn_null_argument(name);
-	value = PG_GETARG_TEXT_PP(n);
-	if (VARSIZE_ANY_EXHDR(value) < 1 || VARSIZE_ANY_EXHDR(value) > max)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("%s must be 1 to %d bytes long", name, max)));
-	return PointerGetDatum(value);
-}
-
 /* retry_dead_letter(event_id uuid, worker_type text, actor text) returns void */
 Datum
 sentinai_retry_dead_letter(PG_FUNCTION_ARGS)
@@ -537,7 +532,7 @@ sentinai_retry_dead_letter(PG_FUNCTION_ARGS)
 
 	SN_REQUIRE_ARG(0, "event_id");
 	SN_REQUIRE_ARG(1, "worker_type");
-	actor = check_actor(fcinfo, 2, "actor", ACTOR_MAX);
+	actor = PointerGetDatum(sn_actor_arg(fcinfo, 2));
 	PreventCommandIfReadOnly("retry_dead_letter()");
 	open_desk(&desk, fcinfo);
 	if (desk.sub == NULL)
@@ -562,8 +557,8 @@ sentinai_discard_dead_letter(PG_FUNCTION_ARGS)
 
 	SN_REQUIRE_ARG(0, "event_id");
 	SN_REQUIRE_ARG(1, "worker_type");
-	actor = check_actor(fcinfo, 2, "actor", ACTOR_MAX);
-	reason = check_actor(fcinfo, 3, "reason", REASON_MAX);
+	actor = PointerGetDatum(sn_actor_arg(fcinfo, 2));
+	reason = PointerGetDatum(sn_text_arg(fcinfo, 3, "reason", REASON_MAX));
 	PreventCommandIfReadOnly("discard_dead_letter()");
 	open_desk(&desk, fcinfo);
 	if (desk.sub != NULL && find_blocking(&desk, &retry))

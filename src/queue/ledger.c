@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
+#include "base/printable.h"
 #include "log/event.h"
 #include "queue/ledger.h"
 #include "queue/subscription.h"
@@ -346,7 +347,7 @@ bounded_arg(FunctionCallInfo fcinfo, int n, const char *name, int max)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("%s must not be longer than %d bytes", name, max)));
-	return value;
+	return sn_check_printable(value, name);
 }
 
 /* read_row: the arguments that both mark functions have */

@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "log/event_check.h"
 #include "queue/claim.h"
 #include "queue/dead_letter.h"
 
@@ -288,13 +289,6 @@ seen_at_start(const SnSub *sub, int64 txid)
 	return true;
 }
 
-static bool
-text_is(const text *value, const char *name)
-{
-	return VARSIZE_ANY_EXHDR(value) == strlen(name) &&
-		memcmp(VARDATA_ANY(value), name, strlen(name)) == 0;
-}
-
 /* is_own_control: an event that tells about a failure of this subscription */
 static bool
 is_own_control(const SnSub *sub, SnLogReader *log, const text *event_type)
@@ -303,8 +297,7 @@ is_own_control(const SnSub *sub, SnLogReader *log, const text *event_type)
 	Jsonb	   *payload;
 	JsonbValue	value;
 
-	if (!text_is(event_type, SN_EVENT_RETRY_SCHEDULED) &&
-		!text_is(event_type, SN_EVENT_DEAD_LETTERED))
+	if (!sn_is_control_type(event_type))
 		return false;
 	payload = DatumGetJsonbP(sn_log_datum(log, Anum_log_payload, &isnull));
 	return getKeyJsonValueFromContainer(&payload->root, "worker_type",

@@ -24,7 +24,9 @@
 
 #include "base/guc.h"
 #include "base/hash.h"
+#include "base/printable.h"
 #include "log/event.h"
+#include "queue/attempt.h"
 #include "queue/dead_letter.h"
 #include "queue/retry.h"
 #include "relay/relay_event.h"
@@ -99,7 +101,7 @@ sn_relay_park(SnRelayParker *parker, int lane, SnPos pos,
 		retry.aggregate_id = cstring_to_text(event->aggregate_id);
 	retry.hash = sn_key_hash(retry.tenant_id, retry.aggregate_id);
 	retry.first_failed_at = parker->now;
-	retry.last_error = cstring_to_text(error);
+	retry.last_error = sn_storable_text(error, strlen(error), SN_ERROR_MAX);
 	retry.topic = cstring_to_text(topic);
 	sn_retry_insert(parker->inserter, &retry);
 	parker->count[lane]++;
@@ -153,7 +155,7 @@ sn_relay_label(int sub_id, int lane, SnPos pos, const char *topic,
 	if (!get_row(sub_id, lane, pos, &retry))
 		return;
 	retry.topic = cstring_to_text(topic);
-	retry.last_error = cstring_to_text(error);
+	retry.last_error = sn_storable_text(error, strlen(error), SN_ERROR_MAX);
 	retry.first_failed_at = sn_now();
 	sn_retry_replace(&retry);
 }

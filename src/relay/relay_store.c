@@ -15,9 +15,13 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
+#include "base/printable.h"
+#include "queue/attempt.h"
+#include "queue/control.h"
 #include "queue/lane.h"
 #include "queue/subscription.h"
 #include "relay/relay_event.h"
@@ -269,20 +273,29 @@ next_letter(Letter *letter)
 
 /* publish_letter: the event that tells of it; none about a control event */
 static void
-publish_letter(Letter *letter)
+publish_letter(const Letter *letter)
 {
-	(void) run_letter("select sentinai.publish('" SN_EVENT_DEAD_LETTERED "',"
-					  " d.tenant_id, d.aggregate_id, jsonb_build_object("
-					  "'worker_type', d.worker_type,"
-					  " 'event_id', d.event_id, 'event_type', d.event_type,"
-					  " 'attempt', d.attempts, 'error', $2, 'topic', $3),"
-					  " d.aggregate_type,"
-					  " correlation_id => d.correlation_id,"
-					  " causation_id => d.event_id) is null"
-					  " from sentinai.dead_letter d where d.event_id = $1::uuid"
-					  " and d.worker_type = '" SN_RELAY_WORKER_TYPE "'"
-					  " and d.event_type not in ('" SN_EVENT_DEAD_LETTERED "', '"
-					  SN_EVENT_RETRY_SCHEDULED "')", letter, 3);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	pg_uuid_t  *id =
+		DatumGetUUIDP(DirectFunctionCall1(uuid_in,
+										  CStringGetDatum(TextDatumGetCString(letter->args[0]))));
+	text	   *relay = cstring_to_text(SN_RELAY_WORKER_TYPE);
+	SnEventRow	event;
+	SnControl	control = {
+		.type = SN_EVENT_DEAD_LETTERED,
+		.worker_type = relay,
+		.event = &event,
+		.event_id = id,
+		.attempt = sn_dead_letter_attempts(id, relay, snapshot),
+		.error = DatumGetTextPP(letter->args[1]),
+		.of_relay = true,
+		.topic = letter->nulls[2] == 'n' ? NULL :
+		DatumGetTextPP(letter->args[2]),
+	};
+
+	if (sn_dead_letter_event(id, relay, snapshot, &event))
+		sn_control_tell(&control);
+	UnregisterSnapshot(snapshot);
 }
 
 /*
@@ -304,7 +317,8 @@ sn_relay_bury(int sub_id, int lane, const char *event_id, const char *topic,
 		letter.nulls[2] = ' ';
 		error = psprintf("topic \"%s\": %s", topic, error);
 	}
-	letter.args[1] = CStringGetTextDatum(error);
+	letter.args[1] = PointerGetDatum(sn_storable_text(error, strlen(error),
+													  SN_ERROR_MAX));
 	if (!next_letter(&letter) && !first_letter(&letter))
 		return;
 	publish_letter(&letter);

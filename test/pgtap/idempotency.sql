@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- An idempotency key publishes once. Two sessions: isolation/specs/idempotency.spec.
 begin;
-select plan(20);
+select plan(25);
 
 create function pg_temp.pub(key text, tenant text default 'idem', payload jsonb default '{"a": 1, "b": 2}') returns uuid
 language sql as $$ select sentinai.publish('t', tenant, 'a', payload, idempotency_key => key) $$;
@@ -12,6 +12,11 @@ create temp table first as select pg_temp.pub('k') as id;
 select is(pg_temp.pub('k'), (select id from first), 'a repeated call returns the first id');
 select is(pg_temp.stored(), 1::bigint, 'and publishes nothing');
 select is(pg_temp.pub('k', payload => '{"b": 2,   "a": 1}'), (select id from first), 'the order of a payload''s keys does not matter');
+select is(pg_temp.pub('k', payload => '{"a": 1.0, "b": 2e0}'), (select id from first), 'nor how its numbers are written: equal jsonb is equal');
+select isnt(pg_temp.pub('k-deep', 'idem3', '{"a": [[1], 2, {"c": 100}], "d": [null, true, "1"]}'), null, 'a nested payload');
+select lives_ok($$select pg_temp.pub('k-deep', 'idem3', '{"d": [null, true, "1"], "a": [[1.00], 2.0, {"c": 1e2}]}')$$, 'is equal in its depth, too');
+select throws_ok($$select pg_temp.pub('k-deep', 'idem3', '{"a": [[1, 2], {"c": 100}], "d": [null, true, "1"]}')$$, 'SN409', null, 'the same values in other brackets are not');
+select throws_ok($$select pg_temp.pub('k-deep', 'idem3', '{"a": [[1], 2, {"c": 100}], "d": [null, true, 1]}')$$, 'SN409', null, 'nor a number for a string');
 select throws_ok($$select pg_temp.pub('k', payload => '{"a": 1, "b": 3}')$$, 'SN409', null, 'another payload is a conflict');
 select throws_ok($$select sentinai.publish('t2', 'idem', 'a', '{"a": 1, "b": 2}', idempotency_key => 'k')$$, 'SN409', null, 'another type too');
 select throws_ok($$select sentinai.publish('t', 'idem', 'b', '{"a": 1, "b": 2}', idempotency_key => 'k')$$, 'SN409', null, 'another aggregate too');

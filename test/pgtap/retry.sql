@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- fail(): retries, blocked keys, policies, control events.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(109);
+select plan(116);
 
 create function pg_temp.publish(key text, n int, type text default 'r.t') returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('retry'::text), array_agg(key), array_agg(jsonb_build_object('n', i) order by i))
@@ -265,6 +265,34 @@ select is(pg_temp.shown('n2'), 'anew1#1 anew2#1 anew3#1 other1#1', 'taken again 
 select is(sentinai.fail((select min(token) from n2), (select event_id from n2 where payload @> '{"n": 1}' and aggregate_id = 'anew'), 'e'), 'retrying', 'the first of the key fails');
 select throws_ok($$select sentinai.fail((select min(token) from n2), (select event_id from n2 where payload @> '{"n": 2}'), 'e')$$, 'SN409', null, 'the next one waits, and is no stranger');
 select sentinai.unsubscribe('retry-anew');
+
+-- An error text is kept, whatever it is made of
+select sentinai.subscribe('retry-text', '{r.text}', max_attempts => 3, backoff => '{0s}');
+select sentinai.publish('r.text', 'retry', 'text', '{}');
+create temp table errors (n serial, given text, kept text);
+insert into errors (given, kept) values
+    (E'Traceback:\n\tline 1', E'Traceback:\n\tline 1'),
+    (E'\u001b[31mred\u001b[0m\r\u0001\u009b \u202e größe 漢字 😀', E'?[31mred?[0m??? ? größe 漢字 😀'),
+    (repeat('漢', 100000), repeat('漢', 2730));
+do $$
+declare e record; r record; begin
+    for e in select * from errors order by n loop
+        for i in 1..3000 loop
+            select * into r from sentinai.claim('retry-text');
+            exit when r.token is not null;
+            perform pg_sleep(0.01);
+        end loop;
+        perform sentinai.fail(r.token, r.event_id, e.given);
+        commit;
+    end loop;
+end $$;
+select is((select history -> (e.n - 1) ->> 'error' from sentinai.dead_letter where worker_type = 'retry-text'), left(e.kept, length(e.kept) - case when e.n = 3 then 2730 - 341 else 0 end),
+          'error ' || e.n || ' in the history') from errors e;
+select is((select reason from sentinai.dead_letter where worker_type = 'retry-text'), (select kept from errors where n = 3), 'the last one, as much as has room');
+select is((select array_agg(l.payload ->> 'error' order by l.event_id) from sentinai.event_log l join sentinai.dead_letter d on l.causation_id = d.event_id where d.worker_type = 'retry-text'),
+          (select array_agg(kept order by n) from errors), 'and in the control events');
+select throws_ok(format('select sentinai.publish(%L, %L, %L, %L)', t, 'retry', 'text', '{}'), 'SN422', null, 'nobody else can publish ' || t) from unnest('{RetryScheduled,DeadLettered}'::text[]) t;
+select sentinai.unsubscribe('retry-text');
 
 -- Arguments
 select throws_ok($$select sentinai.fail(null, (select id from z), 'e')$$, '22004', null, 'no token');

@@ -29,7 +29,11 @@ insert into calls (call) values
     ($$publish('t', repeat('x', 257), 'a', '{}')$$),
     ($$publish('t', repeat('x', 1000000), 'a', '{}')$$),
     ($$publish('t', E'refused\n', 'a', '{}')$$),
+    ($$publish('t', E'refused\u009b31m', 'a', '{}')$$),
     ($$publish('t', 'refused', '', '{}')$$),
+    ($$publish('t', 'refused', E'a\u202eb', '{}')$$),
+    ($$publish('RetryScheduled', 'refused', 'a', '{}')$$),
+    ($$publish('DeadLettered', 'refused', 'a', '{}')$$),
     ($$publish('t', 'refused', repeat('x', 1025), '{}')$$),
     ($$publish('t', 'refused', E'a\u007f', '{}')$$),
     ($$publish('', 'refused', 'a', '{}')$$),
@@ -77,6 +81,7 @@ insert into calls (call) values
     ($$publish_batch('{t,t}', '{refused,refused}', '{a,""}', '{"{}","{}"}')$$),
     ($$publish_batch('{t,t,t}', '{refused,refused,refused}', '{a,b,c}', '{"{}","{}","[]"}')$$),
     ($$publish_batch('{t,t}', '{refused,refused}', '{a,b}', '{"{}",null}')$$),
+    ($$publish_batch('{t,DeadLettered}', '{refused,refused}', '{a,b}', '{"{}","{}"}')$$),
     ($$publish_batch('{t,t}', '{refused,refused}', '{a,b}', '{"{}","{}"}', correlation_ids => array[null, E'\n'])$$),
     ($$publish_batch(array_fill('t'::text, '{100001}'), '{}', '{}', '{}')$$);
 select call, pg_temp.try('select sentinai.' || call) as answer

@@ -39,3 +39,17 @@ create procedure sentinai.wait_for_work(worker_type text, timeout interval, inou
     language c
     as 'MODULE_PATHNAME', 'sentinai_wait_for_work';
 comment on procedure sentinai.wait_for_work(text, interval, boolean) is 'Waits until the subscription has work, at most for the timeout (not negative, at most a day; 0 only looks), and sets ready: whether a claim is worthwhile. CALL it outside a transaction: it then holds no snapshot while it waits. Errors: 22004 null worker_type or timeout; SN404 unknown worker type; SN422 invalid timeout; 22008 interval out of range; 25006 standby.';
+
+create function sentinai.revoke_lease(
+        worker_type text, worker_id text, actor text default session_user)
+    returns int
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_revoke_worker';
+comment on function sentinai.revoke_lease(text, text, text) is 'For operators: ends the leases of an agent now, and returns how many events that gives back. They are handed out again at once, no attempt counted. The tokens are stale (SN409). worker_id: the agent, as stat_agent names it. actor: who does it, 1 to 256 bytes; the server''s log keeps it. Waits for a transaction that works on one of the batches. Returns 0 when the agent holds nothing. Errors: 22004 null; SN404 unknown worker type; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.revoke_lease(
+        worker_type text, batch uuid, actor text default session_user)
+    returns int
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_revoke_batch';
+comment on function sentinai.revoke_lease(text, uuid, text) is 'The same for one batch, by its number in stat_agent. Pass it as a uuid: a text is the name of an agent.';

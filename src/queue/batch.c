@@ -46,7 +46,7 @@ sn_batch_stale(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_SN_CONFLICT),
 			 errmsg("token is stale"),
-			 errdetail("The batch was released, or its lease ran out and its events were claimed again."),
+			 errdetail("The batch was released or revoked, or its lease ran out and its events were claimed again, or another role claimed it."),
 			 errhint("Roll back and claim again.")));
 }
 
@@ -235,8 +235,6 @@ sn_batch_open(SnBatch *batch, const text *token)
 	batch->sub = sn_sub_by_id(batch->token.sub_id);
 	if (batch->sub == NULL || batch->sub->is_relay)
 		no_such_token();
-	if (!sn_token_is_whole(&batch->token))
-		sn_batch_stale();
 	for (lane = 0; lane < lanes; lane++)
 		if (batch->token.lanes & SN_LANE_BIT(lane))
 			(void) sn_lock_lane(batch->token.sub_id, lane, true);

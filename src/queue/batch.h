@@ -53,6 +53,13 @@ typedef struct SnBatch
 } SnBatch;
 
 extern void sn_batch_open(SnBatch *batch, const text *token);
+
+/* Whether the batch that holds a lane is one to seize */
+typedef bool (*SnBatchMatch) (const SnLaneState *state, const void *arg);
+
+extern bool sn_batch_seize(SnBatch *batch, int sub_id, SnBatchMatch matches,
+						   const void *arg);
+extern int	sn_batch_release(SnBatch *batch);
 extern void sn_batch_load(SnBatch *batch);
 extern void sn_batch_close(SnBatch *batch);
 extern SnLaneState *sn_batch_lane(SnBatch *batch, int lane);

@@ -267,7 +267,7 @@ begin(SnClaim *claim)
 	claim->skipped = claim->last = -1;
 	claim->memory = sn_batch_memory();
 	claim->token.sub_id = claim->sub->sub_id;
-	sn_token_new_batch(&claim->token);
+	sn_token_new(&claim->token);
 }
 
 /* store: write what the claim changed */
@@ -279,7 +279,8 @@ store(SnClaim *claim)
 
 	if (claim->parker != NULL)
 		(void) sn_insert_end(claim->parker);
-	sn_token_seal(&claim->token);
+	if (claim->token.lanes != 0)
+		sn_token_seal(&claim->token);
 	for (i = 0; i < claim->nstates; i++)
 	{
 		SnLaneState *state = &claim->states[i];

@@ -452,21 +452,12 @@ Datum
 sentinai_release(PG_FUNCTION_ARGS)
 {
 	SnBatch		batch;
-	SnLaneAppender appender = {NULL};
 	int			n;
-	int			i;
 
 	SN_REQUIRE_ARG(0, "token");
 	PreventCommandIfReadOnly("release()");
 	sn_batch_open(&batch, PG_GETARG_TEXT_PP(0));
-	n = sn_batch_count(&batch);
-	if (n > 0)
-		sn_batch_give_back(&batch);
-	for (i = 0; i < batch.nlanes && n > 0; i++)
-		sn_lane_append(&appender, &batch.lanes[i]);
-	sn_lane_append_end(&appender);
-	if (n > 0)
-		sn_hint_freed(batch.hints, batch.token.lanes, batch.token.lanes);
+	n = sn_batch_release(&batch);
 	sn_batch_close(&batch);
 	SN_FAULT(release);
 	PG_RETURN_INT32(n);

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * subscribe.c
- *		subscribe(), unsubscribe(), set_retry_policy().
+ *		subscribe(), alter_subscription(), unsubscribe(), set_retry_policy().
  *
  * All of them hold the lock of subscriptions (lock.c) until the transaction
  * ends, so there is one of them at a time in a database; claims take no notice.
@@ -15,7 +15,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -25,197 +24,19 @@
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
+#include "log/event_check.h"
 #include "queue/backlog.h"
 #include "queue/dead_letter.h"
 #include "queue/filter.h"
 #include "queue/lane.h"
+#include "queue/request.h"
 #include "queue/subscription.h"
 #include "store/hint.h"
 
-#define MAX_EVENT_TYPES		1000
-#define EVENT_TYPE_MAX		128 /* bytes */
-#define MAX_ATTEMPTS		1000
-#define MAX_BACKOFF			100
-
 PG_FUNCTION_INFO_V1(sentinai_subscribe);
+PG_FUNCTION_INFO_V1(sentinai_alter_subscription);
 PG_FUNCTION_INFO_V1(sentinai_unsubscribe);
 PG_FUNCTION_INFO_V1(sentinai_set_retry_policy);
-
-/* Where a subscription begins */
-typedef enum StartFrom
-{
-	START_LATEST,
-	START_EARLIEST,
-	START_TIME
-} StartFrom;
-
-/* What subscribe() was asked for */
-typedef struct Request
-{
-	text	   *worker_type;
-	SnFilter	filter;
-	StartFrom	start_from;
-	TimestampTz start_time;
-	int			max_attempts;
-	ArrayType  *backoff;
-	text	   *on_dead;
-	bool		block;			/* on_dead */
-	bool		ordered;
-} Request;
-
-/* check_not_relay: the relay's subscription is its own */
-static void
-check_not_relay(const text *name)
-{
-	if (VARSIZE_ANY_EXHDR(name) == strlen(SN_RELAY_WORKER_TYPE) &&
-		memcmp(VARDATA_ANY(name), SN_RELAY_WORKER_TYPE,
-			   strlen(SN_RELAY_WORKER_TYPE)) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("worker_type \"%s\" is reserved",
-						SN_RELAY_WORKER_TYPE)));
-}
-
-static int
-compare_texts(const void *a, const void *b)
-{
-	return DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID,
-												 *(const Datum *) a,
-												 *(const Datum *) b));
-}
-
-/* check_one_dimension: an array argument that is a plain list */
-static int
-check_one_dimension(ArrayType *array, const char *name, int max)
-{
-	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-
-	if (n == 0 || ARR_NDIM(array) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("%s must have one dimension and not be empty", name)));
-	if (n > max)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("%s must not have more than %d elements", name, max)));
-	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not contain nulls", name)));
-	return n;
-}
-
-/* check_event_type: a name that an event can have */
-static void
-check_event_type(const text *type)
-{
-	int			len = VARSIZE_ANY_EXHDR(type);
-
-	if (len < 1 || len > EVENT_TYPE_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("event type must be 1 to %d bytes long",
-						EVENT_TYPE_MAX)));
-}
-
-/* check_event_types: the filter, sorted and each type once */
-static void
-check_event_types(ArrayType *array, SnFilter *filter)
-{
-	int			n = check_one_dimension(array, "event_types", MAX_EVENT_TYPES);
-	Datum	   *elems;
-	int			i;
-
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
-					  &n);
-	for (i = 0; i < n; i++)
-		check_event_type(DatumGetTextPP(elems[i]));
-	qsort(elems, n, sizeof(Datum), compare_texts);
-	filter->types = palloc(n * sizeof(text *));
-	filter->n = 0;
-	for (i = 0; i < n; i++)
-	{
-		text	   *type = DatumGetTextPP(elems[i]);
-
-		if (filter->n == 0 ||
-			!sn_text_equal(filter->types[filter->n - 1], type))
-			filter->types[filter->n++] = type;
-	}
-}
-
-/* check_start_from: 'latest', 'earliest' or a time */
-static void
-check_start_from(const text *value, Request *request)
-{
-	char	   *from = text_to_cstring(value);
-
-	request->start_time = DT_NOBEGIN;
-	if (strcmp(from, "latest") == 0)
-		request->start_from = START_LATEST;
-	else if (strcmp(from, "earliest") == 0)
-		request->start_from = START_EARLIEST;
-	else if (sn_parse_time(from, &request->start_time) &&
-			 !TIMESTAMP_NOT_FINITE(request->start_time))
-		request->start_from = START_TIME;
-	else
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("start_from must be \"latest\", \"earliest\" or a timestamp")));
-}
-
-/* check_policy: attempts and waits */
-static void
-check_policy(int max_attempts, ArrayType *backoff)
-{
-	int			n = check_one_dimension(backoff, "backoff", MAX_BACKOFF);
-	Interval   *waits = (Interval *) ARR_DATA_PTR(backoff);
-	int			i;
-
-	if (max_attempts < 1 || max_attempts > MAX_ATTEMPTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("max_attempts must be between 1 and %d",
-						MAX_ATTEMPTS)));
-	for (i = 0; i < n; i++)
-		(void) sn_duration(&waits[i], "backoff", 0, SN_YEAR);
-}
-
-/* check_on_dead: 'skip' or 'block' */
-static void
-check_on_dead(text *on_dead, Request *request)
-{
-	char	   *value = text_to_cstring(on_dead);
-
-	if (strcmp(value, "skip") != 0 && strcmp(value, "block") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("on_dead must be \"skip\" or \"block\"")));
-	request->on_dead = on_dead;
-	request->block = strcmp(value, "block") == 0;
-}
-
-/* read_request: the checked arguments of subscribe() */
-static void
-read_request(FunctionCallInfo fcinfo, Request *request)
-{
-	SN_REQUIRE_ARG(0, "worker_type");
-	SN_REQUIRE_ARG(2, "start_from");
-	SN_REQUIRE_ARG(3, "max_attempts");
-	SN_REQUIRE_ARG(4, "backoff");
-	SN_REQUIRE_ARG(5, "on_dead");
-	SN_REQUIRE_ARG(6, "ordered");
-	request->worker_type = sn_check_worker_type(PG_GETARG_TEXT_PP(0));
-	check_not_relay(request->worker_type);
-	request->filter.n = -1;
-	if (!PG_ARGISNULL(1))
-		check_event_types(PG_GETARG_ARRAYTYPE_P(1), &request->filter);
-	check_start_from(PG_GETARG_TEXT_PP(2), request);
-	request->max_attempts = PG_GETARG_INT32(3);
-	request->backoff = PG_GETARG_ARRAYTYPE_P(4);
-	check_policy(request->max_attempts, request->backoff);
-	check_on_dead(PG_GETARG_TEXT_PP(5), request);
-	request->ordered = PG_GETARG_BOOL(6);
-}
 
 /* delete_where: delete a table's rows whose column equals value */
 static void
@@ -295,7 +116,7 @@ snapshot_xip(Snapshot snapshot)
  * round is visible to it, the rest is told by the transactions' numbers.
  */
 static void
-set_start(const Request *request, Snapshot snapshot, Datum *values,
+set_start(const SnRequest *request, Snapshot snapshot, Datum *values,
 		  bool *nulls)
 {
 	SnPos		pos = 0;
@@ -303,7 +124,7 @@ set_start(const Request *request, Snapshot snapshot, Datum *values,
 	nulls[Anum_sub_start_time - 1] = true;
 	nulls[Anum_sub_start_xmax - 1] = true;
 	nulls[Anum_sub_start_xip - 1] = true;
-	if (request->start_from == START_LATEST)
+	if (request->start_from == SN_START_LATEST)
 	{
 		pos = SN_ROUND_POS(sn_newest_round(snapshot) + 1);
 		values[Anum_sub_start_xmax - 1] =
@@ -312,7 +133,7 @@ set_start(const Request *request, Snapshot snapshot, Datum *values,
 		nulls[Anum_sub_start_xmax - 1] = false;
 		nulls[Anum_sub_start_xip - 1] = false;
 	}
-	else if (request->start_from == START_TIME)
+	else if (request->start_from == SN_START_TIME)
 	{
 		int64		ms = sn_timestamp_ms(request->start_time) - SN_EPOCH_MS;
 
@@ -326,7 +147,7 @@ set_start(const Request *request, Snapshot snapshot, Datum *values,
 
 /* set_policy: the columns that subscribe() may change at any time */
 static void
-set_policy(const Request *request, Datum *values)
+set_policy(const SnRequest *request, Datum *values)
 {
 	values[Anum_sub_max_attempts - 1] = Int32GetDatum(request->max_attempts);
 	values[Anum_sub_backoff - 1] = PointerGetDatum(request->backoff);
@@ -351,7 +172,7 @@ lock_lanes(int sub_id)
  * of number 0, and must have done so or come later and find us.
  */
 static void
-count_letters(const Request *request, int sub_id, SnPos pos)
+count_letters(const SnRequest *request, int sub_id, SnPos pos)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SnLaneAppender appender = {NULL};
@@ -380,7 +201,7 @@ count_letters(const Request *request, int sub_id, SnPos pos)
 
 /* make_subscription: a new one */
 static void
-make_subscription(const Request *request, Snapshot snapshot)
+make_subscription(const SnRequest *request, Snapshot snapshot)
 {
 	Datum		values[Natts_sub] = {0};
 	bool		nulls[Natts_sub] = {false};
@@ -402,30 +223,12 @@ make_subscription(const Request *request, Snapshot snapshot)
 				  DatumGetInt64(values[Anum_sub_start_pos - 1]));
 }
 
-/* note_start: tell when another start than the one in force was asked for */
-static void
-note_start(const Request *request, const SnSub *sub)
-{
-	bool		same;
-
-	if (request->start_from == START_TIME)
-		same = request->start_time == sub->start_time;
-	else if (request->start_from == START_EARLIEST)
-		same = sub->start_pos == 0 && sub->start_xmax < 0;
-	else
-		same = true;			/* the default: not asked for */
-	if (!same)
-		ereport(NOTICE,
-				(errmsg("start_from is ignored: the subscription exists already"),
-				 errhint("To begin anew, call unsubscribe() first.")));
-}
-
 /*
  * change_rules: other rules for the order of a key.  Whoever holds a lane goes
  * on by the new ones, and what waits is arranged by them.
  */
 static void
-change_rules(const Request *request, const SnSub *sub)
+change_rules(const SnRequest *request, const SnSub *sub)
 {
 	int			sub_id = sub->sub_id;
 
@@ -437,18 +240,25 @@ change_rules(const Request *request, const SnSub *sub)
 	sn_hint_freed(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 }
 
-/* change_subscription: another policy, perhaps another filter */
+/* change_subscription: another policy, perhaps another filter; notes: say what */
 static void
-change_subscription(const Request *request, Snapshot snapshot, Datum *values,
-					bool *nulls, ItemPointer tid)
+change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
+					Datum *values, bool *nulls, ItemPointer tid)
 {
+	const char *changes = "";
 	int			sub_id = DatumGetInt32(values[Anum_sub_id - 1]);
 	SnSub	   *sub = sn_sub_by_id(sub_id);
-	int			stream_id = sn_filter_stream(&request->filter, snapshot);
+	int			stream_id = request->keeps_filter ?
+		DatumGetInt32(values[Anum_sub_stream_id - 1]) :
+		sn_filter_stream(&request->filter, snapshot);
 
 	if (sub == NULL)
 		elog(ERROR, "subscription is not in the cache");
-	note_start(request, sub);
+	if (notes)
+	{
+		sn_request_note_start(request, sub);
+		changes = sn_request_changes(request, sub, values);
+	}
 	change_rules(request, sub);
 	set_policy(request, values);
 	if (stream_id != DatumGetInt32(values[Anum_sub_stream_id - 1]))
@@ -459,27 +269,55 @@ change_subscription(const Request *request, Snapshot snapshot, Datum *values,
 	}
 	delete_row(SN_SUBSCRIPTION, tid);
 	sn_write_row(SN_SUBSCRIPTION, values, nulls);
+	sn_request_note_changes(request, changes);
 }
 
 /* subscribe(worker_type, event_types, start_from, ...) returns void */
 Datum
 sentinai_subscribe(PG_FUNCTION_ARGS)
 {
-	Request		request;
+	SnRequest		request;
 	Datum		values[Natts_sub];
 	bool		nulls[Natts_sub];
 	ItemPointerData tid;
 	Snapshot	snapshot;
 
 	PreventCommandIfReadOnly("subscribe()");
-	read_request(fcinfo, &request);
+	sn_request_subscribe(fcinfo, &request);
 	(void) sn_node_activate();
 	(void) sn_lock_streams(true);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (find_row(request.worker_type, snapshot, values, nulls, &tid))
-		change_subscription(&request, snapshot, values, nulls, &tid);
+		change_subscription(&request, true, snapshot, values, nulls, &tid);
 	else
 		make_subscription(&request, snapshot);
+	UnregisterSnapshot(snapshot);
+	sn_subs_changed();
+	sn_drop_unused_streams();
+	CommandCounterIncrement();
+	PG_RETURN_VOID();
+}
+
+/* alter_subscription(worker_type, event_types, max_attempts, ...) */
+Datum
+sentinai_alter_subscription(PG_FUNCTION_ARGS)
+{
+	SnRequest	request = {0};
+	Datum		values[Natts_sub];
+	bool		nulls[Natts_sub];
+	ItemPointerData tid;
+	Snapshot	snapshot;
+
+	SN_REQUIRE_ARG(0, "worker_type");
+	PreventCommandIfReadOnly("alter_subscription()");
+	request.worker_type = PG_GETARG_TEXT_PP(0);
+	(void) sn_lock_streams(true);
+	(void) sn_sub_require(request.worker_type);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (!find_row(request.worker_type, snapshot, values, nulls, &tid))
+		sn_unknown_worker_type(request.worker_type);
+	sn_request_alter(fcinfo, values, &request);
+	change_subscription(&request, false, snapshot, values, nulls, &tid);
 	UnregisterSnapshot(snapshot);
 	sn_subs_changed();
 	sn_drop_unused_streams();
@@ -596,13 +434,12 @@ sentinai_set_retry_policy(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(1, "event_type");
 	PreventCommandIfReadOnly("set_retry_policy()");
 	worker_type = PG_GETARG_TEXT_PP(0);
-	event_type = PG_GETARG_TEXT_PP(1);
-	check_event_type(event_type);
+	event_type = sn_event_type_arg(PG_GETARG_DATUM(1), "event_type");
 	if (!removes)
 	{
 		SN_REQUIRE_ARG(2, "max_attempts");
 		SN_REQUIRE_ARG(3, "backoff");
-		check_policy(PG_GETARG_INT32(2), PG_GETARG_ARRAYTYPE_P(3));
+		sn_check_policy(PG_GETARG_INT32(2), PG_GETARG_ARRAYTYPE_P(3));
 	}
 	(void) sn_lock_streams(true);
 	(void) sn_sub_require(worker_type);

@@ -2,27 +2,33 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * token.c
- *		The token of a batch: "<sub_id>-<lanes>-<batch>", the subscription in
- *		decimal, the set of lanes and the batch's random number in hexadecimal.
+ *		The token of a batch: "<sub_id>-<lanes>-<secret>", the subscription in
+ *		decimal, the set of lanes and a random secret in hexadecimal.
  *
  * A token says where to look, not what is true: the lanes' states tell whether
  * the batch still holds them.  There is one way to write a token, and anything
- * else is not one.  The last bytes of the batch's number tell its lanes once
- * more, hashed, so that a token with some of them only is known.
+ * else is not one.
+ *
+ * The number of the batch, which is stored and shown, is a digest of all that
+ * the token says and of the role that claimed.  So nobody can make a token of
+ * what he finds in a view, a table or a backup; a token with other lanes is
+ * one of no batch; and so is a token in the hands of another role.
  */
 #include "postgres.h"
 
 #include <limits.h>
 
-#include "common/hashfn.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "base/compat.h"
 #include "queue/token.h"
 
 #define LANES_DIGITS	16
-#define BATCH_DIGITS	(2 * UUID_LEN)
-#define TOKEN_MAX		(10 + 1 + LANES_DIGITS + 1 + BATCH_DIGITS)
+#define SECRET_DIGITS	(2 * UUID_LEN)
+#define TOKEN_MAX		(10 + 1 + LANES_DIGITS + 1 + SECRET_DIGITS)
 
 static const char digits[] = "0123456789abcdef";
 
@@ -69,11 +75,11 @@ get_sub_id(const char *from, int *sub_id)
 }
 
 /*
- * sn_token_new_batch: a random number for a batch.  Numbers are drawn by the
- * handful, as each call of the generator costs more than a number.
+ * sn_token_new: a random secret for a batch.  Secrets are drawn by the handful,
+ * as each call of the generator costs more than a number.
  */
 void
-sn_token_new_batch(SnToken *token)
+sn_token_new(SnToken *token)
 {
 	static pg_uuid_t drawn[16];
 	static int	left = 0;
@@ -86,33 +92,35 @@ sn_token_new_batch(SnToken *token)
 					 errmsg("could not generate random values")));
 		left = lengthof(drawn);
 	}
-	token->batch = drawn[--left];
+	token->secret = drawn[--left];
 }
 
-/* lanes_hash: what the batch's number says about its lanes */
-static uint32
-lanes_hash(uint64 lanes)
-{
-	return hash_bytes((unsigned char *) &lanes, sizeof(lanes));
-}
-
-/* sn_token_seal: all lanes of the batch are known; changes its number */
+/*
+ * sn_token_seal: the batch's number, once everything about the token is known.
+ * The role is the one whose rights count now.  It is the same in all that a
+ * SECURITY DEFINER function does for its callers.  It belongs to the statement
+ * and not to the session, so that a pool of connections may be between.
+ */
 void
 sn_token_seal(SnToken *token)
 {
-	uint32		hash = lanes_hash(token->lanes);
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	Oid			role = GetUserId();
 
-	memcpy(token->batch.data + UUID_LEN - sizeof(hash), &hash, sizeof(hash));
-}
-
-/* sn_token_is_whole: whether a token names the lanes its batch was made with */
-bool
-sn_token_is_whole(const SnToken *token)
-{
-	uint32		hash = lanes_hash(token->lanes);
-
-	return memcmp(token->batch.data + UUID_LEN - sizeof(hash), &hash,
-				  sizeof(hash)) == 0;
+	if (hash == NULL || pg_cryptohash_init(hash) < 0 ||
+		pg_cryptohash_update(hash, token->secret.data, UUID_LEN) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) &token->lanes,
+							 sizeof(token->lanes)) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) &token->sub_id,
+							 sizeof(token->sub_id)) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) &role, sizeof(role)) < 0 ||
+		pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compute the digest of a token")));
+	pg_cryptohash_free(hash);
+	memcpy(token->batch.data, digest, UUID_LEN);
 }
 
 /* sn_token_text: the token as callers see it */
@@ -128,11 +136,11 @@ sn_token_text(const SnToken *token)
 	p += LANES_DIGITS;
 	*p++ = '-';
 	for (i = 0; i < UUID_LEN; i++, p += 2)
-		put_hex(p + 2, token->batch.data[i], 2);
+		put_hex(p + 2, token->secret.data[i], 2);
 	return cstring_to_text_with_len(room, p - room);
 }
 
-/* sn_token_parse: read a token; false when it is none */
+/* sn_token_parse: read a token in the caller's hands; false when it is none */
 bool
 sn_token_parse(const text *from, SnToken *token)
 {
@@ -147,7 +155,7 @@ sn_token_parse(const text *from, SnToken *token)
 	room[len] = '\0';
 
 	p = get_sub_id(room, &token->sub_id);
-	if (p == NULL || room + len - p != LANES_DIGITS + 1 + BATCH_DIGITS ||
+	if (p == NULL || room + len - p != LANES_DIGITS + 1 + SECRET_DIGITS ||
 		p[LANES_DIGITS] != '-' ||
 		!get_hex(p, LANES_DIGITS, &token->lanes) || token->lanes == 0)
 		return false;
@@ -158,7 +166,8 @@ sn_token_parse(const text *from, SnToken *token)
 
 		if (!get_hex(p, 2, &byte))
 			return false;
-		token->batch.data[i] = (unsigned char) byte;
+		token->secret.data[i] = (unsigned char) byte;
 	}
+	sn_token_seal(token);
 	return true;
 }

@@ -233,7 +233,13 @@ sentinai_wait_for_work(PG_FUNCTION_ARGS)
 		sn_duration(PG_GETARG_INTERVAL_P(1), "timeout", 0, SN_DAY);
 	worker_type = PG_GETARG_TEXT_P_COPY(0);
 	(void) sn_sub_require(worker_type);
-	if (!atomic)
+	if (atomic)
+		ereport(WARNING,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("wait_for_work() was called inside a transaction"),
+				 errdetail("The transaction stays open while it waits, with its snapshot and its locks."),
+				 errhint("CALL it by itself, outside a transaction block and not in a function.")));
+	else
 		leave_transaction();
 	value = BoolGetDatum(wait_until(worker_type, deadline, atomic));
 

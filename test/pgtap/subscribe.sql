@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- subscribe(), unsubscribe(), wait_for_work().
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(132);
+select plan(149);
 
 create function pg_temp.publish(type text, n int) returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('subs'::text), array_agg('k' || i % 3), array_agg(jsonb_build_object('n', i) order by i))
@@ -52,6 +52,40 @@ select pg_temp.publish('s.new', 1), pg_temp.publish('s.other', 1);
 select is(pg_temp.drain('subs-filter'), 's.new*1', 'and it goes on');
 select is(pg_temp.drain('subs-earliest'), 's.new*1', 'in its own stream, too');
 select is(pg_temp.drain('subs-latest'), 's.new*1 s.other*1', 'and for all types');
+
+-- alter_subscription() changes what it is given
+create function pg_temp.settings(wt text) returns text language sql as $$
+    select concat_ws(' ', coalesce(event_types::text, 'all'), max_attempts, backoff, on_dead, ordered)
+    from sentinai.subscription join sentinai.stream using (stream_id) where worker_type = wt $$;
+select sentinai.subscribe('subs-alter', '{s.x,s.y}', max_attempts => 7, backoff => '{3s}', on_dead => 'block');
+select sentinai.alter_subscription('subs-alter');
+select is(pg_temp.settings('subs-alter'), '{s.x,s.y} 7 {00:00:03} block t', 'nothing given: nothing changes');
+select sentinai.alter_subscription('subs-alter', max_attempts => 2);
+select is(pg_temp.settings('subs-alter'), '{s.x,s.y} 2 {00:00:03} block t', 'attempts alone');
+select sentinai.alter_subscription('subs-alter', backoff => '{1m,2m}', on_dead => 'skip');
+select is(pg_temp.settings('subs-alter'), '{s.x,s.y} 2 {00:01:00,00:02:00} skip t', 'two of them');
+select sentinai.alter_subscription('subs-alter', '{s.z}');
+select is(pg_temp.settings('subs-alter'), '{s.z} 2 {00:01:00,00:02:00} skip t', 'the filter');
+select sentinai.alter_subscription('subs-alter', ordered => false);
+select pg_temp.publish('s.z', 2), pg_temp.publish('s.x', 2);
+select is(pg_temp.drain('subs-alter'), 's.z*2', 'and it holds');
+select sentinai.alter_subscription('subs-alter', all_event_types => true);
+select is(pg_temp.settings('subs-alter'), 'all 2 {00:01:00,00:02:00} skip f', 'the filter taken away');
+select pg_temp.publish('s.z', 1), pg_temp.publish('s.x', 1);
+select is(pg_temp.drain('subs-alter'), 's.x*1 s.z*1', 'all types from then on');
+select throws_ok($$select sentinai.alter_subscription('subs-none')$$, 'SN404', null, 'a subscription that is not there');
+select throws_ok($$select sentinai.alter_subscription('relay', max_attempts => 2)$$, 'SN404', null, 'the relay''s is its own');
+select throws_ok($$select sentinai.alter_subscription(null)$$, '22004', null, 'no worker type');
+select throws_ok($$select sentinai.alter_subscription('subs-alter', '{s.x}', all_event_types => true)$$, 'SN422', null, 'a filter and none');
+select throws_ok($$select sentinai.alter_subscription('subs-alter', '{}')$$, 'SN422', null, 'an empty filter is a mistake');
+select throws_ok($$select sentinai.alter_subscription('subs-alter', max_attempts => 0)$$, 'SN422', null, 'no attempts');
+select sentinai.unsubscribe('subs-alter');
+
+-- Types that no event can have
+select throws_ok(format('select sentinai.subscribe(%L, array[%L])', 'subs-never', t), 'SN422', null, 'an impossible type: ' || t)
+from unnest(array['a b', '1st', E'a\n']) t;
+select lives_ok($$select sentinai.subscribe('subs-never', '{DeadLettered}')$$, 'control events may be asked for');
+select sentinai.unsubscribe('subs-never');
 
 -- Exact: by the transaction's end, not by the time of the call
 select dblink_connect('c1', pg_temp.elsewhere()), dblink_connect('c2', pg_temp.elsewhere());

@@ -1,0 +1,302 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * request.c
+ *		What a subscription shall be: the checked arguments of subscribe() and
+ *		alter_subscription(), and what a caller is told about them.
+ *
+ * subscribe() says all that a subscription is.  Called again it sets all of it
+ * again, what was left out to its default, so it tells what has changed by that.
+ * alter_subscription() begins with what the subscription is.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+#include "base/args.h"
+#include "log/event_check.h"
+#include "queue/request.h"
+
+#define MAX_EVENT_TYPES		1000
+#define MAX_ATTEMPTS		1000
+#define MAX_BACKOFF			100
+#define SHOWN_TYPES			10	/* of a filter, in a notice */
+
+/* check_not_relay: the relay's subscription is its own */
+static void
+check_not_relay(const text *name)
+{
+	if (VARSIZE_ANY_EXHDR(name) == strlen(SN_RELAY_WORKER_TYPE) &&
+		memcmp(VARDATA_ANY(name), SN_RELAY_WORKER_TYPE,
+			   strlen(SN_RELAY_WORKER_TYPE)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("worker_type \"%s\" is reserved",
+						SN_RELAY_WORKER_TYPE)));
+}
+
+static int
+compare_texts(const void *a, const void *b)
+{
+	return DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID,
+												 *(const Datum *) a,
+												 *(const Datum *) b));
+}
+
+/* check_one_dimension: an array argument that is a plain list */
+static int
+check_one_dimension(ArrayType *array, const char *name, int max)
+{
+	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	if (n == 0 || ARR_NDIM(array) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("%s must have one dimension and not be empty", name)));
+	if (n > max)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("%s must not have more than %d elements", name, max)));
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not contain nulls", name)));
+	return n;
+}
+
+/* check_event_types: the filter, sorted and each type once */
+static void
+check_event_types(ArrayType *array, SnFilter *filter)
+{
+	int			n = check_one_dimension(array, "event_types", MAX_EVENT_TYPES);
+	Datum	   *elems;
+	int			i;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
+					  &n);
+	for (i = 0; i < n; i++)
+		(void) sn_event_type_arg(elems[i], "element of event_types");
+	qsort(elems, n, sizeof(Datum), compare_texts);
+	filter->types = palloc(n * sizeof(text *));
+	filter->n = 0;
+	for (i = 0; i < n; i++)
+	{
+		text	   *type = DatumGetTextPP(elems[i]);
+
+		if (filter->n == 0 ||
+			!sn_text_equal(filter->types[filter->n - 1], type))
+			filter->types[filter->n++] = type;
+	}
+}
+
+/* check_start_from: 'latest', 'earliest' or a time */
+static void
+check_start_from(const text *value, SnRequest *request)
+{
+	char	   *from = text_to_cstring(value);
+
+	request->start_time = DT_NOBEGIN;
+	if (strcmp(from, "latest") == 0)
+		request->start_from = SN_START_LATEST;
+	else if (strcmp(from, "earliest") == 0)
+		request->start_from = SN_START_EARLIEST;
+	else if (sn_parse_time(from, &request->start_time) &&
+			 !TIMESTAMP_NOT_FINITE(request->start_time))
+		request->start_from = SN_START_TIME;
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("start_from must be \"latest\", \"earliest\" or a timestamp")));
+}
+
+/* sn_check_policy: attempts and waits */
+void
+sn_check_policy(int max_attempts, ArrayType *backoff)
+{
+	int			n = check_one_dimension(backoff, "backoff", MAX_BACKOFF);
+	Interval   *waits = (Interval *) ARR_DATA_PTR(backoff);
+	int			i;
+
+	if (max_attempts < 1 || max_attempts > MAX_ATTEMPTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("max_attempts must be between 1 and %d",
+						MAX_ATTEMPTS)));
+	for (i = 0; i < n; i++)
+		(void) sn_duration(&waits[i], "backoff", 0, SN_YEAR);
+}
+
+/* check_on_dead: 'skip' or 'block' */
+static void
+check_on_dead(text *on_dead, SnRequest *request)
+{
+	char	   *value = text_to_cstring(on_dead);
+
+	if (strcmp(value, "skip") != 0 && strcmp(value, "block") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("on_dead must be \"skip\" or \"block\"")));
+	request->on_dead = on_dead;
+	request->block = strcmp(value, "block") == 0;
+}
+
+/* sn_request_subscribe: the arguments of subscribe() */
+void
+sn_request_subscribe(FunctionCallInfo fcinfo, SnRequest *request)
+{
+	SN_REQUIRE_ARG(0, "worker_type");
+	SN_REQUIRE_ARG(2, "start_from");
+	SN_REQUIRE_ARG(3, "max_attempts");
+	SN_REQUIRE_ARG(4, "backoff");
+	SN_REQUIRE_ARG(5, "on_dead");
+	SN_REQUIRE_ARG(6, "ordered");
+	request->worker_type = sn_check_worker_type(PG_GETARG_TEXT_PP(0));
+	check_not_relay(request->worker_type);
+	request->keeps_filter = false;
+	request->filter.n = -1;
+	if (!PG_ARGISNULL(1))
+		check_event_types(PG_GETARG_ARRAYTYPE_P(1), &request->filter);
+	check_start_from(PG_GETARG_TEXT_PP(2), request);
+	request->max_attempts = PG_GETARG_INT32(3);
+	request->backoff = PG_GETARG_ARRAYTYPE_P(4);
+	sn_check_policy(request->max_attempts, request->backoff);
+	check_on_dead(PG_GETARG_TEXT_PP(5), request);
+	request->ordered = PG_GETARG_BOOL(6);
+}
+
+/*
+ * sn_request_alter: the arguments of alter_subscription(): what was named, and
+ * the rest as the subscription's row has it
+ */
+void
+sn_request_alter(FunctionCallInfo fcinfo, const Datum *row,
+				 SnRequest *request)
+{
+	bool		all_types;
+
+	SN_REQUIRE_ARG(6, "all_event_types");
+	all_types = PG_GETARG_BOOL(6);
+	if (all_types && !PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("event_types and all_event_types cannot be given together")));
+	request->keeps_filter = !all_types && PG_ARGISNULL(1);
+	request->filter.n = -1;
+	if (!PG_ARGISNULL(1))
+		check_event_types(PG_GETARG_ARRAYTYPE_P(1), &request->filter);
+	request->max_attempts = DatumGetInt32(PG_ARGISNULL(2) ?
+										  row[Anum_sub_max_attempts - 1] :
+										  PG_GETARG_DATUM(2));
+	request->backoff = DatumGetArrayTypeP(PG_ARGISNULL(3) ?
+										  row[Anum_sub_backoff - 1] :
+										  PG_GETARG_DATUM(3));
+	sn_check_policy(request->max_attempts, request->backoff);
+	check_on_dead(DatumGetTextPP(PG_ARGISNULL(4) ? row[Anum_sub_on_dead - 1] :
+								 PG_GETARG_DATUM(4)), request);
+	request->ordered = DatumGetBool(PG_ARGISNULL(5) ?
+									row[Anum_sub_ordered - 1] :
+									PG_GETARG_DATUM(5));
+}
+
+/* sn_request_note_start: tell when another start than the one in force was asked for */
+void
+sn_request_note_start(const SnRequest *request, const SnSub *sub)
+{
+	bool		same;
+
+	if (request->start_from == SN_START_TIME)
+		same = request->start_time == sub->start_time;
+	else if (request->start_from == SN_START_EARLIEST)
+		same = sub->start_pos == 0 && sub->start_xmax < 0;
+	else
+		same = true;			/* the default: not asked for */
+	if (!same)
+		ereport(NOTICE,
+				(errmsg("start_from is ignored: the subscription exists already"),
+				 errhint("To begin anew, call unsubscribe() first.")));
+}
+
+/* filter_text: the event types of a filter, the first of them if there are many */
+static char *
+filter_text(const SnFilter *filter)
+{
+	StringInfoData text;
+	int			i;
+
+	if (filter->n < 0)
+		return "all";
+	initStringInfo(&text);
+	for (i = 0; i < filter->n && i < SHOWN_TYPES; i++)
+		appendStringInfo(&text, "%s%s", i == 0 ? "{" : ",",
+						 text_to_cstring(filter->types[i]));
+	if (i < filter->n)
+		appendStringInfo(&text, ",... %d more", filter->n - i);
+	appendStringInfoChar(&text, '}');
+	return text.data;
+}
+
+/* same_filter: whether two filters let the same events through */
+static bool
+same_filter(const SnFilter *a, const SnFilter *b)
+{
+	int			i;
+
+	if (a->n != b->n)
+		return false;
+	for (i = 0; i < a->n; i++)
+		if (!sn_text_equal(a->types[i], b->types[i]))
+			return false;
+	return true;
+}
+
+/* note: append what a setting was and is, if that is not the same */
+static void
+note(StringInfo changes, const char *name, const char *before,
+	 const char *now)
+{
+	if (strcmp(before, now) == 0)
+		return;
+	appendStringInfo(changes, "%s%s: %s before, %s now",
+					 changes->len > 0 ? "; " : "", name, before, now);
+}
+
+/* sn_request_changes: what a request changes of a subscription; "" for nothing */
+char *
+sn_request_changes(const SnRequest *request, const SnSub *sub,
+				   const Datum *row)
+{
+	const SnFilter *filter = &sub->segments[sub->nsegments - 1].filter;
+	StringInfoData changes;
+
+	initStringInfo(&changes);
+	if (!same_filter(filter, &request->filter))
+		appendStringInfo(&changes, "event_types: %s before, %s now",
+						 filter_text(filter), filter_text(&request->filter));
+	note(&changes, "max_attempts", psprintf("%d", sub->policy.max_attempts),
+		 psprintf("%d", request->max_attempts));
+	note(&changes, "backoff",
+		 OidOutputFunctionCall(F_ARRAY_OUT, row[Anum_sub_backoff - 1]),
+		 OidOutputFunctionCall(F_ARRAY_OUT,
+							   PointerGetDatum(request->backoff)));
+	note(&changes, "on_dead", sub->block ? "block" : "skip",
+		 request->block ? "block" : "skip");
+	note(&changes, "ordered", sub->ordered ? "true" : "false",
+		 request->ordered ? "true" : "false");
+	return changes.data;
+}
+
+/* sn_request_note_changes: tell what has been changed, if anything */
+void
+sn_request_note_changes(const SnRequest *request, const char *changes)
+{
+	if (changes[0] != '\0')
+		ereport(NOTICE,
+				(errmsg("subscription \"%s\" existed and has changed",
+						text_to_cstring(request->worker_type)),
+				 errdetail("%s.", changes),
+				 errhint("alter_subscription() changes only what it is given.")));
+}

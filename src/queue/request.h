@@ -1,0 +1,50 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * request.h
+ *		What a subscription shall be: checked arguments.
+ */
+#ifndef SN_REQUEST_H
+#define SN_REQUEST_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/array.h"
+
+#include "queue/subscription.h"
+
+/* Where a subscription begins */
+typedef enum SnStartFrom
+{
+	SN_START_LATEST,
+	SN_START_EARLIEST,
+	SN_START_TIME
+} SnStartFrom;
+
+/* What subscribe() or alter_subscription() was asked for */
+typedef struct SnRequest
+{
+	text	   *worker_type;
+	bool		keeps_filter;	/* filter says nothing */
+	SnFilter	filter;
+	SnStartFrom start_from;
+	TimestampTz start_time;
+	int			max_attempts;
+	ArrayType  *backoff;
+	text	   *on_dead;
+	bool		block;			/* on_dead */
+	bool		ordered;
+} SnRequest;
+
+extern void sn_request_subscribe(FunctionCallInfo fcinfo, SnRequest *request);
+extern void sn_request_alter(FunctionCallInfo fcinfo, const Datum *row,
+							 SnRequest *request);
+extern void sn_request_note_start(const SnRequest *request, const SnSub *sub);
+extern char *sn_request_changes(const SnRequest *request, const SnSub *sub,
+								const Datum *row);
+extern void sn_request_note_changes(const SnRequest *request,
+									const char *changes);
+extern void sn_check_policy(int max_attempts, ArrayType *backoff);
+
+#endif							/* SN_REQUEST_H */

@@ -1,0 +1,188 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * seize.c
+ *		Batches taken from those who hold them, and batches given back.
+ *
+ * Whoever has no token finds batches by what the lanes say.  A batch has the
+ * same lanes from its claim to its end, so one snapshot shows all of them.  Each
+ * is looked at again under its lock: the batch holds all of them still, or none.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "base/args.h"
+#include "base/printable.h"
+#include "queue/batch.h"
+#include "store/hint.h"
+
+PG_FUNCTION_INFO_V1(sentinai_revoke_worker);
+PG_FUNCTION_INFO_V1(sentinai_revoke_batch);
+
+/* find_lanes: the lanes of the batches that match, and which these are */
+static uint64
+find_lanes(SnSub *sub, SnBatchMatch matches, const void *arg,
+		   pg_uuid_t *batches)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnLaneReader reader = {false};
+	uint64		result = 0;
+	int			lane;
+
+	for (lane = 0; lane < sn_node()->lanes; lane++)
+	{
+		SnLaneState state;
+
+		CHECK_FOR_INTERRUPTS();
+		sn_lane_read_next(&reader, sub, lane, snapshot, &state);
+		if (!state.held || !matches(&state, arg))
+			continue;
+		batches[lane] = state.batch;
+		result |= SN_LANE_BIT(lane);
+	}
+	sn_lane_read_end(&reader);
+	UnregisterSnapshot(snapshot);
+	return result;
+}
+
+/* read_held: the states of those lanes, now locked, that have not changed hands */
+static void
+read_held(SnBatch *batch, uint64 lanes, const pg_uuid_t *batches)
+{
+	SnLaneReader reader = {false};
+	int			lane;
+
+	batch->lanes = palloc(sn_node()->lanes * sizeof(SnLaneState));
+	for (lane = 0; lane < SN_MAX_LANES; lane++)
+	{
+		SnLaneState *state = &batch->lanes[batch->nlanes];
+
+		if ((lanes & SN_LANE_BIT(lane)) == 0)
+			continue;
+		sn_lane_read_next(&reader, batch->sub, lane, batch->snapshot, state);
+		if (!state->held ||
+			memcmp(&state->batch, &batches[lane], UUID_LEN) != 0)
+			continue;
+		batch->token.lanes |= SN_LANE_BIT(lane);
+		batch->nlanes++;
+	}
+	sn_lane_read_end(&reader);
+}
+
+/*
+ * sn_batch_seize: open all batches of a subscription that match, as if they
+ * were one; false when there is none.
+ */
+bool
+sn_batch_seize(SnBatch *batch, int sub_id, SnBatchMatch matches,
+			   const void *arg)
+{
+	pg_uuid_t	batches[SN_MAX_LANES];
+	uint64		lanes;
+	int			lane;
+
+	memset(batch, 0, sizeof(SnBatch));
+	batch->token.sub_id = sub_id;
+	batch->sub = sn_sub_by_id(sub_id);
+	if (batch->sub == NULL)
+		return false;
+	lanes = find_lanes(batch->sub, matches, arg, batches);
+	for (lane = 0; lane < SN_MAX_LANES; lane++)
+		if (lanes & SN_LANE_BIT(lane))
+			(void) sn_lock_lane(sub_id, lane, true);
+
+	batch->sub = sn_sub_by_id(sub_id);
+	if (batch->sub == NULL)
+		return false;
+	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	batch->hints = sn_sub_slot(sub_id);
+	batch->now = sn_now();
+	read_held(batch, lanes, batches);
+	if (batch->nlanes > 0)
+		return true;
+	sn_batch_close(batch);
+	return false;
+}
+
+/*
+ * sn_batch_release: give a batch back, no attempt counted; how many events of
+ * it were open.
+ */
+int
+sn_batch_release(SnBatch *batch)
+{
+	SnLaneAppender appender = {NULL};
+	int			n = sn_batch_count(batch);
+	int			i;
+
+	if (n == 0)
+		return 0;
+	sn_batch_give_back(batch);
+	for (i = 0; i < batch->nlanes; i++)
+		sn_lane_append(&appender, &batch->lanes[i]);
+	sn_lane_append_end(&appender);
+	sn_hint_freed(batch->hints, batch->token.lanes, batch->token.lanes);
+	return n;
+}
+
+/* is_of_worker, is_batch: whose a batch is, and which */
+static bool
+is_of_worker(const SnLaneState *state, const void *arg)
+{
+	return state->worker_id != NULL &&
+		sn_text_equal(state->worker_id, arg);
+}
+
+static bool
+is_batch(const SnLaneState *state, const void *arg)
+{
+	return memcmp(&state->batch, arg, UUID_LEN) == 0;
+}
+
+/* end_leases: end the leases of a worker type that match; how many events it was */
+static int
+end_leases(FunctionCallInfo fcinfo, SnBatchMatch matches, const void *arg)
+{
+	text	   *worker_type = PG_GETARG_TEXT_PP(0);
+	text	   *actor = sn_actor_arg(fcinfo, 2);
+	SnBatch		batch;
+	int			n = 0;
+
+	PreventCommandIfReadOnly("revoke_lease()");
+	if (sn_batch_seize(&batch, sn_sub_require(worker_type)->sub_id, matches,
+					   arg))
+	{
+		n = sn_batch_release(&batch);
+		sn_batch_close(&batch);
+	}
+	if (n > 0)
+		ereport(LOG,
+				(errmsg("lease of worker type \"%s\" was revoked by \"%s\"",
+						text_to_cstring(worker_type), text_to_cstring(actor)),
+				 errdetail_plural("%d event goes to others.",
+								  "%d events go to others.", n, n)));
+	return n;
+}
+
+/* revoke_lease(worker_type text, worker_id text, actor text) returns int */
+Datum
+sentinai_revoke_worker(PG_FUNCTION_ARGS)
+{
+	SN_REQUIRE_ARG(0, "worker_type");
+	SN_REQUIRE_ARG(1, "worker_id");
+	PG_RETURN_INT32(end_leases(fcinfo, is_of_worker, PG_GETARG_TEXT_PP(1)));
+}
+
+/* revoke_lease(worker_type text, batch uuid, actor text) returns int */
+Datum
+sentinai_revoke_batch(PG_FUNCTION_ARGS)
+{
+	SN_REQUIRE_ARG(0, "worker_type");
+	SN_REQUIRE_ARG(1, "batch");
+	PG_RETURN_INT32(end_leases(fcinfo, is_batch, PG_GETARG_UUID_P(1)));
+}

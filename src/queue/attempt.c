@@ -9,58 +9,15 @@
  */
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
 #include "base/fault.h"
-#include "base/printable.h"
 #include "log/event.h"
 #include "queue/attempt.h"
 #include "queue/control.h"
 #include "queue/dead_letter.h"
 #include "queue/retry.h"
-
-#define HISTORY_ERROR_MAX	1024	/* bytes of an error text in the history */
-#define HISTORY_MAX			100 /* failed attempts */
-
-/* storable: at most max bytes of an error text, fit to be stored */
-static text *
-storable(const text *error, Size max)
-{
-	return sn_storable_text(VARDATA_ANY(error), VARSIZE_ANY_EXHDR(error),
-							max);
-}
-
-/* add_history: what happened before, and this attempt; the oldest drop out */
-static Jsonb *
-add_history(Jsonb *before, const SnFailure *failure)
-{
-	StringInfoData json;
-	Datum		entry;
-	Datum		history;
-
-	initStringInfo(&json);
-	appendStringInfo(&json, "[{\"attempt\": %d, \"at\": ",
-					 failure->entry->attempt);
-	sn_put_time(&json, failure->now);
-	appendStringInfoString(&json, ", \"error\": ");
-	sn_put_text(&json, storable(failure->error, HISTORY_ERROR_MAX));
-	appendStringInfoString(&json, ", \"worker_id\": ");
-	sn_put_text(&json, failure->state->worker_id);
-	appendStringInfoString(&json, "}]");
-	entry = JsonbPGetDatum(sn_put_parse(&json));
-	if (before == NULL)
-		return DatumGetJsonbP(entry);
-
-	history = JsonbPGetDatum(before);
-	if (JB_ROOT_COUNT(before) >= HISTORY_MAX)
-		history = DirectFunctionCall2(jsonb_delete_idx, history,
-									  Int32GetDatum(0));
-	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, history, entry));
-}
 
 /* column: a column of the event as a text, or NULL */
 static text *
@@ -195,10 +152,9 @@ sn_attempt_failed(const SnFailure *failure)
 	if (!had_row)
 		new_row(failure, &event, &retry);
 	retry.attempt = entry->attempt;
-	retry.last_error = storable(failure->error, SN_ERROR_MAX);
-	if (retry.first_failed_at == 0)
-		retry.first_failed_at = failure->now;
-	retry.history = add_history(retry.history, failure);
+	sn_history_add(&retry, VARDATA_ANY(failure->error),
+				   VARSIZE_ANY_EXHDR(failure->error), state->worker_id,
+				   failure->now);
 
 	policy = sn_sub_policy(failure->sub, column(&event, Anum_log_event_type));
 	again = failure->retryable && entry->attempt < policy->max_attempts;

@@ -11,8 +11,6 @@
 
 #include "queue/batch.h"
 
-#define SN_ERROR_MAX	8192	/* bytes kept of an error text */
-
 /* A failed attempt */
 typedef struct SnFailure
 {

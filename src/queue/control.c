@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * control.c
- *		Events that tell about other events: RetryScheduled, DeadLettered.
+ *		What is told of an event that failed: the history of its attempts, and
+ *		the events RetryScheduled and DeadLettered.
  *
- * They are published below publish(), which refuses their types: what they say
+ * For agents and the relay alike.  The events are published below publish(), which refuses their types: what they say
  * has happened, and nobody else can say so.
  */
 #include "postgres.h"
@@ -16,13 +17,17 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 
+#include "base/printable.h"
 #include "log/event.h"
 #include "log/event_check.h"
 #include "queue/control.h"
 
-/* sn_put_text: append a text as a JSON string, or null */
-void
-sn_put_text(StringInfo json, const text *value)
+#define HISTORY_ERROR_MAX	1024	/* bytes of an error text in the history */
+#define HISTORY_MAX			100 /* failed attempts */
+
+/* put_text: append a text as a JSON string, or null */
+static void
+put_text(StringInfo json, const text *value)
 {
 	if (value == NULL)
 		appendStringInfoString(json, "null");
@@ -30,9 +35,9 @@ sn_put_text(StringInfo json, const text *value)
 		escape_json(json, text_to_cstring(value));
 }
 
-/* sn_put_time: append a timestamp as a JSON string */
-void
-sn_put_time(StringInfo json, TimestampTz time)
+/* put_time: append a timestamp as a JSON string */
+static void
+put_time(StringInfo json, TimestampTz time)
 {
 	char		room[MAXDATELEN + 1];
 
@@ -40,9 +45,9 @@ sn_put_time(StringInfo json, TimestampTz time)
 	appendStringInfo(json, "\"%s\"", room);
 }
 
-/* sn_put_parse: a text that was put together as jsonb */
-Jsonb *
-sn_put_parse(StringInfo json)
+/* put_parse: a text that was put together as jsonb */
+static Jsonb *
+put_parse(StringInfo json)
 {
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 											  CStringGetDatum(json->data)));
@@ -56,6 +61,49 @@ column(const SnEventRow *event, AttrNumber attribute)
 		DatumGetTextPP(event->values[attribute - 1]);
 }
 
+/*
+ * sn_history_add: note in a row what its attempt failed of, beside what happened
+ * before; the oldest drop out.  The error's bytes may be anything.
+ */
+void
+sn_history_add(SnRetry *retry, const char *error, Size len,
+			   const text *worker_id, TimestampTz now)
+{
+	StringInfoData json;
+	Datum		history;
+
+	retry->last_error = sn_storable_text(error, len, SN_ERROR_MAX);
+	if (retry->first_failed_at == 0)
+		retry->first_failed_at = now;
+	initStringInfo(&json);
+	appendStringInfo(&json, "[{\"attempt\": %d, \"at\": ", retry->attempt);
+	put_time(&json, now);
+	appendStringInfoString(&json, ", \"error\": ");
+	put_text(&json, sn_storable_text(error, len, HISTORY_ERROR_MAX));
+	appendStringInfoString(&json, ", \"worker_id\": ");
+	put_text(&json, worker_id);
+	appendStringInfoString(&json, "}]");
+	if (retry->history == NULL)
+	{
+		retry->history = put_parse(&json);
+		return;
+	}
+	history = JsonbPGetDatum(retry->history);
+	if (JB_ROOT_COUNT(retry->history) >= HISTORY_MAX)
+		history = DirectFunctionCall2(jsonb_delete_idx, history,
+									  Int32GetDatum(0));
+	history = DirectFunctionCall2(jsonb_concat, history,
+								  JsonbPGetDatum(put_parse(&json)));
+	retry->history = DatumGetJsonbP(history);
+}
+
+/* sn_is_control_event: whether an event tells about another */
+bool
+sn_is_control_event(const SnEventRow *event)
+{
+	return sn_is_control_type(column(event, Anum_log_event_type));
+}
+
 /* make_payload: what there is to tell */
 static Jsonb *
 make_payload(const SnControl *control)
@@ -64,26 +112,26 @@ make_payload(const SnControl *control)
 
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"worker_type\": ");
-	sn_put_text(&json, control->worker_type);
+	put_text(&json, control->worker_type);
 	appendStringInfo(&json, ", \"event_id\": \"%s\", \"event_type\": ",
 					 DatumGetCString(DirectFunctionCall1(uuid_out,
 														 UUIDPGetDatum(control->event_id))));
-	sn_put_text(&json, column(control->event, Anum_log_event_type));
+	put_text(&json, column(control->event, Anum_log_event_type));
 	appendStringInfo(&json, ", \"attempt\": %d, \"error\": ",
 					 control->attempt);
-	sn_put_text(&json, control->error);
+	put_text(&json, control->error);
 	appendStringInfoString(&json, ", \"due_at\": ");
 	if (control->due_at != 0)
-		sn_put_time(&json, control->due_at);
+		put_time(&json, control->due_at);
 	else
 		appendStringInfoString(&json, "null");
 	if (control->of_relay)
 	{
 		appendStringInfoString(&json, ", \"topic\": ");
-		sn_put_text(&json, control->topic);
+		put_text(&json, control->topic);
 	}
 	appendStringInfoChar(&json, '}');
-	return sn_put_parse(&json);
+	return put_parse(&json);
 }
 
 /*
@@ -97,7 +145,7 @@ sn_control_tell(const SnControl *control)
 	SnEvent		event = {0};
 	pg_uuid_t	id;
 
-	if (sn_is_control_type(column(about, Anum_log_event_type)))
+	if (sn_is_control_event(about))
 		return;
 	event.event_type = cstring_to_text(control->type);
 	event.tenant_id = column(about, Anum_log_tenant_id);

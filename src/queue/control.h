@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * control.h
- *		Events that tell about other events.
+ *		What is told of an event that failed.
  */
 #ifndef SN_CONTROL_H
 #define SN_CONTROL_H
@@ -10,6 +10,8 @@
 #include "postgres.h"
 
 #include "queue/dead_letter.h"
+
+#define SN_ERROR_MAX	8192	/* bytes kept of an error text */
 
 /* What a control event tells */
 typedef struct SnControl
@@ -26,8 +28,8 @@ typedef struct SnControl
 } SnControl;
 
 extern void sn_control_tell(const SnControl *control);
-extern void sn_put_text(StringInfo json, const text *value);
-extern void sn_put_time(StringInfo json, TimestampTz time);
-extern Jsonb *sn_put_parse(StringInfo json);
+extern bool sn_is_control_event(const SnEventRow *event);
+extern void sn_history_add(SnRetry *retry, const char *error, Size len,
+						   const text *worker_id, TimestampTz now);
 
 #endif							/* SN_CONTROL_H */

@@ -144,6 +144,22 @@ sn_dead_letter_exists(const pg_uuid_t *id, const text *worker_type,
 	return find(id, worker_type, snapshot, &letter);
 }
 
+/*
+ * sn_dead_letter_attempts: how many attempts at an event its letter knows of, 0
+ * when it has none; -1: it is pending, so nothing is new about it.
+ */
+int
+sn_dead_letter_attempts(const pg_uuid_t *id, const text *worker_type,
+						Snapshot snapshot)
+{
+	Letter		letter;
+
+	if (!find(id, worker_type, snapshot, &letter))
+		return 0;
+	return status_is(&letter, "pending") ? -1 :
+		DatumGetInt32(letter.values[Anum_dead_attempts - 1]);
+}
+
 /* sn_dead_letter_event: the event that a letter is about, or false */
 bool
 sn_dead_letter_event(const pg_uuid_t *id, const text *worker_type,
@@ -163,18 +179,6 @@ sn_dead_letter_event(const pg_uuid_t *id, const text *worker_type,
 		row->nulls[copied[i][1] - 1] = letter.nulls[copied[i][0] - 1];
 	}
 	return true;
-}
-
-/* sn_dead_letter_attempts: how many attempts a letter tells of */
-int
-sn_dead_letter_attempts(const pg_uuid_t *id, const text *worker_type,
-						Snapshot snapshot)
-{
-	Letter		letter;
-
-	if (!find(id, worker_type, snapshot, &letter))
-		return 0;
-	return DatumGetInt32(letter.values[Anum_dead_attempts - 1]);
 }
 
 /* sn_event_row: an event from the log, or from its letter, or false */
@@ -460,8 +464,8 @@ front_pos(Desk *desk)
 
 /*
  * place_of: where the letter's event goes: to the position it had, which no
- * other event has.  A relay's letter, and one of an earlier subscription of
- * that name, know of none.
+ * other event has.  A letter of an earlier subscription of that name knows of
+ * none.
  */
 static SnPos
 place_of(Desk *desk)

@@ -27,11 +27,11 @@ extern bool sn_event_row(SnLogReader *log, const pg_uuid_t *id,
 						 SnEventRow *row);
 extern bool sn_dead_letter_event(const pg_uuid_t *id, const text *worker_type,
 								 Snapshot snapshot, SnEventRow *row);
+extern bool sn_dead_letter_exists(const pg_uuid_t *id,
+								  const text *worker_type, Snapshot snapshot);
 extern int	sn_dead_letter_attempts(const pg_uuid_t *id,
 									const text *worker_type,
 									Snapshot snapshot);
-extern bool sn_dead_letter_exists(const pg_uuid_t *id,
-								  const text *worker_type, Snapshot snapshot);
 extern bool sn_dead_letter_put(const SnEventRow *event,
 							   const text *worker_type, const SnRetry *retry,
 							   TimestampTz now);

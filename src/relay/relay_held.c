@@ -26,7 +26,7 @@
 #include "base/hash.h"
 #include "base/printable.h"
 #include "log/event.h"
-#include "queue/attempt.h"
+#include "queue/control.h"
 #include "queue/dead_letter.h"
 #include "queue/retry.h"
 #include "relay/relay_event.h"
@@ -65,11 +65,17 @@ typedef struct Reading
 	int			nrows;
 } Reading;
 
-/* uuid_of: an event id in its usual form as a uuid */
-static pg_uuid_t
-uuid_of(const char *id)
+/* sn_relay_row: the row of an event that has none, or what there is to say of it */
+void
+sn_relay_row(SnRetry *row, int sub_id, int lane, SnPos pos,
+			 const char *event_id)
 {
-	return *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(id)));
+	memset(row, 0, sizeof(SnRetry));
+	row->sub_id = sub_id;
+	row->lane = lane;
+	row->pos = pos;
+	row->event_id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in,
+													   CStringGetDatum(event_id)));
 }
 
 /* sn_relay_park_begin: events are about to be parked */
@@ -90,12 +96,9 @@ sn_relay_park(SnRelayParker *parker, int lane, SnPos pos,
 			  const SnRecordEvent *event, const char *topic,
 			  const char *error)
 {
-	SnRetry		retry = {0};
+	SnRetry		retry;
 
-	retry.sub_id = parker->sub_id;
-	retry.lane = lane;
-	retry.pos = pos;
-	retry.event_id = uuid_of(event->event_id);
+	sn_relay_row(&retry, parker->sub_id, lane, pos, event->event_id);
 	retry.tenant_id = cstring_to_text(event->tenant_id);
 	if (event->aggregate_id != NULL)
 		retry.aggregate_id = cstring_to_text(event->aggregate_id);
@@ -132,17 +135,13 @@ get_row(int sub_id, int lane, SnPos pos, SnRetry *retry)
 
 /*
  * sn_relay_unpark: forget a parked event of a locked lane; its lane has still
- * to be counted.  Says whether it had a dead letter.
+ * to be counted.  *row becomes its row, if that is there.
  */
-bool
-sn_relay_unpark(int sub_id, int lane, SnPos pos)
+void
+sn_relay_unpark(int sub_id, int lane, SnPos pos, SnRetry *row)
 {
-	SnRetry		retry;
-
-	if (!get_row(sub_id, lane, pos, &retry))
-		return false;
-	sn_retry_delete(&retry, 1);
-	return retry.history != NULL;
+	if (get_row(sub_id, lane, pos, row))
+		sn_retry_delete(row, 1);
 }
 
 /* sn_relay_label: a parked event of a locked lane waits for its topic */
@@ -315,9 +314,11 @@ read_singly(Reading *r)
 static void
 forget_row(int sub_id, const Row *row)
 {
+	SnRetry		gone;
+
 	if (!sn_lock_lane(sub_id, row->lane, false))
 		return;
-	(void) sn_relay_unpark(sub_id, row->lane, row->pos);
+	sn_relay_unpark(sub_id, row->lane, row->pos, &gone);
 	sn_relay_count(sub_id, row->lane, 0, -1);
 }
 
@@ -373,16 +374,14 @@ sn_relay_parked(int sub_id, const char *topic, uint64 lanes, int max,
 
 /* bury_row: an event has waited too long for its topic */
 static void
-bury_row(int sub_id, const SnRetry *retry, const char *topic)
+bury_row(SnRetry *row, const char *topic)
 {
-	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out,
-														 UUIDPGetDatum(&retry->event_id)));
-	char	   *error = retry->last_error == NULL ? "" :
-	text_to_cstring(retry->last_error);
+	char	   *error = row->last_error == NULL ? "" :
+		text_to_cstring(row->last_error);
 
-	(void) sn_relay_unpark(sub_id, retry->lane, retry->pos);
-	sn_relay_count(sub_id, retry->lane, 0, -1);
-	sn_relay_bury(sub_id, retry->lane, id, topic,
+	sn_retry_delete(row, 1);
+	sn_relay_count(row->sub_id, row->lane, 0, -1);
+	sn_relay_bury(row, topic,
 				  psprintf("waited longer than sentinai.topic_timeout: %s",
 						   error));
 }
@@ -421,9 +420,12 @@ sn_relay_expire(int sub_id, const char *topic, uint64 lanes, int max)
 	UnregisterSnapshot(snapshot);
 	for (i = 0; i < n; i++)
 	{
+		SnRetry		row;
+
 		CHECK_FOR_INTERRUPTS();
-		if (sn_lock_lane(sub_id, old[i].lane, false))
-			bury_row(sub_id, &old[i], topic);
+		if (sn_lock_lane(sub_id, old[i].lane, false) &&
+			get_row(sub_id, old[i].lane, old[i].pos, &row))
+			bury_row(&row, topic);
 	}
 	return n;
 }

@@ -19,8 +19,6 @@
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
-#include "base/printable.h"
-#include "queue/attempt.h"
 #include "queue/control.h"
 #include "queue/lane.h"
 #include "queue/subscription.h"
@@ -179,162 +177,125 @@ sn_relay_count(int sub_id, int lane, int dead, int parked)
 	CommandCounterIncrement();
 }
 
-/* What a letter is about */
+/* A letter to be written */
 typedef struct Letter
 {
-	Datum		args[3];		/* event id, reason, topic */
-	char		nulls[4];
+	const text *worker_type;
+	const SnRetry *row;
+	SnEventRow	event;
+	TimestampTz now;
 } Letter;
 
-static Oid	letter_types[3] = {TEXTOID, TEXTOID, TEXTOID};
-
-/* run_letter: a statement about a letter; whether it found one */
-static bool
-run_letter(const char *sql, Letter *letter, int nargs)
+/* write_letter: the dead letter, with a copy of its event */
+static void
+write_letter(void *arg)
 {
-	bool		found;
+	Letter	   *letter = arg;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(sql, nargs, letter_types,
-							  letter->args, letter->nulls,
-							  false, 0) < 0)
-		elog(ERROR, "statement of the relay failed: %s", sql);
-	found = SPI_processed > 0;
-	SPI_finish();
-	return found;
+	(void) sn_dead_letter_put(&letter->event, letter->worker_type, letter->row,
+							  letter->now);
 }
 
-#define LETTER_COLUMNS \
-	"insert into sentinai.dead_letter as d (event_id, worker_type," \
-	" tenant_id, aggregate_type, aggregate_id, event_type," \
-	" schema_version, correlation_id, causation_id, occurred_at," \
-	" attempts, reason, first_failed_at, dead_at, history, payload," \
-	" metadata)" \
-	" select e.event_id, '" SN_RELAY_WORKER_TYPE "', e.tenant_id," \
-	" e.aggregate_type, e.aggregate_id, e.event_type," \
-	" e.schema_version, e.correlation_id, e.causation_id," \
-	" e.occurred_at, 1, $2, clock_timestamp(), clock_timestamp()," \
-	" jsonb_build_array(jsonb_build_object('attempt', 1, 'at'," \
-	" clock_timestamp(), 'error', $2)), "
-#define LETTER_CONFLICT \
-	" from sentinai.event_log e where e.event_id = $1::uuid" \
-	" on conflict (event_id, worker_type) do update" \
-	" set status = 'pending', attempts = d.attempts + 1," \
-	" reason = excluded.reason, dead_at = excluded.dead_at," \
-	" history = d.history || excluded.history" \
-	" where d.status <> 'pending'"
-
-/* A letter to be written, and whether it was */
-typedef struct Writing
-{
-	Letter *letter;
-	bool		written;
-} Writing;
-
-/* write_copy: the dead letter with a copy of its event */
+/* set_json: a column of the event that a letter is about */
 static void
-write_copy(void *arg)
+set_json(Letter *letter, AttrNumber column, char *json)
 {
-	Writing    *w = arg;
+	letter->event.values[column - 1] =
+		DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+	letter->event.nulls[column - 1] = false;
+}
 
-	w->written = run_letter(LETTER_COLUMNS "e.payload, e.metadata"
-							LETTER_CONFLICT, w->letter, 2);
+/* put_letter: what cannot even be copied stays in the log alone */
+static void
+put_letter(Letter *letter)
+{
+	char	   *error;
+
+	if (sn_relay_guarded(write_letter, letter, &error))
+		return;
+	set_json(letter, Anum_log_payload, "null");
+	set_json(letter, Anum_log_metadata, "{}");
+	write_letter(letter);
+}
+
+/* tell: publish that the event is given up */
+static void
+tell(const Letter *letter, const char *topic)
+{
+	SnControl	control = {
+		.type = SN_EVENT_DEAD_LETTERED,
+		.worker_type = letter->worker_type,
+		.event = &letter->event,
+		.event_id = &letter->row->event_id,
+		.attempt = letter->row->attempt,
+		.error = letter->row->last_error,
+		.of_relay = true,
+		.topic = topic == NULL ? NULL : cstring_to_text(topic),
+	};
+
+	sn_control_tell(&control);
 }
 
 /*
- * first_letter: the dead letter of an event of the log; false if there is one
- * that is pending.  What cannot even be copied stays in the log alone.
+ * only_tells: whether an event only tells of another that has a letter of the
+ * relay.  What kept that one back, such as an impossible topic, keeps this back,
+ * too, and there is nothing more to tell.
  */
 static bool
-first_letter(Letter *letter)
+only_tells(const Letter *letter, Snapshot snapshot)
 {
-	Writing		w = {letter, false};
-	char	   *error;
+	const SnEventRow *event = &letter->event;
 
-	if (sn_relay_guarded(write_copy, &w, &error))
-		return w.written;
-	return run_letter(LETTER_COLUMNS "'null', '{}'" LETTER_CONFLICT, letter, 2);
-}
-
-/* next_letter: the dead letter that was tried again is pending again */
-static bool
-next_letter(Letter *letter)
-{
-	return run_letter("update sentinai.dead_letter set status = 'pending',"
-					  " attempts = attempts + 1, reason = $2,"
-					  " dead_at = clock_timestamp(), history = history ||"
-					  " jsonb_build_array(jsonb_build_object('attempt', attempts + 1,"
-					  " 'at', clock_timestamp(), 'error', $2))"
-					  " where event_id = $1::uuid"
-					  " and worker_type = '" SN_RELAY_WORKER_TYPE "'"
-					  " and status = 'retrying'", letter, 2);
-}
-
-/* publish_letter: the event that tells of it; none about a control event */
-static void
-publish_letter(const Letter *letter)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	pg_uuid_t  *id =
-		DatumGetUUIDP(DirectFunctionCall1(uuid_in,
-										  CStringGetDatum(TextDatumGetCString(letter->args[0]))));
-	text	   *relay = cstring_to_text(SN_RELAY_WORKER_TYPE);
-	SnEventRow	event;
-	SnControl	control = {
-		.type = SN_EVENT_DEAD_LETTERED,
-		.worker_type = relay,
-		.event = &event,
-		.event_id = id,
-		.attempt = sn_dead_letter_attempts(id, relay, snapshot),
-		.error = DatumGetTextPP(letter->args[1]),
-		.of_relay = true,
-		.topic = letter->nulls[2] == 'n' ? NULL :
-		DatumGetTextPP(letter->args[2]),
-	};
-
-	if (sn_dead_letter_event(id, relay, snapshot, &event))
-		sn_control_tell(&control);
-	UnregisterSnapshot(snapshot);
+	return sn_is_control_event(event) &&
+		!event->nulls[Anum_log_causation_id - 1] &&
+		sn_dead_letter_exists(DatumGetUUIDP(event->values[Anum_log_causation_id - 1]),
+							  letter->worker_type, snapshot);
 }
 
 /*
  * sn_relay_bury: make an event that can never be sent a dead letter of the
- * relay, and say so with a DeadLettered event.  The lane is locked, and with it
+ * relay, and say so with a DeadLettered event.  Its row says which event it is,
+ * and what was noted of it while it was parked.  The lane is locked, and with it
  * the letter.  An event that was refused before a crash, and is refused again
  * after it, is not counted twice.
  */
 void
-sn_relay_bury(int sub_id, int lane, const char *event_id, const char *topic,
-			  const char *error)
+sn_relay_bury(SnRetry *row, const char *topic, const char *error)
 {
-	Letter		letter = {.nulls = "  n"};
+	Letter		letter = {cstring_to_text(SN_RELAY_WORKER_TYPE), row};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnLogReader *log = sn_log_begin(snapshot);
+	int			attempts = sn_dead_letter_attempts(&row->event_id,
+												   letter.worker_type,
+												   snapshot);
+	bool		dead = attempts >= 0 &&
+		sn_event_row(log, &row->event_id, letter.worker_type, snapshot,
+					 &letter.event) &&
+		!only_tells(&letter, snapshot);
 
-	letter.args[0] = CStringGetTextDatum(event_id);
-	if (topic != NULL)
-	{
-		letter.args[2] = CStringGetTextDatum(topic);
-		letter.nulls[2] = ' ';
-		error = psprintf("topic \"%s\": %s", topic, error);
-	}
-	letter.args[1] = PointerGetDatum(sn_storable_text(error, strlen(error),
-													  SN_ERROR_MAX));
-	if (!next_letter(&letter) && !first_letter(&letter))
+	sn_log_end(log);
+	UnregisterSnapshot(snapshot);
+	if (!dead)
 		return;
-	publish_letter(&letter);
-	sn_relay_count(sub_id, lane, 1, 0);
+	if (topic != NULL)
+		error = psprintf("topic \"%s\": %s", topic, error);
+	letter.now = sn_now();
+	row->attempt = attempts + 1;
+	row->has_due = false;
+	sn_history_add(row, error, strlen(error), NULL, letter.now);
+	put_letter(&letter);
+	tell(&letter, topic);
+	sn_relay_count(row->sub_id, row->lane, 1, 0);
 }
 
 /* sn_relay_arrived: the broker took an event; its dead letter is settled */
 void
-sn_relay_arrived(const char *event_id)
+sn_relay_arrived(const SnRetry *row)
 {
-	Letter		letter = {.nulls = "   "};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-	letter.args[0] = CStringGetTextDatum(event_id);
-	(void) run_letter("update sentinai.dead_letter set status = 'succeeded',"
-					  " resolved_at = clock_timestamp()"
-					  " where event_id = $1::uuid"
-					  " and worker_type = '" SN_RELAY_WORKER_TYPE "'"
-					  " and status = 'retrying'", &letter, 1);
+	sn_dead_letter_succeeded(&row->event_id,
+							 cstring_to_text(SN_RELAY_WORKER_TYPE), snapshot,
+							 sn_now());
+	UnregisterSnapshot(snapshot);
 }

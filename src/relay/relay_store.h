@@ -15,6 +15,7 @@
 #include "nodes/pg_list.h"
 
 #include "base/sentinai.h"
+#include "queue/retry.h"
 #include "relay/record.h"
 
 extern bool sn_relay_is_paused(void);
@@ -22,20 +23,21 @@ extern int	sn_relay_subscription(void);
 extern SnPos sn_relay_lane_pos(int sub_id, int lane);
 extern void sn_relay_mark(int sub_id, uint64 lanes, const SnPos *pos);
 extern uint64 sn_relay_lock_lanes(int sub_id, uint64 lanes);
-extern void sn_relay_bury(int sub_id, int lane, const char *event_id,
-						  const char *topic, const char *error);
-extern void sn_relay_arrived(const char *event_id);
+extern void sn_relay_bury(SnRetry *row, const char *topic, const char *error);
+extern void sn_relay_arrived(const SnRetry *row);
 extern void sn_relay_count(int sub_id, int lane, int dead, int parked);
 
 /* relay_held.c */
 typedef struct SnRelayParker SnRelayParker;
 
+extern void sn_relay_row(SnRetry *row, int sub_id, int lane, SnPos pos,
+						 const char *event_id);
 extern SnRelayParker *sn_relay_park_begin(int sub_id);
 extern void sn_relay_park(SnRelayParker *parker, int lane, SnPos pos,
 						  const SnRecordEvent *event, const char *topic,
 						  const char *error);
 extern void sn_relay_park_end(SnRelayParker *parker);
-extern bool sn_relay_unpark(int sub_id, int lane, SnPos pos);
+extern void sn_relay_unpark(int sub_id, int lane, SnPos pos, SnRetry *row);
 extern void sn_relay_label(int sub_id, int lane, SnPos pos, const char *topic,
 						   const char *error);
 extern void sn_relay_unlabel(int sub_id, const char *topic, uint64 lanes);

@@ -131,10 +131,9 @@ lock_lanes(uint64 lanes)
 
 /* bury: an event can never be sent */
 static void
-bury(const SnNews *news)
+bury(const SnNews *news, SnRetry *row)
 {
-	sn_relay_bury(sn_relay.sub_id, news->lane, news->event_id, news->topic,
-				  news->error);
+	sn_relay_bury(row, news->topic, news->error);
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
 	sn_relay.slot->dead++;
 	LWLockRelease(&sn_shared()->lock);
@@ -146,6 +145,7 @@ take_news(uint64 locked)
 {
 	int			unparked[SN_MAX_LANES] = {0};
 	uint64		lanes = 0;
+	SnRetry		row;
 	SnNews		news;
 	int			lane;
 
@@ -159,17 +159,15 @@ take_news(uint64 locked)
 						   news.error);
 			continue;
 		}
+		sn_relay_row(&row, sn_relay.sub_id, news.lane, news.pos,
+					 news.event_id);
 		if (news.parked)
-		{
-			bool		letter = sn_relay_unpark(sn_relay.sub_id, news.lane,
-												 news.pos);
-
-			unparked[news.lane]++;
-			if (letter && news.kind == SN_NEWS_ARRIVED)
-				sn_relay_arrived(news.event_id);
-		}
+			sn_relay_unpark(sn_relay.sub_id, news.lane, news.pos, &row);
+		unparked[news.lane] += news.parked;
 		if (news.kind == SN_NEWS_REFUSED)
-			bury(&news);
+			bury(&news, &row);
+		else if (row.history != NULL)
+			sn_relay_arrived(&row);
 	}
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 		if (unparked[lane] > 0)

@@ -469,7 +469,43 @@ foreach my $bad ('acks=1', 'plugin.library.paths=/tmp/x.so',
 		select count(*) = 30 from sentinai.dead_letter
 		where status = 'pending' and event_type = 'Counted' and attempts = 2}, 'all are tried again');
 	is(relay_pid(), $pid, 'in a window of five');
+	poll_ok($node, 'postgres', $unslept,
+		'select sum(lag_events) = 0 from sentinai.stat_relay', 'and all are passed');
+	is(sql(q{
+		select count(distinct event_id)::text from sentinai.event_log
+		where event_type = 'DeadLettered' and aggregate_type = 'a/b'
+			and payload ? 'due_at' and payload ->> 'worker_type' = 'relay'
+			and (payload ->> 'attempt')::int in (1, 2)}),
+		'60', 'an event tells of each failure, as it does of an agent\'s');
+	is(sql(q{select count(*) from sentinai.dead_letter where event_type = 'DeadLettered'}),
+		'0', 'that cannot be sent either, and is no letter of its own');
 	set_conf('sentinai.relay_inflight', $inflight);
+
+	# over and over
+	sql(q{
+		do $$
+		declare
+			id uuid;
+			until timestamptz := clock_timestamp() + '3 min';
+		begin
+			select event_id into id from sentinai.dead_letter
+			where aggregate_type = 'a/b' and status = 'pending' limit 1;
+			for n in 3 .. 110 loop
+				perform sentinai.retry_dead_letter(id, 'relay', 'me');
+				commit;
+				while clock_timestamp() < until and not exists (
+					select from sentinai.dead_letter
+					where event_id = id and status = 'pending' and attempts = n) loop
+					perform pg_sleep(0.005);
+					commit;
+				end loop;
+			end loop;
+		end $$});
+	is(sql(q{
+		select attempts || ' ' || jsonb_array_length(history) || ' '
+			|| (history -> 99 ->> 'attempt') || ' ' || (first_failed_at < dead_at)
+		from sentinai.dead_letter where attempts > 2}),
+		'110 100 110 true', 'the history has a bound');
 }
 
 # Errors that the broker answers.  The mock does not look at sequence numbers, so

@@ -56,6 +56,15 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* a descent into a B-tree knows the table since 16 (61b313e47e); needs nbtree.h */
+#if PG_VERSION_NUM >= 160000
+#define sn_bt_search(index, heap, key, leaf) \
+	_bt_search(index, heap, key, leaf, BT_WRITE)
+#else
+#define sn_bt_search(index, heap, key, leaf) \
+	_bt_search(index, key, leaf, BT_WRITE, NULL)
+#endif
+
 /* a fetched datum may be left in the sort's memory since 16 */
 #if PG_VERSION_NUM >= 160000
 #define sn_tuplesort_getdatum(sort, value, isnull) \

@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 
 #include "shared/shmem.h"
+#include "store/group.h"
 #include "store/store.h"
 
 #define INSERT_BUFFER 128		/* rows: a few pages that stay in the cache */
@@ -58,6 +59,7 @@ typedef struct PlainIndex
 	ExprState  *predicate;		/* NULL: not partial */
 	AttrNumber	column;			/* the only one in the predicate, or 0 */
 	Verdict		verdict;
+	bool		groups;			/* takes many entries at once, see group.c */
 } PlainIndex;
 
 /* What is known of a table, in a memory context of its own */
@@ -223,6 +225,7 @@ describe_index(PlainIndex *index, Oid oid, TupleDesc desc)
 	index->predicate = NULL;
 	index->verdict.known = false;
 	index->column = only_column(index->info->ii_Predicate, desc);
+	index->groups = sn_group_suits(rel);
 	if (calls_others((Node *) index->info->ii_Expressions, NULL) ||
 		calls_others((Node *) index->info->ii_Predicate, NULL))
 		plain = false;
@@ -462,6 +465,15 @@ open_index(Oid oid)
 	return rel;
 }
 
+/* need_index: a plain index, opened when it is needed for the first time */
+static Relation
+need_index(SnInserter *ins, int i)
+{
+	if (ins->indexes[i] == NULL)
+		ins->indexes[i] = open_index(ins->table.indexes[i].oid);
+	return ins->indexes[i];
+}
+
 /* enter_row: a row's entries in plain indexes; false if a key was present */
 static bool
 enter_row(SnInserter *ins, TupleTableSlot *slot, uint64 entries)
@@ -478,18 +490,59 @@ enter_row(SnInserter *ins, TupleTableSlot *slot, uint64 entries)
 
 		if ((entries & 1) == 0)
 			continue;
-		if (ins->indexes[i] == NULL)
-			ins->indexes[i] = open_index(index->oid);
 		if (index->info->ii_Unique)
 			check = ins->unless_present ? UNIQUE_CHECK_PARTIAL :
 				UNIQUE_CHECK_YES;
 		form_entry(ins, index, slot, values, nulls);
-		if (!index_insert(ins->indexes[i], values, nulls, &slot->tts_tid,
+		if (!index_insert(need_index(ins, i), values, nulls, &slot->tts_tid,
 						  ins->heap, check, false, index->info) &&
 			check == UNIQUE_CHECK_PARTIAL)
 			entered = false;
 	}
 	return entered;
+}
+
+/*
+ * enter_groups: the buffered rows' entries in an index that takes many at
+ * once.  What is left to do for a row is left in its entries.
+ */
+static void
+enter_groups(SnInserter *ins, int i)
+{
+	const PlainIndex *index = &ins->table.indexes[i];
+	IndexTuple	items[INSERT_BUFFER];
+	int			rows[INSERT_BUFFER];
+	int			n = 0;
+	int			done = 0;
+	int			row;
+
+	for (row = 0; row < ins->nrows; row++)
+	{
+		TupleTableSlot *slot = ins->slots[row];
+		Datum		value;
+		bool		isnull;
+
+		if ((ins->entries[row] & (UINT64CONST(1) << i)) == 0)
+			continue;
+		form_entry(ins, index, slot, &value, &isnull);
+		items[n] = index_form_tuple(RelationGetDescr(need_index(ins, i)),
+									&value, &isnull);
+		items[n]->t_tid = slot->tts_tid;
+		rows[n++] = row;
+	}
+	while (done < n)
+	{
+		int			entered = sn_group_enter(ins->indexes[i], ins->heap,
+											 &items[done], n - done);
+
+		if (entered == 0)
+		{
+			enter_row(ins, ins->slots[rows[done]], UINT64CONST(1) << i);
+			entered = 1;
+		}
+		while (entered-- > 0)
+			ins->entries[rows[done++]] &= ~(UINT64CONST(1) << i);
+	}
 }
 
 /* enter_by_executor: the same for other indexes */
@@ -518,6 +571,9 @@ flush(SnInserter *ins)
 	old = MemoryContextSwitchTo(ins->context);
 	if (ins->nrows > 0)
 		write_rows(ins);
+	for (i = 0; ins->nrows > 1 && i < ins->table.nindexes; i++)
+		if (ins->table.indexes[i].groups && !ins->unless_present)
+			enter_groups(ins, i);
 	for (i = 0; i < ins->nrows; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -50,7 +50,6 @@
 
 #include "base/fault.h"
 #include "base/guc.h"
-#include "log/keep.h"
 #include "queue/lane.h"
 #include "queue/stream.h"
 #include "queue/subscription.h"
@@ -59,6 +58,7 @@
 #include "shared/shmem.h"
 #include "store/holder.h"
 #include "store/store.h"
+#include "upkeep/keep.h"
 #include "upkeep/maintenance.h"
 
 #define DROP_PATIENCE "100ms"	/* wait for a lock that nobody keeps for long */

@@ -32,7 +32,7 @@
 #include "storage/lmgr.h"
 #include "utils/snapmgr.h"
 
-#include "log/keep.h"
+#include "upkeep/keep.h"
 
 #define KEEP_AT_ONCE 2000		/* events copied or looked at in a transaction */
 

@@ -1,0 +1,257 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * scan.c
+ *		Index scans: which index, its keys, the rows.
+ *
+ * No relation is kept open, and no lock kept, beyond what the caller's
+ * transaction would.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_collation.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/primnodes.h"
+#include "optimizer/optimizer.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+
+#include "base/compat.h"
+#include "store/store.h"
+
+/*
+ * has_rows: whether an index that is partial leaves out only rows that have
+ * nothing in its first column, or that others of their run stand for.
+ */
+static bool
+has_rows(Relation heap, Relation index)
+{
+	Bitmapset  *columns = NULL;
+	int			column;
+
+	if (heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+		return true;
+	pull_varattnos((Node *) RelationGetIndexPredicate(index), 1, &columns);
+	if (!bms_get_singleton_member(columns, &column))
+		return false;
+	column += FirstLowInvalidHeapAttributeNumber;
+	return column == index->rd_index->indkey.values[0] ||
+		column == get_attnum(RelationGetRelid(heap), "run");
+}
+
+/* is_tenant_hash: whether that is all an index has of expressions */
+static bool
+is_tenant_hash(Relation heap, Relation index)
+{
+	List	   *expressions = RelationGetIndexExpressions(index);
+	FuncExpr   *call;
+	Var		   *var;
+
+	if (list_length(expressions) != 1 || !IsA(linitial(expressions), FuncExpr))
+		return false;
+	call = linitial_node(FuncExpr, expressions);
+	if (call->funcid != F_HASHTEXT || !IsA(linitial(call->args), Var))
+		return false;
+	var = linitial_node(Var, call->args);
+	return var->varattno == get_attnum(RelationGetRelid(heap), "tenant_id");
+}
+
+/*
+ * is_on: whether an index is a B-tree on these columns, in rising order.
+ * SN_TENANT_HASH stands for the hash of the tenant's name.
+ */
+static bool
+is_on(Relation heap, Relation index, int ncolumns, const AttrNumber *columns)
+{
+	int			i;
+
+	if (index->rd_rel->relam != BTREE_AM_OID ||
+		index->rd_index->indnkeyatts != ncolumns)
+		return false;
+	if (columns[0] == SN_TENANT_HASH && !is_tenant_hash(heap, index))
+		return false;
+	for (i = 0; i < ncolumns; i++)
+		if (index->rd_index->indkey.values[i] != columns[i] ||
+			index->rd_indoption[i] != 0)
+			return false;
+	return true;
+}
+
+/*
+ * sn_find_index: what sn_index_of() does.  No index stays locked: the lock of
+ * its table keeps it.
+ */
+Oid
+sn_find_index(Relation heap, int ncolumns, const AttrNumber *columns)
+{
+	List	   *indexes = RelationGetIndexList(heap);
+	Oid			result = InvalidOid;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_index->indisvalid && is_on(heap, index, ncolumns, columns) &&
+			has_rows(heap, index))
+			result = RelationGetRelid(index);
+		index_close(index, AccessShareLock);
+		if (OidIsValid(result))
+			break;
+	}
+	list_free(indexes);
+	if (!OidIsValid(result))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" lacks an index that sentinai needs",
+						RelationGetRelationName(heap)),
+				 errdetail("No valid index on %d columns begins with column %d.",
+						   ncolumns, columns[0]),
+				 errhint("Create the index again as on the other partitions.")));
+	return result;
+}
+
+/* begin_scan: scan an open table by an index */
+static void
+begin_scan(SnScan *scan, Oid index, Snapshot snapshot, int nkeys,
+		   ScanKey keys, ScanDirection direction)
+{
+	scan->index = index_open(index, AccessShareLock);
+	scan->slot = table_slot_create(scan->heap, NULL);
+	scan->direction = direction;
+	scan->desc = sn_index_beginscan(scan->heap, scan->index, snapshot, nkeys);
+	index_rescan(scan->desc, keys, nkeys, NULL, 0);
+}
+
+/*
+ * sn_scan_begin: scan a table by an index, under a registered snapshot.  The
+ * caller looked the index up under a lock of the table that it still holds;
+ * otherwise REINDEX CONCURRENTLY may have put another one in its place, and
+ * new rows are not in the old one.
+ */
+void
+sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,
+			  int nkeys, ScanKey keys, ScanDirection direction)
+{
+	scan->heap = table_open(heap, AccessShareLock);
+	begin_scan(scan, index, snapshot, nkeys, keys, direction);
+}
+
+/* sn_scan_named: the same with names, of which the lock is taken first */
+void
+sn_scan_named(SnScan *scan, SnRel heap, SnRel index, Snapshot snapshot,
+			  int nkeys, ScanKey keys, ScanDirection direction)
+{
+	scan->heap = table_open(sn_rel(heap), AccessShareLock);
+	begin_scan(scan, sn_rel(index), snapshot, nkeys, keys, direction);
+}
+
+/*
+ * sn_scan_again: begin anew with other keys and under another snapshot.  They
+ * are as many as before: a scan that began without keys would ignore them.
+ */
+void
+sn_scan_again(SnScan *scan, Snapshot snapshot, int nkeys, ScanKey keys)
+{
+	if (nkeys != scan->desc->numberOfKeys)
+		elog(ERROR, "scan with %d keys was begun with %d",
+			 nkeys, scan->desc->numberOfKeys);
+	scan->desc->xs_snapshot = snapshot;
+	index_rescan(scan->desc, keys, nkeys, NULL, 0);
+}
+
+/* sn_scan_next: the next row into scan->slot, or false */
+bool
+sn_scan_next(SnScan *scan)
+{
+	CHECK_FOR_INTERRUPTS();
+	return index_getnext_slot(scan->desc, scan->direction, scan->slot);
+}
+
+/* sn_scan_end: close the scan; locks are given up, a reader needs none */
+void
+sn_scan_end(SnScan *scan)
+{
+	index_endscan(scan->desc);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, AccessShareLock);
+	table_close(scan->heap, AccessShareLock);
+}
+
+void
+sn_key_int2(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			int16 value)
+{
+	Assert(strategy == BTEqualStrategyNumber);
+	ScanKeyInit(key, column, strategy, F_INT2EQ, Int16GetDatum(value));
+}
+
+void
+sn_key_int4(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			int32 value)
+{
+	static const RegProcedure procs[] = {0, F_INT4LT, F_INT4LE, F_INT4EQ,
+	F_INT4GE, F_INT4GT};
+
+	ScanKeyInit(key, column, strategy, procs[strategy], Int32GetDatum(value));
+}
+
+void
+sn_key_int8(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			int64 value)
+{
+	static const RegProcedure procs[] = {0, F_INT8LT, F_INT8LE, F_INT8EQ,
+	F_INT8GE, F_INT8GT};
+
+	ScanKeyInit(key, column, strategy, procs[strategy], Int64GetDatum(value));
+}
+
+void
+sn_key_uuid(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			const pg_uuid_t *value)
+{
+	static const RegProcedure procs[] = {0, F_UUID_LT, F_UUID_LE, F_UUID_EQ,
+	F_UUID_GE, F_UUID_GT};
+
+	ScanKeyInit(key, column, strategy, procs[strategy],
+				UUIDPGetDatum(value));
+}
+
+void
+sn_key_time(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			TimestampTz value)
+{
+	static const RegProcedure procs[] = {0, F_TIMESTAMPTZ_LT,
+		F_TIMESTAMPTZ_LE, F_TIMESTAMPTZ_EQ, F_TIMESTAMPTZ_GE,
+	F_TIMESTAMPTZ_GT};
+
+	ScanKeyInit(key, column, strategy, procs[strategy],
+				TimestampTzGetDatum(value));
+}
+
+/* sn_key_tenant: equality of SN_TENANT_HASH in an index on it */
+void
+sn_key_tenant(ScanKey key, AttrNumber column, const text *tenant_id)
+{
+	Datum		hash = DirectFunctionCall1Coll(hashtext, C_COLLATION_OID,
+											   PointerGetDatum(tenant_id));
+
+	sn_key_int4(key, column, BTEqualStrategyNumber, DatumGetInt32(hash));
+}
+
+/* sn_key_text: equality of a text column, all of which have collation "C" */
+void
+sn_key_text(ScanKey key, AttrNumber column, StrategyNumber strategy,
+			Datum value)
+{
+	Assert(strategy == BTEqualStrategyNumber);
+	ScanKeyEntryInitialize(key, 0, column, strategy, InvalidOid,
+						   C_COLLATION_OID, F_TEXTEQ, value);
+}

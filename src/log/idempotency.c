@@ -200,7 +200,6 @@ static void
 note(Oid partition, text *tenant_id, text *key, int64 body_hash,
 	 const pg_uuid_t *id)
 {
-	SnInserter *inserter = sn_insert_begin(partition, false);
 	Datum		values[Natts_idem];
 	bool		nulls[Natts_idem] = {false};
 
@@ -208,8 +207,7 @@ note(Oid partition, text *tenant_id, text *key, int64 body_hash,
 	values[Anum_idem_body_hash - 1] = Int64GetDatum(body_hash);
 	values[Anum_idem_tenant_id - 1] = PointerGetDatum(tenant_id);
 	values[Anum_idem_key - 1] = PointerGetDatum(key);
-	sn_insert_row(inserter, values, nulls);
-	(void) sn_insert_end(inserter);
+	sn_insert_one(partition, values, nulls);
 }
 
 /* check_repeats: a key that is taken must stand for the same event */

@@ -118,19 +118,12 @@ find(const pg_uuid_t *id, const text *worker_type, Snapshot snapshot,
 static void
 write_letter(Letter *letter, bool replaces)
 {
-	SnInserter *inserter;
-
 	if (replaces)
 	{
-		Relation	rel = table_open(sn_rel(SN_DEAD_LETTER), RowExclusiveLock);
-
-		simple_heap_delete(rel, &letter->tid);
-		table_close(rel, NoLock);
+		sn_delete_one(SN_DEAD_LETTER, &letter->tid);
 		CommandCounterIncrement();
 	}
-	inserter = sn_insert_begin(sn_rel(SN_DEAD_LETTER), false);
-	sn_insert_row(inserter, letter->values, letter->nulls);
-	(void) sn_insert_end(inserter);
+	sn_insert_one(sn_rel(SN_DEAD_LETTER), letter->values, letter->nulls);
 	CommandCounterIncrement();
 }
 

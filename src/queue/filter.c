@@ -13,9 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
@@ -42,16 +39,6 @@ sn_next_id(const char *sequence)
 				 errmsg("relation \"%s.%s\" does not exist", SN_SCHEMA,
 						sequence)));
 	return (int) nextval_internal(relid, false);
-}
-
-/* sn_write_row: one row of a table */
-void
-sn_write_row(SnRel table, Datum *values, bool *nulls)
-{
-	SnInserter *inserter = sn_insert_begin(sn_rel(table), false);
-
-	sn_insert_row(inserter, values, nulls);
-	(void) sn_insert_end(inserter);
 }
 
 /* text_array: a filter as text[] */
@@ -84,34 +71,29 @@ same_filter(const SnFilter *a, const SnFilter *b)
 int
 sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 {
-	Relation	rel = table_open(sn_rel(SN_STREAM), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_STREAM, snapshot);
+	TupleTableSlot *slot;
 	Datum		values[Natts_stream] = {0};
 	bool		nulls[Natts_stream] = {false, false, true};
 	int			result = filter->n < 0 ? SN_STREAM_ALL : -1;
 
-	while (result < 0 && table_scan_getnextslot(scan, ForwardScanDirection,
-												slot))
+	while (result < 0 && (slot = sn_table_next(scan)) != NULL)
 	{
-		bool		isnull;
 		SnSegment	segment;
 
-		result = DatumGetInt32(slot_getattr(slot, Anum_stream_id, &isnull));
+		result = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
 		sn_stream_row(result, snapshot, &segment);
 		if (!same_filter(&segment.filter, filter))
 			result = -1;
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
+	sn_table_end(scan);
 	if (result >= 0)
 		return result;
 
 	result = sn_next_id("stream_stream_id_seq");
 	values[Anum_stream_id - 1] = Int32GetDatum(result);
 	values[Anum_stream_event_types - 1] = text_array(filter);
-	sn_write_row(SN_STREAM, values, nulls);
+	sn_insert_one(sn_rel(SN_STREAM), values, nulls);
 	return result;
 }
 
@@ -119,31 +101,26 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 static bool
 stream_used(int stream_id, Snapshot snapshot)
 {
-	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_SUBSCRIPTION, snapshot);
+	TupleTableSlot *slot;
 	bool		used = false;
 
-	while (!used && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while (!used && (slot = sn_table_next(scan)) != NULL)
 	{
-		Datum		old;
-		bool		isnull;
+		Datum	   *values = slot->tts_values;
 		int			i;
 
-		used = stream_id ==
-			DatumGetInt32(slot_getattr(slot, Anum_sub_stream_id, &isnull));
-		old = slot_getattr(slot, Anum_sub_old_streams, &isnull);
-		if (!isnull)
+		used = stream_id == DatumGetInt32(values[Anum_sub_stream_id - 1]);
+		if (!slot->tts_isnull[Anum_sub_old_streams - 1])
 		{
-			ArrayType  *array = DatumGetArrayTypeP(old);
+			ArrayType  *array =
+				DatumGetArrayTypeP(values[Anum_sub_old_streams - 1]);
 
 			for (i = 0; i < ARR_DIMS(array)[0]; i++)
 				used = used || ((int32 *) ARR_DATA_PTR(array))[i] == stream_id;
 		}
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
+	sn_table_end(scan);
 	return used;
 }
 
@@ -155,25 +132,19 @@ stream_used(int stream_id, Snapshot snapshot)
 void
 sn_drop_unused_streams(void)
 {
-	Relation	rel = table_open(sn_rel(SN_STREAM), RowExclusiveLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_change(SN_STREAM, NULL, 0, NULL);
+	TupleTableSlot *slot;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
-		bool		isnull;
-		int			id = DatumGetInt32(slot_getattr(slot, Anum_stream_id,
-													&isnull));
+		int			id = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
 
-		(void) slot_getattr(slot, Anum_stream_first_round, &isnull);
-		if (id != SN_STREAM_ALL && !isnull && !stream_used(id, snapshot))
-			simple_heap_delete(rel, &slot->tts_tid);
+		if (id != SN_STREAM_ALL &&
+			!slot->tts_isnull[Anum_stream_first_round - 1] &&
+			!stream_used(id, scan->snapshot))
+			sn_table_delete(scan);
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, NoLock);
+	sn_table_end(scan);
 }
 
 /* has_unread: whether a lane has an event that is not resolved */

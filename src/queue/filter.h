@@ -21,6 +21,5 @@ extern void sn_drop_unused_streams(void);
 
 /* helpers of what changes subscriptions */
 extern int	sn_next_id(const char *sequence);
-extern void sn_write_row(SnRel table, Datum *values, bool *nulls);
 
 #endif							/* SN_FILTER_H */

@@ -11,9 +11,6 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -42,21 +39,14 @@ PG_FUNCTION_INFO_V1(sentinai_set_retry_policy);
 static void
 delete_where(SnRel table, AttrNumber column, int32 value, Snapshot snapshot)
 {
-	Relation	rel = table_open(sn_rel(table), RowExclusiveLock);
 	ScanKeyData key;
-	TableScanDesc scan;
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan;
 
 	sn_key_int4(&key, column, BTEqualStrategyNumber, value);
-	scan = table_beginscan(rel, snapshot, 1, &key);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		CHECK_FOR_INTERRUPTS();
-		simple_heap_delete(rel, &slot->tts_tid);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, NoLock);
+	scan = sn_table_change(table, snapshot, 1, &key);
+	while (sn_table_next(scan) != NULL)
+		sn_table_delete(scan);
+	sn_table_end(scan);
 }
 
 /* find_row: the row of a subscription; false when there is none */
@@ -82,16 +72,6 @@ find_row(const text *worker_type, Snapshot snapshot, Datum *values,
 	}
 	sn_scan_end(&scan);
 	return found;
-}
-
-/* delete_row: delete one row of a table */
-static void
-delete_row(SnRel table, ItemPointer tid)
-{
-	Relation	rel = table_open(sn_rel(table), RowExclusiveLock);
-
-	simple_heap_delete(rel, tid);
-	table_close(rel, NoLock);
 }
 
 /* snapshot_xip: the transactions a snapshot saw running, as bigint[] */
@@ -218,7 +198,7 @@ make_subscription(const SnRequest *request, Snapshot snapshot)
 	nulls[Anum_sub_old_until - 1] = true;
 	set_start(request, snapshot, values, nulls);
 	set_policy(request, values);
-	sn_write_row(SN_SUBSCRIPTION, values, nulls);
+	sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
 	count_letters(request, DatumGetInt32(values[Anum_sub_id - 1]),
 				  DatumGetInt64(values[Anum_sub_start_pos - 1]));
 }
@@ -267,8 +247,8 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 		sn_change_filter(sn_sub_by_id(sub_id), stream_id, values, nulls);
 		sn_hint_freed(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 	}
-	delete_row(SN_SUBSCRIPTION, tid);
-	sn_write_row(SN_SUBSCRIPTION, values, nulls);
+	sn_delete_one(SN_SUBSCRIPTION, tid);
+	sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
 	sn_request_note_changes(request, changes);
 }
 
@@ -330,21 +310,17 @@ static void
 delete_policies(const text *worker_type, const text *event_type,
 				Snapshot snapshot)
 {
-	Relation	rel = table_open(sn_rel(SN_RETRY_POLICY), RowExclusiveLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_change(SN_RETRY_POLICY, snapshot, 0, NULL);
+	TupleTableSlot *slot;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
-		slot_getallattrs(slot);
 		if (sn_text_equal(DatumGetTextPP(slot->tts_values[0]), worker_type) &&
 			(event_type == NULL ||
 			 sn_text_equal(DatumGetTextPP(slot->tts_values[1]), event_type)))
-			simple_heap_delete(rel, &slot->tts_tid);
+			sn_table_delete(scan);
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, NoLock);
+	sn_table_end(scan);
 }
 
 /* end_retries: delete what waits for a retry; its letters are pending again */
@@ -354,33 +330,25 @@ end_retries(int sub_id, const text *worker_type, Snapshot snapshot)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "sentinai letter",
 												  ALLOCSET_DEFAULT_SIZES);
-	Relation	rel = table_open(sn_rel(SN_EVENT_RETRY), RowExclusiveLock);
 	ScanKeyData key;
-	TableScanDesc scan;
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan;
+	TupleTableSlot *slot;
 
 	sn_key_int4(&key, Anum_retry_sub_id, BTEqualStrategyNumber, sub_id);
-	scan = table_beginscan(rel, snapshot, 1, &key);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	scan = sn_table_change(SN_EVENT_RETRY, snapshot, 1, &key);
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
-		bool		only_waits;
-		bool		isnull;
-		Datum		id = slot_getattr(slot, Anum_retry_event_id, &isnull);
 
-		CHECK_FOR_INTERRUPTS();
-		(void) slot_getattr(slot, Anum_retry_first_failed_at, &only_waits);
-		if (!only_waits)
-			sn_dead_letter_given_back(DatumGetUUIDP(id), worker_type,
-									  snapshot);
-		simple_heap_delete(rel, &slot->tts_tid);
+		if (!slot->tts_isnull[Anum_retry_first_failed_at - 1])
+			sn_dead_letter_given_back(DatumGetUUIDP(slot->tts_values[Anum_retry_event_id - 1]),
+									  worker_type, snapshot);
+		sn_table_delete(scan);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}
 	MemoryContextDelete(context);
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, NoLock);
+	sn_table_end(scan);
 }
 
 /* unsubscribe(worker_type text) returns void */
@@ -405,7 +373,7 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (!find_row(worker_type, snapshot, values, nulls, &tid))
 		sn_unknown_worker_type(worker_type);
-	delete_row(SN_SUBSCRIPTION, &tid);
+	sn_delete_one(SN_SUBSCRIPTION, &tid);
 	delete_policies(worker_type, NULL, snapshot);
 	end_retries(sub_id, worker_type, snapshot);
 	for (half = 0; half < 2; half++)
@@ -453,7 +421,7 @@ sentinai_set_retry_policy(PG_FUNCTION_ARGS)
 		values[Anum_policy_event_type - 1] = PointerGetDatum(event_type);
 		values[Anum_policy_max_attempts - 1] = PG_GETARG_DATUM(2);
 		values[Anum_policy_backoff - 1] = PG_GETARG_DATUM(3);
-		sn_write_row(SN_RETRY_POLICY, values, nulls);
+		sn_insert_one(sn_rel(SN_RETRY_POLICY), values, nulls);
 	}
 	sn_subs_changed();
 	PG_RETURN_VOID();

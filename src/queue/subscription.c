@@ -15,8 +15,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
@@ -136,17 +134,15 @@ read_policy(Datum max_attempts, Datum backoff, SnPolicy *policy)
 void
 sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment)
 {
-	Relation	rel = table_open(sn_rel(SN_STREAM), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_STREAM, snapshot);
+	TupleTableSlot *slot;
 	bool		found = false;
 
-	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while (!found && (slot = sn_table_next(scan)) != NULL)
 	{
 		Datum	   *values = slot->tts_values;
 		bool	   *nulls = slot->tts_isnull;
 
-		slot_getallattrs(slot);
 		if (DatumGetInt32(values[Anum_stream_id - 1]) != stream_id)
 			continue;
 		found = true;
@@ -156,9 +152,7 @@ sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment)
 		read_types(values[Anum_stream_event_types - 1],
 				   nulls[Anum_stream_event_types - 1], &segment->filter);
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
+	sn_table_end(scan);
 	if (!found)
 		elog(ERROR, "stream %d is missing", stream_id);
 }
@@ -337,17 +331,15 @@ find_name(const text *worker_type)
 static void
 load_types(Snapshot snapshot)
 {
-	Relation	rel = table_open(sn_rel(SN_RETRY_POLICY), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_RETRY_POLICY, snapshot);
+	TupleTableSlot *slot;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		Datum	   *values = slot->tts_values;
 		SnTypePolicy *type;
 		SnSub	   *sub;
 
-		slot_getallattrs(slot);
 		sub = find_name(DatumGetTextPP(values[Anum_policy_worker_type - 1]));
 		if (sub == NULL)
 			continue;
@@ -362,34 +354,27 @@ load_types(Snapshot snapshot)
 		read_policy(values[Anum_policy_max_attempts - 1],
 					values[Anum_policy_backoff - 1], &type->policy);
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
+	sn_table_end(scan);
 }
 
 /* load: read all subscriptions into the cache */
 static void
 load(void)
 {
-	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_SUBSCRIPTION, NULL);
+	TupleTableSlot *slot;
 	MemoryContext old = MemoryContextSwitchTo(cache_context);
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
-		SnSub	   *sub = read_sub(slot, snapshot);
+		SnSub	   *sub = read_sub(slot, scan->snapshot);
 
 		make_sources(sub);
 		cache = lappend(cache, sub);
 	}
-	load_types(snapshot);
+	load_types(scan->snapshot);
 	MemoryContextSwitchTo(old);
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	sn_table_end(scan);
 }
 
 /* ready: make the cache valid */
@@ -481,23 +466,15 @@ sn_sub_policy(const SnSub *sub, const text *event_type)
 List *
 sn_sub_ids(void)
 {
-	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_SUBSCRIPTION, NULL);
+	TupleTableSlot *slot;
 	List	   *result = NIL;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
-		bool		isnull;
-
 		result = lappend_int(result,
-							 DatumGetInt32(slot_getattr(slot, Anum_sub_id,
-														&isnull)));
+							 DatumGetInt32(slot->tts_values[Anum_sub_id - 1]));
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	sn_table_end(scan);
 	return result;
 }

@@ -24,8 +24,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -540,19 +538,16 @@ sn_round_next_due(void)
 static void
 wake_readers(void)
 {
-	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_SUBSCRIPTION, NULL);
+	TupleTableSlot *slot;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		SnSubSlot  *sub;
 		uint64		lanes;
 		int64		events;
 
 		/* one that was subscribed again may still read an earlier stream */
-		slot_getallattrs(slot);
 		sub = sn_sub_slot_find(DatumGetInt32(slot->tts_values[Anum_sub_id - 1]));
 		lanes = sn_stream_lanes(
 								slot->tts_isnull[Anum_sub_old_streams - 1] ?
@@ -561,10 +556,7 @@ wake_readers(void)
 		if (sub != NULL && lanes != 0)
 			wake_subscription(sub, lanes, events);
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	sn_table_end(scan);
 }
 
 /*

@@ -12,8 +12,6 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -232,11 +230,12 @@ replace_streams(List *rows)
 
 /* same_rows: whether the rows are those read before */
 static bool
-same_rows(TableScanDesc scan, TupleTableSlot *slot)
+same_rows(SnTableScan *scan)
 {
+	TupleTableSlot *slot;
 	int			n = 0;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
 
@@ -251,8 +250,10 @@ same_rows(TableScanDesc scan, TupleTableSlot *slot)
 
 /* read_streams: read the rows into memory of their own, which replaces the old */
 static void
-read_streams(TableScanDesc scan, TupleTableSlot *slot)
+read_streams(Snapshot snapshot)
 {
+	SnTableScan *scan = sn_table_read(SN_STREAM, snapshot);
+	TupleTableSlot *slot;
 	MemoryContext fresh = AllocSetContextCreate(CurrentMemoryContext,
 												"sentinai streams",
 												ALLOCSET_DEFAULT_SIZES);
@@ -261,8 +262,7 @@ read_streams(TableScanDesc scan, TupleTableSlot *slot)
 	RowVersion *read = palloc(sizeof(RowVersion));
 	int			nread = 0;
 
-	table_rescan(scan, NULL);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
 
@@ -271,6 +271,7 @@ read_streams(TableScanDesc scan, TupleTableSlot *slot)
 		read[nread++].xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 		rows = lappend(rows, read_row(slot));
 	}
+	sn_table_end(scan);
 	replace_streams(rows);
 	versions = read;
 	nversions = nread;
@@ -288,18 +289,14 @@ read_streams(TableScanDesc scan, TupleTableSlot *slot)
 void
 sn_streams_load(Snapshot snapshot)
 {
-	Relation	rel = table_open(sn_rel(SN_STREAM), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_STREAM, snapshot);
 
-	if (streams_of != RelationGetRelid(rel))
+	if (streams_of != RelationGetRelid(scan->heap))
 		sn_slices_forget();
-	if (streams_of == InvalidOid || !same_rows(scan, slot))
-		read_streams(scan, slot);
-	streams_of = RelationGetRelid(rel);
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
+	if (streams_of == InvalidOid || !same_rows(scan))
+		read_streams(snapshot);
+	streams_of = RelationGetRelid(scan->heap);
+	sn_table_end(scan);
 }
 
 /*

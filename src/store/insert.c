@@ -663,3 +663,13 @@ sn_insert_end(SnInserter *ins)
 	pfree(ins);
 	return present;
 }
+
+/* sn_insert_one: write one row */
+void
+sn_insert_one(Oid relid, Datum *values, bool *nulls)
+{
+	SnInserter *ins = sn_insert_begin(relid, false);
+
+	sn_insert_row(ins, values, nulls);
+	(void) sn_insert_end(ins);
+}

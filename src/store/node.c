@@ -22,8 +22,6 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -65,39 +63,30 @@ static bool current_stored = false; /* the row is written and committed */
 static void
 read_newest(NodeRow *row)
 {
-	Relation	rel = table_open(sn_rel(SN_NODE), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_NODE, NULL);
+	TupleTableSlot *slot;
 
 	memset(row, 0, sizeof(NodeRow));
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
-		bool		isnull;
-		int			no = DatumGetInt32(slot_getattr(slot, Anum_node_no,
-													&isnull));
+		Datum	   *values = slot->tts_values;
+		int			no = DatumGetInt32(values[Anum_node_no - 1]);
 
 		if (no <= row->node_no)
 			continue;
-		slot_getallattrs(slot);
 		row->node_no = no;
 		row->system_identifier =
-			DatumGetInt64(slot->tts_values[Anum_node_system_identifier - 1]);
+			DatumGetInt64(values[Anum_node_system_identifier - 1]);
 		row->database_oid =
-			DatumGetObjectId(slot->tts_values[Anum_node_database_oid - 1]);
-		row->node.lanes =
-			DatumGetInt32(slot->tts_values[Anum_node_lanes - 1]);
+			DatumGetObjectId(values[Anum_node_database_oid - 1]);
+		row->node.lanes = DatumGetInt32(values[Anum_node_lanes - 1]);
 		row->node.txid_offset =
-			DatumGetInt64(slot->tts_values[Anum_node_txid_offset - 1]);
+			DatumGetInt64(values[Anum_node_txid_offset - 1]);
 		row->activated_at =
-			DatumGetTimestampTz(slot->tts_values[Anum_node_activated_at - 1]);
-		row->recovery =
-			DatumGetInt64(slot->tts_values[Anum_node_recovery - 1]);
+			DatumGetTimestampTz(values[Anum_node_activated_at - 1]);
+		row->recovery = DatumGetInt64(values[Anum_node_recovery - 1]);
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	sn_table_end(scan);
 }
 
 /* same_cluster: whether the row was written here, or where this is a copy of */
@@ -181,7 +170,6 @@ write_row(int node_no, const SnNode *node)
 {
 	Datum		values[Natts_node];
 	bool		nulls[Natts_node] = {false};
-	SnInserter *ins = sn_insert_begin(sn_rel(SN_NODE), false);
 
 	values[Anum_node_no - 1] = Int32GetDatum(node_no);
 	values[Anum_node_system_identifier - 1] =
@@ -192,8 +180,7 @@ write_row(int node_no, const SnNode *node)
 	values[Anum_node_activated_at - 1] =
 		TimestampTzGetDatum(GetCurrentTimestamp());
 	values[Anum_node_recovery - 1] = Int64GetDatum(sn_recovery_id());
-	sn_insert_row(ins, values, nulls);
-	(void) sn_insert_end(ins);
+	sn_insert_one(sn_rel(SN_NODE), values, nulls);
 	CommandCounterIncrement();
 	sn_note_published();		/* the sequencer may begin */
 }

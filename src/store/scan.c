@@ -2,13 +2,15 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * scan.c
- *		Index scans: which index, its keys, the rows.
+ *		Index scans (which index, its keys, the rows), and scans of small
+ *		tables.
  *
  * No relation is kept open, and no lock kept, beyond what the caller's
  * transaction would.
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -22,6 +24,7 @@
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "base/compat.h"
 #include "store/store.h"
@@ -183,6 +186,81 @@ sn_scan_end(SnScan *scan)
 	ExecDropSingleTupleTableSlot(scan->slot);
 	index_close(scan->index, AccessShareLock);
 	table_close(scan->heap, AccessShareLock);
+}
+
+/* begin_table: the lock first, then, if the caller has none, the snapshot */
+static SnTableScan *
+begin_table(SnRel table, LOCKMODE lockmode, Snapshot snapshot, int nkeys,
+			ScanKey keys)
+{
+	SnTableScan *scan = palloc(sizeof(SnTableScan));
+
+	scan->heap = table_open(sn_rel(table), lockmode);
+	scan->lockmode = lockmode;
+	scan->registered = snapshot == NULL;
+	scan->snapshot = snapshot != NULL ? snapshot :
+		RegisterSnapshot(GetLatestSnapshot());
+	scan->desc = table_beginscan(scan->heap, scan->snapshot, nkeys, keys);
+	scan->slot = table_slot_create(scan->heap, NULL);
+	return scan;
+}
+
+/*
+ * sn_table_read: read all rows of a table under a registered snapshot or, when
+ * that is NULL, under the latest
+ */
+SnTableScan *
+sn_table_read(SnRel table, Snapshot snapshot)
+{
+	return begin_table(table, AccessShareLock, snapshot, 0, NULL);
+}
+
+/* sn_table_change: the same, to delete some; the lock is kept */
+SnTableScan *
+sn_table_change(SnRel table, Snapshot snapshot, int nkeys, ScanKey keys)
+{
+	return begin_table(table, RowExclusiveLock, snapshot, nkeys, keys);
+}
+
+/* sn_table_next: the next row, all columns of it, or NULL */
+TupleTableSlot *
+sn_table_next(SnTableScan *scan)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!table_scan_getnextslot(scan->desc, ForwardScanDirection, scan->slot))
+		return NULL;
+	slot_getallattrs(scan->slot);
+	return scan->slot;
+}
+
+/* sn_table_delete: delete the row that was returned last */
+void
+sn_table_delete(SnTableScan *scan)
+{
+	simple_heap_delete(scan->heap, &scan->slot->tts_tid);
+}
+
+/* sn_table_end: close the scan */
+void
+sn_table_end(SnTableScan *scan)
+{
+	ExecDropSingleTupleTableSlot(scan->slot);
+	table_endscan(scan->desc);
+	if (scan->registered)
+		UnregisterSnapshot(scan->snapshot);
+	table_close(scan->heap,
+				scan->lockmode == AccessShareLock ? AccessShareLock : NoLock);
+	pfree(scan);
+}
+
+/* sn_delete_one: delete a row that was read */
+void
+sn_delete_one(SnRel table, ItemPointer tid)
+{
+	Relation	rel = table_open(sn_rel(table), RowExclusiveLock);
+
+	simple_heap_delete(rel, tid);
+	table_close(rel, NoLock);
 }
 
 void

@@ -15,6 +15,7 @@
 
 #include "access/genam.h"
 #include "access/skey.h"
+#include "access/tableam.h"
 #include "executor/tuptable.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
@@ -178,6 +179,28 @@ typedef struct SnInserter SnInserter;
 extern SnInserter *sn_insert_begin(Oid relid, bool unless_present);
 extern void sn_insert_row(SnInserter *ins, Datum *values, bool *nulls);
 extern List *sn_insert_end(SnInserter *ins);
+
+/* One row; visible, or gone, after the next CommandCounterIncrement() */
+extern void sn_insert_one(Oid relid, Datum *values, bool *nulls);
+extern void sn_delete_one(SnRel table, ItemPointer tid);
+
+/* Table scans: all rows, in no order */
+typedef struct SnTableScan
+{
+	Relation	heap;
+	LOCKMODE	lockmode;
+	Snapshot	snapshot;
+	bool		registered;		/* here */
+	TableScanDesc desc;
+	TupleTableSlot *slot;
+} SnTableScan;
+
+extern SnTableScan *sn_table_read(SnRel table, Snapshot snapshot);
+extern SnTableScan *sn_table_change(SnRel table, Snapshot snapshot, int nkeys,
+									ScanKey keys);
+extern TupleTableSlot *sn_table_next(SnTableScan *scan);
+extern void sn_table_delete(SnTableScan *scan);
+extern void sn_table_end(SnTableScan *scan);
 
 /* Index scans */
 typedef struct SnScan

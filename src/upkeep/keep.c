@@ -25,7 +25,6 @@
 #include "access/heapam.h"
 #include "access/relation.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -187,13 +186,12 @@ keep_delayed(Copying *c, const SnMark *mark)
 static void
 keep_retried(Copying *c, const SnPartRange *partition)
 {
-	Relation	rel = table_open(sn_rel(SN_EVENT_RETRY), AccessShareLock);
-	TableScanDesc retries = table_beginscan(rel, c->snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *retries = sn_table_read(SN_EVENT_RETRY, c->snapshot);
+	TupleTableSlot *slot;
 	Oid			index = sn_index_of(c->rel, Anum_log_event_id);
 
 	while (c->n < KEEP_AT_ONCE &&
-		   table_scan_getnextslot(retries, ForwardScanDirection, slot))
+		   (slot = sn_table_next(retries)) != NULL)
 	{
 		bool		isnull;
 		pg_uuid_t	id =
@@ -216,9 +214,7 @@ keep_retried(Copying *c, const SnPartRange *partition)
 		}
 		sn_scan_end(&scan);
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(retries);
-	table_close(rel, AccessShareLock);
+	sn_table_end(retries);
 }
 
 /*
@@ -324,11 +320,10 @@ compare_candidates(const void *a, const void *b)
 static void
 find_needed(Candidate *candidates, int n, Snapshot snapshot)
 {
-	Relation	rel = table_open(sn_rel(SN_EVENT_RETRY), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_EVENT_RETRY, snapshot);
+	TupleTableSlot *slot;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		bool		isnull;
 		Candidate	wanted = {
@@ -341,9 +336,7 @@ find_needed(Candidate *candidates, int n, Snapshot snapshot)
 		if (found != NULL)
 			found->needed = true;
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
+	sn_table_end(scan);
 }
 
 /*

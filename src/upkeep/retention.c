@@ -28,8 +28,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
@@ -277,14 +275,13 @@ find_lagging(int64 round_no, Snapshot snapshot)
 static bool
 any_retry(int64 upper, Snapshot snapshot)
 {
-	Relation	rel = table_open(sn_rel(SN_EVENT_RETRY), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	SnTableScan *scan = sn_table_read(SN_EVENT_RETRY, snapshot);
+	TupleTableSlot *slot;
 	bool		found = false;
 	pg_uuid_t	limit;
 
 	sn_uuid_floor(upper, &limit);
-	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while (!found && (slot = sn_table_next(scan)) != NULL)
 	{
 		bool		isnull;
 		Datum		id = slot_getattr(slot, Anum_retry_event_id, &isnull);
@@ -292,9 +289,7 @@ any_retry(int64 upper, Snapshot snapshot)
 		CHECK_FOR_INTERRUPTS();
 		found = sn_uuid_cmp(DatumGetUUIDP(id), &limit) < 0;
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
+	sn_table_end(scan);
 	return found;
 }
 

@@ -28,6 +28,7 @@
 
 #include "base/compat.h"
 #include "hooks/utility.h"
+#include "store/range.h"
 #include "store/store.h"
 
 /* What the partitions of a table hold */

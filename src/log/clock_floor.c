@@ -88,9 +88,9 @@ sn_store_ready(void)
 
 	if (pg_atomic_read_u32(&db->clock_ready) != 0)
 		return;
-	parts = sn_partitions(SN_EVENT_LOG);
+	parts = sn_partition_ranges(SN_EVENT_LOG);
 	for (i = list_length(parts) - 1; i >= 0 && tick == 0; i--)
-		tick = newest_id_tick(list_nth_oid(parts, i));
+		tick = newest_id_tick(((SnPartRange *) list_nth(parts, i))->oid);
 	newest = Max(newest, tick);
 	sn_clock_raise(Max(newest, newest_round_tick()));
 	pg_atomic_write_u32(&db->clock_ready, 1);

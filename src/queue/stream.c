@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "storage/bufmgr.h"
 #include "utils/array.h"
@@ -22,6 +21,7 @@
 
 #include "queue/stream.h"
 #include "store/journal.h"
+#include "store/range.h"
 
 #define OPEN_MAX 32				/* partitions open at a time */
 
@@ -84,7 +84,7 @@ static void
 load_parts(SnStreamReader *reader)
 {
 	PartitionDesc desc;
-	PartitionBoundInfo bounds;
+	SnPartRange *map;
 	int			i;
 
 	AcceptInvalidationMessages();
@@ -93,22 +93,14 @@ load_parts(SnStreamReader *reader)
 		return;
 	close_parts(reader);
 	reader->desc = desc;
-	bounds = desc->boundinfo;
-	if (desc->nparts == 0)
-		return;
-	reader->parts = palloc0(desc->nparts * sizeof(SnStreamPart));
-	for (i = 0; i <= bounds->ndatums; i++)
+	map = sn_partition_map(SN_SLICE, reader->parent, &reader->nparts);
+	reader->parts = palloc0((reader->nparts + 1) * sizeof(SnStreamPart));
+	for (i = 0; i < reader->nparts; i++)
 	{
-		SnStreamPart *part = &reader->parts[reader->nparts];
-
-		if (bounds->indexes[i] < 0)
-			continue;
-		part->oid = desc->oids[bounds->indexes[i]];
-		part->upper = i == bounds->ndatums ||
-			bounds->kind[i][0] != PARTITION_RANGE_DATUM_VALUE ?
-			PG_INT64_MAX : DatumGetInt64(bounds->datums[i][0]);
-		reader->nparts++;
+		reader->parts[i].oid = map[i].oid;
+		reader->parts[i].upper = map[i].end;
 	}
+	pfree(map);
 }
 
 /*

@@ -36,6 +36,7 @@
 #include "sequencer/parts.h"
 #include "sequencer/round.h"
 #include "shared/shmem.h"
+#include "store/range.h"
 
 static int
 compare_items(const SnItem *a, const SnItem *b)

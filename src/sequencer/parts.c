@@ -27,15 +27,13 @@
 #include "access/table.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
-#include "partitioning/partbounds.h"
-#include "partitioning/partdesc.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #include "sequencer/parts.h"
-#include "store/store.h"
+#include "store/range.h"
 
 #define DUE_SOON 1000			/* ms, longer than from the locks to the snapshot */
 #define HELD_MAX 32				/* partitions locked at a time */
@@ -71,30 +69,6 @@ find_part(Oid heap)
 	return NULL;
 }
 
-/* bound_tick: a bound of a range of ids as a tick */
-static SnTick
-bound_tick(PartitionBoundInfo bounds, int i)
-{
-	if (bounds->kind[i][0] == PARTITION_RANGE_DATUM_MINVALUE)
-		return 0;
-	if (bounds->kind[i][0] == PARTITION_RANGE_DATUM_MAXVALUE)
-		return PG_UINT64_MAX;
-	return sn_uuid_tick(DatumGetUUIDP(bounds->datums[i][0]));
-}
-
-/* describe_part: fill in the partition that ends at bound i */
-static void
-describe_part(SnPart *part, Oid heap, PartitionBoundInfo bounds, int i)
-{
-	const SnPart *known = find_part(heap);
-
-	if (known != NULL)
-		*part = *known;
-	part->heap = heap;
-	part->lower = bound_tick(bounds, i - 1);
-	part->upper = bound_tick(bounds, i);
-}
-
 /* load: read the list of partitions; one that is gone may have left events */
 static void
 load(void)
@@ -102,10 +76,9 @@ load(void)
 	static bool registered = false;
 	Oid			log = sn_rel(SN_EVENT_LOG);
 	Relation	rel;
-	PartitionDesc desc;
-	PartitionBoundInfo bounds;
+	SnPartRange *map;
 	SnPart	   *fresh;
-	int			n = 0;
+	int			n;
 	int			i;
 
 	if (!registered)
@@ -114,15 +87,21 @@ load(void)
 		registered = true;
 	}
 	rel = table_open(log, AccessShareLock);
-	desc = RelationGetPartitionDesc(rel, true);
-	bounds = desc->boundinfo;
-	fresh = palloc0(sizeof(SnPart) * (desc->nparts + 1));
+	map = sn_partition_map(SN_EVENT_LOG, rel, &n);
+	fresh = palloc0(sizeof(SnPart) * (n + 1));
 	parts_of = log;				/* an invalidation from here on is noticed */
-	for (i = 1; desc->nparts > 0 && i < bounds->ndatums; i++)
-		if (bounds->indexes[i] >= 0)
-			describe_part(&fresh[n++], desc->oids[bounds->indexes[i]],
-						  bounds, i);
+	for (i = 0; i < n; i++)
+	{
+		const SnPart *known = find_part(map[i].oid);
+
+		if (known != NULL)
+			fresh[i] = *known;
+		fresh[i].heap = map[i].oid;
+		fresh[i].lower = Max(map[i].first, 0);
+		fresh[i].upper = map[i].end;
+	}
 	table_close(rel, AccessShareLock);
+	pfree(map);
 	if (parts != NULL)
 		pfree(parts);
 	nparts = 0;

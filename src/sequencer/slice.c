@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -24,6 +25,7 @@
 
 #include "sequencer/round.h"
 #include "shared/shmem.h"
+#include "store/range.h"
 
 /* A slice being filled: its ids and their places as they are stored */
 typedef struct Slice
@@ -325,15 +327,15 @@ sn_match(Datum event_type)
 static int64
 read_base(int stream_id, int lane, Snapshot snapshot)
 {
-	List	   *partitions = sn_partitions(SN_SLICE);
+	List	   *partitions = sn_partition_ranges(SN_SLICE);
 	int64		base = 0;
 	bool		found = false;
 	int			i;
 
 	for (i = list_length(partitions) - 1; i >= 0 && !found; i--)
 	{
-		Relation	rel = try_relation_open(list_nth_oid(partitions, i),
-											AccessShareLock);
+		SnPartRange *range = list_nth(partitions, i);
+		Relation	rel = try_relation_open(range->oid, AccessShareLock);
 		ScanKeyData keys[2];
 		SnScan		scan;
 
@@ -359,7 +361,7 @@ read_base(int stream_id, int lane, Snapshot snapshot)
 		sn_scan_end(&scan);
 		relation_close(rel, AccessShareLock);
 	}
-	list_free(partitions);
+	list_free_deep(partitions);
 	return base;
 }
 

@@ -35,6 +35,7 @@
 #include "shared/recovery.h"
 #include "shared/shmem.h"
 #include "store/journal.h"
+#include "store/range.h"
 #include "store/store.h"
 #include "store/wake.h"
 
@@ -143,9 +144,10 @@ newest_txid(void)
 	bool		isnull;
 	ListCell   *lc;
 
-	foreach(lc, sn_partitions(SN_EVENT_LOG))
+	foreach(lc, sn_partition_ranges(SN_EVENT_LOG))
 	{
-		Relation	part = try_relation_open(lfirst_oid(lc), AccessShareLock);
+		SnPartRange *range = lfirst(lc);
+		Relation	part = try_relation_open(range->oid, AccessShareLock);
 
 		if (part == NULL)
 			continue;

@@ -27,8 +27,6 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "partitioning/partbounds.h"
-#include "partitioning/partdesc.h"
 #include "pgtime.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -46,7 +44,7 @@
 #include "base/fault.h"
 #include "base/guc.h"
 #include "base/pin.h"
-#include "store/store.h"
+#include "store/range.h"
 
 #define LOCKS_PER_SET 25		/* taken by making one, its indexes included */
 #define LOCKS_SHARE 4			/* one of so many may be ours */
@@ -98,71 +96,29 @@ static const struct
 	{SN_SLICE, "slice", "stream_id, lane, slice_no", {NULL}},
 };
 
-/* bound_ms: the time of a partition bound */
-static int64
-bound_ms(SnRel parent, PartitionBoundInfo bounds, int i)
-{
-	if (bounds->kind[i][0] == PARTITION_RANGE_DATUM_MINVALUE)
-		return PG_INT64_MIN;
-	if (bounds->kind[i][0] == PARTITION_RANGE_DATUM_MAXVALUE)
-		return PG_INT64_MAX;
-	if (parent == SN_SLICE)
-		return (DatumGetInt64(bounds->datums[i][0]) >> SN_CHUNK_BITS) +
-			SN_EPOCH_MS;
-	return SN_TICK_MS(sn_uuid_tick(DatumGetUUIDP(bounds->datums[i][0])));
-}
-
-/* sn_partition_ranges: the partitions of a parent with their times, in order */
-List *
-sn_partition_ranges(SnRel parent)
-{
-	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
-	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
-	PartitionBoundInfo bounds = desc->boundinfo;
-	List	   *result = NIL;
-	int			i;
-
-	for (i = 1; desc->nparts > 0 && i < bounds->ndatums; i++)
-	{
-		SnPartRange    *range;
-
-		if (bounds->indexes[i] < 0)
-			continue;
-		range = palloc(sizeof(SnPartRange));
-		range->oid = desc->oids[bounds->indexes[i]];
-		range->lower = bound_ms(parent, bounds, i - 1);
-		range->upper = bound_ms(parent, bounds, i);
-		result = lappend(result, range);
-	}
-	table_close(rel, AccessShareLock);
-	return result;
-}
-
 /* find_stretch: the partition or the hole that a moment lies in */
 static Stretch
 find_stretch(SnRel parent, int64 ms)
 {
-	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
-	PartitionBoundInfo bounds = RelationGetPartitionDesc(rel, true)->boundinfo;
 	Stretch		result = {PG_INT64_MIN, PG_INT64_MAX, false};
-	int			i = 0;
+	ListCell   *lc;
 
-	if (bounds != NULL)
+	foreach(lc, sn_partition_ranges(parent))
 	{
-		for (; i < bounds->ndatums; i++)
-		{
-			int64		bound = bound_ms(parent, bounds, i);
+		const SnPartRange *range = lfirst(lc);
 
-			if (bound > ms)
-			{
-				result.upper = bound;
-				break;
-			}
-			result.lower = bound;
+		if (range->lower > ms)
+		{
+			result.upper = range->lower;
+			break;
 		}
-		result.covered = bounds->indexes[i] >= 0;
+		result.lower = range->upper;
+		if (range->upper > ms)
+		{
+			result = (Stretch) {range->lower, range->upper, true};
+			break;
+		}
 	}
-	table_close(rel, AccessShareLock);
 	return result;
 }
 

@@ -55,40 +55,145 @@ look_anew(SnRel which, Oid parent)
 	last[which].parent = parent;
 }
 
+/* is_value: whether there is a bound, and not the end of all values */
+static bool
+is_value(PartitionBoundInfo bounds, int i)
+{
+	return i >= 0 && i < bounds->ndatums &&
+		bounds->kind[i][0] == PARTITION_RANGE_DATUM_VALUE;
+}
+
 /* take_bound: a bound of a partition; returns whether there is none */
 static bool
 take_bound(PartitionBoundInfo bounds, int i, pg_uuid_t *bound)
 {
-	if (i < 0 || i >= bounds->ndatums ||
-		bounds->kind[i][0] != PARTITION_RANGE_DATUM_VALUE)
+	if (!is_value(bounds, i))
 		return true;
 	*bound = *DatumGetUUIDP(bounds->datums[i][0]);
 	return false;
 }
 
-/* find: look for the partition in the description of an open parent */
+/* read_bound: a bound as a number, and the time in it */
+static int64
+read_bound(SnRel which, PartitionBoundInfo bounds, int i, int64 *ms)
+{
+	int64		value;
+
+	if (!is_value(bounds, i))
+		return *ms = bounds->kind[i][0] == PARTITION_RANGE_DATUM_MINVALUE ?
+			PG_INT64_MIN : PG_INT64_MAX;
+	if (which == SN_SLICE)
+	{
+		value = DatumGetInt64(bounds->datums[i][0]);
+		*ms = (value >> SN_CHUNK_BITS) + SN_EPOCH_MS;
+	}
+	else
+	{
+		value = (int64) sn_uuid_tick(DatumGetUUIDP(bounds->datums[i][0]));
+		*ms = SN_TICK_MS((SnTick) value);
+	}
+	return value;
+}
+
+/*
+ * sn_partition_map: the partitions of an open parent, lowest first.  They are
+ * not locked: what retention drops may be gone when the caller comes.
+ */
+SnPartRange *
+sn_partition_map(SnRel which, Relation parent, int *n)
+{
+	PartitionDesc desc = RelationGetPartitionDesc(parent, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	SnPartRange *result = palloc(sizeof(SnPartRange) * (desc->nparts + 1));
+	int			i;
+
+	*n = 0;
+	for (i = 1; desc->nparts > 0 && i < bounds->ndatums; i++)
+	{
+		SnPartRange *range = &result[*n];
+
+		if (bounds->indexes[i] < 0)
+			continue;
+		range->oid = desc->oids[bounds->indexes[i]];
+		range->first = read_bound(which, bounds, i - 1, &range->lower);
+		range->end = read_bound(which, bounds, i, &range->upper);
+		Assert(*n == 0 || range->first >= range[-1].end);
+		(*n)++;
+	}
+	return result;
+}
+
+/* sn_partition_ranges: the same of a parent that is not open, as a list */
+List *
+sn_partition_ranges(SnRel parent)
+{
+	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
+	List	   *result = NIL;
+	SnPartRange *map;
+	int			n;
+	int			i;
+
+	map = sn_partition_map(parent, rel, &n);
+	table_close(rel, AccessShareLock);
+	for (i = 0; i < n; i++)
+	{
+		SnPartRange *range = palloc(sizeof(SnPartRange));
+
+		*range = map[i];
+		result = lappend(result, range);
+	}
+	pfree(map);
+	return result;
+}
+
+/* find: the partition of an open parent that takes a key, and its place */
 static Oid
-find(Relation rel, const pg_uuid_t *id, SnRange *range)
+find(Relation rel, Datum datum, int *offset)
 {
 	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
 	PartitionKey key = RelationGetPartitionKey(rel);
-	Datum		datum = UUIDPGetDatum(id);
 	bool		equal;
-	int			offset;
 	int			i;
 
 	if (desc->nparts == 0)
 		return InvalidOid;
-	offset = partition_range_datum_bsearch(key->partsupfunc,
-										   key->partcollation,
-										   desc->boundinfo, 1, &datum,
-										   &equal);
-	i = desc->boundinfo->indexes[offset + 1];
-	if (i < 0)
-		return InvalidOid;
-	range->no_lower = take_bound(desc->boundinfo, offset, &range->lower);
-	range->no_upper = take_bound(desc->boundinfo, offset + 1, &range->upper);
-	return desc->oids[i];
+	*offset = partition_range_datum_bsearch(key->partsupfunc,
+											key->partcollation,
+											desc->boundinfo, 1, &datum,
+											&equal);
+	i = desc->boundinfo->indexes[*offset + 1];
+	return i < 0 ? InvalidOid : desc->oids[i];
+}
+
+/*
+ * sn_partition_of: the partition of a parent that takes key, or InvalidOid when
+ * none was made yet.  It is not locked, nor is the parent any more.
+ */
+Oid
+sn_partition_of(SnRel parent, Datum key)
+{
+	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
+	int			offset;
+	Oid			result = find(rel, key, &offset);
+
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* find_range: the same of an event id, with the range of the partition */
+static Oid
+find_range(Relation rel, const pg_uuid_t *id, SnRange *range)
+{
+	PartitionBoundInfo bounds = RelationGetPartitionDesc(rel, true)->boundinfo;
+	int			offset;
+	Oid			result = find(rel, UUIDPGetDatum(id), &offset);
+
+	if (OidIsValid(result))
+	{
+		range->no_lower = take_bound(bounds, offset, &range->lower);
+		range->no_upper = take_bound(bounds, offset + 1, &range->upper);
+	}
+	return result;
 }
 
 /*
@@ -112,7 +217,7 @@ sn_range_find(SnRel parent, const pg_uuid_t *id, SnRange *range)
 	}
 	rel = table_open(relid, AccessShareLock);
 	look_anew(parent, relid);
-	last[parent].partition = find(rel, id, range);
+	last[parent].partition = find_range(rel, id, range);
 	last[parent].range = *range;
 	table_close(rel, AccessShareLock);
 	return last[parent].partition;

@@ -2,8 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * range.h
- *		The range of event ids that a partition takes, so that the next id of
- *		the same partition need not be looked up.
+ *		What partitions hold, and which one takes a key.
  */
 #ifndef SN_RANGE_H
 #define SN_RANGE_H
@@ -29,6 +28,24 @@ sn_range_covers(const SnRange *range, const pg_uuid_t *id)
 	return (range->no_lower || sn_uuid_cmp(id, &range->lower) >= 0) &&
 		(range->no_upper || sn_uuid_cmp(id, &range->upper) < 0);
 }
+
+/*
+ * A partition and what it holds, [first, end): ticks, or numbers of slices; and
+ * the times of that, [lower, upper) in ms since 1970.  PG_INT64_MIN and _MAX
+ * where there is no bound.
+ */
+typedef struct SnPartRange
+{
+	Oid			oid;
+	int64		first;
+	int64		end;
+	int64		lower;
+	int64		upper;
+} SnPartRange;
+
+extern SnPartRange *sn_partition_map(SnRel which, Relation parent, int *n);
+extern List *sn_partition_ranges(SnRel parent); /* of SnPartRange, in order */
+extern Oid	sn_partition_of(SnRel parent, Datum key);
 
 /* the tables that are partitioned by event id come first in SnRel */
 #define SN_BY_EVENT (SN_EVENT_IDEMPOTENCY + 1)

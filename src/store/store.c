@@ -2,22 +2,18 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * store.c
- *		Names of tables and indexes to OIDs, and partitions.  (Reading rows:
- *		scan.c; writing them: insert.c)
+ *		Names of tables and indexes to OIDs.  (Partitions: range.c; reading
+ *		rows: scan.c; writing them: insert.c)
  *
  * OIDs are cached until a relation of the catalog changes.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "catalog/namespace.h"
 #include "commands/extension.h"
-#include "partitioning/partbounds.h"
-#include "partitioning/partdesc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/partcache.h"
 #include "utils/syscache.h"
 
 #include "store/store.h"
@@ -148,50 +144,4 @@ sn_installed(void)
 	schema = get_namespace_oid(SN_SCHEMA, true);
 	return OidIsValid(schema) &&
 		OidIsValid(get_relname_relid(rels[SN_EVENT_LOG].name, schema));
-}
-
-/*
- * sn_partition_of: the partition of a range-partitioned parent that takes
- * key, or InvalidOid when none was made yet.  It is not locked, nor is the
- * parent any more: what retention drops may be gone when the caller comes.
- */
-Oid
-sn_partition_of(SnRel parent, Datum key)
-{
-	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
-	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
-	PartitionKey pkey = RelationGetPartitionKey(rel);
-	Oid			result = InvalidOid;
-
-	if (desc->nparts > 0)
-	{
-		bool		equal;
-		int			offset;
-		int			part;
-
-		offset = partition_range_datum_bsearch(pkey->partsupfunc,
-											   pkey->partcollation,
-											   desc->boundinfo, 1, &key,
-											   &equal);
-		part = desc->boundinfo->indexes[offset + 1];
-		if (part >= 0)
-			result = desc->oids[part];
-	}
-	table_close(rel, AccessShareLock);
-	return result;
-}
-
-/* sn_partitions: all partitions of a parent, lowest range first; likewise */
-List *
-sn_partitions(SnRel parent)
-{
-	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
-	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
-	List	   *result = NIL;
-	int			i;
-
-	for (i = 0; i < desc->nparts; i++)
-		result = lappend_oid(result, desc->oids[i]);
-	table_close(rel, AccessShareLock);
-	return result;
 }

@@ -144,21 +144,10 @@ extern int64 sn_logical_txid(void);
 extern int64 sn_logical_xid(TransactionId xid);
 
 /* Partitions */
-extern Oid	sn_partition_of(SnRel parent, Datum key);
 extern Oid	sn_require_partition(SnRel parent, Datum key, int64 ms);
 extern bool sn_make_partitions(TimestampTz until);
 extern PGDLLEXPORT void sn_partition_worker_main(Datum arg) pg_attribute_noreturn();
-extern List *sn_partitions(SnRel parent);	/* of Oid, in range order */
 
-/* A partition and the time it holds, [lower, upper) in ms since 1970 */
-typedef struct SnPartRange
-{
-	Oid			oid;
-	int64		lower;
-	int64		upper;
-} SnPartRange;
-
-extern List *sn_partition_ranges(SnRel parent); /* of SnPartRange, in order */
 extern Oid	sn_find_index(Relation heap, int ncolumns,
 						  const AttrNumber *columns);
 

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "shared/shmem.h"
+#include "store/range.h"
 #include "store/store.h"
 
 extern bool sn_keep(const SnPartRange *partition, const SnMark *mark);

@@ -55,6 +55,7 @@
 #include "sequencer/sequencer.h"
 #include "shared/shmem.h"
 #include "store/holder.h"
+#include "store/range.h"
 #include "store/store.h"
 #include "upkeep/keep.h"
 #include "upkeep/maintenance.h"

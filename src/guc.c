@@ -47,6 +47,7 @@ int			sn_broker = SN_BROKER_KAFKA;
 char	   *sn_kafka_conf = NULL;
 char	   *sn_secret_directory = NULL;
 char	   *sn_topic_template = NULL;
+char	   *sn_control_topic = NULL;
 int			sn_topic_partitions = 12;
 int			sn_topic_replication = -1;
 int			sn_record_format = SN_RECORD_CLOUDEVENTS;
@@ -363,6 +364,19 @@ check_topic_template(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* check_control_topic: the name of a topic */
+static bool
+check_control_topic(char **newval, void **extra, GucSource source)
+{
+	char		err[256];
+
+	if (*newval == NULL || **newval == '\0' ||
+		sn_record_check_topic(*newval, err, sizeof(err)))
+		return true;
+	GUC_check_errdetail("The value cannot be used: %s.", err);
+	return false;
+}
+
 static void
 define_kafka_settings(void)
 {
@@ -389,6 +403,13 @@ define_kafka_settings(void)
 							   "",
 							   PGC_SIGHUP, 0,
 							   check_topic_template, NULL, NULL);
+	DefineCustomStringVariable("sentinai.control_topic",
+							   "Topic of the extension's own events about retries and dead letters; empty does not send them.",
+							   NULL,
+							   &sn_control_topic,
+							   "",
+							   PGC_SIGHUP, 0,
+							   check_control_topic, NULL, NULL);
 	DefineCustomIntVariable("sentinai.topic_partitions",
 							"Partitions of a topic the relay creates; 0 leaves creation to the broker.",
 							NULL,

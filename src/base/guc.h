@@ -57,6 +57,7 @@ extern int	sn_broker;				/* SnBrokerKind */
 extern char *sn_kafka_conf;
 extern char *sn_secret_directory;
 extern char *sn_topic_template;
+extern char *sn_control_topic;
 extern int	sn_topic_partitions;
 extern int	sn_topic_replication;
 extern int	sn_topic_timeout;		/* s; -1: events wait for ever */

@@ -14,6 +14,7 @@
 #include "utils/uuid.h"
 
 #include "base/compat.h"
+#include "base/control_type.h"
 #include "base/sqlstate.h"
 
 #define SN_SCHEMA		"sentinai"
@@ -62,10 +63,6 @@ StaticAssertDecl(SN_ROUND_BITS + SN_CHUNK_BITS + SN_OFF_BITS == 63,
 StaticAssertDecl(SN_SLICE_MAX < (1 << SN_OFF_BITS),
 				 "the offset of every event of a slice fits");
 StaticAssertDecl(SN_MAX_LANES <= 64, "a set of lanes is a uint64");
-
-/* control events, published by fail() about other events */
-#define SN_EVENT_RETRY_SCHEDULED	"RetryScheduled"
-#define SN_EVENT_DEAD_LETTERED		"DeadLettered"
 
 /* worker type of the relay's subscription; reserved */
 #define SN_RELAY_WORKER_TYPE		"relay"

@@ -13,6 +13,10 @@
  * should put {tenant} last, or tenants should have no separator in their
  * names.
  *
+ * Control events, which the extension publishes about others, are not for the
+ * consumers of those.  They go to a topic of their own, if one is named, and
+ * no other event goes there; always as cloudevents, which tell their type.
+ *
  * Key: tenant ':' aggregate, or the tenant alone, as the extension hashes it;
  * its murmur2 hash is the partition.  The debezium format has the aggregate id
  * there, as Debezium's outbox router has (the tenant for an event without
@@ -47,6 +51,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/control_type.h"
 #include "relay/trace_context.h"
 
 #define MAX_HEADERS 16
@@ -59,6 +64,7 @@ struct SnRecordMaker
 	SnRecordFormat format;
 	bool		occurred_timestamp;
 	char	   *topic_template;
+	char	   *control_topic;	/* NULL: control events are not sent */
 	char	   *source;			/* "/sentinai/<database>/", escaped */
 	char		topic[SN_RECORD_MAX_TOPIC + 1];
 	bool		one_topic;		/* the template has no placeholder: made once */
@@ -86,8 +92,10 @@ static bool reserve_text(SnRecordMaker *maker, const SnRecordEvent *event);
 static const char *put_text(SnRecordMaker *maker, const char *text,
 							size_t len);
 static const char *put_escaped(SnRecordMaker *maker, const char *text);
-static void put_key(SnRecordMaker *maker, const SnRecordEvent *event,
-					SnRecord *record);
+static void put_key(SnRecordMaker *maker, SnRecordFormat format,
+					const SnRecordEvent *event, SnRecord *record);
+static void put_headers(SnRecordMaker *maker, SnRecordFormat format,
+						const SnRecordEvent *event, const SnRecord *record);
 static void put_cloudevents(SnRecordMaker *maker,
 							const SnRecordEvent *event,
 							const SnRecord *record);
@@ -157,33 +165,52 @@ sn_record_check_template(const char *topic_template, char *err,
 	return true;
 }
 
-/*
- * A maker for one format.  topic_template NULL or "" stands for the format's
- * default.  NULL and a message when it cannot be made.
- */
-SnRecordMaker *
-sn_record_open(SnRecordFormat format, const char *topic_template,
-			   const char *database, bool occurred_timestamp,
-			   char *err, size_t err_len)
+/* Is it the name of a topic? */
+bool
+sn_record_check_topic(const char *topic, char *err, size_t err_len)
 {
+	if (strchr(topic, '{') == NULL)
+		return sn_record_check_template(topic, err, err_len);
+	snprintf(err, err_len, "a topic name may only contain letters, digits, "
+			 "'.', '_' and '-'");
+	return false;
+}
+
+/* A maker; NULL and a message when it cannot be made. */
+SnRecordMaker *
+sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
+{
+	const char *topic_template = options->topic_template;
+	const char *control = options->control_topic;
 	SnRecordMaker *maker;
 	size_t		used;
 
 	if (topic_template == NULL || *topic_template == '\0')
-		topic_template = format == SN_RECORD_DEBEZIUM ?
+		topic_template = options->format == SN_RECORD_DEBEZIUM ?
 			SN_RECORD_TOPIC_DEBEZIUM : SN_RECORD_TOPIC;
-	if (!sn_record_check_template(topic_template, err, err_len))
+	if (control != NULL && *control == '\0')
+		control = NULL;
+	if (!sn_record_check_template(topic_template, err, err_len) ||
+		(control != NULL && !sn_record_check_topic(control, err, err_len)))
 		return NULL;
+	if (control != NULL && strcmp(topic_template, control) == 0)
+	{
+		snprintf(err, err_len, "topic_template and control_topic are the "
+				 "same topic");
+		return NULL;
+	}
 	maker = calloc(1, sizeof(SnRecordMaker));
 	if (maker != NULL)
 	{
-		maker->format = format;
-		maker->occurred_timestamp = occurred_timestamp;
+		maker->format = options->format;
+		maker->occurred_timestamp = options->occurred_timestamp;
 		maker->topic_template = strdup(topic_template);
-		maker->source = malloc(strlen(database) * 3 + 16);
+		maker->control_topic = control == NULL ? NULL : strdup(control);
+		maker->source = malloc(strlen(options->database) * 3 + 16);
 	}
 	if (maker == NULL || maker->topic_template == NULL ||
-		maker->source == NULL)
+		maker->source == NULL ||
+		(control != NULL && maker->control_topic == NULL))
 	{
 		snprintf(err, err_len, "out of memory");
 		sn_record_close(maker);
@@ -196,22 +223,34 @@ sn_record_open(SnRecordFormat format, const char *topic_template,
 	}
 	maker->day = INT64_MIN;
 	used = sprintf(maker->source, "/sentinai/");
-	used += escape(maker->source + used, database);
+	used += escape(maker->source + used, options->database);
 	strcpy(maker->source + used, "/");
 	return maker;
 }
 
+/* Is this event to be sent at all?  One that could not be read may be. */
+bool
+sn_record_wanted(const SnRecordMaker *maker, const SnRecordEvent *event)
+{
+	return maker->control_topic != NULL || event->event_type == NULL ||
+		!sn_is_control_name(event->event_type);
+}
+
 /*
- * Makes the record of an event.  False when no record can ever be made of it
+ * Makes the record of an event that is wanted.  False when no record can ever be made of it
  * (permanent), with the reason.
  */
 bool
 sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 			   SnRecord *record, char *err, size_t err_len)
 {
+	bool		control = sn_is_control_name(event->event_type);
+	SnRecordFormat format = control ? SN_RECORD_CLOUDEVENTS : maker->format;
+
 	maker->nheaders = 0;
 	maker->text_used = 0;
-	if (!maker->one_topic && !make_topic(maker, event, err, err_len))
+	if (!control && !maker->one_topic &&
+		!make_topic(maker, event, err, err_len))
 		return false;
 	if (!reserve_text(maker, event))
 	{
@@ -219,25 +258,14 @@ sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 		return false;
 	}
 	memset(record, 0, sizeof(*record));
-	record->topic = maker->topic;
-	put_key(maker, event, record);
+	record->topic = control ? maker->control_topic : maker->topic;
+	put_key(maker, format, event, record);
 	record->value = event->payload;
 	record->value_len = event->payload_len;
 	record->timestamp_ms = maker->occurred_timestamp ?
 		event->occurred_us / 1000 : 0;
 	record->opaque = event->opaque;
-	switch (maker->format)
-	{
-		case SN_RECORD_CLOUDEVENTS:
-			put_cloudevents(maker, event, record);
-			break;
-		case SN_RECORD_DEBEZIUM:
-			add_header(maker, "id", event->event_id);
-			break;
-		case SN_RECORD_RAW:
-			add_header(maker, "event_id", event->event_id);
-			break;
-	}
+	put_headers(maker, format, event, record);
 	record->headers = maker->headers;
 	record->nheaders = maker->nheaders;
 	return true;
@@ -250,6 +278,7 @@ sn_record_close(SnRecordMaker *maker)
 	if (maker == NULL)
 		return;
 	free(maker->topic_template);
+	free(maker->control_topic);
 	free(maker->source);
 	free(maker->text);
 	free(maker);
@@ -347,6 +376,13 @@ make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
 		snprintf(err, err_len, "topic name cannot begin with \"__\"");
 		return false;
 	}
+	if (maker->control_topic != NULL &&
+		strcmp(maker->topic, maker->control_topic) == 0)
+	{
+		snprintf(err, err_len, "topic name cannot be that of "
+				 "sentinai.control_topic");
+		return false;
+	}
 	return true;
 }
 
@@ -423,13 +459,14 @@ put_escaped(SnRecordMaker *maker, const char *text)
 
 /* Key of the record. */
 static void
-put_key(SnRecordMaker *maker, const SnRecordEvent *event, SnRecord *record)
+put_key(SnRecordMaker *maker, SnRecordFormat format,
+		const SnRecordEvent *event, SnRecord *record)
 {
 	const char *key;
 
 	if (event->aggregate_id == NULL)
 		key = event->tenant_id;
-	else if (maker->format == SN_RECORD_DEBEZIUM)
+	else if (format == SN_RECORD_DEBEZIUM)
 		key = event->aggregate_id;
 	else
 	{
@@ -439,6 +476,25 @@ put_key(SnRecordMaker *maker, const SnRecordEvent *event, SnRecord *record)
 	}
 	record->key = key;
 	record->key_len = strlen(key);
+}
+
+/* Headers of the record, whose key is made. */
+static void
+put_headers(SnRecordMaker *maker, SnRecordFormat format,
+			const SnRecordEvent *event, const SnRecord *record)
+{
+	switch (format)
+	{
+		case SN_RECORD_CLOUDEVENTS:
+			put_cloudevents(maker, event, record);
+			break;
+		case SN_RECORD_DEBEZIUM:
+			add_header(maker, "id", event->event_id);
+			break;
+		case SN_RECORD_RAW:
+			add_header(maker, "event_id", event->event_id);
+			break;
+	}
 }
 
 /* Headers of the cloudevents format. */

@@ -58,13 +58,24 @@ typedef struct SnRecordEvent
 /* Makes records; one per relay, kept from record to record. */
 typedef struct SnRecordMaker SnRecordMaker;
 
+/* How records are made.  Strings are copied. */
+typedef struct SnRecordOptions
+{
+	SnRecordFormat format;
+	bool		occurred_timestamp; /* of records; else that of sending */
+	const char *topic_template; /* NULL or "": the format's default */
+	const char *control_topic;	/* NULL or "": control events are not sent */
+	const char *database;
+} SnRecordOptions;
+
 extern bool sn_record_check_template(const char *topic_template,
 									 char *err, size_t err_len);
-extern SnRecordMaker *sn_record_open(SnRecordFormat format,
-									 const char *topic_template,
-									 const char *database,
-									 bool occurred_timestamp,
+extern bool sn_record_check_topic(const char *topic,
+								  char *err, size_t err_len);
+extern SnRecordMaker *sn_record_open(const SnRecordOptions *options,
 									 char *err, size_t err_len);
+extern bool sn_record_wanted(const SnRecordMaker *maker,
+							 const SnRecordEvent *event);
 extern bool sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 						   SnRecord *record, char *err, size_t err_len);
 extern void sn_record_close(SnRecordMaker *maker);

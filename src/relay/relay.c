@@ -121,10 +121,11 @@ open_core(void)
 	config.broker.queue_max_messages = sn_relay_inflight + SN_MAX_PARKED;
 	config.broker.queue_max_kbytes = sn_relay_buffer + sn_relay_buffer / 2;
 	config.broker.log = log_client;
-	config.format = (SnRecordFormat) sn_record_format;
-	config.occurred_timestamp = sn_record_timestamp == SN_TIME_OCCURRED;
-	config.topic_template = sn_topic_template;
-	config.database = sn_relay.database;
+	config.record.format = (SnRecordFormat) sn_record_format;
+	config.record.occurred_timestamp = sn_record_timestamp == SN_TIME_OCCURRED;
+	config.record.topic_template = sn_topic_template;
+	config.record.control_topic = sn_control_topic;
+	config.record.database = sn_relay.database;
 	config.lanes = SN_MAX_LANES;
 	config.max_events = sn_relay_inflight;
 	config.max_bytes = (size_t) sn_relay_buffer * 1024;

@@ -50,9 +50,7 @@ sn_relay_core_open(const SnRelayCoreConfig *config, char *err, size_t err_len)
 	}
 	sn_breaker_init(&core->breaker, config->breaker_failures,
 					config->breaker_open_ms);
-	core->maker = sn_record_open(config->format, config->topic_template,
-								 config->database, config->occurred_timestamp,
-								 err, err_len);
+	core->maker = sn_record_open(&config->record, err, err_len);
 	if (core->maker != NULL)
 		core->broker = config->provider->open(&config->broker, err, err_len);
 	if (core->broker == NULL)
@@ -90,8 +88,8 @@ sn_relay_core_room(const SnRelayCore *core)
 
 /*
  * sn_relay_core_push: take the next event of a lane; next_pos is the lane's
- * position behind it.  With an error no record can be made of it.  False: no
- * room, or no memory.
+ * position behind it.  With an error no record can be made of it.  One that is
+ * not to be sent is done at once.  False: no room, or no memory.
  */
 bool
 sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
@@ -102,7 +100,12 @@ sn_relay_core_push(SnRelayCore *core, int lane, int64_t next_pos,
 
 	if (entry == NULL)
 		return false;
-	if (error != NULL)
+	if (!sn_record_wanted(core->maker, event))
+	{
+		entry->state = SN_ENTRY_DONE;
+		sn_core_pass(core, entry);
+	}
+	else if (error != NULL)
 		sn_core_refuse(core, entry, error);
 	return true;
 }

@@ -35,10 +35,7 @@ typedef struct SnRelayCoreConfig
 {
 	const SnBrokerProvider *provider;
 	SnBrokerConfig broker;
-	SnRecordFormat format;
-	bool		occurred_timestamp;	/* of records; else that of sending */
-	const char *topic_template;
-	const char *database;
+	SnRecordOptions record;
 	int			lanes;
 	int			max_events;		/* in the window */
 	size_t		max_bytes;		/* of the events in the window */
@@ -59,6 +56,7 @@ typedef enum SnNewsKind
 {
 	SN_NEWS_ARRIVED,			/* a parked one was acknowledged */
 	SN_NEWS_REFUSED,			/* it can never be sent */
+	SN_NEWS_UNWANTED,			/* a parked one is not to be sent */
 	SN_NEWS_HELD				/* a parked one without a label: its topic */
 } SnNewsKind;
 

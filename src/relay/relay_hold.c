@@ -399,7 +399,10 @@ sn_relay_core_has_parked(SnRelayCore *core, const char *name,
 	return true;
 }
 
-/* sn_relay_core_topic_of: the topic of an event; false: none can be made */
+/*
+ * sn_relay_core_topic_of: the topic of an event; false: none can be made, or
+ * the event is not to be sent
+ */
 bool
 sn_relay_core_topic_of(SnRelayCore *core, const SnRecordEvent *event,
 					   char *topic)
@@ -407,7 +410,8 @@ sn_relay_core_topic_of(SnRelayCore *core, const SnRecordEvent *event,
 	SnRecord	record;
 	char		err[SN_ERROR_TEXT];
 
-	if (!sn_record_make(core->maker, event, &record, err, sizeof(err)))
+	if (!sn_record_wanted(core->maker, event) ||
+		!sn_record_make(core->maker, event, &record, err, sizeof(err)))
 		return false;
 	strcpy(topic, record.topic);
 	return true;
@@ -470,7 +474,14 @@ sn_relay_core_push_parked(SnRelayCore *core, int number, int lane,
 		entry->topic->entries++;
 		entry->topic->nparked++;
 	}
-	if (error != NULL)
+	if (!sn_record_wanted(core->maker, event))
+	{
+		entry->state = SN_ENTRY_UNWANTED;
+		entry->error = strdup("control events are not sent: "
+							  "sentinai.control_topic is empty");
+		sn_window_tell(&core->window, entry);
+	}
+	else if (error != NULL)
 		sn_core_refuse(core, entry, error);
 	return true;
 }

@@ -51,6 +51,7 @@ fill_news(SnRelayCore *core, const SnWindowEntry *entry, SnNews *news)
 	const char *error = entry->error != NULL ? entry->error : "";
 
 	news->kind = entry->state == SN_ENTRY_REFUSED ? SN_NEWS_REFUSED :
+		entry->state == SN_ENTRY_UNWANTED ? SN_NEWS_UNWANTED :
 		entry->state == SN_ENTRY_HELD ? SN_NEWS_HELD : SN_NEWS_ARRIVED;
 	news->lane = entry->lane;
 	news->pos = entry->pos;

@@ -164,7 +164,8 @@ take_news(uint64 locked)
 		if (news.parked)
 			sn_relay_unpark(sn_relay.sub_id, news.lane, news.pos, &row);
 		unparked[news.lane] += news.parked;
-		if (news.kind == SN_NEWS_REFUSED)
+		if (news.kind == SN_NEWS_REFUSED ||
+			(news.kind == SN_NEWS_UNWANTED && row.history != NULL))
 			bury(&news, &row);
 		else if (row.history != NULL)
 			sn_relay_arrived(&row);

@@ -27,6 +27,7 @@ typedef enum SnEntryState
 	SN_ENTRY_SENT,				/* an answer will come */
 	SN_ENTRY_DONE,				/* acknowledged, or the host has seen to it */
 	SN_ENTRY_REFUSED,			/* the host has to bury it */
+	SN_ENTRY_UNWANTED,			/* parked; it is not to be sent */
 	SN_ENTRY_HELD				/* parked; the host has to note its topic */
 } SnEntryState;
 

@@ -219,6 +219,7 @@ step_extension() {
         sql -c "create extension if not exists sentinai" \
             -f "$root/test/demo/demo.sql" \
             -c "alter system set sentinai.kafka_conf = 'bootstrap.servers=$bootstrap'" \
+            -c "alter system set sentinai.control_topic = 'sentinai.control'" \
             -c "select pg_reload_conf()" &&
             sql -c "select sentinai.subscribe('desk',
                 array['FlightScheduled', 'FlightDelayed', 'FlightDeparted',

@@ -28,6 +28,7 @@ my $conf = join(',', 'bootstrap.servers=' . $broker->bootstrap,
 	'reconnect.backoff.ms=50', 'reconnect.backoff.max.ms=200',
 	'message.max.bytes=100000', "sasl.password.file=$secret_file");
 my $node = new_node('relay', "sentinai.kafka_conf = '$conf'",
+	"sentinai.control_topic = 'sentinai.control'",
 	"sentinai.secret_directory = '@{[dirname($secret_file)]}'",
 	"sentinai.relay_inflight = $inflight", 'sentinai.topic_partitions = 0',
 	'sentinai.breaker_failures = 3', 'sentinai.breaker_open_time = 1s',
@@ -425,7 +426,7 @@ foreach my $bad ('acks=1', 'plugin.library.paths=/tmp/x.so',
 		  . " from sentinai.dead_letter where event_id = '$dead'"
 		  . " and worker_type = 'relay'", 'too large: a dead letter');
 	wait_for($unslept, sub {
-		@records = $broker->records('sentinai.large');
+		@records = ($broker->records('sentinai.large'), $broker->records('sentinai.control'));
 		@records >= 3;
 	});
 	is(join(' ', map { "$_->{headers}{ce_type} " . ($_->{value} =~ /"n": ?(\d)/ ? $1 : '') }

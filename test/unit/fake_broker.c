@@ -165,6 +165,13 @@ static const SnBrokerProvider provider = {
 SnRelayCore *
 open_core(int max_events, size_t max_bytes)
 {
+	return open_core_with(max_events, max_bytes, NULL);
+}
+
+/* open_core_with: the same with a topic for control events */
+SnRelayCore *
+open_core_with(int max_events, size_t max_bytes, const char *control_topic)
+{
 	SnRelayCoreConfig config = {0};
 	char		err[256];
 	SnRelayCore *core;
@@ -172,9 +179,10 @@ open_core(int max_events, size_t max_bytes)
 	memset(&fake, 0, sizeof(fake));
 	fake.full_after = MAX_LOG;
 	config.provider = &provider;
-	config.format = SN_RECORD_CLOUDEVENTS;
-	config.topic_template = "t.{aggregate_type}";
-	config.database = "db";
+	config.record.format = SN_RECORD_CLOUDEVENTS;
+	config.record.topic_template = "t.{aggregate_type}";
+	config.record.control_topic = control_topic;
+	config.record.database = "db";
 	config.lanes = LANES;
 	config.max_events = max_events;
 	config.max_bytes = max_bytes;

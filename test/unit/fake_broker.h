@@ -43,6 +43,8 @@ extern void add_report(SnReportKind kind, SnReportStatus status, bool alone,
 					   uint64_t op);
 extern void answer(int n, SnReportStatus status, bool alone);
 extern SnRelayCore *open_core(int max_events, size_t max_bytes);
+extern SnRelayCore *open_core_with(int max_events, size_t max_bytes,
+								   const char *control_topic);
 extern const char *id_of(int n);
 extern SnRecordEvent event_of(int n, const char *aggregate_type);
 extern void push_of(SnRelayCore *core, int n, int lane,

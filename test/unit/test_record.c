@@ -48,8 +48,10 @@ full_event(void)
 static SnRecordMaker *
 open_maker(SnRecordFormat format, const char *topic)
 {
-	SnRecordMaker *maker = sn_record_open(format, topic, "db 1", false, err,
-										  sizeof(err));
+	SnRecordOptions options = {
+		.format = format, .topic_template = topic, .database = "db 1"
+	};
+	SnRecordMaker *maker = sn_record_open(&options, err, sizeof(err));
 
 	if (maker == NULL)
 		fail_msg("%s", err);
@@ -86,8 +88,10 @@ assert_key(const SnRecord *record, const char *key)
 static void
 test_occurred_timestamp(void **state)
 {
-	SnRecordMaker *maker = sn_record_open(SN_RECORD_RAW, NULL, "db", true, err,
-										  sizeof(err));
+	SnRecordOptions options = {
+		.format = SN_RECORD_RAW, .occurred_timestamp = true, .database = "db"
+	};
+	SnRecordMaker *maker = sn_record_open(&options, err, sizeof(err));
 	SnRecordEvent event = full_event();
 	SnRecord	record;
 
@@ -229,6 +233,78 @@ test_bad_trace(void **state)
 	sn_record_close(maker);
 }
 
+/* Control events: not at all, or in a topic of their own and with their type. */
+static void
+test_control(void **state)
+{
+	static const SnRecordFormat formats[] = {
+		SN_RECORD_CLOUDEVENTS, SN_RECORD_DEBEZIUM, SN_RECORD_RAW
+	};
+	static const char *const types[] = {"DeadLettered", "RetryScheduled"};
+	SnRecordOptions options = {.database = "db"};
+	SnRecordEvent event = full_event();
+	SnRecordMaker *maker;
+	SnRecord	record;
+	size_t		i;
+
+	(void) state;
+	for (i = 0; i < 6; i++)
+	{
+		options.format = formats[i / 2];
+		options.control_topic = i % 2 == 0 ? "" : NULL;
+		event.event_type = types[i % 2];
+		maker = sn_record_open(&options, err, sizeof(err));
+		assert_false(sn_record_wanted(maker, &event));
+		event.event_type = "DeadLettered2";
+		assert_true(sn_record_wanted(maker, &event));
+		event.event_type = NULL;
+		assert_true(sn_record_wanted(maker, &event));
+		sn_record_close(maker);
+
+		options.control_topic = "its.own";
+		event.event_type = types[i % 2];
+		maker = sn_record_open(&options, err, sizeof(err));
+		assert_true(sn_record_wanted(maker, &event));
+		assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+		assert_string_equal(record.topic, "its.own");
+		assert_key(&record, "ten ant:o:1 \xc3\xa4");
+		assert_string_equal(header(&record, "ce_type"), types[i % 2]);
+		assert_string_equal(header(&record, "ce_id"), ID);
+		event.event_type = "Other";
+		assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+		assert_string_not_equal(record.topic, "its.own");
+		sn_record_close(maker);
+	}
+}
+
+/* Nothing but control events goes to their topic. */
+static void
+test_control_alone(void **state)
+{
+	SnRecordOptions options = {
+		.topic_template = "x.{aggregate_type}", .control_topic = "x.control",
+		.database = "db"
+	};
+	SnRecordEvent event = full_event();
+	SnRecordMaker *maker = sn_record_open(&options, err, sizeof(err));
+	SnRecord	record;
+
+	(void) state;
+	event.aggregate_type = "control";
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_non_null(strstr(err, "control_topic"));
+	sn_record_close(maker);
+	options.topic_template = options.control_topic;
+	assert_null(sn_record_open(&options, err, sizeof(err)));
+	options.topic_template = NULL;
+	options.control_topic = "x.{tenant}";
+	assert_null(sn_record_open(&options, err, sizeof(err)));
+	options.control_topic = "__consumer_offsets";
+	assert_null(sn_record_open(&options, err, sizeof(err)));
+	options.control_topic = "a/b";
+	assert_null(sn_record_open(&options, err, sizeof(err)));
+}
+
 /* Times around the epoch and at the ends of the calendar. */
 static void
 test_times(void **state)
@@ -325,6 +401,7 @@ test_templates(void **state)
 		"", "a b", "a/b", "{", "{}", "{tenant", "{tenants}", "a}", "..", ".",
 		"{Tenant}", "caf\xc3\xa9", "__consumer_offsets", "__{tenant}"
 	};
+	SnRecordOptions options = {.format = SN_RECORD_RAW, .database = "db"};
 	char		name[SN_RECORD_MAX_TEMPLATE + 2];
 	size_t		i;
 
@@ -344,8 +421,8 @@ test_templates(void **state)
 	assert_true(sn_record_check_template("{tenant}{event_type}", err,
 										 sizeof(err)));
 	assert_true(sn_record_check_template(SN_RECORD_TOPIC, err, sizeof(err)));
-	assert_null(sn_record_open(SN_RECORD_RAW, "{", "db", false, err,
-							   sizeof(err)));
+	options.topic_template = "{";
+	assert_null(sn_record_open(&options, err, sizeof(err)));
 	sn_record_close(NULL);
 }
 
@@ -383,6 +460,8 @@ main(void)
 		cmocka_unit_test(test_debezium),
 		cmocka_unit_test(test_raw),
 		cmocka_unit_test(test_bad_trace),
+		cmocka_unit_test(test_control),
+		cmocka_unit_test(test_control_alone),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_bad_topics),
 		cmocka_unit_test(test_templates),

@@ -368,6 +368,78 @@ an_event_that_cannot_be_made_is_refused_in_its_order(void **state)
 	sn_relay_core_close(core, 0);
 }
 
+/* A control event is passed, whatever is wrong with it, and not sent. */
+static void
+control_events_are_passed(void **state)
+{
+	SnRelayCore *core = open_core(2, 1 << 20);
+	SnRecordEvent event = event_of(2, "a");
+	SnNews		news;
+	int64_t		pos;
+	int			i;
+
+	event.event_type = "DeadLettered";
+	for (i = 0; i < 5; i++)
+		assert_true(sn_relay_core_push(core, 0, 3 + i, &event,
+									   i % 2 == 0 ? NULL : "too large"));
+	assert_int_equal(sn_relay_core_room(core), 2);
+	assert_int_equal(sn_relay_core_progress(core, 0, &pos), 5);
+	assert_int_equal(pos, 7);
+
+	/* not before those ahead of it */
+	push(core, 8, 0);
+	assert_true(sn_relay_core_push(core, 0, 10, &event, NULL));
+	assert_int_equal(sn_relay_core_progress(core, 0, &pos), 0);
+	turns(core, 3, 0);
+	answer(fake.queued, SN_REPORT_OK, false);
+	turns(core, 3, 0);
+	answer(fake.queued, SN_REPORT_OK, false);
+	turns(core, 3, 0);
+	assert_int_equal(sn_relay_core_progress(core, 0, &pos), 2);
+	assert_int_equal(pos, 10);
+	assert_stored(1, 8);
+
+	/* the host has kept one, and must not take it for sent */
+	assert_true(sn_relay_core_push_parked(core, -1, 0, 77, &event, NULL));
+	assert_true(sn_relay_core_news(core, 1, &news));
+	assert_int_equal(news.kind, SN_NEWS_UNWANTED);
+	assert_true(news.parked);
+	assert_int_equal(news.pos, 77);
+	assert_string_not_equal(news.error, "");
+	assert_int_equal(sn_relay_core_parked_room(core), SN_MAX_PARKED);
+	turns(core, 3, 0);
+	assert_stored(1, 8);
+	sn_relay_core_close(core, 0);
+}
+
+/* With a topic for them they are sent, and wait for it like others. */
+static void
+control_events_have_a_topic(void **state)
+{
+	SnRelayCore *core = open_core_with(100, 1 << 20, "control");
+	SnRecordEvent event = event_of(2, "a");
+	char		topic[SN_RECORD_MAX_TOPIC + 1];
+	SnHeld		held;
+
+	event.event_type = "RetryScheduled";
+	assert_true(sn_relay_core_topic_of(core, &event, topic));
+	assert_string_equal(topic, "control");
+	fake.no_topic = "control";
+	assert_true(sn_relay_core_push(core, 0, 3, &event, NULL));
+	push(core, 3, 1);
+	turns(core, 3, 0);
+	answer(fake.queued, SN_REPORT_OK, false);
+	turns(core, 3, 0);
+	assert_stored(1, 3);
+	assert_true(sn_relay_core_held(core, 0, &held));
+	assert_string_equal(held.topic, "control");
+	sn_relay_core_close(core, 0);
+
+	core = open_core(100, 1 << 20);
+	assert_false(sn_relay_core_topic_of(core, &event, topic));
+	sn_relay_core_close(core, 0);
+}
+
 int
 main(void)
 {
@@ -386,6 +458,8 @@ main(void)
 		cmocka_unit_test(others_go_on_while_one_waits_for_an_answer),
 		cmocka_unit_test(room_is_bounded_by_events_and_bytes),
 		cmocka_unit_test(an_event_that_cannot_be_made_is_refused_in_its_order),
+		cmocka_unit_test(control_events_are_passed),
+		cmocka_unit_test(control_events_have_a_topic)
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,9 @@ MOCK = os.path.join(ROOT, "build/mock/sentinai-mockbroker")
 MOCK_PARTITIONS = 32            # it keeps 5 MB in each
 
 
+CONTROL_TOPIC = "sentinai.control"  # of the extension's own events
+
+
 def topic_of(kind):
     """Where events about aggregates of a kind go."""
     return f"sentinai.{kind}"

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from .recorder import digest
-from .broker import topic_of
+from .broker import CONTROL_TOPIC, topic_of
 
 CONTROL = ("RetryScheduled", "DeadLettered")
 
@@ -113,8 +113,8 @@ def left(world, conn, what):
 
 def topics(world):
     """Every record of the topics, as far as they go now."""
-    for kind in sorted(world.kinds):
-        yield from topic(world.server, topic_of(kind))
+    for name in [topic_of(kind) for kind in sorted(world.kinds)] + [CONTROL_TOPIC]:
+        yield from topic(world.server, name)
 
 
 def topic(server, name):

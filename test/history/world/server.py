@@ -16,7 +16,7 @@ import time
 import psycopg
 
 from . import disk, proxy
-from .broker import Kafka, Mock
+from .broker import CONTROL_TOPIC, Kafka, Mock
 from .point_faults import has_points
 from .shell import ROOT, run, shell
 
@@ -45,6 +45,7 @@ sentinai.retention = {retention}
 sentinai.breaker_open_time = 1s
 sentinai.relay_workers = {relay_workers}
 sentinai.relay_inflight = {window}
+sentinai.control_topic = '{control_topic}'
 sentinai.kafka_conf = '{kafka_conf}'
 """
 
@@ -164,6 +165,7 @@ class Server:
                 self.broker.settings)))
         settings = SETTINGS.format(
             window=self.options.window, kafka_conf=kafka_conf,
+            control_topic=CONTROL_TOPIC,
             relay_workers=self.options.relay_workers,
             retention=self.options.retention,
             # a relay's start is told in detail only

@@ -81,7 +81,7 @@ relations() {
            || E'\n'
     from pg_class c
     where c.oid in (select d.objid from $members and d.classid = 'pg_class'::regclass)
-      and c.relkind in ($2) and not c.relispartition and $3
+      and c.relkind in ($2) and (not c.relispartition or c.relkind = 'p') and $3
     order by c.relname"
 }
 
@@ -101,14 +101,13 @@ types() {
     order by t.typname"
 }
 
-journals=round,lane_state	# views of two halves, which are not shown
 public_tables="'event_log','event_processing','dead_letter'"
 all="$publishing $subscribing $working $ledger $dead $reading $keys $operating"
 
 cat <<'TEXT'
 # SQL reference
 
-Everything the extension puts into the schema `sentinai`. This page is generated from the comments in the database (`make docs`), so `\df+ sentinai.*` and `\d+ sentinai.event_log` in psql say the same.
+Everything the extension puts into the schema `sentinai`, and its inner tables, which are in `sentinai_internal`. This page is generated from the comments in the database (`make docs`), so `\df+ sentinai.*` and `\d+ sentinai.event_log` in psql say the same.
 Arguments with a default can be left out, and given by name: `publish('T', 'acme', 'A-1', '{}', deliver_at => now() + '1 hour')`.
 TEXT
 
@@ -123,12 +122,12 @@ section "Operating" "$operating"
 is_inner="(p.proname = any ('{${inner// /,}}') or obj_description(p.oid, 'pg_proc') like 'For %')"
 rest=$(functions "p.proname <> all ('{${all// /,}}') and not $is_inner" p.proname)
 [ -z "$rest" ] || printf '\n## More functions\n\n%s\n' "$rest"
-relations "Tables" "'r', 'p'" "c.relname in ($public_tables)"
-relations "Views" "'v'" "c.relname <> all ('{$journals}')"
+relations "Tables" "'v'" "c.relname in ($public_tables)"
+relations "Views" "'v'" "c.relname not in ($public_tables) and c.relnamespace = 'sentinai'::regnamespace"
 printf '\n## Types\n\n'
 types
 printf '\n# Inner parts\n\nNot for use from outside; they may change with any version.\n'
 printf '\n## Inner functions\n\n'
 functions "p.proname <> all ('{${all// /,}}') and $is_inner" p.proname
 relations "Inner tables" "'r', 'p', 'v'" "c.relname not in ($public_tables)
-    and (c.relkind <> 'v' or c.relname = any ('{$journals}')) and c.relname !~ '_[01]\$'"
+    and c.relnamespace = 'sentinai_internal'::regnamespace and c.relname !~ '_([01]|root)\$'"

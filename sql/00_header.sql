@@ -51,4 +51,17 @@ begin
             detail = format('The %s belongs to role "%s".', thing, stranger),
             hint = 'Drop what is in the schema.';
     end if;
+    -- That of the tables is always ours alone: made here, and a member.
+    if exists (select from pg_namespace n where n.nspname = 'sentinai_internal') then
+        raise exception using errcode = 'duplicate_schema',
+            message = 'schema "sentinai_internal" exists already',
+            detail = 'The extension makes it for its tables, and owns it.',
+            hint = 'Drop or rename the schema.';
+    end if;
 end $owner$;
+
+-- USAGE on a schema is enough to lock its tables and to depend on their row
+-- types.  So nobody but the owner has it on the one that has the tables;
+-- "sentinai" has what callers name.
+create schema sentinai_internal;
+comment on schema sentinai_internal is 'Tables of the extension, for its owner only. What is readable of them is in schema sentinai.';

@@ -3,7 +3,7 @@
 -- and indexes belong to the partitions, where it puts them: parents with
 -- indexes would make them once more at ATTACH when a dump is restored.
 
-create table sentinai.event_log (
+create table sentinai_internal.event_log (
     event_id       uuid not null,
     txid           bigint not null,
     occurred_at    timestamptz not null,
@@ -21,49 +21,49 @@ create table sentinai.event_log (
     metadata       jsonb not null,
     run_keys       smallint[]
 ) partition by range (event_id);
-alter table sentinai.event_log alter column run_keys set storage main;
+alter table sentinai_internal.event_log alter column run_keys set storage main;
 
-comment on table sentinai.event_log is 'Every event that was published, append-only, partitioned by time (the event id is a UUIDv7). Read it through get_events_by_exception() and get_events_by_tenant().';
-comment on column sentinai.event_log.event_id is 'UUIDv7 from a clock that never goes back in the whole cluster.';
-comment on column sentinai.event_log.txid is 'Logical number of the top-level transaction that published the event.';
-comment on column sentinai.event_log.occurred_at is 'Time of the publish call by the event clock: the one in the id.';
-comment on column sentinai.event_log.partition_hash is 'murmur2 of the partition key, as Kafka''s Java client computes it.';
-comment on column sentinai.event_log.schema_version is 'Version of the payload''s schema, 1 unless the publisher said otherwise.';
-comment on column sentinai.event_log.run is 'Place in a run: up to 512 events of one tenant that one call published, with consecutive ids. 0: not in one; 1: the first, which stands for all of them in the indexes on txid and tenant_id; -1: another. In a long run (see sentinai.long_run) 2 and -2: these are not in the index on partition_hash either.';
-comment on column sentinai.event_log.run_keys is 'In the first event of a long run: the upper 16 bits of partition_hash of each of its events, in their order.';
-comment on column sentinai.event_log.tenant_id is 'Tenant the event belongs to.';
-comment on column sentinai.event_log.aggregate_type is 'Kind of the aggregate, "exception" by default.';
-comment on column sentinai.event_log.aggregate_id is 'Aggregate whose events keep their order; null for an event of the tenant itself.';
-comment on column sentinai.event_log.event_type is 'What happened.';
-comment on column sentinai.event_log.correlation_id is 'Identifier shared by all events of one flow.';
-comment on column sentinai.event_log.causation_id is 'Event that caused this one.';
-comment on column sentinai.event_log.deliver_at is 'Earliest time of delivery; null means at once.';
-comment on column sentinai.event_log.payload is 'The event''s data, a JSON object.';
-comment on column sentinai.event_log.metadata is 'Data about the event (trace context, user), a JSON object.';
+comment on table sentinai_internal.event_log is 'Every event that was published, append-only, partitioned by time (the event id is a UUIDv7). Read it through get_events_by_exception() and get_events_by_tenant().';
+comment on column sentinai_internal.event_log.event_id is 'UUIDv7 from a clock that never goes back in the whole cluster.';
+comment on column sentinai_internal.event_log.txid is 'Logical number of the top-level transaction that published the event.';
+comment on column sentinai_internal.event_log.occurred_at is 'Time of the publish call by the event clock: the one in the id.';
+comment on column sentinai_internal.event_log.partition_hash is 'murmur2 of the partition key, as Kafka''s Java client computes it.';
+comment on column sentinai_internal.event_log.schema_version is 'Version of the payload''s schema, 1 unless the publisher said otherwise.';
+comment on column sentinai_internal.event_log.run is 'Place in a run: up to 512 events of one tenant that one call published, with consecutive ids. 0: not in one; 1: the first, which stands for all of them in the indexes on txid and tenant_id; -1: another. In a long run (see sentinai.long_run) 2 and -2: these are not in the index on partition_hash either.';
+comment on column sentinai_internal.event_log.run_keys is 'In the first event of a long run: the upper 16 bits of partition_hash of each of its events, in their order.';
+comment on column sentinai_internal.event_log.tenant_id is 'Tenant the event belongs to.';
+comment on column sentinai_internal.event_log.aggregate_type is 'Kind of the aggregate, "exception" by default.';
+comment on column sentinai_internal.event_log.aggregate_id is 'Aggregate whose events keep their order; null for an event of the tenant itself.';
+comment on column sentinai_internal.event_log.event_type is 'What happened.';
+comment on column sentinai_internal.event_log.correlation_id is 'Identifier shared by all events of one flow.';
+comment on column sentinai_internal.event_log.causation_id is 'Event that caused this one.';
+comment on column sentinai_internal.event_log.deliver_at is 'Earliest time of delivery; null means at once.';
+comment on column sentinai_internal.event_log.payload is 'The event''s data, a JSON object.';
+comment on column sentinai_internal.event_log.metadata is 'Data about the event (trace context, user), a JSON object.';
 
-create table sentinai.event_kept (like sentinai.event_log including storage);
-alter table sentinai.event_kept add primary key (event_id);
-create index event_kept_deliver_at_idx on sentinai.event_kept (deliver_at) where deliver_at is not null;
+create table sentinai_internal.event_kept (like sentinai_internal.event_log including storage);
+alter table sentinai_internal.event_kept add primary key (event_id);
+create index event_kept_deliver_at_idx on sentinai_internal.event_kept (deliver_at) where deliver_at is not null;
 
-comment on table sentinai.event_kept is 'Copies of events that somebody still waits for when retention drops their partition of event_log: those that are not due yet, and those that wait for a retry or behind one. Maintenance writes and removes them.';
-comment on column sentinai.event_kept.event_id is 'The event.';
-comment on column sentinai.event_kept.txid is 'As in event_log.';
-comment on column sentinai.event_kept.occurred_at is 'As in event_log.';
-comment on column sentinai.event_kept.partition_hash is 'As in event_log.';
-comment on column sentinai.event_kept.schema_version is 'As in event_log.';
-comment on column sentinai.event_kept.run is 'Always 0: a copy stands for itself.';
-comment on column sentinai.event_kept.run_keys is 'Always null.';
-comment on column sentinai.event_kept.tenant_id is 'As in event_log.';
-comment on column sentinai.event_kept.aggregate_type is 'As in event_log.';
-comment on column sentinai.event_kept.aggregate_id is 'As in event_log.';
-comment on column sentinai.event_kept.event_type is 'As in event_log.';
-comment on column sentinai.event_kept.correlation_id is 'As in event_log.';
-comment on column sentinai.event_kept.causation_id is 'As in event_log.';
-comment on column sentinai.event_kept.deliver_at is 'As in event_log.';
-comment on column sentinai.event_kept.payload is 'As in event_log.';
-comment on column sentinai.event_kept.metadata is 'As in event_log.';
+comment on table sentinai_internal.event_kept is 'Copies of events that somebody still waits for when retention drops their partition of event_log: those that are not due yet, and those that wait for a retry or behind one. Maintenance writes and removes them.';
+comment on column sentinai_internal.event_kept.event_id is 'The event.';
+comment on column sentinai_internal.event_kept.txid is 'As in event_log.';
+comment on column sentinai_internal.event_kept.occurred_at is 'As in event_log.';
+comment on column sentinai_internal.event_kept.partition_hash is 'As in event_log.';
+comment on column sentinai_internal.event_kept.schema_version is 'As in event_log.';
+comment on column sentinai_internal.event_kept.run is 'Always 0: a copy stands for itself.';
+comment on column sentinai_internal.event_kept.run_keys is 'Always null.';
+comment on column sentinai_internal.event_kept.tenant_id is 'As in event_log.';
+comment on column sentinai_internal.event_kept.aggregate_type is 'As in event_log.';
+comment on column sentinai_internal.event_kept.aggregate_id is 'As in event_log.';
+comment on column sentinai_internal.event_kept.event_type is 'As in event_log.';
+comment on column sentinai_internal.event_kept.correlation_id is 'As in event_log.';
+comment on column sentinai_internal.event_kept.causation_id is 'As in event_log.';
+comment on column sentinai_internal.event_kept.deliver_at is 'As in event_log.';
+comment on column sentinai_internal.event_kept.payload is 'As in event_log.';
+comment on column sentinai_internal.event_kept.metadata is 'As in event_log.';
 
-create table sentinai.event_processing (
+create table sentinai_internal.event_processing (
     event_id     uuid not null,
     worker_type  text collate "C" not null,
     tenant_id    text collate "C",
@@ -74,25 +74,25 @@ create table sentinai.event_processing (
     processed_at timestamptz not null
 ) partition by range (event_id);
 
-comment on table sentinai.event_processing is 'Ledger of what each worker type has finished (or, for handlers fed by Kafka, has begun): one row per event and worker type, inserted in bulk at completion.';
-comment on column sentinai.event_processing.event_id is 'The event.';
-comment on column sentinai.event_processing.worker_type is 'Name of the subscription, or of the handler fed by Kafka.';
-comment on column sentinai.event_processing.tenant_id is 'Tenant of the event.';
-comment on column sentinai.event_processing.aggregate_id is 'Aggregate of the event.';
-comment on column sentinai.event_processing.status is '"completed", or "processing" between mark_as_processing() and mark_as_completed().';
-comment on column sentinai.event_processing.attempt is 'Number of the attempt that finished the event, from 1.';
-comment on column sentinai.event_processing.worker_id is 'Agent that finished the event, as it named itself.';
-comment on column sentinai.event_processing.processed_at is 'Time of completion (of mark_as_processing() while the status is "processing").';
+comment on table sentinai_internal.event_processing is 'Ledger of what each worker type has finished (or, for handlers fed by Kafka, has begun): one row per event and worker type, inserted in bulk at completion.';
+comment on column sentinai_internal.event_processing.event_id is 'The event.';
+comment on column sentinai_internal.event_processing.worker_type is 'Name of the subscription, or of the handler fed by Kafka.';
+comment on column sentinai_internal.event_processing.tenant_id is 'Tenant of the event.';
+comment on column sentinai_internal.event_processing.aggregate_id is 'Aggregate of the event.';
+comment on column sentinai_internal.event_processing.status is '"completed", or "processing" between mark_as_processing() and mark_as_completed().';
+comment on column sentinai_internal.event_processing.attempt is 'Number of the attempt that finished the event, from 1.';
+comment on column sentinai_internal.event_processing.worker_id is 'Agent that finished the event, as it named itself.';
+comment on column sentinai_internal.event_processing.processed_at is 'Time of completion (of mark_as_processing() while the status is "processing").';
 
-create table sentinai.event_idempotency (
+create table sentinai_internal.event_idempotency (
     event_id        uuid not null,
     body_hash       bigint not null,
     tenant_id       text collate "C" not null,
     idempotency_key text collate "C" not null
 ) partition by range (event_id);
 
-comment on table sentinai.event_idempotency is 'Idempotency keys of published events, looked up within sentinai.idempotency_window.';
-comment on column sentinai.event_idempotency.event_id is 'First event published under the key.';
-comment on column sentinai.event_idempotency.body_hash is 'Hash of what was published, to tell a repeated call from a wrong one.';
-comment on column sentinai.event_idempotency.tenant_id is 'Tenant the key belongs to.';
-comment on column sentinai.event_idempotency.idempotency_key is 'The caller''s key.';
+comment on table sentinai_internal.event_idempotency is 'Idempotency keys of published events, looked up within sentinai.idempotency_window.';
+comment on column sentinai_internal.event_idempotency.event_id is 'First event published under the key.';
+comment on column sentinai_internal.event_idempotency.body_hash is 'Hash of what was published, to tell a repeated call from a wrong one.';
+comment on column sentinai_internal.event_idempotency.tenant_id is 'Tenant the key belongs to.';
+comment on column sentinai_internal.event_idempotency.idempotency_key is 'The caller''s key.';

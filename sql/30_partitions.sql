@@ -10,12 +10,17 @@ create function sentinai.refuse_change() returns trigger
     as 'MODULE_PATHNAME', 'sentinai_refuse_change';
 comment on function sentinai.refuse_change() is 'Trigger of event_log, each of its partitions, event_kept and outbox: raises SN409 on UPDATE, DELETE and TRUNCATE, whoever tries.';
 
-create trigger refuse_change before update or delete or truncate on sentinai.event_log
+create trigger refuse_change before update or delete or truncate on sentinai_internal.event_log
     for each statement execute function sentinai.refuse_change();
-alter table sentinai.event_log enable always trigger refuse_change;
-comment on trigger refuse_change on sentinai.event_log is 'Keeps the log append-only, in replication as well.';
+alter table sentinai_internal.event_log enable always trigger refuse_change;
+comment on trigger refuse_change on sentinai_internal.event_log is 'Keeps the log append-only, in replication as well.';
 
-create trigger refuse_change before update or delete or truncate on sentinai.event_kept
+create trigger refuse_change before update or delete or truncate on sentinai_internal.event_log_root
+    for each statement execute function sentinai.refuse_change('event_log');
+alter table sentinai_internal.event_log_root enable always trigger refuse_change;
+comment on trigger refuse_change on sentinai_internal.event_log_root is 'The same for who writes to the view, which is an update of this table.';
+
+create trigger refuse_change before update or delete or truncate on sentinai_internal.event_kept
     for each statement execute function sentinai.refuse_change();
-alter table sentinai.event_kept enable always trigger refuse_change;
-comment on trigger refuse_change on sentinai.event_kept is 'What the log has for some is as append-only as the log; maintenance removes it.';
+alter table sentinai_internal.event_kept enable always trigger refuse_change;
+comment on trigger refuse_change on sentinai_internal.event_kept is 'What the log has for some is as append-only as the log; maintenance removes it.';

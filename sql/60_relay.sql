@@ -12,17 +12,17 @@ create function sentinai.relay_is_paused() returns boolean
         select case
                    when n.node_no is null
                        then coalesce((select c.paused or (r.id <> 0 and c.recovery <> r.id)
-                                      from sentinai.relay_control c), false)
+                                      from sentinai_internal.relay_control c), false)
                    when n.system_identifier <> s.system_identifier or n.database_oid <> d.oid then true
                    when r.id <> 0 and n.recovery <> r.id then true
                    else coalesce((select c.paused or c.node_no < n.node_no or c.recovery <> n.recovery
-                                  from sentinai.relay_control c),
+                                  from sentinai_internal.relay_control c),
                                  n.node_no > 1 or n.recovery <> 0)
                end
         from pg_control_system() s
              join pg_database d on d.datname = current_database()
              cross join sentinai.recovery_id() r (id)
-             left join (select x.* from sentinai.node x order by x.node_no desc limit 1) n on true
+             left join (select x.* from sentinai_internal.node x order by x.node_no desc limit 1) n on true
     $$;
 comment on function sentinai.relay_is_paused() is 'Whether the relay is paused: by pause_relay(), or because the database was restored or upgraded into another cluster, or its cluster recovered from a backup, and nobody has called resume_relay() since.';
 
@@ -35,10 +35,10 @@ create function sentinai.set_relay_paused(paused boolean) returns void
     language sql volatile
     set search_path = pg_catalog, pg_temp
     as $$
-        insert into sentinai.relay_control (paused, node_no, recovery)
+        insert into sentinai_internal.relay_control (paused, node_no, recovery)
         select $1, coalesce(n.node_no, 0), coalesce(n.recovery, r.id)
         from sentinai.recovery_id() r (id)
-             left join (select x.* from sentinai.node x order by x.node_no desc limit 1) n on true
+             left join (select x.* from sentinai_internal.node x order by x.node_no desc limit 1) n on true
         on conflict (only_row) do update
             set paused = excluded.paused, node_no = excluded.node_no, recovery = excluded.recovery,
                 changed_at = excluded.changed_at, changed_by = excluded.changed_by;
@@ -62,4 +62,4 @@ create function sentinai.resume_relay() returns void
 comment on function sentinai.resume_relay() is 'Let the relay send again after pause_relay(), or for the first time after the database was restored or upgraded into another cluster, or its cluster recovered from a backup: it goes on with what had not been acknowledged when the dump or the backup was taken.';
 
 -- What was made after a recovery is no copy; node_no is that of the first use.
-insert into sentinai.relay_control (paused, node_no, recovery) values (false, 1, sentinai.recovery_id());
+insert into sentinai_internal.relay_control (paused, node_no, recovery) values (false, 1, sentinai.recovery_id());

@@ -80,16 +80,16 @@ select s.sub_id,
        least(case when coalesce(e.events, 0) > 0 or t.resolved is not null
                   then sentinai.event_time(sentinai.stat_oldest(s.sub_id, l.lane, coalesce(t.pos, s.start_pos), t.resolved)) end,
              sentinai.event_time(r.event_id)) as oldest_unfinished_at
-from sentinai.subscription s
+from sentinai_internal.subscription s
      -- Nothing is taken from it, but the planner then expects few rows.
-     join sentinai.stream f on f.stream_id = s.stream_id
-     cross join lateral (select n.lanes from sentinai.node n order by n.node_no desc limit 1) n
+     join sentinai_internal.stream f on f.stream_id = s.stream_id
+     cross join lateral (select n.lanes from sentinai_internal.node n order by n.node_no desc limit 1) n
      -- The limit is for the planner, which would expect 1,000 and compile.
      cross join lateral (
          select g.lane from pg_catalog.generate_series(0, n.lanes - 1) as g (lane)
          limit 64) l
      left join lateral (
-         select x.* from sentinai.lane_state x
+         select x.* from sentinai_internal.lane_state x
          where x.sub_id = s.sub_id and x.lane = l.lane
          order by x.ver desc limit 1) t on true
      -- Not counted one by one: from g.pos on nothing is resolved.
@@ -103,18 +103,18 @@ from sentinai.subscription s
          from sentinai.stat_sources(s.sub_id) p
               cross join lateral (select greatest(g.pos, p.since) as pos) w
               cross join lateral (
-                  select y.slice_no, y.base from sentinai.slice y
+                  select y.slice_no, y.base from sentinai_internal.slice_root y
                   where y.stream_id = p.stream_id and y.lane = l.lane
                         and y.slice_no >= w.pos >> 8 and y.slice_no < p.until >> 8
                   order by y.slice_no limit 1) x
               cross join lateral (
                   select y.base + pg_catalog.cardinality(y.event_ids) as total
-                  from sentinai.slice y
+                  from sentinai_internal.slice_root y
                   where y.stream_id = p.stream_id and y.lane = l.lane
                         and y.slice_no >= x.slice_no and y.slice_no < p.until >> 8
                   order by y.slice_no desc limit 1) z) e on true
      left join lateral (
-         select x.event_id from sentinai.event_retry x
+         select x.event_id from sentinai_internal.event_retry x
          where x.sub_id = s.sub_id and x.lane = l.lane
          order by x.pos limit 1) r on t.parked > 0;
 
@@ -180,15 +180,15 @@ comment on column sentinai.stat_queue.failed_per_second is 'Rate of failed attem
 create view sentinai.stat_relay_topic as
 with recursive label as (
     (select r.sub_id, r.topic
-     from sentinai.event_retry r
-          join sentinai.subscription s on s.is_relay and s.sub_id = r.sub_id
+     from sentinai_internal.event_retry r
+          join sentinai_internal.subscription s on s.is_relay and s.sub_id = r.sub_id
      where r.topic is not null
      order by r.sub_id, r.topic limit 1)
     union all
     select l.sub_id, n.topic
     from label l
          cross join lateral (
-             select r.topic from sentinai.event_retry r
+             select r.topic from sentinai_internal.event_retry r
              where r.sub_id = l.sub_id and r.topic > l.topic
              order by r.topic limit 1) n
 )
@@ -203,7 +203,7 @@ from label l
          select f.first_failed_at as waiting_since, f.last_error as reason
          from pg_catalog.generate_series(0, 63) as g (lane)
               cross join lateral (
-                  select r.first_failed_at, r.last_error from sentinai.event_retry r
+                  select r.first_failed_at, r.last_error from sentinai_internal.event_retry r
                   where r.sub_id = l.sub_id and r.topic = l.topic and r.lane = g.lane
                   order by r.pos limit 1) f
          order by f.first_failed_at limit 1) h;
@@ -253,11 +253,11 @@ from pg_catalog.generate_series(0, pg_catalog.current_setting('sentinai.relay_wo
      left join lateral (
          select pg_catalog.array_agg(distinct coalesce(k.pid, 0)) as blocked_by
          from pg_catalog.pg_locks k
-              join sentinai.subscription s on s.is_relay and s.sub_id = k.objid::bigint
+              join sentinai_internal.subscription s on s.is_relay and s.sub_id = k.objid::bigint
          where k.locktype = 'object' and k.granted
                and k.database = (select d.oid from pg_catalog.pg_database d
                                  where d.datname = pg_catalog.current_database())
-               and k.classid = 'sentinai.subscription'::pg_catalog.regclass
+               and k.classid = 'sentinai_internal.subscription'::pg_catalog.regclass
                and k.objsubid > 0 and k.pid is distinct from p.pid
                and p.locked_lanes >> (k.objsubid - 1) & 1 = 1) b on p.locked_lanes <> 0;
 
@@ -327,8 +327,8 @@ select s.version,
        f.failures as failing_count,
        f.error as failing_error
 from sentinai.stat_server() s
-     left join lateral (select x.lanes from sentinai.node x order by x.node_no desc limit 1) n on true
-     left join lateral (select x.round_no, x.taken_at from sentinai.round x order by x.round_no desc limit 1) r on true
+     left join lateral (select x.lanes from sentinai_internal.node x order by x.node_no desc limit 1) n on true
+     left join lateral (select x.round_no, x.taken_at from sentinai_internal.round x order by x.round_no desc limit 1) r on true
      cross join sentinai.relay_is_paused() z (paused)
      left join sentinai.retention_status() v on true
      cross join lateral (

@@ -12,7 +12,7 @@ declare
     t pg_catalog.regclass;
 begin
     for t in select c.oid from pg_catalog.pg_class c
-             where c.relnamespace operator(pg_catalog.=) 'sentinai'::pg_catalog.regnamespace
+             where c.relnamespace operator(pg_catalog.=) 'sentinai_internal'::pg_catalog.regnamespace
                    and c.relkind operator(pg_catalog.=) 'r'
     loop
         execute pg_catalog.format('create trigger refuse_replication before insert or update or delete on %s'

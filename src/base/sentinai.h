@@ -17,7 +17,8 @@
 #include "base/control_type.h"
 #include "base/sqlstate.h"
 
-#define SN_SCHEMA		"sentinai"
+#define SN_SCHEMA		"sentinai"	/* what callers name */
+#define SN_INTERNAL		"sentinai_internal" /* tables: for the owner only */
 #define SN_MAX_LANES	64		/* a set of lanes is a uint64 */
 
 /*

@@ -41,7 +41,7 @@ may_move(Oid relid)
 		return false;
 	class = (Form_pg_class) GETSTRUCT(tuple);
 	may = class->relkind == RELKIND_INDEX &&
-		class->relnamespace == get_namespace_oid(SN_SCHEMA, true) &&
+		class->relnamespace == get_namespace_oid(SN_INTERNAL, true) &&
 		has_privs_of_role(GetUserId(), class->relowner);
 	ReleaseSysCache(tuple);
 	return may;

@@ -174,7 +174,7 @@ sn_relay_unlabel(int sub_id, const char *topic, uint64 lanes)
 	args[2] = Int64GetDatum((int64) lanes);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args("update sentinai.event_retry set topic = null"
+	if (SPI_execute_with_args("update sentinai_internal.event_retry set topic = null"
 							  " where sub_id = $1 and topic = $2"
 							  " and $3 >> lane & 1 = 1", 3, types, args,
 							  NULL, false, 0) != SPI_OK_UPDATE)

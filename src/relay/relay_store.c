@@ -70,10 +70,10 @@ sn_relay_subscription(void)
 	if (sub != NULL)
 		return sub->sub_id;
 	args[0] = BoolGetDatum(sn_relay_start == SN_RELAY_LATEST);
-	(void) run("insert into sentinai.subscription (worker_type, stream_id,"
+	(void) run("insert into sentinai_internal.subscription (worker_type, stream_id,"
 			   " start_pos, max_attempts, backoff, on_dead, ordered, is_relay)"
 			   " values ('" SN_RELAY_WORKER_TYPE "', 0,"
-			   " case when $1 then coalesce((select max(round_no) + 1 from sentinai.round), 0) << 22 else 0 end,"
+			   " case when $1 then coalesce((select max(round_no) + 1 from sentinai_internal.round), 0) << 22 else 0 end,"
 			   " 1, '{1s}', 'skip', true, true)"
 			   " on conflict do nothing", 1, types, args, &isnull);
 	sn_subs_changed();

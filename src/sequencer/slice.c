@@ -207,7 +207,7 @@ replace_streams(List *rows)
 	if (fresh[0] == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("table \"sentinai.stream\" lacks the stream of all events"),
+				 errmsg("table \"sentinai_internal.stream\" lacks the stream of all events"),
 				 errhint("Insert the row with stream_id %d again.",
 						 SN_STREAM_ALL)));
 	streams = fresh;
@@ -523,9 +523,9 @@ fill_new_streams(int64 round_no, Snapshot snapshot)
 						   SECURITY_RESTRICTED_OPERATION);
 	table_close(rel, NoLock);
 	SPI_connect();
-	plan = SPI_prepare("update sentinai.stream set first_round = $1"
+	plan = SPI_prepare("update sentinai_internal.stream set first_round = $1"
 					   " where stream_id operator(pg_catalog.=) any (array("
-					   "select stream_id from sentinai.stream"
+					   "select stream_id from sentinai_internal.stream"
 					   " where first_round is null"
 					   " for no key update skip locked))"
 					   " returning stream_id", 1, &type);

@@ -4,7 +4,7 @@
  * node.c
  *		Where this database lives, and the logical transaction numbers.
  *
- * The newest row of sentinai.node tells in which cluster and database the
+ * The newest row of node tells in which cluster and database the
  * extension was last used.  A fresh install has none and behaves as if it had
  * one with offset 0; the first round or subscription writes it.  When the row
  * names another cluster or database, this is a restored or copied database:

@@ -126,7 +126,7 @@ find_stretch(SnRel parent, int64 ms)
 static char *
 partition_name(const char *parent, int64 lower)
 {
-	Oid			schema = get_namespace_oid(SN_SCHEMA, false);
+	Oid			schema = get_namespace_oid(SN_INTERNAL, false);
 	pg_time_t	start = lower / 1000;
 	struct pg_tm *tm = pg_gmtime(&start);
 	char	   *name = psprintf("%s_%04d%02d%02d_%02d%02d", parent,
@@ -168,10 +168,10 @@ make_indexes(int set, const char *name)
 	int			i;
 
 	if (sets[set].primary_key != NULL)
-		run(psprintf("alter table " SN_SCHEMA ".%s add primary key (%s)",
+		run(psprintf("alter table " SN_INTERNAL ".%s add primary key (%s)",
 					 name, sets[set].primary_key));
 	for (i = 0; i < MAX_INDEXES && sets[set].indexes[i] != NULL; i++)
-		run(psprintf("create index on " SN_SCHEMA ".%s %s", name,
+		run(psprintf("create index on " SN_INTERNAL ".%s %s", name,
 					 sets[set].indexes[i]));
 }
 
@@ -182,18 +182,18 @@ make_triggers(SnRel parent, const char *name)
 	if (parent == SN_EVENT_LOG)
 	{
 		run(psprintf("create trigger refuse_change before update or delete"
-					 " or truncate on " SN_SCHEMA ".%s for each statement"
+					 " or truncate on " SN_INTERNAL ".%s for each statement"
 					 " execute function " SN_SCHEMA ".refuse_change()", name));
-		run(psprintf("alter table " SN_SCHEMA ".%s"
+		run(psprintf("alter table " SN_INTERNAL ".%s"
 					 " enable always trigger refuse_change", name));
 	}
 	run(psprintf("create trigger refuse_replication before insert or update"
-				 " or delete on " SN_SCHEMA ".%s for each row"
+				 " or delete on " SN_INTERNAL ".%s for each row"
 				 " execute function " SN_SCHEMA ".refuse_replication()", name));
 	run(psprintf("create trigger refuse_replicated_truncate before truncate"
-				 " on " SN_SCHEMA ".%s for each statement"
+				 " on " SN_INTERNAL ".%s for each statement"
 				 " execute function " SN_SCHEMA ".refuse_replication()", name));
-	run(psprintf("alter table " SN_SCHEMA ".%s"
+	run(psprintf("alter table " SN_INTERNAL ".%s"
 				 " enable replica trigger refuse_replication,"
 				 " enable replica trigger refuse_replicated_truncate", name));
 }
@@ -206,15 +206,15 @@ make_partition(int set, int64 lower, int64 upper)
 	const char *table = sets[set].name;
 	char	   *name = partition_name(table, lower);
 
-	run(psprintf("create %stable " SN_SCHEMA ".%s (like " SN_SCHEMA ".%s"
+	run(psprintf("create %stable " SN_INTERNAL ".%s (like " SN_INTERNAL ".%s"
 				 " including all excluding comments)",
 				 SN_BUG(slices_lost) && parent == SN_SLICE ? "unlogged " : "",
 				 name, table));
 	make_indexes(set, name);
 	make_triggers(parent, name);
 	SN_FAULT(partition_create);
-	run(psprintf("alter table " SN_SCHEMA ".%s attach partition " SN_SCHEMA
-				 ".%s for values from ('%s') to ('%s')", table, name,
+	run(psprintf("alter table " SN_INTERNAL ".%s"
+				 " attach partition " SN_INTERNAL ".%s for values from ('%s') to ('%s')", table, name,
 				 bound_text(parent, lower), bound_text(parent, upper)));
 }
 
@@ -459,7 +459,7 @@ sn_partition_worker_main(Datum arg)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	pgstat_report_activity(STATE_RUNNING, "making partitions of sentinai.event_log");
+	pgstat_report_activity(STATE_RUNNING, "making partitions of sentinai_internal.event_log");
 	if (sn_installed())
 		(void) make_range(request.parent, request.ms, request.ms, 1);
 	PopActiveSnapshot();
@@ -608,7 +608,8 @@ sentinai_refuse_change(PG_FUNCTION_ARGS)
 				 errmsg("refuse_change() can only be called as a trigger")));
 	ereport(ERROR,
 			(errcode(ERRCODE_SN_CONFLICT),
-			 errmsg("\"%s\" is append-only",
+			 errmsg("\"%s\" is append-only", data->tg_trigger->tgnargs > 0 ?
+					data->tg_trigger->tgargs[0] :	/* what a view shows of it */
 					RelationGetRelationName(data->tg_relation)),
 			 errdetail("Published events cannot be changed or removed."),
 			 errhint("Old events leave when retention drops their partition.")));

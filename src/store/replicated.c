@@ -46,10 +46,10 @@ sentinai_refuse_replication(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("table \"%s.%s\" cannot be filled by logical replication",
-						SN_SCHEMA, RelationGetRelationName(data->tg_relation)),
+						SN_INTERNAL, RelationGetRelationName(data->tg_relation)),
 				 errdetail("Transaction numbers and positions of another place mean nothing here: its events would never reach a subscription."),
 				 errhint("Leave schema \"%s\" out of the publication. To move a database use pg_dump or pg_upgrade; to have its events elsewhere, publish them there with an agent.",
-						 SN_SCHEMA)));
+						 SN_INTERNAL)));
 	if (TRIGGER_FIRED_FOR_STATEMENT(data->tg_event))
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ?

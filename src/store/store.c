@@ -89,7 +89,7 @@ check_columns(SnRel which, Oid relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" is not the one that this library knows",
-						SN_SCHEMA, rels[which].name),
+						SN_INTERNAL, rels[which].name),
 				 errdetail("It has %d columns instead of %d.", natts,
 						   rels[which].natts),
 				 errhint("After an update of the library run ALTER EXTENSION sentinai UPDATE; do not add columns to its tables.")));
@@ -100,7 +100,7 @@ bool
 sn_intact(SnRel which)
 {
 	Oid			relid = get_relname_relid(rels[which].name,
-										  get_namespace_oid(SN_SCHEMA, true));
+										  get_namespace_oid(SN_INTERNAL, true));
 
 	return OidIsValid(relid) && count_columns(relid) == rels[which].natts;
 }
@@ -121,12 +121,12 @@ sn_rel(SnRel which)
 		callbacks_registered = true;
 	}
 	relid = get_relname_relid(rels[which].name,
-							  get_namespace_oid(SN_SCHEMA, false));
+							  get_namespace_oid(SN_INTERNAL, false));
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s.%s\" does not exist",
-						SN_SCHEMA, rels[which].name),
+						SN_INTERNAL, rels[which].name),
 				 errhint("Create the extension with CREATE EXTENSION sentinai.")));
 	check_columns(which, relid);
 	rel_oids[which] = relid;
@@ -141,7 +141,7 @@ sn_installed(void)
 
 	if (!OidIsValid(get_extension_oid("sentinai", true)))
 		return false;
-	schema = get_namespace_oid(SN_SCHEMA, true);
+	schema = get_namespace_oid(SN_INTERNAL, true);
 	return OidIsValid(schema) &&
 		OidIsValid(get_relname_relid(rels[SN_EVENT_LOG].name, schema));
 }

@@ -226,7 +226,7 @@ step_extension() {
                     'FlightArrived', 'FlightCancelled'],
                 start_from => 'latest', max_attempts => 3,
                 backoff => '{200ms,400ms}')
-            where not exists (select from sentinai.subscription
+            where not exists (select from sentinai_internal.subscription
                 where worker_type = 'desk')"
     } >>"$log" 2>&1 || fail "Could not set up the database."
     say "subscription desk (3 attempts, 200 and 400 ms apart), relay to $topic"

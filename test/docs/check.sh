@@ -146,10 +146,11 @@ test_settings() {
         "$place/server" "$place/page"
     sql docs_ext "
     select name from pg_settings where name like 'sentinai.%'
-    union select 'sentinai.' || relname from pg_class where relnamespace = 'sentinai'::regnamespace
+    union select relnamespace::regnamespace || '.' || relname from pg_class
+    where relnamespace in ('sentinai'::regnamespace, 'sentinai_internal'::regnamespace)
     union select 'sentinai.' || proname from pg_proc where pronamespace = 'sentinai'::regnamespace" |
         sort >"$place/names"
-    grep -ohE '`sentinai\.[a-z_]+|^ *sentinai\.[a-z_]+ *=' "${pages[@]}" |
+    grep -ohE '`sentinai(_internal)?\.[a-z_]+|^ *sentinai\.[a-z_]+ *=' "${pages[@]}" |
         tr -d '`= ' | sort -u | grep -vE "$other" | comm -23 - "$place/names" |
         nothing "settings, tables and functions that the pages name exist"
 }
@@ -214,10 +215,10 @@ test_comments() {
     union all
     select 'relation ' || c.relname from pg_class c
     where c.oid in (select d.objid from $members) and c.relkind in ('r', 'p', 'v', 'm')
-      and not c.relispartition and obj_description(c.oid, 'pg_class') is null
+      and (not c.relispartition or c.relkind = 'p') and obj_description(c.oid, 'pg_class') is null
     union all
     select 'column ' || c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
-    where c.oid in (select d.objid from $members) and c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
+    where c.oid in (select d.objid from $members) and c.relkind in ('r', 'p', 'v', 'm') and (not c.relispartition or c.relkind = 'p')
       and a.attnum > 0 and not a.attisdropped and col_description(c.oid, a.attnum) is null
     union all
     select 'type ' || t.oid::regtype from pg_type t

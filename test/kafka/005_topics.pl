@@ -116,7 +116,7 @@ publish(20, qw(denied fine));
 arrived($_, 1, "$_: all arrive in order") foreach qw(denied fine);
 idle();
 is(sql('select count(*) from sentinai.dead_letter'), '0', 'no dead letters');
-is(sql('select count(*) from sentinai.event_retry'), '0', 'nothing is set aside');
+is(sql('select count(*) from sentinai_internal.event_retry'), '0', 'nothing is set aside');
 
 $node->stop;
 $kafka->stop;

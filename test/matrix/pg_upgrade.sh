@@ -83,15 +83,15 @@ picture() {
     sql "select format(case relkind when 'S' then 'select %L, last_value, is_called from %s;'
             else 'select %L, count(*), md5(string_agg(x::text, chr(10) order by x::text)) from %s x;'
             end, oid::regclass, oid::regclass)
-        from pg_class where relnamespace = 'sentinai'::regnamespace and relkind in ('r', 'S')
+        from pg_class where relnamespace = 'sentinai_internal'::regnamespace and relkind in ('r', 'S')
         order by oid::regclass::text" >"$place/picture.sql"
     "$bin/psql" -XqAt -v ON_ERROR_STOP=1 -f "$place/picture.sql"
 }
 
 sequenced="select not exists (
         select event_id from sentinai.event_log
-        except all select id from sentinai.slice, unnest(event_ids) id where stream_id = 0)
-    and not exists (select id from sentinai.slice, unnest(event_ids) id
+        except all select id from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0)
+    and not exists (select id from sentinai_internal.slice, unnest(event_ids) id
         where stream_id = 0 group by id having count(*) > 1)"
 
 # publish_some: events, one batch completed, one event failed and dead, one out.

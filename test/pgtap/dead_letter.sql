@@ -11,7 +11,7 @@ create function pg_temp.sequenced() returns void language plpgsql as $$
 begin
     for i in 1..3000 loop
         exit when not exists (select event_id from sentinai.event_log where tenant_id = 'dead' except
-                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
         perform pg_sleep(0.01);
     end loop;
 end $$;
@@ -26,7 +26,7 @@ declare r text; begin
     execute format('select string_agg(aggregate_id || (payload ->> ''n'') || ''#'' || attempt, '' '' order by o) from %s', rel) into r; return r; end $$;
 create function pg_temp.state(wt text) returns text language sql as $$
     select format('open %s parked %s done %s dead %s', sum(open), sum(parked), sum(completed), sum(dead)) from (
-        select distinct on (lane) l.* from sentinai.lane_state l join sentinai.subscription s using (sub_id)
+        select distinct on (lane) l.* from sentinai_internal.lane_state l join sentinai_internal.subscription s using (sub_id)
         where worker_type = wt order by lane, ver desc) x $$;
 -- claim when the next retry is due, within ten seconds
 create procedure pg_temp.take_due(name text, wt text) language plpgsql as $$
@@ -43,7 +43,7 @@ begin
 end $$;
 -- where the slices have an event
 create function pg_temp.place(id uuid, stream int) returns bigint language sql as $$
-    select slice_no << 8 | array_position(event_ids, id) - 1 from sentinai.slice where stream_id = stream and id = any (event_ids) $$;
+    select slice_no << 8 | array_position(event_ids, id) - 1 from sentinai_internal.slice where stream_id = stream and id = any (event_ids) $$;
 create function pg_temp.letter(wt text, id uuid) returns text language sql as $$
     select concat_ws(' ', status, attempts, jsonb_array_length(history), resolved_by, resolution, resolved_at is not null)
     from sentinai.dead_letter where worker_type = wt and event_id = id $$;
@@ -116,7 +116,7 @@ select pg_temp.take('p1', $$'dead-a'$$);
 select is(sentinai.fail((select token from p1 limit 1), id, 'x', false), 'dead', 'dead: ' || o) from p where o in (2, 3);
 select is(sentinai.release((select token from p1 limit 1)), 1, 'the first is given back');
 select sentinai.retry_dead_letter(id, 'dead-a') from p where o in (2, 3) order by o desc;
-select is((select count(*) from p join sentinai.event_retry r on event_id = id join sentinai.subscription s using (sub_id) where worker_type = 'dead-a' and r.pos = pg_temp.place(id, s.stream_id)), 3::bigint, 'each has its own position, and the first waits with them');
+select is((select count(*) from p join sentinai_internal.event_retry r on event_id = id join sentinai_internal.subscription s using (sub_id) where worker_type = 'dead-a' and r.pos = pg_temp.place(id, s.stream_id)), 3::bigint, 'each has its own position, and the first waits with them');
 select pg_temp.take('p2', $$'dead-a', 2$$);
 select is(pg_temp.shown('p2'), 'p1#1 p2#1', 'so they come in the order they had');
 select is(sentinai.fail((select token from p2 limit 1), id, 'y', true, '0'), 'retrying', 'one of them fails again') from p where o = 2;
@@ -135,7 +135,7 @@ select is(sentinai.fail((select token from q1), (select id from q), 'x'), 'dead'
 select sentinai.unsubscribe('dead-c');
 select sentinai.subscribe('dead-c', '{d.t}');
 select sentinai.retry_dead_letter((select id from q), 'dead-c');
-select ok((select r.pos & 255 >= 180 and r.pos < pg_temp.place(id, s.stream_id) from q join sentinai.event_retry r on event_id = id join sentinai.subscription s using (sub_id) where worker_type = 'dead-c'), 'before the round it was in, at an offset that slices do not have');
+select ok((select r.pos & 255 >= 180 and r.pos < pg_temp.place(id, s.stream_id) from q join sentinai_internal.event_retry r on event_id = id join sentinai_internal.subscription s using (sub_id) where worker_type = 'dead-c'), 'before the round it was in, at an offset that slices do not have');
 select pg_temp.take('q2', $$'dead-c'$$);
 select is(sentinai.complete((select token from q2)), 1, 'and is handed out');
 select is((select status from sentinai.dead_letter where worker_type = 'dead-c'), 'succeeded', 'with success');

@@ -75,10 +75,10 @@ declare
     before record;
 begin
     select coalesce(sum(seq_scan), 0) as scans, coalesce(sum(idx_tup_fetch), 0) as fetched into before
-      from pg_stat_xact_user_tables where schemaname = 'sentinai' and relname like 'event\_log%';
+      from pg_stat_xact_user_tables where schemaname = 'sentinai_internal' and relname like 'event\_log%';
     execute 'select count(*) from sentinai.' || query;
     select sum(seq_scan) - before.scans, sum(idx_tup_fetch) - before.fetched into scans, fetched
-      from pg_stat_xact_user_tables where schemaname = 'sentinai' and relname like 'event\_log%';
+      from pg_stat_xact_user_tables where schemaname = 'sentinai_internal' and relname like 'event\_log%';
     return format('%s scans, %s rows', scans, fetched);
 end $$;
 select is(pg_temp.cost($$get_events_by_exception('hist', 'ex-1')$$), '0 scans, 21 rows', 'reads the key''s rows only');
@@ -135,7 +135,7 @@ select ok(cardinality(pg_temp.logged($$tenant_id = 'runs'$$)) > 5000, 'all of th
 -- Indexes of somebody's own are not taken for ours, wherever they stand in the list
 create procedure pg_temp.add_indexes() language plpgsql as $$
 declare
-    part regclass = (select tableoid from sentinai.event_log limit 1);
+    part regclass = (select tableoid from sentinai_internal.event_log limit 1);
     ours regclass;
 begin
     execute format('create index on %s (tenant_id, occurred_at)', part);
@@ -156,7 +156,7 @@ select is(pg_temp.pages('get_events_by_exception($$runs$$, $$a1$$', 7), pg_temp.
 
 -- Partitions outside the time range are not touched
 create function pg_temp.index_scans() returns bigint language sql as $$
-    select coalesce(sum(idx_scan), 0)::bigint from pg_stat_xact_user_tables where schemaname = 'sentinai' and relname like 'event\_log%' $$;
+    select coalesce(sum(idx_scan), 0)::bigint from pg_stat_xact_user_tables where schemaname = 'sentinai_internal' and relname like 'event\_log%' $$;
 create temp table before as select pg_temp.index_scans() as n;
 select count(*) from sentinai.get_events_by_tenant('hist', from_time => now() - interval '1 second', to_time => now() + interval '1 second');
 select cmp_ok(pg_temp.index_scans() - (select n from before), '<=', 2::bigint, 'a short time range touches its partition only');

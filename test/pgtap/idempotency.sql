@@ -39,7 +39,7 @@ select is(pg_temp.stored(), 3::bigint, 'and the key is new again, for any event'
 select is(pg_temp.pub('k-savepoint', payload => '{"other": true}'), (select id from again), 'from then on it is taken');
 
 -- rows, limits
-select is((select count(*) from sentinai.event_idempotency where tenant_id = 'idem'), 3::bigint, 'a row for each key');
+select is((select count(*) from sentinai_internal.event_idempotency where tenant_id = 'idem'), 3::bigint, 'a row for each key');
 select lives_ok($$select pg_temp.pub(repeat('x', 512))$$, 'the longest key');
 select lives_ok($$select sentinai.publish_batch('{t}', '{idem}', '{a}', '{"{}"}')$$, 'a batch has no keys');
 select * from finish();

@@ -190,21 +190,21 @@ end $$;
 
 -- what is there when nothing is left
 create procedure pg_temp.check_end() language plpgsql as $$
-declare bad text; s int := (select sub_id from sentinai.subscription where worker_type = 'model');
+declare bad text; s int := (select sub_id from sentinai_internal.subscription where worker_type = 'model');
 begin
     select string_agg(n || ' ' || st, ', ') into bad from ev where st not in ('done', 'dead');
     if bad is not null then call pg_temp.wrong('left: ' || bad); end if;
-    select string_agg(event_id::text, ' ') into bad from sentinai.event_retry where sub_id = s;
+    select string_agg(event_id::text, ' ') into bad from sentinai_internal.event_retry where sub_id = s;
     if bad is not null then call pg_temp.wrong('still waiting: ' || bad); end if;
     select string_agg(ev.n::text, ' ') into bad from ev
     where st = 'done' and not exists (select from sentinai.event_processing p where p.event_id = ev.id and p.worker_type = 'model')
           and not exists (select from sentinai.dead_letter d where d.event_id = ev.id and d.worker_type = 'model' and d.status = 'discarded');
     if bad is not null then call pg_temp.wrong('not in the ledger: ' || bad); end if;
-    with last as (select distinct on (lane) * from sentinai.lane_state where sub_id = s order by lane, ver desc)
+    with last as (select distinct on (lane) * from sentinai_internal.lane_state where sub_id = s order by lane, ver desc)
     select string_agg(format('lane %s: batch %s, open %s, parked %s, %s to %s, resolved %s, lost %s', lane, batch, open, parked, pos, end_pos, resolved, lost), '; ') into bad
     from last where batch is not null or open <> 0 or parked <> 0 or resolved is not null or pos <> end_pos or retries is not null or lost <> 0;
     if bad is not null then call pg_temp.wrong('not clean: ' || bad); end if;
-    with last as (select distinct on (lane) * from sentinai.lane_state where sub_id = s order by lane, ver desc)
+    with last as (select distinct on (lane) * from sentinai_internal.lane_state where sub_id = s order by lane, ver desc)
     select format('%s dead and %s letters, %s completed and %s in the ledger', sum(dead), l.n, sum(completed), p.n) into bad
     from last, (select count(*) n from sentinai.dead_letter where worker_type = 'model' and status = 'pending') l,
          (select count(*) n from sentinai.event_processing q join ev on id = event_id where worker_type = 'model') p
@@ -220,7 +220,7 @@ begin
     truncate ev, batch, rule, trace;
     perform set_config('model.seed', seed::text, false), setseed(1.0 / seed);
     insert into rule values (true, false, 2, '{m.t}');
-    perform sentinai.unsubscribe(worker_type) from sentinai.subscription where worker_type = 'model';
+    perform sentinai.unsubscribe(worker_type) from sentinai_internal.subscription where worker_type = 'model';
     perform sentinai.subscribe('model', '{m.t}', max_attempts => 2, backoff => '{0s,20ms}');
     commit;
     for i in 1..steps loop

@@ -7,7 +7,7 @@ select sentinai.make_partitions(now() + interval '3 days');
 create function pg_temp.id_of(t timestamptz) returns uuid language sql as $$
     select (lpad(to_hex(floor(extract(epoch from t) * 1000)::bigint), 12, '0') || '70008000000000000001')::uuid $$;
 create function pg_temp.tables() returns bigint language sql as $$
-    select count(*) from pg_inherits where inhparent in (select oid from pg_class where relnamespace = 'sentinai'::regnamespace and relkind = 'p') $$;
+    select count(*) from pg_inherits where inhparent in (select oid from pg_class where relnamespace = 'sentinai_internal'::regnamespace and relkind = 'p') $$;
 create temp table before as select pg_temp.tables() as n;
 
 -- What is noted about the past is in one partition

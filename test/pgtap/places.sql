@@ -8,7 +8,7 @@ create function pg_temp.sequenced() returns boolean language plpgsql as $$
 begin
     for i in 1..3000 loop
         if not exists (select event_id from sentinai.event_log where tenant_id = 'places' except
-                       select unnest(event_ids) from sentinai.slice where stream_id = 0) then
+                       select unnest(event_ids) from sentinai_internal.slice where stream_id = 0) then
             return true;
         end if;
         perform pg_sleep(0.01);
@@ -22,10 +22,10 @@ create function pg_temp.publish(first int, last int) returns bigint language sql
 -- what the slices say, and what is so; a place is block (high and low half) and line
 create function pg_temp.places() returns table (event_id uuid, place tid, row_at tid) language sql as $$
     select l.event_id, format('(%s,%s)', u[1] * 65536 + u[2], u[3])::tid, l.ctid
-    from sentinai.slice s, unnest(event_ids) with ordinality e(id, o),
+    from sentinai_internal.slice s, unnest(event_ids) with ordinality e(id, o),
          lateral (select array_agg(get_byte(places, (o::int - 1) * 6 + i) + get_byte(places, (o::int - 1) * 6 + i + 1) * 256 order by i)
                   from generate_series(0, 4, 2) i) p(u),
-         sentinai.event_log l
+         sentinai_internal.event_log l
     where stream_id = 0 and l.event_id = id and l.tenant_id = 'places' $$;
 
 select sentinai.subscribe('places');
@@ -35,12 +35,12 @@ select pg_temp.publish(1, 3000);
 rollback;
 select is(pg_temp.publish(1, 400), 400::bigint, 'published');
 select ok(pg_temp.sequenced(), 'and sequenced');
-select is((select count(*) from sentinai.slice where length(places) <> 6 * cardinality(event_ids)), 0::bigint,
+select is((select count(*) from sentinai_internal.slice where length(places) <> 6 * cardinality(event_ids)), 0::bigint,
           'a slice has as many places as events');
 select is((select array[count(*), count(*) filter (where place = row_at)] from pg_temp.places()), '{400,400}',
           'every row is at its place');
 
-select format('vacuum full %s', inhrelid::regclass) from pg_inherits where inhparent = 'sentinai.event_log'::regclass \gexec
+select format('vacuum full %s', inhrelid::regclass) from pg_inherits where inhparent = 'sentinai_internal.event_log'::regclass \gexec
 select is((select count(*) from pg_temp.places() where place = row_at), 0::bigint, 'all rows have moved');
 create temp table batch as select * from sentinai.claim('places', 1000);
 select results_eq($$select (payload ->> 'n')::int from batch order by 1$$, 'select * from generate_series(1, 400)',

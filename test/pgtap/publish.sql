@@ -19,7 +19,7 @@ select is(l.correlation_id, 'corr', 'correlation_id') from sentinai.event_log l 
 select is(l.causation_id, '01941f29-7c00-7000-8000-000000000001', 'causation_id') from sentinai.event_log l join one on id = event_id;
 select is(l.schema_version, 7, 'schema_version') from sentinai.event_log l join one on id = event_id;
 select is(l.deliver_at, now() + interval '1 hour', 'deliver_at') from sentinai.event_log l join one on id = event_id;
-select is(l.txid, pg_current_xact_id()::text::bigint + coalesce((select txid_offset from sentinai.node order by node_no desc limit 1), 0),
+select is(l.txid, pg_current_xact_id()::text::bigint + coalesce((select txid_offset from sentinai_internal.node order by node_no desc limit 1), 0),
           'txid is the top-level transaction''s') from sentinai.event_log l join one on id = event_id;
 select is(l.partition_hash, sentinai.partition_hash('pub:größe-1'), 'partition_hash is of the key') from sentinai.event_log l join one on id = event_id;
 select is(substr(id::text, 15, 1) || ' ' || (substr(id::text, 20, 1) ~ '[89ab]'), '7 true', 'the id is a UUIDv7') from one;
@@ -142,16 +142,16 @@ select cmp_ok(sentinai.make_partitions(now() + interval '20 days'), '>=', 0, 'pa
 -- old ones may be half dropped just now
 select is((select array_agg(n) from (select count(*) as n from pg_inherits join pg_class c on c.oid = inhrelid
             where relname ~ '_[0-9]{8}_[0-9]{4}$' and right(relname, 13) >= to_char(now() at time zone 'UTC', 'YYYYMMDD')
-              and inhparent in ('sentinai.event_log'::regclass, 'sentinai.event_processing'::regclass,
-                                'sentinai.event_idempotency'::regclass, 'sentinai.slice'::regclass) group by inhparent) x
+              and inhparent in ('sentinai_internal.event_log'::regclass, 'sentinai_internal.event_processing'::regclass,
+                                'sentinai_internal.event_idempotency'::regclass, 'sentinai_internal.slice'::regclass) group by inhparent) x
             having min(n) = max(n) and min(n) >= 20) is not null, true, 'come in sets');
 -- A table with other columns than the library knows is left alone
 create procedure pg_temp.with_a_column() language plpgsql as $$
 begin
-    alter table sentinai.event_log add column mine int;
+    alter table sentinai_internal.event_log_root add column mine int;
     perform sentinai.publish('t', 'column', 'a', '{}');
 end $$;
-select throws_ok('call pg_temp.with_a_column()', '55000', 'table "sentinai.event_log" is not the one that this library knows', 'a column added by hand is refused');
+select throws_ok('call pg_temp.with_a_column()', '55000', 'table "sentinai_internal.event_log" is not the one that this library knows', 'a column added by hand is refused');
 
 
 -- A call that fails takes no ids: they would be ahead of the time

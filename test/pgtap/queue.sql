@@ -28,7 +28,7 @@ create function pg_temp.sequenced() returns void language plpgsql as $$
 begin
     for i in 1..3000 loop
         exit when not exists (select event_id from sentinai.event_log where tenant_id = 'queue' except
-                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
         perform pg_sleep(0.01);
     end loop;
 end $$;
@@ -46,7 +46,7 @@ declare r text; begin
     execute format('select string_agg(aggregate_id || (payload ->> ''n'') || ''#'' || attempt, '' '' order by o) from %s', rel) into r; return r; end $$;
 create function pg_temp.state(wt text) returns table (open bigint, parked numeric, completed numeric, failed numeric, dead numeric, held bigint) language sql as $$
     select sum(open), sum(parked), sum(completed), sum(failed), sum(dead), count(batch) from (
-        select distinct on (lane) l.* from sentinai.lane_state l join sentinai.subscription s using (sub_id)
+        select distinct on (lane) l.* from sentinai_internal.lane_state l join sentinai_internal.subscription s using (sub_id)
         where worker_type = wt order by lane, ver desc) x $$;
 
 -- A batch, and the end of it
@@ -235,7 +235,7 @@ commit;
 select is((select count(*) from sentinai.event_processing where worker_type = 'queue-tx'), 2::bigint, 'committed with the caller''s transaction');
 select pg_temp.publish('t', 2);
 begin isolation level repeatable read;
-select count(*) from sentinai.subscription;
+select count(*) from sentinai_internal.subscription;
 select is((select n from dblink(pg_temp.elsewhere(), $$select sentinai.complete((select min(token) from sentinai.claim('queue-tx', 1)))$$) as d(n int)), 1, 'another session goes on');
 select is(sentinai.complete((select min(token) from sentinai.claim('queue-tx'))), 1, 'an old snapshot does not see old lanes');
 commit;
@@ -318,7 +318,7 @@ select throws_ok($$select * from sentinai.claim('queue-a', 1, '1 min', repeat('x
 select throws_ok(format('select sentinai.complete(%L)', token), 'SN404', null, 'token ' || left(token, 30)) from (values (''), ('x'), ('0'), ('9223372036854775807'), (repeat('1', 1000000)),
     ('1-0000000000000000-00000000000000000000000000000000'), ('2147483647-0000000000000001-00000000000000000000000000000000'), ('2147483648-0000000000000001-00000000000000000000000000000000'),
     ('01-0000000000000001-00000000000000000000000000000000'), ('1-000000000000000G-00000000000000000000000000000000')) v(token);
-select throws_ok(format('select sentinai.complete(%L)', sub_id || '-0000000000000001-00000000000000000000000000000000'), 'SN409', null, 'a batch that never was') from sentinai.subscription where worker_type = 'queue-a';
+select throws_ok(format('select sentinai.complete(%L)', sub_id || '-0000000000000001-00000000000000000000000000000000'), 'SN409', null, 'a batch that never was') from sentinai_internal.subscription where worker_type = 'queue-a';
 select throws_ok($$select sentinai.complete(null)$$, '22004', null, 'no token');
 select throws_ok($$select sentinai.release(null)$$, '22004', null, 'no token to release');
 select throws_ok($$select sentinai.extend(null, '1 s')$$, '22004', null, 'no token to extend');

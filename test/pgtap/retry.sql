@@ -11,7 +11,7 @@ create function pg_temp.sequenced() returns void language plpgsql as $$
 begin
     for i in 1..3000 loop
         exit when not exists (select event_id from sentinai.event_log where tenant_id = 'retry' except
-                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
         perform pg_sleep(0.01);
     end loop;
 end $$;
@@ -26,11 +26,11 @@ declare r text; begin
     execute format('select string_agg(aggregate_id || (payload ->> ''n'') || ''#'' || attempt, '' '' order by aggregate_id, o) from %s', rel) into r; return r; end $$;
 create function pg_temp.state(wt text) returns text language sql as $$
     select format('open %s parked %s done %s failed %s dead %s', sum(open), sum(parked), sum(completed), sum(failed), sum(dead)) from (
-        select distinct on (lane) l.* from sentinai.lane_state l join sentinai.subscription s using (sub_id)
+        select distinct on (lane) l.* from sentinai_internal.lane_state l join sentinai_internal.subscription s using (sub_id)
         where worker_type = wt order by lane, ver desc) x $$;
 create function pg_temp.waiting(wt text) returns text language sql as $$
     select string_agg(r.aggregate_id || (l.payload ->> 'n') || ':' || attempt || case when due_at is null then '' else '!' end, ' ' order by pos)
-    from sentinai.event_retry r join sentinai.subscription s using (sub_id) join sentinai.event_log l using (event_id) where worker_type = wt $$;
+    from sentinai_internal.event_retry r join sentinai_internal.subscription s using (sub_id) join sentinai.event_log l using (event_id) where worker_type = wt $$;
 -- claim when the next retry is due, within ten seconds
 create procedure pg_temp.take_due(name text, wt text) language plpgsql as $$
 declare n int;
@@ -51,7 +51,7 @@ select pg_temp.publish('a', 3), pg_temp.publish('b', 2);
 select pg_temp.take('a', $$'retry-a', worker_id => 'w'$$);
 select is(sentinai.fail((select token from a limit 1), (select event_id from a where aggregate_id = 'a' and o = (select min(o) from a where aggregate_id = 'a')), 'no luck'), 'retrying', 'a retry is scheduled');
 select is(pg_temp.waiting('retry-a'), 'a1:1! a2:0 a3:0', 'the later events of the key wait behind it');
-select is((select round(extract(epoch from r.due_at - clock_timestamp()) / 60) from sentinai.event_retry r join sentinai.subscription using (sub_id) where worker_type = 'retry-a' and attempt = 1), 60::numeric, 'after the first wait of the policy');
+select is((select round(extract(epoch from r.due_at - clock_timestamp()) / 60) from sentinai_internal.event_retry r join sentinai_internal.subscription using (sub_id) where worker_type = 'retry-a' and attempt = 1), 60::numeric, 'after the first wait of the policy');
 select throws_ok($$select sentinai.complete((select token from a limit 1), array[(select event_id from a where aggregate_id = 'a' and payload @> '{"n": 2}')])$$, 'SN409', null, 'one that waits cannot be completed');
 select throws_ok($$select sentinai.complete((select token from a limit 1), array[(select event_id from a where aggregate_id = 'a' and payload @> '{"n": 1}')])$$, 'SN409', null, 'nor the one that failed');
 select throws_ok($$select sentinai.fail((select token from a limit 1), (select event_id from a where aggregate_id = 'a' and payload @> '{"n": 3}'), 'e')$$, 'SN409', null, 'nor can it fail');
@@ -73,14 +73,14 @@ select pg_temp.take('b', $$'retry-b'$$);
 select is(sentinai.fail((select token from b limit 1), (select event_id from b where o = 1), 'one'), 'retrying', 'first failure');
 call pg_temp.take_due('b2', 'retry-b');
 select is(pg_temp.shown('b2'), 'c1#2', 'alone: the others wait for what becomes of it');
-select cmp_ok((select extract(epoch from claimed_at - first_failed_at) from sentinai.lane_state l join sentinai.event_retry r using (sub_id, lane) join sentinai.subscription s using (sub_id) where worker_type = 'retry-b' order by ver desc limit 1), '>=', 0.2, 'not before its time');
+select cmp_ok((select extract(epoch from claimed_at - first_failed_at) from sentinai_internal.lane_state l join sentinai_internal.event_retry r using (sub_id, lane) join sentinai_internal.subscription s using (sub_id) where worker_type = 'retry-b' order by ver desc limit 1), '>=', 0.2, 'not before its time');
 select is(sentinai.fail((select token from b2), (select event_id from b2), 'two'), 'retrying', 'second failure');
 call pg_temp.take_due('b3', 'retry-b');
 select is(pg_temp.shown('b3'), 'c1#3', 'third attempt');
 select is(sentinai.fail((select token from b3), (select event_id from b3), 'three', retry_in => '10 ms'), 'retrying', 'the caller says when');
 call pg_temp.take_due('b4', 'retry-b');
 select is(pg_temp.shown('b4'), 'c1#4', 'fourth attempt');
-select is((select history @> '[{"attempt": 1, "error": "one"}, {"attempt": 2, "error": "two"}, {"attempt": 3, "error": "three"}]' and jsonb_array_length(history) = 3 from sentinai.event_retry join sentinai.subscription using (sub_id) where worker_type = 'retry-b' and attempt > 0), true, 'all of it is remembered');
+select is((select history @> '[{"attempt": 1, "error": "one"}, {"attempt": 2, "error": "two"}, {"attempt": 3, "error": "three"}]' and jsonb_array_length(history) = 3 from sentinai_internal.event_retry join sentinai_internal.subscription using (sub_id) where worker_type = 'retry-b' and attempt > 0), true, 'all of it is remembered');
 select is(sentinai.complete((select token from b4)), 1, 'done at last');
 select is((select attempt from sentinai.event_processing where worker_type = 'retry-b'), 4, 'the ledger tells the attempt');
 select pg_temp.take('b5', $$'retry-b'$$);
@@ -110,7 +110,7 @@ select pg_temp.take('f2', $$'retry-c'$$);
 select is(pg_temp.shown('f2'), 'f1#2', 'and its own waits');
 select sentinai.set_retry_policy('retry-c', 'r.t');
 select is(sentinai.fail((select token from f2), (select event_id from f2), 'e'), 'dead', 'removed: the subscription''s own again');
-select is((select count(*) from sentinai.retry_policy where worker_type = 'retry-c'), 0::bigint, 'no policy left');
+select is((select count(*) from sentinai_internal.retry_policy where worker_type = 'retry-c'), 0::bigint, 'no policy left');
 select throws_ok($$select sentinai.set_retry_policy('retry-nobody', 't', 1, '{1s}')$$, 'SN404', null, 'policy of nobody');
 select throws_ok($$select sentinai.set_retry_policy('retry-c', null, 1, '{1s}')$$, '22004', null, 'policy of no type');
 select throws_ok($$select sentinai.set_retry_policy('retry-c', 't', null, '{1s}')$$, '22004', null, 'half a policy');
@@ -151,7 +151,7 @@ select pg_temp.take('w2', $$'retry-w'$$);
 select is(sentinai.complete((select token from w2)), 1, 'the first is done');
 select is(pg_temp.waiting('retry-w'), 'w2:1! w3:0', 'then it is the second''s turn');
 select is_empty($$select * from sentinai.claim('retry-w')$$, 'but not before its time');
-select is((select round(extract(epoch from r.due_at - clock_timestamp()) / 60) from sentinai.event_retry r join sentinai.subscription using (sub_id) where worker_type = 'retry-w' and attempt = 1), 60::numeric, 'an hour after its failure');
+select is((select round(extract(epoch from r.due_at - clock_timestamp()) / 60) from sentinai_internal.event_retry r join sentinai_internal.subscription using (sub_id) where worker_type = 'retry-w' and attempt = 1), 60::numeric, 'an hour after its failure');
 select sentinai.unsubscribe('retry-w');
 select sentinai.subscribe('retry-w', '{r.w}', max_attempts => 3, backoff => '{0s}');
 select pg_temp.publish('w', 2, 'r.w');
@@ -191,14 +191,14 @@ select pg_temp.sequenced();
 begin;
 -- the log refuses that, whoever asks
 do $$
-declare part regclass := (select tableoid from sentinai.event_log where event_id = (select id from x));
+declare part regclass := (select tableoid from sentinai_internal.event_log where event_id = (select id from x));
 begin
     execute format('alter table %s disable trigger refuse_change', part);
     execute format('delete from %s where event_id = (select id from x)', part);
 end $$;
 create temp table x2 as select row_number() over () as o, c.* from sentinai.claim('retry-x') c;
 select is(pg_temp.shown('x2'), 'x1#1', 'the next of its key is not parked behind it');
-select is((select count(*) from sentinai.event_retry join sentinai.subscription using (sub_id) where worker_type = 'retry-x' and aggregate_id = 'x'), 0::bigint, 'nothing of it waits');
+select is((select count(*) from sentinai_internal.event_retry join sentinai_internal.subscription using (sub_id) where worker_type = 'retry-x' and aggregate_id = 'x'), 0::bigint, 'nothing of it waits');
 rollback;
 select sentinai.unsubscribe('retry-x');
 
@@ -304,5 +304,5 @@ select throws_ok(format('select sentinai.fail(%L, (select id from z), %L, true, 
 select throws_ok($$select sentinai.fail('x', (select id from z), 'e', true, '178000000 years')$$, '22008', null, 'retry out of range');
 
 select sentinai.unsubscribe(w) from unnest('{retry-a,retry-b,retry-c,retry-g,retry-u,retry-watch,retry-all}'::text[]) w;
-select is((select count(*) from sentinai.event_retry r where not exists (select from sentinai.subscription s where s.sub_id = r.sub_id)), 0::bigint, 'unsubscribe leaves no retries behind');
+select is((select count(*) from sentinai_internal.event_retry r where not exists (select from sentinai_internal.subscription s where s.sub_id = r.sub_id)), 0::bigint, 'unsubscribe leaves no retries behind');
 select * from finish();

@@ -51,7 +51,7 @@ select throws_ok($$select sentinai.complete((select format('%s-%s-%s', split_par
     split_part(pg_temp.token('a'), '-', 2), replace((select batch::text from sentinai.stat_agent where worker_type = 'own'), '-', ''))))$$,
     '42501', null, 'who may not look');
 reset role;
-select is((select count(*) from sentinai.lane_state l, c where l.batch::text = regexp_replace(split_part(c.token, '-', 3), '(.{8})(.{4})(.{4})(.{4})(.{12})', '\1-\2-\3-\4-\5')),
+select is((select count(*) from sentinai_internal.lane_state l, c where l.batch::text = regexp_replace(split_part(c.token, '-', 3), '(.{8})(.{4})(.{4})(.{4})(.{12})', '\1-\2-\3-\4-\5')),
           0::bigint, 'what is stored is not what the token says');
 set role own_a;
 select is(sentinai.complete(pg_temp.token('a')), 20, 'who claimed completes');

@@ -9,7 +9,7 @@ create schema seqtest;
 create table seqtest.mine (id uuid, what text, n int);
 create view seqtest.sequenced as
 select stream_id, lane, slice_no, base, o, id, slice_no >> 14 as round_no
-  from sentinai.slice, unnest(event_ids) with ordinality u(id, o);
+  from sentinai_internal.slice, unnest(event_ids) with ordinality u(id, o);
 
 -- until all events of a kind that are due are in the stream of all events
 create procedure seqtest.settle(kind text, wanted bigint) language plpgsql as $$
@@ -27,10 +27,10 @@ select sentinai.subscribe('seq_all');
 select sentinai.subscribe('seq_ab', '{SeqA,SeqB}');
 select sentinai.subscribe('seq_b', '{SeqB}');
 create function seqtest.stream(worker text) returns int language sql as
-$$ select stream_id from sentinai.subscription where worker_type = worker $$;
+$$ select stream_id from sentinai_internal.subscription where worker_type = worker $$;
 create function seqtest.lane(tenant text, aggregate text) returns int language sql as
 $$ select (sentinai.partition_hash(sentinai.get_partition_key(tenant, aggregate)) & 2147483647)
-          % (select lanes from sentinai.node order by node_no desc limit 1) $$;
+          % (select lanes from sentinai_internal.node order by node_no desc limit 1) $$;
 
 -- filters
 insert into seqtest.mine select sentinai.publish(t, 'seq', 'agg' || i, '{}'), 'filter', i
@@ -47,7 +47,7 @@ select bag_eq(
     $$select id from seqtest.mine join seqtest.sequenced s using (id) where what = 'filter' and stream_id = seqtest.stream('seq_b')$$,
     $$select m.id from seqtest.mine m join sentinai.event_log e on e.event_id = m.id where what = 'filter' and event_type = 'SeqB'$$,
     'another one too');
-select is((select count(*) from sentinai.stream where stream_id in (seqtest.stream('seq_ab'), seqtest.stream('seq_b'))
+select is((select count(*) from sentinai_internal.stream where stream_id in (seqtest.stream('seq_ab'), seqtest.stream('seq_b'))
               and first_round = (select min(round_no) from seqtest.mine join seqtest.sequenced using (id) where what = 'filter')), 2::bigint,
           'first_round is the round that filled them first');
 select is_empty(
@@ -58,7 +58,7 @@ select is_empty(
 select sentinai.subscribe('seq_never', '{SeqNever}');
 insert into seqtest.mine select sentinai.publish('SeqA', 'seq', 'agg0', '{}'), 'never', 0;
 call seqtest.settle('never', 1);
-select isnt((select first_round from sentinai.stream where stream_id = seqtest.stream('seq_never')), null, 'a stream without events has a first round too');
+select isnt((select first_round from sentinai_internal.stream where stream_id = seqtest.stream('seq_never')), null, 'a stream without events has a first round too');
 
 -- slices
 insert into seqtest.mine
@@ -125,18 +125,18 @@ select is((select array_agg(what order by what) from seqtest.mine join seqtest.s
 select sentinai.publish('SeqA', 'seq', 'agg5', '{}');
 call seqtest.settle('delayed', 1);
 select is((select count(*) from seqtest.mine join seqtest.sequenced using (id) where what = 'delayed' and stream_id = 0), 1::bigint, 'until its time');
-select cmp_ok((select r.taken_at from seqtest.mine m join seqtest.sequenced s using (id) join sentinai.round r using (round_no) where m.what = 'delayed' and s.stream_id = 0), '>=',
+select cmp_ok((select r.taken_at from seqtest.mine m join seqtest.sequenced s using (id) join sentinai_internal.round r using (round_no) where m.what = 'delayed' and s.stream_id = 0), '>=',
               (select deliver_at from sentinai.event_log join seqtest.mine on id = event_id where what = 'delayed'), 'not before');
-select cmp_ok((select r.taken_at - e.deliver_at from seqtest.mine m join seqtest.sequenced s using (id) join sentinai.round r using (round_no) join sentinai.event_log e on e.event_id = m.id where m.what = 'delayed' and s.stream_id = 0), '<',
+select cmp_ok((select r.taken_at - e.deliver_at from seqtest.mine m join seqtest.sequenced s using (id) join sentinai_internal.round r using (round_no) join sentinai.event_log e on e.event_id = m.id where m.what = 'delayed' and s.stream_id = 0), '<',
               interval '5 s', 'and soon after');
 select is((select count(*) from seqtest.mine join seqtest.sequenced using (id) where what = 'far'), 0::bigint, 'one of tomorrow waits on');
 
 -- the journal
 select is_empty($$select from (select round_no, lag(taken_at) over w as before, taken_at, lag(snap_xmax) over w as xmax, snap_xmax, lag(due_until) over w as due, due_until
-                                 from sentinai.round window w as (order by round_no)) x
+                                 from sentinai_internal.round window w as (order by round_no)) x
                    where taken_at < before or snap_xmax < xmax or due_until < due$$, 'rounds go forward');
-select is((select count(*) from seqtest.sequenced where stream_id = 0), (select sum(events) from sentinai.round), 'and count their events');
-select is_empty($$select from seqtest.sequenced s where not exists (select from sentinai.round r where r.round_no = s.round_no)$$, 'every slice is of a round');
+select is((select count(*) from seqtest.sequenced where stream_id = 0), (select sum(events) from sentinai_internal.round), 'and count their events');
+select is_empty($$select from seqtest.sequenced s where not exists (select from sentinai_internal.round r where r.round_no = s.round_no)$$, 'every slice is of a round');
 
 -- the same events, ordered as they are in stream 0, in every other stream
 select is_empty(

@@ -9,7 +9,7 @@ create function pg_temp.sequenced() returns void language plpgsql as $$
 begin
     for i in 1..3000 loop
         exit when not exists (select event_id from sentinai.event_log where tenant_id = 'stat' except
-                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
         perform pg_sleep(0.01);
     end loop;
 end $$;
@@ -24,7 +24,7 @@ begin
     end loop;
     return met;
 end $$;
-create function pg_temp.sub() returns int language sql as $$ select sub_id from sentinai.subscription where worker_type = 'stat' $$;
+create function pg_temp.sub() returns int language sql as $$ select sub_id from sentinai_internal.subscription where worker_type = 'stat' $$;
 -- what the views say: lag, retrying, dead, completed
 create function pg_temp.said() returns text language sql as $$
     select concat_ws(' ', lag_events, retrying, dead, completed_count) from sentinai.stat_queue where worker_type = 'stat' $$;
@@ -34,7 +34,7 @@ create function pg_temp.counted() returns text language sql as $$
         (select count(*) from sentinai.event_log where event_type = 'stat.a')
             - (select count(*) from sentinai.event_processing where worker_type = 'stat' and status = 'completed')
             - (select count(*) from sentinai.dead_letter where worker_type = 'stat'),
-        (select count(*) from sentinai.event_retry where sub_id = pg_temp.sub()),
+        (select count(*) from sentinai_internal.event_retry where sub_id = pg_temp.sub()),
         (select count(*) from sentinai.dead_letter where worker_type = 'stat' and status = 'pending'),
         (select count(*) from sentinai.event_processing where worker_type = 'stat' and status = 'completed')) $$;
 
@@ -111,7 +111,7 @@ begin
 end $$;
 select is(pg_temp.said(), pg_temp.counted(), 'all done but what is retried later, as counted');
 select is(lag_events, retrying, 'the lag is what is retried') from sentinai.stat_queue where worker_type = 'stat';
-select is(oldest_unfinished_at, (select min(sentinai.event_time(event_id)) from sentinai.event_retry where sub_id = pg_temp.sub()), 'and the oldest of it the oldest unfinished')
+select is(oldest_unfinished_at, (select min(sentinai.event_time(event_id)) from sentinai_internal.event_retry where sub_id = pg_temp.sub()), 'and the oldest of it the oldest unfinished')
 from sentinai.stat_queue where worker_type = 'stat';
 
 -- A retry that is handed out again waits no more
@@ -133,7 +133,7 @@ create temp table filter_was (since bigint, types text[]);
 create function pg_temp.now_wants(types text[]) returns void language plpgsql as $$
 begin
     perform pg_temp.sequenced();
-    insert into filter_was select max(round_no) + 1, types from sentinai.round;
+    insert into filter_was select max(round_no) + 1, types from sentinai_internal.round;
     perform sentinai.subscribe('stat-turn', types);
 end $$;
 create function pg_temp.turn_said() returns text language sql as $$
@@ -141,7 +141,7 @@ create function pg_temp.turn_said() returns text language sql as $$
 create function pg_temp.turn_counted() returns text language sql as $$
     with wanted as (
         select e.event_id
-        from sentinai.slice s cross join lateral unnest(s.event_ids) i (id)
+        from sentinai_internal.slice s cross join lateral unnest(s.event_ids) i (id)
              join sentinai.event_log e on e.event_id = i.id
              cross join lateral (select w.types from filter_was w where w.since <= s.slice_no >> 14 order by w.since desc limit 1) w
         where s.stream_id = 0 and (w.types is null or e.event_type = any (w.types))),
@@ -240,9 +240,9 @@ begin
             where jsonb_typeof(p) = 'object' and p ->> 'Relation Name' ~ rel);
 end $$;
 set enable_seqscan = off;
-select cmp_ok(count(*), '>=', 100::bigint, 'there are many slices') from sentinai.slice where lane = (sentinai.partition_hash('stat:wide') & 2147483647) % 64;
+select cmp_ok(count(*), '>=', 100::bigint, 'there are many slices') from sentinai_internal.slice where lane = (sentinai.partition_hash('stat:wide') & 2147483647) % 64;
 select cmp_ok(pg_temp.scanned($$select * from sentinai.stat_lane where worker_type = 'stat' and lane = (sentinai.partition_hash('stat:wide') & 2147483647) % 64$$, '^slice'),
-              '<=', 3.0 * (select count(*) from pg_inherits where inhparent = 'sentinai.slice'::regclass), 'few of them are looked at');
+              '<=', 3.0 * (select count(*) from pg_inherits where inhparent = 'sentinai_internal.slice'::regclass), 'few of them are looked at');
 select is(pg_temp.scanned('select * from sentinai.stat_' || v, '^event_(log|processing|idempotency)'), 0.0, 'stat_' || v || ' does not look at the log')
 from unnest('{queue,agent,relay,info}'::text[]) v;
 reset enable_seqscan;
@@ -257,8 +257,8 @@ begin
     return plan -> 0 -> 'Plan' ->> 'Total Cost';
 end $$;
 select is(count(*), 2::bigint, 'subscriptions and streams are known to be few')
-from pg_class where oid in ('sentinai.subscription'::regclass, 'sentinai.stream'::regclass) and reltuples >= 0 and 'autovacuum_analyze_threshold=1' = any (reloptions);
-analyze sentinai.subscription, sentinai.stream;
+from pg_class where oid in ('sentinai_internal.subscription'::regclass, 'sentinai_internal.stream'::regclass) and reltuples >= 0 and 'autovacuum_analyze_threshold=1' = any (reloptions);
+analyze sentinai_internal.subscription, sentinai_internal.stream;
 select cmp_ok(pg_temp.cost('select * from sentinai.stat_' || v), '<', (select boot_val::numeric from pg_settings where name = 'jit_above_cost'), 'stat_' || v || ' is not compiled')
 from unnest('{lane,queue,agent,relay}'::text[]) v;
 
@@ -267,7 +267,7 @@ select is(concat_ws(' ', version, preloaded, lanes, relay_paused),
           (select extversion from pg_extension where extname = 'sentinai') || ' t 64 f', 'stat_info') from sentinai.stat_info;
 select is((select string_agg(backend_type, ' ' order by backend_type) from pg_stat_activity a where a.pid in (i.launcher_pid, i.sequencer_pid)),
           'sentinai launcher sentinai sequencer', 'its processes') from sentinai.stat_info i;
-select ok(pg_temp.until($$(select unsequenced_commits = 0 and rounds_count > 0 and sequenced_count >= 24080 and last_round = (select max(round_no) from sentinai.round) from sentinai.stat_info)$$), 'its rounds');
+select ok(pg_temp.until($$(select unsequenced_commits = 0 and rounds_count > 0 and sequenced_count >= 24080 and last_round = (select max(round_no) from sentinai_internal.round) from sentinai.stat_info)$$), 'its rounds');
 select is(concat_ws(' ', count(*), min(state), count(pid)), current_setting('sentinai.relay_workers') || ' stopped 0', 'stat_relay: no broker, no relay') from sentinai.stat_relay;
 
 select sentinai.unsubscribe('stat');

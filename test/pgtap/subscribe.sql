@@ -11,7 +11,7 @@ create function pg_temp.sequenced() returns void language plpgsql as $$
 begin
     for i in 1..3000 loop
         exit when not exists (select event_id from sentinai.event_log where tenant_id = 'subs' except
-                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
         perform pg_sleep(0.01);
     end loop;
 end $$;
@@ -47,7 +47,7 @@ select is(pg_temp.drain('subs-filter'), 's.new*2', 'latest, of some types');
 select is(pg_temp.drain('subs-earliest'), 's.mid*3 s.new*2 s.old*4', 'earliest: everything of those types');
 select is(pg_temp.drain('subs-time'), 's.mid*3 s.new*2', 'a time: what occurred since');
 select is(pg_temp.drain('subs-future'), null, 'a time to come: nothing yet');
-select is((select event_types from sentinai.stream join sentinai.subscription using (stream_id) where worker_type = 'subs-filter'), '{s.mid,s.new}', 'types are sorted, each once');
+select is((select event_types from sentinai_internal.stream join sentinai_internal.subscription using (stream_id) where worker_type = 'subs-filter'), '{s.mid,s.new}', 'types are sorted, each once');
 select pg_temp.publish('s.new', 1), pg_temp.publish('s.other', 1);
 select is(pg_temp.drain('subs-filter'), 's.new*1', 'and it goes on');
 select is(pg_temp.drain('subs-earliest'), 's.new*1', 'in its own stream, too');
@@ -56,7 +56,7 @@ select is(pg_temp.drain('subs-latest'), 's.new*1 s.other*1', 'and for all types'
 -- alter_subscription() changes what it is given
 create function pg_temp.settings(wt text) returns text language sql as $$
     select concat_ws(' ', coalesce(event_types::text, 'all'), max_attempts, backoff, on_dead, ordered)
-    from sentinai.subscription join sentinai.stream using (stream_id) where worker_type = wt $$;
+    from sentinai_internal.subscription join sentinai_internal.stream using (stream_id) where worker_type = wt $$;
 select sentinai.subscribe('subs-alter', '{s.x,s.y}', max_attempts => 7, backoff => '{3s}', on_dead => 'block');
 select sentinai.alter_subscription('subs-alter');
 select is(pg_temp.settings('subs-alter'), '{s.x,s.y} 7 {00:00:03} block t', 'nothing given: nothing changes');
@@ -111,16 +111,16 @@ select sentinai.subscribe('subs-change', '{s.b}', max_attempts => 7, backoff => 
 select pg_temp.publish('s.a', 4), pg_temp.publish('s.b', 5);
 select is(sentinai.complete((select token from open)), 1, 'a batch outlives the change');
 select is(pg_temp.drain('subs-change'), 's.b*5', 'what was sequenced before comes by the old filter, the rest by the new one');
-select is((select concat_ws(' ', max_attempts, backoff, on_dead, ordered) from sentinai.subscription where worker_type = 'subs-change'), '7 {00:00:03} block f', 'the policy is the new one');
+select is((select concat_ws(' ', max_attempts, backoff, on_dead, ordered) from sentinai_internal.subscription where worker_type = 'subs-change'), '7 {00:00:03} block f', 'the policy is the new one');
 select sentinai.subscribe('subs-change', '{s.a}');
 select pg_temp.publish('s.a', 1), pg_temp.publish('s.b', 1);
 select sentinai.subscribe('subs-change');
 select pg_temp.publish('s.c', 1);
 select is(pg_temp.drain('subs-change') ~ '^s.a\*1 (s.b\*1 )?s.c\*1$', true, 'changed twice while there is a backlog');
-select is((select count(*) from sentinai.subscription where worker_type = 'subs-change'), 1::bigint, 'it is one subscription');
+select is((select count(*) from sentinai_internal.subscription where worker_type = 'subs-change'), 1::bigint, 'it is one subscription');
 select sentinai.subscribe('subs-change', '{s.c}');
-select is((select coalesce(cardinality(old_streams), 0) <= 1 from sentinai.subscription where worker_type = 'subs-change'), true, 'filters of the past are forgotten');
-select is((select count(*) from sentinai.stream where event_types = '{s.b}'), 0::bigint, 'and their streams');
+select is((select coalesce(cardinality(old_streams), 0) <= 1 from sentinai_internal.subscription where worker_type = 'subs-change'), true, 'filters of the past are forgotten');
+select is((select count(*) from sentinai_internal.stream where event_types = '{s.b}'), 0::bigint, 'and their streams');
 
 -- Other rules under a backlog: everything that waits is handed out once, by the new rules, and nothing stays
 create function pg_temp.keys(wt text) returns uuid[] language sql as $$
@@ -136,10 +136,10 @@ end $$;
 create function pg_temp.got() returns text language sql as $$ select string_agg(key || '.' || n || '#' || attempt, ' ' order by key, o) from batch $$;
 create function pg_temp.waits(wt text) returns text language sql as $$
     select string_agg(r.aggregate_id || '.' || (l.payload ->> 'n') || case when due_at is null then '' else '!' end, ' ' order by r.aggregate_id, pos)
-    from sentinai.event_retry r join sentinai.subscription s using (sub_id) join sentinai.event_log l using (event_id) where worker_type = wt $$;
+    from sentinai_internal.event_retry r join sentinai_internal.subscription s using (sub_id) join sentinai.event_log l using (event_id) where worker_type = wt $$;
 create function pg_temp.lanes(wt text) returns text language sql as $$
     select format('open %s parked %s dead %s', sum(open), sum(parked), sum(dead)) from (
-        select distinct on (lane) l.* from sentinai.lane_state l join sentinai.subscription s using (sub_id) where worker_type = wt order by lane, ver desc) x $$;
+        select distinct on (lane) l.* from sentinai_internal.lane_state l join sentinai_internal.subscription s using (sub_id) where worker_type = wt order by lane, ver desc) x $$;
 -- every event fails whose n is this
 create function pg_temp.fail(n int, retry_in interval default '0', retryable boolean default true) returns text language sql as $$
     select string_agg(sentinai.fail(token, event_id, 'e', retryable, retry_in), ' ') from batch b where b.n = fail.n::text $$;
@@ -155,7 +155,7 @@ select sentinai.subscribe('subs-rules', '{s.r}', backoff => '{0s}', ordered => f
 select is(pg_temp.waits('subs-rules'), 'r1.1! r1.2! r1.3! r2.1! r2.2! r2.3!', 'not ordered: nothing waits behind another');
 call pg_temp.ready('subs-rules');
 select is(pg_temp.got(), 'r1.1#2 r1.3#1 r2.1#2 r2.3#1', 'all are handed out but what has a wait of its own');
-select is((select count(*) from sentinai.event_retry join sentinai.subscription using (sub_id) where worker_type = 'subs-rules' and due_at > clock_timestamp() + interval '50 minutes'), 2::bigint, 'which it keeps');
+select is((select count(*) from sentinai_internal.event_retry join sentinai_internal.subscription using (sub_id) where worker_type = 'subs-rules' and due_at > clock_timestamp() + interval '50 minutes'), 2::bigint, 'which it keeps');
 select is(pg_temp.fail(3), 'retrying retrying', 'some fail');
 select is(sentinai.complete((select min(token) from batch)), 2, 'some are done');
 
@@ -240,7 +240,7 @@ select is(sentinai.complete((select min(token) from batch)), 2, 'done');
 call pg_temp.ready('subs-rules');
 select is(sentinai.complete((select min(token) from batch)), 2, 'done');
 select is(pg_temp.lanes('subs-rules'), 'open 0 parked 0 dead 2', 'nothing is left but the letters');
-select is((select count(*) from sentinai.event_retry join sentinai.subscription using (sub_id) where worker_type = 'subs-rules'), 0::bigint, 'nothing that retention would wait for');
+select is((select count(*) from sentinai_internal.event_retry join sentinai_internal.subscription using (sub_id) where worker_type = 'subs-rules'), 0::bigint, 'nothing that retention would wait for');
 select sentinai.unsubscribe('subs-rules');
 
 -- The end
@@ -253,8 +253,8 @@ select throws_ok($$select sentinai.complete((select token from e limit 1))$$, 'S
 select throws_ok($$select sentinai.release((select token from e limit 1))$$, 'SN404', null, 'to all functions');
 select throws_ok($$select * from sentinai.claim('subs-end')$$, 'SN404', null, 'and so is it');
 select throws_ok($$select sentinai.unsubscribe('subs-end')$$, 'SN404', null, 'it cannot end twice');
-select is((select count(*) from sentinai.retry_policy where worker_type = 'subs-end'), 0::bigint, 'its policies are gone');
-select is((select count(*) from sentinai.lane_state l where not exists (select from sentinai.subscription s where s.sub_id = l.sub_id)), 0::bigint, 'its lanes as well');
+select is((select count(*) from sentinai_internal.retry_policy where worker_type = 'subs-end'), 0::bigint, 'its policies are gone');
+select is((select count(*) from sentinai_internal.lane_state l where not exists (select from sentinai_internal.subscription s where s.sub_id = l.sub_id)), 0::bigint, 'its lanes as well');
 begin;
 select sentinai.subscribe('subs-never');
 rollback;
@@ -289,7 +289,7 @@ select throws_ok($$select sentinai.subscribe('subs-bad', on_dead => null)$$, '22
 select throws_ok($$select sentinai.subscribe('subs-bad', ordered => null)$$, '22004', null, 'ordered or not');
 select throws_ok($$select sentinai.unsubscribe(null)$$, '22004', null, 'the end of nothing');
 select throws_ok($$select sentinai.unsubscribe('relay')$$, 'SN404', null, 'the relay ends otherwise');
-select is((select count(*) from sentinai.subscription where worker_type = 'subs-bad'), 0::bigint, 'nothing came of all that');
+select is((select count(*) from sentinai_internal.subscription where worker_type = 'subs-bad'), 0::bigint, 'nothing came of all that');
 
 -- Waiting
 select sentinai.subscribe('subs-wait');

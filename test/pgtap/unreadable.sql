@@ -58,7 +58,7 @@ create function pg_temp.publish(key text, n int, type text) returns uuid[] langu
 create function pg_temp.smuggle(key text, n int, type text, nth int, value jsonb, into_metadata boolean default false) returns uuid language plpgsql as $$
 declare ids uuid[] := pg_temp.publish(key, n, type); part regclass;
 begin
-    select tableoid::regclass into part from sentinai.event_log where event_id = ids[nth];
+    select tableoid::regclass into part from sentinai_internal.event_log where event_id = ids[nth];
     execute format('alter table %s disable trigger refuse_change', part);
     execute format('update %s set %I = $1 where event_id = $2', part, case when into_metadata then 'metadata' else 'payload' end) using value, ids[nth];
     execute format('alter table %s enable always trigger refuse_change', part);
@@ -68,7 +68,7 @@ create function pg_temp.sequenced() returns void language plpgsql as $$
 begin
     for i in 1..3000 loop
         exit when not exists (select event_id from sentinai.event_log where tenant_id = 'fit' except
-                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
         perform pg_sleep(0.01);
     end loop;
 end $$;
@@ -82,7 +82,7 @@ declare r text; begin
     execute format('select string_agg(aggregate_id || (payload ->> ''n'') || ''#'' || attempt, '' '' order by aggregate_id, o) from %s', rel) into r; return r; end $$;
 create function pg_temp.state(wt text) returns text language sql as $$
     select format('open %s parked %s done %s failed %s dead %s', sum(open), sum(parked), sum(completed), sum(failed), sum(dead)) from (
-        select distinct on (lane) l.* from sentinai.lane_state l join sentinai.subscription s using (sub_id)
+        select distinct on (lane) l.* from sentinai_internal.lane_state l join sentinai_internal.subscription s using (sub_id)
         where worker_type = wt order by lane, ver desc) x $$;
 
 -- It dies alone, at its first attempt, and its key goes on
@@ -150,9 +150,9 @@ end $$;
 call pg_temp.drain('fit-park', 2);
 select is(string_agg(what, ' ' order by o), 'a1#2 a3#1', 'the others of its key come in order') from drained;
 select is((select sum(parked) || ' ' || sum(completed) || ' ' || sum(dead) from (
-    select distinct on (lane) l.* from sentinai.lane_state l join sentinai.subscription s using (sub_id)
+    select distinct on (lane) l.* from sentinai_internal.lane_state l join sentinai_internal.subscription s using (sub_id)
     where worker_type = 'fit-park' order by lane, ver desc) x), '0 2 1', 'it is dead, and nothing waits');
 
 select sentinai.unsubscribe(w) from unnest('{fit-skip,fit-block,fit-park}'::text[]) w;
-select is((select count(*) from sentinai.event_retry r where not exists (select from sentinai.subscription s where s.sub_id = r.sub_id)), 0::bigint, 'nothing stays behind');
+select is((select count(*) from sentinai_internal.event_retry r where not exists (select from sentinai_internal.subscription s where s.sub_id = r.sub_id)), 0::bigint, 'nothing stays behind');
 select * from finish();

@@ -12,7 +12,7 @@ create function pg_temp.sequenced() returns void language plpgsql as $$
 begin
     for i in 1..3000 loop
         exit when not exists (select event_id from sentinai.event_log where tenant_id = 'wait' except
-                              select unnest(event_ids) from sentinai.slice where stream_id = 0);
+                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
         perform pg_sleep(0.01);
     end loop;
 end $$;
@@ -125,7 +125,7 @@ select is(lag_events, 0::bigint, 'and the event that tells of it is no lag') fro
 select sentinai.subscribe('wait-block', '{w.never}', 'earliest');
 begin;
 call sentinai.wait_for_work('wait-block', '10 milliseconds', null);
-select is(count(*), 0::bigint, 'who waits in a transaction block keeps no lock') from pg_locks where locktype = 'object' and classid = 'sentinai.subscription'::regclass and pid = pg_backend_pid();
+select is(count(*), 0::bigint, 'who waits in a transaction block keeps no lock') from pg_locks where locktype = 'object' and classid = 'sentinai_internal.subscription'::regclass and pid = pg_backend_pid();
 commit;
 set default_transaction_read_only = on;
 call sentinai.wait_for_work('wait-block', '10 milliseconds', null);
@@ -165,6 +165,6 @@ call pg_temp.wake('a new one', 'wait-new', array[$$select sentinai.complete(toke
     array[$$select sentinai.publish('w.new', 'wait', 'n', '{}')$$]);
 select cmp_ok(pg_temp.median('a new one'), '<', 500::float8, 'and a new subscription gets some');
 
-select sentinai.unsubscribe(worker_type) from sentinai.subscription where worker_type like 'wait-%';
+select sentinai.unsubscribe(worker_type) from sentinai_internal.subscription where worker_type like 'wait-%';
 select dblink_disconnect('holder'), dblink_disconnect('waiter'), dblink_disconnect('watcher');
 select * from finish();

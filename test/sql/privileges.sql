@@ -44,6 +44,47 @@ set sentinai.kafka_conf = 'bootstrap.servers=x';
 show sentinai.kafka_conf;
 set sentinai.relay_inflight = 1;
 
+-- nor can it name what is internal, whatever the command
+create table sentinai_internal.mine (a int);
+create temp table mine (like sentinai_internal.event_log);
+create temp table mine (e sentinai_internal.event_retry);
+create temp table mine (e uuid references sentinai_internal.event_kept);
+create temp view mine as select from sentinai_internal.subscription;
+create function pg_temp.mine(sentinai_internal.node) returns int language sql as 'select 1';
+create rule mine as on insert to sentinai_internal.event_log do also nothing;
+prepare mine as select from sentinai_internal.lane_state_0;
+begin;
+lock table sentinai_internal.round_0 in access share mode;
+rollback;
+comment on table sentinai_internal.slice is 'mine';
+select 'sentinai_internal.stream'::regclass;
+select null::sentinai_internal.relay_control;
+reset role;
+select r.rolname from pg_roles r where has_schema_privilege(r.oid, 'sentinai_internal', 'usage') and not r.rolsuper order by 1;
+
+-- what it names of the views leaves retention and publishers alone: the table
+-- that partitions hang on, and the partitions, stay free
+create function pg_temp.locked() returns setof text language sql as $$
+    select distinct c.relname || ' ' || l.mode from pg_locks l join pg_class c on c.oid = l.relation
+    where l.pid = pg_backend_pid() and c.relnamespace = 'sentinai_internal'::regnamespace order by 1 $$;
+begin;
+set local role priv_plain;
+prepare log as select * from sentinai.event_log;
+prepare ledger as select * from sentinai.event_processing;
+prepare letters as select * from sentinai.dead_letter;
+prepare outbox as select * from sentinai.outbox;
+create temp view mine as select * from sentinai.event_log;
+create function pg_temp.mine() returns bigint language sql begin atomic select count(*) from sentinai.event_log; end;
+savepoint s;
+explain select * from sentinai.event_log;
+rollback to s;
+execute log;
+rollback to s;
+reset role;
+select * from pg_temp.locked();
+rollback;
+deallocate all;
+
 -- a monitor: the views, and no payload
 set role priv_monitor;
 select count(s) > 0 as rows from (select * from sentinai.stat_queue offset 0) s;
@@ -53,8 +94,8 @@ select count(s) >= 0 as rows from (select * from sentinai.stat_agent offset 0) s
 select count(s) > 0 as rows from (select * from sentinai.stat_info offset 0) s;
 select * from sentinai.event_log;
 select * from sentinai.dead_letter;
-select * from sentinai.event_retry;
-select * from sentinai.slice;
+select * from sentinai_internal.event_retry;
+select * from sentinai_internal.slice;
 select * from sentinai.get_events_by_tenant('priv');
 select sentinai.publish('priv.t', 'priv', 'a', '{}');
 select sentinai.pause_relay();
@@ -66,19 +107,19 @@ select * from sentinai.event_log;
 select * from sentinai.get_events_by_tenant('priv');
 select * from sentinai.claim('priv');
 select * from sentinai.stat_info;
-insert into sentinai.event_log select * from sentinai.event_log;
+insert into sentinai_internal.event_log select * from sentinai.event_log;
 update sentinai.event_log set payload = '{}';
 delete from sentinai.event_log;
-truncate sentinai.event_log;
+truncate sentinai_internal.event_log;
 reset role;
 
 -- the owner: the log is append-only
 update sentinai.event_log set payload = '{}';
 delete from sentinai.event_log;
-truncate sentinai.event_log;
-update sentinai.event_kept set payload = '{}';
-delete from sentinai.event_kept;
-truncate sentinai.event_kept;
+truncate sentinai_internal.event_log;
+update sentinai_internal.event_kept set payload = '{}';
+delete from sentinai_internal.event_kept;
+truncate sentinai_internal.event_kept;
 select count(*) as events from sentinai.event_log where tenant_id = 'priv';
 
 -- settings that do not exist

@@ -121,7 +121,7 @@ select call, pg_temp.try('select sentinai.' || call) as answer
 
 -- none of it left anything
 select count(*) from sentinai.event_log where tenant_id in ('refused', '');
-select count(*) from sentinai.event_idempotency where tenant_id in ('refused', '');
+select count(*) from sentinai_internal.event_idempotency where tenant_id in ('refused', '');
 
 -- a read-only transaction
 begin read only;
@@ -141,7 +141,7 @@ rollback;
 select sentinai.publish('t', 'kept', 'a', '{}') is not null as published;
 update sentinai.event_log set tenant_id = 'x';
 delete from sentinai.event_log;
-truncate sentinai.event_log;
+truncate sentinai_internal.event_log;
 set session_replication_role = replica;
 delete from sentinai.event_log where tenant_id = 'kept';
 reset session_replication_role;
@@ -149,7 +149,7 @@ create function pg_temp.change_partition(how text) returns text language plpgsql
 declare
     part regclass;
 begin
-    select tableoid into part from sentinai.event_log where tenant_id = 'kept' limit 1;
+    select tableoid into part from sentinai_internal.event_log where tenant_id = 'kept' limit 1;
     execute format(how, part);
     return 'no error';
 exception when others then

@@ -25,7 +25,7 @@ sub sequenced_ok
 		"select sentinai.publish('Tested', 't1', 'x1', '{}')");
 
 	poll_ok($node, $db, $unslept,
-		"select count(*) = 1 from sentinai.slice"
+		"select count(*) = 1 from sentinai_internal.slice"
 		  . " where stream_id = 0 and '$id' = any (event_ids)", $name);
 }
 
@@ -131,9 +131,9 @@ sequenced_ok('copy', 'the copy works');
 sequenced_ok('uno', 'the template too');
 # dump and restore beside running workers
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/uno.dump";
-my $slices = 'select count(*), count(distinct id) from sentinai.slice, unnest(event_ids) id where stream_id = 0';
+my $slices = 'select count(*), count(distinct id) from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0';
 poll_ok($node, 'uno', $unslept, "select count(*) = (select count(*) from sentinai.event_log)"
-	  . ' from sentinai.slice, unnest(event_ids) where stream_id = 0', 'all is sequenced');
+	  . ' from sentinai_internal.slice, unnest(event_ids) where stream_id = 0', 'all is sequenced');
 my $dumped = $node->safe_psql('uno', $slices);
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, 'uno' ], 'pg_dump');
 $node->safe_psql('postgres', 'create database restored');
@@ -147,7 +147,7 @@ is($node->safe_psql('restored',
 	$held, 'the open batch can be claimed, no attempt counted');
 sequenced_ok('restored', 'new events are sequenced');
 is($node->safe_psql('restored',
-	"select count(*) - count(distinct id) from sentinai.slice, unnest(event_ids) id where stream_id = 0"),
+	"select count(*) - count(distinct id) from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0"),
 	'0', 'and no old one again');
 $node->safe_psql('postgres', 'drop database restored');
 $node->safe_psql('postgres', 'drop database copy');
@@ -164,25 +164,25 @@ my $id = $node->safe_psql('two', q{
 	prepare transaction 'p1'});
 sequenced_ok('two', 'others are sequenced while it is prepared');
 is($node->safe_psql('two',
-	"select count(*) from sentinai.slice where '$id' = any (event_ids)"), '0',
+	"select count(*) from sentinai_internal.slice where '$id' = any (event_ids)"), '0',
 	'a prepared event is not sequenced');
 $node->safe_psql('two', "commit prepared 'p1'");
 poll_ok($node, 'two', $unslept,
-	"select count(*) = 1 from sentinai.slice"
+	"select count(*) = 1 from sentinai_internal.slice"
 	  . " where stream_id = 0 and '$id' = any (event_ids)",
 	'it is after COMMIT PREPARED');
 
 # an error of a turn does not end the process
 $pid = sequencer_pid($node, 'two', $unslept);
-$node->safe_psql('two', 'alter table sentinai.stream rename to stream_away');
+$node->safe_psql('two', 'alter table sentinai_internal.stream rename to stream_away');
 $id = $node->safe_psql('two',
 	"select sentinai.publish('Tested', 't1', 'x3', '{}')");
 ok(wait_for($unslept, sub {
-	log_count($node, 'relation "sentinai.stream" does not exist') > 0;
+	log_count($node, 'relation "sentinai_internal.stream" does not exist') > 0;
 }), 'an error is logged');
-$node->safe_psql('two', 'alter table sentinai.stream_away rename to stream');
+$node->safe_psql('two', 'alter table sentinai_internal.stream_away rename to stream');
 poll_ok($node, 'two', 3 * $unslept,
-	"select count(*) = 1 from sentinai.slice"
+	"select count(*) = 1 from sentinai_internal.slice"
 	  . " where stream_id = 0 and '$id' = any (event_ids)",
 	'the sequencer goes on when the cause is gone');
 is(sequencer_pid($node, 'two', $unslept), $pid, 'as the same process');
@@ -193,7 +193,7 @@ $id = $node->safe_psql('two',
 	"select sentinai.publish('Tested', 't1', 'x4', '{}')");
 kill 'KILL', $victim;
 poll_ok($node, 'two', 3 * $unslept,
-	"select count(*) = 1 from sentinai.slice"
+	"select count(*) = 1 from sentinai_internal.slice"
 	  . " where stream_id = 0 and '$id' = any (event_ids)",
 	'after kill -9 of the sequencer its event is in one slice');
 sequenced_ok('two', 'and new events follow');
@@ -213,11 +213,11 @@ ok(sequencer_pid($standby, 'two', $unslept), 'a promoted standby sequences');
 $id = $standby->safe_psql('two',
 	"select sentinai.publish('Tested', 't1', 'x5', '{}')");
 poll_ok($standby, 'two', $unslept,
-	"select count(*) = 1 from sentinai.slice"
+	"select count(*) = 1 from sentinai_internal.slice"
 	  . " where stream_id = 0 and '$id' = any (event_ids)", 'its own events');
 is($standby->safe_psql('two', q{
 	select count(*) from (
-		select id from sentinai.slice, unnest(event_ids) id
+		select id from sentinai_internal.slice, unnest(event_ids) id
 		where stream_id = 0 group by id having count(*) > 1) x}), '0',
 	'and none of the old ones again');
 $standby->stop;

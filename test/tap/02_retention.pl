@@ -35,7 +35,7 @@ sub count_partitions
 	my ($table) = @_;
 
 	return $node->safe_psql($db,
-		"select count(*) from pg_inherits where inhparent = 'sentinai.$table'::regclass");
+		"select count(*) from pg_inherits where inhparent = 'sentinai_internal.$table'::regclass");
 }
 
 sub set
@@ -108,10 +108,10 @@ ok(wait_for($patience, sub { $late->pump_nb; $late_out =~ /published/ }),
 my $delayed = publish(", deliver_at => clock_timestamp() + interval '$later s'");
 $node->safe_psql($db, "select sentinai.publish('Kept', 't1', 'x2', '{}', idempotency_key => 'k1')");
 poll_ok($node, $db, $patience,
-	"select count(*) > 2 from pg_inherits where inhparent = 'sentinai.event_log'::regclass",
+	"select count(*) > 2 from pg_inherits where inhparent = 'sentinai_internal.event_log'::regclass",
 	'partitions are made ahead');
 poll_ok($node, $db, $patience,
-	"select to_regclass(format('sentinai.%s_%s', 'slice', to_char(date_trunc('day',"
+	"select to_regclass(format('sentinai_internal.%s_%s', 'slice', to_char(date_trunc('day',"
 	  . " now() at time zone 'UTC' + interval '3 days'), 'YYYYMMDD_HH24MI'))) is not null",
 	'as many as sentinai.partitions_ahead says');
 poll_ok($node, $db, $patience, "select clock_timestamp() > '$over'",
@@ -135,7 +135,7 @@ $late_in .= "commit;\n\\q\n";
 $late->finish;
 my ($late_id) = $late_out =~ /([0-9a-f-]{36})/;
 poll_ok($node, $db, $patience,
-	"select count(*) = 1 from sentinai.slice where stream_id = 0 and '$late_id' = any (event_ids)",
+	"select count(*) = 1 from sentinai_internal.slice where stream_id = 0 and '$late_id' = any (event_ids)",
 	'an event of a stretch that is over is sequenced when it commits');
 
 # a failed event waits for its retry, another for its time: both are kept when
@@ -151,7 +151,7 @@ sub settled
 }
 sub kept
 {
-	return $node->safe_psql($db, 'select event_id from sentinai.event_kept order by 1');
+	return $node->safe_psql($db, 'select event_id from sentinai_internal.event_kept order by 1');
 }
 my ($failed) = $node->safe_psql($db, qq{
 	with c as (select * from sentinai.claim('slow', 1))
@@ -163,22 +163,22 @@ ok(wait_for($patience, sub { status() eq 'f|{}|f|f' }), 'nothing more is wanted'
   or diag(status());
 is(blocked_by(), 'nobody', 'and stat_info names nobody, not even an empty list');
 poll_ok($node, $db, 2 * $later,
-	"select count(*) = 1 from sentinai.slice where stream_id = 0 and '$delayed' = any (event_ids)",
+	"select count(*) = 1 from sentinai_internal.slice where stream_id = 0 and '$delayed' = any (event_ids)",
 	'the delayed event is sequenced when it is due');
 ok(settled(sub { kept() eq '' }), 'both are kept until they are done') or diag(kept());
 is($node->safe_psql($db, q{select lag_events, retrying, dead from sentinai.stat_queue where worker_type = 'slow'}),
 	'0|0|0', 'which they are');
 is($node->safe_psql($db, "select count(*) from sentinai.event_processing where event_id = '$first'"),
 	'0', 'and the ledger of its time');
-is($node->safe_psql($db, 'select count(*) from sentinai.event_idempotency'), '0',
+is($node->safe_psql($db, 'select count(*) from sentinai_internal.event_idempotency'), '0',
 	'and the idempotency keys');
-is($node->safe_psql($db, "select count(*) from sentinai.slice where '$first' = any (event_ids)"),
+is($node->safe_psql($db, "select count(*) from sentinai_internal.slice where '$first' = any (event_ids)"),
 	'0', 'and the slices');
 
 # life goes on
 my $next = publish();
 poll_ok($node, $db, $patience,
-	"select count(*) = 1 from sentinai.slice where stream_id = 0 and '$next' = any (event_ids)",
+	"select count(*) = 1 from sentinai_internal.slice where stream_id = 0 and '$next' = any (event_ids)",
 	'events go on being sequenced');
 is($node->safe_psql($db, "select count(*) from sentinai.claim('fast') where event_id = '$next'"),
 	'1', 'and claimed');
@@ -218,7 +218,7 @@ select sentinai.complete(min(token)) from sentinai.claim('busy', 5) having count
 });
 my $halves = sub {
 	return $node->safe_psql($db, q{
-		select pg_relation_size('sentinai.lane_state_0') > 0, pg_relation_size('sentinai.lane_state_1') > 0});
+		select pg_relation_size('sentinai_internal.lane_state_0') > 0, pg_relation_size('sentinai_internal.lane_state_1') > 0});
 };
 my (%seen, $rounds);
 my $before = $node->safe_psql($db, "select count(*) from sentinai.event_log where event_type = 'Busy'");
@@ -242,11 +242,11 @@ is($node->safe_psql($db, q{
 	                    where p.event_id = e.event_id and worker_type = 'busy' and status = 'completed')}),
 	'0', 'every event is completed');
 is($node->safe_psql($db, q{
-	select sum(completed) from (select distinct on (lane) completed from sentinai.lane_state
-	  join sentinai.subscription using (sub_id) where worker_type = 'busy' order by lane, ver desc) x}),
+	select sum(completed) from (select distinct on (lane) completed from sentinai_internal.lane_state
+	  join sentinai_internal.subscription using (sub_id) where worker_type = 'busy' order by lane, ver desc) x}),
 	'10000', 'once, by the counts of the lanes');
 cmp_ok($node->safe_psql($db, q{
-	select max(pg_relation_size(format('sentinai.%s_%s', j, h)::regclass)) / 1024
+	select max(pg_relation_size(format('sentinai_internal.%s_%s', j, h)::regclass)) / 1024
 	  from unnest('{round,lane_state}'::text[]) j, generate_series(0, 1) h}), '<', 4096,
 	'the journals stay small');
 is(log_count($node, 'ERROR|PANIC|FATAL'), 0, 'no error was logged');

@@ -17,7 +17,7 @@ my $db = 'postgres';
 my $patience = 20;
 my $factor = $ENV{SENTINAI_PATIENCE} || 1;
 my $bound = q{sentinai.event_time((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''([^'']+)'))[1]::uuid)
-	from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'sentinai.event_log'::regclass};
+	from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'sentinai_internal.event_log'::regclass};
 
 $node->safe_psql($db, 'create extension sentinai');
 add_make_set($node, $db);
@@ -29,7 +29,7 @@ sub publish
 	my $id = $node->safe_psql($db, "select sentinai.publish('$type', 't1', 'x', '{}')");
 
 	return ($id, $node->safe_psql($db,
-		"select tableoid::regclass from sentinai.event_log where event_id = '$id'"));
+		"select tableoid::regclass from sentinai_internal.event_log where event_id = '$id'"));
 }
 
 # Stretches of two seconds for as long as the test can take.
@@ -143,7 +143,7 @@ $bench->finish;
 is($bench->result(0), 0, 'who do not notice') or diag($bench_err);
 poll_ok($node, $db, $patience, q{
 	select not exists (select from sentinai.event_log e
-	 where event_type = 'Busy' and not exists (select from sentinai.slice s
+	 where event_type = 'Busy' and not exists (select from sentinai_internal.slice s
 	     where s.stream_id = 0 and e.event_id = any (s.event_ids)))}, 'every event that is there is sequenced');
 
 # a prepared transaction that is forgotten holds its own partition, no other

@@ -35,7 +35,7 @@ sub rows
 {
 	my ($table, $id) = @_;
 
-	return $node->safe_psql($db, "select count(*) from sentinai.$table where event_id = '$id'");
+	return $node->safe_psql($db, "select count(*) from sentinai_internal.$table where event_id = '$id'");
 }
 
 sub set

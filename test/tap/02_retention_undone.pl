@@ -23,7 +23,7 @@ $node->safe_psql($db, q{
 	begin
 		select sentinai.event_time((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''([^'']+)'))[1]::uuid)
 		  into until
-		  from sentinai.event_log e join pg_class c on c.oid = e.tableoid where e.event_id = id;
+		  from sentinai_internal.event_log e join pg_class c on c.oid = e.tableoid where e.event_id = id;
 		commit;
 		perform pg_sleep(extract(epoch from until - clock_timestamp()) + 0.01);
 	end $$;
@@ -43,7 +43,7 @@ my $publish = q{select sentinai.publish('T', 't1', 'x', '{}', deliver_at => %s) 
 	call pass(:'id');
 };
 my $places = q{select (select count(*) from sentinai.event_log where event_id = :'id')
-	|| ' ' || (select count(*) from sentinai.event_kept where event_id = :'id');
+	|| ' ' || (select count(*) from sentinai_internal.event_kept where event_id = :'id');
 };
 
 # a copy of an event that waits is made again when it was rolled back

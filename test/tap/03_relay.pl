@@ -573,7 +573,7 @@ is(sql("select count(*) from sentinai.dead_letter where aggregate_type = 'errors
 		select string_agg(n::text, ' ' order by n) from (
 			select count(*) n from pg_locks l
 				join pg_stat_activity a on a.pid = l.pid
-			where l.locktype = 'object' and l.classid = 'sentinai.event_log'::regclass
+			where l.locktype = 'object' and l.classid = 'sentinai_internal.event_log'::regclass
 				and a.backend_type = 'sentinai relay'
 			group by l.pid) x};
 

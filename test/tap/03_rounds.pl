@@ -104,13 +104,13 @@ sub check_history
 
 	poll_ok($node, $db, 20, q{
 		select (select count(*) from sentinai.event_log) =
-		       (select count(*) from sentinai.slice, unnest(event_ids) where stream_id = 0)},
+		       (select count(*) from sentinai_internal.slice, unnest(event_ids) where stream_id = 0)},
 		"$how: as many sequenced as published");
 	$node->safe_psql($db, q{
 		create table sequenced as
 		select id, row_number() over (order by slice_no, o) as place, slice_no >> 14 as round_no,
 		       event_type, aggregate_id, (payload->>'n')::bigint as n
-		  from sentinai.slice cross join unnest(event_ids) with ordinality u(id, o)
+		  from sentinai_internal.slice cross join unnest(event_ids) with ordinality u(id, o)
 		  left join sentinai.event_log on event_id = id
 		 where stream_id = 0});
 	is($node->safe_psql($db, 'select count(*) - count(distinct id) from sequenced'), '0',
@@ -127,10 +127,10 @@ sub check_history
 		'0', "$how: an effect is never before its cause");
 	is($node->safe_psql($db, q{
 		select count(*) from (select base, o, row_number() over (partition by stream_id, lane order by slice_no, o) as place
-		                        from sentinai.slice, unnest(event_ids) with ordinality u(id, o)) x where base + o <> place}),
+		                        from sentinai_internal.slice, unnest(event_ids) with ordinality u(id, o)) x where base + o <> place}),
 		'0', "$how: base counts right");
 	is($node->safe_psql($db, q{
-		select count(*) from sentinai.round r where events <> (select count(*) from sentinai.slice, unnest(event_ids)
+		select count(*) from sentinai_internal.round r where events <> (select count(*) from sentinai_internal.slice, unnest(event_ids)
 		 where stream_id = 0 and slice_no >> 14 = round_no)}), '0', "$how: rounds count right");
 	drain('agent');
 	drain('shared_only');
@@ -200,10 +200,10 @@ $node->safe_psql($db, q{
 		array_fill('Big'::text, array[20000]), array_fill('t1'::text, array[20000]),
 		array(select 'b' || i % 100 from generate_series(1, 20000) i),
 		array(select jsonb_build_object('n', i) from generate_series(1, 20000) i)))});
-poll_ok($node, $db, 20, 'select max(events) = 20000 from sentinai.round', 'a large round');
+poll_ok($node, $db, 20, 'select max(events) = 20000 from sentinai_internal.round', 'a large round');
 is($node->safe_psql($db, q{
 	select count(*) from (select (payload->>'n')::int as n, lag((payload->>'n')::int) over (partition by lane order by slice_no, o) as before
-	                        from sentinai.slice cross join unnest(event_ids) with ordinality u(id, o)
+	                        from sentinai_internal.slice cross join unnest(event_ids) with ordinality u(id, o)
 	                        join sentinai.event_log on event_id = id where stream_id = 0 and event_type = 'Big') x
 	 where n <= before}), '0', 'a large round is in order');
 
@@ -245,9 +245,9 @@ $bench->finish;
 is($bench->result(0), 0, 'load while the sequencer is terminated') or diag($err);
 poll_ok($node, $db, 20, q{
 	select (select count(*) from sentinai.event_log) =
-	       (select count(distinct id) from sentinai.slice, unnest(event_ids) id where stream_id = 0)
+	       (select count(distinct id) from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0)
 	   and (select count(*) from sentinai.event_log) =
-	       (select count(*) from sentinai.slice, unnest(event_ids) id where stream_id = 0)},
+	       (select count(*) from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0)},
 	'nothing is lost and nothing comes twice');
 
 # inline
@@ -284,7 +284,7 @@ is($node->safe_psql($db, "begin; savepoint s; $claim; rollback to s; $claim; rol
 	"$id\n$id", 'and after a rollback to a savepoint');
 is(completed(), $id, 'and then');
 is($node->safe_psql($db,
-	"select count(*) from sentinai.slice where stream_id = 0 and '$id' = any (event_ids)"),
+	"select count(*) from sentinai_internal.slice where stream_id = 0 and '$id' = any (event_ids)"),
 	'1', 'it is in one slice');
 my $mine = $node->safe_psql($db, q{
 	begin isolation level repeatable read;
@@ -317,7 +317,7 @@ is($node->safe_psql($db, q{
 		end loop;
 	end $$;
 	select max(round_no) > extract(epoch from clock_timestamp() - '2025-01-01 00:00Z') * 1000
-	from sentinai.round}), 'f', 'rounds do not run ahead of the clock');
+	from sentinai_internal.round}), 'f', 'rounds do not run ahead of the clock');
 
 # who waits learns of what no round has seen, whenever it was published
 sub waited

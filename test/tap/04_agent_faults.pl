@@ -365,7 +365,7 @@ cmp_ok($seconds, '<', 15, 'an idle agent ends at once');
 # What a claim without an answer may hold, an agent cannot give back: it says so.
 subscribe('claiming', 0);
 my $blocker = $node->background_psql('postgres');
-$blocker->query_safe(q{begin; lock table sentinai.subscription in access exclusive mode});
+$blocker->query_safe(q{begin; lock table sentinai_internal.subscription in access exclusive mode});
 start_agent('claiming', 'true', []);
 wait_for('a claim', sub { sql(q{select count(*) from pg_stat_activity
 	where application_name = 'sentinai-work' and wait_event_type = 'Lock'}) });

@@ -112,7 +112,7 @@ sub nothing_waits
 	poll_ok($node, 'postgres', $unslept, q{
 		select waiting_topics is null and waiting_events = 0 and lag_events = 0
 		from sentinai.stat_relay}, "$name: nothing waits any more");
-	is(sql(q{select count(*) from sentinai.event_retry}), '0', "$name: no rows");
+	is(sql(q{select count(*) from sentinai_internal.event_retry}), '0', "$name: no rows");
 	is(sql(q{select count(*) from sentinai.dead_letter}), '0',
 		"$name: no dead letters");
 	return;
@@ -193,7 +193,7 @@ set_conf('sentinai.topic_timeout = -1');
 sql(q{select sentinai.retry_dead_letter(event_id, 'relay', 'me')
 	from sentinai.dead_letter});
 poll_ok($node, 'postgres', $unslept,
-	q{select count(*) >= 60 from sentinai.event_retry where topic = 'sentinai.late'},
+	q{select count(*) >= 60 from sentinai_internal.event_retry where topic = 'sentinai.late'},
 	'tried again they wait for their topic');
 is(sql('select dead_at is null from sentinai.stat_relay_topic'), 't',
 	'without a deadline');
@@ -282,7 +282,7 @@ sql('delete from sentinai.dead_letter');
 				perform sentinai.publish('Counted', 'acme', 'k1', '{"n": 1}', '$kind');
 				id := sentinai.publish('Counted', 'acme', 'k1', '{}', '$kind');
 				perform sentinai.publish('Counted', 'acme', 'k1', '{"n": 2}', '$kind');
-				select tableoid into part from sentinai.event_log where event_id = id;
+				select tableoid into part from sentinai_internal.event_log where event_id = id;
 				execute format('alter table %s disable trigger refuse_change', part);
 				execute format('update %s set payload = (%s) where event_id = %L',
 					part, \$q\$$smuggled{$kind}\$q\$, id);

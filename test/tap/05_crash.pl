@@ -274,7 +274,7 @@ is(join(' ', sort keys %worked),
 	'what the command saw is what was committed');
 is(sql(q{
 	select count(*) from (
-		select id from sentinai.slice, unnest(event_ids) id
+		select id from sentinai_internal.slice, unnest(event_ids) id
 		where stream_id = 0 group by id having count(*) > 1) x}), '0',
 	'every event is in one slice');
 

@@ -117,7 +117,7 @@ sub repeated
 # Every table that holds something, partitions of the log with the load in them.
 my @tables = split /\n/, sql(q{
 	select c.oid::regclass from pg_class c
-	where relnamespace = 'sentinai'::regnamespace and relkind = 'r'
+	where relnamespace = 'sentinai_internal'::regnamespace and relkind = 'r'
 		and (not relispartition or relname !~ '_\d+_\d+$' or relname ~
 			to_char(now() at time zone 'UTC', '_YYYYMMDD'))
 	order by 1});
@@ -160,13 +160,13 @@ is(repeated('alter index all in tablespace elsewhere set tablespace pg_default')
 	'all at once are moved back');
 moved_on('and the load goes on');
 is(sql(q{select count(*) from pg_class where reltablespace <> 0
-	and relnamespace = 'sentinai'::regnamespace}), '0', 'all of them');
+	and relnamespace = 'sentinai_internal'::regnamespace}), '0', 'all of them');
 
 sql("select bt_index_check('$_', true)") foreach @indexes;
 pass('each index has all rows');
 
 my $part = sql(q{select inhrelid::regclass from pg_inherits
-	where inhparent = 'sentinai.event_log'::regclass and inhrelid::regclass::text
+	where inhparent = 'sentinai_internal.event_log'::regclass and inhrelid::regclass::text
 		~ to_char(now() at time zone 'UTC', '_YYYYMMDD')});
 my $publish = q{select sentinai.publish('Rare', 't', 'k', '{}');};
 foreach my $command ("alter index ${part}_pkey set tablespace elsewhere",
@@ -200,16 +200,16 @@ sql(q{
 			select c.oid, c.oid::regclass::text as part, c.relname, h.inhparent::regclass::text as parent,
 				pg_get_expr(c.relpartbound, c.oid) as bound
 			from pg_class c join pg_inherits h on h.inhrelid = c.oid
-			where relnamespace = 'sentinai'::regnamespace and relname ~ '^event_log'
+			where relnamespace = 'sentinai_internal'::regnamespace and relname ~ '^event_log'
 				and relname ~ to_char(now() at time zone 'UTC', '_YYYYMMDD')
 			order by 2
 		loop
 			execute format('lock table %s, %s in access exclusive mode', p.parent, p.part);
-			execute format('create table sentinai.copy (like %s including all)', p.part);
-			execute format('insert into sentinai.copy select * from %s order by random()', p.part);
+			execute format('create table sentinai_internal.copy (like %s including all)', p.part);
+			execute format('insert into sentinai_internal.copy select * from %s order by random()', p.part);
 			execute format('alter table %s detach partition %s', p.parent, p.part);
 			execute format('drop table %s', p.part);
-			execute format('alter table sentinai.copy rename to %I', p.relname);
+			execute format('alter table sentinai_internal.copy rename to %I', p.relname);
 			execute format('alter table %s attach partition %s %s', p.parent, p.part, p.bound);
 			commit;
 		end loop;
@@ -236,11 +236,11 @@ is(sql(q{
 	select count(*) from (
 		select s.no < lag(s.no) over (partition by key order by e.no) as back from effect e
 		join (select id, row_number() over (order by slice_no, o) as no
-			from sentinai.slice, unnest(event_ids) with ordinality u (id, o)
+			from sentinai_internal.slice, unnest(event_ids) with ordinality u (id, o)
 			where stream_id = 0) s on s.id = e.event_id) x where back}), '0', 'in order');
 is(sql(q{
 	select count(*) from (select event_id from sentinai.event_log except all
-		select id from sentinai.slice, unnest(event_ids) id where stream_id = 0) x}),
+		select id from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0) x}),
 	'0', 'and is in one slice');
 
 $node->stop;

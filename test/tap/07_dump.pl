@@ -56,9 +56,9 @@ sub whole_ok
 	poll_ok($node, $db, $unslept, q{
 		select not exists (
 			select event_id from sentinai.event_log
-			except all select id from sentinai.slice, unnest(event_ids) id where stream_id = 0)
+			except all select id from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0)
 		and not exists (
-			select id from sentinai.slice, unnest(event_ids) id where stream_id = 0
+			select id from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0
 			group by id having count(*) > 1)}, $name);
 	return;
 }

@@ -29,7 +29,7 @@ my $picture = q{
 		t record;
 	begin
 		for t in select c.oid, c.oid::regclass::text as name, relkind, relpartbound from pg_class c
-			where relnamespace = 'sentinai'::regnamespace
+			where relnamespace = 'sentinai_internal'::regnamespace
 				and relkind in ('r', 'S') and relname <> 'relay_control' order by 2
 		loop
 			name := t.name;
@@ -71,9 +71,9 @@ sub sequenced_ok
 		select not exists (
 			select event_id from sentinai.event_log
 			where coalesce(deliver_at, '-infinity') < now()
-			except all select id from sentinai.slice, unnest(event_ids) id where stream_id = 0)
+			except all select id from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0)
 		and not exists (
-			select id from sentinai.slice, unnest(event_ids) id where stream_id = 0
+			select id from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0
 			group by id having count(*) > 1)}, $name);
 	return;
 }
@@ -96,7 +96,7 @@ $old->safe_psql('app', q{
 	from generate_series(1, 60) i;
 	select sentinai.publish('A', 't', 'k1', '{}', 'restore', deliver_at => now() + '1 day')});
 poll_ok($old, 'app', $unslept, q{
-	select lag_events = 0 and in_flight = 0 and (select count(*) = 60 from sentinai.slice, unnest(event_ids)
+	select lag_events = 0 and in_flight = 0 and (select count(*) = 60 from sentinai_internal.slice, unnest(event_ids)
 		where stream_id = 0) from sentinai.stat_relay}, 'the relay has sent what is due');
 $old->safe_psql('app', q{
 	select sentinai.pause_relay();

@@ -175,7 +175,7 @@ foreach my $kind ('async', 'sync')
 			'select lag_events = 0 from sentinai.stat_queue') eq 't';
 	}), "$kind: agents go on");
 	is($standby->safe_psql('postgres', q{
-		select count(*) from (select id from sentinai.slice, unnest(event_ids) id
+		select count(*) from (select id from sentinai_internal.slice, unnest(event_ids) id
 			where stream_id = 0 group by id having count(*) > 1) x}), '0',
 		"$kind: every event is in one slice");
 	$standby->stop;

@@ -184,7 +184,7 @@ my $held = $node->safe_psql('app', "select count(*) from sentinai.claim('billing
 		create extension sentinai;
 		select sentinai.publish('Ordered', 't', 'k1', '{}')});
 	page_sql($upgraded, 'many', 'Dropping the extension', qr/drop table %s/);
-	is($upgraded->safe_psql('many', q{select count(*) from pg_class where relnamespace = 'sentinai'::regnamespace}),
+	is($upgraded->safe_psql('many', q{select count(*) from pg_class where relnamespace in ('sentinai'::regnamespace, to_regnamespace('sentinai_internal'))}),
 		'0', 'nothing of it is left');
 	$upgraded->safe_psql('app', 'table sentinai.stat_info');
 	$upgraded->stop;

@@ -62,17 +62,17 @@ create or replace function sentinai.relay_is_paused() returns boolean
     language sql stable security definer set search_path = pg_catalog, pg_temp
     as $$
         select case
-                   when n.node_no is null then coalesce((select c.paused from sentinai.relay_control c), false)
-                   else coalesce((select c.paused or c.node_no < n.node_no from sentinai.relay_control c),
+                   when n.node_no is null then coalesce((select c.paused from sentinai_internal.relay_control c), false)
+                   else coalesce((select c.paused or c.node_no < n.node_no from sentinai_internal.relay_control c),
                                  n.node_no > 1)
                end
         from (select 1) one
-             left join (select x.* from sentinai.node x order by x.node_no desc limit 1) n on true
+             left join (select x.* from sentinai_internal.node x order by x.node_no desc limit 1) n on true
     $$;
-create view sentinai.stat_added as select count(*) as subscriptions from sentinai.subscription;
-alter table sentinai.event_log alter column payload set statistics 10;
-comment on table sentinai.event_log is 'Every event, in the next version.';
-insert into sentinai.added select sub_id from sentinai.subscription;
+create view sentinai.stat_added as select count(*) as subscriptions from sentinai_internal.subscription;
+alter table sentinai_internal.event_log alter column payload set statistics 10;
+comment on table sentinai_internal.event_log is 'Every event, in the next version.';
+insert into sentinai.added select sub_id from sentinai_internal.subscription;
 END
 
 my $broker = MockBroker->new('--brokers', 1);
@@ -98,6 +98,9 @@ sql(q{
 ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\ncreate extension sentinai");
 like($err, qr/42501: .*belongs to somebody else.*\n.*function "publish".*mallory/,
 	'so is one with an object of somebody else');
+sql(q{drop owned by mallory; create schema sentinai_internal authorization mallory});
+($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\ncreate extension sentinai");
+like($err, qr/42P06: schema "sentinai_internal" exists already/, 'the schema of the tables may not be there');
 sql(q{drop owned by mallory; drop role mallory; create extension sentinai});
 pass('an empty one of our own will do');
 
@@ -216,15 +219,15 @@ foreach my $drop ('drop extension sentinai', 'drop schema sentinai cascade')
 		"$drop: a notice");
 	is(sql('select count(*) > 100 from sentinai.event_log'), 't', 'that is in time');
 }
-foreach my $damage ('rename to log', 'add column mine int')
+foreach my $damage ('event_log rename to log', 'event_log_root add column mine int')
 {
-	($rc, $out, $err) = $node->psql('postgres', "begin; alter table sentinai.event_log $damage; drop extension sentinai; rollback");
+	($rc, $out, $err) = $node->psql('postgres', "begin; alter table sentinai_internal.$damage; drop extension sentinai; rollback");
 	is($rc, 0, "one that is damaged can be dropped: $damage");
 }
 sql(q{create role eve; set role eve});
 ($rc, $out, $err) = $node->psql('postgres', 'set role eve; drop extension sentinai');
 unlike($err, qr/NOTICE/, 'who may not drop it is told nothing');
 like($err, qr/must be owner/, 'but that');
-is(log_count($node, qr/(PANIC|ERROR):(?!  (must be owner|schema "sentinai"|connection to client lost))/), 0, 'no error in the log');
+is(log_count($node, qr/(PANIC|ERROR):(?!  (must be owner|schema "sentinai(_internal)?"|connection to client lost))/), 0, 'no error in the log');
 $node->stop;
 done_testing();

@@ -106,7 +106,7 @@ is(sql(q{
 	select count(*) from (select event_id < lag(event_id) over (partition by aggregate_id order by no) as back
 		from got join sentinai.event_log using (event_id)) x where back}), '0', 'in order');
 is(sql(q{select count(*) from (select event_id from sentinai.event_log
-		except all select id from sentinai.slice, unnest(event_ids) id where stream_id = 0) x}), '0',
+		except all select id from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0) x}), '0',
 	'and each is in one slice');
 is(sql(q{select max(txid) > 4294967296 and min(txid) < 4294967296 from sentinai.event_log}), 't',
 	'the stored numbers go on');

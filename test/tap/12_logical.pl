@@ -21,7 +21,7 @@ my $source = $from->connstr . ' dbname=postgres';
 sub refused_ok
 {
 	my ($publication, $table, $copy, $then) = @_;
-	my $message = qr/ERROR:  table "sentinai\.$table" cannot be filled by logical replication/;
+	my $message = qr/ERROR:  table "sentinai_internal\.$table" cannot be filled by logical replication/;
 	my $before = log_count($to, $message);
 
 	$to->safe_psql('postgres', "create subscription s connection '$source' publication $publication"
@@ -43,15 +43,15 @@ foreach ($from, $to)
 }
 poll_ok($from, 'postgres', $unslept, 'select last_round is not null from sentinai.stat_info', 'a round is taken');
 $from->safe_psql('postgres', q{
-	create publication log for table sentinai.event_log with (publish_via_partition_root = true);
-	create publication leaves for table sentinai.event_log;
+	create publication log for table sentinai_internal.event_log with (publish_via_partition_root = true);
+	create publication leaves for table sentinai_internal.event_log;
 	create publication everything for all tables with (publish_via_partition_root = true);
-	create publication journal for table sentinai.round_1;
-	create publication node for table sentinai.node;
+	create publication journal for table sentinai_internal.round_1;
+	create publication node for table sentinai_internal.node;
 	create publication beside for table beside});
 is($to->safe_psql('postgres', q{
 	select string_agg(c.oid::regclass::text, ' ') from pg_class c
-	where relnamespace = 'sentinai'::regnamespace and relkind = 'r' and 2 <> (
+	where relnamespace = 'sentinai_internal'::regnamespace and relkind = 'r' and 2 <> (
 		select count(*) from pg_trigger where tgrelid = c.oid and tgenabled = 'R' and tgname like 'refuse_replica%')}),
 	'', 'every table refuses, partitions as well');
 
@@ -62,7 +62,7 @@ refused_ok('leaves', 'event_log_\d+_\d+', 'false',
 	q{select sentinai.publish('Tested', 't1', 'x1', '{}')});
 refused_ok('everything', 'subscription', 'true');
 refused_ok('node', 'node', 'true');
-refused_ok('journal', 'round_1', 'false', 'truncate sentinai.round_1');
+refused_ok('journal', 'round_1', 'false', 'truncate sentinai_internal.round_1');
 is($to->safe_psql('postgres', 'select count(*), count(distinct tenant_id) from sentinai.event_log'),
 	'3|1', 'nothing came');
 is($to->safe_psql('postgres', q{
@@ -77,25 +77,25 @@ $to->safe_psql('postgres', 'drop subscription s');
 # out of it, into a table of the same name that is not ours
 $to->safe_psql('postgres', 'create database plain');
 $to->safe_psql('plain', qq{
-	create schema sentinai;
-	create table sentinai.event_log (event_id uuid primary key, txid bigint, occurred_at timestamptz,
+	create schema sentinai_internal;
+	create table sentinai_internal.event_log (event_id uuid primary key, txid bigint, occurred_at timestamptz,
 		partition_hash int, schema_version int, run smallint, tenant_id text, aggregate_type text,
 		aggregate_id text, event_type text, correlation_id text, causation_id uuid, deliver_at timestamptz,
 		payload jsonb, metadata jsonb, run_keys smallint[]);
 	create subscription s connection '$source' publication log});
-poll_ok($to, 'plain', $unslept, 'select count(*) = 5 from sentinai.event_log',
+poll_ok($to, 'plain', $unslept, 'select count(*) = 5 from sentinai_internal.event_log',
 	'a copy of the log is replicated into a database without the extension');
 $to->safe_psql('plain', 'drop subscription s');
 
 # what looks like it and is not
 is($to->safe_psql('postgres', q{
 	set session_replication_role = replica;
-	insert into sentinai.retry_policy values ('work', 'Tested', 3, '{1s}');
-	update sentinai.retry_policy set max_attempts = 4;
-	select max_attempts from sentinai.retry_policy}), '4',
+	insert into sentinai_internal.retry_policy values ('work', 'Tested', 3, '{1s}');
+	update sentinai_internal.retry_policy set max_attempts = 4;
+	select max_attempts from sentinai_internal.retry_policy}), '4',
 	'who restores a dump may set session_replication_role');
 $to->safe_psql('postgres', q{
-	alter table sentinai.subscription enable trigger all;
+	alter table sentinai_internal.subscription enable trigger all;
 	select sentinai.subscribe('more')});
 pass('a trigger that fires always does no harm');
 $_->stop foreach $from, $to;

@@ -59,8 +59,8 @@ sub sequenced_ok
 
 	poll_ok($on, $db, $unslept, q{
 		select (select count(*) from sentinai.event_log)
-			= (select count(*) from sentinai.slice, unnest(event_ids) where stream_id = 0)
-		and not exists (select from sentinai.slice, unnest(event_ids) id where stream_id = 0
+			= (select count(*) from sentinai_internal.slice, unnest(event_ids) where stream_id = 0)
+		and not exists (select from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0
 			group by id having count(*) > 1)}, $name);
 	return;
 }
@@ -113,7 +113,7 @@ publish($copy, 'postgres', 'copied');
 sequenced_ok($copy, 'postgres', 'rounds go on');
 publish($copy, 'unused', 'unused');
 state_ok($copy, 'unused', 'paused', 'that of a database nobody had used, too');
-is($copy->safe_psql('postgres', 'select sentinai.recovery_id() > 0, count(*), max(txid_offset) from sentinai.node'),
+is($copy->safe_psql('postgres', 'select sentinai.recovery_id() > 0, count(*), max(txid_offset) from sentinai_internal.node'),
 	't|2|0', 'transaction numbers go on');
 $copy->safe_psql('postgres', "commit prepared 'p'");
 sequenced_ok($copy, 'postgres', 'and so do prepared transactions');

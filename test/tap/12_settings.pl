@@ -96,7 +96,7 @@ sub works_ok
 	my $id = $node->safe_psql('app', "select sentinai.publish('Tested', 't1', 'x1', '{}', '$topic')");
 
 	ok(wait_for($unslept, sub { $broker->records("sentinai.$topic") }), "$name: it is relayed");
-	poll_ok($node, 'app', $unslept, "select count(*) = 1 from sentinai.slice"
+	poll_ok($node, 'app', $unslept, "select count(*) = 1 from sentinai_internal.slice"
 		  . " where stream_id = 0 and '$id' = any (event_ids)", "$name: it is sequenced");
 	poll_ok($node, 'app', $unslept, "select failing_steps is null and launcher_pid is not null from sentinai.stat_info",
 		"$name: maintenance works");
@@ -206,11 +206,11 @@ $ENV{PGOPTIONS} = '-c default_transaction_read_only=off -c exit_on_error=off';
 start_again('the file\'s: the workers start with them');
 works_ok('the file\'s');
 my $pid = sequencer_pid($node, 'app', $unslept);
-$node->safe_psql('app', 'alter table sentinai.stream rename to stream_away');
+$node->safe_psql('app', 'alter table sentinai_internal.stream rename to stream_away');
 poll_ok($node, 'app', $unslept, q{
 	select sentinai.publish('Tested', 't1', 'x1', '{}', 'fails') is not null and failing_steps = '{rounds}'
 	from sentinai.stat_info}, 'an error ends a round');
-$node->safe_psql('app', 'alter table sentinai.stream_away rename to stream');
+$node->safe_psql('app', 'alter table sentinai_internal.stream_away rename to stream');
 $node->reload;
 works_ok('after an error');
 is(sequencer_pid($node, 'app', $unslept), $pid, 'and not the process');

@@ -21,7 +21,7 @@ sub sequenced_ok
 	my ($name) = @_;
 	my $id = $node->safe_psql($db, "select sentinai.publish('Tested', 't1', 'x1', '{}')");
 
-	poll_ok($node, $db, $unslept, "select count(*) = 1 from sentinai.slice"
+	poll_ok($node, $db, $unslept, "select count(*) = 1 from sentinai_internal.slice"
 		  . " where stream_id = 0 and '$id' = any (event_ids)", $name);
 	return;
 }
@@ -35,7 +35,7 @@ sub partitions_ok
 	$node->safe_psql($db, "alter system set sentinai.partitions_ahead = $ahead");
 	$node->reload;
 	poll_ok($node, $db, $unslept,
-		"select count(*) > $ahead from pg_inherits where inhparent = 'sentinai.event_log'::regclass", $name);
+		"select count(*) > $ahead from pg_inherits where inhparent = 'sentinai_internal.event_log'::regclass", $name);
 	return;
 }
 
@@ -57,8 +57,8 @@ my $pid = sequencer_pid($node, $db, $unslept);
 # partitions that cannot be made
 $ahead += 2;
 $node->safe_psql($db, qq{
-	create table sentinai.slice_old partition of sentinai.slice for values from (0) to (16384);
-	alter table sentinai.slice_old add primary key (stream_id, lane, slice_no);
+	create table sentinai_internal.slice_old partition of sentinai_internal.slice for values from (0) to (16384);
+	alter table sentinai_internal.slice_old add primary key (stream_id, lane, slice_no);
 	create function no_tables() returns event_trigger language plpgsql as
 		'begin raise exception \$\$tables are frozen\$\$ using detail = \$\$until Monday\$\$; end';
 	create event trigger no_tables on ddl_command_start when tag in ('CREATE TABLE') execute function no_tables();
@@ -79,7 +79,7 @@ is($rc, 0, 'maintain() does the other steps');
 like($err, qr/WARNING:  maintenance of sentinai failed in step "partitions"/, 'and warns');
 $node->safe_psql($db, q{alter system set sentinai.retention = '1 min'});
 $node->reload;
-poll_ok($node, $db, $unslept, "select to_regclass('sentinai.slice_old') is null",
+poll_ok($node, $db, $unslept, "select to_regclass('sentinai_internal.slice_old') is null",
 	'the steps behind it go on');
 is(sequencer_pid($node, $db, $unslept), $pid, 'in the same process');
 # told by the sequencer and by maintain(), and again after the reload
@@ -88,12 +88,12 @@ $node->safe_psql($db, 'drop event trigger no_tables');
 $node->reload;
 failing_ok('failing_steps is null', 'when the cause is gone, it is over');
 poll_ok($node, $db, $unslept,
-	"select count(*) > $ahead from pg_inherits where inhparent = 'sentinai.event_log'::regclass", 'and done');
+	"select count(*) > $ahead from pg_inherits where inhparent = 'sentinai_internal.event_log'::regclass", 'and done');
 
 # a lock that somebody has: nobody waits for it but the step
 $node->safe_psql($db, q{
 	begin;
-	lock table sentinai.event_log in share update exclusive mode;
+	lock table sentinai_internal.event_log in share update exclusive mode;
 	prepare transaction 'lock'});
 $ahead += 2;
 $node->safe_psql($db, "alter system set sentinai.partitions_ahead = $ahead");
@@ -106,7 +106,7 @@ $node->reload;
 failing_ok('failing_steps is null', 'until it is free');
 $node->safe_psql($db, q{
 	begin;
-	lock table sentinai.event_log in share update exclusive mode;
+	lock table sentinai_internal.event_log in share update exclusive mode;
 	prepare transaction 'lock'});
 is($node->safe_psql($db, "set lock_timeout = '1 ms'; set client_min_messages = error;"
 	  . " select sentinai.maintain(); select failing_steps is null from sentinai.stat_info"), "\nt",
@@ -114,19 +114,19 @@ is($node->safe_psql($db, "set lock_timeout = '1 ms'; set client_min_messages = e
 $node->safe_psql($db, "rollback prepared 'lock'");
 
 # rounds fail, maintenance goes on
-$node->safe_psql($db, 'alter table sentinai.stream rename to stream_away');
+$node->safe_psql($db, 'alter table sentinai_internal.stream rename to stream_away');
 my $id = $node->safe_psql($db, "select sentinai.publish('Tested', 't1', 'x3', '{}')");
 failing_ok(q{'rounds' = any (failing_steps) and failing_error ~ '^42P01 '}, 'rounds that fail are told');
 partitions_ok('partitions are made meanwhile');
-$node->safe_psql($db, 'alter table sentinai.stream_away rename to stream');
+$node->safe_psql($db, 'alter table sentinai_internal.stream_away rename to stream');
 $node->reload;
 failing_ok('failing_steps is null', 'rounds go well again');
-poll_ok($node, $db, $unslept, "select count(*) = 1 from sentinai.slice"
+poll_ok($node, $db, $unslept, "select count(*) = 1 from sentinai_internal.slice"
 	  . " where stream_id = 0 and '$id' = any (event_ids)", 'and have what was published meanwhile');
 is(sequencer_pid($node, $db, $unslept), $pid, 'in the same process');
 
 # what failed in one life of the extension is nothing to the next
-$node->safe_psql($db, 'alter table sentinai.stream rename to stream_away');
+$node->safe_psql($db, 'alter table sentinai_internal.stream rename to stream_away');
 failing_ok(q{failing_steps is not null or sentinai.publish('Tested', 't1', 'x3', '{}') is null}, 'rounds fail');
 $node->safe_psql($db, "set statement_timeout = '60s'; drop extension sentinai; create extension sentinai");
 failing_ok('failing_steps is null', 'a new life begins well');

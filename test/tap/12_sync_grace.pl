@@ -33,7 +33,7 @@ sub publish
 	my ($topic) = @_;
 	my $id = $node->safe_psql('postgres', "select sentinai.publish('Tested', 't', 'k1', '{}', '$topic')");
 
-	poll_ok($node, 'postgres', $unslept, "select count(*) = 1 from sentinai.slice"
+	poll_ok($node, 'postgres', $unslept, "select count(*) = 1 from sentinai_internal.slice"
 		  . " where stream_id = 0 and '$id' = any (event_ids)", "$topic: it is sequenced");
 	return;
 }

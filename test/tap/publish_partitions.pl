@@ -50,7 +50,7 @@ sub boundaries
 			select m[1] || '-' || m[2] as bounds, m[1] as lower from pg_inherits
 			  join pg_class c on c.oid = inhrelid,
 			  regexp_match(pg_get_expr(relpartbound, c.oid), E'FROM \\\\(''(.*)''\\\\) TO \\\\(''(.*)''\\\\)') m
-			 where inhparent = 'sentinai.$parent'::regclass) b}, $db);
+			 where inhparent = 'sentinai_internal.$parent'::regclass) b}, $db);
 }
 
 # Many publishers at once find no partition.
@@ -62,7 +62,7 @@ $node->command_ok(
 	'20 publishers in a database without partitions');
 is(sql('select count(*) from sentinai.event_log', $db), '100', 'all of them published');
 is(sql(q{select count(*) > 0 and count(*) = count(distinct relname) from pg_inherits join pg_class on oid = inhrelid
-          where inhparent = 'sentinai.event_log'::regclass}, $db), 't', 'a partition is there');
+          where inhparent = 'sentinai_internal.event_log'::regclass}, $db), 't', 'a partition is there');
 
 # The partition is there for the transaction that had it made.
 $db = fresh('serial');
@@ -81,7 +81,7 @@ is(sql(qq{create schema evil; set search_path = evil; create table evil.event_lo
 $db = fresh('readonly');
 sql("alter database $db set default_transaction_read_only = on");
 is(sql(qq{begin read write; select $publish is not null; rollback; begin read write;
-          select count(*) from pg_inherits where inhparent = 'sentinai.event_log'::regclass; commit}, $db),
+          select count(*) from pg_inherits where inhparent = 'sentinai_internal.event_log'::regclass; commit}, $db),
 	"t\n1", 'where transactions are read-only by default');
 
 # All four tables have the same boundaries, whatever the interval was.
@@ -105,15 +105,15 @@ for my $i (1 .. $#ranges)
 is($gaps, 0, 'without gaps');
 is(boundaries($db, 'event_processing'), $log, 'event_processing has the same');
 is(boundaries($db, 'event_idempotency'), $log, 'event_idempotency has the same');
-is(sql(q{select count(*) from pg_inherits where inhparent = 'sentinai.slice'::regclass}, $db), scalar @ranges, 'slice has as many');
+is(sql(q{select count(*) from pg_inherits where inhparent = 'sentinai_internal.slice'::regclass}, $db), scalar @ranges, 'slice has as many');
 is(sql(q{select sentinai.make_partitions(now() + interval '5 days')}, $db), '0', 'nothing is missing then');
 
 # A hole is filled, as far as the neighbours leave it.
 sql(qq{do \$\$ declare p regclass; r record; begin
          for r in select unnest(array['event_log','event_processing','event_idempotency','slice']) as t loop
            select c.oid into p from pg_inherits join pg_class c on c.oid = inhrelid
-            where inhparent = ('sentinai.' || r.t)::regclass order by relname limit 1;
-           execute format('alter table sentinai.%I detach partition %s', r.t, p);
+            where inhparent = ('sentinai_internal.' || r.t)::regclass order by relname limit 1;
+           execute format('alter table sentinai_internal.%I detach partition %s', r.t, p);
          end loop; end \$\$}, $db);
 is(sql("select $publish is not null", $db), 't', 'published into a hole');
 @ranges = split / /, boundaries($db, 'event_log');
@@ -136,10 +136,10 @@ $node->poll_query_until($db, q{select current_setting('sentinai.idempotency_wind
 # The clock starts above what is stored, but not above nonsense.
 $db = fresh('clock');
 sql(q{select sentinai.make_partitions(now() + interval '1 day')}, $db);
-sql(q{create table sentinai.nonsense partition of sentinai.event_log
+sql(q{create table sentinai_internal.nonsense partition of sentinai_internal.event_log
         for values from ('f0000000-0000-0000-0000-000000000000') to ('f1000000-0000-0000-0000-000000000000')}, $db);
-sql(q{alter table sentinai.nonsense add primary key (event_id)}, $db);
-my $insert = q{insert into sentinai.event_log select id::uuid, 1, now(), 0, 1, 0, 'tap', 'x', 'a', 'stored', null, null, null, '{}', '{}' from };
+sql(q{alter table sentinai_internal.nonsense add primary key (event_id)}, $db);
+my $insert = q{insert into sentinai_internal.event_log select id::uuid, 1, now(), 0, 1, 0, 'tap', 'x', 'a', 'stored', null, null, null, '{}', '{}' from };
 sql($insert . q{(values ('f0000000-0000-7000-8000-000000000000')) v (id)}, $db);
 my $ahead = sql(q{select lpad(to_hex((extract(epoch from now() + interval '2 hours') * 1000)::bigint), 12, '0')});
 $ahead = substr($ahead, 0, 8) . '-' . substr($ahead, 8) . '-7000-8000-000000000000';
@@ -164,7 +164,7 @@ for my $end ('commit', 'rollback')
 		"a second publisher waits for the prepared one ($end)");
 	sql("$end prepared 'p'", $db);
 	$waiter->quit;
-	is(sql("select count(*) from sentinai.event_idempotency where idempotency_key = '$end'", $db), '1', 'then there is one event');
+	is(sql("select count(*) from sentinai_internal.event_idempotency where idempotency_key = '$end'", $db), '1', 'then there is one event');
 }
 
 # A standby publishes nothing.
@@ -192,14 +192,14 @@ $node->start;
 $db = fresh('bare');
 sql('create role publisher; grant usage on schema sentinai to publisher; grant insert on sentinai.outbox to publisher', $db);
 is(sql(qq{set role publisher; insert into sentinai.outbox (tenant_id, type, payload) values ('tap', 't', '{}'); reset role;
-          select count(*) from sentinai.event_log l join pg_class c on c.oid = l.tableoid where relowner = (select relowner from pg_class where oid = 'sentinai.event_log'::regclass)}, $db),
+          select count(*) from sentinai_internal.event_log l join pg_class c on c.oid = l.tableoid where relowner = (select relowner from pg_class where oid = 'sentinai_internal.event_log'::regclass)}, $db),
 	'1', 'published without workers, by a role that may not make tables');
 is(sql(qq{begin; select $publish is not null; savepoint s; select $publish is not null; rollback to s; commit; select count(*) from sentinai.event_log}, $db),
 	"t\nt\n2", 'and again');
 $node->append_conf('postgresql.conf', 'max_worker_processes = 8');
 $node->restart;
 $db = fresh('lonely');
-is(sql(qq{begin; select $publish is not null; rollback; select count(*) from pg_inherits where inhparent = 'sentinai.event_log'::regclass}, $db),
+is(sql(qq{begin; select $publish is not null; rollback; select count(*) from pg_inherits where inhparent = 'sentinai_internal.event_log'::regclass}, $db),
 	"t\n1", 'a worker makes the partition where the library is not preloaded');
 
 # A role without rights cannot touch the log.

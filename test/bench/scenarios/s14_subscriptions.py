@@ -29,7 +29,7 @@ def measure(ctx, queue, subscriptions, different, count):
     count = answer["published"]
     slices = ctx.cluster.number(
         "select sum(pg_total_relation_size(inhrelid)) from pg_inherits "
-        "where inhparent = 'sentinai.slice'::regclass", database)
+        "where inhparent = 'sentinai_internal.slice'::regclass", database)
     return load.times({"per_s": answer["publish"]["per_s"],
                        "wal_b": wal / count, "cpu_us": cpu * 1e6 / count,
                        "slice_b": slices / count},

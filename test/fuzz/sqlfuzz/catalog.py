@@ -22,7 +22,7 @@ from pg_type t join pg_namespace n on n.oid = t.typnamespace
 """
 
 RELATIONS = """
-select c.relname, c.relkind = 'v',
+select c.relname, c.relnamespace::regnamespace::text, c.relkind = 'v',
     has_table_privilege('fz_poor', c.oid, 'select') and
         has_schema_privilege('fz_poor', c.relnamespace, 'usage'),
     (select array_agg(a.attname order by a.attnum) from pg_attribute a
@@ -37,7 +37,7 @@ where c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition and
         where d.classid = 'pg_class'::regclass and d.deptype = 'e' and
             d.refobjid = (select oid from pg_extension
                           where extname = 'sentinai'))
-order by c.relname
+order by c.relname, 2
 """
 
 
@@ -55,8 +55,9 @@ class Callable:
     """A function, a procedure, or INSERT into a view: its statement and, where
     there are such, a row source and an expression."""
 
-    def __init__(self, name, kind, params, public=False):
+    def __init__(self, name, kind, params, public=False, schema="sentinai"):
         self.name = name
+        self.qualified = f"{schema}.{name}"
         self.kind = kind            # or procedure, view, table, insert
         self.params = params
         self.public = public        # everybody may call it
@@ -65,11 +66,11 @@ class Callable:
         if self.kind == "procedure":
             return f"call {self.expression(args)}"
         if self.kind in ("view", "table"):
-            return f"select * from sentinai.{self.name}"
+            return f"select * from {self.qualified}"
         if self.kind == "insert":
             names = ", ".join(p.name for p in self.params)
             values = ", ".join(args)
-            return (f"insert into sentinai.{self.name} ({names}) values "
+            return (f"insert into {self.qualified} ({names}) values "
                     f"({values}) returning *")
         return f"select * from {self.expression(args)}"
 
@@ -84,17 +85,18 @@ class Callable:
         if self.kind == "insert":
             return None
         if self.kind in ("view", "table"):
-            return f"(select * from sentinai.{self.name})"
+            return f"(select * from {self.qualified})"
         named = ", ".join(f"{p.name} => {a}" if p.name else a
                           for p, a in zip(self.params, args))
-        return f"sentinai.{self.name}({named})"
+        return f"{self.qualified}({named})"
 
 
 class Relation:
     """A table or view of the extension."""
 
-    def __init__(self, name, view, public, columns, insertable):
+    def __init__(self, name, schema, view, public, columns, insertable):
         self.name = name
+        self.qualified = f"{schema}.{name}"
         self.view = view
         self.public = public
         self.columns = columns      # of Param
@@ -110,14 +112,16 @@ class Catalog:
         self.triggers = []          # names of trigger functions
         self.relations = []
         for row in conn.execute(RELATIONS).fetchall():
-            name, view, public, names, oids, insertable = row
+            name, schema, view, public, names, oids, insertable = row
             columns = [Param(n, types[o], o) for n, o in zip(names, oids)]
             self.relations.append(
-                Relation(name, view, public, columns, insertable))
+                Relation(name, schema, view, public, columns, insertable))
             self.callables.append(
-                Callable(name, "view" if view else "table", [], public))
+                Callable(name, "view" if view else "table", [], public,
+                         schema))
             if view and insertable:
-                self.callables.append(Callable(name, "insert", columns))
+                self.callables.append(
+                    Callable(name, "insert", columns, schema=schema))
         for row in conn.execute(ROUTINES).fetchall():
             self.take_routine(types, *row)
 

@@ -42,7 +42,7 @@ grant select, insert on all tables in schema fz to fz_poor, fz_caller;
 
 # Anew each time, so that what earlier calls hold is not in the way.
 SUBSCRIBE = """
-select sentinai.unsubscribe(worker_type) from sentinai.subscription;
+select sentinai.unsubscribe(worker_type) from sentinai_internal.subscription;
 select sentinai.subscribe('fz_all');
 select sentinai.subscribe('fz_some', '{fz.a}');
 select sentinai.subscribe('fz_block', max_attempts => 1, on_dead => 'block');
@@ -100,7 +100,7 @@ class Ground:
         self.tables = [r[0] for r in self.conn.execute(TABLES)]
         self.digests = " union all ".join(
             f"select '{t}', count(*), coalesce(bit_xor(hashtextextended("
-            f"t::text, 7)), 0) from sentinai.{t} t {AGED.get(t, '')}"
+            f"t::text, 7)), 0) from sentinai_internal.{t} t {AGED.get(t, '')}"
             for t in self.tables)
         self.refresh(400)
 

@@ -53,7 +53,7 @@ class Copies(Part):
             data = self.damage(data)
         before = self.events()
         outcome = self.session.copy_in(
-            f"copy sentinai.{relation.name} ({', '.join(columns)}) from stdin "
+            f"copy {relation.qualified} ({', '.join(columns)}) from stdin "
             f"(format {form})", data)
         self.report.note(outcome)
         self.session.finish()
@@ -169,7 +169,7 @@ class Misuse(Part):
         self.session.finish()
 
     def dml(self, relation):
-        name = f"sentinai.{relation.name}"
+        name = relation.qualified
         column = relation.columns[0].name
         yield f"insert into {name} default values returning *"
         yield f"insert into {name} select * from {name} limit 2"

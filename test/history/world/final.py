@@ -17,15 +17,15 @@ CONTROL = ("RetryScheduled", "DeadLettered")
 # the ledger's goes before the log's.
 WHOLE = """
 select l.oid from pg_class l, pg_inherits i
-where i.inhparent = 'sentinai.event_log'::regclass and l.oid = i.inhrelid
+where i.inhparent = 'sentinai_internal.event_log'::regclass and l.oid = i.inhrelid
     and exists (select from pg_class p, pg_inherits j
-        where j.inhparent = 'sentinai.event_processing'::regclass
+        where j.inhparent = 'sentinai_internal.event_processing'::regclass
             and p.oid = j.inhrelid and pg_get_expr(p.relpartbound, p.oid) =
                 pg_get_expr(l.relpartbound, l.oid))
 """
 
 LEFT = f"""
-select count(*) from sentinai.event_log e
+select count(*) from sentinai_internal.event_log e
 where e.tableoid in ({WHOLE}) and (%(types)s::text[] is null or event_type = any (%(types)s))
     and not (event_type in ('RetryScheduled', 'DeadLettered')
         and payload->>'worker_type' = %(w)s)
@@ -39,7 +39,7 @@ READS = {
     "log": f"""
         select event_id::text, txid, tenant_id, aggregate_id, event_type,
             payload, tableoid not in ({WHOLE})
-        from sentinai.event_log
+        from sentinai_internal.event_log
         union all
         select id::text, txid, ten, agg, type, payload, true from app.kept k
         where not exists (select from sentinai.event_log e
@@ -137,8 +137,8 @@ def read(world):
     add = world.recorder.add
     with world.server.connect("final", direct=True) as conn:
         conn.execute("begin")       # nothing is dropped between two reads
-        conn.execute("lock table sentinai.event_log, "
-                     "sentinai.event_processing in access share mode")
+        conn.execute("lock table sentinai_internal.event_log, "
+                     "sentinai_internal.event_processing in access share mode")
         for row in conn.execute(READS["log"]):
             add(**log_row(*row))
         for kind in ("ledger", "dead"):

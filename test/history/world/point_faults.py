@@ -85,4 +85,4 @@ class PointFaults:
                 conn.execute(
                     "select sentinai.make_partitions(now() + interval '1 min' * "
                     "(select count(*) + 1 from pg_inherits where inhparent = "
-                    "'sentinai.event_log'::regclass))")
+                    "'sentinai_internal.event_log'::regclass))")

@@ -10,17 +10,17 @@ from .final import WHOLE
 
 QUEUE = f"""
 with newest as (
-    select distinct on (l.lane) l.* from sentinai.lane_state l
-    join sentinai.subscription s using (sub_id) where s.worker_type = %(w)s
+    select distinct on (l.lane) l.* from sentinai_internal.lane_state l
+    join sentinai_internal.subscription s using (sub_id) where s.worker_type = %(w)s
     order by l.lane, l.ver desc),
 retry as (
-    select r.* from sentinai.event_retry r
-    join sentinai.subscription s using (sub_id) where s.worker_type = %(w)s),
+    select r.* from sentinai_internal.event_retry r
+    join sentinai_internal.subscription s using (sub_id) where s.worker_type = %(w)s),
 unfinished as (
     select e.event_type in ('RetryScheduled', 'DeadLettered')
         and e.payload->>'worker_type' = %(w)s as own
-    from sentinai.slice s cross join lateral unnest(s.event_ids) i (id)
-        join sentinai.event_log e on e.event_id = i.id
+    from sentinai_internal.slice s cross join lateral unnest(s.event_ids) i (id)
+        join sentinai_internal.event_log e on e.event_id = i.id
     where s.stream_id = 0 and e.tableoid in ({WHOLE})
         and (%(types)s::text[] is null or e.event_type = any (%(types)s))
         and not exists (select from sentinai.event_processing p
@@ -45,15 +45,15 @@ with newest as (
     select l.lane, coalesce(n.parked, 0) as parked,
         coalesce(8 * octet_length(n.resolved) - bit_count(n.resolved), 0) as clear,
         coalesce(case when n.resolved is null then n.pos else n.end_pos end, s.start_pos) as pos
-    from sentinai.subscription s
+    from sentinai_internal.subscription s
         cross join generate_series(0, (select lanes from sentinai.stat_info) - 1) l (lane)
-        left join lateral (select x.* from sentinai.lane_state x
+        left join lateral (select x.* from sentinai_internal.lane_state x
             where x.sub_id = s.sub_id and x.lane = l.lane
             order by x.ver desc limit 1) n on true
     where s.is_relay)
 select array[(select sum(lag_events) from sentinai.stat_relay)]::bigint[],
     array[(select sum(n.parked + n.clear + (
-        select count(*) from sentinai.slice s
+        select count(*) from sentinai_internal.slice s
             cross join lateral unnest(s.event_ids) with ordinality i (id, o)
         where s.stream_id = 0 and s.lane = n.lane
             and (s.slice_no << 8) + o - 1 >= n.pos)) from newest n)]::bigint[],

@@ -54,7 +54,7 @@ sub add_make_set
 		foreach t in array '{event_log,event_processing,event_idempotency,slice}'::text[] loop
 			b := array(select case t when 'slice' then ((m - 1735689600000) << 14)::text
 			                  else lpad(to_hex(m), 12, '0') || repeat('0', 20) end from unnest(ms) m);
-			execute format('create table sentinai.%I partition of sentinai.%I for values from (%L) to (%L)',
+			execute format('create table sentinai_internal.%I partition of sentinai_internal.%I for values from (%L) to (%L)',
 				t || to_char(lower, '_HH24MISSMS'), t, b[1], b[2]);
 			foreach i in array case t
 				when 'event_log' then array['unique index on %I (event_id)', 'index on %I (txid)',
@@ -64,7 +64,7 @@ sub add_make_set
 				when 'event_idempotency' then array['index on %I (tenant_id, idempotency_key)']
 				else array['unique index on %I (stream_id, lane, slice_no)'] end
 			loop
-				execute format('create ' || replace(i, '%I', 'sentinai.%I'), t || to_char(lower, '_HH24MISSMS'));
+				execute format('create ' || replace(i, '%I', 'sentinai_internal.%I'), t || to_char(lower, '_HH24MISSMS'));
 			end loop;
 		end loop;
 	end $$});

@@ -1,0 +1,44 @@
+-- What may be read of the tables, under the names of the contract.  Who is
+-- granted SELECT on a view reads with the rights of its owner.
+--
+-- To name a view is enough to lock what it names, without any right to read it
+-- (PREPARE does).  Retention needs the parent of a partition to itself.  So a
+-- view names a table above that parent, of which it is the only partition:
+-- the parent is locked when a query is planned for running, and who may not
+-- read then gets an error, which gives up the lock.
+
+do $views$
+declare
+    t name;
+    c record;
+begin
+    foreach t in array array['event_log', 'event_processing', 'slice']
+    loop
+        execute format('create table sentinai_internal.%I (like sentinai_internal.%I including storage) partition by range (%I)',
+            t || '_root', t, case t when 'slice' then 'slice_no' else 'event_id' end);
+        execute format('alter table sentinai_internal.%I attach partition sentinai_internal.%I for values from (minvalue) to (maxvalue)',
+            t || '_root', t);
+        execute format('comment on table sentinai_internal.%I is %L', t || '_root',
+            'What views name of ' || t || ', which is its only partition, so that who names them locks nothing that retention needs.');
+    end loop;
+    execute 'create view sentinai.event_log as select * from sentinai_internal.event_log_root';
+    execute 'create view sentinai.event_processing as select * from sentinai_internal.event_processing_root';
+    execute 'create view sentinai.dead_letter as select * from sentinai_internal.dead_letter';
+
+    -- their comments are those of the tables
+    for c in select v.relname as view, v.relkind, n.nspname as schema, a.attname as col,
+                    obj_description(t0.oid, 'pg_class') as of_table, col_description(t0.oid, a.attnum) as of_column
+             from pg_class t0
+                  join pg_class v on v.relname in (t0.relname, t0.relname || '_root')
+                  join pg_namespace n on n.oid = v.relnamespace
+                  join pg_attribute a on a.attrelid = t0.oid and a.attnum > 0
+             where t0.relnamespace = 'sentinai_internal'::regnamespace and t0.relkind in ('r', 'p')
+                   and n.nspname in ('sentinai', 'sentinai_internal') and v.oid <> t0.oid
+             order by v.oid, a.attnum
+    loop
+        if c.relkind = 'v' then
+            execute format('comment on view %I.%I is %L', c.schema, c.view, c.of_table);
+        end if;
+        execute format('comment on column %I.%I.%I is %L', c.schema, c.view, c.col, c.of_column);
+    end loop;
+end $views$;

@@ -101,15 +101,11 @@ static SnOutcome
 try_again(const SnFailure *failure, SnRetry *retry, bool had_row,
 		  const SnEventRow *event, int64 wait)
 {
-	TimestampTz due_at = failure->now + wait;
-
 	retry->solo = failure->lost;
 	retry->has_due = true;
-	retry->due_at = retry->not_before = due_at;
+	retry->due_at = retry->not_before = failure->now + wait;
 	sn_retry_put(retry, failure->sub->ordered);
 	failure->state->parked += !had_row;
-	retry->has_due = true;
-	retry->due_at = due_at;
 	if (!failure->lost)
 		tell(SN_EVENT_RETRY_SCHEDULED, failure, retry, event);
 	return SN_RETRYING;

@@ -124,7 +124,7 @@ write_rows(Arranger *arranger)
 	if (arranger->n == 0)
 		return;
 	sn_retry_delete(arranger->rows, arranger->n);
-	inserter = sn_insert_begin(sn_rel(SN_EVENT_RETRY), false);
+	inserter = sn_retry_begin();
 	for (i = 0; i < arranger->n; i++)
 	{
 		if (!goes(arranger, &arranger->rows[i]))
@@ -145,13 +145,10 @@ write_rows(Arranger *arranger)
 static void
 arrange_rows(Arranger *arranger, Snapshot snapshot)
 {
-	ScanKeyData keys[2];
 	SnScan		scan;
 
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, arranger->state->sub_id);
-	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, arranger->state->lane);
-	sn_scan_named(&scan, SN_EVENT_RETRY, SN_EVENT_RETRY_KEY_IDX, snapshot, 2,
-				  keys, ForwardScanDirection);
+	sn_retry_scan_lane(&scan, arranger->state->sub_id, arranger->state->lane,
+					   snapshot);
 	while (sn_scan_next(&scan))
 	{
 		MemoryContext old = MemoryContextSwitchTo(arranger->rows_memory);

@@ -83,36 +83,6 @@ has_new(SnSub *sub, SnLaneLook *look, Snapshot snapshot, int *budget)
 }
 
 /*
- * first_due: when the first of the lane's retries is due; DT_NOEND when none
- * will be.
- */
-static TimestampTz
-first_due(SnSub *sub, const SnLaneState *state, Snapshot snapshot)
-{
-	TimestampTz result = DT_NOEND;
-	ScanKeyData keys[2];
-	SnScan		scan;
-
-	if (state->parked == 0)
-		return result;
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub->sub_id);
-	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, state->lane);
-	sn_scan_named(&scan, SN_EVENT_RETRY,
-				  SN_EVENT_RETRY_DUE_IDX, snapshot, 2, keys,
-				  ForwardScanDirection);
-	if (sn_scan_next(&scan))
-	{
-		bool		isnull;
-
-		result = DatumGetTimestampTz(slot_getattr(scan.slot,
-												  Anum_retry_due_at,
-												  &isnull));
-	}
-	sn_scan_end(&scan);
-	return result;
-}
-
-/*
  * sn_look_at_lane: what a claim would find in the lane.  budget is how many
  * events to look at, and gets less; where it ends, the lane counts as ready.
  */
@@ -131,7 +101,8 @@ sn_look_at_lane(SnSub *sub, int lane, TimestampTz now, int *budget,
 	}
 	else
 	{
-		look->when = first_due(sub, &look->state, snapshot);
+		look->when = look->state.parked == 0 ? DT_NOEND :
+			sn_retry_next_due(sub->sub_id, lane, DT_NOBEGIN, snapshot);
 		look->ready = look->when <= now ||
 			has_new(sub, look, snapshot, budget);
 	}

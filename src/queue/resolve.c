@@ -88,32 +88,6 @@ its_lane(SnBatch *batch, const pg_uuid_t *id, int32 *hash)
 		sn_batch_lane(batch, lane) : NULL;
 }
 
-/* is_waiting: whether event_retry has the event */
-static bool
-is_waiting(SnBatch *batch, int lane, int32 hash, const pg_uuid_t *id)
-{
-	ScanKeyData keys[3];
-	SnScan		scan;
-	bool		found = false;
-
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, batch->sub->sub_id);
-	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	sn_key_int4(&keys[2], 3, BTEqualStrategyNumber, hash);
-	sn_scan_named(&scan, SN_EVENT_RETRY,
-				  SN_EVENT_RETRY_KEY_IDX, batch->snapshot, 3, keys,
-				  ForwardScanDirection);
-	while (!found && sn_scan_next(&scan))
-	{
-		bool		isnull;
-		Datum		other = slot_getattr(scan.slot, Anum_retry_event_id,
-										 &isnull);
-
-		found = memcmp(DatumGetUUIDP(other), id, UUID_LEN) == 0;
-	}
-	sn_scan_end(&scan);
-	return found;
-}
-
 /*
  * check_closed: an event that is not open in the batch.  Fine if the batch has
  * completed it (nobody else can have since it holds the lane) and may_be_done;
@@ -135,7 +109,8 @@ check_closed(SnBatch *batch, const pg_uuid_t *id, bool may_be_done)
 		if (processed_at < state->claimed_at && !batch->resolved)
 		{
 			/* a subscription made anew takes what its forerunner completed */
-			if (is_waiting(batch, state->lane, hash, id))
+			if (sn_retry_waits(batch->sub->sub_id, state->lane, hash, id,
+							   batch->snapshot))
 				no_longer_open();
 			not_in_batch();
 		}
@@ -143,7 +118,8 @@ check_closed(SnBatch *batch, const pg_uuid_t *id, bool may_be_done)
 			no_longer_open();
 		return;
 	}
-	if (is_waiting(batch, state->lane, hash, id) ||
+	if (sn_retry_waits(batch->sub->sub_id, state->lane, hash, id,
+					   batch->snapshot) ||
 		sn_dead_letter_exists(id, batch->sub->worker_type, batch->snapshot))
 		no_longer_open();
 	not_in_batch();
@@ -368,7 +344,7 @@ park_later(SnBatch *batch, const SnEntry *failed)
 			if (inserter == NULL)
 			{
 				hash = sn_key_hash(failed->tenant_id, failed->aggregate_id);
-				inserter = sn_insert_begin(sn_rel(SN_EVENT_RETRY), false);
+				inserter = sn_retry_begin();
 			}
 			park(batch, inserter, entry, hash);
 		}

@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * retry.c
- *		Rows of event_retry.
+ *		Rows of event_retry: who reads or writes that table does it here.
  *
- * Everything here runs under the lock of the row's lane.  Of an ordered
+ * Whatever changes runs under the lock of the row's lane.  Of an ordered
  * subscription's rows with one key the first, by position, is the head: it
  * alone has a due time, unless it is a dead letter that blocks the key.  Of an
  * unordered one every row has a due time.  The wait that a failure began is
@@ -19,7 +19,9 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_collation.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "log/event.h"
@@ -151,6 +153,160 @@ sn_retry_blocks(SnRetryProbe *probe, int sub_id, int lane,
 						 -1, snapshot, NULL);
 }
 
+/* sn_retry_waits: whether an event whose hash is known has a row in a lane */
+bool
+sn_retry_waits(int sub_id, int lane, int32 hash, const pg_uuid_t *id,
+			   Snapshot snapshot)
+{
+	ScanKeyData keys[3];
+	SnScan		scan;
+	bool		found = false;
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_int4(&keys[2], 3, BTEqualStrategyNumber, hash);
+	sn_scan_named(&scan, SN_EVENT_RETRY, SN_EVENT_RETRY_KEY_IDX, snapshot, 3,
+				  keys, ForwardScanDirection);
+	while (!found && sn_scan_next(&scan))
+	{
+		bool		isnull;
+		Datum		other = slot_getattr(scan.slot, Anum_retry_event_id,
+										 &isnull);
+
+		found = sn_uuid_cmp(DatumGetUUIDP(other), id) == 0;
+	}
+	sn_scan_end(&scan);
+	return found;
+}
+
+/* sn_retry_scan_lane: the rows of a lane, by hash and position */
+void
+sn_retry_scan_lane(SnScan *scan, int sub_id, int lane, Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_scan_named(scan, SN_EVENT_RETRY, SN_EVENT_RETRY_KEY_IDX, snapshot, 2,
+				  keys, ForwardScanDirection);
+}
+
+/* scan_due: heads of a lane by due time, up to a time or after it */
+static void
+scan_due(SnScan *scan, int sub_id, int lane, StrategyNumber strategy,
+		 TimestampTz time, Snapshot snapshot)
+{
+	ScanKeyData keys[3];
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_time(&keys[2], 3, strategy, time);
+	sn_scan_named(scan, SN_EVENT_RETRY, SN_EVENT_RETRY_DUE_IDX, snapshot, 3,
+				  keys, ForwardScanDirection);
+}
+
+/* sn_retry_scan_due: the heads of a lane that are due by a time, in order */
+void
+sn_retry_scan_due(SnScan *scan, int sub_id, int lane, TimestampTz until,
+				  Snapshot snapshot)
+{
+	scan_due(scan, sub_id, lane, BTLessEqualStrategyNumber, until, snapshot);
+}
+
+/*
+ * sn_retry_next_due: when the first head of a lane is due that is not due by a
+ * time; DT_NOEND when there is none
+ */
+TimestampTz
+sn_retry_next_due(int sub_id, int lane, TimestampTz after, Snapshot snapshot)
+{
+	TimestampTz result = DT_NOEND;
+	SnScan		scan;
+
+	scan_due(&scan, sub_id, lane, BTGreaterStrategyNumber, after, snapshot);
+	if (sn_scan_next(&scan))
+	{
+		bool		isnull;
+
+		result = DatumGetTimestampTz(slot_getattr(scan.slot,
+												  Anum_retry_due_at,
+												  &isnull));
+	}
+	sn_scan_end(&scan);
+	return result;
+}
+
+/* sn_retry_scan_topic: the rows of a topic, NULL being one too, in a lane */
+void
+sn_retry_scan_topic(SnScan *scan, int sub_id, const text *topic, int lane,
+					Snapshot snapshot)
+{
+	ScanKeyData keys[3];
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
+	if (topic != NULL)
+		sn_key_text(&keys[1], 2, BTEqualStrategyNumber,
+					PointerGetDatum(topic));
+	else
+		ScanKeyEntryInitialize(&keys[1], SK_ISNULL | SK_SEARCHNULL, 2,
+							   InvalidStrategy, InvalidOid, InvalidOid,
+							   InvalidOid, (Datum) 0);
+	sn_key_int4(&keys[2], 3, BTEqualStrategyNumber, lane);
+	sn_scan_named(scan, SN_EVENT_RETRY, SN_EVENT_RETRY_TOPIC_IDX, snapshot, 3,
+				  keys, ForwardScanDirection);
+}
+
+/* sn_retry_topic_after: a row of the next topic in the alphabet, or false */
+bool
+sn_retry_topic_after(int sub_id, const text *after, Snapshot snapshot,
+					 SnRetry *retry)
+{
+	ScanKeyData keys[2];
+	SnScan		scan;
+	bool		found;
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
+	ScanKeyEntryInitialize(&keys[1], 0, 2, BTGreaterStrategyNumber,
+						   InvalidOid, C_COLLATION_OID, F_TEXT_GT,
+						   PointerGetDatum(after));
+	sn_scan_named(&scan, SN_EVENT_RETRY, SN_EVENT_RETRY_TOPIC_IDX, snapshot, 2,
+				  keys, ForwardScanDirection);
+	found = sn_scan_next(&scan);
+	if (found)
+		sn_retry_read(scan.slot, retry);
+	sn_scan_end(&scan);
+	return found;
+}
+
+/* sn_retry_scan_sub: all rows of a subscription, to delete them */
+SnTableScan *
+sn_retry_scan_sub(int sub_id, Snapshot snapshot)
+{
+	ScanKeyData key;
+
+	sn_key_int4(&key, Anum_retry_sub_id, BTEqualStrategyNumber, sub_id);
+	return sn_table_change(SN_EVENT_RETRY, snapshot, 1, &key);
+}
+
+/* sn_retry_scan_all: all rows, to see which events are in them */
+SnTableScan *
+sn_retry_scan_all(Snapshot snapshot)
+{
+	return sn_table_read(SN_EVENT_RETRY, snapshot);
+}
+
+/* sn_retry_next_id: the event of the next row; false at the end */
+bool
+sn_retry_next_id(SnTableScan *scan, pg_uuid_t *id)
+{
+	TupleTableSlot *slot = sn_table_next(scan);
+
+	if (slot == NULL)
+		return false;
+	*id = *DatumGetUUIDP(slot->tts_values[Anum_retry_event_id - 1]);
+	return true;
+}
+
 /* sn_retry_probe_end: close what the probe has open */
 void
 sn_retry_probe_end(SnRetryProbe *probe)
@@ -204,11 +360,18 @@ sn_retry_insert(SnInserter *inserter, const SnRetry *retry)
 	sn_insert_row(inserter, values, nulls);
 }
 
+/* sn_retry_begin: begin to write rows, ended by sn_insert_end() */
+SnInserter *
+sn_retry_begin(void)
+{
+	return sn_insert_begin(sn_rel(SN_EVENT_RETRY), false);
+}
+
 /* insert: one row, visible to what follows */
 static void
 insert(const SnRetry *retry)
 {
-	SnInserter *inserter = sn_insert_begin(sn_rel(SN_EVENT_RETRY), false);
+	SnInserter *inserter = sn_retry_begin();
 
 	sn_retry_insert(inserter, retry);
 	(void) sn_insert_end(inserter);
@@ -268,21 +431,22 @@ sn_retry_due(const SnRetry *retry, TimestampTz now)
  * counts only if it becomes the head; the one it displaces waits behind it.
  */
 void
-sn_retry_put(SnRetry *retry, bool ordered)
+sn_retry_put(const SnRetry *retry, bool ordered)
 {
+	SnRetry		row = *retry;
 	SnRetry		head;
 
 	if (ordered && key_head(retry, &head))
 	{
 		if (head.pos < retry->pos)
-			retry->has_due = false;
+			row.has_due = false;
 		else if (head.has_due)
 		{
 			head.has_due = false;
 			sn_retry_replace(&head);
 		}
 	}
-	insert(retry);
+	insert(&row);
 }
 
 /*

@@ -59,8 +59,27 @@ extern bool sn_retry_blocks(SnRetryProbe *probe, int sub_id, int lane,
 extern void sn_retry_probe_end(SnRetryProbe *probe);
 extern void sn_retry_read(TupleTableSlot *slot, SnRetry *retry);
 
+extern bool sn_retry_waits(int sub_id, int lane, int32 hash,
+						   const pg_uuid_t *id, Snapshot snapshot);
+extern TimestampTz sn_retry_next_due(int sub_id, int lane, TimestampTz after,
+									 Snapshot snapshot);
+
+/* scans: sn_retry_read() takes their rows */
+extern void sn_retry_scan_lane(SnScan *scan, int sub_id, int lane,
+							   Snapshot snapshot);
+extern void sn_retry_scan_due(SnScan *scan, int sub_id, int lane,
+							  TimestampTz until, Snapshot snapshot);
+extern void sn_retry_scan_topic(SnScan *scan, int sub_id, const text *topic,
+								int lane, Snapshot snapshot);
+extern bool sn_retry_topic_after(int sub_id, const text *after,
+								 Snapshot snapshot, SnRetry *retry);
+extern SnTableScan *sn_retry_scan_sub(int sub_id, Snapshot snapshot);
+extern SnTableScan *sn_retry_scan_all(Snapshot snapshot);
+extern bool sn_retry_next_id(SnTableScan *scan, pg_uuid_t *id);
+
+extern SnInserter *sn_retry_begin(void);
 extern void sn_retry_insert(SnInserter *inserter, const SnRetry *retry);
-extern void sn_retry_put(SnRetry *retry, bool ordered);
+extern void sn_retry_put(const SnRetry *retry, bool ordered);
 extern TimestampTz sn_retry_due(const SnRetry *retry, TimestampTz now);
 extern void sn_retry_replace(SnRetry *retry);
 extern void sn_retry_delete(const SnRetry *retries, int n);

@@ -27,6 +27,7 @@
 #include "queue/filter.h"
 #include "queue/lane.h"
 #include "queue/request.h"
+#include "queue/retry.h"
 #include "queue/subscription.h"
 #include "store/hint.h"
 
@@ -330,12 +331,9 @@ end_retries(int sub_id, const text *worker_type, Snapshot snapshot)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "sentinai letter",
 												  ALLOCSET_DEFAULT_SIZES);
-	ScanKeyData key;
-	SnTableScan *scan;
+	SnTableScan *scan = sn_retry_scan_sub(sub_id, snapshot);
 	TupleTableSlot *slot;
 
-	sn_key_int4(&key, Anum_retry_sub_id, BTEqualStrategyNumber, sub_id);
-	scan = sn_table_change(SN_EVENT_RETRY, snapshot, 1, &key);
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);

@@ -139,38 +139,6 @@ take_followers(SnClaim *claim, SnLook *look, const SnRetry *head)
 	}
 }
 
-/* due_scan: heads of a lane by due time, from those due now or after now */
-static void
-due_scan(SnClaim *claim, int lane, StrategyNumber strategy, SnScan *scan)
-{
-	ScanKeyData keys[3];
-
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, claim->sub->sub_id);
-	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	sn_key_time(&keys[2], 3, strategy, claim->now);
-	sn_scan_named(scan, SN_EVENT_RETRY,
-				  SN_EVENT_RETRY_DUE_IDX, claim->snapshot, 3, keys,
-				  ForwardScanDirection);
-}
-
-/* note_next_due: when the first of the other retries is due */
-static void
-note_next_due(SnClaim *claim, SnLook *look)
-{
-	SnScan		scan;
-
-	due_scan(claim, look->state.lane, BTGreaterStrategyNumber, &scan);
-	if (sn_scan_next(&scan))
-	{
-		bool		isnull;
-
-		look->next_due =
-			DatumGetTimestampTz(slot_getattr(scan.slot, Anum_retry_due_at,
-											 &isnull));
-	}
-	sn_scan_end(&scan);
-}
-
 /* take_head: what a due head is good for */
 static Fate
 take_head(SnClaim *claim, SnLook *look, const SnRetry *head)
@@ -252,9 +220,11 @@ sn_claim_take_retries(SnClaim *claim, SnLook *look)
 {
 	Rows		gone = {NULL};
 	Rows		unreadable = {NULL};
+	TimestampTz next_due;
 	SnScan		scan;
 
-	due_scan(claim, look->state.lane, BTLessEqualStrategyNumber, &scan);
+	sn_retry_scan_due(&scan, claim->sub->sub_id, look->state.lane, claim->now,
+					  claim->snapshot);
 	while (!sn_claim_full(claim) && sn_scan_next(&scan))
 	{
 		SnRetry		head;
@@ -268,7 +238,9 @@ sn_claim_take_retries(SnClaim *claim, SnLook *look)
 	if (sn_claim_full(claim))
 		look->more = true;
 	sn_scan_end(&scan);
-	note_next_due(claim, look);
+	next_due = sn_retry_next_due(claim->sub->sub_id, look->state.lane,
+								 claim->now, claim->snapshot);
+	look->next_due = next_due == DT_NOEND ? 0 : next_due;
 	if (gone.n > 0)
 		drop_gone(claim, look, &gone);
 	if (unreadable.n > 0)
@@ -378,7 +350,7 @@ park(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
 	else
 	{
 		if (claim->parker == NULL)
-			claim->parker = sn_insert_begin(sn_rel(SN_EVENT_RETRY), false);
+			claim->parker = sn_retry_begin();
 		sn_retry_insert(claim->parker, &retry);
 	}
 	look->state.parked++;

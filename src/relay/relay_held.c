@@ -86,7 +86,7 @@ sn_relay_park_begin(int sub_id)
 
 	parker->sub_id = sub_id;
 	parker->now = sn_now();
-	parker->inserter = sn_insert_begin(sn_rel(SN_EVENT_RETRY), false);
+	parker->inserter = sn_retry_begin();
 	return parker;
 }
 
@@ -182,53 +182,21 @@ sn_relay_unlabel(int sub_id, const char *topic, uint64 lanes)
 	SPI_finish();
 }
 
-/* scan_label: scan the rows of a label, NULL being one too, in a lane */
-static void
-scan_label(SnScan *scan, int sub_id, const text *topic, int lane,
-		   Snapshot snapshot)
-{
-	ScanKeyData keys[3];
-
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
-	if (topic != NULL)
-		sn_key_text(&keys[1], 2, BTEqualStrategyNumber,
-					PointerGetDatum(topic));
-	else
-		ScanKeyEntryInitialize(&keys[1], SK_ISNULL | SK_SEARCHNULL, 2,
-							   InvalidStrategy, InvalidOid, InvalidOid,
-							   InvalidOid, (Datum) 0);
-	sn_key_int4(&keys[2], 3, BTEqualStrategyNumber, lane);
-	sn_scan_named(scan, SN_EVENT_RETRY, SN_EVENT_RETRY_TOPIC_IDX, snapshot, 3,
-				  keys, ForwardScanDirection);
-}
-
 /* sn_relay_next_label: the label after *topic (NULL: the first), and why */
 bool
 sn_relay_next_label(int sub_id, char **topic, char **error)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	text	   *after = cstring_to_text(*topic != NULL ? *topic : "");
-	ScanKeyData keys[2];
-	SnScan		scan;
-	bool		found;
+	SnRetry		retry;
+	bool		found = sn_retry_topic_after(sub_id, after, snapshot, &retry);
 
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
-	ScanKeyEntryInitialize(&keys[1], 0, 2, BTGreaterStrategyNumber,
-						   InvalidOid, C_COLLATION_OID, F_TEXT_GT,
-						   PointerGetDatum(after));
-	sn_scan_named(&scan, SN_EVENT_RETRY, SN_EVENT_RETRY_TOPIC_IDX, snapshot, 2,
-				  keys, ForwardScanDirection);
-	found = sn_scan_next(&scan);
 	if (found)
 	{
-		SnRetry		retry;
-
-		sn_retry_read(scan.slot, &retry);
 		*topic = text_to_cstring(retry.topic);
 		*error = retry.last_error == NULL ? pstrdup("") :
 			text_to_cstring(retry.last_error);
 	}
-	sn_scan_end(&scan);
 	UnregisterSnapshot(snapshot);
 	return found;
 }
@@ -249,7 +217,7 @@ collect(Reading *r, const char *topic, uint64 lanes, int max)
 
 		if ((lanes & SN_LANE_BIT(lane)) == 0)
 			continue;
-		scan_label(&scan, r->sub_id, label, lane, r->snapshot);
+		sn_retry_scan_topic(&scan, r->sub_id, label, lane, r->snapshot);
 		while (r->nrows < max && sn_scan_next(&scan))
 		{
 			Row		   *row = &r->rows[r->nrows++];
@@ -407,7 +375,7 @@ sn_relay_expire(int sub_id, const char *topic, uint64 lanes, int max)
 
 		if ((lanes & SN_LANE_BIT(lane)) == 0)
 			continue;
-		scan_label(&scan, sub_id, label, lane, snapshot);
+		sn_retry_scan_topic(&scan, sub_id, label, lane, snapshot);
 		while (n < max && sn_scan_next(&scan))
 		{
 			sn_retry_read(scan.slot, &old[n]);

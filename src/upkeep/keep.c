@@ -31,6 +31,7 @@
 #include "storage/lmgr.h"
 #include "utils/snapmgr.h"
 
+#include "queue/retry.h"
 #include "upkeep/keep.h"
 
 #define KEEP_AT_ONCE 2000		/* events copied or looked at in a transaction */
@@ -186,21 +187,16 @@ keep_delayed(Copying *c, const SnMark *mark)
 static void
 keep_retried(Copying *c, const SnPartRange *partition)
 {
-	SnTableScan *retries = sn_table_read(SN_EVENT_RETRY, c->snapshot);
-	TupleTableSlot *slot;
+	SnTableScan *retries = sn_retry_scan_all(c->snapshot);
 	Oid			index = sn_index_of(c->rel, Anum_log_event_id);
+	pg_uuid_t	id;
 
-	while (c->n < KEEP_AT_ONCE &&
-		   (slot = sn_table_next(retries)) != NULL)
+	while (c->n < KEEP_AT_ONCE && sn_retry_next_id(retries, &id))
 	{
-		bool		isnull;
-		pg_uuid_t	id =
-			*DatumGetUUIDP(slot_getattr(slot, Anum_retry_event_id, &isnull));
 		int64		ms = SN_TICK_MS(sn_uuid_tick(&id));
 		ScanKeyData key;
 		SnScan		scan;
 
-		CHECK_FOR_INTERRUPTS();
 		if (ms < partition->lower || ms >= partition->upper ||
 			is_kept(c, &id))
 			continue;
@@ -320,19 +316,14 @@ compare_candidates(const void *a, const void *b)
 static void
 find_needed(Candidate *candidates, int n, Snapshot snapshot)
 {
-	SnTableScan *scan = sn_table_read(SN_EVENT_RETRY, snapshot);
-	TupleTableSlot *slot;
+	SnTableScan *scan = sn_retry_scan_all(snapshot);
+	Candidate	wanted;
 
-	while ((slot = sn_table_next(scan)) != NULL)
+	while (sn_retry_next_id(scan, &wanted.id))
 	{
-		bool		isnull;
-		Candidate	wanted = {
-			*DatumGetUUIDP(slot_getattr(slot, Anum_retry_event_id, &isnull))
-		};
 		Candidate  *found = bsearch(&wanted, candidates, n, sizeof(Candidate),
 									compare_candidates);
 
-		CHECK_FOR_INTERRUPTS();
 		if (found != NULL)
 			found->needed = true;
 	}

@@ -49,6 +49,7 @@
 #include "base/fault.h"
 #include "base/guc.h"
 #include "queue/lane.h"
+#include "queue/retry.h"
 #include "queue/stream.h"
 #include "queue/subscription.h"
 #include "sequencer/round.h"
@@ -276,20 +277,14 @@ find_lagging(int64 round_no, Snapshot snapshot)
 static bool
 any_retry(int64 upper, Snapshot snapshot)
 {
-	SnTableScan *scan = sn_table_read(SN_EVENT_RETRY, snapshot);
-	TupleTableSlot *slot;
+	SnTableScan *scan = sn_retry_scan_all(snapshot);
 	bool		found = false;
 	pg_uuid_t	limit;
+	pg_uuid_t	id;
 
 	sn_uuid_floor(upper, &limit);
-	while (!found && (slot = sn_table_next(scan)) != NULL)
-	{
-		bool		isnull;
-		Datum		id = slot_getattr(slot, Anum_retry_event_id, &isnull);
-
-		CHECK_FOR_INTERRUPTS();
-		found = sn_uuid_cmp(DatumGetUUIDP(id), &limit) < 0;
-	}
+	while (!found && sn_retry_next_id(scan, &id))
+		found = sn_uuid_cmp(&id, &limit) < 0;
 	sn_table_end(scan);
 	return found;
 }

@@ -10,14 +10,12 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "base/json_size.h"
 #include "relay/json_text.h"
 #include "relay/relay_event.h"
+#include "store/guarded.h"
 #include "store/store.h"
 
 #define SURELY_FITS	1024		/* bytes of a jsonb that is not too deep, and of
@@ -251,32 +249,9 @@ is_its_fault(int sqlerrcode)
 bool
 sn_relay_guarded(void (*action) (void *), void *arg, char **error)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	ErrorData  *data = sn_guarded(action, arg, is_its_fault);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		action(arg);
-		ReleaseCurrentSubTransaction();
-		done = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *data;
-
-		MemoryContextSwitchTo(context);
-		data = CopyErrorData();
-		if (!is_its_fault(data->sqlerrcode))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+	if (data != NULL)
 		*error = data->message;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	return data == NULL;
 }

@@ -13,7 +13,6 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
@@ -23,6 +22,7 @@
 #include "sequencer/round.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"
+#include "store/guarded.h"
 #include "store/journal.h"
 #include "upkeep/maintenance.h"
 
@@ -50,46 +50,48 @@ const int	sn_maintenance_nsteps = lengthof(sn_maintenance_steps);
 StaticAssertDecl(lengthof(sn_maintenance_steps) <= SN_MAX_STEPS,
 				 "too many steps of maintenance");
 
+/* Whether a step has more to do */
+typedef struct StepRun
+{
+	const SnStep *step;
+	bool		more;
+} StepRun;
+
+static void
+run_step(void *arg)
+{
+	StepRun    *run = arg;
+
+	run->more = run->step->run();
+}
+
+static bool
+is_no_cancel(int sqlerrcode)
+{
+	return sqlerrcode != ERRCODE_QUERY_CANCELED;
+}
+
 /*
- * try_step: a step in a subtransaction, so that what goes wrong in it does not
- * keep the caller from the others; he is warned.  Returns whether it has more
- * to do.
+ * try_step: a step, so that what goes wrong in it does not keep the caller from
+ * the others; he is warned.  Returns whether it has more to do.
  */
 static bool
 try_step(const SnStep *step)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool more = false;
+	StepRun		run = {step, false};
+	ErrorData  *error = sn_guarded(run_step, &run, is_no_cancel);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	if (error == NULL)
 	{
-		more = step->run();
-		ReleaseCurrentSubTransaction();
 		sn_failure_over(step->name);
+		return run.more;
 	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		sn_failure_note(step->name, error, 0);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("maintenance of sentinai failed in step \"%s\": %s",
-						step->name, error->message)));
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return more;
+	sn_failure_note(step->name, error, 0);
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("maintenance of sentinai failed in step \"%s\": %s",
+					step->name, error->message)));
+	return false;
 }
 
 /* maintain() returns void */

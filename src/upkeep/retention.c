@@ -42,7 +42,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -55,6 +54,7 @@
 #include "sequencer/round.h"
 #include "sequencer/sequencer.h"
 #include "shared/shmem.h"
+#include "store/guarded.h"
 #include "store/holder.h"
 #include "store/range.h"
 #include "store/store.h"
@@ -373,62 +373,54 @@ warn(const Verdict *verdict)
 			 errhint("Run their agents, or remove them with unsubscribe().")));
 }
 
+/* A partition that is to be dropped */
+typedef struct Dropping
+{
+	SnRel		set;
+	Oid			partition;
+	const SnMark *mark;
+} Dropping;
+
 /* drop_partition: under its locks, if it is still as it was judged */
 static void
-drop_partition(SnRel set, Oid partition, const SnMark *mark)
+drop_partition(void *arg)
 {
-	ObjectAddress object = {RelationRelationId, partition, 0};
+	const Dropping *d = arg;
+	ObjectAddress object = {RelationRelationId, d->partition, 0};
 	Snapshot	snapshot;
 	bool		drop;
 
-	LockRelationOid(sn_rel(set), AccessExclusiveLock);
-	LockRelationOid(partition, AccessExclusiveLock);
+	(void) set_config_option("lock_timeout", DROP_PATIENCE, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	LockRelationOid(sn_rel(d->set), AccessExclusiveLock);
+	LockRelationOid(d->partition, AccessExclusiveLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	drop = set != SN_EVENT_LOG || saw_all(partition, mark, snapshot);
+	drop = d->set != SN_EVENT_LOG || saw_all(d->partition, d->mark, snapshot);
 	UnregisterSnapshot(snapshot);
-	if (drop && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(partition)))
+	if (drop && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(d->partition)))
 		performDeletion(&object, DROP_RESTRICT, 0);
 	SN_FAULT(partition_drop);
 }
 
 /*
- * try_drop: drop a partition unless a lock cannot be had in time, or somebody
- * has made an object that depends on it
+ * is_in_use: whether a lock could not be had in time, or somebody has made an
+ * object that depends on what is dropped
  */
+static bool
+is_in_use(int sqlerrcode)
+{
+	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		sqlerrcode == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
+}
+
+/* try_drop: drop a partition unless it is in use */
 static bool
 try_drop(SnRel set, Oid partition, const SnMark *mark)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = true;
+	Dropping	d = {set, partition, mark};
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		(void) set_config_option("lock_timeout", DROP_PATIENCE, PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-								 false);
-		drop_partition(set, partition, mark);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		int			code = geterrcode();
-
-		if (code != ERRCODE_LOCK_NOT_AVAILABLE &&
-			code != ERRCODE_T_R_DEADLOCK_DETECTED &&
-			code != ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	return sn_guarded(drop_partition, &d, is_in_use) == NULL;
 }
 
 /* leave: do without a table until the next pass */

@@ -13,6 +13,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
+#include "base/text.h"
 #include "log/clock_floor.h"
 #include "log/event.h"
 #include "log/run.h"
@@ -91,9 +92,7 @@ write_row(SnWriter *writer, const SnEvent *event, const pg_uuid_t *id,
 bool
 sn_same_tenant(const SnEvent *a, const SnEvent *b)
 {
-	return VARSIZE_ANY_EXHDR(a->tenant_id) == VARSIZE_ANY_EXHDR(b->tenant_id) &&
-		memcmp(VARDATA_ANY(a->tenant_id), VARDATA_ANY(b->tenant_id),
-			   VARSIZE_ANY_EXHDR(a->tenant_id)) == 0;
+	return sn_text_equal(a->tenant_id, b->tenant_id);
 }
 
 /* run_length: how many of n events with consecutive ids make a run */

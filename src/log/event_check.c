@@ -17,6 +17,7 @@
 #include "base/guc.h"
 #include "base/json_size.h"
 #include "base/printable.h"
+#include "base/text.h"
 #include "log/event_check.h"
 
 #define NAME_MAX_LEN 128		/* of event and aggregate types */
@@ -98,13 +99,6 @@ is_name(const text *t)
 	return len > 0 && is_letter(p[0]);
 }
 
-static bool
-is_text(const text *t, const char *value)
-{
-	return VARSIZE_ANY_EXHDR(t) == strlen(value) &&
-		memcmp(VARDATA_ANY(t), value, strlen(value)) == 0;
-}
-
 /* A name that was checked, as most events have the one of the event before */
 typedef struct KnownName
 {
@@ -124,8 +118,8 @@ is_known(const KnownName *known, const text *t)
 bool
 sn_is_control_type(const text *t)
 {
-	return is_text(t, SN_EVENT_RETRY_SCHEDULED) ||
-		is_text(t, SN_EVENT_DEAD_LETTERED);
+	return sn_text_is(t, SN_EVENT_RETRY_SCHEDULED) ||
+		sn_text_is(t, SN_EVENT_DEAD_LETTERED);
 }
 
 /*

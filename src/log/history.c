@@ -24,6 +24,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/text.h"
 #include "log/event.h"
 #include "log/run.h"
 
@@ -59,21 +60,13 @@ typedef struct Question
 } Question;
 
 static bool
-same_text(Datum value, const text *t)
-{
-	text	   *v = DatumGetTextPP(value);
-
-	return VARSIZE_ANY_EXHDR(v) == VARSIZE_ANY_EXHDR(t) &&
-		memcmp(VARDATA_ANY(v), VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)) == 0;
-}
-
-static bool
 has_type(const Question *q, Datum event_type)
 {
 	int			i;
 
 	for (i = 0; i < q->ntypes; i++)
-		if (same_text(event_type, DatumGetTextPP(q->event_types[i])))
+		if (sn_text_equal(DatumGetTextPP(event_type),
+						  DatumGetTextPP(q->event_types[i])))
 			return true;
 	return q->ntypes < 0;
 }
@@ -88,7 +81,7 @@ has_text(TupleTableSlot *slot, AttrNumber column, const text *wanted)
 	if (wanted == NULL)
 		return true;
 	value = slot_getattr(slot, column, &isnull);
-	return !isnull && same_text(value, wanted);
+	return !isnull && sn_text_equal(DatumGetTextPP(value), wanted);
 }
 
 /* matches: whether a row that the index found is asked for */
@@ -186,7 +179,7 @@ read_tenant(Reading *r)
 		bool		isnull;
 
 		if (sn_run_of(scan.slot) < 0 ||
-			!same_text(slot_getattr(scan.slot, Anum_log_tenant_id, &isnull),
+			!sn_text_equal(DatumGetTextPP(slot_getattr(scan.slot, Anum_log_tenant_id, &isnull)),
 					   r->q->tenant_id))
 			continue;			/* an index that somebody made has it, too, or
 								 * another tenant has this hash */

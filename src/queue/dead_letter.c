@@ -76,11 +76,8 @@ set_null(Letter *letter, AttrNumber column)
 static bool
 status_is(const Letter *letter, const char *status)
 {
-	text	   *value =
-		DatumGetTextPP(letter->values[Anum_dead_status - 1]);
-
-	return VARSIZE_ANY_EXHDR(value) == strlen(status) &&
-		memcmp(VARDATA_ANY(value), status, strlen(status)) == 0;
+	return sn_text_is(DatumGetTextPP(letter->values[Anum_dead_status - 1]),
+					  status);
 }
 
 /* find: the letter of an event and a worker type, or false */

@@ -220,11 +220,11 @@ may_replace(SnLedgerRow *row, const Found *old, int64 lease)
 }
 
 /*
- * settle: write a row unless the key is completed, or somebody is at it whose
+ * write_unless: write a row unless the key is completed, or somebody is at it whose
  * lease (microseconds) runs; false if so.
  */
 static bool
-settle(SnLedgerRow *row, int64 lease)
+write_unless(SnLedgerRow *row, int64 lease)
 {
 	SnRange		range;
 	Oid			partition = sn_range_require(SN_EVENT_PROCESSING,
@@ -330,7 +330,7 @@ sn_ledger_end(SnLedgerWriter *writer)
 		ListCell   *lc;
 
 		foreach(lc, present)
-			(void) settle(&sheet->rows[lfirst_int(lc)], 0);
+			(void) write_unless(&sheet->rows[lfirst_int(lc)], 0);
 	}
 }
 
@@ -390,7 +390,7 @@ sentinai_mark_as_processing(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(5, "lease");
 	lease = sn_duration(PG_GETARG_INTERVAL_P(5), "lease", 1, SN_DAY);
 	PreventCommandIfReadOnly("mark_as_processing()");
-	PG_RETURN_BOOL(settle(&row, lease));
+	PG_RETURN_BOOL(write_unless(&row, lease));
 }
 
 /* mark_as_completed(event_id, worker_type, ...) returns boolean */
@@ -402,5 +402,5 @@ sentinai_mark_as_completed(PG_FUNCTION_ARGS)
 	read_row(fcinfo, &row);
 	row.completed = true;
 	PreventCommandIfReadOnly("mark_as_completed()");
-	PG_RETURN_BOOL(settle(&row, 0));
+	PG_RETURN_BOOL(write_unless(&row, 0));
 }

@@ -30,9 +30,7 @@
 static void
 check_not_relay(const text *name)
 {
-	if (VARSIZE_ANY_EXHDR(name) == strlen(SN_RELAY_WORKER_TYPE) &&
-		memcmp(VARDATA_ANY(name), SN_RELAY_WORKER_TYPE,
-			   strlen(SN_RELAY_WORKER_TYPE)) == 0)
+	if (sn_text_is(name, SN_RELAY_WORKER_TYPE))
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("worker_type \"%s\" is reserved",

@@ -33,16 +33,6 @@ static List *cache = NIL;		/* of SnSub */
 static bool cache_valid = false;
 static Oid	watched = InvalidOid;	/* table subscription */
 
-/* sn_text_equal: whether two texts, or NULLs, are the same */
-bool
-sn_text_equal(const text *a, const text *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 /* sn_unknown_worker_type: the error of that name */
 void
 sn_unknown_worker_type(const text *worker_type)

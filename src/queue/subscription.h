@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "base/sentinai.h"
+#include "base/text.h"
 #include "queue/stream.h"
 
 /* When to give up, and how long to wait before */
@@ -74,6 +75,5 @@ extern void sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment);
 
 extern void sn_unknown_worker_type(const text *worker_type)
 			pg_attribute_noreturn();
-extern bool sn_text_equal(const text *a, const text *b);
 
 #endif							/* SN_SUBSCRIPTION_H */

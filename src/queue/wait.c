@@ -135,6 +135,23 @@ leave_transaction(void)
 		elog(ERROR, "SPI_finish failed");
 }
 
+/* doze: sleep; a subscription that has no slot is woken by time only */
+static void
+doze(SnSubSlot *hints, long ms)
+{
+	if (hints != NULL)
+		(void) ConditionVariableTimedSleep(&hints->cv, ms,
+										   sn_wait_event("SentinaiWork"));
+	else
+	{
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 ms, sn_wait_event("SentinaiWork"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /*
  * sleep_until: look and sleep by turns until there is work or the deadline has
  * come.
@@ -155,38 +172,10 @@ sleep_until(text *worker_type, SnSubSlot *hints, int sub_id,
 			return false;		/* it was ended and made anew */
 		if (!atomic)
 			leave_transaction();
-		left = TimestampDifferenceMilliseconds(sn_now(),
-											   deadline);
+		left = TimestampDifferenceMilliseconds(sn_now(), deadline);
 		if (left <= 0)
 			return false;
-		(void) ConditionVariableTimedSleep(&hints->cv, Min(left, sleep_ms),
-										   sn_wait_event("SentinaiWork"));
-	}
-}
-
-/* doze: the same for a subscription that has no slot: only time wakes */
-static bool
-doze(text *worker_type, TimestampTz deadline, bool atomic)
-{
-	for (;;)
-	{
-		long		sleep_ms;
-		long		left;
-		int			id;
-
-		if (look(worker_type, atomic, &id, &sleep_ms))
-			return true;
-		if (!atomic)
-			leave_transaction();
-		left = TimestampDifferenceMilliseconds(sn_now(),
-											   deadline);
-		if (left <= 0)
-			return false;
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 Min(left, sleep_ms), sn_wait_event("SentinaiWork"));
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		doze(hints, Min(left, sleep_ms));
 	}
 }
 
@@ -199,7 +188,7 @@ wait_until(text *worker_type, TimestampTz deadline, bool atomic)
 	bool		ready = false;
 
 	if (hints == NULL)
-		return doze(worker_type, deadline, atomic);
+		return sleep_until(worker_type, NULL, sub_id, deadline, atomic);
 	(void) pg_atomic_fetch_add_u32(&hints->waiters, 1);
 	PG_ENSURE_ERROR_CLEANUP(count_out, PointerGetDatum(hints));
 	{

@@ -1,0 +1,33 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * text.c
+ *		When texts are the same: byte by byte, whatever the collation.
+ */
+#include "postgres.h"
+
+#include "base/text.h"
+
+/* equal: whether a text has these bytes */
+static inline bool
+equal(const text *value, const char *bytes, Size len)
+{
+	return VARSIZE_ANY_EXHDR(value) == len &&
+		memcmp(VARDATA_ANY(value), bytes, len) == 0;
+}
+
+/* sn_text_equal: whether two texts, or NULLs, are the same */
+bool
+sn_text_equal(const text *a, const text *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return equal(a, VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b));
+}
+
+/* sn_text_is: whether a text is that name */
+bool
+sn_text_is(const text *value, const char *name)
+{
+	return equal(value, name, strlen(name));
+}

@@ -1,0 +1,15 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * text.h
+ *		When texts are the same: byte by byte, whatever the collation.
+ */
+#ifndef SN_TEXT_H
+#define SN_TEXT_H
+
+#include "postgres.h"
+
+extern bool sn_text_equal(const text *a, const text *b);
+extern bool sn_text_is(const text *value, const char *name);
+
+#endif							/* SN_TEXT_H */

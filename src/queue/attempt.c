@@ -136,7 +136,7 @@ sn_attempt_failed(const SnFailure *failure)
 	SnOutcome	outcome;
 
 	UnregisterSnapshot(snapshot);
-	state->failed++;
+	state->failed += !failure->given_up;
 	state->changed = true;
 	if (!found)
 	{

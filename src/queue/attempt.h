@@ -20,6 +20,7 @@ typedef struct SnFailure
 	text	   *error;
 	bool		retryable;
 	bool		lost;			/* nobody said so: the lease ran out */
+	bool		given_up;		/* there was no attempt: somebody decided */
 	int64		wait;			/* microseconds; -1: as the policy says */
 	TimestampTz now;
 	SnLogReader *log;
@@ -33,5 +34,7 @@ typedef enum SnOutcome
 } SnOutcome;
 
 extern SnOutcome sn_attempt_failed(const SnFailure *failure);
+extern SnOutcome sn_batch_fail(SnBatch *batch, const SnEntry *entry,
+							   text *error, bool retryable, int64 wait);
 
 #endif							/* SN_ATTEMPT_H */

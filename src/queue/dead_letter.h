@@ -22,6 +22,21 @@ typedef struct SnEventRow
 	bool		nulls[Natts_log];
 } SnEventRow;
 
+/* A row of dead_letter, copied */
+typedef struct SnLetter
+{
+	Datum		values[Natts_dead];
+	bool		nulls[Natts_dead];
+	ItemPointerData tid;
+} SnLetter;
+
+extern void sn_letter_set(SnLetter *letter, AttrNumber column, Datum datum);
+extern void sn_letter_set_null(SnLetter *letter, AttrNumber column);
+extern bool sn_letter_status_is(const SnLetter *letter, const char *status);
+extern bool sn_letter_find(const pg_uuid_t *id, const text *worker_type,
+						   Snapshot snapshot, SnLetter *letter);
+extern void sn_letter_write(SnLetter *letter, bool replaces);
+
 extern bool sn_event_row(SnLogReader *log, const pg_uuid_t *id,
 						 const text *worker_type, Snapshot snapshot,
 						 SnEventRow *row);

@@ -354,12 +354,41 @@ park_later(SnBatch *batch, const SnEntry *failed)
 		(void) sn_insert_end(inserter);
 }
 
+/* sn_batch_fail: an open event of a batch failed, and leaves it */
+SnOutcome
+sn_batch_fail(SnBatch *batch, const SnEntry *entry, text *error,
+			  bool retryable, int64 wait)
+{
+	SnFailure	failure = {
+		.sub = batch->sub,
+		.state = sn_batch_lane(batch, entry->lane),
+		.entry = entry,
+		.error = error,
+		.retryable = retryable,
+		.wait = wait,
+		.now = batch->now,
+	};
+	SnOutcome	outcome;
+
+	if (batch->log == NULL)
+		batch->log = sn_log_begin(batch->snapshot);
+	failure.log = batch->log;
+	outcome = sn_attempt_failed(&failure);
+	sn_batch_drop(batch, entry);
+	if (outcome != SN_DEAD && batch->sub->ordered)
+		park_later(batch, entry);
+	sn_batch_append(batch);
+	return outcome;
+}
+
 /* fail(token, event_id, error, retryable, retry_in) returns text */
 Datum
 sentinai_fail(PG_FUNCTION_ARGS)
 {
 	SnBatch		batch;
-	SnFailure	failure = {0};
+	text	   *error;
+	bool		retryable;
+	int64		wait;
 	SnOutcome	outcome;
 
 	SN_REQUIRE_ARG(0, "token");
@@ -367,25 +396,14 @@ sentinai_fail(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(2, "error");
 	SN_REQUIRE_ARG(3, "retryable");
 	PreventCommandIfReadOnly("fail()");
-	failure.error = PG_GETARG_TEXT_PP(2);
-	failure.retryable = PG_GETARG_BOOL(3);
-	failure.wait = PG_ARGISNULL(4) ? -1 :
+	error = PG_GETARG_TEXT_PP(2);
+	retryable = PG_GETARG_BOOL(3);
+	wait = PG_ARGISNULL(4) ? -1 :
 		sn_duration(PG_GETARG_INTERVAL_P(4), "retry_in", 0, SN_YEAR);
 
 	sn_batch_open(&batch, PG_GETARG_TEXT_PP(0));
-	failure.entry = open_entry(&batch, PG_GETARG_UUID_P(1));
-	if (batch.log == NULL)
-		batch.log = sn_log_begin(batch.snapshot);
-	failure.sub = batch.sub;
-	failure.state = sn_batch_lane(&batch, failure.entry->lane);
-	failure.now = batch.now;
-	failure.log = batch.log;
-	outcome = sn_attempt_failed(&failure);
-
-	sn_batch_drop(&batch, failure.entry);
-	if (outcome != SN_DEAD && batch.sub->ordered)
-		park_later(&batch, failure.entry);
-	sn_batch_append(&batch);
+	outcome = sn_batch_fail(&batch, open_entry(&batch, PG_GETARG_UUID_P(1)),
+							error, retryable, wait);
 	sn_batch_close(&batch);
 	SN_FAULT(fail);
 	PG_RETURN_TEXT_P(cstring_to_text(outcome == SN_RETRYING ?

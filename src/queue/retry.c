@@ -88,6 +88,34 @@ sn_retry_get(int sub_id, int lane, SnPos pos, Snapshot snapshot,
 	return found;
 }
 
+/* sn_retry_find: the row of an event whose hash is known, or false; retry may be NULL */
+bool
+sn_retry_find(int sub_id, int lane, int32 hash, const pg_uuid_t *id,
+			  Snapshot snapshot, SnRetry *retry)
+{
+	ScanKeyData keys[3];
+	SnScan		scan;
+	bool		found = false;
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_int4(&keys[2], 3, BTEqualStrategyNumber, hash);
+	sn_scan_named(&scan, SN_EVENT_RETRY, SN_EVENT_RETRY_KEY_IDX, snapshot, 3,
+				  keys, ForwardScanDirection);
+	while (!found && sn_scan_next(&scan))
+	{
+		bool		isnull;
+		Datum		other = slot_getattr(scan.slot, Anum_retry_event_id,
+										 &isnull);
+
+		found = sn_uuid_cmp(DatumGetUUIDP(other), id) == 0;
+		if (found && retry != NULL)
+			sn_retry_read(scan.slot, retry);
+	}
+	sn_scan_end(&scan);
+	return found;
+}
+
 /* same_key: whether a row is one of the key, hashes being equal */
 static bool
 same_key(TupleTableSlot *slot, const text *tenant_id,
@@ -158,25 +186,7 @@ bool
 sn_retry_waits(int sub_id, int lane, int32 hash, const pg_uuid_t *id,
 			   Snapshot snapshot)
 {
-	ScanKeyData keys[3];
-	SnScan		scan;
-	bool		found = false;
-
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
-	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	sn_key_int4(&keys[2], 3, BTEqualStrategyNumber, hash);
-	sn_scan_named(&scan, SN_EVENT_RETRY, SN_EVENT_RETRY_KEY_IDX, snapshot, 3,
-				  keys, ForwardScanDirection);
-	while (!found && sn_scan_next(&scan))
-	{
-		bool		isnull;
-		Datum		other = slot_getattr(scan.slot, Anum_retry_event_id,
-										 &isnull);
-
-		found = sn_uuid_cmp(DatumGetUUIDP(other), id) == 0;
-	}
-	sn_scan_end(&scan);
-	return found;
+	return sn_retry_find(sub_id, lane, hash, id, snapshot, NULL);
 }
 
 /* sn_retry_scan_lane: the rows of a lane, by hash and position */

@@ -49,6 +49,9 @@ typedef struct SnRetryProbe
 
 extern bool sn_retry_get(int sub_id, int lane, SnPos pos, Snapshot snapshot,
 						 SnRetry *retry);
+extern bool sn_retry_find(int sub_id, int lane, int32 hash,
+						  const pg_uuid_t *id, Snapshot snapshot,
+						  SnRetry *retry);
 extern bool sn_retry_head(SnRetryProbe *probe, int sub_id, int lane,
 						  int32 hash, const text *tenant_id,
 						  const text *aggregate_id, SnPos after,

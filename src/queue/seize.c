@@ -94,7 +94,7 @@ sn_batch_seize(SnBatch *batch, int sub_id, SnBatchMatch matches,
 	lanes = find_lanes(batch->sub, matches, arg, batches);
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 		if (lanes & SN_LANE_BIT(lane))
-			(void) sn_lock_lane(sub_id, lane, true);
+			sn_lock_lane_yielding(sub_id, lane);
 
 	batch->sub = sn_sub_by_id(sub_id);
 	if (batch->sub == NULL)

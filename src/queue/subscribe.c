@@ -144,7 +144,7 @@ lock_lanes(int sub_id)
 	int			lane;
 
 	for (lane = 0; lane < lanes; lane++)
-		(void) sn_lock_lane(sub_id, lane, true);
+		sn_lock_lane_yielding(sub_id, lane);
 }
 
 /*

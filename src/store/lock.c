@@ -21,7 +21,8 @@
  *
  * Order: a round lock is never asked for while waiting is possible and a lane
  * lock is held by the same statement; lanes are only tried, never waited for,
- * but by those who hold a token that names them, in ascending order.
+ * but by those who hold a token that names them, in ascending order, and by
+ * those who deal with letters, leases and subscriptions, who give way to them.
  */
 #include "postgres.h"
 
@@ -29,6 +30,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 
 #include "store/hint.h"
@@ -92,6 +94,23 @@ sn_lock_lane(int sub_id, int lane, bool wait)
 {
 	sn_hint_locks(sub_id, lane);
 	return try_or_wait(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1, wait);
+}
+
+/*
+ * sn_lock_lane_yielding: the same for those who ask for lanes in any order.
+ * Agents wait for several lanes, too.  When the two wait for each other, it is
+ * not the agent's work that is lost: we look for that after a moment, and give
+ * way.
+ */
+void
+sn_lock_lane_yielding(int sub_id, int lane)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("deadlock_timeout", "50ms", PGC_SUSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) sn_lock_lane(sub_id, lane, true);
+	AtEOXact_GUC(false, level);
 }
 
 /*

@@ -238,6 +238,7 @@ extern SnHold sn_hold_extension(void);
 
 /* Locks of a transaction, seen in pg_locks as objects of the table named */
 extern bool sn_lock_lane(int sub_id, int lane, bool wait);
+extern void sn_lock_lane_yielding(int sub_id, int lane);
 extern void sn_unlock_lane(int sub_id, int lane);
 #ifdef USE_ASSERT_CHECKING
 extern bool sn_lane_is_ours(int sub_id, int lane);

@@ -1,0 +1,290 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * desk.c
+ *		retry_dead_letter(), discard_dead_letter(): what people do with events
+ *		that were given up.
+ *
+ * They wait for the lock of the event's lane in the order in which they are
+ * called, and an agent may wait for several lanes.  It is they who give way.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "base/args.h"
+#include "base/hash.h"
+#include "log/event.h"
+#include "queue/backlog.h"
+#include "queue/dead_letter.h"
+#include "queue/lane.h"
+#include "store/hint.h"
+#include "store/wake.h"
+
+PG_FUNCTION_INFO_V1(sentinai_retry_dead_letter);
+PG_FUNCTION_INFO_V1(sentinai_discard_dead_letter);
+
+#define REASON_MAX	8192		/* bytes */
+
+/* A letter that somebody deals with, and where its event belongs */
+typedef struct Desk
+{
+	pg_uuid_t	id;
+	text	   *worker_type;
+	SnSub	   *sub;			/* NULL: it has gone */
+	int32		hash;
+	SnLaneState state;			/* of the lane, if there is sub */
+	SnLetter	letter;
+	Snapshot	snapshot;
+	TimestampTz now;
+} Desk;
+
+/* no_letter: the error for a letter that is not there */
+static void
+no_letter(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_NOT_FOUND),
+			 errmsg("dead letter does not exist")));
+}
+
+/* letter_hash: hash of the letter's partition key */
+static int32
+letter_hash(const SnLetter *letter)
+{
+	bool		has_aggregate = !letter->nulls[Anum_dead_aggregate_id - 1];
+
+	return sn_key_hash(DatumGetTextPP(letter->values[Anum_dead_tenant_id - 1]),
+					   !has_aggregate ? NULL :
+					   DatumGetTextPP(letter->values[Anum_dead_aggregate_id - 1]));
+}
+
+/* read_letter: the letter under a new snapshot, or an error */
+static void
+read_letter(Desk *desk)
+{
+	if (desk->snapshot != NULL)
+		UnregisterSnapshot(desk->snapshot);
+	desk->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (!sn_letter_find(&desk->id, desk->worker_type, desk->snapshot, &desk->letter))
+		no_letter();
+}
+
+/* lock_desk: lock the lane that the letter's event belongs to */
+static void
+lock_desk(Desk *desk, int lane)
+{
+	int			sub_id = -1;
+
+	for (;;)
+	{
+		int			wanted;
+
+		desk->sub = sn_sub_by_name(desk->worker_type);
+		wanted = desk->sub != NULL ? desk->sub->sub_id : 0;
+		if (wanted == sub_id)
+			return;
+		sub_id = wanted;
+		sn_lock_lane_yielding(sub_id, lane);
+	}
+}
+
+/* open_desk: find the letter, see that it is pending and stays so */
+static void
+open_desk(Desk *desk, FunctionCallInfo fcinfo)
+{
+	int			lane;
+
+	memset(desk, 0, sizeof(Desk));
+	desk->id = *PG_GETARG_UUID_P(0);
+	desk->worker_type = PG_GETARG_TEXT_PP(1);
+	read_letter(desk);
+	desk->hash = letter_hash(&desk->letter);
+	lane = sn_lane_of(desk->hash, sn_node()->lanes);
+	lock_desk(desk, lane);
+	read_letter(desk);			/* as it is now that nobody changes it */
+	if (!sn_letter_status_is(&desk->letter, "pending"))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("dead letter is not pending"),
+				 errdetail("Its status is \"%s\".",
+						   TextDatumGetCString(desk->letter.values[Anum_dead_status - 1]))));
+	if (desk->sub != NULL)
+		sn_lane_read(desk->sub, lane, desk->snapshot, &desk->state);
+	desk->now = sn_now();
+}
+
+/* close_desk: store the lane and tell those who wait */
+static void
+close_desk(Desk *desk)
+{
+	SnLaneAppender appender = {NULL};
+
+	UnregisterSnapshot(desk->snapshot);
+	if (desk->sub == NULL)
+		return;
+	desk->state.dead--;
+	sn_lane_append(&appender, &desk->state);
+	sn_lane_append_end(&appender);
+	CommandCounterIncrement();
+	if (!desk->state.held)
+		sn_hint_freed(sn_sub_slot(desk->sub->sub_id), 0,
+					  SN_LANE_BIT(desk->state.lane));
+	else
+		sn_hint_more(sn_sub_slot(desk->sub->sub_id), desk->state.lane);
+}
+
+/* find_blocking: the row of event_retry that is the letter's, or false */
+static bool
+find_blocking(Desk *desk, SnRetry *retry)
+{
+	return sn_retry_find(desk->sub->sub_id, desk->state.lane, desk->hash,
+						 &desk->id, desk->snapshot, retry);
+}
+
+/*
+ * front_pos: a position for an event that has none of its own: before the round
+ * it was in, in the order of ids.  No slice has so high an offset, so no event
+ * of the queue has it.
+ */
+static SnPos
+front_pos(Desk *desk)
+{
+	SnTick		tick = sn_uuid_tick(&desk->id);
+	int64		ms = Max(SN_TICK_MS(tick) - SN_EPOCH_MS - 1, 0);
+	SnPos		pos = SN_ROUND_POS(ms) +
+		((SnPos) (tick & ((1 << SN_TICK_BITS) - 1)) <<
+		 (SN_CHUNK_BITS + SN_OFF_BITS - SN_TICK_BITS)) + SN_SLICE_MAX;
+	SnRetry		other;
+
+	while (sn_retry_get(desk->sub->sub_id, desk->state.lane, pos,
+						desk->snapshot, &other))
+	{
+		CHECK_FOR_INTERRUPTS();
+		pos++;
+		if (SN_POS_OFF(pos) < SN_SLICE_MAX)
+			pos += SN_SLICE_MAX;
+	}
+	return pos;
+}
+
+/*
+ * place_of: where the letter's event goes: to the position it had, which no
+ * other event has.  A letter of an earlier subscription of that name knows of
+ * none.
+ */
+static SnPos
+place_of(Desk *desk)
+{
+	SnLetter	   *letter = &desk->letter;
+	SnRetry		other;
+	SnPos		pos;
+
+	if (letter->nulls[Anum_dead_pos - 1] ||
+		letter->nulls[Anum_dead_sub_id - 1] ||
+		DatumGetInt32(letter->values[Anum_dead_sub_id - 1]) !=
+		desk->sub->sub_id)
+		return front_pos(desk);
+	pos = DatumGetInt64(letter->values[Anum_dead_pos - 1]);
+	if (sn_retry_get(desk->sub->sub_id, desk->state.lane, pos,
+					 desk->snapshot, &other))
+		return front_pos(desk);
+	return pos;
+}
+
+/* put_back: the event goes to its place among those of its key, due now */
+static void
+put_back(Desk *desk)
+{
+	SnLetter	   *letter = &desk->letter;
+	SnRetry		retry;
+	bool		blocking = find_blocking(desk, &retry);
+
+	if (!blocking)
+	{
+		memset(&retry, 0, sizeof(SnRetry));
+		retry.sub_id = desk->sub->sub_id;
+		retry.lane = desk->state.lane;
+		retry.pos = place_of(desk);
+		retry.event_id = desk->id;
+		retry.hash = desk->hash;
+		retry.tenant_id =
+			DatumGetTextPP(letter->values[Anum_dead_tenant_id - 1]);
+		if (!letter->nulls[Anum_dead_aggregate_id - 1])
+			retry.aggregate_id =
+				DatumGetTextPP(letter->values[Anum_dead_aggregate_id - 1]);
+		retry.last_error =
+			DatumGetTextPP(letter->values[Anum_dead_reason - 1]);
+		desk->state.parked++;
+	}
+	retry.attempt = 0;
+	retry.solo = false;
+	retry.dead = false;
+	retry.has_due = true;
+	retry.due_at = desk->now;
+	retry.not_before = 0;
+	retry.history = DatumGetJsonbP(letter->values[Anum_dead_history - 1]);
+	retry.first_failed_at =
+		DatumGetTimestampTz(letter->values[Anum_dead_first_failed_at - 1]);
+	if (blocking)
+		sn_retry_delete(&retry, 1);
+	sn_retry_put(&retry, desk->sub->ordered);
+	if (desk->sub->ordered)
+		sn_arrange_range(desk->sub, &desk->state, desk->now);
+}
+
+/* retry_dead_letter(event_id uuid, worker_type text, actor text) returns void */
+Datum
+sentinai_retry_dead_letter(PG_FUNCTION_ARGS)
+{
+	Desk		desk;
+	Datum		actor;
+
+	SN_REQUIRE_ARG(0, "event_id");
+	SN_REQUIRE_ARG(1, "worker_type");
+	actor = PointerGetDatum(sn_actor_arg(fcinfo, 2));
+	PreventCommandIfReadOnly("retry_dead_letter()");
+	open_desk(&desk, fcinfo);
+	if (desk.sub == NULL)
+		sn_unknown_worker_type(desk.worker_type);
+	put_back(&desk);
+	sn_note_relay();
+	sn_letter_set(&desk.letter, Anum_dead_status, CStringGetTextDatum("retrying"));
+	sn_letter_set(&desk.letter, Anum_dead_resolved_by, actor);
+	sn_letter_write(&desk.letter, true);
+	close_desk(&desk);
+	PG_RETURN_VOID();
+}
+
+/* discard_dead_letter(event_id uuid, worker_type text, actor text, reason text) */
+Datum
+sentinai_discard_dead_letter(PG_FUNCTION_ARGS)
+{
+	Desk		desk;
+	Datum		actor;
+	Datum		reason;
+	SnRetry		retry;
+
+	SN_REQUIRE_ARG(0, "event_id");
+	SN_REQUIRE_ARG(1, "worker_type");
+	actor = PointerGetDatum(sn_actor_arg(fcinfo, 2));
+	reason = PointerGetDatum(sn_text_arg(fcinfo, 3, "reason", REASON_MAX));
+	PreventCommandIfReadOnly("discard_dead_letter()");
+	open_desk(&desk, fcinfo);
+	if (desk.sub != NULL && find_blocking(&desk, &retry))
+	{
+		sn_retry_remove(&retry, 1, desk.sub->ordered, desk.now);
+		desk.state.parked--;
+	}
+	sn_letter_set(&desk.letter, Anum_dead_status, CStringGetTextDatum("discarded"));
+	sn_letter_set(&desk.letter, Anum_dead_resolved_at, TimestampTzGetDatum(desk.now));
+	sn_letter_set(&desk.letter, Anum_dead_resolved_by, actor);
+	sn_letter_set(&desk.letter, Anum_dead_resolution, reason);
+	sn_letter_write(&desk.letter, true);
+	close_desk(&desk);
+	PG_RETURN_VOID();
+}

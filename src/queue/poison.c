@@ -1,0 +1,334 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * poison.c
+ *		retry_event(), give_up_event(): what people do with an event that its
+ *		agents cannot deal with, before it is a dead letter.
+ *
+ * The event may wait in event_retry, be in a batch that an agent has, or be in
+ * what a lane's range has left.  A batch's lanes are all locked, as its end
+ * gives all of them back.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "base/args.h"
+#include "base/hash.h"
+#include "log/event.h"
+#include "queue/attempt.h"
+#include "queue/backlog.h"
+#include "queue/dead_letter.h"
+#include "queue/ledger.h"
+#include "queue/retry.h"
+#include "store/hint.h"
+
+PG_FUNCTION_INFO_V1(sentinai_retry_event);
+PG_FUNCTION_INFO_V1(sentinai_give_up_event);
+
+#define REASON_MAX	8192		/* bytes */
+
+/* An event that somebody looks at, its lane locked */
+typedef struct Patient
+{
+	pg_uuid_t	id;
+	int32		hash;
+	int			lane;
+	SnBatch		batch;			/* that holds the lane; without lanes: none does */
+	SnLaneState own;			/* of a lane that is free */
+	SnLaneState *state;
+	bool		waits;			/* in event_retry */
+	SnRetry		retry;			/* if it waits */
+} Patient;
+
+/* not_there: the error for an event that is none of the subscription's work */
+static void
+not_there(const Patient *patient)
+{
+	const SnBatch *batch = &patient->batch;
+
+	if (sn_dead_letter_exists(&patient->id, batch->sub->worker_type,
+							  batch->snapshot))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("event is a dead letter"),
+				 errhint("Use retry_dead_letter() or discard_dead_letter().")));
+	if (sn_ledger_completed(&patient->id, batch->sub->worker_type,
+							batch->snapshot, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("event is completed")));
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_NOT_FOUND),
+			 errmsg("event was not handed out"),
+			 errdetail("It does not exist, is not for the worker type, or its turn has not come.")));
+}
+
+/* find_lane: the lane that the event belongs to */
+static void
+find_lane(Patient *patient)
+{
+	SnBatch    *batch = &patient->batch;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnLogReader *log = sn_log_begin(snapshot);
+	SnEventRow	event;
+
+	if (!sn_event_row(log, &patient->id, batch->sub->worker_type, snapshot,
+					  &event))
+	{
+		batch->snapshot = snapshot;
+		not_there(patient);
+	}
+	patient->hash =
+		sn_key_hash(DatumGetTextPP(event.values[Anum_log_tenant_id - 1]),
+					event.nulls[Anum_log_aggregate_id - 1] ? NULL :
+					DatumGetTextPP(event.values[Anum_log_aggregate_id - 1]));
+	patient->lane = sn_lane_of(patient->hash, sn_node()->lanes);
+	sn_log_end(log);
+	UnregisterSnapshot(snapshot);
+}
+
+/* is_batch: whether a lane is held by a batch */
+static bool
+is_batch(const SnLaneState *state, const void *batch)
+{
+	return memcmp(&state->batch, batch, UUID_LEN) == 0;
+}
+
+/* read_lane: the lane's state under a new snapshot, and whether it is free */
+static bool
+read_lane(Patient *patient)
+{
+	SnBatch    *batch = &patient->batch;
+
+	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	sn_lane_read(batch->sub, patient->lane, batch->snapshot, &patient->own);
+	if (!patient->own.held)
+		return true;
+	UnregisterSnapshot(batch->snapshot);
+	return false;
+}
+
+/*
+ * lock_lane: lock the event's lane, with all others of the batch that holds it.
+ * The lane is looked at before, as a batch's lanes are locked in their order.
+ */
+static void
+lock_lane(Patient *patient, text *worker_type)
+{
+	SnBatch    *batch = &patient->batch;
+
+	for (;;)
+	{
+		int			sub_id = batch->sub->sub_id;
+
+		CHECK_FOR_INTERRUPTS();
+		if (read_lane(patient))
+		{
+			UnregisterSnapshot(batch->snapshot);
+			sn_lock_lane_yielding(sub_id, patient->lane);
+			batch->sub = sn_sub_require(worker_type);
+			if (batch->sub->sub_id == sub_id && read_lane(patient))
+				break;
+		}
+		else if (sn_batch_seize(batch, sub_id, is_batch, &patient->own.batch))
+		{
+			patient->state = sn_batch_lane(batch, patient->lane);
+			return;
+		}
+		batch->sub = sn_sub_require(worker_type);
+	}
+	batch->hints = sn_sub_slot(batch->sub->sub_id);
+	batch->now = sn_now();
+	patient->state = &patient->own;
+}
+
+/* admit: find the event and keep everybody else from it */
+static void
+admit(Patient *patient, FunctionCallInfo fcinfo)
+{
+	SnBatch    *batch = &patient->batch;
+	text	   *worker_type = PG_GETARG_TEXT_PP(1);
+
+	memset(patient, 0, sizeof(Patient));
+	patient->id = *PG_GETARG_UUID_P(0);
+	batch->sub = sn_sub_require(worker_type);
+	find_lane(patient);
+	lock_lane(patient, worker_type);
+	patient->waits = sn_retry_find(batch->sub->sub_id, patient->lane,
+								   patient->hash, &patient->id,
+								   batch->snapshot, &patient->retry);
+	if (patient->waits && patient->retry.dead)
+		not_there(patient);
+}
+
+/* entry_of: the event among those of its batch, or NULL */
+static const SnEntry *
+entry_of(Patient *patient)
+{
+	SnBatch    *batch = &patient->batch;
+	int			i;
+
+	if (batch->nlanes == 0)
+		return NULL;
+	sn_batch_load(batch);
+	for (i = 0; i < batch->open.n; i++)
+		if (memcmp(&batch->open.items[i].event_id, &patient->id,
+				   UUID_LEN) == 0)
+			return &batch->open.items[i];
+	return NULL;
+}
+
+/* discharge: store the lane and tell those who wait */
+static void
+discharge(Patient *patient)
+{
+	SnBatch    *batch = &patient->batch;
+	SnLaneAppender appender = {NULL};
+
+	if (patient->state->changed)
+		sn_lane_append(&appender, patient->state);
+	sn_lane_append_end(&appender);
+	CommandCounterIncrement();
+	if (patient->state->held)
+		sn_hint_more(batch->hints, patient->lane);
+	else
+		sn_hint_freed(batch->hints, 0, SN_LANE_BIT(patient->lane));
+	sn_batch_close(batch);
+}
+
+/* retry_event(event_id uuid, worker_type text, actor text) returns void */
+Datum
+sentinai_retry_event(PG_FUNCTION_ARGS)
+{
+	Patient		patient;
+	text	   *actor;
+
+	SN_REQUIRE_ARG(0, "event_id");
+	SN_REQUIRE_ARG(1, "worker_type");
+	actor = sn_actor_arg(fcinfo, 2);
+	PreventCommandIfReadOnly("retry_event()");
+	admit(&patient, fcinfo);
+	if (entry_of(&patient) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("an agent works on the event"),
+				 errhint("revoke_lease() takes it from the agent.")));
+	if (!patient.waits)
+		not_there(&patient);
+	if (!patient.retry.has_due)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("event waits behind an earlier one of its key"),
+				 errhint("Retry or give up that one.")));
+	patient.retry.due_at = patient.batch.now;
+	patient.retry.not_before = 0;
+	sn_retry_replace(&patient.retry);
+	ereport(LOG,
+			(errmsg("retry of an event was brought forward by \"%s\"",
+					text_to_cstring(actor))));
+	discharge(&patient);
+	PG_RETURN_VOID();
+}
+
+/* give_up_waiting: an event of event_retry, or of what the range has left */
+static void
+give_up_waiting(Patient *patient, const SnEntry *entry, text *error)
+{
+	SnBatch    *batch = &patient->batch;
+	SnFailure	failure = {
+		.sub = batch->sub,
+		.state = patient->state,
+		.entry = entry,
+		.error = error,
+		.given_up = true,
+		.now = batch->now,
+		.log = batch->log,
+	};
+
+	(void) sn_attempt_failed(&failure);
+}
+
+/* give_up_left: an event that was handed out and given back with its lane */
+static void
+give_up_left(Patient *patient, text *error)
+{
+	SnBatch    *batch = &patient->batch;
+	SnLaneState *state = patient->state;
+	SnEntries	left = {NULL};
+	int			i;
+
+	sn_entries_left(&left, batch->sub, state, batch->log, batch->snapshot);
+	for (i = 0; i < left.n; i++)
+		if (memcmp(&left.items[i].event_id, &patient->id, UUID_LEN) == 0)
+			break;
+	if (i == left.n)
+		not_there(patient);
+	left.items[i].attempt--;
+	give_up_waiting(patient, &left.items[i], error);
+	if (state->resolved.bytes == NULL)
+		sn_bits_make(&state->resolved, left.n);
+	sn_bits_set(&state->resolved, left.items[i].bit);
+	if (batch->sub->ordered)
+		sn_arrange_range(batch->sub, state, batch->now);
+	if (!state->held)
+		sn_lane_release(state);
+}
+
+/* reason_text: what the letter says: who, and why */
+static text *
+reason_text(FunctionCallInfo fcinfo)
+{
+	char	   *actor = text_to_cstring(sn_actor_arg(fcinfo, 2));
+	char	   *reason = text_to_cstring(sn_text_arg(fcinfo, 3, "reason",
+													 REASON_MAX));
+
+	return cstring_to_text(psprintf("given up by %s: %s", actor, reason));
+}
+
+/* give_up_event(event_id uuid, worker_type text, actor text, reason text) */
+Datum
+sentinai_give_up_event(PG_FUNCTION_ARGS)
+{
+	Patient		patient;
+	SnBatch    *batch = &patient.batch;
+	const SnEntry *entry;
+	text	   *error;
+
+	SN_REQUIRE_ARG(0, "event_id");
+	SN_REQUIRE_ARG(1, "worker_type");
+	error = reason_text(fcinfo);
+	PreventCommandIfReadOnly("give_up_event()");
+	admit(&patient, fcinfo);
+	entry = entry_of(&patient);
+	if (entry != NULL)
+	{
+		(void) sn_batch_fail(batch, entry, error, false, -1);
+		sn_batch_close(batch);
+		PG_RETURN_VOID();
+	}
+	if (batch->log == NULL)
+		batch->log = sn_log_begin(batch->snapshot);
+	if (patient.waits)
+	{
+		SnEntry		waiting = {
+			.event_id = patient.id,
+			.pos = patient.retry.pos,
+			.lane = patient.lane,
+			.bit = -1,
+			.attempt = patient.retry.attempt,
+			.tenant_id = patient.retry.tenant_id,
+			.aggregate_id = patient.retry.aggregate_id,
+		};
+
+		give_up_waiting(&patient, &waiting, error);
+	}
+	else
+		give_up_left(&patient, error);
+	discharge(&patient);
+	PG_RETURN_VOID();
+}

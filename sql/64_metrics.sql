@@ -14,16 +14,12 @@ create function sentinai.stat_rate(sub_id int, completed bigint, failed bigint,
     as 'MODULE_PATHNAME', 'sentinai_stat_rate';
 comment on function sentinai.stat_rate(int, bigint, bigint) is 'For stat_queue: rates of two running totals since the sample taken before the last ten seconds; null at the first call.';
 
-create function sentinai.stat_sources(sub_id int, out stream_id int, out since bigint, out until bigint)
+create function sentinai.stat_lag(sub_id int, lanes int, out lane int, out events bigint,
+        out oldest_at timestamptz)
     returns setof record
-    language c volatile strict rows 2
-    as 'MODULE_PATHNAME', 'sentinai_stat_sources';
-comment on function sentinai.stat_sources(int) is 'For stat_lane: the streams that a subscription reads one after another, each between two positions.';
-
-create function sentinai.stat_oldest(sub_id int, lane int, pos bigint, resolved bytea) returns uuid
-    language c volatile
-    as 'MODULE_PATHNAME', 'sentinai_stat_oldest';
-comment on function sentinai.stat_oldest(int, int, bigint, bytea) is 'For stat_lane: the first event of a lane, from a position on, whose bit is not set; null when there is none.';
+    language c volatile strict rows 64
+    as 'MODULE_PATHNAME', 'sentinai_stat_lag';
+comment on function sentinai.stat_lag(int, int) is 'For stat_lane: for each of so many lanes of a subscription, how many events of it no batch has had yet or has left whole, and the time of the oldest that is not finished, those that wait for a retry aside.';
 
 create function sentinai.stat_clock() returns timestamptz
     language c volatile strict
@@ -74,45 +70,19 @@ select s.sub_id,
        coalesce(t.completed, 0) as completed_count,
        coalesce(t.failed, 0) as failed_count,
        coalesce(t.dead, 0) as dead,
-       coalesce(e.events, 0)
+       l.events
            + coalesce(8 * pg_catalog.octet_length(t.resolved) - pg_catalog.bit_count(t.resolved), 0)
            + coalesce(t.parked, 0) as lag_events,
-       least(case when coalesce(e.events, 0) > 0 or t.resolved is not null
-                  then sentinai.event_time(sentinai.stat_oldest(s.sub_id, l.lane, coalesce(t.pos, s.start_pos), t.resolved)) end,
-             sentinai.event_time(r.event_id)) as oldest_unfinished_at
+       least(l.oldest_at, sentinai.event_time(r.event_id)) as oldest_unfinished_at
 from sentinai_internal.subscription s
      -- Nothing is taken from it, but the planner then expects few rows.
      join sentinai_internal.stream f on f.stream_id = s.stream_id
      cross join lateral (select n.lanes from sentinai_internal.node n order by n.node_no desc limit 1) n
-     -- The limit is for the planner, which would expect 1,000 and compile.
-     cross join lateral (
-         select g.lane from pg_catalog.generate_series(0, n.lanes - 1) as g (lane)
-         limit 64) l
+     cross join lateral sentinai.stat_lag(s.sub_id, n.lanes) l
      left join lateral (
          select x.* from sentinai_internal.lane_state x
          where x.sub_id = s.sub_id and x.lane = l.lane
          order by x.ver desc limit 1) t on true
-     -- Not counted one by one: from g.pos on nothing is resolved.
-     cross join lateral (
-         select case when t.resolved is null then coalesce(t.pos, s.start_pos)
-                     else t.end_pos end as pos) g
-     -- What it reads: the streams of its filters, each for its time.
-     left join lateral (
-         select pg_catalog.sum(z.total - x.base
-                    - case when x.slice_no = w.pos >> 8 then w.pos & 255 else 0 end)::bigint as events
-         from sentinai.stat_sources(s.sub_id) p
-              cross join lateral (select greatest(g.pos, p.since) as pos) w
-              cross join lateral (
-                  select y.slice_no, y.base from sentinai_internal.slice_root y
-                  where y.stream_id = p.stream_id and y.lane = l.lane
-                        and y.slice_no >= w.pos >> 8 and y.slice_no < p.until >> 8
-                  order by y.slice_no limit 1) x
-              cross join lateral (
-                  select y.base + pg_catalog.cardinality(y.event_ids) as total
-                  from sentinai_internal.slice_root y
-                  where y.stream_id = p.stream_id and y.lane = l.lane
-                        and y.slice_no >= x.slice_no and y.slice_no < p.until >> 8
-                  order by y.slice_no desc limit 1) z) e on true
      left join lateral (
          select x.event_id from sentinai_internal.event_retry x
          where x.sub_id = s.sub_id and x.lane = l.lane
@@ -238,14 +208,15 @@ select w.worker,
 from pg_catalog.generate_series(0, pg_catalog.current_setting('sentinai.relay_workers')::int - 1) as w (worker)
      left join sentinai.stat_relay_workers() p on p.worker = w.worker
      cross join sentinai.relay_is_paused() z (paused)
-     left join lateral (
-         select pg_catalog.sum(x.lag_events)::bigint as lag_events,
+     left join (
+         select x.lane % pg_catalog.current_setting('sentinai.relay_workers')::int as worker,
+                pg_catalog.sum(x.lag_events)::bigint as lag_events,
                 pg_catalog.min(x.pos) as pos,
                 pg_catalog.sum(x.parked)::bigint as waiting_events,
                 pg_catalog.min(x.oldest_unfinished_at) as oldest_unfinished_at
          from sentinai.stat_lane x
          where x.is_relay
-               and x.lane % pg_catalog.current_setting('sentinai.relay_workers')::int = w.worker) l on true
+         group by 1) l on l.worker = w.worker
      left join lateral (
          select pg_catalog.array_agg(x.topic order by x.topic) as waiting_topics
          from sentinai.stat_relay_topic x) t on true
@@ -283,17 +254,28 @@ comment on column sentinai.stat_relay.waiting_events is 'Events of its lanes set
 comment on column sentinai.stat_relay.waiting_topics is 'Topics that cannot be written and have events waiting (see stat_relay_topic); null when there is none.';
 comment on column sentinai.stat_relay.blocked_by is 'Processes whose open transactions hold lanes of the relay, by retry_dead_letter() or discard_dead_letter(); 0 is a prepared transaction. These lanes stand still, others go on.';
 
+-- Of the lanes only: how far they are behind is not asked.
 create view sentinai.stat_agent as
-select l.worker_type,
-       l.worker_id,
-       l.batch,
+select s.worker_type,
+       t.worker_id,
+       t.batch,
        pg_catalog.count(*)::int as lanes,
-       pg_catalog.sum(l.in_flight)::int as in_flight,
-       pg_catalog.min(l.claimed_at) as claimed_at,
-       pg_catalog.min(l.lease_until) as lease_until,
-       pg_catalog.min(l.lease_until) < sentinai.stat_clock() as expired
-from sentinai.stat_lane l
-where l.batch is not null
+       pg_catalog.sum(t.open)::int as in_flight,
+       pg_catalog.min(t.claimed_at) as claimed_at,
+       pg_catalog.min(t.lease_until) as lease_until,
+       pg_catalog.min(t.lease_until) < sentinai.stat_clock() as expired
+from sentinai_internal.subscription s
+     join sentinai_internal.stream f on f.stream_id = s.stream_id
+     cross join lateral (select n.lanes from sentinai_internal.node n order by n.node_no desc limit 1) n
+     -- The limit is for the planner, which would expect 1,000 and compile.
+     cross join lateral (
+         select g.lane from pg_catalog.generate_series(0, n.lanes - 1) as g (lane)
+         limit 64) l
+     cross join lateral (
+         select x.* from sentinai_internal.lane_state x
+         where x.sub_id = s.sub_id and x.lane = l.lane
+         order by x.ver desc limit 1) t
+where t.batch is not null
 group by 1, 2, 3;
 
 comment on view sentinai.stat_agent is 'One row for each batch that an agent holds.';

@@ -31,8 +31,7 @@ grant select on
 grant execute on function
     sentinai.stat_clock(),
     sentinai.stat_rate(int, bigint, bigint),
-    sentinai.stat_sources(int),
-    sentinai.stat_oldest(int, int, bigint, bytea),
+    sentinai.stat_lag(int, int),
     sentinai.stat_relay_workers(),
     sentinai.stat_server(),
     sentinai.retention_status(),

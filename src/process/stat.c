@@ -13,13 +13,10 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 #include "base/guc.h"
 #include "base/printable.h"
 #include "base/sentinai.h"
-#include "queue/lane.h"
-#include "queue/subscription.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
 
@@ -27,9 +24,7 @@
 
 PG_FUNCTION_INFO_V1(sentinai_event_time);
 PG_FUNCTION_INFO_V1(sentinai_stat_clock);
-PG_FUNCTION_INFO_V1(sentinai_stat_oldest);
 PG_FUNCTION_INFO_V1(sentinai_stat_rate);
-PG_FUNCTION_INFO_V1(sentinai_stat_sources);
 PG_FUNCTION_INFO_V1(sentinai_stat_relay_workers);
 PG_FUNCTION_INFO_V1(sentinai_stat_server);
 
@@ -96,75 +91,6 @@ sentinai_stat_rate(PG_FUNCTION_ARGS)
 	}
 	desc = BlessTupleDesc(desc);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
-}
-
-/*
- * stat_sources(sub_id): where a subscription's events are, as its readers find
- * them: one row a stream, from one position to the next.
- */
-Datum
-sentinai_stat_sources(PG_FUNCTION_ARGS)
-{
-	SnSub	   *sub = sn_sub_by_id(PG_GETARG_INT32(0));
-	ReturnSetInfo *rsinfo;
-	SnPos		since = 0;
-	int			i;
-
-	InitMaterializedSRF(fcinfo, 0);
-	if (sub == NULL)
-		return (Datum) 0;
-	rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	sn_sub_sources(sub, GetActiveSnapshot());
-	for (i = 0; i < sub->nsources; i++)
-	{
-		bool		nulls[3] = {false};
-		Datum		values[3];
-
-		values[0] = Int32GetDatum(sub->sources[i].stream_id);
-		values[1] = Int64GetDatum(since);
-		values[2] = Int64GetDatum(sub->sources[i].until);
-		since = sub->sources[i].until;
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
-							 nulls);
-	}
-	return (Datum) 0;
-}
-
-/*
- * stat_oldest(sub_id, lane, pos, resolved): the first event that is not
- * resolved.  As many events as a lane's range has are looked at at most.
- */
-Datum
-sentinai_stat_oldest(PG_FUNCTION_ARGS)
-{
-	SnSub	   *sub = PG_ARGISNULL(0) ? NULL : sn_sub_by_id(PG_GETARG_INT32(0));
-	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
-	SnBits		bits = {NULL};
-	SnStreamReader *stream;
-	SnPos		pos;
-	bool		found;
-	int			i = 0;
-
-	if (sub == NULL || PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		PG_RETURN_NULL();
-	if (!PG_ARGISNULL(3))
-	{
-		bytea	   *resolved = PG_GETARG_BYTEA_PP(3);
-
-		bits.bytes = (uint8 *) VARDATA_ANY(resolved);
-		bits.nbytes = VARSIZE_ANY_EXHDR(resolved);
-	}
-	stream = sn_stream_begin();
-	sn_sub_sources(sub, GetActiveSnapshot());
-	sn_stream_seek(stream, sub->sources, sub->nsources, PG_GETARG_INT32(1),
-				   PG_GETARG_INT64(2), GetActiveSnapshot());
-	while ((found = sn_stream_next(stream, &pos, id)) &&
-		   sn_bits_get(&bits, i++))
-		CHECK_FOR_INTERRUPTS();
-	sn_stream_end(stream);
-	if (!found)
-		PG_RETURN_NULL();
-	PG_RETURN_UUID_P(id);
 }
 
 /* put_time: a timestamp column, null for "never" */

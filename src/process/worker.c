@@ -66,7 +66,7 @@ typedef enum Outcome
 /* Something that is done again and again, and may fail each time */
 typedef struct Job
 {
-	const char *name;			/* NULL: that of the step of maintenance */
+	const char *name;
 	bool		unsure;			/* it may be known as failing */
 	int			backoff;		/* ms; 0: it went well the last time */
 	TimestampTz not_before;		/* not tried again before this time */
@@ -317,11 +317,8 @@ maintain_if_due(void)
 
 	if (next_maintenance > sn_now())
 		return;
-	if (job->name == NULL)
-	{
-		job->name = sn_maintenance_steps[next_step].name;
-		job->unsure = true;
-	}
+	job->name = sn_maintenance_steps[next_step].name;
+	job->unsure = true;			/* maintain() may have failed in it */
 	if (job->not_before > sn_now())
 		next_step++;
 	else
@@ -348,6 +345,9 @@ forgive(void)
 		step_jobs[i].backoff = 0;
 		step_jobs[i].not_before = 0;
 	}
+	next_maintenance = Min(next_maintenance,
+						   TimestampTzPlusMilliseconds(sn_now(),
+													   sn_maintenance_interval * 1000));
 }
 
 /* leave: end the process; the launcher knows whether to start another */

@@ -303,18 +303,16 @@ newest_row(SnJournalReader *reader, int sub_id, int lane, Snapshot snapshot)
 }
 
 /*
- * sn_lane_read_next: the state of a lane under a snapshot, by a reader that
- * can be used for more lanes.  Memory of the state is the caller's context's.
+ * sn_lane_read_as_of: the state of a lane as a snapshot shows it, by a reader
+ * that can be used for more lanes.  Memory of the state is the caller's
+ * context's.
  */
 void
-sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
-				  Snapshot snapshot, SnLaneState *state)
+sn_lane_read_as_of(SnLaneReader *reader, const SnSub *sub, int lane,
+				   Snapshot snapshot, SnLaneState *state)
 {
-	TupleTableSlot *slot;
+	TupleTableSlot *slot = newest_row(reader, sub->sub_id, lane, snapshot);
 
-	if (recall(sub->sub_id, lane, state))
-		return;
-	slot = newest_row(reader, sub->sub_id, lane, snapshot);
 	memset(state, 0, sizeof(SnLaneState));
 	state->sub_id = sub->sub_id;
 	state->lane = lane;
@@ -322,6 +320,15 @@ sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
 		read_row(slot, state);
 	else
 		state->pos = state->end_pos = sub->start_pos;
+}
+
+/* sn_lane_read_next: the same by one who has just taken the snapshot */
+void
+sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
+				  Snapshot snapshot, SnLaneState *state)
+{
+	if (!recall(sub->sub_id, lane, state))
+		sn_lane_read_as_of(reader, sub, lane, snapshot, state);
 }
 
 /* sn_lane_read_end: close a reader */

@@ -60,6 +60,9 @@ typedef struct SnLaneAppender
 	SnInserter *inserter;		/* NULL: nothing appended yet */
 } SnLaneAppender;
 
+extern void sn_lane_read_as_of(SnLaneReader *reader, const SnSub *sub,
+							   int lane, Snapshot snapshot,
+							   SnLaneState *state);
 extern void sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
 							  Snapshot snapshot, SnLaneState *state);
 extern void sn_lane_read_end(SnLaneReader *reader);

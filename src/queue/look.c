@@ -164,7 +164,11 @@ sn_settle_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 	if (look.passed > look.state.pos && may_write)
 		pass(&look);
 	else
+	{
+		if (look.passed > look.state.pos)
+			sn_hint_again(hints, lane); /* for one who may */
 		sn_unlock_lane(sub->sub_id, lane);
+	}
 	return look.ready;
 }
 

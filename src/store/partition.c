@@ -46,7 +46,8 @@
 #include "base/pin.h"
 #include "store/range.h"
 
-#define LOCKS_PER_SET 25		/* taken by making one, its indexes included */
+#define LOCKS_PER_SET 45		/* taken by making or dropping one, with indexes,
+								 * triggers and row types */
 #define LOCKS_SHARE 4			/* one of so many may be ours */
 #define WORKER_PATIENCE 10000	/* ms that a publisher waits for the worker */
 
@@ -359,11 +360,11 @@ make_range(SnRel parent, int64 from, int64 until, int max)
 }
 
 /*
- * sets_at_once: how many sets one transaction may make.  All of it is locked
+ * sn_sets_at_once: how many sets one transaction may make or drop.  All of it is locked
  * until its end, and the table of locks is shared with everybody.
  */
-static int
-sets_at_once(void)
+int
+sn_sets_at_once(void)
 {
 	int64		locks = (int64) max_locks_per_xact *
 		(MaxBackends + max_prepared_xacts);
@@ -405,7 +406,7 @@ sn_make_partitions(TimestampTz until)
 {
 	int64		from = Max(SN_TICK_MS(sn_clock_now()), SN_EPOCH_MS);
 	int64		last = Min(Max(sn_timestamp_ms(until), from), SN_MAX_MS);
-	int			max = sets_at_once();
+	int			max = sn_sets_at_once();
 
 	return make_range(SN_EVENT_LOG, from, last, max) == max;
 }
@@ -415,7 +416,7 @@ Datum
 sentinai_make_partitions(PG_FUNCTION_ARGS)
 {
 	int64		from = Max(SN_TICK_MS(sn_clock_now()), SN_EPOCH_MS);
-	int			max = sets_at_once();
+	int			max = sn_sets_at_once();
 	TimestampTz until;
 	int64		last;
 	int64		end;

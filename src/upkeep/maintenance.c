@@ -94,10 +94,23 @@ try_step(const SnStep *step)
 	return false;
 }
 
+/*
+ * may_go_on: whether a step can be gone on with in the same transaction.  What
+ * is dropped stays locked until its end, four tables for each set.
+ */
+static bool
+may_go_on(const SnStep *step, int *drops)
+{
+	if (step->run == sn_retention_step)
+		return ++*drops < 4 * sn_sets_at_once();
+	return step->run == sn_settle_step || step->run == sn_keep_step;
+}
+
 /* maintain() returns void */
 Datum
 sentinai_maintain(PG_FUNCTION_ARGS)
 {
+	int			drops = 0;
 	int			i;
 
 	PreventCommandIfReadOnly("maintain()");
@@ -106,10 +119,7 @@ sentinai_maintain(PG_FUNCTION_ARGS)
 	{
 		bool		more = try_step(&sn_maintenance_steps[i]);
 
-		/* only these can be gone on with in one transaction */
-		while (more && (sn_maintenance_steps[i].run == sn_settle_step ||
-						sn_maintenance_steps[i].run == sn_retention_step ||
-						sn_maintenance_steps[i].run == sn_keep_step))
+		while (more && may_go_on(&sn_maintenance_steps[i], &drops))
 		{
 			CHECK_FOR_INTERRUPTS();
 			more = try_step(&sn_maintenance_steps[i]);

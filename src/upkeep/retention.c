@@ -47,9 +47,8 @@
 
 #include "base/fault.h"
 #include "base/guc.h"
-#include "queue/lane.h"
+#include "queue/lag.h"
 #include "queue/retry.h"
-#include "queue/stream.h"
 #include "queue/subscription.h"
 #include "sequencer/round.h"
 #include "sequencer/sequencer.h"
@@ -228,34 +227,6 @@ oldest(int64 until, SnPartRange *result)
 	return found;
 }
 
-/* lags: whether a subscription has not passed the slices up to a round */
-static bool
-lags(SnSub *sub, int64 round_no, Snapshot snapshot)
-{
-	SnStreamReader *stream = sn_stream_begin();
-	SnLaneReader reader = {false};
-	int			lanes = sn_node()->lanes;
-	bool		found = false;
-	int			lane;
-
-	sn_sub_sources(sub, snapshot);
-	for (lane = 0; lane < lanes && !found; lane++)
-	{
-		SnLaneState state;
-		pg_uuid_t	id;
-		SnPos		pos;
-
-		sn_lane_read_next(&reader, sub, lane, snapshot, &state);
-		sn_stream_seek(stream, sub->sources, sub->nsources, lane, state.pos,
-					   snapshot);
-		found = sn_stream_next(stream, &pos, &id) &&
-			SN_POS_ROUND(pos) <= round_no;
-	}
-	sn_lane_read_end(&reader);
-	sn_stream_end(stream);
-	return found;
-}
-
 /* find_lagging: the subscriptions that have not passed a round */
 static List *
 find_lagging(int64 round_no, Snapshot snapshot)
@@ -267,7 +238,7 @@ find_lagging(int64 round_no, Snapshot snapshot)
 	{
 		SnSub	   *sub = sn_sub_by_id(lfirst_int(lc));
 
-		if (sub != NULL && lags(sub, round_no, snapshot))
+		if (sub != NULL && sn_sub_lags(sub, round_no, snapshot))
 			result = lappend(result, DatumGetTextPCopy(PointerGetDatum(sub->worker_type)));
 	}
 	return result;

@@ -2,7 +2,7 @@
 -- wait_for_work() while somebody holds the lanes, and with events that nobody
 -- wants: it sleeps, it is woken when they are free, and it leaves no lag.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(35);
+select plan(36);
 
 create function pg_temp.publish(type text, key text, n int) returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('wait'::text), array_agg(key), array_agg(jsonb_build_object('n', i) order by i))
@@ -131,6 +131,8 @@ set default_transaction_read_only = on;
 call sentinai.wait_for_work('wait-block', '10 milliseconds', null);
 set default_transaction_read_only = off;
 select cmp_ok(lag_events, '>', 0::bigint, 'and writes nothing in a read-only one') from sentinai.stat_queue where worker_type = 'wait-block';
+select sentinai.maintain();
+select is(lag_events, 0::bigint, 'what he has looked at is passed by maintenance') from sentinai.stat_queue where worker_type = 'wait-block';
 
 -- and by maintenance where nobody waits
 select pg_temp.publish('w.other', 'deep', 3000) is not null;

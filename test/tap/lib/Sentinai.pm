@@ -59,7 +59,8 @@ sub add_make_set
 			foreach i in array case t
 				when 'event_log' then array['unique index on %I (event_id)', 'index on %I (txid)',
 					'index on %I (partition_hash, event_id)', 'index on %I (hashtext(tenant_id), event_id)',
-					'index on %I (deliver_at) where deliver_at is not null']
+					'index on %I (deliver_at) where deliver_at is not null',
+					'index on %I (run, tenant_id, event_id) where run = 2']
 				when 'event_processing' then array['unique index on %I (event_id, worker_type)']
 				when 'event_idempotency' then array['index on %I (tenant_id, idempotency_key)']
 				else array['unique index on %I (stream_id, lane, slice_no)'] end

@@ -1,0 +1,366 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * lag.c
+ *		How far a subscription is behind: for the views, and for retention.
+ *
+ * A slice carries the number of events before it in its lane, so the first and
+ * the last slice of a stretch tell how many it has.  Both are looked for in one
+ * partition after the other, for all lanes at once: there may be thousands of
+ * partitions, and a quiet lane has nothing in most of them.  So each is opened
+ * once, and none stays locked.  One that retention drops meanwhile has nothing
+ * that anybody lacks.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/array.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "queue/lag.h"
+#include "queue/lane.h"
+#include "queue/stream.h"
+#include "store/range.h"
+
+PG_FUNCTION_INFO_V1(sentinai_stat_lag);
+
+/* What is known of a lane */
+typedef struct Lane
+{
+	SnPos		from;			/* nothing from here on is resolved */
+	int64		events;			/* from there on */
+	bool		any;			/* oldest is set */
+	pg_uuid_t	oldest;
+	/* of the source at hand */
+	SnPos		at;				/* from where on it counts */
+	int64		first;			/* slice with the first event from there on;
+								 * -1: not found */
+	int64		before;			/* events of the stream's lane before that one */
+	bool		counted;
+} Lane;
+
+typedef struct Lag
+{
+	SnSub	   *sub;
+	Snapshot	snapshot;
+	List	   *parts;			/* of SnPartRange */
+	bool		one_will_do;	/* whether any lane has events is all there is
+								 * to know */
+	bool		found;			/* one has */
+	int			lanes;
+	Lane		lane[SN_MAX_LANES];
+	/* the source at hand: a stream, up to a position */
+	int			stream_id;
+	SnPos		until;
+	/* the partition at hand */
+	Relation	heap;
+	bool		scanning;
+	SnScan		scan;
+} Lag;
+
+/* A slice as it counts */
+typedef struct Slice
+{
+	int64		no;
+	int64		base;
+	int			n;
+	const pg_uuid_t *ids;
+} Slice;
+
+/* open_part: false when it has gone, or has no pages */
+static bool
+open_part(Lag *lag, Oid relid)
+{
+	lag->heap = try_relation_open(relid, AccessShareLock);
+	if (lag->heap == NULL)
+		return false;
+	if (RelationGetNumberOfBlocks(lag->heap) > 0)
+		return true;
+	relation_close(lag->heap, AccessShareLock);
+	return false;
+}
+
+static void
+close_part(Lag *lag)
+{
+	if (lag->scanning)
+		sn_scan_end(&lag->scan);
+	lag->scanning = false;
+	relation_close(lag->heap, AccessShareLock);
+}
+
+/* seek: go to the slices of a lane from a number on, in the open partition */
+static void
+seek(Lag *lag, int lane, int64 from, ScanDirection direction)
+{
+	ScanKeyData keys[4];
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, lag->stream_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_int8(&keys[2], 3, BTGreaterEqualStrategyNumber, from);
+	sn_key_int8(&keys[3], 3, BTLessStrategyNumber, SN_POS_SLICE(lag->until));
+	if (lag->scanning)
+		sn_scan_again(&lag->scan, lag->snapshot, 4, keys);
+	else
+		sn_scan_begin(&lag->scan, RelationGetRelid(lag->heap),
+					  sn_index_of(lag->heap, Anum_slice_stream_id,
+								  Anum_slice_lane, Anum_slice_no),
+					  lag->snapshot, 4, keys, direction);
+	lag->scanning = true;
+}
+
+/* next_slice: the next one of the scan, or false */
+static bool
+next_slice(Lag *lag, Slice *slice)
+{
+	TupleTableSlot *slot = lag->scan.slot;
+	ArrayType  *array;
+
+	if (!sn_scan_next(&lag->scan))
+		return false;
+	slot_getallattrs(slot);
+	array = DatumGetArrayTypeP(slot->tts_values[Anum_slice_event_ids - 1]);
+	slice->no = DatumGetInt64(slot->tts_values[Anum_slice_no - 1]);
+	slice->base = DatumGetInt64(slot->tts_values[Anum_slice_base - 1]);
+	slice->n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	slice->ids = (const pg_uuid_t *) ARR_DATA_PTR(array);
+	return true;
+}
+
+/* take_first: look for the lane's first slice in the open partition */
+static void
+take_first(Lag *lag, int number)
+{
+	Lane	   *lane = &lag->lane[number];
+	Slice		slice;
+
+	seek(lag, number, SN_POS_SLICE(lane->at), ForwardScanDirection);
+	while (lane->first < 0 && next_slice(lag, &slice))
+	{
+		int			off = slice.no == SN_POS_SLICE(lane->at) ?
+			SN_POS_OFF(lane->at) : 0;
+
+		if (off >= slice.n)
+			continue;
+		lane->first = slice.no;
+		lane->before = slice.base + off;
+		if (!lane->any)
+			lane->oldest = slice.ids[off];
+		lane->any = lag->found = true;
+	}
+}
+
+/* take_last: look for the lane's last slice in the open partition */
+static void
+take_last(Lag *lag, int number)
+{
+	Lane	   *lane = &lag->lane[number];
+	Slice		slice;
+
+	seek(lag, number, lane->first, BackwardScanDirection);
+	if (!next_slice(lag, &slice))
+		return;
+	lane->events += slice.base + slice.n - lane->before;
+	lane->counted = true;
+}
+
+/* lacks_first: whether the lane's first slice may be in a partition */
+static bool
+lacks_first(const Lag *lag, const Lane *lane, const SnPartRange *part)
+{
+	return lane->first < 0 && lane->at < lag->until &&
+		SN_POS_SLICE(lane->at) < part->end;
+}
+
+/* lacks_last: whether the lane's last slice may be in a partition */
+static bool
+lacks_last(const Lag *lag, const Lane *lane, const SnPartRange *part)
+{
+	return lane->first >= 0 && !lane->counted && lane->first < part->end;
+}
+
+/* look_into: do with a partition what lanes lack of it */
+static void
+look_into(Lag *lag, const SnPartRange *part,
+		  bool (*lacks) (const Lag *, const Lane *, const SnPartRange *),
+		  void (*take) (Lag *, int))
+{
+	bool		open = false;
+	int			i;
+
+	if (part->first >= SN_POS_SLICE(lag->until))
+		return;
+	for (i = 0; i < lag->lanes; i++)
+	{
+		if (!lacks(lag, &lag->lane[i], part))
+			continue;
+		if (!open && !open_part(lag, part->oid))
+			return;
+		open = true;
+		take(lag, i);
+	}
+	if (open)
+		close_part(lag);
+}
+
+/* find_first: where the events of the source begin in each lane */
+static void
+find_first(Lag *lag, int stream_id, SnPos since, SnPos until)
+{
+	ListCell   *lc;
+	int			i;
+
+	lag->stream_id = stream_id;
+	lag->until = until;
+	for (i = 0; i < lag->lanes; i++)
+	{
+		lag->lane[i].at = Max(lag->lane[i].from, since);
+		lag->lane[i].first = -1;
+		lag->lane[i].counted = false;
+	}
+	foreach(lc, lag->parts)
+	{
+		look_into(lag, lfirst(lc), lacks_first, take_first);
+		if (lag->found && lag->one_will_do)
+			break;
+	}
+}
+
+/* find_last: where they end */
+static void
+find_last(Lag *lag)
+{
+	int			i;
+
+	for (i = list_length(lag->parts) - 1; i >= 0; i--)
+		look_into(lag, list_nth(lag->parts, i), lacks_last, take_last);
+}
+
+/*
+ * sn_sub_lags: whether a subscription has not passed the slices up to a round.
+ */
+bool
+sn_sub_lags(SnSub *sub, int64 round_no, Snapshot snapshot)
+{
+	SnLaneReader reader = {false};
+	SnPos		end = SN_ROUND_POS(round_no + 1);
+	SnPos		since = 0;
+	Lag			lag = {sub, snapshot};
+	int			i;
+
+	lag.parts = sn_partition_ranges(SN_SLICE);
+	lag.one_will_do = true;
+	lag.lanes = sn_node()->lanes;
+	for (i = 0; i < lag.lanes; i++)
+	{
+		SnLaneState state;
+
+		sn_lane_read_as_of(&reader, sub, i, snapshot, &state);
+		lag.lane[i].from = state.pos;
+	}
+	sn_lane_read_end(&reader);
+	sn_sub_sources(sub, snapshot);
+	for (i = 0; i < sub->nsources && !lag.found && since < end; i++)
+	{
+		find_first(&lag, sub->sources[i].stream_id, since,
+				   Min(sub->sources[i].until, end));
+		since = sub->sources[i].until;
+	}
+	list_free_deep(lag.parts);
+	return lag.found;
+}
+
+/* oldest_of: the first event of a lane's range whose bit is not set, and on */
+static void
+oldest_of(Lag *lag, const SnLaneState *state)
+{
+	Lane	   *lane = &lag->lane[state->lane];
+	SnStreamReader *stream = sn_stream_begin();
+	SnPos		pos;
+	int			i = 0;
+
+	sn_stream_seek(stream, lag->sub->sources, lag->sub->nsources, state->lane,
+				   state->pos, lag->snapshot);
+	do
+		lane->any = sn_stream_next(stream, &pos, &lane->oldest);
+	while (lane->any && sn_bits_get(&state->resolved, i++));
+	sn_stream_end(stream);
+}
+
+/* begin: where each lane stands */
+static void
+begin(Lag *lag)
+{
+	SnLaneReader reader = {false};
+	int			i;
+
+	for (i = 0; i < lag->lanes; i++)
+	{
+		SnLaneState state;
+
+		sn_lane_read_as_of(&reader, lag->sub, i, lag->snapshot, &state);
+		lag->lane[i].from = state.pos;
+		if (state.resolved.bytes == NULL)
+			continue;
+		lag->lane[i].from = state.end_pos;
+		oldest_of(lag, &state);
+	}
+	sn_lane_read_end(&reader);
+}
+
+/* count: the events of all lanes */
+static void
+count(Lag *lag)
+{
+	SnPos		since = 0;
+	int			i;
+
+	sn_sub_sources(lag->sub, lag->snapshot);
+	begin(lag);
+	for (i = 0; i < lag->sub->nsources; i++)
+	{
+		const SnSource *source = &lag->sub->sources[i];
+
+		find_first(lag, source->stream_id, since, source->until);
+		find_last(lag);
+		since = source->until;
+	}
+}
+
+/*
+ * stat_lag(sub_id int, lanes int, out lane int, out events bigint,
+ *		out oldest_at timestamptz)
+ */
+Datum
+sentinai_stat_lag(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Lag			lag = {sn_sub_by_id(PG_GETARG_INT32(0)), GetActiveSnapshot()};
+	int			i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	lag.parts = sn_partition_ranges(SN_SLICE);
+	lag.lanes = Min(PG_GETARG_INT32(1), SN_MAX_LANES);
+	if (lag.sub != NULL)
+		count(&lag);
+	for (i = 0; i < lag.lanes; i++)
+	{
+		const Lane *lane = &lag.lane[i];
+		SnTick		tick = lane->any ? sn_uuid_tick(&lane->oldest) : 0;
+		bool		nulls[3] = {false, false, !lane->any};
+		Datum		values[3];
+
+		values[0] = Int32GetDatum(i);
+		values[1] = Int64GetDatum(lane->events);
+		values[2] = TimestampTzGetDatum(sn_ms_timestamp(SN_TICK_MS(tick)));
+		tuplestore_putvalues(result->setResult, result->setDesc, values,
+							 nulls);
+	}
+	return (Datum) 0;
+}

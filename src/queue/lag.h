@@ -1,0 +1,18 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * lag.h
+ *		How far a subscription is behind.
+ */
+#ifndef SN_LAG_H
+#define SN_LAG_H
+
+#include "postgres.h"
+
+#include "utils/snapshot.h"
+
+#include "queue/subscription.h"
+
+extern bool sn_sub_lags(SnSub *sub, int64 round_no, Snapshot snapshot);
+
+#endif							/* SN_LAG_H */

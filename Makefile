@@ -23,8 +23,8 @@ PG_CFLAGS   := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initialize
 PG_CFLAGS   += $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-ignored-attributes)
 PG_CPPFLAGS := -Isrc -DSENTINAI_VERSION='"$(EXTVERSION)"'
 
-# For tests only, see src/base/fault.h: make FAULTS=1, make BUG=no_fence
-SN_FAULT_FLAGS := $(if $(FAULTS),-DSN_FAULTS) $(if $(BUG),-DSN_BUILT_BUG=$(BUG))
+# For tests only, see src/base/fault.h: make FAULTS=1
+SN_FAULT_FLAGS := $(if $(FAULTS),-DSN_FAULTS)
 PG_CPPFLAGS += $(SN_FAULT_FLAGS)
 
 EXTRA_CLEAN := $(DATA_built) $(PROVIDERS) build META.json
@@ -50,7 +50,7 @@ $(DATA_built): $(SQL_MODULES) sentinai.control
 $(OBJS): $(HEADERS)
 
 # Made again when the flags for tests are not those of the last time.
-flagged := $(patsubst %.c,%.o,$(shell grep -l -e SN_BUG -e SN_FAULT $(SOURCES)))
+flagged := $(patsubst %.c,%.o,$(shell grep -l SN_FAULT $(SOURCES)))
 $(filter $(OBJS),$(flagged)) $(PROVIDERS): build/flags
 build/flags: FORCE
 	@mkdir -p build && echo '$(SN_FAULT_FLAGS)' >$@.new && \

@@ -9,7 +9,7 @@
 #   make demo-check                 the quickstart itself, in a folder of its own
 #   make history                    the history checker, servers of its own
 #   make chaos SECONDS=3600         the same for longer, see test/history
-#   make check-bugs BUGS=no_fence   does it find the bugs of src/base/fault.h? (all)
+#   make check-bugs BUGS=no_fence   does it find the bugs of test/history/bugs? (all)
 #   make check-points               a crash at every point of src/base/fault.h
 #   make fuzz                       hostile SQL, a server of its own
 #   make check-fuzz SECONDS=600     the same for longer, SEED=7 to repeat one
@@ -39,6 +39,7 @@ unit:
 	$(MAKE) -C test/unit check || status=1; \
 	$(MAKE) -C workers test PROVE='$(PROVE) -v' || status=1; \
 	test/rooms/check.pl || status=1; \
+	test/rooms/patches.sh || status=1; \
 	exit $$status
 
 pgtap:

@@ -12,7 +12,6 @@
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
-#include "base/fault.h"
 #include "log/event.h"
 #include "queue/attempt.h"
 #include "queue/control.h"
@@ -89,8 +88,7 @@ give_up(const SnFailure *failure, SnRetry *retry, bool had_row,
 	if (blocks)
 		sn_retry_put(retry, true);
 	state->parked += (int) blocks - (int) had_row;
-	if (sn_dead_letter_put(event, sub->worker_type, retry, failure->now) &&
-		!SN_BUG(dead_uncounted))
+	if (sn_dead_letter_put(event, sub->worker_type, retry, failure->now))
 		state->dead++;
 	tell(SN_EVENT_DEAD_LETTERED, failure, retry, event);
 	return blocks ? SN_DEAD_BLOCKING : SN_DEAD;

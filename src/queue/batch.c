@@ -19,7 +19,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "base/fault.h"
 #include "queue/batch.h"
 #include "queue/retry.h"
 #include "store/hint.h"
@@ -208,8 +207,8 @@ read_lanes(SnBatch *batch)
 		if ((batch->token.lanes & SN_LANE_BIT(lane)) == 0)
 			continue;
 		sn_lane_read_next(&reader, batch->sub, lane, batch->snapshot, state);
-		holds = holds && state->held && (SN_BUG(no_fence) ||
-			memcmp(&state->batch, &batch->token.batch, UUID_LEN) == 0);
+		holds = holds && state->held &&
+			memcmp(&state->batch, &batch->token.batch, UUID_LEN) == 0;
 		batch->nlanes++;
 	}
 	sn_lane_read_end(&reader);

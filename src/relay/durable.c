@@ -38,7 +38,6 @@
 #include "utils/guc.h"
 
 #include "base/compat.h"
-#include "base/fault.h"
 #include "base/guc.h"
 #include "relay/durable.h"
 #include "shared/clock.h"
@@ -48,10 +47,9 @@
 void
 sn_require_sync_commit(void)
 {
-	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH ||
-		SN_BUG(no_flush))
-		SetConfigOption("synchronous_commit", SN_BUG(no_flush) ? "off" : "on",
-						PGC_USERSET, PGC_S_SESSION);
+	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
+		SetConfigOption("synchronous_commit", "on", PGC_USERSET,
+						PGC_S_SESSION);
 }
 
 /*
@@ -169,8 +167,6 @@ sn_wait_confirmed(XLogRecPtr end)
 	bool		said = false;
 	bool		reloaded = false;
 
-	if (SN_BUG(no_flush))
-		return;
 	XLogFlush(end);
 	(void) sn_watch_standbys();	/* it may be taken away while we wait */
 	HOLD_INTERRUPTS();

@@ -83,9 +83,7 @@ record_report(SnRelayCore *core, const SnBrokerReport *report, int64_t now_ms)
 			entry->state = SN_ENTRY_READY;
 			if (report->status != SN_REPORT_RETRY)
 				sn_core_note_error(core, report->error);
-			core->recover = !SN_BUG(resend);
-			if (SN_BUG(resend))
-				core->window.cursor = core->window.head;
+			core->recover = true;
 			break;
 	}
 }

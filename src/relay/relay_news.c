@@ -6,7 +6,6 @@
  */
 #include <stdio.h>
 
-#include "base/fault.h"
 #include "relay/relay_state.h"
 
 /*
@@ -21,8 +20,7 @@ sn_relay_core_progress(SnRelayCore *core, int lane, int64_t *pos)
 
 	if (passed == 0)
 		return 0;
-	*pos = SN_BUG(mark_before_ack) && l->last != NULL ?
-		l->last->pos + 1 : l->pos;
+	*pos = l->pos;
 	l->passed = 0;
 	return passed;
 }

@@ -29,7 +29,6 @@
 #include "utils/tuplesort.h"
 #include "utils/typcache.h"
 
-#include "base/fault.h"
 #include "base/guc.h"
 #include "base/hash.h"
 #include "log/run.h"
@@ -244,7 +243,7 @@ gather_visible(SnGather *g, SnPart *part, Relation rel)
 	sn_run_begin(&runs, scan.heap, g->snapshot);
 	while (sn_scan_next(&scan))
 		take_found(g, part, scan.slot, &runs);
-	for (i = 0; i < seen->nxip && !SN_BUG(id_cursor); i++)
+	for (i = 0; i < seen->nxip; i++)
 	{
 		if (contains(g->now.xip, g->now.nxip, seen->xip[i]))
 			continue;

@@ -24,7 +24,6 @@
 
 #include "common/pg_prng.h"
 
-#include "base/fault.h"
 #include "base/steady.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
@@ -33,8 +32,7 @@
 TimestampTz
 sn_now(void)
 {
-	return SN_BUG(lease_clock) ? GetCurrentTimestamp() :
-		sn_shared()->time_offset + sn_steady_us();
+	return sn_shared()->time_offset + sn_steady_us();
 }
 
 /* sn_clock_now: the wall clock as a tick */

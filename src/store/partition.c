@@ -207,10 +207,8 @@ make_partition(int set, int64 lower, int64 upper)
 	const char *table = sets[set].name;
 	char	   *name = partition_name(table, lower);
 
-	run(psprintf("create %stable " SN_INTERNAL ".%s (like " SN_INTERNAL ".%s"
-				 " including all excluding comments)",
-				 SN_BUG(slices_lost) && parent == SN_SLICE ? "unlogged " : "",
-				 name, table));
+	run(psprintf("create table " SN_INTERNAL ".%s (like " SN_INTERNAL ".%s"
+				 " including all excluding comments)", name, table));
 	make_indexes(set, name);
 	make_triggers(parent, name);
 	SN_FAULT(partition_create);

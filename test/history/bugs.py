@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # bugs.py: does the checker find a product that is wrong?
 # SPDX-License-Identifier: PostgreSQL
-"""Builds the project with one of the bugs of src/base/fault.h at a time, runs the
+"""Builds the project with one of the bugs of bugs/*.patch at a time, runs the
 workload with the faults that the bug needs, and demands that the checker finds
 it, by a rule that is about it, within five minutes. Every such run is made with
 the project as it is, too, and must be quiet.
@@ -9,6 +9,7 @@ the project as it is, too, and must be quiet.
 All of it happens in a folder of its own (private.py)."""
 
 import argparse
+import glob
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ import time
 import child
 from private import ROOT, Private
 
+PATCHES = os.path.join(ROOT, "test/history/bugs")
 LIMIT = 300                     # seconds in which a bug must be found
 
 # name: (arguments of a run, the rules that may find it)
@@ -109,7 +111,7 @@ class Harness:
               flush=True)
 
     def traceless(self):
-        """A normal build has no trace of bugs and fault points."""
+        """A normal build has no trace of fault points."""
         with open(self.private.library(), "rb") as file:
             self.tell(b"sn_fault" not in file.read(),
                       "a normal build has no fault points")
@@ -121,8 +123,11 @@ class Harness:
             for arguments in dict.fromkeys(BUGS[n][0] for n in names):
                 self.quiet(arguments)
         for name in names:
-            self.private.build(BUG=name)
+            patch = os.path.join(PATCHES, name + ".patch")
+            self.private.patch(patch)
+            self.private.build()
             self.found(name, *BUGS[name])
+            self.private.patch(patch, "--reverse")
         print(f"1..{self.number}\n# {time.monotonic() - self.start:.0f} s")
         return 1 if self.failed else 0
 
@@ -139,10 +144,10 @@ def main():
     options = parser.parse_args()
     if unknown := set(options.bugs) - set(BUGS):
         parser.error(f"no bug {', '.join(unknown)}")
-    with open(os.path.join(ROOT, "src/base/fault.h"), encoding="utf-8") as file:
-        there = set(re.findall(r"SN_BUG_([a-z_]+)[,\s]", file.read())) - {"none"}
+    there = {os.path.basename(path).removesuffix(".patch")
+             for path in glob.glob(PATCHES + "/*.patch")}
     if there != set(BUGS):
-        parser.error(f"src/base/fault.h and BUGS differ: {there ^ set(BUGS)}")
+        parser.error(f"bugs/*.patch and BUGS differ: {there ^ set(BUGS)}")
     child.obey()
     with Private(os.environ.get("PG_CONFIG", "pg_config")) as private:
         return Harness(private, options).all(options.bugs or list(BUGS))

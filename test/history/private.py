@@ -58,6 +58,16 @@ class Private:
         shutil.copytree(path, self.pg + path, dirs_exist_ok=True,
                         ignore=shutil.ignore_patterns("sentinai*"))
 
+    def patch(self, path, *options):
+        """Apply a patch file to the tree; --reverse takes it back."""
+        with open(path, "rb") as file:
+            done = subprocess.run(
+                ["patch", "-s", "-p1", "--fuzz=0", *options, "-d", self.tree],
+                stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, check=False)
+        if done.returncode:
+            raise BuildFailed(f"{path}: {done.stdout}")
+
     def build(self, **flags):
         """Build with these make variables, and install."""
         self.make("all", "install", **flags)

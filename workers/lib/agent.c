@@ -25,7 +25,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fault.h"
 #include "log.h"
 #include "value.h"
 #include "worker.h"
@@ -172,7 +171,7 @@ force_stop(Supervisor *supervisor, const char *why)
 
 	log_line(LOG_WARNING, why, LOG_END);
 	atomic_compare_exchange_strong(&supervisor->agent->status, &none,
-								   SN_BUG(exit_zero) ? 0 : EXIT_FORCED);
+								   EXIT_FORCED);
 	stop_raise(&supervisor->agent->stop, STOP_NOW);
 	supervisor->deadline = clock_ms() + FORCE_TIMEOUT;
 }

@@ -43,7 +43,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fault.h"
 #include "base/hash.h"
 
 #define BUCKETS 1024
@@ -161,8 +160,6 @@ sn_kafka_gate_admits(SnGate *gate, const SnRecord *record, int *place)
 	const Partition *partition;
 
 	*place = SN_UNPLACED;
-	if (SN_BUG(trust_implicit_ack))
-		return true;
 	if (!have_partitions(gate))
 		return gate->unplaced == 0;
 	if (gate->unplaced > 0 && gate->placed == SN_UNPLACED)

@@ -24,7 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/fault.h"
 #include "broker/secret_file.h"
 
 /* Secrets shorter than this are not masked: they would mask everything. */
@@ -375,10 +374,10 @@ set_ours(SnBroker *broker, rd_kafka_conf_t *conf, bool isolate, char *err,
 {
 	static const char *const settings[][2] = {
 		{"enable.idempotence", "true"},
-		{"enable.gapless.guarantee", SN_BUG(resend) ? "false" : "true"},
+		{"enable.gapless.guarantee", "true"},
 		{"acks", "all"},
 		{"partitioner", "murmur2_random"},
-		{"message.timeout.ms", SN_BUG(resend) ? "1000" : "0"},
+		{"message.timeout.ms", "0"},
 		{"statistics.interval.ms", "0"},
 		{"log.queue", "true"}
 	};

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/fault.h"
 
 /*
  * Time for the broker to answer a request for a topic; before the first
@@ -174,8 +173,7 @@ report_record(SnBroker *broker, const rd_kafka_message_t *message,
 			  SnBrokerReport *report)
 {
 	rd_kafka_resp_err_t code = message->err;
-	bool		stored = code == 0 &&
-		(message->offset >= 0 || SN_BUG(trust_implicit_ack));
+	bool		stored = code == 0 && message->offset >= 0;
 	const SnSent *sent;
 
 	report->kind = SN_REPORT_RECORD;

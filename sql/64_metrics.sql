@@ -235,7 +235,7 @@ from pg_catalog.generate_series(0, pg_catalog.current_setting('sentinai.relay_wo
 comment on view sentinai.stat_relay is 'One row for each relay process that sentinai.relay_workers asks for.';
 comment on column sentinai.stat_relay.worker is 'Number of the relay process, from 0.';
 comment on column sentinai.stat_relay.pid is 'Its process; null when it does not run.';
-comment on column sentinai.stat_relay.state is '"running", "paused", "waiting" (breaker open) or "stopped".';
+comment on column sentinai.stat_relay.state is '"running", "paused", "waiting" (breaker open) or "stopped"; when an error ended the process, last_error is that.';
 comment on column sentinai.stat_relay.lag_events is 'Sequenced events the broker has not acknowledged.';
 comment on column sentinai.stat_relay.lag_seconds is 'Age of the oldest of them; null when there is none.';
 comment on column sentinai.stat_relay.position is 'Lowest position of its lanes.';
@@ -249,7 +249,7 @@ comment on column sentinai.stat_relay.breaker is 'State of the circuit breaker: 
 comment on column sentinai.stat_relay.started_at is 'Start of the process.';
 comment on column sentinai.stat_relay.last_ack_at is 'Time of the last acknowledgement.';
 comment on column sentinai.stat_relay.last_error_at is 'Time of the last error.';
-comment on column sentinai.stat_relay.last_error is 'What the last error said.';
+comment on column sentinai.stat_relay.last_error is 'What the last error said, also of a process before this one.';
 comment on column sentinai.stat_relay.waiting_events is 'Events of its lanes set aside: for a topic that cannot be written, or to be tried again after a dead letter.';
 comment on column sentinai.stat_relay.waiting_topics is 'Topics that cannot be written and have events waiting (see stat_relay_topic); null when there is none.';
 comment on column sentinai.stat_relay.blocked_by is 'Processes whose open transactions hold lanes of the relay, by retry_dead_letter() or discard_dead_letter(); 0 is a prepared transaction. These lanes stand still, others go on.';

@@ -155,7 +155,7 @@
 #include <stdint.h>
 
 /* Version of everything in this file; raised with every change to it. */
-#define SN_BROKER_ABI 4
+#define SN_BROKER_ABI 5
 
 /* Name of the function to look up in a provider's library. */
 #define SN_BROKER_ENTRY "sn_broker_provider"
@@ -227,6 +227,8 @@ typedef struct SnBrokerHealth
 	uint64_t	failures;		/* broker errors since open */
 	int64_t		stalled_ms;		/* see above; 0 = nothing outstanding */
 	const char *last_error;		/* "" = none; valid until the next call */
+	const char *trouble;		/* the same: what the client last said of its
+								 * connections, since the last answer OK */
 } SnBrokerHealth;
 
 /*

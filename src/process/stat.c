@@ -101,6 +101,17 @@ put_time(TimestampTz t, int column, Datum *values, bool *nulls)
 	nulls[column] = t == 0;
 }
 
+/* put_error: what a relay's last error said, columns 11 and 12 */
+static void
+put_error(const SnRelaySlot *slot, Datum *values, bool *nulls)
+{
+	put_time(slot->last_error_at, 11, values, nulls);
+	nulls[12] = slot->last_error[0] == '\0';
+	values[12] = PointerGetDatum(sn_storable_text(slot->last_error,
+												  strlen(slot->last_error),
+												  SN_ERROR_LEN));
+}
+
 /* put_relay_row: a relay's slot as a row of stat_relay_workers() */
 static void
 put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
@@ -120,12 +131,24 @@ put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 	values[8] = CStringGetTextDatum(sn_breaker_name(slot->breaker));
 	put_time(slot->started_at, 9, values, nulls);
 	put_time(slot->last_ack_at, 10, values, nulls);
-	put_time(slot->last_error_at, 11, values, nulls);
-	nulls[12] = slot->last_error[0] == '\0';
-	values[12] = PointerGetDatum(sn_storable_text(slot->last_error,
-												  strlen(slot->last_error),
-												  SN_ERROR_LEN));
+	put_error(slot, values, nulls);
 	values[13] = Int64GetDatum((int64) slot->barred);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* put_ended_row: the same of a relay that an error ended: what it said */
+static void
+put_ended_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
+{
+	Datum		values[14] = {0};
+	bool		nulls[14];
+
+	memset(nulls, true, sizeof(nulls));
+	values[0] = Int32GetDatum(slot->index);
+	nulls[0] = false;
+	values[2] = CStringGetTextDatum("stopped");
+	nulls[2] = false;
+	put_error(slot, values, nulls);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -133,6 +156,7 @@ put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 Datum
 sentinai_stat_relay_workers(PG_FUNCTION_ARGS)
 {
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	SnShared   *s = sn_shared();
 	SnRelaySlot copy[SN_MAX_RELAYS];
 	int			i;
@@ -143,8 +167,14 @@ sentinai_stat_relay_workers(PG_FUNCTION_ARGS)
 	LWLockRelease(&s->lock);
 
 	for (i = 0; i < SN_MAX_RELAYS; i++)
-		if (copy[i].dboid == MyDatabaseId && copy[i].pid != 0)
-			put_relay_row((ReturnSetInfo *) fcinfo->resultinfo, &copy[i]);
+	{
+		if (copy[i].dboid != MyDatabaseId)
+			continue;
+		if (copy[i].pid != 0)
+			put_relay_row(rsinfo, &copy[i]);
+		else
+			put_ended_row(rsinfo, &copy[i]);
+	}
 	return (Datum) 0;
 }
 

@@ -79,11 +79,11 @@ log_client(void *arg, int level, const char *facility, const char *text)
 
 	if (strcmp(facility, "CONFWARN") == 0)
 		level = 7;				/* about properties that we set ourselves */
-	if (level <= 4 && sn_relay.logged_at != 0 &&
-		now - sn_relay.logged_at < LOG_EVERY_MS)
+	if (level <= 4 && sn_relay.client_logged_at != 0 &&
+		now - sn_relay.client_logged_at < LOG_EVERY_MS)
 		return;
 	if (level <= 4)
-		sn_relay.logged_at = now;
+		sn_relay.client_logged_at = now;
 	ereport(level <= 4 ? LOG : DEBUG1,
 			(errmsg_internal("sentinai relay: %s: %s", facility, text)));
 }
@@ -190,6 +190,9 @@ close_core(void)
 	{
 		total_stats(&total);
 		sn_relay.before = total;
+		/* what the next connection meets is news again */
+		sn_relay.logged_errors = total.errors;
+		sn_relay.logged_at = sn_relay.client_logged_at = 0;
 	}
 	sn_relay.core = NULL;
 	if (sn_relay.events != NULL)
@@ -200,6 +203,22 @@ close_core(void)
 	sn_relay.events = NULL;
 	if (core != NULL)
 		sn_relay_core_close(core, CLOSE_MS);
+}
+
+/*
+ * note_end: an error ends this process; the slot keeps what it says, so that the
+ * views can tell why there is none
+ */
+static void
+note_end(const ErrorData *error)
+{
+	SnRelaySlot *slot = sn_relay.slot;
+	const char *message = error->message ? error->message : "missing error text";
+
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	slot->last_error_at = GetCurrentTimestamp();
+	strlcpy(slot->last_error, message, SN_ERROR_LEN);
+	LWLockRelease(&sn_shared()->lock);
 }
 
 /*
@@ -216,11 +235,62 @@ on_exit_relay(int code, Datum arg)
 	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
 	sn_relay.slot->pid = 0;
 	sn_relay.slot->procno = -1;
-	sn_relay.slot->dboid = InvalidOid;
+	if (code == 0)
+		sn_relay.slot->dboid = InvalidOid;
 	LWLockRelease(&s->lock);
 	sn_relay.events = NULL;		/* its latch is going away by itself */
 	close_core();
 	LockReleaseSession(DEFAULT_LOCKMETHOD);
+}
+
+/*
+ * find_slot: the slot that a process before this one left, one that nobody has,
+ * or one that a process of some other place left; lock held
+ */
+static SnRelaySlot *
+find_slot(void)
+{
+	SnRelaySlot *unused = NULL;
+	int			i;
+
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+	{
+		SnRelaySlot *slot = &sn_shared()->relays[i];
+
+		if (slot->pid != 0)
+			continue;
+		if (slot->dboid == MyDatabaseId && slot->index == sn_relay.index)
+			return slot;
+		if (unused == NULL ||
+			(unused->dboid != InvalidOid && slot->dboid == InvalidOid))
+			unused = slot;
+	}
+	return unused;
+}
+
+/*
+ * fill_slot: make a slot this process's.  The last error of the one before it
+ * stays in view, with its time.
+ */
+static void
+fill_slot(SnRelaySlot *slot)
+{
+	SnRelaySlot before = *slot;
+
+	memset(slot, 0, sizeof(SnRelaySlot));
+	pg_atomic_init_u64(&slot->pending, 0);
+	pg_atomic_init_u32(&slot->look, 0);
+	slot->dboid = MyDatabaseId;
+	slot->index = sn_relay.index;
+	slot->pid = MyProcPid;
+	slot->procno = sn_my_procno();
+	slot->started_at = GetCurrentTimestamp();
+	if (before.dboid == MyDatabaseId && before.index == sn_relay.index)
+	{
+		slot->last_error_at = before.last_error_at;
+		strlcpy(slot->last_error, before.last_error, SN_ERROR_LEN);
+	}
+	sn_relay.slot = slot;
 }
 
 /* take_slot: make this process known to views, sequencer and launcher */
@@ -228,27 +298,14 @@ static void
 take_slot(void)
 {
 	SnShared   *s = sn_shared();
-	int			i;
+	SnRelaySlot *slot;
 
 	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
-	for (i = 0; i < SN_MAX_RELAYS && sn_relay.slot == NULL; i++)
-	{
-		SnRelaySlot *slot = &s->relays[i];
-
-		if (slot->pid != 0)
-			continue;
-		memset(slot, 0, sizeof(SnRelaySlot));
-		pg_atomic_init_u64(&slot->pending, 0);
-		pg_atomic_init_u32(&slot->look, 0);
-		slot->dboid = MyDatabaseId;
-		slot->index = sn_relay.index;
-		slot->pid = MyProcPid;
-		slot->procno = sn_my_procno();
-		slot->started_at = GetCurrentTimestamp();
-		sn_relay.slot = slot;
-	}
+	slot = find_slot();
+	if (slot != NULL)
+		fill_slot(slot);
 	LWLockRelease(&s->lock);
-	if (sn_relay.slot == NULL)
+	if (slot == NULL)
 		ereport(FATAL,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("too many relay processes"),
@@ -283,7 +340,7 @@ publish_stats(void)
 	LWLockRelease(&sn_shared()->lock);
 
 	if (stats.errors > sn_relay.logged_errors &&
-		(sn_relay.logged_errors == 0 || sn_relay_now_ms() - sn_relay.logged_at > LOG_EVERY_MS))
+		(sn_relay.logged_at == 0 || sn_relay_now_ms() - sn_relay.logged_at > LOG_EVERY_MS))
 	{
 		ereport(LOG,
 				(errmsg("sentinai relay: %s", stats.last_error),
@@ -427,11 +484,10 @@ start(Datum arg)
 	take_slot();
 }
 
-/* sn_relay_main: the life of a relay process */
-void
-sn_relay_main(Datum arg)
+/* live: turn after turn, until it is to leave */
+static void
+live(void)
 {
-	start(arg);
 	while (!sn_relay.leave)
 	{
 		int64		wait;
@@ -452,5 +508,25 @@ sn_relay_main(Datum arg)
 		if (wait != 0 && !sn_relay.leave)
 			sleep_until_woken(wait);
 	}
+}
+
+/* sn_relay_main: the life of a relay process */
+void
+sn_relay_main(Datum arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	start(arg);
+	PG_TRY();
+	{
+		live();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		note_end(CopyErrorData());
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	proc_exit(0);
 }

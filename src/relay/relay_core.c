@@ -147,6 +147,7 @@ static void
 check_health(SnRelayCore *core, int64_t now_ms)
 {
 	SnBrokerHealth health;
+	char		stall[SN_ERROR_TEXT];
 	bool		anew = false;
 
 	core->config.provider->health(core->broker, &health);
@@ -160,7 +161,9 @@ check_health(SnRelayCore *core, int64_t now_ms)
 	if (health.stalled_ms > STALL_MS && now_ms - core->stalled_at > STALL_MS &&
 		core->inflight > sn_core_trials(core))
 	{
-		sn_core_note_error(core, "broker does not answer");
+		snprintf(stall, sizeof(stall), "broker does not answer%s%s",
+				 health.trouble[0] != '\0' ? ": " : "", health.trouble);
+		sn_core_note_error(core, stall);
 		core->stalled_at = now_ms;
 		anew |= sn_breaker_failure(&core->breaker, now_ms);
 	}

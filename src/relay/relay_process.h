@@ -43,7 +43,8 @@ typedef struct SnRelayProcess
 	int64		marked_at;
 	int			unmarked[SN_MAX_LANES];	/* events passed and not stored as such */
 	Size		max_text;		/* of a payload */
-	int64		logged_at;
+	int64		client_logged_at;	/* last line of the client library; 0: none */
+	int64		logged_at;		/* last line of ours; 0: none of this connection */
 	uint64		logged_errors;
 	int			redriving;		/* events of dead letters in the window */
 	bool		look_for_redrives;

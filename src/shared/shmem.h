@@ -119,9 +119,9 @@ typedef struct SnSubSlot
 /* A relay process's published state, written by it under SnShared.lock */
 typedef struct SnRelaySlot
 {
-	Oid			dboid;			/* InvalidOid: free slot */
+	Oid			dboid;			/* InvalidOid: nobody had it, or left in peace */
 	int			index;			/* number of the relay in its database */
-	int			pid;			/* 0: does not run */
+	int			pid;			/* 0: free; last_error is why */
 	int			procno;
 	pg_atomic_uint64 pending;	/* lanes that may have events to read; others
 								 * only add, without the lock */

@@ -139,6 +139,7 @@ fake_health(SnBroker *b, SnBrokerHealth *health)
 	health->failures = b->failures;
 	health->stalled_ms = b->stalled_ms;
 	health->last_error = "fake error";
+	health->trouble = "";
 }
 
 static bool

@@ -314,6 +314,7 @@ kafka_health(SnBroker *broker, SnBrokerHealth *health)
 	if (broker->outstanding > 0)
 		health->stalled_ms = sn_kafka_now_ms() - broker->progress_at;
 	health->last_error = broker->last_error;
+	health->trouble = broker->trouble;
 }
 
 /* Ends everything within the time given. */

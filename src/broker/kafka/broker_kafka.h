@@ -81,6 +81,7 @@ struct SnBroker
 	uint64_t	failures;
 	int64_t		progress_at;
 	char		last_error[256];
+	char		trouble[256];	/* why nothing is answered; "" when it is */
 
 	SnSentTable table;
 };
@@ -114,6 +115,8 @@ extern int	sn_kafka_topic_timeout(const SnBroker *broker);
 /* broker_kafka_errors.c */
 extern SnReportStatus sn_kafka_classify(rd_kafka_resp_err_t code);
 extern SnReportStatus sn_kafka_classify_topic(rd_kafka_resp_err_t code);
+extern bool sn_kafka_is_connection(rd_kafka_resp_err_t code);
+extern bool sn_kafka_is_summary(rd_kafka_resp_err_t code);
 
 /* broker_kafka_producer.c */
 extern bool sn_kafka_start(SnBroker *broker, bool isolate,

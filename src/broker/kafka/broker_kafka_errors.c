@@ -71,3 +71,18 @@ sn_kafka_classify_topic(rd_kafka_resp_err_t code)
 			return SN_REPORT_RETRY;
 	}
 }
+
+/* Is it only that a connection ended, or could not be made? */
+bool
+sn_kafka_is_connection(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR__TRANSPORT ||
+		code == RD_KAFKA_RESP_ERR__TIMED_OUT || sn_kafka_is_summary(code);
+}
+
+/* Does it follow from errors that tell more? */
+bool
+sn_kafka_is_summary(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+}

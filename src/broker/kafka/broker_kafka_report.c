@@ -96,8 +96,10 @@ treat_event(SnBroker *broker, rd_kafka_event_t *event)
 
 /*
  * Counts an error of the broker and keeps its text.  While nobody waits for an
- * answer there is none: brokers close connections that are idle, and whether
- * one can be made again is seen with the next record.
+ * answer, a connection that ends is none: brokers close those that are idle,
+ * and whether one can be made again is seen with the next record.  Its text is
+ * kept all the same: librdkafka says the same only once in a while, and what
+ * waits from then on waits for that.
  */
 static void
 treat_error(SnBroker *broker, rd_kafka_event_t *event)
@@ -111,11 +113,19 @@ treat_error(SnBroker *broker, rd_kafka_event_t *event)
 		snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
 
 	/* a refused batch is no failure of the broker's */
-	if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE ||
-		(broker->outstanding == 0 && broker->asked == 0))
+	if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
+		return;
+	if (!sn_kafka_is_summary(code))
+	{
+		snprintf(broker->trouble, sizeof(broker->trouble), "%s", text);
+		sn_kafka_mask(broker, broker->trouble);
+	}
+	if (sn_kafka_is_connection(code) && broker->outstanding == 0 &&
+		broker->asked == 0)
 		return;
 	broker->failures++;
-	sn_kafka_note_error(broker, text);
+	if (!sn_kafka_is_summary(code) || broker->trouble[0] == '\0')
+		sn_kafka_note_error(broker, text);
 }
 
 /* Gives a log line to the host. */
@@ -153,7 +163,10 @@ take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
 			progress |= reports[n++].status == SN_REPORT_OK;
 		}
 		if (progress)
+		{
 			broker->progress_at = sn_kafka_now_ms();
+			broker->trouble[0] = '\0';
+		}
 		if (n == max)
 			return n;
 	}
@@ -228,6 +241,7 @@ report_topic(SnBroker *broker, rd_kafka_event_t *event,
 	report->opaque = (uint64_t) (uintptr_t) rd_kafka_event_opaque(event);
 	if (report->status == SN_REPORT_OK)
 	{
+		broker->trouble[0] = '\0';
 		/* a new handle asks for the partitions; records would a second later */
 		if (count > 0 && broker->producer != NULL)
 			(void) sn_kafka_gate_find(broker,
@@ -235,6 +249,12 @@ report_topic(SnBroker *broker, rd_kafka_event_t *event,
 		return;
 	}
 	report->error = rd_kafka_err2str(code);
+	if (code == RD_KAFKA_RESP_ERR__TIMED_OUT && broker->trouble[0] != '\0')
+	{
+		/* no answer came, and this is why */
+		report->error = broker->trouble;
+		return;
+	}
 	snprintf(text, sizeof(text), "could not create topic: %s",
 			 detail != NULL ? detail : report->error);
 	sn_kafka_note_error(broker, text);

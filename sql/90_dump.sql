@@ -1,17 +1,19 @@
--- What pg_dump must carry.  Partitions made at run time are no members of the
--- extension and are dumped as ordinary tables.  relay_control is left out: a
--- restored database starts with the row of a new one, and whether it may relay
--- is then decided from the rows of node.
-select pg_catalog.pg_extension_config_dump('sentinai_internal.event_kept', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.node', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.stream', 'where stream_id > 0');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.stream_stream_id_seq', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.subscription', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.subscription_sub_id_seq', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.retry_policy', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.round_0', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.round_1', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.lane_state_0', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.lane_state_1', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.event_retry', '');
-select pg_catalog.pg_extension_config_dump('sentinai_internal.dead_letter', '');
+-- What pg_dump must carry: every table here that is not partitioned, and the
+-- sequences.  Partitions made at run time are no members of the extension and
+-- are dumped as ordinary tables.  relay_control is left out: a restored database
+-- starts with the row of a new one, and whether it may relay is then decided
+-- from the rows of node.  stream has a row from the start.
+do $dump$
+declare
+    c record;
+begin
+    for c in select oid, relname from pg_catalog.pg_class
+             where relnamespace operator(pg_catalog.=) 'sentinai_internal'::pg_catalog.regnamespace
+                   and relkind operator(pg_catalog.=) any ('{r,S}'::pg_catalog."char"[])
+                   and relname operator(pg_catalog.<>) 'relay_control'
+             order by relname
+    loop
+        perform pg_catalog.pg_extension_config_dump(c.oid,
+            case c.relname operator(pg_catalog.=) 'stream' when true then 'where stream_id > 0' else '' end);
+    end loop;
+end $dump$;

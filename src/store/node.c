@@ -39,13 +39,6 @@
 #include "store/store.h"
 #include "store/wake.h"
 
-enum
-{
-	Anum_node_no = 1, Anum_node_system_identifier, Anum_node_database_oid,
-	Anum_node_lanes, Anum_node_txid_offset, Anum_node_activated_at,
-	Anum_node_recovery, Natts_node = Anum_node_recovery
-};
-
 typedef struct NodeRow
 {
 	int			node_no;		/* 0: no row yet */

@@ -18,39 +18,23 @@
 
 #include "store/store.h"
 
-/* Tables and indexes; natts: columns of a table that C arrays are made for */
+#define SN_NAME(table, column)			#column,
+#define SN_NAME_AS(table, name, column)	#column,
+#define SN_TABLE_ENTRY(name, sql, columns) \
+	[SN_##name] = {#sql, Natts_##columns, \
+		(const char *const[]) {SN_COLUMNS_##columns(SN_NAME, SN_NAME_AS) NULL}},
+#define SN_INDEX_ENTRY(name, sql) \
+	[SN_##name] = {#sql},
+
+/* Tables and indexes */
 static const struct
 {
 	const char *name;
-	int			natts;			/* 0: not checked */
-}			rels[SN_REL_COUNT] =
+	int			natts;			/* 0: an index */
+	const char *const *columns;
+}			rels[] =
 {
-	[SN_EVENT_LOG] = {"event_log", Natts_log},
-	[SN_EVENT_PROCESSING] = {"event_processing", Natts_proc},
-	[SN_EVENT_IDEMPOTENCY] = {"event_idempotency", Natts_idem},
-	[SN_SLICE] = {"slice", Natts_slice},
-	[SN_EVENT_KEPT] = {"event_kept", Natts_log},
-	[SN_NODE] = {"node"},
-	[SN_STREAM] = {"stream", Natts_stream},
-	[SN_SUBSCRIPTION] = {"subscription", Natts_sub},
-	[SN_SUBSCRIPTION_NAME_IDX] = {"subscription_worker_type_key"},
-	[SN_ROUND_0] = {"round_0", Natts_round},
-	[SN_ROUND_1] = {"round_1", Natts_round},
-	[SN_ROUND_0_IDX] = {"round_0_idx"},
-	[SN_ROUND_1_IDX] = {"round_1_idx"},
-	[SN_LANE_STATE_0] = {"lane_state_0", Natts_lane},
-	[SN_LANE_STATE_1] = {"lane_state_1", Natts_lane},
-	[SN_LANE_STATE_0_IDX] = {"lane_state_0_idx"},
-	[SN_LANE_STATE_1_IDX] = {"lane_state_1_idx"},
-	[SN_EVENT_RETRY] = {"event_retry", Natts_retry},
-	[SN_EVENT_RETRY_PKEY] = {"event_retry_pkey"},
-	[SN_EVENT_RETRY_KEY_IDX] = {"event_retry_key_idx"},
-	[SN_EVENT_RETRY_DUE_IDX] = {"event_retry_due_idx"},
-	[SN_EVENT_RETRY_NEXT_IDX] = {"event_retry_next_idx"},
-	[SN_EVENT_RETRY_TOPIC_IDX] = {"event_retry_topic_idx"},
-	[SN_DEAD_LETTER] = {"dead_letter", Natts_dead},
-	[SN_DEAD_LETTER_PENDING_IDX] = {"dead_letter_pending_idx"},
-	[SN_RETRY_POLICY] = {"retry_policy", Natts_policy},
+	SN_RELATIONS(SN_TABLE_ENTRY, SN_INDEX_ENTRY)
 };
 
 static Oid	rel_oids[SN_REL_COUNT];
@@ -76,6 +60,20 @@ count_columns(Oid relid)
 	return natts;
 }
 
+/* assert_columns: the columns that C arrays are made for are where it looks */
+static void
+assert_columns(SnRel which, Oid relid)
+{
+#ifdef USE_ASSERT_CHECKING
+	int			i;
+
+	for (i = 0; i < rels[which].natts; i++)
+		if (get_attnum(relid, rels[which].columns[i]) != i + 1)
+			elog(PANIC, "column \"%s\" of table \"%s\" is not number %d",
+				 rels[which].columns[i], rels[which].name, i + 1);
+#endif
+}
+
 /*
  * check_columns: a table must have the columns that this library was built
  * for.  Others come from another version of the extension, or by hand.
@@ -93,6 +91,7 @@ check_columns(SnRel which, Oid relid)
 				 errdetail("It has %d columns instead of %d.", natts,
 						   rels[which].natts),
 				 errhint("After an update of the library run ALTER EXTENSION sentinai UPDATE; do not add columns to its tables.")));
+	assert_columns(which, relid);
 }
 
 /* sn_intact: whether a table is there, and the one that this library knows */

@@ -22,104 +22,40 @@
 
 #include "base/sentinai.h"
 #include "shared/clock.h"
+#include "store/tables.h"
 
-/* attribute numbers, in the order of sql/20_tables_event.sql and 21 */
-enum
-{
-	Anum_log_event_id = 1, Anum_log_txid, Anum_log_occurred_at,
-	Anum_log_partition_hash, Anum_log_schema_version, Anum_log_run,
-	Anum_log_tenant_id, Anum_log_aggregate_type, Anum_log_aggregate_id,
-	Anum_log_event_type, Anum_log_correlation_id, Anum_log_causation_id,
-	Anum_log_deliver_at, Anum_log_payload, Anum_log_metadata,
-	Anum_log_run_keys, Natts_log = Anum_log_run_keys
-};
-enum
-{
-	Anum_proc_event_id = 1, Anum_proc_worker_type, Anum_proc_tenant_id,
-	Anum_proc_aggregate_id, Anum_proc_status, Anum_proc_attempt,
-	Anum_proc_worker_id, Anum_proc_processed_at,
-	Natts_proc = Anum_proc_processed_at
-};
-enum
-{
-	Anum_idem_event_id = 1, Anum_idem_body_hash, Anum_idem_tenant_id,
-	Anum_idem_key, Natts_idem = Anum_idem_key
-};
-enum
-{
-	Anum_stream_id = 1, Anum_stream_event_types, Anum_stream_first_round,
-	Natts_stream = Anum_stream_first_round
-};
-enum
-{
-	Anum_sub_id = 1, Anum_sub_worker_type, Anum_sub_stream_id,
-	Anum_sub_start_pos, Anum_sub_start_time, Anum_sub_start_xmax,
-	Anum_sub_start_xip, Anum_sub_max_attempts, Anum_sub_backoff,
-	Anum_sub_on_dead, Anum_sub_ordered, Anum_sub_is_relay,
-	Anum_sub_created_at, Anum_sub_old_streams, Anum_sub_old_until,
-	Natts_sub = Anum_sub_old_until
-};
-enum
-{
-	Anum_slice_no = 1, Anum_slice_base, Anum_slice_stream_id,
-	Anum_slice_lane, Anum_slice_event_ids, Anum_slice_places,
-	Natts_slice = Anum_slice_places
-};
-enum
-{
-	Anum_round_no = 1, Anum_round_snap_xmax,
-	Anum_round_snap_xip, Anum_round_due_until, Anum_round_events,
-	Anum_round_taken_at, Natts_round = Anum_round_taken_at
-};
-enum
-{
-	Anum_lane_sub_id = 1, Anum_lane_lane, Anum_lane_ver,
-	Anum_lane_pos, Anum_lane_end_pos, Anum_lane_batch, Anum_lane_done_batch,
-	Anum_lane_lease_until, Anum_lane_claimed_at, Anum_lane_lost_pos,
-	Anum_lane_lost, Anum_lane_open, Anum_lane_parked, Anum_lane_completed,
-	Anum_lane_failed, Anum_lane_dead, Anum_lane_worker_id,
-	Anum_lane_resolved, Anum_lane_retries, Natts_lane = Anum_lane_retries
-};
-enum
-{
-	Anum_retry_sub_id = 1, Anum_retry_lane, Anum_retry_pos,
-	Anum_retry_event_id, Anum_retry_partition_hash, Anum_retry_attempt,
-	Anum_retry_solo, Anum_retry_dead, Anum_retry_due_at,
-	Anum_retry_not_before, Anum_retry_first_failed_at, Anum_retry_tenant_id,
-	Anum_retry_aggregate_id, Anum_retry_last_error, Anum_retry_history,
-	Anum_retry_topic, Natts_retry = Anum_retry_topic
-};
-enum
-{
-	Anum_policy_worker_type = 1, Anum_policy_event_type,
-	Anum_policy_max_attempts, Anum_policy_backoff,
-	Natts_policy = Anum_policy_backoff
-};
-enum
-{
-	Anum_dead_event_id = 1, Anum_dead_worker_type, Anum_dead_tenant_id,
-	Anum_dead_aggregate_type, Anum_dead_aggregate_id, Anum_dead_event_type,
-	Anum_dead_schema_version, Anum_dead_correlation_id,
-	Anum_dead_causation_id, Anum_dead_occurred_at, Anum_dead_attempts,
-	Anum_dead_reason, Anum_dead_status, Anum_dead_first_failed_at,
-	Anum_dead_dead_at, Anum_dead_resolved_at, Anum_dead_resolved_by,
-	Anum_dead_resolution, Anum_dead_history, Anum_dead_payload,
-	Anum_dead_metadata, Anum_dead_sub_id, Anum_dead_pos,
-	Natts_dead = Anum_dead_pos
-};
+/* Anum_TABLE_COLUMN, and Natts_TABLE: how many */
+#define SN_ANUM(table, column)			Anum_##table##_##column,
+#define SN_ANUM_AS(table, name, column)	Anum_##table##_##name,
+#define SN_NUMBERS(table) \
+	enum \
+	{ \
+		Anum_##table##_none, \
+		SN_COLUMNS_##table(SN_ANUM, SN_ANUM_AS) \
+		Anum_##table##_end, \
+		Natts_##table = Anum_##table##_end - 1 \
+	}
+
+SN_NUMBERS(log);
+SN_NUMBERS(proc);
+SN_NUMBERS(idem);
+SN_NUMBERS(slice);
+SN_NUMBERS(node);
+SN_NUMBERS(stream);
+SN_NUMBERS(sub);
+SN_NUMBERS(round);
+SN_NUMBERS(lane);
+SN_NUMBERS(retry);
+SN_NUMBERS(dead);
+SN_NUMBERS(policy);
 
 /* Tables and indexes, by the names that sn_rel() knows */
+#define SN_REL_TABLE(name, sql, columns)	SN_##name,
+#define SN_REL_INDEX(name, sql)				SN_##name,
+
 typedef enum SnRel
 {
-	SN_EVENT_LOG, SN_EVENT_PROCESSING, SN_EVENT_IDEMPOTENCY, SN_SLICE,
-	SN_EVENT_KEPT,
-	SN_NODE, SN_STREAM, SN_SUBSCRIPTION, SN_SUBSCRIPTION_NAME_IDX,
-	SN_ROUND_0, SN_ROUND_1, SN_ROUND_0_IDX, SN_ROUND_1_IDX,
-	SN_LANE_STATE_0, SN_LANE_STATE_1, SN_LANE_STATE_0_IDX,
-	SN_LANE_STATE_1_IDX, SN_EVENT_RETRY, SN_EVENT_RETRY_PKEY,
-	SN_EVENT_RETRY_KEY_IDX, SN_EVENT_RETRY_DUE_IDX, SN_EVENT_RETRY_NEXT_IDX,
-	SN_EVENT_RETRY_TOPIC_IDX,
-	SN_DEAD_LETTER, SN_DEAD_LETTER_PENDING_IDX, SN_RETRY_POLICY,
+	SN_RELATIONS(SN_REL_TABLE, SN_REL_INDEX)
 	SN_REL_COUNT
 } SnRel;
 

@@ -1,0 +1,117 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * tables.h
+ *		Tables, their columns and their indexes, as sql/20_tables_event.sql and
+ *		21_tables_queue.sql make them.
+ *
+ * The numbers that C knows them by (SN_EVENT_LOG, Anum_log_event_id, Natts_log)
+ * and the names that are looked up come from these lists.  Columns stand in
+ * the order of the table: C(table, column), or AS(table, name in C, column).
+ * Builds with assertions compare them with the catalogue.
+ */
+#ifndef SN_TABLES_H
+#define SN_TABLES_H
+
+#define SN_COLUMNS_log(C, AS) \
+	C(log, event_id) C(log, txid) C(log, occurred_at) \
+	C(log, partition_hash) C(log, schema_version) C(log, run) \
+	C(log, tenant_id) C(log, aggregate_type) C(log, aggregate_id) \
+	C(log, event_type) C(log, correlation_id) C(log, causation_id) \
+	C(log, deliver_at) C(log, payload) C(log, metadata) C(log, run_keys)
+
+#define SN_COLUMNS_proc(C, AS) \
+	C(proc, event_id) C(proc, worker_type) C(proc, tenant_id) \
+	C(proc, aggregate_id) C(proc, status) C(proc, attempt) \
+	C(proc, worker_id) C(proc, processed_at)
+
+#define SN_COLUMNS_idem(C, AS) \
+	C(idem, event_id) C(idem, body_hash) C(idem, tenant_id) \
+	AS(idem, key, idempotency_key)
+
+#define SN_COLUMNS_slice(C, AS) \
+	AS(slice, no, slice_no) C(slice, base) C(slice, stream_id) \
+	C(slice, lane) C(slice, event_ids) C(slice, places)
+
+#define SN_COLUMNS_node(C, AS) \
+	AS(node, no, node_no) C(node, system_identifier) \
+	C(node, database_oid) C(node, lanes) C(node, txid_offset) \
+	C(node, activated_at) C(node, recovery)
+
+#define SN_COLUMNS_stream(C, AS) \
+	AS(stream, id, stream_id) C(stream, event_types) \
+	C(stream, first_round)
+
+#define SN_COLUMNS_sub(C, AS) \
+	AS(sub, id, sub_id) C(sub, worker_type) C(sub, stream_id) \
+	C(sub, start_pos) C(sub, start_time) C(sub, start_xmax) \
+	C(sub, start_xip) C(sub, max_attempts) C(sub, backoff) \
+	C(sub, on_dead) C(sub, ordered) C(sub, is_relay) C(sub, created_at) \
+	C(sub, old_streams) C(sub, old_until)
+
+#define SN_COLUMNS_round(C, AS) \
+	AS(round, no, round_no) C(round, snap_xmax) C(round, snap_xip) \
+	C(round, due_until) C(round, events) C(round, taken_at)
+
+#define SN_COLUMNS_lane(C, AS) \
+	C(lane, sub_id) C(lane, lane) C(lane, ver) C(lane, pos) \
+	C(lane, end_pos) C(lane, batch) C(lane, done_batch) \
+	C(lane, lease_until) C(lane, claimed_at) C(lane, lost_pos) \
+	C(lane, lost) C(lane, open) C(lane, parked) C(lane, completed) \
+	C(lane, failed) C(lane, dead) C(lane, worker_id) C(lane, resolved) \
+	C(lane, retries)
+
+#define SN_COLUMNS_retry(C, AS) \
+	C(retry, sub_id) C(retry, lane) C(retry, pos) C(retry, event_id) \
+	C(retry, partition_hash) C(retry, attempt) C(retry, solo) \
+	C(retry, dead) C(retry, due_at) C(retry, not_before) \
+	C(retry, first_failed_at) C(retry, tenant_id) C(retry, aggregate_id) \
+	C(retry, last_error) C(retry, history) C(retry, topic)
+
+#define SN_COLUMNS_dead(C, AS) \
+	C(dead, event_id) C(dead, worker_type) C(dead, tenant_id) \
+	C(dead, aggregate_type) C(dead, aggregate_id) C(dead, event_type) \
+	C(dead, schema_version) C(dead, correlation_id) C(dead, causation_id) \
+	C(dead, occurred_at) C(dead, attempts) C(dead, reason) \
+	C(dead, status) C(dead, first_failed_at) C(dead, dead_at) \
+	C(dead, resolved_at) C(dead, resolved_by) C(dead, resolution) \
+	C(dead, history) C(dead, payload) C(dead, metadata) C(dead, sub_id) \
+	C(dead, pos)
+
+#define SN_COLUMNS_policy(C, AS) \
+	C(policy, worker_type) C(policy, event_type) C(policy, max_attempts) \
+	C(policy, backoff)
+
+/*
+ * Tables partitioned by event id come first (range.h); halves of a journal
+ * follow each other (journal.c).
+ */
+#define SN_RELATIONS(TABLE, INDEX) \
+	TABLE(EVENT_LOG, event_log, log) \
+	TABLE(EVENT_PROCESSING, event_processing, proc) \
+	TABLE(EVENT_IDEMPOTENCY, event_idempotency, idem) \
+	TABLE(SLICE, slice, slice) \
+	TABLE(EVENT_KEPT, event_kept, log) \
+	TABLE(NODE, node, node) \
+	TABLE(STREAM, stream, stream) \
+	TABLE(SUBSCRIPTION, subscription, sub) \
+	INDEX(SUBSCRIPTION_NAME_IDX, subscription_worker_type_key) \
+	TABLE(ROUND_0, round_0, round) \
+	TABLE(ROUND_1, round_1, round) \
+	INDEX(ROUND_0_IDX, round_0_idx) \
+	INDEX(ROUND_1_IDX, round_1_idx) \
+	TABLE(LANE_STATE_0, lane_state_0, lane) \
+	TABLE(LANE_STATE_1, lane_state_1, lane) \
+	INDEX(LANE_STATE_0_IDX, lane_state_0_idx) \
+	INDEX(LANE_STATE_1_IDX, lane_state_1_idx) \
+	TABLE(EVENT_RETRY, event_retry, retry) \
+	INDEX(EVENT_RETRY_PKEY, event_retry_pkey) \
+	INDEX(EVENT_RETRY_KEY_IDX, event_retry_key_idx) \
+	INDEX(EVENT_RETRY_DUE_IDX, event_retry_due_idx) \
+	INDEX(EVENT_RETRY_NEXT_IDX, event_retry_next_idx) \
+	INDEX(EVENT_RETRY_TOPIC_IDX, event_retry_topic_idx) \
+	TABLE(DEAD_LETTER, dead_letter, dead) \
+	INDEX(DEAD_LETTER_PENDING_IDX, dead_letter_pending_idx) \
+	TABLE(RETRY_POLICY, retry_policy, policy)
+
+#endif							/* SN_TABLES_H */

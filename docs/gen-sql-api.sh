@@ -122,7 +122,7 @@ section "Operating" "$operating"
 is_inner="(p.proname = any ('{${inner// /,}}') or obj_description(p.oid, 'pg_proc') like 'For %')"
 rest=$(functions "p.proname <> all ('{${all// /,}}') and not $is_inner" p.proname)
 [ -z "$rest" ] || printf '\n## More functions\n\n%s\n' "$rest"
-relations "Tables" "'v'" "c.relname in ($public_tables)"
+relations "Tables" "'v', 'f'" "c.relname in ($public_tables) or c.relkind = 'f'"
 relations "Views" "'v'" "c.relname not in ($public_tables) and c.relnamespace = 'sentinai'::regnamespace"
 printf '\n## Types\n\n'
 types

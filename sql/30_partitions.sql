@@ -8,7 +8,7 @@ comment on function sentinai.make_partitions(timestamptz) is 'Makes the missing 
 create function sentinai.refuse_change() returns trigger
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_refuse_change';
-comment on function sentinai.refuse_change() is 'Trigger of event_log, each of its partitions, event_kept and outbox: raises SN409 on UPDATE, DELETE and TRUNCATE, whoever tries.';
+comment on function sentinai.refuse_change() is 'Trigger of event_log, each of its partitions and event_kept: raises SN409 on UPDATE, DELETE and TRUNCATE, whoever tries.';
 
 create trigger refuse_change before update or delete or truncate on sentinai_internal.event_log
     for each statement execute function sentinai.refuse_change();

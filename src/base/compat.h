@@ -65,6 +65,45 @@
 	_bt_search(index, key, leaf, BT_WRITE, NULL)
 #endif
 
+/* a foreign path has more to say since 17 (9e9931d2bf) and 18 (e222534679); needs pathnode.h */
+#if PG_VERSION_NUM >= 180000
+#define sn_foreignscan_path(root, rel, rows, cost, pathkeys) \
+	create_foreignscan_path(root, rel, NULL, rows, 0, 0, cost, pathkeys, \
+							(rel)->lateral_relids, NULL, NIL, NIL)
+#elif PG_VERSION_NUM >= 170000
+#define sn_foreignscan_path(root, rel, rows, cost, pathkeys) \
+	create_foreignscan_path(root, rel, NULL, rows, 0, cost, pathkeys, \
+							(rel)->lateral_relids, NULL, NIL, NIL)
+#else
+#define sn_foreignscan_path(root, rel, rows, cost, pathkeys) \
+	create_foreignscan_path(root, rel, NULL, rows, 0, cost, pathkeys, \
+							(rel)->lateral_relids, NULL, NIL)
+#endif
+
+/* what EXPLAIN says is written by functions of their own header since 18 (9173e8b604) */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
+/* pathkeys have a comparison since 18 (8123e91f5a) */
+#if PG_VERSION_NUM >= 180000
+#define sn_pathkey_descends(pathkey) ((pathkey)->pk_cmptype == COMPARE_GT)
+#else
+#define sn_pathkey_descends(pathkey) \
+	((pathkey)->pk_strategy == BTGreaterStrategyNumber)
+#endif
+
+/* for whom a table is read: in the plan since 16 (a61b1f7482) */
+#if PG_VERSION_NUM >= 160000
+#define sn_reads_for(node) \
+	((ForeignScan *) (node)->ss.ps.plan)->checkAsUser
+#else
+#define sn_reads_for(node) \
+	exec_rt_fetch(((ForeignScan *) (node)->ss.ps.plan)->scan.scanrelid, \
+				  (node)->ss.ps.state)->checkAsUser
+#endif
+
 /* a fetched datum may be left in the sort's memory since 16 */
 #if PG_VERSION_NUM >= 160000
 #define sn_tuplesort_getdatum(sort, value, isnull) \

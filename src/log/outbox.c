@@ -2,10 +2,10 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * outbox.c
- *		The view outbox: publish by INSERT or COPY.
+ *		Rows of the table outbox: publish by INSERT or COPY.
  *
- * The row trigger checks a row, takes its id and buffers it; the statement
- * trigger, or a full buffer, writes the rows in bulk.  Rows belong to the
+ * A row is checked, takes its id and is buffered; the end of the statement, or
+ * a full buffer, writes the rows in bulk.  Rows belong to the
  * subtransaction that inserted them, so each has a buffer of its own: what an
  * inner one rolls back takes nothing of an outer one with it.
  *
@@ -15,27 +15,22 @@
  * "outbox_id", and noted as an idempotency key, so that giving it twice is
  * the unique violation that a table would raise.
  *
- * COPY into the view cannot ask for the ids of its rows, so they are taken when
+ * COPY into the table cannot ask for the ids of its rows, so they are taken when
  * the rows are written, all at once: such rows make runs (run.h).
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
-#include "commands/trigger.h"
-#include "executor/executor.h"
-#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
-#include "utils/portal.h"
-#include "utils/rel.h"
 
 #include "log/clock_floor.h"
 #include "log/event.h"
 #include "log/event_check.h"
 #include "log/idempotency.h"
+#include "log/outbox.h"
 #include "log/run.h"
 #include "log/tenant_order.h"
 #include "store/wake.h"
@@ -43,16 +38,6 @@
 #define BUFFER_ROWS SN_RUN_MAX	/* of one tenant; more would not stay in the
 								 * cache */
 #define BUFFER_SIZE (1024 * 1024)	/* bytes */
-
-PG_FUNCTION_INFO_V1(sentinai_outbox_insert);
-PG_FUNCTION_INFO_V1(sentinai_outbox_flush);
-
-/* columns of the view */
-enum
-{
-	OUTBOX_ID, OUTBOX_TENANT_ID, OUTBOX_AGGREGATETYPE, OUTBOX_AGGREGATEID,
-	OUTBOX_TYPE, OUTBOX_PAYLOAD, OUTBOX_METADATA, OUTBOX_COLUMNS
-};
 
 /* The rows of a subtransaction that are not written yet */
 typedef struct RowBuffer
@@ -223,7 +208,7 @@ copy_to(char **place, const void *value)
 	return copy;
 }
 
-/* keep: have what a row points to outlive the row's trigger */
+/* keep: have what a row points to outlive the row */
 static void
 keep(RowBuffer *buffer, SnEvent *row)
 {
@@ -297,75 +282,37 @@ add_outbox_id(Jsonb *metadata, const char *given)
 											  object));
 }
 
-/* take_given: take an id for a row whose id the caller gave, once */
-static void
-take_given(SnEvent *event, Datum given, pg_uuid_t *id)
+/*
+ * take_given: take an id for a row whose id the caller gave, once; false when
+ * it was given before.
+ */
+static bool
+take_given(SnEvent *event, Datum given, SnOutboxRow *row)
 {
 	char	   *text = DatumGetCString(DirectFunctionCall1(uuid_out, given));
 	char	   *key = psprintf("\001%s", text); /* no caller's key has \001 */
 
-	if (!sn_idempotency_take(event->tenant_id, cstring_to_text(key), 0, id))
+	if (!sn_idempotency_take(event->tenant_id, cstring_to_text(key), 0,
+							 &row->id))
+	{
+		if (row->unless_present)
+			return false;
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg("duplicate id in outbox"),
 				 errdetail("A row with the id %s was inserted before.",
 						   text)));
+	}
 	event->metadata = add_outbox_id(event->metadata, text);
-}
-
-/* check_called: trigger functions are of no use elsewhere */
-static TriggerData *
-check_called(FunctionCallInfo fcinfo, TriggerEvent event, const char *name)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		(data->tg_event & (TRIGGER_EVENT_OPMASK | TRIGGER_EVENT_ROW |
-						   TRIGGER_EVENT_TIMINGMASK)) != event)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("%s() can only be called as a trigger of outbox",
-						name)));
-	return data;
+	return true;
 }
 
 /*
- * is_copied: whether the row comes from COPY into the view, and not from a
- * statement inside a function that COPY into another table calls.
+ * sn_outbox_put: check a row, take its id and buffer it; false when its id was
+ * given before and that is no error.
  */
-static bool
-is_copied(void)
-{
-	CopyStmt   *stmt;
-
-	if (ActivePortal == NULL || ActivePortal->commandTag != CMDTAG_COPY ||
-		DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) != 1)
-		return false;
-	stmt = (CopyStmt *) linitial_node(PlannedStmt,
-									  ActivePortal->stmts)->utilityStmt;
-	return IsA(stmt, CopyStmt) && stmt->relation != NULL &&
-		strcmp(stmt->relation->relname, "outbox") == 0;
-}
-
-/* published_row: what RETURNING shows of a row that was given */
-static HeapTuple
-published_row(TupleTableSlot *given, const pg_uuid_t *id, Jsonb *metadata)
-{
-	Datum		values[OUTBOX_COLUMNS];
-	bool		nulls[OUTBOX_COLUMNS];
-
-	memcpy(values, given->tts_values, sizeof(values));
-	memcpy(nulls, given->tts_isnull, sizeof(nulls));
-	values[OUTBOX_ID] = UUIDPGetDatum(id);
-	nulls[OUTBOX_ID] = false;
-	values[OUTBOX_METADATA] = JsonbPGetDatum(metadata);
-	nulls[OUTBOX_METADATA] = false;
-	return heap_form_tuple(given->tts_tupleDescriptor, values, nulls);
-}
-
-/* outbox_insert(): INSTEAD OF INSERT trigger that buffers the row */
-Datum
-sentinai_outbox_insert(PG_FUNCTION_ARGS)
+bool
+sn_outbox_put(TupleTableSlot *slot, SnOutboxRow *row)
 {
 	static const int source[SN_EVENT_COLUMNS] = {
 		[SN_EVENT_TYPE] = OUTBOX_TYPE,
@@ -375,57 +322,40 @@ sentinai_outbox_insert(PG_FUNCTION_ARGS)
 		[SN_AGGREGATE_TYPE] = OUTBOX_AGGREGATETYPE,
 		[SN_METADATA] = OUTBOX_METADATA,
 	};
-	TriggerData *data = check_called(fcinfo, TRIGGER_EVENT_INSERT |
-									 TRIGGER_EVENT_ROW |
-									 TRIGGER_EVENT_INSTEAD, "outbox_insert");
-	TupleTableSlot *slot = data->tg_trigslot;
-	Datum	   *row;
-	bool	   *row_nulls;
 	Datum		values[SN_EVENT_COLUMNS];
 	bool		nulls[SN_EVENT_COLUMNS];
 	SnEvent		event;
-	pg_uuid_t	id;
-	bool		late;
 	int			c;
 
-	if (RelationGetDescr(data->tg_relation)->natts != OUTBOX_COLUMNS)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("outbox_insert() can only be called as a trigger of outbox")));
-	slot_getallattrs(slot);		/* as COPY read it: no need to deform */
-	row = slot->tts_values;
-	row_nulls = slot->tts_isnull;
+	slot_getallattrs(slot);
 	for (c = 0; c < SN_EVENT_COLUMNS; c++)
 	{
-		values[c] = c == SN_CORRELATION_ID ? (Datum) 0 : row[source[c]];
-		nulls[c] = c == SN_CORRELATION_ID || row_nulls[source[c]];
+		values[c] = c == SN_CORRELATION_ID ? (Datum) 0 :
+			slot->tts_values[source[c]];
+		nulls[c] = c == SN_CORRELATION_ID || slot->tts_isnull[source[c]];
 	}
 	sn_check_event(&event, values, nulls, 0);
-	late = row_nulls[OUTBOX_ID] && is_copied();
-	write_before(late);
-	if (late)
+	row->late &= slot->tts_isnull[OUTBOX_ID];
+	write_before(row->late);
+	if (slot->tts_isnull[OUTBOX_ID])
 	{
-		add_row(&event, NULL);
-		return PointerGetDatum(data->tg_trigtuple);
+		if (!row->late)
+			sn_take_id(&row->id);
 	}
-	if (row_nulls[OUTBOX_ID])
-		sn_take_id(&id);
-	else
-		take_given(&event, row[OUTBOX_ID], &id);
-	add_row(&event, &id);
-
-	return PointerGetDatum(published_row(slot, &id, event.metadata));
+	else if (!take_given(&event, slot->tts_values[OUTBOX_ID], row))
+		return false;
+	row->metadata = event.metadata;
+	add_row(&event, row->late ? NULL : &row->id);
+	return true;
 }
 
-/* outbox_flush(): AFTER INSERT statement trigger that writes what is buffered */
-Datum
-sentinai_outbox_flush(PG_FUNCTION_ARGS)
+/* sn_outbox_write: write what this subtransaction has put there */
+void
+sn_outbox_write(void)
 {
 	SubTransactionId subid = GetCurrentSubTransactionId();
 	RowBuffer  *buffer;
 
-	(void) check_called(fcinfo, TRIGGER_EVENT_INSERT | TRIGGER_EVENT_AFTER,
-						"outbox_flush");
 	for (buffer = buffers; buffer != NULL; buffer = buffer->next)
 		if (buffer->subid == subid)
 		{
@@ -433,5 +363,4 @@ sentinai_outbox_flush(PG_FUNCTION_ARGS)
 			forget_rows(subid);
 			break;
 		}
-	return PointerGetDatum(NULL);
 }

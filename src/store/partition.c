@@ -46,7 +46,7 @@
 #include "base/pin.h"
 #include "store/range.h"
 
-#define LOCKS_PER_SET 45		/* taken by making or dropping one, with indexes,
+#define LOCKS_PER_SET 46		/* taken by making or dropping one, with indexes,
 								 * triggers and row types */
 #define LOCKS_SHARE 4			/* one of so many may be ours */
 #define WORKER_PATIENCE 10000	/* ms that a publisher waits for the worker */
@@ -92,7 +92,8 @@ static const struct
 	}},
 	{SN_EVENT_PROCESSING, "event_processing", "event_id, worker_type", {NULL}},
 	{SN_EVENT_IDEMPOTENCY, "event_idempotency", NULL, {
-		"(tenant_id, idempotency_key)"
+		"(tenant_id, idempotency_key)",
+		"(idempotency_key) where idempotency_key < E'\\x02'"
 	}},
 	{SN_SLICE, "slice", "stream_id, lane, slice_no", {NULL}},
 };
@@ -595,22 +596,31 @@ sn_require_partition(SnRel parent, Datum key, int64 ms)
 	return result;
 }
 
-/* refuse_change(): trigger of the log and the outbox, which are append-only */
+/* sn_refuse_change: a command would change what is append-only */
+void
+sn_refuse_change(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_CONFLICT),
+			 errmsg("\"%s\" is append-only", name),
+			 errdetail("Published events cannot be changed or removed."),
+			 errhint("Old events leave when retention drops their partition.")));
+	pg_unreachable();
+}
+
+/* refuse_change(): trigger of the log, which is append-only */
 Datum
 sentinai_refuse_change(PG_FUNCTION_ARGS)
 {
-	TriggerData *data = (TriggerData *) fcinfo->context;
+	TriggerData *data;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("refuse_change() can only be called as a trigger")));
-	ereport(ERROR,
-			(errcode(ERRCODE_SN_CONFLICT),
-			 errmsg("\"%s\" is append-only", data->tg_trigger->tgnargs > 0 ?
-					data->tg_trigger->tgargs[0] :	/* what a view shows of it */
-					RelationGetRelationName(data->tg_relation)),
-			 errdetail("Published events cannot be changed or removed."),
-			 errhint("Old events leave when retention drops their partition.")));
+	data = (TriggerData *) fcinfo->context;
+	sn_refuse_change(data->tg_trigger->tgnargs > 0 ?
+					 data->tg_trigger->tgargs[0] :	/* what a view shows of it */
+					 RelationGetRelationName(data->tg_relation));
 	PG_RETURN_NULL();
 }

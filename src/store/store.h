@@ -84,6 +84,7 @@ extern Oid	sn_require_partition(SnRel parent, Datum key, int64 ms);
 extern bool sn_make_partitions(TimestampTz until);
 extern int	sn_sets_at_once(void);
 extern PGDLLEXPORT void sn_partition_worker_main(Datum arg) pg_attribute_noreturn();
+extern void sn_refuse_change(const char *name) pg_attribute_noreturn();
 
 extern Oid	sn_find_index(Relation heap, int ncolumns,
 						  const AttrNumber *columns);

@@ -214,11 +214,11 @@ test_comments() {
     where p.oid in (select d.objid from $members) and obj_description(p.oid, 'pg_proc') is null
     union all
     select 'relation ' || c.relname from pg_class c
-    where c.oid in (select d.objid from $members) and c.relkind in ('r', 'p', 'v', 'm')
+    where c.oid in (select d.objid from $members) and c.relkind in ('r', 'p', 'v', 'm', 'f')
       and (not c.relispartition or c.relkind = 'p') and obj_description(c.oid, 'pg_class') is null
     union all
     select 'column ' || c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
-    where c.oid in (select d.objid from $members) and c.relkind in ('r', 'p', 'v', 'm') and (not c.relispartition or c.relkind = 'p')
+    where c.oid in (select d.objid from $members) and c.relkind in ('r', 'p', 'v', 'm', 'f') and (not c.relispartition or c.relkind = 'p')
       and a.attnum > 0 and not a.attisdropped and col_description(c.oid, a.attnum) is null
     union all
     select 'type ' || t.oid::regtype from pg_type t

@@ -96,8 +96,12 @@ insert into calls (call) values
     ($$insert into sentinai.outbox (tenant_id, aggregateid, type, payload) select 'refused', 'a', 't', case when i = 2000 then '7' else '{}' end::jsonb from generate_series(1, 2000) i$$),
     ($$update sentinai.outbox set type = 'u' where false$$),
     ($$delete from sentinai.outbox where tenant_id = 'refused'$$),
-    ($$select sentinai.outbox_insert()$$),
-    ($$select sentinai.outbox_flush()$$);
+    ($$truncate sentinai.outbox$$),
+    ($$insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values ('refused', 'a', 't', '{}') on conflict (id) do nothing$$),
+    ($$insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values ('refused', 'a', 't', '{}') on conflict (id) do update set type = 'u'$$),
+    ($$create foreign table pg_temp.other (id uuid) server sentinai_outbox$$),
+    ($$insert into other values (null)$$),
+    ($$select * from other$$);
 select call, pg_temp.try(call) as answer from calls order by n \gx
 truncate calls;
 
@@ -169,7 +173,7 @@ select sentinai.partition_for('t', 'a', 12) = (sentinai.partition_hash('t:a') & 
 -- every function of this room is described
 select p.oid::regprocedure from pg_proc p
  where pronamespace = 'sentinai'::regnamespace and obj_description(p.oid, 'pg_proc') is null
-   and proname in ('publish', 'publish_batch', 'make_partitions', 'refuse_change', 'outbox_insert', 'outbox_flush',
+   and proname in ('publish', 'publish_batch', 'make_partitions', 'refuse_change', 'outbox_handler', 'outbox_given',
                    'get_partition_key', 'partition_hash', 'partition_for', 'get_events_by_exception', 'get_events_by_tenant');
 
 -- COPY into the outbox: rows of a tenant make runs, an id given is kept

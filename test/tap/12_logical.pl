@@ -74,6 +74,24 @@ $from->safe_psql('postgres', 'insert into beside values (1)');
 poll_ok($to, 'postgres', $unslept, 'select count(*) = 1 from beside', 'other tables are replicated');
 $to->safe_psql('postgres', 'drop subscription s');
 
+# a trigger on a replicated table publishes through outbox
+$to->safe_psql('postgres', q{
+	truncate beside;
+	create function tell() returns trigger language plpgsql as $$
+	begin
+		insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values ('replicated', new.i::text, 'Told', '{}');
+		return new;
+	end $$;
+	create trigger tell after insert on beside for each row execute function tell();
+	alter table beside enable replica trigger tell});
+$to->safe_psql('postgres', "create subscription s connection '$source' publication beside with (copy_data = false)");
+$from->safe_psql('postgres', 'insert into beside select generate_series(2, 9)');
+poll_ok($to, 'postgres', $unslept, q{
+	select count(*) = 8 from beside where i > 1}, 'rows are replicated');
+is($to->safe_psql('postgres', q{select count(*) from sentinai.event_log where tenant_id = 'replicated'}), '8',
+	'and a trigger on them publishes');
+$to->safe_psql('postgres', 'drop subscription s; drop trigger tell on beside');
+
 # out of it, into a table of the same name that is not ours
 $to->safe_psql('postgres', 'create database plain');
 $to->safe_psql('plain', qq{

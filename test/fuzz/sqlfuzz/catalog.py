@@ -22,7 +22,7 @@ from pg_type t join pg_namespace n on n.oid = t.typnamespace
 """
 
 RELATIONS = """
-select c.relname, c.relnamespace::regnamespace::text, c.relkind = 'v',
+select c.relname, c.relnamespace::regnamespace::text, c.relkind in ('v', 'f'),
     has_table_privilege('fz_poor', c.oid, 'select') and
         has_schema_privilege('fz_poor', c.relnamespace, 'usage'),
     (select array_agg(a.attname order by a.attnum) from pg_attribute a
@@ -32,7 +32,7 @@ select c.relname, c.relnamespace::regnamespace::text, c.relkind = 'v',
     exists (select from pg_trigger g where g.tgrelid = c.oid
         and g.tgtype & 68 = 68)
 from pg_class c
-where c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition and
+where c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition and
     c.oid in (select d.objid from pg_depend d
         where d.classid = 'pg_class'::regclass and d.deptype = 'e' and
             d.refobjid = (select oid from pg_extension

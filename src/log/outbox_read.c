@@ -1,0 +1,466 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * outbox_read.c
+ *		Reading the table outbox: the log under other names.
+ *
+ * A scan is a query of event_log, made when the outer one is planned, with the
+ * conditions and the order by id that it can take over.  It runs as whoever
+ * reads outbox, so it shows what that role may read in event_log, by the
+ * indexes and partitions that the planner picks for it.
+ *
+ * An id that the publisher made is not the event's.  Where a condition names
+ * ids, the events that were inserted under them are found, too, and shown with
+ * the ids they were asked for by: so an ORM finds what it has stored.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "commands/explain.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "optimizer/planmain.h"
+#include "optimizer/restrictinfo.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/ruleutils.h"
+
+#include "base/compat.h"
+#include "base/sentinai.h"
+#include "log/outbox.h"
+
+#define FETCH_ROWS 100			/* rows fetched at a time */
+#define GUESSED_ROWS 1000000	/* in the log: enough to prefer its indexes */
+
+#define GIVEN 2					/* $1 and $2: ids given, and their events' */
+
+/* one half of the query */
+#define HALF(id, more) "select " id " as id, tenant_id," \
+	" aggregate_type as aggregatetype, aggregate_id as aggregateid," \
+	" event_type as type, payload, metadata" \
+	" from " SN_SCHEMA ".event_log" more
+
+/* A scan that runs */
+typedef struct Reading
+{
+	char	   *query;
+	List	   *parameters;		/* ExprState */
+	bool		by_id;			/* the first of them names ids */
+	Oid			user;			/* who reads */
+	char	   *portal;			/* NULL: not open */
+	MemoryContext rows_context;
+	HeapTuple	rows[FETCH_ROWS];
+	int			nrows;
+	int			next;
+	bool		ended;
+} Reading;
+
+/* A query while it is made */
+typedef struct Making
+{
+	Expr	   *ids;			/* that a condition names, or NULL */
+	List	   *parameters;		/* Expr: the values it is run with */
+} Making;
+
+/* is_strange: what a query of its own cannot say, or not as often */
+static bool
+is_strange(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if ((IsA(node, Var) && ((Var *) node)->varattno <= 0) ||
+		(IsA(node, Param) && ((Param *) node)->paramkind != PARAM_EXTERN &&
+		 ((Param *) node)->paramkind != PARAM_EXEC) ||
+		IsA(node, SubPlan) || IsA(node, AlternativeSubPlan) ||
+		IsA(node, PlaceHolderVar) || IsA(node, CurrentOfExpr))
+		return true;
+	return expression_tree_walker(node, is_strange, context);
+}
+
+/* can_take: whether a condition can go into the query */
+static bool
+can_take(Node *clause)
+{
+	return !is_strange(clause, NULL) && !contain_volatile_functions(clause);
+}
+
+/* names_ids: the ids that a condition names, as an array; NULL: it does not */
+static Expr *
+names_ids(Node *clause)
+{
+	bool		one = IsA(clause, OpExpr) &&
+		((OpExpr *) clause)->opfuncid == F_UUID_EQ;
+	bool		many = IsA(clause, ScalarArrayOpExpr) &&
+		((ScalarArrayOpExpr *) clause)->opfuncid == F_UUID_EQ &&
+		((ScalarArrayOpExpr *) clause)->useOr;
+	List	   *args = one ? ((OpExpr *) clause)->args :
+		many ? ((ScalarArrayOpExpr *) clause)->args : NIL;
+	Node	   *column;
+	Node	   *ids;
+	ArrayExpr  *array;
+
+	if (args == NIL)
+		return NULL;
+	column = linitial(args);
+	ids = lsecond(args);
+	if (one && !IsA(column, Var))
+	{
+		column = ids;
+		ids = linitial(args);
+	}
+	if (!IsA(column, Var) || ((Var *) column)->varattno != OUTBOX_ID + 1 ||
+		contain_var_clause(ids))
+		return NULL;
+	if (many)
+		return (Expr *) ids;
+	array = makeNode(ArrayExpr);
+	array->array_typeid = UUIDARRAYOID;
+	array->element_typeid = UUIDOID;
+	array->elements = list_make1(ids);
+	array->location = -1;
+	return (Expr *) array;
+}
+
+/* say_it: an expression as the query has it */
+static Node *
+say_it(Node *node, Making *making)
+{
+	ListCell   *lc;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+	{
+		Var		   *var = copyObject((Var *) node);
+
+		var->varno = var->varnosyn = 1; /* the only table of the query */
+		var->varattnosyn = var->varattno;
+		return (Node *) var;
+	}
+	if (IsA(node, Param))
+	{
+		Param	   *param = copyObject((Param *) node);
+
+		making->parameters = list_append_unique(making->parameters, node);
+		param->paramkind = PARAM_EXTERN;
+		param->paramid = making->ids == NULL ? 1 : GIVEN + 1;
+		foreach(lc, making->parameters)
+		{
+			if (equal(lfirst(lc), node))
+				break;
+			param->paramid++;
+		}
+		return (Node *) param;
+	}
+	return expression_tree_mutator(node, say_it, making);
+}
+
+static char *
+text_of(Node *node, Oid relid, Making *making)
+{
+	return deparse_expression(say_it(node, making),
+							  deparse_context_for("outbox", relid), false,
+							  false);
+}
+
+/* make_query: for the conditions that were taken over; order: 0, 1 or -1 */
+static char *
+make_query(List *clauses, Oid relid, int order, Making *making)
+{
+	StringInfoData query;
+	const char *word = "where";
+	ListCell   *lc;
+
+	foreach(lc, clauses)
+		if (making->ids == NULL)
+			making->ids = names_ids(lfirst(lc));
+	initStringInfo(&query);
+	appendStringInfoString(&query, "select * from (" HALF("event_id", ""));
+	if (making->ids != NULL)
+		appendStringInfoString(&query, " union all "
+							   HALF("given", ", rows from (pg_catalog.unnest($1), pg_catalog.unnest($2)) g (given, id)"
+									" where event_id operator(pg_catalog.=) g.id"));
+	appendStringInfoString(&query, ") outbox");
+	foreach(lc, clauses)
+	{
+		appendStringInfo(&query, " %s (%s)", word,
+						 text_of(lfirst(lc), relid, making));
+		word = "and";
+	}
+	if (order != 0)
+		appendStringInfo(&query, " order by id%s", order < 0 ? " desc" : "");
+	return query.data;
+}
+
+/* get_size: GetForeignRelSize */
+static void
+get_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+{
+	ListCell   *lc;
+	Relation	table = table_open(relid, NoLock);
+
+	sn_outbox_check(table);
+	table_close(table, NoLock);
+	rel->tuples = GUESSED_ROWS;
+	set_baserel_size_estimates(root, rel);
+	foreach(lc, rel->baserestrictinfo)
+	{
+		Node	   *clause = (Node *) lfirst_node(RestrictInfo, lc)->clause;
+
+		if (can_take(clause) && names_ids(clause) != NULL)
+			rel->rows = 1;
+	}
+}
+
+/* order_by_id: whether that is the order asked for: 1, descending -1 */
+static int
+order_by_id(PlannerInfo *root, RelOptInfo *rel)
+{
+	PathKey    *first;
+	ListCell   *lc;
+
+	if (list_length(root->query_pathkeys) != 1)
+		return 0;
+	first = linitial_node(PathKey, root->query_pathkeys);
+	foreach(lc, first->pk_eclass->ec_members)
+	{
+		Expr	   *expr = ((EquivalenceMember *) lfirst(lc))->em_expr;
+
+		if (IsA(expr, Var) && ((Var *) expr)->varno == rel->relid &&
+			((Var *) expr)->varattno == OUTBOX_ID + 1)
+			return sn_pathkey_descends(first) ? -1 : 1;
+	}
+	return 0;
+}
+
+/* get_paths: GetForeignPaths */
+static void
+get_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+{
+	Cost		cost = rel->rows * 2 * cpu_tuple_cost;
+
+	add_path(rel, (Path *) sn_foreignscan_path(root, rel, rel->rows, cost,
+											   NIL));
+	if (order_by_id(root, rel) != 0)
+		add_path(rel, (Path *) sn_foreignscan_path(root, rel, rel->rows,
+												   cost * 1.1,
+												   root->query_pathkeys));
+}
+
+/* get_plan: GetForeignPlan */
+static ForeignScan *
+get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *path,
+		 List *targets, List *infos, Plan *outer_plan)
+{
+	Making		making = {NULL};
+	List	   *taken = NIL;
+	List	   *left = NIL;
+	int			order = path->path.pathkeys == NIL ? 0 : order_by_id(root, rel);
+	char	   *query;
+	ListCell   *lc;
+
+	foreach(lc, infos)
+	{
+		RestrictInfo *info = lfirst_node(RestrictInfo, lc);
+
+		if (info->pseudoconstant)
+			continue;
+		if (list_member_ptr(rel->baserestrictinfo, info) &&
+			can_take((Node *) info->clause))
+			taken = lappend(taken, info->clause);
+		else
+			left = lappend(left, info->clause);
+	}
+	query = make_query(taken, relid, order, &making);
+	if (making.ids != NULL)
+		making.parameters = lcons(making.ids, making.parameters);
+	return make_foreignscan(targets, left, rel->relid, making.parameters,
+							list_make2(makeString(query),
+									   makeInteger(making.ids != NULL)),
+							NIL, taken, outer_plan);
+}
+
+/* begin_scan: BeginForeignScan */
+static void
+begin_scan(ForeignScanState *node, int eflags)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	Reading    *reading = palloc0(sizeof(Reading));
+
+	reading->query = strVal(linitial(plan->fdw_private));
+	reading->parameters = ExecInitExprList(plan->fdw_exprs,
+										   (PlanState *) node);
+	reading->by_id = intVal(lsecond(plan->fdw_private)) != 0;
+	reading->user = sn_reads_for(node);
+	if (!OidIsValid(reading->user))
+		reading->user = GetUserId();
+	reading->rows_context =
+		AllocSetContextCreate(node->ss.ps.state->es_query_cxt,
+							  "sentinai outbox scan", ALLOCSET_DEFAULT_SIZES);
+	node->fdw_state = reading;
+}
+
+/*
+ * find_given: which events were inserted under ids.  The owner of outbox looks
+ * that up, for whoever reads; what is read of the events is up to their rights.
+ */
+static void
+find_given(Oid owner, Datum ids, bool none, Datum *found, char *nulls)
+{
+	Oid			type = UUIDARRAYOID;
+	Oid			user;
+	int			context;
+	bool		isnull[GIVEN];
+	int			i;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
+	if (SPI_execute_with_args("select pg_catalog.array_agg(given), pg_catalog.array_agg(event_id)"
+							  " from " SN_SCHEMA ".outbox_given($1)",
+							  1, &type, &ids, none ? "n" : NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look up ids of outbox");
+	for (i = 0; i < GIVEN; i++)
+	{
+		found[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								 i + 1, &isnull[i]);
+		nulls[i] = isnull[i] ? 'n' : ' ';
+	}
+	SetUserIdAndSecContext(user, context);
+}
+
+/* open_portal: with the values that the parameters have now */
+static void
+open_portal(ForeignScanState *node, Reading *reading)
+{
+	int			room = list_length(reading->parameters) + GIVEN;
+	Datum	   *values = palloc(sizeof(Datum) * room);
+	char	   *nulls = palloc(room);
+	Oid		   *types = palloc(sizeof(Oid) * room);
+	ListCell   *lc;
+	int			n = 0;
+
+	foreach(lc, reading->parameters)
+	{
+		ExprState  *state = lfirst(lc);
+		bool		isnull;
+
+		types[n] = exprType((Node *) state->expr);
+		values[n] = ExecEvalExpr(state, node->ss.ps.ps_ExprContext, &isnull);
+		nulls[n] = isnull ? 'n' : ' ';
+		if (n++ == 0 && reading->by_id)
+		{
+			find_given(node->ss.ss_currentRelation->rd_rel->relowner,
+					   values[0], isnull, values, nulls);
+			types[n++] = UUIDARRAYOID;
+		}
+	}
+	reading->portal =
+		MemoryContextStrdup(GetMemoryChunkContext(reading),
+							SPI_cursor_open_with_args(NULL, reading->query, n,
+													  types, values, nulls,
+													  true,
+													  CURSOR_OPT_FAST_PLAN)->name);
+}
+
+/* fetch: the next rows, as whoever reads */
+static void
+fetch(ForeignScanState *node)
+{
+	Reading    *reading = node->fdw_state;
+	Oid			user;
+	int			context;
+	MemoryContext old;
+	int			i;
+
+	MemoryContextReset(reading->rows_context);
+	reading->nrows = reading->next = 0;
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(reading->user,
+						   context | SECURITY_LOCAL_USERID_CHANGE);
+	SPI_connect();
+	if (reading->portal == NULL)
+		open_portal(node, reading);
+	SPI_cursor_fetch(SPI_cursor_find(reading->portal), true, FETCH_ROWS);
+	old = MemoryContextSwitchTo(reading->rows_context);
+	for (i = 0; i < SPI_processed; i++)
+		reading->rows[i] = heap_copytuple(SPI_tuptable->vals[i]);
+	MemoryContextSwitchTo(old);
+	reading->nrows = SPI_processed;
+	reading->ended = SPI_processed < FETCH_ROWS;
+	SPI_finish();
+	SetUserIdAndSecContext(user, context);
+}
+
+/* next_row: IterateForeignScan */
+static TupleTableSlot *
+next_row(ForeignScanState *node)
+{
+	Reading    *reading = node->fdw_state;
+	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
+
+	if (reading->next == reading->nrows && !reading->ended)
+	{
+		ExecClearTuple(slot);
+		fetch(node);
+	}
+	if (reading->next == reading->nrows)
+		return ExecClearTuple(slot);
+	ExecForceStoreHeapTuple(reading->rows[reading->next++], slot, false);
+	return slot;
+}
+
+/* end_scan: EndForeignScan, and before it begins again */
+static void
+end_scan(ForeignScanState *node)
+{
+	Reading    *reading = node->fdw_state;
+	Portal		portal;
+
+	if (reading == NULL)
+		return;
+	ExecClearTuple(node->ss.ss_ScanTupleSlot);
+	if (reading->portal != NULL)
+	{
+		SPI_connect();
+		portal = SPI_cursor_find(reading->portal);
+		if (portal != NULL)
+			SPI_cursor_close(portal);
+		SPI_finish();
+	}
+	reading->portal = NULL;
+	reading->nrows = reading->next = 0;
+	reading->ended = false;
+}
+
+/* explain_scan: ExplainForeignScan */
+static void
+explain_scan(ForeignScanState *node, ExplainState *es)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+
+	if (es->verbose)
+		ExplainPropertyText("Query", strVal(linitial(plan->fdw_private)), es);
+}
+
+/* sn_outbox_read: the part of the wrapper that reads */
+void
+sn_outbox_read(FdwRoutine *routine)
+{
+	routine->GetForeignRelSize = get_size;
+	routine->GetForeignPaths = get_paths;
+	routine->GetForeignPlan = get_plan;
+	routine->BeginForeignScan = begin_scan;
+	routine->IterateForeignScan = next_row;
+	routine->ReScanForeignScan = end_scan;
+	routine->EndForeignScan = end_scan;
+	routine->ExplainForeignScan = explain_scan;
+}

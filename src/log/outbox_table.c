@@ -1,0 +1,176 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * outbox_table.c
+ *		The foreign-data wrapper behind the table outbox: what is inserted into
+ *		it is published.
+ *
+ * A view with INSTEAD OF triggers stores nothing and says nothing where
+ * triggers are off, as with session_replication_role = replica: they cannot be
+ * made to fire always.  A foreign table calls its wrapper in every mode, tells
+ * RETURNING what became of a row, and counts a row that was left out as none.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "nodes/makefuncs.h"
+#include "parser/parsetree.h"
+
+#include "log/outbox.h"
+#include "store/store.h"
+
+PG_FUNCTION_INFO_V1(sentinai_outbox_handler);
+
+/* An INSERT or COPY into it */
+typedef struct Insertion
+{
+	bool		late;
+	bool		unless_present;
+} Insertion;
+
+/* sn_outbox_check: the columns have to be those of outbox */
+void
+sn_outbox_check(Relation rel)
+{
+	static const Oid types[OUTBOX_COLUMNS] = {UUIDOID, TEXTOID, TEXTOID,
+	TEXTOID, TEXTOID, JSONBOID, JSONBOID};
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		same = desc->natts == OUTBOX_COLUMNS;
+	int			i;
+
+	for (i = 0; same && i < OUTBOX_COLUMNS; i++)
+		same = TupleDescAttr(desc, i)->atttypid == types[i];
+	if (!same)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("foreign table \"%s\" has other columns than outbox",
+						RelationGetRelationName(rel))));
+}
+
+/* plan_modify: an INSERT is planned, anything else refused */
+static List *
+plan_modify(PlannerInfo *root, ModifyTable *plan, Index relation, int subplan)
+{
+	Relation	rel = table_open(planner_rt_fetch(relation, root)->relid,
+								 NoLock);
+
+	if (plan->operation != CMD_INSERT)
+		sn_refuse_change(RelationGetRelationName(rel));
+	sn_outbox_check(rel);
+	table_close(rel, NoLock);
+	return list_make1_int(plan->onConflictAction == ONCONFLICT_NOTHING);
+}
+
+/* begin: common to INSERT and COPY */
+static void
+begin(ResultRelInfo *rri, bool late, bool unless_present)
+{
+	Insertion  *insertion = palloc(sizeof(Insertion));
+
+	insertion->late = late;
+	insertion->unless_present = unless_present;
+	rri->ri_FdwState = insertion;
+}
+
+static void
+begin_modify(ModifyTableState *state, ResultRelInfo *rri, List *private,
+			 int subplan, int eflags)
+{
+	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+		begin(rri, false, linitial_int(private));
+}
+
+/*
+ * begin_insert: rows of COPY, which has no plan and asks for no ids, or of a
+ * partitioned table that somebody made outbox a part of.
+ */
+static void
+begin_insert(ModifyTableState *state, ResultRelInfo *rri)
+{
+	ModifyTable *plan = (ModifyTable *) state->ps.plan;
+
+	sn_outbox_check(rri->ri_RelationDesc);
+	begin(rri, plan == NULL,
+		  plan != NULL && plan->onConflictAction == ONCONFLICT_NOTHING);
+}
+
+/* is_shown: whether somebody looks at the rows afterwards */
+static bool
+is_shown(const ResultRelInfo *rri)
+{
+	return rri->ri_projectReturning != NULL ||
+		(rri->ri_TrigDesc != NULL && rri->ri_TrigDesc->trig_insert_after_row);
+}
+
+/* show: have the slot hold what was published */
+static void
+show(TupleTableSlot *slot, const SnOutboxRow *row)
+{
+	Datum		values[OUTBOX_COLUMNS];
+	bool		nulls[OUTBOX_COLUMNS];
+
+	memcpy(values, slot->tts_values, sizeof(values));
+	memcpy(nulls, slot->tts_isnull, sizeof(nulls));
+	values[OUTBOX_ID] = UUIDPGetDatum(&row->id);
+	values[OUTBOX_METADATA] = JsonbPGetDatum(row->metadata);
+	nulls[OUTBOX_ID] = nulls[OUTBOX_METADATA] = false;
+	ExecForceStoreHeapTuple(heap_form_tuple(slot->tts_tupleDescriptor, values,
+											nulls),
+							slot, false);
+}
+
+/* insert_row: publish a row; NULL when its id was given before */
+static TupleTableSlot *
+insert_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
+		   TupleTableSlot *plan_slot)
+{
+	const Insertion *insertion = rri->ri_FdwState;
+	MemoryContext old =
+		MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+	bool		shown = is_shown(rri);
+	SnOutboxRow row = {.late = insertion->late && !shown,
+		.unless_present = insertion->unless_present};
+
+	if (!sn_outbox_put(slot, &row))
+		slot = NULL;
+	else if (shown)
+		show(slot, &row);
+	MemoryContextSwitchTo(old);
+	return slot;
+}
+
+/* end_modify: the statement is over, and its rows go to the log */
+static void
+end_modify(EState *estate, ResultRelInfo *rri)
+{
+	if (rri->ri_FdwState != NULL)
+		sn_outbox_write();
+}
+
+/* is_updatable: what the catalog says; plan_modify() refuses the others */
+static int
+is_updatable(Relation rel)
+{
+	return 1 << CMD_INSERT;
+}
+
+/* outbox_handler(): what a foreign table of this wrapper can do */
+Datum
+sentinai_outbox_handler(PG_FUNCTION_ARGS)
+{
+	FdwRoutine *routine = makeNode(FdwRoutine);
+
+	sn_outbox_read(routine);
+	routine->PlanForeignModify = plan_modify;
+	routine->BeginForeignModify = begin_modify;
+	routine->BeginForeignInsert = begin_insert;
+	routine->ExecForeignInsert = insert_row;
+	routine->EndForeignModify = end_modify;
+	routine->EndForeignInsert = end_modify;
+	routine->IsForeignRelUpdatable = is_updatable;
+	PG_RETURN_POINTER(routine);
+}

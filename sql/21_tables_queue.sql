@@ -268,6 +268,7 @@ create table sentinai_internal.dead_letter (
 );
 create index dead_letter_tenant_idx on sentinai_internal.dead_letter (tenant_id, dead_at);
 create index dead_letter_pending_idx on sentinai_internal.dead_letter (worker_type, dead_at) where status = 'pending';
+create index dead_letter_settled_idx on sentinai_internal.dead_letter (resolved_at) where resolved_at is not null;
 
 comment on table sentinai_internal.dead_letter is 'Events given up for one worker type, with a full copy of the event and the history of its attempts.';
 comment on column sentinai_internal.dead_letter.event_id is 'The event.';

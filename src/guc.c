@@ -31,6 +31,7 @@ int			sn_lanes = SN_MAX_LANES;
 int			sn_partition_interval = 1440;
 int			sn_partitions_ahead = 3;
 int			sn_retention = 43200;
+int			sn_dead_letter_retention = 129600;
 int			sn_journal_size = 65536;
 
 int			sn_launcher_naptime = 10;
@@ -126,6 +127,13 @@ check_retention(int *newval, void **extra, GucSource source)
 }
 
 static bool
+check_dead_letter_retention(int *newval, void **extra, GucSource source)
+{
+	return warn_if_small("sentinai.dead_letter_retention", *newval,
+						 sn_dead_letter_retention, LEAST_RETENTION, "minutes");
+}
+
+static bool
 check_topic_timeout(int *newval, void **extra, GucSource source)
 {
 	return warn_if_small("sentinai.topic_timeout", *newval, sn_topic_timeout,
@@ -196,6 +204,13 @@ define_storage_settings(void)
 							43200, -1, INT_MAX / 60,
 							PGC_SIGHUP, GUC_UNIT_MIN,
 							check_retention, NULL, NULL);
+	DefineCustomIntVariable("sentinai.dead_letter_retention",
+							"Age at which dead letters that were settled are removed; -1 keeps them.",
+							NULL,
+							&sn_dead_letter_retention,
+							129600, -1, INT_MAX / 60,
+							PGC_SIGHUP, GUC_UNIT_MIN,
+							check_dead_letter_retention, NULL, NULL);
 	DefineCustomIntVariable("sentinai.journal_size",
 							"Size at which a half of a journal is carried over and truncated.",
 							NULL,

@@ -39,6 +39,7 @@ extern int	sn_lanes;				/* read at first use of a database */
 extern int	sn_partition_interval;	/* min */
 extern int	sn_partitions_ahead;
 extern int	sn_retention;			/* min; -1 keeps everything */
+extern int	sn_dead_letter_retention;	/* min; -1 keeps everything */
 extern int	sn_journal_size;		/* kB */
 
 /* workers */

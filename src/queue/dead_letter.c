@@ -273,3 +273,27 @@ sn_dead_letters_pending(const text *worker_type, Snapshot snapshot,
 	sn_scan_end(&scan);
 	return found;
 }
+
+/*
+ * sn_lock_letters: lock the lane that letters of a worker type belong to, of its
+ * subscription or of what stands in for it.  False when it is taken and !wait.
+ */
+bool
+sn_lock_letters(const text *worker_type, int lane, bool wait)
+{
+	int			sub_id = -1;
+
+	for (;;)
+	{
+		SnSub	   *sub = sn_sub_by_name(worker_type);
+		int			wanted = sub != NULL ? sub->sub_id : 0;
+
+		if (wanted == sub_id)
+			return true;
+		sub_id = wanted;
+		if (wait)
+			sn_lock_lane_yielding(sub_id, lane);
+		else if (!sn_lock_lane(sub_id, lane, false))
+			return false;
+	}
+}

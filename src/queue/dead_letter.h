@@ -36,6 +36,10 @@ extern bool sn_letter_status_is(const SnLetter *letter, const char *status);
 extern bool sn_letter_find(const pg_uuid_t *id, const text *worker_type,
 						   Snapshot snapshot, SnLetter *letter);
 extern void sn_letter_write(SnLetter *letter, bool replaces);
+extern bool sn_lock_letters(const text *worker_type, int lane, bool wait);
+
+/* purge.c */
+extern bool sn_purge_step(void);
 
 extern bool sn_event_row(SnLogReader *log, const pg_uuid_t *id,
 						 const text *worker_type, Snapshot snapshot,

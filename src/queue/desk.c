@@ -74,25 +74,6 @@ read_letter(Desk *desk)
 		no_letter();
 }
 
-/* lock_desk: lock the lane that the letter's event belongs to */
-static void
-lock_desk(Desk *desk, int lane)
-{
-	int			sub_id = -1;
-
-	for (;;)
-	{
-		int			wanted;
-
-		desk->sub = sn_sub_by_name(desk->worker_type);
-		wanted = desk->sub != NULL ? desk->sub->sub_id : 0;
-		if (wanted == sub_id)
-			return;
-		sub_id = wanted;
-		sn_lock_lane_yielding(sub_id, lane);
-	}
-}
-
 /* open_desk: find the letter, see that it is pending and stays so */
 static void
 open_desk(Desk *desk, FunctionCallInfo fcinfo)
@@ -105,7 +86,8 @@ open_desk(Desk *desk, FunctionCallInfo fcinfo)
 	read_letter(desk);
 	desk->hash = letter_hash(&desk->letter);
 	lane = sn_lane_of(desk->hash, sn_node()->lanes);
-	lock_desk(desk, lane);
+	(void) sn_lock_letters(desk->worker_type, lane, true);
+	desk->sub = sn_sub_by_name(desk->worker_type);
 	read_letter(desk);			/* as it is now that nobody changes it */
 	if (!sn_letter_status_is(&desk->letter, "pending"))
 		ereport(ERROR,

@@ -112,6 +112,7 @@
 	INDEX(EVENT_RETRY_TOPIC_IDX, event_retry_topic_idx) \
 	TABLE(DEAD_LETTER, dead_letter, dead) \
 	INDEX(DEAD_LETTER_PENDING_IDX, dead_letter_pending_idx) \
+	INDEX(DEAD_LETTER_SETTLED_IDX, dead_letter_settled_idx) \
 	TABLE(RETRY_POLICY, retry_policy, policy)
 
 #endif							/* SN_TABLES_H */

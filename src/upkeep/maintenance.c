@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
+#include "queue/dead_letter.h"
 #include "queue/lane.h"
 #include "queue/look.h"
 #include "queue/subscription.h"
@@ -43,7 +44,8 @@ const SnStep sn_maintenance_steps[] =
 	{"slots", free_slots},
 	{"unwanted events", sn_settle_step},
 	{"retention", sn_retention_step},
-	{"kept events", sn_keep_step}
+	{"kept events", sn_keep_step},
+	{"dead letters", sn_purge_step}
 };
 const int	sn_maintenance_nsteps = lengthof(sn_maintenance_steps);
 

@@ -85,7 +85,9 @@ one="(select event_id from demo.movement where run = $run and seq = 100)"
 last="(select n.event_id from demo.note_published n where n.run = $run
     and n.fate = 'committed' and n.key = 'B6:N228JB' order by n.seq desc limit 1)"
 must_fail published "delete from demo.movement where event_id = $one"
-must_fail worked "delete from sentinai.dead_letter"
+must_fail worked "select from (select sentinai.discard_dead_letter(event_id, worker_type, 'check', 'to be found')
+    from sentinai.dead_letter where status = 'pending' offset 0) d;
+    select sentinai.purge_dead_letters('infinity')"
 must_fail failures "update demo.note_worked set outcome = 'complete'"
 must_fail relayed "delete from demo.note_consumed where event_id = $one"
 must_fail lost "delete from demo.note_consumed where event_id = $one"

@@ -49,7 +49,6 @@
 #include "broker/kafka/broker_kafka.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,9 +58,6 @@
 /* Defaults of the host's limits. */
 #define DEFAULT_MESSAGES 10000
 #define DEFAULT_KBYTES (32 * 1024)
-
-/* Free memory that malloc keeps, and the size from which it maps pages. */
-#define KEEP_BYTES (8 * 1024 * 1024)
 
 /* Opaque values travel in pointers. */
 typedef char pointers_hold_opaques[sizeof(void *) >= sizeof(uint64_t) ? 1 : -1];
@@ -117,13 +113,6 @@ kafka_open(const SnBrokerConfig *config, char *err, size_t err_len)
 
 	if (broker == NULL)
 		return NULL;
-#ifdef M_ARENA_MAX
-	/* each of librdkafka's threads would otherwise grow an arena */
-	mallopt(M_ARENA_MAX, 2);
-	/* and what one batch gives back the next one needs */
-	mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
-	mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
-#endif
 	if (!sn_kafka_sent_init(&broker->table, broker->queue_max_messages))
 	{
 		snprintf(err, err_len, "out of memory");

@@ -169,7 +169,7 @@ sub start_calls
 	my $base = PostgreSQL::Test::Utils::tempdir() . '/calls';
 
 	open my $file, '>', "$base.sql" or die $!;
-	print $file calls_sql($node->pg_version->major);
+	print $file "set client_min_messages = warning;\n", calls_sql($node->pg_version->major);
 	close $file;
 	my $handle = IPC::Run::start(
 		[

@@ -7,6 +7,16 @@ create function sentinai.event_time(event_id uuid) returns timestamptz
     as 'MODULE_PATHNAME', 'sentinai_event_time';
 comment on function sentinai.event_time(uuid) is 'Time that a UUIDv7 carries, to the millisecond.';
 
+create function sentinai.stat_claimed(sub_id int) returns timestamptz
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_stat_claimed';
+comment on function sentinai.stat_claimed(int) is 'For stat_queue: when claim() was last called for a subscription since the server started; null when it was not.';
+
+create function sentinai.partitions_until() returns timestamptz
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_partitions_until';
+comment on function sentinai.partitions_until() is 'For stat_info: until when the log has partitions, without a gap from now on; null when it has none for now.';
+
 create function sentinai.stat_rate(sub_id int, completed bigint, failed bigint,
         out completed_per_second float8, out failed_per_second float8)
     returns record
@@ -38,7 +48,7 @@ comment on function sentinai.stat_relay_workers() is 'For stat_relay: what the r
 
 create function sentinai.stat_server(out version text, out preloaded boolean, out launcher_pid int,
         out sequencer_pid int, out rounds_count bigint, out sequenced_count bigint,
-        out unsequenced_commits bigint, out clock_ahead interval)
+        out unsequenced_commits bigint, out clock_ahead interval, out sequencer_problem text)
     returns record
     language c volatile strict
     as 'MODULE_PATHNAME', 'sentinai_stat_server';
@@ -117,7 +127,8 @@ select q.worker_type,
        q.completed_count,
        q.failed_count,
        r.completed_per_second,
-       r.failed_per_second
+       r.failed_per_second,
+       greatest(q.claimed_at, sentinai.stat_claimed(q.sub_id)) as last_claimed_at
 from (select l.sub_id,
              l.worker_type,
              pg_catalog.sum(l.lag_events)::bigint as lag_events,
@@ -126,7 +137,8 @@ from (select l.sub_id,
              pg_catalog.sum(l.parked)::bigint as retrying,
              pg_catalog.sum(l.dead)::bigint as dead,
              pg_catalog.sum(l.completed_count)::bigint as completed_count,
-             pg_catalog.sum(l.failed_count)::bigint as failed_count
+             pg_catalog.sum(l.failed_count)::bigint as failed_count,
+             pg_catalog.max(l.claimed_at) as claimed_at
       from sentinai.stat_lane l
       where not l.is_relay
       group by 1, 2) q
@@ -144,6 +156,7 @@ comment on column sentinai.stat_queue.completed_count is 'Events completed since
 comment on column sentinai.stat_queue.failed_count is 'Attempts failed since the subscription was made, lost leases included.';
 comment on column sentinai.stat_queue.completed_per_second is 'Rate of completion since the sample before the last ten seconds; null at the first look.';
 comment on column sentinai.stat_queue.failed_per_second is 'Rate of failed attempts, likewise.';
+comment on column sentinai.stat_queue.last_claimed_at is 'When claim() was last called. Calls that found nothing are known since the start of the server; of what was before, the last one that handed out events. An agent that waits in wait_for_work() does not call it.';
 
 -- The topics are found one after the other by the index, and each lane's first
 -- event of them.
@@ -293,6 +306,7 @@ select s.version,
        s.preloaded,
        s.launcher_pid,
        s.sequencer_pid,
+       s.sequencer_problem,
        n.lanes,
        r.round_no as last_round,
        r.taken_at as last_round_at,
@@ -302,6 +316,7 @@ select s.version,
        s.clock_ahead,
        z.paused as relay_paused,
        v.oldest as oldest_partition,
+       sentinai.partitions_until() as partitions_until,
        v.wanted as retention_wanted,
        nullif(v.blocked_by, '{}') as retention_blocked_by,
        f.steps as failing_steps,
@@ -325,6 +340,7 @@ comment on column sentinai.stat_info.version is 'Version of the library.';
 comment on column sentinai.stat_info.preloaded is 'Whether the library is in shared_preload_libraries, so that the workers run.';
 comment on column sentinai.stat_info.launcher_pid is 'Process of the launcher; null when it does not run.';
 comment on column sentinai.stat_info.sequencer_pid is 'Process of this database''s sequencer; null when it does not run.';
+comment on column sentinai.stat_info.sequencer_problem is 'Why no sequencer runs: library not preloaded, no free worker slot, a standby, a template; null when one does.';
 comment on column sentinai.stat_info.lanes is 'Number of lanes.';
 comment on column sentinai.stat_info.last_round is 'Number of the last round.';
 comment on column sentinai.stat_info.last_round_at is 'Time of the last round.';
@@ -334,6 +350,7 @@ comment on column sentinai.stat_info.unsequenced_commits is 'Transactions with e
 comment on column sentinai.stat_info.clock_ahead is 'How far the event clock is ahead of the wall clock: more than seconds means the wall clock was set back.';
 comment on column sentinai.stat_info.relay_paused is 'Whether the relay is paused.';
 comment on column sentinai.stat_info.oldest_partition is 'Start of the oldest partition.';
+comment on column sentinai.stat_info.partitions_until is 'Until when there are partitions for new events. Normally sentinai.partitions_ahead times sentinai.partition_interval from now or later; when making more fails, failing_steps has "partitions" long before this time. Null when there is none for now: publish() makes it.';
 comment on column sentinai.stat_info.retention_wanted is 'Whether it is older than sentinai.retention.';
 comment on column sentinai.stat_info.retention_blocked_by is 'What holds the drop up: subscriptions that lag, events that no round has seen, processes and prepared transactions with a lock, objects that depend on it; null when nothing does.';
 comment on column sentinai.stat_info.failing_steps is 'What the sequencer''s process fails to do, the longest first: "rounds", or a step of maintenance. Each is tried again, less and less often, and keeps nothing else from being done. Null when all is well; stat_failures() tells of each.';

@@ -29,7 +29,9 @@ grant select on
     sentinai.stat_info
     to pg_monitor;
 grant execute on function
+    sentinai.stat_claimed(int),
     sentinai.stat_clock(),
+    sentinai.partitions_until(),
     sentinai.stat_rate(int, bigint, bigint),
     sentinai.stat_lag(int, int),
     sentinai.stat_relay_workers(),

@@ -22,6 +22,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -39,6 +40,7 @@
 #include "base/guc.h"
 #include "base/pin.h"
 #include "base/sentinai.h"
+#include "base/spawn.h"
 #include "process/launcher.h"
 #include "relay/durable.h"
 #include "relay/relay_provider.h"
@@ -78,10 +80,27 @@ static TimestampTz last_full = 0;	/* when it was last logged that no worker
 									 * slot is free */
 static bool wake_at_commit = false;
 
+/*
+ * warn_idle: in the transaction that has created the extension, at its end:
+ * while an install script runs the server lets no NOTICE through.
+ */
+static void
+warn_idle(void)
+{
+	if (sn_preloaded() || !OidIsValid(get_extension_oid("sentinai", true)))
+		return;
+	ereport(NOTICE,
+			(errmsg("sentinai has no background workers, because the server has not preloaded its library"),
+			 errdetail("Without them claim() sequences the events itself, nothing is relayed, and maintain() has to be called."),
+			 errhint("Add \"sentinai\" to \"shared_preload_libraries\" and restart the server.")));
+}
+
 /* end_of_xact: after CREATE EXTENSION */
 static void
 end_of_xact(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_PRE_COMMIT && wake_at_commit)
+		warn_idle();
 	if (event == XACT_EVENT_COMMIT && wake_at_commit)
 		sn_database_created();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
@@ -140,6 +159,17 @@ log_full(void)
 			 errhint("Increase max_worker_processes.")));
 }
 
+/* note_full: whether no worker slot is free, for stat_info */
+static void
+note_full(bool full)
+{
+	SnShared   *s = sn_shared();
+
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	s->workers_full = full;
+	LWLockRelease(&s->lock);
+}
+
 /* start: start a worker, unless it has to wait */
 static void
 start(Child *child, Oid dboid, const char *type, const char *function,
@@ -153,26 +183,20 @@ start(Child *child, Oid dboid, const char *type, const char *function,
 		next_start = Min(next_start, child->start_after);
 		return;
 	}
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	sn_worker_form(&worker, type, function);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "%s of database %u", type, dboid);
 	worker.bgw_notify_pid = MyProcPid;
 	worker.bgw_main_arg = arg;
 	memcpy(worker.bgw_extra, &dboid, sizeof(dboid));
-	snprintf(worker.bgw_name, BGW_MAXLEN, "%s of database %u", type, dboid);
-	strlcpy(worker.bgw_type, type, BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, "sentinai",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, function,
-			sizeof(worker.bgw_function_name));
 	child->started_at = now;
-	if (!RegisterDynamicBackgroundWorker(&worker, &child->handle))
+	if (RegisterDynamicBackgroundWorker(&worker, &child->handle))
+		note_full(false);
+	else
 	{
 		child->handle = NULL;
 		child->start_after = TimestampTzPlusMilliseconds(now, DELAY_MIN);
 		next_start = Min(next_start, child->start_after);
+		note_full(true);
 		log_full();
 	}
 }
@@ -418,16 +442,7 @@ sn_launcher_init(void)
 {
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	sn_worker_form(&worker, "sentinai launcher", "sn_launcher_main");
 	worker.bgw_restart_time = 1;
-	strlcpy(worker.bgw_name, "sentinai launcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "sentinai launcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, "sentinai",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "sn_launcher_main",
-			sizeof(worker.bgw_function_name));
 	RegisterBackgroundWorker(&worker);
 }

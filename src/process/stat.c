@@ -9,10 +9,14 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "catalog/pg_database.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 
 #include "base/guc.h"
 #include "base/printable.h"
@@ -23,6 +27,7 @@
 #define SAMPLE_AGE_US	(10 * USECS_PER_SEC)
 
 PG_FUNCTION_INFO_V1(sentinai_event_time);
+PG_FUNCTION_INFO_V1(sentinai_stat_claimed);
 PG_FUNCTION_INFO_V1(sentinai_stat_clock);
 PG_FUNCTION_INFO_V1(sentinai_stat_rate);
 PG_FUNCTION_INFO_V1(sentinai_stat_relay_workers);
@@ -51,14 +56,27 @@ rate(int64 total, int64 before, TimestampTz now, TimestampTz then)
 	return Max(total - before, 0) / ((double) (now - then) / USECS_PER_SEC);
 }
 
+/* stat_claimed(sub_id): when claim() was last called, since the server's start */
+Datum
+sentinai_stat_claimed(PG_FUNCTION_ARGS)
+{
+	SnSubSlot  *slot = sn_sub_slot_find(PG_GETARG_INT32(0));
+	uint64		at = slot == NULL ? 0 : pg_atomic_read_u64(&slot->claimed_at);
+
+	if (at == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ((TimestampTz) at);
+}
+
 /*
  * stat_rate(sub_id, completed, failed): a slot keeps two samples; when the
  * newer one is ten seconds old it becomes the older one, which is the base.
+ * Looking takes no slot: what nobody works on has no rates.
  */
 Datum
 sentinai_stat_rate(PG_FUNCTION_ARGS)
 {
-	SnSubSlot  *slot = sn_sub_slot(PG_GETARG_INT32(0));
+	SnSubSlot  *slot = sn_sub_slot_find(PG_GETARG_INT32(0));
 	int64		completed = PG_GETARG_INT64(1);
 	int64		failed = PG_GETARG_INT64(2);
 	TimestampTz now = sn_now();
@@ -157,14 +175,11 @@ Datum
 sentinai_stat_relay_workers(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	SnShared   *s = sn_shared();
 	SnRelaySlot copy[SN_MAX_RELAYS];
 	int			i;
 
 	InitMaterializedSRF(fcinfo, 0);
-	LWLockAcquire(&s->lock, LW_SHARED);
-	memcpy(copy, s->relays, sizeof(copy));
-	LWLockRelease(&s->lock);
+	sn_shared_copy(copy, sn_shared()->relays, sizeof(copy));
 
 	for (i = 0; i < SN_MAX_RELAYS; i++)
 	{
@@ -190,33 +205,78 @@ clock_ahead(void)
 	return result;
 }
 
+/* is_served: whether the launcher serves this database */
+static bool
+is_served(void)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID,
+										ObjectIdGetDatum(MyDatabaseId));
+	Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+	bool		result = form->datallowconn && !form->datistemplate;
+
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/*
+ * why_none: why this database has no sequencer; NULL when it has one.  The
+ * causes that keep it from all others come first.
+ */
+static const char *
+why_none(const SnDatabase *db)
+{
+	SnShared   *s = sn_shared();
+
+	if (db != NULL && db->sequencer_pid != 0)
+		return NULL;
+	if (!sn_preloaded())
+		return "sentinai is not in shared_preload_libraries";
+	if (RecoveryInProgress())
+		return "the server is a standby";
+	if (s->launcher_pid == 0)
+		return "the launcher does not run; at the server's start it needs a slot of max_worker_processes";
+	if (!is_served())
+		return "the database is a template, or nobody may connect to it";
+	if (db == NULL && sn_databases_full())
+		return "too many databases of the server use sentinai";
+	if (db != NULL && db->vacate_until > sn_now())
+		return "a command needs the database to itself";
+	if (s->workers_full)
+		return "no background worker slot is free; raise max_worker_processes";
+	return "it is being started, or failed; see the server log";
+}
+
 /* stat_server(): what shared memory knows of this database */
 Datum
 sentinai_stat_server(PG_FUNCTION_ARGS)
 {
 	SnShared   *s = sn_shared();
-	SnDatabase *db = sn_database();
-	uint64		commits = pg_atomic_read_u64(&db->commits);
-	uint64		sequenced = pg_atomic_read_u64(&db->sequenced);
-	Datum		values[8];
-	bool		nulls[8] = {false};
+	SnDatabase *db = sn_database_find();
+	const char *problem = why_none(db);
+	Datum		values[9] = {0};
+	bool		nulls[9] = {false};
 	TupleDesc	desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	LWLockAcquire(&s->lock, LW_SHARED);
-	values[2] = Int32GetDatum(s->launcher_pid);
-	nulls[2] = s->launcher_pid == 0;
-	values[3] = Int32GetDatum(db->sequencer_pid);
-	nulls[3] = db->sequencer_pid == 0;
-	LWLockRelease(&s->lock);
-
 	values[0] = CStringGetTextDatum(SENTINAI_VERSION);
 	values[1] = BoolGetDatum(sn_preloaded());
-	values[4] = Int64GetDatum((int64) pg_atomic_read_u64(&db->rounds));
-	values[5] = Int64GetDatum((int64) pg_atomic_read_u64(&db->round_events));
-	values[6] = Int64GetDatum((int64) (commits - Min(sequenced, commits)));
+	values[2] = Int32GetDatum(s->launcher_pid);
+	nulls[2] = s->launcher_pid == 0;
+	nulls[3] = db == NULL || db->sequencer_pid == 0;
+	if (db != NULL)
+	{
+		uint64		commits = pg_atomic_read_u64(&db->commits);
+		uint64		sequenced = pg_atomic_read_u64(&db->sequenced);
+
+		values[3] = Int32GetDatum(db->sequencer_pid);
+		values[4] = Int64GetDatum((int64) pg_atomic_read_u64(&db->rounds));
+		values[5] = Int64GetDatum((int64) pg_atomic_read_u64(&db->round_events));
+		values[6] = Int64GetDatum((int64) (commits - Min(sequenced, commits)));
+	}
 	values[7] = IntervalPGetDatum(clock_ahead());
+	nulls[8] = problem == NULL;
+	values[8] = CStringGetTextDatum(problem ? problem : "");
 	desc = BlessTupleDesc(desc);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }

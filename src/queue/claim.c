@@ -262,6 +262,8 @@ begin(SnClaim *claim)
 	claim->sub = sn_sub_require(claim->worker_type);
 	claim->hints = sn_sub_slot(claim->sub->sub_id);
 	claim->now = sn_now();
+	if (claim->hints != NULL)
+		pg_atomic_write_u64(&claim->hints->claimed_at, (uint64) claim->now);
 	claim->log = sn_log_begin(NULL);
 	claim->stream = sn_stream_begin();
 	claim->skipped = claim->last = -1;

@@ -91,6 +91,18 @@ sn_failure_over(const char *step)
 	LWLockRelease(&sn_shared()->lock);
 }
 
+/* sn_failure_known: whether a step has failed the last time */
+bool
+sn_failure_known(const char *step)
+{
+	bool		known;
+
+	LWLockAcquire(&sn_shared()->lock, LW_SHARED);
+	known = find(step, false) != NULL;
+	LWLockRelease(&sn_shared()->lock);
+	return known;
+}
+
 /* put_row: a failure as a row of stat_failures() */
 static void
 put_row(ReturnSetInfo *rsinfo, const SnFailing *failure)
@@ -113,15 +125,11 @@ put_row(ReturnSetInfo *rsinfo, const SnFailing *failure)
 Datum
 sentinai_stat_failures(PG_FUNCTION_ARGS)
 {
-	SnShared   *s = sn_shared();
 	SnFailing	copy[SN_MAX_FAILURES];
 	int			i;
 
 	InitMaterializedSRF(fcinfo, 0);
-	LWLockAcquire(&s->lock, LW_SHARED);
-	memcpy(copy, s->failures, sizeof(copy));
-	LWLockRelease(&s->lock);
-
+	sn_shared_copy(copy, sn_shared()->failures, sizeof(copy));
 	for (i = 0; i < SN_MAX_FAILURES; i++)
 		if (copy[i].dboid == MyDatabaseId)
 			put_row((ReturnSetInfo *) fcinfo->resultinfo, &copy[i]);

@@ -14,5 +14,6 @@
 extern void sn_failure_note(const char *step, const ErrorData *error,
 							TimestampTz retry_at);
 extern void sn_failure_over(const char *step);
+extern bool sn_failure_known(const char *step);
 
 #endif							/* SN_FAILURE_H */

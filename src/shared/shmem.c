@@ -75,6 +75,7 @@ init_shared(SnShared *s)
 		pg_atomic_init_u64(&s->subs[i].blocked, 0);
 		pg_atomic_init_u64(&s->subs[i].next_check, SN_NEVER);
 		pg_atomic_init_u32(&s->subs[i].next_lane, 0);
+		pg_atomic_init_u64(&s->subs[i].claimed_at, 0);
 		pg_atomic_init_u32(&s->subs[i].waiters, 0);
 		for (lane = 0; lane < SN_MAX_LANES; lane++)
 			pg_atomic_init_u64(&s->subs[i].stamps[lane], 0);
@@ -141,6 +142,15 @@ sn_preloaded(void)
 	return preloaded;
 }
 
+/* sn_shared_copy: a part of the shared struct, all of it as of one moment */
+void
+sn_shared_copy(void *to, const void *from, Size size)
+{
+	LWLockAcquire(&sn_shared()->lock, LW_SHARED);
+	memcpy(to, from, size);
+	LWLockRelease(&sn_shared()->lock);
+}
+
 /*
  * sn_database: the slot of this database, taken at first use.  More databases
  * than slots is an error the caller can act on.
@@ -200,6 +210,13 @@ sn_database_of(Oid dboid)
 			result = &s->databases[i];
 	LWLockRelease(&s->lock);
 	return result;
+}
+
+/* sn_databases_full: whether no slot is left for another database */
+bool
+sn_databases_full(void)
+{
+	return sn_database_of(InvalidOid) == NULL;
 }
 
 /* sn_database_find: the slot of this database, or NULL if it took none yet */
@@ -394,6 +411,7 @@ sn_sub_slot(int sub_id)
 		pg_atomic_write_u64(&slot->next_check, SN_NEVER);
 		pg_atomic_write_u64(&slot->blocked, 0);
 		pg_atomic_write_u32(&slot->next_lane, 0);
+		pg_atomic_write_u64(&slot->claimed_at, 0);
 		for (lane = 0; lane < SN_MAX_LANES; lane++)
 			pg_atomic_write_u64(&slot->stamps[lane], 0);
 		memset(slot->samples, 0, sizeof(slot->samples));

@@ -109,6 +109,7 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 blocked;
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
+	pg_atomic_uint64 claimed_at;	/* when the last one began, 0: none did */
 	pg_atomic_uint32 waiters;	/* processes in wait_for_work(); never reset,
 								 * as they may outlive their subscription */
 	pg_atomic_uint64 stamps[SN_MAX_LANES];	/* of who changed each lane last, lane.c */
@@ -160,6 +161,7 @@ typedef struct SnShared
 	int64		time_offset;	/* of sn_now(); never changes */
 	int			launcher_pid;
 	int			launcher_procno;	/* -1: none */
+	bool		workers_full;	/* the launcher has found no free worker slot */
 	bool		standbys_defined;	/* synchronous ones, when last looked at */
 	TimestampTz standbys_gone_at;	/* since when there are none; 0: always */
 	SnDatabase	databases[SN_MAX_DATABASES];
@@ -171,9 +173,11 @@ typedef struct SnShared
 extern void sn_shmem_init(void);
 extern SnShared *sn_shared(void);
 extern bool sn_preloaded(void);
+extern void sn_shared_copy(void *to, const void *from, Size size);
 extern SnDatabase *sn_database(void);
 extern SnDatabase *sn_database_find(void);
 extern SnDatabase *sn_database_of(Oid dboid);
+extern bool sn_databases_full(void);
 extern void sn_database_created(void);
 extern bool sn_database_leave(void);
 extern void sn_database_free(Oid dboid);

@@ -44,6 +44,7 @@
 #include "base/fault.h"
 #include "base/guc.h"
 #include "base/pin.h"
+#include "base/spawn.h"
 #include "store/range.h"
 
 #define LOCKS_PER_SET 46		/* taken by making or dropping one, with indexes,
@@ -476,18 +477,9 @@ start_worker(SnRel parent, int64 ms)
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	sn_worker_form(&worker, "sentinai partition maker",
+				   "sn_partition_worker_main");
 	worker.bgw_notify_pid = MyProcPid;
-	strlcpy(worker.bgw_name, "sentinai partition maker", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "sentinai partition maker", BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, "sentinai",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "sn_partition_worker_main",
-			sizeof(worker.bgw_function_name));
 	memcpy(worker.bgw_extra, &request, sizeof(request));
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }

@@ -25,11 +25,15 @@
 #include "shared/shmem.h"
 #include "store/guarded.h"
 #include "store/journal.h"
+#include "store/range.h"
 #include "upkeep/maintenance.h"
 
 #define LANES_AT_ONCE 64		/* carried over in a transaction, for their locks */
 
+#define PARTITIONS_STEP "partitions"
+
 PG_FUNCTION_INFO_V1(sentinai_maintain);
+PG_FUNCTION_INFO_V1(sentinai_partitions_until);
 
 static bool make_ahead(void);
 static bool turn_rounds(void);
@@ -38,7 +42,7 @@ static bool free_slots(void);
 
 const SnStep sn_maintenance_steps[] =
 {
-	{"partitions", make_ahead},
+	{PARTITIONS_STEP, make_ahead},
 	{"journal of rounds", turn_rounds},
 	{"journal of lanes", turn_lanes},
 	{"slots", free_slots},
@@ -130,12 +134,70 @@ sentinai_maintain(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* end_of_log: until when the log has partitions, in ms; 0: none for now */
+static int64
+end_of_log(void)
+{
+	List	   *ranges = sn_partition_ranges(SN_EVENT_LOG);
+	int64		now = SN_TICK_MS(sn_clock_now());
+	int64		end = now;
+	ListCell   *lc;
+
+	foreach(lc, ranges)
+	{
+		const SnPartRange *range = lfirst(lc);
+
+		if (range->lower <= end && range->upper > end)
+			end = range->upper;
+	}
+	list_free_deep(ranges);
+	return end == now ? 0 : end;
+}
+
+/* partitions_until(): the same as a time, null for none */
+Datum
+sentinai_partitions_until(PG_FUNCTION_ARGS)
+{
+	int64		end = end_of_log();
+
+	if (end == 0)
+		PG_RETURN_NULL();
+	if (end == PG_INT64_MAX)
+		PG_RETURN_TIMESTAMPTZ(DT_NOEND);
+	PG_RETURN_TIMESTAMPTZ(sn_ms_timestamp(end));
+}
+
+/* warn_ahead: partitions run out, and no more could be made; once an hour */
+static void
+warn_ahead(void)
+{
+	static TimestampTz last = 0;
+	int64		end = end_of_log();
+
+	if (!sn_failure_known(PARTITIONS_STEP))
+	{
+		last = 0;
+		return;
+	}
+	if (last != 0 && sn_now() - last < USECS_PER_HOUR)
+		return;
+	last = sn_now();
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 end == 0 ? errmsg("there are no partitions for new events, and none could be made") :
+			 errmsg("there are partitions for new events until %s, and no more could be made",
+					timestamptz_to_str(sn_ms_timestamp(Min(end, SN_MAX_MS)))),
+			 errdetail("When there are none, publish() tries to make one, and fails if it cannot."),
+			 errhint("See failing_error in sentinai.stat_info for the cause.")));
+}
+
 /* make_ahead: partitions for the time to come; true: there are more to make */
 static bool
 make_ahead(void)
 {
 	int64		ahead = (int64) sn_partitions_ahead * sn_partition_interval;
 
+	warn_ahead();
 	return sn_make_partitions(GetCurrentTimestamp() +
 							  ahead * SECS_PER_MINUTE * USECS_PER_SEC);
 }

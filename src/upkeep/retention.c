@@ -121,12 +121,9 @@ make_mark(SnMark *mark)
 static SnMark
 get_mark(void)
 {
-	SnDatabase *db = sn_database();
 	SnMark		mark;
 
-	LWLockAcquire(&sn_shared()->lock, LW_SHARED);
-	mark = db->mark;
-	LWLockRelease(&sn_shared()->lock);
+	sn_shared_copy(&mark, &sn_database()->mark, sizeof(mark));
 	return mark;
 }
 

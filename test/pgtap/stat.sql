@@ -2,7 +2,7 @@
 -- stat_queue, stat_lane, stat_agent, stat_relay, stat_info: their figures are
 -- those of a count of the tables, and they count no rows themselves.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(78);
+select plan(82);
 
 -- until the last event of the log is in a slice
 create function pg_temp.sequenced() returns void language plpgsql as $$
@@ -61,6 +61,16 @@ select cmp_ok(lag_seconds, '>=', 0::float8, 'lag in seconds is its age') from se
 select is(count(*), 64::bigint, 'stat_lane has a row for each lane') from sentinai.stat_lane where worker_type = 'stat';
 select is(sum(lag_events)::int, 70, 'which add up') from sentinai.stat_lane where worker_type = 'stat';
 select is(count(*), 0::bigint, 'no agent works') from sentinai.stat_agent where worker_type = 'stat';
+select cmp_ok(last_claimed_at, '<=', clock_timestamp(), 'the last claim is known') from sentinai.stat_queue where worker_type = 'stat';
+
+-- Who claims and finds nothing is seen, too.  To look takes nothing shared:
+-- else there was no room left for what is known of this subscription.
+select count(r) from generate_series(1000000, 1000300) n, sentinai.stat_rate(n, 1, 1) r;
+select sentinai.subscribe('stat-idle', '{stat.never}');
+select is(last_claimed_at, null, 'nobody has claimed') from sentinai.stat_queue where worker_type = 'stat-idle';
+select is(count(*), 0::bigint, 'a claim finds nothing') from sentinai.claim('stat-idle');
+select isnt(last_claimed_at, null, 'and is known') from sentinai.stat_queue where worker_type = 'stat-idle';
+select sentinai.unsubscribe('stat-idle');
 
 -- A batch
 create temp table b1 as select row_number() over () as o, c.* from sentinai.claim('stat', 40, '1 hour', 'agent-1') c;

@@ -70,6 +70,9 @@ is($node->safe_psql($db, q{
 	select f.failing_since < last_failure_at, next_try_at - last_failure_at >= '3.9 s', f.failing_since = i.failing_since
 	from sentinai.stat_failures() f, sentinai.stat_info i where step = 'partitions'}), 't|t|t',
 	'since when, and it is tried less and less often');
+is($node->safe_psql($db, q{select partitions_until > now() + interval '1 day' from sentinai.stat_info}), 't',
+	'long before there are none for new events');
+cmp_ok(log_count($node, 'WARNING:  there are partitions for new events until \d{4}-'), '>=', 1, 'and a warning says until when');
 is($node->safe_psql($db, "select error ~ 'Monday' from sentinai.stat_failures()"), 'f',
 	'without the details');
 is(sequencer_pid($node, $db, $unslept), $pid, 'the process lives');
@@ -89,6 +92,28 @@ $node->reload;
 failing_ok('failing_steps is null', 'when the cause is gone, it is over');
 poll_ok($node, $db, $unslept,
 	"select count(*) > $ahead from pg_inherits where inhparent = 'sentinai_internal.event_log'::regclass", 'and done');
+
+# what fails in maintain() alone is over when the sequencer's process has done it
+$node->safe_psql($db, q{
+	create function no_caller() returns event_trigger language plpgsql as
+		'begin if current_setting($$application_name$$) = $$caller$$ then raise $$not for him$$; end if; end';
+	create event trigger no_caller on ddl_command_start execute function no_caller();
+	alter system set sentinai.maintenance_interval = '1h'});
+$node->reload;
+$ahead += 2;
+$node->safe_psql($db, qq{
+	alter system set sentinai.partitions_ahead = $ahead;
+	select pg_reload_conf();
+	select pg_sleep(0.1) from generate_series(1, 600) where current_setting('sentinai.partitions_ahead') <> '$ahead';
+	set application_name = caller;
+	set client_min_messages = error;
+	select sentinai.maintain()});
+failing_ok(q{failing_steps = '{partitions}' and failing_error ~ 'not for him'}, 'maintain() tells what fails in it');
+$node->safe_psql($db, q{
+	alter system set sentinai.maintenance_interval = '1s';
+	drop event trigger no_caller});
+$node->reload;
+failing_ok('failing_steps is null', 'which the process does next');
 
 # a lock that somebody has: nobody waits for it but the step
 $node->safe_psql($db, q{

@@ -33,4 +33,4 @@ comment on function sentinai.partition_hash(text) is 'Kafka''s murmur2 of a key'
 create function sentinai.partition_for(tenant_id text, aggregate_id text, partitions int) returns int
     language c immutable parallel safe
     as 'MODULE_PATHNAME', 'sentinai_partition_for';
-comment on function sentinai.partition_for(text, text, int) is 'Partition, from 0, that Kafka''s default partitioner chooses for the aggregate in a topic with that many partitions. Null when tenant_id or partitions is null. Errors: SN422 partitions less than 1.';
+comment on function sentinai.partition_for(text, text, int) is 'Partition, from 0, that Kafka''s default partitioner chooses for the aggregate in a topic with that many partitions. Not for the record format "debezium", whose key is the aggregate id alone: docs/kafka.md tells how. Null when tenant_id or partitions is null. Errors: SN422 partitions less than 1.';

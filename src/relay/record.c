@@ -28,8 +28,12 @@
  *						ce_source, ce_type, ce_time, ce_subject, ce_tenantid,
  *						ce_correlationid, ce_causationid, ce_dataschema,
  *						ce_partitionkey, content-type; traceparent, tracestate
- *		debezium		id
+ *		debezium		id, eventType, event_id
  *		raw				event_id
+ *
+ * The debezium format's id is the one of the row that the application put into
+ * its outbox, as there, if it gave one; eventType is what Debezium's examples
+ * make of the column type.
  *
  * What the event does not have gives no header; neither does a traceparent
  * that is not one (its tracestate goes with it), nor such a tracestate.  The value is the payload as
@@ -96,6 +100,7 @@ static void put_key(SnRecordMaker *maker, SnRecordFormat format,
 					const SnRecordEvent *event, SnRecord *record);
 static void put_headers(SnRecordMaker *maker, SnRecordFormat format,
 						const SnRecordEvent *event, const SnRecord *record);
+static bool is_uuid(const char *text);
 static void put_cloudevents(SnRecordMaker *maker,
 							const SnRecordEvent *event,
 							const SnRecord *record);
@@ -489,12 +494,32 @@ put_headers(SnRecordMaker *maker, SnRecordFormat format,
 			put_cloudevents(maker, event, record);
 			break;
 		case SN_RECORD_DEBEZIUM:
-			add_header(maker, "id", event->event_id);
+			add_header(maker, "id", is_uuid(event->outbox_id) ?
+					   event->outbox_id : event->event_id);
+			add_header(maker, "eventType", event->event_type);
+			add_header(maker, "event_id", event->event_id);
 			break;
 		case SN_RECORD_RAW:
 			add_header(maker, "event_id", event->event_id);
 			break;
 	}
+}
+
+/* Is it a UUID as the server writes one?  Metadata can hold anything. */
+static bool
+is_uuid(const char *text)
+{
+	int			i;
+
+	if (text_len(text) != 36)
+		return false;
+	for (i = 0; i < 36; i++)
+	{
+		if (i == 8 || i == 13 || i == 18 || i == 23 ? text[i] != '-' :
+			strchr("0123456789abcdef", text[i]) == NULL)
+			return false;
+	}
+	return true;
 }
 
 /* Headers of the cloudevents format. */

@@ -48,6 +48,7 @@ typedef struct SnRecordEvent
 	const char *causation_id;	/* or NULL */
 	const char *traceparent;	/* or NULL */
 	const char *tracestate;		/* or NULL; only sent with a traceparent */
+	const char *outbox_id;		/* or NULL: the id of the row that it was */
 	const char *payload;		/* JSON text, goes out byte for byte */
 	size_t		payload_len;
 	uint64_t	opaque;

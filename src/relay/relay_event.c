@@ -12,6 +12,7 @@
 
 #include "utils/jsonb.h"
 
+#include "base/guc.h"
 #include "base/json_size.h"
 #include "relay/json_text.h"
 #include "relay/relay_event.h"
@@ -144,6 +145,7 @@ typedef struct Parts
 	const text *correlation;
 	JsonbValue	parent;
 	JsonbValue	state;
+	JsonbValue	outbox_id;
 } Parts;
 
 /* find_parts: the strings of a row; returns their size */
@@ -159,10 +161,13 @@ find_parts(Parts *p, const Datum *values, const bool *nulls)
 	p->correlation = text_of(values, nulls, Anum_log_correlation_id);
 	p->parent = metadata_string(metadata, "traceparent");
 	p->state = metadata_string(metadata, "tracestate");
+	/* the one format that has a use for it */
+	p->outbox_id = metadata_string(sn_record_format == SN_RECORD_DEBEZIUM ?
+								   metadata : NULL, "outbox_id");
 	return 2 * UUID_SIZE + text_size(p->type) + text_size(p->tenant) +
 		text_size(p->aggregate_type) + text_size(p->aggregate_id) +
 		text_size(p->correlation) + p->parent.val.string.len +
-		p->state.val.string.len + 2;
+		p->state.val.string.len + p->outbox_id.val.string.len + 3;
 }
 
 /*
@@ -201,6 +206,8 @@ sn_relay_event(const Datum *values, const bool *nulls, StringInfo json,
 	r->traceparent = put(&at, p.parent.val.string.val,
 						 p.parent.val.string.len);
 	r->tracestate = put(&at, p.state.val.string.val, p.state.val.string.len);
+	r->outbox_id = put(&at, p.outbox_id.val.string.val,
+					   p.outbox_id.val.string.len);
 	r->payload = put(&at, json->data, json->len);
 	r->payload_len = json->len;
 	r->block_len = at - r->block;

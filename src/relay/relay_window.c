@@ -98,7 +98,7 @@ copy_block(SnWindowEntry *entry, const SnRecordEvent *e)
 		&copy->event_id, &copy->event_type, &copy->tenant_id,
 		&copy->aggregate_type, &copy->aggregate_id, &copy->correlation_id,
 		&copy->causation_id, &copy->traceparent, &copy->tracestate,
-		&copy->payload
+		&copy->outbox_id, &copy->payload
 	};
 	char	   *data = make_room(entry, e->block_len);
 	size_t		i;
@@ -123,7 +123,8 @@ copy_event(SnWindowEntry *entry, const SnRecordEvent *e)
 	string_size(e->tenant_id) + string_size(e->aggregate_type) +
 	string_size(e->aggregate_id) + string_size(e->correlation_id) +
 	string_size(e->causation_id) + string_size(e->traceparent) +
-	string_size(e->tracestate) + e->payload_len + 1;
+	string_size(e->tracestate) + string_size(e->outbox_id) +
+	e->payload_len + 1;
 	char	   *at = make_room(entry, size);
 
 	if (at == NULL)
@@ -139,6 +140,7 @@ copy_event(SnWindowEntry *entry, const SnRecordEvent *e)
 	entry->event.causation_id = copy_string(&at, e->causation_id);
 	entry->event.traceparent = copy_string(&at, e->traceparent);
 	entry->event.tracestate = copy_string(&at, e->tracestate);
+	entry->event.outbox_id = copy_string(&at, e->outbox_id);
 	if (e->payload == NULL)
 		return true;
 	memcpy(at, e->payload, e->payload_len);

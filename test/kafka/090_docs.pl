@@ -96,7 +96,8 @@ foreach my $line (@lines)
 }
 
 ($record, $id) = record_in_format('debezium', 'outbox.event.order', 'id');
-is_deeply($record->{headers}, { id => $id }, 'debezium: one header');
+is_deeply($record->{headers}, { id => $id, eventType => 'OrderPlaced', event_id => $id },
+	'debezium: the headers of the page');
 is($record->{key}, 'A-1', 'the key is the aggregate id');
 is($record->{value}, '{"amount": 1}', 'the value is the payload');
 

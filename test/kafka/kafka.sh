@@ -12,12 +12,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' \
     "$here/pom.xml")
 cache=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/kafka/$version
+router=${cache%/*}/router
 start_seconds=${SENTINAI_KAFKA_START_SECONDS:-$((90 * ${SENTINAI_PATIENCE:-1}))}
 
 usage() {
     cat <<EOF
 Usage: kafka.sh COMMAND
   install                        fetch Apache Kafka $version from Maven Central
+  install-router                 fetch Debezium's event router from there
   start DIR [PORT] [KEY=VALUE…]  start a node in DIR, print host:port when ready
   stop DIR                       end it; its data stays
   kill DIR                       kill -9; start DIR brings it back
@@ -29,7 +31,8 @@ Usage: kafka.sh COMMAND
   offsets DIR [TOPIC]            print topic:partition:end offset
   acl DIR OPTION...              Kafka's own tool for access rights
   vectors                        compare test/data/murmur2.tsv with the live client
-The jars are kept in $cache (SENTINAI_CACHE moves it).
+  router                         compare test/data/router.tsv with Debezium's router
+The jars are kept in ${cache%/*} (SENTINAI_CACHE moves it).
 EOF
 }
 
@@ -54,27 +57,36 @@ need() {
     }
 }
 
-# The mark is written last: half a download does not count.
-install_jars() {
-    local pom
-    pom=$(sha256sum "$here/pom.xml")
-    mkdir -p "$cache" || exit 1
-    exec 9>"$cache/lock"
+# fetch_jars DIR POM WHAT: the jars of a pom, in DIR/libs. The mark is written
+# last: half a download does not count.
+fetch_jars() {
+    local dir=$1 pom=$2 what=$3 sum
+    sum=$(sha256sum "$pom")
+    mkdir -p "$cache" "$dir" || exit 1
+    exec 9>"$dir/lock"
     flock 9
     need javac default-jdk-headless
-    if [ "$(cat "$cache/complete" 2>/dev/null)" != "${pom%% *}" ]; then
+    if [ "$(cat "$dir/complete" 2>/dev/null)" != "${sum%% *}" ]; then
         need mvn maven
-        sn_note "fetching Apache Kafka $version from Maven Central (56 MB, once)"
-        rm -rf "$cache/libs" "$cache/complete"
-        mvn -q -B -Dstyle.color=never -f "$here/pom.xml" dependency:copy-dependencies \
-            -DincludeScope=runtime -DoutputDirectory="$cache/libs" \
-            >"$cache/install.log" 2>&1 || {
-            tail -20 "$cache/install.log" >&2
-            sn_die "could not fetch the jars of Apache Kafka"
+        sn_note "fetching $what from Maven Central (once)"
+        rm -rf "$dir/libs" "$dir/complete"
+        mvn -q -B -Dstyle.color=never -f "$pom" dependency:copy-dependencies \
+            -DincludeScope=runtime -DoutputDirectory="$dir/libs" \
+            >"$dir/install.log" 2>&1 || {
+            tail -20 "$dir/install.log" >&2
+            sn_die "could not fetch the jars of $what"
         }
-        echo "${pom%% *}" >"$cache/complete"
+        echo "${sum%% *}" >"$dir/complete"
     fi
     exec 9>&-
+}
+
+install_jars() {
+    fetch_jars "$cache" "$here/pom.xml" "Apache Kafka $version (56 MB)"
+}
+
+install_router() {
+    fetch_jars "$router" "$here/router-pom.xml" "Debezium's event router (23 MB)"
 }
 
 # write_config DIR PORT [KEY=VALUE…]
@@ -221,6 +233,20 @@ check_vectors() {
     return $status
 }
 
+# The same for what Debezium's event router makes of rows.
+check_router() {
+    local classes status
+    install_router
+    classes=$(mktemp -d) || exit 1
+    javac -d "$classes" -cp "$router/libs/*" "$here/RouterVectors.java" &&
+        java -Dfile.encoding=UTF-8 -cp "$classes:$router/libs/*" RouterVectors \
+            >"$classes/now.tsv" 2>"$classes/err" || cat "$classes/err" >&2
+    cmp "$classes/now.tsv" "$here/../data/router.tsv"
+    status=$?
+    rm -rf "$classes"
+    return $status
+}
+
 command=${1:-help}
 case $command in
     start | stop | kill | bootstrap | ready | topics | create | delete | offsets | acl)
@@ -228,6 +254,7 @@ case $command in
 esac
 case $command in
     install) install_jars ;;
+    install-router) install_router ;;
     start) shift && start_node "$@" ;;
     stop) end_node "$2" TERM ;;
     kill) end_node "$2" KILL ;;
@@ -240,6 +267,7 @@ case $command in
     offsets) print_offsets "$2" "${3:-}" ;;
     acl) acl_command "${@:2}" ;;
     vectors) check_vectors ;;
+    router) check_router ;;
     help | -h | --help) usage ;;
     *) usage >&2 && exit 2 ;;
 esac

@@ -93,6 +93,7 @@ tier_demo() {
 # The jars are fetched by the caller, whose cache they stay in.
 tier_kafka() {
     "$root/test/kafka/kafka.sh" install &&
+        "$root/test/kafka/kafka.sh" install-router &&
         mkdir "$place/cache" &&
         cp -r "${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/kafka" \
             "$place/cache/" || return 1

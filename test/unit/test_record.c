@@ -16,6 +16,7 @@
 #include "relay/record.h"
 
 #define ID "01924a3e-5f5e-7abc-8def-0123456789ab"
+#define OUTBOX_ID "0d9f4c5e-6b1a-4c3d-8e2f-0123456789ab"
 #define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 static char err[256];
@@ -170,7 +171,7 @@ test_cloudevents_bare(void **state)
 	sn_record_close(maker);
 }
 
-/* Debezium's outbox router: topic, key and the one header. */
+/* Debezium's outbox router: topic, key and headers. */
 static void
 test_debezium(void **state)
 {
@@ -182,9 +183,21 @@ test_debezium(void **state)
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	assert_string_equal(record.topic, "outbox.event.order");
 	assert_key(&record, "o:1 \xc3\xa4");
-	assert_int_equal(record.nheaders, 1);
+	assert_int_equal(record.nheaders, 3);
 	assert_string_equal(header(&record, "id"), ID);
+	assert_string_equal(header(&record, "eventType"), "Order/Created");
+	assert_string_equal(header(&record, "event_id"), ID);
 	assert_ptr_equal(record.value, event.payload);
+	event.outbox_id = OUTBOX_ID;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(header(&record, "id"), OUTBOX_ID);
+	assert_string_equal(header(&record, "event_id"), ID);
+	event.outbox_id = "0d9f4c5e-6b1a-4c3d-8e2f-00000000000X";
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(header(&record, "id"), ID);
+	event.outbox_id = "o";
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(header(&record, "id"), ID);
 	event.aggregate_id = NULL;
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	assert_key(&record, "ten ant");

@@ -93,6 +93,8 @@ insert into calls (call) values
     ($$insert into sentinai.outbox (tenant_id, aggregateid, type) values ('refused', 'a', 't')$$),
     ($$insert into sentinai.outbox (aggregateid, type, payload) values ('a', 't', '{}')$$),
     ($$insert into sentinai.outbox (tenant_id, aggregatetype, aggregateid, type, payload) values ('refused', null, 'a', 't', '{}')$$),
+    ($$insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values ('refused', 'a', 'RetryScheduled', '{}')$$),
+    ($$insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values (E'refused\u2028', 'a', 't', '{}')$$),
     ($$insert into sentinai.outbox (tenant_id, aggregateid, type, payload) select 'refused', 'a', 't', case when i = 2000 then '7' else '{}' end::jsonb from generate_series(1, 2000) i$$),
     ($$update sentinai.outbox set type = 'u' where false$$),
     ($$delete from sentinai.outbox where tenant_id = 'refused'$$),

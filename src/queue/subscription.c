@@ -17,7 +17,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -25,6 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
+#include "base/printable.h"
 #include "queue/subscription.h"
 #include "store/store.h"
 
@@ -37,14 +37,14 @@ static Oid	watched = InvalidOid;	/* table subscription */
 void
 sn_unknown_worker_type(const text *worker_type)
 {
-	int			len = pg_mbcliplen(VARDATA_ANY(worker_type),
-								   VARSIZE_ANY_EXHDR(worker_type),
-								   SN_WORKER_TYPE_MAX);
+	text	   *shown = sn_storable_text(VARDATA_ANY(worker_type),
+									 VARSIZE_ANY_EXHDR(worker_type),
+									 SN_WORKER_TYPE_MAX);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_SN_NOT_FOUND),
-			 errmsg("worker type \"%.*s\" does not exist", len,
-					VARDATA_ANY(worker_type)),
+			 errmsg("worker type \"%s\" does not exist",
+					text_to_cstring(shown)),
 			 errhint("Make it with subscribe().")));
 }
 

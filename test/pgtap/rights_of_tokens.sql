@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- A token is good in the hands of who claimed, for as long as nobody revokes it.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(33);
+select plan(34);
 
 create function pg_temp.publish(n int) returns void language sql as $$
     select sentinai.publish_batch(array_agg('own.t'::text), array_agg('own'::text), array_agg('k' || i), array_agg('{}'::jsonb))
@@ -98,6 +98,7 @@ select is(sentinai.revoke_lease('own', gen_random_uuid()), 0, 'a batch that nobo
 select throws_ok($$select sentinai.revoke_lease('none', 'hung')$$, 'SN404', null, 'unknown worker type');
 select throws_ok($$select sentinai.revoke_lease('own', 'hung', E'a\nb')$$, 'SN422', null, 'an actor is printable');
 select throws_ok($$select sentinai.revoke_lease('own', null::text)$$, '22004', null, 'no agent');
+select throws_ok($$select sentinai.claim(E'no\u001b[2Jbody')$$, 'SN404', 'worker type "no?[2Jbody" does not exist', 'an error shows no escape sequence of its caller');
 select throws_ok($$select sentinai.claim('own', worker_id => E'x\u001b[2J')$$, 'SN422', null, 'so is the name of an agent');
 
 select sentinai.unsubscribe('own');

@@ -6,41 +6,12 @@ select plan(75);
 create function pg_temp.publish(key text, n int) returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg('d.t'::text), array_agg('dead'::text), array_agg(key), array_agg(jsonb_build_object('n', i) order by i))
     from generate_series(1, n) i $$;
--- until every event is in a slice
-create function pg_temp.sequenced() returns void language plpgsql as $$
-begin
-    for i in 1..3000 loop
-        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'dead' except
-                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
-        perform pg_sleep(0.01);
-    end loop;
-end $$;
--- a batch as a table, o its order
-create function pg_temp.take(name text, args text) returns void language plpgsql as $$
-begin
-    perform pg_temp.sequenced();
-    execute format('create temp table %I as select row_number() over () as o, c.* from sentinai.claim(%s) c', name, args);
-end $$;
-create function pg_temp.shown(rel regclass) returns text language plpgsql as $$
-declare r text; begin
-    execute format('select string_agg(aggregate_id || (payload ->> ''n'') || ''#'' || attempt, '' '' order by o) from %s', rel) into r; return r; end $$;
+\set tenant dead
+\ir lib/queue.sql
 create function pg_temp.state(wt text) returns text language sql as $$
     select format('open %s parked %s done %s dead %s', sum(open), sum(parked), sum(completed), sum(dead)) from (
         select distinct on (lane) l.* from sentinai_internal.lane_state l join sentinai_internal.subscription s using (sub_id)
         where worker_type = wt order by lane, ver desc) x $$;
--- claim when the next retry is due, within ten seconds
-create procedure pg_temp.take_due(name text, wt text) language plpgsql as $$
-declare n int;
-begin
-    for i in 1..200 loop
-        execute format('drop table if exists %I', name);
-        perform pg_temp.take(name, quote_literal(wt));
-        execute format('select count(*) from %I', name) into n;
-        commit;
-        exit when n > 0;
-        perform pg_sleep(0.05);
-    end loop;
-end $$;
 -- where the slices have an event
 create function pg_temp.place(id uuid, stream int) returns bigint language sql as $$
     select slice_no << 8 | array_position(event_ids, id) - 1 from sentinai_internal.slice where stream_id = stream and id = any (event_ids) $$;

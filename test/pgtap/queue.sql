@@ -23,27 +23,11 @@ create function pg_temp.key_in(lane int, i int) returns text language sql as $$
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
                   current_setting('port'), current_database(), session_user) $$;
--- until every event is in a slice
-create function pg_temp.sequenced() returns void language plpgsql as $$
-begin
-    for i in 1..3000 loop
-        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'queue' except
-                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
-        perform pg_sleep(0.01);
-    end loop;
-end $$;
+\set tenant queue
+\ir lib/queue.sql
 -- the SQLSTATE that a statement ends with, 'ok' without an error
 create function pg_temp.code_of(statement text) returns text language plpgsql as $$
 begin execute statement; return 'ok'; exception when others then return sqlstate; end $$;
--- a batch as a table, o its order
-create function pg_temp.take(name text, args text) returns void language plpgsql as $$
-begin
-    perform pg_temp.sequenced();
-    execute format('create temp table %I as select row_number() over () as o, c.* from sentinai.claim(%s) c', name, args);
-end $$;
-create function pg_temp.shown(rel regclass) returns text language plpgsql as $$
-declare r text; begin
-    execute format('select string_agg(aggregate_id || (payload ->> ''n'') || ''#'' || attempt, '' '' order by o) from %s', rel) into r; return r; end $$;
 create function pg_temp.state(wt text) returns table (open bigint, parked numeric, completed numeric, failed numeric, dead numeric, held bigint) language sql as $$
     select sum(open), sum(parked), sum(completed), sum(failed), sum(dead), count(batch) from (
         select distinct on (lane) l.* from sentinai_internal.lane_state l join sentinai_internal.subscription s using (sub_id)

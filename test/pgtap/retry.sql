@@ -6,24 +6,8 @@ select plan(116);
 create function pg_temp.publish(key text, n int, type text default 'r.t') returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('retry'::text), array_agg(key), array_agg(jsonb_build_object('n', i) order by i))
     from generate_series(1, n) i $$;
--- until every event is in a slice
-create function pg_temp.sequenced() returns void language plpgsql as $$
-begin
-    for i in 1..3000 loop
-        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'retry' except
-                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
-        perform pg_sleep(0.01);
-    end loop;
-end $$;
--- a batch as a table, o its order
-create function pg_temp.take(name text, args text) returns void language plpgsql as $$
-begin
-    perform pg_temp.sequenced();
-    execute format('create temp table %I as select row_number() over () as o, c.* from sentinai.claim(%s) c', name, args);
-end $$;
-create function pg_temp.shown(rel regclass) returns text language plpgsql as $$
-declare r text; begin
-    execute format('select string_agg(aggregate_id || (payload ->> ''n'') || ''#'' || attempt, '' '' order by aggregate_id, o) from %s', rel) into r; return r; end $$;
+\set tenant retry
+\ir lib/queue.sql
 create function pg_temp.state(wt text) returns text language sql as $$
     select format('open %s parked %s done %s failed %s dead %s', sum(open), sum(parked), sum(completed), sum(failed), sum(dead)) from (
         select distinct on (lane) l.* from sentinai_internal.lane_state l join sentinai_internal.subscription s using (sub_id)
@@ -31,19 +15,6 @@ create function pg_temp.state(wt text) returns text language sql as $$
 create function pg_temp.waiting(wt text) returns text language sql as $$
     select string_agg(r.aggregate_id || (l.payload ->> 'n') || ':' || attempt || case when due_at is null then '' else '!' end, ' ' order by pos)
     from sentinai_internal.event_retry r join sentinai_internal.subscription s using (sub_id) join sentinai.event_log l using (event_id) where worker_type = wt $$;
--- claim when the next retry is due, within ten seconds
-create procedure pg_temp.take_due(name text, wt text) language plpgsql as $$
-declare n int;
-begin
-    for i in 1..200 loop
-        execute format('drop table if exists %I', name);
-        perform pg_temp.take(name, quote_literal(wt));
-        execute format('select count(*) from %I', name) into n;
-        commit;
-        exit when n > 0;
-        perform pg_sleep(0.05);
-    end loop;
-end $$;
 
 -- A failing event holds back its own key and no other
 select sentinai.subscribe('retry-a', '{r.t}', backoff => '{1 hour,2 hours}');
@@ -61,7 +32,7 @@ select throws_ok($$select sentinai.fail((select token from a limit 1), (select e
 select throws_ok($$select sentinai.fail((select token from a limit 1), gen_random_uuid(), 'e')$$, 'SN404', null, 'nor what never was');
 select pg_temp.publish('a', 1), pg_temp.publish('b', 1);
 select pg_temp.take('a2', $$'retry-a'$$);
-select is(pg_temp.shown('a2'), 'b1#1', 'new events of other keys go on');
+select is(pg_temp.shown('a2', 'aggregate_id, o'), 'b1#1', 'new events of other keys go on');
 select is(pg_temp.waiting('retry-a'), 'a1:1! a2:0 a3:0 a1:0', 'those of the key queue up');
 select is(sentinai.complete((select token from a2)), 1, 'done');
 select is_empty($$select * from sentinai.claim('retry-a')$$, 'until it is due, nothing');
@@ -72,19 +43,19 @@ select pg_temp.publish('c', 3);
 select pg_temp.take('b', $$'retry-b'$$);
 select is(sentinai.fail((select token from b limit 1), (select event_id from b where o = 1), 'one'), 'retrying', 'first failure');
 call pg_temp.take_due('b2', 'retry-b');
-select is(pg_temp.shown('b2'), 'c1#2', 'alone: the others wait for what becomes of it');
+select is(pg_temp.shown('b2', 'aggregate_id, o'), 'c1#2', 'alone: the others wait for what becomes of it');
 select cmp_ok((select extract(epoch from claimed_at - first_failed_at) from sentinai_internal.lane_state l join sentinai_internal.event_retry r using (sub_id, lane) join sentinai_internal.subscription s using (sub_id) where worker_type = 'retry-b' order by ver desc limit 1), '>=', 0.2, 'not before its time');
 select is(sentinai.fail((select token from b2), (select event_id from b2), 'two'), 'retrying', 'second failure');
 call pg_temp.take_due('b3', 'retry-b');
-select is(pg_temp.shown('b3'), 'c1#3', 'third attempt');
+select is(pg_temp.shown('b3', 'aggregate_id, o'), 'c1#3', 'third attempt');
 select is(sentinai.fail((select token from b3), (select event_id from b3), 'three', retry_in => '10 ms'), 'retrying', 'the caller says when');
 call pg_temp.take_due('b4', 'retry-b');
-select is(pg_temp.shown('b4'), 'c1#4', 'fourth attempt');
+select is(pg_temp.shown('b4', 'aggregate_id, o'), 'c1#4', 'fourth attempt');
 select is((select history @> '[{"attempt": 1, "error": "one"}, {"attempt": 2, "error": "two"}, {"attempt": 3, "error": "three"}]' and jsonb_array_length(history) = 3 from sentinai_internal.event_retry join sentinai_internal.subscription using (sub_id) where worker_type = 'retry-b' and attempt > 0), true, 'all of it is remembered');
 select is(sentinai.complete((select token from b4)), 1, 'done at last');
 select is((select attempt from sentinai.event_processing where worker_type = 'retry-b'), 4, 'the ledger tells the attempt');
 select pg_temp.take('b5', $$'retry-b'$$);
-select is(pg_temp.shown('b5'), 'c2#1 c3#1', 'then the others at once, their attempts not counted');
+select is(pg_temp.shown('b5', 'aggregate_id, o'), 'c2#1 c3#1', 'then the others at once, their attempts not counted');
 select is(sentinai.complete((select token from b5 limit 1)), 2, 'all done');
 select is(pg_temp.waiting('retry-b'), null, 'nothing waits');
 select is(pg_temp.state('retry-b'), 'open 0 parked 0 done 3 failed 3 dead 0', 'counters');
@@ -107,7 +78,7 @@ select pg_temp.publish('f', 1);
 select pg_temp.take('f', $$'retry-c'$$);
 select is(sentinai.fail((select token from f), (select event_id from f), 'e'), 'retrying', 'its own attempts');
 select pg_temp.take('f2', $$'retry-c'$$);
-select is(pg_temp.shown('f2'), 'f1#2', 'and its own waits');
+select is(pg_temp.shown('f2', 'aggregate_id, o'), 'f1#2', 'and its own waits');
 select sentinai.set_retry_policy('retry-c', 'r.t');
 select is(sentinai.fail((select token from f2), (select event_id from f2), 'e'), 'dead', 'removed: the subscription''s own again');
 select is((select count(*) from sentinai_internal.retry_policy where worker_type = 'retry-c'), 0::bigint, 'no policy left');
@@ -127,17 +98,17 @@ select pg_temp.take('g2', $$'retry-g'$$);
 select is((select string_agg(payload ->> 'n', '' order by o) from g2), '1', 'the first comes first');
 select is(sentinai.complete((select token from g2)), 1, 'done');
 select pg_temp.take('g3', $$'retry-g'$$);
-select is(pg_temp.shown('g3'), 'g2#2', 'then the second');
+select is(pg_temp.shown('g3', 'aggregate_id, o'), 'g2#2', 'then the second');
 select is(sentinai.complete((select token from g3)), 1, 'done');
 select is(sentinai.complete((select min(token) from sentinai.claim('retry-g'))), 1, 'then the third');
 select pg_temp.publish('h', 2);
 select pg_temp.take('h', $$'retry-g', 10, '1 microsecond'$$);
 select is(sentinai.fail((select token from h limit 1), (select event_id from h where o = 2), 'e', retry_in => '0'), 'retrying', 'the same,');
 select pg_temp.take('h2', $$'retry-g'$$);
-select is(pg_temp.shown('h2'), 'h1#2', 'with the lease lost');
+select is(pg_temp.shown('h2', 'aggregate_id, o'), 'h1#2', 'with the lease lost');
 select is(sentinai.complete((select token from h2)), 1, 'done');
 select pg_temp.take('h3', $$'retry-g'$$);
-select is(pg_temp.shown('h3'), 'h2#2', 'in order');
+select is(pg_temp.shown('h3', 'aggregate_id, o'), 'h2#2', 'in order');
 select is(sentinai.complete((select token from h3)), 1, 'done, too');
 
 -- A wait is the event's own: it lasts when another of its key comes first meanwhile
@@ -171,7 +142,7 @@ select is(sentinai.fail((select token from l1 limit 1), (select event_id from l1
 select is(sentinai.complete((select min(token) from sentinai.claim('retry-l'))), 1, 'and is done');
 select is((select count(*) from sentinai.claim('retry-l', lease => '1 microsecond')), 2::bigint, 'the others are a batch of retries, and lost');
 select pg_temp.take('l2', $$'retry-l'$$);
-select is(pg_temp.shown('l2'), 'l1#2', 'one of them goes on');
+select is(pg_temp.shown('l2', 'aggregate_id, o'), 'l1#2', 'one of them goes on');
 select is((select count(*) from sentinai.dead_letter where worker_type = 'retry-l'), 1::bigint, 'the other is dead');
 select is(sentinai.complete((select token from l2)), 1, 'done');
 select is(pg_temp.state('retry-l'), 'open 0 parked 0 done 2 failed 3 dead 1', 'nothing is left');
@@ -197,7 +168,7 @@ begin
     execute format('delete from %s where event_id = (select id from x)', part);
 end $$;
 create temp table x2 as select row_number() over () as o, c.* from sentinai.claim('retry-x') c;
-select is(pg_temp.shown('x2'), 'x1#1', 'the next of its key is not parked behind it');
+select is(pg_temp.shown('x2', 'aggregate_id, o'), 'x1#1', 'the next of its key is not parked behind it');
 select is((select count(*) from sentinai_internal.event_retry join sentinai_internal.subscription using (sub_id) where worker_type = 'retry-x' and aggregate_id = 'x'), 0::bigint, 'nothing of it waits');
 rollback;
 select sentinai.unsubscribe('retry-x');
@@ -208,7 +179,7 @@ select pg_temp.take('i', $$'retry-g'$$);
 select is(sentinai.fail((select token from i), (select event_id from i), 'e', retry_in => '0'), 'retrying', 'failed once');
 select pg_temp.take('i2', $$'retry-g', 10, '1 microsecond'$$);
 select pg_temp.take('i3', $$'retry-g', 10, '1 microsecond'$$);
-select is(pg_temp.shown('i3'), 'i1#3', 'a lost lease counts for a retry, too');
+select is(pg_temp.shown('i3', 'aggregate_id, o'), 'i1#3', 'a lost lease counts for a retry, too');
 select pg_temp.take('i4', $$'retry-g', 10, '1 microsecond'$$);
 select is_empty($$select * from sentinai.claim('retry-g')$$, 'until it is out of attempts');
 select is((select attempts || ' ' || reason || ' ' || jsonb_array_length(history) from sentinai.dead_letter where worker_type = 'retry-g' and aggregate_id = 'i'), '4 lease was lost 4', 'then it is dead');
@@ -221,7 +192,7 @@ select is(sentinai.fail((select token from u limit 1), (select event_id from u w
 select is(pg_temp.waiting('retry-u'), 'u1:1!', 'alone');
 select is(sentinai.complete((select token from u limit 1)), 2, 'the others are still there');
 select pg_temp.take('u2', $$'retry-u'$$);
-select is(pg_temp.shown('u2'), 'u1#2', 'it comes again');
+select is(pg_temp.shown('u2', 'aggregate_id, o'), 'u1#2', 'it comes again');
 select pg_temp.publish('u', 1);
 select is(sentinai.complete((select token from u2)), 1, 'done');
 select is(sentinai.complete((select min(token) from sentinai.claim('retry-u'))), 1, 'and the next one');
@@ -261,7 +232,7 @@ do $$ begin
         perform pg_sleep(0.01);
     end loop;
 end $$;
-select is(pg_temp.shown('n2'), 'anew1#1 anew2#1 anew3#1 other1#1', 'taken again by the second');
+select is(pg_temp.shown('n2', 'aggregate_id, o'), 'anew1#1 anew2#1 anew3#1 other1#1', 'taken again by the second');
 select is(sentinai.fail((select min(token) from n2), (select event_id from n2 where payload @> '{"n": 1}' and aggregate_id = 'anew'), 'e'), 'retrying', 'the first of the key fails');
 select throws_ok($$select sentinai.fail((select min(token) from n2), (select event_id from n2 where payload @> '{"n": 2}'), 'e')$$, 'SN409', null, 'the next one waits, and is no stranger');
 select sentinai.unsubscribe('retry-anew');

@@ -5,14 +5,8 @@
 select plan(82);
 
 -- until the last event of the log is in a slice
-create function pg_temp.sequenced() returns void language plpgsql as $$
-begin
-    for i in 1..3000 loop
-        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'stat' except
-                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
-        perform pg_sleep(0.01);
-    end loop;
-end $$;
+\set tenant stat
+\ir lib/queue.sql
 create function pg_temp.until(condition text) returns boolean language plpgsql as $$
 declare
     met boolean;

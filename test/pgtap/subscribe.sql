@@ -6,15 +6,8 @@ select plan(149);
 create function pg_temp.publish(type text, n int) returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('subs'::text), array_agg('k' || i % 3), array_agg(jsonb_build_object('n', i) order by i))
     from generate_series(1, n) i $$;
--- until every event is in a slice
-create function pg_temp.sequenced() returns void language plpgsql as $$
-begin
-    for i in 1..3000 loop
-        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'subs' except
-                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
-        perform pg_sleep(0.01);
-    end loop;
-end $$;
+\set tenant subs
+\ir lib/queue.sql
 -- what a subscription gets until there is no more
 create function pg_temp.drain(wt text) returns text language plpgsql as $$
 declare r record; t text; result text[]; begin

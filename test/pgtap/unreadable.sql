@@ -64,22 +64,8 @@ begin
     execute format('alter table %s enable always trigger refuse_change', part);
     return ids[nth];
 end $$;
-create function pg_temp.sequenced() returns void language plpgsql as $$
-begin
-    for i in 1..3000 loop
-        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'fit' except
-                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
-        perform pg_sleep(0.01);
-    end loop;
-end $$;
-create function pg_temp.take(name text, args text) returns void language plpgsql as $$
-begin
-    perform pg_temp.sequenced();
-    execute format('create temp table %I as select row_number() over () as o, c.* from sentinai.claim(%s) c', name, args);
-end $$;
-create function pg_temp.shown(rel regclass) returns text language plpgsql as $$
-declare r text; begin
-    execute format('select string_agg(aggregate_id || (payload ->> ''n'') || ''#'' || attempt, '' '' order by aggregate_id, o) from %s', rel) into r; return r; end $$;
+\set tenant fit
+\ir lib/queue.sql
 create function pg_temp.state(wt text) returns text language sql as $$
     select format('open %s parked %s done %s failed %s dead %s', sum(open), sum(parked), sum(completed), sum(failed), sum(dead)) from (
         select distinct on (lane) l.* from sentinai_internal.lane_state l join sentinai_internal.subscription s using (sub_id)
@@ -91,7 +77,7 @@ create temp table bad as
 select pg_temp.smuggle('a', 3, 'f.skip', 2, pg_temp.bomb()) as bomb, pg_temp.smuggle('b', 2, 'f.skip', 1, pg_temp.deep(6000)) as deep,
        pg_temp.smuggle('c', 2, 'f.skip', 2, pg_temp.bomb(), true) as meta;
 select pg_temp.take('s1', $$'fit-skip'$$);
-select is(pg_temp.shown('s1'), 'a1#1 a3#1 b2#1 c1#1', 'the others are handed out');
+select is(pg_temp.shown('s1', 'aggregate_id, o'), 'a1#1 a3#1 b2#1 c1#1', 'the others are handed out');
 select is(pg_temp.state('fit-skip'), 'open 4 parked 0 done 0 failed 3 dead 3', 'three are dead');
 select is(string_agg(status || ' ' || attempts, ', '), 'pending 1, pending 1, pending 1', 'with a letter each') from sentinai.dead_letter where worker_type = 'fit-skip';
 select is((select count(*) from bad, sentinai.dead_letter where worker_type = 'fit-skip' and event_id in (bomb, deep, meta)), 3::bigint, 'which are theirs');
@@ -103,7 +89,7 @@ select is(pg_temp.state('fit-skip'), 'open 0 parked 0 done 4 failed 3 dead 3', '
 -- Tried again it dies again
 select sentinai.retry_dead_letter(bomb, 'fit-skip', 'me') from bad;
 select pg_temp.take('s2', $$'fit-skip'$$);
-select is(pg_temp.shown('s2'), null, 'tried again, it is not handed out');
+select is(pg_temp.shown('s2', 'aggregate_id, o'), null, 'tried again, it is not handed out');
 select is((select status from sentinai.dead_letter, bad where worker_type = 'fit-skip' and event_id = bomb), 'pending', 'and its letter is pending again');
 select is(pg_temp.state('fit-skip'), 'open 0 parked 0 done 4 failed 4 dead 3', 'nothing waits');
 
@@ -111,7 +97,7 @@ select is(pg_temp.state('fit-skip'), 'open 0 parked 0 done 4 failed 4 dead 3', '
 select pg_temp.smuggle('d', 1, 'f.skip', 1, pg_temp.deep(600)) from generate_series(1, 5);
 select pg_temp.publish('d', 1, 'f.skip');
 select pg_temp.take('s3', $$'fit-skip', 1$$);
-select is(pg_temp.shown('s3'), 'd1#1', 'a claim goes past many');
+select is(pg_temp.shown('s3', 'aggregate_id, o'), 'd1#1', 'a claim goes past many');
 select is(sentinai.complete((select max(token) from s3)), 1, 'and has what comes behind them');
 
 -- With on_dead => 'block' its key stops there
@@ -119,12 +105,12 @@ select sentinai.subscribe('fit-block', '{f.block}', on_dead => 'block');
 insert into bad (bomb) select pg_temp.smuggle('a', 3, 'f.block', 2, pg_temp.bomb());
 select pg_temp.publish('b', 1, 'f.block');
 select pg_temp.take('b1', $$'fit-block'$$);
-select is(pg_temp.shown('b1'), 'a1#1 b1#1', 'what comes behind it in its key waits');
+select is(pg_temp.shown('b1', 'aggregate_id, o'), 'a1#1 b1#1', 'what comes behind it in its key waits');
 select is(pg_temp.state('fit-block'), 'open 2 parked 2 done 0 failed 1 dead 1', 'with it');
 select is(sentinai.complete((select max(token) from b1)), 2, 'the others are completed');
 select sentinai.discard_dead_letter(event_id, worker_type, 'me', 'no use') from sentinai.dead_letter where worker_type = 'fit-block';
 select pg_temp.take('b2', $$'fit-block'$$);
-select is(pg_temp.shown('b2'), 'a3#1', 'until it is discarded');
+select is(pg_temp.shown('b2', 'aggregate_id, o'), 'a3#1', 'until it is discarded');
 select is(sentinai.complete((select max(token) from b2)), 1, 'then it goes on');
 
 -- Behind a failing event of its key

@@ -7,15 +7,8 @@ select plan(36);
 create function pg_temp.publish(type text, key text, n int) returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('wait'::text), array_agg(key), array_agg(jsonb_build_object('n', i) order by i))
     from generate_series(1, n) i $$;
--- until every event is in a slice
-create function pg_temp.sequenced() returns void language plpgsql as $$
-begin
-    for i in 1..3000 loop
-        exit when not exists (select event_id from sentinai.event_log where tenant_id = 'wait' except
-                              select unnest(event_ids) from sentinai_internal.slice where stream_id = 0);
-        perform pg_sleep(0.01);
-    end loop;
-end $$;
+\set tenant wait
+\ir lib/queue.sql
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
                   current_setting('port'), current_database(), session_user) $$;

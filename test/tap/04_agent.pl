@@ -4,20 +4,16 @@
 use strict;
 use warnings FATAL => 'all';
 
-use FindBin;
+use Agents;
 use IPC::Run ();
 use JSON::PP qw(decode_json);
-use POSIX qw(WNOHANG);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $build = "$FindBin::RealBin/../../build/workers";
-my $work = "$build/sentinai-work";
-my $dir = PostgreSQL::Test::Utils::tempdir();
 my $secret = 'payload-marker-9f3c';
-my (%agents, @logs, %seen);
+my (@logs, %seen);
 
 my $node = PostgreSQL::Test::Cluster->new('agent');
 $node->init;
@@ -28,47 +24,15 @@ max_connections = 60
 $node->start;
 $node->safe_psql('postgres', 'create extension sentinai');
 
-my $unslept = 60 * ($ENV{SENTINAI_PATIENCE} || 1);
-
-# What this test's environment says must not reach the agents.
-delete $ENV{$_} foreach grep { /^(SENTINAI_|WORKER_TYPE|CONCURRENCY)/ } keys %ENV;
-$ENV{PGHOST} = $node->host;
-$ENV{PGPORT} = $node->port;
-$ENV{PGDATABASE} = 'postgres';
-
-# Poll until the code gives a true value; dies after 60 s, or as many times
-# that as the caller of the test says.
-sub wait_for
-{
-	my ($what, $code) = @_;
-	my $deadline = time() + $unslept;
-
-	while (time() < $deadline)
-	{
-		my $value = $code->();
-		return $value if $value;
-		select undef, undef, undef, 0.02;
-	}
-	die "timed out waiting for $what";
-}
+use_node($node);
 
 # Start an agent; its log and the command's output are files of its name.
 sub start_agent
 {
 	my ($name, @args) = @_;
-	my $log = "$dir/$name.log";
-	my $pid = fork // die "fork: $!";
 
-	if ($pid == 0)
-	{
-		open STDIN, '<', '/dev/null' or POSIX::_exit(99);
-		open STDOUT, '>', "$dir/$name.out" or POSIX::_exit(99);
-		open STDERR, '>>', $log or POSIX::_exit(99);
-		exec { $work } $work, '--log-level', 'debug', @args
-		  or POSIX::_exit(99);
-	}
-	push @logs, $log;
-	$agents{$name} = $pid;
+	push @logs, "$dir/$name.log";
+	start_work($name, undef, @args);
 	return;
 }
 
@@ -77,35 +41,8 @@ sub signal_agent
 {
 	my ($name, $signal) = @_;
 
-	kill $signal, $agents{$name};
+	kill $signal, $running{$name};
 	return;
-}
-
-# Wait for an agent's end; its exit status and how long that took.
-sub end_of
-{
-	my ($name) = @_;
-	my $pid = $agents{$name};
-	my $start = time();
-
-	wait_for("the end of $name", sub { waitpid($pid, WNOHANG) == $pid });
-	delete $agents{$name};
-	return ($? >> 8, time() - $start);
-}
-
-# No agent outlives the test.
-END
-{
-	my $status = $?;
-	kill 'KILL', values %agents;
-	$? = $status;
-}
-
-sub stop_agent
-{
-	my ($name) = @_;
-	signal_agent($name, 'TERM');
-	return end_of($name);
 }
 
 # Run an agent until nothing is left to claim; its exit status.
@@ -115,24 +52,6 @@ sub run_agent
 
 	start_agent($name, '--until-empty', @args);
 	return (end_of($name))[0];
-}
-
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
-sub lines
-{
-	my ($file) = @_;
-	my @lines;
-
-	@lines = split /\n/, slurp_file($file) if -e $file;
-	return @lines;
-}
-
-sub completed
-{
-	my ($type) = @_;
-	return sql("select count(*) from sentinai.event_processing
-				where worker_type = '$type' and status = 'completed'");
 }
 
 # Publish events n = first..last of a subscription's own event type.
@@ -463,7 +382,7 @@ like($err, qr/mistyped\.ini", line 2: /, 'with file and line');
 {
 	local $ENV{PGPASSWORD} = '**';
 	IPC::Run::run([ $work, '-w', 'x', '-x', 'true', '-U', 'a**b***', '--reconnect-attempts', '1' ],
-		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($unslept));
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($limit));
 }
 is($? >> 8, 69, 'no connection: exit status 69');
 like($err, qr/could not connect/, 'and a message, whatever the password is');

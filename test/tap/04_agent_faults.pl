@@ -4,65 +4,26 @@
 use strict;
 use warnings FATAL => 'all';
 
-use FindBin;
+use Agents;
 use IO::Select;
 use IO::Socket::UNIX;
-use POSIX qw(WNOHANG);
+use POSIX ();
 use PostgreSQL::Test::Utils;
 use Sentinai ();
 use Test::More;
 use Time::HiRes qw(time);
 
-my $work = "$FindBin::RealBin/../../build/workers/sentinai-work";
-my $dir = PostgreSQL::Test::Utils::tempdir();
-my $limit = 60 * ($ENV{SENTINAI_PATIENCE} || 1);
-my %running;
-
 my $node = Sentinai::new_node('agent_faults', q{sentinai.max_payload = '64MB'});
 $node->safe_psql('postgres', 'create extension sentinai');
 
-delete $ENV{$_} foreach grep { /^(SENTINAI_|WORKER_TYPE|CONCURRENCY|PGAPPNAME)/ } keys %ENV;
-$ENV{PGHOST} = $node->host;
-$ENV{PGPORT} = $node->port;
-$ENV{PGDATABASE} = 'postgres';
+use_node($node);
 
-# Nothing that this test has started outlives it, or stays stopped.
+# Nothing that this test has stopped stays so.
 END
 {
 	my $status = $?;
 	kill 'CONT', server_processes() if $node;
-	kill 'KILL', values %running;
 	$? = $status;
-}
-
-# Poll until the code gives a true value.
-sub wait_for
-{
-	my ($what, $code) = @_;
-	my $deadline = time() + $limit;
-
-	while (time() < $deadline)
-	{
-		my $value = $code->();
-		return $value if $value;
-		select undef, undef, undef, 0.02;
-	}
-	die "timed out waiting for $what";
-}
-
-# Start a process that runs code and never returns from it.
-sub start
-{
-	my ($name, $code) = @_;
-	my $pid = fork // die "fork: $!";
-
-	if ($pid == 0)
-	{
-		$code->();
-		POSIX::_exit(99);
-	}
-	$running{$name} = $pid;
-	return $pid;
 }
 
 # Start an agent for the subscription of its name; code comes before exec.
@@ -70,43 +31,7 @@ sub start_agent
 {
 	my ($name, $command, $args, $code) = @_;
 
-	return start($name, sub {
-		open STDIN, '<', '/dev/null' or POSIX::_exit(99);
-		open STDOUT, '>', "$dir/$name.out" or POSIX::_exit(99);
-		open STDERR, '>>', "$dir/$name.log" or POSIX::_exit(99);
-		$code->() if $code;
-		exec { $work } $work, '--log-level', 'debug', '-w', $name, '-x', $command, @$args;
-	});
-}
-
-# Wait for the end of a process; its exit status and how long that took.
-sub end_of
-{
-	my ($name) = @_;
-	my $start = time();
-
-	wait_for("the end of $name", sub { waitpid($running{$name}, WNOHANG) == $running{$name} });
-	delete $running{$name};
-	return ($? >> 8, time() - $start);
-}
-
-sub stop
-{
-	my ($name) = @_;
-
-	kill 'TERM', $running{$name};
-	return end_of($name);
-}
-
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
-sub lines
-{
-	my ($file) = @_;
-	my @lines;
-
-	@lines = split /\n/, slurp_file($file) if -e $file;
-	return @lines;
+	return start_work($name, $code, '-w', $name, '-x', $command, @$args);
 }
 
 # A subscription with its own event type, and events 1..n of different keys.
@@ -118,12 +43,6 @@ sub subscribe
 	sql("select count(sentinai.publish('$type', 'acme', 'k' || n, jsonb_build_object('n', n)))
 		 from generate_series(1, $n) n");
 	return;
-}
-
-sub completed
-{
-	return sql("select count(*) from sentinai.event_processing
-				where worker_type = '$_[0]' and status = 'completed'");
 }
 
 # A handler; $N is the event's number, $OUT the file it writes to.
@@ -173,7 +92,7 @@ foreach my $closed ([], [0, 1, 2], [2])
 	wait_for('3 events', sub { completed($name) == 3 });
 	is(join(',', sort(lines("$dir/$name.txt"))), '1 1,2 1,3 1',
 		"commands run once whatever the parent left (closed: @$closed)");
-	is((stop($name))[0], 0, 'and SIGTERM is heard');
+	is((stop_agent($name))[0], 0, 'and SIGTERM is heard');
 }
 
 # A stop by force leaves no command behind, nor what it has started.
@@ -183,7 +102,7 @@ trap '' TERM; sh -c "trap '' TERM; sleep 300 & echo \$! >>$OUT; wait" &
 echo "$SENTINAI_ATTEMPT" >>"$OUT.attempts"; [ -e "$OUT.go" ] || { echo $$ $! >>"$OUT"; sleep 300; }}),
 	[ '--kill-after', '1h', '--shutdown-timeout', '500ms', '--lease', '1h' ]);
 wait_for('the command', sub { 3 == map { split } lines("$dir/forced.txt") });
-my ($status, $seconds) = stop('forced');
+my ($status, $seconds) = stop_agent('forced');
 my @left = grep { runs($_) } map { split } lines("$dir/forced.txt");
 is($status, 1, 'a stop by force has exit status 1');
 is("@left", '', 'and nothing that it has started runs any more');
@@ -270,7 +189,7 @@ case $(wc -l <"$OUT") in 1) touch } . "'$dir/cut'" . q{; exit 75;; 2) sleep } . 
 	wait_for('4 events', sub { completed($name) == 4 });
 	wait_for('two failures', sub {
 		sql(qq{select retrying + dead from sentinai.stat_queue where worker_type = '$name'}) == 2 });
-	stop($name);
+	stop_agent($name);
 	is(join(',', sort(lines("$dir/$name.txt"))), '1 1,2 1,3 1,4 1,5 1,6 1',
 		'an answer was lost and no event came again');
 	is(join(',', lines("$dir/cut.done")), 'cut', 'it was');
@@ -292,7 +211,7 @@ echo "$N $SENTINAI_ATTEMPT" >>"$OUT"; [ "$(wc -l <"$OUT")" != 2 ] || exit 75}),
 	  '--reconnect-min', '10ms', '--reconnect-max', '50ms' ]);
 wait_for('3 events', sub { completed('refused') == 3 });
 wait_for('the fourth', sub { completed('refused') == 4 });
-is((stop('refused'))[0], 0, 'a report that is refused does not end the agent');
+is((stop_agent('refused'))[0], 0, 'a report that is refused does not end the agent');
 my @attempts = map { (split)[1] } lines("$dir/refused.txt");
 is("@attempts", '1 1 1 1 2', 'nor make others come again, and its attempt counts');
 
@@ -309,7 +228,7 @@ wait_for('the report', sub { completed('reported') == 1 });
 pass('outcomes are reported while the next handler runs');
 append_to_file("$dir/reported.txt.go", '');
 wait_for('the rest', sub { completed('reported') == 3 });
-is((stop('reported'))[0], 0, 'and the rest at the end');
+is((stop_agent('reported'))[0], 0, 'and the rest at the end');
 is(join(' ', sort(lines("$dir/reported.txt"))), '1 2 3', 'each once');
 
 # The machine cannot start a command: no attempt is counted.
@@ -329,7 +248,7 @@ SKIP:
 	system($prlimit, '--pid', $pid, '--nofile=64:') == 0 or die;
 	wait_for('the event', sub { completed('short') == 1 });
 	is(join(' ', lines("$dir/short.txt")), '1', 'the first attempt is the one that could start');
-	is((stop('short'))[0], 0, 'and the agent goes on');
+	is((stop_agent('short'))[0], 0, 'and the agent goes on');
 
 	# An event that an agent has no memory for dies alone.
 	subscribe('big', 2, q{, max_attempts => 2, backoff => '{50ms}'});
@@ -337,7 +256,7 @@ SKIP:
 		[ '--lease', '1s', '--reconnect-max', '200ms', '--wait', '1s' ]);
 	wait_for('2 events', sub { completed('big') == 2 });
 	my ($size) = map { /^VmSize:\s+(\d+)/ } lines("/proc/$pid/status");
-	stop('big'), skip 'a sanitizer takes more than there is', 2 if $size > 1e9;
+	stop_agent('big'), skip 'a sanitizer takes more than there is', 2 if $size > 1e9;
 	system($prlimit, '--pid', $pid, '--as=' . ($size + 16384) * 1024 . ':') == 0 or die;
 	sql(q{select sentinai.publish('big', 'acme', 'k1',
 			jsonb_build_object('n', 3, 'text', repeat('x', 30000000)))});
@@ -346,7 +265,7 @@ SKIP:
 	wait_for('the others', sub { completed('big') == 4 });
 	is(sql(q{select payload->>'n', attempts from sentinai.dead_letter where worker_type = 'big'}),
 		'3|2', 'an event that an agent cannot take is a dead letter');
-	is((stop('big'))[0], 0, 'and the agent goes on');
+	is((stop_agent('big'))[0], 0, 'and the agent goes on');
 }
 
 # A server that is silent holds up nobody's end: neither an agent that waits
@@ -357,7 +276,7 @@ wait_for('two waits', sub { 2 == sql(q{select count(*) from pg_stat_activity
 	where application_name like 'sentinai-work%' and query ~ 'wait_for_work'}) });
 my @server = server_processes();
 kill 'STOP', @server;
-($status, $seconds) = stop('silent');
+($status, $seconds) = stop_agent('silent');
 kill 'CONT', @server;
 is($status, 0, 'SIGTERM while the server is silent');
 cmp_ok($seconds, '<', 15, 'an idle agent ends at once');
@@ -369,7 +288,7 @@ $blocker->query_safe(q{begin; lock table sentinai_internal.subscription in acces
 start_agent('claiming', 'true', []);
 wait_for('a claim', sub { sql(q{select count(*) from pg_stat_activity
 	where application_name = 'sentinai-work' and wait_event_type = 'Lock'}) });
-($status, $seconds) = stop('claiming');
+($status, $seconds) = stop_agent('claiming');
 $blocker->quit;
 is($status, 1, 'SIGTERM while a claim has no answer');
 cmp_ok($seconds, '<', 15, 'is not late either');
@@ -383,7 +302,7 @@ kill 'STOP', @server;
 append_to_file("$dir/unheard.txt.go", '');
 wait_for('the handler\'s end', sub {
 	grep { /event handled/ } lines("$dir/unheard.log") });
-($status, $seconds) = stop('unheard');
+($status, $seconds) = stop_agent('unheard');
 kill 'CONT', @server;
 is($status, 1, 'one with a report to make is forced');
 cmp_ok($seconds, '<', 15, 'when the time for it is over');

@@ -77,6 +77,7 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 	bool		nulls[Natts_stream] = {false, false, true};
 	int			result = filter->n < 0 ? SN_STREAM_ALL : -1;
 
+	Assert(sn_streams_are_ours());
 	while (result < 0 && (slot = sn_table_next(scan)) != NULL)
 	{
 		SnSegment	segment;
@@ -135,6 +136,7 @@ sn_drop_unused_streams(void)
 	SnTableScan *scan = sn_table_change(SN_STREAM, NULL, 0, NULL);
 	TupleTableSlot *slot;
 
+	Assert(sn_streams_are_ours());
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		int			id = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
@@ -211,6 +213,7 @@ sn_change_filter(SnSub *sub, int stream_id, Datum *values, bool *nulls)
 	int			n = 0;
 	int			i;
 
+	Assert(sn_streams_are_ours());
 	for (i = 0; i < sub->nsegments; i++)
 	{
 		int64		end = Min(sub->segments[i].until, until);

@@ -442,6 +442,31 @@ set_numbers(Datum *values, const SnLaneState *state)
 }
 
 /*
+ * assert_state: what holds of every version.  Positions in the range are no
+ * numbers without gaps, so a bitmap may have more bits or fewer than they span.
+ */
+static void
+assert_state(const SnLaneState *state)
+{
+	Assert(sn_lane_is_ours(state->sub_id, state->lane));
+	Assert(state->lane >= 0 && state->lane < SN_MAX_LANES);
+	Assert(state->pos >= 0 && state->pos <= state->end_pos);
+	Assert(state->parked >= 0 && state->dead >= 0);
+	Assert(state->completed >= 0 && state->failed >= 0);
+	Assert((state->lost == 0) == (state->lost_pos == 0));
+
+	/* a batch has the lane until all of its lanes are done; nobody, nothing */
+	Assert(state->open >= state->nretries && state->nretries >= 0);
+	Assert(state->held || state->open == 0);
+
+	/* the bitmap is for a range; its clear bits are open, or left for later */
+	Assert(state->resolved.bytes == NULL || state->pos < state->end_pos);
+	Assert(state->resolved.bytes == NULL ||
+		   sn_bits_clear_count(&state->resolved) >=
+		   state->open - state->nretries);
+}
+
+/*
  * sn_lane_append: the state becomes the lane's next version, visible after
  * sn_lane_append_end().  All lanes of one appender go to the same half.
  */
@@ -451,11 +476,7 @@ sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
 	Datum		values[Natts_lane];
 	bool		nulls[Natts_lane] = {false};
 
-	Assert(sn_lane_is_ours(state->sub_id, state->lane));
-	Assert(state->lane >= 0 && state->lane < SN_MAX_LANES);
-	Assert(state->pos <= state->end_pos);
-	Assert(state->held || state->nretries == 0);
-	Assert(state->open >= 0 && state->parked >= 0 && state->dead >= 0);
+	assert_state(state);
 	if (appender->inserter == NULL)
 		appender->inserter = sn_journal_append(SN_LANES);
 	state->ver++;

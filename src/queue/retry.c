@@ -342,6 +342,8 @@ sn_retry_insert(SnInserter *inserter, const SnRetry *retry)
 	Datum		values[Natts_retry];
 	bool		nulls[Natts_retry] = {false};
 
+	Assert(sn_lane_is_ours(retry->sub_id, retry->lane));
+	Assert(!retry->has_due || !retry->dead);
 	values[Anum_retry_sub_id - 1] = Int32GetDatum(retry->sub_id);
 	values[Anum_retry_lane - 1] = Int32GetDatum(retry->lane);
 	values[Anum_retry_pos - 1] = Int64GetDatum(retry->pos);
@@ -399,6 +401,7 @@ sn_retry_delete(const SnRetry *retries, int n)
 	{
 		ItemPointerData tid = retries[i].tid;
 
+		Assert(sn_lane_is_ours(retries[i].sub_id, retries[i].lane));
 		simple_heap_delete(rel, &tid);
 	}
 	table_close(rel, NoLock);

@@ -191,6 +191,7 @@ take_slice(SnStreamReader *reader, TupleTableSlot *slot)
 		VARHDRSZ + reader->n * sizeof(ItemPointerData) ?
 		(const ItemPointerData *) VARDATA(places) : NULL;
 	reader->filter = reader->sources[reader->source].filter;
+	Assert(reader->n > 0 && reader->n <= SN_SLICE_MAX);
 }
 
 /* next_source: go on with what comes after a source's end */

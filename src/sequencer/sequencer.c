@@ -383,6 +383,8 @@ sequence(SnGather *g)
 	await_number();				/* take_round() did, if it knew the last round */
 	g->now.round_no = Max(SN_TICK_MS(sn_clock_take(1)) - SN_EPOCH_MS,
 						  seen.round_no + 1);
+	Assert(g->now.round_no > seen.round_no &&
+		   g->now.round_no < INT64CONST(1) << SN_ROUND_BITS);
 	g->now.round_no = sn_write_slices(g, g->snapshot, g->now.round_no);
 	write_round(g);
 	CommandCounterIncrement();

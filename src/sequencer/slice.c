@@ -414,6 +414,9 @@ write_slice(SliceWriter *writer, Stream *stream, int lane)
 	Datum		values[Natts_slice];
 	bool		nulls[Natts_slice] = {false};
 
+	Assert(sn_round_is_ours());
+	Assert(slice->n > 0 && slice->n <= SN_SLICE_MAX);
+	Assert(end->known && end->base >= 0 && lane < sn_node()->lanes);
 	SET_VARSIZE(array, ARR_OVERHEAD_NONULLS(1) + slice->n * UUID_LEN);
 	array->ndim = 1;
 	array->dataoffset = 0;
@@ -594,11 +597,14 @@ sn_write_slices(SnGather *gather, Snapshot snapshot, int64 round_no)
 {
 	SliceWriter writer = {.last_round = round_no, .snapshot = snapshot};
 	SnItem		item;
+	pg_uuid_t	last PG_USED_FOR_ASSERTS_ONLY = {{0}};
 
 	begin_round();
 	fill_new_streams(round_no, snapshot);
 	while (sn_gather_next(gather, &item))
 	{
+		Assert(sn_uuid_cmp(&last, &item.id) < 0);
+		last = item.id;
 		append(&writer, streams[0], &item, round_no);
 		if (item.match >= 0)
 		{

@@ -264,6 +264,7 @@ sn_hint_look(SnSubSlot *slot, int lane)
 {
 	if (slot == NULL)
 		return;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
 	sn_sub_touched(slot);
 	(void) pg_atomic_fetch_and_u64(&slot->pending, ~SN_LANE_BIT(lane));
 	(void) pg_atomic_fetch_and_u64(&slot->more, ~SN_LANE_BIT(lane));

@@ -129,6 +129,7 @@ sn_journal_end(SnJournalReader *reader)
 SnInserter *
 sn_journal_append(SnJournal journal)
 {
+	Assert(journal != SN_ROUNDS || sn_round_is_ours());
 	return sn_insert_begin(sn_rel(sn_journal_half(journal,
 												  sn_journal_used(journal))),
 						   false);
@@ -154,6 +155,7 @@ sn_journal_turn(SnJournal journal)
 {
 	int			used = sn_journal_used(journal);
 
+	Assert(journal != SN_ROUNDS || sn_round_is_ours());
 	if (size_of(sn_journal_half(journal, !used)) > 0)
 		return false;
 	if (size_of(sn_journal_half(journal, used)) <=

@@ -136,6 +136,16 @@ sn_lane_is_ours(int sub_id, int lane)
 	return LockHeldByMe(&tag, ExclusiveLock);
 }
 
+/* sn_streams_are_ours: whether this session has the lock of subscriptions */
+bool
+sn_streams_are_ours(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_SUBSCRIPTION), 0, 0);
+	return LockHeldByMe(&tag, ExclusiveLock);
+}
+
 /* sn_round_is_ours: whether this session has the round lock */
 bool
 sn_round_is_ours(void)

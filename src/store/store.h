@@ -181,6 +181,7 @@ extern void sn_unlock_lane(int sub_id, int lane);
 #ifdef USE_ASSERT_CHECKING
 extern bool sn_lane_is_ours(int sub_id, int lane);
 extern bool sn_round_is_ours(void);
+extern bool sn_streams_are_ours(void);
 #endif
 extern bool sn_lane_in_hands(int sub_id, int lane);
 extern bool sn_lock_streams(bool wait);

@@ -103,25 +103,21 @@ static const struct
 static Stretch
 find_stretch(SnRel parent, int64 ms)
 {
+	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
 	Stretch		result = {PG_INT64_MIN, PG_INT64_MAX, false};
-	ListCell   *lc;
+	SnPartRange *map;
+	int			n;
+	int			i;
 
-	foreach(lc, sn_partition_ranges(parent))
-	{
-		const SnPartRange *range = lfirst(lc);
-
-		if (range->lower > ms)
-		{
-			result.upper = range->lower;
-			break;
-		}
-		result.lower = range->upper;
-		if (range->upper > ms)
-		{
-			result = (Stretch) {range->lower, range->upper, true};
-			break;
-		}
-	}
+	map = sn_partition_map(parent, rel, &n);
+	for (i = 0; i < n && map[i].upper <= ms; i++)
+		result.lower = map[i].upper;
+	if (i < n && map[i].lower <= ms)
+		result = (Stretch) {map[i].lower, map[i].upper, true};
+	else if (i < n)
+		result.upper = map[i].lower;
+	pfree(map);
+	table_close(rel, AccessShareLock);
 	return result;
 }
 

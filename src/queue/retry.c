@@ -20,6 +20,8 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -487,4 +489,27 @@ sn_retry_remove(const SnRetry *retries, int n, bool ordered, TimestampTz now)
 		head.due_at = sn_retry_due(&head, now);
 		sn_retry_replace(&head);
 	}
+}
+
+/*
+ * sn_retry_unlabel: what waits for a topic waits for none in particular, in
+ * some lanes of a relay
+ */
+void
+sn_retry_unlabel(int sub_id, const char *topic, uint64 lanes)
+{
+	Oid			types[3] = {INT4OID, TEXTOID, INT8OID};
+	Datum		args[3];
+
+	args[0] = Int32GetDatum(sub_id);
+	args[1] = CStringGetTextDatum(topic);
+	args[2] = Int64GetDatum((int64) lanes);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args("update sentinai_internal.event_retry set topic = null"
+							  " where sub_id = $1 and topic = $2"
+							  " and $3 >> lane & 1 = 1", 3, types, args,
+							  NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not update the rows of a topic");
+	SPI_finish();
 }

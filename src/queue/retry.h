@@ -80,6 +80,7 @@ extern SnTableScan *sn_retry_scan_sub(int sub_id, Snapshot snapshot);
 extern SnTableScan *sn_retry_scan_all(Snapshot snapshot);
 extern bool sn_retry_next_id(SnTableScan *scan, pg_uuid_t *id);
 
+extern void sn_retry_unlabel(int sub_id, const char *topic, uint64 lanes);
 extern SnInserter *sn_retry_begin(void);
 extern void sn_retry_insert(SnInserter *inserter, const SnRetry *retry);
 extern void sn_retry_put(const SnRetry *retry, bool ordered);

@@ -159,29 +159,6 @@ sn_relay_label(int sub_id, int lane, SnPos pos, const char *topic,
 	sn_retry_replace(&retry);
 }
 
-/*
- * sn_relay_unlabel: what has this label belongs to another topic, as the
- * settings have changed.
- */
-void
-sn_relay_unlabel(int sub_id, const char *topic, uint64 lanes)
-{
-	Oid			types[3] = {INT4OID, TEXTOID, INT8OID};
-	Datum		args[3];
-
-	args[0] = Int32GetDatum(sub_id);
-	args[1] = CStringGetTextDatum(topic);
-	args[2] = Int64GetDatum((int64) lanes);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args("update sentinai_internal.event_retry set topic = null"
-							  " where sub_id = $1 and topic = $2"
-							  " and $3 >> lane & 1 = 1", 3, types, args,
-							  NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "statement of the relay failed");
-	SPI_finish();
-}
-
 /* sn_relay_next_label: the label after *topic (NULL: the first), and why */
 bool
 sn_relay_next_label(int sub_id, char **topic, char **error)

@@ -40,7 +40,6 @@ extern void sn_relay_park_end(SnRelayParker *parker);
 extern void sn_relay_unpark(int sub_id, int lane, SnPos pos, SnRetry *row);
 extern void sn_relay_label(int sub_id, int lane, SnPos pos, const char *topic,
 						   const char *error);
-extern void sn_relay_unlabel(int sub_id, const char *topic, uint64 lanes);
 extern bool sn_relay_next_label(int sub_id, char **topic, char **error);
 extern List *sn_relay_parked(int sub_id, const char *topic, uint64 lanes,
 							 int max, size_t bytes, Size max_text, bool *all);

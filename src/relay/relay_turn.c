@@ -420,7 +420,7 @@ read_labels(void)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!belongs(topic))
-			sn_relay_unlabel(sn_relay.sub_id, topic, sn_relay.owned);
+			sn_retry_unlabel(sn_relay.sub_id, topic, sn_relay.owned);
 		else if (!sn_relay_core_has_parked(sn_relay.core, topic, error,
 										   sn_relay_now_ms()))
 		{

@@ -10,14 +10,10 @@
  * moment, less what neighbours already cover.
  *
  * Who makes partitions holds SHARE UPDATE EXCLUSIVE on event_log, which blocks
- * no publisher, and looks again after it has it.  A publisher that finds no
- * partition has a background worker make it, so that the lock is not kept, and
- * the partition not hidden, until the publisher's transaction ends; only when
- * that does not work is it made in the publisher's own transaction.
+ * no publisher, and looks again after it has it.  Who finds none while he
+ * publishes has it made by a worker: partition_worker.c.
  */
 #include "postgres.h"
-
-#include <signal.h>
 
 #include "access/table.h"
 #include "access/twophase.h"
@@ -25,43 +21,26 @@
 #include "catalog/namespace.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgtime.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
-#include "storage/ipc.h"
-#include "storage/latch.h"
 #include "storage/lmgr.h"
-#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "base/fault.h"
 #include "base/guc.h"
-#include "base/pin.h"
-#include "base/spawn.h"
+#include "store/partition.h"
 #include "store/range.h"
 
 #define LOCKS_PER_SET 46		/* taken by making or dropping one, with indexes,
 								 * triggers and row types */
 #define LOCKS_SHARE 4			/* one of so many may be ours */
-#define WORKER_PATIENCE 10000	/* ms that a publisher waits for the worker */
 
 PG_FUNCTION_INFO_V1(sentinai_make_partitions);
 PG_FUNCTION_INFO_V1(sentinai_refuse_change);
-
-/* what a worker is told */
-typedef struct MakeRequest
-{
-	Oid			dboid;
-	SnRel		parent;			/* that lacks a partition */
-	int64		ms;
-} MakeRequest;
 
 /* A stretch of time in milliseconds, [lower, upper), covered or a hole */
 typedef struct Stretch
@@ -355,6 +334,21 @@ make_range(SnRel parent, int64 from, int64 until, int max)
 	return made;
 }
 
+/* sn_partition_make: what is missing at a moment, of one set or of all */
+void
+sn_partition_make(SnRel parent, int64 ms)
+{
+	(void) make_range(parent, ms, ms, 1);
+}
+
+/* sn_partition_ahead: whether a moment is beyond what is made for whoever asks */
+bool
+sn_partition_ahead(int64 ms)
+{
+	return ms > SN_TICK_MS(sn_clock_last()) + interval_ms() &&
+		!find_stretch(SN_EVENT_LOG, ms).covered;
+}
+
 /*
  * sn_sets_at_once: how many sets one transaction may make or drop.  All of it is locked
  * until its end, and the table of locks is shared with everybody.
@@ -441,81 +435,12 @@ sentinai_make_partitions(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(make_range(SN_EVENT_LOG, from, last, max));
 }
 
-/* sn_partition_worker_main: make the partitions around a moment and leave */
-void
-sn_partition_worker_main(Datum arg)
-{
-	MakeRequest request;
-
-	memcpy(&request, MyBgworkerEntry->bgw_extra, sizeof(request));
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	sn_connect_worker(request.dboid, "sentinai partition maker");
-	sn_pin("synchronous_commit", "off");	/* the publisher's commit is later */
-
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	pgstat_report_activity(STATE_RUNNING, "making partitions of sentinai_internal.event_log");
-	if (sn_installed())
-		(void) make_range(request.parent, request.ms, request.ms, 1);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_activity(STATE_IDLE, NULL);
-	proc_exit(0);
-}
-
-/* start_worker: a worker for that moment, or NULL if none can be had */
-static BackgroundWorkerHandle *
-start_worker(SnRel parent, int64 ms)
-{
-	MakeRequest request = {MyDatabaseId, parent, ms};
-	BackgroundWorker worker;
-	BackgroundWorkerHandle *handle;
-
-	sn_worker_form(&worker, "sentinai partition maker",
-				   "sn_partition_worker_main");
-	worker.bgw_notify_pid = MyProcPid;
-	memcpy(worker.bgw_extra, &request, sizeof(request));
-	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
-}
-
-/* await_worker: until it has ended, within reason */
-static void
-await_worker(BackgroundWorkerHandle *handle)
-{
-	TimestampTz deadline =
-		TimestampTzPlusMilliseconds(sn_now(), WORKER_PATIENCE);
-	pid_t		pid;
-
-	for (;;)
-	{
-		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
-		long		left = TimestampDifferenceMilliseconds(sn_now(),
-														   deadline);
-
-		if (status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED)
-			break;
-		if (left <= 0)
-		{
-			TerminateBackgroundWorker(handle);
-			break;
-		}
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 left, sn_wait_event("SentinaiPartition"));
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-	SetLatch(MyLatch);			/* others may have meant their wakeups too */
-}
-
 /*
- * locked_by_me: whether this transaction holds a lock that a worker would
+ * sn_partition_locked: whether this transaction holds a lock that a worker would
  * wait for, as after CREATE EXTENSION or when it made a partition itself.
  */
-static bool
-locked_by_me(void)
+bool
+sn_partition_locked(void)
 {
 	bool		locked = false;
 	int			i;
@@ -528,60 +453,6 @@ locked_by_me(void)
 		table_close(rel, AccessShareLock);
 	}
 	return locked;
-}
-
-/* make_elsewhere: have a worker make the partition, and see what it made */
-static Oid
-make_elsewhere(SnRel parent, Datum key, int64 ms)
-{
-	BackgroundWorkerHandle *handle;
-	Oid			result;
-
-	sn_lock_making();
-	AcceptInvalidationMessages();
-	result = sn_partition_of(parent, key);	/* the one before made it */
-	if (!OidIsValid(result) && (handle = start_worker(parent, ms)) != NULL)
-	{
-		await_worker(handle);
-		AcceptInvalidationMessages();
-		result = sn_partition_of(parent, key);
-	}
-	sn_unlock_making();
-	return result;
-}
-
-/*
- * sn_require_partition: the partition of parent that takes key, made if it is
- * not there.  ms is the time that the key holds.
- */
-Oid
-sn_require_partition(SnRel parent, Datum key, int64 ms)
-{
-	Oid			result = sn_partition_of(parent, key);
-
-	if (OidIsValid(result))
-		return result;
-	if (ms < SN_EPOCH_MS || ms > SN_MAX_MS)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("event id is out of range"),
-				 errdetail("The time in an event id must lie between 2025 and 2093.")));
-	if (ms > SN_TICK_MS(sn_clock_last()) + interval_ms() &&
-		!find_stretch(SN_EVENT_LOG, ms).covered)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("event id is out of range"),
-				 errdetail("The time in it is ahead by more than sentinai.partition_interval.")));
-	if (!locked_by_me())
-		result = make_elsewhere(parent, key, ms);
-	if (!OidIsValid(result))
-	{
-		(void) make_range(parent, ms, ms, 1);
-		result = sn_partition_of(parent, key);
-	}
-	if (!OidIsValid(result))
-		elog(ERROR, "partition of table %u is missing", sn_rel(parent));
-	return result;
 }
 
 /* sn_refuse_change: a command would change what is append-only */

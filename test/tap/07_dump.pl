@@ -63,6 +63,32 @@ sub whole_ok
 	return;
 }
 
+# once_ok(DATABASE, NAME): what was completed does not come again, the rest does
+sub once_ok
+{
+	my ($db, $name) = @_;
+
+	$node->safe_psql($db, q{
+		create table before as select event_id from sentinai.event_processing where worker_type = 'all';
+		create table again (event_id uuid)});
+	ok(wait_for($unslept, sub {
+		return $node->safe_psql($db, q{
+			with c as materialized (select * from sentinai.claim('all', 5000)),
+				i as (insert into again select event_id from c)
+			select sentinai.complete(token) from (select distinct token from c) t;
+			select not exists (
+				select event_id from sentinai.event_log
+				where payload -> 'worker_type' is distinct from '"all"'
+				except select event_id from before except select event_id from again
+				except select event_id from sentinai_internal.event_retry
+				except select event_id from sentinai.dead_letter)}) =~ /^t$/m;
+	}), "$name: what was not completed comes");
+	is($node->safe_psql($db, q{
+		select count(*) - count(distinct event_id), count(before.event_id)
+		from again left join before using (event_id)}), '0|0', "$name: once, and nothing else");
+	return;
+}
+
 $node->safe_psql('postgres', 'create database app');
 $node->safe_psql('app', q{
 	create table mine (i int);
@@ -100,6 +126,52 @@ is(state($node, 'without'), '', 'the extension is new');
 $node->safe_psql('without', q{select sentinai.subscribe('all', start_from => 'earliest')});
 whole_ok('without', 'and works');
 poll_ok($node, 'without', $unslept, 'select lag_events = 1 from sentinai.stat_queue', 'with what is published there');
+
+# while the journals turn: of the primary, and of a standby
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "max_standby_streaming_delay = 1s\nhot_standby_feedback = off");
+$standby->start;
+$node->safe_psql('app', q{
+	create table stop ();
+	create function turns() returns text language sql return
+		(pg_relation_size('sentinai_internal.lane_state_0') > 0) || '' || (pg_relation_size('sentinai_internal.lane_state_1') > 0);
+	create procedure churn() language plpgsql as $$
+	begin
+		while to_regclass('stop') is not null loop
+			perform sentinai.publish('A', 't', 'k' || i, '{}') from generate_series(1, 20) i;
+			commit;
+			perform sentinai.complete(token) from (select distinct token from sentinai.claim('all', 100)) t;
+			commit;
+		end loop;
+	end $$});
+my $churn = IPC::Run::start([ 'psql', '-Xq', '-d', $node->connstr('app'), '-c', 'call churn()' ]);
+my @dumps;
+foreach my $i (1 .. 4)
+{
+	my $was = $node->safe_psql('app', 'select turns()');
+
+	poll_ok($node, 'app', $unslept, "select turns() <> '$was'", 'a journal turns');
+	dump_ok($node, "primary$i");
+
+	# not paused it may be cancelled, and that is all
+	push @dumps, "running$i" if run_log([ 'pg_dump', '-f', "$dir/running$i", '-d', $standby->connstr('app') ]);
+	$standby->safe_psql('app', 'select pg_wal_replay_pause()');
+	poll_ok($standby, 'app', $unslept, "select pg_get_wal_replay_pause_state() = 'paused'", 'replay is paused');
+	dump_ok($standby, "standby$i");
+	$standby->safe_psql('app', 'select pg_wal_replay_resume()');
+	push @dumps, "primary$i", "standby$i";
+}
+$node->safe_psql('app', 'drop table stop');
+$churn->finish;
+foreach my $name (@dumps)
+{
+	restore_ok($name, '', $name);
+	whole_ok($name, "$name: every event is in one slice");
+	once_ok($name, $name);
+}
+$standby->stop;
 
 is(log_count($node, qr/PANIC:|terminated by signal/), 0, 'nothing crashed');
 $node->stop;

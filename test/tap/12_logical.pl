@@ -105,6 +105,15 @@ poll_ok($to, 'plain', $unslept, 'select count(*) = 5 from sentinai_internal.even
 	'a copy of the log is replicated into a database without the extension');
 $to->safe_psql('plain', 'drop subscription s');
 
+# a publication of all tables is in the way of nothing where it is
+is($from->safe_psql('postgres', q{
+	select sentinai.fail(token, event_id, 'no', retryable => false) from sentinai.claim('work', 1);
+	select sentinai.complete(min(token)) from sentinai.claim('work', 100);
+	select sentinai.subscribe('more', '{A}');
+	select sentinai.unsubscribe('more');
+	select sentinai.maintain();
+	select sentinai.unsubscribe('work')}) =~ s/\n+/ /gr, 'dead 4 ', 'all is well at the publisher');
+
 # what looks like it and is not
 is($to->safe_psql('postgres', q{
 	set session_replication_role = replica;

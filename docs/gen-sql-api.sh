@@ -12,24 +12,17 @@ sql() {
     psql -XqAt -v ON_ERROR_STOP=1 -d "$db" -c "$1"
 }
 
-# The functions of a section, in this order; a comment that begins with
-# "For " is about a helper of the extension itself. What is in no section comes
-# under "More functions"; helpers that say it otherwise are in "inner".
-publishing="publish publish_batch"
-subscribing="subscribe unsubscribe set_retry_policy"
-working="claim complete fail extend release wait_for_work"
-ledger="is_already_processed mark_as_processing mark_as_completed"
-dead="retry_dead_letter discard_dead_letter"
-reading="get_events_by_exception get_events_by_tenant event_time"
-keys="get_partition_key partition_hash partition_for"
-operating="pause_relay resume_relay relay_is_paused after_restore maintain make_partitions"
-inner="wake_launcher"
+# The functions of a module of sql/ make a section, in their order there; its
+# first comment is the heading. A comment on a function that begins with "For "
+# is about a helper of the extension itself, which comes under "Inner functions".
+modules=$(cd "$(dirname "$0")/../sql" && pwd)
+is_inner="obj_description(p.oid, 'pg_proc') like 'For %'"
 
 members="pg_depend d where d.refclassid = 'pg_extension'::regclass
     and d.refobjid = (select oid from pg_extension where extname = 'sentinai')
     and d.deptype = 'e'"
 
-# functions CONDITION ORDER
+# functions CONDITION, in the order in which they were made
 functions() {
     sql "
     with f as (
@@ -57,13 +50,16 @@ functions() {
                 else ' returns ' || result end
            || E'\n\`\`\`\n'
     from f p
-    order by $2, pronargs"
+    order by oid"
 }
 
+# section MODULE
 section() {
-    printf '\n## %s\n\n' "$1"
-    functions "p.proname = any ('{${2// /,}}')" \
-        "array_position('{${2// /,}}', p.proname::text)"
+    local heading names text
+    heading=$(sed -n '1s/^-- \([^.]*\).*/\1/p' "$1")
+    names=$(grep -oE '^create (function|procedure) sentinai\.[a-z_]+' "$1" | sed 's/.*\.//' | paste -sd,)
+    text=$(functions "p.proname = any ('{$names}') and not $is_inner")
+    [ -z "$text" ] || printf '\n## %s\n\n%s\n' "$heading" "$text"
 }
 
 # relations KINDS HEADING
@@ -102,7 +98,6 @@ types() {
 }
 
 public_tables="'event_log','event_processing','dead_letter'"
-all="$publishing $subscribing $working $ledger $dead $reading $keys $operating"
 
 cat <<'TEXT'
 # SQL reference
@@ -111,23 +106,15 @@ Everything the extension puts into the schema `sentinai`, and its inner tables, 
 Arguments with a default can be left out, and given by name: `publish('T', 'acme', 'A-1', '{}', deliver_at => now() + '1 hour')`.
 TEXT
 
-section "Publishing" "$publishing"
-section "Subscribing" "$subscribing"
-section "Working" "$working"
-section "Ledger" "$ledger"
-section "Dead letters" "$dead"
-section "Reading the log" "$reading"
-section "Keys" "$keys"
-section "Operating" "$operating"
-is_inner="(p.proname = any ('{${inner// /,}}') or obj_description(p.oid, 'pg_proc') like 'For %')"
-rest=$(functions "p.proname <> all ('{${all// /,}}') and not $is_inner" p.proname)
-[ -z "$rest" ] || printf '\n## More functions\n\n%s\n' "$rest"
+for module in "$modules"/[4-9]*.sql "$modules"/[0-3]*.sql; do
+    section "$module"
+done
 relations "Tables" "'v', 'f'" "c.relname in ($public_tables) or c.relkind = 'f'"
 relations "Views" "'v'" "c.relname not in ($public_tables) and c.relnamespace = 'sentinai'::regnamespace"
 printf '\n## Types\n\n'
 types
 printf '\n# Inner parts\n\nNot for use from outside; they may change with any version.\n'
 printf '\n## Inner functions\n\n'
-functions "p.proname <> all ('{${all// /,}}') and $is_inner" p.proname
+functions "$is_inner"
 relations "Inner tables" "'r', 'p', 'v'" "c.relname not in ($public_tables)
     and c.relnamespace = 'sentinai_internal'::regnamespace and c.relname !~ '_([01]|root)\$'"

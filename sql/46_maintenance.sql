@@ -4,7 +4,7 @@ create function sentinai.wake_launcher() returns void
     as 'MODULE_PATHNAME', 'sentinai_wake_launcher';
 revoke all on function sentinai.wake_launcher() from public;
 
-comment on function sentinai.wake_launcher() is 'Has the launcher start the workers of this database when the transaction commits. CREATE EXTENSION calls it.';
+comment on function sentinai.wake_launcher() is 'For CREATE EXTENSION: has the launcher start the workers of this database when the transaction commits.';
 
 create function sentinai.maintain() returns void
     language c volatile parallel unsafe

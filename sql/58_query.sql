@@ -19,3 +19,8 @@ create function sentinai.get_events_by_tenant(
     language c stable parallel restricted rows 100
     as 'MODULE_PATHNAME', 'sentinai_get_events_by_tenant';
 comment on function sentinai.get_events_by_tenant(text, text[], timestamptz, timestamptz, text, uuid, int) is 'Events of a tenant, oldest first. Filters and errors as get_events_by_exception(). Reads by the index on tenant and event id.';
+
+create function sentinai.event_time(event_id uuid) returns timestamptz
+    language c immutable strict parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_event_time';
+comment on function sentinai.event_time(uuid) is 'Time that a UUIDv7 carries, to the millisecond.';

@@ -2,11 +2,6 @@
 -- difference of running totals that slices and lane states carry, and which of
 -- the slices are a subscription's is asked of the code that reads them.
 
-create function sentinai.event_time(event_id uuid) returns timestamptz
-    language c immutable strict parallel safe
-    as 'MODULE_PATHNAME', 'sentinai_event_time';
-comment on function sentinai.event_time(uuid) is 'Time that a UUIDv7 carries, to the millisecond.';
-
 create function sentinai.stat_claimed(sub_id int) returns timestamptz
     language c volatile strict
     as 'MODULE_PATHNAME', 'sentinai_stat_claimed';

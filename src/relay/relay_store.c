@@ -69,7 +69,7 @@ sn_relay_subscription(void)
 
 	if (sub != NULL)
 		return sub->sub_id;
-	args[0] = BoolGetDatum(sn_relay_start == SN_RELAY_LATEST);
+	args[0] = BoolGetDatum(sn_relay_start_from == SN_RELAY_LATEST);
 	(void) run("insert into sentinai_internal.subscription (worker_type, stream_id,"
 			   " start_pos, max_attempts, backoff, on_dead, ordered, is_relay)"
 			   " values ('" SN_RELAY_WORKER_TYPE "', 0,"

@@ -92,7 +92,7 @@ const AgentOption conf_library_options[] = {
 	{"reconnect-min", 0, AGENT_OPTION_DURATION, AT(reconnect_min), "100ms",
 		1, HOUR, NULL, NULL, false, false, "TIME",
 	"first delay after an error; doubles, with jitter"},
-	{"reconnect-max", 0, AGENT_OPTION_DURATION, AT(reconnect_max), "30s",
+	{"reconnect-max", 0, AGENT_OPTION_DURATION, AT(reconnect_max), "2s",
 		1, HOUR, NULL, NULL, false, false, "TIME",
 	"longest delay after an error"},
 	{"reconnect-attempts", 0, AGENT_OPTION_INT, AT(reconnect_attempts), "0",

@@ -70,6 +70,7 @@ extern PgStatus pg_release(PgConn *conn, const char *token, int *released);
 extern PgStatus pg_wait_for_work(PgConn *conn, int milliseconds, bool *ready);
 extern const char *pg_sqlstate(const PgConn *conn);
 extern const char *pg_message(const PgConn *conn);
+extern bool pg_is_read_only(const PgConn *conn);
 extern void pg_batch_free(PgBatch *batch);
 extern bool pg_check_conninfo(const Settings *settings);
 extern bool pg_is_public(const char *dbname);

@@ -143,6 +143,13 @@ pg_sqlstate(const PgConn *conn)
 	return conn->sqlstate;
 }
 
+/* Was the last call lost because the server takes no writes? */
+bool
+pg_is_read_only(const PgConn *conn)
+{
+	return conn->read_only;
+}
+
 /* Message of the last call that was refused or lost. */
 const char *
 pg_message(const PgConn *conn)
@@ -412,6 +419,18 @@ is_shutdown_error(const char *sqlstate)
 }
 
 /*
+ * Does the server take no writes?  A standby refuses the begin of our
+ * transactions.  The connection is of no use then: another one may lead to
+ * the primary.
+ */
+static bool
+is_read_only_error(const char *sqlstate, Statement statement)
+{
+	return strcmp(sqlstate, "25006") == 0 ||
+		(statement == ST_BEGIN && strcmp(sqlstate, "0A000") == 0);
+}
+
+/*
  * Runs statements in one round trip.  Unless all succeed, there are no
  * results and, for a transaction that begins and commits here, no effects.
  */
@@ -427,6 +446,7 @@ link_run(PgConn *conn, Step *steps, int count, int timeout, bool cancel_wait,
 	int			i;
 
 	conn->message[0] = conn->sqlstate[0] = '\0';
+	conn->read_only = false;
 	if (conn->conn == NULL)
 		return link_lose(conn, "not connected");
 	for (i = 0; i < count; i++)
@@ -448,7 +468,9 @@ link_run(PgConn *conn, Step *steps, int count, int timeout, bool cancel_wait,
 		return link_lose(conn, NULL);
 	if (failed_step != NULL)
 		*failed_step = failed;
-	if (is_shutdown_error(conn->sqlstate))
+	conn->read_only = is_read_only_error(conn->sqlstate,
+										 steps[failed].statement);
+	if (conn->read_only || is_shutdown_error(conn->sqlstate))
 		return link_lose(conn, NULL);
 	if (conn->prepared && is_prepare_error(conn->sqlstate))
 	{
@@ -528,14 +550,18 @@ pg_connect(PgConn *conn)
 	char		name[64];
 	bool		want;
 
-	/* as in psql: a connection string in dbname has the last word */
+	/*
+	 * As in psql, a connection string in dbname has the last word.  An agent
+	 * writes, so of several hosts it takes the primary unless told otherwise.
+	 */
 	const char *const keywords[] = {
 		"fallback_application_name", "connect_timeout", "client_encoding",
 		"keepalives_idle", "keepalives_interval", "keepalives_count",
-		"tcp_user_timeout", "host", "port", "user", "passfile", "dbname", NULL
+		"tcp_user_timeout", "target_session_attrs", "host", "port", "user", "passfile", "dbname", NULL
 	};
 	const char *const values[] = {
-		name, seconds, "UTF8", "30", "10", "3", "30000", settings->host,
+		name, seconds, "UTF8", "30", "10", "3", "30000",
+		getenv("PGTARGETSESSIONATTRS") ? NULL : "primary", settings->host,
 		settings->port, settings->user, settings->passfile, settings->dbname,
 		NULL
 	};

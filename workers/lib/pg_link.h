@@ -46,6 +46,7 @@ struct PgConn
 	bool		prepared;
 	bool		never_prepare;	/* a pooler broke prepared statements */
 	bool		in_hurry;		/* calls must end within a third of a lease */
+	bool		read_only;		/* the server of the last call takes no writes */
 	int			interrupt_fd;	/* readable: do not wait much longer, or -1 */
 	int			interrupt_grace;	/* how much longer */
 	char		worker_id[256];

@@ -40,6 +40,9 @@
 /* After so many refusals that are not about the lease a batch is given up. */
 #define MAX_REFUSALS 10
 
+/* A failure that comes again and again gets a line so often. */
+#define SAY_AGAIN (30 * SECOND)
+
 /* Time for an answer once it is time to end. */
 #define STOP_GRACE (2 * SECOND)
 
@@ -111,6 +114,32 @@ static void
 log_failure(const Worker *worker, LogLevel level, const char *message)
 {
 	report_log(worker, worker->conn, level, message);
+}
+
+/*
+ * The level for a failure after which we try again soon: the same one is
+ * worth a line only now and then, however short the pauses are.
+ */
+static LogLevel
+failure_level(Worker *worker, const char *message)
+{
+	char		text[SAID_SIZE];
+	long long	now = clock_ms();
+
+	snprintf(text, sizeof(text), "%s: %s: %s", message,
+			 pg_sqlstate(worker->conn), pg_message(worker->conn));
+	if (now < worker->say_again && strcmp(text, worker->said) == 0)
+		return LOG_DEBUG;
+	memcpy(worker->said, text, sizeof(text));
+	worker->say_again = now + SAY_AGAIN;
+	return LOG_WARNING;
+}
+
+/* Logs a failure after which we try again. */
+static void
+log_trouble(Worker *worker, const char *message)
+{
+	log_failure(worker, failure_level(worker, message), message);
 }
 
 /* The stop level that ends what the worker is waiting for. */
@@ -192,14 +221,15 @@ ensure_connected(Worker *worker)
 		{
 			if (worker->was_connected)
 				report_count(worker, COUNT_RECONNECTS, 1);
-			log_line(worker->was_connected ? LOG_INFO : LOG_DEBUG,
+			log_line(worker->was_connected && !worker->read_only ? LOG_INFO :
+					 LOG_DEBUG,
 					 worker->was_connected ? "reconnected" : "connected",
 					 LOG_N("worker", worker->number), LOG_END);
 			worker->was_connected = true;
 		}
 		else
 		{
-			log_failure(worker, LOG_WARNING, "could not connect");
+			log_trouble(worker, "could not connect");
 			if (++attempts == settings->reconnect_attempts)
 				return give_up(worker, EXIT_UNAVAILABLE);
 			back_off(worker);
@@ -398,7 +428,8 @@ handle_refusal(Worker *worker, const PgTurn *turn)
 		strcmp(pg_sqlstate(worker->conn), "SN404") == 0)
 	{
 		log_line(settings->unknown_type == UNKNOWN_EXIT ? LOG_ERROR :
-				 LOG_WARNING, "worker type does not exist; "
+				 failure_level(worker, "worker type"),
+				 "worker type does not exist; "
 				 "create it with sentinai.subscribe()",
 				 LOG_S("worker_type", settings->worker_type), LOG_END);
 		if (settings->unknown_type == UNKNOWN_EXIT)
@@ -420,7 +451,7 @@ handle_refusal(Worker *worker, const PgTurn *turn)
 		return true;
 	}
 	else
-		log_failure(worker, LOG_WARNING, "the server refused a call");
+		log_trouble(worker, "the server refused a call");
 	if (worker->has_batch && worker->failures >= MAX_REFUSALS)
 	{
 		/* not released: its end counts an attempt, so this has an end */
@@ -440,7 +471,10 @@ lose_connection(Worker *worker, bool claimed)
 {
 	int			none = 0;
 
-	log_failure(worker, LOG_WARNING, "connection lost");
+	worker->read_only = pg_is_read_only(worker->conn);
+	log_trouble(worker, worker->read_only ?
+				"the server is a standby, or read-only for us" :
+				"connection lost");
 	if (claimed && must_end(worker))
 	{
 		log_line(LOG_WARNING, "what the last claim may hold comes back when "
@@ -489,7 +523,7 @@ wait_for_work(Worker *worker)
 		worker->is_empty = settings->until_empty;
 	else
 	{
-		log_failure(worker, LOG_WARNING, "could not wait for work");
+		log_trouble(worker, "could not wait for work");
 		if (status == PG_REFUSED)
 			back_off(worker);
 	}
@@ -516,6 +550,8 @@ handle_answer(Worker *worker, PgTurn *turn)
 	const Settings *settings = worker->agent->settings;
 
 	worker->failures = 0;
+	worker->read_only = false;
+	worker->said[0] = '\0';
 	worker->skip_claim = false;
 	if (worker->has_batch)
 		finish_batch(worker, turn);

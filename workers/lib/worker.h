@@ -57,6 +57,9 @@ typedef enum Connecting
 	CONNECTING_WITH_BATCH
 } Connecting;
 
+/* As much of a failure as tells it from another one. */
+#define SAID_SIZE 256
+
 typedef struct Worker
 {
 	Agent	   *agent;
@@ -71,6 +74,9 @@ typedef struct Worker
 	bool		skip_claim;		/* the claim of the last turn was refused */
 	bool		is_empty;		/* nothing was left to claim */
 	int			failures;		/* errors in a row */
+	bool		read_only;		/* the last of them: no writes are taken */
+	char		said[SAID_SIZE];	/* the failure that was logged last */
+	long long	say_again;		/* when it is worth a line again */
 	int			spins;			/* claims in a row that found nothing although
 								 * there was said to be work */
 	unsigned int seed;

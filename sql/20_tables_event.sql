@@ -29,7 +29,7 @@ comment on column sentinai_internal.event_log.txid is 'Logical number of the top
 comment on column sentinai_internal.event_log.occurred_at is 'Time of the publish call by the event clock: the one in the id.';
 comment on column sentinai_internal.event_log.partition_hash is 'murmur2 of the partition key, as Kafka''s Java client computes it.';
 comment on column sentinai_internal.event_log.schema_version is 'Version of the payload''s schema, 1 unless the publisher said otherwise.';
-comment on column sentinai_internal.event_log.run is 'Place in a run: up to 512 events of one tenant that one call published, with consecutive ids. 0: not in one; 1: the first, which stands for all of them in the indexes on txid and tenant_id; -1: another. In a long run (see sentinai.long_run) 2 and -2: these are not in the index on partition_hash either.';
+comment on column sentinai_internal.event_log.run is 'Place in a run: up to 512 events of one tenant that one call published, with consecutive ids. 0: not in one; 1: the first, which stands for all of them in the indexes on txid and tenant_id; -1: another. In a long run (see sentinai.long_run) 2 and -2: these are not in the index on partition_hash either. 3: not in one, the only event of its tenant among others of one call; it is in one index on tenant and key.';
 comment on column sentinai_internal.event_log.run_keys is 'In the first event of a long run: the upper 16 bits of partition_hash of each of its events, in their order.';
 comment on column sentinai_internal.event_log.tenant_id is 'Tenant the event belongs to.';
 comment on column sentinai_internal.event_log.aggregate_type is 'Kind of the aggregate, "exception" by default.';

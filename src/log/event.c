@@ -108,12 +108,15 @@ run_length(const SnWriter *writer, const SnEvent *events,
 	return len;
 }
 
-/* write_run: write events of one tenant with consecutive ids, or one event */
+/*
+ * write_run: write events of one tenant with consecutive ids, or one event.
+ * lone: if it is one, it has others of other tenants beside it.
+ */
 static void
 write_run(SnWriter *writer, const SnEvent *events, const pg_uuid_t *ids,
-		  int len)
+		  int len, bool lone)
 {
-	int16		first = len == 1 ? SN_RUN_NONE :
+	int16		first = len == 1 ? (lone ? SN_RUN_LONE : SN_RUN_NONE) :
 		sn_long_run > 0 && len >= sn_long_run ? SN_RUN_LONG : SN_RUN_SHORT;
 	int32		hashes[SN_RUN_MAX];
 	Datum		keys = (Datum) 0;
@@ -146,7 +149,8 @@ sn_write_events(SnWriter *writer, const SnEvent *events, const pg_uuid_t *ids,
 		turn_to(writer, &ids[i]);
 		if (consecutive)
 			len = run_length(writer, &events[i], &ids[i], n - i);
-		write_run(writer, &events[i], &ids[i], len);
+		write_run(writer, &events[i], &ids[i], len,
+				  consecutive && n > 1 && sn_long_run > 0);
 		i += len;
 	}
 }

@@ -19,6 +19,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -161,36 +162,127 @@ put_row(Reading *r, TupleTableSlot *slot)
 	r->n++;
 }
 
+/*
+ * Rows of two scans in the order of their ids: what an index has of a tenant or
+ * a key, and the tenant's lone events
+ */
+typedef struct Merged
+{
+	SnScan		scans[2];
+	bool		found[2];		/* the scan's slot has a row to be taken */
+	int			last;			/* that the row at hand is of */
+	bool		taken;			/* so is that row: go on behind it */
+	bool		lone;			/* the second scan is open */
+} Merged;
+
+/*
+ * advance: go on in one of the scans.  An index that somebody made may have
+ * the lone events, too; they are taken from their own.
+ */
+static void
+advance(Merged *merged, int i)
+{
+	do
+		merged->found[i] = sn_scan_next(&merged->scans[i]);
+	while (merged->found[i] && i == 0 &&
+		   sn_run_of(merged->scans[0].slot) == SN_RUN_LONE);
+}
+
+/* has_pages: whether anything was ever entered into an index */
+static bool
+has_pages(Oid index)
+{
+	Relation	rel = relation_open(index, AccessShareLock);
+	bool		result = RelationGetNumberOfBlocks(rel) > 1;	/* meta page */
+
+	relation_close(rel, AccessShareLock);
+	return result;
+}
+
+/* merged_lone: begin with the lone events, of one hash unless it is NULL */
+static void
+merged_lone(Merged *merged, const Reading *r, const pg_uuid_t *above,
+			const int32 *hash)
+{
+	Oid			index = sn_index_of(r->rel, SN_TENANT_HASH, Anum_log_event_id,
+									Anum_log_partition_hash);
+	ScanKeyData keys[4];
+
+	merged->lone = has_pages(index);
+	merged->found[1] = merged->taken = false;
+	advance(merged, 0);
+	if (!merged->lone)
+		return;
+	sn_key_tenant(&keys[0], 1, r->q->tenant_id);
+	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, above);
+	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
+	if (hash != NULL)
+		sn_key_int4(&keys[3], 3, BTEqualStrategyNumber, *hash);
+	sn_scan_begin(&merged->scans[1], RelationGetRelid(r->rel), index,
+				  GetActiveSnapshot(), hash != NULL ? 4 : 3, keys,
+				  ForwardScanDirection);
+	advance(merged, 1);
+}
+
+/* merged_row: the row at hand, which is the lesser; NULL: no more */
+static TupleTableSlot *
+merged_row(Merged *merged)
+{
+	if (merged->taken)
+		advance(merged, merged->last);
+	merged->taken = false;
+	if (!merged->found[0] && !merged->found[1])
+		return NULL;
+	merged->last = !merged->found[0] ||
+		(merged->found[1] &&
+		 sn_uuid_cmp(id_of(merged->scans[1].slot),
+					 id_of(merged->scans[0].slot)) < 0);
+	return merged->scans[merged->last].slot;
+}
+
+static void
+merged_end(Merged *merged)
+{
+	if (merged->lone)
+		sn_scan_end(&merged->scans[1]);
+	sn_scan_end(&merged->scans[0]);
+}
+
 /* read_tenant: rows of a tenant, each run behind its first event */
 static void
 read_tenant(Reading *r)
 {
 	ScanKeyData keys[3];
-	SnScan		scan;
+	Merged		merged;
+	TupleTableSlot *slot;
 
 	sn_key_tenant(&keys[0], 1, r->q->tenant_id);
 	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->first_above);
 	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
-	sn_scan_begin(&scan, RelationGetRelid(r->rel),
+	sn_scan_begin(&merged.scans[0], RelationGetRelid(r->rel),
 				  sn_index_of(r->rel, SN_TENANT_HASH, Anum_log_event_id),
 				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
-	while (r->n < r->limit && sn_scan_next(&scan))
+	merged_lone(&merged, r, &r->first_above, NULL);
+	while (r->n < r->limit && (slot = merged_row(&merged)) != NULL)
 	{
 		bool		isnull;
 
-		if (sn_run_of(scan.slot) < 0 ||
-			!sn_text_equal(DatumGetTextPP(slot_getattr(scan.slot, Anum_log_tenant_id, &isnull)),
-					   r->q->tenant_id))
-			continue;			/* an index that somebody made has it, too, or
-								 * another tenant has this hash */
-		put_row(r, scan.slot);
-		if (sn_run_of(scan.slot) == SN_RUN_NONE)
+		merged.taken = true;
+		/* an index that somebody made may have more, or another tenant has
+		 * this hash */
+		if (sn_run_of(slot) < 0 ||
+			!sn_text_equal(DatumGetTextPP(slot_getattr(slot, Anum_log_tenant_id,
+													   &isnull)),
+						   r->q->tenant_id))
 			continue;
-		sn_run_follow(&r->runs, id_of(scan.slot));
+		put_row(r, slot);
+		if (!sn_run_begins(slot))
+			continue;
+		sn_run_follow(&r->runs, id_of(slot));
 		while (r->n < r->limit && sn_run_next(&r->runs))
 			put_row(r, r->runs.scan.slot);
 	}
-	sn_scan_end(&scan);
+	merged_end(&merged);
 }
 
 /* Events of a key in long runs, in the order of their ids */
@@ -251,42 +343,45 @@ listed_next(Listed *listed, Reading *r, const pg_uuid_t *before)
 	return NULL;
 }
 
-/* read_aggregate: rows of a key, from the index on its hash and long runs */
+/*
+ * read_aggregate: rows of a key: from the index on its hash, from the lone
+ * events of its tenant, and from long runs.
+ */
 static void
 read_aggregate(Reading *r)
 {
 	ScanKeyData keys[3];
-	SnScan		scan;
+	Merged		merged;
 	Listed		listed;
-	bool		found;
 
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, r->q->hash);
 	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->q->lower);
 	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
-	sn_scan_begin(&scan, RelationGetRelid(r->rel),
+	sn_scan_begin(&merged.scans[0], RelationGetRelid(r->rel),
 				  sn_index_of(r->rel, Anum_log_partition_hash,
 							  Anum_log_event_id),
 				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
+	merged_lone(&merged, r, &r->q->lower, &r->q->hash);
 	listed_begin(&listed, r);
-	found = sn_scan_next(&scan);
 	while (r->n < r->limit)
 	{
+		TupleTableSlot *row = merged_row(&merged);
 		TupleTableSlot *in_run =
-			listed_next(&listed, r, found ? id_of(scan.slot) : NULL);
+			listed_next(&listed, r, row != NULL ? id_of(row) : NULL);
 
 		if (in_run != NULL)
 			put_row(r, in_run);
-		else if (found)
-		{
-			if (abs(sn_run_of(scan.slot)) != SN_RUN_LONG)
-				put_row(r, scan.slot);
-			found = r->n < r->limit && sn_scan_next(&scan);
-		}
-		else
+		else if (row == NULL)
 			break;
+		else
+		{
+			if (abs(sn_run_of(row)) != SN_RUN_LONG)
+				put_row(r, row);
+			merged.taken = true;
+		}
 	}
 	sn_scan_end(&listed.firsts);
-	sn_scan_end(&scan);
+	merged_end(&merged);
 }
 
 /*

@@ -109,6 +109,15 @@ sn_run_of(TupleTableSlot *slot)
 	return DatumGetInt16(slot_getattr(slot, Anum_log_run, &isnull));
 }
 
+/* sn_run_begins: whether an event is the first of a run */
+bool
+sn_run_begins(TupleTableSlot *slot)
+{
+	int			run = sn_run_of(slot);
+
+	return run == SN_RUN_SHORT || run == SN_RUN_LONG;
+}
+
 /* sn_run_key: what the list of keys has of a hash */
 int16
 sn_run_key(int32 hash)

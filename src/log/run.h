@@ -8,6 +8,10 @@
  * them: the first stands for the run in the indexes on txid and tenant_id, and
  * the others are found behind it in the primary key.  In a long run the keys
  * are not in the index on partition_hash either; the first event lists them.
+ *
+ * Where a call names many tenants, an event may be the only one of its tenant.
+ * It is in one index, on tenant and hash, instead of one for each: readers of
+ * a key pass over the tenant's other lone events in that index.
  */
 #ifndef SN_RUN_H
 #define SN_RUN_H
@@ -24,6 +28,8 @@
 #define SN_RUN_NONE 0
 #define SN_RUN_SHORT 1
 #define SN_RUN_LONG 2
+#define SN_RUN_LONE 3			/* no run: the only event of its tenant among
+								 * those that one call published */
 
 /* Reads events of runs of one partition, into scan.slot */
 typedef struct SnRunReader
@@ -46,6 +52,7 @@ extern void sn_run_end(SnRunReader *reader);
 
 extern void sn_run_reach(SnRunReader *reader, pg_uuid_t *bound);
 extern int	sn_run_of(TupleTableSlot *slot);
+extern bool sn_run_begins(TupleTableSlot *slot);
 
 extern Datum sn_run_keys(const int32 *hashes, int n);
 extern int	sn_run_get_keys(TupleTableSlot *slot, int16 *keys);

@@ -218,7 +218,7 @@ take_found(SnGather *g, SnPart *part, TupleTableSlot *slot, SnRunReader *runs)
 	if (sn_run_of(slot) < 0)
 		return;					/* an index that somebody made has it, too */
 	take_row(g, part, slot);
-	if (sn_run_of(slot) == SN_RUN_NONE)
+	if (!sn_run_begins(slot))
 		return;
 	sn_run_follow(runs, DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id,
 												   &isnull)));

@@ -35,7 +35,7 @@
 #include "store/partition.h"
 #include "store/range.h"
 
-#define LOCKS_PER_SET 46		/* taken by making or dropping one, with indexes,
+#define LOCKS_PER_SET 47		/* taken by making or dropping one, with indexes,
 								 * triggers and row types */
 #define LOCKS_SHARE 4			/* one of so many may be ours */
 
@@ -50,7 +50,7 @@ typedef struct Stretch
 	bool		covered;
 } Stretch;
 
-#define MAX_INDEXES 5
+#define MAX_INDEXES 6
 
 /* The sets, and the keys and indexes that each of their partitions gets */
 static const struct
@@ -66,9 +66,11 @@ static const struct
 		"(partition_hash, event_id) with (deduplicate_items = off)"
 		" where run > -2 and run < 2",
 		"(hashtext(tenant_id), event_id) with (deduplicate_items = off)"
-		" where run >= 0",
+		" where run >= 0 and run < 3",
 		"(deliver_at) where deliver_at is not null",
-		"(run, tenant_id, event_id) where run = 2"
+		"(run, tenant_id, event_id) where run = 2",
+		"(hashtext(tenant_id), event_id, partition_hash)"
+		" with (deduplicate_items = off) where run = 3"
 	}},
 	{SN_EVENT_PROCESSING, "event_processing", "event_id, worker_type", {NULL}},
 	{SN_EVENT_IDEMPOTENCY, "event_idempotency", NULL, {

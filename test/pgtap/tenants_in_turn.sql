@@ -2,7 +2,7 @@
 -- A call that names its tenants in turn: events are written tenant by tenant,
 -- ids come back in the caller's order, and nothing else is different.
 begin;
-select plan(18);
+select plan(24);
 
 create temp table given (i int, tenant text, agg text, id uuid);
 
@@ -65,6 +65,42 @@ select throws_ok($$
         array_fill('a'::text, array[600]), array(select case when i = 599 then '[]' else '{}' end::jsonb from generate_series(1, 600) i)) $$,
     'SN422', 'event 599 of the batch: payload must be a JSON object', 'the place of a wrong event');
 select is((select count(*) from sentinai.event_log where tenant_id like 'refused-%'), 0::bigint, 'nothing is stored');
+
+-- events that are alone of their tenant, beside single ones, short and long runs
+select sentinai.publish('Turn', 'lone-1', 'a1', '{}') from generate_series(1, 3);
+create procedure pg_temp.lone(tenants int, n int) language plpgsql as $$
+begin
+    perform sentinai.publish_batch(array_fill('Turn'::text, array[n]), array(select format('lone-%s', i % tenants) from generate_series(1, n) i),
+        array(select 'a' || i % 3 from generate_series(1, n) i), array_fill('{}'::jsonb, array[n]));
+end $$;
+call pg_temp.lone(40, 40);
+call pg_temp.lone(8, 40);
+call pg_temp.lone(40, 40);
+call pg_temp.lone(2, 100);
+call pg_temp.lone(40, 40);
+select sentinai.publish('Turn', 'lone-1', 'a1', '{}') from generate_series(1, 3);
+select set_eq($$select run from sentinai.event_log where tenant_id = 'lone-1'$$, $$values (0), (1), (-1), (2), (-2), (3)$$, 'a tenant with events of every kind');
+create function pg_temp.paged(agg text, page int) returns uuid[] language plpgsql as $$
+declare ids uuid[] := '{}'; n int; got uuid[]; begin
+    loop
+        if agg is null then select array_agg(event_id order by o) into got from sentinai.get_events_by_tenant('lone-1', after_id => ids[cardinality(ids)], max_events => page) with ordinality e (event_id, b, c, d, f, g, h, i, j, k, l, m, o);
+        else select array_agg(event_id order by o) into got from sentinai.get_events_by_exception('lone-1', agg, after_id => ids[cardinality(ids)], max_events => page) with ordinality e (event_id, b, c, d, f, g, h, i, j, k, l, m, o);
+        end if;
+        exit when got is null;
+        ids := ids || got;
+    end loop;
+    return ids;
+end $$;
+create function pg_temp.logged(agg text) returns uuid[] language sql as $$
+    select array_agg(event_id order by event_id) from sentinai.event_log where tenant_id = 'lone-1' and (agg is null or aggregate_id = agg) $$;
+select is(pg_temp.paged(null, 1000), pg_temp.logged(null), 'its history');
+select is(pg_temp.paged(null, 4), pg_temp.logged(null), 'in pages');
+select is(pg_temp.paged('a1', 1000), pg_temp.logged('a1'), 'that of an aggregate');
+select is(pg_temp.paged('a1', 2), pg_temp.logged('a1'), 'in pages');
+set local sentinai.long_run = 0;
+call pg_temp.lone(40, 40);
+select is((select run from sentinai.event_log where tenant_id = 'lone-7' order by event_id desc limit 1), 0::smallint, 'none is alone when every event has all its entries');
+reset sentinai.long_run;
 
 -- COPY into the outbox
 copy sentinai.outbox (tenant_id, aggregatetype, aggregateid, type, payload) from program

@@ -20,7 +20,19 @@ create trigger refuse_change before update or delete or truncate on sentinai_int
 alter table sentinai_internal.event_log_root enable always trigger refuse_change;
 comment on trigger refuse_change on sentinai_internal.event_log_root is 'The same for who writes to the view, which is an update of this table.';
 
+-- Logical replication fires no triggers of statements.  Each partition gets
+-- its own of these when it is attached.
+create trigger refuse_change_of_row before update or delete on sentinai_internal.event_log_root
+    for each row execute function sentinai.refuse_change();
+alter table sentinai_internal.event_log_root enable always trigger refuse_change_of_row;
+comment on trigger refuse_change_of_row on sentinai_internal.event_log_root is 'The same for each row, whatever changes it.';
+
 create trigger refuse_change before update or delete or truncate on sentinai_internal.event_kept
     for each statement execute function sentinai.refuse_change();
 alter table sentinai_internal.event_kept enable always trigger refuse_change;
 comment on trigger refuse_change on sentinai_internal.event_kept is 'What the log has for some is as append-only as the log; maintenance removes it.';
+
+create trigger refuse_change_of_row before update or delete on sentinai_internal.event_kept
+    for each row execute function sentinai.refuse_change();
+alter table sentinai_internal.event_kept enable always trigger refuse_change_of_row;
+comment on trigger refuse_change_of_row on sentinai_internal.event_kept is 'The same for each row, whatever changes it.';

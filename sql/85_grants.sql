@@ -1,14 +1,36 @@
 -- Rights. Tables and functions belong to the extension's owner; nobody else
 -- may do anything but what is granted here or by the DBA. Functions in C reach
 -- the tables without further checks, so EXECUTE is the right to what they do.
+-- What ALTER DEFAULT PRIVILEGES, or a schema that was there before, gave
+-- somebody is taken back.
 do $grants$
 declare
-    f pg_catalog.regprocedure;
+    g record;
 begin
-    for f in select p.oid::pg_catalog.regprocedure from pg_catalog.pg_proc p
-             where p.pronamespace operator(pg_catalog.=) 'sentinai'::pg_catalog.regnamespace
+    for g in
+        with ours (kind, class, object, name, owner, acl) as (
+            select case c.relkind when 'S' then 'sequence' else 'table' end, 'pg_class'::regclass,
+                   c.oid, c.oid::regclass::text, c.relowner, c.relacl
+            from pg_class c where c.relkind in ('r', 'p', 'v', 'f', 'S')
+            union all
+            select 'routine', 'pg_proc'::regclass, p.oid, p.oid::regprocedure::text, p.proowner,
+                   coalesce(p.proacl, acldefault('f', p.proowner))
+            from pg_proc p
+            union all
+            select 'type', 'pg_type'::regclass, t.oid, t.oid::regtype::text, t.typowner, t.typacl
+            from pg_type t where t.typelem = 0)
+        select distinct o.kind, o.name, a.grantee
+        from ours o cross join lateral aclexplode(o.acl) a
+             join pg_depend d on d.classid = o.class and d.objid = o.object and d.deptype = 'e'
+             join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid
+        where e.extname = 'sentinai' and a.grantee <> o.owner and (o.kind, a.grantee) <> ('type', 0)
+        union all
+        select distinct 'schema', n.nspname::text, a.grantee
+        from pg_namespace n cross join lateral aclexplode(n.nspacl) a
+        where n.nspname in ('sentinai', 'sentinai_internal') and a.grantee <> n.nspowner
     loop
-        execute pg_catalog.format('revoke all on routine %s from public', f);
+        execute format('revoke all on %s %s from %s cascade', g.kind, g.name,
+            case g.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end);
     end loop;
 end $grants$;
 

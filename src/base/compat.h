@@ -136,9 +136,13 @@
 #if PG_VERSION_NUM >= 160000
 #define sn_owns_extension(extension, role) \
 	object_ownercheck(ExtensionRelationId, extension, role)
+#define sn_owns_relation(relation, role) \
+	object_ownercheck(RelationRelationId, relation, role)
 #else
 #define sn_owns_extension(extension, role) \
 	pg_extension_ownercheck(extension, role)
+#define sn_owns_relation(relation, role) \
+	pg_class_ownercheck(relation, role)
 #endif
 
 /* all settings: a copy of the list since 16 (3057465acf) */

@@ -3,6 +3,7 @@
  *
  * utility.c
  *		What other people's commands mean for us: DROP EXTENSION is announced,
+ *		nothing is added to our tables,
  *		writers are kept from an index that is moved, the workers leave a
  *		database that somebody wants to himself, a secret in a setting stays
  *		out of the log, and the end of a prepared transaction is noticed, in
@@ -169,9 +170,11 @@ watch_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 
 	sn_guard_secret(pstmt->utilityStmt);
 	sn_announce_drop(pstmt->utilityStmt);
+	sn_guard_tables(pstmt->utilityStmt);
 	sn_guard_move(pstmt->utilityStmt);
 	run_vacant(name == NULL ? InvalidOid : own_database(name), pstmt, query,
 			   read_only_tree, context, params, env, dest, qc);
+	sn_guard_made(pstmt->utilityStmt);
 	announce_end(end);
 }
 

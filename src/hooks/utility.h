@@ -13,7 +13,9 @@
 
 extern void sn_announce_drop(Node *stmt);
 extern void sn_guard_move(Node *stmt);
+extern void sn_guard_made(Node *stmt);
 extern void sn_guard_secret(Node *stmt);
+extern void sn_guard_tables(Node *stmt);
 extern void sn_utility_init(void);
 
 #endif							/* SN_UTILITY_H */

@@ -37,6 +37,7 @@
 #include "sequencer/sequencer.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"
+#include "store/owner.h"
 #include "store/store.h"
 #include "upkeep/maintenance.h"
 
@@ -171,6 +172,7 @@ begin_turn(void)
 		case SN_HOLD_TAKEN:
 			break;
 	}
+	sn_work_as_owner();
 	return in_use() ? TURN_DONE : TURN_WAIT;
 }
 

@@ -25,6 +25,7 @@
 #include "relay/relay_event.h"
 #include "relay/relay_process.h"
 #include "store/hint.h"
+#include "store/owner.h"
 
 #define MARK_EVERY_MS	50
 #define LOOK_EVERY_MS	1000	/* at the switch and at dead letters, if nobody
@@ -534,6 +535,8 @@ sn_relay_database_turn(bool last)
 	hold = sn_hold_extension();
 	sn_relay.leave = hold == SN_HOLD_GONE;
 	sn_relay.held_off = hold == SN_HOLD_BUSY;
+	if (hold == SN_HOLD_TAKEN)
+		sn_work_as_owner();
 	if (look && hold == SN_HOLD_TAKEN)
 	{
 		sn_relay.paused = sn_relay_is_paused();

@@ -55,6 +55,7 @@ typedef struct Announcement
 	uint64		lanes;			/* of the stream of all events */
 	uint64		commits;		/* SnDatabase.commits before the snapshot */
 	bool		by_sequencer;
+	SubTransactionId subid;		/* in which the last round was taken */
 } Announcement;
 
 static Announcement pending;
@@ -196,7 +197,9 @@ static void
 end_of_subxact(SubXactEvent event, SubTransactionId subid,
 			   SubTransactionId parent, void *arg)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB && pending.db != NULL)
+	/* not one that a round's own statement began, whose work is none of it */
+	if (event == SUBXACT_EVENT_ABORT_SUB && pending.db != NULL &&
+		subid <= pending.subid)
 		forget_seen();
 }
 
@@ -444,6 +447,7 @@ take_round(bool by_sequencer, SnRound *round)
 		return false;
 	sn_store_ready();
 	begin_announcement(db, by_sequencer);
+	pending.subid = GetCurrentSubTransactionId();
 	context = AllocSetContextCreate(CurrentMemoryContext, "sentinai round",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);

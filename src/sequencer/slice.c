@@ -25,6 +25,7 @@
 
 #include "sequencer/round.h"
 #include "shared/shmem.h"
+#include "store/owner.h"
 #include "store/range.h"
 
 /* A slice being filled: its ids and their places as they are stored */
@@ -506,8 +507,7 @@ fill_new_streams(int64 round_no, Snapshot snapshot)
 	SPIPlanPtr	plan;
 	bool		any = false;
 	Relation	rel;
-	Oid			caller;
-	int			context;
+	SnCaller	caller;
 	uint64		i;
 
 	for (i = 0; i < nstreams; i++)
@@ -520,10 +520,7 @@ fill_new_streams(int64 round_no, Snapshot snapshot)
 
 	/* as the owner: where no sequencer runs, an agent's claim does this */
 	rel = table_open(sn_rel(SN_STREAM), RowExclusiveLock);
-	GetUserIdAndSecContext(&caller, &context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	sn_become_owner(rel, &caller);
 	table_close(rel, NoLock);
 	SPI_connect();
 	plan = SPI_prepare("update sentinai_internal.stream set first_round = $1"
@@ -548,7 +545,7 @@ fill_new_streams(int64 round_no, Snapshot snapshot)
 			streams[place]->left_out = false;
 	}
 	SPI_finish();
-	SetUserIdAndSecContext(caller, context);
+	sn_become_caller(&caller);
 }
 
 /* begin_round: no stream has events yet */

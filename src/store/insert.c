@@ -26,13 +26,13 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "shared/shmem.h"
 #include "store/group.h"
+#include "store/owner.h"
 #include "store/store.h"
 
 #define INSERT_BUFFER 128		/* rows: a few pages that stay in the cache */
@@ -180,22 +180,6 @@ enter_table(Oid relid)
 	return table;
 }
 
-static bool
-is_not_built_in(Oid function, void *context)
-{
-	return function >= FirstNormalObjectId;
-}
-
-/* calls_others: whether an expression calls what is not built in */
-static bool
-calls_others(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	return check_functions_in_node(node, is_not_built_in, context) ||
-		expression_tree_walker(node, calls_others, context);
-}
-
 /* only_column: the column that is all a predicate depends on, or 0 */
 static AttrNumber
 only_column(List *predicate, TupleDesc desc)
@@ -226,8 +210,8 @@ describe_index(PlainIndex *index, Oid oid, TupleDesc desc)
 	index->verdict.known = false;
 	index->column = only_column(index->info->ii_Predicate, desc);
 	index->groups = sn_group_suits(rel);
-	if (calls_others((Node *) index->info->ii_Expressions, NULL) ||
-		calls_others((Node *) index->info->ii_Predicate, NULL))
+	if (sn_calls_others((Node *) index->info->ii_Expressions, NULL) ||
+		sn_calls_others((Node *) index->info->ii_Predicate, NULL))
 		plain = false;
 	else
 	{
@@ -563,9 +547,11 @@ static void
 flush(SnInserter *ins)
 {
 	MemoryContext old;
+	SnCaller	caller;
 	List	   *present = NIL;
 	int			i;
 
+	sn_become_owner(ins->heap, &caller);
 	if (ins->bistate == NULL && ins->nrows > 1)
 		ins->bistate = GetBulkInsertState();
 	old = MemoryContextSwitchTo(ins->context);
@@ -584,6 +570,7 @@ flush(SnInserter *ins)
 	}
 	ResetExprContext(ins->table.econtext);
 	MemoryContextSwitchTo(old);
+	sn_become_caller(&caller);
 	if (present != NIL)
 		remove_present(ins, present);
 	for (i = 0; i < ins->nrows; i++)

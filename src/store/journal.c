@@ -29,6 +29,7 @@
 #include "base/fault.h"
 #include "base/guc.h"
 #include "store/journal.h"
+#include "store/owner.h"
 
 /* Halves and their indexes, which end with the version; the others follow */
 static const struct
@@ -189,21 +190,17 @@ sn_journal_truncate(SnJournal journal)
 														!sn_journal_used(journal))),
 								 NoLock);
 	TruncateStmt *stmt = makeNode(TruncateStmt);
-	Oid			user;
-	int			context;
+	SnCaller	caller;
 
 	Assert(CheckRelationLockedByMe(rel, AccessExclusiveLock, false));
 	stmt->relations =
 		list_make1(makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
 								pstrdup(RelationGetRelationName(rel)), -1));
 	stmt->behavior = DROP_RESTRICT;
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	sn_become_owner(rel, &caller);
 	table_close(rel, NoLock);
 	ExecuteTruncate(stmt);
-	SetUserIdAndSecContext(user, context);
+	sn_become_caller(&caller);
 	CommandCounterIncrement();
 	SN_FAULT(journal_truncate);
 }

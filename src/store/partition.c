@@ -33,6 +33,7 @@
 #include "base/fault.h"
 #include "base/guc.h"
 #include "store/partition.h"
+#include "store/owner.h"
 #include "store/range.h"
 
 #define LOCKS_PER_SET 47		/* taken by making or dropping one, with indexes,
@@ -263,17 +264,6 @@ pin_settings(void)
 	return level;
 }
 
-/* log_owner: who owns the log, and so whatever is made for it */
-static Oid
-log_owner(void)
-{
-	Relation	rel = table_open(sn_rel(SN_EVENT_LOG), AccessShareLock);
-	Oid			owner = rel->rd_rel->relowner;
-
-	table_close(rel, AccessShareLock);
-	return owner;
-}
-
 /* covered: whether every set has its partitions from a moment through another */
 static bool
 covered(int64 from, int64 until)
@@ -307,16 +297,15 @@ make_range(SnRel parent, int64 from, int64 until, int max)
 {
 	LOCKMODE	lockmode = ShareUpdateExclusiveLock;
 	int			made = 0;
-	Oid			user;
-	int			context;
+	Relation	rel;
+	SnCaller	caller;
 	int			level;
 
 	if (covered(from, until))
 		return 0;
-	LockRelationOid(sn_rel(SN_EVENT_LOG), lockmode);
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(log_owner(), context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	rel = table_open(sn_rel(SN_EVENT_LOG), lockmode);
+	sn_become_owner(rel, &caller);
+	table_close(rel, NoLock);
 	level = pin_settings();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -328,7 +317,7 @@ make_range(SnRel parent, int64 from, int64 until, int max)
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 	AtEOXact_GUC(false, level);
-	SetUserIdAndSecContext(user, context);
+	sn_become_caller(&caller);
 	if (made == 0)
 		UnlockRelationOid(sn_rel(SN_EVENT_LOG), lockmode);
 	else

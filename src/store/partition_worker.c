@@ -25,6 +25,7 @@
 #include "base/compat.h"
 #include "base/pin.h"
 #include "base/spawn.h"
+#include "store/owner.h"
 #include "store/partition.h"
 #include "store/range.h"
 
@@ -55,7 +56,10 @@ sn_partition_worker_main(Datum arg)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "making partitions of sentinai_internal.event_log");
 	if (sn_installed())
+	{
+		sn_work_as_owner();
 		sn_partition_make(request.parent, request.ms);
+	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_activity(STATE_IDLE, NULL);

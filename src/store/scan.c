@@ -19,6 +19,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/primnodes.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -64,6 +65,59 @@ is_tenant_hash(Relation heap, Relation index)
 		return false;
 	var = linitial_node(Var, call->args);
 	return var->varattno == get_attnum(RelationGetRelid(heap), "tenant_id");
+}
+
+/* is_selected_by: whether predicates of ours look at a column */
+static bool
+is_selected_by(Relation heap, int column)
+{
+	static const char *const names[] = {
+		"run", "deliver_at", "due_at", "status", "idempotency_key"
+	};
+	int			i;
+
+	for (i = 0; i < lengthof(names); i++)
+		if (column == get_attnum(RelationGetRelid(heap), names[i]))
+			return true;
+	return false;
+}
+
+static bool
+is_not_built_in(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+/* sn_calls_others: whether an expression runs code that is not built in */
+bool
+sn_calls_others(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return IsA(node, CoerceToDomain) ||
+		check_functions_in_node(node, is_not_built_in, context) ||
+		expression_tree_walker(node, sn_calls_others, context);
+}
+
+/*
+ * sn_index_is_ours: whether an index has no expressions and predicates, or
+ * such as the extension makes: nothing that could fail for a row.
+ */
+bool
+sn_index_is_ours(Relation heap, Relation index)
+{
+	List	   *predicate = RelationGetIndexPredicate(index);
+	Bitmapset  *columns = NULL;
+	int			column = -1;
+
+	if (RelationGetIndexExpressions(index) != NIL &&
+		!is_tenant_hash(heap, index))
+		return false;
+	pull_varattnos((Node *) predicate, 1, &columns);
+	while ((column = bms_next_member(columns, column)) >= 0)
+		if (!is_selected_by(heap, column + FirstLowInvalidHeapAttributeNumber))
+			return false;
+	return !sn_calls_others((Node *) predicate, NULL);
 }
 
 /*

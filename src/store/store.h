@@ -86,6 +86,8 @@ extern int	sn_sets_at_once(void);
 extern PGDLLEXPORT void sn_partition_worker_main(Datum arg) pg_attribute_noreturn();
 extern void sn_refuse_change(const char *name) pg_attribute_noreturn();
 
+extern bool sn_calls_others(Node *node, void *context);
+extern bool sn_index_is_ours(Relation heap, Relation index);
 extern Oid	sn_find_index(Relation heap, int ncolumns,
 						  const AttrNumber *columns);
 

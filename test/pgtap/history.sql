@@ -138,6 +138,7 @@ declare
     part regclass = (select tableoid from sentinai_internal.event_log limit 1);
     ours regclass;
 begin
+    set local allow_system_table_mods = on;
     execute format('create index on %s (tenant_id, occurred_at)', part);
     execute format('create index on %s (tenant_id, event_id)', part);
     execute format('create index on %s (hashtext(aggregate_type), event_id)', part);

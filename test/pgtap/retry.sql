@@ -164,7 +164,8 @@ begin;
 do $$
 declare part regclass := (select tableoid from sentinai_internal.event_log where event_id = (select id from x));
 begin
-    execute format('alter table %s disable trigger refuse_change', part);
+    set local allow_system_table_mods = on;
+    execute format('alter table %s disable trigger refuse_change, disable trigger refuse_change_of_row', part);
     execute format('delete from %s where event_id = (select id from x)', part);
 end $$;
 create temp table x2 as select row_number() over () as o, c.* from sentinai.claim('retry-x') c;

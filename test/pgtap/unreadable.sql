@@ -59,9 +59,10 @@ create function pg_temp.smuggle(key text, n int, type text, nth int, value jsonb
 declare ids uuid[] := pg_temp.publish(key, n, type); part regclass;
 begin
     select tableoid::regclass into part from sentinai_internal.event_log where event_id = ids[nth];
-    execute format('alter table %s disable trigger refuse_change', part);
+    set local allow_system_table_mods = on;
+    execute format('alter table %s disable trigger refuse_change, disable trigger refuse_change_of_row', part);
     execute format('update %s set %I = $1 where event_id = $2', part, case when into_metadata then 'metadata' else 'payload' end) using value, ids[nth];
-    execute format('alter table %s enable always trigger refuse_change', part);
+    execute format('alter table %s enable always trigger refuse_change, enable always trigger refuse_change_of_row', part);
     return ids[nth];
 end $$;
 \set tenant fit

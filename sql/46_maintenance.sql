@@ -11,7 +11,7 @@ create function sentinai.maintain() returns void
     as 'MODULE_PATHNAME', 'sentinai_maintain';
 revoke all on function sentinai.maintain() from public;
 
-comment on function sentinai.maintain() is 'One pass of maintenance: partitions ahead of their time, the journals, retention. A step that fails is a warning, and the others are done all the same. The sequencer process does the same every sentinai.maintenance_interval; where it does not run, have pg_cron call this once a minute, in a transaction of its own.';
+comment on function sentinai.maintain() is 'One pass of maintenance: partitions ahead of their time, the journals, retention. A step that fails is a warning, and the others are done all the same. Drops as many partitions as one transaction may lock; the next call goes on. The sequencer process does the same every sentinai.maintenance_interval; where it does not run, have pg_cron call this once a minute, in a transaction of its own.';
 
 create function sentinai.retention_status(
     out oldest timestamptz, out wanted boolean, out blocked_by text[],

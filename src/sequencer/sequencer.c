@@ -98,15 +98,15 @@ wake_all(uint64 lanes, int64 events)
 {
 	SnShared   *s = sn_shared();
 	SnSubSlot  *slots[SN_MAX_SUBS];
+	SnSubSlot  *slot = NULL;
 	int			n = 0;
 	int			i;
 
 	if (lanes == 0)
 		return;
 	LWLockAcquire(&s->lock, LW_SHARED);
-	for (i = 0; i < SN_MAX_SUBS; i++)
-		if (s->subs[i].sub_id != 0 && s->subs[i].dboid == MyDatabaseId)
-			slots[n++] = &s->subs[i];
+	while ((slot = sn_sub_slot_after(slot, MyDatabaseId)) != NULL)
+		slots[n++] = slot;
 	LWLockRelease(&s->lock);
 	for (i = 0; i < n; i++)
 		wake_subscription(slots[i], lanes, events);
@@ -120,15 +120,15 @@ bool
 sn_round_awaited(uint64 commits)
 {
 	SnShared   *s = sn_shared();
+	SnSubSlot  *slot = NULL;
 	bool		found = pg_atomic_read_u64(&sn_database()->asked) > commits;
 	int			i;
 
 	LWLockAcquire(&s->lock, LW_SHARED);
 	for (i = 0; i < SN_MAX_RELAYS && !found; i++)
 		found = s->relays[i].pid != 0 && s->relays[i].dboid == MyDatabaseId;
-	for (i = 0; i < SN_MAX_SUBS && !found; i++)
-		found = s->subs[i].sub_id != 0 && s->subs[i].dboid == MyDatabaseId &&
-			pg_atomic_read_u32(&s->subs[i].waiters) > 0;
+	while (!found && (slot = sn_sub_slot_after(slot, MyDatabaseId)) != NULL)
+		found = pg_atomic_read_u32(&slot->waiters) > 0;
 	LWLockRelease(&s->lock);
 	return found;
 }

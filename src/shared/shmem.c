@@ -235,20 +235,27 @@ free_sub_slot(SnSubSlot *slot)
 	ConditionVariableBroadcast(&slot->cv);
 }
 
+/* sn_sub_slot_after: the next slot of a database behind one; NULL: the first */
+SnSubSlot *
+sn_sub_slot_after(const SnSubSlot *slot, Oid dboid)
+{
+	SnShared   *s = sn_shared();
+	int			i = slot == NULL ? 0 : slot - s->subs + 1;
+
+	for (; i < SN_MAX_SUBS; i++)
+		if (s->subs[i].sub_id != 0 && s->subs[i].dboid == dboid)
+			return &s->subs[i];
+	return NULL;
+}
+
 /* free_sub_slots: give up the hints of all subscriptions; lock held */
 static void
 free_sub_slots(Oid dboid)
 {
-	SnShared   *s = sn_shared();
-	int			i;
+	SnSubSlot  *slot = NULL;
 
-	for (i = 0; i < SN_MAX_SUBS; i++)
-	{
-		SnSubSlot  *slot = &s->subs[i];
-
-		if (slot->sub_id != 0 && slot->dboid == dboid)
-			free_sub_slot(slot);
-	}
+	while ((slot = sn_sub_slot_after(slot, dboid)) != NULL)
+		free_sub_slot(slot);
 }
 
 /* free_failures: what failed in a database fails no more; lock held */
@@ -430,16 +437,13 @@ bool
 sn_sub_slots_beside(const List *sub_ids, bool give_up)
 {
 	SnShared   *s = sn_shared();
+	SnSubSlot  *slot = NULL;
 	bool		found = false;
-	int			i;
 
 	LWLockAcquire(&s->lock, give_up ? LW_EXCLUSIVE : LW_SHARED);
-	for (i = 0; i < SN_MAX_SUBS; i++)
+	while ((slot = sn_sub_slot_after(slot, MyDatabaseId)) != NULL)
 	{
-		SnSubSlot  *slot = &s->subs[i];
-
-		if (slot->sub_id == 0 || slot->dboid != MyDatabaseId ||
-			list_member_int(sub_ids, slot->sub_id))
+		if (list_member_int(sub_ids, slot->sub_id))
 			continue;
 		found = true;
 		if (give_up)

@@ -183,6 +183,7 @@ extern bool sn_database_leave(void);
 extern void sn_database_free(Oid dboid);
 extern SnSubSlot *sn_sub_slot(int sub_id);
 extern SnSubSlot *sn_sub_slot_find(int sub_id);
+extern SnSubSlot *sn_sub_slot_after(const SnSubSlot *slot, Oid dboid);
 extern bool sn_sub_slots_beside(const List *sub_ids, bool give_up);
 extern void sn_sub_slot_free(int sub_id);
 extern void sn_set_latch_of(int procno, int pid);

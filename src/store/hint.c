@@ -103,15 +103,10 @@ unblock(int sub_id, uint64 lanes)
 static void
 wake_database(uint64 pending)
 {
-	SnShared   *s = sn_shared();
-	int			i;
+	SnSubSlot  *slot = NULL;
 
-	for (i = 0; i < SN_MAX_SUBS; i++)
+	while ((slot = sn_sub_slot_after(slot, MyDatabaseId)) != NULL)
 	{
-		SnSubSlot  *slot = &s->subs[i];
-
-		if (slot->sub_id == 0 || slot->dboid != MyDatabaseId)
-			continue;
 		(void) pg_atomic_fetch_or_u64(&slot->pending, pending);
 		if (pg_atomic_read_u32(&slot->waiters) > 0)
 			ConditionVariableBroadcast(&slot->cv);

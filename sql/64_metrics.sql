@@ -243,7 +243,7 @@ from pg_catalog.generate_series(0, pg_catalog.current_setting('sentinai.relay_wo
 comment on view sentinai.stat_relay is 'One row for each relay process that sentinai.relay_workers asks for.';
 comment on column sentinai.stat_relay.worker is 'Number of the relay process, from 0.';
 comment on column sentinai.stat_relay.pid is 'Its process; null when it does not run.';
-comment on column sentinai.stat_relay.state is '"running", "paused", "waiting" (breaker open) or "stopped"; when an error ended the process, last_error is that.';
+comment on column sentinai.stat_relay.state is '"running", "paused", "waiting" (breaker open) or "stopped", for the reason that last_error gives.';
 comment on column sentinai.stat_relay.lag_events is 'Sequenced events the broker has not acknowledged.';
 comment on column sentinai.stat_relay.lag_seconds is 'Age of the oldest of them; null when there is none.';
 comment on column sentinai.stat_relay.position is 'Lowest position of its lanes.';

@@ -9,6 +9,8 @@
 
 #include "postgres.h"
 
+#define SN_MAX_RELAY_WORKERS 16
+
 typedef enum SnBrokerKind
 {
 	SN_BROKER_NONE,

@@ -54,7 +54,7 @@ SN_INT(sort_memory, 65536, 64, 1048576, PGC_SIGHUP, GUC_UNIT_KB, NULL,
 /* relay */
 SN_ENUM(broker, SN_BROKER_KAFKA, broker_options, PGC_SIGHUP, 0,
 		"Kind of broker the relay produces to.", NULL)
-SN_INT(relay_workers, 1, 0, 16, PGC_SIGHUP, 0, NULL,
+SN_INT(relay_workers, 1, 0, SN_MAX_RELAY_WORKERS, PGC_SIGHUP, 0, NULL,
 	   "Number of relay processes in each database.", NULL)
 SN_ENUM(relay_start_from, SN_RELAY_EARLIEST, relay_start_options, PGC_SIGHUP, 0,
 		"Where the relay of a database begins when it runs for the first time.", NULL)

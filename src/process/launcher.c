@@ -48,7 +48,6 @@
 #include "shared/recovery.h"
 #include "shared/shmem.h"
 
-#define MAX_RELAY_WORKERS 16	/* of sentinai.relay_workers */
 #define DELAY_MIN 1000			/* ms until a worker that ended is started again */
 #define DELAY_MAX 30000
 #define STABLE USECS_PER_SEC	/* a worker that ran longer did not fail */
@@ -71,7 +70,7 @@ typedef struct Database
 	bool		known;			/* a worker has looked for the extension */
 	bool		listed;			/* was in pg_database just now */
 	Child		sequencer;
-	Child		relays[MAX_RELAY_WORKERS];
+	Child		relays[SN_MAX_RELAY_WORKERS];
 } Database;
 
 static List *databases = NIL;	/* of Database */
@@ -257,7 +256,7 @@ supervise(Database *database)
 			  "sn_sequencer_main", ObjectIdGetDatum(database->oid));
 		database->known |= database->sequencer.handle != NULL;
 	}
-	for (i = 0; i < MAX_RELAY_WORKERS; i++)
+	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
 		supervise_relay(database, i,
 						sequenced && !vacant && i < sn_relay_workers &&
 						sn_provider_wanted() != NULL);
@@ -274,7 +273,7 @@ forgive_relays(void)
 	{
 		Database   *database = lfirst(lc);
 
-		for (i = 0; i < MAX_RELAY_WORKERS; i++)
+		for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
 		{
 			database->relays[i].delay = DELAY_MIN;
 			database->relays[i].start_after = 0;
@@ -338,7 +337,7 @@ forget_database(Database *database)
 	sn_database_free(database->oid);
 	if (!has_ended(&database->sequencer))
 		pfree(database->sequencer.handle);
-	for (i = 0; i < MAX_RELAY_WORKERS; i++)
+	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
 		if (!has_ended(&database->relays[i]))
 			pfree(database->relays[i].handle);
 	databases = list_delete_ptr(databases, database);

@@ -21,6 +21,7 @@
 #include "base/guc.h"
 #include "base/printable.h"
 #include "base/sentinai.h"
+#include "relay/relay_provider.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
 
@@ -154,20 +155,41 @@ put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/* put_ended_row: the same of a relay that an error ended: what it said */
+/*
+ * put_stopped_row: the same of a relay that does not run: because of a setting,
+ * or because of what the error said that ended it
+ */
 static void
-put_ended_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
+put_stopped_row(ReturnSetInfo *rsinfo, int index, const SnRelaySlot *slot,
+				const char *missing)
 {
 	Datum		values[14] = {0};
 	bool		nulls[14];
 
 	memset(nulls, true, sizeof(nulls));
-	values[0] = Int32GetDatum(slot->index);
-	nulls[0] = false;
+	values[0] = Int32GetDatum(index);
 	values[2] = CStringGetTextDatum("stopped");
-	nulls[2] = false;
-	put_error(slot, values, nulls);
+	nulls[0] = nulls[2] = false;
+	if (missing != NULL)
+	{
+		values[12] = CStringGetTextDatum(missing);
+		nulls[12] = false;
+	}
+	else if (slot != NULL)
+		put_error(slot, values, nulls);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* find_relay: the slot of a relay of this database, among copies, or NULL */
+static const SnRelaySlot *
+find_relay(const SnRelaySlot *slots, int index)
+{
+	int			i;
+
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+		if (slots[i].dboid == MyDatabaseId && slots[i].index == index)
+			return &slots[i];
+	return NULL;
 }
 
 /* stat_relay_workers(): the relay processes of this database */
@@ -175,20 +197,24 @@ Datum
 sentinai_stat_relay_workers(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	SnShared   *s = sn_shared();
 	SnRelaySlot copy[SN_MAX_RELAYS];
+	char	   *missing = sn_provider_missing();
 	int			i;
 
 	InitMaterializedSRF(fcinfo, 0);
-	sn_shared_copy(copy, sn_shared()->relays, sizeof(copy));
+	LWLockAcquire(&s->lock, LW_SHARED);
+	memcpy(copy, s->relays, sizeof(copy));
+	LWLockRelease(&s->lock);
 
-	for (i = 0; i < SN_MAX_RELAYS; i++)
+	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
 	{
-		if (copy[i].dboid != MyDatabaseId)
-			continue;
-		if (copy[i].pid != 0)
-			put_relay_row(rsinfo, &copy[i]);
-		else
-			put_ended_row(rsinfo, &copy[i]);
+		const SnRelaySlot *slot = find_relay(copy, i);
+
+		if (slot != NULL && slot->pid != 0)
+			put_relay_row(rsinfo, slot);
+		else if (i < sn_relay_workers)
+			put_stopped_row(rsinfo, i, slot, missing);
 	}
 	return (Datum) 0;
 }

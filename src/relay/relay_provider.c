@@ -41,6 +41,21 @@ sn_provider_wanted(void)
 }
 
 /*
+ * sn_provider_missing: what is wrong when a broker seems to be meant and none is
+ * set up; NULL when all is well, or relays are switched off
+ */
+char *
+sn_provider_missing(void)
+{
+	const SnProvider *provider = &sn_providers[sn_broker];
+
+	if (provider->settings == NULL || *provider->value == NULL ||
+		**provider->value == '\0' || sn_provider_wanted() != NULL)
+		return NULL;
+	return psprintf("%s names no broker", provider->setting);
+}
+
+/*
  * sn_provider_load: a broker's library.  Only a relay process calls it, so that
  * no other has the client library and its threads; and none is ever unloaded.
  */

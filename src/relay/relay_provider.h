@@ -26,6 +26,7 @@ typedef struct SnProvider
 extern const SnProvider sn_providers[SN_BROKER_KINDS];
 
 extern const SnProvider *sn_provider_wanted(void);
+extern char *sn_provider_missing(void);
 extern const SnBrokerProvider *sn_provider_load(const SnProvider *provider);
 
 #endif							/* SN_RELAY_PROVIDER_H */

@@ -86,6 +86,11 @@ cause_ok('stopped', 'must belong to the server', 'a secret that others can read'
 set_conf("$servers,sasl.password.file=$secrets/none");
 cause_ok('stopped', 'No such file', 'a secret that is not there');
 
+set_conf("bootstrap.server=nowhere:1");
+cause_ok('stopped', 'sentinai.kafka_conf names no broker', 'no servers');
+set_conf("$servers,sasl.password.file=$secrets/none");
+cause_ok('stopped', 'No such file', 'and that again');
+
 set_conf($servers);
 running_ok('corrected, it runs');
 poll_ok($node, 'postgres', $soon,

@@ -5,17 +5,18 @@
 -- (PREPARE does).  Retention needs the parent of a partition to itself.  So a
 -- view names a table above that parent, of which it is the only partition:
 -- the parent is locked when a query is planned for running, and who may not
--- read then gets an error, which gives up the lock.
+-- read then gets an error, which gives up the lock.  For the same reason
+-- the statistics views name no partitions and no journal, but call functions.
 
 do $views$
 declare
     t name;
     c record;
 begin
-    foreach t in array array['event_log', 'event_processing', 'slice']
+    foreach t in array array['event_log', 'event_processing']
     loop
-        execute format('create table sentinai_internal.%I (like sentinai_internal.%I including storage) partition by range (%I)',
-            t || '_root', t, case t when 'slice' then 'slice_no' else 'event_id' end);
+        execute format('create table sentinai_internal.%I (like sentinai_internal.%I including storage) partition by range (event_id)',
+            t || '_root', t);
         execute format('alter table sentinai_internal.%I attach partition sentinai_internal.%I for values from (minvalue) to (maxvalue)',
             t || '_root', t);
         execute format('comment on table sentinai_internal.%I is %L', t || '_root',

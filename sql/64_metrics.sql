@@ -7,6 +7,16 @@ create function sentinai.stat_claimed(sub_id int) returns timestamptz
     as 'MODULE_PATHNAME', 'sentinai_stat_claimed';
 comment on function sentinai.stat_claimed(int) is 'For stat_queue: when claim() was last called for a subscription since the server started; null when it was not.';
 
+create function sentinai.stat_lane_state(sub_id int, lane int) returns sentinai_internal.lane_state_0
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_stat_lane_state';
+comment on function sentinai.stat_lane_state(int, int) is 'For stat_lane: the newest row of a lane''s journal; null when nobody has claimed it. A view that named the journal would let whoever names the view keep it from being truncated.';
+
+create function sentinai.stat_round() returns sentinai_internal.round_0
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_stat_round';
+comment on function sentinai.stat_round() is 'For stat_info: the newest round; null when there was none.';
+
 create function sentinai.partitions_until() returns timestamptz
     language c volatile strict
     as 'MODULE_PATHNAME', 'sentinai_partitions_until';
@@ -84,10 +94,7 @@ from sentinai_internal.subscription s
      join sentinai_internal.stream f on f.stream_id = s.stream_id
      cross join lateral (select n.lanes from sentinai_internal.node n order by n.node_no desc limit 1) n
      cross join lateral sentinai.stat_lag(s.sub_id, n.lanes) l
-     left join lateral (
-         select x.* from sentinai_internal.lane_state x
-         where x.sub_id = s.sub_id and x.lane = l.lane
-         order by x.ver desc limit 1) t on true
+     left join lateral sentinai.stat_lane_state(s.sub_id, l.lane) t on true
      left join lateral (
          select x.event_id from sentinai_internal.event_retry x
          where x.sub_id = s.sub_id and x.lane = l.lane
@@ -279,10 +286,7 @@ from sentinai_internal.subscription s
      cross join lateral (
          select g.lane from pg_catalog.generate_series(0, n.lanes - 1) as g (lane)
          limit 64) l
-     cross join lateral (
-         select x.* from sentinai_internal.lane_state x
-         where x.sub_id = s.sub_id and x.lane = l.lane
-         order by x.ver desc limit 1) t
+     cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane) t
 where t.batch is not null
 group by 1, 2, 3;
 
@@ -320,7 +324,7 @@ select s.version,
        f.error as failing_error
 from sentinai.stat_server() s
      left join lateral (select x.lanes from sentinai_internal.node x order by x.node_no desc limit 1) n on true
-     left join lateral (select x.round_no, x.taken_at from sentinai_internal.round x order by x.round_no desc limit 1) r on true
+     left join lateral sentinai.stat_round() r on true
      cross join sentinai.relay_is_paused() z (paused)
      left join sentinai.retention_status() v on true
      cross join lateral (

@@ -56,6 +56,8 @@ grant execute on function
     sentinai.partitions_until(),
     sentinai.stat_rate(int, bigint, bigint),
     sentinai.stat_lag(int, int),
+    sentinai.stat_lane_state(int, int),
+    sentinai.stat_round(),
     sentinai.stat_relay_workers(),
     sentinai.stat_server(),
     sentinai.retention_status(),

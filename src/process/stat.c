@@ -16,6 +16,8 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "base/guc.h"
@@ -24,14 +26,17 @@
 #include "relay/relay_provider.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
+#include "store/journal.h"
 
 #define SAMPLE_AGE_US	(10 * USECS_PER_SEC)
 
 PG_FUNCTION_INFO_V1(sentinai_event_time);
 PG_FUNCTION_INFO_V1(sentinai_stat_claimed);
 PG_FUNCTION_INFO_V1(sentinai_stat_clock);
+PG_FUNCTION_INFO_V1(sentinai_stat_lane_state);
 PG_FUNCTION_INFO_V1(sentinai_stat_rate);
 PG_FUNCTION_INFO_V1(sentinai_stat_relay_workers);
+PG_FUNCTION_INFO_V1(sentinai_stat_round);
 PG_FUNCTION_INFO_V1(sentinai_stat_server);
 
 /* event_time(uuid): the time a UUIDv7 carries */
@@ -67,6 +72,46 @@ sentinai_stat_claimed(PG_FUNCTION_ARGS)
 	if (at == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ((TimestampTz) at);
+}
+
+/* newest_row: the newest row of a journal that the keys allow, or null */
+static Datum
+newest_row(FunctionCallInfo fcinfo, SnJournal journal, int nkeys, ScanKey keys)
+{
+	SnJournalReader reader = {false};
+	TupleTableSlot *slot = sn_journal_newest(&reader, journal,
+											 GetActiveSnapshot(), nkeys, keys);
+	Datum		result = (Datum) 0;
+
+	if (slot == NULL)
+		fcinfo->isnull = true;
+	else
+	{
+		/* a row of either half counts as one of the first */
+		result = ExecFetchSlotHeapTupleDatum(slot);
+		HeapTupleHeaderSetTypeId(DatumGetHeapTupleHeader(result),
+								 get_func_rettype(fcinfo->flinfo->fn_oid));
+	}
+	sn_journal_end(&reader);
+	return result;
+}
+
+/* stat_lane_state(sub_id, lane): what the journal says of a lane */
+Datum
+sentinai_stat_lane_state(PG_FUNCTION_ARGS)
+{
+	ScanKeyData keys[2];
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, PG_GETARG_INT32(0));
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, PG_GETARG_INT32(1));
+	return newest_row(fcinfo, SN_LANES, lengthof(keys), keys);
+}
+
+/* stat_round(): the newest round */
+Datum
+sentinai_stat_round(PG_FUNCTION_ARGS)
+{
+	return newest_row(fcinfo, SN_ROUNDS, 0, NULL);
 }
 
 /*

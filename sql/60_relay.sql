@@ -6,24 +6,8 @@ create function sentinai.recovery_id() returns bigint
 comment on function sentinai.recovery_id() is 'Number of the recovery from a backup that this cluster came out of, or is in; 0: of none that was seen. A standby has none of its own, and its promotion is none.';
 
 create function sentinai.relay_is_paused() returns boolean
-    language sql stable security definer
-    set search_path = pg_catalog, pg_temp
-    as $$
-        select case
-                   when n.node_no is null
-                       then coalesce((select c.paused or (r.id <> 0 and c.recovery <> r.id)
-                                      from sentinai_internal.relay_control c), false)
-                   when n.system_identifier <> s.system_identifier or n.database_oid <> d.oid then true
-                   when r.id <> 0 and n.recovery <> r.id then true
-                   else coalesce((select c.paused or c.node_no < n.node_no or c.recovery <> n.recovery
-                                  from sentinai_internal.relay_control c),
-                                 n.node_no > 1 or n.recovery <> 0)
-               end
-        from pg_control_system() s
-             join pg_database d on d.datname = current_database()
-             cross join sentinai.recovery_id() r (id)
-             left join (select x.* from sentinai_internal.node x order by x.node_no desc limit 1) n on true
-    $$;
+    language c stable
+    as 'MODULE_PATHNAME', 'sentinai_relay_is_paused';
 comment on function sentinai.relay_is_paused() is 'Whether the relay is paused: by pause_relay(), or because the database was restored or upgraded into another cluster, or its cluster recovered from a backup, and nobody has called resume_relay() since.';
 
 create function sentinai.wake_relay() returns void

@@ -240,8 +240,8 @@ typedef void (*SnBrokerLog) (void *arg, int level, const char *facility,
 
 /*
  * All strings are copied by open().  Of Kafka: what settings do not say is
- * librdkafka's default, but for client.id, compression.type (lz4), linger.ms (0)
- * and reconnect.backoff.max.ms (3000).  batch.size should not exceed the limit of
+ * librdkafka's default, but for client.id, linger.ms (0) and
+ * reconnect.backoff.max.ms (3000).  batch.size should not exceed the limit of
  * the topics (max.message.bytes): a batch above it is refused as a whole.
  */
 typedef struct SnBrokerConfig

@@ -44,16 +44,6 @@ run(const char *sql, int nargs, Oid *types, Datum *args, bool *isnull)
 	return result;				/* callers ask for types passed by value */
 }
 
-/* sn_relay_is_paused: by pause_relay(), or since a restore */
-bool
-sn_relay_is_paused(void)
-{
-	bool		isnull;
-
-	return DatumGetBool(run("select sentinai.relay_is_paused()", 0, NULL, NULL,
-							&isnull));
-}
-
 /*
  * sn_relay_subscription: number of the relay's subscription, made by the first
  * relay of the database.

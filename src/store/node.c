@@ -312,6 +312,23 @@ sn_node_moved(void)
 	return row.node_no != 0 && !is_here(&row);
 }
 
+/*
+ * sn_node_elsewhere: whether the newest row, of which the number (0: none) and
+ * the recovery are told, was written in another place than this
+ */
+bool
+sn_node_elsewhere(int *node_no, int64 *recovery)
+{
+	NodeRow		row;
+
+	read_newest(&row);
+	*node_no = row.node_no;
+	*recovery = row.recovery;
+	return row.node_no != 0 &&
+		(!same_cluster(&row) ||
+		 (sn_recovery_id() != 0 && row.recovery != sn_recovery_id()));
+}
+
 /* sn_logical_txid: logical number of this top-level transaction */
 int64
 sn_logical_txid(void)

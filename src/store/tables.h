@@ -38,6 +38,10 @@
 	C(node, database_oid) C(node, lanes) C(node, txid_offset) \
 	C(node, activated_at) C(node, recovery)
 
+#define SN_COLUMNS_control(C, AS) \
+	C(control, only_row) C(control, paused) C(control, node_no) \
+	C(control, recovery) C(control, changed_at) C(control, changed_by)
+
 #define SN_COLUMNS_stream(C, AS) \
 	AS(stream, id, stream_id) C(stream, event_types) \
 	C(stream, first_round)
@@ -93,6 +97,7 @@
 	TABLE(SLICE, slice, slice) \
 	TABLE(EVENT_KEPT, event_kept, log) \
 	TABLE(NODE, node, node) \
+	TABLE(RELAY_CONTROL, relay_control, control) \
 	TABLE(STREAM, stream, stream) \
 	TABLE(SUBSCRIPTION, subscription, sub) \
 	INDEX(SUBSCRIPTION_NAME_IDX, subscription_worker_type_key) \

@@ -82,6 +82,10 @@ is($record->{partition},
 	$node->safe_psql('postgres', "select sentinai.partition_for('acme', 'A-1', 12)"),
 	'the partition is told by partition_for()');
 
+# attributes of the first batch of a partition: the codec is in three bits
+my $log = slurp_file("$kafka->{dir}/data/sentinai.order-$record->{partition}/00000000000000000000.log");
+is(unpack('n', substr $log, 21, 2) & 7, 0, 'records are not compressed');
+
 my ($lines) = $page =~ /```sh\n(.*?)```/s;
 my @lines = grep { /^kcat/ } split /\n/, $lines;
 is(scalar @lines, 3, 'the page has kcat lines');

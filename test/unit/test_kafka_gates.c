@@ -75,8 +75,9 @@ test_no_leader_at_first(void **state)
 	int			i;
 
 	(void) state;
+	/* compressed, as the mock keeps 5 MB of a partition */
 	open_broker(run, "linger.ms=0,message.max.bytes=1000000,"
-				"retry.backoff.ms=10", false);
+				"compression.type=lz4,retry.backoff.ms=10", false);
 	rd_kafka_mock_push_request_errors(run->cluster, REQUEST_PRODUCE, 2,
 									  RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
 									  RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);

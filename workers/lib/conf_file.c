@@ -238,6 +238,8 @@ conf_file_next(ConfFile *file, ConfLine *line)
 		if (file->number == 1 && strncmp(text, "\xEF\xBB\xBF", 3) == 0)
 			text += 3;
 		is_indented = is_blank(*text);
+		if (!text_is_utf8(text))
+			return refuse(file, "not UTF-8 text");
 		trimmed = trim(text);
 		if (*trimmed == '\0' || *trimmed == '#' || *trimmed == ';')
 			continue;

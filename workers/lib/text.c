@@ -164,6 +164,25 @@ utf8_length(const unsigned char *p, size_t left)
 	return length;
 }
 
+/* Is the string UTF-8? */
+bool
+text_is_utf8(const char *string)
+{
+	const unsigned char *p = (const unsigned char *) string;
+	size_t		left = strlen(string);
+
+	while (left > 0)
+	{
+		size_t		n = utf8_length(p, left);
+
+		if (n == 0)
+			return false;
+		p += n;
+		left -= n;
+	}
+	return true;
+}
+
 /*
  * Copies text so that it is valid UTF-8 without control characters and fits
  * into `size` bytes: what is not valid becomes '?'.

@@ -25,6 +25,7 @@ extern void text_add_json_string(Text *text, const char *string);
 extern void text_add_json_member(Text *text, const char *name,
 								 const char *value, bool raw);
 extern void text_free(Text *text);
+extern bool text_is_utf8(const char *string);
 extern void text_clean(char *destination, size_t size, const char *source,
 					   size_t length);
 

@@ -181,7 +181,7 @@ test_literal_values(void **state)
 		{"colour = a\\nb", "a\\nb"},
 		{"colour = %d$HOME`x`", "%d$HOME`x`"},
 		{"colour \t = \t a\tb \t ", "a\tb"},
-		{"colour = \xC3\xA4\xFF", "\xC3\xA4\xFF"},
+		{"colour = \xC3\xA4\xF0\x9F\x9A\x80", "\xC3\xA4\xF0\x9F\x9A\x80"},
 		{"colour := \" a \\n\\t\\\"\\\\\\/\\u0041\\u007f\"", " a \n\t\"\\/A\x7F"},
 		{"colour:=\"a\"  ", "a"},
 		{"\xEF\xBB\xBF" "colour = a", "a"},
@@ -261,6 +261,12 @@ test_bad_files(void **state)
 		{"colour := \"\\u1\"\n", "line 1: an escape"},
 		{"colour = a\rspeed = 3\n", "line 1: a control character"},
 		{"colour = a\033[0m\n", "line 1: a control character"},
+		{"lease = 5s\ncolour = caf\xe9\n", "line 2: not UTF-8"},
+		{"\ncolour := \"\xc3\"\n", "line 2: not UTF-8"},
+		{"# gr\xfc\xdf\n", "line 1: not UTF-8"},
+		{"\xff\xfel\n", "line 1: not UTF-8"},
+		{"colour = \xc0\xaf\n", "line 1: not UTF-8"},
+		{"colour = \xed\xa0\x80\n", "line 1: not UTF-8"},
 		{"dbname = ********\n", "expected the value itself"},
 	};
 	size_t		i;
@@ -499,7 +505,7 @@ test_show_secret(void **state)
 static void
 random_value(const AgentOption *option, unsigned int *seed, char *value)
 {
-	static const char bytes[] = " \t;#=:[]\"'\\\n\r\f\033\177\303\244a$`%";
+	static const char bytes[] = " \t;#=:[]\"'\\\n\r\f\033\177\303a$`%";
 	const char *word = option->choices;
 	int			n;
 
@@ -508,7 +514,11 @@ random_value(const AgentOption *option, unsigned int *seed, char *value)
 		case AGENT_OPTION_STRING:
 			n = 1 + rand_r(seed) % (rand_r(seed) % 4 == 0 ? 190 : 6);
 			while (n-- > 0)
+			{
 				*value++ = bytes[(size_t) rand_r(seed) % (sizeof(bytes) - 1)];
+				if (value[-1] == '\303')
+					*value++ = '\244';	/* the rest of the character */
+			}
 			*value = '\0';
 			break;
 		case AGENT_OPTION_CHOICE:

@@ -287,10 +287,11 @@ free_farewell(Farewell *farewell)
 }
 
 /*
- * librdkafka's settings: our defaults, the user's, then what must hold.  Our
- * headers repeat themselves from record to record, so compression pays.  The
- * host sends what a round brought at once, and under load batches fill while
- * earlier ones are on their way: to linger would only add latency.
+ * librdkafka's settings: our defaults, the user's, then what must hold.  Nothing
+ * is compressed unless the user says so: there is no codec that every client
+ * reads and that costs the server nothing.  The host sends what a round brought
+ * at once, and under load batches fill while earlier ones are on their way: to
+ * linger would only add latency.
  */
 static rd_kafka_conf_t *
 make_conf(SnBroker *broker, bool isolate, char *err, size_t err_len)
@@ -298,7 +299,6 @@ make_conf(SnBroker *broker, bool isolate, char *err, size_t err_len)
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 
 	if (set_one(conf, "client.id", broker->client_id, err, err_len) &&
-		set_one(conf, "compression.type", "lz4", err, err_len) &&
 		set_one(conf, "linger.ms", "0", err, err_len) &&
 		set_one(conf, "reconnect.backoff.max.ms", "3000", err, err_len) &&
 		set_settings(broker, conf, err, err_len) &&

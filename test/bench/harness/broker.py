@@ -20,7 +20,7 @@ WARM_UP = 100000                # records, for Java's compiler
 # What the relay sets and a bare producer gets as well.
 PRODUCER = ["enable.idempotence=true", "enable.gapless.guarantee=true",
             "acks=all", "partitioner=murmur2_random", "message.timeout.ms=0",
-            "compression.type=lz4", "linger.ms=5"]
+            "linger.ms=5"]
 HEADERS = 10                    # of a record of the relay
 
 
@@ -137,7 +137,6 @@ class Debezium:
             "transforms.outbox.type":
                 "io.debezium.transforms.outbox.EventRouter",
             "producer.override.linger.ms": 5,
-            "producer.override.compression.type": "lz4",
         })
         with open(f"{directory}/connect.log", "w", encoding="utf-8") as log:
             self.process = subprocess.Popen(

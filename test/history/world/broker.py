@@ -70,7 +70,8 @@ class Mock:
     """Answers with the errors it is told to. It does not look at sequence
     numbers, so one request at a time is all that keeps its order."""
 
-    settings = "max.in.flight.requests.per.connection=1"
+    settings = ("max.in.flight.requests.per.connection=1;"
+                "compression.type=lz4")     # see MOCK_PARTITIONS
 
     def __init__(self):
         self.process = subprocess.Popen(

@@ -5,7 +5,7 @@
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
 #                                  conditions api comments links commands
 #                                  tiers options handler restore versions
-#                                  definer path
+#                                  definer path loops
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
 # preloaded, where databases named docs_* and the roles that the pages make may
@@ -436,7 +436,64 @@ test_path() {
     result $? "what is no link of ours stays"
 }
 
-all=(readme pages settings properties errors conditions api comments links commands tiers options handler restore versions definer path)
+# loop LANGUAGE COMMAND…: its program of docs/agent-loops.md, in the file that
+# the command names last, completes what it should and fails what it should.
+loop() {
+    local fence=$1 file=${*: -1} pid i state=''
+    shift
+    sed -n "/^\`\`\`$fence\$/,/^\`\`\`\$/p" docs/agent-loops.md | grep -v '^```' >"$file"
+    new_database docs_loop
+    sql docs_loop 'create extension sentinai' 
+    sql docs_loop "select sentinai.subscribe('billing', backoff => '{1h}');
+    select sentinai.publish('OrderPlaced', 'acme', key, jsonb_build_object('amount', amount))
+    from (values ('A', 1), ('A', 2), ('B', -3), ('B', 4), ('C', 5)) v (key, amount)" >/dev/null
+    PGDATABASE=docs_loop setsid "$@" >"$place/loop" 2>&1 &
+    pid=$!
+    for ((i = 0; i < 600; i++)); do
+        state=$(sql docs_loop "select completed_count, retrying, failed_count from sentinai.stat_queue")
+        [ "$state" != '3|2|1' ] || break
+        sleep 0.1
+    done
+    # it waits for more: that it has not ended is part of the test
+    kill -- -"$pid" 2>/dev/null && [ "$state" = '3|2|1' ]
+    result $? "docs/agent-loops.md: $fence: $state"
+    [ "$state" = '3|2|1' ] || sed 's/^/# /' "$place/loop"
+    wait "$pid" 2>/dev/null
+    sql postgres 'drop database docs_loop with (force)'
+}
+
+# The languages whose driver is here; SENTINAI_GO_MODULE is a folder whose
+# go.mod has pgx.
+test_loops() {
+    local jar=/usr/share/java/postgresql.jar python tried=0
+    for python in python3 /usr/bin/python3; do
+        if "$python" -c 'import psycopg' 2>/dev/null; then
+            loop python "$python" "$place/agent.py"
+            tried=1
+            break
+        fi
+    done
+    [ $tried -eq 1 ] || result 0 "docs/agent-loops.md: python # SKIP no psycopg"
+    if node -e 'require("pg")' 2>/dev/null; then
+        loop js node "$place/agent.js"
+    else
+        result 0 "docs/agent-loops.md: js # SKIP no pg"
+    fi
+    if [ -e "${SENTINAI_GO_MODULE:-}/go.mod" ]; then
+        cp "$SENTINAI_GO_MODULE"/go.* "$place/"
+        loop go env -C "$place" CGO_ENABLED=0 go run "$place/agent.go"
+    else
+        result 0 "docs/agent-loops.md: go # SKIP no SENTINAI_GO_MODULE"
+    fi
+    if [ -e $jar ] && command -v javac >/dev/null; then
+        JDBC_URL="jdbc:postgresql://127.0.0.1:$PGPORT/docs_loop?user=$PGUSER" \
+            loop java java -cp $jar "$place/Billing.java"
+    else
+        result 0 "docs/agent-loops.md: java # SKIP no JDBC driver"
+    fi
+}
+
+all=(readme pages settings properties errors conditions api comments links commands tiers options handler restore versions definer path loops)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

@@ -12,7 +12,7 @@
 
 all_tiers=(unit installcheck pgtap docs tap demo kafka history fuzz)
 test_packages=(libcmocka-dev libfaketime libtap-parser-sourcehandler-pgtap-perl
-    libipc-run-perl pgbouncer)
+    libipc-run-perl pgbouncer python3-psycopg)
 tier_seconds=${SENTINAI_TIER_SECONDS:-900}
 test_seconds=${SENTINAI_TEST_SECONDS:-} # for all of them; empty: no limit
 

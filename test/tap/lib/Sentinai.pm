@@ -38,6 +38,7 @@ sub new_node
 
 # add_make_set(NODE, DATABASE): a function make_set(LOWER, UPPER) that makes the
 # partitions of a stretch of time, also of some seconds, which no setting gives.
+# The indexes are those of store/partition.c.
 sub add_make_set
 {
 	my ($node, $db) = @_;
@@ -57,12 +58,15 @@ sub add_make_set
 			execute format('create table sentinai_internal.%I partition of sentinai_internal.%I for values from (%L) to (%L)',
 				t || to_char(lower, '_HH24MISSMS'), t, b[1], b[2]);
 			foreach i in array case t
-				when 'event_log' then array['unique index on %I (event_id)', 'index on %I (txid)',
-					'index on %I (partition_hash, event_id)', 'index on %I (hashtext(tenant_id), event_id)',
+				when 'event_log' then array['unique index on %I (event_id)', 'index on %I (txid) where run >= 0',
+					'index on %I (partition_hash, event_id) where run > -2 and run < 2',
+					'index on %I (hashtext(tenant_id), event_id) where run >= 0 and run < 3',
 					'index on %I (deliver_at) where deliver_at is not null',
-					'index on %I (run, tenant_id, event_id) where run = 2']
+					'index on %I (run, tenant_id, event_id) where run = 2',
+					'index on %I (hashtext(tenant_id), event_id, partition_hash) where run = 3']
 				when 'event_processing' then array['unique index on %I (event_id, worker_type)']
-				when 'event_idempotency' then array['index on %I (tenant_id, idempotency_key)']
+				when 'event_idempotency' then array['index on %I (tenant_id, idempotency_key)',
+					'index on %I (idempotency_key) where idempotency_key < chr(2)']
 				else array['unique index on %I (stream_id, lane, slice_no)'] end
 			loop
 				execute format('create ' || replace(i, '%I', 'sentinai_internal.%I'), t || to_char(lower, '_HH24MISSMS'));

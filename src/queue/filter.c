@@ -54,8 +54,9 @@ text_array(const SnFilter *filter)
 										   false, TYPALIGN_INT));
 }
 
-static bool
-same_filter(const SnFilter *a, const SnFilter *b)
+/* sn_filter_equal: whether two filters let the same events through */
+bool
+sn_filter_equal(const SnFilter *a, const SnFilter *b)
 {
 	int			i;
 
@@ -84,7 +85,7 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 
 		result = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
 		sn_stream_row(result, snapshot, &segment);
-		if (!same_filter(&segment.filter, filter))
+		if (!sn_filter_equal(&segment.filter, filter))
 			result = -1;
 	}
 	sn_table_end(scan);

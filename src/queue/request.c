@@ -19,6 +19,7 @@
 
 #include "base/args.h"
 #include "log/event_check.h"
+#include "queue/filter.h"
 #include "queue/request.h"
 
 #define MAX_EVENT_TYPES		1000
@@ -237,20 +238,6 @@ filter_text(const SnFilter *filter)
 	return text.data;
 }
 
-/* same_filter: whether two filters let the same events through */
-static bool
-same_filter(const SnFilter *a, const SnFilter *b)
-{
-	int			i;
-
-	if (a->n != b->n)
-		return false;
-	for (i = 0; i < a->n; i++)
-		if (!sn_text_equal(a->types[i], b->types[i]))
-			return false;
-	return true;
-}
-
 /* note: append what a setting was and is, if that is not the same */
 static void
 note(StringInfo changes, const char *name, const char *before,
@@ -271,7 +258,7 @@ sn_request_changes(const SnRequest *request, const SnSub *sub,
 	StringInfoData changes;
 
 	initStringInfo(&changes);
-	if (!same_filter(filter, &request->filter))
+	if (!sn_filter_equal(filter, &request->filter))
 		appendStringInfo(&changes, "event_types: %s before, %s now",
 						 filter_text(filter), filter_text(&request->filter));
 	note(&changes, "max_attempts", psprintf("%d", sub->policy.max_attempts),

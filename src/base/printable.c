@@ -17,6 +17,7 @@
 
 #include "mb/pg_wchar.h"
 
+#include "base/compat.h"
 #include "base/printable.h"
 #include "base/sqlstate.h"
 

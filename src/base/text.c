@@ -6,11 +6,12 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/text.h"
 
-/* equal: whether a text has these bytes */
+/* has_bytes: whether a text has these bytes */
 static inline bool
-equal(const text *value, const char *bytes, Size len)
+has_bytes(const text *value, const char *bytes, Size len)
 {
 	return VARSIZE_ANY_EXHDR(value) == len &&
 		memcmp(VARDATA_ANY(value), bytes, len) == 0;
@@ -22,12 +23,12 @@ sn_text_equal(const text *a, const text *b)
 {
 	if (a == NULL || b == NULL)
 		return a == b;
-	return equal(a, VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b));
+	return has_bytes(a, VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b));
 }
 
 /* sn_text_is: whether a text is that name */
 bool
 sn_text_is(const text *value, const char *name)
 {
-	return equal(value, name, strlen(name));
+	return has_bytes(value, name, strlen(name));
 }

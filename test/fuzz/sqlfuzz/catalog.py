@@ -3,6 +3,9 @@
 """Everything comes from the catalog, so that what is new in the extension is
 tried without anybody's help."""
 
+# Of the functions whose result SQL has no use for, those of triggers are tried
+# as such; a foreign data wrapper's handler is called by what is done to the
+# foreign table.
 ROUTINES = """
 select p.proname, p.prokind, p.prorettype = 'trigger'::regtype,
     has_function_privilege('fz_poor', p.oid, 'execute'),
@@ -10,7 +13,7 @@ select p.proname, p.prokind, p.prorettype = 'trigger'::regtype,
     coalesce(p.proargmodes::text[], '{}'), coalesce(p.proargnames, '{}'),
     p.pronargdefaults
 from pg_proc p
-where p.oid in (select d.objid from pg_depend d
+where p.prorettype <> 'fdw_handler'::regtype and p.oid in (select d.objid from pg_depend d
     where d.classid = 'pg_proc'::regclass and d.deptype = 'e' and
         d.refobjid = (select oid from pg_extension where extname = 'sentinai'))
 order by p.oid::regprocedure::text
@@ -29,8 +32,9 @@ select c.relname, c.relnamespace::regnamespace::text, c.relkind in ('v', 'f'),
      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     (select array_agg(a.atttypid order by a.attnum) from pg_attribute a
      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
-    exists (select from pg_trigger g where g.tgrelid = c.oid
-        and g.tgtype & 68 = 68)
+    case c.relkind when 'f' then pg_relation_is_updatable(c.oid, false) & 8 <> 0
+        else exists (select from pg_trigger g where g.tgrelid = c.oid
+            and g.tgtype & 68 = 68) end
 from pg_class c
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition and
     c.oid in (select d.objid from pg_depend d

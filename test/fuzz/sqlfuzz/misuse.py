@@ -39,7 +39,7 @@ class Copies(Part):
                 for _ in range(count):
                     self.turn(relation)
         self.close()
-        self.report.end()
+        self.report.end(least=count)
 
     def turn(self, relation):
         """Whole or not at all."""

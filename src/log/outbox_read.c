@@ -7,7 +7,8 @@
  * A scan is a query of event_log, made when the outer one is planned, with the
  * conditions and the order by id that it can take over.  It runs as whoever
  * reads outbox, so it shows what that role may read in event_log, by the
- * indexes and partitions that the planner picks for it.
+ * indexes and partitions that the planner picks for it.  For a view that is
+ * its owner, so nothing of whoever asks is called there: see is_risky().
  *
  * An id that the publisher made is not the event's.  Where a condition names
  * ids, the events that were inserted under them are found, too, and shown with
@@ -17,6 +18,9 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
@@ -31,6 +35,8 @@
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/ruleutils.h"
 
@@ -86,11 +92,79 @@ is_strange(Node *node, void *context)
 	return expression_tree_walker(node, is_strange, context);
 }
 
+/* is_foreign: whether a function is not PostgreSQL's own, or may change its mind */
+static bool
+is_foreign(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId ||
+		func_volatile(function) != PROVOLATILE_IMMUTABLE;
+}
+
+/* is_plain: whether a collation is what the query would have anyway */
+static bool
+is_plain(Oid collation)
+{
+	return !OidIsValid(collation) || collation == DEFAULT_COLLATION_OID ||
+		collation == C_COLLATION_OID;
+}
+
+/*
+ * is_risky: what must not be in the query.  It runs with the rights of a view's
+ * owner, if there is one, so it calls nothing that somebody else has written,
+ * or that reads more than its arguments: a caller of the view may have added
+ * the condition.
+ */
+static bool
+is_risky(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, is_foreign, NULL) ||
+		IsA(node, SQLValueFunction) || IsA(node, XmlExpr) ||
+		IsA(node, CoerceToDomain) || !is_plain(exprInputCollation(node)) ||
+		(IsA(node, RelabelType) &&
+		 exprCollation((Node *) ((RelabelType *) node)->arg) !=
+		 ((RelabelType *) node)->resultcollid))
+		return true;
+	if (!IsA(node, List) && exprType(node) >= FirstNormalObjectId)
+		return true;
+	return expression_tree_walker(node, is_risky, context);
+}
+
+/* is_value: whether something is computed before, and is a parameter then */
+static bool
+is_value(Node *node)
+{
+	return !IsA(node, Const) && !contain_var_clause(node) &&
+		exprType(node) < FirstNormalObjectId && is_plain(exprCollation(node));
+}
+
+/* sides: of a comparison, or NIL */
+static List *
+sides(Node *clause)
+{
+	return IsA(clause, OpExpr) ? ((OpExpr *) clause)->args :
+		IsA(clause, ScalarArrayOpExpr) ? ((ScalarArrayOpExpr *) clause)->args :
+		NIL;
+}
+
 /* can_take: whether a condition can go into the query */
 static bool
-can_take(Node *clause)
+can_take(RelOptInfo *rel, RestrictInfo *info)
 {
-	return !is_strange(clause, NULL) && !contain_volatile_functions(clause);
+	Node	   *clause = (Node *) info->clause;
+	ListCell   *lc;
+
+	if (is_strange(clause, NULL) || contain_volatile_functions(clause) ||
+		!restriction_is_securely_promotable(info, rel))
+		return false;
+	if (sides(clause) == NIL)
+		return !is_risky(clause, NULL);
+	foreach(lc, sides(clause))
+		if (!is_value(lfirst(lc)) && is_risky(lfirst(lc), NULL))
+			return false;
+	return !check_functions_in_node(clause, is_foreign, NULL) &&
+		is_plain(exprInputCollation(clause));
 }
 
 /* names_ids: the ids that a condition names, as an array; NULL: it does not */
@@ -102,8 +176,7 @@ names_ids(Node *clause)
 	bool		many = IsA(clause, ScalarArrayOpExpr) &&
 		((ScalarArrayOpExpr *) clause)->opfuncid == F_UUID_EQ &&
 		((ScalarArrayOpExpr *) clause)->useOr;
-	List	   *args = one ? ((OpExpr *) clause)->args :
-		many ? ((ScalarArrayOpExpr *) clause)->args : NIL;
+	List	   *args = one || many ? sides(clause) : NIL;
 	Node	   *column;
 	Node	   *ids;
 	ArrayExpr  *array;
@@ -130,12 +203,33 @@ names_ids(Node *clause)
 	return (Expr *) array;
 }
 
+/* say_value: a parameter in place of what is computed before */
+static Node *
+say_value(Node *node, Making *making)
+{
+	Param	   *param = makeNode(Param);
+	ListCell   *lc;
+
+	making->parameters = list_append_unique(making->parameters, node);
+	param->paramkind = PARAM_EXTERN;
+	param->paramid = making->ids == NULL ? 1 : GIVEN + 1;
+	param->paramtype = exprType(node);
+	param->paramtypmod = exprTypmod(node);
+	param->paramcollid = exprCollation(node);
+	param->location = -1;
+	foreach(lc, making->parameters)
+	{
+		if (equal(lfirst(lc), node))
+			break;
+		param->paramid++;
+	}
+	return (Node *) param;
+}
+
 /* say_it: an expression as the query has it */
 static Node *
 say_it(Node *node, Making *making)
 {
-	ListCell   *lc;
-
 	if (node == NULL)
 		return NULL;
 	if (IsA(node, Var))
@@ -147,29 +241,41 @@ say_it(Node *node, Making *making)
 		return (Node *) var;
 	}
 	if (IsA(node, Param))
-	{
-		Param	   *param = copyObject((Param *) node);
-
-		making->parameters = list_append_unique(making->parameters, node);
-		param->paramkind = PARAM_EXTERN;
-		param->paramid = making->ids == NULL ? 1 : GIVEN + 1;
-		foreach(lc, making->parameters)
-		{
-			if (equal(lfirst(lc), node))
-				break;
-			param->paramid++;
-		}
-		return (Node *) param;
-	}
+		return say_value(node, making);
 	return expression_tree_mutator(node, say_it, making);
 }
 
+/* text_of: a condition as the query has it */
 static char *
-text_of(Node *node, Oid relid, Making *making)
+text_of(Node *clause, Oid relid, Making *making)
 {
-	return deparse_expression(say_it(node, making),
-							  deparse_context_for("outbox", relid), false,
-							  false);
+	ListCell   *lc;
+
+	clause = copyObject(clause);
+	foreach(lc, sides(clause))
+		if (is_value(lfirst(lc)))
+			lfirst(lc) = say_value(lfirst(lc), making);
+		else
+			lfirst(lc) = say_it(lfirst(lc), making);
+	if (sides(clause) == NIL)
+		clause = say_it(clause, making);
+	return deparse_expression(clause, deparse_context_for("outbox", relid),
+							  false, false);
+}
+
+/*
+ * name_safely: until AtEOXact_GUC(): the names in the query are those of
+ * PostgreSQL's own, when it is made and when it is read.
+ */
+static int
+name_safely(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	return level;
 }
 
 /* make_query: for the conditions that were taken over; order: 0, 1 or -1 */
@@ -178,6 +284,7 @@ make_query(List *clauses, Oid relid, int order, Making *making)
 {
 	StringInfoData query;
 	const char *word = "where";
+	int			level = name_safely();
 	ListCell   *lc;
 
 	foreach(lc, clauses)
@@ -198,6 +305,7 @@ make_query(List *clauses, Oid relid, int order, Making *making)
 	}
 	if (order != 0)
 		appendStringInfo(&query, " order by id%s", order < 0 ? " desc" : "");
+	AtEOXact_GUC(true, level);
 	return query.data;
 }
 
@@ -214,9 +322,9 @@ get_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
 	set_baserel_size_estimates(root, rel);
 	foreach(lc, rel->baserestrictinfo)
 	{
-		Node	   *clause = (Node *) lfirst_node(RestrictInfo, lc)->clause;
+		RestrictInfo *info = lfirst_node(RestrictInfo, lc);
 
-		if (can_take(clause) && names_ids(clause) != NULL)
+		if (can_take(rel, info) && names_ids((Node *) info->clause) != NULL)
 			rel->rows = 1;
 	}
 }
@@ -275,7 +383,7 @@ get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *path,
 		if (info->pseudoconstant)
 			continue;
 		if (list_member_ptr(rel->baserestrictinfo, info) &&
-			can_take((Node *) info->clause))
+			can_take(rel, info))
 			taken = lappend(taken, info->clause);
 		else
 			left = lappend(left, info->clause);
@@ -337,38 +445,61 @@ find_given(Oid owner, Datum ids, bool none, Datum *found, char *nulls)
 	SetUserIdAndSecContext(user, context);
 }
 
-/* open_portal: with the values that the parameters have now */
+/* The values that a scan's parameters have now, and room for those found */
+typedef struct Values
+{
+	int			n;
+	Datum	   *values;
+	char	   *nulls;
+	Oid		   *types;
+} Values;
+
+/*
+ * compute: the values, as whoever asks and not as whoever reads.  The ids come
+ * first, and room for their events' is left behind them.
+ */
 static void
-open_portal(ForeignScanState *node, Reading *reading)
+compute(ForeignScanState *node, Reading *reading, Values *v)
 {
 	int			room = list_length(reading->parameters) + GIVEN;
-	Datum	   *values = palloc(sizeof(Datum) * room);
-	char	   *nulls = palloc(room);
-	Oid		   *types = palloc(sizeof(Oid) * room);
 	ListCell   *lc;
-	int			n = 0;
 
+	v->n = 0;
+	v->values = palloc0(sizeof(Datum) * room);
+	v->nulls = palloc0(room);
+	v->types = palloc0(sizeof(Oid) * room);
 	foreach(lc, reading->parameters)
 	{
 		ExprState  *state = lfirst(lc);
 		bool		isnull;
 
-		types[n] = exprType((Node *) state->expr);
-		values[n] = ExecEvalExpr(state, node->ss.ps.ps_ExprContext, &isnull);
-		nulls[n] = isnull ? 'n' : ' ';
-		if (n++ == 0 && reading->by_id)
-		{
-			find_given(node->ss.ss_currentRelation->rd_rel->relowner,
-					   values[0], isnull, values, nulls);
-			types[n++] = UUIDARRAYOID;
-		}
+		v->types[v->n] = exprType((Node *) state->expr);
+		v->values[v->n] = ExecEvalExpr(state, node->ss.ps.ps_ExprContext,
+									   &isnull);
+		v->nulls[v->n] = isnull ? 'n' : ' ';
+		if (v->n++ == 0 && reading->by_id)
+			v->types[v->n++] = UUIDARRAYOID;
 	}
+}
+
+/* open_portal: with these values */
+static void
+open_portal(ForeignScanState *node, Reading *reading, Values *v)
+{
+	int			level;
+
+	if (reading->by_id)
+		find_given(node->ss.ss_currentRelation->rd_rel->relowner,
+				   v->values[0], v->nulls[0] == 'n', v->values, v->nulls);
+	level = name_safely();
 	reading->portal =
 		MemoryContextStrdup(GetMemoryChunkContext(reading),
-							SPI_cursor_open_with_args(NULL, reading->query, n,
-													  types, values, nulls,
+							SPI_cursor_open_with_args(NULL, reading->query,
+													  v->n, v->types,
+													  v->values, v->nulls,
 													  true,
 													  CURSOR_OPT_FAST_PLAN)->name);
+	AtEOXact_GUC(true, level);
 }
 
 /* fetch: the next rows, as whoever reads */
@@ -376,6 +507,7 @@ static void
 fetch(ForeignScanState *node)
 {
 	Reading    *reading = node->fdw_state;
+	Values		values = {0};
 	Oid			user;
 	int			context;
 	MemoryContext old;
@@ -383,12 +515,14 @@ fetch(ForeignScanState *node)
 
 	MemoryContextReset(reading->rows_context);
 	reading->nrows = reading->next = 0;
+	if (reading->portal == NULL)
+		compute(node, reading, &values);
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(reading->user,
 						   context | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
 	if (reading->portal == NULL)
-		open_portal(node, reading);
+		open_portal(node, reading, &values);
 	SPI_cursor_fetch(SPI_cursor_find(reading->portal), true, FETCH_ROWS);
 	old = MemoryContextSwitchTo(reading->rows_context);
 	for (i = 0; i < SPI_processed; i++)

@@ -2,7 +2,7 @@
 -- The table outbox: in every mode of the server what is inserted is stored, a
 -- repeated id does nothing when that was asked for, what ORMs send works, and
 -- an event is found by the id that it was given.
-select plan(57);
+select plan(64);
 
 create function pg_temp.stored(tenant text) returns bigint language sql as $$
     select count(*) from sentinai.event_log where tenant_id = tenant $$;
@@ -127,8 +127,13 @@ grant insert, select (id) on sentinai.outbox to out_publisher;
 grant select on sentinai.outbox to out_reader;
 create schema out_view;
 create view out_view.outbox as select id, tenant_id from sentinai.outbox where tenant_id = 'out-alchemy';
+create view out_view.barrier with (security_barrier) as select tenant_id from sentinai.outbox
+    where upper(lower(upper(lower(tenant_id)))) = 'OUT-ALCHEMY';
+create view out_view.lowered as select tenant_id from sentinai.outbox where lower(tenant_id) = 'out-alchemy';
+create view out_view.given as select id from sentinai.outbox;
 grant usage on schema out_view to out_publisher;
-grant select on out_view.outbox to out_publisher;
+grant select on all tables in schema out_view to out_publisher;
+create schema out_caller authorization out_publisher;
 set role out_publisher;
 select lives_ok($$insert into sentinai.outbox (tenant_id, type, payload) values ('out-role', 't', '{}') returning id$$, 'INSERT and the right to read the id');
 select throws_ok($$insert into sentinai.outbox (tenant_id, type, payload) values ('out-role', 't', '{}') returning payload$$, '42501', null, 'nothing else is told');
@@ -136,6 +141,20 @@ select throws_ok($$select id from sentinai.outbox$$, '42501', null, 'which is no
 select throws_ok($$select id from sentinai.outbox where id = '00000000-0000-4000-8000-000000000002'$$, '42501', null, 'by id neither');
 select is((select count(*) from out_view.outbox), 3::bigint, 'a view reads as its owner');
 select is(current_user, 'out_publisher', 'and leaves the role alone');
+create function out_caller.me(text) returns text stable language plpgsql as 'begin return current_user; end';
+create function out_caller.given() returns uuid stable language sql as $$ select '00000000-0000-4000-8000-000000000002'::uuid $$;
+select is((select count(*) from out_view.outbox where out_caller.me(tenant_id) = 'out_publisher'), 3::bigint, 'what a caller of the view adds does not run as its owner');
+select is((select count(*) from out_view.outbox where tenant_id <> out_caller.me('x') and tenant_id || current_user = 'out-alchemyout_publisher'), 3::bigint, 'nor is it answered so');
+select is((select count(*) from out_view.outbox where tenant_id || out_caller.me('x') = 'out-alchemyout_publisher'), 3::bigint, 'computed before or not');
+select is((select count(*) from out_view.given where id = out_caller.given()), 1::bigint, 'an id that a function tells is found');
+select is((select count(*) from out_view.barrier where 10 / (length(tenant_id) - 10) > 0), 3::bigint, 'a barrier keeps other rows away from a caller''s condition');
+create function out_caller.lower(text) returns text immutable language sql as $$ select 'hidden' $$;
+begin;
+declare shown cursor for select tenant_id from out_view.lowered;
+create function out_caller.fetched() returns bigint language plpgsql set search_path = out_caller, pg_catalog as $$
+declare c refcursor := 'shown'; n bigint; begin move forward all from c; get diagnostics n = row_count; return n; end $$;
+select is(out_caller.fetched(), 3::bigint, 'a cursor reads with the names it was made with');
+commit;
 set role out_reader;
 select throws_ok($$select * from sentinai.outbox$$, '42501', null, 'who reads outbox needs the log');
 select throws_ok($$insert into sentinai.outbox (tenant_id, type, payload) values ('out-role', 't', '{}')$$, '42501', null, 'who may read may not write');
@@ -144,6 +163,7 @@ grant select on sentinai.event_log to out_reader;
 set role out_reader;
 select is((select count(*) from sentinai.outbox where tenant_id = 'out-role'), 1::bigint, 'and reads it then');
 reset role;
+select is((select count(*) from sentinai.outbox where tenant_id = 'out-alchemy' and tenant_id collate "und-x-icu" < 'OUU'), 3::bigint, 'a condition under another collation');
 drop schema out_view cascade;
 drop owned by out_publisher, out_reader;
 drop role out_publisher, out_reader;

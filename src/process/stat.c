@@ -16,7 +16,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -82,15 +81,18 @@ newest_row(FunctionCallInfo fcinfo, SnJournal journal, int nkeys, ScanKey keys)
 	TupleTableSlot *slot = sn_journal_newest(&reader, journal,
 											 GetActiveSnapshot(), nkeys, keys);
 	Datum		result = (Datum) 0;
+	TupleDesc	desc;
 
 	if (slot == NULL)
 		fcinfo->isnull = true;
 	else
 	{
 		/* a row of either half counts as one of the first */
-		result = ExecFetchSlotHeapTupleDatum(slot);
-		HeapTupleHeaderSetTypeId(DatumGetHeapTupleHeader(result),
-								 get_func_rettype(fcinfo->flinfo->fn_oid));
+		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		slot_getallattrs(slot);
+		result = HeapTupleGetDatum(heap_form_tuple(desc, slot->tts_values,
+												   slot->tts_isnull));
 	}
 	sn_journal_end(&reader);
 	return result;

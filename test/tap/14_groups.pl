@@ -41,7 +41,8 @@ sub batch
 		array_fill('{"a": 1}'::jsonb, array[$n])))};
 }
 
-# count_records: what a statement writes into B-trees: [insertions, groups]
+# count_records: what is written into B-trees during a statement, by workers as
+# well: [insertions, groups]
 sub count_records
 {
 	my $from = sql('select pg_switch_wal(); select pg_current_wal_insert_lsn()');
@@ -60,7 +61,7 @@ sub count_records
 
 sql(batch(1, 1));
 my $records = count_records(batch(1000, 1));
-cmp_ok($records->[0], '<', 200, 'a batch has no record for each event');
+cmp_ok($records->[0], '<', 500, 'a batch has no record for each event');
 cmp_ok($records->[1], '>', 5, 'but some for all of them');
 $records = count_records('select ' . join(', ',
 		map { "sentinai.publish('t', 'one', 'a', '{}')" } 1 .. 3));

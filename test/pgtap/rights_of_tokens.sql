@@ -2,6 +2,8 @@
 -- A token is good in the hands of who claimed, for as long as nobody revokes it.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
 select plan(34);
+\set tenant own
+\ir lib/queue.sql
 
 create function pg_temp.publish(n int) returns void language sql as $$
     select sentinai.publish_batch(array_agg('own.t'::text), array_agg('own'::text), array_agg('k' || i), array_agg('{}'::jsonb))
@@ -27,6 +29,7 @@ select sentinai.subscribe('own', '{own.t}');
 
 -- Only who claimed
 select pg_temp.publish(20);
+select pg_temp.sequenced();
 set role own_a;
 select cmp_ok(pg_temp.take('a'), '=', 20, 'a role claims');
 set role own_b;
@@ -66,6 +69,7 @@ create function own.done(token text) returns int language sql security definer s
 alter function own.next owner to own_a;
 alter function own.done owner to own_a;
 select pg_temp.publish(2);
+select pg_temp.sequenced();
 truncate c;
 set role own_b;
 insert into c (who, token) select 'definer', own.next(1);
@@ -79,6 +83,7 @@ reset role;
 -- revoke_lease() by the name of an agent
 truncate c;
 select pg_temp.publish(30);
+select pg_temp.sequenced();
 select cmp_ok(pg_temp.take('hung', 15), '=', 15, 'an agent takes some and hangs');
 select cmp_ok(pg_temp.take('other', 5), '>', 0, 'another one works');
 select is(sentinai.complete(pg_temp.token('hung'), array[(select event_id from c where who = 'hung' limit 1)]), 1, 'one event was done');

@@ -216,6 +216,24 @@ relay_pid(Oid dboid, int index)
 	return pid;
 }
 
+/*
+ * forget_relay: what a relay that is switched off has left for the views.  Its
+ * process does that too, unless it was told to end before it knew why.
+ */
+static void
+forget_relay(Oid dboid, int index)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+		if (s->relays[i].dboid == dboid && s->relays[i].index == index &&
+			s->relays[i].pid == 0)
+			s->relays[i].dboid = InvalidOid;
+	LWLockRelease(&s->lock);
+}
+
 /* supervise_relay: have a relay running, or not */
 static void
 supervise_relay(Database *database, int index, bool wanted)
@@ -257,9 +275,13 @@ supervise(Database *database)
 		database->known |= database->sequencer.handle != NULL;
 	}
 	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
-		supervise_relay(database, i,
-						sequenced && !vacant && i < sn_relay_workers &&
-						sn_provider_wanted() != NULL);
+	{
+		bool		on = i < sn_relay_workers && sn_provider_wanted() != NULL;
+
+		supervise_relay(database, i, on && sequenced && !vacant);
+		if (!on)
+			forget_relay(database->oid, i);
+	}
 }
 
 /* forgive_relays: settings changed, perhaps for the better: do not wait */

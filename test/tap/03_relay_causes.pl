@@ -115,10 +115,15 @@ foreach my $n (1 .. 3)
 set_conf($servers);
 running_ok('it goes on');
 
-# switched off
+# switched off; the launcher ends the relay before it has read why
 my $errors = log_count($node, qr/ERROR/);
+my $pid = $node->safe_psql('postgres', 'select pid from sentinai.stat_relay');
 
+kill 'STOP', $pid;
 set_conf('');
+ok(wait_for($soon, sub { slurp_file("/proc/$pid/status") =~ /ShdPnd:\s*[0-9a-f]*[4-7c-f][0-9a-f]{3}$/m }),
+	'a relay that cannot look is told to end');
+kill 'CONT', $pid;
 poll_ok($node, 'postgres', $soon,
 	q{select state = 'stopped' and pid is null and last_error is null
 	from sentinai.stat_relay}, 'switched off, there is none');

@@ -336,6 +336,39 @@ guard_create(const CreateStmt *stmt)
 	}
 }
 
+/* guard_foreign: CREATE FOREIGN TABLE, which would show rows of its own */
+static void
+guard_foreign(const CreateForeignTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->base.inhRelations)
+	{
+		Oid			parent = ours(lfirst_node(RangeVar, lc));
+
+		if (OidIsValid(parent))
+			refuse("a foreign child", parent);
+	}
+}
+
+/* guard_view: CREATE OR REPLACE VIEW of the name of one of ours */
+static void
+guard_view(const ViewStmt *stmt)
+{
+	const RangeVar *name = stmt->view;
+	Oid			schema;
+	Oid			relid;
+
+	if (!stmt->replace || name->relpersistence == RELPERSISTENCE_TEMP)
+		return;
+	schema = name->schemaname == NULL ? RangeVarGetCreationNamespace(name) :
+		get_namespace_oid(name->schemaname, true);
+	relid = OidIsValid(schema) ? get_relname_relid(name->relname, schema) :
+		InvalidOid;
+	if (is_ours(relid))
+		refuse("a query", relid);
+}
+
 /* guard_drop: DROP TRIGGER, of which the last name is the trigger's */
 static void
 guard_drop(const DropStmt *stmt)
@@ -435,6 +468,12 @@ sn_guard_tables(Node *stmt)
 			break;
 		case T_CreateStmt:
 			guard_create((CreateStmt *) stmt);
+			break;
+		case T_CreateForeignTableStmt:
+			guard_foreign((CreateForeignTableStmt *) stmt);
+			break;
+		case T_ViewStmt:
+			guard_view((ViewStmt *) stmt);
 			break;
 		case T_IndexStmt:
 			guard_index((IndexStmt *) stmt);

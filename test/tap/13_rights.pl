@@ -94,6 +94,10 @@ foreach my $sql (
 	"create index on $part (txid) where partition_hash > 0", "create unique index on $part (txid)",
 	"create index concurrently on $part (lower(tenant_id))",
 	"create table public.inheritor () inherits (sentinai_internal.event_retry)",
+	"create foreign table public.inheritor () inherits (sentinai.outbox) server sentinai_outbox",
+	"create foreign table sentinai_internal.f partition of sentinai_internal.event_log for values from ('f0000000-0000-0000-0000-000000000000') to ('f1000000-0000-0000-0000-000000000000') server sentinai_outbox",
+	"create or replace view sentinai.event_log as select * from sentinai_internal.event_log_root where false",
+	"set search_path = sentinai; create or replace view dead_letter as select 1",
 	"create table public.referrer (e uuid references sentinai_internal.event_kept)",
 	"alter table public.child add foreign key (event_id) references $part",
 	"create table public.p partition of sentinai_internal.event_log for values from ('f0000000-0000-0000-0000-000000000000') to ('f1000000-0000-0000-0000-000000000000')",
@@ -107,7 +111,9 @@ is(state_of(q{alter table sentinai_internal.event_log attach partition sentinai_
 	'nor does a partition bring it along');
 foreach my $sql ("create index on $part (occurred_at)", "create index concurrently on $part (correlation_id)",
 	"alter table $part set (fillfactor = 90)", "reindex table $part", "alter table $part alter tenant_id set statistics 200",
-	'create table public.copy (like sentinai.event_log)')
+	'create table public.copy (like sentinai.event_log)',
+	'set search_path = public, sentinai; create or replace view event_log as select 1; drop view public.event_log',
+	'set search_path = sentinai; create or replace temp view event_log as select 1')
 {
 	is(state_of($sql), '00000', "no harm: $sql");
 }

@@ -17,12 +17,16 @@
  * is present) changes nothing and is left to the server's own insertion, one
  * entry at a time.  So pages are never split, cleaned or deduplicated here.
  *
- * Generic WAL records what has changed on the page, byte by byte.
+ * Generic WAL records what has changed on the page, byte by byte.  Hints that
+ * entries are dead are not logged, and so a standby may have fewer of them: it
+ * keeps those it has, or gets those of the primary.  See has_hints().
  */
 #include "postgres.h"
 
 #include "access/generic_xlog.h"
 #include "access/nbtree.h"
+#include "access/rmgr.h"
+#include "access/xlog.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
 
@@ -121,6 +125,20 @@ count_fitting(Place *place, IndexTuple *items, int n)
 	return n < GROUP_MIN ? 0 : n;
 }
 
+/*
+ * has_hints: whether a page has what the replayed one may lack.  That is no
+ * harm, but wal_consistency_checking overlooks it in records of B-trees only,
+ * and would stop recovery for good.
+ */
+static bool
+has_hints(Page page)
+{
+	BTPageOpaque opaque = BTPageGetOpaque(page);
+
+	return wal_consistency_checking[RM_GENERIC_ID] &&
+		(P_HAS_GARBAGE(opaque) || opaque->btpo_cycleid != 0);
+}
+
 /* add: put the entries there */
 static void
 add(const Place *place, Buffer leaf, IndexTuple *items, int n)
@@ -159,7 +177,8 @@ sn_group_enter(Relation index, Relation heap, IndexTuple *items, int n)
 		aim(&place, items[0]);
 		stack = sn_bt_search(index, heap, place.key, &search.buf);
 		place.page = BufferGetPage(search.buf);
-		if (!P_INCOMPLETE_SPLIT(BTPageGetOpaque(place.page)))
+		if (!P_INCOMPLETE_SPLIT(BTPageGetOpaque(place.page)) &&
+			!has_hints(place.page))
 		{
 			search.itemsz = MAXALIGN(IndexTupleSize(items[0]));
 			search.itup_key = place.key;

@@ -209,6 +209,8 @@ sub page_reload { my ($n, $name) = @_; $n->safe_psql('app', take($name, qr/^sele
 	arrived_ok($broker, 'second', 10, 'events flow');
 	like(page_sql($standby, 'app', $name, qr/pg_is_in_recovery/), qr/^t\|f\|f\|/m,
 		'the standby is silent');
+	page_sql($standby, 'app', 'Backup and restore', qr/pg_wal_replay_pause/);
+	is($standby->safe_psql('app', 'select pg_is_wal_replay_paused()'), 'f', 'its replay goes on after a dump');
 	$node->stop('immediate');
 	page_sql($standby, 'app', $name, qr/pg_promote/);
 	$standby->safe_psql('app', 'alter system reset synchronous_standby_names');

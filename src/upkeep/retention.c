@@ -84,6 +84,7 @@ typedef struct Verdict
 /* What this pass of maintenance has left, because somebody holds it */
 static List *left_partitions = NIL; /* Oid, in TopMemoryContext */
 static List *left_parents = NIL;
+static List *told = NIL;		/* those that a warning has told of */
 
 /* read_mark: the newest round as a mark that covers the time up to taken */
 static void
@@ -391,9 +392,9 @@ try_drop(SnRel set, Oid partition, const SnMark *mark)
 	return sn_guarded(drop_partition, &d, is_in_use) == NULL;
 }
 
-/* leave: do without a table until the next pass */
+/* remember: add a table to a list that outlives the transaction */
 static void
-leave(List **list, Oid relid)
+remember(List **list, Oid relid)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
@@ -406,34 +407,39 @@ static void
 drop_or_leave(SnRel set, Oid partition, const SnMark *mark)
 {
 	if (sn_held_for_long(sn_rel(set)))
-		leave(&left_parents, sn_rel(set));
+		remember(&left_parents, sn_rel(set));
 	else if (sn_held_for_long(partition) || !try_drop(set, partition, mark))
-		leave(&left_partitions, partition);
+		remember(&left_partitions, partition);
 }
 
-/* warn_left: name what keeps the tables that this pass has left, once a day */
+/*
+ * warn_left: name what keeps the tables that this pass has left, once a day for
+ * each of them: who holds one for a moment is not to hide who comes next.
+ */
 static void
 warn_left(void)
 {
 	static TimestampTz last = 0;
 	TimestampTz now = GetCurrentTimestamp();
+	List	   *left = list_concat_copy(left_partitions, left_parents);
 	List	   *causes;
 	StringInfoData names;
 	ListCell   *lc;
 
-	if (left_partitions == NIL && left_parents == NIL)
+	if (left == NIL || now - last >= REPEAT_WARNING)
 	{
-		last = 0;
-		return;
+		list_free(told);
+		told = NIL;
 	}
-	if (last != 0 && now - last < REPEAT_WARNING)
+	if (list_difference_oid(left, told) == NIL)
 		return;
-	causes = list_concat(sn_holders(list_concat_copy(left_partitions,
-													 left_parents)),
+	causes = list_concat(sn_holders(list_copy(left)),
 						 sn_dependents(left_partitions));
 	if (causes == NIL)
 		return;					/* they have gone meanwhile */
 	last = now;
+	foreach(lc, left)
+		remember(&told, lfirst_oid(lc));
 	initStringInfo(&names);
 	foreach(lc, causes)
 		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",

@@ -97,6 +97,20 @@ sub newer_go
 	ok(!gone($table), 'the one that is held does not');
 }
 
+# prepare_held(GID): a prepared transaction that has published, and the partition it holds
+sub prepare_held
+{
+	my ($gid) = @_;
+
+	$node->safe_psql($db, "begin; select sentinai.publish('Held', 't1', 'x', '{}'); prepare transaction '$gid'");
+	return $node->safe_psql($db, qq{
+		select l.relation::regclass from pg_prepared_xacts x
+		     join pg_locks t on t.transactionid = x.transaction
+		     join pg_locks l using (virtualtransaction)
+		     join pg_inherits i on i.inhrelid = l.relation and i.inhparent = 'sentinai_internal.event_log'::regclass
+		where x.gid = '$gid'});
+}
+
 # 12 clients whose transactions last for seconds, all the time
 my $script = "$PostgreSQL::Test::Utils::tmp_check/retention_busy.sql";
 append_to_file($script, q{
@@ -148,12 +162,13 @@ poll_ok($node, $db, $patience, q{
 
 # a prepared transaction that is forgotten holds its own partition, no other
 $node->safe_psql($db, "select sentinai.unsubscribe('worker')");
-my (undef, $first) = publish('Held');
-$node->safe_psql($db, "begin; select sentinai.publish('Held', 't1', 'x', '{}');"
-	  . " prepare transaction 'forgotten one'");
+prepare_held('earlier one');
+ok(wait_for($patience, sub { log_count($node, 'are in use: .*earlier one') }), 'the log names one');
+my $first = prepare_held('forgotten one');
+ok(wait_for($patience, sub { log_count($node, 'are in use: .*forgotten one') }), 'and the next one the same day');
+$node->safe_psql($db, "commit prepared 'earlier one'");
 named('prepared transaction "forgotten one" (lock)', 'a prepared transaction is named');
 newer_go($first);
-ok(wait_for($patience, sub { log_count($node, 'are in use: .*forgotten one') }), 'the log names it');
 $node->safe_psql($db, "commit prepared 'forgotten one'");
 ok(wait_for($patience, sub { gone($first) }), 'until it ends');
 

@@ -300,6 +300,29 @@ comment on column sentinai.stat_agent.claimed_at is 'Time of the claim.';
 comment on column sentinai.stat_agent.lease_until is 'Deadline of the lease, by the server''s clock as it was when the server started; see expired.';
 comment on column sentinai.stat_agent.expired is 'Whether the deadline has passed, so that the next claim takes the events over; not a matter of the wall clock, which may have been set.';
 
+-- Neither what the event says nor what its agents have said of it, which may be
+-- the same.
+create view sentinai.stat_retry as
+select s.worker_type,
+       r.tenant_id,
+       r.aggregate_id,
+       r.event_id,
+       r.attempt,
+       r.first_failed_at,
+       r.due_at
+from sentinai_internal.event_retry r
+     join sentinai_internal.subscription s on s.sub_id = r.sub_id
+where not s.is_relay and not r.dead;
+
+comment on view sentinai.stat_retry is 'One row for each event that waits for a retry, or behind one of its key, or is being tried again. Texts of errors are not shown: for who may read the log, RetryScheduled has them.';
+comment on column sentinai.stat_retry.worker_type is 'The subscription.';
+comment on column sentinai.stat_retry.tenant_id is 'Tenant of the event.';
+comment on column sentinai.stat_retry.aggregate_id is 'Aggregate of the event.';
+comment on column sentinai.stat_retry.event_id is 'The event.';
+comment on column sentinai.stat_retry.attempt is 'Failed attempts so far; 0 for an event that only waits behind others of its key.';
+comment on column sentinai.stat_retry.first_failed_at is 'Time of the first failure; null when there was none.';
+comment on column sentinai.stat_retry.due_at is 'When it may be handed out; null for an event behind others of its key.';
+
 create view sentinai.stat_info as
 select s.version,
        s.preloaded,

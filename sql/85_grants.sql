@@ -48,6 +48,7 @@ grant select on
     sentinai.stat_relay,
     sentinai.stat_relay_topic,
     sentinai.stat_agent,
+    sentinai.stat_retry,
     sentinai.stat_info
     to pg_monitor;
 grant execute on function

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: PostgreSQL
--- stat_queue, stat_lane, stat_agent, stat_relay, stat_info: their figures are
--- those of a count of the tables, and they count no rows themselves.
+-- stat_queue, stat_lane, stat_agent, stat_retry, stat_relay, stat_info: their
+-- figures are those of a count of the tables, and they count no rows themselves.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(82);
+select plan(84);
 
 -- until the last event of the log is in a slice
 \set tenant stat
@@ -87,6 +87,9 @@ select is(sentinai.fail(token, event_id, 'later'), 'retrying', 'an event fails')
 select is(pg_temp.said(), pg_temp.counted(), 'a failing event is retrying, and lag, as counted');
 select cmp_ok(retrying, '>=', 1::bigint, 'with those that wait behind it') from sentinai.stat_queue where worker_type = 'stat';
 select is(failed_count, 1::bigint, 'one attempt failed') from sentinai.stat_queue where worker_type = 'stat';
+select is(string_agg(attempt || ' ' || aggregate_id, ' '), (select '1 ' || aggregate_id from failing order by o limit 1), 'stat_retry has the one that failed')
+from sentinai.stat_retry where worker_type = 'stat' and attempt > 0 and due_at > first_failed_at;
+select is(count(*), (select retrying from sentinai.stat_queue where worker_type = 'stat'), 'and those behind it') from sentinai.stat_retry where worker_type = 'stat';
 select is(sentinai.fail(token, event_id, 'never', retryable => false), 'dead', 'another is given up') from (select * from failing order by o offset 1 limit 1) s;
 select is(pg_temp.said(), pg_temp.counted(), 'a dead one is no lag, as counted');
 select is(dead, 1::bigint, 'and dead') from sentinai.stat_queue where worker_type = 'stat';

@@ -83,6 +83,7 @@ holds_few(q{select sum(lag_events) from sentinai.stat_lane}, 2 * $all, 'stat_lan
 holds_few(q{select count(*) from sentinai.stat_agent}, 0, 'stat_agent');
 holds_few(q{select state from sentinai.stat_relay}, 'stopped', 'stat_relay');
 holds_few(q{select count(*) from sentinai.stat_relay_topic}, 0, 'stat_relay_topic');
+holds_few(q{select count(*) from sentinai.stat_retry}, 0, 'stat_retry');
 holds_few(q{select preloaded and oldest_partition is not null from sentinai.stat_info}, 't', 'stat_info');
 holds_few(q{select count(*) from sentinai.get_events_by_tenant('t', max_events => 1000)}, $all, 'get_events_by_tenant()');
 holds_few(q{select count(*) from sentinai.get_events_by_exception('t', 'k1')}, 1, 'get_events_by_exception()');

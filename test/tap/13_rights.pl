@@ -45,7 +45,7 @@ my $rights = q{
 		where a.grantee <> o.owner and not (kind = 't' and a.grantee = 0)) x (line)};
 my $granted = join "\n", sort
 	'pg_monitor USAGE sentinai',
-	(map { "pg_monitor SELECT sentinai.$_" } qw(stat_agent stat_info stat_lane stat_queue stat_relay stat_relay_topic)),
+	(map { "pg_monitor SELECT sentinai.$_" } qw(stat_agent stat_info stat_lane stat_queue stat_relay stat_relay_topic stat_retry)),
 	(map { "pg_monitor EXECUTE $_" } qw(partitions_until relay_is_paused retention_status stat_claimed stat_clock stat_failures
 		  stat_lag stat_lane_state stat_rate stat_round stat_relay_workers stat_server)),
 	(map { "public EXECUTE $_" } qw(event_time get_partition_key partition_for partition_hash));

@@ -276,6 +276,9 @@ guard_change(const AlterTableCmd *cmd, Oid relid)
 		case AT_NoForceRowSecurity:
 			refuse("row security", relid);
 			break;
+		case AT_SetUnLogged:
+			refuse("UNLOGGED", relid);	/* what is published outlives a crash */
+			break;
 		case AT_AddInherit:
 			refuse("a parent", relid);
 			break;

@@ -89,7 +89,7 @@ foreach my $sql (
 	"alter table $part alter column payload type json", "alter table sentinai_internal.node rename node_no to no",
 	"alter table $part disable trigger refuse_change", "alter table $part disable trigger all",
 	"alter table $part enable replica trigger refuse_change", "drop trigger refuse_change on $part",
-	"alter table $part set schema public",
+	"alter table $part set schema public", "alter table $part set unlogged",
 	"create index on $part (lower(tenant_id))", "create index on $part ((1 / partition_hash))",
 	"create index on $part (txid) where partition_hash > 0", "create unique index on $part (txid)",
 	"create index concurrently on $part (lower(tenant_id))",

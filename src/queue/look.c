@@ -162,7 +162,12 @@ sn_settle_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 	sn_look_at_lane(sub, lane, now, budget, &look);
 	note(hints, lane, &look);
 	if (look.passed > look.state.pos && may_write)
+	{
+		/* who waits has no snapshot, and a row may need one to be stored */
+		PushActiveSnapshot(GetTransactionSnapshot());
 		pass(&look);
+		PopActiveSnapshot();
+	}
 	else
 	{
 		if (look.passed > look.state.pos)

@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: PostgreSQL
  *
- * Subscribes to every topic whose name begins with "sentinai." and notes one
- * line per record until SIGTERM: event id (header ce_id), topic, key,
+ * Reads every topic whose name begins with "sentinai." and notes one line per
+ * record until SIGTERM: event id (header ce_id), topic, key,
  * partition, offset, and when it was read (microseconds).
  *
  *-------------------------------------------------------------------------
@@ -22,7 +22,8 @@
 #include <librdkafka/rdkafka.h>
 
 #define POLL_MS		100
-#define TOPICS		"^sentinai\\."
+#define LOOK_US		500000		/* between two looks for new topics */
+#define TOPICS		"sentinai."
 
 static volatile sig_atomic_t stopping;
 static FILE *notes;
@@ -72,16 +73,14 @@ note(const rd_kafka_message_t *message, long long when)
 	fflush(notes);
 }
 
-/* Read from the first record on, and look for new topics often. */
+/* A consumer that notes no offsets. */
 static rd_kafka_t *
 open_consumer(const char *servers, const char *group)
 {
 	const char *const settings[][2] = {
 		{"bootstrap.servers", servers},
 		{"group.id", group},
-		{"auto.offset.reset", "earliest"},
 		{"enable.auto.commit", "false"},
-		{"topic.metadata.refresh.interval.ms", "500"},
 		{"fetch.wait.max.ms", "20"},
 		{NULL, NULL}
 	};
@@ -100,15 +99,58 @@ open_consumer(const char *servers, const char *group)
 	return consumer;
 }
 
+/*
+ * Take the partitions of our topics that are new, from their first record on.
+ * A group would stop all partitions to share them out again.
+ */
+static void
+take_new_partitions(rd_kafka_t *consumer, rd_kafka_topic_partition_list_t *taken)
+{
+	const struct rd_kafka_metadata *all;
+	rd_kafka_topic_partition_list_t *added;
+	rd_kafka_error_t *error;
+
+	if (rd_kafka_metadata(consumer, 1, NULL, &all, 10 * POLL_MS))
+		return;
+	added = rd_kafka_topic_partition_list_new(1);
+	for (int i = 0; i < all->topic_cnt; i++)
+	{
+		const struct rd_kafka_metadata_topic *topic = &all->topics[i];
+
+		if (strncmp(topic->topic, TOPICS, strlen(TOPICS)) != 0)
+			continue;
+		for (int part = 0; part < topic->partition_cnt; part++)
+			if (!rd_kafka_topic_partition_list_find(taken, topic->topic, part))
+			{
+				rd_kafka_topic_partition_list_add(taken, topic->topic, part);
+				rd_kafka_topic_partition_list_add(added, topic->topic, part)
+					->offset = RD_KAFKA_OFFSET_BEGINNING;
+			}
+	}
+	error = added->cnt > 0 ? rd_kafka_incremental_assign(consumer, added) : NULL;
+	if (error != NULL)
+		die("could not take partitions", rd_kafka_error_string(error));
+	rd_kafka_topic_partition_list_destroy(added);
+	rd_kafka_metadata_destroy(all);
+}
+
 /* Note every record until told to stop. */
 static void
 consume(rd_kafka_t *consumer)
 {
+	rd_kafka_topic_partition_list_t *taken = rd_kafka_topic_partition_list_new(1);
+	long long	looked = 0;
+
 	while (!stopping)
 	{
 		rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer,
 															 POLL_MS);
 
+		if (now_us() - looked > LOOK_US)
+		{
+			take_new_partitions(consumer, taken);
+			looked = now_us();
+		}
 		if (message == NULL)
 			continue;
 		if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -118,13 +160,12 @@ consume(rd_kafka_t *consumer)
 					rd_kafka_message_errstr(message));
 		rd_kafka_message_destroy(message);
 	}
+	rd_kafka_topic_partition_list_destroy(taken);
 }
 
 int
 main(int argc, char **argv)
 {
-	rd_kafka_topic_partition_list_t *topics;
-	rd_kafka_resp_err_t error;
 	rd_kafka_t *consumer;
 
 	if (argc != 4)
@@ -139,13 +180,6 @@ main(int argc, char **argv)
 		die(argv[3], strerror(errno));
 
 	consumer = open_consumer(argv[1], argv[2]);
-	topics = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_topic_partition_list_add(topics, TOPICS, RD_KAFKA_PARTITION_UA);
-	error = rd_kafka_subscribe(consumer, topics);
-	if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-		die("could not subscribe", rd_kafka_err2str(error));
-	rd_kafka_topic_partition_list_destroy(topics);
-
 	consume(consumer);
 	rd_kafka_consumer_close(consumer);
 	rd_kafka_destroy(consumer);

@@ -14,4 +14,4 @@ create type sentinai.event as (
     occurred_at    timestamptz,
     deliver_at     timestamptz
 );
-comment on type sentinai.event is 'An event as get_events_by_exception() and get_events_by_tenant() return it; the columns are those of event_log.';
+comment on type sentinai.event is 'An event as get_events_by_aggregate() and get_events_by_tenant() return it; the columns are those of event_log.';

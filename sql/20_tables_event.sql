@@ -23,7 +23,7 @@ create table sentinai_internal.event_log (
 ) partition by range (event_id);
 alter table sentinai_internal.event_log alter column run_keys set storage main;
 
-comment on table sentinai_internal.event_log is 'Every event that was published, append-only, partitioned by time (the event id is a UUIDv7). Read it through get_events_by_exception() and get_events_by_tenant().';
+comment on table sentinai_internal.event_log is 'Every event that was published, append-only, partitioned by time (the event id is a UUIDv7). Read it through get_events_by_aggregate() and get_events_by_tenant().';
 comment on column sentinai_internal.event_log.event_id is 'UUIDv7 from a clock that never goes back in the whole cluster.';
 comment on column sentinai_internal.event_log.txid is 'Logical number of the top-level transaction that published the event.';
 comment on column sentinai_internal.event_log.occurred_at is 'Time of the publish call by the event clock: the one in the id.';

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * history.c
- *		Reading the log: get_events_by_exception(), get_events_by_tenant().
+ *		Reading the log: get_events_by_aggregate(), get_events_by_tenant().
  *
  * The rows come straight from the indexes that begin with what is asked for,
  * partition by partition in the order of time, and only from partitions that
@@ -32,6 +32,7 @@
 #define EVENTS_MAX 10000		/* rows of one call */
 #define LOCKS_KEPT 16			/* partitions that stay locked after a call */
 
+PG_FUNCTION_INFO_V1(sentinai_get_events_by_aggregate);
 PG_FUNCTION_INFO_V1(sentinai_get_events_by_exception);
 PG_FUNCTION_INFO_V1(sentinai_get_events_by_tenant);
 
@@ -48,6 +49,7 @@ typedef struct Question
 {
 	text	   *tenant_id;
 	text	   *aggregate_id;	/* NULL: every aggregate */
+	text	   *aggregate_type; /* NULL: any */
 	bool		by_aggregate;
 	int32		hash;
 	Datum	   *event_types;
@@ -96,6 +98,7 @@ matches(const Question *q, TupleTableSlot *slot)
 	return occurred_at >= q->from && occurred_at < q->to &&
 		has_text(slot, Anum_log_tenant_id, q->tenant_id) &&
 		has_text(slot, Anum_log_aggregate_id, q->aggregate_id) &&
+		has_text(slot, Anum_log_aggregate_type, q->aggregate_type) &&
 		has_text(slot, Anum_log_correlation_id, q->correlation_id) &&
 		has_type(q, slot_getattr(slot, Anum_log_event_type, &isnull));
 }
@@ -500,7 +503,7 @@ get_bounds(FunctionCallInfo fcinfo, int arg, Question *q)
 	}
 }
 
-/* answer: what both functions do once they know the tenant or aggregate */
+/* answer: what the functions do once they know the tenant or aggregate */
 static Datum
 answer(FunctionCallInfo fcinfo, Question *q, int arg)
 {
@@ -519,20 +522,41 @@ answer(FunctionCallInfo fcinfo, Question *q, int arg)
 	return (Datum) 0;
 }
 
+/* ask_key: about the aggregate that the first two arguments name */
+static void
+ask_key(FunctionCallInfo fcinfo, Question *q, const char *name)
+{
+	q->tenant_id = require(fcinfo, 0, "tenant_id");
+	q->aggregate_id = require(fcinfo, 1, name);
+	q->by_aggregate = true;
+	q->hash = sn_key_hash(q->tenant_id, q->aggregate_id);
+}
+
 /*
- * get_events_by_exception(tenant_id text, exception_id text,
+ * get_events_by_aggregate(tenant_id text, aggregate_id text,
  *		event_types text[], from_time timestamptz, to_time timestamptz,
- *		correlation_id text, after_id uuid, max_events int)
+ *		correlation_id text, after_id uuid, max_events int,
+ *		aggregate_type text)
+ */
+Datum
+sentinai_get_events_by_aggregate(PG_FUNCTION_ARGS)
+{
+	Question	q = {0};
+
+	ask_key(fcinfo, &q, "aggregate_id");
+	q.aggregate_type = PG_ARGISNULL(8) ? NULL : PG_GETARG_TEXT_PP(8);
+	return answer(fcinfo, &q, 2);
+}
+
+/*
+ * get_events_by_exception(): the same for an exception_id, without a type
  */
 Datum
 sentinai_get_events_by_exception(PG_FUNCTION_ARGS)
 {
 	Question	q = {0};
 
-	q.tenant_id = require(fcinfo, 0, "tenant_id");
-	q.aggregate_id = require(fcinfo, 1, "exception_id");
-	q.by_aggregate = true;
-	q.hash = sn_key_hash(q.tenant_id, q.aggregate_id);
+	ask_key(fcinfo, &q, "exception_id");
 	return answer(fcinfo, &q, 2);
 }
 

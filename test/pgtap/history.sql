@@ -2,7 +2,7 @@
 -- get_events_by_exception() and get_events_by_tenant(): what they return, and
 -- that they read no more than they must, however large the log is.
 begin;
-select plan(38);
+select plan(43);
 
 select sentinai.make_partitions(now() + interval '3 days');
 select sentinai.publish_batch(
@@ -36,6 +36,12 @@ end $$;
 
 select is(sentinai.partition_hash('hist:ex-1'), (select partition_hash from sentinai.event_log where tenant_id = 'twin'), 'two keys of one hash');
 select is(pg_temp.ids($$get_events_by_exception('hist', 'ex-1')$$), pg_temp.mine($$agg = 'ex-1'$$), 'an aggregate''s events, in order');
+select is(pg_temp.ids($$get_events_by_aggregate('hist', 'ex-1')$$), pg_temp.mine($$agg = 'ex-1'$$), 'by the name that fits every aggregate');
+select is(pg_temp.ids($$get_events_by_aggregate('hist', 'ex-1', aggregate_type => 'exception')$$), pg_temp.mine($$agg = 'ex-1'$$), 'of its type');
+select is(pg_temp.ids($$get_events_by_aggregate('hist', 'ex-1', aggregate_type => 'order')$$), '{}', 'of another');
+select is(pg_temp.ids($$get_events_by_aggregate('hist', 'ex-1', array['t1', 't2'], max_events => 2)$$),
+          (pg_temp.mine($$agg = 'ex-1' and type in ('t1', 't2')$$))[1:2], 'with filters, and a page');
+select throws_ok($$select sentinai.get_events_by_aggregate('hist', null)$$, '22004', 'aggregate_id must not be null', 'of no aggregate');
 select is(pg_temp.ids($$get_events_by_tenant('hist')$$), pg_temp.mine('true'), 'a tenant''s events, in order');
 select is(pg_temp.ids($$get_events_by_exception('hist', 'ex-1', array['t1', 't2'])$$), pg_temp.mine($$agg = 'ex-1' and type in ('t1', 't2')$$), 'by types');
 select is(pg_temp.ids($$get_events_by_exception('hist', 'ex-1', '{}')$$), '{}', 'of no type');

@@ -176,7 +176,7 @@ select sentinai.partition_for('t', 'a', 12) = (sentinai.partition_hash('t:a') & 
 select p.oid::regprocedure from pg_proc p
  where pronamespace = 'sentinai'::regnamespace and obj_description(p.oid, 'pg_proc') is null
    and proname in ('publish', 'publish_batch', 'make_partitions', 'refuse_change', 'outbox_handler', 'outbox_given',
-                   'get_partition_key', 'partition_hash', 'partition_for', 'get_events_by_exception', 'get_events_by_tenant');
+                   'get_partition_key', 'partition_hash', 'partition_for', 'get_events_by_aggregate', 'get_events_by_exception', 'get_events_by_tenant');
 
 -- COPY into the outbox: rows of a tenant make runs, an id given is kept
 set client_min_messages = error;

@@ -113,9 +113,11 @@ test_refused_batch(void **state)
 	open_partitions(run);
 	rd_kafka_mock_push_request_errors(run->cluster, REQUEST_PRODUCE, 1,
 									  RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
-	/* one key, so one partition, all queued before the first batch goes */
+	/* one key, so one partition, all queued before the first answer comes */
+	rd_kafka_mock_broker_set_rtt(run->cluster, 1, 1000);
 	for (i = KEYS; i < 2000; i += KEYS)
 		assert_int_equal(send_number(run, "refused", i, 0), SN_SEND_OK);
+	rd_kafka_mock_broker_set_rtt(run->cluster, 1, 0);
 	do
 	{
 		take(run, 20);

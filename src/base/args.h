@@ -21,6 +21,7 @@
 #define SN_WORKER_TYPE_MAX	100 /* bytes */
 #define SN_WORKER_ID_MAX	256
 #define SN_ACTOR_MAX		256
+#define SN_REASON_MAX		8192
 
 /* raise 22004 unless the argument is there */
 #define SN_REQUIRE_ARG(n, name) \

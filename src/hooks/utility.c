@@ -3,11 +3,10 @@
  *
  * utility.c
  *		What other people's commands mean for us: DROP EXTENSION is announced,
- *		nothing is added to our tables,
- *		writers are kept from an index that is moved, the workers leave a
- *		database that somebody wants to himself, a secret in a setting stays
- *		out of the log, and the end of a prepared transaction is noticed, in
- *		whatever session it is.
+ *		nothing is added to our tables, writers are kept from an index that is
+ *		moved, the workers leave a database that somebody wants to himself, a
+ *		secret in a setting stays out of the log, and the end of a prepared
+ *		transaction is noticed, in whatever session it is.
  *
  * DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE, and CREATE DATABASE
  * with a template wait five seconds for others to leave the database, and then

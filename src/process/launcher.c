@@ -200,19 +200,30 @@ start(Child *child, Oid dboid, const char *type, const char *function,
 	}
 }
 
+/* relay_slot: what a relay has published of itself, or NULL; lock held */
+static SnRelaySlot *
+relay_slot(Oid dboid, int index)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_RELAYS; i++)
+		if (s->relays[i].dboid == dboid && s->relays[i].index == index)
+			return &s->relays[i];
+	return NULL;
+}
+
 /* relay_pid: process of a relay as it published it, or 0 */
 static int
 relay_pid(Oid dboid, int index)
 {
-	SnShared   *s = sn_shared();
-	int			pid = 0;
-	int			i;
+	SnRelaySlot *slot;
+	int			pid;
 
-	LWLockAcquire(&s->lock, LW_SHARED);
-	for (i = 0; i < SN_MAX_RELAYS; i++)
-		if (s->relays[i].dboid == dboid && s->relays[i].index == index)
-			pid = s->relays[i].pid;
-	LWLockRelease(&s->lock);
+	LWLockAcquire(&sn_shared()->lock, LW_SHARED);
+	slot = relay_slot(dboid, index);
+	pid = slot == NULL ? 0 : slot->pid;
+	LWLockRelease(&sn_shared()->lock);
 	return pid;
 }
 
@@ -223,15 +234,13 @@ relay_pid(Oid dboid, int index)
 static void
 forget_relay(Oid dboid, int index)
 {
-	SnShared   *s = sn_shared();
-	int			i;
+	SnRelaySlot *slot;
 
-	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
-	for (i = 0; i < SN_MAX_RELAYS; i++)
-		if (s->relays[i].dboid == dboid && s->relays[i].index == index &&
-			s->relays[i].pid == 0)
-			s->relays[i].dboid = InvalidOid;
-	LWLockRelease(&s->lock);
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	slot = relay_slot(dboid, index);
+	if (slot != NULL && slot->pid == 0)
+		slot->dboid = InvalidOid;
+	LWLockRelease(&sn_shared()->lock);
 }
 
 /* supervise_relay: have a relay running, or not */

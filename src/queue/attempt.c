@@ -18,14 +18,6 @@
 #include "queue/dead_letter.h"
 #include "queue/retry.h"
 
-/* column: a column of the event as a text, or NULL */
-static text *
-column(const SnEventRow *event, AttrNumber attribute)
-{
-	return event->nulls[attribute - 1] ? NULL :
-		DatumGetTextPP(event->values[attribute - 1]);
-}
-
 /* tell: publish what became of the attempt */
 static void
 tell(const char *type, const SnFailure *failure, const SnRetry *retry,
@@ -53,8 +45,8 @@ new_row(const SnFailure *failure, const SnEventRow *event, SnRetry *retry)
 	retry->lane = failure->entry->lane;
 	retry->pos = failure->entry->pos;
 	retry->event_id = failure->entry->event_id;
-	retry->tenant_id = column(event, Anum_log_tenant_id);
-	retry->aggregate_id = column(event, Anum_log_aggregate_id);
+	retry->tenant_id = sn_row_text(event, Anum_log_tenant_id);
+	retry->aggregate_id = sn_row_text(event, Anum_log_aggregate_id);
 	retry->hash = event->nulls[Anum_log_partition_hash - 1] ?
 		sn_key_hash(retry->tenant_id, retry->aggregate_id) :
 		DatumGetInt32(event->values[Anum_log_partition_hash - 1]);
@@ -150,7 +142,7 @@ sn_attempt_failed(const SnFailure *failure)
 				   VARSIZE_ANY_EXHDR(failure->error), state->worker_id,
 				   failure->now);
 
-	policy = sn_sub_policy(failure->sub, column(&event, Anum_log_event_type));
+	policy = sn_sub_policy(failure->sub, sn_row_text(&event, Anum_log_event_type));
 	again = failure->retryable && entry->attempt < policy->max_attempts;
 	if (had_row && (again || (failure->sub->block && failure->sub->ordered)))
 		sn_retry_delete(&retry, 1);

@@ -57,6 +57,7 @@ extern void sn_batch_open(SnBatch *batch, const text *token);
 /* Whether the batch that holds a lane is one to seize */
 typedef bool (*SnBatchMatch) (const SnLaneState *state, const void *arg);
 
+extern bool sn_is_batch(const SnLaneState *state, const void *batch);
 extern bool sn_batch_seize(SnBatch *batch, int sub_id, SnBatchMatch matches,
 						   const void *arg);
 extern int	sn_batch_release(SnBatch *batch);

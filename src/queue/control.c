@@ -5,8 +5,9 @@
  *		What is told of an event that failed: the history of its attempts, and
  *		the events RetryScheduled and DeadLettered.
  *
- * For agents and the relay alike.  The events are published below publish(), which refuses their types: what they say
- * has happened, and nobody else can say so.
+ * For agents and the relay alike.  The events are published below publish(),
+ * which refuses their types: what they say has happened, and nobody else can
+ * say so.
  */
 #include "postgres.h"
 
@@ -53,14 +54,6 @@ put_parse(StringInfo json)
 											  CStringGetDatum(json->data)));
 }
 
-/* column: a column of the event as a text, or NULL */
-static text *
-column(const SnEventRow *event, AttrNumber attribute)
-{
-	return event->nulls[attribute - 1] ? NULL :
-		DatumGetTextPP(event->values[attribute - 1]);
-}
-
 /*
  * sn_history_add: note in a row what its attempt failed of, beside what happened
  * before; the oldest drop out.  The error's bytes may be anything.
@@ -101,7 +94,7 @@ sn_history_add(SnRetry *retry, const char *error, Size len,
 bool
 sn_is_control_event(const SnEventRow *event)
 {
-	return sn_is_control_type(column(event, Anum_log_event_type));
+	return sn_is_control_type(sn_row_text(event, Anum_log_event_type));
 }
 
 /* make_payload: what there is to tell */
@@ -116,7 +109,7 @@ make_payload(const SnControl *control)
 	appendStringInfo(&json, ", \"event_id\": \"%s\", \"event_type\": ",
 					 DatumGetCString(DirectFunctionCall1(uuid_out,
 														 UUIDPGetDatum(control->event_id))));
-	put_text(&json, column(control->event, Anum_log_event_type));
+	put_text(&json, sn_row_text(control->event, Anum_log_event_type));
 	appendStringInfo(&json, ", \"attempt\": %d, \"error\": ",
 					 control->attempt);
 	put_text(&json, control->error);
@@ -148,10 +141,10 @@ sn_control_tell(const SnControl *control)
 	if (sn_is_control_event(about))
 		return;
 	event.event_type = cstring_to_text(control->type);
-	event.tenant_id = column(about, Anum_log_tenant_id);
-	event.aggregate_type = column(about, Anum_log_aggregate_type);
-	event.aggregate_id = column(about, Anum_log_aggregate_id);
-	event.correlation_id = column(about, Anum_log_correlation_id);
+	event.tenant_id = sn_row_text(about, Anum_log_tenant_id);
+	event.aggregate_type = sn_row_text(about, Anum_log_aggregate_type);
+	event.aggregate_id = sn_row_text(about, Anum_log_aggregate_id);
+	event.correlation_id = sn_row_text(about, Anum_log_correlation_id);
 	event.causation_id = control->event_id;
 	event.deliver_at = DT_NOBEGIN;
 	event.schema_version = 1;

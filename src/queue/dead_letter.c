@@ -38,6 +38,38 @@ static const AttrNumber copied[][2] = {
 	{Anum_dead_metadata, Anum_log_metadata},
 };
 
+/* text_at: a column of a row as a text, or NULL */
+static text *
+text_at(const Datum *values, const bool *nulls, AttrNumber column)
+{
+	return nulls[column - 1] ? NULL : DatumGetTextPP(values[column - 1]);
+}
+
+/* sn_row_text, sn_letter_text: a column of an event or a letter as a text */
+text *
+sn_row_text(const SnEventRow *row, AttrNumber column)
+{
+	return text_at(row->values, row->nulls, column);
+}
+
+text *
+sn_letter_text(const SnLetter *letter, AttrNumber column)
+{
+	return text_at(letter->values, letter->nulls, column);
+}
+
+/* sn_letter_lane: the lane of the letter that a scan has found */
+int
+sn_letter_lane(TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	return sn_lane_of(sn_key_hash(text_at(slot->tts_values, slot->tts_isnull,
+										  Anum_dead_tenant_id),
+								  text_at(slot->tts_values, slot->tts_isnull,
+										  Anum_dead_aggregate_id)),
+					  sn_node()->lanes);
+}
+
 /* sn_letter_set, sn_letter_set_null: a column of a letter */
 void
 sn_letter_set(SnLetter *letter, AttrNumber column, Datum datum)
@@ -64,7 +96,7 @@ sn_letter_status_is(const SnLetter *letter, const char *status)
 /* sn_letter_find: the letter of an event and a worker type, or false */
 bool
 sn_letter_find(const pg_uuid_t *id, const text *worker_type, Snapshot snapshot,
-	 SnLetter *letter)
+			   SnLetter *letter)
 {
 	Relation	rel = table_open(sn_rel(SN_DEAD_LETTER), AccessShareLock);
 	ScanKeyData keys[2];
@@ -110,7 +142,7 @@ bool
 sn_dead_letter_exists(const pg_uuid_t *id, const text *worker_type,
 					  Snapshot snapshot)
 {
-	SnLetter		letter;
+	SnLetter	letter;
 
 	return sn_letter_find(id, worker_type, snapshot, &letter);
 }
@@ -123,7 +155,7 @@ int
 sn_dead_letter_attempts(const pg_uuid_t *id, const text *worker_type,
 						Snapshot snapshot)
 {
-	SnLetter		letter;
+	SnLetter	letter;
 
 	if (!sn_letter_find(id, worker_type, snapshot, &letter))
 		return 0;
@@ -136,7 +168,7 @@ bool
 sn_dead_letter_event(const pg_uuid_t *id, const text *worker_type,
 					 Snapshot snapshot, SnEventRow *row)
 {
-	SnLetter		letter;
+	SnLetter	letter;
 	int			i;
 
 	if (!sn_letter_find(id, worker_type, snapshot, &letter))
@@ -177,9 +209,9 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 				   const SnRetry *retry, TimestampTz now)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SnLetter		letter;
-	bool		replaces = sn_letter_find(&retry->event_id, worker_type, snapshot,
-								&letter);
+	SnLetter	letter;
+	bool		replaces = sn_letter_find(&retry->event_id, worker_type,
+										  snapshot, &letter);
 	bool		counts = !replaces || !sn_letter_status_is(&letter, "pending");
 	int			i;
 
@@ -194,7 +226,7 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 	sn_letter_set(&letter, Anum_dead_reason, PointerGetDatum(retry->last_error));
 	sn_letter_set(&letter, Anum_dead_status, CStringGetTextDatum("pending"));
 	sn_letter_set(&letter, Anum_dead_first_failed_at,
-		TimestampTzGetDatum(retry->first_failed_at));
+				  TimestampTzGetDatum(retry->first_failed_at));
 	sn_letter_set(&letter, Anum_dead_dead_at, TimestampTzGetDatum(now));
 	sn_letter_set_null(&letter, Anum_dead_resolved_at);
 	sn_letter_set_null(&letter, Anum_dead_resolved_by);
@@ -211,7 +243,7 @@ void
 sn_dead_letter_succeeded(const pg_uuid_t *id, const text *worker_type,
 						 Snapshot snapshot, TimestampTz now)
 {
-	SnLetter		letter;
+	SnLetter	letter;
 
 	if (!sn_letter_find(id, worker_type, snapshot, &letter) ||
 		!sn_letter_status_is(&letter, "retrying"))
@@ -229,7 +261,7 @@ void
 sn_dead_letter_given_back(const pg_uuid_t *id, const text *worker_type,
 						  Snapshot snapshot)
 {
-	SnLetter		letter;
+	SnLetter	letter;
 
 	if (!sn_letter_find(id, worker_type, snapshot, &letter) ||
 		!sn_letter_status_is(&letter, "retrying"))
@@ -247,7 +279,6 @@ bool
 sn_dead_letters_pending(const text *worker_type, Snapshot snapshot,
 						int64 *counts)
 {
-	int			lanes = sn_node()->lanes;
 	bool		found = false;
 	ScanKeyData key;
 	SnScan		scan;
@@ -258,17 +289,8 @@ sn_dead_letters_pending(const text *worker_type, Snapshot snapshot,
 				  1, &key, ForwardScanDirection);
 	for (; sn_scan_next(&scan); found = true)
 	{
-		bool		isnull;
-		text	   *tenant_id;
-		text	   *aggregate_id;
-		Datum		datum;
-
 		CHECK_FOR_INTERRUPTS();
-		datum = slot_getattr(scan.slot, Anum_dead_tenant_id, &isnull);
-		tenant_id = DatumGetTextPP(datum);
-		datum = slot_getattr(scan.slot, Anum_dead_aggregate_id, &isnull);
-		aggregate_id = isnull ? NULL : DatumGetTextPP(datum);
-		counts[sn_lane_of(sn_key_hash(tenant_id, aggregate_id), lanes)]++;
+		counts[sn_letter_lane(scan.slot)]++;
 	}
 	sn_scan_end(&scan);
 	return found;

@@ -28,8 +28,6 @@
 PG_FUNCTION_INFO_V1(sentinai_retry_dead_letter);
 PG_FUNCTION_INFO_V1(sentinai_discard_dead_letter);
 
-#define REASON_MAX	8192		/* bytes */
-
 /* A letter that somebody deals with, and where its event belongs */
 typedef struct Desk
 {
@@ -50,17 +48,6 @@ no_letter(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_SN_NOT_FOUND),
 			 errmsg("dead letter does not exist")));
-}
-
-/* letter_hash: hash of the letter's partition key */
-static int32
-letter_hash(const SnLetter *letter)
-{
-	bool		has_aggregate = !letter->nulls[Anum_dead_aggregate_id - 1];
-
-	return sn_key_hash(DatumGetTextPP(letter->values[Anum_dead_tenant_id - 1]),
-					   !has_aggregate ? NULL :
-					   DatumGetTextPP(letter->values[Anum_dead_aggregate_id - 1]));
 }
 
 /* read_letter: the letter under a new snapshot, or an error */
@@ -84,7 +71,9 @@ open_desk(Desk *desk, FunctionCallInfo fcinfo)
 	desk->id = *PG_GETARG_UUID_P(0);
 	desk->worker_type = PG_GETARG_TEXT_PP(1);
 	read_letter(desk);
-	desk->hash = letter_hash(&desk->letter);
+	desk->hash = sn_key_hash(sn_letter_text(&desk->letter, Anum_dead_tenant_id),
+							 sn_letter_text(&desk->letter,
+											Anum_dead_aggregate_id));
 	lane = sn_lane_of(desk->hash, sn_node()->lanes);
 	(void) sn_lock_letters(desk->worker_type, lane, true);
 	desk->sub = sn_sub_by_name(desk->worker_type);
@@ -104,20 +93,12 @@ open_desk(Desk *desk, FunctionCallInfo fcinfo)
 static void
 close_desk(Desk *desk)
 {
-	SnLaneAppender appender = {NULL};
-
 	UnregisterSnapshot(desk->snapshot);
 	if (desk->sub == NULL)
 		return;
 	desk->state.dead--;
-	sn_lane_append(&appender, &desk->state);
-	sn_lane_append_end(&appender);
-	CommandCounterIncrement();
-	if (!desk->state.held)
-		sn_hint_freed(sn_sub_slot(desk->sub->sub_id), 0,
-					  SN_LANE_BIT(desk->state.lane));
-	else
-		sn_hint_more(sn_sub_slot(desk->sub->sub_id), desk->state.lane);
+	desk->state.changed = true;
+	sn_lane_put_back(&desk->state, sn_sub_slot(desk->sub->sub_id));
 }
 
 /* find_blocking: the row of event_retry that is the letter's, or false */
@@ -162,7 +143,7 @@ front_pos(Desk *desk)
 static SnPos
 place_of(Desk *desk)
 {
-	SnLetter	   *letter = &desk->letter;
+	SnLetter   *letter = &desk->letter;
 	SnRetry		other;
 	SnPos		pos;
 
@@ -182,7 +163,7 @@ place_of(Desk *desk)
 static void
 put_back(Desk *desk)
 {
-	SnLetter	   *letter = &desk->letter;
+	SnLetter   *letter = &desk->letter;
 	SnRetry		retry;
 	bool		blocking = find_blocking(desk, &retry);
 
@@ -194,13 +175,9 @@ put_back(Desk *desk)
 		retry.pos = place_of(desk);
 		retry.event_id = desk->id;
 		retry.hash = desk->hash;
-		retry.tenant_id =
-			DatumGetTextPP(letter->values[Anum_dead_tenant_id - 1]);
-		if (!letter->nulls[Anum_dead_aggregate_id - 1])
-			retry.aggregate_id =
-				DatumGetTextPP(letter->values[Anum_dead_aggregate_id - 1]);
-		retry.last_error =
-			DatumGetTextPP(letter->values[Anum_dead_reason - 1]);
+		retry.tenant_id = sn_letter_text(letter, Anum_dead_tenant_id);
+		retry.aggregate_id = sn_letter_text(letter, Anum_dead_aggregate_id);
+		retry.last_error = sn_letter_text(letter, Anum_dead_reason);
 		desk->state.parked++;
 	}
 	retry.attempt = 0;
@@ -254,7 +231,7 @@ sentinai_discard_dead_letter(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(0, "event_id");
 	SN_REQUIRE_ARG(1, "worker_type");
 	actor = PointerGetDatum(sn_actor_arg(fcinfo, 2));
-	reason = PointerGetDatum(sn_text_arg(fcinfo, 3, "reason", REASON_MAX));
+	reason = PointerGetDatum(sn_text_arg(fcinfo, 3, "reason", SN_REASON_MAX));
 	PreventCommandIfReadOnly("discard_dead_letter()");
 	open_desk(&desk, fcinfo);
 	if (desk.sub != NULL && find_blocking(&desk, &retry))

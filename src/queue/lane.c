@@ -23,7 +23,7 @@
 
 #include "base/fault.h"
 #include "queue/lane.h"
-#include "shared/shmem.h"
+#include "store/hint.h"
 
 #define LOOK_BACK	1000		/* versions */
 
@@ -507,6 +507,25 @@ sn_lane_append_end(SnLaneAppender *appender)
 	if (appender->inserter != NULL)
 		(void) sn_insert_end(appender->inserter);
 	appender->inserter = NULL;
+}
+
+/*
+ * sn_lane_put_back: store what somebody has changed in a lane, and tell those
+ * who wait for its work
+ */
+void
+sn_lane_put_back(SnLaneState *state, SnSubSlot *hints)
+{
+	SnLaneAppender appender = {NULL};
+
+	if (state->changed)
+		sn_lane_append(&appender, state);
+	sn_lane_append_end(&appender);
+	CommandCounterIncrement();
+	if (state->held)
+		sn_hint_more(hints, state->lane);
+	else
+		sn_hint_freed(hints, 0, SN_LANE_BIT(state->lane));
 }
 
 /*

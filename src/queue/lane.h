@@ -13,6 +13,7 @@
 
 #include "base/sentinai.h"
 #include "queue/subscription.h"
+#include "shared/shmem.h"
 #include "store/journal.h"
 
 /*
@@ -74,6 +75,7 @@ extern bool sn_lane_resolved_by(const SnSub *sub, int lane,
 
 extern void sn_lane_append(SnLaneAppender *appender, SnLaneState *state);
 extern void sn_lane_append_end(SnLaneAppender *appender);
+extern void sn_lane_put_back(SnLaneState *state, SnSubSlot *hints);
 extern void sn_lane_release(SnLaneState *state);
 extern bool sn_lane_behind(SnLaneReader *reader, int sub_id, int lane,
 						   Snapshot snapshot);

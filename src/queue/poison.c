@@ -30,8 +30,6 @@
 PG_FUNCTION_INFO_V1(sentinai_retry_event);
 PG_FUNCTION_INFO_V1(sentinai_give_up_event);
 
-#define REASON_MAX	8192		/* bytes */
-
 /* An event that somebody looks at, its lane locked */
 typedef struct Patient
 {
@@ -83,20 +81,11 @@ find_lane(Patient *patient)
 		batch->snapshot = snapshot;
 		not_there(patient);
 	}
-	patient->hash =
-		sn_key_hash(DatumGetTextPP(event.values[Anum_log_tenant_id - 1]),
-					event.nulls[Anum_log_aggregate_id - 1] ? NULL :
-					DatumGetTextPP(event.values[Anum_log_aggregate_id - 1]));
+	patient->hash = sn_key_hash(sn_row_text(&event, Anum_log_tenant_id),
+								sn_row_text(&event, Anum_log_aggregate_id));
 	patient->lane = sn_lane_of(patient->hash, sn_node()->lanes);
 	sn_log_end(log);
 	UnregisterSnapshot(snapshot);
-}
-
-/* is_batch: whether a lane is held by a batch */
-static bool
-is_batch(const SnLaneState *state, const void *batch)
-{
-	return memcmp(&state->batch, batch, UUID_LEN) == 0;
 }
 
 /* read_lane: the lane's state under a new snapshot, and whether it is free */
@@ -135,7 +124,8 @@ lock_lane(Patient *patient, text *worker_type)
 			if (batch->sub->sub_id == sub_id && read_lane(patient))
 				break;
 		}
-		else if (sn_batch_seize(batch, sub_id, is_batch, &patient->own.batch))
+		else if (sn_batch_seize(batch, sub_id, sn_is_batch,
+								&patient->own.batch))
 		{
 			patient->state = sn_batch_lane(batch, patient->lane);
 			return;
@@ -187,18 +177,8 @@ entry_of(Patient *patient)
 static void
 discharge(Patient *patient)
 {
-	SnBatch    *batch = &patient->batch;
-	SnLaneAppender appender = {NULL};
-
-	if (patient->state->changed)
-		sn_lane_append(&appender, patient->state);
-	sn_lane_append_end(&appender);
-	CommandCounterIncrement();
-	if (patient->state->held)
-		sn_hint_more(batch->hints, patient->lane);
-	else
-		sn_hint_freed(batch->hints, 0, SN_LANE_BIT(patient->lane));
-	sn_batch_close(batch);
+	sn_lane_put_back(patient->state, patient->batch.hints);
+	sn_batch_close(&patient->batch);
 }
 
 /* retry_event(event_id uuid, worker_type text, actor text) returns void */
@@ -285,7 +265,7 @@ reason_text(FunctionCallInfo fcinfo)
 {
 	char	   *actor = text_to_cstring(sn_actor_arg(fcinfo, 2));
 	char	   *reason = text_to_cstring(sn_text_arg(fcinfo, 3, "reason",
-													 REASON_MAX));
+													 SN_REASON_MAX));
 
 	return cstring_to_text(psprintf("given up by %s: %s", actor, reason));
 }

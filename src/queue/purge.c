@@ -78,19 +78,11 @@ static void
 note_found(TupleTableSlot *slot, Found *found)
 {
 	bool		isnull;
-	text	   *tenant_id;
-	Datum		datum;
 
-	datum = slot_getattr(slot, Anum_dead_event_id, &isnull);
-	found->id = *DatumGetUUIDP(datum);
+	found->lane = sn_letter_lane(slot);
+	found->id = *DatumGetUUIDP(slot_getattr(slot, Anum_dead_event_id, &isnull));
 	found->worker_type =
 		DatumGetTextPCopy(slot_getattr(slot, Anum_dead_worker_type, &isnull));
-	datum = slot_getattr(slot, Anum_dead_tenant_id, &isnull);
-	tenant_id = DatumGetTextPP(datum);
-	datum = slot_getattr(slot, Anum_dead_aggregate_id, &isnull);
-	found->lane = sn_lane_of(sn_key_hash(tenant_id, isnull ? NULL :
-										 DatumGetTextPP(datum)),
-							 sn_node()->lanes);
 }
 
 /* find_letters: those that were settled first; how many */

@@ -65,8 +65,7 @@ read_held(SnBatch *batch, uint64 lanes, const pg_uuid_t *batches)
 		if ((lanes & SN_LANE_BIT(lane)) == 0)
 			continue;
 		sn_lane_read_next(&reader, batch->sub, lane, batch->snapshot, state);
-		if (!state->held ||
-			memcmp(&state->batch, &batches[lane], UUID_LEN) != 0)
+		if (!state->held || !sn_is_batch(state, &batches[lane]))
 			continue;
 		batch->token.lanes |= SN_LANE_BIT(lane);
 		batch->nlanes++;
@@ -130,7 +129,7 @@ sn_batch_release(SnBatch *batch)
 	return n;
 }
 
-/* is_of_worker, is_batch: whose a batch is, and which */
+/* is_of_worker: whether a batch is an agent's */
 static bool
 is_of_worker(const SnLaneState *state, const void *arg)
 {
@@ -138,10 +137,11 @@ is_of_worker(const SnLaneState *state, const void *arg)
 		sn_text_equal(state->worker_id, arg);
 }
 
-static bool
-is_batch(const SnLaneState *state, const void *arg)
+/* sn_is_batch: whether a lane is held by that batch */
+bool
+sn_is_batch(const SnLaneState *state, const void *batch)
 {
-	return memcmp(&state->batch, arg, UUID_LEN) == 0;
+	return memcmp(&state->batch, batch, UUID_LEN) == 0;
 }
 
 /* end_leases: end the leases of a worker type that match; how many events it was */
@@ -184,5 +184,5 @@ sentinai_revoke_batch(PG_FUNCTION_ARGS)
 {
 	SN_REQUIRE_ARG(0, "worker_type");
 	SN_REQUIRE_ARG(1, "batch");
-	PG_RETURN_INT32(end_leases(fcinfo, is_batch, PG_GETARG_UUID_P(1)));
+	PG_RETURN_INT32(end_leases(fcinfo, sn_is_batch, PG_GETARG_UUID_P(1)));
 }

@@ -55,18 +55,6 @@ my $node = new_node('causes', "sentinai.secret_directory = '$secrets'",
 	'sentinai.launcher_naptime = 1s', "include_if_exists 'test.conf'",
 	'sentinai.topic_replication = 1', 'sentinai.topic_partitions = 1');
 
-sub set_conf
-{
-	my $path = $node->data_dir . '/test.conf';
-
-	open my $out, '>', "$path.new" or die $!;
-	print $out "sentinai.kafka_conf = '$_[0]'\n";
-	close $out;
-	rename "$path.new", $path or die $!;
-	$node->reload;
-	return;
-}
-
 # stays_ok(SECONDS, NAME): the reason is in view, and in words, all the time
 sub stays_ok
 {
@@ -87,13 +75,13 @@ sub stays_ok
 $node->safe_psql('postgres', 'create extension sentinai');
 foreach my $mechanism ('SCRAM-SHA-256', 'PLAIN')
 {
-	set_conf(conf($mechanism, "wr0ng$mechanism"));
+	set_kafka_conf($node, conf($mechanism, "wr0ng$mechanism"));
 	stays_ok(2, "$mechanism: nothing to send");
 	$node->safe_psql('postgres',
 		q{select sentinai.publish('Thing', 'acme', 'k', '{}', 'thing')});
 	stays_ok(12, "$mechanism: an event waits");
 }
-set_conf(conf('PLAIN', 'c0ffee5ec4e7'));
+set_kafka_conf($node, conf('PLAIN', 'c0ffee5ec4e7'));
 poll_ok($node, 'postgres', 12 * $soon, q{
 	select state = 'running' and acked_count >= 2 and lag_events = 0
 	from sentinai.stat_relay}, 'the right password');

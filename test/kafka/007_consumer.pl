@@ -24,20 +24,6 @@ my $node = new_node('consumed', 'sentinai.relay_inflight = 500',
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-# set_conf(TEXT): kafka_conf, and a reload
-sub set_conf
-{
-	my ($text) = @_;
-	my $path = $node->data_dir . '/test.conf';
-
-	open my $out, '>', "$path.new" or die $!;
-	print $out "sentinai.kafka_conf = '$text'\n";
-	close $out;
-	rename "$path.new", $path or die $!;
-	$node->reload;
-	return;
-}
-
 # The page's code: a table, and for each record one statement that says whether
 # the event is new. With the ledger it is another.
 my $page = slurp_file("$FindBin::RealBin/../../docs/kafka.md");
@@ -99,7 +85,7 @@ sql(q{
 	create table last_id (key text primary key, id uuid);
 	create table published (id uuid)});
 sql($table);
-set_conf("$conf,message.max.bytes=20000");
+set_kafka_conf($node, "$conf,message.max.bytes=20000");
 
 # Publishers: each event is one of five keys, and notes itself. Transactions
 # hold their event for a while, so that others overtake it; some events are
@@ -174,7 +160,7 @@ my $dead = sql(q{
 poll_ok($node, 'postgres', $unslept, "select count(*) = 10 from sentinai.dead_letter"
 	  . " where event_id in ($dead) and status = 'pending'", 'ten are dead letters');
 load('beside dead letters');
-set_conf($conf);
+set_kafka_conf($node, $conf);
 sql("select sentinai.retry_dead_letter(event_id, 'relay') from sentinai.dead_letter where event_id in ($dead)");
 poll_ok($node, 'postgres', $unslept, "select count(*) = 10 from sentinai.dead_letter"
 	  . " where event_id in ($dead) and status = 'succeeded'", 'they are sent again');

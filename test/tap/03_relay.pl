@@ -41,29 +41,13 @@ sub relay { return sql("select $_[0] from sentinai.stat_relay where worker = 0")
 
 my %settings;
 
-# reload: have the settings read again; returns when the postmaster has done it
-sub reload
-{
-	my $before = sql('select pg_conf_load_time()');
-
-	$node->reload;
-	wait_for($unslept, sub { sql('select pg_conf_load_time()') ne $before });
-	return;
-}
-
-# set_conf(NAME, VALUE): a setting of the server, and a reload. The file is put
-# in place as a whole: every process reads it for itself.
-sub set_conf
+# set_one(NAME, VALUE): a setting of the server, beside those set before
+sub set_one
 {
 	my ($name, $value) = @_;
-	my $path = $node->data_dir . '/test.conf';
 
 	$settings{$name} = $value;
-	open my $out, '>', "$path.new" or die $!;
-	print $out "$_ = '$settings{$_}'\n" foreach sort keys %settings;
-	close $out;
-	rename "$path.new", $path or die $!;
-	reload();
+	set_conf_now($node, $unslept, map { "$_ = '$settings{$_}'" } sort keys %settings);
 	return;
 }
 
@@ -222,7 +206,7 @@ arrived_ok('plain', 40, 0, 'plain');
 
 # a backlog of many lanes, of which a turn can hold a part only
 {
-	set_conf('sentinai.relay_buffer', '1MB');
+	set_one('sentinai.relay_buffer', '1MB');
 	sql('select sentinai.pause_relay()');
 	$counter{wide} = 12;
 	sql(q{
@@ -238,7 +222,7 @@ arrived_ok('plain', 40, 0, 'plain');
 		sql('select unsequenced_commits from sentinai.stat_info') == 0 });
 	sql('select sentinai.resume_relay()');
 	arrived_ok('wide', 10, 0, 'more than relay_buffer holds');
-	set_conf('sentinai.relay_buffer', '32MB');
+	set_one('sentinai.relay_buffer', '32MB');
 }
 
 # librdkafka is in the relay only; every kind of function was called by then
@@ -299,14 +283,14 @@ poll_ok($node, 'postgres', $unslept, q{
 {
 	my $pid = relay_pid();
 
-	set_conf('sentinai.topic_template', 'other.{tenant}.{aggregate_type}');
+	set_one('sentinai.topic_template', 'other.{tenant}.{aggregate_type}');
 	wait_for($unslept, sub {
 		sql("select sentinai.publish('T', 'acme', 'k1', '{\"n\": 0}', 'reload')");
 		$broker->records('other.acme.reload') > 0;
 	});
 	pass('SIGHUP: another topic template counts');
 	is(relay_pid(), $pid, 'in the same process');
-	set_conf('sentinai.record_format', 'raw');
+	set_one('sentinai.record_format', 'raw');
 	wait_for($unslept, sub {
 		sql("select sentinai.publish('T', 'acme', 'raw', '{\"n\": 0}', 'reload')");
 		grep { $_->{headers}{event_id} && $_->{key} eq 'acme:raw' }
@@ -316,13 +300,13 @@ poll_ok($node, 'postgres', $unslept, q{
 	  $broker->records('other.acme.reload');
 	is_deeply([ @$raw{qw(key value)}, sort keys %{ $raw->{headers} } ],
 		[ 'acme:raw', '{"n": 0}', 'event_id' ], 'format raw');
-	set_conf('sentinai.topic_template', '');
-	set_conf('sentinai.record_format', 'debezium');
+	set_one('sentinai.topic_template', '');
+	set_one('sentinai.record_format', 'debezium');
 	wait_for($unslept, sub {
 		sql("select sentinai.publish('T', 'acme', 'dbz', '{\"n\": 0}', 'reload')");
 		$broker->records('outbox.event.reload') > 0;
 	});
-	set_conf('sentinai.record_timestamp', 'occurred');
+	set_one('sentinai.record_timestamp', 'occurred');
 	my $age = q{select %s - floor(extract(epoch from occurred_at) * 1000)::bigint
 		from sentinai.event_log where event_id = '%s'};
 	# until the setting is in force; what is delayed is not sent as it occurs
@@ -332,7 +316,7 @@ poll_ok($node, 'postgres', $unslept, q{
 		grep { sql(sprintf($age, $_->{timestamp}, $_->{headers}{id})) == 0 }
 		  $broker->records('outbox.event.occurred');
 	}), 'record_timestamp = occurred');
-	set_conf('sentinai.record_timestamp', 'sending');
+	set_one('sentinai.record_timestamp', 'sending');
 	sql(q{select sentinai.publish('T', 'acme', 'time', '{"n": 0}', 'sending',
 		deliver_at => clock_timestamp() + '2 s')});
 	wait_for($unslept, sub { $broker->records('outbox.event.sending') > 0 });
@@ -344,7 +328,7 @@ poll_ok($node, 'postgres', $unslept, q{
 		sql("select min(event_id::text) from sentinai.event_log"
 			  . " where event_id = '$debezium->{headers}{id}'"),
 		'format debezium has the id in a header');
-	set_conf('sentinai.record_format', 'cloudevents');
+	set_one('sentinai.record_format', 'cloudevents');
 	publish('plain', 40, 1);
 	arrived_ok('plain', 40, 0, 'after four reloads');
 	my %sent;
@@ -359,9 +343,9 @@ poll_ok($node, 'postgres', $unslept, q{
 {
 	$broker->order('rtt 1 100');
 	publish('reloaded', 60, 10);
-	reload() foreach 1 .. 3;
+	reload_now($node, $unslept) foreach 1 .. 3;
 	publish('reloaded', 60, 10);
-	reload() foreach 1 .. 3;
+	reload_now($node, $unslept) foreach 1 .. 3;
 	$broker->order('rtt 1 0');
 	arrived_ok('reloaded', 60, 6 * $inflight, 'reloads under load');
 }
@@ -379,7 +363,7 @@ foreach my $bad ('acks=1', 'plugin.library.paths=/tmp/x.so',
 {
 	my $pid = relay_pid();
 
-	set_conf('sentinai.kafka_conf', "$conf,sasl.password=letmein");
+	set_one('sentinai.kafka_conf', "$conf,sasl.password=letmein");
 	wait_for($unslept, sub {
 		log_count($node, 'invalid value for parameter "sentinai.kafka_conf"');
 	});
@@ -394,14 +378,14 @@ foreach my $bad ('acks=1', 'plugin.library.paths=/tmp/x.so',
 	my $error = qr/could not set up the connection to the broker.*no\.such/;
 	my $start = time();
 
-	set_conf('sentinai.kafka_conf', "$conf,no.such.property=1");
+	set_one('sentinai.kafka_conf', "$conf,no.such.property=1");
 	wait_for($unslept, sub { log_count($node, $error) >= 3 });
 	my $elapsed = time() - $start;
 
 	cmp_ok(log_count($node, $error), '>=', 3, 'an unknown property is logged');
 	cmp_ok(log_count($node, $error), '<=', 2 + $elapsed,
 		'and the relay is started again in growing intervals');
-	set_conf('sentinai.kafka_conf', $conf);
+	set_one('sentinai.kafka_conf', $conf);
 	publish('plain', 40, 1);
 	$unslept *= 2;
 	arrived_ok('plain', 40, 0, 'until it is corrected');
@@ -441,7 +425,7 @@ foreach my $bad ('acks=1', 'plugin.library.paths=/tmp/x.so',
 		  . " from sentinai.dead_letter where event_id = '$dead'",
 		'tried again in vain, it is one again');
 	(my $larger = $conf) =~ s/max.bytes=100000/max.bytes=1000000/;
-	set_conf('sentinai.kafka_conf', $larger);
+	set_one('sentinai.kafka_conf', $larger);
 	sql("select sentinai.retry_dead_letter('$dead', 'relay', 'me')");
 	poll_ok($node, 'postgres', $unslept,
 		"select status = 'succeeded' from sentinai.dead_letter"
@@ -450,12 +434,12 @@ foreach my $bad ('acks=1', 'plugin.library.paths=/tmp/x.so',
 		1, 'it is there');
 	is(sql("select coalesce(sum(dead), 0) || ' ' || coalesce(sum(parked), 0)"
 			  . ' from sentinai.stat_lane where is_relay'), '0 0', 'none is left');
-	set_conf('sentinai.kafka_conf', $conf);
+	set_one('sentinai.kafka_conf', $conf);
 }
 
 # many dead letters at once with a small window
 {
-	set_conf('sentinai.relay_inflight', 5);
+	set_one('sentinai.relay_inflight', 5);
 	sql(q{
 		select sentinai.publish('Counted', 'no/topic', 'x' || i, '{}', 'a/b')
 		from generate_series(1, 30) i});
@@ -480,7 +464,7 @@ foreach my $bad ('acks=1', 'plugin.library.paths=/tmp/x.so',
 		'60', 'an event tells of each failure, as it does of an agent\'s');
 	is(sql(q{select count(*) from sentinai.dead_letter where event_type = 'DeadLettered'}),
 		'0', 'that cannot be sent either, and is no letter of its own');
-	set_conf('sentinai.relay_inflight', $inflight);
+	set_one('sentinai.relay_inflight', $inflight);
 
 	# over and over
 	sql(q{
@@ -511,7 +495,7 @@ foreach my $bad ('acks=1', 'plugin.library.paths=/tmp/x.so',
 
 # Errors that the broker answers.  The mock does not look at sequence numbers, so
 # it would take the batches behind a refused one: all go in one batch.
-set_conf('sentinai.kafka_conf', "$conf,linger.ms=100");
+set_one('sentinai.kafka_conf', "$conf,linger.ms=100");
 foreach my $errors ('NOT_LEADER_FOR_PARTITION NOT_LEADER_FOR_PARTITION',
 	'REQUEST_TIMED_OUT REQUEST_TIMED_OUT', 'NOT_ENOUGH_REPLICAS_AFTER_APPEND',
 	'OUT_OF_ORDER_SEQUENCE_NUMBER', 'UNKNOWN_PRODUCER_ID',
@@ -522,7 +506,7 @@ foreach my $errors ('NOT_LEADER_FOR_PARTITION NOT_LEADER_FOR_PARTITION',
 	arrived_ok('errors', 20, 2 * $inflight, $errors);
 	$broker->order('clear Produce');
 }
-set_conf('sentinai.kafka_conf', $conf);
+set_one('sentinai.kafka_conf', $conf);
 is(sql("select count(*) from sentinai.dead_letter where aggregate_type = 'errors'"),
 	'0', 'no event was given up for them');
 
@@ -582,7 +566,7 @@ is(sql("select count(*) from sentinai.dead_letter where aggregate_type = 'errors
 		my ($workers, $lanes) = @$round;
 
 		publish('divided', 64, 5);
-		set_conf('sentinai.relay_workers', $workers);
+		set_one('sentinai.relay_workers', $workers);
 		publish('divided', 64, 5);
 		poll_ok($node, 'postgres', $unslept, "select ($held) = '$lanes'",
 			"relay_workers = $workers divides the lanes");
@@ -597,7 +581,7 @@ is(sql("select count(*) from sentinai.dead_letter where aggregate_type = 'errors
 {
 	my $payload = 'f00dfeed';
 
-	set_conf('log_min_messages', 'debug5');
+	set_one('log_min_messages', 'debug5');
 	wait_for($unslept, sub { sql('show log_min_messages') eq 'debug5' });
 	$broker->order('errors Produce MSG_SIZE_TOO_LARGE UNKNOWN');
 	sql(q{
@@ -613,7 +597,7 @@ is(sql("select count(*) from sentinai.dead_letter where aggregate_type = 'errors
 	is(log_count($node, $payload), 0, 'no payload is in the log');
 	is(log_count($node, $secret), 0, 'no secret is in the log');
 	cmp_ok(log_count($node, 'DEBUG:'), '>', 100, 'which does say something');
-	set_conf('log_min_messages', 'warning');
+	set_one('log_min_messages', 'warning');
 }
 
 # a synchronous standby that is down
@@ -628,7 +612,7 @@ is(sql("select count(*) from sentinai.dead_letter where aggregate_type = 'errors
 	arrived_ok('synced', 10, 0, 'before the standby');
 	$node->backup('base');
 	$standby->init_from_backup($node, 'base', has_streaming => 1);
-	set_conf('synchronous_standby_names', 'standby');
+	set_one('synchronous_standby_names', 'standby');
 	wait_for($unslept, sub {
 		sql('show synchronous_standby_names') eq 'standby';
 	});
@@ -655,7 +639,7 @@ is(sql("select count(*) from sentinai.dead_letter where aggregate_type = 'errors
 	publish('synced', 10, 2);
 	arrived_ok('synced', 10, 0, 'with the standby');
 	$standby->stop;
-	set_conf('synchronous_standby_names', '');
+	set_one('synchronous_standby_names', '');
 }
 
 $node->stop;

@@ -34,20 +34,6 @@ my $node = new_node('causes', "sentinai.secret_directory = '$secrets'",
 	'sentinai.topic_partitions = 0', 'sentinai.launcher_naptime = 1s',
 	"include_if_exists 'test.conf'");
 
-# set_conf(VALUE): kafka_conf, and a reload
-sub set_conf
-{
-	my ($value) = @_;
-	my $path = $node->data_dir . '/test.conf';
-
-	open my $out, '>', "$path.new" or die $!;
-	print $out "sentinai.kafka_conf = '$value'\n";
-	close $out;
-	rename "$path.new", $path or die $!;
-	$node->reload;
-	return;
-}
-
 # cause_ok(STATE, TEXT, NAME): the relay's state, with its last error
 sub cause_ok
 {
@@ -77,21 +63,21 @@ sub running_ok
 $node->safe_psql('postgres', 'create extension sentinai');
 cause_ok('stopped', 'no.such.property', 'an unknown property');
 
-set_conf("$servers,ssl.ca.location=" . file('ca', 0));
+set_kafka_conf($node, "$servers,ssl.ca.location=" . file('ca', 0));
 cause_ok('stopped', 'Permission denied', 'a file that cannot be read');
 
-set_conf("$servers,sasl.password.file=" . file('open', 0644));
+set_kafka_conf($node, "$servers,sasl.password.file=" . file('open', 0644));
 cause_ok('stopped', 'must belong to the server', 'a secret that others can read');
 
-set_conf("$servers,sasl.password.file=$secrets/none");
+set_kafka_conf($node, "$servers,sasl.password.file=$secrets/none");
 cause_ok('stopped', 'No such file', 'a secret that is not there');
 
-set_conf("bootstrap.server=nowhere:1");
+set_kafka_conf($node, "bootstrap.server=nowhere:1");
 cause_ok('stopped', 'sentinai.kafka_conf names no broker', 'no servers');
-set_conf("$servers,sasl.password.file=$secrets/none");
+set_kafka_conf($node, "$servers,sasl.password.file=$secrets/none");
 cause_ok('stopped', 'No such file', 'and that again');
 
-set_conf($servers);
+set_kafka_conf($node, $servers);
 running_ok('corrected, it runs');
 poll_ok($node, 'postgres', $soon,
 	q{select last_error like '%No such file%' and last_error_at < started_at
@@ -101,7 +87,7 @@ poll_ok($node, 'postgres', $soon,
 my $refused = qr/sentinai relay: .*Connection refused/;
 my $lines = log_count($node, $refused);
 
-set_conf('bootstrap.servers=127.0.0.1:1,reconnect.backoff.max.ms=200');
+set_kafka_conf($node, 'bootstrap.servers=127.0.0.1:1,reconnect.backoff.max.ms=200');
 $node->safe_psql('postgres',
 	q{select sentinai.publish('Thing', 'acme', 'k', '{}', 'thing')});
 cause_ok('running', 'Connection refused', 'nobody there');
@@ -110,9 +96,9 @@ foreach my $n (1 .. 3)
 	ok(wait_for($soon, sub { log_count($node, $refused) > $lines }),
 		"it is in the log after reload $n, however often that comes");
 	$lines = log_count($node, $refused);
-	set_conf("bootstrap.servers=127.0.0.1:1,reconnect.backoff.max.ms=20$n");
+	set_kafka_conf($node, "bootstrap.servers=127.0.0.1:1,reconnect.backoff.max.ms=20$n");
 }
-set_conf($servers);
+set_kafka_conf($node, $servers);
 running_ok('it goes on');
 
 # switched off; the launcher ends the relay before it has read why
@@ -120,7 +106,7 @@ my $errors = log_count($node, qr/ERROR/);
 my $pid = $node->safe_psql('postgres', 'select pid from sentinai.stat_relay');
 
 kill 'STOP', $pid;
-set_conf('');
+set_kafka_conf($node, '');
 ok(wait_for($soon, sub { slurp_file("/proc/$pid/status") =~ /ShdPnd:\s*[0-9a-f]*[4-7c-f][0-9a-f]{3}$/m }),
 	'a relay that cannot look is told to end');
 kill 'CONT', $pid;
@@ -128,7 +114,7 @@ poll_ok($node, 'postgres', $soon,
 	q{select state = 'stopped' and pid is null and last_error is null
 	from sentinai.stat_relay}, 'switched off, there is none');
 is(log_count($node, qr/ERROR/), $errors, 'and no error');
-set_conf($servers);
+set_kafka_conf($node, $servers);
 running_ok('switched on, it is there again');
 
 is(log_count($node, qr/sentinai relay: *$/), 0, 'no line of the log is empty');

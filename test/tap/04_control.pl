@@ -23,21 +23,6 @@ my $node = new_node('control',
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-# set_conf(LINE...): settings of the server beside those above, and a reload
-sub set_conf
-{
-	my $before = sql('select pg_conf_load_time()');
-	my $path = $node->data_dir . '/test.conf';
-
-	open my $out, '>', "$path.new" or die $!;
-	print $out map { "$_\n" } @_;
-	close $out;
-	rename "$path.new", $path or die $!;
-	$node->reload;
-	wait_for($unslept, sub { sql('select pg_conf_load_time()') ne $before });
-	return;
-}
-
 # passed_ok(NAME): the relay is behind all that there is
 sub passed_ok
 {
@@ -102,12 +87,12 @@ foreach my $format (qw(cloudevents debezium raw))
 {
 	my $topic = ($format eq 'debezium' ? 'outbox.event' : 'sentinai') . '.';
 
-	set_conf("sentinai.record_format = '$format'");
+	set_conf_now($node, $unslept, "sentinai.record_format = '$format'");
 	my @ids = fail_some("${format}0");
 	passed_ok("$format: all is relayed");
 	is(scalar($broker->records("$topic${format}0")), 4, "$format: no control event is among the others");
 
-	set_conf("sentinai.record_format = '$format'", "sentinai.control_topic = 'its.own'");
+	set_conf_now($node, $unslept, "sentinai.record_format = '$format'", "sentinai.control_topic = 'its.own'");
 	@ids = fail_some("${format}1");
 	passed_ok("$format: all is relayed with a topic for them");
 	is(scalar($broker->records("$topic${format}1")), 4, "$format: nor then");
@@ -119,7 +104,7 @@ is(scalar($broker->records('its.own')), 8 * 3, 'two for each event that failed, 
 
 # the relay's own, and nobody else may write there
 my $alone = "sentinai.control_topic = 'sentinai.its'";
-set_conf($alone);
+set_conf_now($node, $unslept, $alone);
 my $forged = sql(q{select sentinai.publish('Forged', 'acme', 'k1', '{}', 'its')});
 poll_ok($node, 'postgres', $unslept, qq{
 	select status = 'pending' and reason like '%control_topic%' from sentinai.dead_letter
@@ -146,7 +131,7 @@ my $letter = sql(qq{select event_id from sentinai.event_log where causation_id =
 poll_ok($node, 'postgres', $unslept, qq{
 	select status = 'pending' from sentinai.dead_letter where event_id = '$letter' and worker_type = 'relay'},
 	'too large: a dead letter');
-set_conf();
+set_conf_now($node, $unslept);
 sql(qq{select sentinai.retry_dead_letter('$letter', 'relay', 'me')});
 poll_ok($node, 'postgres', $unslept, qq{
 	select status = 'pending' and attempts = 2 and reason like '%control_topic%'
@@ -156,14 +141,14 @@ is(sql("select count(*) from sentinai.event_log where causation_id = '$letter'")
 passed_ok('nothing is left');
 
 # what waits for their topic, and then is not to be sent any more
-set_conf("sentinai.control_topic = 'held'");
+set_conf_now($node, $unslept, "sentinai.control_topic = 'held'");
 $broker->order('topic held 4');
 $broker->order('topic-error held UNKNOWN_TOPIC_OR_PART');
 my @held = fail_some('heldtype');
 poll_ok($node, 'postgres', $unslept, q{
 	select waiting_events > 0 from sentinai.stat_relay}, 'control events wait for their topic');
 is(scalar($broker->records('sentinai.heldtype')), 4, 'others do not');
-set_conf();
+set_conf_now($node, $unslept);
 passed_ok('switched off, they are passed');
 is(sql(q{select count(*) from sentinai.dead_letter where worker_type = 'relay' and event_type <> 'Forged'
 	and event_id <> } . "'$letter'"), '0', 'without a dead letter');

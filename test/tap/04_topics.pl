@@ -25,21 +25,6 @@ my $node = new_node('topics',
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-# set_conf(LINE...): settings of the server beside those above, and a reload
-sub set_conf
-{
-	my $before = sql('select pg_conf_load_time()');
-	my $path = $node->data_dir . '/test.conf';
-
-	open my $out, '>', "$path.new" or die $!;
-	print $out map { "$_\n" } @_;
-	close $out;
-	rename "$path.new", $path or die $!;
-	$node->reload;
-	wait_for($unslept, sub { sql('select pg_conf_load_time()') ne $before });
-	return;
-}
-
 my %count;
 
 # publish(N, TYPE...): N more events of each of 20 keys of each type, one key's
@@ -174,7 +159,7 @@ all_arrived('denied', 'denied three times');
 nothing_waits('denied three times');
 
 # a deadline
-set_conf('sentinai.topic_timeout = 2s');
+set_conf_now($node, $unslept, 'sentinai.topic_timeout = 2s');
 $broker->order('topic sentinai.late 4');
 $broker->order('topic-error sentinai.late UNKNOWN_TOPIC_OR_PART');
 publish(3, qw(late));
@@ -189,7 +174,7 @@ poll_ok($node, 'postgres', $unslept, q{
 	'and DeadLettered does');
 
 # they are sent again, all at once; with the topic still away they wait for it
-set_conf('sentinai.topic_timeout = -1');
+set_conf_now($node, $unslept, 'sentinai.topic_timeout = -1');
 sql(q{select sentinai.retry_dead_letter(event_id, 'relay', 'me')
 	from sentinai.dead_letter});
 poll_ok($node, 'postgres', $unslept,
@@ -211,14 +196,14 @@ sql(q{select sentinai.purge_dead_letters('infinity')});
 	sql(q{
 		select sentinai.resume_relay()});
 	all_arrived('many', 'many');
-	set_conf(q{sentinai.topic_template = 'bad.{tenant}.{aggregate_type}'});
+	set_conf_now($node, $unslept, q{sentinai.topic_template = 'bad.{tenant}.{aggregate_type}'});
 	sql(q{select sentinai.publish('Counted', 'a/b', 'k' || i, '{}', 'redriven')
 		from generate_series(1, 2000) i});
 	poll_ok($node, 'postgres', $unslept * 2, q{
 		select count(*) = 2000 from sentinai.dead_letter
 		where status = 'pending' and event_type = 'Counted'},
 		'2,000 events without a possible topic');
-	set_conf();
+	set_conf_now($node, $unslept);
 	my $before = time();
 	sql(q{select sentinai.retry_dead_letter(event_id, 'relay', 'me')
 		from sentinai.dead_letter where event_type = 'Counted'});

@@ -52,19 +52,6 @@ sub said
 	});
 }
 
-# conf_file(LINE...): settings in a file of the server, and a reload
-sub conf_file
-{
-	my $path = $node->data_dir . '/test.conf';
-
-	open my $out, '>', "$path.new" or die $!;
-	print $out map { "$_\n" } @_;
-	close $out;
-	rename "$path.new", $path or die $!;
-	$node->reload;
-	return;
-}
-
 $node->safe_psql('postgres', q{
 	create extension sentinai;
 	create role operator login;
@@ -81,11 +68,11 @@ my ($rc, $out, $err) = $node->psql('postgres',
 like($err, qr/55P02/, 'nor does ALTER SYSTEM, whoever says it');
 foreach my $bad ('relative', '/', '//', '/a/../b', '/a/..')
 {
-	conf_file("sentinai.secret_directory = '$bad'");
+	set_conf($node, "sentinai.secret_directory = '$bad'");
 	ok(said(qr/invalid value for parameter "sentinai.secret_directory": "\Q$bad\E"/),
 		"not as directory: $bad");
 }
-conf_file();
+set_conf($node);
 
 # which files the role can have read
 sub try_file
@@ -101,7 +88,7 @@ my $dir = "sentinai.secret_directory = '$top/secrets'";
 try_file('sasl.password.file', "$top/secrets/inside");
 ok(said(qr/could not set up the connection.*secret_directory is not set/),
 	'without a directory no file is read');
-conf_file($dir);
+set_conf($node, $dir);
 foreach my $property (qw(sasl.password.file ssl.key.location ssl.keystore.location sasl.kerberos.keytab))
 {
 	try_file($property, "$top/outside");
@@ -132,7 +119,7 @@ foreach my $command ("alter system set sentinai.kafka_conf = '$value'",
 	like($err2, qr/22023/, 'refused: ' . $command =~ s/\Q$canary/.../r);
 	unlike($err2, qr/$canary/, 'and not repeated');
 }
-conf_file($dir, "sentinai.kafka_conf = '$value'");
+set_conf($node, $dir, "sentinai.kafka_conf = '$value'");
 ok(said(qr/invalid value for parameter "sentinai.kafka_conf"\n/),
 	'in the file it is refused, too');
 unlike(slurp_file($node->logfile), qr/$canary/, 'and the log has it nowhere');

@@ -11,8 +11,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_node add_make_set lose_server sequencer_pid wait_for answer poll_ok
-	log_count);
+our @EXPORT = qw(new_node add_make_set set_conf set_kafka_conf set_conf_now reload_now
+	lose_server sequencer_pid wait_for answer poll_ok log_count);
 
 # Every deadline is so many times as long: a build that looks harder is slower.
 my $patience = $ENV{SENTINAI_PATIENCE} || 1;
@@ -73,6 +73,59 @@ sub add_make_set
 			end loop;
 		end loop;
 	end $$});
+}
+
+# reload_now(NODE, SECONDS): have the settings read again, and wait until the
+# postmaster has done it: new sessions have them.
+sub reload_now
+{
+	my ($node, $seconds) = @_;
+	my $loaded = sub { $node->safe_psql('postgres', 'select pg_conf_load_time()') };
+	my $before = $loaded->();
+
+	$node->reload;
+	return wait_for($seconds, sub { $loaded->() ne $before });
+}
+
+# write_conf(NODE, LINE...): what test.conf says, which a node includes that was
+# made with "include_if_exists 'test.conf'".  The file is put in place as a
+# whole: every process reads it for itself.
+sub write_conf
+{
+	my ($node, @lines) = @_;
+	my $path = $node->data_dir . '/test.conf';
+
+	open my $out, '>', "$path.new" or die $!;
+	print $out map { "$_\n" } @lines;
+	close $out;
+	rename "$path.new", $path or die $!;
+	return;
+}
+
+# set_conf(NODE, LINE...), set_kafka_conf(NODE, VALUE): that, and a reload
+sub set_conf
+{
+	my ($node, @lines) = @_;
+
+	write_conf($node, @lines);
+	$node->reload;
+	return;
+}
+
+sub set_kafka_conf
+{
+	my ($node, $value) = @_;
+
+	return set_conf($node, "sentinai.kafka_conf = '$value'");
+}
+
+# set_conf_now(NODE, SECONDS, LINE...): the same with reload_now()
+sub set_conf_now
+{
+	my ($node, $seconds, @lines) = @_;
+
+	write_conf($node, @lines);
+	return reload_now($node, $seconds);
 }
 
 # wait_for(SECONDS, CODE): call CODE until it is true; its last value.

@@ -116,8 +116,8 @@ build_server() {
     rm -rf "$prefix" "$base/obj-$kind"
     mkdir -p "$base/obj-$kind"
     cd "$base/obj-$kind"
-    "$tree/configure" --prefix="$prefix" --enable-debug --enable-tap-tests \
-        --without-readline "${options[@]}" || return 1
+    "$tree/configure" --prefix="$prefix" "${common[@]}" "${options[@]}" ||
+        return 1
     in_prefix || sn_die "this source would install outside of $prefix"
     make -s all && make -s install || return 1
     for contrib in "${contribs[@]}"; do
@@ -131,11 +131,13 @@ build_server() {
 mkdir -p "$base"
 exec 9>"$base/lock"
 flock 9
-stamp=$(printf '%s\n' "${options[@]}" "${contribs[@]}" "$(id -u)")
+# as distributions build it, but for what no test uses
+common=(--enable-debug --enable-tap-tests --without-readline --with-icu)
+stamp=$(printf '%s\n' "${common[@]}" "${options[@]}" "${contribs[@]}" "$(id -u)")
 if [ "$(cat "$prefix/stamp" 2>/dev/null)" != "$stamp" ]; then
     sn_note "building a PostgreSQL: $kind (log: $log)"
     sn_install_packages "$log" build-essential bison flex zlib1g-dev \
-        libipc-run-perl >&2
+        libicu-dev pkg-config libipc-run-perl >&2
     build_server >>"$log" 2>&1 </dev/null || {
         tail -20 "$log" >&2
         sn_die "could not build it"

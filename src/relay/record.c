@@ -36,8 +36,9 @@
  * make of the column type.
  *
  * What the event does not have gives no header; neither does a traceparent
- * that is not one (its tracestate goes with it), nor such a tracestate.  The value is the payload as
- * it is; it is not copied, so it must live until the record has been sent.
+ * that is not one (its tracestate goes with it), nor such a tracestate.  The
+ * value is the payload as it is; it is not copied, so it must live until the
+ * record has been sent.
  *
  * Timestamp: the time of sending.  A broker counts the retention of a topic
  * from it, so that a record with the time its event occurred may be deleted as

@@ -557,7 +557,8 @@ pg_connect(PgConn *conn)
 	const char *const keywords[] = {
 		"fallback_application_name", "connect_timeout", "client_encoding",
 		"keepalives_idle", "keepalives_interval", "keepalives_count",
-		"tcp_user_timeout", "target_session_attrs", "host", "port", "user", "passfile", "dbname", NULL
+		"tcp_user_timeout", "target_session_attrs", "host", "port", "user",
+		"passfile", "dbname", NULL
 	};
 	const char *const values[] = {
 		name, seconds, "UTF8", "30", "10", "3", "30000",

@@ -34,11 +34,13 @@ class NetworkFaults:
         self.wait_and_heal(2, 5)
 
     def slow(self, name):
+        """Narrow first, and late behind that: a toxic that is healed hands on
+        what it has, and what is late would leave through what is narrow."""
+        self.server.proxy.toxic(name, "bandwidth", "upstream",
+                                rate=self.rng.choice((20, 200)))
         for stream in ("upstream", "downstream"):
             self.server.proxy.toxic(name, "latency", stream, latency=150,
                                     jitter=100)
-        self.server.proxy.toxic(name, "bandwidth", "upstream",
-                                rate=self.rng.choice((20, 200)))
         self.wait_and_heal(3, 6)
 
     def slices(self, name):

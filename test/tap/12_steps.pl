@@ -104,10 +104,9 @@ $node->reload;
 # that it does none for an hour.
 ok(wait_for($unslept, sub {
 	$ahead += 2;
-	$node->safe_psql($db, qq{
-		alter system set sentinai.partitions_ahead = $ahead;
-		select pg_reload_conf();
-		select pg_sleep(0.1) from generate_series(1, 600) where current_setting('sentinai.partitions_ahead') <> '$ahead';
+	$node->safe_psql($db, "alter system set sentinai.partitions_ahead = $ahead");
+	reload_now($node, $unslept);
+	$node->safe_psql($db, q{
 		set application_name = caller;
 		set client_min_messages = error;
 		select sentinai.maintain()});

@@ -436,18 +436,21 @@ test_path() {
     result $? "what is no link of ours stays"
 }
 
-# loop LANGUAGE COMMAND…: its program of docs/agent-loops.md, in the file that
-# the command names last, completes what it should and fails what it should.
+# loop LANGUAGE COMMAND…: its program of docs/agent-loops.md completes what it
+# should and fails what it should. It connects as the caller has set.
 loop() {
-    local fence=$1 file=${*: -1} pid i state=''
+    local fence=$1 pid i state='' agent=$loop_role
     shift
-    sed -n "/^\`\`\`$fence\$/,/^\`\`\`\$/p" docs/agent-loops.md | grep -v '^```' >"$file"
     new_database docs_loop
-    sql docs_loop 'create extension sentinai' 
+    sql docs_loop 'create extension sentinai'
     sql docs_loop "select sentinai.subscribe('billing', backoff => '{1h}');
     select sentinai.publish('OrderPlaced', 'acme', key, jsonb_build_object('amount', amount))
     from (values ('A', 1), ('A', 2), ('B', -3), ('B', 4), ('C', 5)) v (key, amount)" >/dev/null
-    PGDATABASE=docs_loop setsid "$@" >"$place/loop" 2>&1 &
+    [ -z "$agent" ] || sql docs_loop "grant usage on schema sentinai to $agent;
+    grant execute on function sentinai.claim, sentinai.complete, sentinai.fail,
+        sentinai.get_partition_key to $agent;
+    grant execute on procedure sentinai.wait_for_work to $agent"
+    env "${loop_env[@]}" PGDATABASE=docs_loop setsid "$@" >"$place/loop" 2>&1 &
     pid=$!
     for ((i = 0; i < 600; i++)); do
         state=$(sql docs_loop "select completed_count, retrying, failed_count from sentinai.stat_queue")
@@ -462,35 +465,85 @@ loop() {
     sql postgres 'drop database docs_loop with (force)'
 }
 
-# The languages whose driver is here; SENTINAI_GO_MODULE is a folder whose
-# go.mod has pgx.
-test_loops() {
-    local jar=/usr/share/java/postgresql.jar python tried=0
+# unlooped LANGUAGE REASON: it cannot be tried here. What drivers.sh says goes
+# before what the caller sees.
+unlooped() {
+    local why=$2
+    [ ! -s "$drivers/$1.missing" ] || why=$(cat "$drivers/$1.missing")
+    result 0 "docs/agent-loops.md: $1 # SKIP $why"
+}
+
+loop_python() {
+    local python
     for python in python3 /usr/bin/python3; do
         if "$python" -c 'import psycopg' 2>/dev/null; then
+            test/docs/program.sh python >"$place/agent.py"
             loop python "$python" "$place/agent.py"
-            tried=1
-            break
+            return
         fi
     done
-    [ $tried -eq 1 ] || result 0 "docs/agent-loops.md: python # SKIP no psycopg"
-    if node -e 'require("pg")' 2>/dev/null; then
-        loop js node "$place/agent.js"
-    else
-        result 0 "docs/agent-loops.md: js # SKIP no pg"
+    unlooped python "no psycopg"
+}
+
+loop_js() {
+    export NODE_PATH=$drivers/node_modules:/usr/share/nodejs
+    if ! node -e 'require("pg")' 2>/dev/null; then
+        unlooped js "no pg"
+        return
     fi
-    if [ -e "${SENTINAI_GO_MODULE:-}/go.mod" ]; then
-        cp "$SENTINAI_GO_MODULE"/go.* "$place/"
-        loop go env -C "$place" CGO_ENABLED=0 go run "$place/agent.go"
-    else
-        result 0 "docs/agent-loops.md: go # SKIP no SENTINAI_GO_MODULE"
+    test/docs/program.sh js >"$place/agent.js"
+    loop js node "$place/agent.js"
+}
+
+# Built beforehand, which may take longer than the agent has.
+loop_go() {
+    if [ ! -e "$drivers/go/complete" ] || ! command -v go >/dev/null; then
+        unlooped go "no pgx"
+        return
     fi
-    if [ -e $jar ] && command -v javac >/dev/null; then
-        JDBC_URL="jdbc:postgresql://127.0.0.1:$PGPORT/docs_loop?user=$PGUSER" \
-            loop java java -cp $jar "$place/Billing.java"
+    cp -r "$drivers/go" "$place/go"
+    test/docs/program.sh go >"$place/go/agent.go"
+    if (cd "$place/go" && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=vendor \
+        go build -o "$place/agent" agent.go) >"$place/loop" 2>&1; then
+        loop go "$place/agent"
     else
-        result 0 "docs/agent-loops.md: java # SKIP no JDBC driver"
+        result 1 "docs/agent-loops.md: go: it compiles"
+        sed 's/^/# /' "$place/loop"
     fi
+}
+
+# Java's driver knows no sockets but TCP's.
+loop_java() {
+    local jar=/usr/share/java/postgresql.jar
+    if [ ! -e $jar ] || ! command -v javac >/dev/null; then
+        unlooped java "no JDBC driver or no JDK"
+    elif [ -z "$loop_role" ]; then
+        unlooped java "the server is not reached by TCP"
+    else
+        test/docs/program.sh java >"$place/Billing.java"
+        loop java java -cp $jar "$place/Billing.java"
+    fi
+}
+
+# The loops of an agent, where the language's driver is: drivers.sh brings
+# them. In a server that takes TCP connections with a password the agents are a
+# role with an agent's rights; else they take the caller's connection.
+test_loops() {
+    local drivers password loop_role=docs_agent loop_env=()
+    drivers=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/drivers
+    password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+    sql postgres "create role $loop_role login password '$password'"
+    loop_env=(PGHOST=127.0.0.1 PGUSER=$loop_role PGPASSWORD="$password"
+        JDBC_URL="jdbc:postgresql://127.0.0.1:$PGPORT/docs_loop?user=$loop_role&password=$password")
+    if ! env "${loop_env[@]}" psql -Xqc 'select' postgres >/dev/null 2>&1; then
+        sql postgres "drop role $loop_role"
+        loop_role='' loop_env=()
+    fi
+    loop_python
+    loop_js
+    loop_go
+    loop_java
+    [ -z "$loop_role" ] || sql postgres "drop role $loop_role"
 }
 
 all=(readme pages settings properties errors conditions api comments links commands tiers options handler restore versions definer path loops)

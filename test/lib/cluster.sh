@@ -47,6 +47,15 @@ sn_cluster_make() {
         sn_append "$dir/data/pg_ident.conf"
 }
 
+# sn_cluster_tcp DIR ROLE: before it starts, let that role come by TCP, from
+# this machine and with its password.
+sn_cluster_tcp() {
+    echo "listen_addresses = '127.0.0.1'" |
+        sn_append "$1/data/postgresql.conf" &&
+        echo "host all $2 127.0.0.1/32 scram-sha-256" |
+        sn_append "$1/data/pg_hba.conf"
+}
+
 # Append stdin to a file of the server's.
 sn_append() {
     # shellcheck disable=SC2016 # expanded by the inner shell

@@ -45,12 +45,14 @@ in_place() {
         sh -c 'cd "$0" && exec "$@"' "$place/src" "$@"
 }
 
-# with_cluster NAME COMMAND...: the same beside a server of its own.
+# with_cluster NAME COMMAND...: the same beside a server of its own. The role
+# in "tcp_role" may come by TCP, with its password.
 with_cluster() {
     local dir=$place/$1 port status
     shift
     port=$(sn_free_port)
     sn_cluster_make "$dir" "$port" <"$root/test/lib/test.conf" &&
+        { [ -z "${tcp_role:-}" ] || sn_cluster_tcp "$dir" "$tcp_role"; } &&
         sn_cluster_start "$dir" || return 1
     (
         sn_cluster_env "$dir" "$port"
@@ -77,8 +79,14 @@ tier_pgtap() {
     with_cluster pgtap make PG_CONFIG="$pg_config" pgtap
 }
 
+# The drivers are fetched by the caller, whose cache they stay in.
 tier_docs() {
-    with_cluster docs make PG_CONFIG="$pg_config" docs-check
+    local cache=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}
+    "$root/test/docs/drivers.sh" "$cache/drivers" &&
+        mkdir -p "$place/cache" &&
+        cp -r "$cache/drivers" "$place/cache/" || return 1
+    [ "$(id -u)" -ne 0 ] || chown -R "$(sn_server_user)" "$place/cache"
+    tcp_role=docs_agent with_cluster docs make PG_CONFIG="$pg_config" docs-check
 }
 
 # Two scripts at a time: most of the time they wait for something.
@@ -94,7 +102,7 @@ tier_demo() {
 tier_kafka() {
     "$root/test/kafka/kafka.sh" install &&
         "$root/test/kafka/kafka.sh" install-router &&
-        mkdir "$place/cache" &&
+        mkdir -p "$place/cache" &&
         cp -r "${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/kafka" \
             "$place/cache/" || return 1
     [ "$(id -u)" -ne 0 ] || chown -R "$(sn_server_user)" "$place/cache"

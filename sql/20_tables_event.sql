@@ -35,7 +35,7 @@ comment on column sentinai_internal.event_log.tenant_id is 'Tenant the event bel
 comment on column sentinai_internal.event_log.aggregate_type is 'Kind of the aggregate, "exception" by default.';
 comment on column sentinai_internal.event_log.aggregate_id is 'Aggregate whose events keep their order; null for an event of the tenant itself.';
 comment on column sentinai_internal.event_log.event_type is 'What happened.';
-comment on column sentinai_internal.event_log.correlation_id is 'Identifier shared by all events of one flow.';
+comment on column sentinai_internal.event_log.correlation_id is 'Identifier shared by all events of one flow. The table has null where it is the aggregate id, which the view shows.';
 comment on column sentinai_internal.event_log.causation_id is 'Event that caused this one.';
 comment on column sentinai_internal.event_log.deliver_at is 'Earliest time of delivery; null means at once.';
 comment on column sentinai_internal.event_log.payload is 'The event''s data, a JSON object.';

@@ -11,6 +11,7 @@
 do $views$
 declare
     t name;
+    cols text;
     c record;
 begin
     foreach t in array array['event_log', 'event_processing']
@@ -22,7 +23,11 @@ begin
         execute format('comment on table sentinai_internal.%I is %L', t || '_root',
             'What views name of ' || t || ', which is its only partition, so that who names them locks nothing that retention needs.');
     end loop;
-    execute 'create view sentinai.event_log as select * from sentinai_internal.event_log_root';
+    -- nothing is stored for a flow that is named by the aggregate
+    select string_agg(case a.attname when 'correlation_id' then 'coalesce(correlation_id, aggregate_id) as correlation_id'
+                                     else quote_ident(a.attname) end, ', ' order by a.attnum) into cols
+    from pg_attribute a where a.attrelid = 'sentinai_internal.event_log_root'::regclass and a.attnum > 0;
+    execute format('create view sentinai.event_log as select %s from sentinai_internal.event_log_root', cols);
     execute 'create view sentinai.event_processing as select * from sentinai_internal.event_processing_root';
     execute 'create view sentinai.dead_letter as select * from sentinai_internal.dead_letter';
 

@@ -18,6 +18,7 @@
 
 #include "base/guc.h"
 #include "base/sentinai.h"
+#include "log/flow.h"
 #include "log/run.h"
 #include "relay/record.h"
 #include "relay/relay_provider.h"
@@ -208,6 +209,7 @@ sn_guc_init(void)
 		broker_options[i].val = i;
 	}
 	define_all();
+	sn_flow_define();
 	DefineCustomStringVariable(kafka->setting, kafka->describes, NULL,
 							   kafka->value,
 							   "",

@@ -120,6 +120,20 @@
 #define sn_interval_infinite(interval) false
 #endif
 
+/* what a hook of a setting keeps beside the value: memory of the settings' own since 16 (3057465acf) */
+#if PG_VERSION_NUM >= 160000
+#define sn_guc_malloc(size) guc_malloc(LOG, size)
+#else
+#define sn_guc_malloc(size) malloc(size)
+#endif
+
+/* the number of this session's transaction has moved in 17 (ab355e3a88); needs proc.h */
+#if PG_VERSION_NUM >= 170000
+#define sn_lxid() (MyProc->vxid.lxid)
+#else
+#define sn_lxid() (MyProc->lxid)
+#endif
+
 /* input functions can answer without raising an error since 16 */
 #if PG_VERSION_NUM >= 160000
 #define SN_SOFT_INPUT

@@ -10,6 +10,9 @@
  * SN_ENUM(name, default, options, context, flags, text, more)
  * SN_STRING(name, default, context, flags, check hook, text, more)
  *
+ * Two need more than a check hook and stand in log/flow.c: work_on and
+ * traceparent.
+ *
  * The unit is one of the flags; more is a second sentence, or NULL.  No guard:
  * it is included with these three defined, and undefines them.
  */
@@ -24,6 +27,8 @@ SN_INT(max_batch, 100000, 1, 1000000, PGC_SIGHUP, 0, NULL,
 SN_INT(long_run, 16, 0, SN_RUN_MAX, PGC_USERSET, 0, NULL,
 	   "Least number of events of one tenant in a batch that have no index entries for their keys.",
 	   "They are found by a list of their keys instead; 0 indexes every event.")
+SN_STRING(tracestate, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL,
+		  "W3C tracestate that goes with sentinai.traceparent.", NULL)
 
 /* storage */
 SN_INT(lanes, SN_MAX_LANES, 1, SN_MAX_LANES, PGC_SIGHUP, 0, NULL,

@@ -55,6 +55,21 @@ turn_to(SnWriter *writer, const pg_uuid_t *id)
 	writer->inserter = sn_insert_begin(partition, false);
 }
 
+/* sn_put_span: the span of an event, in metadata that was made for it */
+void
+sn_put_span(Jsonb *metadata, int span_at, const pg_uuid_t *id)
+{
+	static const char hex[] = "0123456789abcdef";
+	char	   *p = (char *) metadata + span_at;
+	int			i;
+
+	for (i = UUID_LEN / 2; i < UUID_LEN; i++)
+	{
+		*p++ = hex[id->data[i] >> 4];
+		*p++ = hex[id->data[i] & 15];
+	}
+}
+
 /* write_row: one row of the log.  The only place that writes one. */
 static void
 write_row(SnWriter *writer, const SnEvent *event, const pg_uuid_t *id,
@@ -63,6 +78,8 @@ write_row(SnWriter *writer, const SnEvent *event, const pg_uuid_t *id,
 	Datum		values[Natts_log];
 	bool		nulls[Natts_log] = {false};
 
+	if (event->span_at != 0)
+		sn_put_span(event->metadata, event->span_at, id);
 	values[Anum_log_event_id - 1] = UUIDPGetDatum(id);
 	values[Anum_log_txid - 1] = Int64GetDatum(writer->txid);
 	values[Anum_log_occurred_at - 1] =

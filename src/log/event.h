@@ -41,6 +41,8 @@ typedef struct SnEvent
 	int32		schema_version;
 	Jsonb	   *payload;
 	Jsonb	   *metadata;
+	int			span_at;		/* where its span goes in there, see flow.c; 0:
+								 * nowhere */
 } SnEvent;
 
 /* Writes events to the log; all of a transaction's rows go through one */
@@ -53,6 +55,7 @@ typedef struct SnWriter
 
 extern void sn_take_id(pg_uuid_t *id);
 extern bool sn_same_tenant(const SnEvent *a, const SnEvent *b);
+extern void sn_put_span(Jsonb *metadata, int span_at, const pg_uuid_t *id);
 extern void sn_publish(const SnEvent *event, pg_uuid_t *id);
 extern void sn_publish_as(const SnEvent *event, const pg_uuid_t *id);
 

@@ -27,6 +27,7 @@
 
 #include "base/text.h"
 #include "log/event.h"
+#include "log/log.h"
 #include "log/run.h"
 
 #define EVENTS_MAX 10000		/* rows of one call */
@@ -87,6 +88,14 @@ has_text(TupleTableSlot *slot, AttrNumber column, const text *wanted)
 	return !isnull && sn_text_equal(DatumGetTextPP(value), wanted);
 }
 
+/* column_of: sn_log_column() for a row that is not taken apart */
+static AttrNumber
+column_of(TupleTableSlot *slot, AttrNumber column)
+{
+	return column == Anum_log_correlation_id && slot_attisnull(slot, column) ?
+		Anum_log_aggregate_id : column;
+}
+
 /* matches: whether a row that the index found is asked for */
 static bool
 matches(const Question *q, TupleTableSlot *slot)
@@ -99,7 +108,8 @@ matches(const Question *q, TupleTableSlot *slot)
 		has_text(slot, Anum_log_tenant_id, q->tenant_id) &&
 		has_text(slot, Anum_log_aggregate_id, q->aggregate_id) &&
 		has_text(slot, Anum_log_aggregate_type, q->aggregate_type) &&
-		has_text(slot, Anum_log_correlation_id, q->correlation_id) &&
+		has_text(slot, column_of(slot, Anum_log_correlation_id),
+				 q->correlation_id) &&
 		has_type(q, slot_getattr(slot, Anum_log_event_type, &isnull));
 }
 
@@ -148,9 +158,11 @@ put_row(Reading *r, TupleTableSlot *slot)
 		return;
 	for (i = 0; i < lengthof(result_columns); i++)
 	{
-		values[i] = slot_getattr(slot, result_columns[i], &nulls[i]);
+		AttrNumber	column = column_of(slot, result_columns[i]);
+
+		values[i] = slot_getattr(slot, column, &nulls[i]);
 		if (r->flatten && !nulls[i])
-			values[i] = flat(slot, result_columns[i], values[i]);
+			values[i] = flat(slot, column, values[i]);
 	}
 	tuplestore_putvalues(r->rsinfo->setResult, r->rsinfo->setDesc, values,
 						 nulls);
@@ -159,7 +171,8 @@ put_row(Reading *r, TupleTableSlot *slot)
 		bool		isnull;
 
 		if (!nulls[i] &&
-			values[i] != slot_getattr(slot, result_columns[i], &isnull))
+			values[i] != slot_getattr(slot, column_of(slot, result_columns[i]),
+									  &isnull))
 			pfree(DatumGetPointer(values[i]));
 	}
 	r->n++;

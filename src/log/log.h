@@ -43,6 +43,17 @@ typedef struct SnLogRef
 	HeapTuple	copy;			/* NULL: none was made */
 } SnLogRef;
 
+/*
+ * sn_log_column: where the value of a column is.  The flow of an event is named
+ * by its aggregate unless it was told another name, and then nothing is stored.
+ */
+static inline AttrNumber
+sn_log_column(AttrNumber column, const bool *nulls)
+{
+	return column == Anum_log_correlation_id && nulls[column - 1] ?
+		Anum_log_aggregate_id : column;
+}
+
 extern SnLogReader *sn_log_begin(Snapshot snapshot);
 extern void sn_log_snapshot(SnLogReader *reader, Snapshot snapshot);
 extern bool sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id);

@@ -29,6 +29,7 @@
 #include "log/clock_floor.h"
 #include "log/event.h"
 #include "log/event_check.h"
+#include "log/flow.h"
 #include "log/idempotency.h"
 #include "log/outbox.h"
 #include "log/run.h"
@@ -344,6 +345,9 @@ sn_outbox_put(TupleTableSlot *slot, SnOutboxRow *row)
 	}
 	else if (!take_given(&event, slot->tts_values[OUTBOX_ID], row))
 		return false;
+	sn_flow_apply(&event);
+	if (event.span_at != 0 && !row->late)
+		sn_put_span(event.metadata, event.span_at, &row->id);
 	row->metadata = event.metadata;
 	add_row(&event, row->late ? NULL : &row->id);
 	return true;

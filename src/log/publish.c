@@ -16,6 +16,7 @@
 #include "log/clock_floor.h"
 #include "log/event.h"
 #include "log/event_check.h"
+#include "log/flow.h"
 #include "log/idempotency.h"
 #include "log/run.h"
 #include "log/tenant_order.h"
@@ -88,6 +89,7 @@ sentinai_publish(PG_FUNCTION_ARGS)
 		event.schema_version = PG_GETARG_INT32(10);
 	if (event.schema_version < 1)
 		sn_event_refuse(ERRCODE_SN_INVALID, 0, "schema_version", "must be at least 1");
+	sn_flow_apply(&event);
 
 	if (PG_ARGISNULL(8))
 		sn_publish(&event, id);
@@ -135,6 +137,8 @@ typedef struct Batch
 	bool		is_array[SN_EVENT_COLUMNS];
 	Datum		values[SN_EVENT_COLUMNS];	/* of the event at hand */
 	bool		nulls[SN_EVENT_COLUMNS];
+	Jsonb	   *metadata;		/* of all events; NULL: none */
+	int			span_at;		/* see SnEvent */
 	int			n;
 } Batch;
 
@@ -168,9 +172,29 @@ get_batch(FunctionCallInfo fcinfo, Batch *batch)
 											 batch->nulls[SN_AGGREGATE_TYPE],
 											 0));
 	if (!batch->nulls[SN_METADATA])
-		batch->values[SN_METADATA] =
-			JsonbPGetDatum(sn_event_object(batch->values[SN_METADATA],
-										SN_METADATA_MAX, 0, "metadata"));
+		batch->metadata = sn_event_object(batch->values[SN_METADATA],
+										  SN_METADATA_MAX, 0, "metadata");
+	batch->nulls[SN_METADATA] = true;
+}
+
+/* put_metadata: what all events of a batch share, with the trace they go on with */
+static void
+put_metadata(Batch *batch, SnEvent *event, int place)
+{
+	if (sn_flow_on)
+		sn_flow_inherit(event);
+	if (place == 0)
+	{
+		SnEvent		first = {.metadata = batch->metadata == NULL ?
+			event->metadata : batch->metadata};
+
+		if (sn_flow_on || JB_ROOT_COUNT(first.metadata) > 0)
+			first.metadata = sn_flow_metadata(first.metadata, &first.span_at);
+		batch->metadata = first.metadata;
+		batch->span_at = first.span_at;
+	}
+	event->metadata = batch->metadata;
+	event->span_at = batch->span_at;
 }
 
 /* next_event: the checked event at a place of the batch, from 0 */
@@ -186,6 +210,7 @@ next_event(Batch *batch, int place, SnEvent *event)
 			batch->nulls[c] = batch->columns[c].nulls[place];
 		}
 	sn_check_event(event, batch->values, batch->nulls, place + 1);
+	put_metadata(batch, event, place);
 }
 
 /* Events of a batch that wait to be written, with consecutive ids */

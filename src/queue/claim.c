@@ -328,10 +328,13 @@ from_log(SnClaim *claim, const SnLogRef *ref, Datum *values, bool *nulls)
 		elog(ERROR, "event is missing from the log");
 	for (i = 0; i < OUT_COLUMNS; i++)
 	{
-		if (log_columns[i] == 0)
+		AttrNumber	column = log_columns[i];
+
+		if (column == 0)
 			continue;
-		values[i] = row[log_columns[i] - 1];
-		nulls[i] = row_nulls[log_columns[i] - 1];
+		column = sn_log_column(column, row_nulls);
+		values[i] = row[column - 1];
+		nulls[i] = row_nulls[column - 1];
 	}
 }
 

@@ -21,6 +21,8 @@
 #include "base/printable.h"
 #include "log/event.h"
 #include "log/event_check.h"
+#include "log/flow.h"
+#include "log/log.h"
 #include "queue/control.h"
 
 #define HISTORY_ERROR_MAX	1024	/* bytes of an error text in the history */
@@ -144,12 +146,17 @@ sn_control_tell(const SnControl *control)
 	event.tenant_id = sn_row_text(about, Anum_log_tenant_id);
 	event.aggregate_type = sn_row_text(about, Anum_log_aggregate_type);
 	event.aggregate_id = sn_row_text(about, Anum_log_aggregate_id);
-	event.correlation_id = sn_row_text(about, Anum_log_correlation_id);
+	event.correlation_id =
+		sn_row_text(about, sn_log_column(Anum_log_correlation_id,
+										 about->nulls));
 	event.causation_id = control->event_id;
 	event.deliver_at = DT_NOBEGIN;
 	event.schema_version = 1;
 	event.payload = make_payload(control);
 	event.metadata =
 		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	if (!about->nulls[Anum_log_metadata - 1])
+		sn_flow_of(&event,
+				   DatumGetJsonbP(about->values[Anum_log_metadata - 1]));
 	sn_publish(&event, &id);
 }

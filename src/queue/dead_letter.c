@@ -218,8 +218,10 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 	UnregisterSnapshot(snapshot);
 	for (i = 0; i < lengthof(copied); i++)
 	{
-		letter.values[copied[i][0] - 1] = event->values[copied[i][1] - 1];
-		letter.nulls[copied[i][0] - 1] = event->nulls[copied[i][1] - 1];
+		AttrNumber	from = sn_log_column(copied[i][1], event->nulls);
+
+		letter.values[copied[i][0] - 1] = event->values[from - 1];
+		letter.nulls[copied[i][0] - 1] = event->nulls[from - 1];
 	}
 	sn_letter_set(&letter, Anum_dead_worker_type, PointerGetDatum(worker_type));
 	sn_letter_set(&letter, Anum_dead_attempts, Int32GetDatum(retry->attempt));

@@ -57,7 +57,7 @@
 #include <time.h>
 
 #include "base/control_type.h"
-#include "relay/trace_context.h"
+#include "base/trace_context.h"
 
 #define MAX_HEADERS 16
 

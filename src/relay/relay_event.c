@@ -14,6 +14,7 @@
 
 #include "base/guc.h"
 #include "base/json_size.h"
+#include "log/log.h"
 #include "relay/json_text.h"
 #include "relay/relay_event.h"
 #include "store/guarded.h"
@@ -158,7 +159,8 @@ find_parts(Parts *p, const Datum *values, const bool *nulls)
 	p->tenant = text_of(values, nulls, Anum_log_tenant_id);
 	p->aggregate_type = text_of(values, nulls, Anum_log_aggregate_type);
 	p->aggregate_id = text_of(values, nulls, Anum_log_aggregate_id);
-	p->correlation = text_of(values, nulls, Anum_log_correlation_id);
+	p->correlation = text_of(values, nulls,
+							 sn_log_column(Anum_log_correlation_id, nulls));
 	p->parent = metadata_string(metadata, "traceparent");
 	p->state = metadata_string(metadata, "tracestate");
 	/* the one format that has a use for it */

@@ -74,7 +74,7 @@ select * from batch, unnest(ids) with ordinality u (id, i) join sentinai.event_l
 select is((select count(*) from batch_rows), 3000::bigint, 'a batch is stored');
 select is((select count(*) from batch_rows where event_type = 't' || i and payload = jsonb_build_object('i', i)
               and tenant_id = 'pub-batch' || i % 2 and aggregate_id is not distinct from nullif('a' || i % 7, 'a0')
-              and correlation_id is not distinct from nullif('c' || i % 3, 'c0')
+              and correlation_id is not distinct from coalesce(nullif('c' || i % 3, 'c0'), aggregate_id)
               and aggregate_type = 'order' and metadata = '{"m": 1}' and schema_version = 1
               and partition_hash = sentinai.partition_hash(sentinai.get_partition_key(tenant_id, aggregate_id))),
           3000::bigint, 'each row as its elements say');

@@ -13,9 +13,11 @@
 
 #include <cmocka.h>
 
-#include "relay/trace_context.h"
+#include "base/trace_context.h"
 
 #define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+#define REST "-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-"
 
 static void
 test_traceparent(void **state)
@@ -36,6 +38,40 @@ test_traceparent(void **state)
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		if (sn_is_traceparent(bad[i]))
 			fail_msg("\"%s\" was taken", bad[i]);
+}
+
+/* What goes on of one that came. */
+static void
+test_parse(void **state)
+{
+	static const char *const forms[][2] = {
+		{TRACE, TRACE},
+		{"00" REST "ff", "00" REST "03"},
+		{"00" REST "5a", "00" REST "02"},
+		{"cc" REST "09-what comes", "00" REST "01"},
+		{"01" REST "00", "00" REST "00"},
+		{"cc" REST "01.what comes", NULL},
+		{"ff" REST "01-what comes", NULL},
+		{"00" REST "01-", NULL},
+		{"00" REST "0", NULL},
+		{"", NULL}
+	};
+	char		parent[SN_TRACEPARENT_LEN + 1];
+	size_t		i;
+
+	(void) state;
+	for (i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+	{
+		bool		taken = sn_trace_parse(forms[i][0], strlen(forms[i][0]),
+										   parent);
+
+		if (taken != (forms[i][1] != NULL))
+			fail_msg("\"%s\" was %staken", forms[i][0], taken ? "" : "not ");
+		if (taken)
+			assert_string_equal(parent, forms[i][1]);
+	}
+	/* the text need not end in a NUL */
+	assert_true(sn_trace_parse(TRACE "x", strlen(TRACE), parent));
 }
 
 /* Forms of members. */
@@ -108,6 +144,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_traceparent),
+		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_tracestate),
 		cmocka_unit_test(test_bounds)
 	};

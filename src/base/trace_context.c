@@ -2,18 +2,22 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * trace_context.c
- *		Is a text what W3C Trace Context says?
+ *		Is a text what W3C Trace Context says, and what goes on of it?
  *
  * https://www.w3.org/TR/trace-context-2/ .  What does not conform is not
  * passed on: who receives it has to throw it away, and it may hold anything.
  */
-#include "relay/trace_context.h"
+#include "base/trace_context.h"
 
 #include <stddef.h>
 #include <string.h>
 
 /* Longest tracestate that has to be passed on. */
 #define MAX_TRACESTATE 512
+
+/* Flags of a traceparent; more are not known. */
+#define SAMPLED 1
+#define RANDOM 2
 
 #define MAX_MEMBERS 32
 #define MAX_KEY 256
@@ -49,6 +53,32 @@ sn_is_traceparent(const char *text)
 	}
 	return strncmp(text, "ff", 2) != 0 &&
 		strspn(text + 3, "0") < 32 && strspn(text + 36, "0") < 16;
+}
+
+/*
+ * Makes a traceparent that goes on of one that came, SN_TRACEPARENT_LEN bytes
+ * and a NUL; false if that is malformed.  One of a later version is read as
+ * far as this one goes and goes on as this one, and of the flags only those
+ * that have a meaning go on: so says W3C.
+ */
+bool
+sn_trace_parse(const char *text, size_t len, char *parent)
+{
+	static const char hex[] = "0123456789abcdef";
+	char	   *flags = &parent[SN_TRACEPARENT_LEN - 1];
+
+	if (len < SN_TRACEPARENT_LEN)
+		return false;
+	memcpy(parent, text, SN_TRACEPARENT_LEN);
+	parent[SN_TRACEPARENT_LEN] = '\0';
+	if (!sn_is_traceparent(parent) ||
+		(len > SN_TRACEPARENT_LEN && (strncmp(parent, "00", 2) == 0 ||
+									  text[SN_TRACEPARENT_LEN] != '-')))
+		return false;
+	memcpy(parent, "00", 2);
+	flags[-1] = '0';
+	flags[0] = hex[(strchr(hex, flags[0]) - hex) & (SAMPLED | RANDOM)];
+	return true;
 }
 
 /*

@@ -25,6 +25,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <libpq-fe.h>
+
 #include "log.h"
 #include "value.h"
 #include "worker.h"
@@ -108,6 +110,18 @@ agent_event_json(const AgentEvent *event, size_t *length)
 	}
 	*length = text.length;
 	return text.data;
+}
+
+/* Says on a handler's connection which event it works on. */
+bool
+agent_work_on(const AgentEvent *event, struct pg_conn *conn)
+{
+	PGresult   *result = PQexecParams(conn, "select sentinai.work_on($1::uuid)",
+									  1, NULL, &event->event_id, NULL, NULL, 0);
+	bool		done = PQresultStatus(result) == PGRES_TUPLES_OK;
+
+	PQclear(result);
+	return done;
 }
 
 /* Logs the counts since the last time, or all of them. */

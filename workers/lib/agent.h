@@ -36,6 +36,8 @@ typedef struct AgentEvent
 	const char *causation_id;	/* may be NULL */
 	const char *occurred_at;	/* ISO 8601, UTC */
 	int			attempt;		/* 1 at the first delivery */
+	const char *traceparent;	/* W3C trace context of the event, or NULL */
+	const char *tracestate;		/* that goes with it, or NULL */
 } AgentEvent;
 
 /* What became of an event. */
@@ -118,6 +120,14 @@ extern void agent_retry_in(AgentContext *context, int milliseconds);
 
 /* True when the result is not wanted any more: lease lost, or stop at once. */
 extern bool agent_should_stop(AgentContext *context);
+
+/*
+ * Says on a connection of the handler's own, in its transaction, which event
+ * that works on: what it publishes from then on inherits cause, flow and trace.
+ * False when the server refuses; the connection has the error.
+ */
+struct pg_conn;
+extern bool agent_work_on(const AgentEvent *event, struct pg_conn *conn);
 
 /* The definition's settings. */
 extern void *agent_settings(AgentContext *context);

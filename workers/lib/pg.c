@@ -68,6 +68,10 @@ take_batch(PGresult *result, PgBatch *batch)
 			*columns[column] = PQgetisnull(result, i, column) ? NULL :
 				PQgetvalue(result, i, column);
 		event->attempt = atoi(PQgetvalue(result, i, 12));
+		event->traceparent = PQgetisnull(result, i, 13) ? NULL :
+			PQgetvalue(result, i, 13);
+		event->tracestate = PQgetisnull(result, i, 14) ? NULL :
+			PQgetvalue(result, i, 14);
 	}
 	batch->count = count;
 	batch->result = result;

@@ -61,7 +61,9 @@ static const struct
 		"select token, event_id, event_type, tenant_id, aggregate_type,"
 		" aggregate_id, schema_version, payload, metadata, correlation_id,"
 		" causation_id, pg_catalog.to_char(occurred_at at time zone 'UTC',"
-		" 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), attempt"
+		" 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), attempt,"
+		" metadata operator(pg_catalog.->>) 'traceparent',"
+		" metadata operator(pg_catalog.->>) 'tracestate'"
 		" from sentinai.claim($1::text, $2::int4, $3::interval, $4::text)",
 	4},
 	[ST_COMPLETE] = {"sentinai_complete",

@@ -32,7 +32,8 @@
 #define SHORTAGE_PAUSE 200
 #define SHORTAGES_A_LINE 50
 
-#define VARIABLE_COUNT 5
+/* Most variables that an event sets. */
+#define MAX_VARIABLES 10
 
 typedef struct WorkSettings
 {
@@ -40,6 +41,7 @@ typedef struct WorkSettings
 	int			timeout;
 	int			kill_after;
 	bool		show_stderr;
+	bool		work_on;
 } WorkSettings;
 
 extern char **environ;
@@ -61,28 +63,23 @@ static const AgentOption options[] = {
 	{"show-stderr", 0, AGENT_OPTION_BOOL, AT(show_stderr), "false", 0, 0,
 		NULL, NULL, false, false, NULL,
 	"pass the command's standard error on to our own"},
+	{"work-on", 0, AGENT_OPTION_BOOL, AT(work_on), "false", 0, 0,
+		NULL, NULL, false, false, NULL,
+	"have what the command publishes inherit from its event, by PGOPTIONS"},
 	{0}
 };
 
-/* Does an environment entry set one of the variables of an event? */
-static bool
-is_event_variable(const char *entry, char *const *variables)
+/* The environment of a command: the variables of its event, then ours. */
+typedef struct Environment
 {
-	int			i;
+	char	  **entries;		/* ends with NULL */
+	int			made;			/* so many of them are to be freed */
+	bool		failed;			/* out of memory */
+} Environment;
 
-	for (i = 0; i < VARIABLE_COUNT; i++)
-	{
-		size_t		length = strcspn(variables[i], "=") + 1;
-
-		if (strncmp(entry, variables[i], length) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Makes NAME=value; a value that is too long or NULL gives NAME=. */
-static char *
-make_variable(const char *name, const char *value)
+/* Adds NAME=value; a value that is too long or NULL gives NAME=. */
+static void
+add_variable(Environment *environment, const char *name, const char *value)
 {
 	size_t		length;
 	char	   *entry;
@@ -91,56 +88,112 @@ make_variable(const char *name, const char *value)
 		value = "";
 	length = strlen(name) + strlen(value) + 2;
 	entry = malloc(length);
-	if (entry != NULL)
-		snprintf(entry, length, "%s=%s", name, value);
-	return entry;
+	if (entry == NULL)
+	{
+		environment->failed = true;
+		return;
+	}
+	snprintf(entry, length, "%s=%s", name, value);
+	environment->entries[environment->made++] = entry;
+}
+
+/*
+ * Has the command's own connections work on the event: a setting that the
+ * session begins with, beside those that are given for us.
+ */
+static void
+add_pgoptions(Environment *environment, const AgentEvent *event)
+{
+	const char *ours = getenv("PGOPTIONS");
+	size_t		size = (ours == NULL ? 0 : strlen(ours)) + 100;
+	char	   *value = malloc(size);
+
+	if (value == NULL)
+	{
+		environment->failed = true;
+		return;
+	}
+	snprintf(value, size, "%s%s-c sentinai.work_on=%s",
+			 ours == NULL ? "" : ours, ours == NULL ? "" : " ",
+			 event->event_id);
+	add_variable(environment, "PGOPTIONS", value);
+	free(value);
+}
+
+/* Adds the variables of the event. */
+static void
+add_event(Environment *environment, const AgentEvent *event)
+{
+	char		attempt[16];
+
+	snprintf(attempt, sizeof(attempt), "%d", event->attempt);
+	add_variable(environment, "SENTINAI_EVENT_ID", event->event_id);
+	add_variable(environment, "SENTINAI_EVENT_TYPE", event->event_type);
+	add_variable(environment, "SENTINAI_TENANT_ID", event->tenant_id);
+	add_variable(environment, "SENTINAI_AGGREGATE_ID", event->aggregate_id);
+	add_variable(environment, "SENTINAI_ATTEMPT", attempt);
+	add_variable(environment, "SENTINAI_CORRELATION_ID",
+				 event->correlation_id);
+	add_variable(environment, "SENTINAI_CAUSATION_ID", event->causation_id);
+	if (event->traceparent != NULL)
+		add_variable(environment, "TRACEPARENT", event->traceparent);
+	if (event->traceparent != NULL && event->tracestate != NULL)
+		add_variable(environment, "TRACESTATE", event->tracestate);
+	if (settings.work_on)
+		add_pgoptions(environment, event);
+}
+
+/*
+ * Is an entry of our own environment replaced by one of the event's?  A trace
+ * that we run in ourselves is not that of the event.
+ */
+static bool
+is_replaced(const char *entry, const Environment *environment)
+{
+	int			i;
+
+	for (i = 0; i < environment->made; i++)
+	{
+		size_t		length = strcspn(environment->entries[i], "=") + 1;
+
+		if (strncmp(entry, environment->entries[i], length) == 0)
+			return true;
+	}
+	return strncmp(entry, "TRACEPARENT=", 12) == 0 ||
+		strncmp(entry, "TRACESTATE=", 11) == 0;
 }
 
 /* Frees what make_environment made. */
 static void
-free_environment(char **environment)
+free_environment(Environment *environment)
 {
 	int			i;
 
-	for (i = 0; i < VARIABLE_COUNT; i++)
-		free(environment[i]);
-	free(environment);
+	for (i = 0; i < environment->made; i++)
+		free(environment->entries[i]);
+	free(environment->entries);
 }
 
-/* Makes the environment of the program: the event's variables, then ours. */
-static char **
-make_environment(const AgentEvent *event)
+/* Makes the environment of the command; false when out of memory. */
+static bool
+make_environment(Environment *environment, const AgentEvent *event)
 {
-	char		attempt[16];
-	char	  **environment;
 	size_t		count = 0;
-	size_t		out = VARIABLE_COUNT;
+	size_t		out;
 	size_t		i;
 
 	while (environ[count] != NULL)
 		count++;
-	environment = calloc(count + VARIABLE_COUNT + 1, sizeof(char *));
-	if (environment == NULL)
-		return NULL;
-	snprintf(attempt, sizeof(attempt), "%d", event->attempt);
-	environment[0] = make_variable("SENTINAI_EVENT_ID", event->event_id);
-	environment[1] = make_variable("SENTINAI_EVENT_TYPE", event->event_type);
-	environment[2] = make_variable("SENTINAI_TENANT_ID", event->tenant_id);
-	environment[3] = make_variable("SENTINAI_AGGREGATE_ID",
-								   event->aggregate_id);
-	environment[4] = make_variable("SENTINAI_ATTEMPT", attempt);
-	for (i = 0; i < VARIABLE_COUNT; i++)
-	{
-		if (environment[i] == NULL)
-		{
-			free_environment(environment);
-			return NULL;
-		}
-	}
+	memset(environment, 0, sizeof(*environment));
+	environment->entries = calloc(count + MAX_VARIABLES + 1, sizeof(char *));
+	if (environment->entries == NULL)
+		return false;
+	add_event(environment, event);
+	out = (size_t) environment->made;
 	for (i = 0; i < count; i++)
-		if (!is_event_variable(environ[i], environment))
-			environment[out++] = environ[i];
-	return environment;
+		if (!is_replaced(environ[i], environment))
+			environment->entries[out++] = environ[i];
+	return !environment->failed;
 }
 
 /* Sets the error text to the last line of standard error, if there is one. */
@@ -247,20 +300,20 @@ run_command(const AgentEvent *event, AgentContext *context)
 	};
 	ChildResult result;
 	char	   *input = agent_event_json(event, &request.input_length);
-	char	  **environment = make_environment(event);
+	Environment environment;
+	bool		made = make_environment(&environment, event);
 	AgentOutcome outcome = AGENT_RETRY;
 
-	if (input == NULL || environment == NULL)
+	if (input == NULL || !made)
 		agent_error(context, "out of memory");
 	else
 	{
 		request.input = input;
-		request.environment = environment;
+		request.environment = environment.entries;
 		run_when_possible(&request, &result);
 		outcome = judge(context, &result);
 	}
-	if (environment != NULL)
-		free_environment(environment);
+	free_environment(&environment);
 	free(input);
 	return outcome;
 }

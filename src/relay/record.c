@@ -27,9 +27,10 @@
  *		cloudevents		CloudEvents 1.0, binary mode: ce_specversion, ce_id,
  *						ce_source, ce_type, ce_time, ce_subject, ce_tenantid,
  *						ce_correlationid, ce_causationid, ce_dataschema,
- *						ce_partitionkey, content-type; traceparent, tracestate
- *		debezium		id, eventType, event_id
- *		raw				event_id
+ *						ce_partitionkey, content-type;
+ *						traceparent, tracestate and the same as ce_...
+ *		debezium		id, eventType, event_id; traceparent, tracestate
+ *		raw				event_id; traceparent, tracestate
  *
  * The debezium format's id is the one of the row that the application put into
  * its outbox, as there, if it gave one; eventType is what Debezium's examples
@@ -105,6 +106,8 @@ static bool is_uuid(const char *text);
 static void put_cloudevents(SnRecordMaker *maker,
 							const SnRecordEvent *event,
 							const SnRecord *record);
+static void put_trace(SnRecordMaker *maker, SnRecordFormat format,
+					  const SnRecordEvent *event);
 static const char *put_schema(SnRecordMaker *maker,
 							  const SnRecordEvent *event);
 static const char *put_source(SnRecordMaker *maker,
@@ -504,6 +507,7 @@ put_headers(SnRecordMaker *maker, SnRecordFormat format,
 			add_header(maker, "event_id", event->event_id);
 			break;
 	}
+	put_trace(maker, format, event);
 }
 
 /* Is it a UUID as the server writes one?  Metadata can hold anything. */
@@ -540,12 +544,29 @@ put_cloudevents(SnRecordMaker *maker, const SnRecordEvent *event,
 	add_header(maker, "ce_dataschema", put_schema(maker, event));
 	add_header(maker, "ce_partitionkey", record->key);
 	add_header(maker, "content-type", "application/json");
-	if (sn_is_traceparent(event->traceparent))
-	{
-		add_header(maker, "traceparent", event->traceparent);
-		if (sn_is_tracestate(event->tracestate))
-			add_header(maker, "tracestate", event->tracestate);
-	}
+}
+
+/*
+ * Headers of the trace, in every format.  Those of cloudevents are twice there:
+ * the ones that every tracer looks for, and the extension of CloudEvents, which
+ * holds what the event began with whoever changes the others on the way.
+ */
+static void
+put_trace(SnRecordMaker *maker, SnRecordFormat format,
+		  const SnRecordEvent *event)
+{
+	bool		twice = format == SN_RECORD_CLOUDEVENTS;
+
+	if (!sn_is_traceparent(event->traceparent))
+		return;
+	add_header(maker, "traceparent", event->traceparent);
+	if (twice)
+		add_header(maker, "ce_traceparent", event->traceparent);
+	if (!sn_is_tracestate(event->tracestate))
+		return;
+	add_header(maker, "tracestate", event->tracestate);
+	if (twice)
+		add_header(maker, "ce_tracestate", event->tracestate);
 }
 
 /* urn:sentinai:schema:<event type>:<version>, or NULL without a version. */

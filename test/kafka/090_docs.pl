@@ -100,13 +100,14 @@ foreach my $line (@lines)
 }
 
 ($record, $id) = record_in_format('debezium', 'outbox.event.order', 'id');
-is_deeply($record->{headers}, { id => $id, eventType => 'OrderPlaced', event_id => $id },
+my %trace = (traceparent => '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate => 'a=1');
+is_deeply($record->{headers}, { id => $id, eventType => 'OrderPlaced', event_id => $id, %trace },
 	'debezium: the headers of the page');
 is($record->{key}, 'A-1', 'the key is the aggregate id');
 is($record->{value}, '{"amount": 1}', 'the value is the payload');
 
 ($record, $id) = record_in_format('raw', 'sentinai.order', 'event_id');
-is_deeply($record->{headers}, { event_id => $id }, 'raw: one header');
+is_deeply($record->{headers}, { event_id => $id, %trace }, 'raw: the id and the trace');
 is($record->{key}, 'acme:A-1', 'the key is the partition key');
 
 $node->stop;

@@ -98,10 +98,11 @@ tier_demo() {
     in_place make PG_CONFIG="$pg_config" demo-check
 }
 
-# The jars are fetched by the caller, whose cache they stay in.
+# Jars and a Python are fetched by the caller, whose cache they stay in.
 tier_kafka() {
     "$root/test/kafka/kafka.sh" install &&
         "$root/test/kafka/kafka.sh" install-router &&
+        "$root/test/history/setup" kafka >/dev/null &&
         mkdir -p "$place/cache" &&
         cp -r "${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/kafka" \
             "$place/cache/" || return 1

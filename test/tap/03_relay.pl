@@ -149,7 +149,8 @@ sql('create extension sentinai');
 			ce_dataschema => 'urn:sentinai:schema:Ordered:1',
 			ce_partitionkey => 'acme:köln-1',
 			'content-type' => 'application/json',
-			traceparent => '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+			traceparent => '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+			ce_traceparent => '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 		}, 'and all its headers');
 }
 

@@ -119,7 +119,7 @@ test_cloudevents(void **state)
 	assert_int_equal(record.value_len, 8);
 	assert_true(record.timestamp_ms == 0);	/* the time of sending */
 	assert_true(record.opaque == UINT64_MAX - 7);
-	assert_int_equal(record.nheaders, 14);
+	assert_int_equal(record.nheaders, 16);
 	assert_string_equal(header(&record, "ce_specversion"), "1.0");
 	assert_string_equal(header(&record, "ce_id"), ID);
 	assert_string_equal(header(&record, "ce_source"),
@@ -138,6 +138,8 @@ test_cloudevents(void **state)
 	assert_string_equal(header(&record, "content-type"), "application/json");
 	assert_string_equal(header(&record, "traceparent"), TRACE);
 	assert_string_equal(header(&record, "tracestate"), "k=v");
+	assert_string_equal(header(&record, "ce_traceparent"), TRACE);
+	assert_string_equal(header(&record, "ce_tracestate"), "k=v");
 	sn_record_close(maker);
 }
 
@@ -183,7 +185,9 @@ test_debezium(void **state)
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	assert_string_equal(record.topic, "outbox.event.order");
 	assert_key(&record, "o:1 \xc3\xa4");
-	assert_int_equal(record.nheaders, 3);
+	assert_int_equal(record.nheaders, 5);
+	assert_string_equal(header(&record, "traceparent"), TRACE);
+	assert_string_equal(header(&record, "tracestate"), "k=v");
 	assert_string_equal(header(&record, "id"), ID);
 	assert_string_equal(header(&record, "eventType"), "Order/Created");
 	assert_string_equal(header(&record, "event_id"), ID);
@@ -220,8 +224,13 @@ test_raw(void **state)
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	assert_string_equal(record.topic, "all");
 	assert_key(&record, "ten ant:o:1 \xc3\xa4");
-	assert_int_equal(record.nheaders, 1);
+	assert_int_equal(record.nheaders, 3);
+	assert_string_equal(header(&record, "traceparent"), TRACE);
+	assert_string_equal(header(&record, "tracestate"), "k=v");
 	assert_string_equal(header(&record, "event_id"), ID);
+	event.traceparent = NULL;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_int_equal(record.nheaders, 1);
 	sn_record_close(maker);
 }
 
@@ -238,6 +247,8 @@ test_bad_trace(void **state)
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	assert_null(header(&record, "traceparent"));
 	assert_null(header(&record, "tracestate"));
+	assert_null(header(&record, "ce_traceparent"));
+	assert_null(header(&record, "ce_tracestate"));
 	event.traceparent = TRACE;
 	event.tracestate = "no state";
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));

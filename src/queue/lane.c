@@ -165,8 +165,9 @@ static uint32 next_stamp = 0;
 static KnownLane *
 known_lane(int sub_id, int lane)
 {
-	KnownLane  *known =
-		&known_lanes[(sub_id * SN_MAX_LANES + lane) % KNOWN_LANES];
+	/* unsigned: numbers of subscriptions go up to 2^31, and so would this */
+	uint32		place = (uint32) sub_id * SN_MAX_LANES + lane;
+	KnownLane  *known = &known_lanes[place % KNOWN_LANES];
 
 	if (known->sub_id != sub_id || known->lane != lane)
 	{

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- subscribe(), unsubscribe(), wait_for_work().
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(149);
+select plan(152);
 
 create function pg_temp.publish(type text, n int) returns uuid[] language sql as $$
     select sentinai.publish_batch(array_agg(type), array_agg('subs'::text), array_agg('k' || i % 3), array_agg(jsonb_build_object('n', i) order by i))
@@ -342,6 +342,17 @@ end $$;
 select is((select string_agg(relation::regclass::text, ' ') from pg_locks join pg_stat_activity using (pid) where relation is not null and query like 'call sentinai.wait_for_work(''subs-held''%'), null, 'and holds no lock meanwhile');
 select is((select ready from dblink_get_result('c2') as d(ready boolean)), false, 'nor finds work');
 select sentinai.unsubscribe('subs-held');
+
+-- Numbers of subscriptions go up to 2^31, and as far as that a session finds its lanes
+select last_value as used from sentinai_internal.subscription_sub_id_seq \gset
+select setval('sentinai_internal.subscription_sub_id_seq', 33554432 + :used);
+select sentinai.subscribe('subs-large', '{s.large}');
+select setval('sentinai_internal.subscription_sub_id_seq', :used);
+select cmp_ok(sub_id, '>', 33554432, 'a large number') from sentinai_internal.subscription where worker_type = 'subs-large';
+select pg_temp.publish('s.large', 20);
+select is(pg_temp.drain('subs-large'), 's.large*20', 'whose events are handed out');
+select is(pg_temp.drain('subs-large'), null, 'and completed');
+select sentinai.unsubscribe('subs-large');
 
 select dblink_disconnect('c1'), dblink_disconnect('c2');
 select sentinai.unsubscribe(w) from unnest('{subs-latest,subs-filter,subs-earliest,subs-time,subs-future,subs-exact,subs-change,subs-wait,subs-wait2}'::text[]) w;

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Dead letters go when they are settled, and in no other way.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(46);
+select plan(47);
 
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -107,12 +107,9 @@ select dblink_exec('c1', 'begin');
 select * from dblink('c1', $$select sentinai.alter_subscription('pu-a', '{purge.none}')::text$$) as d(nothing text);
 alter system set sentinai.dead_letter_retention = '0';
 select pg_reload_conf();
-do $$ begin
-    for i in 1..600 loop
-        exit when current_setting('sentinai.dead_letter_retention') = '0';
-        perform pg_sleep(0.01);
-    end loop;
-end $$;
+-- a session takes settings over between its statements only
+select $$select pg_sleep(0.01) where current_setting('sentinai.dead_letter_retention') <> '0'$$ from generate_series(1, 600) \gexec
+select is(current_setting('sentinai.dead_letter_retention'), '0', 'the setting has come');
 select sentinai.maintain();
 select is(pg_temp.letters('pu-a'), 'discarded*3', 'their lanes are in other hands');
 select dblink_exec('c1', 'rollback');

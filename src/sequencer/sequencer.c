@@ -200,7 +200,10 @@ end_of_subxact(SubXactEvent event, SubTransactionId subid,
 	/* not one that a round's own statement began, whose work is none of it */
 	if (event == SUBXACT_EVENT_ABORT_SUB && pending.db != NULL &&
 		subid <= pending.subid)
+	{
 		forget_seen();
+		pending.commits = 0;	/* nobody knows which rounds are left */
+	}
 }
 
 /* begin_announcement: this transaction looks at what the last round had seen */

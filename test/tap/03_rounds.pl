@@ -282,6 +282,9 @@ is(completed(), $id, 'in another session too');
 $id = published();
 is($node->safe_psql($db, "begin; savepoint s; $claim; rollback to s; $claim; rollback"),
 	"$id\n$id", 'and after a rollback to a savepoint');
+$node->safe_psql($db, "begin; savepoint s; $claim; rollback to s; commit");
+is($node->safe_psql($db, 'select unsequenced_commits > 0 from sentinai.stat_info'),
+	't', 'what no round has is counted, after that, too');
 is(completed(), $id, 'and then');
 is($node->safe_psql($db,
 	"select count(*) from sentinai_internal.slice where stream_id = 0 and '$id' = any (event_ids)"),

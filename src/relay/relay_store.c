@@ -145,11 +145,13 @@ sn_relay_mark(int sub_id, uint64 lanes, const SnPos *pos)
 		if ((lanes & SN_LANE_BIT(lane)) == 0)
 			continue;
 		sn_lane_read(sub, lane, snapshot, &state);
+		Assert(pos[lane] >= state.pos);
 		state.pos = state.end_pos = pos[lane];
 		sn_lane_append(&appender, &state);
 	}
 	sn_lane_append_end(&appender);
 	UnregisterSnapshot(snapshot);
+	CommandCounterIncrement();	/* what expires in this turn is counted on it */
 }
 
 /* sn_relay_count: add to the figures of a locked lane that the views show */

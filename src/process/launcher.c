@@ -207,6 +207,7 @@ relay_slot(Oid dboid, int index)
 	SnShared   *s = sn_shared();
 	int			i;
 
+	Assert(LWLockHeldByMe(&s->lock));
 	for (i = 0; i < SN_MAX_RELAYS; i++)
 		if (s->relays[i].dboid == dboid && s->relays[i].index == index)
 			return &s->relays[i];

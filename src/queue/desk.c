@@ -132,6 +132,7 @@ front_pos(Desk *desk)
 		if (SN_POS_OFF(pos) < SN_SLICE_MAX)
 			pos += SN_SLICE_MAX;
 	}
+	Assert(SN_POS_OFF(pos) >= SN_SLICE_MAX);
 	return pos;
 }
 

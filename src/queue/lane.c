@@ -450,7 +450,7 @@ static void
 assert_state(const SnLaneState *state)
 {
 	Assert(sn_lane_is_ours(state->sub_id, state->lane));
-	Assert(state->lane >= 0 && state->lane < SN_MAX_LANES);
+	Assert(state->lane >= 0 && state->lane < sn_node()->lanes);
 	Assert(state->pos >= 0 && state->pos <= state->end_pos);
 	Assert(state->parked >= 0 && state->dead >= 0);
 	Assert(state->completed >= 0 && state->failed >= 0);
@@ -459,6 +459,7 @@ assert_state(const SnLaneState *state)
 	/* a batch has the lane until all of its lanes are done; nobody, nothing */
 	Assert(state->open >= state->nretries && state->nretries >= 0);
 	Assert(state->held || state->open == 0);
+	Assert(!state->held || (state->lease_until != 0 && state->claimed_at != 0));
 
 	/* the bitmap is for a range; its clear bits are open, or left for later */
 	Assert(state->resolved.bytes == NULL || state->pos < state->end_pos);

@@ -113,6 +113,8 @@ void
 sn_stream_seek(SnStreamReader *reader, const SnSource *sources, int nsources,
 			   int lane, SnPos from, Snapshot snapshot)
 {
+	Assert(nsources > 0 && sources[nsources - 1].until == SN_POS_MAX);
+	Assert(from >= 0);
 	load_parts(reader);
 	reader->snapshot = snapshot;
 	reader->lane = lane;

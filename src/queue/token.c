@@ -108,6 +108,7 @@ sn_token_seal(SnToken *token)
 	uint8		digest[PG_SHA256_DIGEST_LENGTH];
 	Oid			role = GetUserId();
 
+	Assert(token->lanes != 0);
 	if (hash == NULL || pg_cryptohash_init(hash) < 0 ||
 		pg_cryptohash_update(hash, token->secret.data, UUID_LEN) < 0 ||
 		pg_cryptohash_update(hash, (const uint8 *) &token->lanes,

@@ -253,6 +253,7 @@ find_slot(void)
 	SnRelaySlot *unused = NULL;
 	int			i;
 
+	Assert(LWLockHeldByMeInMode(&sn_shared()->lock, LW_EXCLUSIVE));
 	for (i = 0; i < SN_MAX_RELAYS; i++)
 	{
 		SnRelaySlot *slot = &sn_shared()->relays[i];

@@ -224,6 +224,7 @@ store_progress(bool now)
 		uint64		marked = sn_relay.moved & ~sn_relay.barred;
 
 		marked = (marked & locked) | lock_lanes(marked & ~locked);
+		Assert((marked & ~sn_relay.owned) == 0);
 		if (marked != 0)
 		{
 			sn_relay_mark(sn_relay.sub_id, marked, sn_relay.mark_pos);
@@ -578,6 +579,8 @@ sn_relay_push_events(List *events)
 	{
 		SnRelayEvent *e = lfirst(lc);
 
+		Assert(sn_relay.owned & SN_LANE_BIT(e->lane));
+		Assert(e->next_pos > sn_relay.read_pos[e->lane]);
 		if (!sn_relay_core_push(sn_relay.core, e->lane, e->next_pos, &e->event,
 								e->error))
 			no_memory();

@@ -418,6 +418,7 @@ write_slice(SliceWriter *writer, Stream *stream, int lane)
 	Assert(sn_round_is_ours());
 	Assert(slice->n > 0 && slice->n <= SN_SLICE_MAX);
 	Assert(end->known && end->base >= 0 && lane < sn_node()->lanes);
+	Assert(end->slice_no < INT64CONST(1) << (SN_ROUND_BITS + SN_CHUNK_BITS));
 	SET_VARSIZE(array, ARR_OVERHEAD_NONULLS(1) + slice->n * UUID_LEN);
 	array->ndim = 1;
 	array->dataoffset = 0;

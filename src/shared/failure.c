@@ -32,6 +32,7 @@ find(const char *step, bool or_free)
 	SnFailing  *unused = NULL;
 	int			i;
 
+	Assert(LWLockHeldByMe(&s->lock));
 	for (i = 0; i < SN_MAX_FAILURES; i++)
 	{
 		SnFailing  *failure = &s->failures[i];

@@ -230,12 +230,17 @@ sn_database_find(void)
 static void
 free_sub_slot(SnSubSlot *slot)
 {
+	Assert(LWLockHeldByMeInMode(&sn_shared()->lock, LW_EXCLUSIVE));
 	slot->sub_id = 0;
 	slot->dboid = InvalidOid;
 	ConditionVariableBroadcast(&slot->cv);
 }
 
-/* sn_sub_slot_after: the next slot of a database behind one; NULL: the first */
+/*
+ * sn_sub_slot_after: the next slot of a database behind one; NULL: the first.
+ * Who only sets bits and wakes needs no lock: a slot that changes hands just now
+ * gets a bit for nothing, or is a new one, which has all its bits set.
+ */
 SnSubSlot *
 sn_sub_slot_after(const SnSubSlot *slot, Oid dboid)
 {
@@ -265,12 +270,13 @@ free_failures(Oid dboid)
 	SnShared   *s = sn_shared();
 	int			i;
 
+	Assert(LWLockHeldByMeInMode(&s->lock, LW_EXCLUSIVE));
 	for (i = 0; i < SN_MAX_FAILURES; i++)
 		if (s->failures[i].dboid == dboid)
 			s->failures[i].dboid = InvalidOid;
 }
 
-/* free_database: give up a slot, so that the next to use it starts anew */
+/* free_database: give up a slot, so that the next to use it starts anew; lock held */
 static void
 free_database(SnDatabase *db)
 {
@@ -368,6 +374,7 @@ find_sub_slot(int sub_id, SnSubSlot **free_slot)
 	SnShared   *s = sn_shared();
 	int			i;
 
+	Assert(LWLockHeldByMe(&s->lock));
 	for (i = 0; i < SN_MAX_SUBS; i++)
 	{
 		SnSubSlot  *slot = &s->subs[i];

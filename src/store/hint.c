@@ -269,16 +269,20 @@ sn_hint_look(SnSubSlot *slot, int lane)
 void
 sn_hint_again(SnSubSlot *slot, int lane)
 {
-	if (slot != NULL)
-		(void) pg_atomic_fetch_or_u64(&slot->pending, SN_LANE_BIT(lane));
+	if (slot == NULL)
+		return;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	(void) pg_atomic_fetch_or_u64(&slot->pending, SN_LANE_BIT(lane));
 }
 
 /* sn_hint_more: the lane may have work when its batch is resolved */
 void
 sn_hint_more(SnSubSlot *slot, int lane)
 {
-	if (slot != NULL)
-		(void) pg_atomic_fetch_or_u64(&slot->more, SN_LANE_BIT(lane));
+	if (slot == NULL)
+		return;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	(void) pg_atomic_fetch_or_u64(&slot->more, SN_LANE_BIT(lane));
 }
 
 /* sn_hint_later: the lane has to be looked at when that time has come */
@@ -287,6 +291,7 @@ sn_hint_later(SnSubSlot *slot, int lane, TimestampTz when)
 {
 	if (slot == NULL)
 		return;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
 	(void) pg_atomic_fetch_or_u64(&slot->deferred, SN_LANE_BIT(lane));
 	lower(&slot->next_check, (uint64) Max(when, 0));
 }

@@ -2,8 +2,9 @@
 # test/rooms/check.pl: the rooms of src/ are what src/README.md says.
 # SPDX-License-Identifier: PostgreSQL
 #
-# Reads the order of the rooms from the table there. Prints TAP. Run it at the top
-# of the tree, or give that as the argument.
+# Reads the order of the rooms from the table there, and what the rooms' READMEs
+# name: every file of a room is in its README, and what they name is there. Prints
+# TAP. Run it at the top of the tree, or give that as the argument.
 use strict;
 use warnings;
 use File::Find;
@@ -53,22 +54,55 @@ sub circles
 	return @found;
 }
 
-open my $readme, '<', 'src/README.md' or die "src/README.md: $!";
-while (<$readme>)
+# content(FILE)
+sub content
+{
+	local (@ARGV, $/) = @_;
+	return scalar <>;
+}
+
+# unnamed(README, FILES...): those that it does not name. A header is named with the
+# .c file of its name.
+sub unnamed
+{
+	my ($readme, @files) = @_;
+	my %named = map { $_ => 1 } $readme =~ m{([\w-]+\.[ch])\b}g;
+
+	return grep {
+		my ($name) = m{([^/]+)$};
+		my $source = $name =~ s/\.h$/.c/r;
+		!$named{$name} && !($named{$source} && $text{s/\.h$/.c/r})
+	} @files;
+}
+
+# strangers(ROOM, README): files and functions that it names and that are not there.
+# A name without a folder may be of any room.
+sub strangers
+{
+	my ($room, $readme) = @_;
+	my $all = join "\n", values %text, map { content($_) } glob 'test/unit/*.c';
+	my %known = map { m{([^/]+)$}; $1 => 1 } keys %text;
+	my @missing;
+
+	foreach my $name ($readme =~ m{([\w./-]*\w\.(?:c|h|md|pl|py|sh|spec|sql))\b}g)
+	{
+		next if $known{$name} || grep { -e "$_$name" } '', 'src/', "src/$room/";
+		push @missing, $name;
+	}
+	push @missing, grep { $all !~ /\b\Q$_\E\b/ } $readme =~ /\b((?:sn|test)_\w+)/g;
+	return @missing;
+}
+
+foreach (split /\n/, content('src/README.md'))
 {
 	$place{$1} = scalar keys %place if /^\| `(\w+)` \|/;
 }
-close $readme;
 find(
-	sub {
-		return unless /\.[ch]$/;
-		local (@ARGV, $/) = ($_);
-		$text{ $File::Find::name =~ s{^src/}{}r } = <>;
-	},
+	{ no_chdir => 1, wanted => sub { $text{s{^src/}{}r} = content($_) if /\.[ch]$/ } },
 	'src');
 die 'no table, or no files' unless %place && %text;
 
-my (%needs, %names, @homeless, @path, @below, @kafka, @server, @version, @twins);
+my (%needs, %names, @homeless, @path, @below, @kafka, @server, @version, @twins, @callbacks);
 foreach my $file (sort keys %text)
 {
 	my ($unit) = $file =~ /(.*)\.[ch]$/;
@@ -88,6 +122,8 @@ foreach my $file (sort keys %text)
 		}
 	}
 	push @kafka, $file if $file !~ m{^broker/kafka/} && $text{$file} =~ /#include <librdkafka/;
+	push @callbacks, $file
+	  if $file ne 'broker/kafka/broker_kafka_gate.c' && $text{$file} =~ /\brd_kafka_\w+_set_\w+_cb\b/;
 	push @server, $file if $file =~ m{^broker/} && $text{$file} =~ /#include "postgres\.h"/;
 	push @version, $file if $file ne 'base/compat.h' && $text{$file} =~ /PG_VERSION_NUM/;
 }
@@ -102,11 +138,19 @@ foreach my $unit (keys %needs)
 }
 result('no circle between files', circles(\%needs));
 result('the client library is in broker/kafka/ alone', @kafka);
+result('what the client library calls on its threads is in broker_kafka_gate.c', @callbacks);
 result('no header of the server in broker/', @server);
 result('the version of the server is asked for in base/compat.h alone', @version);
-foreach my $room (sort keys %place)
+foreach my $room ('', sort keys %place)
 {
-	result("$room has a README", -e "src/$room/README.md" ? () : "src/$room/README.md");
+	my $name = $room || 'src';
+	my $page = $room ? "src/$room/README.md" : 'src/README.md';
+	my @files = grep { $room ? m{^\Q$room\E/} : !m{/} } sort keys %text;
+
+	result("$name has a README", -e $page ? () : $page);
+	next unless -e $page;
+	result("the README of $name names all its files", unnamed(content($page), @files));
+	result("what the README of $name names is there", strangers($room, content($page)));
 }
 print "1..$tests\n";
 exit($failed ? 1 : 0);

@@ -242,7 +242,7 @@ anchors() {
 
 test_links() {
     local page link file anchor
-    for page in "${pages[@]}" src/README.md src/*/README.md; do
+    for page in "${pages[@]}" src/README.md src/*/README.md workers/README.md; do
         awk '/^ *```/ { code = !code } !code' "$page" |
             grep -oE '\]\([^)]+\)' | sed 's/^](//; s/)$//' | sort -u |
             while read -r link; do

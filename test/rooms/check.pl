@@ -67,11 +67,11 @@ sub unnamed
 {
 	my ($readme, @files) = @_;
 	my %named = map { $_ => 1 } $readme =~ m{([\w-]+\.[ch])\b}g;
+	my %there = map { $_ => 1 } @files;
 
 	return grep {
-		my ($name) = m{([^/]+)$};
-		my $source = $name =~ s/\.h$/.c/r;
-		!$named{$name} && !($named{$source} && $text{s/\.h$/.c/r})
+		my $source = s/\.h$/.c/r;
+		!$named{m{([^/]+)$} && $1} && !($there{$source} && $named{$source =~ m{([^/]+)$} && $1})
 	} @files;
 }
 
@@ -141,6 +141,8 @@ result('the client library is in broker/kafka/ alone', @kafka);
 result('what the client library calls on its threads is in broker_kafka_gate.c', @callbacks);
 result('no header of the server in broker/', @server);
 result('the version of the server is asked for in base/compat.h alone', @version);
+my @workers = glob 'workers/*/*.[ch]';
+result('the README of workers names all its files', unnamed(content('workers/README.md'), @workers));
 foreach my $room ('', sort keys %place)
 {
 	my $name = $room || 'src';

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * pg_link.c
- *	  A connection to the server, and statements on it.  Only this file and
- *	  pg.c use libpq.
+ *	  A connection to the server, and statements on it.  This file and
+ *	  pg.c use libpq; agent_work_on() does on a connection of a handler's.
  *
  * A connection is in non-blocking pipeline mode all its life.  link_run()
  * sends the statements of one transaction and a sync, and reads all results

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * history.c
- *		Reading the log: get_events_by_aggregate(), get_events_by_tenant().
+ *		SnReading the log: get_events_by_aggregate(), get_events_by_tenant().
  *
  * The rows come straight from the indexes that begin with what is asked for,
  * partition by partition in the order of time, and only from partitions that
@@ -26,9 +26,8 @@
 #include "utils/snapmgr.h"
 
 #include "base/text.h"
-#include "log/event.h"
+#include "log/history.h"
 #include "log/log.h"
-#include "log/run.h"
 
 #define EVENTS_MAX 10000		/* rows of one call */
 #define LOCKS_KEPT 16			/* partitions that stay locked after a call */
@@ -45,26 +44,8 @@ static const AttrNumber result_columns[] = {
 	Anum_log_causation_id, Anum_log_occurred_at, Anum_log_deliver_at
 };
 
-/* What is asked for */
-typedef struct Question
-{
-	text	   *tenant_id;
-	text	   *aggregate_id;	/* NULL: every aggregate */
-	text	   *aggregate_type; /* NULL: any */
-	bool		by_aggregate;
-	int32		hash;
-	Datum	   *event_types;
-	int			ntypes;			/* -1: any type */
-	text	   *correlation_id; /* NULL: any */
-	TimestampTz from;
-	TimestampTz to;
-	pg_uuid_t	lower;			/* ids are above this one */
-	pg_uuid_t	upper;			/* and below this one */
-	int			limit;
-} Question;
-
 static bool
-has_type(const Question *q, Datum event_type)
+has_type(const SnQuestion *q, Datum event_type)
 {
 	int			i;
 
@@ -98,7 +79,7 @@ column_of(TupleTableSlot *slot, AttrNumber column)
 
 /* matches: whether a row that the index found is asked for */
 static bool
-matches(const Question *q, TupleTableSlot *slot)
+matches(const SnQuestion *q, TupleTableSlot *slot)
 {
 	bool		isnull;
 	TimestampTz occurred_at =
@@ -110,21 +91,9 @@ matches(const Question *q, TupleTableSlot *slot)
 		has_text(slot, Anum_log_aggregate_type, q->aggregate_type) &&
 		has_text(slot, column_of(slot, Anum_log_correlation_id),
 				 q->correlation_id) &&
+		(!q->unnamed || slot_attisnull(slot, Anum_log_correlation_id)) &&
 		has_type(q, slot_getattr(slot, Anum_log_event_type, &isnull));
 }
-
-/* Rows of one partition on their way to the result */
-typedef struct Reading
-{
-	const Question *q;
-	Relation	rel;
-	SnRunReader runs;
-	pg_uuid_t	first_above;	/* first events of runs are above this one */
-	ReturnSetInfo *rsinfo;
-	int			n;				/* put so far */
-	int			limit;
-	bool		flatten;		/* copy values that are stored out of line */
-} Reading;
 
 static pg_uuid_t *
 id_of(TupleTableSlot *slot)
@@ -145,9 +114,9 @@ flat(TupleTableSlot *slot, AttrNumber column, Datum value)
 	return value;
 }
 
-/* put_row: add a row to the result if it is asked for */
-static void
-put_row(Reading *r, TupleTableSlot *slot)
+/* sn_history_put: add a row to the result if it is asked for */
+void
+sn_history_put(SnReading *r, TupleTableSlot *slot)
 {
 	Datum		values[lengthof(result_columns)];
 	bool		nulls[lengthof(result_columns)];
@@ -217,7 +186,7 @@ has_pages(Oid index)
 
 /* merged_lone: begin with the lone events, of one hash unless it is NULL */
 static void
-merged_lone(Merged *merged, const Reading *r, const pg_uuid_t *above,
+merged_lone(Merged *merged, const SnReading *r, const pg_uuid_t *above,
 			const int32 *hash)
 {
 	Oid			index = sn_index_of(r->rel, SN_TENANT_HASH, Anum_log_event_id,
@@ -229,7 +198,7 @@ merged_lone(Merged *merged, const Reading *r, const pg_uuid_t *above,
 	advance(merged, 0);
 	if (!merged->lone)
 		return;
-	sn_key_tenant(&keys[0], 1, r->q->tenant_id);
+	sn_key_hashed(&keys[0], 1, r->q->tenant_id);
 	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, above);
 	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
 	if (hash != NULL)
@@ -266,13 +235,13 @@ merged_end(Merged *merged)
 
 /* read_tenant: rows of a tenant, each run behind its first event */
 static void
-read_tenant(Reading *r)
+read_tenant(SnReading *r)
 {
 	ScanKeyData keys[3];
 	Merged		merged;
 	TupleTableSlot *slot;
 
-	sn_key_tenant(&keys[0], 1, r->q->tenant_id);
+	sn_key_hashed(&keys[0], 1, r->q->tenant_id);
 	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->first_above);
 	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
 	sn_scan_begin(&merged.scans[0], RelationGetRelid(r->rel),
@@ -291,12 +260,12 @@ read_tenant(Reading *r)
 													   &isnull)),
 						   r->q->tenant_id))
 			continue;
-		put_row(r, slot);
+		sn_history_put(r, slot);
 		if (!sn_run_begins(slot))
 			continue;
 		sn_run_follow(&r->runs, id_of(slot));
 		while (r->n < r->limit && sn_run_next(&r->runs))
-			put_row(r, r->runs.scan.slot);
+			sn_history_put(r, r->runs.scan.slot);
 	}
 	merged_end(&merged);
 }
@@ -313,7 +282,7 @@ typedef struct Listed
 } Listed;
 
 static void
-listed_begin(Listed *listed, const Reading *r)
+listed_begin(Listed *listed, const SnReading *r)
 {
 	ScanKeyData keys[4];
 
@@ -332,7 +301,7 @@ listed_begin(Listed *listed, const Reading *r)
 
 /* listed_next: the next row before an id (NULL: of all), or NULL */
 static TupleTableSlot *
-listed_next(Listed *listed, Reading *r, const pg_uuid_t *before)
+listed_next(Listed *listed, SnReading *r, const pg_uuid_t *before)
 {
 	int16		wanted = sn_run_key(r->q->hash);
 
@@ -360,11 +329,11 @@ listed_next(Listed *listed, Reading *r, const pg_uuid_t *before)
 }
 
 /*
- * read_aggregate: rows of a key: from the index on its hash, from the lone
+ * sn_history_aggregate: rows of a key: from the index on its hash, from the lone
  * events of its tenant, and from long runs.
  */
-static void
-read_aggregate(Reading *r)
+void
+sn_history_aggregate(SnReading *r)
 {
 	ScanKeyData keys[3];
 	Merged		merged;
@@ -386,13 +355,13 @@ read_aggregate(Reading *r)
 			listed_next(&listed, r, row != NULL ? id_of(row) : NULL);
 
 		if (in_run != NULL)
-			put_row(r, in_run);
+			sn_history_put(r, in_run);
 		else if (row == NULL)
 			break;
 		else
 		{
 			if (abs(sn_run_of(row)) != SN_RUN_LONG)
-				put_row(r, row);
+				sn_history_put(r, row);
 			merged.taken = true;
 		}
 	}
@@ -408,10 +377,10 @@ read_aggregate(Reading *r)
  * values are copied.
  */
 static int
-read_partition(const Question *q, const SnPartRange *range, bool begins,
+read_partition(SnQuestion *q, const SnPartRange *range, bool begins,
 			   int limit, int *kept, ReturnSetInfo *rsinfo)
 {
-	Reading		r = {.q = q, .rsinfo = rsinfo, .limit = limit};
+	SnReading		r = {.q = q, .rsinfo = rsinfo, .limit = limit};
 	bool		keep;
 
 	r.rel = try_relation_open(range->oid, AccessShareLock);
@@ -422,8 +391,10 @@ read_partition(const Question *q, const SnPartRange *range, bool begins,
 	r.first_above = q->lower;
 	if (begins)
 		sn_run_reach(&r.runs, &r.first_above);
-	if (q->by_aggregate)
-		read_aggregate(&r);
+	if (q->by_flow)
+		sn_history_flow(&r);
+	else if (q->by_aggregate)
+		sn_history_aggregate(&r);
 	else
 		read_tenant(&r);
 	sn_run_end(&r.runs);
@@ -433,9 +404,9 @@ read_partition(const Question *q, const SnPartRange *range, bool begins,
 	return r.n;
 }
 
-/* read_log: all rows asked for, in the order of their ids */
-static void
-read_log(const Question *q, ReturnSetInfo *rsinfo)
+/* sn_history_read: all rows asked for, in the order of their ids */
+void
+sn_history_read(SnQuestion *q, ReturnSetInfo *rsinfo)
 {
 	int64		from = SN_TICK_MS(sn_uuid_tick(&q->lower));
 	int64		until = SN_TICK_MS(sn_uuid_tick(&q->upper));
@@ -449,7 +420,7 @@ read_log(const Question *q, ReturnSetInfo *rsinfo)
 		SnPartRange *range = lfirst(lc);
 
 		CHECK_FOR_INTERRUPTS();
-		if (left == 0 || range->lower > until)
+		if (left <= 0 || range->lower > until)
 			break;
 		if (range->upper > from)
 			left -= read_partition(q, range, range->lower <= from, left,
@@ -458,9 +429,9 @@ read_log(const Question *q, ReturnSetInfo *rsinfo)
 	list_free_deep(ranges);
 }
 
-/* require: the value of a text argument that must not be null */
-static text *
-require(FunctionCallInfo fcinfo, int arg, const char *name)
+/* sn_history_require: the value of a text argument that must not be null */
+text *
+sn_history_require(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	if (PG_ARGISNULL(arg))
 		ereport(ERROR,
@@ -471,7 +442,7 @@ require(FunctionCallInfo fcinfo, int arg, const char *name)
 
 /* get_types: the event types asked for, from an array that may be null */
 static void
-get_types(FunctionCallInfo fcinfo, int arg, Question *q)
+get_types(FunctionCallInfo fcinfo, int arg, SnQuestion *q)
 {
 	ArrayType  *array;
 
@@ -492,7 +463,7 @@ get_types(FunctionCallInfo fcinfo, int arg, Question *q)
  * and occurred_at are one: the same tick.
  */
 static void
-get_bounds(FunctionCallInfo fcinfo, int arg, Question *q)
+get_bounds(FunctionCallInfo fcinfo, int arg, SnQuestion *q)
 {
 	int64		from_ms = 0;
 	int64		to_ms = SN_MAX_MS;
@@ -516,31 +487,38 @@ get_bounds(FunctionCallInfo fcinfo, int arg, Question *q)
 	}
 }
 
+/* sn_history_limit: how many rows are asked for */
+void
+sn_history_limit(const SnQuestion *q)
+{
+	if (q->limit < 1 || q->limit > EVENTS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("max_events must be between 1 and %d", EVENTS_MAX)));
+}
+
 /* answer: what the functions do once they know the tenant or aggregate */
 static Datum
-answer(FunctionCallInfo fcinfo, Question *q, int arg)
+answer(FunctionCallInfo fcinfo, SnQuestion *q, int arg)
 {
 	get_types(fcinfo, arg, q);
 	get_bounds(fcinfo, arg + 1, q);
 	q->correlation_id = PG_ARGISNULL(arg + 3) ? NULL :
 		PG_GETARG_TEXT_PP(arg + 3);
 	q->limit = PG_ARGISNULL(arg + 5) ? 0 : PG_GETARG_INT32(arg + 5);
-	if (q->limit < 1 || q->limit > EVENTS_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("max_events must be between 1 and %d", EVENTS_MAX)));
+	sn_history_limit(q);
 	InitMaterializedSRF(fcinfo, 0);
 	if (sn_uuid_cmp(&q->lower, &q->upper) < 0)
-		read_log(q, (ReturnSetInfo *) fcinfo->resultinfo);
+		sn_history_read(q, (ReturnSetInfo *) fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
 /* ask_key: about the aggregate that the first two arguments name */
 static void
-ask_key(FunctionCallInfo fcinfo, Question *q, const char *name)
+ask_key(FunctionCallInfo fcinfo, SnQuestion *q, const char *name)
 {
-	q->tenant_id = require(fcinfo, 0, "tenant_id");
-	q->aggregate_id = require(fcinfo, 1, name);
+	q->tenant_id = sn_history_require(fcinfo, 0, "tenant_id");
+	q->aggregate_id = sn_history_require(fcinfo, 1, name);
 	q->by_aggregate = true;
 	q->hash = sn_key_hash(q->tenant_id, q->aggregate_id);
 }
@@ -554,7 +532,7 @@ ask_key(FunctionCallInfo fcinfo, Question *q, const char *name)
 Datum
 sentinai_get_events_by_aggregate(PG_FUNCTION_ARGS)
 {
-	Question	q = {0};
+	SnQuestion	q = {0};
 
 	ask_key(fcinfo, &q, "aggregate_id");
 	q.aggregate_type = PG_ARGISNULL(8) ? NULL : PG_GETARG_TEXT_PP(8);
@@ -567,7 +545,7 @@ sentinai_get_events_by_aggregate(PG_FUNCTION_ARGS)
 Datum
 sentinai_get_events_by_exception(PG_FUNCTION_ARGS)
 {
-	Question	q = {0};
+	SnQuestion	q = {0};
 
 	ask_key(fcinfo, &q, "exception_id");
 	return answer(fcinfo, &q, 2);
@@ -581,8 +559,8 @@ sentinai_get_events_by_exception(PG_FUNCTION_ARGS)
 Datum
 sentinai_get_events_by_tenant(PG_FUNCTION_ARGS)
 {
-	Question	q = {0};
+	SnQuestion	q = {0};
 
-	q.tenant_id = require(fcinfo, 0, "tenant_id");
+	q.tenant_id = sn_history_require(fcinfo, 0, "tenant_id");
 	return answer(fcinfo, &q, 1);
 }

@@ -180,7 +180,17 @@ enter_table(Oid relid)
 	return table;
 }
 
-/* only_column: the column that is all a predicate depends on, or 0 */
+/* asks_for_null: whether a predicate asks for nothing but that */
+static bool
+asks_for_null(List *predicate)
+{
+	return list_length(predicate) == 1 && IsA(linitial(predicate), NullTest);
+}
+
+/*
+ * only_column: the column that is all a predicate depends on, or 0.  Its values
+ * have to be such that two of them can be compared, if it asks for them.
+ */
 static AttrNumber
 only_column(List *predicate, TupleDesc desc)
 {
@@ -191,7 +201,8 @@ only_column(List *predicate, TupleDesc desc)
 	if (!bms_get_singleton_member(columns, &column))
 		return 0;
 	column += FirstLowInvalidHeapAttributeNumber;
-	return column > 0 && TupleDescAttr(desc, column - 1)->attbyval ? column : 0;
+	return column > 0 && (TupleDescAttr(desc, column - 1)->attbyval ||
+						  asks_for_null(predicate)) ? column : 0;
 }
 
 /* describe_index: fill in an index; false if it is not plain */

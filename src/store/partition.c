@@ -36,7 +36,7 @@
 #include "store/owner.h"
 #include "store/range.h"
 
-#define LOCKS_PER_SET 47		/* taken by making or dropping one, with indexes,
+#define LOCKS_PER_SET 48		/* taken by making or dropping one, with indexes,
 								 * triggers and row types */
 #define LOCKS_SHARE 4			/* one of so many may be ours */
 
@@ -51,7 +51,7 @@ typedef struct Stretch
 	bool		covered;
 } Stretch;
 
-#define MAX_INDEXES 6
+#define MAX_INDEXES 7
 
 /* The sets, and the keys and indexes that each of their partitions gets */
 static const struct
@@ -71,7 +71,9 @@ static const struct
 		"(deliver_at) where deliver_at is not null",
 		"(run, tenant_id, event_id) where run = 2",
 		"(hashtext(tenant_id), event_id, partition_hash)"
-		" with (deduplicate_items = off) where run = 3"
+		" with (deduplicate_items = off) where run = 3",
+		"(hashtext(correlation_id), event_id) with (deduplicate_items = off)"
+		" where correlation_id is not null"
 	}},
 	{SN_EVENT_PROCESSING, "event_processing", "event_id, worker_type", {NULL}},
 	{SN_EVENT_IDEMPOTENCY, "event_idempotency", NULL, {

@@ -30,6 +30,21 @@
 #include "base/compat.h"
 #include "store/store.h"
 
+/* hashed_column: the column whose hash is all an index has of expressions, or 0 */
+static AttrNumber
+hashed_column(Relation index)
+{
+	List	   *expressions = RelationGetIndexExpressions(index);
+	FuncExpr   *call;
+
+	if (list_length(expressions) != 1 || !IsA(linitial(expressions), FuncExpr))
+		return 0;
+	call = linitial_node(FuncExpr, expressions);
+	if (call->funcid != F_HASHTEXT || !IsA(linitial(call->args), Var))
+		return 0;
+	return linitial_node(Var, call->args)->varattno;
+}
+
 /*
  * has_rows: whether an index that is partial leaves out only rows that have
  * nothing in its first column, or that others of their run stand for.
@@ -47,24 +62,17 @@ has_rows(Relation heap, Relation index)
 		return false;
 	column += FirstLowInvalidHeapAttributeNumber;
 	return column == index->rd_index->indkey.values[0] ||
+		column == hashed_column(index) ||
 		column == get_attnum(RelationGetRelid(heap), "run");
 }
 
-/* is_tenant_hash: whether that is all an index has of expressions */
+/* is_hash_of: whether the hash of this column is all an index has of expressions */
 static bool
-is_tenant_hash(Relation heap, Relation index)
+is_hash_of(Relation heap, Relation index, const char *name)
 {
-	List	   *expressions = RelationGetIndexExpressions(index);
-	FuncExpr   *call;
-	Var		   *var;
+	AttrNumber	column = hashed_column(index);
 
-	if (list_length(expressions) != 1 || !IsA(linitial(expressions), FuncExpr))
-		return false;
-	call = linitial_node(FuncExpr, expressions);
-	if (call->funcid != F_HASHTEXT || !IsA(linitial(call->args), Var))
-		return false;
-	var = linitial_node(Var, call->args);
-	return var->varattno == get_attnum(RelationGetRelid(heap), "tenant_id");
+	return column != 0 && column == get_attnum(RelationGetRelid(heap), name);
 }
 
 /* is_selected_by: whether predicates of ours look at a column */
@@ -72,7 +80,8 @@ static bool
 is_selected_by(Relation heap, int column)
 {
 	static const char *const names[] = {
-		"run", "deliver_at", "due_at", "status", "idempotency_key"
+		"run", "deliver_at", "due_at", "status", "idempotency_key",
+		"correlation_id"
 	};
 	int			i;
 
@@ -111,7 +120,8 @@ sn_index_is_ours(Relation heap, Relation index)
 	int			column = -1;
 
 	if (RelationGetIndexExpressions(index) != NIL &&
-		!is_tenant_hash(heap, index))
+		!is_hash_of(heap, index, "tenant_id") &&
+		!is_hash_of(heap, index, "correlation_id"))
 		return false;
 	pull_varattnos((Node *) predicate, 1, &columns);
 	while ((column = bms_next_member(columns, column)) >= 0)
@@ -122,7 +132,8 @@ sn_index_is_ours(Relation heap, Relation index)
 
 /*
  * is_on: whether an index is a B-tree on these columns, in rising order.
- * SN_TENANT_HASH stands for the hash of the tenant's name.
+ * SN_TENANT_HASH stands for the hash of the tenant's name, SN_FLOW_HASH for that
+ * of the correlation id.
  */
 static bool
 is_on(Relation heap, Relation index, int ncolumns, const AttrNumber *columns)
@@ -132,10 +143,12 @@ is_on(Relation heap, Relation index, int ncolumns, const AttrNumber *columns)
 	if (index->rd_rel->relam != BTREE_AM_OID ||
 		index->rd_index->indnkeyatts != ncolumns)
 		return false;
-	if (columns[0] == SN_TENANT_HASH && !is_tenant_hash(heap, index))
+	if ((columns[0] == SN_TENANT_HASH && !is_hash_of(heap, index, "tenant_id")) ||
+		(columns[0] == SN_FLOW_HASH &&
+		 !is_hash_of(heap, index, "correlation_id")))
 		return false;
 	for (i = 0; i < ncolumns; i++)
-		if (index->rd_index->indkey.values[i] != columns[i] ||
+		if (index->rd_index->indkey.values[i] != Max(columns[i], 0) ||
 			index->rd_indoption[i] != 0)
 			return false;
 	return true;
@@ -368,12 +381,12 @@ sn_key_time(ScanKey key, AttrNumber column, StrategyNumber strategy,
 				TimestampTzGetDatum(value));
 }
 
-/* sn_key_tenant: equality of SN_TENANT_HASH in an index on it */
+/* sn_key_hashed: equality of SN_TENANT_HASH or SN_FLOW_HASH in an index on it */
 void
-sn_key_tenant(ScanKey key, AttrNumber column, const text *tenant_id)
+sn_key_hashed(ScanKey key, AttrNumber column, const text *name)
 {
 	Datum		hash = DirectFunctionCall1Coll(hashtext, C_COLLATION_OID,
-											   PointerGetDatum(tenant_id));
+											   PointerGetDatum(name));
 
 	sn_key_int4(key, column, BTEqualStrategyNumber, DatumGetInt32(hash));
 }

@@ -98,6 +98,7 @@ extern Oid	sn_find_index(Relation heap, int ncolumns,
  * takes a fraction of one of texts, and a descent has a dozen of them.
  */
 #define SN_TENANT_HASH 0
+#define SN_FLOW_HASH (-1)		/* likewise: hashtext(correlation_id) */
 
 /* the index of a table that is on these columns and has all rows in it */
 #define sn_index_of(heap, ...) \
@@ -163,8 +164,7 @@ extern void sn_key_uuid(ScanKey key, AttrNumber column,
 						StrategyNumber strategy, const pg_uuid_t *value);
 extern void sn_key_time(ScanKey key, AttrNumber column,
 						StrategyNumber strategy, TimestampTz value);
-extern void sn_key_tenant(ScanKey key, AttrNumber column,
-						  const text *tenant_id);
+extern void sn_key_hashed(ScanKey key, AttrNumber column, const text *name);
 extern void sn_key_text(ScanKey key, AttrNumber column,
 						StrategyNumber strategy, Datum value);
 

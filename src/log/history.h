@@ -1,0 +1,64 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * history.h
+ *		Reading the log by aggregate, by tenant and by flow: what the two files
+ *		of that share.
+ */
+#ifndef SN_HISTORY_H
+#define SN_HISTORY_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "nodes/execnodes.h"
+#include "utils/rel.h"
+
+#include "log/event.h"
+#include "log/run.h"
+
+/* What is asked for */
+typedef struct SnQuestion
+{
+	text	   *tenant_id;
+	text	   *aggregate_id;	/* NULL: every aggregate */
+	text	   *aggregate_type; /* NULL: any */
+	bool		by_aggregate;
+	int32		hash;
+	Datum	   *event_types;
+	int			ntypes;			/* -1: any type */
+	text	   *correlation_id; /* NULL: any */
+	bool		by_flow;		/* for get_trace() */
+	bool		unnamed;		/* only those that name no flow: for which the
+								 * aggregate stands */
+	TimestampTz from;
+	TimestampTz to;
+	pg_uuid_t	lower;			/* ids are above this one */
+	pg_uuid_t	upper;			/* and below this one */
+	int			limit;
+} SnQuestion;
+
+/* Rows of one partition on their way to the result */
+typedef struct SnReading
+{
+	SnQuestion *q;
+	Relation	rel;
+	SnRunReader runs;
+	pg_uuid_t	first_above;	/* first events of runs are above this one */
+	ReturnSetInfo *rsinfo;
+	int			n;				/* put so far */
+	int			limit;
+	bool		flatten;		/* copy values that are stored out of line */
+} SnReading;
+
+extern void sn_history_put(SnReading *r, TupleTableSlot *slot);
+extern void sn_history_aggregate(SnReading *r);
+extern void sn_history_read(SnQuestion *q, ReturnSetInfo *rsinfo);
+extern void sn_history_limit(const SnQuestion *q);
+extern text *sn_history_require(FunctionCallInfo fcinfo, int arg,
+								const char *name);
+
+/* history_flow.c */
+extern void sn_history_flow(SnReading *r);
+
+#endif							/* SN_HISTORY_H */

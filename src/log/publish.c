@@ -171,9 +171,9 @@ get_batch(FunctionCallInfo fcinfo, Batch *batch)
 		PointerGetDatum(sn_event_aggregate_type(batch->values[SN_AGGREGATE_TYPE],
 											 batch->nulls[SN_AGGREGATE_TYPE],
 											 0));
-	if (!batch->nulls[SN_METADATA])
-		batch->metadata = sn_event_object(batch->values[SN_METADATA],
-										  SN_METADATA_MAX, 0, "metadata");
+	batch->metadata = batch->nulls[SN_METADATA] ? NULL :
+		sn_event_object(batch->values[SN_METADATA], SN_METADATA_MAX, 0,
+						"metadata");
 	batch->nulls[SN_METADATA] = true;
 }
 

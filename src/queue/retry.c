@@ -493,7 +493,9 @@ sn_retry_remove(const SnRetry *retries, int n, bool ordered, TimestampTz now)
 
 /*
  * sn_retry_unlabel: what waits for a topic waits for none in particular, in
- * some lanes of a relay
+ * some lanes of a relay.  It owns them by its session's locks, and nobody else
+ * writes labels or deletes such rows, so the lanes' own locks are not needed: at
+ * a start that would be to wait for whoever deals with a letter.
  */
 void
 sn_retry_unlabel(int sub_id, const char *topic, uint64 lanes)

@@ -4,9 +4,11 @@
  * seize.c
  *		Batches taken from those who hold them, and batches given back.
  *
- * Whoever has no token finds batches by what the lanes say.  A batch has the
- * same lanes from its claim to its end, so one snapshot shows all of them.  Each
- * is looked at again under its lock: the batch holds all of them still, or none.
+ * Whoever has no token finds batches by what the lanes say.  A batch gets no
+ * lane after its claim, so one snapshot shows all that it has.  Each is looked
+ * at again under its lock.  While its lease runs a batch holds all of them still,
+ * or none.  One that is lost may have some that no claim has come to yet; they
+ * are given back, too, and its token was of no use before.
  */
 #include "postgres.h"
 

@@ -521,6 +521,7 @@ sn_claim_take_new(SnClaim *claim, SnLook *look)
 			break;
 		}
 		step(claim, &walk, pos, fate == FATE_TAKEN);
+		/* what retries opened counts, too: partitions only get more */
 		claim->enough = claim->parked >= MAX_PARKED ||
 			claim->unwanted >= MAX_UNWANTED ||
 			claim->log->nparts >= SN_LOG_PARTS_MAX;

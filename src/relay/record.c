@@ -60,7 +60,7 @@
 #include "base/control_type.h"
 #include "base/trace_context.h"
 
-#define MAX_HEADERS 16
+#define MAX_HEADERS 16			/* cloudevents have as many, with a trace */
 
 #define DAY_SECONDS INT64_C(86400)
 #define DAY_US (DAY_SECONDS * 1000000)

@@ -8,12 +8,16 @@
  * other one takes rows.  The rest is the business of who knows the rows: to
  * carry over what is newest in the half that was left, and then to truncate it.
  *
- * Rows are carried over, the half is switched, and the other one is truncated
- * in different transactions, each at its time: a reader who got his snapshot
- * before one of them has long finished when the next one comes.
+ * The half is switched, rows are carried over, and the other one is truncated
+ * in different transactions, each at its time.  Who reads under a snapshot of
+ * that moment finds the newest row whenever he comes.  One who comes with a
+ * snapshot from before rows were carried over, when the half has been truncated,
+ * finds none: that is for views in a transaction that lasts, and for nobody who
+ * acts on what he finds.
  *
  * Which half takes rows is asked under the lock that the writers of a journal
- * have: the round lock, or that of the lane.
+ * have: the round lock, or that of the lane.  After a crash it is half 0 again,
+ * with whatever both have: the newest row counts in either.
  */
 #include "postgres.h"
 

@@ -9,8 +9,9 @@
  * aborts sets again the pending bits it had cleared.  What a prepared
  * transaction did becomes visible at COMMIT PREPARED, perhaps in another
  * session: that command wakes the sequencer whatever the transaction did, and
- * its pending bits are set at PREPARE, and those of everybody when it ends.  A relay whose switch is changed by a
- * prepared transaction finds it by itself, a little later.
+ * its pending bits are set at PREPARE, and those of everybody when it ends.  A
+ * relay whose switch is changed by a prepared transaction finds it by itself, a
+ * little later.
  *
  * Nothing here may raise an error: the callbacks run when it is too late.
  */

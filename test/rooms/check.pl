@@ -86,10 +86,10 @@ sub strangers
 
 	foreach my $name ($readme =~ m{([\w./-]*\w\.(?:c|h|md|pl|py|sh|spec|sql))\b}g)
 	{
-		next if $known{$name} || grep { -e "$_$name" } '', 'src/', "src/$room/";
+		next if $known{$name} || grep { -e "$_$name" } '', 'src/', "src/$room/", 'workers/', 'docs/design/';
 		push @missing, $name;
 	}
-	push @missing, grep { $all !~ /\b\Q$_\E\b/ } $readme =~ /\b((?:sn|test)_\w+)/g;
+	push @missing, grep { $all !~ /\b\Q$_\E\b/ } $readme =~ /\b((?:sn|test)_\w+)\b(?!\.)/g;
 	return @missing;
 }
 
@@ -141,6 +141,8 @@ result('the client library is in broker/kafka/ alone', @kafka);
 result('what the client library calls on its threads is in broker_kafka_gate.c', @callbacks);
 result('no header of the server in broker/', @server);
 result('the version of the server is asked for in base/compat.h alone', @version);
+result("what $_ names is there", strangers('', content($_)))
+  foreach glob('docs/design/*.md'), 'workers/README.md';
 my @workers = glob 'workers/*/*.[ch]';
 result('the README of workers names all its files', unnamed(content('workers/README.md'), @workers));
 foreach my $room ('', sort keys %place)

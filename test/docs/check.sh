@@ -4,7 +4,7 @@
 #
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
 #                                  conditions api comments links commands
-#                                  tiers options handler restore versions
+#                                  tiers options trace_options handler restore versions
 #                                  definer path loops
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
@@ -284,6 +284,19 @@ test_tiers() {
         "$place/page"
 }
 
+# Options of sentinai-trace.
+test_trace_options() {
+    "${work%/*}/sentinai-trace" --help >"$place/help" 2>&1
+    result $? "${work%/*}/sentinai-trace --help"
+    grep -oE '^ +(-., )?--[a-z-]+(=[A-Z]+)?' "$place/help" | sed 's/^ *//' |
+        sort >"$place/program"
+    sed -n '/^## sentinai-trace/,/^## /p' docs/tracing.md |
+        grep -oE '^\| (`-.`, )?`--[a-z-]+(=[A-Z]+)?`' | tr -d '|`' |
+        sed 's/^ *//' | sort >"$place/page"
+    same "docs/tracing.md has the options of sentinai-trace" "$place/program" \
+        "$place/page"
+}
+
 # Options with their short form, argument, default and variables.
 test_options() {
     "$work" --help >"$place/help" 2>&1
@@ -546,7 +559,7 @@ test_loops() {
     [ -z "$loop_role" ] || sql postgres "drop role $loop_role"
 }
 
-all=(readme pages settings properties errors conditions api comments links commands tiers options handler restore versions definer path loops)
+all=(readme pages settings properties errors conditions api comments links commands tiers options trace_options handler restore versions definer path loops)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

@@ -76,7 +76,9 @@ installed_is_built() {
     for file in sentinai.control sentinai--*.sql; do
         cmp -s "$file" "$share/$file" || return 1
     done
-    cmp -s build/workers/sentinai-work "$pgbin/sentinai-work"
+    for file in sentinai-work sentinai-trace; do
+        cmp -s "build/workers/$file" "$pgbin/$file" || return 1
+    done
 }
 
 # Install what differs; an unchanged installation keeps its times, by which

@@ -41,80 +41,10 @@
 
 #include "base/compat.h"
 #include "base/sentinai.h"
+#include "hooks/guard.h"
+#include "hooks/ours.h"
 #include "hooks/utility.h"
 #include "store/store.h"
-
-/* is_member: whether the extension has an object, and is there at all */
-static bool
-is_member(Oid class, Oid object)
-{
-	Oid			extension = getExtensionOfObject(class, object);
-
-	return OidIsValid(extension) &&
-		extension == get_extension_oid("sentinai", true);
-}
-
-/* is_ours: whether a relation is one of ours: partitions are no members */
-static bool
-is_ours(Oid relid)
-{
-	Oid			schema;
-
-	if (!OidIsValid(relid))
-		return false;
-	schema = get_rel_namespace(relid);
-	if (schema == get_namespace_oid(SN_INTERNAL, true))
-		return is_member(NamespaceRelationId, schema);
-	return schema == get_namespace_oid(SN_SCHEMA, true) &&
-		is_member(RelationRelationId, relid);
-}
-
-/*
- * ours: a relation of ours that a command names, or InvalidOid.  No lock is
- * taken, and what the user may not look up is left to the command to refuse.
- */
-static Oid
-ours(const RangeVar *name)
-{
-	Oid			schema;
-	Oid			relid;
-
-	if (name == NULL)
-		return InvalidOid;
-	if (name->schemaname == NULL)
-		relid = RelnameGetRelid(name->relname);
-	else
-	{
-		schema = get_namespace_oid(name->schemaname, true);
-		relid = OidIsValid(schema) ?
-			get_relname_relid(name->relname, schema) : InvalidOid;
-	}
-	return is_ours(relid) ? relid : InvalidOid;
-}
-
-/* refuse: say so, to who owns the relation; others learn only that they do not */
-static void
-refuse(const char *what, Oid relid)
-{
-	if (!sn_owns_relation(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER,
-					   get_relkind_objtype(get_rel_relkind(relid)),
-					   get_rel_name(relid));
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s cannot be added to or changed on \"%s.%s\"", what,
-					get_namespace_name(get_rel_namespace(relid)),
-					get_rel_name(relid)),
-			 errdetail("The extension writes its tables itself, and would not heed it."),
-			 errhint("To act on events, work for a subscription: see subscribe().")));
-}
-
-/* starts_with: whether a name begins like that */
-static bool
-starts_with(const char *name, const char *begin)
-{
-	return name != NULL && strncmp(name, begin, strlen(begin)) == 0;
-}
 
 /* is_our_function: whether a trigger's function is the extension's */
 static bool
@@ -122,21 +52,25 @@ is_our_function(List *name)
 {
 	Oid			function = LookupFuncName(name, 0, NULL, true);
 
-	return OidIsValid(function) && is_member(ProcedureRelationId, function);
+	return OidIsValid(function) && sn_is_member(ProcedureRelationId, function);
 }
 
-/* guard_trigger: CREATE TRIGGER */
+/*
+ * guard_trigger: CREATE TRIGGER.  One of our own function comes with a dump,
+ * and takes no other's place: with a condition it would let everything through.
+ */
 static void
 guard_trigger(const CreateTrigStmt *stmt)
 {
-	Oid			relid = ours(stmt->relation);
+	Oid			relid = sn_our_relation(stmt->relation);
 
 	if (OidIsValid(relid) && (!is_our_function(stmt->funcname) ||
+							  stmt->replace || stmt->whenClause != NULL ||
 							  !sn_owns_relation(relid, GetUserId())))
-		refuse("a trigger", relid);
-	relid = ours(stmt->constrrel);
+		sn_refuse("a trigger", relid);
+	relid = sn_our_relation(stmt->constrrel);
 	if (OidIsValid(relid))
-		refuse("a constraint trigger", relid);
+		sn_refuse("a constraint trigger", relid);
 }
 
 /* is_key: whether columns are the key of a partition, as a dump brings it */
@@ -171,14 +105,14 @@ is_key(List *names)
 	return false;
 }
 
-/* guard_constraint: a constraint of a table of ours, or one that refers to it */
-static void
-guard_constraint(const Constraint *constraint, Oid relid)
+/* sn_guard_constraint: a constraint of a table of ours, or one that refers to it */
+void
+sn_guard_constraint(const Constraint *constraint, Oid relid)
 {
-	Oid			referenced = ours(constraint->pktable);
+	Oid			referenced = sn_our_relation(constraint->pktable);
 
 	if (constraint->contype == CONSTR_FOREIGN && OidIsValid(referenced))
-		refuse("a foreign key", referenced);
+		sn_refuse("a foreign key", referenced);
 	if (!OidIsValid(relid))
 		return;
 	if (constraint->contype == CONSTR_CHECK ||
@@ -187,7 +121,7 @@ guard_constraint(const Constraint *constraint, Oid relid)
 		constraint->contype == CONSTR_UNIQUE ||
 		(constraint->contype == CONSTR_PRIMARY && constraint->keys != NIL &&
 		 !is_key(constraint->keys)))
-		refuse("a constraint", relid);
+		sn_refuse("a constraint", relid);
 }
 
 /* check_index: an index that is there, or was just made */
@@ -197,8 +131,8 @@ check_index(Relation heap, Oid oid)
 	Relation	index = relation_open(oid, AccessShareLock);
 
 	if (!sn_index_is_ours(heap, index))
-		refuse("an index on an expression, or a partial one,",
-			   RelationGetRelid(heap));
+		sn_refuse("an index on an expression, or a partial one,",
+				  RelationGetRelid(heap));
 	relation_close(index, AccessShareLock);
 }
 
@@ -211,98 +145,28 @@ is_bare(Relation rel)
 	int			i;
 
 	for (i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-		if (!is_member(ProcedureRelationId, triggers->triggers[i].tgfoid))
+		if (!sn_is_member(ProcedureRelationId, triggers->triggers[i].tgfoid))
 			return false;
 	return rel->rd_rules == NULL && !rel->rd_rel->relrowsecurity &&
 		(constr == NULL || constr->num_check == 0);
 }
 
-/* check_partition: before ATTACH PARTITION: what the table brings along */
-static void
-check_partition(const RangeVar *name, Oid parent)
+/* sn_guard_partition: before ATTACH PARTITION: what the table brings along */
+void
+sn_guard_partition(const RangeVar *name, Oid parent)
 {
-	Oid			relid = ours(name);
+	Oid			relid = sn_our_relation(name);
 	Relation	rel;
 	ListCell   *lc;
 
 	if (!OidIsValid(relid))
-		refuse("a child in another schema", parent);
+		sn_refuse("a child in another schema", parent);
 	rel = table_open(relid, AccessShareLock);
 	if (!is_bare(rel))
-		refuse("a table with triggers, rules or constraints", parent);
+		sn_refuse("a table with triggers, rules or constraints", parent);
 	foreach(lc, RelationGetIndexList(rel))
 		check_index(rel, lfirst_oid(lc));
 	table_close(rel, AccessShareLock);
-}
-
-/* guard_change: one command of ALTER TABLE */
-static void
-guard_change(const AlterTableCmd *cmd, Oid relid)
-{
-	if (cmd->subtype == AT_AddConstraint)
-		guard_constraint((Constraint *) cmd->def, relid);
-	if (!OidIsValid(relid))
-		return;
-	switch (cmd->subtype)
-	{
-		case AT_AddColumn:
-		case AT_DropColumn:
-		case AT_AlterColumnType:
-		case AT_AddIdentity:
-		case AT_DropNotNull:
-			refuse("a column", relid);
-			break;
-		case AT_AddIndexConstraint:
-			refuse("a constraint", relid);
-			break;
-		case AT_EnableTrig:
-		case AT_EnableTrigAll:
-		case AT_EnableTrigUser:
-		case AT_DisableTrig:
-		case AT_DisableTrigAll:
-		case AT_DisableTrigUser:
-			refuse("when a trigger fires", relid);
-			break;
-		case AT_EnableReplicaTrig:
-			if (!starts_with(cmd->name, "refuse_replicat"))
-				refuse("when a trigger fires", relid);
-			break;
-		case AT_AttachPartition:
-			check_partition(((PartitionCmd *) cmd->def)->name, relid);
-			break;
-		case AT_EnableRowSecurity:
-		case AT_DisableRowSecurity:
-		case AT_ForceRowSecurity:
-		case AT_NoForceRowSecurity:
-			refuse("row security", relid);
-			break;
-		case AT_SetUnLogged:
-			refuse("UNLOGGED", relid);	/* what is published outlives a crash */
-			break;
-		case AT_AddInherit:
-			refuse("a parent", relid);
-			break;
-		default:
-			break;
-	}
-}
-
-/* guard_alter: ALTER TABLE, of ours or with a reference to ours */
-static void
-guard_alter(const AlterTableStmt *stmt)
-{
-	Oid			relid = ours(stmt->relation);
-	ListCell   *lc;
-
-	foreach(lc, stmt->cmds)
-	{
-		const AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
-
-		guard_change(cmd, relid);
-		if (cmd->subtype == AT_AddInherit &&
-			OidIsValid(ours((RangeVar *) cmd->def)))
-			refuse("a child", ours((RangeVar *) cmd->def));
-	}
 }
 
 /*
@@ -317,25 +181,25 @@ guard_create(const CreateStmt *stmt)
 
 	foreach(lc, stmt->inhRelations)
 	{
-		parent = ours(lfirst_node(RangeVar, lc));
+		parent = sn_our_relation(lfirst_node(RangeVar, lc));
 		if (OidIsValid(parent) && (stmt->partbound == NULL ||
 								   stmt->relation->schemaname == NULL ||
 								   strcmp(stmt->relation->schemaname, SN_INTERNAL) != 0))
-			refuse("a child in another schema", parent);
+			sn_refuse("a child in another schema", parent);
 	}
 	foreach(lc, stmt->constraints)
-		guard_constraint(lfirst_node(Constraint, lc), parent);
+		sn_guard_constraint(lfirst_node(Constraint, lc), parent);
 	foreach(lc, stmt->tableElts)
 	{
 		Node	   *element = lfirst(lc);
 		ListCell   *lc2;
 
 		if (IsA(element, Constraint))
-			guard_constraint((Constraint *) element, parent);
+			sn_guard_constraint((Constraint *) element, parent);
 		if (!IsA(element, ColumnDef))
 			continue;
 		foreach(lc2, ((ColumnDef *) element)->constraints)
-			guard_constraint(lfirst_node(Constraint, lc2), parent);
+			sn_guard_constraint(lfirst_node(Constraint, lc2), parent);
 	}
 }
 
@@ -347,10 +211,10 @@ guard_foreign(const CreateForeignTableStmt *stmt)
 
 	foreach(lc, stmt->base.inhRelations)
 	{
-		Oid			parent = ours(lfirst_node(RangeVar, lc));
+		Oid			parent = sn_our_relation(lfirst_node(RangeVar, lc));
 
 		if (OidIsValid(parent))
-			refuse("a foreign child", parent);
+			sn_refuse("a foreign child", parent);
 	}
 }
 
@@ -368,30 +232,8 @@ guard_view(const ViewStmt *stmt)
 		get_namespace_oid(name->schemaname, true);
 	relid = OidIsValid(schema) ? get_relname_relid(name->relname, schema) :
 		InvalidOid;
-	if (is_ours(relid))
-		refuse("a query", relid);
-}
-
-/* guard_drop: DROP TRIGGER, of which the last name is the trigger's */
-static void
-guard_drop(const DropStmt *stmt)
-{
-	ListCell   *lc;
-
-	if (stmt->removeType != OBJECT_TRIGGER)
-		return;
-	foreach(lc, stmt->objects)
-	{
-		List	   *names = lfirst_node(List, lc);
-		Oid			relid;
-
-		if (list_length(names) < 2)
-			continue;
-		relid = ours(makeRangeVarFromNameList(list_truncate(list_copy(names),
-															list_length(names) - 1)));
-		if (OidIsValid(relid))
-			refuse("a trigger", relid);
-	}
+	if (sn_is_our_relation(relid))
+		sn_refuse("a query", relid);
 }
 
 /*
@@ -401,25 +243,25 @@ guard_drop(const DropStmt *stmt)
 static void
 guard_index(const IndexStmt *stmt)
 {
-	Oid			relid = ours(stmt->relation);
+	Oid			relid = sn_our_relation(stmt->relation);
 	ListCell   *lc;
 
 	if (!OidIsValid(relid))
 		return;
 	if (stmt->unique && !is_key(stmt->indexParams))
-		refuse("a unique index", relid);
+		sn_refuse("a unique index", relid);
 	if (stmt->excludeOpNames != NIL)
-		refuse("a constraint", relid);
+		sn_refuse("a constraint", relid);
 	if (stmt->whereClause != NULL && stmt->concurrent)
-		refuse("a partial index", relid);
+		sn_refuse("a partial index", relid);
 	foreach(lc, stmt->indexParams)
 	{
 		const IndexElem *element = lfirst_node(IndexElem, lc);
 
 		if (element->opclass != NIL)
-			refuse("an index with an operator class", relid);
+			sn_refuse("an index with an operator class", relid);
 		if (element->expr != NULL && stmt->concurrent)
-			refuse("an index on an expression", relid);
+			sn_refuse("an index on an expression", relid);
 	}
 }
 
@@ -432,9 +274,9 @@ sn_guard_made(Node *stmt)
 	ListCell   *lc;
 
 	if (!IsA(stmt, IndexStmt) || ((IndexStmt *) stmt)->concurrent ||
-		creating_extension || allowSystemTableMods)
+		creating_extension || allowSystemTableMods || IsBinaryUpgrade)
 		return;
-	relid = ours(((IndexStmt *) stmt)->relation);
+	relid = sn_our_relation(((IndexStmt *) stmt)->relation);
 	if (!OidIsValid(relid))
 		return;
 	rel = table_open(relid, NoLock);
@@ -449,7 +291,7 @@ sn_guard_tables(Node *stmt)
 {
 	Oid			relid;
 
-	if (creating_extension || allowSystemTableMods)
+	if (creating_extension || allowSystemTableMods || IsBinaryUpgrade)
 		return;
 	switch (nodeTag(stmt))
 	{
@@ -457,17 +299,14 @@ sn_guard_tables(Node *stmt)
 			guard_trigger((CreateTrigStmt *) stmt);
 			break;
 		case T_RuleStmt:
-			relid = ours(((RuleStmt *) stmt)->relation);
+			relid = sn_our_relation(((RuleStmt *) stmt)->relation);
 			if (OidIsValid(relid))
-				refuse("a rule", relid);
+				sn_refuse("a rule", relid);
 			break;
 		case T_CreatePolicyStmt:
-			relid = ours(((CreatePolicyStmt *) stmt)->table);
+			relid = sn_our_relation(((CreatePolicyStmt *) stmt)->table);
 			if (OidIsValid(relid))
-				refuse("a policy", relid);
-			break;
-		case T_AlterTableStmt:
-			guard_alter((AlterTableStmt *) stmt);
+				sn_refuse("a policy", relid);
 			break;
 		case T_CreateStmt:
 			guard_create((CreateStmt *) stmt);
@@ -480,20 +319,6 @@ sn_guard_tables(Node *stmt)
 			break;
 		case T_IndexStmt:
 			guard_index((IndexStmt *) stmt);
-			break;
-		case T_DropStmt:
-			guard_drop((DropStmt *) stmt);
-			break;
-		case T_AlterObjectSchemaStmt:
-			relid = ours(((AlterObjectSchemaStmt *) stmt)->relation);
-			if (OidIsValid(relid))
-				refuse("another schema", relid);
-			break;
-		case T_RenameStmt:
-			relid = ((RenameStmt *) stmt)->renameType == OBJECT_COLUMN ?
-				ours(((RenameStmt *) stmt)->relation) : InvalidOid;
-			if (OidIsValid(relid))
-				refuse("a column", relid);
 			break;
 		default:
 			break;

@@ -170,6 +170,7 @@ watch_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	sn_guard_secret(pstmt->utilityStmt);
 	sn_announce_drop(pstmt->utilityStmt);
 	sn_guard_tables(pstmt->utilityStmt);
+	sn_guard_alter(pstmt->utilityStmt);
 	sn_guard_move(pstmt->utilityStmt);
 	run_vacant(name == NULL ? InvalidOid : own_database(name), pstmt, query,
 			   read_only_tree, context, params, env, dest, qc);

@@ -12,6 +12,7 @@
 #include "nodes/nodes.h"
 
 extern void sn_announce_drop(Node *stmt);
+extern void sn_guard_alter(Node *stmt);
 extern void sn_guard_move(Node *stmt);
 extern void sn_guard_made(Node *stmt);
 extern void sn_guard_secret(Node *stmt);

@@ -190,6 +190,7 @@ foreach my $command ("alter index ${part}_pkey set tablespace elsewhere",
 foreach my $i (1 .. 10)
 {
 sql(q{
+	set allow_system_table_mods = on;
 	do $$
 	declare
 		p record;

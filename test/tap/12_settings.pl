@@ -206,11 +206,11 @@ $ENV{PGOPTIONS} = '-c default_transaction_read_only=off -c exit_on_error=off';
 start_again('the file\'s: the workers start with them');
 works_ok('the file\'s');
 my $pid = sequencer_pid($node, 'app', $unslept);
-$node->safe_psql('app', 'alter table sentinai_internal.stream rename to stream_away');
+$node->safe_psql('app', 'set allow_system_table_mods = on; alter table sentinai_internal.stream rename to stream_away');
 poll_ok($node, 'app', $unslept, q{
 	select sentinai.publish('Tested', 't1', 'x1', '{}', 'fails') is not null and failing_steps = '{rounds}'
 	from sentinai.stat_info}, 'an error ends a round');
-$node->safe_psql('app', 'alter table sentinai_internal.stream_away rename to stream');
+$node->safe_psql('app', 'set allow_system_table_mods = on; alter table sentinai_internal.stream_away rename to stream');
 $node->reload;
 works_ok('after an error');
 is(sequencer_pid($node, 'app', $unslept), $pid, 'and not the process');

@@ -21,7 +21,7 @@ create function sentinai.trace_work(
         out completed_at timestamptz, out dead_at timestamptz,
         out due_at timestamptz, out error text)
     returns setof record
-    language c stable parallel restricted rows 100
+    language c stable parallel unsafe rows 100
     as 'MODULE_PATHNAME', 'sentinai_trace_work';
 comment on function sentinai.trace_work(uuid[]) is 'For get_trace(): what became of events, subscription by subscription.';
 

@@ -200,7 +200,7 @@ from_ledger(Tracing *t)
 		work->settled = true;
 	}
 	sn_scan_end(&scan);
-	table_close(rel, AccessShareLock);
+	table_close(rel, AccessShareLock);	/* a flow may touch many */
 }
 
 /* from_claim: an agent has it */

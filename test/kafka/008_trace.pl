@@ -86,6 +86,11 @@ unlike($found->{$bad}, qr/$trace/, 'and no other');
 is($found->{$none}, '- | -', 'no trace, no headers');
 is($found->{$later}, "$trace 00f067aa0ba902b7 03 none | $trace 00f067aa0ba902b7 03 none", 'a later version goes on as this one');
 
+# the database knows as much: the relay is past it
+ok(wait_for($unslept, sub {
+	return sql("select status from sentinai.trace_tree('a', 'acme') where event_id = '$first' and worker_type = 'relay'") eq 'sent' }),
+	'trace_tree() says that it was sent');
+
 # the other formats have the plain ones
 foreach my $format ('debezium', 'raw')
 {

@@ -86,6 +86,52 @@ is(run_agent('unaware', undef, '-w', 'plain', '--until-empty', '-x',
 ok(!exists variables('unaware')->{PGOPTIONS}, 'no PGOPTIONS');
 is(events_of('Unaware'), '|B-1|', 'nothing is inherited');
 
+# Through PgBouncer in transaction mode, where all share one session.
+SKIP:
+{
+	my $pgbouncer = (grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin')[0];
+
+	skip 'no pgbouncer', 5 unless $pgbouncer;
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	my $user = sql('select current_user');
+	append_to_file("$dir/pgbouncer.ini", <<"END");
+[databases]
+* = host=@{[$node->host]} port=@{[$node->port]} user=$user
+[pgbouncer]
+listen_addr =
+listen_port = $port
+unix_socket_dir = $dir
+auth_type = any
+pool_mode = transaction
+default_pool_size = 1
+END
+	my $pooler = IPC::Run::start([ $pgbouncer, "$dir/pgbouncer.ini" ],
+		'<', \undef, '>', "$dir/pgbouncer.log", '2>&1');
+	wait_for('pgbouncer', sub { -S "$dir/.s.PGSQL.$port" });
+	local $ENV{PGHOST} = $dir;
+	local $ENV{PGPORT} = $port;
+	my $client = sub {
+		my ($out, $err);
+
+		IPC::Run::run([ $node->installed_command('psql'), '-XAtq', '-U', $user, '-v', 'ON_ERROR_STOP=1' ],
+			'<', \$_[0], '>', \$out, '2>', \$err) or die $err;
+		return $out =~ s/\s+\z//r;
+	};
+	my $publish = "select 'pid ' || pg_backend_pid() from (select sentinai.publish('%s', 'acme', 'P-1', '{}')) p;";
+	my $first = $client->("begin; select sentinai.work_on('$traced');" . sprintf($publish, 'Pooled1') . 'commit;');
+	my $second = $client->(sprintf($publish, 'Pooled2') . 'show sentinai.work_on');
+	is(events_of('Pooled1'), "$traced|flow 1|$trace own", 'work_on() through a pooler');
+	is(events_of('Pooled2'), '|P-1|', 'leaves nothing to the next client');
+	is($second, $first =~ s/^\s+//r, 'of the same session, nor in the setting');
+	$client->("set sentinai.work_on = '$traced'");
+	$client->(sprintf($publish, 'Pooled3'));
+	is(events_of('Pooled3'), '|P-1|', 'and what a client sets for the session says nothing to others');
+	$client->("begin; set local sentinai.work_on = '$plain';" . sprintf($publish, 'Pooled4') . 'commit;');
+	is(events_of('Pooled4'), "$plain|A-2|", 'who can say it themselves');
+	$pooler->signal('INT');
+	$pooler->finish;
+}
+
 # The C library: a handler with a connection of its own.
 my $chained = sql("select sentinai.publish('Chained', 'acme', 'A-4', '{}',
 	metadata => '{\"traceparent\": \"00-$trace-00f067aa0ba902b7-00\"}')");

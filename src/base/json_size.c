@@ -97,9 +97,9 @@ number_size(const char *value)
 	return result + negative;
 }
 
-/* string_size: how long a string is as text, or at most is */
+/* json_string_size: how long a string is as text, or at most is */
 static Size
-string_size(const Measure *m, const char *s, Size len)
+json_string_size(const Measure *m, const char *s, Size len)
 {
 	Size		result = len + 2;
 	Size		i;
@@ -141,7 +141,7 @@ measure(Measure *m, JsonbContainer *container, int around)
 
 		JBE_ADVANCE_OFFSET(offset, entry);
 		if (JBE_ISSTRING(entry))
-			m->size += string_size(m, base + start, offset - start);
+			m->size += json_string_size(m, base + start, offset - start);
 		else if (JBE_ISNUMERIC(entry))
 			m->size += number_size(value);
 		else if (JBE_ISCONTAINER(entry))

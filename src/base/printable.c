@@ -21,9 +21,9 @@
 #include "base/printable.h"
 #include "base/sqlstate.h"
 
-/* is_plain: a byte that is a printable character by itself */
+/* is_printable_ascii: a byte that is a printable character by itself */
 static inline bool
-is_plain(unsigned char c)
+is_printable_ascii(unsigned char c)
 {
 	return c >= 0x20 && c <= 0x7e;
 }
@@ -50,7 +50,7 @@ sn_is_printable(const text *t)
 
 	while (p < end)
 	{
-		if (is_plain(*p))
+		if (is_printable_ascii(*p))
 			p++;
 		else if (*p < 0x80 || is_mark(utf8_to_unicode(p)))
 			return false;
@@ -77,7 +77,7 @@ static bool
 may_stay(const unsigned char *p, int len)
 {
 	if (len == 1)
-		return is_plain(*p) || *p == '\n' || *p == '\t';
+		return is_printable_ascii(*p) || *p == '\n' || *p == '\t';
 	return pg_utf8_islegal(p, len) && !is_mark(utf8_to_unicode(p));
 }
 

@@ -105,7 +105,7 @@ static bool check_path(const SnKafkaProp *prop, char *err, size_t err_len);
 static bool check_key_syntax(const char *name, char *err, size_t err_len);
 static const char *find_refusal(const char *name);
 static bool is_secret(const char *name);
-static bool starts_with(const char *text, const char *start);
+static bool text_starts_with(const char *text, const char *start);
 static bool ends_with(const char *text, const char *end);
 static char *copy_trimmed(const char *text, size_t len);
 
@@ -403,7 +403,7 @@ check_value(const SnKafkaProp *prop, char *err, size_t err_len)
 		return false;
 
 	/* librdkafka puts these into the command line of a shell */
-	if (starts_with(prop->name, "sasl.kerberos."))
+	if (text_starts_with(prop->name, "sasl.kerberos."))
 	{
 		for (p = prop->value; *p != '\0'; p++)
 		{
@@ -499,7 +499,7 @@ find_refusal(const char *name)
 
 		if ((rule->match == MATCH_ALL && strcmp(name, rule->pattern) == 0) ||
 			(rule->match == MATCH_START &&
-			 starts_with(name, rule->pattern)) ||
+			 text_starts_with(name, rule->pattern)) ||
 			(rule->match == MATCH_END && ends_with(name, rule->pattern)))
 			return rule->reason;
 	}
@@ -522,7 +522,7 @@ is_secret(const char *name)
 
 /* Does the text start so? */
 static bool
-starts_with(const char *text, const char *start)
+text_starts_with(const char *text, const char *start)
 {
 	return strncmp(text, start, strlen(start)) == 0;
 }

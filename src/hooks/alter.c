@@ -41,9 +41,9 @@
 #define RETENTION_HINT \
 	"Retention drops what is older than \"sentinai.retention\" from all tables at once."
 
-/* starts_with: whether a name begins like that */
+/* name_starts_with: whether a name begins like that */
 static bool
-starts_with(const char *name, const char *begin)
+name_starts_with(const char *name, const char *begin)
 {
 	return name != NULL && strncmp(name, begin, strlen(begin)) == 0;
 }
@@ -62,8 +62,8 @@ is_storage(const DefElem *option)
 	for (i = 0; i < lengthof(names); i++)
 		if (strcmp(option->defname, names[i]) == 0)
 			return true;
-	return starts_with(option->defname, "autovacuum_") ||
-		starts_with(option->defname, "vacuum_");
+	return name_starts_with(option->defname, "autovacuum_") ||
+		name_starts_with(option->defname, "vacuum_");
 }
 
 /* guard_options: a view has none that its readers could do without */
@@ -115,7 +115,7 @@ guard_subcommand(const AlterTableCmd *cmd, Oid relid)
 			guard_owner(cmd->newowner, relid);
 			break;
 		case AT_EnableReplicaTrig:
-			if (!starts_with(cmd->name, "refuse_replicat"))
+			if (!name_starts_with(cmd->name, "refuse_replicat"))
 				sn_refuse("when a trigger fires", relid);
 			break;
 		case AT_AddConstraint:

@@ -67,9 +67,9 @@ add_partition(Contents *contents, const SnPartRange *range)
 		contents->since = range->lower;
 }
 
-/* look_into: what a partitioned table holds, unless it is damaged */
+/* count_contents: what a partitioned table holds, unless it is damaged */
 static void
-look_into(SnRel parent, Contents *contents)
+count_contents(SnRel parent, Contents *contents)
 {
 	ListCell   *lc;
 
@@ -80,18 +80,18 @@ look_into(SnRel parent, Contents *contents)
 		add_partition(contents, lfirst(lc));
 }
 
-/* announce: the notice */
+/* announce_drop: the notice */
 static void
-announce(void)
+announce_drop(void)
 {
 	Contents	log;
 	Contents	ledger;
 	Contents	slices;
 	StringInfoData detail;
 
-	look_into(SN_EVENT_LOG, &log);
-	look_into(SN_EVENT_PROCESSING, &ledger);
-	look_into(SN_SLICE, &slices);
+	count_contents(SN_EVENT_LOG, &log);
+	count_contents(SN_EVENT_PROCESSING, &ledger);
+	count_contents(SN_SLICE, &slices);
 	if (log.partitions == 0)
 		return;					/* nothing was ever published */
 	initStringInfo(&detail);
@@ -144,5 +144,5 @@ sn_announce_drop(Node *stmt)
 		return;
 	extension = get_extension_oid("sentinai", true);
 	if (OidIsValid(extension) && sn_owns_extension(extension, GetUserId()))
-		announce();
+		announce_drop();
 }

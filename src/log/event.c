@@ -5,7 +5,7 @@
  *		Writing events to the log.
  *
  * For publish() and publish_batch(), the outbox view, and those that publish
- * events about events.  write_row() is the one place that writes a row.
+ * events about events.  write_log_row() is the one place that writes a row.
  */
 #include "postgres.h"
 
@@ -70,10 +70,10 @@ sn_put_span(Jsonb *metadata, int span_at, const pg_uuid_t *id)
 	}
 }
 
-/* write_row: one row of the log.  The only place that writes one. */
+/* write_log_row: one row of the log.  The only place that writes one. */
 static void
-write_row(SnWriter *writer, const SnEvent *event, const pg_uuid_t *id,
-		  int32 hash, int16 run, Datum run_keys)
+write_log_row(SnWriter *writer, const SnEvent *event, const pg_uuid_t *id,
+			  int32 hash, int16 run, Datum run_keys)
 {
 	Datum		values[Natts_log];
 	bool		nulls[Natts_log] = {false};
@@ -145,8 +145,8 @@ write_run(SnWriter *writer, const SnEvent *events, const pg_uuid_t *ids,
 	if (first == SN_RUN_LONG)
 		keys = sn_run_keys(hashes, len);
 	for (i = 0; i < len; i++)
-		write_row(writer, &events[i], &ids[i], hashes[i],
-				  i == 0 ? first : -first, i == 0 ? keys : (Datum) 0);
+		write_log_row(writer, &events[i], &ids[i], hashes[i],
+					  i == 0 ? first : -first, i == 0 ? keys : (Datum) 0);
 }
 
 /*

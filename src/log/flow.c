@@ -141,9 +141,9 @@ check_work_on(char **newval, void **extra, GucSource source)
 	return true;
 }
 
-/* note: whether anything is set */
+/* note_flow_set: whether anything is set */
 static void
-note(void)
+note_flow_set(void)
 {
 	sn_flow_on = work_on != NULL || given.parent[0] != '\0';
 }
@@ -152,7 +152,7 @@ static void
 assign_work_on(const char *newval, void *extra)
 {
 	work_on = extra;
-	note();
+	note_flow_set();
 }
 
 /* start_trace: a trace of our own.  The span is filled in later. */
@@ -183,7 +183,7 @@ assign_traceparent(const char *newval, void *extra)
 		start_trace(&given);
 		given_is_new = true;
 	}
-	note();
+	note_flow_set();
 }
 
 /* sn_flow_define: the settings that need more than a check hook */
@@ -222,9 +222,9 @@ find_string(Jsonb *metadata, const char *name, JsonbValue *value)
 		value->type == jbvString;
 }
 
-/* read_state: the tracestate in metadata, if it is one */
+/* read_tracestate: the tracestate in metadata, if it is one */
 static char *
-read_state(Jsonb *metadata)
+read_tracestate(Jsonb *metadata)
 {
 	JsonbValue	value;
 	char	   *state;
@@ -246,7 +246,7 @@ read_trace(Jsonb *metadata, SnTrace *trace)
 		return;
 	if (sn_trace_parse(value.val.string.val, value.val.string.len,
 					   trace->parent))
-		trace->state = read_state(metadata);
+		trace->state = read_tracestate(metadata);
 	else
 		trace->parent[0] = '\0';
 }
@@ -285,9 +285,12 @@ read_flow(SnLogReader *log, const pg_uuid_t *id)
 	return result;
 }
 
-/* resolve: the flow of an event, or SN404; kept until the transaction ends */
+/*
+ * resolve_flow: the flow of an event, or SN404; kept until the transaction
+ * ends
+ */
 static Flow *
-resolve(const pg_uuid_t *id)
+resolve_flow(const pg_uuid_t *id)
 {
 	Snapshot	snapshot;
 	SnLogReader *log;
@@ -322,7 +325,7 @@ sn_flow_inherit(SnEvent *event)
 
 	if (!is_working())
 		return;
-	f = resolve(&work_on->event_id);
+	f = resolve_flow(&work_on->event_id);
 	if (event->correlation_id == NULL)
 		event->correlation_id = f->correlation_id;
 	if (event->causation_id == NULL)
@@ -430,7 +433,7 @@ sn_flow_metadata(Jsonb *metadata, int *span_at)
 	{
 		if (!is_working())
 			return metadata;
-		trace = resolve(&work_on->event_id)->trace;
+		trace = resolve_flow(&work_on->event_id)->trace;
 		if (trace.parent[0] == '\0')
 			return metadata;
 		is_new = true;
@@ -465,7 +468,7 @@ sentinai_work_on(PG_FUNCTION_ARGS)
 
 	SN_REQUIRE_ARG(0, "event_id");
 	id = PG_GETARG_UUID_P(0);
-	(void) resolve(id);
+	(void) resolve_flow(id);
 	(void) set_config_option("sentinai.work_on",
 							 DatumGetCString(DirectFunctionCall1(uuid_out,
 																 UUIDPGetDatum(id))),

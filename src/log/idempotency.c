@@ -169,9 +169,12 @@ look_in(Oid partition, text *tenant_id, text *key, const pg_uuid_t *oldest,
 	relation_close(rel, AccessShareLock);
 }
 
-/* look: look a key up in the partitions of the window that ends with an id */
+/*
+ * look_up_key: look a key up in the partitions of the window that ends with an
+ * id
+ */
 static Noted
-look(text *tenant_id, text *key, const pg_uuid_t *newest)
+look_up_key(text *tenant_id, text *key, const pg_uuid_t *newest)
 {
 	Noted		noted = {false};
 	int64		until = SN_TICK_MS(sn_uuid_tick(newest));
@@ -195,10 +198,10 @@ look(text *tenant_id, text *key, const pg_uuid_t *newest)
 	return noted;
 }
 
-/* note: write down that the key stands for that event */
+/* note_key: write down that the key stands for that event */
 static void
-note(Oid partition, text *tenant_id, text *key, int64 body_hash,
-	 const pg_uuid_t *id)
+note_key(Oid partition, text *tenant_id, text *key, int64 body_hash,
+		 const pg_uuid_t *id)
 {
 	Datum		values[Natts_idem];
 	bool		nulls[Natts_idem] = {false};
@@ -257,9 +260,9 @@ sn_idempotency_take(text *tenant_id, text *key, int64 body_hash,
 								  &range);
 		if (OidIsValid(partition))
 		{
-			noted = look(tenant_id, key, id);
+			noted = look_up_key(tenant_id, key, id);
 			if (!noted.found)
-				note(partition, tenant_id, key, body_hash, id);
+				note_key(partition, tenant_id, key, body_hash, id);
 		}
 		sn_unlock_key(lock);
 

@@ -71,9 +71,9 @@ add_part(SnLogReader *reader, SnLogPart *part)
 	return reader->nparts++;
 }
 
-/* open_part: the partition of an id, not open yet; NULL if there is none */
+/* open_log_part: the partition of an id, not open yet; NULL if there is none */
 static SnLogPart *
-open_part(SnLogReader *reader, const pg_uuid_t *id)
+open_log_part(SnLogReader *reader, const pg_uuid_t *id)
 {
 	SnLogPart	part = {.nblocks = 0};
 	Oid			oid = sn_range_lock(SN_EVENT_LOG, id, AccessShareLock,
@@ -101,7 +101,7 @@ part_of(SnLogReader *reader, const pg_uuid_t *id)
 			reader->current = i;
 			return &reader->parts[i];
 		}
-	return open_part(reader, id);
+	return open_log_part(reader, id);
 }
 
 /*

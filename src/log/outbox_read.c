@@ -100,9 +100,11 @@ is_foreign(Oid function, void *context)
 		func_volatile(function) != PROVOLATILE_IMMUTABLE;
 }
 
-/* is_plain: whether a collation is what the query would have anyway */
+/*
+ * is_plain_collation: whether a collation is what the query would have anyway
+ */
 static bool
-is_plain(Oid collation)
+is_plain_collation(Oid collation)
 {
 	return !OidIsValid(collation) || collation == DEFAULT_COLLATION_OID ||
 		collation == C_COLLATION_OID;
@@ -121,7 +123,8 @@ is_risky(Node *node, void *context)
 		return false;
 	if (check_functions_in_node(node, is_foreign, NULL) ||
 		IsA(node, SQLValueFunction) || IsA(node, XmlExpr) ||
-		IsA(node, CoerceToDomain) || !is_plain(exprInputCollation(node)) ||
+		IsA(node, CoerceToDomain) ||
+		!is_plain_collation(exprInputCollation(node)) ||
 		(IsA(node, RelabelType) &&
 		 exprCollation((Node *) ((RelabelType *) node)->arg) !=
 		 ((RelabelType *) node)->resultcollid))
@@ -131,12 +134,16 @@ is_risky(Node *node, void *context)
 	return expression_tree_walker(node, is_risky, context);
 }
 
-/* is_value: whether something is computed before, and is a parameter then */
+/*
+ * is_param_value: whether something is computed before, and is a parameter
+ * then
+ */
 static bool
-is_value(Node *node)
+is_param_value(Node *node)
 {
 	return !IsA(node, Const) && !contain_var_clause(node) &&
-		exprType(node) < FirstNormalObjectId && is_plain(exprCollation(node));
+		exprType(node) < FirstNormalObjectId &&
+		is_plain_collation(exprCollation(node));
 }
 
 /* sides: of a comparison, or NIL */
@@ -161,10 +168,10 @@ can_take(RelOptInfo *rel, RestrictInfo *info)
 	if (sides(clause) == NIL)
 		return !is_risky(clause, NULL);
 	foreach(lc, sides(clause))
-		if (!is_value(lfirst(lc)) && is_risky(lfirst(lc), NULL))
+		if (!is_param_value(lfirst(lc)) && is_risky(lfirst(lc), NULL))
 			return false;
 	return !check_functions_in_node(clause, is_foreign, NULL) &&
-		is_plain(exprInputCollation(clause));
+		is_plain_collation(exprInputCollation(clause));
 }
 
 /* names_ids: the ids that a condition names, as an array; NULL: it does not */
@@ -245,15 +252,15 @@ say_it(Node *node, Making *making)
 	return expression_tree_mutator(node, say_it, making);
 }
 
-/* text_of: a condition as the query has it */
+/* deparse_condition: a condition as the query has it */
 static char *
-text_of(Node *clause, Oid relid, Making *making)
+deparse_condition(Node *clause, Oid relid, Making *making)
 {
 	ListCell   *lc;
 
 	clause = copyObject(clause);
 	foreach(lc, sides(clause))
-		if (is_value(lfirst(lc)))
+		if (is_param_value(lfirst(lc)))
 			lfirst(lc) = say_value(lfirst(lc), making);
 		else
 			lfirst(lc) = say_it(lfirst(lc), making);
@@ -300,7 +307,7 @@ make_query(List *clauses, Oid relid, int order, Making *making)
 	foreach(lc, clauses)
 	{
 		appendStringInfo(&query, " %s (%s)", word,
-						 text_of(lfirst(lc), relid, making));
+						 deparse_condition(lfirst(lc), relid, making));
 		word = "and";
 	}
 	if (order != 0)
@@ -397,9 +404,9 @@ get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *path,
 							NIL, taken, outer_plan);
 }
 
-/* begin_scan: BeginForeignScan */
+/* begin_outbox_scan: BeginForeignScan */
 static void
-begin_scan(ForeignScanState *node, int eflags)
+begin_outbox_scan(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	Reading    *reading = palloc0(sizeof(Reading));
@@ -502,9 +509,9 @@ open_portal(ForeignScanState *node, Reading *reading, Values *v)
 	AtEOXact_GUC(true, level);
 }
 
-/* fetch: the next rows, as whoever reads */
+/* fetch_outbox_rows: the next rows, as whoever reads */
 static void
-fetch(ForeignScanState *node)
+fetch_outbox_rows(ForeignScanState *node)
 {
 	Reading    *reading = node->fdw_state;
 	Values		values = {0};
@@ -544,7 +551,7 @@ next_row(ForeignScanState *node)
 	if (reading->next == reading->nrows && !reading->ended)
 	{
 		ExecClearTuple(slot);
-		fetch(node);
+		fetch_outbox_rows(node);
 	}
 	if (reading->next == reading->nrows)
 		return ExecClearTuple(slot);
@@ -592,7 +599,7 @@ sn_outbox_read(FdwRoutine *routine)
 	routine->GetForeignRelSize = get_size;
 	routine->GetForeignPaths = get_paths;
 	routine->GetForeignPlan = get_plan;
-	routine->BeginForeignScan = begin_scan;
+	routine->BeginForeignScan = begin_outbox_scan;
 	routine->IterateForeignScan = next_row;
 	routine->ReScanForeignScan = end_scan;
 	routine->EndForeignScan = end_scan;

@@ -65,9 +65,9 @@ plan_modify(PlannerInfo *root, ModifyTable *plan, Index relation, int subplan)
 	return list_make1_int(plan->onConflictAction == ONCONFLICT_NOTHING);
 }
 
-/* begin: common to INSERT and COPY */
+/* begin_insert: common to INSERT and COPY */
 static void
-begin(ResultRelInfo *rri, bool late, bool unless_present)
+begin_insert(ResultRelInfo *rri, bool late, bool unless_present)
 {
 	Insertion  *insertion = palloc(sizeof(Insertion));
 
@@ -81,21 +81,21 @@ begin_modify(ModifyTableState *state, ResultRelInfo *rri, List *private,
 			 int subplan, int eflags)
 {
 	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
-		begin(rri, false, linitial_int(private));
+		begin_insert(rri, false, linitial_int(private));
 }
 
 /*
- * begin_insert: rows of COPY, which has no plan and asks for no ids, or of a
+ * begin_copy: rows of COPY, which has no plan and asks for no ids, or of a
  * partitioned table that somebody made outbox a part of.
  */
 static void
-begin_insert(ModifyTableState *state, ResultRelInfo *rri)
+begin_copy(ModifyTableState *state, ResultRelInfo *rri)
 {
 	ModifyTable *plan = (ModifyTable *) state->ps.plan;
 
 	sn_outbox_check(rri->ri_RelationDesc);
-	begin(rri, plan == NULL,
-		  plan != NULL && plan->onConflictAction == ONCONFLICT_NOTHING);
+	begin_insert(rri, plan == NULL,
+				 plan != NULL && plan->onConflictAction == ONCONFLICT_NOTHING);
 }
 
 /* is_shown: whether somebody looks at the rows afterwards */
@@ -123,10 +123,10 @@ show(TupleTableSlot *slot, const SnOutboxRow *row)
 							slot, false);
 }
 
-/* insert_row: publish a row; NULL when its id was given before */
+/* insert_outbox_row: publish a row; NULL when its id was given before */
 static TupleTableSlot *
-insert_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
-		   TupleTableSlot *plan_slot)
+insert_outbox_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
+				  TupleTableSlot *plan_slot)
 {
 	const Insertion *insertion = rri->ri_FdwState;
 	MemoryContext old =
@@ -167,8 +167,8 @@ sentinai_outbox_handler(PG_FUNCTION_ARGS)
 	sn_outbox_read(routine);
 	routine->PlanForeignModify = plan_modify;
 	routine->BeginForeignModify = begin_modify;
-	routine->BeginForeignInsert = begin_insert;
-	routine->ExecForeignInsert = insert_row;
+	routine->BeginForeignInsert = begin_copy;
+	routine->ExecForeignInsert = insert_outbox_row;
 	routine->EndForeignModify = end_modify;
 	routine->EndForeignInsert = end_modify;
 	routine->IsForeignRelUpdatable = is_updatable;

@@ -197,9 +197,9 @@ put_metadata(Batch *batch, SnEvent *event, int place)
 	event->span_at = batch->span_at;
 }
 
-/* next_event: the checked event at a place of the batch, from 0 */
+/* next_of_batch: the checked event at a place of the batch, from 0 */
 static void
-next_event(Batch *batch, int place, SnEvent *event)
+next_of_batch(Batch *batch, int place, SnEvent *event)
 {
 	int			c;
 
@@ -283,7 +283,7 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 	{
 		SnEvent    *event = &part.events[part.n++];
 
-		next_event(&batch, i, event);
+		next_of_batch(&batch, i, event);
 		part.mixed |= part.n > 1 && !sn_same_tenant(event - 1, event);
 		if (part.n == (part.mixed ? SN_ORDER_MAX : SN_RUN_MAX))
 			write_part(&writer, &part);

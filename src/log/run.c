@@ -24,10 +24,10 @@ sn_run_begin(SnRunReader *reader, Relation heap, Snapshot snapshot)
 	reader->open = false;
 }
 
-/* seek: read the ids between two bounds, without the first */
+/* seek_ids: read the ids between two bounds, without the first */
 static void
-seek(SnRunReader *reader, StrategyNumber lower_strategy,
-	 const pg_uuid_t *lower, const pg_uuid_t *upper)
+seek_ids(SnRunReader *reader, StrategyNumber lower_strategy,
+		 const pg_uuid_t *lower, const pg_uuid_t *upper)
 {
 	ScanKeyData keys[2];
 
@@ -51,7 +51,7 @@ sn_run_follow(SnRunReader *reader, const pg_uuid_t *first)
 	pg_uuid_t	end;
 
 	sn_uuid_floor_tick(sn_uuid_tick(first) + SN_RUN_MAX, &end);
-	seek(reader, BTGreaterStrategyNumber, first, &end);
+	seek_ids(reader, BTGreaterStrategyNumber, first, &end);
 }
 
 /* sn_run_next: the next event of the run, or false */
@@ -71,7 +71,7 @@ sn_run_fetch(SnRunReader *reader, const pg_uuid_t *first, int offset)
 
 	sn_uuid_floor_tick(tick, &lower);
 	sn_uuid_floor_tick(tick + 1, &upper);
-	seek(reader, BTGreaterEqualStrategyNumber, &lower, &upper);
+	seek_ids(reader, BTGreaterEqualStrategyNumber, &lower, &upper);
 	return sn_scan_next(&reader->scan);
 }
 
@@ -95,7 +95,7 @@ sn_run_reach(SnRunReader *reader, pg_uuid_t *bound)
 	pg_uuid_t	end;
 
 	sn_uuid_floor_tick(tick + SN_RUN_MAX, &end);
-	seek(reader, BTGreaterStrategyNumber, bound, &end);
+	seek_ids(reader, BTGreaterStrategyNumber, bound, &end);
 	if (sn_run_next(reader))
 		sn_uuid_floor_tick(tick - Min(tick, SN_RUN_MAX), bound);
 }

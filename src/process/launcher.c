@@ -94,9 +94,9 @@ warn_idle(void)
 			 errhint("Add \"sentinai\" to \"shared_preload_libraries\" and restart the server.")));
 }
 
-/* end_of_xact: after CREATE EXTENSION */
+/* launcher_xact_end: after CREATE EXTENSION */
 static void
-end_of_xact(XactEvent event, void *arg)
+launcher_xact_end(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_PRE_COMMIT && wake_at_commit)
 		warn_idle();
@@ -115,7 +115,7 @@ sentinai_wake_launcher(PG_FUNCTION_ARGS)
 
 	if (!registered)
 	{
-		RegisterXactCallback(end_of_xact, NULL);
+		RegisterXactCallback(launcher_xact_end, NULL);
 		registered = true;
 	}
 	wake_at_commit = true;
@@ -169,10 +169,10 @@ note_full(bool full)
 	LWLockRelease(&s->lock);
 }
 
-/* start: start a worker, unless it has to wait */
+/* start_child: start a worker, unless it has to wait */
 static void
-start(Child *child, Oid dboid, const char *type, const char *function,
-	  Datum arg)
+start_child(Child *child, Oid dboid, const char *type, const char *function,
+			Datum arg)
 {
 	TimestampTz now = sn_now();
 	BackgroundWorker worker;
@@ -253,8 +253,8 @@ supervise_relay(Database *database, int index, bool wanted)
 	int			pid = relay_pid(database->oid, index);
 
 	if (wanted && ended && pid == 0)
-		start(child, database->oid, "sentinai relay", "sn_relay_main",
-			  Int32GetDatum(index));
+		start_child(child, database->oid, "sentinai relay", "sn_relay_main",
+					Int32GetDatum(index));
 	else if (!wanted && !ended)
 		TerminateBackgroundWorker(child->handle);
 	else if (!wanted && pid != 0 && BackendPidGetProc(pid) != NULL)
@@ -280,8 +280,8 @@ supervise(Database *database)
 	}
 	if (ended && !sequenced && !vacant && (db != NULL || !database->known))
 	{
-		start(&database->sequencer, database->oid, "sentinai sequencer",
-			  "sn_sequencer_main", ObjectIdGetDatum(database->oid));
+		start_child(&database->sequencer, database->oid, "sentinai sequencer",
+					"sn_sequencer_main", ObjectIdGetDatum(database->oid));
 		database->known |= database->sequencer.handle != NULL;
 	}
 	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
@@ -401,9 +401,9 @@ look_after_all(void)
 	list_free(gone);
 }
 
-/* detach: nobody needs to set our latch any more */
+/* detach_launcher: nobody needs to set our latch any more */
 static void
-detach(int code, Datum arg)
+detach_launcher(int code, Datum arg)
 {
 	SnShared   *s = sn_shared();
 
@@ -414,7 +414,7 @@ detach(int code, Datum arg)
 }
 
 static void
-attach(void)
+attach_launcher(void)
 {
 	SnShared   *s = sn_shared();
 
@@ -422,7 +422,7 @@ attach(void)
 	s->launcher_pid = MyProcPid;
 	s->launcher_procno = sn_my_procno();
 	LWLockRelease(&s->lock);
-	before_shmem_exit(detach, (Datum) 0);
+	before_shmem_exit(detach_launcher, (Datum) 0);
 }
 
 /* nap: until something may have to be done */
@@ -458,7 +458,7 @@ sn_launcher_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	sn_connect_worker(InvalidOid, "sentinai launcher");
 	sn_recovery_finished();
-	attach();
+	attach_launcher();
 	for (;;)
 	{
 		pgstat_report_activity(STATE_RUNNING, "looking after the workers");

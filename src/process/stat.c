@@ -73,9 +73,12 @@ sentinai_stat_claimed(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ((TimestampTz) at);
 }
 
-/* newest_row: the newest row of a journal that the keys allow, or null */
+/*
+ * newest_journal_row: the newest row of a journal that the keys allow, or null
+ */
 static Datum
-newest_row(FunctionCallInfo fcinfo, SnJournal journal, int nkeys, ScanKey keys)
+newest_journal_row(FunctionCallInfo fcinfo, SnJournal journal, int nkeys,
+				   ScanKey keys)
 {
 	SnJournalReader reader = {false};
 	TupleTableSlot *slot = sn_journal_newest(&reader, journal,
@@ -106,14 +109,14 @@ sentinai_stat_lane_state(PG_FUNCTION_ARGS)
 
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, PG_GETARG_INT32(0));
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, PG_GETARG_INT32(1));
-	return newest_row(fcinfo, SN_LANES, lengthof(keys), keys);
+	return newest_journal_row(fcinfo, SN_LANES, lengthof(keys), keys);
 }
 
 /* stat_round(): the newest round */
 Datum
 sentinai_stat_round(PG_FUNCTION_ARGS)
 {
-	return newest_row(fcinfo, SN_ROUNDS, 0, NULL);
+	return newest_journal_row(fcinfo, SN_ROUNDS, 0, NULL);
 }
 
 /*
@@ -159,9 +162,9 @@ sentinai_stat_rate(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
-/* put_time: a timestamp column, null for "never" */
+/* put_stat_time: a timestamp column, null for "never" */
 static void
-put_time(TimestampTz t, int column, Datum *values, bool *nulls)
+put_stat_time(TimestampTz t, int column, Datum *values, bool *nulls)
 {
 	values[column] = TimestampTzGetDatum(t);
 	nulls[column] = t == 0;
@@ -171,7 +174,7 @@ put_time(TimestampTz t, int column, Datum *values, bool *nulls)
 static void
 put_error(const SnRelaySlot *slot, Datum *values, bool *nulls)
 {
-	put_time(slot->last_error_at, 11, values, nulls);
+	put_stat_time(slot->last_error_at, 11, values, nulls);
 	nulls[12] = slot->last_error[0] == '\0';
 	values[12] = PointerGetDatum(sn_storable_text(slot->last_error,
 												  strlen(slot->last_error),
@@ -195,8 +198,8 @@ put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 	values[6] = Int64GetDatum(slot->errors);
 	values[7] = Int64GetDatum(slot->dead);
 	values[8] = CStringGetTextDatum(sn_breaker_name(slot->breaker));
-	put_time(slot->started_at, 9, values, nulls);
-	put_time(slot->last_ack_at, 10, values, nulls);
+	put_stat_time(slot->started_at, 9, values, nulls);
+	put_stat_time(slot->last_ack_at, 10, values, nulls);
 	put_error(slot, values, nulls);
 	values[13] = Int64GetDatum((int64) slot->barred);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

@@ -86,9 +86,9 @@ static int	next_step = 0;		/* of the maintenance that is due */
 static double rate = 0;			/* events/s, smoothed */
 static TimestampTz round_took = 0;	/* the last turn, us */
 
-/* detach: others no longer count on this process */
+/* detach_sequencer: others no longer count on this process */
 static void
-detach(int code, Datum arg)
+detach_sequencer(int code, Datum arg)
 {
 	SnShared   *s = sn_shared();
 
@@ -103,9 +103,12 @@ detach(int code, Datum arg)
 	sn_wake_launcher();
 }
 
-/* attach: become the sequencer of this database; false if there is one */
+/*
+ * attach_sequencer: become the sequencer of this database; false if there is
+ * one
+ */
 static bool
-attach(void)
+attach_sequencer(void)
 {
 	SnShared   *s = sn_shared();
 	bool		alone;
@@ -121,18 +124,18 @@ attach(void)
 	LWLockRelease(&s->lock);
 	if (alone)
 	{
-		before_shmem_exit(detach, (Datum) 0);
+		before_shmem_exit(detach_sequencer, (Datum) 0);
 		sn_wake_launcher();		/* relays may start now */
 	}
 	return alone;
 }
 
 /*
- * pin_settings: a lost round is taken again, so nothing here waits for the
- * disk; and none is late for long because of a lock.
+ * pin_worker_settings: a lost round is taken again, so nothing here waits for
+ * the disk; and none is late for long because of a lock.
  */
 static void
-pin_settings(void)
+pin_worker_settings(void)
 {
 	sn_pin("synchronous_commit", "off");
 	sn_pin("lock_timeout", "1s");
@@ -231,11 +234,11 @@ back_off(Job *job, int least, int most)
 }
 
 /*
- * recover: from an error, wherever it came up: a step may have been in a
- * subtransaction, or in no transaction at all.
+ * recover_from_error: from an error, wherever it came up: a step may have been
+ * in a subtransaction, or in no transaction at all.
  */
 static void
-recover(Job *job, MemoryContext context, int least, int most)
+recover_from_error(Job *job, MemoryContext context, int least, int most)
 {
 	ErrorData  *error;
 
@@ -280,7 +283,7 @@ guarded(Outcome (*turn) (void), Job *job, int least, int most)
 	}
 	PG_CATCH();
 	{
-		recover(job, context, least, most);
+		recover_from_error(job, context, least, most);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -352,9 +355,11 @@ forgive(void)
 													   sn_maintenance_interval * 1000));
 }
 
-/* leave: end the process; the launcher knows whether to start another */
+/*
+ * exit_sequencer: end the process; the launcher knows whether to start another
+ */
 static void
-leave(void)
+exit_sequencer(void)
 {
 	pgstat_report_stat(true);
 	proc_exit(0);
@@ -381,9 +386,9 @@ round_pause(void)
 	return (TimestampTz) pause;
 }
 
-/* sleep_until: sleep; a set latch ends it only when it may */
+/* sleep_until_latch: sleep; a set latch ends it only when it may */
 static void
-sleep_until(TimestampTz time, bool latch)
+sleep_until_latch(TimestampTz time, bool latch)
 {
 	long		ms = TimestampDifferenceMilliseconds(sn_now(), time);
 	int			events = WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
@@ -395,9 +400,9 @@ sleep_until(TimestampTz time, bool latch)
 	(void) WaitLatch(MyLatch, events, ms, sn_wait_event("SentinaiSequencer"));
 }
 
-/* next_turn: when a turn is due if nobody wakes us */
+/* next_sequencer_turn: when a turn is due if nobody wakes us */
 static TimestampTz
-next_turn(void)
+next_sequencer_turn(void)
 {
 	TimestampTz due = sn_round_next_due();	/* by the wall clock */
 	TimestampTz nap = TimestampTzPlusMilliseconds(last_round,
@@ -424,18 +429,19 @@ wait_for_turn(void)
 		TimestampTz next = work ? last_round + round_pause() : 0;
 
 		if (round_job.not_before > now && next_maintenance > now)
-			sleep_until(Min(round_job.not_before, next_maintenance), true);
+			sleep_until_latch(Min(round_job.not_before, next_maintenance),
+							  true);
 		else if (round_job.not_before > now)
 			return;
 		else if (next > now)
-			sleep_until(Min(next, now + sn_round_interval * 1000), false);
-		else if (work || next_turn() <= now)
+			sleep_until_latch(Min(next, now + sn_round_interval * 1000), false);
+		else if (work || next_sequencer_turn() <= now)
 			return;
 		else
 		{
 			pgstat_report_activity(STATE_IDLE, NULL);
 			pgstat_report_stat(true);
-			sleep_until(next_turn(), true);
+			sleep_until_latch(next_sequencer_turn(), true);
 		}
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -446,7 +452,7 @@ wait_for_turn(void)
 			forgive();
 		}
 		if (someone_wants_us_out())
-			leave();
+			exit_sequencer();
 	}
 }
 
@@ -455,7 +461,7 @@ static void
 after_turn(Outcome outcome)
 {
 	if (outcome == TURN_GONE && sn_database_leave())
-		leave();
+		exit_sequencer();
 	if (outcome != TURN_DONE && round_job.backoff == 0)
 		round_job.not_before = TimestampTzPlusMilliseconds(sn_now(),
 														   RETRY_SOON);
@@ -469,7 +475,7 @@ connect_database(Oid dboid)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	sn_connect_worker(dboid, "sentinai sequencer");
-	pin_settings();
+	pin_worker_settings();
 }
 
 /* probe: whether the extension is in this database */
@@ -492,7 +498,7 @@ void
 sn_sequencer_main(Datum arg)
 {
 	connect_database(DatumGetObjectId(arg));
-	if (!probe() || !attach())
+	if (!probe() || !attach_sequencer())
 		proc_exit(0);
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,
 												"sentinai sequencer",

@@ -18,10 +18,10 @@
 #include "queue/dead_letter.h"
 #include "queue/retry.h"
 
-/* tell: publish what became of the attempt */
+/* publish_outcome: publish what became of the attempt */
 static void
-tell(const char *type, const SnFailure *failure, const SnRetry *retry,
-	 const SnEventRow *event)
+publish_outcome(const char *type, const SnFailure *failure,
+				const SnRetry *retry, const SnEventRow *event)
 {
 	SnControl	control = {
 		.type = type,
@@ -65,10 +65,10 @@ wait_of(const SnFailure *failure, const SnPolicy *policy)
 	return sn_duration_of(&policy->backoff[n - 1]);
 }
 
-/* give_up: no more attempts */
+/* give_up_retry: no more attempts */
 static SnOutcome
-give_up(const SnFailure *failure, SnRetry *retry, bool had_row,
-		const SnEventRow *event)
+give_up_retry(const SnFailure *failure, SnRetry *retry, bool had_row,
+			  const SnEventRow *event)
 {
 	const SnSub *sub = failure->sub;
 	SnLaneState *state = failure->state;
@@ -82,7 +82,7 @@ give_up(const SnFailure *failure, SnRetry *retry, bool had_row,
 	state->parked += (int) blocks - (int) had_row;
 	if (sn_dead_letter_put(event, sub->worker_type, retry, failure->now))
 		state->dead++;
-	tell(SN_EVENT_DEAD_LETTERED, failure, retry, event);
+	publish_outcome(SN_EVENT_DEAD_LETTERED, failure, retry, event);
 	return blocks ? SN_DEAD_BLOCKING : SN_DEAD;
 }
 
@@ -97,7 +97,7 @@ try_again(const SnFailure *failure, SnRetry *retry, bool had_row,
 	sn_retry_put(retry, failure->sub->ordered);
 	failure->state->parked += !had_row;
 	if (!failure->lost)
-		tell(SN_EVENT_RETRY_SCHEDULED, failure, retry, event);
+		publish_outcome(SN_EVENT_RETRY_SCHEDULED, failure, retry, event);
 	return SN_RETRYING;
 }
 
@@ -151,6 +151,6 @@ sn_attempt_failed(const SnFailure *failure)
 	outcome = again ?
 		try_again(failure, &retry, had_row, &event,
 				  wait_of(failure, policy)) :
-		give_up(failure, &retry, had_row, &event);
+		give_up_retry(failure, &retry, had_row, &event);
 	return outcome;
 }

@@ -53,9 +53,9 @@ typedef struct Arranger
 	int32		hash;
 } Arranger;
 
-/* copy_text: a text, or NULL, in the current memory context */
+/* copy_letter_text: a text, or NULL, in the current memory context */
 static text *
-copy_text(const text *from)
+copy_letter_text(const text *from)
 {
 	return from == NULL ? NULL :
 		(text *) DatumGetPointer(datumCopy(PointerGetDatum(from), false, -1));
@@ -84,8 +84,8 @@ is_first(Arranger *arranger, const SnRetry *row)
 	}
 	old = MemoryContextSwitchTo(arranger->keys_memory);
 	key = palloc(sizeof(Key));
-	key->tenant_id = copy_text(row->tenant_id);
-	key->aggregate_id = copy_text(row->aggregate_id);
+	key->tenant_id = copy_letter_text(row->tenant_id);
+	key->aggregate_id = copy_letter_text(row->aggregate_id);
 	arranger->keys = lappend(arranger->keys, key);
 	MemoryContextSwitchTo(old);
 	return true;
@@ -114,9 +114,9 @@ changes(Arranger *arranger, SnRetry *row)
 	return true;
 }
 
-/* write_rows: the rows gathered so far, as they are to be */
+/* write_arranged_rows: the rows gathered so far, as they are to be */
 static void
-write_rows(Arranger *arranger)
+write_arranged_rows(Arranger *arranger)
 {
 	SnInserter *inserter;
 	int			i;
@@ -160,10 +160,10 @@ arrange_rows(Arranger *arranger, Snapshot snapshot)
 		if (changes(arranger, row))
 			arranger->n++;
 		if (arranger->n == CHUNK)
-			write_rows(arranger);
+			write_arranged_rows(arranger);
 	}
 	sn_scan_end(&scan);
-	write_rows(arranger);
+	write_arranged_rows(arranger);
 }
 
 /*

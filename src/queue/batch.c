@@ -191,9 +191,9 @@ was_resolved(SnBatch *batch)
 	return true;
 }
 
-/* read_lanes: the states of the token's lanes, which are locked */
+/* read_batch_lanes: the states of the token's lanes, which are locked */
 static void
-read_lanes(SnBatch *batch)
+read_batch_lanes(SnBatch *batch)
 {
 	SnLaneReader reader = {false};
 	bool		holds = true;
@@ -245,7 +245,7 @@ sn_batch_open(SnBatch *batch, const text *token)
 		no_such_token();
 	batch->hints = sn_sub_slot(batch->token.sub_id);
 	batch->now = sn_now();
-	read_lanes(batch);
+	read_batch_lanes(batch);
 }
 
 /* sn_batch_lane: the state of one of the batch's lanes */
@@ -287,9 +287,12 @@ still_open(const SnLaneState *state, const SnEntry *entry)
 	return false;
 }
 
-/* recall: what this session remembers of the batch; false when it does not */
+/*
+ * recall_batch: what this session remembers of the batch; false when it does
+ * not
+ */
 static bool
-recall(SnBatch *batch)
+recall_batch(SnBatch *batch)
 {
 	Remembered *found = NULL;
 	int			i;
@@ -323,7 +326,7 @@ sn_batch_load(SnBatch *batch)
 	if (batch->loaded || batch->resolved)
 		return;
 	batch->loaded = true;
-	if (recall(batch))
+	if (recall_batch(batch))
 		return;
 	batch->open.n = 0;
 	if (batch->log == NULL)
@@ -424,9 +427,9 @@ sn_batch_give_back(SnBatch *batch)
 	}
 }
 
-/* resolve: the batch gives the lane back, with nothing of it open */
+/* resolve_lane: the batch gives the lane back, with nothing of it open */
 static void
-resolve(SnLaneState *state)
+resolve_lane(SnLaneState *state)
 {
 	state->done = true;
 	state->done_batch = state->batch;
@@ -452,7 +455,7 @@ sn_batch_append(SnBatch *batch)
 		SnLaneState *state = &batch->lanes[i];
 
 		if (batch->resolved)
-			resolve(state);
+			resolve_lane(state);
 		else if (!state->changed)
 			continue;
 		if (state->parked > 0 || state->pos < state->end_pos)

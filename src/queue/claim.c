@@ -116,9 +116,9 @@ recheck_sub(SnClaim *claim)
 		sn_unknown_worker_type(claim->worker_type);
 }
 
-/* hold: the batch takes the lane */
+/* hold_lane: the batch takes the lane */
 static void
-hold(SnClaim *claim, SnLook *look)
+hold_lane(SnClaim *claim, SnLook *look)
 {
 	SnLaneState *state = &look->state;
 
@@ -137,9 +137,9 @@ hold(SnClaim *claim, SnLook *look)
 		sn_hint_more(claim->hints, state->lane);
 }
 
-/* leave: nothing in the lane for this batch */
+/* leave_lane: nothing in the lane for this batch */
 static void
-leave(SnClaim *claim, SnLook *look)
+leave_lane(SnClaim *claim, SnLook *look)
 {
 	if (look->more)
 		sn_hint_again(claim->hints, look->state.lane);
@@ -172,9 +172,9 @@ must_wait(SnClaim *claim, SnLaneState *state)
 	return true;
 }
 
-/* look_at: take from a lane what it has, if it is free */
+/* claim_from_lane: take from a lane what it has, if it is free */
 static void
-look_at(SnClaim *claim, int lane)
+claim_from_lane(SnClaim *claim, int lane)
 {
 	SnLook		look = {.first = claim->entries.n};
 
@@ -202,9 +202,9 @@ look_at(SnClaim *claim, int lane)
 		sn_claim_take_new(claim, &look);
 
 	if (claim->entries.n > look.first)
-		hold(claim, &look);
+		hold_lane(claim, &look);
 	else
-		leave(claim, &look);
+		leave_lane(claim, &look);
 	if (look.state.changed)
 		claim->states[claim->nstates++] = look.state;
 	else
@@ -250,14 +250,14 @@ look_around(SnClaim *claim)
 
 		CHECK_FOR_INTERRUPTS();
 		if (pending & SN_LANE_BIT(lane))
-			look_at(claim, lane);
+			claim_from_lane(claim, lane);
 	}
 	move_on(claim, first);
 }
 
-/* begin: what a claim works with */
+/* begin_claim: what a claim works with */
 static void
-begin(SnClaim *claim)
+begin_claim(SnClaim *claim)
 {
 	claim->sub = sn_sub_require(claim->worker_type);
 	claim->hints = sn_sub_slot(claim->sub->sub_id);
@@ -435,7 +435,7 @@ sentinai_claim(PG_FUNCTION_ARGS)
 	/* a round that ends while we look may have come too late for that */
 	commits = pg_atomic_read_u64(&sn_database()->commits);
 	sequenced = pg_atomic_read_u64(&sn_database()->sequenced);
-	begin(claim);
+	begin_claim(claim);
 	look_around(claim);
 	store(claim);
 	if (claim->entries.n == 0 &&

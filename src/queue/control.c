@@ -28,9 +28,9 @@
 #define HISTORY_ERROR_MAX	1024	/* bytes of an error text in the history */
 #define HISTORY_MAX			100 /* failed attempts */
 
-/* put_text: append a text as a JSON string, or null */
+/* append_json_text: append a text as a JSON string, or null */
 static void
-put_text(StringInfo json, const text *value)
+append_json_text(StringInfo json, const text *value)
 {
 	if (value == NULL)
 		appendStringInfoString(json, "null");
@@ -38,9 +38,9 @@ put_text(StringInfo json, const text *value)
 		escape_json(json, text_to_cstring(value));
 }
 
-/* put_time: append a timestamp as a JSON string */
+/* append_json_time: append a timestamp as a JSON string */
 static void
-put_time(StringInfo json, TimestampTz time)
+append_json_time(StringInfo json, TimestampTz time)
 {
 	char		room[MAXDATELEN + 1];
 
@@ -72,11 +72,11 @@ sn_history_add(SnRetry *retry, const char *error, Size len,
 		retry->first_failed_at = now;
 	initStringInfo(&json);
 	appendStringInfo(&json, "[{\"attempt\": %d, \"at\": ", retry->attempt);
-	put_time(&json, now);
+	append_json_time(&json, now);
 	appendStringInfoString(&json, ", \"error\": ");
-	put_text(&json, sn_storable_text(error, len, HISTORY_ERROR_MAX));
+	append_json_text(&json, sn_storable_text(error, len, HISTORY_ERROR_MAX));
 	appendStringInfoString(&json, ", \"worker_id\": ");
-	put_text(&json, worker_id);
+	append_json_text(&json, worker_id);
 	appendStringInfoString(&json, "}]");
 	if (retry->history == NULL)
 	{
@@ -107,23 +107,23 @@ make_payload(const SnControl *control)
 
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"worker_type\": ");
-	put_text(&json, control->worker_type);
+	append_json_text(&json, control->worker_type);
 	appendStringInfo(&json, ", \"event_id\": \"%s\", \"event_type\": ",
 					 DatumGetCString(DirectFunctionCall1(uuid_out,
 														 UUIDPGetDatum(control->event_id))));
-	put_text(&json, sn_row_text(control->event, Anum_log_event_type));
+	append_json_text(&json, sn_row_text(control->event, Anum_log_event_type));
 	appendStringInfo(&json, ", \"attempt\": %d, \"error\": ",
 					 control->attempt);
-	put_text(&json, control->error);
+	append_json_text(&json, control->error);
 	appendStringInfoString(&json, ", \"due_at\": ");
 	if (control->due_at != 0)
-		put_time(&json, control->due_at);
+		append_json_time(&json, control->due_at);
 	else
 		appendStringInfoString(&json, "null");
 	if (control->of_relay)
 	{
 		appendStringInfoString(&json, ", \"topic\": ");
-		put_text(&json, control->topic);
+		append_json_text(&json, control->topic);
 	}
 	appendStringInfoChar(&json, '}');
 	return put_parse(&json);

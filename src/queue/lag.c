@@ -73,9 +73,9 @@ typedef struct Slice
 	const pg_uuid_t *ids;
 } Slice;
 
-/* open_part: false when it has gone, or has no pages */
+/* open_lag_part: false when it has gone, or has no pages */
 static bool
-open_part(Lag *lag, Oid relid)
+open_lag_part(Lag *lag, Oid relid)
 {
 	lag->heap = try_relation_open(relid, AccessShareLock);
 	if (lag->heap == NULL)
@@ -87,7 +87,7 @@ open_part(Lag *lag, Oid relid)
 }
 
 static void
-close_part(Lag *lag)
+close_lag_part(Lag *lag)
 {
 	if (lag->scanning)
 		sn_scan_end(&lag->scan);
@@ -95,9 +95,12 @@ close_part(Lag *lag)
 	relation_close(lag->heap, AccessShareLock);
 }
 
-/* seek: go to the slices of a lane from a number on, in the open partition */
+/*
+ * seek_slices: go to the slices of a lane from a number on, in the open
+ * partition
+ */
 static void
-seek(Lag *lag, int lane, int64 from, ScanDirection direction)
+seek_slices(Lag *lag, int lane, int64 from, ScanDirection direction)
 {
 	ScanKeyData keys[4];
 
@@ -115,9 +118,9 @@ seek(Lag *lag, int lane, int64 from, ScanDirection direction)
 	lag->scanning = true;
 }
 
-/* next_slice: the next one of the scan, or false */
+/* next_slice_of_part: the next one of the scan, or false */
 static bool
-next_slice(Lag *lag, Slice *slice)
+next_slice_of_part(Lag *lag, Slice *slice)
 {
 	TupleTableSlot *slot = lag->scan.slot;
 	ArrayType  *array;
@@ -140,8 +143,8 @@ take_first(Lag *lag, int number)
 	Lane	   *lane = &lag->lane[number];
 	Slice		slice;
 
-	seek(lag, number, SN_POS_SLICE(lane->at), ForwardScanDirection);
-	while (lane->first < 0 && next_slice(lag, &slice))
+	seek_slices(lag, number, SN_POS_SLICE(lane->at), ForwardScanDirection);
+	while (lane->first < 0 && next_slice_of_part(lag, &slice))
 	{
 		int			off = slice.no == SN_POS_SLICE(lane->at) ?
 			SN_POS_OFF(lane->at) : 0;
@@ -163,8 +166,8 @@ take_last(Lag *lag, int number)
 	Lane	   *lane = &lag->lane[number];
 	Slice		slice;
 
-	seek(lag, number, lane->first, BackwardScanDirection);
-	if (!next_slice(lag, &slice))
+	seek_slices(lag, number, lane->first, BackwardScanDirection);
+	if (!next_slice_of_part(lag, &slice))
 		return;
 	lane->events += slice.base + slice.n - lane->before;
 	lane->counted = true;
@@ -185,11 +188,11 @@ lacks_last(const Lag *lag, const Lane *lane, const SnPartRange *part)
 	return lane->first >= 0 && !lane->counted && lane->first < part->end;
 }
 
-/* look_into: do with a partition what lanes lack of it */
+/* lag_of_part: do with a partition what lanes lack of it */
 static void
-look_into(Lag *lag, const SnPartRange *part,
-		  bool (*lacks) (const Lag *, const Lane *, const SnPartRange *),
-		  void (*take) (Lag *, int))
+lag_of_part(Lag *lag, const SnPartRange *part,
+			bool (*lacks) (const Lag *, const Lane *, const SnPartRange *),
+			void (*take) (Lag *, int))
 {
 	bool		open = false;
 	int			i;
@@ -200,13 +203,13 @@ look_into(Lag *lag, const SnPartRange *part,
 	{
 		if (!lacks(lag, &lag->lane[i], part))
 			continue;
-		if (!open && !open_part(lag, part->oid))
+		if (!open && !open_lag_part(lag, part->oid))
 			return;
 		open = true;
 		take(lag, i);
 	}
 	if (open)
-		close_part(lag);
+		close_lag_part(lag);
 }
 
 /* find_first: where the events of the source begin in each lane */
@@ -226,7 +229,7 @@ find_first(Lag *lag, int stream_id, SnPos since, SnPos until)
 	}
 	foreach(lc, lag->parts)
 	{
-		look_into(lag, lfirst(lc), lacks_first, take_first);
+		lag_of_part(lag, lfirst(lc), lacks_first, take_first);
 		if (lag->found && lag->one_will_do)
 			break;
 	}
@@ -239,7 +242,7 @@ find_last(Lag *lag)
 	int			i;
 
 	for (i = list_length(lag->parts) - 1; i >= 0; i--)
-		look_into(lag, list_nth(lag->parts, i), lacks_last, take_last);
+		lag_of_part(lag, list_nth(lag->parts, i), lacks_last, take_last);
 }
 
 /*
@@ -293,9 +296,9 @@ oldest_of(Lag *lag, const SnLaneState *state)
 	sn_stream_end(stream);
 }
 
-/* begin: where each lane stands */
+/* begin_lag: where each lane stands */
 static void
-begin(Lag *lag)
+begin_lag(Lag *lag)
 {
 	SnLaneReader reader = {false};
 	int			i;
@@ -322,7 +325,7 @@ count(Lag *lag)
 	int			i;
 
 	sn_sub_sources(lag->sub, lag->snapshot);
-	begin(lag);
+	begin_lag(lag);
 	for (i = 0; i < lag->sub->nsources; i++)
 	{
 		const SnSource *source = &lag->sub->sources[i];

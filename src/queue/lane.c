@@ -112,9 +112,9 @@ read_optional(TupleTableSlot *slot, SnLaneState *state)
 	}
 }
 
-/* read_row: a row of the journal as a state */
+/* read_lane_row: a row of the journal as a state */
 static void
-read_row(TupleTableSlot *slot, SnLaneState *state)
+read_lane_row(TupleTableSlot *slot, SnLaneState *state)
 {
 	slot_getallattrs(slot);
 	state->ver = int8_of(slot, Anum_lane_ver);
@@ -190,15 +190,15 @@ forget_states(void)
 }
 
 static void
-end_of_xact(XactEvent event, void *arg)
+lane_xact_end(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		forget_states();
 }
 
 static void
-end_of_subxact(SubXactEvent event, SubTransactionId subid,
-			   SubTransactionId parent, void *arg)
+lane_subxact_end(SubXactEvent event, SubTransactionId subid,
+				 SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		forget_states();
@@ -210,8 +210,8 @@ new_stamp(void)
 {
 	if (next_stamp == 0)
 	{
-		RegisterXactCallback(end_of_xact, NULL);
-		RegisterSubXactCallback(end_of_subxact, NULL);
+		RegisterXactCallback(lane_xact_end, NULL);
+		RegisterSubXactCallback(lane_subxact_end, NULL);
 	}
 	if (++next_stamp == 0)
 	{
@@ -221,9 +221,9 @@ new_stamp(void)
 	return (uint64) MyProcPid << 32 | next_stamp;
 }
 
-/* remember: a state that is being appended */
+/* remember_lane: a state that is being appended */
 static void
-remember(const SnLaneState *state)
+remember_lane(const SnLaneState *state)
 {
 	SnSubSlot  *slot = sn_sub_slot(state->sub_id);
 	KnownLane  *known = known_lane(state->sub_id, state->lane);
@@ -250,9 +250,11 @@ remember(const SnLaneState *state)
 		memcpy(known->worker_id, state->worker_id, size);
 }
 
-/* recall: the state of a lane, if this session was the last to append it */
+/*
+ * recall_lane: the state of a lane, if this session was the last to append it
+ */
 static bool
-recall(int sub_id, int lane, SnLaneState *state)
+recall_lane(int sub_id, int lane, SnLaneState *state)
 {
 	const KnownLane *known = known_lane(sub_id, lane);
 	SnSubSlot  *slot;
@@ -287,9 +289,10 @@ find_newest(SnJournalReader *reader, int sub_id, int lane, int64 from,
 	return sn_journal_newest(reader, SN_LANES, snapshot, 3, keys);
 }
 
-/* newest_row: the newest row of a lane, or NULL */
+/* newest_lane_row: the newest row of a lane, or NULL */
 static TupleTableSlot *
-newest_row(SnJournalReader *reader, int sub_id, int lane, Snapshot snapshot)
+newest_lane_row(SnJournalReader *reader, int sub_id, int lane,
+				Snapshot snapshot)
 {
 	KnownLane  *known = known_lane(sub_id, lane);
 	TupleTableSlot *slot = find_newest(reader, sub_id, lane, known->seen,
@@ -312,13 +315,13 @@ void
 sn_lane_read_as_of(SnLaneReader *reader, const SnSub *sub, int lane,
 				   Snapshot snapshot, SnLaneState *state)
 {
-	TupleTableSlot *slot = newest_row(reader, sub->sub_id, lane, snapshot);
+	TupleTableSlot *slot = newest_lane_row(reader, sub->sub_id, lane, snapshot);
 
 	memset(state, 0, sizeof(SnLaneState));
 	state->sub_id = sub->sub_id;
 	state->lane = lane;
 	if (slot != NULL)
-		read_row(slot, state);
+		read_lane_row(slot, state);
 	else
 		state->pos = state->end_pos = sub->start_pos;
 }
@@ -328,7 +331,7 @@ void
 sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
 				  Snapshot snapshot, SnLaneState *state)
 {
-	if (!recall(sub->sub_id, lane, state))
+	if (!recall_lane(sub->sub_id, lane, state))
 		sn_lane_read_as_of(reader, sub, lane, snapshot, state);
 }
 
@@ -499,7 +502,7 @@ sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
 	set_optional(values, nulls, Anum_lane_retries, state->nretries > 0,
 				 state->nretries > 0 ? retries_datum(state) : 0);
 	sn_insert_row(appender->inserter, values, nulls);
-	remember(state);
+	remember_lane(state);
 }
 
 /* sn_lane_append_end: write what was appended */
@@ -560,7 +563,7 @@ sn_lane_release(SnLaneState *state)
 bool
 sn_lane_behind(SnLaneReader *reader, int sub_id, int lane, Snapshot snapshot)
 {
-	return newest_row(reader, sub_id, lane, snapshot) != NULL &&
+	return newest_lane_row(reader, sub_id, lane, snapshot) != NULL &&
 		reader->newest != sn_journal_used(SN_LANES);
 }
 
@@ -582,12 +585,12 @@ sn_lane_carry_over(int sub_id, int lane)
 	if (!sn_lock_lane(sub_id, lane, false))
 		return false;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	slot = newest_row(&reader, sub_id, lane, snapshot);
+	slot = newest_lane_row(&reader, sub_id, lane, snapshot);
 	behind = slot != NULL && reader.newest != sn_journal_used(SN_LANES);
 	state.sub_id = sub_id;
 	state.lane = lane;
 	if (behind)
-		read_row(slot, &state);
+		read_lane_row(slot, &state);
 	sn_lane_read_end(&reader);
 	UnregisterSnapshot(snapshot);
 	if (!behind)

@@ -82,9 +82,10 @@ set_text(Datum *values, bool *nulls, AttrNumber column, const text *value)
 	nulls[column - 1] = value == NULL;
 }
 
-/* insert_row: add a row to those of an inserter */
+/* insert_ledger_row: add a row to those of an inserter */
 static void
-insert_row(SnInserter *inserter, const SnLedgerRow *row, const text *status)
+insert_ledger_row(SnInserter *inserter, const SnLedgerRow *row,
+				  const text *status)
 {
 	Datum		values[Natts_proc];
 	bool		nulls[Natts_proc] = {false};
@@ -116,10 +117,10 @@ read_found(TupleTableSlot *slot, Found *found)
 	found->tid = slot->tts_tid;
 }
 
-/* begin_scan: look a key up in a partition */
+/* begin_ledger_scan: look a key up in a partition */
 static void
-begin_scan(SnScan *scan, Oid partition, const pg_uuid_t *event_id,
-		   const text *worker_type, Snapshot snapshot)
+begin_ledger_scan(SnScan *scan, Oid partition, const pg_uuid_t *event_id,
+				  const text *worker_type, Snapshot snapshot)
 {
 	Relation	rel = table_open(partition, AccessShareLock);
 	ScanKeyData keys[2];
@@ -149,7 +150,7 @@ sn_ledger_completed(const pg_uuid_t *event_id, const text *worker_type,
 
 	if (!OidIsValid(partition))
 		return false;
-	begin_scan(&scan, partition, event_id, worker_type, snapshot);
+	begin_ledger_scan(&scan, partition, event_id, worker_type, snapshot);
 	if (sn_scan_next(&scan))
 		read_found(scan.slot, &found);
 	sn_scan_end(&scan);
@@ -160,11 +161,12 @@ sn_ledger_completed(const pg_uuid_t *event_id, const text *worker_type,
 }
 
 /*
- * look: what the ledger says about a key, committed or not.  When that depends
- * on a running transaction, its number is returned.
+ * look_up_ledger: what the ledger says about a key, committed or not.  When
+ * that depends on a running transaction, its number is returned.
  */
 static TransactionId
-look(Oid partition, const SnLedgerRow *row, bool *exists, Found *found)
+look_up_ledger(Oid partition, const SnLedgerRow *row, bool *exists,
+			   Found *found)
 {
 	SnapshotData dirty;
 	TransactionId running = InvalidTransactionId;
@@ -172,7 +174,8 @@ look(Oid partition, const SnLedgerRow *row, bool *exists, Found *found)
 
 	InitDirtySnapshot(dirty);
 	*exists = false;
-	begin_scan(&scan, partition, &row->event_id, row->worker_type, &dirty);
+	begin_ledger_scan(&scan, partition, &row->event_id, row->worker_type,
+					  &dirty);
 	while (!TransactionIdIsValid(running) && sn_scan_next(&scan))
 	{
 		running = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
@@ -200,8 +203,8 @@ write_one(Oid partition, const SnLedgerRow *row, const Found *old)
 		CommandCounterIncrement();
 	}
 	inserter = sn_insert_begin(partition, true);
-	insert_row(inserter, row,
-			   cstring_to_text(row->completed ? "completed" : "processing"));
+	insert_ledger_row(inserter, row,
+					  cstring_to_text(row->completed ? "completed" : "processing"));
 	written = sn_insert_end(inserter) == NIL;
 	CommandCounterIncrement();
 	return written;
@@ -245,7 +248,7 @@ write_unless(SnLedgerRow *row, int64 lease)
 
 		CHECK_FOR_INTERRUPTS();
 		sn_lock_key(hash);
-		running = look(partition, row, &exists, &found);
+		running = look_up_ledger(partition, row, &exists, &found);
 		if (!TransactionIdIsValid(running))
 		{
 			refused = exists && !may_replace(row, &found, lease);
@@ -314,7 +317,7 @@ sn_ledger_complete(SnLedgerWriter *writer, const SnLedgerRow *row)
 								   sheet->room * sizeof(SnLedgerRow));
 	}
 	sheet->rows[sheet->n++] = *row;
-	insert_row(sheet->inserter, row, writer->completed);
+	insert_ledger_row(sheet->inserter, row, writer->completed);
 }
 
 /* sn_ledger_end: write what was noted, and settle what was there already */
@@ -350,9 +353,9 @@ bounded_arg(FunctionCallInfo fcinfo, int n, const char *name, int max)
 	return sn_check_printable(value, name);
 }
 
-/* read_row: the arguments that both mark functions have */
+/* read_mark_args: the arguments that both mark functions have */
 static void
-read_row(FunctionCallInfo fcinfo, SnLedgerRow *row)
+read_mark_args(FunctionCallInfo fcinfo, SnLedgerRow *row)
 {
 	SN_REQUIRE_ARG(0, "event_id");
 	SN_REQUIRE_ARG(1, "worker_type");
@@ -386,7 +389,7 @@ sentinai_mark_as_processing(PG_FUNCTION_ARGS)
 	SnLedgerRow row;
 	int64		lease;
 
-	read_row(fcinfo, &row);
+	read_mark_args(fcinfo, &row);
 	SN_REQUIRE_ARG(5, "lease");
 	lease = sn_duration(PG_GETARG_INTERVAL_P(5), "lease", 1, SN_DAY);
 	PreventCommandIfReadOnly("mark_as_processing()");
@@ -399,7 +402,7 @@ sentinai_mark_as_completed(PG_FUNCTION_ARGS)
 {
 	SnLedgerRow row;
 
-	read_row(fcinfo, &row);
+	read_mark_args(fcinfo, &row);
 	row.completed = true;
 	PreventCommandIfReadOnly("mark_as_completed()");
 	PG_RETURN_BOOL(write_unless(&row, 0));

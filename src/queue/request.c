@@ -238,10 +238,10 @@ filter_text(const SnFilter *filter)
 	return text.data;
 }
 
-/* note: append what a setting was and is, if that is not the same */
+/* note_change: append what a setting was and is, if that is not the same */
 static void
-note(StringInfo changes, const char *name, const char *before,
-	 const char *now)
+note_change(StringInfo changes, const char *name, const char *before,
+			const char *now)
 {
 	if (strcmp(before, now) == 0)
 		return;
@@ -261,16 +261,16 @@ sn_request_changes(const SnRequest *request, const SnSub *sub,
 	if (!sn_filter_equal(filter, &request->filter))
 		appendStringInfo(&changes, "event_types: %s before, %s now",
 						 filter_text(filter), filter_text(&request->filter));
-	note(&changes, "max_attempts", psprintf("%d", sub->policy.max_attempts),
-		 psprintf("%d", request->max_attempts));
-	note(&changes, "backoff",
-		 OidOutputFunctionCall(F_ARRAY_OUT, row[Anum_sub_backoff - 1]),
-		 OidOutputFunctionCall(F_ARRAY_OUT,
-							   PointerGetDatum(request->backoff)));
-	note(&changes, "on_dead", sub->block ? "block" : "skip",
-		 request->block ? "block" : "skip");
-	note(&changes, "ordered", sub->ordered ? "true" : "false",
-		 request->ordered ? "true" : "false");
+	note_change(&changes, "max_attempts", psprintf("%d", sub->policy.max_attempts),
+				psprintf("%d", request->max_attempts));
+	note_change(&changes, "backoff",
+				OidOutputFunctionCall(F_ARRAY_OUT, row[Anum_sub_backoff - 1]),
+				OidOutputFunctionCall(F_ARRAY_OUT,
+									  PointerGetDatum(request->backoff)));
+	note_change(&changes, "on_dead", sub->block ? "block" : "skip",
+				request->block ? "block" : "skip");
+	note_change(&changes, "ordered", sub->ordered ? "true" : "false",
+				request->ordered ? "true" : "false");
 	return changes.data;
 }
 

@@ -296,18 +296,22 @@ open_entry(SnBatch *batch, const pg_uuid_t *id)
 	return NULL;
 }
 
-/* same_key: whether two events of a lane have the same partition key */
+/*
+ * same_key_of_entries: whether two events of a lane have the same partition
+ * key
+ */
 static bool
-same_key(const SnEntry *a, const SnEntry *b)
+same_key_of_entries(const SnEntry *a, const SnEntry *b)
 {
 	return a->tenant_id != NULL && b->tenant_id != NULL &&
 		sn_text_equal(a->tenant_id, b->tenant_id) &&
 		sn_text_equal(a->aggregate_id, b->aggregate_id);
 }
 
-/* park: an open event waits in event_retry behind the failed one */
+/* park_behind: an open event waits in event_retry behind the failed one */
 static void
-park(SnBatch *batch, SnInserter *inserter, const SnEntry *entry, int32 hash)
+park_behind(SnBatch *batch, SnInserter *inserter, const SnEntry *entry,
+			int32 hash)
 {
 	SnRetry		retry = {
 		.sub_id = batch->sub->sub_id,
@@ -337,7 +341,7 @@ park_later(SnBatch *batch, const SnEntry *failed)
 		const SnEntry *entry = &batch->open.items[i];
 
 		if (entry->lane != failed->lane || entry->pos <= failed->pos ||
-			!same_key(entry, failed))
+			!same_key_of_entries(entry, failed))
 			continue;
 		if (entry->bit >= 0)
 		{
@@ -346,7 +350,7 @@ park_later(SnBatch *batch, const SnEntry *failed)
 				hash = sn_key_hash(failed->tenant_id, failed->aggregate_id);
 				inserter = sn_retry_begin();
 			}
-			park(batch, inserter, entry, hash);
+			park_behind(batch, inserter, entry, hash);
 		}
 		sn_batch_drop(batch, entry);
 	}

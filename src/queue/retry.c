@@ -118,10 +118,10 @@ sn_retry_find(int sub_id, int lane, int32 hash, const pg_uuid_t *id,
 	return found;
 }
 
-/* same_key: whether a row is one of the key, hashes being equal */
+/* row_has_key: whether a row is one of the key, hashes being equal */
 static bool
-same_key(TupleTableSlot *slot, const text *tenant_id,
-		 const text *aggregate_id)
+row_has_key(TupleTableSlot *slot, const text *tenant_id,
+			const text *aggregate_id)
 {
 	bool		isnull;
 	Datum		datum;
@@ -159,7 +159,7 @@ sn_retry_head(SnRetryProbe *probe, int sub_id, int lane, int32 hash,
 	{
 		bool		isnull;
 
-		if (!same_key(probe->scan.slot, tenant_id, aggregate_id))
+		if (!row_has_key(probe->scan.slot, tenant_id, aggregate_id))
 			continue;
 		probe->pos = DatumGetInt64(slot_getattr(probe->scan.slot,
 												Anum_retry_pos, &isnull));

@@ -44,9 +44,9 @@ sn_stream_begin(void)
 	return reader;
 }
 
-/* close_part: close a partition, if it is open */
+/* close_slice_part: close a partition, if it is open */
 static void
-close_part(SnStreamReader *reader, SnStreamPart *part)
+close_slice_part(SnStreamReader *reader, SnStreamPart *part)
 {
 	if (part->open)
 		sn_scan_end(&part->scan);
@@ -65,7 +65,7 @@ close_all(SnStreamReader *reader)
 	int			i;
 
 	for (i = 0; i < reader->nparts && reader->nopen > 0; i++)
-		close_part(reader, &reader->parts[i]);
+		close_slice_part(reader, &reader->parts[i]);
 }
 
 /* close_parts: close what was opened, and forget what there is */
@@ -132,9 +132,9 @@ sn_stream_seek(SnStreamReader *reader, const SnSource *sources, int nsources,
 	reader->off = 0;
 }
 
-/* open_part: begin to read a partition; false when it has no pages */
+/* open_slice_part: begin to read a partition; false when it has no pages */
 static bool
-open_part(SnStreamReader *reader, SnStreamPart *part)
+open_slice_part(SnStreamReader *reader, SnStreamPart *part)
 {
 	ScanKeyData keys[4];
 
@@ -147,7 +147,7 @@ open_part(SnStreamReader *reader, SnStreamPart *part)
 	}
 	if (!part->open && RelationGetNumberOfBlocks(part->heap) == 0)
 	{
-		close_part(reader, part);
+		close_slice_part(reader, part);
 		return false;
 	}
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber,
@@ -208,9 +208,9 @@ next_source(SnStreamReader *reader)
 	reader->scanning = false;
 }
 
-/* next_slice: the next slice of the lane, or false */
+/* next_slice_of_lane: the next slice of the lane, or false */
 static bool
-next_slice(SnStreamReader *reader)
+next_slice_of_lane(SnStreamReader *reader)
 {
 	reader->n = 0;
 	while (reader->source < reader->nsources)
@@ -226,7 +226,7 @@ next_slice(SnStreamReader *reader)
 		part = &reader->parts[reader->part];
 		if (!reader->scanning)
 			reader->scanning = part->upper > reader->from &&
-				open_part(reader, part);
+				open_slice_part(reader, part);
 		if (!reader->scanning || !sn_scan_next(&part->scan))
 		{
 			if (reader->scanning && reader->upto != PG_INT64_MAX)
@@ -249,7 +249,7 @@ bool
 sn_stream_next(SnStreamReader *reader, SnPos *pos, pg_uuid_t *id)
 {
 	while (reader->off >= reader->n)
-		if (!next_slice(reader))
+		if (!next_slice_of_lane(reader))
 			return false;
 	*pos = SN_SLICE_POS(reader->slice_no, reader->off);
 	*id = reader->ids[reader->off];

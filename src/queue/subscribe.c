@@ -136,9 +136,9 @@ set_policy(const SnRequest *request, Datum *values)
 	values[Anum_sub_ordered - 1] = BoolGetDatum(request->ordered);
 }
 
-/* lock_lanes: all lanes of a subscription */
+/* lock_sub_lanes: all lanes of a subscription */
 static void
-lock_lanes(int sub_id)
+lock_sub_lanes(int sub_id)
 {
 	int			lanes = sn_node()->lanes;
 	int			lane;
@@ -162,8 +162,8 @@ count_letters(const SnRequest *request, int sub_id, SnPos pos)
 
 	if (sn_dead_letters_pending(request->worker_type, snapshot, counts))
 	{
-		lock_lanes(0);
-		lock_lanes(sub_id);
+		lock_sub_lanes(0);
+		lock_sub_lanes(sub_id);
 		UnregisterSnapshot(snapshot);
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
 		(void) sn_dead_letters_pending(request->worker_type, snapshot, counts);
@@ -215,7 +215,7 @@ change_rules(const SnRequest *request, const SnSub *sub)
 
 	if (request->ordered == sub->ordered && request->block == sub->block)
 		return;
-	lock_lanes(sub_id);
+	lock_sub_lanes(sub_id);
 	sn_arrange_backlog(sub_id, request->ordered,
 					   request->block && request->ordered);
 	sn_hint_freed(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
@@ -244,7 +244,7 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 	set_policy(request, values);
 	if (stream_id != DatumGetInt32(values[Anum_sub_stream_id - 1]))
 	{
-		lock_lanes(sub_id);
+		lock_sub_lanes(sub_id);
 		sn_change_filter(sn_sub_by_id(sub_id), stream_id, values, nulls);
 		sn_hint_freed(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 	}
@@ -366,7 +366,7 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	worker_type = PG_GETARG_TEXT_PP(0);
 	(void) sn_lock_streams(true);
 	sub_id = sn_sub_require(worker_type)->sub_id;
-	lock_lanes(sub_id);
+	lock_sub_lanes(sub_id);
 
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (!find_row(worker_type, snapshot, values, nulls, &tid))

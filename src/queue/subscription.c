@@ -55,17 +55,20 @@ invalidate(Datum arg, Oid relid)
 		cache_valid = false;
 }
 
-/* end_of_xact: what a failed transaction saw of its own is not there */
+/*
+ * subscriptions_xact_end: what a failed transaction saw of its own is not
+ * there
+ */
 static void
-end_of_xact(XactEvent event, void *arg)
+subscriptions_xact_end(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT)
 		cache_valid = false;
 }
 
 static void
-end_of_subxact(SubXactEvent event, SubTransactionId subid,
-			   SubTransactionId parent, void *arg)
+subscriptions_subxact_end(SubXactEvent event, SubTransactionId subid,
+						  SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		cache_valid = false;
@@ -347,9 +350,9 @@ load_types(Snapshot snapshot)
 	sn_table_end(scan);
 }
 
-/* load: read all subscriptions into the cache */
+/* load_subscriptions: read all subscriptions into the cache */
 static void
-load(void)
+load_subscriptions(void)
 {
 	SnTableScan *scan = sn_table_read(SN_SUBSCRIPTION, NULL);
 	TupleTableSlot *slot;
@@ -367,9 +370,9 @@ load(void)
 	sn_table_end(scan);
 }
 
-/* ready: make the cache valid */
+/* make_cache_valid: make the cache valid */
 static void
-ready(void)
+make_cache_valid(void)
 {
 	AcceptInvalidationMessages();
 	if (cache_valid)
@@ -380,8 +383,8 @@ ready(void)
 											  "sentinai subscriptions",
 											  ALLOCSET_DEFAULT_SIZES);
 		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
-		RegisterXactCallback(end_of_xact, NULL);
-		RegisterSubXactCallback(end_of_subxact, NULL);
+		RegisterXactCallback(subscriptions_xact_end, NULL);
+		RegisterSubXactCallback(subscriptions_subxact_end, NULL);
 	}
 	MemoryContextReset(cache_context);
 	cache = NIL;
@@ -389,7 +392,7 @@ ready(void)
 	cache_valid = true;			/* a change while loading clears it again */
 	PG_TRY();
 	{
-		load();
+		load_subscriptions();
 	}
 	PG_CATCH();
 	{
@@ -407,14 +410,14 @@ ready(void)
 SnSub *
 sn_sub_by_name(const text *worker_type)
 {
-	ready();
+	make_cache_valid();
 	return find_name(worker_type);
 }
 
 SnSub *
 sn_sub_by_id(int sub_id)
 {
-	ready();
+	make_cache_valid();
 	return find_id(sub_id);
 }
 

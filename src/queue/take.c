@@ -192,9 +192,9 @@ drop_gone(SnClaim *claim, SnLook *look, const Rows *gone)
 	look->more = true;
 }
 
-/* give_up: they cannot be handed out */
+/* give_up_unreadable: they cannot be handed out */
 static void
-give_up(SnClaim *claim, SnLook *look, const Rows *unreadable)
+give_up_unreadable(SnClaim *claim, SnLook *look, const Rows *unreadable)
 {
 	int			i;
 
@@ -244,7 +244,7 @@ sn_claim_take_retries(SnClaim *claim, SnLook *look)
 	if (gone.n > 0)
 		drop_gone(claim, look, &gone);
 	if (unreadable.n > 0)
-		give_up(claim, look, &unreadable);
+		give_up_unreadable(claim, look, &unreadable);
 }
 
 /* seen_at_start: whether subscribe('latest') saw a transaction's events */
@@ -326,11 +326,12 @@ fill_parked(SnClaim *claim, SnLaneState *state, SnPos pos,
 }
 
 /*
- * park: move the fetched event to event_retry if its key is blocked.  It waits
- * behind the head of its key; coming before it, it becomes the head itself.
+ * park_taken: move the fetched event to event_retry if its key is blocked.  It
+ * waits behind the head of its key; coming before it, it becomes the head
+ * itself.
  */
 static bool
-park(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
+park_taken(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
 {
 	SnRetry		retry;
 
@@ -358,9 +359,9 @@ park(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
 	return true;
 }
 
-/* judge: what becomes of an event that is not resolved */
+/* decide_event: what becomes of an event that is not resolved */
 static Fate
-judge(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
+decide_event(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
 {
 	SnLaneState *state = &look->state;
 	bool		solo = pos < state->lost_pos;
@@ -378,7 +379,7 @@ judge(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
 		claim->unwanted++;
 		return FATE_PASSED;
 	}
-	if (park(claim, look, pos, id))
+	if (park_taken(claim, look, pos, id))
 	{
 		state->changed = true;
 		return FATE_PASSED;
@@ -513,7 +514,7 @@ sn_claim_take_new(SnClaim *claim, SnLook *look)
 		if (sn_claim_full(claim))
 			fate = FATE_LEFT;
 		else
-			fate = open ? judge(claim, look, pos, &id) : FATE_PASSED;
+			fate = open ? decide_event(claim, look, pos, &id) : FATE_PASSED;
 		if (fate == FATE_LEFT)
 		{
 			look->more = true;

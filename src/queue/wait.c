@@ -36,9 +36,9 @@
 
 PG_FUNCTION_INFO_V1(sentinai_wait_for_work);
 
-/* in_hands: whether a lane's lock is another's, who will wake us */
+/* lane_in_other_hands: whether a lane's lock is another's, who will wake us */
 static bool
-in_hands(const SnSub *sub, SnSubSlot *hints, int lane)
+lane_in_other_hands(const SnSub *sub, SnSubSlot *hints, int lane)
 {
 	if (!sn_lane_in_hands(sub->sub_id, lane))
 		return false;
@@ -65,7 +65,7 @@ has_work(SnSub *sub, SnSubSlot *hints, bool atomic)
 
 		CHECK_FOR_INTERRUPTS();
 		if ((pending & SN_LANE_BIT(lane)) == 0 ||
-			in_hands(sub, hints, lane))
+			lane_in_other_hands(sub, hints, lane))
 			continue;
 		sn_look_at_lane(sub, lane, now, &budget, &look);
 		if (look.ready ||
@@ -78,12 +78,12 @@ has_work(SnSub *sub, SnSubSlot *hints, bool atomic)
 }
 
 /*
- * look: whether there is work; sleep_ms gets the longest sleep until the next
- * look.  Runs in a memory context of its own.  Where no sequencer runs, only a
- * claim takes rounds, so unsequenced events count as work.
+ * look_for_work: whether there is work; sleep_ms gets the longest sleep until
+ * the next look.  Runs in a memory context of its own.  Where no sequencer
+ * runs, only a claim takes rounds, so unsequenced events count as work.
  */
 static bool
-look(text *worker_type, bool atomic, int *sub_id, long *sleep_ms)
+look_for_work(text *worker_type, bool atomic, int *sub_id, long *sleep_ms)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "sentinai wait",
@@ -153,12 +153,12 @@ doze(SnSubSlot *hints, long ms)
 }
 
 /*
- * sleep_until: look and sleep by turns until there is work or the deadline has
- * come.
+ * wait_for_lanes: look and sleep by turns until there is work or the deadline
+ * has come.
  */
 static bool
-sleep_until(text *worker_type, SnSubSlot *hints, int sub_id,
-			TimestampTz deadline, bool atomic)
+wait_for_lanes(text *worker_type, SnSubSlot *hints, int sub_id,
+			   TimestampTz deadline, bool atomic)
 {
 	for (;;)
 	{
@@ -166,7 +166,7 @@ sleep_until(text *worker_type, SnSubSlot *hints, int sub_id,
 		long		left;
 		int			id;
 
-		if (look(worker_type, atomic, &id, &sleep_ms))
+		if (look_for_work(worker_type, atomic, &id, &sleep_ms))
 			return true;
 		if (id != sub_id)
 			return false;		/* it was ended and made anew */
@@ -188,12 +188,12 @@ wait_until(text *worker_type, TimestampTz deadline, bool atomic)
 	bool		ready = false;
 
 	if (hints == NULL)
-		return sleep_until(worker_type, NULL, sub_id, deadline, atomic);
+		return wait_for_lanes(worker_type, NULL, sub_id, deadline, atomic);
 	(void) pg_atomic_fetch_add_u32(&hints->waiters, 1);
 	PG_ENSURE_ERROR_CLEANUP(count_out, PointerGetDatum(hints));
 	{
 		ConditionVariablePrepareToSleep(&hints->cv);
-		ready = sleep_until(worker_type, hints, sub_id, deadline, atomic);
+		ready = wait_for_lanes(worker_type, hints, sub_id, deadline, atomic);
 		ConditionVariableCancelSleep();
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(count_out, PointerGetDatum(hints));

@@ -105,11 +105,12 @@ is_confirmed(XLogRecPtr end)
 }
 
 /*
- * hold: wait a moment for standbys, or for the end of their grace.  Settings
- * are taken over meanwhile, but the caller still has to hear of them.
+ * hold_until_durable: wait a moment for standbys, or for the end of their
+ * grace.  Settings are taken over meanwhile, but the caller still has to hear
+ * of them.
  */
 static void
-hold(bool *said)
+hold_until_durable(bool *said)
 {
 	if (!*said && sn_watch_standbys())
 	{
@@ -174,7 +175,7 @@ sn_wait_confirmed(XLogRecPtr end)
 	RESUME_INTERRUPTS();
 	while (!is_confirmed(end))
 	{
-		hold(&said);
+		hold_until_durable(&said);
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;

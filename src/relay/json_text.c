@@ -42,9 +42,9 @@ put_escape(StringInfo out, unsigned char c)
 #define has_less(word, n) \
 	(((word) - EACH * (n)) & ~(word) & EACH * 0x80)
 
-/* is_plain: whether eight bytes can stand in a string as they are */
+/* are_plain_bytes: whether eight bytes can stand in a string as they are */
 static inline bool
-is_plain(const char *s)
+are_plain_bytes(const char *s)
 {
 	uint64		word;
 
@@ -65,7 +65,7 @@ put_string(StringInfo out, const char *s, int len)
 	{
 		unsigned char c;
 
-		while (i + 8 <= len && is_plain(s + i))
+		while (i + 8 <= len && are_plain_bytes(s + i))
 			i += 8;
 		if (i == len)
 			break;

@@ -95,8 +95,8 @@ static bool append_topic(SnRecordMaker *maker, size_t *used,
 						 const char *part, size_t len,
 						 char *err, size_t err_len);
 static bool reserve_text(SnRecordMaker *maker, const SnRecordEvent *event);
-static const char *put_text(SnRecordMaker *maker, const char *text,
-							size_t len);
+static const char *keep_text(SnRecordMaker *maker, const char *text,
+							 size_t len);
 static const char *put_escaped(SnRecordMaker *maker, const char *text);
 static void put_key(SnRecordMaker *maker, SnRecordFormat format,
 					const SnRecordEvent *event, SnRecord *record);
@@ -114,7 +114,7 @@ static const char *put_source(SnRecordMaker *maker,
 							  const SnRecordEvent *event);
 static bool set_date(SnRecordMaker *maker, int64_t day);
 static char *put_digits(char *out, unsigned value, int digits);
-static const char *put_time(SnRecordMaker *maker, int64_t occurred_us);
+static const char *keep_time(SnRecordMaker *maker, int64_t occurred_us);
 static void add_header(SnRecordMaker *maker, const char *name,
 					   const char *value);
 static size_t escape(char *out, const char *text);
@@ -446,7 +446,7 @@ reserve_text(SnRecordMaker *maker, const SnRecordEvent *event)
 
 /* Keeps a copy of some text, with a NUL behind it. */
 static const char *
-put_text(SnRecordMaker *maker, const char *text, size_t len)
+keep_text(SnRecordMaker *maker, const char *text, size_t len)
 {
 	char	   *copy = maker->text + maker->text_used;
 
@@ -479,9 +479,9 @@ put_key(SnRecordMaker *maker, SnRecordFormat format,
 		key = event->aggregate_id;
 	else
 	{
-		key = put_text(maker, event->tenant_id, strlen(event->tenant_id));
+		key = keep_text(maker, event->tenant_id, strlen(event->tenant_id));
 		maker->text[maker->text_used - 1] = ':';
-		put_text(maker, event->aggregate_id, strlen(event->aggregate_id));
+		keep_text(maker, event->aggregate_id, strlen(event->aggregate_id));
 	}
 	record->key = key;
 	record->key_len = strlen(key);
@@ -536,7 +536,7 @@ put_cloudevents(SnRecordMaker *maker, const SnRecordEvent *event,
 	add_header(maker, "ce_id", event->event_id);
 	add_header(maker, "ce_source", put_source(maker, event));
 	add_header(maker, "ce_type", event->event_type);
-	add_header(maker, "ce_time", put_time(maker, event->occurred_us));
+	add_header(maker, "ce_time", keep_time(maker, event->occurred_us));
 	add_header(maker, "ce_subject", event->aggregate_id);
 	add_header(maker, "ce_tenantid", event->tenant_id);
 	add_header(maker, "ce_correlationid", event->correlation_id);
@@ -579,12 +579,12 @@ put_schema(SnRecordMaker *maker, const SnRecordEvent *event)
 
 	if (event->schema_version <= 0)
 		return NULL;
-	schema = put_text(maker, prefix, strlen(prefix));
+	schema = keep_text(maker, prefix, strlen(prefix));
 	maker->text_used--;
 	put_escaped(maker, event->event_type);
 	maker->text_used--;
 	snprintf(version, sizeof(version), ":%d", event->schema_version);
-	put_text(maker, version, strlen(version));
+	keep_text(maker, version, strlen(version));
 	return schema;
 }
 
@@ -592,8 +592,8 @@ put_schema(SnRecordMaker *maker, const SnRecordEvent *event)
 static const char *
 put_source(SnRecordMaker *maker, const SnRecordEvent *event)
 {
-	const char *source = put_text(maker, maker->source,
-								  strlen(maker->source));
+	const char *source = keep_text(maker, maker->source,
+								   strlen(maker->source));
 
 	maker->text_used--;
 	put_escaped(maker, event->tenant_id);
@@ -630,7 +630,7 @@ put_digits(char *out, unsigned value, int digits)
 
 /* RFC 3339 in UTC with milliseconds; NULL outside the years 0 to 9999. */
 static const char *
-put_time(SnRecordMaker *maker, int64_t occurred_us)
+keep_time(SnRecordMaker *maker, int64_t occurred_us)
 {
 	char		text[32];
 	char	   *p;
@@ -651,7 +651,7 @@ put_time(SnRecordMaker *maker, int64_t occurred_us)
 	*p++ = '.';
 	p = put_digits(p, ms % 1000, 3);
 	*p++ = 'Z';
-	return put_text(maker, text, p - text);
+	return keep_text(maker, text, p - text);
 }
 
 /* Adds a header, if there is a value. */

@@ -244,11 +244,11 @@ on_exit_relay(int code, Datum arg)
 }
 
 /*
- * find_slot: the slot that a process before this one left, one that nobody has,
- * or one that a process of some other place left; lock held
+ * find_relay_slot: the slot that a process before this one left, one that
+ * nobody has, or one that a process of some other place left; lock held
  */
 static SnRelaySlot *
-find_slot(void)
+find_relay_slot(void)
 {
 	SnRelaySlot *unused = NULL;
 	int			i;
@@ -302,7 +302,7 @@ take_slot(void)
 	SnRelaySlot *slot;
 
 	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
-	slot = find_slot();
+	slot = find_relay_slot();
 	if (slot != NULL)
 		fill_slot(slot);
 	LWLockRelease(&s->lock);
@@ -462,9 +462,9 @@ one_turn(void)
 	return sn_relay_needs_database() ? 0 : wait;
 }
 
-/* start: what a background worker does first */
+/* start_relay_process: what a background worker does first */
 static void
-start(Datum arg)
+start_relay_process(Datum arg)
 {
 	Oid			dboid;
 
@@ -517,7 +517,7 @@ sn_relay_main(Datum arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 
-	start(arg);
+	start_relay_process(arg);
 	PG_TRY();
 	{
 		live();

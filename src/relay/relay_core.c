@@ -200,9 +200,11 @@ send_again(SnRelayCore *core, int64_t now_ms)
 	core->window.cursor = core->window.head;
 }
 
-/* recover: a new producer, and everything that is not done once more */
+/*
+ * recover_producer: a new producer, and everything that is not done once more
+ */
 static void
-recover(SnRelayCore *core, int64_t now_ms)
+recover_producer(SnRelayCore *core, int64_t now_ms)
 {
 	const SnBrokerProvider *provider = core->config.provider;
 	char		err[SN_ERROR_TEXT];
@@ -240,9 +242,9 @@ all_done(const SnRelayCore *core)
 	return true;
 }
 
-/* next_turn: when the events on their way need another turn, or -1 */
+/* next_relay_turn: when the events on their way need another turn, or -1 */
 static int64_t
-next_turn(const SnRelayCore *core)
+next_relay_turn(const SnRelayCore *core)
 {
 	if (core->window.cursor != NULL)
 		return 10;
@@ -272,7 +274,7 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 	}
 	sn_core_work_topics(core, now_ms);
 	if (core->recover)
-		recover(core, now_ms);
+		recover_producer(core, now_ms);
 	if (core->later.any && now_ms - core->later.since >= SN_LATER_MS)
 	{
 		(void) sn_later_forget(&core->later);
@@ -292,7 +294,7 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 		/* when one could be tried, it waits for the answer about its topic */
 		return wait > 0 ? wait + 1 : 10;
 	}
-	wait = next_turn(core);
+	wait = next_relay_turn(core);
 	topic = sn_core_next_topic(core, now_ms);
 	return topic < 0 || (wait >= 0 && wait < topic) ? wait : topic;
 }

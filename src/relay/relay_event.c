@@ -25,9 +25,9 @@
 								 * measure that */
 #define ESCAPE_MAX	6			/* bytes of text for one in a string */
 
-/* text_of: a text column, or NULL */
+/* text_column: a text column, or NULL */
 static const text *
-text_of(const Datum *values, const bool *nulls, AttrNumber column)
+text_column(const Datum *values, const bool *nulls, AttrNumber column)
 {
 	return nulls[column - 1] ? NULL : DatumGetTextPP(values[column - 1]);
 }
@@ -53,9 +53,9 @@ put(char **at, const char *bytes, size_t len)
 	return start;
 }
 
-/* put_text: a text as a string */
+/* put_event_text: a text as a string */
 static const char *
-put_text(char **at, const text *t)
+put_event_text(char **at, const text *t)
 {
 	return t == NULL ? NULL : put(at, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 }
@@ -155,12 +155,12 @@ find_parts(Parts *p, const Datum *values, const bool *nulls)
 {
 	Jsonb	   *metadata = jsonb_of(values, Anum_log_metadata);
 
-	p->type = text_of(values, nulls, Anum_log_event_type);
-	p->tenant = text_of(values, nulls, Anum_log_tenant_id);
-	p->aggregate_type = text_of(values, nulls, Anum_log_aggregate_type);
-	p->aggregate_id = text_of(values, nulls, Anum_log_aggregate_id);
-	p->correlation = text_of(values, nulls,
-							 sn_log_column(Anum_log_correlation_id, nulls));
+	p->type = text_column(values, nulls, Anum_log_event_type);
+	p->tenant = text_column(values, nulls, Anum_log_tenant_id);
+	p->aggregate_type = text_column(values, nulls, Anum_log_aggregate_type);
+	p->aggregate_id = text_column(values, nulls, Anum_log_aggregate_id);
+	p->correlation = text_column(values, nulls,
+								 sn_log_column(Anum_log_correlation_id, nulls));
 	p->parent = metadata_string(metadata, "traceparent");
 	p->state = metadata_string(metadata, "tracestate");
 	/* the one format that has a use for it */
@@ -197,11 +197,11 @@ sn_relay_event(const Datum *values, const bool *nulls, StringInfo json,
 	memset(r, 0, sizeof(SnRecordEvent));
 	r->block = at;
 	r->event_id = put_uuid(&at, DatumGetUUIDP(values[Anum_log_event_id - 1]));
-	r->event_type = put_text(&at, p.type);
-	r->tenant_id = put_text(&at, p.tenant);
-	r->aggregate_type = put_text(&at, p.aggregate_type);
-	r->aggregate_id = put_text(&at, p.aggregate_id);
-	r->correlation_id = put_text(&at, p.correlation);
+	r->event_type = put_event_text(&at, p.type);
+	r->tenant_id = put_event_text(&at, p.tenant);
+	r->aggregate_type = put_event_text(&at, p.aggregate_type);
+	r->aggregate_id = put_event_text(&at, p.aggregate_id);
+	r->correlation_id = put_event_text(&at, p.correlation);
 	if (!nulls[Anum_log_causation_id - 1])
 		r->causation_id =
 			put_uuid(&at, DatumGetUUIDP(values[Anum_log_causation_id - 1]));

@@ -40,9 +40,9 @@ rewind_cursor(SnRelayCore *core)
 	core->window.cursor = core->window.head;
 }
 
-/* ready: a topic takes records, and nothing has to go before them */
+/* topic_is_ready: a topic takes records, and nothing has to go before them */
 static void
-ready(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
+topic_is_ready(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 {
 	bool		held = topic->held;
 
@@ -110,7 +110,7 @@ sn_core_topic_taken(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 		return;
 	if (!topic->parked)
 	{
-		ready(core, topic, now_ms);
+		topic_is_ready(core, topic, now_ms);
 		return;
 	}
 	topic->state = SN_TOPIC_DRAINING;
@@ -155,9 +155,9 @@ may_ask(const SnRelayCore *core, int64_t now_ms)
 		(core->nasked < MAX_ASKED && now_ms - core->asked_at >= ASK_MORE_MS);
 }
 
-/* ask: have the broker make a topic, if it is not there */
+/* ask_for_topic: have the broker make a topic, if it is not there */
 static void
-ask(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
+ask_for_topic(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 {
 	char		err[SN_ERROR_TEXT];
 
@@ -192,7 +192,7 @@ work_waiting(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 	if (now_ms < topic->retry_at || topic->sent > 0 || core->recover)
 		return;
 	if (core->config.topic_partitions > 0)
-		ask(core, topic, now_ms);
+		ask_for_topic(core, topic, now_ms);
 	else if (topic->held)
 	{
 		topic->state = SN_TOPIC_TRIAL;
@@ -230,7 +230,7 @@ work_trial(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 		rewind_cursor(core);
 	}
 	if (topic->held && !topic->parked && topic->entries == 0)
-		ready(core, topic, now_ms); /* nothing waits for it */
+		topic_is_ready(core, topic, now_ms); /* nothing waits for it */
 }
 
 /* sn_core_work_topic: what a topic that is not ready needs next */
@@ -247,7 +247,7 @@ sn_core_work_topic(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 			break;
 		case SN_TOPIC_DRAINING:
 			if (topic->exhausted && topic->nparked == 0)
-				ready(core, topic, now_ms);
+				topic_is_ready(core, topic, now_ms);
 			break;
 		default:
 			break;

@@ -137,9 +137,9 @@ sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max, bool *more)
 	return n;
 }
 
-/* fetch: the event that is wanted, if it is there; returns its size */
+/* fetch_event: the event that is wanted, if it is there; returns its size */
 static size_t
-fetch(SnRelayReader *reader, SnLogReader *log, Want *want)
+fetch_event(SnRelayReader *reader, SnLogReader *log, Want *want)
 {
 	CHECK_FOR_INTERRUPTS();
 	want->seen = true;
@@ -191,8 +191,8 @@ fetch_all(void *arg)
 	for (i = 0; i < f->n && f->bytes > 0 &&
 		 log->nparts < SN_LOG_PARTS_MAX; i++)
 		f->bytes -= Min(f->bytes,
-						fetch(f->reader, log,
-							  &f->reader->wants[f->order[i].want]));
+						fetch_event(f->reader, log,
+									&f->reader->wants[f->order[i].want]));
 	sn_log_end(log);
 }
 

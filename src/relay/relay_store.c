@@ -26,9 +26,9 @@
 #include "relay/relay_store.h"
 #include "store/hint.h"
 
-/* run: one statement through SPI; returns its first value, null if none */
+/* run_spi: one statement through SPI; returns its first value, null if none */
 static Datum
-run(const char *sql, int nargs, Oid *types, Datum *args, bool *isnull)
+run_spi(const char *sql, int nargs, Oid *types, Datum *args, bool *isnull)
 {
 	Datum		result = (Datum) 0;
 
@@ -60,12 +60,12 @@ sn_relay_subscription(void)
 	if (sub != NULL)
 		return sub->sub_id;
 	args[0] = BoolGetDatum(sn_relay_start_from == SN_RELAY_LATEST);
-	(void) run("insert into sentinai_internal.subscription (worker_type, stream_id,"
-			   " start_pos, max_attempts, backoff, on_dead, ordered, is_relay)"
-			   " values ('" SN_RELAY_WORKER_TYPE "', 0,"
-			   " case when $1 then coalesce((select max(round_no) + 1 from sentinai_internal.round), 0) << 22 else 0 end,"
-			   " 1, '{1s}', 'skip', true, true)"
-			   " on conflict do nothing", 1, types, args, &isnull);
+	(void) run_spi("insert into sentinai_internal.subscription (worker_type, stream_id,"
+				   " start_pos, max_attempts, backoff, on_dead, ordered, is_relay)"
+				   " values ('" SN_RELAY_WORKER_TYPE "', 0,"
+				   " case when $1 then coalesce((select max(round_no) + 1 from sentinai_internal.round), 0) << 22 else 0 end,"
+				   " 1, '{1s}', 'skip', true, true)"
+				   " on conflict do nothing", 1, types, args, &isnull);
 	sn_subs_changed();
 	CommandCounterIncrement();
 	sub = sn_sub_by_name(name);
@@ -90,9 +90,9 @@ find_sub(int sub_id)
 	return sub;
 }
 
-/* read_state: a lane's newest state under a fresh snapshot */
+/* read_lane_state: a lane's newest state under a fresh snapshot */
 static void
-read_state(int sub_id, int lane, SnLaneState *state)
+read_lane_state(int sub_id, int lane, SnLaneState *state)
 {
 	SnSub	   *sub = find_sub(sub_id);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -107,7 +107,7 @@ sn_relay_lane_pos(int sub_id, int lane)
 {
 	SnLaneState state;
 
-	read_state(sub_id, lane, &state);
+	read_lane_state(sub_id, lane, &state);
 	return state.pos;
 }
 
@@ -161,7 +161,7 @@ sn_relay_count(int sub_id, int lane, int dead, int parked)
 	SnLaneAppender appender = {0};
 	SnLaneState state;
 
-	read_state(sub_id, lane, &state);
+	read_lane_state(sub_id, lane, &state);
 	state.dead += dead;
 	state.parked += parked;
 	sn_lane_append(&appender, &state);
@@ -210,9 +210,9 @@ put_letter(Letter *letter)
 	write_letter(letter);
 }
 
-/* tell: publish that the event is given up */
+/* publish_dead_lettered: publish that the event is given up */
 static void
-tell(const Letter *letter, const char *topic)
+publish_dead_lettered(const Letter *letter, const char *topic)
 {
 	SnControl	control = {
 		.type = SN_EVENT_DEAD_LETTERED,
@@ -276,7 +276,7 @@ sn_relay_bury(SnRetry *row, const char *topic, const char *error)
 	row->has_due = false;
 	sn_history_add(row, error, strlen(error), NULL, letter.now);
 	put_letter(&letter);
-	tell(&letter, topic);
+	publish_dead_lettered(&letter, topic);
 	sn_relay_count(row->sub_id, row->lane, 1, 0);
 }
 

@@ -116,11 +116,11 @@ sn_relay_marks_due(void)
 }
 
 /*
- * lock_lanes: lock those of some lanes that can be locked now; nothing is read
- * or stored of the others until they can.
+ * lock_relay_lanes: lock those of some lanes that can be locked now; nothing
+ * is read or stored of the others until they can.
  */
 static uint64
-lock_lanes(uint64 lanes)
+lock_relay_lanes(uint64 lanes)
 {
 	uint64		locked = sn_relay_lock_lanes(sn_relay.sub_id, lanes);
 
@@ -213,7 +213,7 @@ static bool
 store_progress(bool now)
 {
 	uint64		news = sn_relay_core_news_in(sn_relay.core);
-	uint64		locked = lock_lanes(news & ~sn_relay.barred);
+	uint64		locked = lock_relay_lanes(news & ~sn_relay.barred);
 	uint64		wrote = take_news(locked);
 	int			lane;
 
@@ -223,7 +223,7 @@ store_progress(bool now)
 	{
 		uint64		marked = sn_relay.moved & ~sn_relay.barred;
 
-		marked = (marked & locked) | lock_lanes(marked & ~locked);
+		marked = (marked & locked) | lock_relay_lanes(marked & ~locked);
 		Assert((marked & ~sn_relay.owned) == 0);
 		if (marked != 0)
 		{
@@ -256,14 +256,14 @@ lanes_waiting(void)
 }
 
 /*
- * read_lanes: read what comes next in the lanes that may have something, as
- * much as the core has room for beside what was taken for it, and no more than
- * a part of the window, so that sending begins early.  Each lane gets its
+ * read_relay_lanes: read what comes next in the lanes that may have something,
+ * as much as the core has room for beside what was taken for it, and no more
+ * than a part of the window, so that sending begins early.  Each lane gets its
  * share.  Pending bits are cleared before the snapshot is taken, and set again
  * where not everything was read.
  */
 static List *
-read_lanes(void)
+read_relay_lanes(void)
 {
 	static int	start = 0;
 	uint64		lanes = lanes_waiting();
@@ -393,9 +393,12 @@ read_wanted(void)
 	return pushed;
 }
 
-/* belongs: whether the first event with a label still goes to that topic */
+/*
+ * topic_has_label: whether the first event with a label still goes to that
+ * topic
+ */
 static bool
-belongs(const char *label)
+topic_has_label(const char *label)
 {
 	bool		all;
 	List	   *first = sn_relay_parked(sn_relay.sub_id, label, PG_UINT64_MAX, 1, 1,
@@ -421,7 +424,7 @@ read_labels(void)
 	while (sn_relay_next_label(sn_relay.sub_id, &topic, &error))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!belongs(topic))
+		if (!topic_has_label(topic))
 			sn_retry_unlabel(sn_relay.sub_id, topic, sn_relay.owned);
 		else if (!sn_relay_core_has_parked(sn_relay.core, topic, error,
 										   sn_relay_now_ms()))
@@ -513,7 +516,7 @@ relay_turn(bool last, bool *pushed)
 		*pushed = read_wanted();
 		*pushed |= read_redrives();
 	}
-	return read_lanes();
+	return read_relay_lanes();
 }
 
 /*

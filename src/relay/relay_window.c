@@ -68,7 +68,7 @@ copy_string(char **at, const char *s)
 }
 
 static size_t
-string_size(const char *s)
+kept_string_size(const char *s)
 {
 	return s == NULL ? 0 : strlen(s) + 1;
 }
@@ -119,11 +119,12 @@ copy_block(SnWindowEntry *entry, const SnRecordEvent *e)
 static bool
 copy_event(SnWindowEntry *entry, const SnRecordEvent *e)
 {
-	size_t		size = string_size(e->event_id) + string_size(e->event_type) +
-	string_size(e->tenant_id) + string_size(e->aggregate_type) +
-	string_size(e->aggregate_id) + string_size(e->correlation_id) +
-	string_size(e->causation_id) + string_size(e->traceparent) +
-	string_size(e->tracestate) + string_size(e->outbox_id) +
+	size_t		size = kept_string_size(e->event_id) +
+	kept_string_size(e->event_type) +
+	kept_string_size(e->tenant_id) + kept_string_size(e->aggregate_type) +
+	kept_string_size(e->aggregate_id) + kept_string_size(e->correlation_id) +
+	kept_string_size(e->causation_id) + kept_string_size(e->traceparent) +
+	kept_string_size(e->tracestate) + kept_string_size(e->outbox_id) +
 	e->payload_len + 1;
 	char	   *at = make_room(entry, size);
 

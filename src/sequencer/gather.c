@@ -147,9 +147,9 @@ spill(SnGather *g)
 	g->items = NULL;
 }
 
-/* add: one more event of the round */
+/* add_gathered: one more event of the round */
 static void
-add(SnGather *g, const SnItem *item)
+add_gathered(SnGather *g, const SnItem *item)
 {
 	if (g->sort == NULL && g->count == g->room)
 	{
@@ -206,7 +206,7 @@ take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 						   g->lanes);
 	item.match = sn_match(values[Anum_log_event_type - 1]);
 	item.place = slot->tts_tid;
-	add(g, &item);
+	add_gathered(g, &item);
 }
 
 /* take_found: gather what an entry of the index on txid stands for */
@@ -348,12 +348,12 @@ is_due(const SnGather *g, const SnPart *part)
 }
 
 /*
- * look_at: gather from a table what is new and what is due; false when it has
- * changed since the snapshot.  A table without pages has nothing, whatever
+ * gather_part: gather from a table what is new and what is due; false when it
+ * has changed since the snapshot.  A table without pages has nothing, whatever
  * its indexes are.
  */
 static bool
-look_at(SnGather *g, SnPart *part, bool new_events, bool due_events)
+gather_part(SnGather *g, SnPart *part, bool new_events, bool due_events)
 {
 	bool		kept = part == sn_parts_kept();
 	Relation	rel;
@@ -393,11 +393,11 @@ sn_gather(SnGather *g)
 	describe_snapshot(g);
 	clock = pg_atomic_read_u64(&sn_shared()->clock);
 	parts = sn_parts_log(&n);
-	same = look_at(g, sn_parts_kept(), false,
-				   is_due(g, sn_parts_kept()));
+	same = gather_part(g, sn_parts_kept(), false,
+					   is_due(g, sn_parts_kept()));
 	for (i = 0; i < n && same; i++)
-		same = look_at(g, &parts[i], may_hold_new(g, &parts[i], clock),
-					   is_due(g, &parts[i]));
+		same = gather_part(g, &parts[i], may_hold_new(g, &parts[i], clock),
+						   is_due(g, &parts[i]));
 	if (same)
 		sn_parts_looked();
 	else

@@ -69,9 +69,12 @@ find_part(Oid heap)
 	return NULL;
 }
 
-/* load: read the list of partitions; one that is gone may have left events */
+/*
+ * load_parts: read the list of partitions; one that is gone may have left
+ * events
+ */
 static void
-load(void)
+load_parts(void)
 {
 	static bool registered = false;
 	Oid			log = sn_rel(SN_EVENT_LOG);
@@ -158,7 +161,7 @@ sn_parts_lock(void)
 	{
 		AcceptInvalidationMessages();
 		if (parts_of != sn_rel(SN_EVENT_LOG))
-			load();
+			load_parts();
 		for (i = 0; i < nparts; i++)
 		{
 			parts[i].held = false;

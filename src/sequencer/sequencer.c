@@ -143,9 +143,11 @@ set_sequenced(SnDatabase *db, uint64 commits)
 	ConditionVariableBroadcast(&db->sequenced_cv);
 }
 
-/* announce: the rounds of this transaction are visible; raises no error */
+/*
+ * announce_rounds: the rounds of this transaction are visible; raises no error
+ */
 static void
-announce(void)
+announce_rounds(void)
 {
 	SnDatabase *db = pending.db;
 	uint64		before = pg_atomic_fetch_add_u64(&db->rounds, pending.rounds);
@@ -167,7 +169,7 @@ announce(void)
 }
 
 static void
-end_of_xact(XactEvent event, void *arg)
+round_xact_end(XactEvent event, void *arg)
 {
 	if (pending.db == NULL)
 		return;
@@ -175,7 +177,7 @@ end_of_xact(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_COMMIT:
 			if (pending.rounds > 0)
-				announce();
+				announce_rounds();
 			break;
 		case XACT_EVENT_ABORT:
 			forget_seen();
@@ -194,8 +196,8 @@ end_of_xact(XactEvent event, void *arg)
 }
 
 static void
-end_of_subxact(SubXactEvent event, SubTransactionId subid,
-			   SubTransactionId parent, void *arg)
+round_subxact_end(SubXactEvent event, SubTransactionId subid,
+				  SubTransactionId parent, void *arg)
 {
 	/* not one that a round's own statement began, whose work is none of it */
 	if (event == SUBXACT_EVENT_ABORT_SUB && pending.db != NULL &&
@@ -214,8 +216,8 @@ begin_announcement(SnDatabase *db, bool by_sequencer)
 
 	if (!registered)
 	{
-		RegisterXactCallback(end_of_xact, NULL);
-		RegisterSubXactCallback(end_of_subxact, NULL);
+		RegisterXactCallback(round_xact_end, NULL);
+		RegisterSubXactCallback(round_subxact_end, NULL);
 		registered = true;
 	}
 	if (pending.db != NULL)
@@ -276,9 +278,9 @@ sn_round_newest(Snapshot snapshot, SnSeen *newest)
 	sn_journal_end(&reader);
 }
 
-/* recall: have in `seen` what the last round had seen */
+/* recall_seen: have in `seen` what the last round had seen */
 static void
-recall(SnDatabase *db, Snapshot snapshot)
+recall_seen(SnDatabase *db, Snapshot snapshot)
 {
 	SnSeen		newest;
 	uint64		rounds = pg_atomic_read_u64(&db->rounds);
@@ -411,7 +413,7 @@ take(SnDatabase *db, Snapshot snapshot)
 {
 	SnGather	g = {.snapshot = snapshot, .seen = &seen};
 
-	recall(db, snapshot);
+	recall_seen(db, snapshot);
 	g.now.round_no = seen.round_no;
 	g.now.due_until = Max(seen.due_until, GetCurrentTimestamp());
 	if (nothing_moved(snapshot, g.now.due_until))

@@ -151,9 +151,9 @@ typedef struct StreamRow
 	Datum	   *types;
 } StreamRow;
 
-/* read_row: take what is needed from a row of stream */
+/* read_stream_row: take what is needed from a row of stream */
 static StreamRow *
-read_row(TupleTableSlot *slot)
+read_stream_row(TupleTableSlot *slot)
 {
 	StreamRow  *row = palloc0(sizeof(StreamRow));
 
@@ -272,7 +272,7 @@ read_streams(Snapshot snapshot)
 		read = repalloc(read, sizeof(RowVersion) * (nread + 1));
 		read[nread].tid = slot->tts_tid;
 		read[nread++].xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
-		rows = lappend(rows, read_row(slot));
+		rows = lappend(rows, read_stream_row(slot));
 	}
 	sn_table_end(scan);
 	replace_streams(rows);

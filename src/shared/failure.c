@@ -24,9 +24,11 @@
 
 PG_FUNCTION_INFO_V1(sentinai_stat_failures);
 
-/* find: the slot of a step of this database, or a free one; lock held */
+/*
+ * find_failing: the slot of a step of this database, or a free one; lock held
+ */
 static SnFailing *
-find(const char *step, bool or_free)
+find_failing(const char *step, bool or_free)
 {
 	SnShared   *s = sn_shared();
 	SnFailing  *unused = NULL;
@@ -59,7 +61,7 @@ sn_failure_note(const char *step, const ErrorData *error, TimestampTz retry_at)
 	SnFailing  *failure;
 
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
-	failure = find(step, true);
+	failure = find_failing(step, true);
 	if (failure != NULL)
 	{
 		if (failure->dboid == InvalidOid)
@@ -86,7 +88,7 @@ sn_failure_over(const char *step)
 	SnFailing  *failure;
 
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
-	failure = find(step, false);
+	failure = find_failing(step, false);
 	if (failure != NULL)
 		failure->dboid = InvalidOid;
 	LWLockRelease(&sn_shared()->lock);
@@ -99,14 +101,14 @@ sn_failure_known(const char *step)
 	bool		known;
 
 	LWLockAcquire(&sn_shared()->lock, LW_SHARED);
-	known = find(step, false) != NULL;
+	known = find_failing(step, false) != NULL;
 	LWLockRelease(&sn_shared()->lock);
 	return known;
 }
 
-/* put_row: a failure as a row of stat_failures() */
+/* put_failure_row: a failure as a row of stat_failures() */
 static void
-put_row(ReturnSetInfo *rsinfo, const SnFailing *failure)
+put_failure_row(ReturnSetInfo *rsinfo, const SnFailing *failure)
 {
 	Datum		values[7];
 	bool		nulls[7] = {false};
@@ -133,6 +135,6 @@ sentinai_stat_failures(PG_FUNCTION_ARGS)
 	sn_shared_copy(copy, sn_shared()->failures, sizeof(copy));
 	for (i = 0; i < SN_MAX_FAILURES; i++)
 		if (copy[i].dboid == MyDatabaseId)
-			put_row((ReturnSetInfo *) fcinfo->resultinfo, &copy[i]);
+			put_failure_row((ReturnSetInfo *) fcinfo->resultinfo, &copy[i]);
 	return (Datum) 0;
 }

@@ -139,9 +139,9 @@ has_hints(Page page)
 		(P_HAS_GARBAGE(opaque) || opaque->btpo_cycleid != 0);
 }
 
-/* add: put the entries there */
+/* add_entries: put the entries there */
 static void
-add(const Place *place, Buffer leaf, IndexTuple *items, int n)
+add_entries(const Place *place, Buffer leaf, IndexTuple *items, int n)
 {
 	GenericXLogState *state = GenericXLogStart(place->index);
 	Page		page = GenericXLogRegisterBuffer(state, leaf, 0);
@@ -190,7 +190,7 @@ sn_group_enter(Relation index, Relation heap, IndexTuple *items, int n)
 		{
 			CheckForSerializableConflictIn(index, NULL,
 										   BufferGetBlockNumber(search.buf));
-			add(&place, search.buf, items, entered);
+			add_entries(&place, search.buf, items, entered);
 		}
 		_bt_relbuf(index, search.buf);
 		_bt_freestack(stack);

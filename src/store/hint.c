@@ -76,9 +76,9 @@ wake(SnSubSlot *slot, uint64 lanes)
 		ConditionVariableSignal(&slot->cv);
 }
 
-/* find_slot: the hints of a subscription, mostly those asked for last */
+/* find_sub_slot: the hints of a subscription, mostly those asked for last */
 static SnSubSlot *
-find_slot(int sub_id)
+find_sub_slot(int sub_id)
 {
 	static SnSubSlot *last = NULL;
 
@@ -92,7 +92,7 @@ find_slot(int sub_id)
 static void
 unblock(int sub_id, uint64 lanes)
 {
-	SnSubSlot  *slot = find_slot(sub_id);
+	SnSubSlot  *slot = find_sub_slot(sub_id);
 
 	if (slot == NULL || (pg_atomic_read_u64(&slot->blocked) & lanes) == 0)
 		return;
@@ -308,9 +308,9 @@ sn_hint_held(SnSubSlot *slot, int lane)
 	mine->with_work &= ~SN_LANE_BIT(lane);
 }
 
-/* end_of_xact: the lanes are free for others from here on */
+/* hints_xact_end: the lanes are free for others from here on */
 static void
-end_of_xact(XactEvent event, void *arg)
+hints_xact_end(XactEvent event, void *arg)
 {
 	int			i;
 
@@ -341,7 +341,7 @@ register_callback(void)
 	static bool registered = false;
 
 	if (!registered)
-		RegisterXactCallback(end_of_xact, NULL);
+		RegisterXactCallback(hints_xact_end, NULL);
 	registered = true;
 }
 
@@ -357,9 +357,12 @@ sn_hint_gone(int sub_id)
 		gone[ngone++] = sub_id;
 }
 
-/* note: the place for what this transaction does to a subscription, or NULL */
+/*
+ * note_freed: the place for what this transaction does to a subscription, or
+ * NULL
+ */
 static Freed *
-note(SnSubSlot *slot)
+note_freed(SnSubSlot *slot)
 {
 	Freed	   *mine;
 
@@ -382,7 +385,7 @@ note(SnSubSlot *slot)
 void
 sn_hint_freed(SnSubSlot *slot, uint64 lanes, uint64 with_work)
 {
-	Freed	   *mine = slot == NULL ? NULL : note(slot);
+	Freed	   *mine = slot == NULL ? NULL : note_freed(slot);
 
 	if (mine == NULL)
 		return;
@@ -398,7 +401,7 @@ sn_hint_freed(SnSubSlot *slot, uint64 lanes, uint64 with_work)
 void
 sn_hint_sooner(SnSubSlot *slot, uint64 lanes, TimestampTz when)
 {
-	Freed	   *mine = slot == NULL ? NULL : note(slot);
+	Freed	   *mine = slot == NULL ? NULL : note_freed(slot);
 
 	if (mine == NULL)
 		return;

@@ -72,9 +72,9 @@ oid_array(List *oids)
 										   true, TYPALIGN_INT));
 }
 
-/* ask: the texts that a query about tables ($1) answers */
+/* query_texts: the texts that a query about tables ($1) answers */
 static List *
-ask(const char *query, List *relids)
+query_texts(const char *query, List *relids)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid			type = OIDARRAYOID;
@@ -110,23 +110,23 @@ ask(const char *query, List *relids)
 List *
 sn_holders(List *relids)
 {
-	return ask("select distinct case when l.pid is null"
-			   " then pg_catalog.format('prepared transaction \"%s\" (lock)', p.gid)"
-			   " else pg_catalog.format('process %s (lock)', l.pid) end"
-			   " from pg_catalog.pg_locks l"
-			   " left join lateral (select q.gid from pg_catalog.pg_locks x"
-			   " join pg_catalog.pg_prepared_xacts q"
-			   " on q.transaction operator(pg_catalog.=) x.transactionid"
-			   " where l.pid is null and x.pid is null"
-			   " and x.virtualtransaction operator(pg_catalog.=) l.virtualtransaction"
-			   " limit 1) p on true"
-			   " where l.granted and l.locktype operator(pg_catalog.=) 'relation'"
-			   " and l.database operator(pg_catalog.=)"
-			   " (select d.oid from pg_catalog.pg_database d where d.datname"
-			   " operator(pg_catalog.=) pg_catalog.current_database())"
-			   " and l.relation operator(pg_catalog.=) any ($1)"
-			   " and l.pid is distinct from pg_catalog.pg_backend_pid()"
-			   " order by 1", relids);
+	return query_texts("select distinct case when l.pid is null"
+					   " then pg_catalog.format('prepared transaction \"%s\" (lock)', p.gid)"
+					   " else pg_catalog.format('process %s (lock)', l.pid) end"
+					   " from pg_catalog.pg_locks l"
+					   " left join lateral (select q.gid from pg_catalog.pg_locks x"
+					   " join pg_catalog.pg_prepared_xacts q"
+					   " on q.transaction operator(pg_catalog.=) x.transactionid"
+					   " where l.pid is null and x.pid is null"
+					   " and x.virtualtransaction operator(pg_catalog.=) l.virtualtransaction"
+					   " limit 1) p on true"
+					   " where l.granted and l.locktype operator(pg_catalog.=) 'relation'"
+					   " and l.database operator(pg_catalog.=)"
+					   " (select d.oid from pg_catalog.pg_database d where d.datname"
+					   " operator(pg_catalog.=) pg_catalog.current_database())"
+					   " and l.relation operator(pg_catalog.=) any ($1)"
+					   " and l.pid is distinct from pg_catalog.pg_backend_pid()"
+					   " order by 1", relids);
 }
 
 /*
@@ -136,22 +136,22 @@ sn_holders(List *relids)
 List *
 sn_dependents(List *relids)
 {
-	return ask("select distinct pg_catalog.pg_describe_object(coalesce(r.classid, d.classid),"
-			   " coalesce(r.refobjid, d.objid), 0)"
-			   " from pg_catalog.pg_class c"
-			   " join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) c.reltype"
-			   " join pg_catalog.pg_depend d on d.deptype operator(pg_catalog.=) 'n'"
-			   " and (d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass"
-			   " and d.refobjid operator(pg_catalog.=) c.oid"
-			   " or d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass"
-			   " and (d.refobjid operator(pg_catalog.=) t.oid"
-			   " or d.refobjid operator(pg_catalog.=) t.typarray))"
-			   " left join lateral (select x.refclassid as classid, x.refobjid"
-			   " from pg_catalog.pg_depend x"
-			   " where d.classid operator(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
-			   " and x.classid operator(pg_catalog.=) d.classid"
-			   " and x.objid operator(pg_catalog.=) d.objid"
-			   " and x.deptype operator(pg_catalog.=) 'i') r on true"
-			   " where c.oid operator(pg_catalog.=) any ($1)"
-			   " order by 1", relids);
+	return query_texts("select distinct pg_catalog.pg_describe_object(coalesce(r.classid, d.classid),"
+					   " coalesce(r.refobjid, d.objid), 0)"
+					   " from pg_catalog.pg_class c"
+					   " join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) c.reltype"
+					   " join pg_catalog.pg_depend d on d.deptype operator(pg_catalog.=) 'n'"
+					   " and (d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass"
+					   " and d.refobjid operator(pg_catalog.=) c.oid"
+					   " or d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass"
+					   " and (d.refobjid operator(pg_catalog.=) t.oid"
+					   " or d.refobjid operator(pg_catalog.=) t.typarray))"
+					   " left join lateral (select x.refclassid as classid, x.refobjid"
+					   " from pg_catalog.pg_depend x"
+					   " where d.classid operator(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
+					   " and x.classid operator(pg_catalog.=) d.classid"
+					   " and x.objid operator(pg_catalog.=) d.objid"
+					   " and x.deptype operator(pg_catalog.=) 'i') r on true"
+					   " where c.oid operator(pg_catalog.=) any ($1)"
+					   " order by 1", relids);
 }

@@ -369,9 +369,9 @@ remove_present(SnInserter *ins, List *rows)
 	ins->cid = GetCurrentCommandId(true);
 }
 
-/* write_rows: the buffered rows, without their index entries */
+/* write_buffered_rows: the buffered rows, without their index entries */
 static void
-write_rows(SnInserter *ins)
+write_buffered_rows(SnInserter *ins)
 {
 	if (ins->nrows == 1)
 		table_tuple_insert(ins->heap, ins->slots[0], ins->cid, 0, NULL);
@@ -380,10 +380,10 @@ write_rows(SnInserter *ins)
 						   ins->bistate);
 }
 
-/* belongs: whether a partial index has an entry for a row */
+/* index_takes_row: whether a partial index has an entry for a row */
 static bool
-belongs(const SnInserter *ins, PlainIndex *index, TupleTableSlot *slot,
-		const Datum *values, const bool *nulls)
+index_takes_row(const SnInserter *ins, PlainIndex *index, TupleTableSlot *slot,
+				const Datum *values, const bool *nulls)
 {
 	Verdict    *verdict = &index->verdict;
 	int			c = index->column - 1;
@@ -416,7 +416,7 @@ find_entries(const SnInserter *ins, TupleTableSlot *slot,
 		PlainIndex *index = &ins->table.indexes[i];
 
 		if (index->predicate == NULL ||
-			belongs(ins, index, slot, values, nulls))
+			index_takes_row(ins, index, slot, values, nulls))
 			result |= UINT64CONST(1) << i;
 	}
 	return result;
@@ -567,7 +567,7 @@ flush(SnInserter *ins)
 		ins->bistate = GetBulkInsertState();
 	old = MemoryContextSwitchTo(ins->context);
 	if (ins->nrows > 0)
-		write_rows(ins);
+		write_buffered_rows(ins);
 	for (i = 0; ins->nrows > 1 && i < ins->table.nindexes; i++)
 		if (ins->table.indexes[i].groups && !ins->unless_present)
 			enter_groups(ins, i);

@@ -76,9 +76,12 @@ sn_hold_extension(void)
 	return sn_installed() ? SN_HOLD_TAKEN : SN_HOLD_GONE;
 }
 
-/* in_hands: whether another transaction, prepared ones included, has a lock */
+/*
+ * lock_in_other_hands: whether another transaction, prepared ones included,
+ * has a lock
+ */
 static bool
-in_hands(Oid class, uint32 object, uint16 part)
+lock_in_other_hands(Oid class, uint32 object, uint16 part)
 {
 	LOCKTAG		tag;
 	int			n;
@@ -121,7 +124,7 @@ sn_lock_lane_yielding(int sub_id, int lane)
 bool
 sn_lane_in_hands(int sub_id, int lane)
 {
-	return in_hands(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
+	return lock_in_other_hands(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
 }
 
 #ifdef USE_ASSERT_CHECKING
@@ -184,7 +187,7 @@ sn_lock_round(bool wait)
 bool
 sn_round_in_hands(void)
 {
-	return in_hands(sn_rel(SN_ROUND_0), 0, 0);
+	return lock_in_other_hands(sn_rel(SN_ROUND_0), 0, 0);
 }
 
 /* sn_unlock_round: give it back when there was nothing to write */

@@ -159,9 +159,9 @@ newest_txid(void)
 	return result;
 }
 
-/* write_row: the row of this cluster and database */
+/* write_node_row: the row of this cluster and database */
 static void
-write_row(int node_no, const SnNode *node)
+write_node_row(int node_no, const SnNode *node)
 {
 	Datum		values[Natts_node];
 	bool		nulls[Natts_node] = {false};
@@ -187,10 +187,10 @@ forget_node(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * end_of_xact: a row written by a transaction that failed is not there.
+ * node_xact_end: a row written by a transaction that failed is not there.
  */
 static void
-end_of_xact(XactEvent event, void *arg)
+node_xact_end(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT)
 		current_for = InvalidOid;
@@ -217,12 +217,12 @@ take_over(NodeRow *row)
 			Max(row->node.txid_offset, newest_txid() + 1 - oldest);
 		UnregisterSnapshot(snapshot);
 	}
-	write_row(row->node_no + 1, &row->node);
+	write_node_row(row->node_no + 1, &row->node);
 }
 
-/* load: fill the cache; store says whether the row has to be written */
+/* load_node: fill the cache; store says whether the row has to be written */
 static void
-load(bool store)
+load_node(bool store)
 {
 	static bool registered = false;
 	NodeRow		row;
@@ -230,7 +230,7 @@ load(bool store)
 	if (!registered)
 	{
 		CacheRegisterSyscacheCallback(RELOID, forget_node, (Datum) 0);
-		RegisterXactCallback(end_of_xact, NULL);
+		RegisterXactCallback(node_xact_end, NULL);
 		registered = true;
 	}
 	read_newest(&row);
@@ -251,7 +251,7 @@ const SnNode *
 sn_node(void)
 {
 	if (!OidIsValid(current_for))
-		load(false);
+		load_node(false);
 	return &current;
 }
 
@@ -260,7 +260,7 @@ const SnNode *
 sn_node_activate(void)
 {
 	if (!OidIsValid(current_for) || !current_stored)
-		load(true);
+		load_node(true);
 	return &current;
 }
 

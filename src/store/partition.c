@@ -136,9 +136,9 @@ bound_text(SnRel parent, int64 ms)
 											   UUIDPGetDatum(&floor)));
 }
 
-/* run: one utility statement of ours */
+/* run_utility: one utility statement of ours */
 static void
-run(const char *statement)
+run_utility(const char *statement)
 {
 	if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not execute \"%s\"", statement);
@@ -151,11 +151,11 @@ make_indexes(int set, const char *name)
 	int			i;
 
 	if (sets[set].primary_key != NULL)
-		run(psprintf("alter table " SN_INTERNAL ".%s add primary key (%s)",
-					 name, sets[set].primary_key));
+		run_utility(psprintf("alter table " SN_INTERNAL ".%s add primary key (%s)",
+							 name, sets[set].primary_key));
 	for (i = 0; i < MAX_INDEXES && sets[set].indexes[i] != NULL; i++)
-		run(psprintf("create index on " SN_INTERNAL ".%s %s", name,
-					 sets[set].indexes[i]));
+		run_utility(psprintf("create index on " SN_INTERNAL ".%s %s", name,
+							 sets[set].indexes[i]));
 }
 
 /* make_triggers: those of a partition that refuse what must not be done to it */
@@ -164,21 +164,21 @@ make_triggers(SnRel parent, const char *name)
 {
 	if (parent == SN_EVENT_LOG)
 	{
-		run(psprintf("create trigger refuse_change before update or delete"
-					 " or truncate on " SN_INTERNAL ".%s for each statement"
-					 " execute function " SN_SCHEMA ".refuse_change()", name));
-		run(psprintf("alter table " SN_INTERNAL ".%s"
-					 " enable always trigger refuse_change", name));
+		run_utility(psprintf("create trigger refuse_change before update or delete"
+							 " or truncate on " SN_INTERNAL ".%s for each statement"
+							 " execute function " SN_SCHEMA ".refuse_change()", name));
+		run_utility(psprintf("alter table " SN_INTERNAL ".%s"
+							 " enable always trigger refuse_change", name));
 	}
-	run(psprintf("create trigger refuse_replication before insert or update"
-				 " or delete on " SN_INTERNAL ".%s for each row"
-				 " execute function " SN_SCHEMA ".refuse_replication()", name));
-	run(psprintf("create trigger refuse_replicated_truncate before truncate"
-				 " on " SN_INTERNAL ".%s for each statement"
-				 " execute function " SN_SCHEMA ".refuse_replication()", name));
-	run(psprintf("alter table " SN_INTERNAL ".%s"
-				 " enable replica trigger refuse_replication,"
-				 " enable replica trigger refuse_replicated_truncate", name));
+	run_utility(psprintf("create trigger refuse_replication before insert or update"
+						 " or delete on " SN_INTERNAL ".%s for each row"
+						 " execute function " SN_SCHEMA ".refuse_replication()", name));
+	run_utility(psprintf("create trigger refuse_replicated_truncate before truncate"
+						 " on " SN_INTERNAL ".%s for each statement"
+						 " execute function " SN_SCHEMA ".refuse_replication()", name));
+	run_utility(psprintf("alter table " SN_INTERNAL ".%s"
+						 " enable replica trigger refuse_replication,"
+						 " enable replica trigger refuse_replicated_truncate", name));
 }
 
 /* make_partition: one partition of one set */
@@ -189,14 +189,14 @@ make_partition(int set, int64 lower, int64 upper)
 	const char *table = sets[set].name;
 	char	   *name = partition_name(table, lower);
 
-	run(psprintf("create table " SN_INTERNAL ".%s (like " SN_INTERNAL ".%s"
-				 " including all excluding comments)", name, table));
+	run_utility(psprintf("create table " SN_INTERNAL ".%s (like " SN_INTERNAL ".%s"
+						 " including all excluding comments)", name, table));
 	make_indexes(set, name);
 	make_triggers(parent, name);
 	SN_FAULT(partition_create);
-	run(psprintf("alter table " SN_INTERNAL ".%s"
-				 " attach partition " SN_INTERNAL ".%s for values from ('%s') to ('%s')", table, name,
-				 bound_text(parent, lower), bound_text(parent, upper)));
+	run_utility(psprintf("alter table " SN_INTERNAL ".%s"
+						 " attach partition " SN_INTERNAL ".%s for values from ('%s') to ('%s')", table, name,
+						 bound_text(parent, lower), bound_text(parent, upper)));
 }
 
 /* interval_ms: the length of what is made from now on */
@@ -248,9 +248,9 @@ make_set(SnRel parent, int64 ms, int *made)
 	return upper;
 }
 
-/* pin_settings: what the user has set must not change what is made */
+/* pin_making_settings: what the user has set must not change what is made */
 static int
-pin_settings(void)
+pin_making_settings(void)
 {
 	int			level = NewGUCNestLevel();
 
@@ -308,7 +308,7 @@ make_range(SnRel parent, int64 from, int64 until, int max)
 	rel = table_open(sn_rel(SN_EVENT_LOG), lockmode);
 	sn_become_owner(rel, &caller);
 	table_close(rel, NoLock);
-	level = pin_settings();
+	level = pin_making_settings();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	while (from <= until && made < max)

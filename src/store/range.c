@@ -55,9 +55,9 @@ look_anew(SnRel which, Oid parent)
 	last[which].parent = parent;
 }
 
-/* is_value: whether there is a bound, and not the end of all values */
+/* is_finite_bound: whether there is a bound, and not the end of all values */
 static bool
-is_value(PartitionBoundInfo bounds, int i)
+is_finite_bound(PartitionBoundInfo bounds, int i)
 {
 	return i >= 0 && i < bounds->ndatums &&
 		bounds->kind[i][0] == PARTITION_RANGE_DATUM_VALUE;
@@ -67,7 +67,7 @@ is_value(PartitionBoundInfo bounds, int i)
 static bool
 take_bound(PartitionBoundInfo bounds, int i, pg_uuid_t *bound)
 {
-	if (!is_value(bounds, i))
+	if (!is_finite_bound(bounds, i))
 		return true;
 	*bound = *DatumGetUUIDP(bounds->datums[i][0]);
 	return false;
@@ -79,7 +79,7 @@ read_bound(SnRel which, PartitionBoundInfo bounds, int i, int64 *ms)
 {
 	int64		value;
 
-	if (!is_value(bounds, i))
+	if (!is_finite_bound(bounds, i))
 		return *ms = bounds->kind[i][0] == PARTITION_RANGE_DATUM_MINVALUE ?
 			PG_INT64_MIN : PG_INT64_MAX;
 	if (which == SN_SLICE)
@@ -146,9 +146,12 @@ sn_partition_ranges(SnRel parent)
 	return result;
 }
 
-/* find: the partition of an open parent that takes a key, and its place */
+/*
+ * find_partition: the partition of an open parent that takes a key, and its
+ * place
+ */
 static Oid
-find(Relation rel, Datum datum, int *offset)
+find_partition(Relation rel, Datum datum, int *offset)
 {
 	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
 	PartitionKey key = RelationGetPartitionKey(rel);
@@ -174,7 +177,7 @@ sn_partition_of(SnRel parent, Datum key)
 {
 	Relation	rel = table_open(sn_rel(parent), AccessShareLock);
 	int			offset;
-	Oid			result = find(rel, key, &offset);
+	Oid			result = find_partition(rel, key, &offset);
 
 	table_close(rel, AccessShareLock);
 	return result;
@@ -186,7 +189,7 @@ find_range(Relation rel, const pg_uuid_t *id, SnRange *range)
 {
 	PartitionBoundInfo bounds = RelationGetPartitionDesc(rel, true)->boundinfo;
 	int			offset;
-	Oid			result = find(rel, UUIDPGetDatum(id), &offset);
+	Oid			result = find_partition(rel, UUIDPGetDatum(id), &offset);
 
 	if (OidIsValid(result))
 	{

@@ -188,10 +188,10 @@ sn_find_index(Relation heap, int ncolumns, const AttrNumber *columns)
 	return result;
 }
 
-/* begin_scan: scan an open table by an index */
+/* begin_index_scan: scan an open table by an index */
 static void
-begin_scan(SnScan *scan, Oid index, Snapshot snapshot, int nkeys,
-		   ScanKey keys, ScanDirection direction)
+begin_index_scan(SnScan *scan, Oid index, Snapshot snapshot, int nkeys,
+				 ScanKey keys, ScanDirection direction)
 {
 	scan->index = index_open(index, AccessShareLock);
 	scan->slot = table_slot_create(scan->heap, NULL);
@@ -211,7 +211,7 @@ sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,
 			  int nkeys, ScanKey keys, ScanDirection direction)
 {
 	scan->heap = table_open(heap, AccessShareLock);
-	begin_scan(scan, index, snapshot, nkeys, keys, direction);
+	begin_index_scan(scan, index, snapshot, nkeys, keys, direction);
 }
 
 /* sn_scan_named: the same with names, of which the lock is taken first */
@@ -220,7 +220,7 @@ sn_scan_named(SnScan *scan, SnRel heap, SnRel index, Snapshot snapshot,
 			  int nkeys, ScanKey keys, ScanDirection direction)
 {
 	scan->heap = table_open(sn_rel(heap), AccessShareLock);
-	begin_scan(scan, sn_rel(index), snapshot, nkeys, keys, direction);
+	begin_index_scan(scan, sn_rel(index), snapshot, nkeys, keys, direction);
 }
 
 /*

@@ -55,7 +55,7 @@ restore_pending(void)
 }
 
 static void
-end_of_xact(XactEvent event, void *arg)
+wake_xact_end(XactEvent event, void *arg)
 {
 	switch (event)
 	{
@@ -81,8 +81,8 @@ end_of_xact(XactEvent event, void *arg)
 }
 
 static void
-end_of_subxact(SubXactEvent event, SubTransactionId subid,
-			   SubTransactionId parent, void *arg)
+wake_subxact_end(SubXactEvent event, SubTransactionId subid,
+				 SubTransactionId parent, void *arg)
 {
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
@@ -96,8 +96,8 @@ register_callbacks(void)
 {
 	if (registered)
 		return;
-	RegisterXactCallback(end_of_xact, NULL);
-	RegisterSubXactCallback(end_of_subxact, NULL);
+	RegisterXactCallback(wake_xact_end, NULL);
+	RegisterSubXactCallback(wake_subxact_end, NULL);
 	registered = true;
 }
 

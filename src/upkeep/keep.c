@@ -59,9 +59,9 @@ static struct
 	SubTransactionId subid;		/* that made the last copy and may end yet */
 }			reached = {InvalidOid};
 
-/* end_of_xact: copies that are not there are made again, from the first on */
+/* keep_xact_end: copies that are not there are made again, from the first on */
 static void
-end_of_xact(XactEvent event, void *arg)
+keep_xact_end(XactEvent event, void *arg)
 {
 	if (reached.subid == InvalidSubTransactionId)
 		return;
@@ -80,10 +80,10 @@ end_of_xact(XactEvent event, void *arg)
 	}
 }
 
-/* end_of_subxact: the same; those that began after this one were in it */
+/* keep_subxact_end: the same; those that began after this one were in it */
 static void
-end_of_subxact(SubXactEvent event, SubTransactionId subid,
-			   SubTransactionId parent, void *arg)
+keep_subxact_end(SubXactEvent event, SubTransactionId subid,
+				 SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB && reached.subid >= subid)
 	{
@@ -100,8 +100,8 @@ note_reached(void)
 
 	if (!registered)
 	{
-		RegisterXactCallback(end_of_xact, NULL);
-		RegisterSubXactCallback(end_of_subxact, NULL);
+		RegisterXactCallback(keep_xact_end, NULL);
+		RegisterSubXactCallback(keep_subxact_end, NULL);
 		registered = true;
 	}
 	reached.subid = GetCurrentSubTransactionId();

@@ -275,12 +275,12 @@ covers(const SnMark *mark, const Verdict *verdict, Snapshot snapshot)
 }
 
 /*
- * judge: whether the oldest stretch of time may go.  *mark is one that covers
- * it, moved to the newest round if it did not.  only_look: for a view, also on
- * a standby; the mark that it leaves is good for nothing else.
+ * retention_verdict: whether the oldest stretch of time may go.  *mark is one
+ * that covers it, moved to the newest round if it did not.  only_look: for a
+ * view, also on a standby; the mark that it leaves is good for nothing else.
  */
 static Verdict
-judge(SnMark *mark, Snapshot snapshot, bool only_look)
+retention_verdict(SnMark *mark, Snapshot snapshot, bool only_look)
 {
 	Verdict		verdict = {false};
 	int64		until = end_of(sn_retention);
@@ -392,9 +392,9 @@ try_drop(SnRel set, Oid partition, const SnMark *mark)
 	return sn_guarded(drop_partition, &d, is_in_use) == NULL;
 }
 
-/* remember: add a table to a list that outlives the transaction */
+/* remember_table: add a table to a list that outlives the transaction */
 static void
-remember(List **list, Oid relid)
+remember_table(List **list, Oid relid)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
@@ -407,9 +407,9 @@ static void
 drop_or_leave(SnRel set, Oid partition, const SnMark *mark)
 {
 	if (sn_held_for_long(sn_rel(set)))
-		remember(&left_parents, sn_rel(set));
+		remember_table(&left_parents, sn_rel(set));
 	else if (sn_held_for_long(partition) || !try_drop(set, partition, mark))
-		remember(&left_partitions, partition);
+		remember_table(&left_partitions, partition);
 }
 
 /*
@@ -439,7 +439,7 @@ warn_left(void)
 		return;					/* they have gone meanwhile */
 	last = now;
 	foreach(lc, left)
-		remember(&told, lfirst_oid(lc));
+		remember_table(&told, lfirst_oid(lc));
 	initStringInfo(&names);
 	foreach(lc, causes)
 		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
@@ -495,7 +495,7 @@ sn_retention_step(void)
 	if (drop_keys(&mark))
 		return true;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	verdict = judge(&mark, snapshot, false);
+	verdict = retention_verdict(&mark, snapshot, false);
 	UnregisterSnapshot(snapshot);
 	set_mark(&mark);
 	warn(&verdict);
@@ -603,7 +603,7 @@ sentinai_retention_status(PG_FUNCTION_ARGS)
 	SnPartRange first;
 
 	if (sn_node_active())
-		verdict = judge(&mark, snapshot, true);
+		verdict = retention_verdict(&mark, snapshot, true);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	nulls[0] = !oldest(PG_INT64_MAX, &first);

@@ -22,7 +22,7 @@
 #define TOPIC_TIMEOUT_NEW_MS 1000
 #define TOPIC_TIMEOUT_MOCK_MS 1
 
-static rd_kafka_event_t *next_event(SnBroker *broker, int timeout_ms);
+static rd_kafka_event_t *next_report_event(SnBroker *broker, int timeout_ms);
 static bool treat_event(SnBroker *broker, rd_kafka_event_t *event);
 static void treat_error(SnBroker *broker, rd_kafka_event_t *event);
 static void treat_log(SnBroker *broker, rd_kafka_event_t *event);
@@ -45,8 +45,8 @@ sn_kafka_reports(SnBroker *broker, int timeout_ms, SnBrokerReport *reports,
 	while (n < max)
 	{
 		if (broker->current == NULL)
-			broker->current = next_event(broker,
-										 n == 0 ? remaining(deadline) : 0);
+			broker->current =
+				next_report_event(broker, n == 0 ? remaining(deadline) : 0);
 		if (broker->current == NULL)
 			break;
 		n += take_reports(broker, reports + n, max - n);
@@ -56,7 +56,7 @@ sn_kafka_reports(SnBroker *broker, int timeout_ms, SnBrokerReport *reports,
 
 /* The next event that holds reports, or NULL when the time is over. */
 static rd_kafka_event_t *
-next_event(SnBroker *broker, int timeout_ms)
+next_report_event(SnBroker *broker, int timeout_ms)
 {
 	int64_t		deadline = sn_kafka_now_ms() + timeout_ms;
 	rd_kafka_event_t *event;

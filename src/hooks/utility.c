@@ -30,8 +30,8 @@
 #include "hooks/utility.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
-#include "store/hint.h"
-#include "store/wake.h"
+#include "store/lane_hints.h"
+#include "store/xact_end.h"
 
 #define VACATE_TIME 10000		/* ms */
 
@@ -127,8 +127,8 @@ announce_end(TransactionStmtKind kind)
 	if (kind == TRANS_STMT_BEGIN || sn_database_find() == NULL)
 		return;
 	if (kind == TRANS_STMT_COMMIT_PREPARED)
-		sn_wake_prepared();
-	sn_hint_prepared();
+		sn_wake_prepared_ended();
+	sn_hint_prepared_ended();
 }
 
 /* run_vacant: run a command while no worker may be in a database */

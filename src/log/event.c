@@ -17,7 +17,7 @@
 #include "log/clock_floor.h"
 #include "log/event.h"
 #include "log/run.h"
-#include "store/wake.h"
+#include "store/xact_end.h"
 
 /*
  * sn_take_id: the id of an event that is about to be published.  The number of

@@ -34,7 +34,7 @@
 #include "log/outbox.h"
 #include "log/run.h"
 #include "log/tenant_order.h"
-#include "store/wake.h"
+#include "store/xact_end.h"
 
 #define BUFFER_ROWS SN_RUN_MAX	/* of one tenant; more would not stay in the
 								 * cache */

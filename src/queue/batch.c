@@ -21,7 +21,7 @@
 
 #include "queue/batch.h"
 #include "queue/retry.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 #define REMEMBERED_BATCHES	8
 #define REMEMBERED_EVENTS	10000
@@ -464,7 +464,7 @@ sn_batch_append(SnBatch *batch)
 	}
 	sn_lane_append_end(&appender);
 	if (batch->resolved)
-		sn_hint_freed(batch->hints, batch->token.lanes, with_work);
+		sn_hint_free_at_commit(batch->hints, batch->token.lanes, with_work);
 }
 
 /* sn_batch_close: end of the work with a batch */

@@ -27,7 +27,7 @@
 #include "queue/claim.h"
 #include "queue/dead_letter.h"
 #include "sequencer/sequencer.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 #define MAX_EVENTS		10000
 #define ROUND_PATIENCE	1000	/* ms that a claim waits for a round */
@@ -131,10 +131,10 @@ hold_lane(SnClaim *claim, SnLook *look)
 	claim->token.lanes |= SN_LANE_BIT(state->lane);
 	claim->lane_pos[state->lane] = state->pos;
 	claim->last = state->lane;
-	sn_hint_held(claim->hints, state->lane);
-	sn_hint_later(claim->hints, state->lane, state->lease_until);
+	sn_hint_keep_lane(claim->hints, state->lane);
+	sn_hint_defer_until(claim->hints, state->lane, state->lease_until);
 	if (look->more || state->parked > state->nretries)
-		sn_hint_more(claim->hints, state->lane);
+		sn_hint_pending_after_batch(claim->hints, state->lane);
 }
 
 /* leave_lane: nothing in the lane for this batch */
@@ -142,9 +142,9 @@ static void
 leave_lane(SnClaim *claim, SnLook *look)
 {
 	if (look->more)
-		sn_hint_again(claim->hints, look->state.lane);
+		sn_hint_set(claim->hints, look->state.lane);
 	else if (look->next_due != 0)
-		sn_hint_later(claim->hints, look->state.lane, look->next_due);
+		sn_hint_defer_until(claim->hints, look->state.lane, look->next_due);
 }
 
 /* is_leased: whether somebody has the lane; says so in the hints */
@@ -153,8 +153,8 @@ is_leased(SnClaim *claim, SnLaneState *state)
 {
 	if (!state->held || state->lease_until <= claim->now)
 		return false;
-	sn_hint_more(claim->hints, state->lane);
-	sn_hint_later(claim->hints, state->lane, state->lease_until);
+	sn_hint_pending_after_batch(claim->hints, state->lane);
+	sn_hint_defer_until(claim->hints, state->lane, state->lease_until);
 	return true;
 }
 
@@ -167,7 +167,7 @@ must_wait(SnClaim *claim, SnLaneState *state)
 {
 	if (!state->held || claim->entries.n == 0)
 		return false;
-	sn_hint_again(claim->hints, state->lane);
+	sn_hint_set(claim->hints, state->lane);
 	claim->skipped = state->lane;
 	return true;
 }
@@ -180,7 +180,7 @@ claim_from_lane(SnClaim *claim, int lane)
 
 	if (!sn_lock_lane(claim->sub->sub_id, lane, false))
 		return;
-	sn_hint_look(claim->hints, lane);
+	sn_hint_clear(claim->hints, lane);
 	sn_claim_new_snapshot(claim);
 	recheck_sub(claim);
 	sn_lane_read_next(&claim->reader, claim->sub, lane, claim->snapshot,

@@ -22,8 +22,8 @@
 #include "queue/backlog.h"
 #include "queue/dead_letter.h"
 #include "queue/lane.h"
-#include "store/hint.h"
-#include "store/wake.h"
+#include "store/lane_hints.h"
+#include "store/xact_end.h"
 
 PG_FUNCTION_INFO_V1(sentinai_retry_dead_letter);
 PG_FUNCTION_INFO_V1(sentinai_discard_dead_letter);
@@ -212,7 +212,7 @@ sentinai_retry_dead_letter(PG_FUNCTION_ARGS)
 	if (desk.sub == NULL)
 		sn_unknown_worker_type(desk.worker_type);
 	put_back(&desk);
-	sn_note_relay();
+	sn_note_relay_change();
 	sn_letter_set(&desk.letter, Anum_dead_status, CStringGetTextDatum("retrying"));
 	sn_letter_set(&desk.letter, Anum_dead_resolved_by, actor);
 	sn_letter_write(&desk.letter, true);

@@ -23,7 +23,7 @@
 
 #include "base/fault.h"
 #include "queue/lane.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 #define LOOK_BACK	1000		/* versions */
 
@@ -528,9 +528,9 @@ sn_lane_put_back(SnLaneState *state, SnSubSlot *hints)
 	sn_lane_append_end(&appender);
 	CommandCounterIncrement();
 	if (state->held)
-		sn_hint_more(hints, state->lane);
+		sn_hint_pending_after_batch(hints, state->lane);
 	else
-		sn_hint_freed(hints, 0, SN_LANE_BIT(state->lane));
+		sn_hint_free_at_commit(hints, 0, SN_LANE_BIT(state->lane));
 }
 
 /*

@@ -20,7 +20,7 @@
 #include "queue/claim.h"
 #include "queue/look.h"
 #include "sequencer/sequencer.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 #define EVENTS_AT_ONCE	5000	/* looked at in a step of maintenance */
 
@@ -127,35 +127,35 @@ static void
 note_found(SnSubSlot *hints, int lane, const SnLaneLook *look)
 {
 	if (look->ready)
-		sn_hint_again(hints, lane);
+		sn_hint_set(hints, lane);
 	else if (look->when != DT_NOEND)
 	{
-		sn_hint_more(hints, lane);
-		sn_hint_later(hints, lane, look->when);
+		sn_hint_pending_after_batch(hints, lane);
+		sn_hint_defer_until(hints, lane, look->when);
 	}
 }
 
 /*
- * sn_settle_lane: look again under the lane's lock, say so in the hints, and
+ * sn_look_and_pass: look again under the lane's lock, say so in the hints, and
  * pass what is unwanted.  Whether there is work.  The lock is kept until the
  * end of the transaction if something was written.
  */
 bool
-sn_settle_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
-			   int *budget, bool may_write)
+sn_look_and_pass(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
+				 int *budget, bool may_write)
 {
 	SnLaneLook	look;
 
 	if (!sn_lock_lane(sub->sub_id, lane, false))
 	{
-		sn_hint_block(hints, lane);
+		sn_hint_mark_blocked(hints, lane);
 		if (!sn_lock_lane(sub->sub_id, lane, false))
 			return false;
 	}
-	sn_hint_look(hints, lane);
+	sn_hint_clear(hints, lane);
 	if (!sn_subs_current())
 	{
-		sn_hint_again(hints, lane);
+		sn_hint_set(hints, lane);
 		sn_unlock_lane(sub->sub_id, lane);
 		return false;
 	}
@@ -171,7 +171,7 @@ sn_settle_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 	else
 	{
 		if (look.passed > look.state.pos)
-			sn_hint_again(hints, lane); /* for one who may */
+			sn_hint_set(hints, lane); /* for one who may */
 		sn_unlock_lane(sub->sub_id, lane);
 	}
 	return look.ready;
@@ -182,11 +182,11 @@ static int	next_sub = 0;		/* least number not looked at yet */
 static int	next_lane = 0;
 
 /*
- * settle_sub: the lanes of a subscription, as far as the budget goes.  One that
- * was passed and has more is looked at again.
+ * pass_unwanted_of: the lanes of a subscription, as far as the budget goes.
+ * One that was passed and has more is looked at again.
  */
 static void
-settle_sub(SnSub *sub, int *budget)
+pass_unwanted_of(SnSub *sub, int *budget)
 {
 	SnSubSlot  *hints = sn_sub_slot_find(sub->sub_id);
 	TimestampTz now = sn_now();
@@ -206,20 +206,20 @@ settle_sub(SnSub *sub, int *budget)
 		}
 		left = SN_LOOK_MAX;
 		if (look.passed == 0 ||
-			!sn_settle_lane(sub, hints, next_lane, now, &left, true))
+			!sn_look_and_pass(sub, hints, next_lane, now, &left, true))
 			next_lane++;
 	}
 }
 
 /*
- * sn_settle_step: have subscriptions that nobody waits for pass what they do
- * not want.  One subscription at a time, for its locks.
+ * sn_pass_unwanted_step: have subscriptions that nobody waits for pass what
+ * they do not want.  One subscription at a time, for its locks.
  */
 bool
-sn_settle_step(void)
+sn_pass_unwanted_step(void)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "sentinai settle",
+												  "sentinai unwanted",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	int			least = PG_INT32_MAX;
@@ -235,7 +235,7 @@ sn_settle_step(void)
 	next_sub = least;
 	sub = least == PG_INT32_MAX ? NULL : sn_sub_by_id(least);
 	if (sub != NULL && !sub->is_relay)
-		settle_sub(sub, &budget);
+		pass_unwanted_of(sub, &budget);
 	else
 		next_lane = SN_MAX_LANES;
 	if (next_lane >= sn_node()->lanes)

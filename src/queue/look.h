@@ -28,8 +28,8 @@ typedef struct SnLaneLook
 
 extern void sn_look_at_lane(SnSub *sub, int lane, TimestampTz now, int *budget,
 							SnLaneLook *look);
-extern bool sn_settle_lane(SnSub *sub, SnSubSlot *hints, int lane,
-						   TimestampTz now, int *budget, bool may_write);
-extern bool sn_settle_step(void);
+extern bool sn_look_and_pass(SnSub *sub, SnSubSlot *hints, int lane,
+							 TimestampTz now, int *budget, bool may_write);
+extern bool sn_pass_unwanted_step(void);
 
 #endif							/* SN_LOOK_H */

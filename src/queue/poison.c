@@ -25,7 +25,7 @@
 #include "queue/dead_letter.h"
 #include "queue/ledger.h"
 #include "queue/retry.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 PG_FUNCTION_INFO_V1(sentinai_retry_event);
 PG_FUNCTION_INFO_V1(sentinai_give_up_event);

@@ -27,7 +27,7 @@
 #include "queue/dead_letter.h"
 #include "queue/ledger.h"
 #include "queue/retry.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 PG_FUNCTION_INFO_V1(sentinai_complete);
 PG_FUNCTION_INFO_V1(sentinai_fail);
@@ -439,7 +439,7 @@ sentinai_extend(PG_FUNCTION_ARGS)
 	}
 	sn_batch_append(&batch);
 	if (shortened != 0)
-		sn_hint_sooner(batch.hints, shortened, batch.now + lease);
+		sn_hint_check_sooner(batch.hints, shortened, batch.now + lease);
 	sn_batch_close(&batch);
 	SN_FAULT(extend);
 	PG_RETURN_TIMESTAMPTZ(batch.now + lease);

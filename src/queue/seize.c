@@ -21,7 +21,7 @@
 #include "base/args.h"
 #include "base/printable.h"
 #include "queue/batch.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 PG_FUNCTION_INFO_V1(sentinai_revoke_worker);
 PG_FUNCTION_INFO_V1(sentinai_revoke_batch);
@@ -127,7 +127,8 @@ sn_batch_release(SnBatch *batch)
 	for (i = 0; i < batch->nlanes; i++)
 		sn_lane_append(&appender, &batch->lanes[i]);
 	sn_lane_append_end(&appender);
-	sn_hint_freed(batch->hints, batch->token.lanes, batch->token.lanes);
+	sn_hint_free_at_commit(batch->hints, batch->token.lanes,
+						   batch->token.lanes);
 	return n;
 }
 

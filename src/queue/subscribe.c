@@ -29,7 +29,7 @@
 #include "queue/request.h"
 #include "queue/retry.h"
 #include "queue/subscription.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 PG_FUNCTION_INFO_V1(sentinai_subscribe);
 PG_FUNCTION_INFO_V1(sentinai_alter_subscription);
@@ -218,7 +218,7 @@ change_rules(const SnRequest *request, const SnSub *sub)
 	lock_sub_lanes(sub_id);
 	sn_arrange_backlog(sub_id, request->ordered,
 					   request->block && request->ordered);
-	sn_hint_freed(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
+	sn_hint_free_at_commit(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 }
 
 /* change_subscription: another policy, perhaps another filter; notes: say what */
@@ -246,7 +246,7 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 	{
 		lock_sub_lanes(sub_id);
 		sn_change_filter(sn_sub_by_id(sub_id), stream_id, values, nulls);
-		sn_hint_freed(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
+		sn_hint_free_at_commit(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 	}
 	sn_delete_one(SN_SUBSCRIPTION, tid);
 	sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
@@ -381,7 +381,7 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	sn_subs_changed();
 	sn_drop_unused_streams();
 	CommandCounterIncrement();
-	sn_hint_gone(sub_id);
+	sn_hint_drop_at_commit(sub_id);
 	PG_RETURN_VOID();
 }
 

@@ -30,7 +30,7 @@
 #include "queue/claim.h"
 #include "queue/look.h"
 #include "sequencer/sequencer.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 #define NAP_MS		1000		/* longest sleep between two looks */
 
@@ -42,7 +42,7 @@ lane_in_other_hands(const SnSub *sub, SnSubSlot *hints, int lane)
 {
 	if (!sn_lane_in_hands(sub->sub_id, lane))
 		return false;
-	sn_hint_block(hints, lane);
+	sn_hint_mark_blocked(hints, lane);
 	return sn_lane_in_hands(sub->sub_id, lane);
 }
 
@@ -70,8 +70,8 @@ has_work(SnSub *sub, SnSubSlot *hints, bool atomic)
 		sn_look_at_lane(sub, lane, now, &budget, &look);
 		if (look.ready ||
 			((hints != NULL || look.passed > 0) &&
-			 sn_settle_lane(sub, hints, lane, now, &budget,
-							!atomic && !XactReadOnly)))
+			 sn_look_and_pass(sub, hints, lane, now, &budget,
+							  !atomic && !XactReadOnly)))
 			return true;
 	}
 	return false;

@@ -31,7 +31,7 @@
 #include "queue/retry.h"
 #include "relay/relay_event.h"
 #include "relay/relay_store.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 #define EVENT_COST	256			/* bytes of an event beside its payload */
 

@@ -24,7 +24,7 @@
 #include "queue/subscription.h"
 #include "relay/relay_event.h"
 #include "relay/relay_store.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 
 /* run_spi: one statement through SPI; returns its first value, null if none */
 static Datum

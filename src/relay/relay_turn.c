@@ -24,7 +24,7 @@
 #include "relay/durable.h"
 #include "relay/relay_event.h"
 #include "relay/relay_process.h"
-#include "store/hint.h"
+#include "store/lane_hints.h"
 #include "store/owner.h"
 
 #define MARK_EVERY_MS	50

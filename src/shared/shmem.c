@@ -70,7 +70,7 @@ init_shared(SnShared *s)
 	for (i = 0; i < SN_MAX_SUBS; i++)
 	{
 		pg_atomic_init_u64(&s->subs[i].pending, PG_UINT64_MAX);
-		pg_atomic_init_u64(&s->subs[i].more, 0);
+		pg_atomic_init_u64(&s->subs[i].after_batch, 0);
 		pg_atomic_init_u64(&s->subs[i].deferred, 0);
 		pg_atomic_init_u64(&s->subs[i].blocked, 0);
 		pg_atomic_init_u64(&s->subs[i].next_check, SN_NEVER);
@@ -420,7 +420,7 @@ sn_sub_slot(int sub_id)
 	{
 		slot = free_slot;
 		pg_atomic_write_u64(&slot->pending, PG_UINT64_MAX);
-		pg_atomic_write_u64(&slot->more, 0);
+		pg_atomic_write_u64(&slot->after_batch, 0);
 		pg_atomic_write_u64(&slot->deferred, 0);
 		pg_atomic_write_u64(&slot->next_check, SN_NEVER);
 		pg_atomic_write_u64(&slot->blocked, 0);

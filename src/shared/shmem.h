@@ -91,20 +91,21 @@ typedef struct SnRateSample
  *	  pending	may have work now: set after work was committed, cleared only
  *				by one who holds the lane's lock and then looks at it with a
  *				fresh snapshot
- *	  more		has work for the time when the batch that holds it is resolved
+ *	  after_batch
+ *				has work for the time when the batch that holds it is resolved
  *	  deferred	has to be looked at when next_check has come: a lease may have
  *				been lost, or a retry is due
  *	  blocked	somebody who waits has passed it over, because another
  *				transaction has its lock; he is woken when that is given back
  *
- * hint.c moves lanes between the sets.
+ * lane_hints.c moves lanes between the sets.
  */
 typedef struct SnSubSlot
 {
 	Oid			dboid;
 	int			sub_id;			/* 0: free slot */
 	pg_atomic_uint64 pending;
-	pg_atomic_uint64 more;
+	pg_atomic_uint64 after_batch;
 	pg_atomic_uint64 deferred;
 	pg_atomic_uint64 blocked;
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */

@@ -33,7 +33,7 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 
-#include "store/hint.h"
+#include "store/lane_hints.h"
 #include "store/store.h"
 
 /* try_or_wait: take an exclusive lock; false when it is taken and !wait */
@@ -95,7 +95,7 @@ lock_in_other_hands(Oid class, uint32 object, uint16 part)
 bool
 sn_lock_lane(int sub_id, int lane, bool wait)
 {
-	sn_hint_locks(sub_id, lane);
+	sn_hint_will_lock(sub_id, lane);
 	return try_or_wait(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1, wait);
 }
 
@@ -165,7 +165,7 @@ void
 sn_unlock_lane(int sub_id, int lane)
 {
 	unlock(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
-	sn_hint_unlocked(sub_id, lane);
+	sn_hint_lock_released(sub_id, lane);
 }
 
 /* sn_lock_streams: the right to add, change or remove subscriptions */
@@ -179,7 +179,7 @@ sn_lock_streams(bool wait)
 bool
 sn_lock_round(bool wait)
 {
-	sn_hint_locks_round();
+	sn_hint_will_lock_round();
 	return try_or_wait(sn_rel(SN_ROUND_0), 0, 0, wait);
 }
 

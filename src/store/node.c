@@ -37,7 +37,7 @@
 #include "store/journal.h"
 #include "store/range.h"
 #include "store/store.h"
-#include "store/wake.h"
+#include "store/xact_end.h"
 
 typedef struct NodeRow
 {

@@ -32,8 +32,8 @@
 
 #include "base/fault.h"
 #include "base/guc.h"
-#include "store/partition.h"
 #include "store/owner.h"
+#include "store/partition.h"
 #include "store/range.h"
 
 #define LOCKS_PER_SET 48		/* taken by making or dropping one, with indexes,

@@ -46,7 +46,7 @@ const SnStep sn_maintenance_steps[] =
 	{"journal of rounds", turn_rounds},
 	{"journal of lanes", turn_lanes},
 	{"slots", free_slots},
-	{"unwanted events", sn_settle_step},
+	{"unwanted events", sn_pass_unwanted_step},
 	{"retention", sn_retention_step},
 	{"kept events", sn_keep_step},
 	{"dead letters", sn_purge_step}
@@ -109,7 +109,7 @@ may_go_on(const SnStep *step, int *drops)
 {
 	if (step->run == sn_retention_step)
 		return ++*drops < 4 * sn_sets_at_once();
-	return step->run == sn_settle_step || step->run == sn_keep_step;
+	return step->run == sn_pass_unwanted_step || step->run == sn_keep_step;
 }
 
 /* maintain() returns void */

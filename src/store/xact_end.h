@@ -1,11 +1,11 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * wake.h
+ * xact_end.h
  *		What happens to the shared hints when a transaction ends.
  */
-#ifndef SN_WAKE_H
-#define SN_WAKE_H
+#ifndef SN_XACT_END_H
+#define SN_XACT_END_H
 
 #include "postgres.h"
 
@@ -17,7 +17,7 @@ typedef void (*SnForget) (SubTransactionId subid);
 extern void sn_note_published(void);
 extern void sn_sub_touched(SnSubSlot *slot);
 extern void sn_note_buffered(SnForget forget);
-extern void sn_note_relay(void);
-extern void sn_wake_prepared(void);
+extern void sn_note_relay_change(void);
+extern void sn_wake_prepared_ended(void);
 
-#endif							/* SN_WAKE_H */
+#endif							/* SN_XACT_END_H */

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * wake.c
+ * xact_end.c
  *		The one room that watches transactions end.
  *
  * A transaction that published counts itself in SnDatabase.commits and wakes
@@ -21,7 +21,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "store/wake.h"
+#include "store/xact_end.h"
 
 PG_FUNCTION_INFO_V1(sentinai_wake_relay);
 
@@ -119,9 +119,9 @@ sn_note_buffered(SnForget how)
 	forget = how;
 }
 
-/* sn_note_relay: this transaction changed something that relays look at */
+/* sn_note_relay_change: this transaction changed something that relays look at */
 void
-sn_note_relay(void)
+sn_note_relay_change(void)
 {
 	register_callbacks();
 	relay_noted = true;
@@ -131,7 +131,7 @@ sn_note_relay(void)
 Datum
 sentinai_wake_relay(PG_FUNCTION_ARGS)
 {
-	sn_note_relay();
+	sn_note_relay_change();
 	PG_RETURN_VOID();
 }
 
@@ -149,9 +149,9 @@ sn_sub_touched(SnSubSlot *slot)
 		touched[ntouched++] = slot;
 }
 
-/* sn_wake_prepared: a prepared transaction was committed, perhaps with events */
+/* sn_wake_prepared_ended: a prepared transaction was committed, perhaps with events */
 void
-sn_wake_prepared(void)
+sn_wake_prepared_ended(void)
 {
 	SnDatabase *db = sn_database_find();
 

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * hint.c
+ * lane_hints.c
  *		Moves lanes between the sets of SnSubSlot.
  *
  * Hints may send a claim to a lane for nothing, but must never keep it from
@@ -9,7 +9,7 @@
  * takes a lane out of "pending" holds its lock and takes its snapshot after
  * that; a batch is resolved under the lane's lock, and the commit callback
  * runs before the lock goes; the sequencer adds to "pending" after its commit.
- * A transaction that aborts puts every lane back (wake.c).
+ * A transaction that aborts puts every lane back (xact_end.c).
  *
  * A lane whose lock another transaction has may have work that nobody can take
  * before that ends.  Who waits notes it as "blocked", sees that the lock is
@@ -26,9 +26,9 @@
 #include "port/pg_bitutils.h"
 #include "utils/resowner.h"
 
-#include "store/hint.h"
+#include "store/lane_hints.h"
 #include "store/store.h"
-#include "store/wake.h"
+#include "store/xact_end.h"
 
 /* lanes that this transaction gave back, by subscription */
 typedef struct Freed
@@ -148,11 +148,11 @@ register_locks(void)
 }
 
 /*
- * sn_hint_locks: this transaction is about to lock a lane.  For lanes of more
+ * sn_hint_will_lock: this transaction is about to lock a lane.  For lanes of more
  * subscriptions than there are slots those who wait find out by themselves.
  */
 void
-sn_hint_locks(int sub_id, int lane)
+sn_hint_will_lock(int sub_id, int lane)
 {
 	int			i;
 
@@ -170,37 +170,37 @@ sn_hint_locks(int sub_id, int lane)
 	locked[i].lanes |= SN_LANE_BIT(lane);
 }
 
-/* sn_hint_locks_round: this transaction is about to lock the rounds */
+/* sn_hint_will_lock_round: this transaction is about to lock the rounds */
 void
-sn_hint_locks_round(void)
+sn_hint_will_lock_round(void)
 {
 	register_locks();
 	locked_round = true;
 }
 
-/* sn_hint_unlocked: this transaction has given back a lane's lock before its end */
+/* sn_hint_lock_released: a lane has its lock back before the transaction ends */
 void
-sn_hint_unlocked(int sub_id, int lane)
+sn_hint_lock_released(int sub_id, int lane)
 {
 	unblock(sub_id, SN_LANE_BIT(lane));
 }
 
 /*
- * sn_hint_prepared: a prepared transaction has ended.  What it had locked or
+ * sn_hint_prepared_ended: a prepared transaction has ended.  What it had locked or
  * changed nobody knows.
  */
 void
-sn_hint_prepared(void)
+sn_hint_prepared_ended(void)
 {
 	wake_database(PG_UINT64_MAX);
 }
 
 /*
- * sn_hint_block: the lane's lock could not be had.  Who says so looks at the
+ * sn_hint_mark_blocked: the lane's lock could not be had.  Who says so looks at the
  * lock once more, and may sleep if it is still taken.
  */
 void
-sn_hint_block(SnSubSlot *slot, int lane)
+sn_hint_mark_blocked(SnSubSlot *slot, int lane)
 {
 	if (slot != NULL)
 		(void) pg_atomic_fetch_or_u64(&slot->blocked, SN_LANE_BIT(lane));
@@ -226,13 +226,13 @@ own_work(SnSubSlot *slot)
 
 	if (mine == NULL)
 		return 0;
-	return (pg_atomic_read_u64(&slot->more) & mine->lanes) | mine->with_work;
+	return (pg_atomic_read_u64(&slot->after_batch) & mine->lanes) | mine->with_work;
 }
 
 /*
  * sn_hint_pending: the lanes that may have work now, for others or for this
  * transaction alone.  The time goes first and the set after it, while
- * sn_hint_later() writes them the other way round, so that a lane is never in
+ * sn_hint_defer_until() writes them the other way round, so that a lane is never in
  * the set with no time to come.
  */
 uint64
@@ -251,23 +251,23 @@ sn_hint_pending(SnSubSlot *slot, TimestampTz now)
 }
 
 /*
- * sn_hint_look: the caller holds the lane's lock and is going to look at it;
+ * sn_hint_clear: the caller holds the lane's lock and is going to look at it;
  * he will say what he found, unless it is free and has nothing.
  */
 void
-sn_hint_look(SnSubSlot *slot, int lane)
+sn_hint_clear(SnSubSlot *slot, int lane)
 {
 	if (slot == NULL)
 		return;
 	Assert(sn_lane_is_ours(slot->sub_id, lane));
 	sn_sub_touched(slot);
 	(void) pg_atomic_fetch_and_u64(&slot->pending, ~SN_LANE_BIT(lane));
-	(void) pg_atomic_fetch_and_u64(&slot->more, ~SN_LANE_BIT(lane));
+	(void) pg_atomic_fetch_and_u64(&slot->after_batch, ~SN_LANE_BIT(lane));
 }
 
-/* sn_hint_again: the lane still has work */
+/* sn_hint_set: the lane still has work */
 void
-sn_hint_again(SnSubSlot *slot, int lane)
+sn_hint_set(SnSubSlot *slot, int lane)
 {
 	if (slot == NULL)
 		return;
@@ -275,19 +275,19 @@ sn_hint_again(SnSubSlot *slot, int lane)
 	(void) pg_atomic_fetch_or_u64(&slot->pending, SN_LANE_BIT(lane));
 }
 
-/* sn_hint_more: the lane may have work when its batch is resolved */
+/* sn_hint_pending_after_batch: it may have work when its batch is resolved */
 void
-sn_hint_more(SnSubSlot *slot, int lane)
+sn_hint_pending_after_batch(SnSubSlot *slot, int lane)
 {
 	if (slot == NULL)
 		return;
 	Assert(sn_lane_is_ours(slot->sub_id, lane));
-	(void) pg_atomic_fetch_or_u64(&slot->more, SN_LANE_BIT(lane));
+	(void) pg_atomic_fetch_or_u64(&slot->after_batch, SN_LANE_BIT(lane));
 }
 
-/* sn_hint_later: the lane has to be looked at when that time has come */
+/* sn_hint_defer_until: the lane has to be looked at when that time has come */
 void
-sn_hint_later(SnSubSlot *slot, int lane, TimestampTz when)
+sn_hint_defer_until(SnSubSlot *slot, int lane, TimestampTz when)
 {
 	if (slot == NULL)
 		return;
@@ -296,9 +296,9 @@ sn_hint_later(SnSubSlot *slot, int lane, TimestampTz when)
 	lower(&slot->next_check, (uint64) Max(when, 0));
 }
 
-/* sn_hint_held: this transaction's batch holds the lane, which is free no more */
+/* sn_hint_keep_lane: this transaction's batch holds the lane, which is free no more */
 void
-sn_hint_held(SnSubSlot *slot, int lane)
+sn_hint_keep_lane(SnSubSlot *slot, int lane)
 {
 	Freed	   *mine = slot == NULL ? NULL : find_freed(slot);
 
@@ -320,9 +320,9 @@ hints_xact_end(XactEvent event, void *arg)
 	for (i = 0; i < nfreed && event == XACT_EVENT_COMMIT; i++)
 	{
 		SnSubSlot  *slot = freed[i].slot;
-		uint64		more = pg_atomic_fetch_and_u64(&slot->more,
+		uint64		after = pg_atomic_fetch_and_u64(&slot->after_batch,
 												   ~freed[i].lanes);
-		uint64		lanes = (more & freed[i].lanes) | freed[i].with_work;
+		uint64		lanes = (after & freed[i].lanes) | freed[i].with_work;
 
 		(void) pg_atomic_fetch_or_u64(&slot->pending, lanes);
 		wake(slot, lanes);
@@ -346,11 +346,11 @@ register_callback(void)
 }
 
 /*
- * sn_hint_gone: this transaction ends a subscription; its slot is given up at
+ * sn_hint_drop_at_commit: this transaction ends a subscription; its slot is given up at
  * commit.  One more than fits keeps its slot until the server restarts.
  */
 void
-sn_hint_gone(int sub_id)
+sn_hint_drop_at_commit(int sub_id)
 {
 	register_callback();
 	if (ngone < SN_MAX_SUBS)
@@ -379,11 +379,11 @@ note_freed(SnSubSlot *slot)
 }
 
 /*
- * sn_hint_freed: this transaction gives lanes back, or puts work into them.
+ * sn_hint_free_at_commit: this transaction gives lanes back, or puts work into them.
  * with_work are those known to have some.
  */
 void
-sn_hint_freed(SnSubSlot *slot, uint64 lanes, uint64 with_work)
+sn_hint_free_at_commit(SnSubSlot *slot, uint64 lanes, uint64 with_work)
 {
 	Freed	   *mine = slot == NULL ? NULL : note_freed(slot);
 
@@ -394,12 +394,12 @@ sn_hint_freed(SnSubSlot *slot, uint64 lanes, uint64 with_work)
 }
 
 /*
- * sn_hint_sooner: leases of these lanes, which this transaction has locked, end
+ * sn_hint_check_sooner: leases of these lanes, which this transaction has locked, end
  * sooner than was said.  One that sleeps is woken at commit, to sleep for as
  * long as it is now; the others look anew within a second.
  */
 void
-sn_hint_sooner(SnSubSlot *slot, uint64 lanes, TimestampTz when)
+sn_hint_check_sooner(SnSubSlot *slot, uint64 lanes, TimestampTz when)
 {
 	Freed	   *mine = slot == NULL ? NULL : note_freed(slot);
 

@@ -38,18 +38,18 @@ PG_FUNCTION_INFO_V1(sentinai_mark_as_processing);
 PG_FUNCTION_INFO_V1(sentinai_mark_as_completed);
 
 /* Rows on their way into one partition */
-typedef struct Sheet
+typedef struct PartitionRows
 {
 	SnRange		range;
 	SnInserter *inserter;
 	SnLedgerRow *rows;			/* as given, for those that were there */
 	int			n;
 	int			room;
-} Sheet;
+} PartitionRows;
 
 struct SnLedgerWriter
 {
-	Sheet	   *sheets;
+	PartitionRows *partitions;
 	int			n;
 	text	   *completed;		/* the status */
 };
@@ -273,29 +273,29 @@ sn_ledger_begin(void)
 	return writer;
 }
 
-/* sheet_of: the sheet for an event id, made if there is none */
-static Sheet *
-sheet_of(SnLedgerWriter *writer, const pg_uuid_t *id)
+/* rows_of_partition: those for the partition of an id, begun if there are none */
+static PartitionRows *
+rows_of_partition(SnLedgerWriter *writer, const pg_uuid_t *id)
 {
-	Sheet	   *sheet;
+	PartitionRows *part;
 	Oid			partition;
 	int			i;
 
 	for (i = 0; i < writer->n; i++)
-		if (sn_range_covers(&writer->sheets[i].range, id))
-			return &writer->sheets[i];
+		if (sn_range_covers(&writer->partitions[i].range, id))
+			return &writer->partitions[i];
 
-	if (writer->sheets == NULL)
-		writer->sheets = palloc(sizeof(Sheet));
+	if (writer->partitions == NULL)
+		writer->partitions = palloc(sizeof(PartitionRows));
 	else
-		writer->sheets = repalloc(writer->sheets,
-								  (writer->n + 1) * sizeof(Sheet));
-	sheet = &writer->sheets[writer->n++];
-	memset(sheet, 0, sizeof(Sheet));
+		writer->partitions = repalloc(writer->partitions,
+									  (writer->n + 1) * sizeof(PartitionRows));
+	part = &writer->partitions[writer->n++];
+	memset(part, 0, sizeof(PartitionRows));
 	partition = sn_range_require(SN_EVENT_PROCESSING, id, RowExclusiveLock,
-								 &sheet->range);
-	sheet->inserter = sn_insert_begin(partition, true);
-	return sheet;
+								 &part->range);
+	part->inserter = sn_insert_begin(partition, true);
+	return part;
 }
 
 /*
@@ -305,19 +305,19 @@ sheet_of(SnLedgerWriter *writer, const pg_uuid_t *id)
 void
 sn_ledger_complete(SnLedgerWriter *writer, const SnLedgerRow *row)
 {
-	Sheet	   *sheet = sheet_of(writer, &row->event_id);
+	PartitionRows *part = rows_of_partition(writer, &row->event_id);
 
-	if (sheet->n == sheet->room)
+	if (part->n == part->room)
 	{
-		sheet->room = Max(sheet->room * 2, 128);
-		if (sheet->rows == NULL)
-			sheet->rows = palloc(sheet->room * sizeof(SnLedgerRow));
+		part->room = Max(part->room * 2, 128);
+		if (part->rows == NULL)
+			part->rows = palloc(part->room * sizeof(SnLedgerRow));
 		else
-			sheet->rows = repalloc(sheet->rows,
-								   sheet->room * sizeof(SnLedgerRow));
+			part->rows = repalloc(part->rows,
+								  part->room * sizeof(SnLedgerRow));
 	}
-	sheet->rows[sheet->n++] = *row;
-	insert_ledger_row(sheet->inserter, row, writer->completed);
+	part->rows[part->n++] = *row;
+	insert_ledger_row(part->inserter, row, writer->completed);
 }
 
 /* sn_ledger_end: write what was noted, and settle what was there already */
@@ -328,12 +328,12 @@ sn_ledger_end(SnLedgerWriter *writer)
 
 	for (i = 0; i < writer->n; i++)
 	{
-		Sheet	   *sheet = &writer->sheets[i];
-		List	   *present = sn_insert_end(sheet->inserter);
+		PartitionRows *part = &writer->partitions[i];
+		List	   *present = sn_insert_end(part->inserter);
 		ListCell   *lc;
 
 		foreach(lc, present)
-			(void) write_unless(&sheet->rows[lfirst_int(lc)], 0);
+			(void) write_unless(&part->rows[lfirst_int(lc)], 0);
 	}
 }
 

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * desk.c
+ * letter_command.c
  *		retry_dead_letter(), discard_dead_letter(): what people do with events
  *		that were given up.
  *
@@ -29,7 +29,7 @@ PG_FUNCTION_INFO_V1(sentinai_retry_dead_letter);
 PG_FUNCTION_INFO_V1(sentinai_discard_dead_letter);
 
 /* A letter that somebody deals with, and where its event belongs */
-typedef struct Desk
+typedef struct LetterCommand
 {
 	pg_uuid_t	id;
 	text	   *worker_type;
@@ -39,7 +39,7 @@ typedef struct Desk
 	SnLetter	letter;
 	Snapshot	snapshot;
 	TimestampTz now;
-} Desk;
+} LetterCommand;
 
 /* no_letter: the error for a letter that is not there */
 static void
@@ -52,61 +52,61 @@ no_letter(void)
 
 /* read_letter: the letter under a new snapshot, or an error */
 static void
-read_letter(Desk *desk)
+read_letter(LetterCommand *command)
 {
-	if (desk->snapshot != NULL)
-		UnregisterSnapshot(desk->snapshot);
-	desk->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (!sn_letter_find(&desk->id, desk->worker_type, desk->snapshot, &desk->letter))
+	if (command->snapshot != NULL)
+		UnregisterSnapshot(command->snapshot);
+	command->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (!sn_letter_find(&command->id, command->worker_type, command->snapshot, &command->letter))
 		no_letter();
 }
 
-/* open_desk: find the letter, see that it is pending and stays so */
+/* open_letter_command: find the letter, see that it is pending and stays so */
 static void
-open_desk(Desk *desk, FunctionCallInfo fcinfo)
+open_letter_command(LetterCommand *command, FunctionCallInfo fcinfo)
 {
 	int			lane;
 
-	memset(desk, 0, sizeof(Desk));
-	desk->id = *PG_GETARG_UUID_P(0);
-	desk->worker_type = PG_GETARG_TEXT_PP(1);
-	read_letter(desk);
-	desk->hash = sn_key_hash(sn_letter_text(&desk->letter, Anum_dead_tenant_id),
-							 sn_letter_text(&desk->letter,
+	memset(command, 0, sizeof(LetterCommand));
+	command->id = *PG_GETARG_UUID_P(0);
+	command->worker_type = PG_GETARG_TEXT_PP(1);
+	read_letter(command);
+	command->hash = sn_key_hash(sn_letter_text(&command->letter, Anum_dead_tenant_id),
+							 sn_letter_text(&command->letter,
 											Anum_dead_aggregate_id));
-	lane = sn_lane_of(desk->hash, sn_node()->lanes);
-	(void) sn_lock_letters(desk->worker_type, lane, true);
-	desk->sub = sn_sub_by_name(desk->worker_type);
-	read_letter(desk);			/* as it is now that nobody changes it */
-	if (!sn_letter_status_is(&desk->letter, "pending"))
+	lane = sn_lane_of(command->hash, sn_node()->lanes);
+	(void) sn_lock_letters(command->worker_type, lane, true);
+	command->sub = sn_sub_by_name(command->worker_type);
+	read_letter(command);			/* as it is now that nobody changes it */
+	if (!sn_letter_status_is(&command->letter, "pending"))
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_CONFLICT),
 				 errmsg("dead letter is not pending"),
 				 errdetail("Its status is \"%s\".",
-						   TextDatumGetCString(desk->letter.values[Anum_dead_status - 1]))));
-	if (desk->sub != NULL)
-		sn_lane_read(desk->sub, lane, desk->snapshot, &desk->state);
-	desk->now = sn_now();
+						   TextDatumGetCString(command->letter.values[Anum_dead_status - 1]))));
+	if (command->sub != NULL)
+		sn_lane_read(command->sub, lane, command->snapshot, &command->state);
+	command->now = sn_now();
 }
 
-/* close_desk: store the lane and tell those who wait */
+/* close_letter_command: store the lane and tell those who wait */
 static void
-close_desk(Desk *desk)
+close_letter_command(LetterCommand *command)
 {
-	UnregisterSnapshot(desk->snapshot);
-	if (desk->sub == NULL)
+	UnregisterSnapshot(command->snapshot);
+	if (command->sub == NULL)
 		return;
-	desk->state.dead--;
-	desk->state.changed = true;
-	sn_lane_put_back(&desk->state, sn_sub_slot(desk->sub->sub_id));
+	command->state.dead--;
+	command->state.changed = true;
+	sn_lane_put_back(&command->state, sn_sub_slot(command->sub->sub_id));
 }
 
 /* find_blocking: the row of event_retry that is the letter's, or false */
 static bool
-find_blocking(Desk *desk, SnRetry *retry)
+find_blocking(LetterCommand *command, SnRetry *retry)
 {
-	return sn_retry_find(desk->sub->sub_id, desk->state.lane, desk->hash,
-						 &desk->id, desk->snapshot, retry);
+	return sn_retry_find(command->sub->sub_id, command->state.lane, command->hash,
+						 &command->id, command->snapshot, retry);
 }
 
 /*
@@ -115,17 +115,17 @@ find_blocking(Desk *desk, SnRetry *retry)
  * of the queue has it.
  */
 static SnPos
-front_pos(Desk *desk)
+front_pos(LetterCommand *command)
 {
-	SnTick		tick = sn_uuid_tick(&desk->id);
+	SnTick		tick = sn_uuid_tick(&command->id);
 	int64		ms = Max(SN_TICK_MS(tick) - SN_EPOCH_MS - 1, 0);
 	SnPos		pos = SN_ROUND_POS(ms) +
 		((SnPos) (tick & ((1 << SN_TICK_BITS) - 1)) <<
 		 (SN_CHUNK_BITS + SN_OFF_BITS - SN_TICK_BITS)) + SN_SLICE_MAX;
 	SnRetry		other;
 
-	while (sn_retry_get(desk->sub->sub_id, desk->state.lane, pos,
-						desk->snapshot, &other))
+	while (sn_retry_get(command->sub->sub_id, command->state.lane, pos,
+						command->snapshot, &other))
 	{
 		CHECK_FOR_INTERRUPTS();
 		pos++;
@@ -142,81 +142,81 @@ front_pos(Desk *desk)
  * none.
  */
 static SnPos
-place_of(Desk *desk)
+place_of(LetterCommand *command)
 {
-	SnLetter   *letter = &desk->letter;
+	SnLetter   *letter = &command->letter;
 	SnRetry		other;
 	SnPos		pos;
 
 	if (letter->nulls[Anum_dead_pos - 1] ||
 		letter->nulls[Anum_dead_sub_id - 1] ||
 		DatumGetInt32(letter->values[Anum_dead_sub_id - 1]) !=
-		desk->sub->sub_id)
-		return front_pos(desk);
+		command->sub->sub_id)
+		return front_pos(command);
 	pos = DatumGetInt64(letter->values[Anum_dead_pos - 1]);
-	if (sn_retry_get(desk->sub->sub_id, desk->state.lane, pos,
-					 desk->snapshot, &other))
-		return front_pos(desk);
+	if (sn_retry_get(command->sub->sub_id, command->state.lane, pos,
+					 command->snapshot, &other))
+		return front_pos(command);
 	return pos;
 }
 
 /* put_back: the event goes to its place among those of its key, due now */
 static void
-put_back(Desk *desk)
+put_back(LetterCommand *command)
 {
-	SnLetter   *letter = &desk->letter;
+	SnLetter   *letter = &command->letter;
 	SnRetry		retry;
-	bool		blocking = find_blocking(desk, &retry);
+	bool		blocking = find_blocking(command, &retry);
 
 	if (!blocking)
 	{
 		memset(&retry, 0, sizeof(SnRetry));
-		retry.sub_id = desk->sub->sub_id;
-		retry.lane = desk->state.lane;
-		retry.pos = place_of(desk);
-		retry.event_id = desk->id;
-		retry.hash = desk->hash;
+		retry.sub_id = command->sub->sub_id;
+		retry.lane = command->state.lane;
+		retry.pos = place_of(command);
+		retry.event_id = command->id;
+		retry.hash = command->hash;
 		retry.tenant_id = sn_letter_text(letter, Anum_dead_tenant_id);
 		retry.aggregate_id = sn_letter_text(letter, Anum_dead_aggregate_id);
 		retry.last_error = sn_letter_text(letter, Anum_dead_reason);
-		desk->state.parked++;
+		command->state.parked++;
 	}
 	retry.attempt = 0;
 	retry.solo = false;
 	retry.dead = false;
 	retry.has_due = true;
-	retry.due_at = desk->now;
+	retry.due_at = command->now;
 	retry.not_before = 0;
 	retry.history = DatumGetJsonbP(letter->values[Anum_dead_history - 1]);
 	retry.first_failed_at =
 		DatumGetTimestampTz(letter->values[Anum_dead_first_failed_at - 1]);
 	if (blocking)
 		sn_retry_delete(&retry, 1);
-	sn_retry_put(&retry, desk->sub->ordered);
-	if (desk->sub->ordered)
-		sn_arrange_range(desk->sub, &desk->state, desk->now);
+	sn_retry_put(&retry, command->sub->ordered);
+	if (command->sub->ordered)
+		sn_arrange_range(command->sub, &command->state, command->now);
 }
 
 /* retry_dead_letter(event_id uuid, worker_type text, actor text) returns void */
 Datum
 sentinai_retry_dead_letter(PG_FUNCTION_ARGS)
 {
-	Desk		desk;
+	LetterCommand		command;
 	Datum		actor;
 
 	SN_REQUIRE_ARG(0, "event_id");
 	SN_REQUIRE_ARG(1, "worker_type");
 	actor = PointerGetDatum(sn_actor_arg(fcinfo, 2));
 	PreventCommandIfReadOnly("retry_dead_letter()");
-	open_desk(&desk, fcinfo);
-	if (desk.sub == NULL)
-		sn_unknown_worker_type(desk.worker_type);
-	put_back(&desk);
+	open_letter_command(&command, fcinfo);
+	if (command.sub == NULL)
+		sn_unknown_worker_type(command.worker_type);
+	put_back(&command);
 	sn_note_relay_change();
-	sn_letter_set(&desk.letter, Anum_dead_status, CStringGetTextDatum("retrying"));
-	sn_letter_set(&desk.letter, Anum_dead_resolved_by, actor);
-	sn_letter_write(&desk.letter, true);
-	close_desk(&desk);
+	sn_letter_set(&command.letter, Anum_dead_status, CStringGetTextDatum("retrying"));
+	sn_letter_set(&command.letter, Anum_dead_resolved_by, actor);
+	sn_letter_write(&command.letter, true);
+	close_letter_command(&command);
 	PG_RETURN_VOID();
 }
 
@@ -224,7 +224,7 @@ sentinai_retry_dead_letter(PG_FUNCTION_ARGS)
 Datum
 sentinai_discard_dead_letter(PG_FUNCTION_ARGS)
 {
-	Desk		desk;
+	LetterCommand		command;
 	Datum		actor;
 	Datum		reason;
 	SnRetry		retry;
@@ -234,17 +234,17 @@ sentinai_discard_dead_letter(PG_FUNCTION_ARGS)
 	actor = PointerGetDatum(sn_actor_arg(fcinfo, 2));
 	reason = PointerGetDatum(sn_text_arg(fcinfo, 3, "reason", SN_REASON_MAX));
 	PreventCommandIfReadOnly("discard_dead_letter()");
-	open_desk(&desk, fcinfo);
-	if (desk.sub != NULL && find_blocking(&desk, &retry))
+	open_letter_command(&command, fcinfo);
+	if (command.sub != NULL && find_blocking(&command, &retry))
 	{
-		sn_retry_remove(&retry, 1, desk.sub->ordered, desk.now);
-		desk.state.parked--;
+		sn_retry_remove(&retry, 1, command.sub->ordered, command.now);
+		command.state.parked--;
 	}
-	sn_letter_set(&desk.letter, Anum_dead_status, CStringGetTextDatum("discarded"));
-	sn_letter_set(&desk.letter, Anum_dead_resolved_at, TimestampTzGetDatum(desk.now));
-	sn_letter_set(&desk.letter, Anum_dead_resolved_by, actor);
-	sn_letter_set(&desk.letter, Anum_dead_resolution, reason);
-	sn_letter_write(&desk.letter, true);
-	close_desk(&desk);
+	sn_letter_set(&command.letter, Anum_dead_status, CStringGetTextDatum("discarded"));
+	sn_letter_set(&command.letter, Anum_dead_resolved_at, TimestampTzGetDatum(command.now));
+	sn_letter_set(&command.letter, Anum_dead_resolved_by, actor);
+	sn_letter_set(&command.letter, Anum_dead_resolution, reason);
+	sn_letter_write(&command.letter, true);
+	close_letter_command(&command);
 	PG_RETURN_VOID();
 }

@@ -86,24 +86,24 @@ comment on column sentinai_internal.retry_policy.max_attempts is 'Attempts befor
 comment on column sentinai_internal.retry_policy.backoff is 'Waits before the second and later attempts; the last one repeats.';
 
 create table sentinai_internal.slice (
-    slice_no  bigint not null,
-    base      bigint not null,
-    stream_id int not null,
-    lane      int not null,
-    event_ids uuid[] not null,
-    places    bytea not null
+    slice_no      bigint not null,
+    events_before bigint not null,
+    stream_id     int not null,
+    lane          int not null,
+    event_ids     uuid[] not null,
+    row_tids      bytea not null
 ) partition by range (slice_no);
 
 alter table sentinai_internal.slice alter column event_ids set storage plain;
-alter table sentinai_internal.slice alter column places set storage plain;
+alter table sentinai_internal.slice alter column row_tids set storage plain;
 
 comment on table sentinai_internal.slice is 'The queue: the events of one round for one stream and lane, in order.';
 comment on column sentinai_internal.slice.slice_no is 'Round number and place within the round.';
-comment on column sentinai_internal.slice.base is 'Events of this stream and lane in all earlier slices.';
+comment on column sentinai_internal.slice.events_before is 'Events of this stream and lane in all earlier slices.';
 comment on column sentinai_internal.slice.stream_id is 'The stream.';
 comment on column sentinai_internal.slice.lane is 'The lane.';
 comment on column sentinai_internal.slice.event_ids is 'Events in delivery order.';
-comment on column sentinai_internal.slice.places is 'Where each event''s row was in its partition, 6 bytes an event: a hint that saves the index, of no harm when the row has moved.';
+comment on column sentinai_internal.slice.row_tids is 'Where each event''s row was in its partition, 6 bytes an event: a hint that saves the index, of no harm when the row has moved.';
 
 create table sentinai_internal.round_0 (
     round_no  bigint not null,

@@ -82,7 +82,7 @@ give_up_retry(const SnFailure *failure, SnRetry *retry, bool had_row,
 	state->parked += (int) blocks - (int) had_row;
 	if (sn_dead_letter_put(event, sub->worker_type, retry, failure->now))
 		state->dead++;
-	publish_outcome(SN_EVENT_DEAD_LETTERED, failure, retry, event);
+	publish_outcome(SN_TYPE_DEAD_LETTERED, failure, retry, event);
 	return blocks ? SN_DEAD_BLOCKING : SN_DEAD;
 }
 
@@ -97,7 +97,7 @@ try_again(const SnFailure *failure, SnRetry *retry, bool had_row,
 	sn_retry_put(retry, failure->sub->ordered);
 	failure->state->parked += !had_row;
 	if (!failure->lost)
-		publish_outcome(SN_EVENT_RETRY_SCHEDULED, failure, retry, event);
+		publish_outcome(SN_TYPE_RETRY_SCHEDULED, failure, retry, event);
 	return SN_RETRYING;
 }
 

@@ -68,7 +68,7 @@ typedef struct Lag
 typedef struct Slice
 {
 	int64		no;
-	int64		base;
+	int64		events_before;
 	int			n;
 	const pg_uuid_t *ids;
 } Slice;
@@ -130,7 +130,8 @@ next_slice_of_part(Lag *lag, Slice *slice)
 	slot_getallattrs(slot);
 	array = DatumGetArrayTypeP(slot->tts_values[Anum_slice_event_ids - 1]);
 	slice->no = DatumGetInt64(slot->tts_values[Anum_slice_no - 1]);
-	slice->base = DatumGetInt64(slot->tts_values[Anum_slice_base - 1]);
+	slice->events_before =
+		DatumGetInt64(slot->tts_values[Anum_slice_events_before - 1]);
 	slice->n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	slice->ids = (const pg_uuid_t *) ARR_DATA_PTR(array);
 	return true;
@@ -152,7 +153,7 @@ take_first(Lag *lag, int number)
 		if (off >= slice.n)
 			continue;
 		lane->first = slice.no;
-		lane->before = slice.base + off;
+		lane->before = slice.events_before + off;
 		if (!lane->any)
 			lane->oldest = slice.ids[off];
 		lane->any = lag->found = true;
@@ -169,7 +170,7 @@ take_last(Lag *lag, int number)
 	seek_slices(lag, number, lane->first, BackwardScanDirection);
 	if (!next_slice_of_part(lag, &slice))
 		return;
-	lane->events += slice.base + slice.n - lane->before;
+	lane->events += slice.events_before + slice.n - lane->before;
 	lane->counted = true;
 }
 

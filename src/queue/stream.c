@@ -171,7 +171,7 @@ static void
 take_slice(SnStreamReader *reader, TupleTableSlot *slot)
 {
 	ArrayType  *array;
-	bytea	   *places;
+	bytea	   *row_tids;
 
 	slot_getallattrs(slot);
 	array = DatumGetArrayTypeP(slot->tts_values[Anum_slice_event_ids - 1]);
@@ -182,16 +182,17 @@ take_slice(SnStreamReader *reader, TupleTableSlot *slot)
 						reader->sources[reader->source].stream_id)));
 	reader->slice_no =
 		DatumGetInt64(slot->tts_values[Anum_slice_no - 1]);
-	reader->base = DatumGetInt64(slot->tts_values[Anum_slice_base - 1]);
+	reader->events_before =
+		DatumGetInt64(slot->tts_values[Anum_slice_events_before - 1]);
 	reader->off = reader->slice_no == SN_POS_SLICE(reader->start) ?
 		SN_POS_OFF(reader->start) : 0;
 	reader->from = reader->slice_no + 1;
 	reader->ids = (const pg_uuid_t *) ARR_DATA_PTR(array);
 	reader->n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	places = DatumGetByteaP(slot->tts_values[Anum_slice_places - 1]);
-	reader->places = VARSIZE(places) ==
+	row_tids = DatumGetByteaP(slot->tts_values[Anum_slice_row_tids - 1]);
+	reader->row_tids = VARSIZE(row_tids) ==
 		VARHDRSZ + reader->n * sizeof(ItemPointerData) ?
-		(const ItemPointerData *) VARDATA(places) : NULL;
+		(const ItemPointerData *) VARDATA(row_tids) : NULL;
 	reader->filter = reader->sources[reader->source].filter;
 	Assert(reader->n > 0 && reader->n <= SN_SLICE_MAX);
 }
@@ -253,8 +254,8 @@ sn_stream_next(SnStreamReader *reader, SnPos *pos, pg_uuid_t *id)
 			return false;
 	*pos = SN_SLICE_POS(reader->slice_no, reader->off);
 	*id = reader->ids[reader->off];
-	if (reader->places != NULL)
-		reader->place = reader->places[reader->off];
+	if (reader->row_tids != NULL)
+		reader->place = reader->row_tids[reader->off];
 	else
 		ItemPointerSetInvalid(&reader->place);
 	reader->off++;

@@ -58,9 +58,9 @@ typedef struct SnStreamReader
 	int64		from;			/* least slice number still wanted */
 	int64		upto;			/* greatest one, or PG_INT64_MAX */
 	int64		slice_no;
-	int64		base;			/* events of the lane before this slice */
+	int64		events_before;	/* in the lane, before this slice */
 	const pg_uuid_t *ids;
-	const ItemPointerData *places;	/* of as many rows */
+	const ItemPointerData *row_tids;	/* of as many rows */
 	int			n;
 	int			off;
 } SnStreamReader;

@@ -33,16 +33,16 @@ typedef struct Slice
 {
 	int			n;
 	int			room;
-	bytea	   *places;
+	bytea	   *row_tids;
 	char		array[FLEXIBLE_ARRAY_MEMBER];
 } Slice;
 
-#define PLACES_SIZE(n)	(VARHDRSZ + (n) * sizeof(ItemPointerData))
+#define ROW_TIDS_SIZE(n)	(VARHDRSZ + (n) * sizeof(ItemPointerData))
 
 typedef struct LaneEnd
 {
-	bool		known;			/* base was read */
-	int64		base;			/* events in the slices so far */
+	bool		known;			/* events_before was read */
+	int64		events_before;	/* in the slices so far */
 	int64		slice_no;		/* of the slice being filled */
 	Slice	   *slice;			/* NULL: none in this round */
 } LaneEnd;
@@ -324,12 +324,15 @@ sn_match(Datum event_type)
 	return match->type == NULL ? -1 : match - matches;
 }
 
-/* read_base: events in the slices of a stream and lane, from the newest one */
+/*
+ * read_events_before: events in the slices of a stream and lane, from the
+ * newest one
+ */
 static int64
-read_base(int stream_id, int lane, Snapshot snapshot)
+read_events_before(int stream_id, int lane, Snapshot snapshot)
 {
 	List	   *partitions = sn_partition_ranges(SN_SLICE);
-	int64		base = 0;
+	int64		events_before = 0;
 	bool		found = false;
 	int			i;
 
@@ -356,14 +359,15 @@ read_base(int stream_id, int lane, Snapshot snapshot)
 
 			slot_getallattrs(scan.slot);
 			ids = DatumGetArrayTypeP(values[Anum_slice_event_ids - 1]);
-			base = DatumGetInt64(values[Anum_slice_base - 1]) +
+			events_before =
+				DatumGetInt64(values[Anum_slice_events_before - 1]) +
 				ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
 		}
 		sn_scan_end(&scan);
 		relation_close(rel, AccessShareLock);
 	}
 	list_free_deep(partitions);
-	return base;
+	return events_before;
 }
 
 /* lock_partition: the partition that takes a slice, which nobody drops then */
@@ -417,7 +421,7 @@ write_slice(SliceWriter *writer, Stream *stream, int lane)
 
 	Assert(sn_round_is_ours());
 	Assert(slice->n > 0 && slice->n <= SN_SLICE_MAX);
-	Assert(end->known && end->base >= 0 && lane < sn_node()->lanes);
+	Assert(end->known && end->events_before >= 0 && lane < sn_node()->lanes);
 	Assert(end->slice_no < INT64CONST(1) << (SN_ROUND_BITS + SN_CHUNK_BITS));
 	SET_VARSIZE(array, ARR_OVERHEAD_NONULLS(1) + slice->n * UUID_LEN);
 	array->ndim = 1;
@@ -425,20 +429,20 @@ write_slice(SliceWriter *writer, Stream *stream, int lane)
 	array->elemtype = UUIDOID;
 	ARR_DIMS(array)[0] = slice->n;
 	ARR_LBOUND(array)[0] = 1;
-	SET_VARSIZE(slice->places, PLACES_SIZE(slice->n));
+	SET_VARSIZE(slice->row_tids, ROW_TIDS_SIZE(slice->n));
 
 	open_partition(writer, end->slice_no);
 	values[Anum_slice_no - 1] = Int64GetDatum(end->slice_no);
-	values[Anum_slice_base - 1] = Int64GetDatum(end->base);
+	values[Anum_slice_events_before - 1] = Int64GetDatum(end->events_before);
 	values[Anum_slice_stream_id - 1] = Int32GetDatum(stream->stream_id);
 	values[Anum_slice_lane - 1] = Int32GetDatum(lane);
 	values[Anum_slice_event_ids - 1] = PointerGetDatum(array);
-	values[Anum_slice_places - 1] = PointerGetDatum(slice->places);
+	values[Anum_slice_row_tids - 1] = PointerGetDatum(slice->row_tids);
 	sn_insert_row(writer->inserter, values, nulls);
 
 	/* after the last chunk of a round comes the first of the next number */
 	end->slice_no++;
-	end->base += slice->n;
+	end->events_before += slice->n;
 	slice->n = 0;
 }
 
@@ -452,13 +456,13 @@ new_slice(Slice *slice, int room)
 	if (slice == NULL)
 	{
 		slice = palloc(size);
-		slice->places = palloc(PLACES_SIZE(room));
+		slice->row_tids = palloc(ROW_TIDS_SIZE(room));
 		slice->n = 0;
 	}
 	else
 	{
 		slice = repalloc(slice, size);
-		slice->places = repalloc(slice->places, PLACES_SIZE(room));
+		slice->row_tids = repalloc(slice->row_tids, ROW_TIDS_SIZE(room));
 	}
 	slice->room = room;
 	return slice;
@@ -475,8 +479,9 @@ append(SliceWriter *writer, Stream *stream, const SnItem *item, int64 round_no)
 	{
 		if (!end->known)
 		{
-			end->base = read_base(stream->stream_id, item->lane,
-								  writer->snapshot);
+			end->events_before = read_events_before(stream->stream_id,
+													item->lane,
+													writer->snapshot);
 			end->known = true;
 		}
 		end->slice_no = SN_ROUND_SLICE(round_no);
@@ -489,7 +494,7 @@ append(SliceWriter *writer, Stream *stream, const SnItem *item, int64 round_no)
 												  SN_SLICE_MAX));
 	memcpy(slice->array + ARR_OVERHEAD_NONULLS(1) + slice->n * UUID_LEN,
 		   &item->id, UUID_LEN);
-	memcpy(VARDATA(slice->places) + slice->n * sizeof(ItemPointerData),
+	memcpy(VARDATA(slice->row_tids) + slice->n * sizeof(ItemPointerData),
 		   &item->place, sizeof(ItemPointerData));
 	slice->n++;
 	stream->events++;

@@ -30,8 +30,8 @@
 	AS(idem, key, idempotency_key)
 
 #define SN_COLUMNS_slice(C, AS) \
-	AS(slice, no, slice_no) C(slice, base) C(slice, stream_id) \
-	C(slice, lane) C(slice, event_ids) C(slice, places)
+	AS(slice, no, slice_no) C(slice, events_before) C(slice, stream_id) \
+	C(slice, lane) C(slice, event_ids) C(slice, row_tids)
 
 #define SN_COLUMNS_node(C, AS) \
 	AS(node, no, node_no) C(node, system_identifier) \

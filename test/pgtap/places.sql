@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: PostgreSQL
--- slice.places: where the events' rows are is a hint.  It is right while the
+-- slice.row_tids: where the events' rows are is a hint.  It is right while the
 -- rows stay, and of no harm when they have moved.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
 select plan(7);
@@ -23,7 +23,7 @@ create function pg_temp.publish(first int, last int) returns bigint language sql
 create function pg_temp.places() returns table (event_id uuid, place tid, row_at tid) language sql as $$
     select l.event_id, format('(%s,%s)', u[1] * 65536 + u[2], u[3])::tid, l.ctid
     from sentinai_internal.slice s, unnest(event_ids) with ordinality e(id, o),
-         lateral (select array_agg(get_byte(places, (o::int - 1) * 6 + i) + get_byte(places, (o::int - 1) * 6 + i + 1) * 256 order by i)
+         lateral (select array_agg(get_byte(row_tids, (o::int - 1) * 6 + i) + get_byte(row_tids, (o::int - 1) * 6 + i + 1) * 256 order by i)
                   from generate_series(0, 4, 2) i) p(u),
          sentinai_internal.event_log l
     where stream_id = 0 and l.event_id = id and l.tenant_id = 'places' $$;
@@ -35,7 +35,7 @@ select pg_temp.publish(1, 3000);
 rollback;
 select is(pg_temp.publish(1, 400), 400::bigint, 'published');
 select ok(pg_temp.sequenced(), 'and sequenced');
-select is((select count(*) from sentinai_internal.slice where length(places) <> 6 * cardinality(event_ids)), 0::bigint,
+select is((select count(*) from sentinai_internal.slice where length(row_tids) <> 6 * cardinality(event_ids)), 0::bigint,
           'a slice has as many places as events');
 select is((select array[count(*), count(*) filter (where place = row_at)] from pg_temp.places()), '{400,400}',
           'every row is at its place');

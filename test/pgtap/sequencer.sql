@@ -8,7 +8,7 @@ select plan(30);
 create schema seqtest;
 create table seqtest.mine (id uuid, what text, n int);
 create view seqtest.sequenced as
-select stream_id, lane, slice_no, base, o, id, slice_no >> 14 as round_no
+select stream_id, lane, slice_no, events_before, o, id, slice_no >> 14 as round_no
   from sentinai_internal.slice, unnest(event_ids) with ordinality u(id, o);
 
 -- until all events of a kind that are due are in the stream of all events
@@ -73,10 +73,10 @@ select is((select array_agg(slice_no - first_value) from (select slice_no, first
 select is((select array_agg(m.n order by s.slice_no, s.o) from seqtest.mine m join seqtest.sequenced s using (id) where what = 'big' and stream_id = 0),
           (select array_agg(i) from generate_series(1, 1000) i), 'in the order of publishing');
 select is_empty(
-    $$select from (select base, count(*) over (partition by stream_id, lane order by slice_no, o) - o as before, o,
-                          min(base) over (partition by stream_id, lane) as first
-                     from seqtest.sequenced) x where base <> before + first$$,
-    'base counts the events before, in every stream and lane');
+    $$select from (select events_before, count(*) over (partition by stream_id, lane order by slice_no, o) - o as before, o,
+                          min(events_before) over (partition by stream_id, lane) as first
+                     from seqtest.sequenced) x where events_before <> before + first$$,
+    'events_before counts the events before, in every stream and lane');
 
 -- rollback, savepoints
 begin;

@@ -126,8 +126,8 @@ sub check_history
 		                        from sequenced where event_type = 'Shared') x where n <> before + 1}),
 		'0', "$how: an effect is never before its cause");
 	is($node->safe_psql($db, q{
-		select count(*) from (select base, o, row_number() over (partition by stream_id, lane order by slice_no, o) as place
-		                        from sentinai_internal.slice, unnest(event_ids) with ordinality u(id, o)) x where base + o <> place}),
+		select count(*) from (select events_before, o, row_number() over (partition by stream_id, lane order by slice_no, o) as place
+		                        from sentinai_internal.slice, unnest(event_ids) with ordinality u(id, o)) x where events_before + o <> place}),
 		'0', "$how: base counts right");
 	is($node->safe_psql($db, q{
 		select count(*) from sentinai_internal.round r where events <> (select count(*) from sentinai_internal.slice, unnest(event_ids)

@@ -23,9 +23,10 @@
 /* Columns that every way to publish has; the first arguments of publish() */
 enum
 {
-	SN_EVENT_TYPE, SN_TENANT_ID, SN_AGGREGATE_ID, SN_PAYLOAD,
-	SN_AGGREGATE_TYPE, SN_METADATA, SN_CORRELATION_ID,
-	SN_EVENT_COLUMNS
+	SN_INPUT_EVENT_TYPE, SN_INPUT_TENANT_ID, SN_INPUT_AGGREGATE_ID,
+	SN_INPUT_PAYLOAD,
+	SN_INPUT_AGGREGATE_TYPE, SN_INPUT_METADATA, SN_INPUT_CORRELATION_ID,
+	SN_INPUT_COLUMNS
 };
 
 /* An event to write; what is null in the row is NULL or as noted */

@@ -118,8 +118,8 @@ is_known(const KnownName *known, const text *t)
 bool
 sn_is_control_type(const text *t)
 {
-	return sn_text_is(t, SN_EVENT_RETRY_SCHEDULED) ||
-		sn_text_is(t, SN_EVENT_DEAD_LETTERED);
+	return sn_text_is(t, SN_TYPE_RETRY_SCHEDULED) ||
+		sn_text_is(t, SN_TYPE_DEAD_LETTERED);
 }
 
 /*
@@ -282,23 +282,23 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 	memset(event, 0, sizeof(SnEvent));
 	event->deliver_at = DT_NOBEGIN;
 	event->schema_version = 1;
-	event->event_type = check_event_type(values[SN_EVENT_TYPE],
-										 nulls[SN_EVENT_TYPE], index);
-	event->tenant_id = check_tenant(values[SN_TENANT_ID],
-									nulls[SN_TENANT_ID], index);
-	event->aggregate_id = check_aggregate_id(values[SN_AGGREGATE_ID],
-											 nulls[SN_AGGREGATE_ID], index);
-	sn_event_require(nulls[SN_PAYLOAD], index, "payload");
-	event->payload = sn_event_object(values[SN_PAYLOAD],
+	event->event_type = check_event_type(values[SN_INPUT_EVENT_TYPE],
+										 nulls[SN_INPUT_EVENT_TYPE], index);
+	event->tenant_id = check_tenant(values[SN_INPUT_TENANT_ID],
+									nulls[SN_INPUT_TENANT_ID], index);
+	event->aggregate_id = check_aggregate_id(values[SN_INPUT_AGGREGATE_ID],
+											 nulls[SN_INPUT_AGGREGATE_ID], index);
+	sn_event_require(nulls[SN_INPUT_PAYLOAD], index, "payload");
+	event->payload = sn_event_object(values[SN_INPUT_PAYLOAD],
 								  (Size) sn_max_payload * 1024, index,
 								  "payload");
-	event->aggregate_type = sn_event_aggregate_type(values[SN_AGGREGATE_TYPE],
-												 nulls[SN_AGGREGATE_TYPE],
+	event->aggregate_type = sn_event_aggregate_type(values[SN_INPUT_AGGREGATE_TYPE],
+												 nulls[SN_INPUT_AGGREGATE_TYPE],
 												 index);
-	event->metadata = nulls[SN_METADATA] ? empty_object() :
-		sn_event_object(values[SN_METADATA], SN_METADATA_MAX, index, "metadata");
-	if (!nulls[SN_CORRELATION_ID])
-		event->correlation_id = sn_event_text(values[SN_CORRELATION_ID],
+	event->metadata = nulls[SN_INPUT_METADATA] ? empty_object() :
+		sn_event_object(values[SN_INPUT_METADATA], SN_METADATA_MAX, index, "metadata");
+	if (!nulls[SN_INPUT_CORRELATION_ID])
+		event->correlation_id = sn_event_text(values[SN_INPUT_CORRELATION_ID],
 										   CORRELATION_ID_MAX, index,
 										   "correlation_id");
 }

@@ -315,25 +315,25 @@ take_given(SnEvent *event, Datum given, SnOutboxRow *row)
 bool
 sn_outbox_put(TupleTableSlot *slot, SnOutboxRow *row)
 {
-	static const int source[SN_EVENT_COLUMNS] = {
-		[SN_EVENT_TYPE] = OUTBOX_TYPE,
-		[SN_TENANT_ID] = OUTBOX_TENANT_ID,
-		[SN_AGGREGATE_ID] = OUTBOX_AGGREGATEID,
-		[SN_PAYLOAD] = OUTBOX_PAYLOAD,
-		[SN_AGGREGATE_TYPE] = OUTBOX_AGGREGATETYPE,
-		[SN_METADATA] = OUTBOX_METADATA,
+	static const int source[SN_INPUT_COLUMNS] = {
+		[SN_INPUT_EVENT_TYPE] = OUTBOX_TYPE,
+		[SN_INPUT_TENANT_ID] = OUTBOX_TENANT_ID,
+		[SN_INPUT_AGGREGATE_ID] = OUTBOX_AGGREGATEID,
+		[SN_INPUT_PAYLOAD] = OUTBOX_PAYLOAD,
+		[SN_INPUT_AGGREGATE_TYPE] = OUTBOX_AGGREGATETYPE,
+		[SN_INPUT_METADATA] = OUTBOX_METADATA,
 	};
-	Datum		values[SN_EVENT_COLUMNS];
-	bool		nulls[SN_EVENT_COLUMNS];
+	Datum		values[SN_INPUT_COLUMNS];
+	bool		nulls[SN_INPUT_COLUMNS];
 	SnEvent		event;
 	int			c;
 
 	slot_getallattrs(slot);
-	for (c = 0; c < SN_EVENT_COLUMNS; c++)
+	for (c = 0; c < SN_INPUT_COLUMNS; c++)
 	{
-		values[c] = c == SN_CORRELATION_ID ? (Datum) 0 :
+		values[c] = c == SN_INPUT_CORRELATION_ID ? (Datum) 0 :
 			slot->tts_values[source[c]];
-		nulls[c] = c == SN_CORRELATION_ID || slot->tts_isnull[source[c]];
+		nulls[c] = c == SN_INPUT_CORRELATION_ID || slot->tts_isnull[source[c]];
 	}
 	sn_check_event(&event, values, nulls, 0);
 	row->late &= slot->tts_isnull[OUTBOX_ID];

@@ -69,13 +69,13 @@ Datum
 sentinai_publish(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
-	Datum		values[SN_EVENT_COLUMNS];
-	bool		nulls[SN_EVENT_COLUMNS];
+	Datum		values[SN_INPUT_COLUMNS];
+	bool		nulls[SN_INPUT_COLUMNS];
 	SnEvent		event;
 	int			i;
 
 	PreventCommandIfReadOnly("publish()");
-	for (i = 0; i < SN_EVENT_COLUMNS; i++)
+	for (i = 0; i < SN_INPUT_COLUMNS; i++)
 	{
 		values[i] = PG_GETARG_DATUM(i);
 		nulls[i] = PG_ARGISNULL(i);
@@ -133,10 +133,10 @@ get_elements(FunctionCallInfo fcinfo, int arg, Oid type, int n,
 /* A batch while it is published */
 typedef struct Batch
 {
-	Elements	columns[SN_EVENT_COLUMNS];
-	bool		is_array[SN_EVENT_COLUMNS];
-	Datum		values[SN_EVENT_COLUMNS];	/* of the event at hand */
-	bool		nulls[SN_EVENT_COLUMNS];
+	Elements	columns[SN_INPUT_COLUMNS];
+	bool		is_array[SN_INPUT_COLUMNS];
+	Datum		values[SN_INPUT_COLUMNS];	/* of the event at hand */
+	bool		nulls[SN_INPUT_COLUMNS];
 	Jsonb	   *metadata;		/* of all events; NULL: none */
 	int			span_at;		/* see SnEvent */
 	int			n;
@@ -151,30 +151,30 @@ get_batch(FunctionCallInfo fcinfo, Batch *batch)
 	int			c;
 
 	batch->n = -1;
-	for (c = 0; c < SN_EVENT_COLUMNS; c++)
+	for (c = 0; c < SN_INPUT_COLUMNS; c++)
 	{
 		batch->values[c] = PG_GETARG_DATUM(c);
 		batch->nulls[c] = PG_ARGISNULL(c);
-		batch->is_array[c] = c <= SN_PAYLOAD ||
-			(c == SN_CORRELATION_ID && !batch->nulls[c]);
+		batch->is_array[c] = c <= SN_INPUT_PAYLOAD ||
+			(c == SN_INPUT_CORRELATION_ID && !batch->nulls[c]);
 		if (!batch->is_array[c])
 			continue;
 		batch->columns[c] =
-			get_elements(fcinfo, c, c == SN_PAYLOAD ? JSONBOID : TEXTOID,
+			get_elements(fcinfo, c, c == SN_INPUT_PAYLOAD ? JSONBOID : TEXTOID,
 						 batch->n,
-						 c <= SN_PAYLOAD ? names[c] : "correlation_ids");
+						 c <= SN_INPUT_PAYLOAD ? names[c] : "correlation_ids");
 		batch->n = batch->columns[c].n;
 	}
 
 	/* what all events share is checked, and detoasted, once */
-	batch->values[SN_AGGREGATE_TYPE] =
-		PointerGetDatum(sn_event_aggregate_type(batch->values[SN_AGGREGATE_TYPE],
-											 batch->nulls[SN_AGGREGATE_TYPE],
+	batch->values[SN_INPUT_AGGREGATE_TYPE] =
+		PointerGetDatum(sn_event_aggregate_type(batch->values[SN_INPUT_AGGREGATE_TYPE],
+											 batch->nulls[SN_INPUT_AGGREGATE_TYPE],
 											 0));
-	batch->metadata = batch->nulls[SN_METADATA] ? NULL :
-		sn_event_object(batch->values[SN_METADATA], SN_METADATA_MAX, 0,
+	batch->metadata = batch->nulls[SN_INPUT_METADATA] ? NULL :
+		sn_event_object(batch->values[SN_INPUT_METADATA], SN_METADATA_MAX, 0,
 						"metadata");
-	batch->nulls[SN_METADATA] = true;
+	batch->nulls[SN_INPUT_METADATA] = true;
 }
 
 /* put_metadata: what all events of a batch share, with the trace they go on with */
@@ -203,7 +203,7 @@ next_of_batch(Batch *batch, int place, SnEvent *event)
 {
 	int			c;
 
-	for (c = 0; c < SN_EVENT_COLUMNS; c++)
+	for (c = 0; c < SN_INPUT_COLUMNS; c++)
 		if (batch->is_array[c])
 		{
 			batch->values[c] = batch->columns[c].values[place];

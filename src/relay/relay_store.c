@@ -215,7 +215,7 @@ static void
 publish_dead_lettered(const Letter *letter, const char *topic)
 {
 	SnControl	control = {
-		.type = SN_EVENT_DEAD_LETTERED,
+		.type = SN_TYPE_DEAD_LETTERED,
 		.worker_type = letter->worker_type,
 		.event = &letter->event,
 		.event_id = &letter->row->event_id,

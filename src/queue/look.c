@@ -122,9 +122,9 @@ pass(SnLaneLook *look)
 	CommandCounterIncrement();
 }
 
-/* note_found: say in the hints what was found under the lane's lock */
+/* hint_found: say in the hints what was found under the lane's lock */
 static void
-note_found(SnSubSlot *hints, int lane, const SnLaneLook *look)
+hint_found(SnSubSlot *hints, int lane, const SnLaneLook *look)
 {
 	if (look->ready)
 		sn_hint_set(hints, lane);
@@ -160,7 +160,7 @@ sn_look_and_pass(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 		return false;
 	}
 	sn_look_at_lane(sub, lane, now, budget, &look);
-	note_found(hints, lane, &look);
+	hint_found(hints, lane, &look);
 	if (look.passed > look.state.pos && may_write)
 	{
 		/* who waits has no snapshot, and a row may need one to be stored */

@@ -70,11 +70,11 @@ find_part(Oid heap)
 }
 
 /*
- * load_parts: read the list of partitions; one that is gone may have left
+ * load_part_list: read the list of partitions; one that is gone may have left
  * events
  */
 static void
-load_parts(void)
+load_part_list(void)
 {
 	static bool registered = false;
 	Oid			log = sn_rel(SN_EVENT_LOG);
@@ -161,7 +161,7 @@ sn_parts_lock(void)
 	{
 		AcceptInvalidationMessages();
 		if (parts_of != sn_rel(SN_EVENT_LOG))
-			load_parts();
+			load_part_list();
 		for (i = 0; i < nparts; i++)
 		{
 			parts[i].held = false;

@@ -76,9 +76,9 @@ wake(SnSubSlot *slot, uint64 lanes)
 		ConditionVariableSignal(&slot->cv);
 }
 
-/* find_sub_slot: the hints of a subscription, mostly those asked for last */
+/* known_sub_slot: the hints of a subscription, mostly those asked for last */
 static SnSubSlot *
-find_sub_slot(int sub_id)
+known_sub_slot(int sub_id)
 {
 	static SnSubSlot *last = NULL;
 
@@ -92,7 +92,7 @@ find_sub_slot(int sub_id)
 static void
 unblock(int sub_id, uint64 lanes)
 {
-	SnSubSlot  *slot = find_sub_slot(sub_id);
+	SnSubSlot  *slot = known_sub_slot(sub_id);
 
 	if (slot == NULL || (pg_atomic_read_u64(&slot->blocked) & lanes) == 0)
 		return;
@@ -296,7 +296,7 @@ sn_hint_defer_until(SnSubSlot *slot, int lane, TimestampTz when)
 	lower(&slot->next_check, (uint64) Max(when, 0));
 }
 
-/* sn_hint_keep_lane: this transaction's batch holds the lane, which is free no more */
+/* sn_hint_keep_lane: a batch of this transaction has the lane, free no more */
 void
 sn_hint_keep_lane(SnSubSlot *slot, int lane)
 {
@@ -346,8 +346,9 @@ register_callback(void)
 }
 
 /*
- * sn_hint_drop_at_commit: this transaction ends a subscription; its slot is given up at
- * commit.  One more than fits keeps its slot until the server restarts.
+ * sn_hint_drop_at_commit: this transaction ends a subscription; its slot is
+ * given up at commit.  One more than fits keeps its slot until the server
+ * restarts.
  */
 void
 sn_hint_drop_at_commit(int sub_id)
@@ -379,8 +380,8 @@ note_freed(SnSubSlot *slot)
 }
 
 /*
- * sn_hint_free_at_commit: this transaction gives lanes back, or puts work into them.
- * with_work are those known to have some.
+ * sn_hint_free_at_commit: this transaction gives lanes back, or puts work into
+ * them. with_work are those known to have some.
  */
 void
 sn_hint_free_at_commit(SnSubSlot *slot, uint64 lanes, uint64 with_work)
@@ -394,9 +395,9 @@ sn_hint_free_at_commit(SnSubSlot *slot, uint64 lanes, uint64 with_work)
 }
 
 /*
- * sn_hint_check_sooner: leases of these lanes, which this transaction has locked, end
- * sooner than was said.  One that sleeps is woken at commit, to sleep for as
- * long as it is now; the others look anew within a second.
+ * sn_hint_check_sooner: leases of these lanes, which this transaction has
+ * locked, end sooner than was said.  One that sleeps is woken at commit, to
+ * sleep for as long as it is now; the others look anew within a second.
  */
 void
 sn_hint_check_sooner(SnSubSlot *slot, uint64 lanes, TimestampTz when)

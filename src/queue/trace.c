@@ -67,7 +67,7 @@ set(Work *work, int column, Datum value)
 }
 
 static void
-set_text(Work *work, int column, const text *value)
+set_trace_text(Work *work, int column, const text *value)
 {
 	if (value != NULL)
 		set(work, column, PointerGetDatum(value));
@@ -209,7 +209,7 @@ from_claim(Work *work, const SnLaneState *state, int attempts)
 {
 	set_status(work, "claimed");
 	set(work, WORK_ATTEMPTS, Int32GetDatum(attempts));
-	set_text(work, WORK_WORKER_ID, state->worker_id);
+	set_trace_text(work, WORK_WORKER_ID, state->worker_id);
 	set_time(work, WORK_CLAIMED_AT, state->claimed_at);
 }
 
@@ -219,7 +219,7 @@ from_retry(Work *work, const SnLaneState *state, const SnRetry *retry)
 {
 	int			i;
 
-	set_text(work, WORK_ERROR, retry->last_error);
+	set_trace_text(work, WORK_ERROR, retry->last_error);
 	for (i = 0; state->held && i < state->nretries; i++)
 		if (state->retries[i] == retry->pos)
 		{

@@ -62,6 +62,7 @@ typedef struct Child
 	TimestampTz started_at;
 	TimestampTz start_after;
 	int			delay;			/* ms before the next start */
+	bool		full;			/* no worker slot was free for it */
 } Child;
 
 typedef struct Database
@@ -188,14 +189,13 @@ start_child(Child *child, Oid dboid, const char *type, const char *function,
 	worker.bgw_main_arg = arg;
 	memcpy(worker.bgw_extra, &dboid, sizeof(dboid));
 	child->started_at = now;
-	if (RegisterDynamicBackgroundWorker(&worker, &child->handle))
-		note_full(false);
-	else
+	child->full = !RegisterDynamicBackgroundWorker(&worker, &child->handle);
+	note_full(child->full);
+	if (child->full)
 	{
 		child->handle = NULL;
 		child->start_after = TimestampTzPlusMilliseconds(now, DELAY_MIN);
 		next_start = Min(next_start, child->start_after);
-		note_full(true);
 		log_full();
 	}
 }
@@ -244,6 +244,21 @@ forget_relay(Oid dboid, int index)
 	LWLockRelease(&sn_shared()->lock);
 }
 
+/* note_relay: whether a relay finds no free worker slot, for stat_relay */
+static void
+note_relay(Oid dboid, int index, bool full)
+{
+	SnDatabase *db = sn_database_of(dboid);
+	uint32		bit = (uint32) 1 << index;
+
+	if (db == NULL || ((db->relays_full & bit) != 0) == full)
+		return;
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	if (db->dboid == dboid)
+		db->relays_full = full ? db->relays_full | bit : db->relays_full & ~bit;
+	LWLockRelease(&sn_shared()->lock);
+}
+
 /* supervise_relay: have a relay running, or not */
 static void
 supervise_relay(Database *database, int index, bool wanted)
@@ -259,6 +274,7 @@ supervise_relay(Database *database, int index, bool wanted)
 		TerminateBackgroundWorker(child->handle);
 	else if (!wanted && pid != 0 && BackendPidGetProc(pid) != NULL)
 		(void) kill(pid, SIGTERM);
+	note_relay(database->oid, index, wanted && child->full);
 }
 
 /* supervise: have in a database what it should have */

@@ -28,6 +28,7 @@
 #include "store/journal.h"
 
 #define SAMPLE_AGE_US	(10 * USECS_PER_SEC)
+#define NO_SLOT			"no background worker slot is free; raise max_worker_processes"
 
 PG_FUNCTION_INFO_V1(sentinai_event_time);
 PG_FUNCTION_INFO_V1(sentinai_stat_claimed);
@@ -205,9 +206,68 @@ put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
+/* is_served: whether the launcher serves this database */
+static bool
+is_served(void)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID,
+										ObjectIdGetDatum(MyDatabaseId));
+	Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+	bool		result = form->datallowconn && !form->datistemplate;
+
+	ReleaseSysCache(tuple);
+	return result;
+}
+
 /*
- * put_stopped_row: the same of a relay that does not run: because of a setting,
- * or because of what the error said that ended it
+ * why_none: why this database has no sequencer; NULL when it has one.  The
+ * causes that keep it from all others come first.
+ */
+static const char *
+why_none(const SnDatabase *db)
+{
+	SnShared   *s = sn_shared();
+
+	if (db != NULL && db->sequencer_pid != 0)
+		return NULL;
+	if (!sn_preloaded())
+		return "sentinai is not in shared_preload_libraries";
+	if (RecoveryInProgress())
+		return "the server is a standby";
+	if (s->launcher_pid == 0)
+		return "the launcher does not run; at the server's start it needs a slot of max_worker_processes";
+	if (!is_served())
+		return "the database is a template, or nobody may connect to it";
+	if (db == NULL && sn_databases_full())
+		return "too many databases of the server use sentinai";
+	if (db != NULL && db->vacate_until > sn_now())
+		return "a command needs the database to itself";
+	if (s->workers_full)
+		return NO_SLOT;
+	return "it is being started, or failed; see the server log";
+}
+
+/*
+ * why_no_relay: why a relay does not run, unless it was one and its last error
+ * says it; NULL also when relays are switched off
+ */
+static const char *
+why_no_relay(const SnDatabase *db, int index)
+{
+	const char *missing = sn_provider_missing();
+	const char *problem;
+
+	if (missing != NULL || sn_provider_wanted() == NULL)
+		return missing;
+	problem = why_none(db);
+	if (problem != NULL)
+		return psprintf("no sequencer runs: %s", problem);
+	return db->relays_full & ((uint32) 1 << index) ? NO_SLOT : NULL;
+}
+
+/*
+ * put_stopped_row: the same of a relay that does not run: because of what is
+ * missing, or because of what the error said that ended it
  */
 static void
 put_stopped_row(ReturnSetInfo *rsinfo, int index, const SnRelaySlot *slot,
@@ -249,7 +309,7 @@ sentinai_stat_relay_workers(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	SnShared   *s = sn_shared();
 	SnRelaySlot copy[SN_MAX_RELAYS];
-	char	   *missing = sn_provider_missing();
+	SnDatabase *db = sn_database_find();
 	int			i;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -264,7 +324,7 @@ sentinai_stat_relay_workers(PG_FUNCTION_ARGS)
 		if (slot != NULL && slot->pid != 0)
 			put_relay_row(rsinfo, slot);
 		else if (i < sn_relay_workers)
-			put_stopped_row(rsinfo, i, slot, missing);
+			put_stopped_row(rsinfo, i, slot, why_no_relay(db, i));
 	}
 	return (Datum) 0;
 }
@@ -279,47 +339,6 @@ clock_ahead(void)
 
 	result->time = (Max(ahead, 0) >> SN_TICK_BITS) * 1000;
 	return result;
-}
-
-/* is_served: whether the launcher serves this database */
-static bool
-is_served(void)
-{
-	HeapTuple	tuple = SearchSysCache1(DATABASEOID,
-										ObjectIdGetDatum(MyDatabaseId));
-	Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
-	bool		result = form->datallowconn && !form->datistemplate;
-
-	ReleaseSysCache(tuple);
-	return result;
-}
-
-/*
- * why_none: why this database has no sequencer; NULL when it has one.  The
- * causes that keep it from all others come first.
- */
-static const char *
-why_none(const SnDatabase *db)
-{
-	SnShared   *s = sn_shared();
-
-	if (db != NULL && db->sequencer_pid != 0)
-		return NULL;
-	if (!sn_preloaded())
-		return "sentinai is not in shared_preload_libraries";
-	if (RecoveryInProgress())
-		return "the server is a standby";
-	if (s->launcher_pid == 0)
-		return "the launcher does not run; at the server's start it needs a slot of max_worker_processes";
-	if (!is_served())
-		return "the database is a template, or nobody may connect to it";
-	if (db == NULL && sn_databases_full())
-		return "too many databases of the server use sentinai";
-	if (db != NULL && db->vacate_until > sn_now())
-		return "a command needs the database to itself";
-	if (s->workers_full)
-		return "no background worker slot is free; raise max_worker_processes";
-	return "it is being started, or failed; see the server log";
 }
 
 /* stat_server(): what shared memory knows of this database */

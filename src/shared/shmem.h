@@ -62,6 +62,8 @@ typedef struct SnDatabase
 	int			sequencer_pid;	/* 0: none runs */
 	int			sequencer_procno;	/* whose latch to set; -1: none */
 	TimestampTz vacate_until;	/* no worker may run here before this time */
+	uint32		relays_full;	/* a bit for each relay that found no free worker
+								 * slot; under SnShared.lock */
 	bool		created;		/* CREATE EXTENSION was committed since a worker
 								 * looked for the extension */
 	SnMark		mark;

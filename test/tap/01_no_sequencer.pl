@@ -3,6 +3,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use MockBroker;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Sentinai;
@@ -10,7 +11,8 @@ use Test::More;
 
 my $unslept = 30;    # seconds within which anything here has to happen
 my $db = 'postgres';
-my $node = new_node('absent', 'sentinai.launcher_naptime = 1s');
+my $node = new_node('absent', 'sentinai.launcher_naptime = 1s',
+	"sentinai.kafka_conf = ''", 'sentinai.topic_partitions = 0', 'max_logical_replication_workers = 4');
 
 # problem_ok: what stat_info of a database says before the deadline
 sub problem_ok
@@ -19,6 +21,17 @@ sub problem_ok
 
 	poll_ok($who // $node, $where, $unslept, "select coalesce(sequencer_problem, '') ~ '$like'"
 		  . " and (sequencer_problem is null) = (sequencer_pid is not null) from sentinai.stat_info", $name);
+	return;
+}
+
+# relay_ok: what stat_relay says within five seconds
+sub relay_ok
+{
+	my ($state, $error, $name) = @_;
+
+	poll_ok($node, 'served', 5, qq{
+		select state = '$state' and coalesce(last_error, '') ~ '^$error\$' from sentinai.stat_relay}, $name)
+	  or diag($node->safe_psql('served', 'select to_json(r) from sentinai.stat_relay r'));
 	return;
 }
 
@@ -68,6 +81,29 @@ $node->safe_psql('served', q{select sentinai.subscribe('w'), sentinai.publish('T
 is($node->safe_psql('served', q{select sentinai.complete(token) from sentinai.claim('w')}), '1', 'events are claimed all the same');
 restart_with(max_worker_processes => 0);
 problem_ok('served', 'launcher does not run', 'nor without its launcher');
+restart_with(max_worker_processes => 1);
+problem_ok('served', 'launcher does not run', 'which is second to that of logical replication');
+
+# a relay is the last to get a slot, and needs a sequencer; it says which it lacks
+my $broker = MockBroker->new('--brokers', 1);
+my $slots = 'no background worker slot is free; raise max_worker_processes';
+restart_with('sentinai.kafka_conf' => "'bootstrap.servers=" . $broker->bootstrap . "'");
+relay_ok('stopped', 'no sequencer runs: the launcher does not run.*', 'a relay without a launcher');
+restart_with(max_logical_replication_workers => 0);
+problem_ok('served', 'no background worker slot', 'as few slots as there can be: the launcher has it');
+relay_ok('stopped', "no sequencer runs: $slots", 'a relay without a sequencer');
+restart_with(max_worker_processes => 2);
+problem_ok('served', '^$', 'one more, and a sequencer runs');
+relay_ok('stopped', $slots, 'a relay without a slot');
+is($node->safe_psql('served', q{select sequencer_problem is null and sequencer_pid is not null from sentinai.stat_info}), 't',
+	'which is not the trouble of the sequencer');
+restart_with(max_worker_processes => 3);
+relay_ok('running', '', 'one more, and the relay runs');
+restart_with(max_worker_processes => 2);
+relay_ok('stopped', $slots, 'and then without a slot');
+$node->adjust_conf('postgresql.conf', 'sentinai.kafka_conf', q{''});
+$node->reload;
+relay_ok('stopped', '', 'switched off it needs none');
 
 # not preloaded
 restart_with(max_worker_processes => 8, shared_preload_libraries => "''");

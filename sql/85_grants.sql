@@ -38,7 +38,8 @@ grant execute on function
     sentinai.get_partition_key(text, text),
     sentinai.partition_hash(text),
     sentinai.partition_for(text, text, int),
-    sentinai.event_time(uuid)
+    sentinai.event_time(uuid),
+    sentinai.validate_json(jsonb, jsonb)
     to public;
 
 grant usage on schema sentinai to pg_monitor;

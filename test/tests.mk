@@ -11,6 +11,8 @@
 #   make chaos SECONDS=3600         the same for longer, see test/history
 #   make check-bugs BUGS=no_fence   does it find the bugs of test/history/bugs? (all)
 #   make check-points               a crash at every point of src/base/fault.h
+#   make schema                     JSON Schema: the official tests, another validator
+#   make check-schema EXAMPLES=9999 the same with more random schemas, SEED=7
 #   make fuzz                       hostile SQL, a server of its own
 #   make check-fuzz SECONDS=600     the same for longer, SEED=7 to repeat one
 #   make check-matrix ON=18         PostgreSQL 17 and 18 and a newer librdkafka
@@ -98,6 +100,14 @@ check-points:
 history-agent: workers mock
 	$(MAKE) -C test/history PG_CONFIG='$(PG_CONFIG)'
 
+# JSON Schema against others' tests.
+schema: $(DATA_built)
+	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup schema)" test/schema/run.py
+
+check-schema: $(DATA_built)
+	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup schema)" test/schema/run.py \
+		--examples $(or $(EXAMPLES),5000) $(if $(SEED),--seed $(SEED))
+
 # Whatever the catalog names with whatever SQL can do; pgspot on the scripts.
 fuzz: $(DATA_built)
 	PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup fuzz)" test/fuzz/run.py \
@@ -119,4 +129,4 @@ check-long:
 .PHONY: check-matrix check-analyze check-long
 .PHONY: unit pgtap tap kafka mock demo demo-check history chaos check-bugs \
 	check-points history-agent \
-	fuzz check-fuzz
+	schema check-schema fuzz check-fuzz

@@ -10,7 +10,7 @@
 # Source it from quickstart, after setup.sh and cluster.sh.
 # shellcheck disable=SC2016,SC2154 # texts for an inner shell; set by those
 
-all_tiers=(unit installcheck pgtap docs tap demo kafka history fuzz)
+all_tiers=(unit installcheck pgtap docs tap demo kafka history schema fuzz)
 test_packages=(libcmocka-dev libfaketime libtap-parser-sourcehandler-pgtap-perl
     libipc-run-perl pgbouncer python3-psycopg)
 tier_seconds=${SENTINAI_TIER_SECONDS:-900}
@@ -113,6 +113,11 @@ tier_kafka() {
 # In the tree itself: its servers drop root's rights, its Python is the caller's.
 tier_history() {
     TMPDIR=$place/tmp make -C "$root" PG_CONFIG="$pg_config" history
+}
+
+# Likewise.
+tier_schema() {
+    TMPDIR=$place/tmp make -C "$root" PG_CONFIG="$pg_config" schema
 }
 
 # Likewise.

@@ -22,7 +22,7 @@ root=$(cd "$here/../.." && pwd)
 # shellcheck source=test/lib/tree.sh
 . "$here/../lib/tree.sh"
 chroots=${SENTINAI_CHROOTS:-/var/tmp/sentinai-chroot}
-tiers=(unit installcheck pgtap docs tap demo kafka history fuzz)
+tiers=(unit installcheck pgtap docs tap demo kafka history schema fuzz)
 
 # The mirror that apt uses here, when this is a Debian.
 debian_mirror() {

@@ -1,0 +1,48 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * schema_check.h
+ *		A check while it runs.  Private to the schema_*.c files.
+ */
+#ifndef SN_SCHEMA_CHECK_H
+#define SN_SCHEMA_CHECK_H
+
+#include "registry/schema_node.h"
+
+/* Where in the value: a member or an item of the place before */
+typedef struct SnStep
+{
+	const struct SnStep *parent;	/* NULL: this is the value as a whole */
+	const char *name;			/* of a member, or NULL */
+	int			len;
+	int			index;			/* of an item, or -1 */
+} SnStep;
+
+typedef struct SnCheck
+{
+	SnSchemaErrors *errors;		/* NULL: only whether it matches */
+	int64		budget;			/* steps that are left */
+} SnCheck;
+
+/* Which members or items of one container a schema has spoken of */
+typedef struct SnSeen
+{
+	int			n;
+	bool	   *is_seen;
+} SnSeen;
+
+extern void sn_schema_spend(SnCheck *check, int64 steps);
+extern bool sn_schema_broken(SnCheck *check, const SnStep *step,
+							 const char *keyword, const char *format,...)
+			pg_attribute_printf(4, 5);
+extern bool sn_check_node(SnCheck *check, const SnNode *node,
+						  const JsonbValue *value, const SnStep *step,
+						  SnSeen *seen);
+extern bool sn_check_object(SnCheck *check, const SnObjectRule *rule,
+							JsonbContainer *object, const SnStep *step,
+							SnSeen *seen);
+extern bool sn_check_array(SnCheck *check, const SnArrayRule *rule,
+						   JsonbContainer *array, const SnStep *step,
+						   SnSeen *seen);
+
+#endif							/* SN_SCHEMA_CHECK_H */

@@ -1,0 +1,433 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * schema_validate.c
+ *		Whether a value matches a compiled schema, and what it breaks.
+ *
+ * Follows JSON Schema, draft 2020-12 (Validation and Core, sections 10 to 12).
+ * What decides between branches (anyOf, oneOf, not, if, contains) runs without
+ * a report, and ends at the first thing that is wrong.  Every step is counted,
+ * since a schema of a few lines can ask for as many steps as two to the power
+ * of a value's depth.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+
+#include "base/sqlstate.h"
+#include "registry/schema_check.h"
+
+#define STEPS_MIN 1000000
+#define STEPS_PER_BYTE 8
+#define STEPS_BETWEEN_INTERRUPTS 1024
+
+/* sn_schema_spend: count what is done, and end what does not end */
+void
+sn_schema_spend(SnCheck *check, int64 steps)
+{
+	if (check->budget / STEPS_BETWEEN_INTERRUPTS !=
+		(check->budget - steps) / STEPS_BETWEEN_INTERRUPTS)
+		CHECK_FOR_INTERRUPTS();
+	check->budget -= steps;
+	if (check->budget < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("the check of a value against its JSON Schema takes too many steps"),
+				 errhint("Schemas that try several branches at every level of a deep value do.")));
+}
+
+static bool
+is_integer(Numeric number)
+{
+	Datum		d = NumericGetDatum(number);
+
+	if (DatumGetInt32(DirectFunctionCall1(numeric_scale, d)) == 0)
+		return true;
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, d,
+											DirectFunctionCall2(numeric_trunc, d,
+																Int32GetDatum(0))));
+}
+
+/* has_type: whether the value is of one of these types */
+static bool
+has_type(int types, const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			return (types & SN_JSON_NULL) != 0;
+		case jbvBool:
+			return (types & SN_JSON_BOOLEAN) != 0;
+		case jbvString:
+			return (types & SN_JSON_STRING) != 0;
+		case jbvNumeric:
+			return (types & SN_JSON_NUMBER) != 0 ||
+				((types & SN_JSON_INTEGER) != 0 &&
+				 is_integer(value->val.numeric));
+		default:
+			return (types & (sn_json_is_object(value) ? SN_JSON_OBJECT :
+							 SN_JSON_ARRAY)) != 0;
+	}
+}
+
+/* type_names: for the message */
+static char *
+type_names(int types)
+{
+	static const char *const names[] = {
+		"null", "boolean", "object", "array", "number", "string", "integer",
+	};
+	StringInfoData out;
+	int			i;
+
+	initStringInfo(&out);
+	for (i = 0; i < lengthof(names); i++)
+		if ((types & 1 << i) != 0)
+			appendStringInfo(&out, "%s%s", out.len == 0 ? "" : " or ", names[i]);
+	return out.data;
+}
+
+static int
+compare_values(const void *a, const void *b)
+{
+	return sn_json_compare(a, b);
+}
+
+static bool
+check_values(SnCheck *check, const SnNode *node, const JsonbValue *value,
+			 const SnStep *step)
+{
+	bool		ok = true;
+
+	if (node->constant != NULL && sn_json_compare(value, node->constant) != 0)
+		ok = sn_schema_broken(check, step, "const", "must be the one value that the schema names");
+	if (node->nvalues >= 0 &&
+		bsearch(value, node->values, node->nvalues, sizeof(JsonbValue),
+				compare_values) == NULL)
+		ok = sn_schema_broken(check, step, "enum", "must be one of the %d values that the schema names",
+							  node->nvalues);
+	return ok;
+}
+
+/* compare_numbers: as numeric_cmp() */
+static int
+compare_numbers(Numeric a, Numeric b)
+{
+	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(a),
+											 NumericGetDatum(b)));
+}
+
+static char *
+number_text(Numeric number)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out,
+											   NumericGetDatum(number)));
+}
+
+static bool
+is_multiple(Numeric number, Numeric of)
+{
+	Datum		rest = DirectFunctionCall2(numeric_mod, NumericGetDatum(number),
+										   NumericGetDatum(of));
+
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, rest,
+											DirectFunctionCall1(int4_numeric,
+																Int32GetDatum(0))));
+}
+
+static bool
+check_number(SnCheck *check, const SnNumberRule *rule, Numeric number,
+			 const SnStep *step)
+{
+	bool		ok = true;
+
+	if (rule->minimum != NULL && compare_numbers(number, rule->minimum) < 0)
+		ok = sn_schema_broken(check, step, "minimum", "must be at least %s",
+							  number_text(rule->minimum));
+	if (rule->maximum != NULL && compare_numbers(number, rule->maximum) > 0)
+		ok = sn_schema_broken(check, step, "maximum", "must be at most %s",
+							  number_text(rule->maximum));
+	if (rule->exclusive_minimum != NULL &&
+		compare_numbers(number, rule->exclusive_minimum) <= 0)
+		ok = sn_schema_broken(check, step, "exclusiveMinimum", "must be above %s",
+							  number_text(rule->exclusive_minimum));
+	if (rule->exclusive_maximum != NULL &&
+		compare_numbers(number, rule->exclusive_maximum) >= 0)
+		ok = sn_schema_broken(check, step, "exclusiveMaximum", "must be below %s",
+							  number_text(rule->exclusive_maximum));
+	if (rule->multiple_of != NULL && !is_multiple(number, rule->multiple_of))
+		ok = sn_schema_broken(check, step, "multipleOf", "must be a multiple of %s",
+							  number_text(rule->multiple_of));
+	return ok;
+}
+
+static bool
+check_string(SnCheck *check, const SnStringRule *rule, const JsonbValue *value,
+			 const SnStep *step)
+{
+	const char *text = value->val.string.val;
+	int			len = value->val.string.len;
+	int64		chars = -1;
+	bool		ok = true;
+
+	/* a character has a byte at least, so bytes often decide */
+	if (rule->min_length > 0 || (rule->max_length >= 0 && len > rule->max_length))
+		chars = pg_mbstrlen_with_len(text, len);
+	if (chars >= 0 && chars < rule->min_length)
+		ok = sn_schema_broken(check, step, "minLength", "must have at least " INT64_FORMAT " characters",
+							  rule->min_length);
+	if (rule->max_length >= 0 && chars > rule->max_length)
+		ok = sn_schema_broken(check, step, "maxLength", "must have at most " INT64_FORMAT " characters",
+							  rule->max_length);
+	/* a pattern that looks around must not meet a long text */
+	if (ok && rule->pattern != NULL)
+	{
+		sn_schema_spend(check, len);
+		if (!sn_pattern_matches(rule->pattern, text, len))
+			ok = sn_schema_broken(check, step, "pattern", "must match the pattern of the schema");
+	}
+	if (rule->format != NULL && !rule->format->matches(text, len))
+		ok = sn_schema_broken(check, step, "format", "must be a valid %s", rule->format->name);
+	return ok;
+}
+
+/* make_seen: a set of its own for a branch that may not match, or NULL */
+static SnSeen *
+make_seen(const SnSeen *outer, SnSeen *place)
+{
+	if (outer == NULL)
+		return NULL;
+	place->n = outer->n;
+	place->is_seen = palloc0(Max(outer->n, 1));
+	return place;
+}
+
+/* merge_seen: a branch has matched: what it has spoken of counts */
+static void
+merge_seen(SnSeen *outer, const SnSeen *branch)
+{
+	int			i;
+
+	for (i = 0; outer != NULL && i < outer->n; i++)
+		outer->is_seen[i] |= branch->is_seen[i];
+}
+
+/* matches: whether a branch matches; nothing is reported */
+static bool
+matches(SnCheck *check, const SnNode *node, const JsonbValue *value,
+		const SnStep *step, SnSeen *seen)
+{
+	SnCheck		quiet = {.errors = NULL,.budget = check->budget};
+	SnSeen		place;
+	SnSeen	   *own = make_seen(seen, &place);
+	bool		ok = sn_check_node(&quiet, node, value, step, own);
+
+	check->budget = quiet.budget;
+	if (ok)
+		merge_seen(seen, own);
+	if (own != NULL)
+		pfree(own->is_seen);
+	return ok;
+}
+
+/* count_matches: of a list, up to a number that is enough unless seen is asked for */
+static int
+count_matches(SnCheck *check, const SnNodes *nodes, int enough,
+			  const JsonbValue *value, const SnStep *step, SnSeen *seen)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < nodes->n && (n < enough || seen != NULL); i++)
+		n += matches(check, nodes->nodes[i], value, step, seen);
+	return n;
+}
+
+static bool
+check_all_of(SnCheck *check, const SnNodes *nodes, const JsonbValue *value,
+			 const SnStep *step, SnSeen *seen)
+{
+	bool		ok = true;
+	int			i;
+
+	for (i = 0; i < nodes->n && (ok || check->errors != NULL); i++)
+		ok = sn_check_node(check, nodes->nodes[i], value, step, seen) && ok;
+	return ok;
+}
+
+/* check_branches: anyOf, oneOf, not, if with then and else */
+static bool
+check_branches(SnCheck *check, const SnNode *node, const JsonbValue *value,
+			   const SnStep *step, SnSeen *seen)
+{
+	bool		ok = true;
+	int			n;
+
+	if (node->any_of.n > 0 &&
+		count_matches(check, &node->any_of, 1, value, step, seen) == 0)
+		ok = sn_schema_broken(check, step, "anyOf", "must match one of %d schemas at least",
+							  node->any_of.n);
+	if (node->one_of.n > 0)
+	{
+		n = count_matches(check, &node->one_of, 2, value, step, seen);
+		if (n != 1)
+			ok = sn_schema_broken(check, step, "oneOf", "must match exactly one of %d schemas, and matches %s",
+								  node->one_of.n, n == 0 ? "none" : "more");
+	}
+	if (node->not_schema != NULL &&
+		matches(check, node->not_schema, value, step, NULL))
+		ok = sn_schema_broken(check, step, "not", "must not match the schema under not");
+	if (node->if_schema != NULL)
+	{
+		const SnNode *next = matches(check, node->if_schema, value, step, seen) ?
+			node->then_schema : node->else_schema;
+
+		if (next != NULL)
+			ok = sn_check_node(check, next, value, step, seen) && ok;
+	}
+	return ok;
+}
+
+/* check_value: what the node says of a value of this type */
+static bool
+check_value(SnCheck *check, const SnNode *node, const JsonbValue *value,
+			const SnStep *step, SnSeen *seen)
+{
+	switch (value->type)
+	{
+		case jbvNumeric:
+			return node->number == NULL ||
+				check_number(check, node->number, value->val.numeric, step);
+		case jbvString:
+			return node->string == NULL ||
+				check_string(check, node->string, value, step);
+		case jbvBinary:
+			if (sn_json_is_object(value))
+				return node->object == NULL ||
+					sn_check_object(check, node->object, value->val.binary.data,
+									step, seen);
+			return node->array == NULL ||
+				sn_check_array(check, node->array, value->val.binary.data,
+							   step, seen);
+		default:
+			return true;
+	}
+}
+
+/* check_unevaluated: what nothing else of the node has spoken of */
+static bool
+check_unevaluated(SnCheck *check, const SnNode *rule,
+				  JsonbContainer *container, const SnStep *step, SnSeen *seen)
+{
+	SnJsonWalk	walk;
+	SnJsonKey	key = {0};
+	JsonbValue	value;
+	SnStep		inner = {.parent = step,.index = -1};
+	bool		is_object = JsonContainerIsObject(container);
+	bool		ok = true;
+	int			i = 0;
+
+	sn_json_walk(&walk, container);
+	for (; sn_json_next(&walk, is_object ? &key : NULL, &value); i++)
+	{
+		if (seen->is_seen[i])
+			continue;
+		seen->is_seen[i] = true;
+		inner.name = key.name;
+		inner.len = key.len;
+		inner.index = is_object ? -1 : i;
+		ok = sn_check_node(check, rule, &value, &inner, NULL) && ok;
+		if (!ok && check->errors == NULL)
+			break;
+	}
+	return ok;
+}
+
+/* unevaluated_of: the schema for what is left of a value of this type, or NULL */
+static const SnNode *
+unevaluated_of(const SnNode *node, const JsonbValue *value)
+{
+	if (sn_json_is_object(value))
+		return node->object != NULL ? node->object->unevaluated : NULL;
+	return sn_json_is_array(value) && node->array != NULL ?
+		node->array->unevaluated : NULL;
+}
+
+/* check_parts: all of a node but what is left at the end */
+static bool
+check_parts(SnCheck *check, const SnNode *node, const JsonbValue *value,
+			const SnStep *step, SnSeen *seen)
+{
+	bool		ok = check_value(check, node, value, step, seen);
+	bool		all = check->errors != NULL;
+
+	if ((ok || all) && (node->constant != NULL || node->nvalues >= 0))
+		ok = check_values(check, node, value, step) && ok;
+	if ((ok || all) && node->ref != NULL)
+		ok = sn_check_node(check, node->ref, value, step, seen) && ok;
+	if ((ok || all) && node->all_of.n > 0)
+		ok = check_all_of(check, &node->all_of, value, step, seen) && ok;
+	if (ok || all)
+		ok = check_branches(check, node, value, step, seen) && ok;
+	return ok;
+}
+
+/*
+ * sn_check_node: whether a value matches one schema.  seen: which members or
+ * items this or a schema in it has spoken of, or NULL when nobody asks.
+ */
+bool
+sn_check_node(SnCheck *check, const SnNode *node, const JsonbValue *value,
+			  const SnStep *step, SnSeen *seen)
+{
+	const SnNode *left;
+	SnSeen		own;
+	bool		ok;
+
+	check_stack_depth();
+	sn_schema_spend(check, 1);
+	if (node->never)
+		return sn_schema_broken(check, step, node->keyword, "is not allowed");
+	if (node->types != SN_JSON_ANY && !has_type(node->types, value))
+		return sn_schema_broken(check, step, "type", "must be %s",
+								check->errors == NULL ? "" : type_names(node->types));
+	left = unevaluated_of(node, value);
+	if (left == NULL)
+		return check_parts(check, node, value, step, seen);
+
+	own.n = JsonContainerSize(value->val.binary.data);
+	own.is_seen = palloc0(Max(own.n, 1));
+	ok = check_parts(check, node, value, step, &own);
+	if (ok || check->errors != NULL)
+		ok = check_unevaluated(check, left, value->val.binary.data, step,
+							   &own) && ok;
+	merge_seen(seen, &own);
+	pfree(own.is_seen);
+	return ok;
+}
+
+/*
+ * sn_schema_check: whether a value matches a schema.  errors may be NULL;
+ * otherwise it gets what is wrong, in the caller's memory context.  SN422 when
+ * the check takes more steps than a value of this size should.
+ */
+bool
+sn_schema_check(const SnSchema *schema, Jsonb *value, SnSchemaErrors *errors)
+{
+	SnCheck		check = {
+		.errors = errors,
+		.budget = STEPS_MIN + (int64) VARSIZE(value) * STEPS_PER_BYTE,
+	};
+	SnStep		top = {.index = -1};
+	JsonbValue	root;
+
+	if (errors != NULL)
+		errors->count = 0;
+	sn_json_root(value, &root);
+	return sn_check_node(&check, schema->root, &root, &top, NULL);
+}

@@ -71,7 +71,8 @@ static const WorkOn *work_on = NULL;	/* the setting's; NULL: says nothing */
 static SnTrace given;			/* what sentinai.traceparent comes to */
 static bool given_is_new;		/* it was malformed */
 
-static Flow *flow = NULL;		/* in TopTransactionContext */
+static Flow *flow = NULL;
+static MemoryContext flow_memory = NULL;	/* of that, until the transaction ends */
 static LocalTransactionId flow_lxid = InvalidLocalTransactionId;
 
 /* hex_value: of a digit, or -1 */
@@ -285,9 +286,24 @@ read_flow(SnLogReader *log, const pg_uuid_t *id)
 	return result;
 }
 
+/* take_flow_memory: for one flow, in this transaction */
+static MemoryContext
+take_flow_memory(void)
+{
+	flow = NULL;
+	if (flow_lxid == sn_lxid())
+		MemoryContextReset(flow_memory);
+	else
+		flow_memory = AllocSetContextCreate(TopTransactionContext,
+											"sentinai flow",
+											ALLOCSET_SMALL_SIZES);
+	flow_lxid = sn_lxid();
+	return flow_memory;
+}
+
 /*
- * resolve_flow: the flow of an event, or SN404; kept until the transaction
- * ends
+ * resolve_flow: the flow of an event, or SN404.  It is kept until the transaction
+ * ends or works on another.
  */
 static Flow *
 resolve_flow(const pg_uuid_t *id)
@@ -307,10 +323,8 @@ resolve_flow(const pg_uuid_t *id)
 	tenant_id = sn_log_text(log, Anum_log_tenant_id);
 	if (!sn_may_publish(tenant_id))
 		unknown_event(id);
-	/* rows in the outbox's buffer may point to the one before */
-	old = MemoryContextSwitchTo(TopTransactionContext);
+	old = MemoryContextSwitchTo(take_flow_memory());
 	flow = read_flow(log, id);
-	flow_lxid = sn_lxid();
 	MemoryContextSwitchTo(old);
 	sn_log_end(log);
 	UnregisterSnapshot(snapshot);

@@ -215,7 +215,9 @@ keep(RowBuffer *buffer, SnEvent *row)
 {
 	Size		size = room_for(row->event_type) + room_for(row->tenant_id) +
 		room_for(row->aggregate_type) + room_for(row->aggregate_id) +
-		room_for(row->payload) + room_for(row->metadata);
+		room_for(row->payload) + room_for(row->metadata) +
+		room_for(row->correlation_id) +
+		(row->causation_id != NULL ? MAXALIGN(UUID_LEN) : 0);
 	char	   *place;
 
 	if (buffer->arena != NULL && buffer->size + size <= buffer->arena_size)
@@ -229,6 +231,9 @@ keep(RowBuffer *buffer, SnEvent *row)
 	row->aggregate_id = copy_to(&place, row->aggregate_id);
 	row->payload = copy_to(&place, row->payload);
 	row->metadata = copy_to(&place, row->metadata);
+	row->correlation_id = copy_to(&place, row->correlation_id);
+	if (row->causation_id != NULL)
+		row->causation_id = memcpy(place, row->causation_id, UUID_LEN);
 }
 
 /*

@@ -58,6 +58,29 @@ insert into sentinai.outbox (id, tenant_id, aggregateid, type, payload) values (
 select is((select count(*) from sentinai.event_log where tenant_id = 'flow' and event_type = 'O' and correlation_id = 'agg' and causation_id = (select id from a)
               and metadata->>'traceparent' = pg_temp.child(:'trace', event_id)), 4::bigint, 'all of outbox');
 
+-- Rows wait in the outbox's buffer while the work changes, and a loop over many events keeps one in memory
+create function pg_temp.changes(other uuid) returns boolean language plpgsql as $$ begin perform sentinai.work_on(other); return true; end $$;
+insert into sentinai.outbox (tenant_id, aggregateid, type, payload)
+select 'flow', 'w' || i, 'W', '{}' from generate_series(1, 4) i, lateral (select case when i in (2, 4) then pg_temp.changes((select id from b0)) else pg_temp.changes((select id from a)) end) c (done)
+ where done;
+select is((select string_agg(concat_ws(':', aggregate_id, correlation_id, case causation_id when (select id from b0) then 'b0' when (select id from a) then 'a' end), ' ' order by aggregate_id)
+             from sentinai.event_log where tenant_id = 'flow' and event_type = 'W'), 'w1:agg:a w2:b0:b0 w3:agg:a w4:b0:b0', 'each row inherits what was said before it');
+do $$
+declare
+    before bigint;
+    ids uuid[] := array(select event_id from sentinai.event_log where tenant_id = 'flow');
+begin
+    for i in 1..2000 loop
+        if i = 200 then
+            select sum(total_bytes) into before from pg_backend_memory_contexts where name = 'sentinai flow';
+        end if;
+        perform sentinai.work_on(ids[1 + i % cardinality(ids)]);
+    end loop;
+    create temp table memory as select before, sum(total_bytes) as now from pg_backend_memory_contexts where name = 'sentinai flow';
+end $$;
+select cmp_ok(now::bigint, '<=', before, 'bounded memory') from memory;
+select sentinai.work_on(id) from a;
+
 -- The flow goes on
 select sentinai.work_on(id) from b;
 select is(concat_ws('|', l.correlation_id, l.causation_id, l.metadata->>'traceparent'), concat_ws('|', 'agg'::text, (select id from b), pg_temp.child(:'trace', l.event_id)), 'the flow goes on with what it caused')

@@ -80,6 +80,12 @@ ok(!exists $seen->{TRACEPARENT} && !exists $seen->{TRACESTATE}, 'and no trace, n
 is($seen->{PGOPTIONS}, "-c work_mem=123kB -c sentinai.work_on=$plain", 'PGOPTIONS are kept');
 is(events_of('OfPlain'), "$plain|A-2|", 'it inherits the flow');
 
+my $of_tenant = sql("select sentinai.publish('Plain', 'acme', null, '{}')");
+is(run_agent('tenant', undef, '-w', 'plain', '--until-empty', '--work-on', '-x',
+	qq{env >'$dir/tenant'; $psql "} . sprintf($public, 'OfTenant') . qq{"}), 0, 'an event of the tenant itself');
+is(variables('tenant')->{SENTINAI_CORRELATION_ID}, $of_tenant, 'names its flow by its id');
+is(events_of('OfTenant'), "$of_tenant|$of_tenant|", 'which is inherited');
+
 my $unaware = sql("select sentinai.publish('Plain', 'acme', 'A-3', '{}')");
 is(run_agent('unaware', undef, '-w', 'plain', '--until-empty', '-x',
 	qq{env >'$dir/unaware'; $psql "} . sprintf($public, 'Unaware') . qq{"}), 0, 'without --work-on');

@@ -132,8 +132,10 @@ add_event(Environment *environment, const AgentEvent *event)
 	add_variable(environment, "SENTINAI_TENANT_ID", event->tenant_id);
 	add_variable(environment, "SENTINAI_AGGREGATE_ID", event->aggregate_id);
 	add_variable(environment, "SENTINAI_ATTEMPT", attempt);
+	/* what it causes has its id for the flow when it names none */
 	add_variable(environment, "SENTINAI_CORRELATION_ID",
-				 event->correlation_id);
+				 event->correlation_id != NULL ? event->correlation_id :
+				 event->event_id);
 	add_variable(environment, "SENTINAI_CAUSATION_ID", event->causation_id);
 	if (event->traceparent != NULL)
 		add_variable(environment, "TRACEPARENT", event->traceparent);

@@ -13,6 +13,8 @@
 
 #include "access/detoast.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
 
 #include "base/guc.h"
 #include "base/json_size.h"
@@ -217,6 +219,27 @@ sn_event_object(Datum value, Size max, int index, const char *what)
 	return json;
 }
 
+/*
+ * sn_event_metadata: what a caller says about an event.  The id that outbox was
+ * given stands there, too, and is the id of a record: nobody says that it was
+ * given, and what was copied from another event is that event's.
+ */
+Jsonb *
+sn_event_metadata(Datum value, int index)
+{
+	Jsonb	   *metadata = sn_event_object(value, SN_METADATA_MAX, index,
+										   "metadata");
+	JsonbValue	given;
+
+	if (JB_ROOT_COUNT(metadata) == 0 ||
+		getKeyJsonValueFromContainer(&metadata->root, SN_OUTBOX_ID,
+									 strlen(SN_OUTBOX_ID), &given) == NULL)
+		return metadata;
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_delete,
+											  JsonbPGetDatum(metadata),
+											  CStringGetTextDatum(SN_OUTBOX_ID)));
+}
+
 /* empty_object: '{}' */
 static Jsonb *
 empty_object(void)
@@ -296,7 +319,7 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 												 nulls[SN_INPUT_AGGREGATE_TYPE],
 												 index);
 	event->metadata = nulls[SN_INPUT_METADATA] ? empty_object() :
-		sn_event_object(values[SN_INPUT_METADATA], SN_METADATA_MAX, index, "metadata");
+		sn_event_metadata(values[SN_INPUT_METADATA], index);
 	if (!nulls[SN_INPUT_CORRELATION_ID])
 		event->correlation_id = sn_event_text(values[SN_INPUT_CORRELATION_ID],
 										   CORRELATION_ID_MAX, index,

@@ -280,7 +280,7 @@ add_row(const SnEvent *event, const pg_uuid_t *id)
 static Jsonb *
 add_outbox_id(Jsonb *metadata, const char *given)
 {
-	char	   *json = psprintf("{\"outbox_id\": \"%s\"}", given);
+	char	   *json = psprintf("{\"%s\": \"%s\"}", SN_OUTBOX_ID, given);
 	Datum		object = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
 
 	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,

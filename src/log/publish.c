@@ -172,8 +172,7 @@ get_batch(FunctionCallInfo fcinfo, Batch *batch)
 											 batch->nulls[SN_INPUT_AGGREGATE_TYPE],
 											 0));
 	batch->metadata = batch->nulls[SN_INPUT_METADATA] ? NULL :
-		sn_event_object(batch->values[SN_INPUT_METADATA], SN_METADATA_MAX, 0,
-						"metadata");
+		sn_event_metadata(batch->values[SN_INPUT_METADATA], 0);
 	batch->nulls[SN_INPUT_METADATA] = true;
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/guc.h"
 #include "base/json_size.h"
+#include "log/event.h"
 #include "log/log.h"
 #include "relay/json_text.h"
 #include "relay/relay_event.h"
@@ -165,7 +166,7 @@ find_parts(Parts *p, const Datum *values, const bool *nulls)
 	p->state = metadata_string(metadata, "tracestate");
 	/* the one format that has a use for it */
 	p->outbox_id = metadata_string(sn_record_format == SN_RECORD_DEBEZIUM ?
-								   metadata : NULL, "outbox_id");
+								   metadata : NULL, SN_OUTBOX_ID);
 	return 2 * UUID_SIZE + text_size(p->type) + text_size(p->tenant) +
 		text_size(p->aggregate_type) + text_size(p->aggregate_id) +
 		text_size(p->correlation) + p->parent.val.string.len +

@@ -2,7 +2,7 @@
 -- The table outbox: in every mode of the server what is inserted is stored, a
 -- repeated id does nothing when that was asked for, what ORMs send works, and
 -- an event is found by the id that it was given.
-select plan(64);
+select plan(73);
 
 create function pg_temp.stored(tenant text) returns bigint language sql as $$
     select count(*) from sentinai.event_log where tenant_id = tenant $$;
@@ -167,6 +167,22 @@ select is((select count(*) from sentinai.outbox where tenant_id = 'out-alchemy' 
 drop schema out_view cascade;
 drop owned by out_publisher, out_reader;
 drop role out_publisher, out_reader;
+
+-- a foreign table like it has its columns, by name and in order, or says so
+create schema out_like;
+create foreign table out_like.same (id uuid, tenant_id text, aggregatetype text, aggregateid text, type text, payload jsonb, metadata jsonb) server sentinai_outbox;
+create foreign table out_like.renamed (i uuid, tenant_id text, aggregatetype text, aggregateid text, type text, payload jsonb, metadata jsonb) server sentinai_outbox;
+create foreign table out_like.swapped (id uuid, tenant_id text, aggregateid text, aggregatetype text, type text, payload jsonb, metadata jsonb) server sentinai_outbox;
+create foreign table out_like.few (id uuid) server sentinai_outbox;
+create foreign table out_like.typed (id text, tenant_id text, aggregatetype text, aggregateid text, type text, payload jsonb, metadata jsonb) server sentinai_outbox;
+select lives_ok($$insert into out_like.same (tenant_id, aggregatetype, aggregateid, type, payload) values ('out-like', 'order', 'a', 't', '{}')$$, 'a table like it publishes');
+select throws_ok(format('select * from out_like.%I where %I is not null', t, c), '42809', format('foreign table "%s" has other columns than outbox', t), 'another is not read: ' || t)
+from (values ('renamed', 'i'), ('swapped', 'id'), ('few', 'id'), ('typed', 'id')) v (t, c);
+select throws_ok(format('insert into out_like.%I values (null)', t), '42809', null, 'nor written: ' || t)
+from unnest('{renamed,swapped,few,typed}'::text[]) t;
+set client_min_messages = error;
+drop schema out_like cascade;
+reset client_min_messages;
 
 -- undone
 begin;

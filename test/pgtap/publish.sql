@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- What publish(), publish_batch() and outbox store.
 begin;
-select plan(52);
+select plan(54);
 
 -- One event, everything given
 create temp table one as
@@ -101,6 +101,18 @@ select is((select metadata from sentinai.outbox where tenant_id = 'pub-given'), 
 select isnt((select id from sentinai.outbox where tenant_id = 'pub-given'), 'f47ac10b-58cc-4372-a567-0e02b2c3d479', 'and is not the event''s');
 select throws_ok($$insert into sentinai.outbox (id, tenant_id, aggregateid, type, payload) values ('f47ac10b-58cc-4372-a567-0e02b2c3d479', 'pub-given', 'b', 'other', '{"y": 1}')$$, '23505', null, 'a given id is unique');
 select lives_ok($$insert into sentinai.outbox (id, tenant_id, aggregateid, type, payload) values ('f47ac10b-58cc-4372-a567-0e02b2c3d479', 'pub-given2', 'b', 't', '{}')$$, 'for its tenant');
+-- nobody says by himself what id was given
+do $$ begin
+    perform sentinai.publish('t', 'pub-forged', 'a', '{}', metadata => '{"m": 1, "outbox_id": "f47ac10b-58cc-4372-a567-0e02b2c3d479"}');
+    perform sentinai.publish('t', 'pub-forged', 'a', '{}', metadata => '{"m": 1, "outbox_id": {"x": 1}}');
+    perform sentinai.publish_batch('{t,t}', '{pub-forged,pub-forged}', '{a,b}', '{"{}","{}"}', metadata => '{"m": 1, "outbox_id": "f47ac10b-58cc-4372-a567-0e02b2c3d479"}');
+    insert into sentinai.outbox (tenant_id, aggregateid, type, payload, metadata)
+    values ('pub-forged', 'a', 't', '{}', '{"m": 1, "outbox_id": "f47ac10b-58cc-4372-a567-0e02b2c3d479"}');
+end $$;
+select is((select string_agg(distinct metadata::text, ' ') || count(*) from sentinai.event_log where tenant_id = 'pub-forged'), '{"m": 1}5', 'an id in the metadata is left out');
+insert into sentinai.outbox (id, tenant_id, aggregateid, type, payload, metadata)
+values ('f47ac10b-58cc-4372-a567-0e02b2c3d480', 'pub-forged2', 'a', 't', '{}', '{"outbox_id": "f47ac10b-58cc-4372-a567-0e02b2c3d479"}');
+select is((select metadata->>'outbox_id' from sentinai.event_log where tenant_id = 'pub-forged2'), 'f47ac10b-58cc-4372-a567-0e02b2c3d480', 'and counts for nothing beside the one of the row');
 
 -- Rows of an inner subtransaction and of the statement around it
 create function pg_temp.nested(i int) returns text language plpgsql as $$

@@ -15,7 +15,7 @@
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
-/* columns, in the order of sql/42_outbox.sql */
+/* columns, in the order of sql/42_log_outbox.sql */
 enum
 {
 	OUTBOX_ID, OUTBOX_TENANT_ID, OUTBOX_AGGREGATETYPE, OUTBOX_AGGREGATEID,

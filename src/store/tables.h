@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * tables.h
- *		Tables, their columns and their indexes, as sql/20_tables_event.sql and
+ *		Tables, their columns and their indexes, as sql/20_tables_log.sql and
  *		21_tables_queue.sql make them.
  *
  * The numbers that C knows them by (SN_EVENT_LOG, Anum_log_event_id, Natts_log)

@@ -1,10 +1,4 @@
 -- What the sequencer process does besides rounds.
-create function sentinai.wake_launcher() returns void
-    language c volatile parallel unsafe
-    as 'MODULE_PATHNAME', 'sentinai_wake_launcher';
-revoke all on function sentinai.wake_launcher() from public;
-
-comment on function sentinai.wake_launcher() is 'For CREATE EXTENSION: has the launcher start the workers of this database when the transaction commits.';
 
 create function sentinai.maintain() returns void
     language c volatile parallel unsafe
@@ -28,5 +22,3 @@ create function sentinai.after_restore() returns void
 revoke all on function sentinai.after_restore() from public;
 
 comment on function sentinai.after_restore() is 'Takes a restored or copied database into use (a copy of a whole cluster, recovered from a backup, is in use by itself): transaction numbers go on above the stored ones, and leases that were open in its former place are given back without counting an attempt. Does nothing in a database that was not moved. The relay stays paused until resume_relay().';
-
-select sentinai.wake_launcher();

@@ -11,7 +11,7 @@
  *
  * Who makes partitions holds SHARE UPDATE EXCLUSIVE on event_log, which blocks
  * no publisher, and looks again after it has it.  Who finds none while he
- * publishes has it made by a worker: partition_worker.c.
+ * publishes has it made by a worker: partition_maker.c.
  */
 #include "postgres.h"
 

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * partition.h
- *		Making partitions, shared by partition.c and partition_worker.c.
+ *		Making partitions, shared by partition.c and partition_maker.c.
  */
 #ifndef SN_PARTITION_H
 #define SN_PARTITION_H

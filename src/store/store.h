@@ -85,7 +85,7 @@ extern int64 sn_logical_xid(TransactionId xid);
 extern Oid	sn_require_partition(SnRel parent, Datum key, int64 ms);
 extern bool sn_make_partitions(TimestampTz until);
 extern int	sn_sets_at_once(void);
-extern PGDLLEXPORT void sn_partition_worker_main(Datum arg) pg_attribute_noreturn();
+extern PGDLLEXPORT void sn_partition_maker_main(Datum arg) pg_attribute_noreturn();
 extern void sn_refuse_change(const char *name) pg_attribute_noreturn();
 
 extern bool sn_calls_others(Node *node, void *context);

@@ -1,11 +1,11 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * worker.h
+ * sequencer_main.h
  *		The sequencer process.
  */
-#ifndef SN_WORKER_H
-#define SN_WORKER_H
+#ifndef SN_SEQUENCER_MAIN_H
+#define SN_SEQUENCER_MAIN_H
 
 #include "postgres.h"
 
@@ -13,4 +13,4 @@
 
 extern PGDLLEXPORT void sn_sequencer_main(Datum arg) pg_attribute_noreturn();
 
-#endif							/* SN_WORKER_H */
+#endif							/* SN_SEQUENCER_MAIN_H */

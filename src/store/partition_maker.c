@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * partition_worker.c
+ * partition_maker.c
  *		Partitions for who publishes and finds none.
  *
  * A background worker makes them, so that the lock is not kept, and the
@@ -39,9 +39,9 @@ typedef struct MakeRequest
 	int64		ms;
 } MakeRequest;
 
-/* sn_partition_worker_main: make the partitions around a moment and leave */
+/* sn_partition_maker_main: make the partitions around a moment and leave */
 void
-sn_partition_worker_main(Datum arg)
+sn_partition_maker_main(Datum arg)
 {
 	MakeRequest request;
 
@@ -75,7 +75,7 @@ start_worker(SnRel parent, int64 ms)
 	BackgroundWorkerHandle *handle;
 
 	sn_worker_form(&worker, "sentinai partition maker",
-				   "sn_partition_worker_main");
+				   "sn_partition_maker_main");
 	worker.bgw_notify_pid = MyProcPid;
 	memcpy(worker.bgw_extra, &request, sizeof(request));
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * worker.c
+ * sequencer_main.c
  *		The main loop of the sequencer process, one in each database.
  *
  * Each turn, and each step of maintenance, is a transaction of its own, guarded
@@ -33,7 +33,7 @@
 
 #include "base/guc.h"
 #include "base/pin.h"
-#include "process/worker.h"
+#include "process/sequencer_main.h"
 #include "sequencer/sequencer.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"

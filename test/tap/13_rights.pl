@@ -48,7 +48,7 @@ my $granted = join "\n", sort
 	(map { "pg_monitor SELECT sentinai.$_" } qw(stat_agent stat_info stat_lane stat_queue stat_relay stat_relay_topic stat_retry)),
 	(map { "pg_monitor EXECUTE $_" } qw(partitions_until relay_is_paused retention_status stat_claimed stat_clock stat_failures
 		  stat_lag stat_lane_state stat_rate stat_round stat_relay_workers stat_server)),
-	(map { "public EXECUTE $_" } qw(event_time get_partition_key partition_for partition_hash));
+	(map { "public EXECUTE $_" } qw(event_time get_partition_key partition_for partition_hash validate_json));
 
 sql('create extension sentinai');
 is(sql($rights), $granted, 'the rights after CREATE EXTENSION');
@@ -130,6 +130,55 @@ is(state_of("set role poor; set lock_timeout = '1 min'; $_"), '42501', "at once:
 	'create trigger t after insert on sentinai.outbox for each statement execute function public.noise()';
 $writer->query_safe('commit');
 $writer->quit;
+
+# Who may only name things locks what views name, as weakly as PostgreSQL can.
+# That stops nobody's work: only who changes the definition of these tables.
+sql(q{select sentinai.subscribe('named', '{Named}'), sentinai.publish('Named', 't', 'k' || i, '{}') from generate_series(1, 3) i});
+my $namer = $node->background_psql('postgres');
+$namer->query_safe(q{
+	set role poor;
+	begin;
+	do $$
+	declare
+		v regclass;
+		command text;
+	begin
+		for v in select oid from pg_class where relnamespace = 'sentinai'::regnamespace and relkind in ('v', 'f') loop
+			foreach command in array array['select * from %s', 'select * from %s for update', 'delete from %s',
+				'insert into %s default values', 'update %s set tenant_id = null'] loop
+				begin
+					execute format('prepare %I as ' || command, v || command, v);
+				exception when others then null;
+				end;
+			end loop;
+		end loop;
+	end $$});
+is(sql(q{
+	select string_agg(distinct c.relname, ' ' order by c.relname) from pg_locks l join pg_class c on c.oid = l.relation
+	where c.relnamespace = 'sentinai_internal'::regnamespace and l.mode <> 'AccessExclusiveLock'
+		and l.pid in (select pid from pg_stat_activity where state = 'idle in transaction')}),
+	'dead_letter event_log_root event_processing_root event_retry node stream subscription',
+	'neither a partition, nor what they hang on, nor a journal');
+is(state_of("set lock_timeout = '5s'; $_"), '00000', "whom that does not keep: $_") foreach (
+	q{select sentinai.publish('Named', 't', 'a', '{}'), sentinai.publish_batch('{Named}', '{t}', '{b}', '{"{}"}')},
+	q{insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values ('t', 'c', 'Named', '{}')},
+	q{select sentinai.fail(token, event_id, 'no', i > 1) from (select *, row_number() over () i from sentinai.claim('named')) c},
+	q{select sentinai.retry_dead_letter(event_id, 'named', 'me') from sentinai.dead_letter where worker_type = 'named'},
+	q{select sentinai.complete(token) from (select distinct token from sentinai.claim('named')) c},
+	q{select sentinai.purge_dead_letters(now())},
+	q{select sentinai.subscribe('late', start_from => 'earliest'); select sentinai.alter_subscription('late', event_types => '{Named}')},
+	q{select count(*) from sentinai.claim('late'); select sentinai.unsubscribe('late')},
+	q{select sentinai.make_partitions(now() + interval '9 days') > 0},
+	q{select sentinai.maintain()},
+	q{begin; lock table sentinai_internal.event_log, sentinai_internal.event_processing, sentinai_internal.slice in access exclusive mode},
+	q{begin; lock table sentinai_internal.round_0, sentinai_internal.round_1, sentinai_internal.lane_state_0, sentinai_internal.lane_state_1 in access exclusive mode},
+	q{select sentinai.pause_relay(); select sentinai.resume_relay()},
+	q{vacuum (analyze) sentinai_internal.event_retry});
+is(state_of("set lock_timeout = '100ms'; $_"), '55P03', "whom it does: $_") foreach
+	'drop extension sentinai', 'vacuum full sentinai_internal.event_retry',
+	'reindex table concurrently sentinai_internal.event_retry';
+$namer->query_safe('rollback');
+$namer->quit;
 
 # a row of the log stays, whichever way is tried
 sql(q{select sentinai.publish('Tested', 't', 'a', '{}')});

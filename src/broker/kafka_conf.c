@@ -98,7 +98,8 @@ static bool split_text(SnKafkaConf *conf, const char *text,
 static bool add_piece(SnKafkaConf *conf, char separator, const char *piece,
 					  size_t len, char *err, size_t err_len);
 static bool check_prop(SnKafkaProp *prop, char *err, size_t err_len);
-static bool check_value(const SnKafkaProp *prop, char *err, size_t err_len);
+static bool check_conf_value(const SnKafkaProp *prop, char *err,
+							 size_t err_len);
 static bool check_protection(const SnKafkaProp *prop, char *err,
 							 size_t err_len);
 static bool check_path(const SnKafkaProp *prop, char *err, size_t err_len);
@@ -369,12 +370,12 @@ check_prop(SnKafkaProp *prop, char *err, size_t err_len)
 			return false;
 		}
 	}
-	return check_value(prop, err, err_len);
+	return check_conf_value(prop, err, err_len);
 }
 
 /* Values that would open a hole although the property itself is fine. */
 static bool
-check_value(const SnKafkaProp *prop, char *err, size_t err_len)
+check_conf_value(const SnKafkaProp *prop, char *err, size_t err_len)
 {
 	const char *p;
 

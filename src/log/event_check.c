@@ -81,7 +81,7 @@ sn_event_text(Datum value, Size max, int index, const char *what)
 }
 
 static bool
-is_letter(unsigned char c)
+may_begin_type(unsigned char c)
 {
 	c |= 0x20;
 	return c >= 'a' && c <= 'z';
@@ -95,10 +95,10 @@ is_name(const text *t)
 	Size		i;
 
 	for (i = 0; i < len; i++)
-		if (!is_letter(p[i]) && (p[i] < '0' || p[i] > '9') &&
+		if (!may_begin_type(p[i]) && (p[i] < '0' || p[i] > '9') &&
 			(p[i] == '\0' || strchr("_.:-/", p[i]) == NULL))
 			return false;
-	return len > 0 && is_letter(p[0]);
+	return len > 0 && may_begin_type(p[0]);
 }
 
 /* A name that was checked, as most events have the one of the event before */

@@ -45,7 +45,7 @@ static const AttrNumber result_columns[] = {
 };
 
 static bool
-has_type(const SnQuestion *q, Datum event_type)
+row_has_type(const SnQuestion *q, Datum event_type)
 {
 	int			i;
 
@@ -77,9 +77,9 @@ column_of(TupleTableSlot *slot, AttrNumber column)
 		Anum_log_aggregate_id : column;
 }
 
-/* matches: whether a row that the index found is asked for */
+/* row_matches: whether a row that the index found is asked for */
 static bool
-matches(const SnQuestion *q, TupleTableSlot *slot)
+row_matches(const SnQuestion *q, TupleTableSlot *slot)
 {
 	bool		isnull;
 	TimestampTz occurred_at =
@@ -92,7 +92,7 @@ matches(const SnQuestion *q, TupleTableSlot *slot)
 		has_text(slot, column_of(slot, Anum_log_correlation_id),
 				 q->correlation_id) &&
 		(!q->unnamed || slot_attisnull(slot, Anum_log_correlation_id)) &&
-		has_type(q, slot_getattr(slot, Anum_log_event_type, &isnull));
+		row_has_type(q, slot_getattr(slot, Anum_log_event_type, &isnull));
 }
 
 static pg_uuid_t *
@@ -123,7 +123,7 @@ sn_history_put(SnReading *r, TupleTableSlot *slot)
 	int			i;
 
 	if (sn_uuid_cmp(id_of(slot), &r->q->lower) <= 0 ||
-		sn_uuid_cmp(id_of(slot), &r->q->upper) >= 0 || !matches(r->q, slot))
+		sn_uuid_cmp(id_of(slot), &r->q->upper) >= 0 || !row_matches(r->q, slot))
 		return;
 	for (i = 0; i < lengthof(result_columns); i++)
 	{

@@ -86,9 +86,9 @@ open_log_part(SnLogReader *reader, const pg_uuid_t *id)
 	return &reader->parts[reader->current];
 }
 
-/* part_of: the partition of an id, or NULL */
+/* log_part_of: the partition of an id, or NULL */
 static SnLogPart *
-part_of(SnLogReader *reader, const pg_uuid_t *id)
+log_part_of(SnLogReader *reader, const pg_uuid_t *id)
 {
 	int			i;
 
@@ -178,7 +178,7 @@ among_kept(SnLogReader *reader, const pg_uuid_t *id)
 bool
 sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id)
 {
-	SnLogPart  *part = part_of(reader, id);
+	SnLogPart  *part = log_part_of(reader, id);
 
 	return (part != NULL && by_index(reader, part, id)) ||
 		among_kept(reader, id);
@@ -192,7 +192,7 @@ bool
 sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
 				const ItemPointerData *place)
 {
-	SnLogPart  *part = part_of(reader, id);
+	SnLogPart  *part = log_part_of(reader, id);
 
 	if (part != NULL && ItemPointerIsValid(place) &&
 		at_place(reader, part, place))

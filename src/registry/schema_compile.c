@@ -255,9 +255,9 @@ compile_type(const Place *place, void *field)
 	*(int *) field = types;
 }
 
-/* compare_values: for qsort() and bsearch() */
+/* compare_for_sort: for qsort() and bsearch() */
 static int
-compare_values(const void *a, const void *b)
+compare_for_sort(const void *a, const void *b)
 {
 	return sn_json_compare(a, b);
 }
@@ -273,7 +273,7 @@ compile_enum(const Place *place, void *field)
 	node->values = palloc(sizeof(JsonbValue) * Max(walk.count, 1));
 	while (sn_json_next(&walk, NULL, &node->values[node->nvalues]))
 		node->nvalues++;
-	qsort(node->values, node->nvalues, sizeof(JsonbValue), compare_values);
+	qsort(node->values, node->nvalues, sizeof(JsonbValue), compare_for_sort);
 }
 
 static void

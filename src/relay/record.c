@@ -102,7 +102,7 @@ static void put_key(SnRecordMaker *maker, SnRecordFormat format,
 					const SnRecordEvent *event, SnRecord *record);
 static void put_headers(SnRecordMaker *maker, SnRecordFormat format,
 						const SnRecordEvent *event, const SnRecord *record);
-static bool is_uuid(const char *text);
+static bool is_uuid_text(const char *text);
 static void put_cloudevents(SnRecordMaker *maker,
 							const SnRecordEvent *event,
 							const SnRecord *record);
@@ -117,7 +117,7 @@ static char *put_digits(char *out, unsigned value, int digits);
 static const char *keep_time(SnRecordMaker *maker, int64_t occurred_us);
 static void add_header(SnRecordMaker *maker, const char *name,
 					   const char *value);
-static size_t escape(char *out, const char *text);
+static size_t escape_into(char *out, const char *text);
 static size_t text_len(const char *text);
 
 /* Is the template one that can give topic names? */
@@ -232,7 +232,7 @@ sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
 	}
 	maker->day = INT64_MIN;
 	used = sprintf(maker->source, "/sentinai/");
-	used += escape(maker->source + used, options->database);
+	used += escape_into(maker->source + used, options->database);
 	strcpy(maker->source + used, "/");
 	return maker;
 }
@@ -462,7 +462,7 @@ put_escaped(SnRecordMaker *maker, const char *text)
 {
 	char	   *copy = maker->text + maker->text_used;
 
-	maker->text_used += escape(copy, text) + 1;
+	maker->text_used += escape_into(copy, text) + 1;
 	return copy;
 }
 
@@ -498,7 +498,7 @@ put_headers(SnRecordMaker *maker, SnRecordFormat format,
 			put_cloudevents(maker, event, record);
 			break;
 		case SN_RECORD_DEBEZIUM:
-			add_header(maker, "id", is_uuid(event->outbox_id) ?
+			add_header(maker, "id", is_uuid_text(event->outbox_id) ?
 					   event->outbox_id : event->event_id);
 			add_header(maker, "eventType", event->event_type);
 			add_header(maker, "event_id", event->event_id);
@@ -512,7 +512,7 @@ put_headers(SnRecordMaker *maker, SnRecordFormat format,
 
 /* Is it a UUID as the server writes one?  Metadata can hold anything. */
 static bool
-is_uuid(const char *text)
+is_uuid_text(const char *text)
 {
 	int			i;
 
@@ -673,7 +673,7 @@ add_header(SnRecordMaker *maker, const char *name, const char *value)
  * as %XX.  Returns the length; out needs three bytes per byte, and a NUL.
  */
 static size_t
-escape(char *out, const char *text)
+escape_into(char *out, const char *text)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	size_t		used = 0;

@@ -38,14 +38,14 @@
 #include "store/range.h"
 
 static int
-compare_items(const SnItem *a, const SnItem *b)
+compare_gathered(const SnItem *a, const SnItem *b)
 {
 	return sn_uuid_cmp(&a->id, &b->id);
 }
 
 #define ST_SORT sort_items
 #define ST_ELEMENT_TYPE SnItem
-#define ST_COMPARE(a, b) compare_items(a, b)
+#define ST_COMPARE(a, b) compare_gathered(a, b)
 #define ST_CHECK_FOR_INTERRUPTS
 #define ST_SCOPE static
 #define ST_DEFINE

@@ -405,11 +405,11 @@ sequence(SnGather *g)
 }
 
 /*
- * take: a round under the round lock; returns the number of events, or -1 when
- * another snapshot is needed
+ * take_one_round: a round under the round lock; returns the number of events,
+ * or -1 when another snapshot is needed
  */
 static int64
-take(SnDatabase *db, Snapshot snapshot)
+take_one_round(SnDatabase *db, Snapshot snapshot)
 {
 	SnGather	g = {.snapshot = snapshot, .seen = &seen};
 
@@ -464,7 +464,7 @@ take_round(bool by_sequencer, SnRound *round)
 		sn_parts_lock();
 		commits = pg_atomic_read_u64(&db->commits);
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
-		round->events = take(db, snapshot);
+		round->events = take_one_round(db, snapshot);
 		UnregisterSnapshot(snapshot);
 		sn_parts_unlock();
 	} while (round->events < 0);

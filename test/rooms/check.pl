@@ -102,7 +102,7 @@ find(
 	'src');
 die 'no table, or no files' unless %place && %text;
 
-my (%needs, %names, @homeless, @path, @below, @kafka, @server, @version, @twins, @callbacks);
+my (%needs, %names, @homeless, @path, @below, @kafka, @server, @version, @twins, @callbacks, %homes);
 foreach my $file (sort keys %text)
 {
 	my ($unit) = $file =~ /(.*)\.[ch]$/;
@@ -121,6 +121,7 @@ foreach my $file (sort keys %text)
 			$needs{$unit}{$other} = 1 if $other ne $unit;
 		}
 	}
+	push @{ $homes{$1} }, $file while $text{$file} =~ /^static\b[^;{}()]*\n(\w+)\(/mg;
 	push @kafka, $file if $file !~ m{^broker/kafka/} && $text{$file} =~ /#include <librdkafka/;
 	push @callbacks, $file
 	  if $file ne 'broker/kafka/broker_kafka_gate.c' && $text{$file} =~ /\brd_kafka_\w+_set_\w+_cb\b/;
@@ -129,6 +130,8 @@ foreach my $file (sort keys %text)
 }
 result('every file is in a room of the table', @homeless);
 result('no two files have one name', @twins);
+result('no static functions of two files have one name',
+	map { "$_: @{ $homes{$_} }" } grep { @{ $homes{$_} } > 1 } sort keys %homes);
 result('our headers are included by their room', @path);
 result('no room includes one below it', @below);
 # A header without a .c file is what several files share, not one of them.

@@ -5,7 +5,7 @@
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
 #                                  conditions api comments links commands
 #                                  tiers options trace_options handler restore versions
-#                                  definer path loops
+#                                  definer path loops sentences
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
 # preloaded, where databases named docs_* and the roles that the pages make may
@@ -262,6 +262,21 @@ test_links() {
     for page in docs/*.md; do
         grep -q "](${page})\|](${page}#" README.md || echo "$page"
     done | nothing "README.md leads to every page of docs"
+}
+
+# For readers of another first language: a sentence has 25 words at most, a cell
+# of a table 30. Pages that a program writes are not prose, and the reports of
+# measurements and of test runs are read by few.
+test_sentences() {
+    local page prose=(README.md SECURITY.md)
+    for page in docs/*.md; do
+        case ${page#docs/} in
+            sql-api.md | check-long.md | performance.md | reliability.md) ;;
+            *) prose+=("$page") ;;
+        esac
+    done
+    { test/docs/sentences.pl 25 30 "${prose[@]}" || echo "it failed"; } |
+        nothing "the sentences of the pages are short"
 }
 
 # The test scripts that commands name; NAME stands for any.
@@ -559,7 +574,7 @@ test_loops() {
     [ -z "$loop_role" ] || sql postgres "drop role $loop_role"
 }
 
-all=(readme pages settings properties errors conditions api comments links commands tiers options trace_options handler restore versions definer path loops)
+all=(readme pages settings properties errors conditions api comments links commands tiers options trace_options handler restore versions definer path loops sentences)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

@@ -14,25 +14,11 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
-#include "utils/numeric.h"
 
+#include "base/json_number.h"
 #include "base/json_size.h"
 
 #define ESCAPE_MAX	6			/* \u001f */
-
-/*
- * The head of a stored number, as numeric.c lays it out: sign and scale, then
- * the weight, or all of it in one word.
- */
-#define NUMBER_SIGN			0xC000
-#define NUMBER_NEGATIVE		0x4000
-#define NUMBER_SHORT		0x8000
-#define NUMBER_DSCALE		0x3FFF
-#define SHORT_NEGATIVE		0x2000
-#define SHORT_DSCALE(h)		(((h) & 0x1F80) >> 7)
-#define SHORT_WEIGHT(h)		(((h) & 0x0040 ? ~0x003F : 0) | ((h) & 0x003F))
-#define WORD				2	/* bytes */
-#define WORD_DIGITS			4	/* decimal digits of a word */
 
 /*
  * No stored value of up to this size is deeper than allowed, as a level takes
@@ -48,54 +34,6 @@ typedef struct Measure
 	Size		max;
 	bool		exact;			/* look into strings */
 } Measure;
-
-/* word_at: a word of a number, which may lie anywhere */
-static uint16
-word_at(const char *place)
-{
-	uint16		word;
-
-	memcpy(&word, place, WORD);
-	return word;
-}
-
-/* number_size: how long a number is as text */
-static Size
-number_size(const char *value)
-{
-	const char *head = VARDATA_ANY(value);
-	Size		len = VARSIZE_ANY_EXHDR(value);
-	uint16		word = word_at(head);
-	bool		is_short = (word & NUMBER_SIGN) == NUMBER_SHORT;
-	Size		head_size = is_short ? WORD : 2 * WORD;
-	int			weight;
-	int			dscale;
-	bool		negative;
-	Size		result = 1;
-
-	if (is_short)
-	{
-		weight = SHORT_WEIGHT(word);
-		dscale = SHORT_DSCALE(word);
-		negative = (word & SHORT_NEGATIVE) != 0;
-	}
-	else
-	{
-		weight = (int16) word_at(head + WORD);
-		dscale = word & NUMBER_DSCALE;
-		negative = (word & NUMBER_SIGN) == NUMBER_NEGATIVE;
-	}
-	if (weight >= 0 && len > head_size)
-	{
-		uint16		first = word_at(head + head_size);
-
-		result = weight * WORD_DIGITS +
-			(first > 999 ? 4 : first > 99 ? 3 : first > 9 ? 2 : 1);
-	}
-	if (dscale > 0)
-		result += 1 + dscale;
-	return result + negative;
-}
 
 /* json_string_size: how long a string is as text, or at most is */
 static Size
@@ -143,7 +81,7 @@ measure(Measure *m, JsonbContainer *container, int around)
 		if (JBE_ISSTRING(entry))
 			m->size += json_string_size(m, base + start, offset - start);
 		else if (JBE_ISNUMERIC(entry))
-			m->size += number_size(value);
+			m->size += sn_number_text_size((Numeric) value);
 		else if (JBE_ISCONTAINER(entry))
 			fit = measure(m, (JsonbContainer *) value, around + 1);
 		else

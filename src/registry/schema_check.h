@@ -32,6 +32,8 @@ typedef struct SnSeen
 } SnSeen;
 
 extern void sn_schema_spend(SnCheck *check, int64 steps);
+extern int	sn_schema_compare(SnCheck *check, const JsonbValue *a,
+							  const JsonbValue *b);
 extern bool sn_schema_broken(SnCheck *check, const SnStep *step,
 							 const char *keyword, const char *format,...)
 			pg_attribute_printf(4, 5);

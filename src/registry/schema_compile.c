@@ -19,10 +19,12 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
+#include "base/json_number.h"
 #include "base/sqlstate.h"
 #include "registry/schema_node.h"
 
 #define DIALECT "https://json-schema.org/draft/2020-12/schema"
+#define NUMBER_MAX 1000			/* characters: a message may have a bound in it */
 #define MULTIPLE_OF_MAX 40		/* digits: what it costs grows with their square */
 
 typedef struct Compiler
@@ -162,6 +164,8 @@ compile_number(const Place *place, void *field)
 {
 	if (place->value->type != jbvNumeric)
 		refuse_value(place, "must be a number");
+	if (sn_number_text_size(place->value->val.numeric) > NUMBER_MAX)
+		refuse_value(place, "has too many digits");
 	*(Numeric *) field = place->value->val.numeric;
 }
 
@@ -176,8 +180,7 @@ compile_multiple_of(const Place *place, void *field)
 										  DirectFunctionCall1(int4_numeric,
 															  Int32GetDatum(0)))) <= 0)
 		refuse_value(place, "must be above 0");
-	if (strlen(DatumGetCString(DirectFunctionCall1(numeric_out, number))) >
-		MULTIPLE_OF_MAX)
+	if (sn_number_text_size(place->value->val.numeric) > MULTIPLE_OF_MAX)
 		refuse_value(place, "has too many digits");
 }
 

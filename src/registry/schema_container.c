@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "utils/memutils.h"
+
 #include "registry/schema_check.h"
 
 /* A walk over an object beside the properties that the schema names */
@@ -36,6 +38,7 @@ miss(Merge *merge, const SnProperty *property)
 	SnStep		inner = {.parent = merge->step,.name = property->key.name,
 	.len = property->key.len,.index = -1};
 
+	sn_schema_spend(merge->check, 1);
 	if (property->required)
 		merge->ok = sn_schema_broken(merge->check, &inner, "required", "is missing");
 }
@@ -71,7 +74,7 @@ check_patterns(Merge *merge, const SnJsonKey *key, const JsonbValue *value,
 	{
 		const SnPatternProperty *p = &merge->rule->patterns[i];
 
-		sn_schema_spend(merge->check, key->len);
+		sn_schema_spend(merge->check, sn_pattern_cost(p->pattern, key->len));
 		if (!sn_pattern_matches(p->pattern, key->name, key->len))
 			continue;
 		any = true;
@@ -127,6 +130,7 @@ check_dependent(SnCheck *check, const SnDependent *dependent,
 	bool		ok = true;
 	int			i;
 
+	sn_schema_spend(check, 1 + dependent->nkeys);
 	if (getKeyJsonValueFromContainer(object, dependent->key.name,
 									 dependent->key.len, &value) == NULL)
 		return true;
@@ -176,11 +180,11 @@ sn_check_object(SnCheck *check, const SnObjectRule *rule,
 	return merge.ok;
 }
 
-/* compare_items: for qsort() */
+/* compare_twins: for qsort_arg(), which calls it as often as it likes */
 static int
-compare_items(const void *a, const void *b)
+compare_twins(const void *a, const void *b, void *check)
 {
-	return sn_json_compare(a, b);
+	return sn_schema_compare(check, a, b);
 }
 
 /* has_twins: whether two items of an array are equal */
@@ -194,13 +198,13 @@ has_twins(SnCheck *check, JsonbContainer *array)
 	int			i;
 
 	sn_json_walk(&walk, array);
-	items = palloc(sizeof(JsonbValue) * (walk.count + 1));
+	items = MemoryContextAllocHuge(CurrentMemoryContext,
+								   sizeof(JsonbValue) * ((Size) walk.count + 1));
 	while (sn_json_next(&walk, NULL, &items[n]))
 		n++;
-	sn_schema_spend(check, n);
-	qsort(items, n, sizeof(JsonbValue), compare_items);
+	qsort_arg(items, n, sizeof(JsonbValue), compare_twins, check);
 	for (i = 1; i < n && !result; i++)
-		result = sn_json_compare(&items[i - 1], &items[i]) == 0;
+		result = sn_schema_compare(check, &items[i - 1], &items[i]) == 0;
 	pfree(items);
 	return result;
 }

@@ -11,7 +11,8 @@
  * would make it go back (references to groups) is refused, and so is what the
  * engine has no means for (classes by Unicode property).  A look ahead or
  * behind is a run of its own at every place, so it is for short texts only:
- * the compiler of schemas asks for a maxLength beside it.
+ * the compiler of schemas asks for a maxLength beside it.  What a run may cost
+ * is known before it begins.
  */
 #include "postgres.h"
 
@@ -28,11 +29,14 @@
 #define DEPTH_MAX	64			/* of groups in groups */
 #define REPEAT_MAX	255			/* of the engine */
 #define CHAR_MAX_	0x10FFFF
+#define SIZE_MAX_	10000		/* of an automaton */
+#define SIZE_STEP	64			/* of an automaton that costs as much as a character */
 
 struct SnPattern
 {
 	regex_t		regex;
 	bool		looks_around;
+	double		size;			/* of the automaton, in characters matched */
 	MemoryContextCallback release;
 };
 
@@ -47,6 +51,9 @@ typedef struct Translation
 	bool		looks_around;
 	int			depth;
 	bool		group[DEPTH_MAX];	/* a quantifier may follow its end */
+	double		before[DEPTH_MAX];	/* size where the group begins */
+	double		size;			/* so far, with what repetition multiplies */
+	double		last;			/* of what a quantifier would repeat */
 } Translation;
 
 #define DIGITS	"0-9"
@@ -86,6 +93,15 @@ give_up(Translation *t, const char *why)
 	if (t->why == NULL)
 		t->why = why;
 	t->at = t->end;
+}
+
+/* atom: note what has been written, which matches one character */
+static void
+atom(Translation *t)
+{
+	t->last = 1;
+	t->size += 1;
+	t->repeatable = true;
 }
 
 /* literal: a character that stands for itself */
@@ -156,11 +172,11 @@ unicode(Translation *t)
 }
 
 /*
- * escape: the character that an escape stands for, whose backslash is passed.
+ * escaped_char: the character that an escape stands for, whose backslash is passed.
  * -1: there is none.
  */
 static int64
-escape(Translation *t)
+escaped_char(Translation *t)
 {
 	static const char names[] = "tnvfr";
 	static const char values[] = "\t\n\v\f\r";
@@ -177,7 +193,7 @@ escape(Translation *t)
 	else if (c == 'x')
 	{
 		value = hex(t->at, t->end, 2);
-		t->at += 2;
+		t->at += Min(2, t->end - t->at);
 	}
 	else if (c == 'c' && t->at < t->end && isalpha((unsigned char) *t->at))
 		value = *t->at++ & 0x1F;
@@ -217,7 +233,7 @@ class_member(Translation *t)
 		t->at++;
 		return '\b';
 	}
-	value = escape(t);
+	value = escaped_char(t);
 	if (value <= 0)
 	{
 		give_up(t, "has an escape in brackets that is not known");
@@ -261,7 +277,7 @@ brackets(Translation *t)
 	}
 	t->at++;
 	appendStringInfoChar(&t->out, ']');
-	t->repeatable = true;
+	atom(t);
 }
 
 /* open_group: what stands behind an opening parenthesis */
@@ -290,6 +306,7 @@ open_group(Translation *t)
 		}
 	}
 	t->looks_around |= look;
+	t->before[t->depth] = t->size;
 	t->group[t->depth++] = !look;
 	t->repeatable = false;
 	if (look)
@@ -335,6 +352,7 @@ bounds(Translation *t)
 		appendStringInfoChar(&t->out, '{');
 		appendBinaryStringInfo(&t->out, start, t->at - start);
 		appendStringInfoChar(&t->out, '}');
+		t->size += t->last * Max(Max(limit[0], limit[1]) - 1, 0);
 		t->at++;
 	}
 }
@@ -371,7 +389,7 @@ escape_outside(Translation *t)
 		t->repeatable = false;
 		return;
 	}
-	t->repeatable = true;
+	atom(t);
 	if (class_of(c) != NULL)
 	{
 		t->at++;
@@ -381,7 +399,7 @@ escape_outside(Translation *t)
 		give_up(t, "refers back to a group");
 	else if (c == 'p' || c == 'P')
 		give_up(t, "has a class by Unicode property");
-	else if ((value = escape(t)) <= 0)
+	else if ((value = escaped_char(t)) <= 0)
 		give_up(t, "has an escape that is not known");
 	else
 		literal(t, value);
@@ -398,6 +416,7 @@ close_group(Translation *t)
 	}
 	appendStringInfoChar(&t->out, ')');
 	t->repeatable = t->group[--t->depth];
+	t->last = t->size - t->before[t->depth];
 }
 
 /* translate: the whole pattern */
@@ -411,7 +430,7 @@ translate(Translation *t)
 		if (strchr("\\[(){}*+?.^$|]", c) == NULL)
 		{
 			literal(t, next_char(t));
-			t->repeatable = true;
+			atom(t);
 			continue;
 		}
 		t->at++;
@@ -431,11 +450,15 @@ translate(Translation *t)
 		{
 			appendStringInfoString(&t->out, c == '.' ? "[^\\u000A\\u000D\\u2028\\u2029]" :
 								   c == '^' ? "^" : c == '$' ? "$" : "|");
-			t->repeatable = c == '.';
+			t->repeatable = false;
+			if (c == '.')
+				atom(t);
 		}
 	}
 	if (t->depth > 0)
 		give_up(t, "has a group that does not end");
+	else if (t->size > SIZE_MAX_)
+		give_up(t, "is too large to be run in bounded time");
 }
 
 /* release: what a compiled expression has outside its memory context */
@@ -472,14 +495,15 @@ sn_pattern_compile(const char *text, int len, MemoryContext cxt,
 	result = pg_regcomp(&pattern->regex, wide, nwide,
 						REG_ADVANCED | REG_NOSUB, C_COLLATION_OID);
 	MemoryContextSwitchTo(old);
-	CHECK_FOR_INTERRUPTS();
 	if (result != REG_OKAY)
 	{
+		CHECK_FOR_INTERRUPTS();
 		*why = result == REG_ETOOBIG || result == REG_ESPACE ?
 			"is too large to be run in bounded time" : "is not one";
 		return NULL;
 	}
 	pattern->looks_around = t.looks_around;
+	pattern->size = t.size;
 	pattern->release.func = release;
 	pattern->release.arg = pattern;
 	MemoryContextRegisterResetCallback(cxt, &pattern->release);
@@ -491,6 +515,17 @@ bool
 sn_pattern_looks_around(const SnPattern *pattern)
 {
 	return pattern->looks_around;
+}
+
+/* sn_pattern_cost: what a run on a text of so many bytes may cost, in steps */
+double
+sn_pattern_cost(const SnPattern *pattern, int len)
+{
+	double		cost = (double) len + 16;
+
+	if (pattern->looks_around)
+		cost *= cost;
+	return cost * (1 + pattern->size / SIZE_STEP);
 }
 
 /* sn_pattern_matches: whether a part of the text matches */

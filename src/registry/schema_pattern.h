@@ -17,6 +17,7 @@ typedef struct SnPattern SnPattern;
 extern SnPattern *sn_pattern_compile(const char *text, int len,
 									 MemoryContext cxt, const char **why);
 extern bool sn_pattern_looks_around(const SnPattern *pattern);
+extern double sn_pattern_cost(const SnPattern *pattern, int len);
 extern bool sn_pattern_matches(const SnPattern *pattern, const char *text,
 							   int len);
 

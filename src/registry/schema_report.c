@@ -13,14 +13,24 @@
 
 #include "registry/schema_check.h"
 
-/* append_step: one place, after those that it is in */
-static void
+#define POINTER_MAX 1024		/* bytes */
+
+/*
+ * append_step: one place, after those that it is in.  False: the pointer ends
+ * before it, as it would be too long.
+ */
+static bool
 append_step(StringInfo out, const SnStep *step)
 {
-	if (step->parent != NULL)
-		append_step(out, step->parent);
+	int			before;
+
+	if (step->parent != NULL && !append_step(out, step->parent))
+		return false;
+	before = out->len;
 	if (step->name == NULL && step->index < 0)
-		return;					/* the value as a whole */
+		return true;			/* the value as a whole */
+	if (step->len > POINTER_MAX)
+		return false;
 	if (step->name == NULL)
 		appendStringInfo(out, "/%d", step->index);
 	else
@@ -30,6 +40,11 @@ append_step(StringInfo out, const SnStep *step)
 		appendStringInfoString(out, one);
 		pfree(one);
 	}
+	if (out->len <= POINTER_MAX)
+		return true;
+	out->len = before;
+	out->data[before] = '\0';
+	return false;
 }
 
 /*
@@ -48,7 +63,7 @@ sn_schema_broken(SnCheck *check, const SnStep *step, const char *keyword,
 	if (check->errors == NULL || check->errors->count++ >= SN_SCHEMA_ERRORS_MAX)
 		return false;
 	initStringInfo(&pointer);
-	append_step(&pointer, step);
+	(void) append_step(&pointer, step);
 	initStringInfo(&message);
 	do
 	{

@@ -19,11 +19,13 @@
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
+#include "base/json_number.h"
 #include "base/sqlstate.h"
 #include "registry/schema_check.h"
 
-#define STEPS_MIN 1000000
-#define STEPS_PER_BYTE 8
+#define STEPS_MIN 20000000
+#define STEPS_PER_BYTE 64
+#define STEPS_OF_BYTES(n) ((n) / 8) /* that are compared or set */
 #define STEPS_BETWEEN_INTERRUPTS 1024
 
 /* sn_schema_spend: count what is done, and end what does not end */
@@ -41,18 +43,6 @@ sn_schema_spend(SnCheck *check, int64 steps)
 				 errhint("Schemas that try several branches at every level of a deep value do.")));
 }
 
-static bool
-is_integer(Numeric number)
-{
-	Datum		d = NumericGetDatum(number);
-
-	if (DatumGetInt32(DirectFunctionCall1(numeric_scale, d)) == 0)
-		return true;
-	return DatumGetBool(DirectFunctionCall2(numeric_eq, d,
-											DirectFunctionCall2(numeric_trunc, d,
-																Int32GetDatum(0))));
-}
-
 /* has_type: whether the value is of one of these types */
 static bool
 has_type(int types, const JsonbValue *value)
@@ -68,7 +58,7 @@ has_type(int types, const JsonbValue *value)
 		case jbvNumeric:
 			return (types & SN_JSON_NUMBER) != 0 ||
 				((types & SN_JSON_INTEGER) != 0 &&
-				 is_integer(value->val.numeric));
+				 sn_number_is_integral(value->val.numeric));
 		default:
 			return (types & (sn_json_is_object(value) ? SN_JSON_OBJECT :
 							 SN_JSON_ARRAY)) != 0;
@@ -92,10 +82,52 @@ type_names(int types)
 	return out.data;
 }
 
-static int
-compare_values(const void *a, const void *b)
+/* compared_steps: what a comparison that looks at all of a value costs */
+static int64
+compared_steps(const JsonbValue *value)
 {
+	switch (value->type)
+	{
+		case jbvString:
+			return STEPS_OF_BYTES(value->val.string.len);
+		case jbvNumeric:
+			return STEPS_OF_BYTES(VARSIZE_ANY(value->val.numeric));
+		case jbvBinary:
+			return value->val.binary.len;	/* entry by entry */
+		default:
+			return 0;
+	}
+}
+
+/* sn_schema_compare: as sn_json_compare(), and paid for */
+int
+sn_schema_compare(SnCheck *check, const JsonbValue *a, const JsonbValue *b)
+{
+	sn_schema_spend(check, 1 + Min(compared_steps(a), compared_steps(b)));
 	return sn_json_compare(a, b);
+}
+
+/* is_among: whether the value is one of those of enum, which are sorted */
+static bool
+is_among(SnCheck *check, const SnNode *node, const JsonbValue *value)
+{
+	int			low = 0;
+	int			high = node->nvalues;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+		int			order = sn_schema_compare(check, value,
+											  &node->values[middle]);
+
+		if (order == 0)
+			return true;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return false;
 }
 
 static bool
@@ -104,11 +136,10 @@ check_values(SnCheck *check, const SnNode *node, const JsonbValue *value,
 {
 	bool		ok = true;
 
-	if (node->constant != NULL && sn_json_compare(value, node->constant) != 0)
+	if (node->constant != NULL &&
+		sn_schema_compare(check, value, node->constant) != 0)
 		ok = sn_schema_broken(check, step, "const", "must be the one value that the schema names");
-	if (node->nvalues >= 0 &&
-		bsearch(value, node->values, node->nvalues, sizeof(JsonbValue),
-				compare_values) == NULL)
+	if (node->nvalues >= 0 && !is_among(check, node, value))
 		ok = sn_schema_broken(check, step, "enum", "must be one of the %d values that the schema names",
 							  node->nvalues);
 	return ok;
@@ -122,22 +153,35 @@ compare_numbers(Numeric a, Numeric b)
 											 NumericGetDatum(b)));
 }
 
-static char *
-number_text(Numeric number)
+/* broken_bound: a number breaks a keyword; the bound becomes text if that is said */
+static bool
+broken_bound(SnCheck *check, const SnStep *step, const char *keyword,
+			 const char *how, Numeric bound)
 {
-	return DatumGetCString(DirectFunctionCall1(numeric_out,
-											   NumericGetDatum(number)));
+	if (check->errors == NULL)
+		return false;
+	if (check->errors->count >= SN_SCHEMA_ERRORS_MAX)
+		return sn_schema_broken(check, step, keyword, "%s", how);
+	return sn_schema_broken(check, step, keyword, "must be %s %s", how,
+							DatumGetCString(DirectFunctionCall1(numeric_out,
+																NumericGetDatum(bound))));
 }
 
+/* is_multiple: exactly; what it costs grows with the digits, not the bytes */
 static bool
-is_multiple(Numeric number, Numeric of)
+is_multiple(SnCheck *check, Numeric number, Numeric of)
 {
-	Datum		rest = DirectFunctionCall2(numeric_mod, NumericGetDatum(number),
-										   NumericGetDatum(of));
+	Numeric		rest;
+	bool		result;
 
-	return DatumGetBool(DirectFunctionCall2(numeric_eq, rest,
-											DirectFunctionCall1(int4_numeric,
-																Int32GetDatum(0))));
+	sn_schema_spend(check, sn_number_text_size(number) *
+					(1 + sn_number_words(of)));
+	rest = DatumGetNumeric(DirectFunctionCall2(numeric_mod,
+											   NumericGetDatum(number),
+											   NumericGetDatum(of)));
+	result = sn_number_words(rest) == 0;
+	pfree(rest);
+	return result;
 }
 
 static bool
@@ -147,22 +191,21 @@ check_number(SnCheck *check, const SnNumberRule *rule, Numeric number,
 	bool		ok = true;
 
 	if (rule->minimum != NULL && compare_numbers(number, rule->minimum) < 0)
-		ok = sn_schema_broken(check, step, "minimum", "must be at least %s",
-							  number_text(rule->minimum));
+		ok = broken_bound(check, step, "minimum", "at least", rule->minimum);
 	if (rule->maximum != NULL && compare_numbers(number, rule->maximum) > 0)
-		ok = sn_schema_broken(check, step, "maximum", "must be at most %s",
-							  number_text(rule->maximum));
+		ok = broken_bound(check, step, "maximum", "at most", rule->maximum);
 	if (rule->exclusive_minimum != NULL &&
 		compare_numbers(number, rule->exclusive_minimum) <= 0)
-		ok = sn_schema_broken(check, step, "exclusiveMinimum", "must be above %s",
-							  number_text(rule->exclusive_minimum));
+		ok = broken_bound(check, step, "exclusiveMinimum", "above",
+						  rule->exclusive_minimum);
 	if (rule->exclusive_maximum != NULL &&
 		compare_numbers(number, rule->exclusive_maximum) >= 0)
-		ok = sn_schema_broken(check, step, "exclusiveMaximum", "must be below %s",
-							  number_text(rule->exclusive_maximum));
-	if (rule->multiple_of != NULL && !is_multiple(number, rule->multiple_of))
-		ok = sn_schema_broken(check, step, "multipleOf", "must be a multiple of %s",
-							  number_text(rule->multiple_of));
+		ok = broken_bound(check, step, "exclusiveMaximum", "below",
+						  rule->exclusive_maximum);
+	if (rule->multiple_of != NULL &&
+		!is_multiple(check, number, rule->multiple_of))
+		ok = broken_bound(check, step, "multipleOf", "a multiple of",
+						  rule->multiple_of);
 	return ok;
 }
 
@@ -175,9 +218,13 @@ check_string(SnCheck *check, const SnStringRule *rule, const JsonbValue *value,
 	int64		chars = -1;
 	bool		ok = true;
 
-	/* a character has a byte at least, so bytes often decide */
-	if (rule->min_length > 0 || (rule->max_length >= 0 && len > rule->max_length))
+	/* a character has one byte to four, so bytes often decide */
+	if (len / 4 < rule->min_length ||
+		(rule->max_length >= 0 && len > rule->max_length))
+	{
+		sn_schema_spend(check, len);
 		chars = pg_mbstrlen_with_len(text, len);
+	}
 	if (chars >= 0 && chars < rule->min_length)
 		ok = sn_schema_broken(check, step, "minLength", "must have at least " INT64_FORMAT " characters",
 							  rule->min_length);
@@ -187,21 +234,26 @@ check_string(SnCheck *check, const SnStringRule *rule, const JsonbValue *value,
 	/* a pattern that looks around must not meet a long text */
 	if (ok && rule->pattern != NULL)
 	{
-		sn_schema_spend(check, len);
+		sn_schema_spend(check, sn_pattern_cost(rule->pattern, len));
 		if (!sn_pattern_matches(rule->pattern, text, len))
 			ok = sn_schema_broken(check, step, "pattern", "must match the pattern of the schema");
 	}
-	if (rule->format != NULL && !rule->format->matches(text, len))
-		ok = sn_schema_broken(check, step, "format", "must be a valid %s", rule->format->name);
+	if (rule->format != NULL)
+	{
+		sn_schema_spend(check, len);
+		if (!rule->format->matches(text, len))
+			ok = sn_schema_broken(check, step, "format", "must be a valid %s", rule->format->name);
+	}
 	return ok;
 }
 
 /* make_seen: a set of its own for a branch that may not match, or NULL */
 static SnSeen *
-make_seen(const SnSeen *outer, SnSeen *place)
+make_seen(SnCheck *check, const SnSeen *outer, SnSeen *place)
 {
 	if (outer == NULL)
 		return NULL;
+	sn_schema_spend(check, STEPS_OF_BYTES(outer->n));
 	place->n = outer->n;
 	place->is_seen = palloc0(Max(outer->n, 1));
 	return place;
@@ -224,7 +276,7 @@ matches(SnCheck *check, const SnNode *node, const JsonbValue *value,
 {
 	SnCheck		quiet = {.errors = NULL,.budget = check->budget};
 	SnSeen		place;
-	SnSeen	   *own = make_seen(seen, &place);
+	SnSeen	   *own = make_seen(check, seen, &place);
 	bool		ok = sn_check_node(&quiet, node, value, step, own);
 
 	check->budget = quiet.budget;

@@ -63,6 +63,21 @@ select throws_ok($$ select sentinai.validate_json(
 select is(keywords(jsonb_build_object('pattern', p), to_jsonb(repeat('a', 20000) || '!')), ' pattern', 'bounded time: ' || p)
 from unnest(array['^(a+)+$', '^(a|aa)+$', '^(a|a?)+$', '^([a-zA-Z]+)*$', '^(.*a){20}$']) p;
 
+-- what costs more than it looks like: steps are counted by what is done
+select throws_ok(format('select sentinai.validate_json(%L, (%s))', s, v), 'SN422', null, 'bounded time: ' || n)
+from (values
+    ('looking around', '{"items": {"maxLength": 4096, "pattern": "(?=a*b)a(?=a*b)"}}', $$select jsonb_agg(repeat('a', 4000)) from generate_series(1, 250)$$),
+    ('divisions of long numbers', '{"items": {"multipleOf": 7}}', 'select jsonb_agg(1e131000::numeric) from generate_series(1, 200)'),
+    ('comparisons of large values', jsonb_build_object('$ref', '#/$defs/d19', '$defs', (select jsonb_object_agg('d' || i, case i
+        when 0 then jsonb_build_object('const', (select jsonb_agg(1) from generate_series(1, 10000)))
+        else jsonb_build_object('allOf', jsonb_build_array(jsonb_build_object('$ref', '#/$defs/d' || i - 1), jsonb_build_object('$ref', '#/$defs/d' || i - 1))) end)
+        from generate_series(0, 19) i))::text, 'select jsonb_agg(1) from generate_series(1, 10000)')) x(n, s, v);
+select is(keywords('{"pattern": "(a|b)*a(a|b){100}c"}', to_jsonb(repeat('ab', 10000))), ' pattern', 'an automaton that grows while it runs');
+select is(length(sentinai.validate_json('{"additionalProperties": {"items": false}}', jsonb_build_object(repeat('k', 2000), '[1]'::jsonb))->0->>'pointer'), 0,
+    'a pointer ends before what makes it too long');
+select is(length(sentinai.validate_json('{"additionalProperties": {"additionalProperties": false}}', jsonb_build_object('a', jsonb_build_object(repeat('~', 600), 1)))->0->>'pointer'), 2,
+    'with its escapes');
+
 -- duplicate keys: jsonb keeps the last, in a schema, too
 select is(keywords('{"type": "string", "type": "number"}', '5'), null, 'the last of two keys counts');
 
@@ -77,7 +92,7 @@ select refused(s::jsonb, part) from (values
     ('{"$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "x"}}}', 'is given twice'),
     ('{"$schema": "http://json-schema.org/draft-07/schema#"}', '"/$schema"'), ('{"not": {"$id": "http://x/y"}}', 'at the top only'),
     ('{"type": "strin"}', '"/type"'), ('{"type": ["string", "string"]}', '"/type"'), ('{"type": []}', '"/type"'),
-    ('{"enum": 5}', '"/enum"'), ('{"minimum": "5"}', '"/minimum"'), ('{"multipleOf": 0}', 'must be above 0'), ('{"multipleOf": -1}', 'must be above 0'),
+    ('{"enum": 5}', '"/enum"'), ('{"minimum": "5"}', '"/minimum"'), ('{"multipleOf": 0}', 'must be above 0'), ('{"multipleOf": -1}', 'must be above 0'), ('{"minimum": 1e2000}', 'too many digits'),
     ('{"maxLength": -1}', 'must be an integer from 0'), ('{"maxLength": 1.5}', 'must be an integer from 0'), ('{"uniqueItems": 1}', '"/uniqueItems"'),
     ('{"required": ["a", "a"]}', 'must be a list of different strings'), ('{"required": [1]}', '"/required"'), ('{"allOf": []}', 'must have an item'),
     ('{"items": [{}]}', '"/items"'), ('{"format": "iban"}', '"/format"'), ('{"pattern": "("}', '"/pattern"'), ('{"pattern": "(a)\\1"}', '"/pattern"'),

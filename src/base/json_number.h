@@ -1,0 +1,19 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * json_number.h
+ *		What a stored number looks like, without arithmetic.
+ */
+#ifndef SN_JSON_NUMBER_H
+#define SN_JSON_NUMBER_H
+
+#include "postgres.h"
+
+#include "utils/numeric.h"
+
+extern Size sn_number_text_size(Numeric number);
+extern int	sn_number_words(Numeric number);
+extern bool sn_number_is_integral(Numeric number);
+extern bool sn_number_is_negative(Numeric number);
+
+#endif							/* SN_JSON_NUMBER_H */

@@ -3,15 +3,7 @@
  *
  * record.c
  *		From an event to the record a broker gets: topic, key, headers, value.
- *
- * Topic: a template with {tenant}, {aggregate_type} and {event_type}.  The
- * result has to be a name Kafka takes ([a-zA-Z0-9._-], 1 to 249 bytes, not "."
- * or "..").  A value with any other character makes the record impossible
- * instead of being changed: two tenants whose names differ only in such a
- * character would otherwise meet in one topic, where access rights no longer
- * tell them apart.  For the same reason a template that separates tenants
- * should put {tenant} last, or tenants should have no separator in their
- * names.
+ *		How a topic gets its name stands in record_topic.c.
  *
  * Control events, which the extension publishes about others, are not for the
  * consumers of those.  They go to a topic of their own, if one is named, and
@@ -85,15 +77,8 @@ struct SnRecordMaker
 	size_t		text_used;
 };
 
-static const char *find_value(const char *name, size_t len,
-							  const SnRecordEvent *event);
-static bool is_topic_char(char c);
-static bool is_internal(const char *topic);
 static bool make_topic(SnRecordMaker *maker, const SnRecordEvent *event,
 					   char *err, size_t err_len);
-static bool append_topic(SnRecordMaker *maker, size_t *used,
-						 const char *part, size_t len,
-						 char *err, size_t err_len);
 static bool reserve_text(SnRecordMaker *maker, const SnRecordEvent *event);
 static const char *keep_text(SnRecordMaker *maker, const char *text,
 							 size_t len);
@@ -119,71 +104,6 @@ static void add_header(SnRecordMaker *maker, const char *name,
 					   const char *value);
 static size_t escape_into(char *out, const char *text);
 static size_t text_len(const char *text);
-
-/* Is the template one that can give topic names? */
-bool
-sn_record_check_template(const char *topic_template, char *err,
-						 size_t err_len)
-{
-	const char *p = topic_template;
-	const char *end;
-
-	if (*p == '\0' || strlen(p) > SN_RECORD_MAX_TEMPLATE)
-	{
-		snprintf(err, err_len, "template must be 1 to %d bytes long",
-				 SN_RECORD_MAX_TEMPLATE);
-		return false;
-	}
-	while (*p != '\0')
-	{
-		if (*p == '{')
-		{
-			end = strchr(p, '}');
-			if (end == NULL || find_value(p + 1, end - p - 1, NULL) == NULL)
-			{
-				snprintf(err, err_len, "placeholders are {tenant}, "
-						 "{aggregate_type} and {event_type}");
-				return false;
-			}
-			p = end + 1;
-		}
-		else if (is_topic_char(*p))
-			p++;
-		else
-		{
-			snprintf(err, err_len, "a topic name may only contain letters, "
-					 "digits, '.', '_' and '-'");
-			return false;
-		}
-	}
-	if (is_internal(topic_template))
-	{
-		snprintf(err, err_len, "a topic name cannot begin with \"__\", which "
-				 "is for the broker's own topics");
-		return false;
-	}
-	if (strchr(topic_template, '{') == NULL &&
-		(strlen(topic_template) > SN_RECORD_MAX_TOPIC ||
-		 strcmp(topic_template, ".") == 0 ||
-		 strcmp(topic_template, "..") == 0))
-	{
-		snprintf(err, err_len, "a topic name has 1 to %d characters and is "
-				 "not \".\" or \"..\"", SN_RECORD_MAX_TOPIC);
-		return false;
-	}
-	return true;
-}
-
-/* Is it the name of a topic? */
-bool
-sn_record_check_topic(const char *topic, char *err, size_t err_len)
-{
-	if (strchr(topic, '{') == NULL)
-		return sn_record_check_template(topic, err, err_len);
-	snprintf(err, err_len, "a topic name may only contain letters, digits, "
-			 "'.', '_' and '-'");
-	return false;
-}
 
 /* A maker; NULL and a message when it cannot be made. */
 SnRecordMaker *
@@ -246,8 +166,8 @@ sn_record_wanted(const SnRecordMaker *maker, const SnRecordEvent *event)
 }
 
 /*
- * Makes the record of an event that is wanted.  False when no record can ever be made of it
- * (permanent), with the reason.
+ * Makes the record of an event that is wanted.  False when no record can ever
+ * be made of it (permanent), with the reason.
  */
 bool
 sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
@@ -293,98 +213,14 @@ sn_record_close(SnRecordMaker *maker)
 	free(maker);
 }
 
-/*
- * The event's value for a placeholder; NULL for an unknown one.  Without an
- * event: "" for a known one.
- */
-static const char *
-find_value(const char *name, size_t len, const SnRecordEvent *event)
-{
-	static const char *const names[] = {
-		"tenant", "aggregate_type", "event_type"
-	};
-	const char *values[] = {"", "", ""};
-	size_t		i;
-
-	if (event != NULL)
-	{
-		values[0] = event->tenant_id;
-		values[1] = event->aggregate_type;
-		values[2] = event->event_type;
-	}
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-	{
-		if (strlen(names[i]) == len && strncmp(names[i], name, len) == 0)
-			return values[i];
-	}
-	return NULL;
-}
-
-/* Does Kafka take this character in a topic name? */
-static bool
-is_topic_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		(c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-}
-
-/*
- * Is it the name of a topic that a broker keeps for itself?  What a tenant
- * calls its things must not write to the groups' offsets.
- */
-static bool
-is_internal(const char *topic)
-{
-	return strncmp(topic, "__", 2) == 0;
-}
-
-/* Fills the template for an event. */
+/* The topic of an event; never the one of control events. */
 static bool
 make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
 		   size_t err_len)
 {
-	const char *p = maker->topic_template;
-	const char *end;
-	const char *value;
-	size_t		used = 0;
-
-	while (*p != '\0')
-	{
-		if (*p == '{')
-		{
-			end = strchr(p, '}');
-			value = find_value(p + 1, end - p - 1, event);
-			if (*value == '\0')
-			{
-				snprintf(err, err_len, "topic name cannot be made: %.*s} is "
-						 "empty", (int) (end - p), p);
-				return false;
-			}
-			if (!append_topic(maker, &used, value, strlen(value),
-							  err, err_len))
-				return false;
-			p = end + 1;
-		}
-		else
-		{
-			size_t		len = strcspn(p, "{");
-
-			if (!append_topic(maker, &used, p, len, err, err_len))
-				return false;
-			p += len;
-		}
-	}
-	maker->topic[used] = '\0';
-	if (strcmp(maker->topic, ".") == 0 || strcmp(maker->topic, "..") == 0)
-	{
-		snprintf(err, err_len, "topic name cannot be \".\" or \"..\"");
+	if (!sn_record_fill_template(maker->topic_template, event, maker->topic,
+								 err, err_len))
 		return false;
-	}
-	if (is_internal(maker->topic))
-	{
-		snprintf(err, err_len, "topic name cannot begin with \"__\"");
-		return false;
-	}
 	if (maker->control_topic != NULL &&
 		strcmp(maker->topic, maker->control_topic) == 0)
 	{
@@ -392,33 +228,6 @@ make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
 				 "sentinai.control_topic");
 		return false;
 	}
-	return true;
-}
-
-/* Appends to the topic name, if the characters and the length allow it. */
-static bool
-append_topic(SnRecordMaker *maker, size_t *used, const char *part,
-			 size_t len, char *err, size_t err_len)
-{
-	size_t		i;
-
-	if (len > SN_RECORD_MAX_TOPIC - *used)
-	{
-		snprintf(err, err_len, "topic name would be longer than %d bytes",
-				 SN_RECORD_MAX_TOPIC);
-		return false;
-	}
-	for (i = 0; i < len; i++)
-	{
-		if (!is_topic_char(part[i]))
-		{
-			snprintf(err, err_len, "topic name would contain a character "
-					 "other than letters, digits, '.', '_' and '-'");
-			return false;
-		}
-	}
-	memcpy(maker->topic + *used, part, len);
-	*used += len;
 	return true;
 }
 
@@ -682,7 +491,7 @@ escape_into(char *out, const char *text)
 	{
 		unsigned char c = (unsigned char) *text;
 
-		if (is_topic_char(*text) || c == '~')
+		if (sn_is_topic_char(*text) || c == '~')
 			out[used++] = *text;
 		else
 		{

@@ -69,10 +69,14 @@ typedef struct SnRecordOptions
 	const char *database;
 } SnRecordOptions;
 
+extern bool sn_is_topic_char(char c);
 extern bool sn_record_check_template(const char *topic_template,
 									 char *err, size_t err_len);
 extern bool sn_record_check_topic(const char *topic,
 								  char *err, size_t err_len);
+extern bool sn_record_fill_template(const char *topic_template,
+									const SnRecordEvent *event, char *topic,
+									char *err, size_t err_len);
 extern SnRecordMaker *sn_record_open(const SnRecordOptions *options,
 									 char *err, size_t err_len);
 extern bool sn_record_wanted(const SnRecordMaker *maker,

@@ -28,7 +28,7 @@ comment on column sentinai_internal.event_log.event_id is 'UUIDv7 from a clock t
 comment on column sentinai_internal.event_log.txid is 'Logical number of the top-level transaction that published the event.';
 comment on column sentinai_internal.event_log.occurred_at is 'Time of the publish call by the event clock: the one in the id.';
 comment on column sentinai_internal.event_log.partition_hash is 'murmur2 of the partition key, as Kafka''s Java client computes it.';
-comment on column sentinai_internal.event_log.schema_version is 'Version of the payload''s schema, 1 unless the publisher said otherwise.';
+comment on column sentinai_internal.event_log.schema_version is 'Version of the event type: what the publisher named, or the newest registered one; 1 for types that are not registered.';
 comment on column sentinai_internal.event_log.run is 'Place in a run: up to 512 events of one tenant that one call published, with consecutive ids. 0: not in one; 1: the first, which stands for all of them in the indexes on txid and tenant_id; -1: another. In a long run (see sentinai.long_run) 2 and -2: these are not in the index on partition_hash either. 3: not in one, the only event of its tenant among others of one call; it is in one index on tenant and key.';
 comment on column sentinai_internal.event_log.run_keys is 'In the first event of a long run: the upper 16 bits of partition_hash of each of its events, in their order.';
 comment on column sentinai_internal.event_log.tenant_id is 'Tenant the event belongs to.';
@@ -96,3 +96,67 @@ comment on column sentinai_internal.event_idempotency.event_id is 'First event p
 comment on column sentinai_internal.event_idempotency.body_hash is 'Hash of what was published, to tell a repeated call from a wrong one.';
 comment on column sentinai_internal.event_idempotency.tenant_id is 'Tenant the key belongs to.';
 comment on column sentinai_internal.event_idempotency.idempotency_key is 'The caller''s key.';
+
+create table sentinai_internal.event_type (
+    event_type       text collate "C" not null,
+    version          int not null,
+    direction        text collate "C" not null,
+    description      text collate "C",
+    schema           jsonb not null,
+    examples         jsonb not null,
+    compatibility    text collate "C" not null,
+    registered_at    timestamptz not null,
+    registered_by    text collate "C" not null,
+    deprecated_since timestamptz,
+    dropped_at       timestamptz,
+    primary key (event_type, version)
+);
+
+comment on table sentinai_internal.event_type is 'Registered event types: a row for each version that a type has or had. Functions write it. The extension''s own types come with it.';
+comment on column sentinai_internal.event_type.event_type is 'Name of the type.';
+comment on column sentinai_internal.event_type.version is 'Number of the version, rising; never used again.';
+comment on column sentinai_internal.event_type.direction is '"inbound" (comes from outside), "agent" (what agents publish) or "control" (about the work itself).';
+comment on column sentinai_internal.event_type.description is 'What an event of the type says.';
+comment on column sentinai_internal.event_type.schema is 'JSON Schema, draft 2020-12, of the payload.';
+comment on column sentinai_internal.event_type.examples is 'JSON array of payloads that the schema takes.';
+comment on column sentinai_internal.event_type.compatibility is 'What was asked of this version for those who know the ones before.';
+comment on column sentinai_internal.event_type.registered_at is 'When it was registered.';
+comment on column sentinai_internal.event_type.registered_by is 'Role that registered it.';
+comment on column sentinai_internal.event_type.deprecated_since is 'Since when it is not what publishers mean who name no version; null: not.';
+comment on column sentinai_internal.event_type.dropped_at is 'When it was dropped: its number then means nothing else; null: not.';
+
+-- What the extension publishes itself; sql/90_dump.sql leaves these rows out.
+insert into sentinai_internal.event_type
+    (event_type, version, direction, description, schema, examples, compatibility, registered_at, registered_by)
+select t.name, 1, 'control', t.description, t.schema::jsonb, '[]', 'backward', now(), current_user
+from (values
+    ('RetryScheduled', 'An event could not be handled, and will be tried again at due_at.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "event_type": {"type": "string"},
+            "attempt": {"type": "integer", "minimum": 1},
+            "error": {"type": ["string", "null"]},
+            "due_at": {"type": "string", "format": "date-time"},
+            "topic": {"type": ["string", "null"]}
+        },
+        "required": ["worker_type", "event_id", "event_type", "attempt", "error", "due_at"],
+        "additionalProperties": false}'),
+    ('DeadLettered', 'An event was given up for a subscription, and is a dead letter now.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "event_type": {"type": "string"},
+            "attempt": {"type": "integer", "minimum": 0},
+            "error": {"type": ["string", "null"]},
+            "due_at": {"type": "null"},
+            "topic": {"type": ["string", "null"]}
+        },
+        "required": ["worker_type", "event_id", "event_type", "attempt", "error", "due_at"],
+        "additionalProperties": false}'),
+    ('SLAImminent', 'A deadline of an aggregate comes near. Reserved: nothing publishes it yet.', '{"type": "object"}'),
+    ('SLAExpired', 'A deadline of an aggregate is over. Reserved: nothing publishes it yet.', '{"type": "object"}'),
+    ('BackpressureDetected', 'A subscription has reached the limit of its backlog. Reserved: nothing publishes it yet.', '{"type": "object"}')
+    ) t (name, description, schema);

@@ -2,7 +2,8 @@
 -- sequences.  Partitions made at run time are no members of the extension and
 -- are dumped as ordinary tables.  relay_control is left out: a restored database
 -- starts with the row of a new one, and whether it may relay is then decided
--- from the rows of node.  stream has a row from the start.
+-- from the rows of node.  stream has a row from the start, and
+-- event_type those of the extension's own types.
 do $dump$
 declare
     c record;
@@ -14,6 +15,9 @@ begin
              order by relname
     loop
         perform pg_catalog.pg_extension_config_dump(c.oid,
-            case c.relname operator(pg_catalog.=) 'stream' when true then 'where stream_id > 0' else '' end);
+            case c.relname
+                when 'stream' then 'where stream_id > 0'
+                when 'event_type' then 'where event_type <> all (''{RetryScheduled,DeadLettered,SLAImminent,SLAExpired,BackpressureDetected}'')'
+                else '' end);
     end loop;
 end $dump$;

@@ -49,6 +49,12 @@ static const struct config_enum_entry relay_start_options[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry unknown_type_options[] = {
+	{"allow", SN_UNKNOWN_ALLOW, false},
+	{"refuse", SN_UNKNOWN_REFUSE, false},
+	{NULL, 0, false}
+};
+
 /* from the table of brokers */
 static struct config_enum_entry broker_options[SN_BROKER_KINDS + 1];
 

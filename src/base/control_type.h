@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * control_type.h
- *		Types of control events: what the extension publishes about others.
+ *		Types of control events: what the extension publishes about others, and
+ *		all types that nobody else may publish or register.
  *
  * Pure C.
  */
@@ -14,8 +15,16 @@
 
 #define SN_TYPE_RETRY_SCHEDULED	"RetryScheduled"
 #define SN_TYPE_DEAD_LETTERED		"DeadLettered"
+#define SN_TYPE_SLA_IMMINENT		"SLAImminent"
+#define SN_TYPE_SLA_EXPIRED		"SLAExpired"
+#define SN_TYPE_BACKPRESSURE		"BackpressureDetected"
 
-/* sn_is_control_name: whether events of this type are control events */
+/* X(name): every type that is the extension's own */
+#define SN_OWN_TYPES(X) \
+	X(SN_TYPE_RETRY_SCHEDULED) X(SN_TYPE_DEAD_LETTERED) \
+	X(SN_TYPE_SLA_IMMINENT) X(SN_TYPE_SLA_EXPIRED) X(SN_TYPE_BACKPRESSURE)
+
+/* sn_is_control_name: whether events of this type tell about other events */
 static inline bool
 sn_is_control_name(const char *event_type)
 {

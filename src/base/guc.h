@@ -24,6 +24,12 @@ typedef enum SnRelayStart
 	SN_RELAY_LATEST
 } SnRelayStart;
 
+typedef enum SnUnknownTypes
+{
+	SN_UNKNOWN_ALLOW,
+	SN_UNKNOWN_REFUSE
+} SnUnknownTypes;
+
 typedef enum SnRecordTime
 {
 	SN_TIME_SENDING,

@@ -72,6 +72,29 @@ sn_check_printable(text *t, const char *name)
 	return t;
 }
 
+/* begins_type: a letter of ASCII */
+static bool
+begins_type(unsigned char c)
+{
+	c |= 0x20;
+	return c >= 'a' && c <= 'z';
+}
+
+/* sn_is_type_name: the form of an event type or aggregate type */
+bool
+sn_is_type_name(const text *t)
+{
+	const unsigned char *p = (const unsigned char *) VARDATA_ANY(t);
+	Size		len = VARSIZE_ANY_EXHDR(t);
+	Size		i;
+
+	for (i = 0; i < len; i++)
+		if (!begins_type(p[i]) && (p[i] < '0' || p[i] > '9') &&
+			(p[i] == '\0' || strchr("_.:-/", p[i]) == NULL))
+			return false;
+	return len > 0 && len <= SN_TYPE_NAME_MAX && begins_type(p[0]);
+}
+
 /* may_stay: whether a character of len bytes may stand in a stored text */
 static bool
 may_stay(const unsigned char *p, int len)

@@ -29,6 +29,8 @@ SN_INT(long_run, 16, 0, SN_RUN_MAX, PGC_USERSET, 0, NULL,
 	   "They are found by a list of their keys instead; 0 indexes every event.")
 SN_STRING(tracestate, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL,
 		  "W3C tracestate that goes with sentinai.traceparent.", NULL)
+SN_ENUM(unknown_event_types, SN_UNKNOWN_ALLOW, unknown_type_options, PGC_SUSET, 0,
+		"Whether events of types that are not registered can be published.", NULL)
 
 /* storage */
 SN_INT(lanes, SN_MAX_LANES, 1, SN_MAX_LANES, PGC_SIGHUP, 0, NULL,

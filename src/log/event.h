@@ -41,6 +41,7 @@ typedef struct SnEvent
 	const pg_uuid_t *causation_id;	/* may be NULL */
 	TimestampTz deliver_at;		/* DT_NOBEGIN: at once */
 	int32		schema_version;
+	int32		asked_version;	/* that the publisher named; 1: none, or 1 */
 	Jsonb	   *payload;
 	Jsonb	   *metadata;
 	int			span_at;		/* where its span goes in there, see flow.c; 0:

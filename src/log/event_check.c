@@ -21,8 +21,8 @@
 #include "base/printable.h"
 #include "base/text.h"
 #include "log/event_check.h"
+#include "registry/event_type.h"
 
-#define NAME_MAX_LEN 128		/* of event and aggregate types */
 #define CORRELATION_ID_MAX 512
 
 /*
@@ -80,32 +80,11 @@ sn_event_text(Datum value, Size max, int index, const char *what)
 	return t;
 }
 
-static bool
-may_begin_type(unsigned char c)
-{
-	c |= 0x20;
-	return c >= 'a' && c <= 'z';
-}
-
-static bool
-is_name(const text *t)
-{
-	const unsigned char *p = (const unsigned char *) VARDATA_ANY(t);
-	Size		len = VARSIZE_ANY_EXHDR(t);
-	Size		i;
-
-	for (i = 0; i < len; i++)
-		if (!may_begin_type(p[i]) && (p[i] < '0' || p[i] > '9') &&
-			(p[i] == '\0' || strchr("_.:-/", p[i]) == NULL))
-			return false;
-	return len > 0 && may_begin_type(p[0]);
-}
-
 /* A name that was checked, as most events have the one of the event before */
 typedef struct KnownName
 {
 	Size		len;			/* 0: none */
-	char		bytes[NAME_MAX_LEN];
+	char		bytes[SN_TYPE_NAME_MAX];
 } KnownName;
 
 /* is_known: whether a name is the one that was checked last */
@@ -142,14 +121,13 @@ check_name(Datum value, bool isnull, int index, const char *what,
 		if (is_known(known, t))
 			return t;
 	}
-	t = sn_event_text(value, NAME_MAX_LEN, index, what);
-	if (!is_name(t))
-		sn_event_refuse(ERRCODE_SN_INVALID, index, what,
-			   "must begin with a letter and consist of letters, digits and \"_.:-/\"");
-	if (!any_type && sn_is_control_type(t))
+	t = sn_event_text(value, SN_TYPE_NAME_MAX, index, what);
+	if (!sn_is_type_name(t))
+		sn_event_refuse(ERRCODE_SN_INVALID, index, what, SN_TYPE_NAME_RULE);
+	if (!any_type && sn_type_is_own(t))
 		refuse_with(ERRCODE_SN_INVALID, index, what,
 					"must not be one of the extension's own",
-					"RetryScheduled and DeadLettered tell about failed attempts, and only fail() and its like publish them.");
+					"Control events such as RetryScheduled and DeadLettered are published by the extension alone.");
 	known->len = VARSIZE_ANY_EXHDR(t);
 	memcpy(known->bytes, VARDATA_ANY(t), known->len);
 	return t;
@@ -295,16 +273,16 @@ sn_may_publish(const text *tenant_id)
 
 /*
  * sn_check_event: the checked event made of the columns that every way to
- * publish has.  index is the event's place in
- * its batch, from 1, or 0.
+ * publish has.  version is the one of its type that the publisher names, or 0.
+ * index is the event's place in its batch, from 1, or 0.
  */
 void
 sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
-			   int index)
+			   int32 version, int index)
 {
 	memset(event, 0, sizeof(SnEvent));
 	event->deliver_at = DT_NOBEGIN;
-	event->schema_version = 1;
+	event->asked_version = version > 0 ? version : 1;
 	event->event_type = check_event_type(values[SN_INPUT_EVENT_TYPE],
 										 nulls[SN_INPUT_EVENT_TYPE], index);
 	event->tenant_id = check_tenant(values[SN_INPUT_TENANT_ID],
@@ -324,4 +302,8 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 		event->correlation_id = sn_event_text(values[SN_INPUT_CORRELATION_ID],
 										   CORRELATION_ID_MAX, index,
 										   "correlation_id");
+	event->schema_version = event->asked_version;
+	if (sn_type_asks())
+		event->schema_version = sn_type_check(event->event_type, version,
+											  event->payload, index);
 }

@@ -111,14 +111,15 @@ add_json(uint64 hash, Jsonb *json)
 }
 
 /*
- * sn_idempotency_body: hash of what a repeated call has to repeat.  Not
- * metadata, causation, correlation and time of delivery: they may tell of the
+ * sn_idempotency_body: hash of what a repeated call has to repeat.  The
+ * version is the one that was asked for: which one holds when none is named can
+ * have changed between the calls.  Not metadata, causation, correlation and time of delivery: they may tell of the
  * call, as a trace context does, and not of what happened.
  */
 int64
 sn_idempotency_body(const SnEvent *event)
 {
-	uint64		hash = event->schema_version;
+	uint64		hash = event->asked_version;
 
 	hash = add_text(hash, event->event_type);
 	hash = add_text(hash, event->aggregate_type);

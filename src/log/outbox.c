@@ -340,7 +340,7 @@ sn_outbox_put(TupleTableSlot *slot, SnOutboxRow *row)
 			slot->tts_values[source[c]];
 		nulls[c] = c == SN_INPUT_CORRELATION_ID || slot->tts_isnull[source[c]];
 	}
-	sn_check_event(&event, values, nulls, 0);
+	sn_check_event(&event, values, nulls, 0, 0);
 	row->late &= slot->tts_isnull[OUTBOX_ID];
 	write_before(row->late);
 	if (slot->tts_isnull[OUTBOX_ID])

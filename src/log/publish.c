@@ -59,6 +59,14 @@ check_idempotency_key(Datum value)
 	return key;
 }
 
+static int32
+check_version(int32 version)
+{
+	if (version < 1)
+		sn_event_refuse(ERRCODE_SN_INVALID, 0, "schema_version", "must be at least 1");
+	return version;
+}
+
 /*
  * publish(event_type text, tenant_id text, aggregate_id text, payload jsonb,
  *		aggregate_type text, metadata jsonb, correlation_id text,
@@ -72,6 +80,7 @@ sentinai_publish(PG_FUNCTION_ARGS)
 	Datum		values[SN_INPUT_COLUMNS];
 	bool		nulls[SN_INPUT_COLUMNS];
 	SnEvent		event;
+	int32		version = 0;
 	int			i;
 
 	PreventCommandIfReadOnly("publish()");
@@ -80,15 +89,13 @@ sentinai_publish(PG_FUNCTION_ARGS)
 		values[i] = PG_GETARG_DATUM(i);
 		nulls[i] = PG_ARGISNULL(i);
 	}
-	sn_check_event(&event, values, nulls, 0);
+	if (!PG_ARGISNULL(10))
+		version = check_version(PG_GETARG_INT32(10));
+	sn_check_event(&event, values, nulls, version, 0);
 	if (!PG_ARGISNULL(7))
 		event.causation_id = PG_GETARG_UUID_P(7);
 	if (!PG_ARGISNULL(9))
 		event.deliver_at = check_deliver_at(PG_GETARG_TIMESTAMPTZ(9));
-	if (!PG_ARGISNULL(10))
-		event.schema_version = PG_GETARG_INT32(10);
-	if (event.schema_version < 1)
-		sn_event_refuse(ERRCODE_SN_INVALID, 0, "schema_version", "must be at least 1");
 	sn_flow_apply(&event);
 
 	if (PG_ARGISNULL(8))
@@ -208,7 +215,7 @@ next_of_batch(Batch *batch, int place, SnEvent *event)
 			batch->values[c] = batch->columns[c].values[place];
 			batch->nulls[c] = batch->columns[c].nulls[place];
 		}
-	sn_check_event(event, batch->values, batch->nulls, place + 1);
+	sn_check_event(event, batch->values, batch->nulls, 0, place + 1);
 	put_metadata(batch, event, place);
 }
 

@@ -24,6 +24,7 @@
 #include "log/flow.h"
 #include "log/log.h"
 #include "queue/control.h"
+#include "registry/event_type.h"
 
 #define HISTORY_ERROR_MAX	1024	/* bytes of an error text in the history */
 #define HISTORY_MAX			100 /* failed attempts */
@@ -151,8 +152,8 @@ sn_control_tell(const SnControl *control)
 										 about->nulls));
 	event.causation_id = control->event_id;
 	event.deliver_at = DT_NOBEGIN;
-	event.schema_version = 1;
 	event.payload = make_payload(control);
+	event.schema_version = sn_type_check(event.event_type, 0, event.payload, 0);
 	event.metadata =
 		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
 	if (!about->nulls[Anum_log_metadata - 1])

@@ -11,6 +11,7 @@
  *
  *	  lane	  classid subscription, objid sub_id, objsubid lane + 1
  *	  streams classid subscription, objid 0: subscriptions come and go
+ *	  types	  classid event_type, objid 0: event types are registered
  *	  round	  classid round_0, objid 0
  *	  relay	  classid event_log, objid sub_id, objsubid lane + 1 (session)
  *	  key	  classid event_idempotency, objid hash of tenant and key
@@ -173,6 +174,13 @@ bool
 sn_lock_streams(bool wait)
 {
 	return try_or_wait(sn_rel(SN_SUBSCRIPTION), 0, 0, wait);
+}
+
+/* sn_lock_types: the right to register, deprecate or drop event types */
+void
+sn_lock_types(void)
+{
+	(void) try_or_wait(sn_rel(SN_EVENT_TYPE), 0, 0, true);
 }
 
 /* sn_lock_round: the right to take a round */

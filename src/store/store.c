@@ -104,6 +104,19 @@ sn_intact(SnRel which)
 	return OidIsValid(relid) && count_columns(relid) == rels[which].natts;
 }
 
+/*
+ * sn_present: whether a table is there at all.  What an update of the extension
+ * brings is not, while this library runs on the tables of the version before.
+ */
+bool
+sn_present(SnRel which)
+{
+	Oid			schema = get_namespace_oid(SN_INTERNAL, true);
+
+	return OidIsValid(schema) &&
+		OidIsValid(get_relname_relid(rels[which].name, schema));
+}
+
 /* sn_rel: OID of a table or index of the extension */
 Oid
 sn_rel(SnRel which)

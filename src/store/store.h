@@ -49,6 +49,7 @@ SN_NUMBERS(lane);
 SN_NUMBERS(retry);
 SN_NUMBERS(dead);
 SN_NUMBERS(policy);
+SN_NUMBERS(type);
 
 /* Tables and indexes, by the names that sn_rel() knows */
 #define SN_REL_TABLE(name, sql, columns)	SN_##name,
@@ -62,6 +63,7 @@ typedef enum SnRel
 
 extern Oid	sn_rel(SnRel which);
 extern bool sn_intact(SnRel which);
+extern bool sn_present(SnRel which);
 extern bool sn_installed(void);
 
 /* What the newest row of node says, in force for this database */
@@ -189,6 +191,7 @@ extern bool sn_streams_are_ours(void);
 #endif
 extern bool sn_lane_in_hands(int sub_id, int lane);
 extern bool sn_lock_streams(bool wait);
+extern void sn_lock_types(void);
 extern bool sn_lock_round(bool wait);
 extern bool sn_round_in_hands(void);
 extern void sn_unlock_round(void);

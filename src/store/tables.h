@@ -86,6 +86,13 @@
 	C(policy, worker_type) C(policy, event_type) C(policy, max_attempts) \
 	C(policy, backoff)
 
+#define SN_COLUMNS_type(C, AS) \
+	C(type, event_type) C(type, version) C(type, direction) \
+	C(type, description) C(type, schema) C(type, examples) \
+	C(type, compatibility) C(type, registered_at) \
+	C(type, registered_by) C(type, deprecated_since) \
+	C(type, dropped_at)
+
 /*
  * Tables partitioned by event id come first (range.h); halves of a journal
  * follow each other (journal.c).
@@ -118,6 +125,8 @@
 	TABLE(DEAD_LETTER, dead_letter, dead) \
 	INDEX(DEAD_LETTER_PENDING_IDX, dead_letter_pending_idx) \
 	INDEX(DEAD_LETTER_SETTLED_IDX, dead_letter_settled_idx) \
-	TABLE(RETRY_POLICY, retry_policy, policy)
+	TABLE(RETRY_POLICY, retry_policy, policy) \
+	TABLE(EVENT_TYPE, event_type, type) \
+	INDEX(EVENT_TYPE_PKEY, event_type_pkey)
 
 #endif							/* SN_TABLES_H */

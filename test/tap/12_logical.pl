@@ -126,5 +126,43 @@ $to->safe_psql('postgres', q{
 	alter table sentinai_internal.subscription enable trigger all;
 	select sentinai.subscribe('more')});
 pass('a trigger that fires always does no harm');
+
+# the log stays as it is, whatever is applied to its partitions: rows that both
+# sides have are changed, deleted and truncated at the publisher, where the table
+# is not ours.  It is refused twice: as replication, and as a change of the log.
+my ($leaf) = $to->safe_psql('postgres', q{select min(inhrelid::regclass::text) from pg_inherits
+	where inhparent = 'sentinai_internal.event_log'::regclass});
+my $whole = q{select md5(string_agg(l::text, ' ' order by event_id)), count(*) from sentinai.event_log l};
+my $kept = $to->safe_psql('postgres', $whole);
+
+$from->safe_psql('postgres', 'drop extension sentinai; create schema sentinai_internal');
+my $rows = "$PostgreSQL::Test::Utils::tmp_check/rows.copy";
+my $columns = $to->safe_psql('postgres', "select string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)"
+	  . " from pg_attribute where attrelid = '$leaf'::regclass and attnum > 0");
+$to->safe_psql('postgres', "copy $leaf to '$rows'");
+$from->safe_psql('postgres', "create table $leaf ($columns, primary key (event_id)); copy $leaf from '$rows';"
+	  . " create publication applied for table $leaf");
+is($from->safe_psql('postgres', "select count(*) from $leaf"), $to->safe_psql('postgres', "select count(*) from $leaf"),
+	'the same rows on both sides');
+foreach my $trigger ('', 'refuse_replication', 'refuse_replicated_truncate')
+{
+	foreach my $change ("update $leaf set event_type = 'Forged'", "delete from $leaf", "truncate $leaf")
+	{
+		my $message = qr/ERROR:  (?:"event_log\w*" is append-only|table "$leaf" cannot be filled by logical replication)/;
+		my $refusals;
+
+		next if $trigger && ($trigger =~ /truncate/) != ($change =~ /truncate/);
+		$to->safe_psql('postgres', "set allow_system_table_mods = on; alter table $leaf disable trigger $trigger") if $trigger;
+		$refusals = log_count($to, $message);
+		$to->safe_psql('postgres', "create subscription s connection '$source' publication applied with (copy_data = false)");
+		$from->safe_psql('postgres', "begin; $change; commit");
+		ok(wait_for($unslept, sub { log_count($to, $message) > $refusals }), "refused" . ($trigger && " without $trigger") . ": $change")
+		  or diag($to->safe_psql('postgres', 'select * from pg_stat_subscription'));
+		$to->safe_psql('postgres', 'drop subscription s');
+		is($to->safe_psql('postgres', $whole), $kept, 'and the log is what it was');
+		$from->safe_psql('postgres', "truncate $leaf");
+		$from->safe_psql('postgres', "copy $leaf from '$rows'");
+	}
+}
 $_->stop foreach $from, $to;
 done_testing();

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * text.c
- *		When texts are the same: byte by byte, whatever the collation.
+ *		Texts: the same byte by byte, whatever the collation; copies of them.
  */
 #include "postgres.h"
 
@@ -31,4 +31,19 @@ bool
 sn_text_is(const text *value, const char *name)
 {
 	return has_bytes(value, name, strlen(name));
+}
+
+/* sn_text_copy: a text, or NULL, in the current memory context */
+text *
+sn_text_copy(const text *from)
+{
+	Size		size;
+	text	   *result;
+
+	if (from == NULL)
+		return NULL;
+	size = VARSIZE_ANY(from);
+	result = palloc(size);
+	memcpy(result, from, size);
+	return result;
 }

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 extern bool sn_text_equal(const text *a, const text *b);
+extern text *sn_text_copy(const text *from);
 extern bool sn_text_is(const text *value, const char *name);
 
 #endif							/* SN_TEXT_H */

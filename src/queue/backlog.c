@@ -21,10 +21,10 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/text.h"
 #include "queue/backlog.h"
 #include "queue/batch.h"
 #include "queue/retry.h"
@@ -53,14 +53,6 @@ typedef struct Arranger
 	int32		hash;
 } Arranger;
 
-/* copy_letter_text: a text, or NULL, in the current memory context */
-static text *
-copy_letter_text(const text *from)
-{
-	return from == NULL ? NULL :
-		(text *) DatumGetPointer(datumCopy(PointerGetDatum(from), false, -1));
-}
-
 /* is_first: whether a row is the first of its key; rows come by hash */
 static bool
 is_first(Arranger *arranger, const SnRetry *row)
@@ -84,8 +76,8 @@ is_first(Arranger *arranger, const SnRetry *row)
 	}
 	old = MemoryContextSwitchTo(arranger->keys_memory);
 	key = palloc(sizeof(Key));
-	key->tenant_id = copy_letter_text(row->tenant_id);
-	key->aggregate_id = copy_letter_text(row->aggregate_id);
+	key->tenant_id = sn_text_copy(row->tenant_id);
+	key->aggregate_id = sn_text_copy(row->aggregate_id);
 	arranger->keys = lappend(arranger->keys, key);
 	MemoryContextSwitchTo(old);
 	return true;

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/text.h"
 #include "queue/batch.h"
 #include "queue/retry.h"
 #include "store/lane_hints.h"
@@ -75,19 +76,6 @@ sn_entries_add(SnEntries *entries)
 	return &entries->items[entries->n++];
 }
 
-/* copy_text: a text, or NULL, in the current memory context */
-static text *
-copy_text(const text *from)
-{
-	text	   *result;
-
-	if (from == NULL)
-		return NULL;
-	result = palloc(VARSIZE_ANY(from));
-	memcpy(result, from, VARSIZE_ANY(from));
-	return result;
-}
-
 /*
  * add_range: the open events of a lane's range, as many as are asked for.
  * Returns how many are missing.
@@ -123,9 +111,9 @@ add_range(SnEntries *entries, SnSub *sub, SnLaneState *state, int left,
 		entry->attempt = pos < state->lost_pos ? state->lost + 1 : 1;
 		if (!sn_log_fetch_at(log, &id, &stream->place))
 			continue;
-		entry->tenant_id = copy_text(sn_log_text(log, Anum_log_tenant_id));
+		entry->tenant_id = sn_text_copy(sn_log_text(log, Anum_log_tenant_id));
 		entry->aggregate_id =
-			copy_text(sn_log_text(log, Anum_log_aggregate_id));
+			sn_text_copy(sn_log_text(log, Anum_log_aggregate_id));
 	}
 	sn_stream_end(stream);
 	return left;

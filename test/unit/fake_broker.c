@@ -247,6 +247,16 @@ push(SnRelayCore *core, int n, int lane)
 	push_to(core, n, lane, "a");
 }
 
+/* push_first: the events 1 to n, in lane 0 */
+void
+push_first(SnRelayCore *core, int n)
+{
+	int			i;
+
+	for (i = 1; i <= n; i++)
+		push(core, i, 0);
+}
+
 /* next_refused: the next news is that an event is refused */
 bool
 next_refused(SnRelayCore *core, SnNews *news)

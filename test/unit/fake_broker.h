@@ -52,6 +52,7 @@ extern void push_of(SnRelayCore *core, int n, int lane,
 extern void push_to(SnRelayCore *core, int n, int lane,
 					const char *aggregate_type);
 extern void push(SnRelayCore *core, int n, int lane);
+extern void push_first(SnRelayCore *core, int n);
 extern bool next_refused(SnRelayCore *core, SnNews *news);
 extern void turns(SnRelayCore *core, int n, int64_t now);
 extern void assert_stored(int n, ...);

@@ -47,10 +47,8 @@ all_after_a_lost_one_go_again_in_order(void **state)
 {
 	SnRelayCore *core = open_core(100, 1 << 20);
 	int64_t		pos;
-	int			i;
 
-	for (i = 1; i <= 4; i++)
-		push(core, i, 0);
+	push_first(core, 4);
 	turns(core, 2, 0);
 	answer(1, SN_REPORT_OK, false);
 	answer(1, SN_REPORT_RETRY, false);
@@ -71,10 +69,8 @@ a_refused_batch_is_sent_one_by_one(void **state)
 	SnRelayCore *core = open_core(100, 1 << 20);
 	SnNews		refused;
 	int64_t		pos;
-	int			i;
 
-	for (i = 1; i <= 3; i++)
-		push(core, i, 0);
+	push_first(core, 3);
 	turns(core, 2, 0);
 	answer(3, SN_REPORT_REFUSED, false);
 	turns(core, 2, 0);
@@ -123,12 +119,10 @@ an_event_refused_at_once_leaves_the_others(void **state)
 	SnRelayCore *core = open_core(100, 1 << 20);
 	SnNews		refused;
 	char		id[40];
-	int			i;
 
 	strcpy(id, id_of(2));
 	fake.refuse_id = id;
-	for (i = 1; i <= 3; i++)
-		push(core, i, 0);
+	push_first(core, 3);
 	turns(core, 2, 0);
 	answer(2, SN_REPORT_OK, false);
 	turns(core, 1, 0);
@@ -146,8 +140,7 @@ full_queue_goes_on_where_it_stopped(void **state)
 	int			i;
 
 	fake.full_after = 2;
-	for (i = 1; i <= 5; i++)
-		push(core, i, 0);
+	push_first(core, 5);
 	for (i = 0; i < 4; i++)
 	{
 		turns(core, 2, 0);
@@ -162,10 +155,8 @@ breaker_opens_and_tries_one(void **state)
 {
 	SnRelayCore *core = open_core(100, 1 << 20);
 	SnRelayCoreStats stats;
-	int			i;
 
-	for (i = 1; i <= 3; i++)
-		push(core, i, 0);
+	push_first(core, 3);
 	turns(core, 2, 0);
 	fake.failures = 3;
 	turns(core, 2, 10);
@@ -192,14 +183,12 @@ a_trial_is_not_spent_on_what_is_refused(void **state)
 	SnRelayCore *core = open_core(100, 1 << 20);
 	SnRelayCoreStats stats;
 	char		id[40];
-	int			i;
 
 	strcpy(id, id_of(1));
 	fake.refuse_id = id;
 	fake.failures = 3;
 	turns(core, 1, 0);
-	for (i = 1; i <= 3; i++)
-		push(core, i, 0);
+	push_first(core, 3);
 	turns(core, 2, 500);
 	assert_int_equal(fake.queued, 0);
 	turns(core, 4, 1100);

@@ -92,10 +92,8 @@ static void
 topics_are_asked_for_once(void **state)
 {
 	SnRelayCore *core = open_core(100, 1 << 20);
-	int			i;
 
-	for (i = 1; i <= 3; i++)
-		push(core, i, 0);
+	push_first(core, 3);
 	turns(core, 3, 0);
 	assert_int_equal(fake.topics_asked, 1);
 	assert_int_equal(fake.queued, 3);
@@ -130,11 +128,9 @@ static void
 a_topic_that_may_not_be_made_gets_one_record_first(void **state)
 {
 	SnRelayCore *core = open_core(100, 1 << 20);
-	int			i;
 
 	fake.refuse_topic = "t.a";	/* it may be there nevertheless */
-	for (i = 1; i <= 3; i++)
-		push(core, i, 0);
+	push_first(core, 3);
 	turns(core, 3, 0);
 	assert_int_equal(fake.topics_asked, 1);
 	assert_int_equal(fake.queued, 1);

@@ -17,6 +17,7 @@
 #   make check-fuzz SECONDS=600     the same for longer, SEED=7 to repeat one
 #   make check-matrix ON=18         PostgreSQL 17 and 18 and a newer librdkafka
 #   make check-analyze              gcc -fanalyzer, cppcheck, clang-tidy
+#   make check-patroni              docs/patroni.md in a cluster of three nodes
 #   make check-long PARTS=assert    what is too long for every day, see test/long
 #   make installcheck REGRESS=publish ISOLATION=
 #   make pgtap T=test/pgtap/x.sql   make tap T=test/tap/x.pl
@@ -123,10 +124,13 @@ check-matrix:
 check-analyze:
 	PG_CONFIG='$(PG_CONFIG)' test/analyze/run.sh $(TOOLS)
 
+check-patroni:
+	PG_CONFIG='$(PG_CONFIG)' test/patroni/run.sh
+
 check-long:
 	test/long/check-long.sh $(PARTS)
 
-.PHONY: check-matrix check-analyze check-long
+.PHONY: check-matrix check-analyze check-patroni check-long
 .PHONY: unit pgtap tap kafka mock demo demo-check history chaos check-bugs \
 	check-points history-agent \
 	schema check-schema fuzz check-fuzz

@@ -31,6 +31,7 @@ part() {
     case $1 in
         test) ./quickstart test ;;
         analyze) test/analyze/run.sh ;;
+        patroni) test/patroni/run.sh ;;
         assert | asan) test/builds/run.sh "$1" unit installcheck pgtap ;;
         assert-tap | asan-tap) test/builds/run.sh "${1%-tap}" tap ;;
         valgrind) test/builds/run.sh valgrind ;;
@@ -64,7 +65,7 @@ with_tree_built() {
 
 all_parts() {
     local script
-    printf '%s\n' test analyze "${matrix[@]}" memory flapping assert \
+    printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping assert \
         assert-tap asan asan-tap bugs points fuzz chaos valgrind
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||

@@ -120,15 +120,16 @@ comment on column sentinai_internal.event_type.description is 'What an event of 
 comment on column sentinai_internal.event_type.schema is 'JSON Schema, draft 2020-12, of the payload.';
 comment on column sentinai_internal.event_type.examples is 'JSON array of payloads that the schema takes.';
 comment on column sentinai_internal.event_type.compatibility is 'What was asked of this version for those who know the ones before.';
-comment on column sentinai_internal.event_type.registered_at is 'When it was registered.';
-comment on column sentinai_internal.event_type.registered_by is 'Role that registered it.';
+comment on column sentinai_internal.event_type.registered_at is 'When it was registered; for the extension''s own, when the version of the extension was made that has it.';
+comment on column sentinai_internal.event_type.registered_by is 'Role that registered it; "sentinai" for the extension''s own.';
 comment on column sentinai_internal.event_type.deprecated_since is 'Since when it is not what publishers mean who name no version; null: not.';
 comment on column sentinai_internal.event_type.dropped_at is 'When it was dropped: its number then means nothing else; null: not.';
 
 -- What the extension publishes itself; sql/90_dump.sql leaves these rows out.
+-- They are the same wherever it is installed, so that a restored copy is one.
 insert into sentinai_internal.event_type
     (event_type, version, direction, description, schema, examples, compatibility, registered_at, registered_by)
-select t.name, 1, 'control', t.description, t.schema::jsonb, '[]', 'backward', now(), current_user
+select t.name, 1, 'control', t.description, t.schema::jsonb, '[]', 'backward', '2026-11-29 00:00Z', 'sentinai'
 from (values
     ('RetryScheduled', 'An event could not be handled, and will be tried again at due_at.', '{
         "type": "object",

@@ -54,7 +54,7 @@ comment on column sentinai.event_types.is_default is 'Whether a publisher who na
 comment on column sentinai.event_types.schema is 'JSON Schema, draft 2020-12, of the payload.';
 comment on column sentinai.event_types.examples is 'JSON array of payloads that the schema takes.';
 comment on column sentinai.event_types.registered_at is 'When it was registered.';
-comment on column sentinai.event_types.registered_by is 'Role that registered it.';
+comment on column sentinai.event_types.registered_by is 'Role that registered it; "sentinai" for the extension''s own.';
 
 create function sentinai.json_schema(event_type text, version int default null) returns jsonb
     language c stable parallel restricted

@@ -3,6 +3,8 @@
 -- and indexes belong to the partitions, where it puts them: parents with
 -- indexes would make them once more at ATTACH when a dump is restored.
 
+-- Columns of a fixed size come first, and those that are mostly null last: a row
+-- without them is stored without a bitmap of nulls (src/store/row.c).
 create table sentinai_internal.event_log (
     event_id       uuid not null,
     txid           bigint not null,
@@ -10,15 +12,15 @@ create table sentinai_internal.event_log (
     partition_hash int not null,
     schema_version int not null,
     run            smallint not null,
+    event_type     text collate "C" not null,
     tenant_id      text collate "C" not null,
     aggregate_type text collate "C" not null,
     aggregate_id   text collate "C",
-    event_type     text collate "C" not null,
+    payload        jsonb not null,
+    metadata       jsonb not null,
     correlation_id text collate "C",
     causation_id   uuid,
     deliver_at     timestamptz,
-    payload        jsonb not null,
-    metadata       jsonb not null,
     run_keys       smallint[]
 ) partition by range (event_id);
 alter table sentinai_internal.event_log alter column run_keys set storage main;

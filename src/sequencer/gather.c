@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/transam.h"
@@ -186,14 +187,19 @@ take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 	SnItem		item;
 	Datum	   *values;
 
-	slot_getsomeattrs(slot, Anum_log_deliver_at);
+	slot_getsomeattrs(slot, Anum_log_event_type);
 	values = slot->tts_values;
 	if (DatumGetInt64(values[Anum_log_txid - 1]) == g->own)
 		return;
-	if (!slot->tts_isnull[Anum_log_deliver_at - 1])
+
+	/* most rows end before this column, and need not be taken apart for it */
+	if (!heap_attisnull(ExecFetchSlotHeapTuple(slot, false, NULL),
+						Anum_log_deliver_at, slot->tts_tupleDescriptor))
 	{
+		bool		isnull;
 		TimestampTz due =
-			DatumGetTimestampTz(values[Anum_log_deliver_at - 1]);
+			DatumGetTimestampTz(slot_getattr(slot, Anum_log_deliver_at,
+											 &isnull));
 
 		if (due > g->now.due_until)
 		{
@@ -209,21 +215,98 @@ take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 	add_gathered(g, &item);
 }
 
-/* take_found: gather what an entry of the index on txid stands for */
-static void
-take_found(SnGather *g, SnPart *part, TupleTableSlot *slot, SnRunReader *runs)
+/* Reading a partition by its index on txid, and runs by the primary key */
+typedef struct PartReading
+{
+	SnPart	   *part;
+	SnScan		scan;
+	SnRunReader runs;
+	int64		txid;			/* whose events were read behind a first one */
+	pg_uuid_t	first;			/* from this one */
+	pg_uuid_t	last;			/* to this one; all of the transaction's */
+} PartReading;
+
+static int64
+number_of(TupleTableSlot *slot)
 {
 	bool		isnull;
 
+	return DatumGetInt64(slot_getattr(slot, Anum_log_txid, &isnull));
+}
+
+static pg_uuid_t *
+uuid_of(TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	return DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id, &isnull));
+}
+
+/*
+ * read_transaction: gather what comes behind the first event of a run.  Behind its run
+ * come those of the call's other tenants; to find each of them by its own first
+ * event would be a descent and a page of the primary key for each.
+ */
+static void
+read_transaction(SnGather *g, PartReading *r)
+{
+	pg_uuid_t	from = *uuid_of(r->scan.slot);
+	pg_uuid_t	head = from;	/* first event of the run at hand */
+
+	r->txid = number_of(r->scan.slot);
+	r->first = r->last = from;
+	for (;;)
+	{
+		TupleTableSlot *slot;
+
+		sn_run_follow(&r->runs, &from);
+		slot = r->runs.scan.slot;
+		while (sn_scan_next(&r->runs.scan))
+		{
+			if (number_of(slot) != r->txid)
+				return;
+			take_row(g, r->part, slot);
+			r->last = *uuid_of(slot);
+			if (sn_run_begins(slot))
+				head = r->last;
+		}
+
+		/* as far as a run can reach that began where we did, but not this one */
+		if (sn_uuid_cmp(&head, &from) <= 0)
+			return;
+		from = r->last;
+	}
+}
+
+/*
+ * take_found: gather what an entry of the index on txid stands for, unless it
+ * was read behind another.  The entries of a transaction come in the order of
+ * their places, which is almost always that of the ids.  Where it is not, an
+ * event is gathered twice at most, and sn_gather_next() leaves one out.
+ */
+static void
+take_found(SnGather *g, PartReading *r)
+{
+	TupleTableSlot *slot = r->scan.slot;
+	bool		known = r->txid == number_of(slot);
+
 	if (sn_run_of(slot) < 0)
 		return;					/* an index that somebody made has it, too */
-	take_row(g, part, slot);
-	if (!sn_run_begins(slot))
+	if (known && sn_uuid_cmp(uuid_of(slot), &r->last) <= 0)
+	{
+		if (sn_uuid_cmp(uuid_of(slot), &r->first) >= 0)
+			return;
+		take_row(g, r->part, slot);
+		if (!sn_run_begins(slot))
+			return;
+		sn_run_follow(&r->runs, uuid_of(slot));
+		while (sn_run_next(&r->runs))
+			take_row(g, r->part, r->runs.scan.slot);
 		return;
-	sn_run_follow(runs, DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id,
-												   &isnull)));
-	while (sn_run_next(runs))
-		take_row(g, part, runs->scan.slot);
+	}
+	take_row(g, r->part, slot);
+	if (sn_run_begins(slot))
+		read_transaction(g, r);
 }
 
 /* gather_visible: events of a partition that no snapshot has shown before */
@@ -231,30 +314,29 @@ static void
 gather_visible(SnGather *g, SnPart *part, Relation rel)
 {
 	const SnSeen *seen = g->seen;
+	PartReading r = {.part = part, .txid = -1};
 	ScanKeyData keys[2];
-	SnScan		scan;
-	SnRunReader runs;
 	int			i;
 
 	sn_key_int8(&keys[0], 1, BTGreaterEqualStrategyNumber, seen->xmax);
 	sn_key_int8(&keys[1], 1, BTLessEqualStrategyNumber, g->now.xmax - 1);
-	sn_scan_begin(&scan, part->heap, sn_index_of(rel, Anum_log_txid),
+	sn_scan_begin(&r.scan, part->heap, sn_index_of(rel, Anum_log_txid),
 				  g->snapshot, 2, keys, ForwardScanDirection);
-	sn_run_begin(&runs, scan.heap, g->snapshot);
-	while (sn_scan_next(&scan))
-		take_found(g, part, scan.slot, &runs);
+	sn_run_begin(&r.runs, r.scan.heap, g->snapshot);
+	while (sn_scan_next(&r.scan))
+		take_found(g, &r);
 	for (i = 0; i < seen->nxip; i++)
 	{
 		if (contains(g->now.xip, g->now.nxip, seen->xip[i]))
 			continue;
 		sn_key_int8(&keys[0], 1, BTGreaterEqualStrategyNumber, seen->xip[i]);
 		sn_key_int8(&keys[1], 1, BTLessEqualStrategyNumber, seen->xip[i]);
-		sn_scan_again(&scan, g->snapshot, 2, keys);
-		while (sn_scan_next(&scan))
-			take_found(g, part, scan.slot, &runs);
+		sn_scan_again(&r.scan, g->snapshot, 2, keys);
+		while (sn_scan_next(&r.scan))
+			take_found(g, &r);
 	}
-	sn_run_end(&runs);
-	sn_scan_end(&scan);
+	sn_run_end(&r.runs);
+	sn_scan_end(&r.scan);
 }
 
 /* in_log: whether the log itself still has an event that is kept */
@@ -509,9 +591,9 @@ sn_gather_sort(SnGather *g)
 		sort_items(g->items, g->count);
 }
 
-/* sn_gather_next: the next event, or false */
-bool
-sn_gather_next(SnGather *g, SnItem *item)
+/* fetch_next: the next of what was gathered, or false */
+static bool
+fetch_next(SnGather *g, SnItem *item)
 {
 	Datum		record;
 	bool		isnull;
@@ -528,6 +610,19 @@ sn_gather_next(SnGather *g, SnItem *item)
 		pfree(DatumGetPointer(record));
 	}
 	g->next++;
+	return true;
+}
+
+/* sn_gather_next: the next event, each once, or false */
+bool
+sn_gather_next(SnGather *g, SnItem *item)
+{
+	do
+		if (!fetch_next(g, item))
+			return false;
+	while (g->any && sn_uuid_cmp(&item->id, &g->last) == 0);
+	g->any = true;
+	g->last = item->id;
 	return true;
 }
 

@@ -42,10 +42,12 @@ typedef struct SnGather
 	SnSeen		now;			/* what will have been seen after this round */
 	int64		own;			/* number of this transaction, or 0 */
 	int			lanes;
-	int64		count;			/* events gathered */
+	int64		count;			/* events gathered, some of them twice */
 	SnItem	   *items;			/* until they need too much memory */
 	int64		room;
 	int64		next;
+	bool		any;			/* one was read: */
+	pg_uuid_t	last;			/* this one */
 	struct Tuplesortstate *sort;	/* from then on */
 } SnGather;
 

@@ -296,7 +296,7 @@ recall_seen(SnDatabase *db, Snapshot snapshot)
 
 /* write_round: the row of the journal */
 static void
-write_round(const SnGather *g)
+write_round(const SnGather *g, int64 events)
 {
 	SnInserter *ins = sn_journal_append(SN_ROUNDS);
 	Datum		values[Natts_round];
@@ -318,7 +318,7 @@ write_round(const SnGather *g)
 	values[Anum_round_snap_xip - 1] = PointerGetDatum(xip);
 	values[Anum_round_due_until - 1] = TimestampTzGetDatum(g->now.due_until);
 	values[Anum_round_events - 1] =
-		Int32GetDatum((int32) Min(g->count, PG_INT32_MAX));
+		Int32GetDatum((int32) Min(events, PG_INT32_MAX));
 	values[Anum_round_taken_at - 1] =
 		TimestampTzGetDatum(GetCurrentTimestamp());
 	sn_insert_row(ins, values, nulls);
@@ -394,11 +394,11 @@ sequence(SnGather *g)
 	Assert(g->now.round_no > seen.round_no &&
 		   g->now.round_no < INT64CONST(1) << SN_ROUND_BITS);
 	g->now.round_no = sn_write_slices(g, g->snapshot, g->now.round_no);
-	write_round(g);
+	lanes = sn_stream_lanes(SN_STREAM_ALL, &events);
+	write_round(g, events);
 	CommandCounterIncrement();
 	SN_FAULT(round_before);
 
-	lanes = sn_stream_lanes(SN_STREAM_ALL, &events);
 	pending.rounds++;
 	pending.events += events;
 	pending.lanes |= lanes;

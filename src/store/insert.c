@@ -33,6 +33,7 @@
 #include "shared/shmem.h"
 #include "store/group.h"
 #include "store/owner.h"
+#include "store/row.h"
 #include "store/store.h"
 
 #define INSERT_BUFFER 128		/* rows: a few pages that stay in the cache */
@@ -70,6 +71,7 @@ typedef struct Table
 	bool		plain;			/* all indexes are, and described */
 	MemoryContext context;
 	TupleDesc	desc;
+	TupleDesc  *shorter;		/* of rows without their last columns */
 	ExprContext *econtext;
 	PlainIndex *indexes;
 	int			nindexes;
@@ -246,7 +248,8 @@ describe_table(Table *table, Relation heap)
 	table->context = AllocSetContextCreate(TopMemoryContext, "sentinai table",
 										   ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(table->context);
-	table->desc = CreateTupleDescCopy(RelationGetDescr(heap));
+	table->desc = CreateTupleDescCopyConstr(RelationGetDescr(heap));
+	table->shorter = palloc0(sizeof(TupleDesc) * (table->desc->natts + 1));
 	table->econtext = CreateStandaloneExprContext();
 	table->indexes = palloc(sizeof(PlainIndex) * (list_length(oids) + 1));
 	table->nindexes = 0;
@@ -607,7 +610,7 @@ sn_insert_row(SnInserter *ins, Datum *values, bool *nulls)
 			MakeSingleTupleTableSlot(ins->table.desc, &TTSOpsHeapTuple);
 	slot = ins->slots[ins->nrows];
 	old = MemoryContextSwitchTo(ins->context);
-	tuple = heap_form_tuple(ins->table.desc, values, nulls);
+	tuple = sn_row_form(ins->table.desc, ins->table.shorter, values, nulls);
 	ins->size += tuple->t_len;
 	ExecStoreHeapTuple(tuple, slot, false);
 	slot->tts_tableOid = RelationGetRelid(ins->heap);

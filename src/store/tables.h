@@ -16,9 +16,10 @@
 #define SN_COLUMNS_log(C, AS) \
 	C(log, event_id) C(log, txid) C(log, occurred_at) \
 	C(log, partition_hash) C(log, schema_version) C(log, run) \
-	C(log, tenant_id) C(log, aggregate_type) C(log, aggregate_id) \
-	C(log, event_type) C(log, correlation_id) C(log, causation_id) \
-	C(log, deliver_at) C(log, payload) C(log, metadata) C(log, run_keys)
+	C(log, event_type) C(log, tenant_id) C(log, aggregate_type) \
+	C(log, aggregate_id) C(log, payload) C(log, metadata) \
+	C(log, correlation_id) C(log, causation_id) C(log, deliver_at) \
+	C(log, run_keys)
 
 #define SN_COLUMNS_proc(C, AS) \
 	C(proc, event_id) C(proc, worker_type) C(proc, tenant_id) \

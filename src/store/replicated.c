@@ -50,8 +50,9 @@ sentinai_refuse_replication(PG_FUNCTION_ARGS)
 				 errdetail("Transaction numbers and positions of another place mean nothing here: its events would never reach a subscription."),
 				 errhint("Leave schema \"%s\" out of the publication. To move a database use pg_dump or pg_upgrade; to have its events elsewhere, publish them there with an agent.",
 						 SN_INTERNAL)));
+	/* a null pointer, which is not SQL's NULL: that is an error of a trigger */
 	if (TRIGGER_FIRED_FOR_STATEMENT(data->tg_event))
-		PG_RETURN_NULL();
+		PG_RETURN_POINTER(NULL);
 	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ?
 					  data->tg_newtuple : data->tg_trigtuple);
 }

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Dead letters go when they are settled, and in no other way.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(47);
+select plan(48);
 
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -51,6 +51,10 @@ select throws_ok($$delete from sentinai_internal.dead_letter$$, 'SN409', null, '
 select throws_ok($$delete from sentinai.dead_letter where false$$, 'SN409', null, 'nor of nothing, which would hide the mistake');
 select throws_ok($$update sentinai.dead_letter set status = 'discarded'$$, 'SN409', null, 'no UPDATE');
 select throws_ok($$truncate sentinai_internal.dead_letter$$, 'SN409', null, 'no TRUNCATE');
+-- a restore in a replica's mode empties a table that has no history of its own
+set session_replication_role = replica;
+select lives_ok('truncate sentinai_internal.retry_policy', 'a statement that is not logical replication''s is none');
+reset session_replication_role;
 select throws_ok(format('do $do$ begin set local session_replication_role = %I; delete from sentinai.dead_letter; end $do$', r), 'SN409', null, 'in no role of replication: ' || r)
 from unnest('{origin,local,replica}'::text[]) r;
 select is(pg_temp.letters('pu-a'), 'pending*40', 'all are there');

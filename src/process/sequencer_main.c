@@ -83,6 +83,7 @@ static uint64 passed = 0;		/* SnDatabase.commits before the last turn that
 static TimestampTz last_round = 0;	/* when the last turn began */
 static TimestampTz next_maintenance = 0;
 static int	next_step = 0;		/* of the maintenance that is due */
+static bool pass_again = false; /* settings changed in the midst of it */
 static double rate = 0;			/* events/s, smoothed */
 static TimestampTz round_took = 0;	/* the last turn, us */
 
@@ -334,7 +335,9 @@ maintain_if_due(void)
 	if (next_step < sn_maintenance_nsteps)
 		return;
 	next_step = 0;
-	next_maintenance = TimestampTzPlusMilliseconds(sn_now(), interval);
+	next_maintenance = pass_again ? sn_now() :
+		TimestampTzPlusMilliseconds(sn_now(), interval);
+	pass_again = false;
 }
 
 /* forgive: settings changed, perhaps for the better: try everything again */
@@ -353,6 +356,7 @@ forgive(void)
 	next_maintenance = Min(next_maintenance,
 						   TimestampTzPlusMilliseconds(sn_now(),
 													   sn_maintenance_interval * 1000));
+	pass_again = next_step > 0; /* steps that are over knew the old ones */
 }
 
 /*

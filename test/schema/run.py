@@ -17,6 +17,7 @@ sys.path[:0] = [os.path.join(HERE, "../history"), os.path.join(HERE, "../fuzz"),
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tempfile.mkdtemp(prefix="snh.")
 
 import damage                                                   # noqa: E402
+import evolve                                                   # noqa: E402
 import oracle                                                   # noqa: E402
 import suite                                                    # noqa: E402
 from sqlfuzz.cluster import Cluster                             # noqa: E402
@@ -55,6 +56,7 @@ def main():
             suite.run(tap, judge)
             oracle.run(tap, judge, options.examples, options.seed)
             damage.run(tap, judge, options.examples, options.seed)
+            evolve.run(tap, judge, options.examples, options.seed)
         tap.result("the server's log", cluster.bad_lines())
     finally:
         cluster.close(keep=tap.failed > 0)

@@ -140,7 +140,8 @@ sql(q{select sentinai.make_partitions(now() + interval '1 day')}, $db);
 sql(q{create table sentinai_internal.nonsense partition of sentinai_internal.event_log
         for values from ('f0000000-0000-0000-0000-000000000000') to ('f1000000-0000-0000-0000-000000000000')}, $db);
 sql(q{alter table sentinai_internal.nonsense add primary key (event_id)}, $db);
-my $insert = q{insert into sentinai_internal.event_log select id::uuid, 1, now(), 0, 1, 0, 'tap', 'x', 'a', 'stored', null, null, null, '{}', '{}' from };
+my $insert = q{insert into sentinai_internal.event_log (event_id, txid, occurred_at, partition_hash, schema_version, run, event_type, tenant_id, aggregate_type, aggregate_id, payload, metadata)
+	select id::uuid, 1, now(), 0, 1, 0, 'tap', 'x', 'a', 'stored', '{}', '{}' from };
 sql($insert . q{(values ('f0000000-0000-7000-8000-000000000000')) v (id)}, $db);
 my $ahead = sql(q{select lpad(to_hex((extract(epoch from now() + interval '2 hours') * 1000)::bigint), 12, '0')});
 $ahead = substr($ahead, 0, 8) . '-' . substr($ahead, 8) . '-7000-8000-000000000000';

@@ -265,13 +265,12 @@ test_links() {
 }
 
 # For readers of another first language: a sentence has 25 words at most, a cell
-# of a table 30. Pages that a program writes are not prose, and the reports of
-# measurements and of test runs are read by few.
+# of a table 30. Pages that a program writes are not prose.
 test_sentences() {
     local page prose=(README.md SECURITY.md)
     for page in docs/*.md; do
         case ${page#docs/} in
-            sql-api.md | check-long.md | performance.md | reliability.md) ;;
+            sql-api.md | check-long.md) ;;
             *) prose+=("$page") ;;
         esac
     done

@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
+
 #include "base/json_number.h"
 
 #define NUMBER_SIGN			0xC000

@@ -10,8 +10,7 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-
+#include "base/compat.h"
 #include "base/json_number.h"
 
 #define NUMBER_SIGN			0xC000

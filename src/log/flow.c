@@ -161,9 +161,9 @@ static void
 start_trace(SnTrace *trace)
 {
 	snprintf(trace->parent, sizeof(trace->parent),
-			 "00-%016" INT64_MODIFIER "x%016" INT64_MODIFIER "x-%016x-01",
-			 pg_prng_uint64(&pg_global_prng_state) | 1,
-			 pg_prng_uint64(&pg_global_prng_state), 0);
+			 "00-%016llx%016llx-%016x-01",
+			 (unsigned long long) pg_prng_uint64(&pg_global_prng_state) | 1,
+			 (unsigned long long) pg_prng_uint64(&pg_global_prng_state), 0);
 	trace->state = NULL;
 }
 

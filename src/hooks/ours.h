@@ -13,6 +13,8 @@
 #include "nodes/parsenodes.h"
 #include "nodes/primnodes.h"
 
+#include "base/compat.h"
+
 extern bool sn_is_member(Oid class, Oid object);
 extern bool sn_is_our_relation(Oid relid);
 extern Oid	sn_our_relation(const RangeVar *name);

@@ -25,6 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "base/control_type.h"
 #include "base/printable.h"
 #include "base/sqlstate.h"

@@ -11,6 +11,8 @@
 
 #include "fmgr.h"
 
+#include "base/compat.h"
+
 extern text *sn_type_name_arg(FunctionCallInfo fcinfo, int n);
 extern void sn_unknown_type(const text *event_type, int32 version)
 			pg_attribute_noreturn();

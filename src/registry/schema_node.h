@@ -12,6 +12,7 @@
 #ifndef SN_SCHEMA_NODE_H
 #define SN_SCHEMA_NODE_H
 
+#include "base/compat.h"
 #include "registry/json_walk.h"
 #include "registry/schema.h"
 #include "registry/schema_format.h"

@@ -62,44 +62,70 @@ is_active(unsigned c)
 		c > 0x10ffff;
 }
 
+/* How a form of output takes one character; bytes are those it has in UTF-8 */
+typedef void (*Put) (Text *out, unsigned c, const char *bytes, size_t count);
+
+/* Adds a text character by character. */
+static void
+add_characters(Text *out, const char *string, Put put)
+{
+	while (*string != '\0')
+	{
+		size_t		count;
+		unsigned	c = next_character(string, &count);
+
+		if (c == '?')
+			put(out, c, "?", 1);	/* or a byte that is no character */
+		else
+			put(out, c, string, count);
+		string += count;
+	}
+}
+
+static void
+put_plain(Text *out, unsigned c, const char *bytes, size_t count)
+{
+	if (is_active(c))
+		text_addf(out, "\\u{%x}", c);
+	else
+		text_add_bytes(out, bytes, count);
+}
+
+static void
+put_xml(Text *out, unsigned c, const char *bytes, size_t count)
+{
+	if (is_active(c))
+		text_add(out, "\xef\xbf\xbd");
+	else if (c < 0x80 && strchr("<>&\"'", (int) c) != NULL)
+		text_addf(out, "&#%u;", c);
+	else
+		text_add_bytes(out, bytes, count);
+}
+
+static void
+put_mermaid(Text *out, unsigned c, const char *bytes, size_t count)
+{
+	if (is_active(c))
+		text_add(out, "#65533;");
+	else if (c >= 0x80 || (c >= '0' && c <= '9') || c == ' ' ||
+			 ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'))
+		text_add_bytes(out, bytes, count);
+	else
+		text_addf(out, "#%u;", c);
+}
+
 /* Adds a text for a terminal: what is active is written as a number. */
 void
 text_add_plain(Text *out, const char *string)
 {
-	while (*string != '\0')
-	{
-		size_t		bytes;
-		unsigned	c = next_character(string, &bytes);
-
-		if (is_active(c))
-			text_addf(out, "\\u{%x}", c);
-		else if (c == '?')
-			text_add(out, "?");
-		else
-			text_add_bytes(out, string, bytes);
-		string += bytes;
-	}
+	add_characters(out, string, put_plain);
 }
 
 /* Adds a text for XML, as content or in an attribute. */
 void
 text_add_xml(Text *out, const char *string)
 {
-	while (*string != '\0')
-	{
-		size_t		bytes;
-		unsigned	c = next_character(string, &bytes);
-
-		if (is_active(c))
-			text_add(out, "\xef\xbf\xbd");
-		else if (strchr("<>&\"'", (int) c) != NULL && c < 0x80)
-			text_addf(out, "&#%u;", c);
-		else if (c == '?')
-			text_add(out, "?");
-		else
-			text_add_bytes(out, string, bytes);
-		string += bytes;
-	}
+	add_characters(out, string, put_xml);
 }
 
 /*
@@ -109,20 +135,7 @@ text_add_xml(Text *out, const char *string)
 void
 text_add_mermaid(Text *out, const char *string)
 {
-	while (*string != '\0')
-	{
-		size_t		bytes;
-		unsigned	c = next_character(string, &bytes);
-
-		if (is_active(c))
-			text_add(out, "#65533;");
-		else if (c >= 0x80 || (c >= '0' && c <= '9') || c == ' ' ||
-				 ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'))
-			text_add_bytes(out, string, bytes);
-		else
-			text_addf(out, "#%u;", c);
-		string += bytes;
-	}
+	add_characters(out, string, put_mermaid);
 }
 
 /* Adds a time span with three digits or so. */

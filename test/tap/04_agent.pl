@@ -390,28 +390,11 @@ like($err, qr/could not connect/, 'and a message, whatever the password is');
 # Through PgBouncer in transaction mode.
 SKIP:
 {
-	my $pgbouncer = (grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin')[0];
+	my ($port, $user, $pooler) = start_pgbouncer(3);
 
-	skip 'no pgbouncer', 2 unless $pgbouncer;
-	my $port = PostgreSQL::Test::Cluster::get_free_port();
-	my $user = sql('select current_user');
-	append_to_file("$dir/pgbouncer.ini", <<"END");
-[databases]
-* = host=@{[$node->host]} port=@{[$node->port]} user=$user
-[pgbouncer]
-listen_addr =
-listen_port = $port
-unix_socket_dir = $dir
-auth_type = any
-pool_mode = transaction
-default_pool_size = 3
-END
-	my $pooler = IPC::Run::start([ $pgbouncer, "$dir/pgbouncer.ini" ],
-		'<', \undef, '>', "$dir/pgbouncer.log", '2>&1');
+	skip 'no pgbouncer', 2 unless $pooler;
 	local $ENV{PGHOST} = $dir;
 	local $ENV{PGPORT} = $port;
-
-	wait_for('pgbouncer', sub { -S "$dir/.s.PGSQL.$port" });
 	subscribe('pooled', q{, backoff => '{100ms}'});
 	publish('pooled', 1, 200, 20);
 	my $pooled = handler('pooled', q{

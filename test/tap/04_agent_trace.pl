@@ -95,25 +95,9 @@ is(events_of('Unaware'), '|B-1|', 'nothing is inherited');
 # Through PgBouncer in transaction mode, where all share one session.
 SKIP:
 {
-	my $pgbouncer = (grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin')[0];
+	my ($port, $user, $pooler) = start_pgbouncer(1);
 
-	skip 'no pgbouncer', 5 unless $pgbouncer;
-	my $port = PostgreSQL::Test::Cluster::get_free_port();
-	my $user = sql('select current_user');
-	append_to_file("$dir/pgbouncer.ini", <<"END");
-[databases]
-* = host=@{[$node->host]} port=@{[$node->port]} user=$user
-[pgbouncer]
-listen_addr =
-listen_port = $port
-unix_socket_dir = $dir
-auth_type = any
-pool_mode = transaction
-default_pool_size = 1
-END
-	my $pooler = IPC::Run::start([ $pgbouncer, "$dir/pgbouncer.ini" ],
-		'<', \undef, '>', "$dir/pgbouncer.log", '2>&1');
-	wait_for('pgbouncer', sub { -S "$dir/.s.PGSQL.$port" });
+	skip 'no pgbouncer', 5 unless $pooler;
 	local $ENV{PGHOST} = $dir;
 	local $ENV{PGPORT} = $port;
 	my $client = sub {

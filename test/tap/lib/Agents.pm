@@ -10,12 +10,14 @@ use warnings FATAL => 'all';
 
 use Exporter 'import';
 use FindBin;
+use IPC::Run ();
 use POSIX qw(WNOHANG);
+use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(time);
 
 our @EXPORT = qw($build $work $dir $limit %running use_node wait_for start
-	start_work end_of stop_agent sql lines completed);
+	start_work end_of stop_agent sql lines completed start_pgbouncer);
 
 our $build = "$FindBin::RealBin/../../build/workers";
 our $work = "$build/sentinai-work";
@@ -53,6 +55,34 @@ sub wait_for
 		select undef, undef, undef, 0.02;
 	}
 	die "timed out waiting for $what";
+}
+
+# start_pgbouncer(SIZE): PgBouncer in transaction mode before the node, with a
+# pool of that size. Its port, the only user and the process; nothing when there
+# is no PgBouncer here. Its socket is in $dir.
+sub start_pgbouncer
+{
+	my ($size) = @_;
+	my $pgbouncer = (grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin')[0];
+
+	return unless $pgbouncer;
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	my $user = sql('select current_user');
+	PostgreSQL::Test::Utils::append_to_file("$dir/pgbouncer.ini", <<"END");
+[databases]
+* = host=@{[$node->host]} port=@{[$node->port]} user=$user
+[pgbouncer]
+listen_addr =
+listen_port = $port
+unix_socket_dir = $dir
+auth_type = any
+pool_mode = transaction
+default_pool_size = $size
+END
+	my $pooler = IPC::Run::start([ $pgbouncer, "$dir/pgbouncer.ini" ],
+		'<', \undef, '>', "$dir/pgbouncer.log", '2>&1');
+	wait_for('pgbouncer', sub { -S "$dir/.s.PGSQL.$port" });
+	return ($port, $user, $pooler);
 }
 
 # Start a process that runs code and never returns from it.

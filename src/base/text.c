@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * text.c
- *		Texts: the same byte by byte, whatever the collation; copies of them.
+ *		Texts: the same byte by byte, whatever the collation; copies of them; their
+ *		digits.
  */
 #include "postgres.h"
 
@@ -46,4 +47,14 @@ sn_text_copy(const text *from)
 	result = palloc(size);
 	memcpy(result, from, size);
 	return result;
+}
+
+/* sn_hex_value: of a hexadecimal digit in either case, or -1 */
+int
+sn_hex_value(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *found = strchr(digits, pg_ascii_tolower((unsigned char) c));
+
+	return c == '\0' || found == NULL ? -1 : (int) (found - digits);
 }

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * text.h
- *		When texts are the same: byte by byte, whatever the collation.
+ *		When texts are the same: byte by byte, whatever the collation.  Their
+ *		digits.
  */
 #ifndef SN_TEXT_H
 #define SN_TEXT_H
@@ -12,5 +13,6 @@
 extern bool sn_text_equal(const text *a, const text *b);
 extern text *sn_text_copy(const text *from);
 extern bool sn_text_is(const text *value, const char *name);
+extern int	sn_hex_value(char c);
 
 #endif							/* SN_TEXT_H */

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
@@ -59,15 +60,8 @@ turn_to(SnWriter *writer, const pg_uuid_t *id)
 void
 sn_put_span(Jsonb *metadata, int span_at, const pg_uuid_t *id)
 {
-	static const char hex[] = "0123456789abcdef";
-	char	   *p = (char *) metadata + span_at;
-	int			i;
-
-	for (i = UUID_LEN / 2; i < UUID_LEN; i++)
-	{
-		*p++ = hex[id->data[i] >> 4];
-		*p++ = hex[id->data[i] & 15];
-	}
+	(void) hex_encode((const char *) id->data + UUID_LEN / 2, UUID_LEN / 2,
+					  (char *) metadata + span_at);
 }
 
 /* write_log_row: one row of the log.  The only place that writes one. */

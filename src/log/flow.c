@@ -75,16 +75,6 @@ static Flow *flow = NULL;
 static MemoryContext flow_memory = NULL;	/* of that, until the transaction ends */
 static LocalTransactionId flow_lxid = InvalidLocalTransactionId;
 
-/* hex_value: of a digit, or -1 */
-static int
-hex_value(char c)
-{
-	const char *digits = "0123456789abcdef";
-	const char *found = strchr(digits, pg_ascii_tolower((unsigned char) c));
-
-	return c == '\0' || found == NULL ? -1 : (int) (found - digits);
-}
-
 /* read_uuid: a UUID in its usual form.  uuid_in() would raise an error. */
 static bool
 read_uuid(const char *text, pg_uuid_t *id)
@@ -101,8 +91,8 @@ read_uuid(const char *text, pg_uuid_t *id)
 
 		if ((i == 4 || i == 6 || i == 8 || i == 10) && text[at++] != '-')
 			return false;
-		high = hex_value(text[at++]);
-		low = hex_value(text[at++]);
+		high = sn_hex_value(text[at++]);
+		low = sn_hex_value(text[at++]);
 		if (high < 0 || low < 0)
 			return false;
 		id->data[i] = (unsigned char) (high << 4 | low);

@@ -13,6 +13,7 @@
 
 #include "miscadmin.h"
 
+#include "base/text.h"
 #include "registry/schema_node.h"
 
 typedef enum Mark
@@ -34,16 +35,6 @@ compare_anchors(const void *a, const void *b)
 				  (*(SnNode *const *) b)->anchor);
 }
 
-/* hex_digit: its value, or -1 */
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = pg_tolower((unsigned char) c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* decode_fragment: a URI's fragment without its percent signs */
 static char *
 decode_fragment(const char *text)
@@ -53,9 +44,9 @@ decode_fragment(const char *text)
 
 	while (*text != '\0')
 	{
-		if (*text == '%' && hex_digit(text[1]) >= 0 && hex_digit(text[2]) >= 0)
+		if (*text == '%' && sn_hex_value(text[1]) >= 0 && sn_hex_value(text[2]) >= 0)
 		{
-			*out++ = (char) (hex_digit(text[1]) << 4 | hex_digit(text[2]));
+			*out++ = (char) (sn_hex_value(text[1]) << 4 | sn_hex_value(text[2]));
 			text += 3;
 		}
 		else

@@ -22,6 +22,7 @@
 #include "utils/numeric.h"
 
 #include "registry/evolution.h"
+#include "registry/json_type.h"
 #include "registry/json_walk.h"
 
 #define DEPTH_MAX	64
@@ -101,19 +102,7 @@ member_of(const Schema *schema, const char *keyword, const SnJsonKey *key)
 static char *
 below(const char *field, const SnJsonKey *key)
 {
-	StringInfoData out;
-	int			i;
-
-	initStringInfo(&out);
-	appendStringInfo(&out, "%s/", field);
-	for (i = 0; i < key->len; i++)
-	{
-		if (key->name[i] == '~' || key->name[i] == '/')
-			appendStringInfoString(&out, key->name[i] == '~' ? "~0" : "~1");
-		else
-			appendStringInfoChar(&out, key->name[i]);
-	}
-	return out.data;
+	return sn_schema_pointer(field, key->name, key->len);
 }
 
 /* all_below: the pointer of all fields inside another */
@@ -164,24 +153,6 @@ same_members(const Schema *a, const Schema *b, const char *const *keywords)
 	return true;
 }
 
-/* is_note: whether a keyword asks for nothing */
-static bool
-is_note(const char *keyword)
-{
-	static const char *const notes[] = {
-		"$schema", "$id", "$comment", "$defs", "$anchor", "definitions",
-		"title", "description", "default", "examples", "deprecated",
-		"readOnly", "writeOnly", "contentMediaType", "contentEncoding",
-		"contentSchema", NULL
-	};
-	const char *const *note;
-
-	for (note = notes; *note != NULL; note++)
-		if (strcmp(*note, keyword) == 0)
-			return true;
-	return strncmp(keyword, "x-", 2) == 0;
-}
-
 /*
  * target: what a $ref leads to, or NULL when it is none that is followed here:
  * # or a pointer of plain keys
@@ -224,7 +195,7 @@ only_ref(const Schema *schema)
 	{
 		char	   *name = pnstrdup(key.name, key.len);
 
-		if (strcmp(name, "$ref") != 0 && !is_note(name))
+		if (strcmp(name, "$ref") != 0 && !sn_schema_is_note(name))
 			return false;
 	}
 	return true;
@@ -248,31 +219,17 @@ follow(Comparison *c, const Schema *writer)
 	return writer;
 }
 
-/* Types as bits, in this order; an integer is a number as well */
-static const char *const type_names[] = {
-	"null", "boolean", "object", "array", "string", "number", "integer"
-};
+/* A set of types has both bits for numbers: an integer is one as well */
+#define ALL_NUMBERS	(SN_JSON_NUMBER | SN_JSON_INTEGER)
+#define ALL_TYPES	(SN_JSON_ANY | SN_JSON_INTEGER)
 
-#define OBJECTS		0x04
-#define ARRAYS		0x08
-#define STRINGS		0x10
-#define NUMBERS		0x20
-#define INTEGERS	0x40
-#define ALL_TYPES	0x7F
-
-/* bit_of_type: of a name */
+/* bits_of_type: the values that have a type */
 static int
-bit_of_type(const JsonbValue *name)
+bits_of_type(const JsonbValue *name)
 {
-	int			i;
+	int			bit = sn_json_type_bit(name);
 
-	for (i = 0; i < lengthof(type_names); i++)
-		if (name->val.string.len == strlen(type_names[i]) &&
-			memcmp(name->val.string.val, type_names[i],
-				   name->val.string.len) == 0)
-			return strcmp(type_names[i], "number") == 0 ?
-				NUMBERS | INTEGERS : 1 << i;
-	return 0;
+	return bit == SN_JSON_NUMBER ? ALL_NUMBERS : bit;
 }
 
 /* types_of: the types that values of a schema may have */
@@ -287,10 +244,10 @@ types_of(const Schema *schema)
 	if (type == NULL)
 		return ALL_TYPES;
 	if (type->type == jbvString)
-		return bit_of_type(type);
+		return bits_of_type(type);
 	sn_json_walk(&walk, type->val.binary.data);
 	while (sn_json_next(&walk, NULL, &name))
-		types |= bit_of_type(&name);
+		types |= bits_of_type(&name);
 	return types;
 }
 
@@ -583,27 +540,27 @@ static const char *const contains_with[] = {
 static const char *const if_with[] = {"if", "then", "else", NULL};
 
 static const Simple simple[] = {
-	{"minimum", NUMBERS | INTEGERS, BOUND, LEAST},
-	{"exclusiveMinimum", NUMBERS | INTEGERS, BOUND, LEAST},
-	{"maximum", NUMBERS | INTEGERS, BOUND, MOST},
-	{"exclusiveMaximum", NUMBERS | INTEGERS, BOUND, MOST},
-	{"multipleOf", NUMBERS | INTEGERS, BOUND, MULTIPLE},
-	{"minLength", STRINGS, BOUND, LEAST},
-	{"maxLength", STRINGS, BOUND, MOST},
-	{"minItems", ARRAYS, BOUND, LEAST},
-	{"maxItems", ARRAYS, BOUND, MOST},
-	{"minProperties", OBJECTS, BOUND, LEAST},
-	{"maxProperties", OBJECTS, BOUND, MOST},
-	{"pattern", STRINGS, SAME},
-	{"format", STRINGS, SAME},
-	{"uniqueItems", ARRAYS, SAME},
-	{"contains", ARRAYS, SAME, 0, contains_with},
-	{"minContains", ARRAYS, SAME, 0, contains_with},
-	{"maxContains", ARRAYS, SAME, 0, contains_with},
-	{"propertyNames", OBJECTS, SAME},
-	{"patternProperties", OBJECTS, SAME},
-	{"dependentRequired", OBJECTS, SAME},
-	{"dependentSchemas", OBJECTS, SAME},
+	{"minimum", ALL_NUMBERS, BOUND, LEAST},
+	{"exclusiveMinimum", ALL_NUMBERS, BOUND, LEAST},
+	{"maximum", ALL_NUMBERS, BOUND, MOST},
+	{"exclusiveMaximum", ALL_NUMBERS, BOUND, MOST},
+	{"multipleOf", ALL_NUMBERS, BOUND, MULTIPLE},
+	{"minLength", SN_JSON_STRING, BOUND, LEAST},
+	{"maxLength", SN_JSON_STRING, BOUND, MOST},
+	{"minItems", SN_JSON_ARRAY, BOUND, LEAST},
+	{"maxItems", SN_JSON_ARRAY, BOUND, MOST},
+	{"minProperties", SN_JSON_OBJECT, BOUND, LEAST},
+	{"maxProperties", SN_JSON_OBJECT, BOUND, MOST},
+	{"pattern", SN_JSON_STRING, SAME},
+	{"format", SN_JSON_STRING, SAME},
+	{"uniqueItems", SN_JSON_ARRAY, SAME},
+	{"contains", SN_JSON_ARRAY, SAME, 0, contains_with},
+	{"minContains", SN_JSON_ARRAY, SAME, 0, contains_with},
+	{"maxContains", SN_JSON_ARRAY, SAME, 0, contains_with},
+	{"propertyNames", SN_JSON_OBJECT, SAME},
+	{"patternProperties", SN_JSON_OBJECT, SAME},
+	{"dependentRequired", SN_JSON_OBJECT, SAME},
+	{"dependentSchemas", SN_JSON_OBJECT, SAME},
 	{"oneOf", ALL_TYPES, SAME},
 	{"not", ALL_TYPES, SAME},
 	{"if", ALL_TYPES, SAME, 0, if_with},
@@ -646,25 +603,25 @@ keyword_follows(Comparison *c, const Pair *pair, const char *keyword,
 {
 	int			types = types_of(writer);
 
-	if (is_note(keyword))
+	if (sn_schema_is_note(keyword))
 		return true;
 	if (strcmp(keyword, "type") == 0)
 		return types_follow(c, pair->field, reader, writer);
 	if (strcmp(keyword, "enum") == 0 || strcmp(keyword, "const") == 0)
 		return values_follow(c, pair->field, keyword, reader, writer);
 	if (strcmp(keyword, "required") == 0)
-		return !(types & OBJECTS) ||
+		return !(types & SN_JSON_OBJECT) ||
 			required_follow(c, pair->field, reader, writer);
 	if (strcmp(keyword, "properties") == 0)
-		return !(types & OBJECTS) ||
+		return !(types & SN_JSON_OBJECT) ||
 			properties_follow(c, pair, reader, writer);
 	if (strcmp(keyword, "additionalProperties") == 0)
-		return !(types & OBJECTS) ||
+		return !(types & SN_JSON_OBJECT) ||
 			additional_follow(c, pair, reader, writer);
 	if (strcmp(keyword, "items") == 0 ||
 		(strcmp(keyword, "prefixItems") == 0 &&
 		 member(reader, "items") == NULL))
-		return !(types & ARRAYS) || items_follow(c, pair, reader, writer);
+		return !(types & SN_JSON_ARRAY) || items_follow(c, pair, reader, writer);
 	if (strcmp(keyword, "prefixItems") == 0)
 		return true;			/* with items */
 	if (strcmp(keyword, "anyOf") == 0)

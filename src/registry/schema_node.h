@@ -13,20 +13,11 @@
 #define SN_SCHEMA_NODE_H
 
 #include "base/compat.h"
+#include "registry/json_type.h"
 #include "registry/json_walk.h"
 #include "registry/schema.h"
 #include "registry/schema_format.h"
 #include "registry/schema_pattern.h"
-
-/* JSON's types as bits; an integer is also a number */
-#define SN_JSON_NULL	0x01
-#define SN_JSON_BOOLEAN	0x02
-#define SN_JSON_OBJECT	0x04
-#define SN_JSON_ARRAY	0x08
-#define SN_JSON_NUMBER	0x10
-#define SN_JSON_STRING	0x20
-#define SN_JSON_INTEGER	0x40
-#define SN_JSON_ANY		0x3F
 
 typedef struct SnNode SnNode;
 
@@ -143,6 +134,5 @@ struct SnSchema
 extern void sn_schema_resolve(SnSchema *schema, const char *id);
 extern void sn_schema_refuse(const char *pointer, const char *keyword,
 							 const char *why) pg_attribute_noreturn();
-extern char *sn_schema_pointer(const char *parent, const char *name, int len);
 
 #endif							/* SN_SCHEMA_NODE_H */

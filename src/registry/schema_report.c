@@ -15,6 +15,28 @@
 
 #define POINTER_MAX 1024		/* bytes */
 
+/* sn_schema_pointer: a JSON Pointer (RFC 6901) one step further */
+char *
+sn_schema_pointer(const char *parent, const char *name, int len)
+{
+	StringInfoData out;
+	int			i;
+
+	initStringInfo(&out);
+	appendStringInfoString(&out, parent);
+	appendStringInfoChar(&out, '/');
+	for (i = 0; i < len; i++)
+	{
+		if (name[i] == '~')
+			appendStringInfoString(&out, "~0");
+		else if (name[i] == '/')
+			appendStringInfoString(&out, "~1");
+		else
+			appendStringInfoChar(&out, name[i]);
+	}
+	return out.data;
+}
+
 /*
  * append_step: one place, after those that it is in.  False: the pointer ends
  * before it, as it would be too long.

@@ -65,23 +65,6 @@ has_type(int types, const JsonbValue *value)
 	}
 }
 
-/* type_names: for the message */
-static char *
-type_names(int types)
-{
-	static const char *const names[] = {
-		"null", "boolean", "object", "array", "number", "string", "integer",
-	};
-	StringInfoData out;
-	int			i;
-
-	initStringInfo(&out);
-	for (i = 0; i < lengthof(names); i++)
-		if ((types & 1 << i) != 0)
-			appendStringInfo(&out, "%s%s", out.len == 0 ? "" : " or ", names[i]);
-	return out.data;
-}
-
 /* compared_steps: what a comparison that looks at all of a value costs */
 static int64
 compared_steps(const JsonbValue *value)
@@ -447,7 +430,7 @@ sn_check_node(SnCheck *check, const SnNode *node, const JsonbValue *value,
 		return sn_schema_broken(check, step, node->keyword, "is not allowed");
 	if (node->types != SN_JSON_ANY && !has_type(node->types, value))
 		return sn_schema_broken(check, step, "type", "must be %s",
-								check->errors == NULL ? "" : type_names(node->types));
+								check->errors == NULL ? "" : sn_json_type_names(node->types));
 	left = unevaluated_of(node, value);
 	if (left == NULL)
 		return check_parts(check, node, value, step, seen);

@@ -180,9 +180,9 @@ read_versions(const text *event_type, CachedType *type)
 	sn_type_scan_end(&scan);
 }
 
-/* find_type: what there is to know of a type */
+/* look_up_type: a type in the cache, which gets it when it has it not */
 static CachedType *
-find_type(const text *event_type)
+look_up_type(const text *event_type)
 {
 	CachedType	read = {.newest = -1};
 	TypeKey    *key = &read.key;
@@ -190,22 +190,28 @@ find_type(const text *event_type)
 	bool		found;
 
 	key->len = VARSIZE_ANY_EXHDR(event_type);
-	if (last != NULL && last->key.len == key->len &&
-		memcmp(last->key.bytes, VARDATA_ANY(event_type), key->len) == 0)
-		return last;
 	Assert(key->len <= SN_TYPE_NAME_MAX);
 	memcpy(key->bytes, VARDATA_ANY(event_type), key->len);
 	type = hash_search(cache, key, HASH_FIND, NULL);
-	if (type == NULL)
-	{
-		if (is_full())
-			make_cache();
-		if (OidIsValid(watched))
-			read_versions(event_type, &read);
-		type = hash_search(cache, key, HASH_ENTER, &found);
-		*type = read;
-	}
-	return last = type;
+	if (type != NULL)
+		return type;
+	if (is_full())
+		make_cache();
+	if (OidIsValid(watched))
+		read_versions(event_type, &read);
+	type = hash_search(cache, key, HASH_ENTER, &found);
+	*type = read;
+	return type;
+}
+
+/* find_type: what there is to know of a type */
+static CachedType *
+find_type(const text *event_type)
+{
+	if (last == NULL || last->key.len != VARSIZE_ANY_EXHDR(event_type) ||
+		memcmp(last->key.bytes, VARDATA_ANY(event_type), last->key.len) != 0)
+		last = look_up_type(event_type);
+	return last;
 }
 
 /* find_version: a version of a type, or NULL */

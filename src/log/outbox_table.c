@@ -174,6 +174,7 @@ sentinai_outbox_handler(PG_FUNCTION_ARGS)
 {
 	FdwRoutine *routine = makeNode(FdwRoutine);
 
+	sn_outbox_plan(routine);
 	sn_outbox_read(routine);
 	routine->PlanForeignModify = plan_modify;
 	routine->BeginForeignModify = begin_modify;

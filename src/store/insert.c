@@ -4,34 +4,28 @@
  * insert.c
  *		Writing rows in bulk, with their index entries.
  *
- * What the executor would find out about a table's indexes for every statement
- * is kept per table until its relcache entry changes, and an index is opened
- * when the first row that belongs into it comes.  This is for tables whose
- * indexes are all plain: B-trees on columns, and on expressions and partial at
- * most by built-in functions.  Where somebody has added another kind, the
- * executor's own calls do the work.
+ * What is known of a table's indexes is kept between statements, and an index
+ * is opened when the first row that belongs into it comes.  This is for tables
+ * whose indexes are all plain (insert_table.c).  Where somebody has added
+ * another kind, the executor's own calls do the work.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
-#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/index.h"
-#include "catalog/pg_am.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "optimizer/optimizer.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "shared/shmem.h"
 #include "store/group.h"
+#include "store/insert_table.h"
 #include "store/owner.h"
 #include "store/row.h"
 #include "store/store.h"
@@ -39,49 +33,12 @@
 #define INSERT_BUFFER 128		/* rows: a few pages that stay in the cache */
 #define INSERT_BUFFER_SIZE (1024 * 1024)	/* bytes */
 #define INSERT_MEMORY (128 * 1024)	/* bytes kept for the next rows */
-#define MAX_TABLES 64			/* described at a time */
-#define MAX_INDEXES 64			/* of a plain table: bits of a word */
-
-/* What a predicate on one column said of the row before */
-typedef struct Verdict
-{
-	bool		known;
-	bool		isnull;			/* value of the predicate's column */
-	Datum		value;
-	bool		belongs;
-} Verdict;
-
-/* A plain index of a table */
-typedef struct PlainIndex
-{
-	Oid			oid;
-	IndexInfo  *info;
-	List	   *expressions;	/* ExprState */
-	ExprState  *predicate;		/* NULL: not partial */
-	AttrNumber	column;			/* the only one in the predicate, or 0 */
-	Verdict		verdict;
-	bool		groups;			/* takes many entries at once, see group.c */
-} PlainIndex;
-
-/* What is known of a table, in a memory context of its own */
-typedef struct Table
-{
-	Oid			relid;			/* key */
-	bool		valid;
-	bool		plain;			/* all indexes are, and described */
-	MemoryContext context;
-	TupleDesc	desc;
-	TupleDesc  *shorter;		/* of rows without their last columns */
-	ExprContext *econtext;
-	PlainIndex *indexes;
-	int			nindexes;
-} Table;
 
 struct SnInserter
 {
 	MemoryContext context;		/* of the buffered rows */
 	Relation	heap;
-	Table		table;
+	SnInsertTable table;
 	Relation   *indexes;		/* of a plain table, NULL: not open yet */
 	EState	   *estate;			/* of another table */
 	ResultRelInfo *rri;
@@ -97,191 +54,9 @@ struct SnInserter
 	TupleTableSlot *slots[INSERT_BUFFER];	/* last: not cleared */
 };
 
-static HTAB *tables = NULL;		/* of Table, in TopMemoryContext */
-
 /* Memory for rows that is not given back, and the transaction that has it */
 static MemoryContext spare = NULL;
 static TransactionId spare_taken = InvalidTransactionId;
-
-/* forget_table: relcache callback; InvalidOid stands for all tables */
-static void
-forget_table(Datum arg, Oid relid)
-{
-	HASH_SEQ_STATUS scan;
-	Table	   *table;
-
-	if (tables == NULL)
-		return;
-	if (OidIsValid(relid))
-	{
-		table = hash_search(tables, &relid, HASH_FIND, NULL);
-		if (table != NULL)
-			table->valid = false;
-		return;
-	}
-	hash_seq_init(&scan, tables);
-	while ((table = hash_seq_search(&scan)) != NULL)
-		table->valid = false;
-}
-
-/*
- * retire: a description is not needed any more; somebody may still be using
- * it in this transaction.
- */
-static void
-retire(Table *table)
-{
-	if (table->context != NULL)
-		MemoryContextSetParent(table->context, TopTransactionContext);
-	table->context = NULL;
-	table->valid = false;
-}
-
-/* retire_all: so that tables dropped long ago are not kept for ever */
-static void
-retire_all(void)
-{
-	HASH_SEQ_STATUS scan;
-	Table	   *table;
-
-	hash_seq_init(&scan, tables);
-	while ((table = hash_seq_search(&scan)) != NULL)
-		retire(table);
-	hash_destroy(tables);
-	tables = NULL;
-}
-
-/* enter_table: the entry of a table, empty when it is new */
-static Table *
-enter_table(Oid relid)
-{
-	static bool registered = false;
-	bool		found;
-	Table	   *table;
-
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
-		registered = true;
-	}
-	if (tables != NULL && hash_get_num_entries(tables) >= MAX_TABLES)
-		retire_all();
-	if (tables == NULL)
-	{
-		HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Table)};
-
-		tables = hash_create("sentinai tables", MAX_TABLES, &ctl,
-							 HASH_ELEM | HASH_BLOBS);
-	}
-	table = hash_search(tables, &relid, HASH_ENTER, &found);
-	if (!found)
-	{
-		table->context = NULL;
-		table->valid = false;
-	}
-	return table;
-}
-
-/* asks_for_null: whether a predicate asks for nothing but that */
-static bool
-asks_for_null(List *predicate)
-{
-	return list_length(predicate) == 1 && IsA(linitial(predicate), NullTest);
-}
-
-/*
- * only_column: the column that is all a predicate depends on, or 0.  Its values
- * have to be such that two of them can be compared, if it asks for them.
- */
-static AttrNumber
-only_column(List *predicate, TupleDesc desc)
-{
-	Bitmapset  *columns = NULL;
-	int			column;
-
-	pull_varattnos((Node *) predicate, 1, &columns);
-	if (!bms_get_singleton_member(columns, &column))
-		return 0;
-	column += FirstLowInvalidHeapAttributeNumber;
-	return column > 0 && (TupleDescAttr(desc, column - 1)->attbyval ||
-						  asks_for_null(predicate)) ? column : 0;
-}
-
-/* describe_index: fill in an index; false if it is not plain */
-static bool
-describe_index(PlainIndex *index, Oid oid, TupleDesc desc)
-{
-	Relation	rel = index_open(oid, RowExclusiveLock);
-	ListCell   *lc;
-	bool		plain = rel->rd_rel->relam == BTREE_AM_OID &&
-		rel->rd_index->indimmediate && !rel->rd_index->indisexclusion;
-
-	index->oid = oid;
-	index->info = BuildIndexInfo(rel);
-	index->expressions = NIL;
-	index->predicate = NULL;
-	index->verdict.known = false;
-	index->column = only_column(index->info->ii_Predicate, desc);
-	index->groups = sn_group_suits(rel);
-	if (sn_calls_others((Node *) index->info->ii_Expressions, NULL) ||
-		sn_calls_others((Node *) index->info->ii_Predicate, NULL))
-		plain = false;
-	else
-	{
-		foreach(lc, index->info->ii_Expressions)
-			index->expressions = lappend(index->expressions,
-										 ExecInitExpr(lfirst(lc), NULL));
-		index->predicate = ExecInitQual(index->info->ii_Predicate, NULL);
-	}
-	index_close(rel, RowExclusiveLock);
-	return plain;
-}
-
-/* describe_table: find out what is to know about a table and its indexes */
-static void
-describe_table(Table *table, Relation heap)
-{
-	List	   *oids = RelationGetIndexList(heap);
-	MemoryContext old;
-	ListCell   *lc;
-
-	table->context = AllocSetContextCreate(TopMemoryContext, "sentinai table",
-										   ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(table->context);
-	table->desc = CreateTupleDescCopyConstr(RelationGetDescr(heap));
-	table->shorter = palloc0(sizeof(TupleDesc) * (table->desc->natts + 1));
-	table->econtext = CreateStandaloneExprContext();
-	table->indexes = palloc(sizeof(PlainIndex) * (list_length(oids) + 1));
-	table->nindexes = 0;
-	table->plain = list_length(oids) <= MAX_INDEXES;
-	foreach(lc, oids)
-	{
-		PlainIndex *index = &table->indexes[table->nindexes];
-
-		if (!describe_index(index, lfirst_oid(lc), table->desc))
-			table->plain = false;
-		else if (index->info->ii_ReadyForInserts)
-			table->nindexes++;
-	}
-	MemoryContextSwitchTo(old);
-	list_free(oids);
-}
-
-/* find_table: what is known of a table that is open */
-static Table *
-find_table(Relation heap)
-{
-	Table	   *table = tables == NULL ? NULL :
-		hash_search(tables, &RelationGetRelid(heap), HASH_FIND, NULL);
-
-	if (table != NULL && table->valid)
-		return table;
-	table = enter_table(RelationGetRelid(heap));
-	retire(table);
-	describe_table(table, heap);
-	table->valid = true;
-	return table;
-}
 
 /* open_for_executor: a table whose indexes are not plain */
 static void
@@ -340,7 +115,7 @@ sn_insert_begin(Oid relid, bool unless_present)
 	memset(ins, 0, offsetof(SnInserter, entries));
 	ins->context = take_memory();
 	ins->heap = table_open(relid, RowExclusiveLock);
-	ins->table = *find_table(ins->heap);
+	ins->table = *sn_insert_table(ins->heap);
 	if (ins->table.plain)
 		ins->indexes = palloc0(sizeof(Relation) * (ins->table.nindexes + 1));
 	else
@@ -383,70 +158,6 @@ write_buffered_rows(SnInserter *ins)
 						   ins->bistate);
 }
 
-/* index_takes_row: whether a partial index has an entry for a row */
-static bool
-index_takes_row(const SnInserter *ins, PlainIndex *index, TupleTableSlot *slot,
-				const Datum *values, const bool *nulls)
-{
-	Verdict    *verdict = &index->verdict;
-	int			c = index->column - 1;
-
-	if (c >= 0 && verdict->known && verdict->isnull == nulls[c] &&
-		(nulls[c] || verdict->value == values[c]))
-		return verdict->belongs;
-	verdict->known = false;
-	ins->table.econtext->ecxt_scantuple = slot;
-	verdict->belongs = ExecQual(index->predicate, ins->table.econtext);
-	if (c >= 0)
-	{
-		verdict->isnull = nulls[c];
-		verdict->value = values[c];
-		verdict->known = true;
-	}
-	return verdict->belongs;
-}
-
-/* find_entries: which of the plain indexes have an entry for a row */
-static uint64
-find_entries(const SnInserter *ins, TupleTableSlot *slot,
-			 const Datum *values, const bool *nulls)
-{
-	uint64		result = 0;
-	int			i;
-
-	for (i = 0; i < ins->table.nindexes; i++)
-	{
-		PlainIndex *index = &ins->table.indexes[i];
-
-		if (index->predicate == NULL ||
-			index_takes_row(ins, index, slot, values, nulls))
-			result |= UINT64CONST(1) << i;
-	}
-	return result;
-}
-
-/* form_entry: what the index has of a row */
-static void
-form_entry(const SnInserter *ins, const PlainIndex *index,
-		   TupleTableSlot *slot, Datum *values, bool *nulls)
-{
-	int			n = 0;			/* expressions so far */
-	int			i;
-
-	ins->table.econtext->ecxt_scantuple = slot;
-	for (i = 0; i < index->info->ii_NumIndexAttrs; i++)
-	{
-		AttrNumber	column = index->info->ii_IndexAttrNumbers[i];
-
-		if (column != 0)
-			values[i] = slot_getattr(slot, column, &nulls[i]);
-		else
-			values[i] = ExecEvalExpr((ExprState *) list_nth(index->expressions,
-															n++),
-									 ins->table.econtext, &nulls[i]);
-	}
-}
-
 /*
  * open_index: an index of a table that the inserter has locked.  That is
  * enough, as long as move.c sees all commands (it does where the library is
@@ -483,7 +194,7 @@ enter_row(SnInserter *ins, TupleTableSlot *slot, uint64 entries)
 
 	for (i = 0; entries != 0; i++, entries >>= 1)
 	{
-		const PlainIndex *index = &ins->table.indexes[i];
+		const SnPlainIndex *index = &ins->table.indexes[i];
 		IndexUniqueCheck check = UNIQUE_CHECK_NO;
 
 		if ((entries & 1) == 0)
@@ -491,7 +202,7 @@ enter_row(SnInserter *ins, TupleTableSlot *slot, uint64 entries)
 		if (index->info->ii_Unique)
 			check = ins->unless_present ? UNIQUE_CHECK_PARTIAL :
 				UNIQUE_CHECK_YES;
-		form_entry(ins, index, slot, values, nulls);
+		sn_index_form(&ins->table, index, slot, values, nulls);
 		if (!index_insert(need_index(ins, i), values, nulls, &slot->tts_tid,
 						  ins->heap, check, false, index->info) &&
 			check == UNIQUE_CHECK_PARTIAL)
@@ -507,7 +218,7 @@ enter_row(SnInserter *ins, TupleTableSlot *slot, uint64 entries)
 static void
 enter_groups(SnInserter *ins, int i)
 {
-	const PlainIndex *index = &ins->table.indexes[i];
+	const SnPlainIndex *index = &ins->table.indexes[i];
 	IndexTuple	items[INSERT_BUFFER];
 	int			rows[INSERT_BUFFER];
 	int			n = 0;
@@ -522,7 +233,7 @@ enter_groups(SnInserter *ins, int i)
 
 		if ((ins->entries[row] & (UINT64CONST(1) << i)) == 0)
 			continue;
-		form_entry(ins, index, slot, &value, &isnull);
+		sn_index_form(&ins->table, index, slot, &value, &isnull);
 		items[n] = index_form_tuple(RelationGetDescr(need_index(ins, i)),
 									&value, &isnull);
 		items[n]->t_tid = slot->tts_tid;
@@ -615,7 +326,8 @@ sn_insert_row(SnInserter *ins, Datum *values, bool *nulls)
 	ExecStoreHeapTuple(tuple, slot, false);
 	slot->tts_tableOid = RelationGetRelid(ins->heap);
 	if (ins->table.plain)
-		ins->entries[ins->nrows] = find_entries(ins, slot, values, nulls);
+		ins->entries[ins->nrows] = sn_index_entries(&ins->table, slot, values,
+													nulls);
 	ins->nrows++;
 	MemoryContextSwitchTo(old);
 	if (ins->nrows == INSERT_BUFFER || ins->size >= INSERT_BUFFER_SIZE)

@@ -6,61 +6,38 @@
  *
  * The partitions of a stretch of time may go when everything in the log's is
  * sequenced, and every subscription has passed all slices with these events in
- * every lane.  An event can be sequenced long after its id was taken, so which
- * slices those are is learned from a mark: a round that had seen all rows of
- * the log's partition, and after which no round has a number of that time any
- * more.  Everything in it is in the slices up to that round, except what is not
- * due yet.  The mark is kept in shared memory until it serves no more.
+ * every lane.  Which slices those are says a mark (mark.c).
  *
  * What is not due yet, and what waits for a retry, goes on in event_kept
  * (keep.c).  So one event that waits for years holds nothing up.
  *
  * Idempotency keys are needed as long as their window lasts and no longer,
  * whoever lags; their partitions go by age alone.
- *
- * A partition is dropped under its exclusive lock and that of its parent.  No
- * function of ours keeps the parent's through a transaction, nor a partition's
- * that it has neither read from nor written to.  What somebody keeps locked is
- * not waited for: it is left for the next pass, and others go on.  Whether the
- * round had seen all is looked at again under the lock, when nobody can be
- * adding to the partition.
  */
 #include "postgres.h"
 
-#include "access/relation.h"
-#include "access/xact.h"
-#include "catalog/dependency.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
-#include "base/fault.h"
 #include "base/guc.h"
 #include "queue/lag.h"
 #include "queue/retry.h"
 #include "queue/subscription.h"
-#include "sequencer/round.h"
-#include "sequencer/sequencer.h"
 #include "shared/shmem.h"
-#include "store/guarded.h"
 #include "store/holder.h"
 #include "store/range.h"
 #include "store/store.h"
+#include "upkeep/drop_partition.h"
 #include "upkeep/keep.h"
 #include "upkeep/maintenance.h"
+#include "upkeep/mark.h"
 
-#define DROP_PATIENCE "100ms"	/* wait for a lock that nobody keeps for long */
 #define REPEAT_WARNING USECS_PER_DAY
 
 PG_FUNCTION_INFO_V1(sentinai_retention_status);
@@ -81,103 +58,6 @@ typedef struct Verdict
 	List	   *lagging;		/* worker types (text) that have not passed it */
 } Verdict;
 
-/* What this pass of maintenance has left, because somebody holds it */
-static List *left_partitions = NIL; /* Oid, in TopMemoryContext */
-static List *left_parents = NIL;
-static List *told = NIL;		/* those that a warning has told of */
-
-/* read_mark: the newest round as a mark that covers the time up to taken */
-static void
-read_mark(SnMark *mark, int64 taken)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SnSeen		seen;
-
-	sn_round_newest(snapshot, &seen);
-	UnregisterSnapshot(snapshot);
-	memset(mark, 0, sizeof(SnMark));
-	mark->taken = taken;
-	mark->round_no = seen.round_no;
-	mark->xmax = seen.nxip > SN_MARK_XIP ? seen.xip[SN_MARK_XIP] : seen.xmax;
-	mark->nxip = Min(seen.nxip, SN_MARK_XIP);
-	if (mark->nxip > 0)
-		memcpy(mark->xip, seen.xip, mark->nxip * sizeof(int64));
-	mark->due_until = seen.due_until;
-}
-
-/*
- * make_mark: a mark of now, if no round is being taken, which would have its
- * number already, be it by this transaction: it may yet be rolled back
- */
-static bool
-make_mark(SnMark *mark)
-{
-	if (sn_round_taken() || !sn_lock_round(false))
-		return false;
-	read_mark(mark, SN_TICK_MS(sn_clock_take(1)));
-	sn_unlock_round();
-	return true;
-}
-
-static SnMark
-get_mark(void)
-{
-	SnMark		mark;
-
-	sn_shared_copy(&mark, &sn_database()->mark, sizeof(mark));
-	return mark;
-}
-
-static void
-set_mark(const SnMark *mark)
-{
-	SnDatabase *db = sn_database();
-
-	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
-	db->mark = *mark;
-	LWLockRelease(&sn_shared()->lock);
-}
-
-/* any_row: whether an index range of a partition has a visible row */
-static bool
-any_row(Relation rel, AttrNumber column, int nkeys, ScanKey keys,
-		Snapshot snapshot)
-{
-	SnScan		scan;
-	bool		found;
-
-	sn_scan_begin(&scan, RelationGetRelid(rel), sn_index_of(rel, column),
-				  snapshot, nkeys, keys, ForwardScanDirection);
-	found = sn_scan_next(&scan);
-	sn_scan_end(&scan);
-	return found;
-}
-
-/*
- * saw_all: whether a round had seen the transactions of all events of a
- * partition of the log
- */
-static bool
-saw_all(Oid partition, const SnMark *mark, Snapshot snapshot)
-{
-	Relation	rel = try_relation_open(partition, AccessShareLock);
-	ScanKeyData key;
-	bool		missing;
-	int			i;
-
-	if (rel == NULL)
-		return true;			/* somebody else was faster */
-	sn_key_int8(&key, 1, BTGreaterEqualStrategyNumber, mark->xmax);
-	missing = any_row(rel, Anum_log_txid, 1, &key, snapshot);
-	for (i = 0; i < mark->nxip && !missing; i++)
-	{
-		sn_key_int8(&key, 1, BTEqualStrategyNumber, mark->xip[i]);
-		missing = any_row(rel, Anum_log_txid, 1, &key, snapshot);
-	}
-	relation_close(rel, AccessShareLock);
-	return !missing;
-}
-
 /*
  * next_of: the oldest partition of a table that ends by a time, of those that
  * this pass has not left; false when there is none
@@ -189,13 +69,11 @@ next_of(SnRel set, int64 until, SnPartRange *result)
 	bool		found = false;
 	ListCell   *lc;
 
-	if (list_member_oid(left_parents, sn_rel(set)))
-		return false;
 	foreach(lc, ranges)
 	{
 		SnPartRange *range = lfirst(lc);
 
-		if (list_member_oid(left_partitions, range->oid))
+		if (sn_drop_left(set, range->oid))
 			continue;
 		found = range->upper <= until;
 		*result = *range;
@@ -271,7 +149,7 @@ covers(const SnMark *mark, const Verdict *verdict, Snapshot snapshot)
 {
 	return mark->taken >= verdict->oldest.upper && mark->taken != 0 &&
 		(!OidIsValid(verdict->log.oid) ||
-		 saw_all(verdict->log.oid, mark, snapshot));
+		 sn_mark_saw_all(verdict->log.oid, mark, snapshot));
 }
 
 /*
@@ -297,8 +175,8 @@ retention_verdict(SnMark *mark, Snapshot snapshot, bool only_look)
 	if (!covers(mark, &verdict, snapshot))
 	{
 		if (only_look)
-			read_mark(mark, verdict.oldest.upper);
-		verdict.unsequenced = (!only_look && !make_mark(mark)) ||
+			sn_mark_read(mark, verdict.oldest.upper);
+		verdict.unsequenced = (!only_look && !sn_mark_make(mark)) ||
 			!covers(mark, &verdict, snapshot);
 	}
 	verdict.lagging = find_lagging(mark->round_no, snapshot);
@@ -342,127 +220,6 @@ warn(const Verdict *verdict)
 			 errhint("Run their agents, or remove them with unsubscribe().")));
 }
 
-/* A partition that is to be dropped */
-typedef struct Dropping
-{
-	SnRel		set;
-	Oid			partition;
-	const SnMark *mark;
-} Dropping;
-
-/* drop_partition: under its locks, if it is still as it was judged */
-static void
-drop_partition(void *arg)
-{
-	const Dropping *d = arg;
-	ObjectAddress object = {RelationRelationId, d->partition, 0};
-	Snapshot	snapshot;
-	bool		drop;
-
-	(void) set_config_option("lock_timeout", DROP_PATIENCE, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	LockRelationOid(sn_rel(d->set), AccessExclusiveLock);
-	LockRelationOid(d->partition, AccessExclusiveLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	drop = d->set != SN_EVENT_LOG || saw_all(d->partition, d->mark, snapshot);
-	UnregisterSnapshot(snapshot);
-	if (drop && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(d->partition)))
-		performDeletion(&object, DROP_RESTRICT, 0);
-	SN_FAULT(partition_drop);
-}
-
-/*
- * is_in_use: whether a lock could not be had in time, or somebody has made an
- * object that depends on what is dropped
- */
-static bool
-is_in_use(int sqlerrcode)
-{
-	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
-		sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
-		sqlerrcode == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
-}
-
-/* try_drop: drop a partition unless it is in use */
-static bool
-try_drop(SnRel set, Oid partition, const SnMark *mark)
-{
-	Dropping	d = {set, partition, mark};
-
-	return sn_guarded(drop_partition, &d, is_in_use) == NULL;
-}
-
-/* remember_table: add a table to a list that outlives the transaction */
-static void
-remember_table(List **list, Oid relid)
-{
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-	*list = list_append_unique_oid(*list, relid);
-	MemoryContextSwitchTo(old);
-}
-
-/* drop_or_leave: drop a partition if nobody holds it, or leave it */
-static void
-drop_or_leave(SnRel set, Oid partition, const SnMark *mark)
-{
-	if (sn_held_for_long(sn_rel(set)))
-		remember_table(&left_parents, sn_rel(set));
-	else if (sn_held_for_long(partition) || !try_drop(set, partition, mark))
-		remember_table(&left_partitions, partition);
-}
-
-/*
- * warn_left: name what keeps the tables that this pass has left, once a day for
- * each of them: who holds one for a moment is not to hide who comes next.
- */
-static void
-warn_left(void)
-{
-	static TimestampTz last = 0;
-	TimestampTz now = GetCurrentTimestamp();
-	List	   *left = list_concat_copy(left_partitions, left_parents);
-	List	   *causes;
-	StringInfoData names;
-	ListCell   *lc;
-
-	if (left == NIL || now - last >= REPEAT_WARNING)
-	{
-		list_free(told);
-		told = NIL;
-	}
-	if (list_difference_oid(left, told) == NIL)
-		return;
-	causes = list_concat(sn_holders(list_copy(left)),
-						 sn_dependents(left_partitions));
-	if (causes == NIL)
-		return;					/* they have gone meanwhile */
-	last = now;
-	foreach(lc, left)
-		remember_table(&told, lfirst_oid(lc));
-	initStringInfo(&names);
-	foreach(lc, causes)
-		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
-						 text_to_cstring(lfirst(lc)));
-	ereport(WARNING,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("tables older than sentinai.retention are kept because they are in use: %s",
-					names.data),
-			 errdetail("A table is not dropped while a transaction holds it or an object depends on it; others are."),
-			 errhint("End the transaction (a prepared one with COMMIT PREPARED or ROLLBACK PREPARED), or drop the object.")));
-}
-
-/* end_pass: what was left is tried again in the next pass */
-static bool
-end_pass(void)
-{
-	warn_left();
-	list_free(left_partitions);
-	list_free(left_parents);
-	left_partitions = left_parents = NIL;
-	return false;
-}
-
 /*
  * drop_keys: drop a partition of idempotency keys whose window is over;
  * whether there was one
@@ -476,7 +233,7 @@ drop_keys(const SnMark *mark)
 
 	if (sn_retention < 0 || !next_of(SN_EVENT_IDEMPOTENCY, until, &partition))
 		return false;
-	drop_or_leave(SN_EVENT_IDEMPOTENCY, partition.oid, mark);
+	sn_drop_or_leave(SN_EVENT_IDEMPOTENCY, partition.oid, mark);
 	return true;
 }
 
@@ -487,7 +244,7 @@ drop_keys(const SnMark *mark)
 bool
 sn_retention_step(void)
 {
-	SnMark		mark = get_mark();
+	SnMark		mark = sn_mark_get();
 	Snapshot	snapshot;
 	Verdict		verdict;
 	int			i;
@@ -497,10 +254,13 @@ sn_retention_step(void)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	verdict = retention_verdict(&mark, snapshot, false);
 	UnregisterSnapshot(snapshot);
-	set_mark(&mark);
+	sn_mark_set(&mark);
 	warn(&verdict);
 	if (!may_go(&verdict))
-		return end_pass();
+	{
+		sn_drop_pass_end();
+		return false;
+	}
 	if (OidIsValid(verdict.log.oid) && !sn_keep(&verdict.log, &mark))
 		return true;
 	for (i = 0; i < lengthof(sets); i++)
@@ -509,10 +269,11 @@ sn_retention_step(void)
 
 		if (!next_of(sets[i], verdict.oldest.upper, &first))
 			continue;
-		drop_or_leave(sets[i], first.oid, &mark);
+		sn_drop_or_leave(sets[i], first.oid, &mark);
 		return true;
 	}
-	return end_pass();
+	sn_drop_pass_end();
+	return false;
 }
 
 /*
@@ -530,7 +291,7 @@ sn_keep_step(void)
 
 	if (!sn_kept_any())
 		return false;
-	if (mark.taken == 0 && !make_mark(&mark))
+	if (mark.taken == 0 && !sn_mark_make(&mark))
 		return false;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	lagging = find_lagging(mark.round_no, snapshot);
@@ -594,7 +355,7 @@ blockers(const Verdict *verdict)
 Datum
 sentinai_retention_status(PG_FUNCTION_ARGS)
 {
-	SnMark		mark = get_mark();
+	SnMark		mark = sn_mark_get();
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Verdict		verdict = {false};
 	Datum		values[5];

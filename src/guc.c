@@ -24,6 +24,7 @@
 #include "relay/relay_provider.h"
 
 #define SN_INT(name, ...) int sn_##name;
+#define SN_BOOL(name, ...) bool sn_##name;
 #define SN_ENUM(name, ...) int sn_##name;
 #define SN_STRING(name, ...) char *sn_##name;
 #include "base/settings.h"
@@ -192,6 +193,9 @@ define_all(void)
 	DefineCustomIntVariable("sentinai." #name, text, more, &sn_##name, \
 							boot, least, most, context, flags, \
 							check, NULL, NULL);
+#define SN_BOOL(name, boot, context, flags, text, more) \
+	DefineCustomBoolVariable("sentinai." #name, text, more, &sn_##name, \
+							 boot, context, flags, NULL, NULL, NULL);
 #define SN_ENUM(name, boot, options, context, flags, text, more) \
 	DefineCustomEnumVariable("sentinai." #name, text, more, &sn_##name, \
 							 boot, options, context, flags, \

@@ -37,6 +37,7 @@ typedef enum SnRecordTime
 } SnRecordTime;
 
 #define SN_INT(name, ...) extern int sn_##name;
+#define SN_BOOL(name, ...) extern bool sn_##name;
 #define SN_ENUM(name, ...) extern int sn_##name;
 #define SN_STRING(name, ...) extern char *sn_##name;
 #include "base/settings.h"

@@ -7,6 +7,7 @@
  *		sn_x.
  *
  * SN_INT(name, default, least, most, context, flags, check hook, text, more)
+ * SN_BOOL(name, default, context, flags, text, more)
  * SN_ENUM(name, default, options, context, flags, text, more)
  * SN_STRING(name, default, context, flags, check hook, text, more)
  *
@@ -14,7 +15,7 @@
  * traceparent.
  *
  * The unit is one of the flags; more is a second sentence, or NULL.  No guard:
- * it is included with these three defined, and undefines them.
+ * it is included with these four defined, and undefines them.
  */
 
 /* publish */
@@ -31,6 +32,13 @@ SN_STRING(tracestate, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL,
 		  "W3C tracestate that goes with sentinai.traceparent.", NULL)
 SN_ENUM(unknown_event_types, SN_UNKNOWN_ALLOW, unknown_type_options, PGC_SUSET, 0,
 		"Whether events of types that are not registered can be published.", NULL)
+
+/* tenants */
+SN_BOOL(tenant_isolation, false, PGC_SUSET, 0,
+		"Whether callers may do for a tenant only what they were granted.", NULL)
+/* not for ALTER SYSTEM: who may set it says what is a proof */
+SN_STRING(proof_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_DISALLOW_IN_AUTO_FILE, NULL,
+		  "File in sentinai.secret_directory with the key that proofs for act_as() are made with.", NULL)
 
 /* storage */
 SN_INT(lanes, SN_MAX_LANES, 1, SN_MAX_LANES, PGC_SIGHUP, 0, NULL,
@@ -97,5 +105,6 @@ SN_ENUM(record_timestamp, SN_TIME_SENDING, timestamp_options, PGC_SIGHUP, 0,
 		"Timestamp of the records the relay produces.", NULL)
 
 #undef SN_INT
+#undef SN_BOOL
 #undef SN_ENUM
 #undef SN_STRING

@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "log/event_check.h"
 #include "registry/event_type.h"
+#include "tenancy/gate.h"
 
 #define CORRELATION_ID_MAX 512
 
@@ -268,7 +269,8 @@ check_aggregate_id(Datum value, bool isnull, int index)
 bool
 sn_may_publish(const text *tenant_id)
 {
-	return VARSIZE_ANY_EXHDR(tenant_id) > 0;
+	return VARSIZE_ANY_EXHDR(tenant_id) > 0 &&
+		sn_may(SN_RIGHT_PUBLISH, tenant_id);
 }
 
 /*

@@ -30,15 +30,7 @@
 int
 sn_next_id(const char *sequence)
 {
-	Oid			relid = get_relname_relid(sequence,
-										  get_namespace_oid(SN_INTERNAL, false));
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"%s.%s\" does not exist", SN_INTERNAL,
-						sequence)));
-	return (int) nextval_internal(relid, false);
+	return (int) sn_sequence_next(sequence);
 }
 
 /* text_array: a filter as text[] */

@@ -12,6 +12,7 @@
  *	  lane	  classid subscription, objid sub_id, objsubid lane + 1
  *	  streams classid subscription, objid 0: subscriptions come and go
  *	  types	  classid event_type, objid 0: event types are registered
+ *	  grants  classid tenant_grant, objid 0: rights for tenants are changed
  *	  round	  classid round_0, objid 0
  *	  relay	  classid event_log, objid sub_id, objsubid lane + 1 (session)
  *	  key	  classid event_idempotency, objid hash of tenant and key
@@ -181,6 +182,13 @@ void
 sn_lock_types(void)
 {
 	(void) try_or_wait(sn_rel(SN_EVENT_TYPE), 0, 0, true);
+}
+
+/* sn_lock_grants: the right to change what roles may for tenants */
+void
+sn_lock_grants(void)
+{
+	(void) try_or_wait(sn_rel(SN_TENANT_GRANT), 0, 0, true);
 }
 
 /* sn_lock_round: the right to take a round */

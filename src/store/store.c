@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "commands/extension.h"
+#include "commands/sequence.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -156,4 +157,18 @@ sn_installed(void)
 	schema = get_namespace_oid(SN_INTERNAL, true);
 	return OidIsValid(schema) &&
 		OidIsValid(get_relname_relid(rels[SN_EVENT_LOG].name, schema));
+}
+
+/* sn_sequence_next: a value of the sequence of an identity column */
+int64
+sn_sequence_next(const char *name)
+{
+	Oid			relid = get_relname_relid(name,
+										  get_namespace_oid(SN_INTERNAL, false));
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", SN_INTERNAL, name)));
+	return nextval_internal(relid, false);
 }

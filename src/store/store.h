@@ -50,6 +50,10 @@ SN_NUMBERS(retry);
 SN_NUMBERS(dead);
 SN_NUMBERS(policy);
 SN_NUMBERS(type);
+SN_NUMBERS(grant);
+SN_NUMBERS(work);
+SN_NUMBERS(proof);
+SN_NUMBERS(action);
 
 /* Tables and indexes, by the names that sn_rel() knows */
 #define SN_REL_TABLE(name, sql, columns)	SN_##name,
@@ -65,6 +69,7 @@ extern Oid	sn_rel(SnRel which);
 extern bool sn_intact(SnRel which);
 extern bool sn_present(SnRel which);
 extern bool sn_installed(void);
+extern int64 sn_sequence_next(const char *name);
 
 /* What the newest row of node says, in force for this database */
 typedef struct SnNode
@@ -192,6 +197,7 @@ extern bool sn_streams_are_ours(void);
 extern bool sn_lane_in_hands(int sub_id, int lane);
 extern bool sn_lock_streams(bool wait);
 extern void sn_lock_types(void);
+extern void sn_lock_grants(void);
 extern bool sn_lock_round(bool wait);
 extern bool sn_round_in_hands(void);
 extern void sn_unlock_round(void);

@@ -94,6 +94,23 @@
 	C(type, registered_by) C(type, deprecated_since) \
 	C(type, dropped_at)
 
+#define SN_COLUMNS_grant(C, AS) \
+	C(grant, role) C(grant, tenant_id) C(grant, right_name) \
+	C(grant, granted_at) C(grant, granted_by)
+
+#define SN_COLUMNS_work(C, AS) \
+	C(work, worker_type) C(work, role) C(work, granted_at) \
+	C(work, granted_by)
+
+#define SN_COLUMNS_proof(C, AS) \
+	C(proof, role) C(proof, granted_at) C(proof, granted_by)
+
+#define SN_COLUMNS_action(C, AS) \
+	AS(action, id, action_id) C(action, acted_at) C(action, actor) \
+	C(action, session_role) C(action, acting_role) C(action, action) \
+	C(action, tenant_id) C(action, object) C(action, before) \
+	C(action, after) C(action, reason)
+
 /*
  * Tables partitioned by event id come first (range.h); halves of a journal
  * follow each other (journal.c).
@@ -128,6 +145,13 @@
 	INDEX(DEAD_LETTER_SETTLED_IDX, dead_letter_settled_idx) \
 	TABLE(RETRY_POLICY, retry_policy, policy) \
 	TABLE(EVENT_TYPE, event_type, type) \
-	INDEX(EVENT_TYPE_PKEY, event_type_pkey)
+	INDEX(EVENT_TYPE_PKEY, event_type_pkey) \
+	TABLE(TENANT_GRANT, tenant_grant, grant) \
+	INDEX(TENANT_GRANT_PKEY, tenant_grant_pkey) \
+	TABLE(WORK_GRANT, work_grant, work) \
+	INDEX(WORK_GRANT_PKEY, work_grant_pkey) \
+	TABLE(PROOF_ROLE, proof_role, proof) \
+	INDEX(PROOF_ROLE_PKEY, proof_role_pkey) \
+	TABLE(ACTION_LOG, action_log, action)
 
 #endif							/* SN_TABLES_H */

@@ -1,0 +1,103 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * action.c
+ *		What people changed: rows of action_log.
+ *
+ * Whoever changes a grant, a limit, a rule or a dead letter calls
+ * sn_action_record() in the same transaction.  So the row is there if and only
+ * if the change is.
+ */
+#include "postgres.h"
+
+#include <stdarg.h>
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "store/store.h"
+#include "tenancy/action.h"
+
+static void
+push_string(JsonbParseState **state, JsonbIteratorToken token, const char *string)
+{
+	JsonbValue	value = {.type = jbvString};
+
+	if (string == NULL)
+		value.type = jbvNull;
+	else
+	{
+		value.val.string.val = unconstify(char *, string);
+		value.val.string.len = strlen(string);
+	}
+	(void) pushJsonbValue(state, token, &value);
+}
+
+/*
+ * sn_action_json: an object of strings, from names and values in turn; a value
+ * may be NULL, and the first name that is ends them
+ */
+Jsonb *
+sn_action_json(const char *name,...)
+{
+	JsonbParseState *state = NULL;
+	va_list		rest;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	va_start(rest, name);
+	for (; name != NULL; name = va_arg(rest, const char *))
+	{
+		push_string(&state, WJB_KEY, name);
+		push_string(&state, WJB_VALUE, va_arg(rest, const char *));
+	}
+	va_end(rest);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* set_column: a column that may be null */
+static void
+set_column(Datum *values, bool *nulls, AttrNumber column, const void *value)
+{
+	values[column - 1] = PointerGetDatum(value);
+	nulls[column - 1] = value == NULL;
+}
+
+static text *
+role_name(Oid role)
+{
+	return cstring_to_text(GetUserNameFromId(role, false));
+}
+
+/*
+ * sn_action_record: note what the caller has changed.  An update of the
+ * extension may still have to make the table.
+ */
+void
+sn_action_record(const SnAction *action)
+{
+	Datum		values[Natts_action];
+	bool		nulls[Natts_action] = {false};
+
+	if (!sn_present(SN_ACTION_LOG))
+		return;
+	values[Anum_action_id - 1] =
+		Int64GetDatum(sn_sequence_next("action_log_action_id_seq"));
+	values[Anum_action_acted_at - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	set_column(values, nulls, Anum_action_actor,
+			   action->actor != NULL ? action->actor :
+			   role_name(GetSessionUserId()));
+	set_column(values, nulls, Anum_action_session_role,
+			   role_name(GetSessionUserId()));
+	set_column(values, nulls, Anum_action_acting_role, role_name(GetUserId()));
+	set_column(values, nulls, Anum_action_action,
+			   cstring_to_text(action->action));
+	set_column(values, nulls, Anum_action_tenant_id, action->tenant_id);
+	set_column(values, nulls, Anum_action_object,
+			   action->object == NULL ? NULL : cstring_to_text(action->object));
+	set_column(values, nulls, Anum_action_before, action->before);
+	set_column(values, nulls, Anum_action_after, action->after);
+	set_column(values, nulls, Anum_action_reason, action->reason);
+	sn_insert_one(sn_rel(SN_ACTION_LOG), values, nulls);
+}

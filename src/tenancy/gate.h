@@ -1,0 +1,57 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * gate.h
+ *		Whether a caller may do something for a tenant.
+ */
+#ifndef SN_GATE_H
+#define SN_GATE_H
+
+#include "postgres.h"
+
+#include "base/guc.h"
+#include "tenancy/right.h"
+
+extern bool sn_acting;			/* act_as() narrows this transaction */
+extern bool sn_work_free;		/* no work_grant is there: nobody has to ask */
+
+/* sn_gate_asks: whether the tenant of something matters at all */
+static inline bool
+sn_gate_asks(void)
+{
+	return sn_tenant_isolation || sn_acting;
+}
+
+extern bool sn_gate_may(int rights, const text *tenant_id);
+extern bool sn_gate_may_claim(const text *worker_type);
+extern bool sn_gate_is_admin(void);
+extern bool sn_gate_needs_proof(void);
+extern bool sn_gate_was_granted(int rights, const text *tenant_id);
+
+/*
+ * sn_may: whether the caller has one of the rights for a tenant; NULL: for
+ * every tenant
+ */
+static inline bool
+sn_may(int rights, const text *tenant_id)
+{
+	return !sn_gate_asks() || sn_gate_may(rights, tenant_id);
+}
+
+/* sn_may_claim: whether the caller may claim from a subscription */
+static inline bool
+sn_may_claim(const text *worker_type)
+{
+	return (!sn_gate_asks() && sn_work_free) || sn_gate_may_claim(worker_type);
+}
+
+extern void sn_require(int rights, const text *tenant_id, const char *what);
+extern void sn_require_admin(const char *what);
+extern void sn_refuse_tenant(const char *what) pg_attribute_noreturn();
+extern void sn_grants_changed(void);
+
+/* act_as.c */
+extern bool sn_acts_for(const text *tenant_id);
+extern bool sn_acts_proved(Oid role);
+
+#endif							/* SN_GATE_H */

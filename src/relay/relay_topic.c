@@ -119,12 +119,13 @@ free_number(SnTopicTable *table)
 SnTopic *
 sn_topic_find(SnTopicTable *table, const char *name, int64_t now_ms)
 {
-	SnTopic   **bucket = &table->hash[sn_fnv1a(name) % HASH_SIZE];
 	SnTopic    *topic = table->last;
+	SnTopic   **bucket;
 	int			number;
 
 	if (topic != NULL && strcmp(topic->name, name) == 0)
-		return topic;
+		return topic;			/* before the hash: most are the last's */
+	bucket = &table->hash[sn_fnv1a(name) % HASH_SIZE];
 	for (topic = *bucket; topic != NULL; topic = topic->next)
 		if (strcmp(topic->name, name) == 0)
 			return table->last = topic;

@@ -4,10 +4,11 @@
 EXTENSION  := sentinai
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" sentinai.control)
 
-# The install script is the modules of sql/ joined in number order.
+# The install script is the modules of sql/ joined in number order. Those of
+# released versions, and the ways from one to the next, are files of their own.
 SQL_MODULES := $(sort $(wildcard sql/[0-9]*.sql))
 DATA_built  := $(EXTENSION)--$(EXTVERSION).sql
-DATA        := $(wildcard sql/$(EXTENSION)--*--*.sql)
+DATA        := $(wildcard sql/$(EXTENSION)--*.sql)
 
 # Everything in src/ but the brokers' providers. Each is linked with its client
 # library into a module of its own, so that only the relay process loads it.
@@ -45,9 +46,11 @@ include docs/docs.mk
 include $(PGXS)
 
 $(DATA_built): $(SQL_MODULES) sentinai.control
+	rm -f $(EXTENSION)--*.sql
 	cat $(SQL_MODULES) > $@
 
 $(OBJS): $(HEADERS)
+$(filter $(OBJS),$(patsubst %.c,%.o,$(shell grep -l SENTINAI_VERSION $(SOURCES)))): sentinai.control
 
 # Made again when the flags for tests are not those of the last time.
 flagged := $(patsubst %.c,%.o,$(shell grep -l SN_FAULT $(SOURCES)))

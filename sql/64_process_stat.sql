@@ -344,7 +344,8 @@ select s.version,
        f.steps as failing_steps,
        f.since as failing_since,
        f.failures as failing_count,
-       f.error as failing_error
+       f.error as failing_error,
+       (select e.extversion from pg_catalog.pg_extension e where e.extname operator(pg_catalog.=) 'sentinai') as installed_version
 from sentinai.stat_server() s
      left join lateral (select x.lanes from sentinai_internal.node x order by x.node_no desc limit 1) n on true
      left join lateral sentinai.stat_round() r on true
@@ -358,7 +359,7 @@ from sentinai.stat_server() s
          from sentinai.stat_failures() x) f;
 
 comment on view sentinai.stat_info is 'One row about the extension in this database.';
-comment on column sentinai.stat_info.version is 'Version of the library.';
+comment on column sentinai.stat_info.version is 'Version of the library. Another than installed_version: the server has been given a new one, and ALTER EXTENSION sentinai UPDATE is still to be run in this database.';
 comment on column sentinai.stat_info.preloaded is 'Whether the library is in shared_preload_libraries, so that the workers run.';
 comment on column sentinai.stat_info.launcher_pid is 'Process of the launcher; null when it does not run.';
 comment on column sentinai.stat_info.sequencer_pid is 'Process of this database''s sequencer; null when it does not run.';
@@ -379,3 +380,4 @@ comment on column sentinai.stat_info.failing_steps is 'What the sequencer''s pro
 comment on column sentinai.stat_info.failing_since is 'Since when the first of them fails.';
 comment on column sentinai.stat_info.failing_count is 'How often it has failed since then.';
 comment on column sentinai.stat_info.failing_error is 'SQLSTATE and message of its last failure.';
+comment on column sentinai.stat_info.installed_version is 'Version of the extension''s objects in this database.';

@@ -43,6 +43,7 @@ unit:
 	$(MAKE) -C workers test PROVE='$(PROVE) -v' || status=1; \
 	test/rooms/check.pl || status=1; \
 	test/rooms/patches.sh || status=1; \
+	test/rooms/released.sh || status=1; \
 	exit $$status
 
 pgtap:

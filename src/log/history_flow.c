@@ -25,20 +25,31 @@
 PG_FUNCTION_INFO_V1(sentinai_flow_events);
 PG_FUNCTION_INFO_V1(sentinai_flow_tree);
 
-/* read_named: rows that name the flow */
+/*
+ * read_named: rows that name the flow.  A partition of the version before has no
+ * index for it, and is read whole, in the order of the ids.
+ */
 static void
 read_named(SnReading *r)
 {
+	Oid			index = sn_flow_index_of(r->rel);
 	ScanKeyData keys[3];
+	int			n = 0;
+	int			of_id = 1;
 	SnScan		scan;
 	int			limit = r->n + r->limit;
 
-	sn_key_hashed(&keys[0], 1, r->q->correlation_id);
-	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->q->lower);
-	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
-	sn_scan_begin(&scan, RelationGetRelid(r->rel),
-				  sn_index_of(r->rel, SN_FLOW_HASH, Anum_log_event_id),
-				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
+	if (OidIsValid(index))
+	{
+		sn_key_hashed(&keys[n++], 1, r->q->correlation_id);
+		of_id = 2;
+	}
+	else
+		index = sn_index_of(r->rel, Anum_log_event_id);
+	sn_key_uuid(&keys[n++], of_id, BTGreaterStrategyNumber, &r->q->lower);
+	sn_key_uuid(&keys[n++], of_id, BTLessStrategyNumber, &r->q->upper);
+	sn_scan_begin(&scan, RelationGetRelid(r->rel), index, GetActiveSnapshot(),
+				  n, keys, ForwardScanDirection);
 	while (r->n < limit && sn_scan_next(&scan))
 		if (!slot_attisnull(scan.slot, Anum_log_correlation_id))
 			sn_history_put(r, scan.slot);

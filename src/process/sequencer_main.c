@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -497,6 +498,23 @@ probe(void)
 	return found;
 }
 
+/* compare_versions: say it when the objects here are not those of the library */
+static void
+compare_versions(void)
+{
+	char	   *installed;
+
+	StartTransactionCommand();
+	installed = sn_installed_version();
+	if (installed != NULL && strcmp(installed, SENTINAI_VERSION) != 0)
+		ereport(WARNING,
+				(errmsg("extension \"sentinai\" is version %s in database \"%s\", and its library is version %s",
+						installed, get_database_name(MyDatabaseId),
+						SENTINAI_VERSION),
+				 errhint("Run ALTER EXTENSION sentinai UPDATE in that database; if the library is the older one, install the newer.")));
+	CommitTransactionCommand();
+}
+
 /* sn_sequencer_main: entry point; the argument is the database's OID */
 void
 sn_sequencer_main(Datum arg)
@@ -504,6 +522,7 @@ sn_sequencer_main(Datum arg)
 	connect_database(DatumGetObjectId(arg));
 	if (!probe() || !attach_sequencer())
 		proc_exit(0);
+	compare_versions();
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,
 												"sentinai sequencer",
 												ALLOCSET_DEFAULT_SIZES));

@@ -324,6 +324,7 @@ sn_type_check(const text *event_type, int32 version, Jsonb *payload,
 	if (type->nversions == 0)
 	{
 		if (sn_unknown_event_types == SN_UNKNOWN_REFUSE &&
+			OidIsValid(watched) &&	/* without the table none can be known */
 			!sn_type_is_own(event_type))
 			refuse(psprintf("event type \"%s\" is not registered",
 							text_to_cstring(event_type)), index,

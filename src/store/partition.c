@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/twophase.h"
 #include "access/xact.h"
@@ -30,6 +31,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/args.h"
 #include "base/fault.h"
 #include "base/guc.h"
 #include "store/owner.h"
@@ -41,6 +43,7 @@
 #define LOCKS_SHARE 4			/* one of so many may be ours */
 
 PG_FUNCTION_INFO_V1(sentinai_make_partitions);
+PG_FUNCTION_INFO_V1(sentinai_index_partitions);
 PG_FUNCTION_INFO_V1(sentinai_refuse_change);
 
 /* A stretch of time in milliseconds, [lower, upper), covered or a hole */
@@ -52,6 +55,11 @@ typedef struct Stretch
 } Stretch;
 
 #define MAX_INDEXES 7
+
+/* not in the partitions of 0.1.0: index_partitions() */
+#define FLOW_INDEX \
+	"(hashtext(correlation_id), event_id) with (deduplicate_items = off)" \
+	" where correlation_id is not null"
 
 /* The sets, and the keys and indexes that each of their partitions gets */
 static const struct
@@ -72,8 +80,7 @@ static const struct
 		"(run, tenant_id, event_id) where run = 2",
 		"(hashtext(tenant_id), event_id, partition_hash)"
 		" with (deduplicate_items = off) where run = 3",
-		"(hashtext(correlation_id), event_id) with (deduplicate_items = off)"
-		" where correlation_id is not null"
+		FLOW_INDEX
 	}},
 	{SN_EVENT_PROCESSING, "event_processing", "event_id, worker_type", {NULL}},
 	{SN_EVENT_IDEMPOTENCY, "event_idempotency", NULL, {
@@ -426,6 +433,85 @@ sentinai_make_partitions(PG_FUNCTION_ARGS)
 				 errhint("Make them in several transactions, the first through %s, or raise \"max_locks_per_transaction\".",
 						 timestamptz_to_str(sn_ms_timestamp(end)))));
 	PG_RETURN_INT32(make_range(SN_EVENT_LOG, from, last, max));
+}
+
+/* make_flow_index: that of a partition which is locked and open; closes it */
+static void
+make_flow_index(Relation part)
+{
+	char	   *name = pstrdup(RelationGetRelationName(part));
+	SnCaller	caller;
+	int			level;
+
+	sn_become_owner(part, &caller);
+	relation_close(part, NoLock);
+	level = pin_making_settings();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	run_utility(psprintf("create index on " SN_INTERNAL ".%s " FLOW_INDEX,
+						 quote_identifier(name)));
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+	AtEOXact_GUC(false, level);
+	sn_become_caller(&caller);
+	pfree(name);
+}
+
+/*
+ * complete_partition: make the index that get_trace() reads by if a partition
+ * lacks it, unless look says only to look; returns whether it has it then.  The
+ * lock keeps out a second call, and nobody else of ours but retention.
+ */
+static bool
+complete_partition(Oid relid, bool look)
+{
+	LOCKMODE	lockmode = look ? AccessShareLock : ShareRowExclusiveLock;
+	Relation	part = try_relation_open(relid, lockmode);
+	bool		complete;
+
+	if (part == NULL)
+		return true;			/* retention was faster */
+	complete = OidIsValid(sn_flow_index_of(part));
+	if (complete || look)
+		relation_close(part, lockmode);
+	else
+		make_flow_index(part);
+	return complete || !look;
+}
+
+/* index_partitions(max_partitions int) returns int */
+Datum
+sentinai_index_partitions(PG_FUNCTION_ARGS)
+{
+	int64		now = SN_TICK_MS(sn_clock_last());
+	List	   *ranges;
+	int			lacking = 0;
+	int			left;
+	int			i;
+
+	SN_REQUIRE_ARG(0, "max_partitions");
+	left = PG_GETARG_INT32(0);
+	if (left < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("max_partitions must be at least 1")));
+	PreventCommandIfReadOnly("index_partitions()");
+	ranges = sn_partition_ranges(SN_EVENT_LOG);
+	for (i = list_length(ranges) - 1; i >= 0; i--)
+	{
+		SnPartRange *range = list_nth(ranges, i);
+		bool		over = range->upper <= now;
+
+		CHECK_FOR_INTERRUPTS();
+		if (complete_partition(range->oid, true))
+			continue;
+		if (over && left > 0 && complete_partition(range->oid, false))
+			left--;
+		else
+			lacking++;
+	}
+	list_free_deep(ranges);
+	PG_RETURN_INT32(lacking);
 }
 
 /*

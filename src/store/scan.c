@@ -155,11 +155,12 @@ is_on(Relation heap, Relation index, int ncolumns, const AttrNumber *columns)
 }
 
 /*
- * sn_find_index: what sn_index_of() does.  No index stays locked: the lock of
- * its table keeps it.
+ * sn_find_index: what sn_index_of() does; InvalidOid when there is none and none
+ * has to be.  No index stays locked: the lock of its table keeps it.
  */
 Oid
-sn_find_index(Relation heap, int ncolumns, const AttrNumber *columns)
+sn_find_index(Relation heap, int ncolumns, const AttrNumber *columns,
+			  bool missing_ok)
 {
 	List	   *indexes = RelationGetIndexList(heap);
 	Oid			result = InvalidOid;
@@ -177,7 +178,7 @@ sn_find_index(Relation heap, int ncolumns, const AttrNumber *columns)
 			break;
 	}
 	list_free(indexes);
-	if (!OidIsValid(result))
+	if (!OidIsValid(result) && !missing_ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" lacks an index that sentinai needs",

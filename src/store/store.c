@@ -9,10 +9,15 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "commands/sequence.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -118,6 +123,26 @@ sn_present(SnRel which)
 		OidIsValid(get_relname_relid(rels[which].name, schema));
 }
 
+/* refuse_missing: there is no extension, or one from before this table */
+static void pg_attribute_noreturn()
+refuse_missing(SnRel which)
+{
+	if (which != SN_EVENT_LOG && sn_installed())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relation \"%s.%s\" is not in this version of the extension",
+						SN_INTERNAL, rels[which].name),
+				 errdetail("The library is version %s, what is installed in this database is version %s.",
+						   SENTINAI_VERSION, sn_installed_version()),
+				 errhint("Run ALTER EXTENSION sentinai UPDATE.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation \"%s.%s\" does not exist",
+					SN_INTERNAL, rels[which].name),
+			 errhint("Create the extension with CREATE EXTENSION sentinai.")));
+	pg_unreachable();
+}
+
 /* sn_rel: OID of a table or index of the extension */
 Oid
 sn_rel(SnRel which)
@@ -136,11 +161,7 @@ sn_rel(SnRel which)
 	relid = get_relname_relid(rels[which].name,
 							  get_namespace_oid(SN_INTERNAL, false));
 	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"%s.%s\" does not exist",
-						SN_INTERNAL, rels[which].name),
-				 errhint("Create the extension with CREATE EXTENSION sentinai.")));
+		refuse_missing(which);
 	check_columns(which, relid);
 	rel_oids[which] = relid;
 	return relid;
@@ -171,4 +192,35 @@ sn_sequence_next(const char *name)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s.%s\" does not exist", SN_INTERNAL, name)));
 	return nextval_internal(relid, false);
+}
+
+/*
+ * sn_installed_version: version of the extension's objects in this database,
+ * which is not that of the library until they are updated; NULL: not installed
+ */
+char *
+sn_installed_version(void)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *version = NULL;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum("sentinai"));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+
+		version = TextDatumGetCString(heap_getattr(tuple,
+												   Anum_pg_extension_extversion,
+												   RelationGetDescr(rel),
+												   &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return version;
 }

@@ -70,6 +70,7 @@ extern bool sn_intact(SnRel which);
 extern bool sn_present(SnRel which);
 extern bool sn_installed(void);
 extern int64 sn_sequence_next(const char *name);
+extern char *sn_installed_version(void);
 
 /* What the newest row of node says, in force for this database */
 typedef struct SnNode
@@ -98,7 +99,7 @@ extern void sn_refuse_change(const char *name) pg_attribute_noreturn();
 extern bool sn_calls_others(Node *node, void *context);
 extern bool sn_index_is_ours(Relation heap, Relation index);
 extern Oid	sn_find_index(Relation heap, int ncolumns,
-						  const AttrNumber *columns);
+						  const AttrNumber *columns, bool missing_ok);
 
 /*
  * In place of a first column: hashtext(tenant_id).  A comparison of integers
@@ -110,7 +111,15 @@ extern Oid	sn_find_index(Relation heap, int ncolumns,
 /* the index of a table that is on these columns and has all rows in it */
 #define sn_index_of(heap, ...) \
 	sn_find_index(heap, lengthof(((AttrNumber[]) {__VA_ARGS__})), \
-				  (AttrNumber[]) {__VA_ARGS__})
+				  (AttrNumber[]) {__VA_ARGS__}, false)
+
+/*
+ * the index for reading a flow, or InvalidOid: partitions from before 0.2.0 have
+ * none, see index_partitions()
+ */
+#define sn_flow_index_of(heap) \
+	sn_find_index(heap, 2, \
+				  (AttrNumber[]) {SN_FLOW_HASH, Anum_log_event_id}, true)
 
 /* Bulk insert: rows are buffered, written at the end, every 128, every MB */
 typedef struct SnInserter SnInserter;

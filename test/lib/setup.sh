@@ -73,8 +73,8 @@ installed_is_built() {
     for file in *.so; do
         cmp -s "$file" "$lib/$file" || return 1
     done
-    for file in sentinai.control sentinai--*.sql; do
-        cmp -s "$file" "$share/$file" || return 1
+    for file in sentinai.control sentinai--*.sql sql/sentinai--*.sql; do
+        cmp -s "$file" "$share/${file##*/}" || return 1
     done
     for file in sentinai-work sentinai-trace; do
         cmp -s "build/workers/$file" "$pgbin/$file" || return 1

@@ -45,7 +45,7 @@ version() {
 # put ROOT VERSION: what was built there, into the server of the last chroot.
 put() {
     cp "${1%/}/$place"/*.so "$chroots/18/usr/lib/postgresql/$2/lib/" &&
-        cp "${1%/}/$place"/sentinai.control "${1%/}/$place"/sentinai--*.sql \
+        cp "${1%/}/$place"/sentinai.control "${1%/}/$place"/{,sql/}sentinai--*.sql \
             "$chroots/18/usr/share/postgresql/$2/extension/"
 }
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Who may have partitions made, and how many at once.
 begin;
-select plan(15);
+select plan(19);
 select sentinai.make_partitions(now() + interval '3 days');
 
 create function pg_temp.id_of(t timestamptz) returns uuid language sql as $$
@@ -27,6 +27,12 @@ select lives_ok(format('select sentinai.mark_as_completed(%L, ''parts'')', pg_te
 select cmp_ok(pg_temp.tables(), '<=', (select n + 1 from before), 'no table was made for them');
 
 create temp table refused as select pg_temp.tables() as n;
+-- index_partitions() finds nothing to do where no version before made partitions
+select is(sentinai.index_partitions(), 0, 'every partition has its indexes');
+select is(sentinai.index_partitions(2147483647), 0, 'however many may be made');
+select throws_ok('select sentinai.index_partitions(null)', '22004', null, 'null partitions');
+select throws_ok('select sentinai.index_partitions(0)', 'SN422', null, 'no partitions');
+
 -- make_partitions() makes as many as the table of locks bears
 select throws_ok($$select sentinai.make_partitions(now() + interval '20 years')$$, 'SN422', 'time is too far ahead', 'more than a transaction can lock');
 select is(pg_temp.tables(), (select n from refused), 'nothing is half made');

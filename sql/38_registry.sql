@@ -60,3 +60,8 @@ create function sentinai.json_schema(event_type text, version int default null) 
     language c stable parallel restricted
     as 'MODULE_PATHNAME', 'sentinai_json_schema';
 comment on function sentinai.json_schema(text, int) is 'JSON Schema of a version of an event type; null for the newest that is not deprecated. Errors: 22004 null event_type; SN404 unknown type or version, or all are deprecated.';
+
+create function sentinai.describe_event_type(event_type text, version int default null) returns text
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_describe_event_type';
+comment on function sentinai.describe_event_type(text, int) is 'A version of an event type as text for people: what it is for, a table of the fields of the payload, and an example: the first that is registered, else one that is made from the schema and checked against it. version: null for the newest that is not deprecated, or the newest when all are. The table has at most 1,000 rows and 16 levels. It says when something is left out, and when no example could be made. Errors: 22004 null event_type; SN404 unknown type or version; SN422 no name of a type.';

@@ -35,6 +35,8 @@ extern SnSchema *sn_schema_compile(Jsonb *document, MemoryContext cxt);
 extern void sn_schema_free(SnSchema *schema);
 extern bool sn_schema_check(const SnSchema *schema, Jsonb *value,
 							SnSchemaErrors *errors);
+extern Jsonb *sn_schema_example(const SnSchema *schema);
+extern void sn_schema_describe(const SnSchema *schema, StringInfo out);
 extern bool sn_schema_is_note(const char *name);
 extern char *sn_schema_pointer(const char *parent, const char *name, int len);
 extern void sn_schema_errors_json(const SnSchemaErrors *errors, StringInfo out);

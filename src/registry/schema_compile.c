@@ -155,6 +155,7 @@ sn_schema_build_node(SnSchemaBuild *build, const JsonbValue *value, const char *
 	if (!sn_json_is_object(value))
 		sn_schema_refuse(pointer, keyword,
 						 "must be a schema: an object, true or false");
+	node->source = value->val.binary.data;
 	sn_json_walk(&walk, value->val.binary.data);
 	while (sn_json_next(&walk, &key, &member))
 		compile_keyword(build, node, &key, &member);

@@ -293,6 +293,7 @@ compile_pattern_properties(const SnKeywordPlace *place, void *field)
 	{
 		SnPatternProperty *p = &rule->patterns[rule->npatterns++];
 
+		p->text = key;
 		p->pattern = make_pattern(place, key.name, key.len);
 		if (sn_pattern_looks_around(p->pattern))
 			refuse_value(place, "looks ahead or behind, which costs too much for names");

@@ -68,6 +68,7 @@ typedef struct SnProperty
 
 typedef struct SnPatternProperty
 {
+	SnJsonKey	text;
 	SnPattern  *pattern;
 	SnNode	   *node;
 } SnPatternProperty;
@@ -100,6 +101,7 @@ struct SnNode
 {
 	const char *pointer;		/* where it stands in the document */
 	const char *keyword;		/* which applies it */
+	JsonbContainer *source;		/* as it was written; NULL: true or false */
 	bool		never;			/* the schema false */
 	int			types;
 	int			nvalues;		/* enum, sorted by sn_json_compare(); -1: none */

@@ -18,6 +18,7 @@ os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tempfile.mkdtemp(prefix="snh.")
 
 import damage                                                   # noqa: E402
 import evolve                                                   # noqa: E402
+import example                                                  # noqa: E402
 import oracle                                                   # noqa: E402
 import suite                                                    # noqa: E402
 from sqlfuzz.cluster import Cluster                             # noqa: E402
@@ -57,6 +58,7 @@ def main():
             oracle.run(tap, judge, options.examples, options.seed)
             damage.run(tap, judge, options.examples, options.seed)
             evolve.run(tap, judge, options.examples, options.seed)
+            example.run(tap, judge, options.examples, options.seed)
         tap.result("the server's log", cluster.bad_lines())
     finally:
         cluster.close(keep=tap.failed > 0)

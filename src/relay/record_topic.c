@@ -6,24 +6,25 @@
  *
  * A template has {tenant}, {aggregate_type} and {event_type}.  The result has
  * to be a name Kafka takes ([a-zA-Z0-9._-], 1 to 249 bytes, not "." or "..").
- * A value with any other character makes the record impossible
- * instead of being changed: two tenants whose names differ only in such a
- * character would otherwise meet in one topic, where access rights no longer
- * tell them apart.  For the same reason a template that separates tenants
- * should put {tenant} last, or tenants should have no separator in their
- * names.
+ * A tenant stands there as its slug, which is another for every tenant
+ * (topic_slug.c).  An aggregate type or event type with any other character
+ * makes the record impossible instead of being changed: two that differ only in
+ * such a character would otherwise meet in one topic.
  */
 #include "relay/record.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "relay/topic_slug.h"
+
 /*
  * The event's value for a placeholder; NULL for an unknown one.  Without an
- * event: "" for a known one.
+ * event: "" for a known one.  slug has room for the tenant's.
  */
 static const char *
-find_value(const char *name, size_t len, const SnRecordEvent *event)
+find_value(const char *name, size_t len, const SnRecordEvent *event,
+		   char *slug)
 {
 	static const char *const names[] = {
 		"tenant", "aggregate_type", "event_type"
@@ -39,8 +40,12 @@ find_value(const char *name, size_t len, const SnRecordEvent *event)
 	}
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 	{
-		if (strlen(names[i]) == len && strncmp(names[i], name, len) == 0)
+		if (strlen(names[i]) != len || strncmp(names[i], name, len) != 0)
+			continue;
+		if (i > 0 || event == NULL)
 			return values[i];
+		sn_topic_slug(values[i], slug);
+		return slug;
 	}
 	return NULL;
 }
@@ -82,7 +87,7 @@ sn_record_check_template(const char *topic_template, char *err,
 		if (*p == '{')
 		{
 			end = strchr(p, '}');
-			if (end == NULL || find_value(p + 1, end - p - 1, NULL) == NULL)
+			if (end == NULL || find_value(p + 1, end - p - 1, NULL, NULL) == NULL)
 			{
 				snprintf(err, err_len, "placeholders are {tenant}, "
 						 "{aggregate_type} and {event_type}");
@@ -163,6 +168,7 @@ sn_record_fill_template(const char *topic_template, const SnRecordEvent *event,
 	const char *p = topic_template;
 	const char *end;
 	const char *value;
+	char		slug[SN_TOPIC_SLUG_MAX + 1];
 	size_t		used = 0;
 
 	while (*p != '\0')
@@ -170,7 +176,7 @@ sn_record_fill_template(const char *topic_template, const SnRecordEvent *event,
 		if (*p == '{')
 		{
 			end = strchr(p, '}');
-			value = find_value(p + 1, end - p - 1, event);
+			value = find_value(p + 1, end - p - 1, event, slug);
 			if (*value == '\0')
 			{
 				snprintf(err, err_len, "topic name cannot be made: %.*s} is "

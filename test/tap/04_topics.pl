@@ -196,7 +196,7 @@ sql(q{select sentinai.purge_dead_letters('infinity')});
 	sql(q{
 		select sentinai.resume_relay()});
 	all_arrived('many', 'many');
-	set_conf_now($node, $unslept, q{sentinai.topic_template = 'bad.{tenant}.{aggregate_type}'});
+	set_conf_now($node, $unslept, q{sentinai.topic_template = '} . 'x' x 249 . q{{tenant}.{aggregate_type}'});
 	sql(q{select sentinai.publish('Counted', 'a/b', 'k' || i, '{}', 'redriven')
 		from generate_series(1, 2000) i});
 	poll_ok($node, 'postgres', $unslept * 2, q{

@@ -376,10 +376,11 @@ test_bad_topics(void **state)
 	char		name[300];
 
 	(void) state;
-	maker = open_maker(SN_RECORD_RAW, "{tenant}.{event_type}");
+	maker = open_maker(SN_RECORD_RAW, "{aggregate_type}.{event_type}");
+	event.aggregate_type = "ten ant";
 	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	assert_null(strstr(err, "ten ant"));
-	event.tenant_id = "t-1_A.b";
+	event.aggregate_type = "t-1_A.b";
 	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	event.event_type = "OrderCreated";
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
@@ -389,31 +390,65 @@ test_bad_topics(void **state)
 	assert_non_null(strstr(err, "{event_type}"));
 	sn_record_close(maker);
 
-	maker = open_maker(SN_RECORD_RAW, "_{tenant}");
-	event.tenant_id = "_consumer_offsets";
+	maker = open_maker(SN_RECORD_RAW, "_{aggregate_type}");
+	event.aggregate_type = "_consumer_offsets";
 	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	assert_non_null(strstr(err, "\"__\""));
-	event.tenant_id = "x__y";
+	event.aggregate_type = "x__y";
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	assert_string_equal(record.topic, "_x__y");
 	sn_record_close(maker);
 
-	maker = open_maker(SN_RECORD_RAW, "{tenant}");
-	event.tenant_id = "__transaction_state";
+	maker = open_maker(SN_RECORD_RAW, "{aggregate_type}");
+	event.aggregate_type = "__transaction_state";
 	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
-	event.tenant_id = ".";
+	event.aggregate_type = ".";
 	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
-	event.tenant_id = "..";
+	event.aggregate_type = "..";
 	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
-	event.tenant_id = "a/../b";
+	event.aggregate_type = "a/../b";
 	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	memset(name, 'a', sizeof(name));
 	name[SN_RECORD_MAX_TOPIC + 1] = '\0';
-	event.tenant_id = name;
+	event.aggregate_type = name;
 	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	name[SN_RECORD_MAX_TOPIC] = '\0';
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	assert_string_equal(record.topic, name);
+	sn_record_close(maker);
+}
+
+/* A tenant stands in the name as its slug, which has no separator in it. */
+static void
+test_tenant_topics(void **state)
+{
+	static const char *const tenants[][2] = {
+		{"acme", "x.acme.order"}, {"a.b", "x.a--2eb.order"},
+		{"a_b", "x.a--5fb.order"}, {"..", "x.--2e--2e.order"},
+		{"__transaction_state", "x.--5f--5ftransaction--5fstate.order"}
+	};
+	SnRecordMaker *maker = open_maker(SN_RECORD_RAW,
+									  "x.{tenant}.{aggregate_type}");
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+	char		tenant[257];
+	size_t		i;
+
+	(void) state;
+	event.aggregate_type = "order";
+	for (i = 0; i < sizeof(tenants) / sizeof(tenants[0]); i++)
+	{
+		event.tenant_id = tenants[i][0];
+		assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+		assert_string_equal(record.topic, tenants[i][1]);
+	}
+	memset(tenant, '.', sizeof(tenant));
+	tenant[sizeof(tenant) - 1] = '\0';
+	event.tenant_id = tenant;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	event.tenant_id = "";
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_non_null(strstr(err, "{tenant}"));
 	sn_record_close(maker);
 }
 
@@ -488,6 +523,7 @@ main(void)
 		cmocka_unit_test(test_control_alone),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_bad_topics),
+		cmocka_unit_test(test_tenant_topics),
 		cmocka_unit_test(test_templates),
 		cmocka_unit_test(test_long_text)
 	};

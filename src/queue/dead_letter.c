@@ -115,8 +115,8 @@ sn_letter_find(const pg_uuid_t *id, const text *worker_type, Snapshot snapshot,
 	{
 		HeapTuple	tuple = ExecCopySlotHeapTuple(scan.slot);
 
-		heap_deform_tuple(tuple, RelationGetDescr(rel), letter->values,
-						  letter->nulls);
+		heap_deform_tuple(tuple, scan.slot->tts_tupleDescriptor,
+						  letter->values, letter->nulls);
 		letter->tid = tuple->t_self;
 	}
 	sn_scan_end(&scan);

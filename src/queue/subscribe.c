@@ -68,7 +68,7 @@ find_row(const text *worker_type, Snapshot snapshot, Datum *values,
 	{
 		HeapTuple	tuple = ExecCopySlotHeapTuple(scan.slot);
 
-		heap_deform_tuple(tuple, RelationGetDescr(scan.heap), values, nulls);
+		heap_deform_tuple(tuple, scan.slot->tts_tupleDescriptor, values, nulls);
 		*tid = tuple->t_self;
 	}
 	sn_scan_end(&scan);

@@ -243,8 +243,8 @@ keep_row(SnTypeScan *scan, bool same, Known *known)
 	known->dropped = scan->dropped;
 	known->version = scan->version;
 	known->tid = tuple->t_self;
-	heap_deform_tuple(tuple, RelationGetDescr(scan->scan.heap), known->values,
-					  known->nulls);
+	heap_deform_tuple(tuple, scan->scan.slot->tts_tupleDescriptor,
+					  known->values, known->nulls);
 }
 
 /*

@@ -189,13 +189,23 @@ sn_find_index(Relation heap, int ncolumns, const AttrNumber *columns,
 	return result;
 }
 
+/* make_slot: for the rows of a table, which may be one of the version before */
+static TupleTableSlot *
+make_slot(Relation heap)
+{
+	TupleDesc	full = sn_full_desc(heap);
+
+	return full == NULL ? table_slot_create(heap, NULL) :
+		MakeSingleTupleTableSlot(full, table_slot_callbacks(heap));
+}
+
 /* begin_index_scan: scan an open table by an index */
 static void
 begin_index_scan(SnScan *scan, Oid index, Snapshot snapshot, int nkeys,
 				 ScanKey keys, ScanDirection direction)
 {
 	scan->index = index_open(index, AccessShareLock);
-	scan->slot = table_slot_create(scan->heap, NULL);
+	scan->slot = make_slot(scan->heap);
 	scan->direction = direction;
 	scan->desc = sn_index_beginscan(scan->heap, scan->index, snapshot, nkeys);
 	index_rescan(scan->desc, keys, nkeys, NULL, 0);
@@ -269,7 +279,7 @@ begin_table(SnRel table, LOCKMODE lockmode, Snapshot snapshot, int nkeys,
 	scan->snapshot = snapshot != NULL ? snapshot :
 		RegisterSnapshot(GetLatestSnapshot());
 	scan->desc = table_beginscan(scan->heap, scan->snapshot, nkeys, keys);
-	scan->slot = table_slot_create(scan->heap, NULL);
+	scan->slot = make_slot(scan->heap);
 	return scan;
 }
 

@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "commands/sequence.h"
 #include "utils/builtins.h"
@@ -45,6 +46,7 @@ static const struct
 
 static Oid	rel_oids[SN_REL_COUNT];
 static bool callbacks_registered = false;
+static bool met_short = false;	/* a table of the version before, in this session */
 
 static void
 forget_oids(Datum arg, int cacheid, uint32 hashvalue)
@@ -73,7 +75,7 @@ assert_columns(SnRel which, Oid relid)
 #ifdef USE_ASSERT_CHECKING
 	int			i;
 
-	for (i = 0; i < rels[which].natts; i++)
+	for (i = 0; i < Min(rels[which].natts, count_columns(relid)); i++)
 		if (get_attnum(relid, rels[which].columns[i]) != i + 1)
 			elog(PANIC, "column \"%s\" of table \"%s\" is not number %d",
 				 rels[which].columns[i], rels[which].name, i + 1);
@@ -81,15 +83,30 @@ assert_columns(SnRel which, Oid relid)
 }
 
 /*
+ * may_lack_columns: whether a table may be one of the version before, which does
+ * not have the last columns yet.  Partitions and what they are of may not.
+ */
+static bool
+may_lack_columns(SnRel which)
+{
+	char	   *installed = which <= SN_SLICE ? NULL : sn_installed_version();
+
+	return installed != NULL && strcmp(installed, SENTINAI_VERSION) != 0;
+}
+
+/*
  * check_columns: a table must have the columns that this library was built
- * for.  Others come from another version of the extension, or by hand.
+ * for, or the first of them while it waits for ALTER EXTENSION UPDATE.  Others
+ * come from another version of the extension, or by hand.
  */
 static void
 check_columns(SnRel which, Oid relid)
 {
 	int			natts = count_columns(relid);
 
-	if (rels[which].natts != 0 && natts != rels[which].natts)
+	if (natts > 0 && natts < rels[which].natts && may_lack_columns(which))
+		met_short = true;
+	else if (rels[which].natts != 0 && natts != rels[which].natts)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" is not the one that this library knows",
@@ -98,6 +115,33 @@ check_columns(SnRel which, Oid relid)
 						   rels[which].natts),
 				 errhint("After an update of the library run ALTER EXTENSION sentinai UPDATE; do not add columns to its tables.")));
 	assert_columns(which, relid);
+}
+
+/*
+ * sn_full_desc: how the rows of a table look to this library: what the table
+ * does not have yet reads as null, and is not written.  NULL: as the table says.
+ */
+TupleDesc
+sn_full_desc(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	TupleDesc	full;
+	int			which = SN_SLICE + 1;
+	int			i;
+
+	if (!met_short)
+		return NULL;
+	while (which < SN_REL_COUNT &&
+		   strcmp(rels[which].name, RelationGetRelationName(rel)) != 0)
+		which++;
+	if (which == SN_REL_COUNT || desc->natts >= rels[which].natts)
+		return NULL;
+	full = CreateTemplateTupleDesc(rels[which].natts);
+	for (i = 1; i <= desc->natts; i++)
+		TupleDescCopyEntry(full, i, desc, i);
+	for (; i <= full->natts; i++)
+		TupleDescInitEntry(full, i, rels[which].columns[i - 1], INT4OID, -1, 0);
+	return full;
 }
 
 /* sn_intact: whether a table is there, and the one that this library knows */

@@ -68,6 +68,7 @@ typedef enum SnRel
 extern Oid	sn_rel(SnRel which);
 extern bool sn_intact(SnRel which);
 extern bool sn_present(SnRel which);
+extern TupleDesc sn_full_desc(Relation rel);
 extern bool sn_installed(void);
 extern int64 sn_sequence_next(const char *name);
 extern char *sn_installed_version(void);

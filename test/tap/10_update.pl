@@ -55,7 +55,8 @@ my ($control) = slurp_file("$share/extension/sentinai.control");
 my ($version) = $control =~ /default_version = '(.*?)'/;
 unlink "$my_share/extension/sentinai.control";
 append_to_file("$my_share/extension/sentinai.control", $control);
-append_to_file("$my_share/extension/sentinai--$version--$next.sql", <<'END');
+my $script = slurp_file("$ENV{TESTDIR}/sql/update.sql.in") =~ s/\@TO\@/$next/gr;
+my $new = <<'END';
 create table sentinai.added (id int primary key, at timestamptz default clock_timestamp());
 select pg_catalog.pg_extension_config_dump('sentinai.added', '');
 create or replace function sentinai.relay_is_paused() returns boolean
@@ -73,7 +74,13 @@ create view sentinai.stat_added as select count(*) as subscriptions from sentina
 alter table sentinai_internal.event_log alter column payload set statistics 10;
 comment on table sentinai_internal.event_log is 'Every event, in the next version.';
 insert into sentinai.added select sub_id from sentinai_internal.subscription;
+drop function sentinai.unsubscribe(text);
+create function sentinai.unsubscribe(worker_type text, why text default null) returns void
+    language c volatile parallel unsafe as 'MODULE_PATHNAME', 'sentinai_unsubscribe';
+create function sentinai.added() returns int language sql as 'select 1';
 END
+ok($script =~ s/^-- From here on/$new\n$&/m, 'new objects go into the template of a script');
+append_to_file("$my_share/extension/sentinai--$version--$next.sql", $script);
 
 my $broker = MockBroker->new('--brokers', 1);
 my $node = PostgreSQL::Test::Cluster->new('update', install_path => $my_bin =~ s{/bin$}{}r);
@@ -131,6 +138,12 @@ is(log_count($node, qr/ERROR:  (could not|relation)/), 0, 'and takes no notice')
 # load
 sql(qq{
 	create extension sentinai version '$version';
+	create role works;
+	create role leads;
+	grant usage on schema sentinai to works, leads;
+	grant execute on function sentinai.unsubscribe to works;
+	grant execute on function sentinai.unsubscribe to leads with grant option;
+	alter default privileges grant execute on functions to leads;
 	create table effect (no bigint generated always as identity, event_id uuid, key text);
 	select sentinai.subscribe('busy', '{Busy}');
 	create function work() returns void language plpgsql as \$\$
@@ -185,6 +198,13 @@ sql("alter extension sentinai update to '$next'");
 is(sql("select extversion from pg_extension where extname = 'sentinai'"), $next, 'ALTER EXTENSION UPDATE');
 moved_on('and they go on');
 is(sql($pids), $workers, 'the same processes');
+my $unsubscribe = 'sentinai.unsubscribe(text, text)';
+is(sql(qq{select has_function_privilege('works', '$unsubscribe', 'execute'),
+	has_function_privilege('leads', '$unsubscribe', 'execute with grant option'),
+	has_function_privilege('public', '$unsubscribe', 'execute'), (select initprivs::text ~ 'works|leads'
+		from pg_init_privs where objoid = '$unsubscribe'::regprocedure)}),
+	't|t|f|f', 'a function with more arguments has the rights of the one before, and a dump tells them');
+is(sql(q{select has_function_privilege('leads', 'sentinai.added()', 'execute')}), 'f', 'another new one is nobody\'s');
 is(sql('select count(*) = (select subscriptions from sentinai.stat_added) from sentinai.added'), 't',
 	'with what is new');
 foreach my $load (@loads)

@@ -260,12 +260,17 @@ create function sentinai.index_partitions(max_partitions int default 1) returns 
     as 'MODULE_PATHNAME', 'sentinai_index_partitions';
 comment on function sentinai.index_partitions(int) is 'After an update from 0.1.0: makes the index that get_trace() reads by in partitions of event_log that have none, at most so many, the newest first, and returns how many still lack it. Only in those whose time is over: nobody publishes into them any more, so nobody waits. Reads such a partition whole. Until then get_trace() does that each time. Errors: 22004 null; SN422 max_partitions below 1; 25006 read-only transaction or standby.';
 
--- Nothing is stored for a flow that is named by the aggregate.
-create or replace view sentinai.event_log as
-select event_id, txid, occurred_at, partition_hash, schema_version, run, event_type, tenant_id, aggregate_type,
-       aggregate_id, payload, metadata, coalesce(correlation_id, aggregate_id) as correlation_id, causation_id,
-       deliver_at, run_keys
-from sentinai_internal.event_log_root;
+-- Nothing is stored for a flow that is named by the aggregate.  To replace a view
+-- of somebody else would be to trust him; PostgreSQL refuses it in a script, when
+-- the view is no member of the extension.
+do $view$
+begin
+    execute 'create or replace view sentinai.event_log as
+        select event_id, txid, occurred_at, partition_hash, schema_version, run, event_type, tenant_id, aggregate_type,
+               aggregate_id, payload, metadata, coalesce(correlation_id, aggregate_id) as correlation_id, causation_id,
+               deliver_at, run_keys
+        from sentinai_internal.event_log_root';
+end $view$;
 
 comment on column sentinai_internal.event_log.schema_version is 'Version of the event type: what the publisher named, or the newest registered one; 1 for types that are not registered.';
 comment on column sentinai_internal.event_log_root.schema_version is 'Version of the event type: what the publisher named, or the newest registered one; 1 for types that are not registered.';

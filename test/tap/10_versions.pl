@@ -76,9 +76,10 @@ my $old = $released[0];
 new_database('narrow', $old);
 $node->safe_psql('narrow', q{
 	set allow_system_table_mods = on;
+	begin;
 	delete from pg_attribute where attrelid = 'sentinai_internal.subscription'::regclass and attname in ('old_streams', 'old_until');
 	update pg_class set relnatts = relnatts - 2 where oid = 'sentinai_internal.subscription'::regclass;
-	});
+	commit});
 is($node->safe_psql('narrow', q{
 	select count(*) from pg_attribute where attrelid = 'sentinai_internal.subscription'::regclass and attname ~ '^old_'}), '0',
 	'a table lacks two columns');

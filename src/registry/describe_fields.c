@@ -299,15 +299,15 @@ describe_ways(Describing *d, const Above *at, const SnNodes *ways,
 static void
 describe_choices(Describing *d, const Above *at, const SnNode *node)
 {
-	describe_ways(d, at, &node->any_of, "(at least one of)");
-	describe_ways(d, at, &node->one_of, "(exactly one of)");
-	if (node->if_schema == NULL)
+	describe_ways(d, at, &node->branches->any_of, "(at least one of)");
+	describe_ways(d, at, &node->branches->one_of, "(exactly one of)");
+	if (node->branches->if_schema == NULL)
 		return;
-	describe_node(d, at, "(if)", node->if_schema, false);
-	if (node->then_schema != NULL)
-		describe_node(d, at, "(then)", node->then_schema, false);
-	if (node->else_schema != NULL)
-		describe_node(d, at, "(else)", node->else_schema, false);
+	describe_node(d, at, "(if)", node->branches->if_schema, false);
+	if (node->branches->then_schema != NULL)
+		describe_node(d, at, "(then)", node->branches->then_schema, false);
+	if (node->branches->else_schema != NULL)
+		describe_node(d, at, "(else)", node->branches->else_schema, false);
 }
 
 /* describe_inside: rows for all that is in a value */

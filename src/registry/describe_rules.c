@@ -64,10 +64,10 @@ sn_describe_gather(SnRules *rules, const SnNode *node)
 	if (rules->n == GATHER_MAX)
 		return false;
 	sn_rules_add(rules, node);
-	if (node->ref != NULL)
-		all = sn_describe_gather(rules, node->ref);
-	for (i = 0; i < node->all_of.n; i++)
-		all &= sn_describe_gather(rules, node->all_of.nodes[i]);
+	if (node->branches->ref != NULL)
+		all = sn_describe_gather(rules, node->branches->ref);
+	for (i = 0; i < node->branches->all_of.n; i++)
+		all &= sn_describe_gather(rules, node->branches->all_of.nodes[i]);
 	return all;
 }
 
@@ -304,8 +304,8 @@ sn_describe_rules(const SnRules *rules)
 			add_array_rule(&out, node->array);
 		if (node->object != NULL)
 			add_object_rule(&out, node->object);
-		if (node->not_schema != NULL && next_rule(&out))
-			appendStringInfo(&out, "not like %s", source_text(node->not_schema));
+		if (node->branches->not_schema != NULL && next_rule(&out))
+			appendStringInfo(&out, "not like %s", source_text(node->branches->not_schema));
 	}
 	return sn_describe_line(out.data, out.len, RULES_MAX);
 }

@@ -65,6 +65,7 @@ static MemoryContext cache_context = NULL;
 static HTAB *cache = NULL;
 static bool cache_valid = false;
 static CachedType *last = NULL; /* most events have the type of the one before */
+static Size schemas_size = 0;	/* of those that are compiled */
 static Oid	watched = InvalidOid;	/* table event_type; none: all of them */
 
 /* forget_types: a table has changed; before ours is there it may be ours */
@@ -109,18 +110,19 @@ make_cache(void)
 	}
 	last = NULL;
 	cache = NULL;
+	schemas_size = 0;
 	MemoryContextReset(cache_context);
 	ctl.hcxt = cache_context;
 	cache = hash_create("sentinai event types", 64, &ctl,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* is_full: whether the cache has to be emptied before it takes one more */
+/* is_full: whether the cache has to be emptied before it takes more */
 static bool
 is_full(void)
 {
 	return hash_get_num_entries(cache) >= CACHE_TYPES ||
-		MemoryContextMemAllocated(cache_context, true) >= CACHE_SIZE;
+		schemas_size + MemoryContextMemAllocated(cache_context, false) >= CACHE_SIZE;
 }
 
 /* any_types: whether somebody has registered a type that is not ours */
@@ -218,23 +220,35 @@ find_type(const text *event_type)
 static TypeVersion *
 find_version(const CachedType *type, int32 version)
 {
-	int			i;
+	int			low = 0;
+	int			high = type->nversions;
 
-	for (i = 0; i < type->nversions; i++)
-		if (type->versions[i].version == version)
-			return &type->versions[i];
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (type->versions[middle].version == version)
+			return &type->versions[middle];
+		if (type->versions[middle].version < version)
+			low = middle + 1;
+		else
+			high = middle;
+	}
 	return NULL;
 }
 
-/* get_schema: that of a version, compiled */
+/* compile_version: the schema of a version, which may empty the cache before */
 static const SnSchema *
-get_schema(const text *event_type, TypeVersion *version)
+compile_version(const text *event_type, int32 number)
 {
+	TypeVersion *version;
 	Jsonb	   *document;
 
-	if (version->schema != NULL)
-		return version->schema;
-	document = sn_type_schema(event_type, version->version, NULL);
+	if (is_full())
+		make_cache();
+	version = find_version(find_type(event_type), number);
+	document = version == NULL ? NULL :
+		sn_type_schema(event_type, number, NULL);
 	if (document == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -242,6 +256,7 @@ get_schema(const text *event_type, TypeVersion *version)
 						text_to_cstring(event_type)),
 				 errhint("Try again.")));
 	version->schema = sn_schema_compile(document, cache_context);
+	schemas_size += sn_schema_size(version->schema);
 	pfree(document);
 	return version->schema;
 }
@@ -317,6 +332,7 @@ sn_type_check(const text *event_type, int32 version, Jsonb *payload,
 {
 	CachedType *type;
 	TypeVersion *used;
+	const SnSchema *schema;
 	SnSchemaErrors errors;
 
 	ready();
@@ -332,8 +348,10 @@ sn_type_check(const text *event_type, int32 version, Jsonb *payload,
 		return version > 0 ? version : 1;
 	}
 	used = choose_version(event_type, type, version, index);
-	errors.count = 0;
-	if (!sn_schema_check(get_schema(event_type, used), payload, &errors))
-		refuse_payload(event_type, used->version, &errors, index);
-	return used->version;
+	version = used->version;
+	schema = used->schema != NULL ? used->schema :
+		compile_version(event_type, version);
+	if (!sn_schema_check(schema, payload, &errors))
+		refuse_payload(event_type, version, &errors, index);
+	return version;
 }

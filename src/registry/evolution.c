@@ -24,12 +24,13 @@
 #include "registry/evolution.h"
 #include "registry/json_type.h"
 #include "registry/json_walk.h"
+#include "registry/schema_document.h"
 
 #define DEPTH_MAX	64
-#define STEPS_MAX	200000
-
-/* A schema of a document: true, false or an object */
-typedef JsonbValue Schema;
+#define STEPS_MAX	6400000
+#define STEPS_OF_KEYWORD 16
+#define STEPS_OF_COMPARED(bytes) (1 + (bytes) / 64)
+#define STEPS_OF_WRITTEN(bytes) (1 + (bytes) / 4)
 
 /* A pair that is compared, and those around it */
 typedef struct Pair
@@ -46,13 +47,20 @@ typedef struct Comparison
 	JsonbContainer *reader;		/* the documents, for $ref */
 	JsonbContainer *writer;
 	SnSchemaErrors *errors;		/* NULL while something is tried */
-	int			steps;
+	int64		steps;
 } Comparison;
 
-static bool takes(Comparison *c, const Pair *above, const char *field,
-				  const Schema *reader, const Schema *writer);
+/* Values of an enum and the like, in the order of sn_json_compare() */
+typedef struct Values
+{
+	int			n;
+	JsonbValue *values;
+} Values;
 
-static const Schema anything = {.type = jbvBool,.val.boolean = true};
+static bool takes(Comparison *c, const Pair *above, const char *field,
+				  const SnDocument *reader, const SnDocument *writer);
+
+static const SnDocument anything = {.type = jbvBool,.val.boolean = true};
 
 /* differs: note a difference; returns false */
 static bool
@@ -78,139 +86,111 @@ unknown(Comparison *c, const char *field, const char *keyword)
 				   "cannot be compared with the other schema unless both have the same");
 }
 
-/* member: of an object, or NULL */
-static JsonbValue *
-member(const Schema *schema, const char *key)
+/* spend: count what is done, so that no pair of schemas is compared for long */
+static void
+spend(Comparison *c, Size steps)
 {
-	return schema->type != jbvBinary ? NULL :
-		getKeyJsonValueFromContainer(schema->val.binary.data, key,
-									 strlen(key), NULL);
+	CHECK_FOR_INTERRUPTS();
+	c->steps += steps;
 }
 
-/* member_of: of a member that is an object, by a key of any bytes, or NULL */
-static JsonbValue *
-member_of(const Schema *schema, const char *keyword, const SnJsonKey *key)
+/* is_spent: whether that is too much; what has not been looked at differs */
+static bool
+is_spent(const Comparison *c)
 {
-	JsonbValue *inner = member(schema, keyword);
+	return c->steps > STEPS_MAX;
+}
 
-	return inner == NULL || inner->type != jbvBinary ? NULL :
-		getKeyJsonValueFromContainer(inner->val.binary.data, key->name,
-									 key->len, NULL);
+/* too_much: say so */
+static bool
+too_much(Comparison *c, const char *field, const char *keyword)
+{
+	return differs(c, field, keyword, "is too deep or too much to be compared");
 }
 
 /* below: the pointer of a field inside another */
 static char *
-below(const char *field, const SnJsonKey *key)
+below(Comparison *c, const char *field, const SnJsonKey *key)
 {
+	spend(c, STEPS_OF_WRITTEN(strlen(field) + key->len));
 	return sn_schema_pointer(field, key->name, key->len);
 }
 
 /* all_below: the pointer of all fields inside another */
 static char *
-all_below(const char *field)
+all_below(Comparison *c, const char *field)
 {
+	spend(c, STEPS_OF_WRITTEN(strlen(field)));
 	return psprintf("%s/*", field);
 }
 
-/* has_ref: whether something in a value depends on its document */
-static bool
-has_ref(const JsonbValue *value)
+/* item_below: the pointer of an item of an array */
+static char *
+item_below(Comparison *c, const char *field, int place)
 {
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue	part;
-	bool		found = false;
+	spend(c, STEPS_OF_WRITTEN(strlen(field)));
+	return psprintf("%s/%d", field, place);
+}
 
-	if (value->type != jbvBinary)
-		return false;
-	iterator = JsonbIteratorInit(value->val.binary.data);
-	while (!found &&
-		   (token = JsonbIteratorNext(&iterator, &part, false)) != WJB_DONE)
-	{
-		CHECK_FOR_INTERRUPTS();
-		found = token == WJB_KEY && part.val.string.len == 4 &&
-			memcmp(part.val.string.val, "$ref", 4) == 0;
-	}
-	return found;
+/* json_bytes: what a comparison of a value may have to look at */
+static Size
+json_bytes(const JsonbValue *value)
+{
+	return value->type == jbvBinary ? value->val.binary.len :
+		value->type == jbvString ? value->val.string.len : 0;
 }
 
 /* same: whether two values, or the lack of them, mean the same */
 static bool
-same(const JsonbValue *a, const JsonbValue *b)
+same(Comparison *c, const JsonbValue *a, const JsonbValue *b)
 {
 	if (a == NULL || b == NULL)
 		return a == b;
-	return sn_json_compare(a, b) == 0 && !has_ref(a);
+	spend(c, STEPS_OF_COMPARED(Min(json_bytes(a), json_bytes(b))));
+	return sn_json_compare(a, b) == 0 && !sn_document_has_ref(a);
 }
 
 /* same_members: whether two schemas have the same under some keywords */
 static bool
-same_members(const Schema *a, const Schema *b, const char *const *keywords)
+same_members(Comparison *c, const SnDocument *a, const SnDocument *b,
+			 const char *const *keywords)
 {
 	for (; *keywords != NULL; keywords++)
-		if (!same(member(a, *keywords), member(b, *keywords)))
+		if (!same(c, sn_document_member(a, *keywords),
+				  sn_document_member(b, *keywords)))
 			return false;
 	return true;
 }
 
-/*
- * target: what a $ref leads to, or NULL when it is none that is followed here:
- * # or a pointer of plain keys
- */
+/* lead: where a reference of a schema leads in its document, or NULL */
 static JsonbValue *
-target(JsonbContainer *document, const JsonbValue *ref)
+lead(Comparison *c, JsonbContainer *document, const SnDocument *schema)
 {
-	char	   *at = pnstrdup(ref->val.string.val, ref->val.string.len);
-	JsonbValue *value = palloc0(sizeof(JsonbValue));
-	char	   *step;
+	JsonbValue *ref = sn_document_member(schema, "$ref");
 
-	if (at[0] != '#' || strpbrk(at, "~%") != NULL ||
-		(at[1] != '\0' && at[1] != '/'))
-		return NULL;
-	value->type = jbvBinary;
-	value->val.binary.data = document;
-	at += at[1] == '\0' ? 1 : 2;
-	for (step = strtok_r(at, "/", &at); step != NULL;
-		 step = strtok_r(NULL, "/", &at))
-	{
-		if (!sn_json_is_object(value))
-			return NULL;
-		value = member(value, step);
-		if (value == NULL)
-			return NULL;
-	}
-	return value->type == jbvBool || sn_json_is_object(value) ? value : NULL;
+	spend(c, STEPS_OF_WRITTEN(json_bytes(ref)));
+	return sn_document_target(document, ref);
 }
 
 /* only_ref: whether a schema asks for nothing but its $ref */
 static bool
-only_ref(const Schema *schema)
+only_ref(Comparison *c, const SnDocument *schema)
 {
-	SnJsonWalk	walk;
-	SnJsonKey	key;
-	JsonbValue	value;
-
-	sn_json_walk(&walk, schema->val.binary.data);
-	while (sn_json_next(&walk, &key, &value))
-	{
-		char	   *name = pnstrdup(key.name, key.len);
-
-		if (strcmp(name, "$ref") != 0 && !sn_schema_is_note(name))
-			return false;
-	}
-	return true;
+	if (sn_document_member(schema, "$ref") == NULL)
+		return false;
+	spend(c, JsonContainerSize(schema->val.binary.data) * STEPS_OF_KEYWORD);
+	return sn_document_only_ref(schema);
 }
 
 /* follow: what the writer's schema says once its references are followed */
-static const Schema *
-follow(Comparison *c, const Schema *writer)
+static const SnDocument *
+follow(Comparison *c, const SnDocument *writer)
 {
 	int			i;
 
-	for (i = 0; i < DEPTH_MAX && member(writer, "$ref") != NULL &&
-		 only_ref(writer); i++)
+	for (i = 0; i < DEPTH_MAX && only_ref(c, writer); i++)
 	{
-		const Schema *next = target(c->writer, member(writer, "$ref"));
+		const SnDocument *next = lead(c, c->writer, writer);
 
 		if (next == NULL)
 			return &anything;
@@ -219,74 +199,62 @@ follow(Comparison *c, const Schema *writer)
 	return writer;
 }
 
-/* A set of types has both bits for numbers: an integer is one as well */
-#define ALL_NUMBERS	(SN_JSON_NUMBER | SN_JSON_INTEGER)
-#define ALL_TYPES	(SN_JSON_ANY | SN_JSON_INTEGER)
-
-/* bits_of_type: the values that have a type */
+/* compare_values: for qsort_arg() and bsearch_arg() */
 static int
-bits_of_type(const JsonbValue *name)
+compare_values(const void *a, const void *b, void *comparison)
 {
-	int			bit = sn_json_type_bit(name);
-
-	return bit == SN_JSON_NUMBER ? ALL_NUMBERS : bit;
+	spend(comparison, STEPS_OF_COMPARED(Min(json_bytes(a), json_bytes(b))));
+	return sn_json_compare(a, b);
 }
 
-/* types_of: the types that values of a schema may have */
-static int
-types_of(const Schema *schema)
+/* values_of: what a list of a schema has, or const; nothing without either */
+static Values
+values_of(Comparison *c, const SnDocument *schema, const char *keyword)
 {
-	JsonbValue *type = member(schema, "type");
+	JsonbValue *value = sn_document_member(schema, keyword);
+	Values		result = {0};
 	SnJsonWalk	walk;
-	JsonbValue	name;
-	int			types = 0;
 
-	if (type == NULL)
-		return ALL_TYPES;
-	if (type->type == jbvString)
-		return bits_of_type(type);
-	sn_json_walk(&walk, type->val.binary.data);
-	while (sn_json_next(&walk, NULL, &name))
-		types |= bits_of_type(&name);
-	return types;
-}
-
-/* lists_value: whether enum or const of a schema has a value */
-static bool
-lists_value(const Schema *schema, const char *keyword, const JsonbValue *value)
-{
-	JsonbValue *values = member(schema, keyword);
-	SnJsonWalk	walk;
-	JsonbValue	one;
-
+	if (value == NULL)
+		return result;
 	if (strcmp(keyword, "const") == 0)
-		return sn_json_compare(values, value) == 0;
-	sn_json_walk(&walk, values->val.binary.data);
-	while (sn_json_next(&walk, NULL, &one))
-		if (sn_json_compare(&one, value) == 0)
-			return true;
-	return false;
+		return (Values) {1, value};
+	sn_json_walk(&walk, value->val.binary.data);
+	result.values = palloc(sizeof(JsonbValue) * Max(walk.count, 1));
+	while (sn_json_next(&walk, NULL, &result.values[result.n]))
+		result.n++;
+	qsort_arg(result.values, result.n, sizeof(JsonbValue), compare_values, c);
+	return result;
+}
+
+/* has_value: whether one is among them */
+static bool
+has_value(Comparison *c, const Values *values, const JsonbValue *value)
+{
+	return bsearch_arg(value, values->values, values->n, sizeof(JsonbValue),
+					   compare_values, c) != NULL;
 }
 
 /* values_follow: enum or const of the reader's has all values of the writer's */
 static bool
 values_follow(Comparison *c, const char *field, const char *keyword,
-			   const Schema *reader, const Schema *writer)
+			   const SnDocument *reader, const SnDocument *writer)
 {
-	JsonbValue *only = member(writer, "const");
-	JsonbValue *values = member(writer, "enum");
+	JsonbValue *only = sn_document_member(writer, "const");
+	JsonbValue *values = sn_document_member(writer, "enum");
+	Values		mine = values_of(c, reader, keyword);
 	SnJsonWalk	walk;
 	JsonbValue	one;
 
 	if (only != NULL)
-		return lists_value(reader, keyword, only) ||
+		return has_value(c, &mine, only) ||
 			differs(c, field, keyword, "no longer has the value that there was");
 	if (values == NULL)
 		return differs(c, field, keyword,
 					   "limits values that had no such limit");
 	sn_json_walk(&walk, values->val.binary.data);
 	while (sn_json_next(&walk, NULL, &one))
-		if (!lists_value(reader, keyword, &one))
+		if (!has_value(c, &mine, &one))
 			return differs(c, field, keyword,
 						   "does not have all values of the other schema");
 	return true;
@@ -314,67 +282,61 @@ follows(Bound bound, const JsonbValue *reader, const JsonbValue *writer)
 
 /* types_follow: the reader's has all types of the writer's */
 static bool
-types_follow(Comparison *c, const char *field, const Schema *reader,
-			 const Schema *writer)
+types_follow(Comparison *c, const char *field, const SnDocument *reader,
+			 const SnDocument *writer)
 {
-	return (types_of(writer) & ~types_of(reader)) == 0 ||
+	return (sn_document_types(writer) & ~sn_document_types(reader)) == 0 ||
 		differs(c, field, "type", "does not take all types of the other schema");
-}
-
-/* is_required: whether a schema asks for a property */
-static bool
-is_required(const Schema *schema, const JsonbValue *name)
-{
-	JsonbValue *required = member(schema, "required");
-
-	return required != NULL && lists_value(schema, "required", name);
 }
 
 /* required_follow: what the reader's asks for is always there */
 static bool
-required_follow(Comparison *c, const char *field, const Schema *reader,
-				 const Schema *writer)
+required_follow(Comparison *c, const char *field, const SnDocument *reader,
+				 const SnDocument *writer)
 {
+	Values		theirs = values_of(c, writer, "required");
 	SnJsonWalk	walk;
 	JsonbValue	name;
 	bool		good = true;
 
-	sn_json_walk(&walk, member(reader, "required")->val.binary.data);
+	sn_json_walk(&walk, sn_document_member(reader, "required")->val.binary.data);
 	while (sn_json_next(&walk, NULL, &name))
 	{
 		SnJsonKey	key = {name.val.string.val, name.val.string.len};
 
-		if (!is_required(writer, &name))
-			good = differs(c, below(field, &key), "required",
+		if (is_spent(c))
+			return too_much(c, field, "required");
+		if (!has_value(c, &theirs, &name))
+			good = differs(c, below(c, field, &key), "required",
 						   "is required, and may be missing by the other schema");
 	}
 	return good;
 }
 
 /* property_of: what a schema says of a property; more than that may hold */
-static const Schema *
-property_of(const Schema *schema, const SnJsonKey *key)
+static const SnDocument *
+property_of(const SnDocument *schema, const SnJsonKey *key)
 {
-	const Schema *found = member_of(schema, "properties", key);
+	const SnDocument *found = sn_document_member_of(schema, "properties", key);
 
-	if (found == NULL && member(schema, "patternProperties") == NULL)
-		found = member(schema, "additionalProperties");
+	if (found == NULL && sn_document_member(schema, "patternProperties") == NULL)
+		found = sn_document_member(schema, "additionalProperties");
 	return found == NULL ? &anything : found;
 }
 
 /* properties_follow: each that the reader's names */
 static bool
-properties_follow(Comparison *c, const Pair *pair, const Schema *reader,
-				   const Schema *writer)
+properties_follow(Comparison *c, const Pair *pair, const SnDocument *reader,
+				   const SnDocument *writer)
 {
 	SnJsonWalk	walk;
 	SnJsonKey	key;
 	JsonbValue	inner;
 	bool		good = true;
 
-	sn_json_walk(&walk, member(reader, "properties")->val.binary.data);
+	sn_json_walk(&walk, sn_document_member(reader, "properties")->val.binary.data);
 	while (sn_json_next(&walk, &key, &inner))
-		good &= takes(c, pair, below(pair->field, &key), &inner,
+		good &= takes(c, pair, below(c, pair->field, &key), &inner,
 					  property_of(writer, &key));
 	return good;
 }
@@ -384,12 +346,12 @@ properties_follow(Comparison *c, const Pair *pair, const Schema *reader,
  * name
  */
 static bool
-additional_follow(Comparison *c, const Pair *pair, const Schema *reader,
-				   const Schema *writer)
+additional_follow(Comparison *c, const Pair *pair, const SnDocument *reader,
+				   const SnDocument *writer)
 {
-	JsonbValue *additional = member(reader, "additionalProperties");
-	JsonbValue *named = member(writer, "properties");
-	const Schema *other = member(writer, "additionalProperties");
+	JsonbValue *additional = sn_document_member(reader, "additionalProperties");
+	JsonbValue *named = sn_document_member(writer, "properties");
+	const SnDocument *other = sn_document_member(writer, "additionalProperties");
 	SnJsonWalk	walk;
 	SnJsonKey	key;
 	JsonbValue	inner;
@@ -397,64 +359,64 @@ additional_follow(Comparison *c, const Pair *pair, const Schema *reader,
 
 	if (additional->type == jbvBool && additional->val.boolean)
 		return true;
-	if (!same(member(reader, "patternProperties"),
-			  member(writer, "patternProperties")))
+	if (!same(c, sn_document_member(reader, "patternProperties"),
+			  sn_document_member(writer, "patternProperties")))
 		return unknown(c, pair->field, "patternProperties");
 	if (named != NULL)
 	{
 		sn_json_walk(&walk, named->val.binary.data);
 		while (sn_json_next(&walk, &key, &inner))
-			if (member_of(reader, "properties", &key) == NULL)
-				good &= takes(c, pair, below(pair->field, &key), additional,
+			if (sn_document_member_of(reader, "properties", &key) == NULL)
+				good &= takes(c, pair, below(c, pair->field, &key), additional,
 							  &inner);
 	}
-	return takes(c, pair, all_below(pair->field), additional,
+	return takes(c, pair, all_below(c, pair->field), additional,
 				 other == NULL ? &anything : other) && good;
 }
 
 /* item_of: what a schema says of an item of an array, by its place */
-static const Schema *
-item_of(const Schema *schema, int place)
+static const SnDocument *
+item_of(const SnDocument *schema, int place)
 {
-	JsonbValue *first = member(schema, "prefixItems");
-	const Schema *found = NULL;
+	JsonbValue *first = sn_document_member(schema, "prefixItems");
+	const SnDocument *found = NULL;
 
 	if (first != NULL)
 		found = getIthJsonbValueFromContainer(first->val.binary.data, place);
 	if (found == NULL)
-		found = member(schema, "items");
+		found = sn_document_member(schema, "items");
 	return found == NULL ? &anything : found;
 }
 
 /* first_items: how many items of an array a schema speaks of one by one */
 static int
-first_items(const Schema *schema)
+first_items(const SnDocument *schema)
 {
-	JsonbValue *first = member(schema, "prefixItems");
+	JsonbValue *first = sn_document_member(schema, "prefixItems");
 
 	return first == NULL ? 0 : JsonContainerSize(first->val.binary.data);
 }
 
 /* items_follow: prefixItems and items together */
 static bool
-items_follow(Comparison *c, const Pair *pair, const Schema *reader,
-			  const Schema *writer)
+items_follow(Comparison *c, const Pair *pair, const SnDocument *reader,
+			  const SnDocument *writer)
 {
 	int			n = Max(first_items(reader), first_items(writer));
 	bool		good = true;
 	int			i;
 
 	for (i = 0; i < n; i++)
-		good &= takes(c, pair, psprintf("%s/%d", pair->field, i),
+		good &= takes(c, pair, item_below(c, pair->field, i),
 					  item_of(reader, i), item_of(writer, i));
-	return takes(c, pair, all_below(pair->field), item_of(reader, n),
+	return takes(c, pair, all_below(c, pair->field), item_of(reader, n),
 				 item_of(writer, n)) && good;
 }
 
 /* some_take: whether one of the reader's choices takes a schema */
 static bool
 some_take(Comparison *c, const Pair *pair, const JsonbValue *choices,
-		  const Schema *writer)
+		  const SnDocument *writer)
 {
 	SnSchemaErrors *errors = c->errors;
 	SnJsonWalk	walk;
@@ -471,18 +433,18 @@ some_take(Comparison *c, const Pair *pair, const JsonbValue *choices,
 
 /* any_follows: anyOf takes the whole, or each of the writer's choices */
 static bool
-any_follows(Comparison *c, const Pair *pair, const Schema *reader,
-			const Schema *writer)
+any_follows(Comparison *c, const Pair *pair, const SnDocument *reader,
+			const SnDocument *writer)
 {
-	JsonbValue *choices = member(reader, "anyOf");
-	JsonbValue *others = member(writer, "anyOf");
+	JsonbValue *choices = sn_document_member(reader, "anyOf");
+	JsonbValue *others = sn_document_member(writer, "anyOf");
 	SnJsonWalk	walk;
 	JsonbValue	other;
 
 	if (some_take(c, pair, choices, writer))
 		return true;
 	if (others == NULL)
-		others = member(writer, "oneOf");
+		others = sn_document_member(writer, "oneOf");
 	if (others == NULL)
 		return differs(c, pair->field, "anyOf",
 					   "has no choice that takes what the other schema does");
@@ -496,14 +458,14 @@ any_follows(Comparison *c, const Pair *pair, const Schema *reader,
 
 /* all_follow: allOf */
 static bool
-all_follow(Comparison *c, const Pair *pair, const Schema *reader,
-			const Schema *writer)
+all_follow(Comparison *c, const Pair *pair, const SnDocument *reader,
+			const SnDocument *writer)
 {
 	SnJsonWalk	walk;
 	JsonbValue	part;
 	bool		good = true;
 
-	sn_json_walk(&walk, member(reader, "allOf")->val.binary.data);
+	sn_json_walk(&walk, sn_document_member(reader, "allOf")->val.binary.data);
 	while (sn_json_next(&walk, NULL, &part))
 		good &= takes(c, pair, pair->field, &part, writer);
 	return good;
@@ -511,11 +473,10 @@ all_follow(Comparison *c, const Pair *pair, const Schema *reader,
 
 /* ref_follows: what the reader's refers to */
 static bool
-ref_follows(Comparison *c, const Pair *pair, const Schema *reader,
-			const Schema *writer)
+ref_follows(Comparison *c, const Pair *pair, const SnDocument *reader,
+			const SnDocument *writer)
 {
-	JsonbValue *ref = member(reader, "$ref");
-	const Schema *to = target(c->reader, ref);
+	const SnDocument *to = lead(c, c->reader, reader);
 
 	return to == NULL ? unknown(c, pair->field, "$ref") :
 		takes(c, pair, pair->field, to, writer);
@@ -540,11 +501,11 @@ static const char *const contains_with[] = {
 static const char *const if_with[] = {"if", "then", "else", NULL};
 
 static const Simple simple[] = {
-	{"minimum", ALL_NUMBERS, BOUND, LEAST},
-	{"exclusiveMinimum", ALL_NUMBERS, BOUND, LEAST},
-	{"maximum", ALL_NUMBERS, BOUND, MOST},
-	{"exclusiveMaximum", ALL_NUMBERS, BOUND, MOST},
-	{"multipleOf", ALL_NUMBERS, BOUND, MULTIPLE},
+	{"minimum", SN_ALL_NUMBERS, BOUND, LEAST},
+	{"exclusiveMinimum", SN_ALL_NUMBERS, BOUND, LEAST},
+	{"maximum", SN_ALL_NUMBERS, BOUND, MOST},
+	{"exclusiveMaximum", SN_ALL_NUMBERS, BOUND, MOST},
+	{"multipleOf", SN_ALL_NUMBERS, BOUND, MULTIPLE},
 	{"minLength", SN_JSON_STRING, BOUND, LEAST},
 	{"maxLength", SN_JSON_STRING, BOUND, MOST},
 	{"minItems", SN_JSON_ARRAY, BOUND, LEAST},
@@ -561,20 +522,20 @@ static const Simple simple[] = {
 	{"patternProperties", SN_JSON_OBJECT, SAME},
 	{"dependentRequired", SN_JSON_OBJECT, SAME},
 	{"dependentSchemas", SN_JSON_OBJECT, SAME},
-	{"oneOf", ALL_TYPES, SAME},
-	{"not", ALL_TYPES, SAME},
-	{"if", ALL_TYPES, SAME, 0, if_with},
-	{"then", ALL_TYPES, SAME, 0, if_with},
-	{"else", ALL_TYPES, SAME, 0, if_with},
+	{"oneOf", SN_ALL_TYPES, SAME},
+	{"not", SN_ALL_TYPES, SAME},
+	{"if", SN_ALL_TYPES, SAME, 0, if_with},
+	{"then", SN_ALL_TYPES, SAME, 0, if_with},
+	{"else", SN_ALL_TYPES, SAME, 0, if_with},
 };
 
 /* simple_follows: a keyword of that list, or one that nobody can compare */
 static bool
 simple_follows(Comparison *c, const char *field, const char *keyword,
-			   const Schema *reader, const Schema *writer)
+			   const SnDocument *reader, const SnDocument *writer)
 {
-	JsonbValue *value = member(reader, keyword);
-	JsonbValue *other = member(writer, keyword);
+	JsonbValue *value = sn_document_member(reader, keyword);
+	JsonbValue *other = sn_document_member(writer, keyword);
 	const Simple *s = NULL;
 	int			i;
 
@@ -583,7 +544,7 @@ simple_follows(Comparison *c, const char *field, const char *keyword,
 			s = &simple[i];
 	if (s == NULL)
 		return unknown(c, field, keyword);
-	if ((types_of(writer) & s->types) == 0)
+	if ((sn_document_types(writer) & s->types) == 0)
 		return true;
 	if (s->kind == BOUND)
 		return (other != NULL && follows(s->bound, value, other)) ||
@@ -592,17 +553,18 @@ simple_follows(Comparison *c, const char *field, const char *keyword,
 	if (value->type == jbvBool && !value->val.boolean &&
 		strcmp(keyword, "uniqueItems") == 0)
 		return true;
-	return (s->with != NULL ? same_members(reader, writer, s->with) :
-			same(value, other)) || unknown(c, field, keyword);
+	return (s->with != NULL ? same_members(c, reader, writer, s->with) :
+			same(c, value, other)) || unknown(c, field, keyword);
 }
 
 /* keyword_follows: one of the reader's schema */
 static bool
 keyword_follows(Comparison *c, const Pair *pair, const char *keyword,
-				const Schema *reader, const Schema *writer)
+				const SnDocument *reader, const SnDocument *writer)
 {
-	int			types = types_of(writer);
+	int			types = sn_document_types(writer);
 
+	spend(c, STEPS_OF_KEYWORD);
 	if (sn_schema_is_note(keyword))
 		return true;
 	if (strcmp(keyword, "type") == 0)
@@ -620,7 +582,7 @@ keyword_follows(Comparison *c, const Pair *pair, const char *keyword,
 			additional_follow(c, pair, reader, writer);
 	if (strcmp(keyword, "items") == 0 ||
 		(strcmp(keyword, "prefixItems") == 0 &&
-		 member(reader, "items") == NULL))
+		 sn_document_member(reader, "items") == NULL))
 		return !(types & SN_JSON_ARRAY) || items_follow(c, pair, reader, writer);
 	if (strcmp(keyword, "prefixItems") == 0)
 		return true;			/* with items */
@@ -649,7 +611,7 @@ is_open(const Pair *pair)
 /* takes: whether the reader's schema takes all that the writer's lets through */
 static bool
 takes(Comparison *c, const Pair *above, const char *field,
-	  const Schema *reader, const Schema *writer)
+	  const SnDocument *reader, const SnDocument *writer)
 {
 	Pair		pair = {above, above == NULL ? 1 : above->depth + 1,.field = field};
 	SnJsonWalk	walk;
@@ -658,25 +620,28 @@ takes(Comparison *c, const Pair *above, const char *field,
 	bool		good = true;
 
 	check_stack_depth();
-	CHECK_FOR_INTERRUPTS();
+	spend(c, STEPS_OF_KEYWORD);
 	writer = follow(c, writer);
 	if (writer->type == jbvBool && !writer->val.boolean)
 		return true;
 	if (reader->type == jbvBool)
 		return reader->val.boolean ||
 			differs(c, field, "false", "is not taken, and the other schema lets it through");
-	if (same(reader, writer))
+	if (same(c, reader, writer))
 		return true;
 	pair.reader = reader->val.binary.data;
 	pair.writer = writer->type == jbvBinary ? writer->val.binary.data : NULL;
 	if (is_open(&pair))
 		return true;
-	if (pair.depth > DEPTH_MAX || ++c->steps > STEPS_MAX)
-		return differs(c, field, "$ref", "is too deep or too much to be compared");
+	if (pair.depth > DEPTH_MAX || is_spent(c))
+		return too_much(c, field, "$ref");
 	sn_json_walk(&walk, reader->val.binary.data);
 	while (sn_json_next(&walk, &key, &value))
+	{
+		spend(c, STEPS_OF_WRITTEN(key.len));
 		good &= keyword_follows(c, &pair, pnstrdup(key.name, key.len), reader,
 								writer);
+	}
 	return good;
 }
 

@@ -87,20 +87,20 @@ expand(SnRules *rules, const SnNode *node, Variant *variant)
 	if (rules->n > VARIANTS_MAX * VARIANTS_MAX)
 		return;					/* what is missing shows in the check */
 	sn_rules_add(rules, node);
-	if (node->ref != NULL)
-		expand(rules, node->ref, variant);
-	for (i = 0; i < node->all_of.n; i++)
-		expand(rules, node->all_of.nodes[i], variant);
-	expand_choice(rules, &node->any_of, variant);
-	expand_choice(rules, &node->one_of, variant);
-	if (node->if_schema != NULL && take_choice(variant, 2) == 0)
+	if (node->branches->ref != NULL)
+		expand(rules, node->branches->ref, variant);
+	for (i = 0; i < node->branches->all_of.n; i++)
+		expand(rules, node->branches->all_of.nodes[i], variant);
+	expand_choice(rules, &node->branches->any_of, variant);
+	expand_choice(rules, &node->branches->one_of, variant);
+	if (node->branches->if_schema != NULL && take_choice(variant, 2) == 0)
 	{
-		expand(rules, node->if_schema, variant);
-		if (node->then_schema != NULL)
-			expand(rules, node->then_schema, variant);
+		expand(rules, node->branches->if_schema, variant);
+		if (node->branches->then_schema != NULL)
+			expand(rules, node->branches->then_schema, variant);
 	}
-	else if (node->if_schema != NULL && node->else_schema != NULL)
-		expand(rules, node->else_schema, variant);
+	else if (node->branches->if_schema != NULL && node->branches->else_schema != NULL)
+		expand(rules, node->branches->else_schema, variant);
 	for (i = 0; node->object != NULL && i < node->object->ndependents; i++)
 		if (node->object->dependents[i].node != NULL && take_choice(variant, 2) == 0)
 			expand(rules, node->object->dependents[i].node, variant);

@@ -198,7 +198,7 @@ leads_back(const SnMade *made, const SnRules *rules)
 
 	for (around = made; around != NULL; around = around->around)
 		for (i = 0; i < rules->n; i++)
-			for (node = rules->nodes[i]; node != NULL; node = node->ref)
+			for (node = rules->nodes[i]; node != NULL; node = node->branches->ref)
 				for (j = 0; j < around->rules->n; j++)
 					if (around->rules->nodes[j] == node)
 						return true;

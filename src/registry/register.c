@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -136,9 +137,9 @@ description_arg(FunctionCallInfo fcinfo, int n)
 	return given;
 }
 
-/* check_document: a document that is kept for ever has a bound */
-static void
-check_document(Jsonb *json, const char *what)
+/* sn_check_document: a schema or the like has a bound */
+void
+sn_check_document(Jsonb *json, const char *what)
 {
 	switch (sn_json_fit(json, SCHEMA_MAX))
 	{
@@ -192,7 +193,7 @@ examples_arg(FunctionCallInfo fcinfo, int n, const SnSchema *schema)
 	if (JB_ROOT_COUNT(examples) > EXAMPLES_MAX)
 		refuse(ERRCODE_SN_INVALID,
 			   psprintf("examples must not be more than %d", EXAMPLES_MAX));
-	check_document(examples, "examples");
+	sn_check_document(examples, "examples");
 	for (i = 0; i < JB_ROOT_COUNT(examples); i++)
 		check_example(schema, getIthJsonbValueFromContainer(&examples->root, i),
 					  i + 1);
@@ -206,7 +207,7 @@ read_arguments(FunctionCallInfo fcinfo, Registration *new)
 	new->event_type = sn_type_name_arg(fcinfo, 0);
 	SN_REQUIRE_ARG(1, "schema");
 	new->schema = PG_GETARG_JSONB_P(1);
-	check_document(new->schema, "schema");
+	sn_check_document(new->schema, "schema");
 	new->version = 0;
 	if (!PG_ARGISNULL(2))
 	{
@@ -223,13 +224,24 @@ read_arguments(FunctionCallInfo fcinfo, Registration *new)
 	new->examples = examples_arg(fcinfo, 5, new->compiled);
 }
 
-/* same_schema: whether the row at hand has the schema of the registration */
+/*
+ * same_schema: whether the row at hand has the schema of the registration.  Of
+ * a type with many versions most have another size, and are not read.
+ */
 static bool
 same_schema(const SnTypeScan *scan, const Registration *new)
 {
-	Jsonb	   *schema = DatumGetJsonbP(scan->values[Anum_type_schema - 1]);
+	Datum		value = scan->values[Anum_type_schema - 1];
+	Jsonb	   *schema;
+	bool		same;
 
-	return compareJsonbContainers(&schema->root, &new->schema->root) == 0;
+	if (toast_raw_datum_size(value) != VARSIZE(new->schema))
+		return false;
+	schema = DatumGetJsonbP(value);
+	same = compareJsonbContainers(&schema->root, &new->schema->root) == 0;
+	if (schema != (Jsonb *) DatumGetPointer(value))
+		pfree(schema);
+	return same;
 }
 
 /* keep_row: the row at hand is the one that is meant */
@@ -260,8 +272,10 @@ look(const Registration *new, Snapshot snapshot, Known *known)
 	sn_type_scan_begin(&scan, new->event_type, snapshot);
 	while (sn_type_scan_next(&scan))
 	{
-		bool		same = same_schema(&scan, new);
+		bool		same = (new->version == 0 || scan.version == new->version) &&
+			same_schema(&scan, new);
 
+		CHECK_FOR_INTERRUPTS();
 		if (new->version == 0 ? same && !scan.dropped :
 			scan.version == new->version)
 			keep_row(&scan, same, known);

@@ -32,6 +32,7 @@ typedef struct SnSchemaErrors
 } SnSchemaErrors;
 
 extern SnSchema *sn_schema_compile(Jsonb *document, MemoryContext cxt);
+extern Size sn_schema_size(const SnSchema *schema);
 extern void sn_schema_free(SnSchema *schema);
 extern bool sn_schema_check(const SnSchema *schema, Jsonb *value,
 							SnSchemaErrors *errors);

@@ -12,10 +12,12 @@
 
 typedef struct SnSchemaBuild
 {
-	int			nnodes;
+	SnNodes		nodes;			/* all of them */
 	int			room;
-	SnNode	  **nodes;
 	const char *id;				/* of the document, or NULL */
+	MemoryContext notes;		/* for what is not needed once it is compiled */
+	Size		noted;			/* bytes there */
+	double		patterns;		/* size of their automata */
 } SnSchemaBuild;
 
 /* A value of a keyword, and where it stands */
@@ -30,8 +32,8 @@ typedef struct SnKeywordPlace
 
 typedef enum SnNodePart
 {
-	SN_PART_NODE, SN_PART_NUMBER, SN_PART_STRING, SN_PART_ARRAY, SN_PART_OBJECT,
-	SN_PART_NOTE				/* it asks nothing of a value */
+	SN_PART_NODE, SN_PART_BRANCHES, SN_PART_SOURCE, SN_PART_NUMBER, SN_PART_STRING, SN_PART_ARRAY, SN_PART_OBJECT,
+	SN_PART_NOTE				/* it asks nothing of a value; as SN_PART_SOURCE */
 } SnNodePart;
 
 typedef struct SnKeyword
@@ -43,6 +45,9 @@ typedef struct SnKeyword
 } SnKeyword;
 
 extern const SnKeyword *sn_schema_keyword(const SnJsonKey *key);
+extern char *sn_schema_note(SnSchemaBuild *build, const char *text, int len);
+extern const char *sn_schema_below(SnSchemaBuild *build, const char *pointer,
+								   const char *name, int len);
 extern SnNode *sn_schema_build_node(SnSchemaBuild *build,
 									const JsonbValue *value,
 									const char *pointer, const char *keyword);

@@ -9,11 +9,17 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "base/sqlstate.h"
 #include "registry/schema_build.h"
+
+#define SAID_MAX 1024			/* bytes of a pointer or a name in an error */
+#define NOTES_MAX	(32 * 1024 * 1024)	/* bytes */
+
+const SnBranches sn_no_branches = {0};
 
 /* sn_schema_refuse: SN422 for a document that is no schema, or asks for too much */
 void
@@ -22,7 +28,45 @@ sn_schema_refuse(const char *pointer, const char *keyword, const char *why)
 	ereport(ERROR,
 			(errcode(ERRCODE_SN_INVALID),
 			 errmsg("the JSON Schema cannot be used"),
-			 errdetail("At \"%s\": \"%s\" %s.", pointer, keyword, why)));
+			 errdetail("At \"%.*s\": \"%.*s\" %s.",
+					   pg_mbcliplen(pointer, strlen(pointer), SAID_MAX), pointer,
+					   pg_mbcliplen(keyword, strlen(keyword), SAID_MAX), keyword,
+					   why)));
+}
+
+/* note_size: a long name with many schemas in it must not take up all memory */
+static void
+note_size(SnSchemaBuild *build, const char *pointer, Size size)
+{
+	build->noted += size;
+	if (build->noted > NOTES_MAX)
+		sn_schema_refuse(pointer, "schema",
+						 "stands too deep, or below too long names, for one of so many");
+}
+
+/* sn_schema_note: a text with an end that is there while the schema is compiled */
+char *
+sn_schema_note(SnSchemaBuild *build, const char *text, int len)
+{
+	MemoryContext old = MemoryContextSwitchTo(build->notes);
+	char	   *result = pnstrdup(text, len);
+
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+/* sn_schema_below: the pointer of what stands one step further */
+const char *
+sn_schema_below(SnSchemaBuild *build, const char *pointer, const char *name,
+				int len)
+{
+	MemoryContext old = MemoryContextSwitchTo(build->notes);
+	char	   *result;
+
+	note_size(build, pointer, strlen(pointer) + len);
+	result = sn_schema_pointer(pointer, name, len);
+	MemoryContextSwitchTo(old);
+	return result;
 }
 
 static int
@@ -61,6 +105,13 @@ part_of(SnNode *node, SnNodePart part)
 {
 	switch (part)
 	{
+		case SN_PART_BRANCHES:
+			if (node->branches == &sn_no_branches)
+				node->branches = palloc0(sizeof(SnBranches));
+			return (char *) unconstify(SnBranches *, node->branches);
+		case SN_PART_SOURCE:
+		case SN_PART_NOTE:
+			return (char *) node->origin;
 		case SN_PART_NUMBER:
 			if (node->number == NULL)
 				node->number = palloc0(sizeof(SnNumberRule));
@@ -99,16 +150,18 @@ compile_keyword(SnSchemaBuild *build, SnNode *node, const SnJsonKey *key,
 {
 	const SnKeyword *keyword = sn_schema_keyword(key);
 	SnKeywordPlace		place = {build, node, NULL, NULL, value};
+	const char *pointer = node->origin->pointer;
 
 	if (keyword == NULL)
 	{
 		if (key->len >= 2 && memcmp(key->name, "x-", 2) == 0)
 			return;
-		sn_schema_refuse(node->pointer, pnstrdup(key->name, key->len),
+		sn_schema_refuse(pointer, pnstrdup(key->name, key->len),
 						 "is no keyword that is supported");
 	}
 	place.keyword = keyword->name;
-	place.pointer = psprintf("%s/%s", node->pointer, keyword->name);
+	place.pointer = sn_schema_below(build, pointer, keyword->name,
+									strlen(keyword->name));
 	if (keyword->compile != NULL)
 		keyword->compile(&place,
 						 part_of(node, keyword->part) + keyword->offset);
@@ -119,19 +172,22 @@ static SnNode *
 add_node(SnSchemaBuild *build, const char *pointer, const char *keyword)
 {
 	SnNode	   *node = palloc0(sizeof(SnNode));
+	SnNodes    *all = &build->nodes;
 
-	node->pointer = pointer;
 	node->keyword = keyword;
 	node->types = SN_JSON_ANY;
 	node->nvalues = -1;
-	if (build->nnodes == build->room)
+	node->branches = &sn_no_branches;
+	node->origin = MemoryContextAllocZero(build->notes, sizeof(SnNodeOrigin));
+	node->origin->pointer = pointer;
+	if (all->n == build->room)
 	{
 		build->room = build->room == 0 ? 16 : build->room * 2;
-		build->nodes = build->nodes == NULL ?
-			palloc(sizeof(SnNode *) * build->room) :
-			repalloc(build->nodes, sizeof(SnNode *) * build->room);
+		all->nodes = all->nodes == NULL ?
+			MemoryContextAlloc(build->notes, sizeof(SnNode *) * build->room) :
+			repalloc(all->nodes, sizeof(SnNode *) * build->room);
 	}
-	build->nodes[build->nnodes++] = node;
+	all->nodes[all->n++] = node;
 	return node;
 }
 
@@ -171,6 +227,17 @@ sn_schema_build_node(SnSchemaBuild *build, const JsonbValue *value, const char *
 	return node;
 }
 
+/* end_build: nothing of what is noted is needed any more */
+static void
+end_build(SnSchemaBuild *build)
+{
+	int			i;
+
+	for (i = 0; i < build->nodes.n; i++)
+		build->nodes.nodes[i]->origin = NULL;
+	MemoryContextDelete(build->notes);
+}
+
 /*
  * sn_schema_compile: a document as something that sn_schema_check() can run.
  * It lives in a child of cxt and as long as that.  SN422: it is no schema of
@@ -184,18 +251,29 @@ sn_schema_compile(Jsonb *document, MemoryContext cxt)
 											  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(own);
 	SnSchema   *schema = palloc0(sizeof(SnSchema));
-	SnSchemaBuild	build = {0};
+	SnSchemaBuild	build = {.notes = AllocSetContextCreate(own,
+															"SentinAI JSON Schema notes",
+															ALLOCSET_DEFAULT_SIZES)};
 	JsonbValue	top;
 
 	schema->document = palloc(VARSIZE(document));
 	memcpy(schema->document, document, VARSIZE(document));
 	sn_json_root(schema->document, &top);
 	schema->root = sn_schema_build_node(&build, &top, "", "schema");
-	schema->nodes = (SnNodes) {build.nnodes, build.nodes};
-	sn_schema_resolve(schema, build.id);
+	sn_schema_resolve(&build.nodes, build.id);
+	end_build(&build);
+	schema->size = MemoryContextMemAllocated(own, true) +
+		(Size) build.patterns * SN_PATTERN_BYTES;
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(own, cxt);	/* not before: an error leaves nothing */
 	return schema;
+}
+
+/* sn_schema_size: how much memory a compiled schema takes, about */
+Size
+sn_schema_size(const SnSchema *schema)
+{
+	return schema->size;
 }
 
 /* sn_schema_free: a compiled schema and all that it has */

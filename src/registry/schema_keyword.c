@@ -13,6 +13,7 @@
 #include <limits.h>
 
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
@@ -22,6 +23,7 @@
 
 #define DIALECT "https://json-schema.org/draft/2020-12/schema"
 #define NUMBER_MAX 1000			/* characters: a message may have a bound in it */
+#define PATTERNS_MAX 200000	/* of a schema: size of all automata */
 #define MULTIPLE_OF_MAX 40		/* digits: what it costs grows with their square */
 
 static void pg_attribute_noreturn()
@@ -31,14 +33,20 @@ refuse_value(const SnKeywordPlace *place, const char *why)
 	pg_unreachable();
 }
 
-/* need_string: the value as a string with an end */
-static char *
-need_string(const SnKeywordPlace *place)
+static void
+check_is_string(const SnKeywordPlace *place)
 {
 	if (place->value->type != jbvString)
 		refuse_value(place, "must be a string");
-	return pnstrdup(place->value->val.string.val,
-					place->value->val.string.len);
+}
+
+/* need_string: the value as a string with an end, while the schema is compiled */
+static char *
+need_string(const SnKeywordPlace *place)
+{
+	check_is_string(place);
+	return sn_schema_note(place->build, place->value->val.string.val,
+						  place->value->val.string.len);
 }
 
 static JsonbContainer *
@@ -67,7 +75,7 @@ compile_string(const SnKeywordPlace *place, void *field)
 static void
 compile_text(const SnKeywordPlace *place, void *field)
 {
-	(void) need_string(place);
+	check_is_string(place);
 }
 
 static void
@@ -165,10 +173,11 @@ compile_type(const SnKeywordPlace *place, void *field)
 	*(int *) field = types;
 }
 
-/* compare_for_sort: for qsort() and bsearch() */
+/* compare_for_sort: for qsort() */
 static int
 compare_for_sort(const void *a, const void *b)
 {
+	CHECK_FOR_INTERRUPTS();
 	return sn_json_compare(a, b);
 }
 
@@ -198,9 +207,11 @@ compile_const(const SnKeywordPlace *place, void *field)
 static void
 compile_format(const SnKeywordPlace *place, void *field)
 {
-	char	   *name = need_string(place);
-	const SnFormat *format = sn_format_find(name, strlen(name));
+	const SnFormat *format;
 
+	check_is_string(place);
+	format = sn_format_find(place->value->val.string.val,
+							place->value->val.string.len);
 	if (format == NULL)
 		refuse_value(place, "is none of date-time, date, time, duration, uuid, email, hostname, uri, ipv4 and ipv6");
 	*(const SnFormat **) field = format;
@@ -216,14 +227,16 @@ make_pattern(const SnKeywordPlace *place, const char *text, int len)
 
 	if (pattern == NULL)
 		refuse_value(place, psprintf("is a regular expression that %s", why));
+	place->build->patterns += sn_pattern_size(pattern);
+	if (place->build->patterns > PATTERNS_MAX)
+		refuse_value(place, "is one regular expression too many, or too large, for one schema");
 	return pattern;
 }
 
 static void
 compile_pattern(const SnKeywordPlace *place, void *field)
 {
-	if (place->value->type != jbvString)
-		refuse_value(place, "must be a string");
+	check_is_string(place);
 	*(SnPattern **) field = make_pattern(place, place->value->val.string.val,
 										 place->value->val.string.len);
 }
@@ -239,6 +252,7 @@ static void
 compile_schemas(const SnKeywordPlace *place, void *field)
 {
 	SnNodes    *nodes = field;
+	char		number[12];
 	SnJsonWalk	walk;
 	JsonbValue	item;
 
@@ -250,7 +264,8 @@ compile_schemas(const SnKeywordPlace *place, void *field)
 	{
 		nodes->nodes[nodes->n] =
 			sn_schema_build_node(place->build, &item,
-						 psprintf("%s/%d", place->pointer, nodes->n),
+						 sn_schema_below(place->build, place->pointer, number,
+										 pg_ltoa(nodes->n, number)),
 						 place->keyword);
 		nodes->n++;
 	}
@@ -262,7 +277,8 @@ compile_member(const SnKeywordPlace *place, const SnJsonKey *key,
 			   const JsonbValue *value)
 {
 	return sn_schema_build_node(place->build, value,
-						sn_schema_pointer(place->pointer, key->name, key->len),
+						sn_schema_below(place->build, place->pointer,
+										key->name, key->len),
 						place->keyword);
 }
 
@@ -353,7 +369,8 @@ compile_dependents(const SnKeywordPlace *place, void *field)
 		memset(d, 0, sizeof(*d));
 		d->key = key;
 		inner.value = &value;
-		inner.pointer = sn_schema_pointer(place->pointer, key.name, key.len);
+		inner.pointer = sn_schema_below(place->build, place->pointer,
+										key.name, key.len);
 		if (is_list)
 			d->keys = take_names(&inner, &d->nkeys);
 		else
@@ -430,15 +447,15 @@ compile_at_top(const SnKeywordPlace *place, void *field)
 #define FIELD(part, type, name) part, offsetof(type, name)
 
 static const SnKeyword keywords[] = {
-	{"$anchor", compile_string, FIELD(SN_PART_NOTE, SnNode, anchor)},
+	{"$anchor", compile_string, FIELD(SN_PART_NOTE, SnNodeOrigin, anchor)},
 	{"$comment", compile_text, SN_PART_NOTE, 0},
 	{"$defs", compile_definitions, SN_PART_NOTE, 0},
 	{"$id", compile_at_top, SN_PART_NOTE, 0},
-	{"$ref", compile_string, FIELD(SN_PART_NODE, SnNode, ref_text)},
+	{"$ref", compile_string, FIELD(SN_PART_SOURCE, SnNodeOrigin, ref_text)},
 	{"$schema", compile_at_top, SN_PART_NOTE, 0},
 	{"additionalProperties", compile_schema, FIELD(SN_PART_OBJECT, SnObjectRule, additional)},
-	{"allOf", compile_schemas, FIELD(SN_PART_NODE, SnNode, all_of)},
-	{"anyOf", compile_schemas, FIELD(SN_PART_NODE, SnNode, any_of)},
+	{"allOf", compile_schemas, FIELD(SN_PART_BRANCHES, SnBranches, all_of)},
+	{"anyOf", compile_schemas, FIELD(SN_PART_BRANCHES, SnBranches, any_of)},
 	{"const", compile_const, FIELD(SN_PART_NODE, SnNode, constant)},
 	{"contains", compile_schema, FIELD(SN_PART_ARRAY, SnArrayRule, contains)},
 	{"contentEncoding", compile_text, SN_PART_NOTE, 0},
@@ -448,13 +465,13 @@ static const SnKeyword keywords[] = {
 	{"dependentSchemas", compile_dependents, SN_PART_OBJECT, 0},
 	{"deprecated", compile_flag, SN_PART_NOTE, 0},
 	{"description", compile_text, SN_PART_NOTE, 0},
-	{"else", compile_schema, FIELD(SN_PART_NODE, SnNode, else_schema)},
+	{"else", compile_schema, FIELD(SN_PART_BRANCHES, SnBranches, else_schema)},
 	{"enum", compile_enum, SN_PART_NODE, 0},
 	{"examples", compile_array, SN_PART_NOTE, 0},
 	{"exclusiveMaximum", compile_number, FIELD(SN_PART_NUMBER, SnNumberRule, exclusive_maximum)},
 	{"exclusiveMinimum", compile_number, FIELD(SN_PART_NUMBER, SnNumberRule, exclusive_minimum)},
 	{"format", compile_format, FIELD(SN_PART_STRING, SnStringRule, format)},
-	{"if", compile_schema, FIELD(SN_PART_NODE, SnNode, if_schema)},
+	{"if", compile_schema, FIELD(SN_PART_BRANCHES, SnBranches, if_schema)},
 	{"items", compile_schema, FIELD(SN_PART_ARRAY, SnArrayRule, items)},
 	{"maxContains", compile_count, FIELD(SN_PART_ARRAY, SnArrayRule, max_contains)},
 	{"maxItems", compile_count, FIELD(SN_PART_ARRAY, SnArrayRule, max_items)},
@@ -467,8 +484,8 @@ static const SnKeyword keywords[] = {
 	{"minProperties", compile_count, FIELD(SN_PART_OBJECT, SnObjectRule, min_properties)},
 	{"minimum", compile_number, FIELD(SN_PART_NUMBER, SnNumberRule, minimum)},
 	{"multipleOf", compile_multiple_of, FIELD(SN_PART_NUMBER, SnNumberRule, multiple_of)},
-	{"not", compile_schema, FIELD(SN_PART_NODE, SnNode, not_schema)},
-	{"oneOf", compile_schemas, FIELD(SN_PART_NODE, SnNode, one_of)},
+	{"not", compile_schema, FIELD(SN_PART_BRANCHES, SnBranches, not_schema)},
+	{"oneOf", compile_schemas, FIELD(SN_PART_BRANCHES, SnBranches, one_of)},
 	{"pattern", compile_pattern, FIELD(SN_PART_STRING, SnStringRule, pattern)},
 	{"patternProperties", compile_pattern_properties, SN_PART_OBJECT, 0},
 	{"prefixItems", compile_schemas, FIELD(SN_PART_ARRAY, SnArrayRule, prefix_items)},
@@ -476,7 +493,7 @@ static const SnKeyword keywords[] = {
 	{"propertyNames", compile_schema, FIELD(SN_PART_OBJECT, SnObjectRule, names)},
 	{"readOnly", compile_flag, SN_PART_NOTE, 0},
 	{"required", compile_required, SN_PART_OBJECT, 0},
-	{"then", compile_schema, FIELD(SN_PART_NODE, SnNode, then_schema)},
+	{"then", compile_schema, FIELD(SN_PART_BRANCHES, SnBranches, then_schema)},
 	{"title", compile_text, SN_PART_NOTE, 0},
 	{"type", compile_type, FIELD(SN_PART_NODE, SnNode, types)},
 	{"unevaluatedItems", compile_schema, FIELD(SN_PART_ARRAY, SnArrayRule, unevaluated)},

@@ -97,20 +97,9 @@ typedef struct SnObjectRule
 	int64		max_properties;	/* -1: none */
 } SnObjectRule;
 
-struct SnNode
+/* Other schemas for the same value */
+typedef struct SnBranches
 {
-	const char *pointer;		/* where it stands in the document */
-	const char *keyword;		/* which applies it */
-	JsonbContainer *source;		/* as it was written; NULL: true or false */
-	bool		never;			/* the schema false */
-	int			types;
-	int			nvalues;		/* enum, sorted by sn_json_compare(); -1: none */
-	JsonbValue *values;
-	JsonbValue *constant;		/* or NULL */
-	SnNumberRule *number;
-	SnStringRule *string;
-	SnArrayRule *array;
-	SnObjectRule *object;
 	SnNode	   *ref;
 	SnNodes		all_of;
 	SnNodes		any_of;
@@ -119,21 +108,44 @@ struct SnNode
 	SnNode	   *if_schema;
 	SnNode	   *then_schema;
 	SnNode	   *else_schema;
+} SnBranches;
 
-	/* of the compiler */
-	const char *ref_text;		/* what $ref says */
+/* What only the compiler has to know of a node */
+typedef struct SnNodeOrigin
+{
+	const char *pointer;		/* where it stands in the document */
+	const char *ref_text;		/* what $ref says, or NULL */
 	const char *anchor;			/* or NULL */
 	int			mark;			/* of a walk over in-place edges */
+} SnNodeOrigin;
+
+struct SnNode
+{
+	int			types;
+	bool		never;			/* the schema false */
+	const char *keyword;		/* which applies it */
+	SnNumberRule *number;		/* each rule may be NULL */
+	SnStringRule *string;
+	SnArrayRule *array;
+	SnObjectRule *object;
+	const SnBranches *branches; /* sn_no_branches: none */
+	int			nvalues;		/* enum, sorted by sn_json_compare(); -1: none */
+	JsonbValue *values;
+	JsonbValue *constant;		/* or NULL */
+	JsonbContainer *source;		/* as it was written; NULL: true or false */
+	SnNodeOrigin *origin;		/* NULL as soon as the schema is compiled */
 };
 
 struct SnSchema
 {
 	Jsonb	   *document;		/* what names, numbers and strings lie in */
 	SnNode	   *root;
-	SnNodes		nodes;			/* all of them */
+	Size		size;			/* of all of it */
 };
 
-extern void sn_schema_resolve(SnSchema *schema, const char *id);
+extern const SnBranches sn_no_branches;
+
+extern void sn_schema_resolve(const SnNodes *all, const char *id);
 extern void sn_schema_refuse(const char *pointer, const char *keyword,
 							 const char *why) pg_attribute_noreturn();
 

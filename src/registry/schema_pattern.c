@@ -29,16 +29,31 @@
 #define DEPTH_MAX	64			/* of groups in groups */
 #define REPEAT_MAX	255			/* of the engine */
 #define CHAR_MAX_	0x10FFFF
-#define SIZE_MAX_	10000		/* of an automaton */
+#define ATOMS_MAX	10000		/* of an automaton */
+#define ARCS_MAX	60000
+#define SIZE_OF_ANY	100			/* of what every automaton has */
 #define SIZE_STEP	64			/* of an automaton that costs as much as a character */
 
 struct SnPattern
 {
 	regex_t		regex;
 	bool		looks_around;
-	double		size;			/* of the automaton, in characters matched */
+	double		size;			/* of the automaton, in arcs */
 	MemoryContextCallback release;
 };
+
+/*
+ * How large an automaton is, or a part of it, when repetition is written out.
+ * The engine makes an arc for each color of a class, and where things may be
+ * missing one for each way past them: of n such things in a row that is n * n,
+ * and takes even longer to make.
+ */
+typedef struct Extent
+{
+	double		atoms;			/* characters and classes */
+	double		classes;
+	double		optional;		/* what may match nothing */
+} Extent;
 
 /* A pattern while it is translated */
 typedef struct Translation
@@ -51,9 +66,11 @@ typedef struct Translation
 	bool		looks_around;
 	int			depth;
 	bool		group[DEPTH_MAX];	/* a quantifier may follow its end */
-	double		before[DEPTH_MAX];	/* size where the group begins */
-	double		size;			/* so far, with what repetition multiplies */
-	double		last;			/* of what a quantifier would repeat */
+	Extent		before[DEPTH_MAX];	/* the group */
+	Extent		all;			/* so far */
+	Extent		last;			/* what a quantifier would repeat */
+	bool		empty;			/* nothing yet in this branch */
+	int			tokens;			/* atoms that are written: colors are no more */
 } Translation;
 
 #define DIGITS	"0-9"
@@ -95,13 +112,33 @@ give_up(Translation *t, const char *why)
 	t->at = t->end;
 }
 
+/* extend: the pattern has so many more of a part */
+static void
+extend(Translation *t, Extent part, double times)
+{
+	t->all.atoms += part.atoms * times;
+	t->all.classes += part.classes * times;
+	t->all.optional += part.optional * times;
+}
+
 /* atom: note what has been written, which matches one character */
 static void
-atom(Translation *t)
+atom(Translation *t, bool is_class)
 {
-	t->last = 1;
-	t->size += 1;
+	t->last = (Extent) {1, is_class, 0};
+	extend(t, t->last, 1);
+	t->tokens++;
+	t->empty = false;
 	t->repeatable = true;
+}
+
+/* nothing: note what has been written, or is not, and matches no character */
+static void
+nothing(Translation *t)
+{
+	t->all.optional++;
+	t->empty = false;
+	t->repeatable = false;
 }
 
 /* literal: a character that stands for itself */
@@ -277,7 +314,7 @@ brackets(Translation *t)
 	}
 	t->at++;
 	appendStringInfoChar(&t->out, ']');
-	atom(t);
+	atom(t, true);
 }
 
 /* open_group: what stands behind an opening parenthesis */
@@ -306,8 +343,11 @@ open_group(Translation *t)
 		}
 	}
 	t->looks_around |= look;
-	t->before[t->depth] = t->size;
+	t->before[t->depth] = t->all;
 	t->group[t->depth++] = !look;
+	if (look)
+		nothing(t);
+	t->empty = true;
 	t->repeatable = false;
 	if (look)
 		return;
@@ -352,7 +392,8 @@ bounds(Translation *t)
 		appendStringInfoChar(&t->out, '{');
 		appendBinaryStringInfo(&t->out, start, t->at - start);
 		appendStringInfoChar(&t->out, '}');
-		t->size += t->last * Max(Max(limit[0], limit[1]) - 1, 0);
+		extend(t, t->last, Max(Max(limit[0], limit[1]) - 1, 0));
+		t->all.optional += limit[0] == 0;
 		t->at++;
 	}
 }
@@ -369,7 +410,10 @@ quantifier(Translation *t, char c)
 	if (c == '{')
 		bounds(t);
 	else
+	{
 		appendStringInfoChar(&t->out, c);
+		t->all.optional += c != '+';
+	}
 	if (t->at < t->end && *t->at == '?')
 		t->at++;
 	t->repeatable = false;
@@ -386,10 +430,10 @@ escape_outside(Translation *t)
 	{
 		t->at++;
 		appendStringInfoString(&t->out, c == 'b' ? "\\y" : "\\Y");
-		t->repeatable = false;
+		nothing(t);
 		return;
 	}
-	atom(t);
+	atom(t, class_of(c) != NULL);
 	if (class_of(c) != NULL)
 	{
 		t->at++;
@@ -414,9 +458,32 @@ close_group(Translation *t)
 		give_up(t, "has a parenthesis that is not open");
 		return;
 	}
+	if (t->empty)
+		nothing(t);
 	appendStringInfoChar(&t->out, ')');
 	t->repeatable = t->group[--t->depth];
-	t->last = t->size - t->before[t->depth];
+	t->last.atoms = t->all.atoms - t->before[t->depth].atoms;
+	t->last.classes = t->all.classes - t->before[t->depth].classes;
+	t->last.optional = t->all.optional - t->before[t->depth].optional;
+}
+
+/* anchor_or_branch: ^, $ or |, which is passed */
+static void
+anchor_or_branch(Translation *t, char c)
+{
+	appendStringInfoChar(&t->out, c);
+	if (c != '|' || t->empty)
+		nothing(t);
+	t->empty = c == '|';
+	t->repeatable = false;
+}
+
+/* arcs: how many the automaton has, about */
+static double
+arcs(const Translation *t)
+{
+	return (t->all.atoms + t->all.classes * t->tokens) *
+		(1 + t->all.optional);
 }
 
 /* translate: the whole pattern */
@@ -430,7 +497,7 @@ translate(Translation *t)
 		if (strchr("\\[(){}*+?.^$|]", c) == NULL)
 		{
 			literal(t, next_char(t));
-			atom(t);
+			atom(t, false);
 			continue;
 		}
 		t->at++;
@@ -446,18 +513,17 @@ translate(Translation *t)
 			quantifier(t, c);
 		else if (c == ']' || c == '}')
 			give_up(t, "has a bracket or brace that is not open");
-		else
+		else if (c == '.')
 		{
-			appendStringInfoString(&t->out, c == '.' ? "[^\\u000A\\u000D\\u2028\\u2029]" :
-								   c == '^' ? "^" : c == '$' ? "$" : "|");
-			t->repeatable = false;
-			if (c == '.')
-				atom(t);
+			appendStringInfoString(&t->out, "[^\\u000A\\u000D\\u2028\\u2029]");
+			atom(t, true);
 		}
+		else
+			anchor_or_branch(t, c);
 	}
 	if (t->depth > 0)
 		give_up(t, "has a group that does not end");
-	else if (t->size > SIZE_MAX_)
+	else if (t->all.atoms > ATOMS_MAX || arcs(t) > ARCS_MAX)
 		give_up(t, "is too large to be run in bounded time");
 }
 
@@ -495,6 +561,8 @@ sn_pattern_compile(const char *text, int len, MemoryContext cxt,
 	result = pg_regcomp(&pattern->regex, wide, nwide,
 						REG_ADVANCED | REG_NOSUB, C_COLLATION_OID);
 	MemoryContextSwitchTo(old);
+	pfree(wide);
+	pfree(t.out.data);
 	if (result != REG_OKAY)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -503,11 +571,18 @@ sn_pattern_compile(const char *text, int len, MemoryContext cxt,
 		return NULL;
 	}
 	pattern->looks_around = t.looks_around;
-	pattern->size = t.size;
+	pattern->size = arcs(&t);
 	pattern->release.func = release;
 	pattern->release.arg = pattern;
 	MemoryContextRegisterResetCallback(cxt, &pattern->release);
 	return pattern;
+}
+
+/* sn_pattern_size: what it takes of memory, in characters that it matches */
+double
+sn_pattern_size(const SnPattern *pattern)
+{
+	return pattern->size + SIZE_OF_ANY;
 }
 
 /* sn_pattern_looks_around: whether it has to be run on short texts only */

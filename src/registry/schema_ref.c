@@ -24,15 +24,15 @@ typedef enum Mark
 static int
 compare_pointers(const void *a, const void *b)
 {
-	return strcmp((*(SnNode *const *) a)->pointer,
-				  (*(SnNode *const *) b)->pointer);
+	return strcmp((*(SnNode *const *) a)->origin->pointer,
+				  (*(SnNode *const *) b)->origin->pointer);
 }
 
 static int
 compare_anchors(const void *a, const void *b)
 {
-	return strcmp((*(SnNode *const *) a)->anchor,
-				  (*(SnNode *const *) b)->anchor);
+	return strcmp((*(SnNode *const *) a)->origin->anchor,
+				  (*(SnNode *const *) b)->origin->anchor);
 }
 
 /* decode_fragment: a URI's fragment without its percent signs */
@@ -58,32 +58,33 @@ decode_fragment(const char *text)
 
 /* take_anchors: the nodes that have one, sorted by it */
 static SnNodes
-take_anchors(const SnSchema *schema)
+take_anchors(const SnNodes *all)
 {
-	SnNodes		result = {0, palloc(sizeof(SnNode *) * schema->nodes.n)};
+	SnNodes		result = {0, palloc(sizeof(SnNode *) * all->n)};
 	int			i;
 
-	for (i = 0; i < schema->nodes.n; i++)
-		if (schema->nodes.nodes[i]->anchor != NULL)
-			result.nodes[result.n++] = schema->nodes.nodes[i];
+	for (i = 0; i < all->n; i++)
+		if (all->nodes[i]->origin->anchor != NULL)
+			result.nodes[result.n++] = all->nodes[i];
 	qsort(result.nodes, result.n, sizeof(SnNode *), compare_anchors);
 	for (i = 1; i < result.n; i++)
 		if (compare_anchors(&result.nodes[i - 1], &result.nodes[i]) == 0)
-			sn_schema_refuse(result.nodes[i]->pointer, "$anchor",
+			sn_schema_refuse(result.nodes[i]->origin->pointer, "$anchor",
 							 "is given twice");
 	return result;
 }
 
 /* find_target: the node that a reference names */
 static SnNode *
-find_target(const SnSchema *schema, const SnNodes *anchors, const char *id,
-			const SnNode *from)
+find_target(const SnNodes *all, const SnNodes *anchors, const char *id,
+			const SnNodeOrigin *from)
 {
 	const char *text = from->ref_text;
 	const char *fragment = strchr(text, '#');
 	int			len = fragment == NULL ? strlen(text) : fragment - text;
-	SnNode		key = {0};
-	SnNode	   *wanted = &key;
+	SnNodeOrigin key = {0};
+	SnNode		place = {.origin = &key};
+	SnNode	   *wanted = &place;
 	SnNode	  **found;
 
 	if (len > 0 && (id == NULL || strlen(id) != len ||
@@ -93,8 +94,8 @@ find_target(const SnSchema *schema, const SnNodes *anchors, const char *id,
 	key.pointer = key.anchor =
 		fragment == NULL ? "" : decode_fragment(fragment + 1);
 	if (*key.pointer == '\0' || *key.pointer == '/')
-		found = bsearch(&wanted, schema->nodes.nodes, schema->nodes.n,
-						sizeof(SnNode *), compare_pointers);
+		found = bsearch(&wanted, all->nodes, all->n, sizeof(SnNode *),
+						compare_pointers);
 	else
 		found = bsearch(&wanted, anchors->nodes, anchors->n,
 						sizeof(SnNode *), compare_anchors);
@@ -119,44 +120,65 @@ visit_all(const SnNodes *nodes)
 static void
 visit(SnNode *node)
 {
+	const SnBranches *branches;
 	int			i;
 
-	if (node == NULL || node->mark == DONE)
+	if (node == NULL || node->origin->mark == DONE)
 		return;
 	check_stack_depth();
-	if (node->mark == OPEN)
-		sn_schema_refuse(node->pointer, "$ref",
+	if (node->origin->mark == OPEN)
+		sn_schema_refuse(node->origin->pointer, "$ref",
 						 "leads back to itself for the same value");
-	node->mark = OPEN;
-	visit(node->ref);
-	visit_all(&node->all_of);
-	visit_all(&node->any_of);
-	visit_all(&node->one_of);
-	visit(node->not_schema);
-	visit(node->if_schema);
-	visit(node->then_schema);
-	visit(node->else_schema);
+	node->origin->mark = OPEN;
+	branches = node->branches;
+	visit(branches->ref);
+	visit_all(&branches->all_of);
+	visit_all(&branches->any_of);
+	visit_all(&branches->one_of);
+	visit(branches->not_schema);
+	visit(branches->if_schema);
+	visit(branches->then_schema);
+	visit(branches->else_schema);
 	for (i = 0; node->object != NULL && i < node->object->ndependents; i++)
 		visit(node->object->dependents[i].node);
-	node->mark = DONE;
+	node->origin->mark = DONE;
 }
 
-/* sn_schema_resolve: every $ref gets its target.  id: of the document, or NULL. */
-void
-sn_schema_resolve(SnSchema *schema, const char *id)
+/* resolve_all: every $ref gets its target */
+static void
+resolve_all(const SnNodes *all, const char *id)
 {
 	SnNodes		anchors;
 	int			i;
 
-	qsort(schema->nodes.nodes, schema->nodes.n, sizeof(SnNode *),
-		  compare_pointers);
-	anchors = take_anchors(schema);
-	for (i = 0; i < schema->nodes.n; i++)
+	qsort(all->nodes, all->n, sizeof(SnNode *), compare_pointers);
+	anchors = take_anchors(all);
+	for (i = 0; i < all->n; i++)
 	{
-		SnNode	   *node = schema->nodes.nodes[i];
+		SnNode	   *node = all->nodes[i];
+		SnBranches *branches = unconstify(SnBranches *, node->branches);
 
-		if (node->ref_text != NULL)
-			node->ref = find_target(schema, &anchors, id, node);
+		if (node->origin->ref_text == NULL)
+			continue;
+		if (node->branches == &sn_no_branches)
+			node->branches = branches =
+				MemoryContextAllocZero(GetMemoryChunkContext(node),
+									   sizeof(SnBranches));
+		branches->ref = find_target(all, &anchors, id, node->origin);
 	}
-	visit_all(&schema->nodes);
+	visit_all(all);
+}
+
+/*
+ * sn_schema_resolve: every $ref of some nodes, which are all of a document,
+ * gets its target.  id: of the document, or NULL.
+ */
+void
+sn_schema_resolve(const SnNodes *all, const char *id)
+{
+	MemoryContext old =
+		MemoryContextSwitchTo(GetMemoryChunkContext(all->nodes));
+
+	resolve_all(all, id);
+	MemoryContextSwitchTo(old);
 }

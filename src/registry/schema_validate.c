@@ -295,32 +295,50 @@ check_all_of(SnCheck *check, const SnNodes *nodes, const JsonbValue *value,
 	return ok;
 }
 
-/* check_branches: anyOf, oneOf, not, if with then and else */
+/* check_choices: anyOf, oneOf and not */
 static bool
-check_branches(SnCheck *check, const SnNode *node, const JsonbValue *value,
-			   const SnStep *step, SnSeen *seen)
+check_choices(SnCheck *check, const SnBranches *branches,
+			  const JsonbValue *value, const SnStep *step, SnSeen *seen)
 {
 	bool		ok = true;
 	int			n;
 
-	if (node->any_of.n > 0 &&
-		count_matches(check, &node->any_of, 1, value, step, seen) == 0)
+	if (branches->any_of.n > 0 &&
+		count_matches(check, &branches->any_of, 1, value, step, seen) == 0)
 		ok = sn_schema_broken(check, step, "anyOf", "must match one of %d schemas at least",
-							  node->any_of.n);
-	if (node->one_of.n > 0)
+							  branches->any_of.n);
+	if (branches->one_of.n > 0)
 	{
-		n = count_matches(check, &node->one_of, 2, value, step, seen);
+		n = count_matches(check, &branches->one_of, 2, value, step, seen);
 		if (n != 1)
 			ok = sn_schema_broken(check, step, "oneOf", "must match exactly one of %d schemas, and matches %s",
-								  node->one_of.n, n == 0 ? "none" : "more");
+								  branches->one_of.n, n == 0 ? "none" : "more");
 	}
-	if (node->not_schema != NULL &&
-		matches(check, node->not_schema, value, step, NULL))
+	if (branches->not_schema != NULL &&
+		matches(check, branches->not_schema, value, step, NULL))
 		ok = sn_schema_broken(check, step, "not", "must not match the schema under not");
-	if (node->if_schema != NULL)
+	return ok;
+}
+
+/* check_branches: other schemas for the same value */
+static bool
+check_branches(SnCheck *check, const SnBranches *branches,
+			   const JsonbValue *value, const SnStep *step, SnSeen *seen)
+{
+	bool		all = check->errors != NULL;
+	bool		ok = true;
+
+	if (branches->ref != NULL)
+		ok = sn_check_node(check, branches->ref, value, step, seen);
+	if ((ok || all) && branches->all_of.n > 0)
+		ok = check_all_of(check, &branches->all_of, value, step, seen) && ok;
+	if (ok || all)
+		ok = check_choices(check, branches, value, step, seen) && ok;
+	if ((ok || all) && branches->if_schema != NULL)
 	{
-		const SnNode *next = matches(check, node->if_schema, value, step, seen) ?
-			node->then_schema : node->else_schema;
+		const SnNode *next = matches(check, branches->if_schema, value, step,
+									 seen) ?
+			branches->then_schema : branches->else_schema;
 
 		if (next != NULL)
 			ok = sn_check_node(check, next, value, step, seen) && ok;
@@ -403,12 +421,8 @@ check_parts(SnCheck *check, const SnNode *node, const JsonbValue *value,
 
 	if ((ok || all) && (node->constant != NULL || node->nvalues >= 0))
 		ok = check_values(check, node, value, step) && ok;
-	if ((ok || all) && node->ref != NULL)
-		ok = sn_check_node(check, node->ref, value, step, seen) && ok;
-	if ((ok || all) && node->all_of.n > 0)
-		ok = check_all_of(check, &node->all_of, value, step, seen) && ok;
-	if (ok || all)
-		ok = check_branches(check, node, value, step, seen) && ok;
+	if ((ok || all) && node->branches != &sn_no_branches)
+		ok = check_branches(check, node->branches, value, step, seen) && ok;
 	return ok;
 }
 
@@ -436,6 +450,7 @@ sn_check_node(SnCheck *check, const SnNode *node, const JsonbValue *value,
 		return check_parts(check, node, value, step, seen);
 
 	own.n = JsonContainerSize(value->val.binary.data);
+	sn_schema_spend(check, own.n);	/* all of it is walked over at the end */
 	own.is_seen = palloc0(Max(own.n, 1));
 	ok = check_parts(check, node, value, step, &own);
 	if (ok || check->errors != NULL)

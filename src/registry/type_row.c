@@ -15,6 +15,18 @@
 
 #include "registry/type_row.h"
 
+/* scan_keyed: walk over what has the first of these keys */
+static void
+scan_keyed(SnTypeScan *scan, ScanKeyData *keys, int nkeys, Snapshot snapshot)
+{
+	memset(scan, 0, sizeof(SnTypeScan));
+	scan->registered = snapshot == NULL;
+	scan->snapshot = snapshot != NULL ? snapshot :
+		RegisterSnapshot(GetLatestSnapshot());
+	sn_scan_named(&scan->scan, SN_EVENT_TYPE, SN_EVENT_TYPE_PKEY,
+				  scan->snapshot, nkeys, keys, ForwardScanDirection);
+}
+
 /*
  * sn_type_scan_begin: walk over the versions of a type or, when that is NULL,
  * of all.  The walk goes by name and number.
@@ -25,16 +37,23 @@ sn_type_scan_begin(SnTypeScan *scan, const text *event_type,
 {
 	ScanKeyData key;
 
-	memset(scan, 0, sizeof(SnTypeScan));
-	scan->registered = snapshot == NULL;
-	scan->snapshot = snapshot != NULL ? snapshot :
-		RegisterSnapshot(GetLatestSnapshot());
 	if (event_type != NULL)
 		sn_key_text(&key, 1, BTEqualStrategyNumber,
 					PointerGetDatum(event_type));
-	sn_scan_named(&scan->scan, SN_EVENT_TYPE, SN_EVENT_TYPE_PKEY,
-				  scan->snapshot, event_type != NULL ? 1 : 0, &key,
-				  ForwardScanDirection);
+	scan_keyed(scan, &key, event_type != NULL ? 1 : 0, snapshot);
+}
+
+/* sn_type_scan_version: find one version */
+void
+sn_type_scan_version(SnTypeScan *scan, const text *event_type, int32 version,
+					 Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+
+	sn_key_text(&keys[0], 1, BTEqualStrategyNumber,
+				PointerGetDatum(event_type));
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, version);
+	scan_keyed(scan, keys, 2, snapshot);
 }
 
 /* sn_type_scan_next: the next version; what the row points to ends with it */
@@ -70,9 +89,9 @@ sn_type_schema(const text *event_type, int32 version, Snapshot snapshot)
 	SnTypeScan	scan;
 	Jsonb	   *schema = NULL;
 
-	sn_type_scan_begin(&scan, event_type, snapshot);
+	sn_type_scan_version(&scan, event_type, version, snapshot);
 	while (schema == NULL && sn_type_scan_next(&scan))
-		if (scan.version == version && !scan.dropped)
+		if (!scan.dropped)
 			schema = DatumGetJsonbPCopy(scan.values[Anum_type_schema - 1]);
 	sn_type_scan_end(&scan);
 	return schema;

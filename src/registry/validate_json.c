@@ -12,6 +12,7 @@
 #include "utils/memutils.h"
 
 #include "base/args.h"
+#include "registry/register.h"
 #include "registry/schema.h"
 
 PG_FUNCTION_INFO_V1(sentinai_validate_json);
@@ -43,10 +44,11 @@ compiled(FunctionCallInfo fcinfo, Jsonb *document)
 		pfree(last->document);
 		last->schema = NULL;
 	}
+	sn_check_document(document, "schema");
+	last->schema = sn_schema_compile(document, cxt);
 	last->size = size;
 	last->document = MemoryContextAlloc(cxt, size);
 	memcpy(last->document, document, size);
-	last->schema = sn_schema_compile(document, cxt);
 	return last->schema;
 }
 

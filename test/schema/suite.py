@@ -4,11 +4,13 @@
 one of the suite. What is not supported is in refused.json, and must be refused."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 
 from verdict import INVALID, REFUSED, VALID
 
@@ -25,6 +27,20 @@ with open(os.path.join(os.path.dirname(os.path.abspath(__file__)),
     NOT_SUPPORTED = json.load(listed)
 
 
+def fetch(folder, *options):
+    """Have pip put the archive there. It asks the package's own code what it
+    is, so that the hash has to be known, and right, before."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as wanted:
+        wanted.write(f"{NAME.replace('-', '==')} --hash=sha256:{SHA256}\n")
+        wanted.flush()
+        return subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+             "--disable-pip-version-check", "--no-binary", "jsonschema",
+             "--require-hashes", "--dest", folder, *options,
+             "--requirement", wanted.name], text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
 def archive():
     """The path of the archive, which is fetched once."""
     cache = os.environ.get("SENTINAI_CACHE") or os.path.join(
@@ -33,15 +49,41 @@ def archive():
     folder = os.path.join(cache, "schema")
     path = os.path.join(folder, NAME + ".tar.gz")
     if not os.path.exists(path):
-        subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-             "--disable-pip-version-check", "--no-binary", "jsonschema",
-             "--dest", folder, NAME.replace("-", "==")], check=True,
-            stdout=sys.stderr)
+        done = fetch(folder)
+        if done.returncode:
+            raise SystemExit(f"{NAME} cannot be fetched: {done.stdout}")
     with open(path, "rb") as file:
         if hashlib.sha256(file.read()).hexdigest() != SHA256:
             raise SystemExit(f"{path} is not the archive that was expected")
     return path
+
+
+# A package whose code says that it has run.
+IMPOSTOR = {
+    "pyproject.toml": "[build-system]\nrequires = []\nbuild-backend = 'hook'\n"
+    "backend-path = ['.']\n",
+    "hook.py": "open({mark!r}, 'w').close()\n",
+    "PKG-INFO": "Metadata-Version: 2.1\nName: jsonschema\nVersion: 4.23.0\n"}
+
+
+def impostor(tap):
+    """Another archive of that name is refused before any of it is run."""
+    wrong = []
+    with tempfile.TemporaryDirectory(prefix="sni.") as place:
+        mark = os.path.join(place, "ran")
+        with tarfile.open(os.path.join(place, NAME + ".tar.gz"), "w:gz") as tar:
+            for name, text in IMPOSTOR.items():
+                data = text.replace("{mark!r}", repr(mark)).encode()
+                member = tarfile.TarInfo(f"{NAME}/{name}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        done = fetch(os.path.join(place, "to"), "--no-index", "--find-links",
+                     place)
+        if done.returncode == 0 or "DO NOT MATCH" not in done.stdout:
+            wrong.append(f"it was not refused for its hash: {done.stdout}")
+        if os.path.exists(mark):
+            wrong.append("its code was run")
+    tap.result("suite: an archive with another hash is not run", wrong)
 
 
 def files():
@@ -70,6 +112,7 @@ def expected(name, group, test):
 
 def run(tap, judge):
     """One result for every file."""
+    impostor(tap)
     for name, groups in files():
         wrong = []
         refused = count = 0

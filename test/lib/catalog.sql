@@ -4,9 +4,10 @@
 -- does: some minor releases keep it among the options of a column).
 -- SPDX-License-Identifier: PostgreSQL
 
-create function pg_temp.rights(acl aclitem[]) returns text
+-- None are those that PostgreSQL gives by default: a dump leaves such out.
+create function pg_temp.rights(acl aclitem[], kind "char", owner oid) returns text
 language sql as $$
-    select coalesce(string_agg(a::text, ' ' order by a::text collate "C"), 'by default') from unnest(acl) a
+    select string_agg(a::text, ' ' order by a::text collate "C") from unnest(coalesce(acl, acldefault(kind, owner))) a
 $$;
 
 -- What is the extension's: members, and what belongs to a member table.
@@ -54,11 +55,22 @@ language sql set search_path = pg_catalog, pg_temp as $$
         select i.identity, 'comment', obj_description(o.objid, o.classid::regclass::name)
         from pg_temp.ours o cross join lateral pg_identify_object(o.classid, o.objid, o.objsubid) i
         union all
-        select i.identity || coalesce('.' || a.attname, ''), 'rights of a dump', pg_temp.rights(p.initprivs)
-        from pg_temp.ours o join pg_init_privs p on p.classoid = o.classid and p.objoid = o.objid
+        select i.identity, 'rights of a dump', pg_temp.rights(p.initprivs, w.kind, w.owner)
+        from pg_temp.ours o
+             join (select 'pg_class'::regclass as class, oid, relowner as owner, case relkind when 'S' then 's' else 'r' end::"char" as kind
+                   from pg_class
+                   union all select 'pg_proc'::regclass, oid, proowner, 'f' from pg_proc
+                   union all select 'pg_type'::regclass, oid, typowner, 'T' from pg_type
+                   union all select 'pg_foreign_data_wrapper'::regclass, oid, fdwowner, 'F' from pg_foreign_data_wrapper
+                   union all select 'pg_foreign_server'::regclass, oid, srvowner, 'S' from pg_foreign_server) w
+                 on w.class = o.classid and w.oid = o.objid
+             left join pg_init_privs p on p.classoid = o.classid and p.objoid = o.objid and p.objsubid = 0
              cross join lateral pg_identify_object(o.classid, o.objid, 0) i
-             left join pg_attribute a on o.classid = 'pg_class'::regclass and a.attrelid = o.objid
-                  and a.attnum = p.objsubid and p.objsubid > 0
+        union all
+        select i.identity || '.' || a.attname, 'rights of a dump', pg_temp.rights(p.initprivs, 'c', 0)
+        from pg_temp.ours o join pg_init_privs p on p.classoid = o.classid and p.objoid = o.objid and p.objsubid > 0
+             join pg_attribute a on a.attrelid = o.objid and a.attnum = p.objsubid
+             cross join lateral pg_identify_object(o.classid, o.objid, 0) i
         -- the extension
         union all
         select 'extension', 'owner, schema', concat_ws(' ', extowner::regrole, extnamespace::regnamespace, extrelocatable)
@@ -69,7 +81,7 @@ language sql set search_path = pg_catalog, pg_temp as $$
         where e.extname = 'sentinai'
         union all
         select 'schema ' || n.nspname, 'owner, rights, comment',
-               concat_ws(' ', n.nspowner::regrole, pg_temp.rights(n.nspacl), obj_description(n.oid, 'pg_namespace'))
+               concat_ws(' ', n.nspowner::regrole, pg_temp.rights(n.nspacl, 'n', n.nspowner), obj_description(n.oid, 'pg_namespace'))
         from pg_namespace n where n.nspname in ('sentinai', 'sentinai_internal')
         -- tables, views, sequences, composite types
         union all
@@ -79,7 +91,7 @@ language sql set search_path = pg_catalog, pg_temp as $$
                  ('kind', concat_ws(' ', t.relkind, t.relpersistence, m.amname, t.relreplident, t.reltablespace,
                      case when t.relispartition then pg_get_expr(t.relpartbound, t.oid) end,
                      case when t.relkind = 'p' then pg_get_partkeydef(t.oid) end)),
-                 ('owner, rights', concat_ws(' ', t.relowner::regrole, pg_temp.rights(t.relacl))),
+                 ('owner, rights', concat_ws(' ', t.relowner::regrole, pg_temp.rights(t.relacl, case t.relkind when 'S' then 's' else 'r' end::"char", t.relowner))),
                  ('options', coalesce(array_to_string(t.reloptions, ' '), 'none')),
                  ('row security', concat_ws(' ', t.relrowsecurity, t.relforcerowsecurity)),
                  ('children', (select string_agg(i.inhrelid::regclass::text, ' ' order by i.inhrelid::regclass::text collate "C")
@@ -100,7 +112,7 @@ language sql set search_path = pg_catalog, pg_temp as $$
                      a.attstorage, nullif(a.attcompression, ''), nullif(a.attidentity, ''), nullif(a.attgenerated, ''),
                      nullif(a.attstattarget, -1), (select string_agg(o, ' ') from unnest(a.attoptions) o where o not like 'pg_attver=%'), array_to_string(a.attfdwoptions, ' '))),
                  ('default', pg_get_expr(f.adbin, f.adrelid)),
-                 ('rights', pg_temp.rights(a.attacl)),
+                 ('rights', pg_temp.rights(a.attacl, 'c', t.relowner)),
                  ('comment', col_description(t.oid, a.attnum))) w (what, value)
         union all
         select t.name, 'index ' || i.indexrelid::regclass, concat_ws(' ', pg_get_indexdef(i.indexrelid), i.indisprimary, i.indisvalid,
@@ -128,17 +140,17 @@ language sql set search_path = pg_catalog, pg_temp as $$
         from pg_proc p join pg_temp.ours o on o.classid = 'pg_proc'::regclass and o.objid = p.oid
              cross join lateral (values
                  ('function', case when p.prokind in ('f', 'p', 'w') then pg_get_functiondef(p.oid) end),
-                 ('owner, rights', concat_ws(' ', p.proowner::regrole, pg_temp.rights(p.proacl)))) w (what, value)
+                 ('owner, rights', concat_ws(' ', p.proowner::regrole, pg_temp.rights(p.proacl, 'f', p.proowner)))) w (what, value)
         union all
-        select t.oid::regtype::text, 'type', concat_ws(' ', t.typtype, t.typowner::regrole, pg_temp.rights(t.typacl), t.typlen,
+        select t.oid::regtype::text, 'type', concat_ws(' ', t.typtype, t.typowner::regrole, pg_temp.rights(t.typacl, 'T', t.typowner), t.typlen,
                t.typstorage, t.typdefault, (select string_agg(e.enumlabel, ' ' order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid))
         from pg_type t join pg_temp.ours o on o.classid = 'pg_type'::regclass and o.objid = t.oid
         union all
-        select 'foreign-data wrapper ' || w.fdwname, 'owner, rights, functions', concat_ws(' ', w.fdwowner::regrole, pg_temp.rights(w.fdwacl),
+        select 'foreign-data wrapper ' || w.fdwname, 'owner, rights, functions', concat_ws(' ', w.fdwowner::regrole, pg_temp.rights(w.fdwacl, 'F', w.fdwowner),
                w.fdwhandler::regproc, w.fdwvalidator::regproc, array_to_string(w.fdwoptions, ' '))
         from pg_foreign_data_wrapper w join pg_temp.ours o on o.classid = 'pg_foreign_data_wrapper'::regclass and o.objid = w.oid
         union all
-        select 'server ' || s.srvname, 'owner, rights, options', concat_ws(' ', s.srvowner::regrole, pg_temp.rights(s.srvacl),
+        select 'server ' || s.srvname, 'owner, rights, options', concat_ws(' ', s.srvowner::regrole, pg_temp.rights(s.srvacl, 'S', s.srvowner),
                array_to_string(s.srvoptions, ' '))
         from pg_foreign_server s join pg_temp.ours o on o.classid = 'pg_foreign_server'::regclass and o.objid = s.oid
         -- rows that come with the extension

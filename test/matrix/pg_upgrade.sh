@@ -6,13 +6,15 @@
 #
 # BINDIRs of servers in rising order, which all have the extension; without, all
 # of /usr/lib/postgresql that have it. Not as root. A database with something of
-# everything goes through pg_upgrade from one to the next; each time all rows are
-# as they were, the relay is paused, nobody writes until after_restore(), what
-# was not completed can be claimed, and new events flow. upgrade.sh brings the
-# servers of several systems together and calls it.
+# everything, as the oldest released version makes it, goes through pg_upgrade
+# from one to the next; each time all rows are as they were, the relay is paused,
+# nobody writes until after_restore(), what was not completed can be claimed, and
+# new events flow. At the end ALTER EXTENSION UPDATE makes it like a new one.
+# upgrade.sh brings the servers of several systems together and calls it.
 set -u
 export LC_ALL=C PGTZ=UTC
 unset PGHOST PGPORT PGUSER PGDATABASE PGDATA PGSERVICE PGOPTIONS
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 place=$(mktemp -d "${TMPDIR:-/tmp}/sentinai-upgrade.XXXXXX") || exit 1
 port=$((20000 + $$ % 20000))
 tests=0 failed=0 running=''
@@ -35,7 +37,7 @@ result() {
 # same NAME EXPECTED ACTUAL
 same() {
     [ "$2" = "$3" ]
-    result $? "$1" && return
+    result $? "$1"
     diff <(echo "$2") <(echo "$3") | sed 's/^/# /' | head -20
 }
 
@@ -124,13 +126,15 @@ bin=$1
 make "$place/0" && start "$place/0"
 result $? "$("$bin/postgres" --version)"
 PGDATABASE=postgres sql 'create database app'
-sql "create extension sentinai" &&
+oldest=$(sql "select version from pg_available_extension_versions
+    where name = 'sentinai' order by string_to_array(version, '.')::int[] limit 1")
+sql "create extension sentinai version '$oldest'" &&
     sql "select sentinai.subscribe('all'); create table leased (event_id uuid, attempt int)" >/dev/null
-result $? "a database with the extension"
+result $? "a database with the extension as it was in version $oldest"
 publish_some "before"
 n=0
 while shift && [ $# -gt 0 ]; do
-    hop=$("$1/postgres" --version | sed 's/.*) \([0-9]*\).*/to \1/')
+    hop="$((n + 1)). "$("$1/postgres" --version | sed 's/.*) \([0-9]*\).*/to \1/')
     until_true "select pid is not null from sentinai.stat_relay" "$hop: the relay waits"
     sql "select sentinai.pause_relay()" >/dev/null
     sql "select pg_terminate_backend(sequencer_pid) from sentinai.stat_info" >/dev/null
@@ -182,10 +186,23 @@ while shift && [ $# -gt 0 ]; do
     publish_some "$hop"
     same "$hop: transaction numbers rise" "t" \
         "$(sql "select max(txid) > $newest from sentinai.event_log")"
-    same "$hop: it is the same extension" "t" "$(sql "
-        select extversion = (select version from sentinai.stat_info) from pg_extension
-        where extname = 'sentinai'")"
+    same "$hop: it is the same extension" "$oldest" \
+        "$(sql "select installed_version from sentinai.stat_info")"
 done
+
+# catalog DATABASE: all that the catalogue has of the extension.
+catalog() {
+    PGDATABASE=$1 "$bin/psql" -XqAt -v ON_ERROR_STOP=1 -f "$root/test/lib/catalog.sql" \
+        -c 'select pg_temp.catalog()' 2>>"$place/log"
+}
+
+sql "alter extension sentinai update"
+result $? "ALTER EXTENSION UPDATE"
+same "it is the library's version" "t" \
+    "$(sql "select version = installed_version from sentinai.stat_info")"
+publish_some "updated"
+sql "create database fresh" && PGDATABASE=fresh sql "create extension sentinai"
+same "the same as a new one" "$(catalog fresh)" "$(catalog app)"
 grep -E '(ERROR|PANIC|FATAL):' "$place/server.log" |
     grep -vE 'terminating|starting up|shutting down|does not exist' >"$place/errors"
 [ ! -s "$place/errors" ]

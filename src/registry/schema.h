@@ -37,6 +37,7 @@ extern void sn_schema_free(SnSchema *schema);
 extern bool sn_schema_check(const SnSchema *schema, Jsonb *value,
 							SnSchemaErrors *errors);
 extern Jsonb *sn_schema_example(const SnSchema *schema);
+extern void sn_schema_embed(Jsonb *document, const char *base, StringInfo out);
 extern void sn_schema_describe(const SnSchema *schema, StringInfo out);
 extern bool sn_schema_is_note(const char *name);
 extern char *sn_schema_pointer(const char *parent, const char *name, int len);

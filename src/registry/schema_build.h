@@ -44,6 +44,15 @@ typedef struct SnKeyword
 	size_t		offset;			/* of the field that it fills in the part */
 } SnKeyword;
 
+/* What stands under a keyword */
+typedef enum SnKeywordValue
+{
+	SN_VALUE_DATA, SN_VALUE_SCHEMA, SN_VALUE_LIST, SN_VALUE_MAP
+} SnKeywordValue;
+
+extern SnSchema *sn_schema_build(Jsonb *document, SnSchemaBuild *build);
+extern void sn_schema_end_build(SnSchemaBuild *build);
+extern SnKeywordValue sn_keyword_value(const SnKeyword *keyword);
 extern const SnKeyword *sn_schema_keyword(const SnJsonKey *key);
 extern char *sn_schema_note(SnSchemaBuild *build, const char *text, int len);
 extern const char *sn_schema_below(SnSchemaBuild *build, const char *pointer,

@@ -227,9 +227,35 @@ sn_schema_build_node(SnSchemaBuild *build, const JsonbValue *value, const char *
 	return node;
 }
 
-/* end_build: nothing of what is noted is needed any more */
-static void
-end_build(SnSchemaBuild *build)
+/*
+ * sn_schema_build: the nodes of a document, in a context of their own, with what
+ * the compiler knows of them; sn_schema_end_build() has to follow
+ */
+SnSchema *
+sn_schema_build(Jsonb *document, SnSchemaBuild *build)
+{
+	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext,
+											  "SentinAI JSON Schema",
+											  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
+	SnSchema   *schema = palloc0(sizeof(SnSchema));
+	JsonbValue	top;
+
+	memset(build, 0, sizeof(SnSchemaBuild));
+	build->notes = AllocSetContextCreate(own, "SentinAI JSON Schema notes",
+										 ALLOCSET_DEFAULT_SIZES);
+	schema->document = palloc(VARSIZE(document));
+	memcpy(schema->document, document, VARSIZE(document));
+	sn_json_root(schema->document, &top);
+	schema->root = sn_schema_build_node(build, &top, "", "schema");
+	sn_schema_resolve(&build->nodes, build->id);
+	MemoryContextSwitchTo(old);
+	return schema;
+}
+
+/* sn_schema_end_build: nothing of what is noted is needed any more */
+void
+sn_schema_end_build(SnSchemaBuild *build)
 {
 	int			i;
 
@@ -246,25 +272,13 @@ end_build(SnSchemaBuild *build)
 SnSchema *
 sn_schema_compile(Jsonb *document, MemoryContext cxt)
 {
-	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext,
-											  "SentinAI JSON Schema",
-											  ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(own);
-	SnSchema   *schema = palloc0(sizeof(SnSchema));
-	SnSchemaBuild	build = {.notes = AllocSetContextCreate(own,
-															"SentinAI JSON Schema notes",
-															ALLOCSET_DEFAULT_SIZES)};
-	JsonbValue	top;
+	SnSchemaBuild build;
+	SnSchema   *schema = sn_schema_build(document, &build);
+	MemoryContext own = GetMemoryChunkContext(schema);
 
-	schema->document = palloc(VARSIZE(document));
-	memcpy(schema->document, document, VARSIZE(document));
-	sn_json_root(schema->document, &top);
-	schema->root = sn_schema_build_node(&build, &top, "", "schema");
-	sn_schema_resolve(&build.nodes, build.id);
-	end_build(&build);
+	sn_schema_end_build(&build);
 	schema->size = MemoryContextMemAllocated(own, true) +
 		(Size) build.patterns * SN_PATTERN_BYTES;
-	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(own, cxt);	/* not before: an error leaves nothing */
 	return schema;
 }

@@ -515,6 +515,22 @@ sn_schema_keyword(const SnJsonKey *key)
 	return NULL;
 }
 
+/* sn_keyword_value: whether a keyword has schemas under it, and how */
+SnKeywordValue
+sn_keyword_value(const SnKeyword *keyword)
+{
+	if (keyword->compile == compile_schema)
+		return SN_VALUE_SCHEMA;
+	if (keyword->compile == compile_schemas)
+		return SN_VALUE_LIST;
+	if (keyword->compile == compile_definitions ||
+		keyword->compile == compile_properties ||
+		keyword->compile == compile_pattern_properties ||
+		strcmp(keyword->name, "dependentSchemas") == 0)
+		return SN_VALUE_MAP;
+	return SN_VALUE_DATA;
+}
+
 /* sn_schema_is_note: whether a keyword asks nothing of a value */
 bool
 sn_schema_is_note(const char *name)

@@ -115,8 +115,7 @@ sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
 	size_t		used;
 
 	if (topic_template == NULL || *topic_template == '\0')
-		topic_template = options->format == SN_RECORD_DEBEZIUM ?
-			SN_RECORD_TOPIC_DEBEZIUM : SN_RECORD_TOPIC;
+		topic_template = sn_record_default_topic(options->format);
 	if (control != NULL && *control == '\0')
 		control = NULL;
 	if (!sn_record_check_template(topic_template, err, err_len) ||
@@ -155,6 +154,28 @@ sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
 	used += escape_into(maker->source + used, options->database);
 	strcpy(maker->source + used, "/");
 	return maker;
+}
+
+/* The topic template that a format has unless one is set. */
+const char *
+sn_record_default_topic(SnRecordFormat format)
+{
+	return format == SN_RECORD_DEBEZIUM ? SN_RECORD_TOPIC_DEBEZIUM :
+		SN_RECORD_TOPIC;
+}
+
+/*
+ * Writes the name of a version's schema, which is that of ce_dataschema; out has
+ * room for three bytes for each of the type's name, and 64 more.  Returns the
+ * length.
+ */
+size_t
+sn_record_schema(char *out, const char *event_type, int version)
+{
+	size_t		used = sprintf(out, "urn:sentinai:schema:");
+
+	used += escape_into(out + used, event_type);
+	return used + sprintf(out + used, ":%d", version);
 }
 
 /* Is this event to be sent at all?  One that could not be read may be. */
@@ -382,18 +403,12 @@ put_trace(SnRecordMaker *maker, SnRecordFormat format,
 static const char *
 put_schema(SnRecordMaker *maker, const SnRecordEvent *event)
 {
-	static const char prefix[] = "urn:sentinai:schema:";
-	const char *schema;
-	char		version[16];
+	char	   *schema = maker->text + maker->text_used;
 
 	if (event->schema_version <= 0)
 		return NULL;
-	schema = keep_text(maker, prefix, strlen(prefix));
-	maker->text_used--;
-	put_escaped(maker, event->event_type);
-	maker->text_used--;
-	snprintf(version, sizeof(version), ":%d", event->schema_version);
-	keep_text(maker, version, strlen(version));
+	maker->text_used += sn_record_schema(schema, event->event_type,
+										 event->schema_version) + 1;
 	return schema;
 }
 

@@ -77,6 +77,8 @@ extern bool sn_record_check_topic(const char *topic,
 extern bool sn_record_fill_template(const char *topic_template,
 									const SnRecordEvent *event, char *topic,
 									char *err, size_t err_len);
+extern const char *sn_record_default_topic(SnRecordFormat format);
+extern size_t sn_record_schema(char *out, const char *event_type, int version);
 extern SnRecordMaker *sn_record_open(const SnRecordOptions *options,
 									 char *err, size_t err_len);
 extern bool sn_record_wanted(const SnRecordMaker *maker,

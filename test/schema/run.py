@@ -16,6 +16,7 @@ sys.path[:0] = [os.path.join(HERE, "../history"), os.path.join(HERE, "../fuzz"),
 # what hypothesis would keep in the folder it is called from
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tempfile.mkdtemp(prefix="snh.")
 
+import asyncapi                                                 # noqa: E402
 import damage                                                   # noqa: E402
 import evolve                                                   # noqa: E402
 import example                                                  # noqa: E402
@@ -59,6 +60,7 @@ def main():
             damage.run(tap, judge, options.examples, options.seed)
             evolve.run(tap, judge, options.examples, options.seed)
             example.run(tap, judge, options.examples, options.seed)
+            asyncapi.run(tap, judge, options.seed)
         tap.result("the server's log", cluster.bad_lines())
     finally:
         cluster.close(keep=tap.failed > 0)

@@ -6,6 +6,7 @@ use warnings FATAL => 'all';
 
 use File::Basename qw(dirname);
 use IPC::Run ();
+use JSON::PP ();
 use MockBroker;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -152,6 +153,42 @@ sql('create extension sentinai');
 			traceparent => '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
 			ce_traceparent => '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 		}, 'and all its headers');
+}
+
+# what asyncapi() says of topics, brokers and records is what is there
+{
+	sql(q{
+		select sentinai.register_event_type('Api:Told', '{"type": "object"}');
+		select sentinai.register_event_type('Api:Told', '{"required": ["a"], "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"type": "integer"}}}', compatibility => 'none');
+		select sentinai.publish('Api:Told', 'acme', 'A-1', '{"a": 1}', 'told',
+			'{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=1"}',
+			causation_id => gen_random_uuid()),
+			sentinai.publish('Api:Told', 'acme', null, '{}', 'told', schema_version => 1)});
+	my @records;
+
+	wait_for($unslept, sub { @records = $broker->records('sentinai.told'); @records == 2 });
+	my ($second) = grep { $_->{key} eq 'acme:A-1' } @records;
+	is($second->{headers}{ce_dataschema}, 'urn:sentinai:schema:Api%3ATold:2',
+		'ce_dataschema names the type and the version that was meant');
+	my $api = JSON::PP->new->utf8->decode(sql('select sentinai.asyncapi()'));
+	my $text = sql('select sentinai.asyncapi()');
+	is($api->{channels}{events}{address}, 'sentinai.{aggregate_type}', 'asyncapi() has the topic');
+	is(join(',', map { $_->{host} } values %{ $api->{servers} }), $broker->bootstrap, 'the broker');
+	unlike($text, qr/\Q$secret\E|\Q$secret_file\E/, 'no secret');
+	foreach my $record (@records)
+	{
+		my ($version) = $record->{headers}{ce_dataschema} =~ /:(\d)$/;
+		my $headers = JSON::PP->new->utf8->encode($record->{headers});
+
+		is(sql(qq{
+			with api as (select sentinai.asyncapi() as d),
+				says as (select d#>'{components,schemas,headers.cloudevents}' as shared,
+					d#>'{components,messages,Api__3ATold.v$version,headers,allOf,1}' as own from api)
+			select sentinai.validate_json(jsonb_build_object('allOf', jsonb_build_array(shared, own)), h)
+				|| (select coalesce(jsonb_agg(k), '[]') from jsonb_object_keys(h) k where not shared->'properties' ? k)
+			from says, jsonb(\$json\$$headers\$json\$) h}), '[]',
+			"headers of version $version are those that it has");
+	}
 }
 
 # payloads go out as the server writes them, with the headers of their event

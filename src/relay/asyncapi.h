@@ -1,0 +1,46 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * asyncapi.h
+ *		What the parts of asyncapi() share.  Private to the asyncapi*.c files.
+ */
+#ifndef SN_ASYNCAPI_H
+#define SN_ASYNCAPI_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/jsonb.h"
+
+#include "relay/record.h"
+
+/* A version of an event type that the document has */
+typedef struct SnApiMessage
+{
+	char	   *key;			/* its name in the document */
+	char	   *event_type;
+	int			version;
+	char	   *direction;
+	char	   *description;	/* or NULL */
+	char	   *compatibility;
+	char	   *deprecated_since;	/* or NULL */
+	Jsonb	   *schema;
+	Jsonb	   *examples;
+	bool		control;		/* it goes to the topic of control events */
+} SnApiMessage;
+
+extern void sn_api_name(StringInfo out, const char *name);
+extern void sn_api_text(StringInfo out, const char *name, const char *value);
+extern void sn_api_ref(StringInfo out, const char *name, const char *place);
+extern void sn_api_open(StringInfo out, const char *name);
+extern void sn_api_close(StringInfo out);
+extern char *sn_api_key(const char *event_type);
+extern char *sn_api_time(TimestampTz at);
+extern void sn_api_message(StringInfo out, const SnApiMessage *message,
+						   SnRecordFormat format);
+extern void sn_api_schema(StringInfo out, const SnApiMessage *message);
+extern void sn_api_shared_schemas(StringInfo out, SnRecordFormat format,
+								  bool control);
+extern void sn_api_servers(StringInfo out);
+
+#endif							/* SN_ASYNCAPI_H */

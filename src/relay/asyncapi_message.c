@@ -1,0 +1,196 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * asyncapi_message.c
+ *		What asyncapi() says of one version of an event type: its headers, as
+ *		record.c makes them, its payload, examples.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "registry/json_walk.h"
+#include "registry/schema_document.h"
+#include "registry/schema.h"
+#include "relay/asyncapi.h"
+
+#define SCHEMA_FORMAT "application/schema+json;version=draft-2020-12"
+#define CLOUDEVENTS "headers.cloudevents"
+#define DEBEZIUM "headers.debezium"
+#define RAW "headers.raw"
+#define KEY_PARTITION "key.partition"
+#define KEY_AGGREGATE "key.aggregate"
+
+#define TEXT(name, says) "\"" name "\": {\"type\": \"string\", \"description\": \"" says "\"}"
+#define TRACE \
+	TEXT("traceparent", "W3C trace context") ", " \
+	TEXT("tracestate", "W3C trace context")
+
+/* What every record of a format has; each is an object of strings */
+static const char *const shared[][2] = {
+	{CLOUDEVENTS,
+		"{\"type\": \"object\", \"required\": [\"ce_specversion\", \"ce_id\", \"ce_source\", \"ce_type\", \"ce_tenantid\", \"ce_dataschema\", \"ce_partitionkey\", \"content-type\"], \"properties\": {"
+		"\"ce_specversion\": {\"const\": \"1.0\"}, "
+		"\"ce_id\": {\"type\": \"string\", \"format\": \"uuid\", \"description\": \"The event id, a UUIDv7.\"}, "
+		TEXT("ce_source", "/sentinai/, the database, / and the tenant, percent-encoded.") ", "
+		TEXT("ce_type", "The event type.") ", "
+		"\"ce_time\": {\"type\": \"string\", \"format\": \"date-time\", \"description\": \"When it occurred.\"}, "
+		TEXT("ce_subject", "The aggregate id; absent in an event of the tenant itself.") ", "
+		TEXT("ce_tenantid", "The tenant.") ", "
+		TEXT("ce_correlationid", "The flow that the event belongs to.") ", "
+		"\"ce_causationid\": {\"type\": \"string\", \"format\": \"uuid\", \"description\": \"The event that led to it.\"}, "
+		TEXT("ce_dataschema", "Event type and version of the schema of the payload.") ", "
+		TEXT("ce_partitionkey", "The key of the record.") ", "
+		"\"content-type\": {\"const\": \"application/json\"}, "
+		TEXT("ce_traceparent", "The trace context that the event began with.") ", "
+		TEXT("ce_tracestate", "Goes with ce_traceparent.") ", "
+	TRACE "}}"},
+	{DEBEZIUM,
+		"{\"type\": \"object\", \"required\": [\"id\", \"eventType\", \"event_id\"], \"properties\": {"
+		"\"id\": {\"type\": \"string\", \"format\": \"uuid\", \"description\": \"Id of the row in the outbox, or the event id.\"}, "
+		TEXT("eventType", "The event type.") ", "
+		"\"event_id\": {\"type\": \"string\", \"format\": \"uuid\", \"description\": \"The event id, a UUIDv7.\"}, "
+	TRACE "}}"},
+	{RAW,
+		"{\"type\": \"object\", \"required\": [\"event_id\"], \"properties\": {"
+		"\"event_id\": {\"type\": \"string\", \"format\": \"uuid\", \"description\": \"The event id, a UUIDv7.\"}, "
+	TRACE "}}"},
+	{KEY_PARTITION, "{\"type\": \"string\", \"description\": \"The tenant, a colon and the aggregate id, or the tenant alone.\", \"examples\": [\"acme:A-1\", \"acme\"]}"},
+	{KEY_AGGREGATE, "{\"type\": \"string\", \"description\": \"The aggregate id, or the tenant for an event without one.\", \"examples\": [\"A-1\", \"acme\"]}"},
+};
+
+/* put_shared: a schema that messages refer to */
+static void
+put_shared(StringInfo out, const char *name)
+{
+	int			i;
+
+	for (i = 0; i < lengthof(shared); i++)
+		if (strcmp(shared[i][0], name) == 0)
+		{
+			sn_api_name(out, name);
+			appendStringInfoString(out, shared[i][1]);
+		}
+}
+
+/* sn_api_shared_schemas: those that records of this format need */
+void
+sn_api_shared_schemas(StringInfo out, SnRecordFormat format, bool control)
+{
+	if (format == SN_RECORD_CLOUDEVENTS || control)
+		put_shared(out, CLOUDEVENTS);
+	if (format == SN_RECORD_DEBEZIUM)
+		put_shared(out, DEBEZIUM);
+	else if (format == SN_RECORD_RAW)
+		put_shared(out, RAW);
+	if (format == SN_RECORD_DEBEZIUM)
+		put_shared(out, KEY_AGGREGATE);
+	if (format != SN_RECORD_DEBEZIUM || control)
+		put_shared(out, KEY_PARTITION);
+}
+
+/* put_headers_of: what the records of the version have in common, and its own */
+static void
+put_headers_of(StringInfo out, const SnApiMessage *message,
+			   SnRecordFormat format)
+{
+	char	   *schema = palloc(3 * strlen(message->event_type) + 64);
+
+	if (format == SN_RECORD_RAW)
+	{
+		sn_api_ref(out, "headers", "schemas/" RAW);
+		return;
+	}
+	sn_api_open(out, "headers");
+	sn_api_name(out, "allOf");
+	appendStringInfo(out, "[{\"$ref\": \"#/components/schemas/%s\"}, {\"type\": \"object\", \"properties\": {",
+					 format == SN_RECORD_DEBEZIUM ? DEBEZIUM : CLOUDEVENTS);
+	if (format == SN_RECORD_DEBEZIUM)
+		appendStringInfo(out, "\"eventType\": {\"const\": \"%s\"}",
+						 message->event_type);
+	else
+	{
+		(void) sn_record_schema(schema, message->event_type, message->version);
+		appendStringInfo(out, "\"ce_type\": {\"const\": \"%s\"}, \"ce_dataschema\": {\"const\": \"%s\"}",
+						 message->event_type, schema);
+	}
+	appendStringInfoString(out, "}}]");
+	sn_api_close(out);
+}
+
+/* put_examples: those that no reader would take for references */
+static void
+put_examples(StringInfo out, const SnApiMessage *message)
+{
+	SnJsonWalk	walk;
+	JsonbValue	payload;
+	int			n = 0;
+
+	sn_json_walk(&walk, &message->examples->root);
+	while (sn_json_next(&walk, NULL, &payload))
+	{
+		Jsonb	   *json;
+
+		if (sn_document_has_ref(&payload))
+			continue;
+		if (n++ == 0)
+			sn_api_name(out, "examples");
+		json = JsonbValueToJsonb(&payload);
+		appendStringInfo(out, "%s{\"payload\": ", n == 1 ? "[" : ", ");
+		(void) JsonbToCString(out, &json->root, VARSIZE(json));
+		appendStringInfoChar(out, '}');
+		pfree(json);
+	}
+	if (n > 0)
+		appendStringInfoChar(out, ']');
+}
+
+/* sn_api_message: a version of an event type, as records have it */
+void
+sn_api_message(StringInfo out, const SnApiMessage *message,
+			   SnRecordFormat format)
+{
+	if (message->control)
+		format = SN_RECORD_CLOUDEVENTS;
+	sn_api_open(out, message->key);
+	sn_api_text(out, "name", message->event_type);
+	sn_api_text(out, "title", psprintf("%s, version %d", message->event_type,
+									   message->version));
+	if (message->description != NULL)
+		sn_api_text(out, "description", message->description);
+	sn_api_text(out, "contentType", "application/json");
+	put_headers_of(out, message, format);
+	sn_api_ref(out, "payload", psprintf("schemas/%s", message->key));
+	if (format == SN_RECORD_CLOUDEVENTS)
+		sn_api_ref(out, "correlationId", "correlationIds/flow");
+	put_examples(out, message);
+	sn_api_name(out, "tags");
+	appendStringInfo(out, "[{\"name\": \"%s\"}%s]", message->direction,
+					 message->deprecated_since != NULL ?
+					 ", {\"name\": \"deprecated\"}" : "");
+	sn_api_open(out, "bindings");
+	sn_api_open(out, "kafka");
+	sn_api_ref(out, "key", format == SN_RECORD_DEBEZIUM ?
+			   "schemas/" KEY_AGGREGATE : "schemas/" KEY_PARTITION);
+	sn_api_text(out, "bindingVersion", "0.5.0");
+	sn_api_close(out);
+	sn_api_close(out);
+	sn_api_name(out, "x-schema-version");
+	appendStringInfo(out, "%d", message->version);
+	sn_api_text(out, "x-compatibility", message->compatibility);
+	if (message->deprecated_since != NULL)
+		sn_api_text(out, "x-deprecated-since", message->deprecated_since);
+	sn_api_close(out);
+}
+
+/* sn_api_schema: the schema of the payload, with its format */
+void
+sn_api_schema(StringInfo out, const SnApiMessage *message)
+{
+	sn_api_open(out, message->key);
+	sn_api_text(out, "schemaFormat", SCHEMA_FORMAT);
+	sn_api_name(out, "schema");
+	sn_schema_embed(message->schema, psprintf("#/components/schemas/%s/schema",
+									 message->key), out);
+	sn_api_close(out);
+}

@@ -1,0 +1,122 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * asyncapi_server.c
+ *		The brokers that asyncapi() names, as sentinai.kafka_conf has them.
+ *
+ * Hosts and kinds of protection go out, and nothing else of the setting: no
+ * user, no file, no password.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "base/guc.h"
+#include "broker/kafka_conf.h"
+#include "relay/asyncapi.h"
+
+#define HOSTS_MAX 100
+
+/* scheme_of: what AsyncAPI calls a mechanism of SASL, or NULL */
+static const char *
+scheme_of(const char *mechanism)
+{
+	static const char *const schemes[][2] = {
+		{"PLAIN", "plain"}, {"SCRAM-SHA-256", "scramSha256"},
+		{"SCRAM-SHA-512", "scramSha512"}, {"GSSAPI", "gssapi"},
+	};
+	int			i;
+
+	for (i = 0; mechanism != NULL && i < lengthof(schemes); i++)
+		if (pg_strcasecmp(mechanism, schemes[i][0]) == 0)
+			return schemes[i][1];
+	return NULL;
+}
+
+/* security_of: how a client proves who it is; NULL: not at all, or not told */
+static const char *
+security_of(const SnKafkaConf *conf, const char *protocol)
+{
+	const char *mechanism = sn_kafka_conf_get(conf, "sasl.mechanisms");
+
+	if (pg_strncasecmp(protocol, "sasl", 4) == 0)
+		return scheme_of(mechanism != NULL ? mechanism :
+						 sn_kafka_conf_get(conf, "sasl.mechanism"));
+	if (sn_kafka_conf_get(conf, "ssl.certificate.location") != NULL ||
+		sn_kafka_conf_get(conf, "ssl.certificate.pem") != NULL ||
+		sn_kafka_conf_get(conf, "ssl.keystore.location") != NULL)
+		return "X509";
+	return NULL;
+}
+
+/* put_server: one host of bootstrap.servers, which may have a protocol before it */
+static void
+put_server(StringInfo out, int number, char *host, const char *protocol,
+		   const char *security)
+{
+	char	   *behind = strstr(host, "://");
+
+	sn_api_open(out, psprintf("kafka%d", number));
+	sn_api_text(out, "host", behind != NULL ? behind + 3 : host);
+	sn_api_text(out, "protocol",
+				pg_strcasecmp(protocol, "ssl") == 0 ||
+				pg_strcasecmp(protocol, "sasl_ssl") == 0 ?
+				"kafka-secure" : "kafka");
+	if (security != NULL)
+	{
+		sn_api_name(out, "security");
+		appendStringInfo(out, "[{\"type\": \"%s\"}]", security);
+	}
+	sn_api_close(out);
+}
+
+/* put_servers: all hosts of the setting */
+static void
+put_servers(StringInfo out, const SnKafkaConf *conf)
+{
+	const char *hosts = sn_kafka_conf_get(conf, "bootstrap.servers");
+	const char *protocol = sn_kafka_conf_get(conf, "security.protocol");
+	const char *security;
+	char	   *list;
+	char	   *host;
+	char	   *rest;
+	int			n = 0;
+
+	if (hosts == NULL)
+		hosts = sn_kafka_conf_get(conf, "metadata.broker.list");
+	if (hosts == NULL)
+		return;
+	if (protocol == NULL)
+		protocol = "plaintext";
+	security = security_of(conf, protocol);
+	list = pstrdup(hosts);
+	sn_api_open(out, "servers");
+	for (host = strtok_r(list, ", \t\n", &rest); host != NULL && n < HOSTS_MAX;
+		 host = strtok_r(NULL, ", \t\n", &rest))
+		put_server(out, ++n, host, protocol, security);
+	sn_api_close(out);
+}
+
+/* sn_api_servers: the member "servers", unless no broker is set */
+void
+sn_api_servers(StringInfo out)
+{
+	char		err[256];
+	SnKafkaConf *conf;
+
+	if (sn_broker != SN_BROKER_KAFKA || sn_kafka_conf == NULL ||
+		*sn_kafka_conf == '\0')
+		return;
+	conf = sn_kafka_conf_parse(sn_kafka_conf, err, sizeof(err));
+	if (conf == NULL)
+		return;
+	PG_TRY();
+	{
+		put_servers(out, conf);
+	}
+	PG_FINALLY();
+	{
+		sn_kafka_conf_free(conf);
+	}
+	PG_END_TRY();
+}

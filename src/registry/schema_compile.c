@@ -21,17 +21,39 @@
 
 const SnBranches sn_no_branches = {0};
 
-/* sn_schema_refuse: SN422 for a document that is no schema, or asks for too much */
+/* cut_pointer: a pointer that is not too long; it ends before the name that is */
+static char *
+cut_pointer(const char *pointer)
+{
+	int			len = strlen(pointer);
+
+	if (len > SAID_MAX)
+		for (len = SAID_MAX; len > 0 && pointer[len] != '/'; len--)
+			 /* to the end of a name */ ;
+	return pnstrdup(pointer, len);
+}
+
+/*
+ * sn_schema_refuse: SN422 for a document that is no schema, or asks for too much.
+ * The detail is an array as that of a value that a schema does not take; its
+ * pointer leads into the schema.
+ */
 void
 sn_schema_refuse(const char *pointer, const char *keyword, const char *why)
 {
+	SnSchemaErrors errors = {.count = 1};
+	StringInfoData detail;
+
+	errors.first[0].pointer = cut_pointer(pointer);
+	errors.first[0].keyword =
+		pnstrdup(keyword, pg_mbcliplen(keyword, strlen(keyword), SAID_MAX));
+	errors.first[0].message = unconstify(char *, why);
+	initStringInfo(&detail);
+	sn_schema_errors_json(&errors, &detail);
 	ereport(ERROR,
 			(errcode(ERRCODE_SN_INVALID),
 			 errmsg("the JSON Schema cannot be used"),
-			 errdetail("At \"%.*s\": \"%.*s\" %s.",
-					   pg_mbcliplen(pointer, strlen(pointer), SAID_MAX), pointer,
-					   pg_mbcliplen(keyword, strlen(keyword), SAID_MAX), keyword,
-					   why)));
+			 errdetail_internal("%s", detail.data)));
 }
 
 /* note_size: a long name with many schemas in it must not take up all memory */
@@ -156,7 +178,8 @@ compile_keyword(SnSchemaBuild *build, SnNode *node, const SnJsonKey *key,
 	{
 		if (key->len >= 2 && memcmp(key->name, "x-", 2) == 0)
 			return;
-		sn_schema_refuse(pointer, pnstrdup(key->name, key->len),
+		sn_schema_refuse(sn_schema_pointer(pointer, key->name, key->len),
+						 pnstrdup(key->name, key->len),
 						 "is no keyword that is supported");
 	}
 	place.keyword = keyword->name;
@@ -221,7 +244,7 @@ sn_schema_build_node(SnSchemaBuild *build, const JsonbValue *value, const char *
 		sn_pattern_looks_around(node->string->pattern) &&
 		(node->string->max_length < 0 ||
 		 node->string->max_length > SN_PATTERN_LOOK_MAX))
-		sn_schema_refuse(pointer, "pattern",
+		sn_schema_refuse(psprintf("%s/pattern", pointer), "pattern",
 						 psprintf("looks ahead or behind, which needs a maxLength of at most %d beside it",
 								  SN_PATTERN_LOOK_MAX));
 	return node;

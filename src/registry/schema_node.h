@@ -117,6 +117,7 @@ typedef struct SnNodeOrigin
 	const char *ref_text;		/* what $ref says, or NULL */
 	const char *anchor;			/* or NULL */
 	int			mark;			/* of a walk over in-place edges */
+	int			height;			/* edges in place, one behind the other */
 } SnNodeOrigin;
 
 struct SnNode

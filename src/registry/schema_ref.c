@@ -16,6 +16,8 @@
 #include "base/text.h"
 #include "registry/schema_node.h"
 
+#define BRANCH_DEPTH_MAX 1000	/* schemas in a row for one value */
+
 typedef enum Mark
 {
 	UNSEEN, OPEN, DONE
@@ -56,6 +58,14 @@ decode_fragment(const char *text)
 	return result;
 }
 
+/* refuse_member: a keyword of a schema is refused */
+static void pg_attribute_noreturn()
+refuse_member(const SnNodeOrigin *origin, const char *keyword, const char *why)
+{
+	sn_schema_refuse(psprintf("%s/%s", origin->pointer, keyword), keyword, why);
+	pg_unreachable();
+}
+
 /* take_anchors: the nodes that have one, sorted by it */
 static SnNodes
 take_anchors(const SnNodes *all)
@@ -69,8 +79,7 @@ take_anchors(const SnNodes *all)
 	qsort(result.nodes, result.n, sizeof(SnNode *), compare_anchors);
 	for (i = 1; i < result.n; i++)
 		if (compare_anchors(&result.nodes[i - 1], &result.nodes[i]) == 0)
-			sn_schema_refuse(result.nodes[i]->origin->pointer, "$anchor",
-							 "is given twice");
+			refuse_member(result.nodes[i]->origin, "$anchor", "is given twice");
 	return result;
 }
 
@@ -89,8 +98,8 @@ find_target(const SnNodes *all, const SnNodes *anchors, const char *id,
 
 	if (len > 0 && (id == NULL || strlen(id) != len ||
 					strncmp(id, text, len) != 0))
-		sn_schema_refuse(from->pointer, "$ref",
-						 "names another document; a place in this one begins with \"#\"");
+		refuse_member(from, "$ref",
+					  "names another document; a place in this one begins with \"#\"");
 	key.pointer = key.anchor =
 		fragment == NULL ? "" : decode_fragment(fragment + 1);
 	if (*key.pointer == '\0' || *key.pointer == '/')
@@ -100,48 +109,63 @@ find_target(const SnNodes *all, const SnNodes *anchors, const char *id,
 		found = bsearch(&wanted, anchors->nodes, anchors->n,
 						sizeof(SnNode *), compare_anchors);
 	if (found == NULL)
-		sn_schema_refuse(from->pointer, "$ref",
-						 "names a place that is no schema of this document");
+		refuse_member(from, "$ref",
+					  "names a place that is no schema of this document");
 	return *found;
 }
 
-static void visit(SnNode *node);
+static int	visit(SnNode *node, int depth);
 
-static void
-visit_all(const SnNodes *nodes)
+static int
+visit_all(const SnNodes *nodes, int depth)
 {
+	int			height = 0;
 	int			i;
 
 	for (i = 0; i < nodes->n; i++)
-		visit(nodes->nodes[i]);
+		height = Max(height, visit(nodes->nodes[i], depth));
+	return height;
 }
 
-/* visit: walk over the edges that stay at the same value */
-static void
-visit(SnNode *node)
+/*
+ * visit: walk over the edges that stay at the same value; returns how many there
+ * are one behind the other.  depth: how many lead here.
+ */
+static int
+visit(SnNode *node, int depth)
 {
 	const SnBranches *branches;
+	int			height = 0;
 	int			i;
 
-	if (node == NULL || node->origin->mark == DONE)
-		return;
+	if (node == NULL)
+		return 0;
 	check_stack_depth();
 	if (node->origin->mark == OPEN)
 		sn_schema_refuse(node->origin->pointer, "$ref",
 						 "leads back to itself for the same value");
-	node->origin->mark = OPEN;
-	branches = node->branches;
-	visit(branches->ref);
-	visit_all(&branches->all_of);
-	visit_all(&branches->any_of);
-	visit_all(&branches->one_of);
-	visit(branches->not_schema);
-	visit(branches->if_schema);
-	visit(branches->then_schema);
-	visit(branches->else_schema);
-	for (i = 0; node->object != NULL && i < node->object->ndependents; i++)
-		visit(node->object->dependents[i].node);
-	node->origin->mark = DONE;
+	if (node->origin->mark == UNSEEN && depth < BRANCH_DEPTH_MAX)
+	{
+		node->origin->mark = OPEN;
+		branches = node->branches;
+		height = Max(height, visit(branches->ref, depth + 1));
+		height = Max(height, visit_all(&branches->all_of, depth + 1));
+		height = Max(height, visit_all(&branches->any_of, depth + 1));
+		height = Max(height, visit_all(&branches->one_of, depth + 1));
+		height = Max(height, visit(branches->not_schema, depth + 1));
+		height = Max(height, visit(branches->if_schema, depth + 1));
+		height = Max(height, visit(branches->then_schema, depth + 1));
+		height = Max(height, visit(branches->else_schema, depth + 1));
+		for (i = 0; node->object != NULL && i < node->object->ndependents; i++)
+			height = Max(height, visit(node->object->dependents[i].node, depth + 1));
+		node->origin->mark = DONE;
+		node->origin->height = height + 1;
+	}
+	if (depth + node->origin->height > BRANCH_DEPTH_MAX ||
+		node->origin->mark == UNSEEN)
+		sn_schema_refuse(node->origin->pointer, "$ref",
+						 "has too many schemas one behind the other for the same value");
+	return node->origin->height;
 }
 
 /* resolve_all: every $ref gets its target */
@@ -166,7 +190,7 @@ resolve_all(const SnNodes *all, const char *id)
 									   sizeof(SnBranches));
 		branches->ref = find_target(all, &anchors, id, node->origin);
 	}
-	visit_all(all);
+	(void) visit_all(all, 0);
 }
 
 /*

@@ -2,7 +2,7 @@
 -- Schemas that are made to take long, to take up memory or to lead astray:
 -- refused or taken, and always soon. Each limit of time is many times what is
 -- needed, and a small part of what was needed once.
-select plan(51);
+select plan(55);
 create function pg_temp.code(statement text) returns text language plpgsql as $$
 begin
     execute statement;
@@ -60,6 +60,13 @@ select is(pg_temp.check(pg_temp.below(repeat('n', 200000), 4000)), 'SN422', 'but
 select is(pg_temp.check(pg_temp.below(repeat('n', 1100000), 1)), 'SN413', 'a schema has at most 1 MB, registered or not');
 select is(pg_temp.check((repeat('{"not":', 400) || 'true' || repeat('}', 400))::jsonb), 'true', '400 schemas in schemas');
 select is(pg_temp.check((repeat('{"not":', 600) || 'true' || repeat('}', 600))::jsonb), 'SN422', '600 are too deep');
+create function pg_temp.chain(n int) returns jsonb language sql as $$
+    select jsonb_build_object('$ref', '#/$defs/a1', '$defs', jsonb_object_agg('a' || i, case when i = n then '{"type": "object"}'
+        else jsonb_build_object('$ref', '#/$defs/a' || i + 1) end)) from generate_series(1, n) i $$;
+select is(pg_temp.check(pg_temp.chain(900)), 'false', '900 references one behind the other');
+select is(pg_temp.check(pg_temp.chain(1100)), 'SN422', '1,100 are too many');
+select is(pg_temp.check(pg_temp.chain(20000)), 'SN422', 'nor does the stack end before');
+select is(pg_temp.check(jsonb_build_object('allOf', jsonb_build_array(pg_temp.chain(600) - '$defs', pg_temp.chain(600) - '$defs'), '$defs', pg_temp.chain(600)->'$defs')), 'false', 'two ways to the same count once');
 create function pg_temp.detail_size(schema jsonb) returns int language plpgsql as $$
 declare
     d text;

@@ -30,6 +30,7 @@ typedef struct Shape
 	int			dscale;
 	int			words;
 	int			first;			/* word, or 0 */
+	const char *digits;			/* the words */
 } Shape;
 
 /* word_at: a word of a number, which may lie anywhere */
@@ -66,6 +67,7 @@ number_shape(Numeric number, Shape *shape)
 	}
 	shape->words = (len - head_size) / WORD;
 	shape->first = shape->words > 0 ? word_at(head + head_size) : 0;
+	shape->digits = head + head_size;
 }
 
 /* sn_number_text_size: how long a number is as text */
@@ -112,4 +114,41 @@ sn_number_is_negative(Numeric number)
 
 	number_shape(number, &shape);
 	return shape.negative;
+}
+
+/* compare_sizes: of two numbers that are not zero, without their signs */
+static int
+compare_sizes(const Shape *a, const Shape *b)
+{
+	int			i;
+
+	if (a->weight != b->weight)
+		return a->weight > b->weight ? 1 : -1;
+	for (i = 0; i < a->words && i < b->words; i++)
+	{
+		int			difference = (int) word_at(a->digits + i * WORD) -
+			(int) word_at(b->digits + i * WORD);
+
+		if (difference != 0)
+			return difference;
+	}
+	return a->words - b->words; /* the last word is never zero */
+}
+
+/* sn_number_compare: as numeric_cmp(), for what JSON can have */
+int
+sn_number_compare(Numeric a, Numeric b)
+{
+	Shape		x;
+	Shape		y;
+	int			sign_x;
+	int			sign_y;
+
+	number_shape(a, &x);
+	number_shape(b, &y);
+	sign_x = x.words == 0 ? 0 : x.negative ? -1 : 1;
+	sign_y = y.words == 0 ? 0 : y.negative ? -1 : 1;
+	if (sign_x != sign_y || sign_x == 0)
+		return sign_x - sign_y;
+	return compare_sizes(&x, &y) * sign_x;
 }

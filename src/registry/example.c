@@ -349,7 +349,7 @@ sn_example_make(SnMaking *making, const SnMade *around, const SnRules *asked,
 static Jsonb *
 try_example(const SnSchema *schema)
 {
-	SnMaking	making = {.check = {NULL, STEPS_MAX},.tries = TRIES_MAX,
+	SnMaking	making = {.check = {NULL, STEPS_MAX, STEPS_MAX},.tries = TRIES_MAX,
 	.optional = OPTIONAL_MAX};
 	SnRules		asked = {0};
 	StringInfoData out;

@@ -11,10 +11,7 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-#include "utils/builtins.h"
-#include "utils/numeric.h"
-
+#include "base/json_number.h"
 #include "registry/json_walk.h"
 
 /* sn_json_root: the value that a whole jsonb holds, without a copy */
@@ -51,6 +48,7 @@ sn_json_walk(SnJsonWalk *walk, JsonbContainer *container)
 {
 	bool		is_object = JsonContainerIsObject(container);
 
+	walk->is_object = is_object;
 	walk->container = container;
 	walk->count = JsonContainerSize(container);
 	walk->next = 0;
@@ -103,7 +101,7 @@ sn_json_next(SnJsonWalk *walk, SnJsonKey *key, JsonbValue *value)
 	if (i == walk->count)
 		return false;
 	walk->next++;
-	if (JsonContainerIsObject(walk->container))
+	if (walk->is_object)
 	{
 		end = walk->key_offset;
 		JBE_ADVANCE_OFFSET(end, children[i]);
@@ -160,9 +158,7 @@ sn_json_compare(const JsonbValue *a, const JsonbValue *b)
 			y = (SnJsonKey) {b->val.string.val, b->val.string.len};
 			return sn_json_compare_keys(&x, &y);
 		case jbvNumeric:
-			return DatumGetInt32(DirectFunctionCall2(numeric_cmp,
-													 NumericGetDatum(a->val.numeric),
-													 NumericGetDatum(b->val.numeric)));
+			return sn_number_compare(a->val.numeric, b->val.numeric);
 		case jbvBool:
 			return (int) a->val.boolean - (int) b->val.boolean;
 		case jbvBinary:

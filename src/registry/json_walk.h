@@ -15,6 +15,7 @@
 typedef struct SnJsonWalk
 {
 	JsonbContainer *container;
+	bool		is_object;
 	int			count;			/* of pairs, or of items */
 	int			next;
 	char	   *base;			/* where offsets count from */

@@ -22,6 +22,7 @@ typedef struct SnCheck
 {
 	SnSchemaErrors *errors;		/* NULL: only whether it matches */
 	int64		budget;			/* steps that are left */
+	int64		pause;			/* look for interrupts when so many are left */
 } SnCheck;
 
 /* Which members or items of one container a schema has spoken of */
@@ -31,7 +32,35 @@ typedef struct SnSeen
 	bool	   *is_seen;
 } SnSeen;
 
-extern void sn_schema_spend(SnCheck *check, int64 steps);
+extern void sn_schema_pause(SnCheck *check);
+
+/* sn_schema_spend: count what is done, and end what does not end */
+static inline void
+sn_schema_spend(SnCheck *check, int64 steps)
+{
+	check->budget -= steps;
+	if (unlikely(check->budget < check->pause))
+		sn_schema_pause(check);
+}
+
+/* sn_check_quietly: the same check without a report, which spends what it has */
+static inline SnCheck
+sn_check_quietly(const SnCheck *check)
+{
+	SnCheck		quiet = *check;
+
+	quiet.errors = NULL;
+	return quiet;
+}
+
+/* sn_check_spent: go on with what such a check has left */
+static inline void
+sn_check_spent(SnCheck *check, const SnCheck *quiet)
+{
+	check->budget = quiet->budget;
+	check->pause = quiet->pause;
+}
+
 extern int	sn_schema_compare(SnCheck *check, const JsonbValue *a,
 							  const JsonbValue *b);
 extern bool sn_schema_broken(SnCheck *check, const SnStep *step,

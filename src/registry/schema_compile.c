@@ -276,14 +276,20 @@ sn_schema_build(Jsonb *document, SnSchemaBuild *build)
 	return schema;
 }
 
-/* sn_schema_end_build: nothing of what is noted is needed any more */
+/* sn_schema_end_build: all nodes are as they will be, and nothing noted is needed */
 void
 sn_schema_end_build(SnSchemaBuild *build)
 {
 	int			i;
 
 	for (i = 0; i < build->nodes.n; i++)
-		build->nodes.nodes[i]->origin = NULL;
+	{
+		SnNode	   *node = build->nodes.nodes[i];
+
+		node->is_plain = node->branches == &sn_no_branches &&
+			node->nvalues < 0 && node->constant == NULL;
+		node->origin = NULL;
+	}
 	MemoryContextDelete(build->notes);
 }
 

@@ -214,7 +214,7 @@ static bool
 check_contains(SnCheck *check, const SnArrayRule *rule, JsonbContainer *array,
 			   const SnStep *step, SnSeen *seen)
 {
-	SnCheck		quiet = {.errors = NULL,.budget = check->budget};
+	SnCheck		quiet = sn_check_quietly(check);
 	SnJsonWalk	walk;
 	JsonbValue	item;
 	int64		n = 0;
@@ -231,7 +231,7 @@ check_contains(SnCheck *check, const SnArrayRule *rule, JsonbContainer *array,
 		if (seen != NULL)
 			seen->is_seen[i] = true;
 	}
-	check->budget = quiet.budget;
+	sn_check_spent(check, &quiet);
 	if (n < rule->min_contains)
 		return sn_schema_broken(check, step, rule->min_contains == 1 ? "contains" : "minContains",
 								"must have at least " INT64_FORMAT " items that match the schema under contains",

@@ -27,7 +27,7 @@ is_digit(char c)
 static bool
 is_hex(char c)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+	return is_digit(c) || (unsigned char) ((c | 0x20) - 'a') < 6;
 }
 
 static bool
@@ -210,14 +210,20 @@ is_duration(const char *text, size_t len)
 static bool
 is_uuid(const char *text, size_t len)
 {
+	static const char groups[] = {8, 13, 18, 23, 36};
+	size_t		at = 0;
 	size_t		i;
 
 	if (len != 36)
 		return false;
-	for (i = 0; i < len; i++)
-		if (i == 8 || i == 13 || i == 18 || i == 23 ?
-			text[i] != '-' : !is_hex(text[i]))
+	for (i = 0; i < sizeof(groups); i++, at++)
+	{
+		for (; at < (size_t) groups[i]; at++)
+			if (!is_hex(text[at]))
+				return false;
+		if (at < len && text[at] != '-')
 			return false;
+	}
 	return true;
 }
 

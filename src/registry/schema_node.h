@@ -124,6 +124,7 @@ struct SnNode
 {
 	int			types;
 	bool		never;			/* the schema false */
+	bool		is_plain;		/* without enum, const and other schemas */
 	const char *keyword;		/* which applies it */
 	SnNumberRule *number;		/* each rule may be NULL */
 	SnStringRule *string;

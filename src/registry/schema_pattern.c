@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "base/sqlstate.h"
+#include "registry/schema_automaton.h"
 #include "registry/schema_pattern.h"
 
 #define DEPTH_MAX	64			/* of groups in groups */
@@ -32,11 +33,13 @@
 #define ATOMS_MAX	10000		/* of an automaton */
 #define ARCS_MAX	60000
 #define SIZE_OF_ANY	100			/* of what every automaton has */
+#define STEPS_PER_LOOKUP 4		/* characters for a step, by a table */
 #define SIZE_STEP	64			/* of an automaton that costs as much as a character */
 
 struct SnPattern
 {
 	regex_t		regex;
+	SnAutomaton *automaton;		/* NULL: the engine has to run it */
 	bool		looks_around;
 	double		size;			/* of the automaton, in arcs */
 	MemoryContextCallback release;
@@ -575,6 +578,7 @@ sn_pattern_compile(const char *text, int len, MemoryContext cxt,
 	pattern->release.func = release;
 	pattern->release.arg = pattern;
 	MemoryContextRegisterResetCallback(cxt, &pattern->release);
+	pattern->automaton = sn_automaton_make(&pattern->regex, cxt);
 	return pattern;
 }
 
@@ -598,14 +602,16 @@ sn_pattern_cost(const SnPattern *pattern, int len)
 {
 	double		cost = (double) len + 16;
 
+	if (pattern->automaton != NULL)
+		return cost / STEPS_PER_LOOKUP;
 	if (pattern->looks_around)
 		cost *= cost;
 	return cost * (1 + pattern->size / SIZE_STEP);
 }
 
-/* sn_pattern_matches: whether a part of the text matches */
-bool
-sn_pattern_matches(const SnPattern *pattern, const char *text, int len)
+/* run_engine: whether a part of the text matches, as the server says */
+static bool
+run_engine(const SnPattern *pattern, const char *text, int len)
 {
 	pg_wchar	place[256];
 	pg_wchar   *wide = len < lengthof(place) ? place :
@@ -623,4 +629,17 @@ sn_pattern_matches(const SnPattern *pattern, const char *text, int len)
 				 errmsg("a pattern of the schema could not be run"),
 				 errhint("Ask for less with one pattern.")));
 	return result == REG_OKAY;
+}
+
+/* sn_pattern_matches: whether a part of the text matches */
+bool
+sn_pattern_matches(const SnPattern *pattern, const char *text, int len)
+{
+	bool		result;
+
+	if (pattern->automaton == NULL)
+		return run_engine(pattern, text, len);
+	result = sn_automaton_matches(pattern->automaton, text, len);
+	Assert(result == run_engine(pattern, text, len));
+	return result;
 }

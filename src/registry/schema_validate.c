@@ -28,14 +28,12 @@
 #define STEPS_OF_BYTES(n) ((n) / 8) /* that are compared or set */
 #define STEPS_BETWEEN_INTERRUPTS 1024
 
-/* sn_schema_spend: count what is done, and end what does not end */
+/* sn_schema_pause: many steps were taken, or too many */
 void
-sn_schema_spend(SnCheck *check, int64 steps)
+sn_schema_pause(SnCheck *check)
 {
-	if (check->budget / STEPS_BETWEEN_INTERRUPTS !=
-		(check->budget - steps) / STEPS_BETWEEN_INTERRUPTS)
-		CHECK_FOR_INTERRUPTS();
-	check->budget -= steps;
+	CHECK_FOR_INTERRUPTS();
+	check->pause = Max(check->budget - STEPS_BETWEEN_INTERRUPTS, 0);
 	if (check->budget < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
@@ -128,14 +126,6 @@ check_values(SnCheck *check, const SnNode *node, const JsonbValue *value,
 	return ok;
 }
 
-/* compare_numbers: as numeric_cmp() */
-static int
-compare_numbers(Numeric a, Numeric b)
-{
-	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(a),
-											 NumericGetDatum(b)));
-}
-
 /* broken_bound: a number breaks a keyword; the bound becomes text if that is said */
 static bool
 broken_bound(SnCheck *check, const SnStep *step, const char *keyword,
@@ -173,16 +163,16 @@ check_number(SnCheck *check, const SnNumberRule *rule, Numeric number,
 {
 	bool		ok = true;
 
-	if (rule->minimum != NULL && compare_numbers(number, rule->minimum) < 0)
+	if (rule->minimum != NULL && sn_number_compare(number, rule->minimum) < 0)
 		ok = broken_bound(check, step, "minimum", "at least", rule->minimum);
-	if (rule->maximum != NULL && compare_numbers(number, rule->maximum) > 0)
+	if (rule->maximum != NULL && sn_number_compare(number, rule->maximum) > 0)
 		ok = broken_bound(check, step, "maximum", "at most", rule->maximum);
 	if (rule->exclusive_minimum != NULL &&
-		compare_numbers(number, rule->exclusive_minimum) <= 0)
+		sn_number_compare(number, rule->exclusive_minimum) <= 0)
 		ok = broken_bound(check, step, "exclusiveMinimum", "above",
 						  rule->exclusive_minimum);
 	if (rule->exclusive_maximum != NULL &&
-		compare_numbers(number, rule->exclusive_maximum) >= 0)
+		sn_number_compare(number, rule->exclusive_maximum) >= 0)
 		ok = broken_bound(check, step, "exclusiveMaximum", "below",
 						  rule->exclusive_maximum);
 	if (rule->multiple_of != NULL &&
@@ -257,12 +247,12 @@ static bool
 matches(SnCheck *check, const SnNode *node, const JsonbValue *value,
 		const SnStep *step, SnSeen *seen)
 {
-	SnCheck		quiet = {.errors = NULL,.budget = check->budget};
+	SnCheck		quiet = sn_check_quietly(check);
 	SnSeen		place;
 	SnSeen	   *own = make_seen(check, seen, &place);
 	bool		ok = sn_check_node(&quiet, node, value, step, own);
 
-	check->budget = quiet.budget;
+	sn_check_spent(check, &quiet);
 	if (ok)
 		merge_seen(seen, own);
 	if (own != NULL)
@@ -346,30 +336,31 @@ check_branches(SnCheck *check, const SnBranches *branches,
 	return ok;
 }
 
+/* check_scalar: what the node says of a value that has no others in it */
+static inline bool
+check_scalar(SnCheck *check, const SnNode *node, const JsonbValue *value,
+			 const SnStep *step)
+{
+	if (value->type == jbvNumeric && node->number != NULL)
+		return check_number(check, node->number, value->val.numeric, step);
+	if (value->type == jbvString && node->string != NULL)
+		return check_string(check, node->string, value, step);
+	return true;
+}
+
 /* check_value: what the node says of a value of this type */
 static bool
 check_value(SnCheck *check, const SnNode *node, const JsonbValue *value,
 			const SnStep *step, SnSeen *seen)
 {
-	switch (value->type)
-	{
-		case jbvNumeric:
-			return node->number == NULL ||
-				check_number(check, node->number, value->val.numeric, step);
-		case jbvString:
-			return node->string == NULL ||
-				check_string(check, node->string, value, step);
-		case jbvBinary:
-			if (sn_json_is_object(value))
-				return node->object == NULL ||
-					sn_check_object(check, node->object, value->val.binary.data,
-									step, seen);
-			return node->array == NULL ||
-				sn_check_array(check, node->array, value->val.binary.data,
-							   step, seen);
-		default:
-			return true;
-	}
+	if (value->type != jbvBinary)
+		return check_scalar(check, node, value, step);
+	if (sn_json_is_object(value))
+		return node->object == NULL ||
+			sn_check_object(check, node->object, value->val.binary.data, step,
+							seen);
+	return node->array == NULL ||
+		sn_check_array(check, node->array, value->val.binary.data, step, seen);
 }
 
 /* check_unevaluated: what nothing else of the node has spoken of */
@@ -438,13 +429,15 @@ sn_check_node(SnCheck *check, const SnNode *node, const JsonbValue *value,
 	SnSeen		own;
 	bool		ok;
 
-	check_stack_depth();
 	sn_schema_spend(check, 1);
 	if (node->never)
 		return sn_schema_broken(check, step, node->keyword, "is not allowed");
 	if (node->types != SN_JSON_ANY && !has_type(node->types, value))
 		return sn_schema_broken(check, step, "type", "must be %s",
 								check->errors == NULL ? "" : sn_json_type_names(node->types));
+	if (node->is_plain && value->type != jbvBinary)
+		return check_scalar(check, node, value, step);
+	check_stack_depth();
 	left = unevaluated_of(node, value);
 	if (left == NULL)
 		return check_parts(check, node, value, step, seen);
@@ -478,6 +471,7 @@ sn_schema_check(const SnSchema *schema, Jsonb *value, SnSchemaErrors *errors)
 
 	if (errors != NULL)
 		errors->count = 0;
+	check.pause = check.budget;
 	sn_json_root(value, &root);
 	return sn_check_node(&check, schema->root, &root, &top, NULL);
 }

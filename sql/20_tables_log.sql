@@ -159,6 +159,79 @@ from (values
         },
         "required": ["worker_type", "event_id", "event_type", "attempt", "error", "due_at"],
         "additionalProperties": false}'),
+    ('RecordRefused', 'The relay has given up a record; sentinai.dead_letter_topic gets it where this event stands in the log.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "event_type": {"type": "string"},
+            "attempt": {"type": "integer", "minimum": 0},
+            "error": {"type": ["string", "null"]},
+            "due_at": {"type": "null"},
+            "topic": {"type": ["string", "null"]}
+        },
+        "required": ["worker_type", "event_id", "event_type", "attempt", "error", "due_at"],
+        "additionalProperties": false}'),
+    ('DeadLetterRetried', 'Somebody has a dead letter tried again.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "event_type": {"type": "string"},
+            "actor": {"type": "string"},
+            "reason": {"type": ["string", "null"]}
+        },
+        "required": ["worker_type", "event_id", "event_type", "actor", "reason"],
+        "additionalProperties": false}'),
+    ('DeadLetterDiscarded', 'Somebody has settled a dead letter without another attempt.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "event_type": {"type": "string"},
+            "actor": {"type": "string"},
+            "reason": {"type": ["string", "null"]}
+        },
+        "required": ["worker_type", "event_id", "event_type", "actor", "reason"],
+        "additionalProperties": false}'),
+    ('DeadLetterReplaced', 'Somebody has put a corrected event in the place of a dead letter.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "event_type": {"type": "string"},
+            "actor": {"type": "string"},
+            "reason": {"type": ["string", "null"]},
+            "replaced_by": {"type": "string", "format": "uuid"}
+        },
+        "required": ["worker_type", "event_id", "event_type", "actor", "reason", "replaced_by"],
+        "additionalProperties": false}'),
+    ('AlertRaised', 'There are as many dead letters as the alert allows, or more.', '{
+        "type": "object",
+        "properties": {
+            "alert": {"const": "dead_letters"},
+            "tenant_id": {"type": "string"},
+            "threshold": {"type": "integer", "minimum": 1},
+            "letters": {"type": "integer", "minimum": 0},
+            "window_seconds": {"type": ["integer", "null"], "minimum": 0},
+            "raised_at": {"type": "string", "format": "date-time"},
+            "channels": {"type": "array", "items": {"type": "string"}}
+        },
+        "required": ["alert", "tenant_id", "threshold", "letters", "window_seconds", "raised_at", "channels"],
+        "additionalProperties": false}'),
+    ('AlertCleared', 'There are fewer dead letters again, or the alert was dropped.', '{
+        "type": "object",
+        "properties": {
+            "alert": {"const": "dead_letters"},
+            "tenant_id": {"type": "string"},
+            "threshold": {"type": "integer", "minimum": 1},
+            "letters": {"type": "integer", "minimum": 0},
+            "window_seconds": {"type": ["integer", "null"], "minimum": 0},
+            "raised_at": {"type": "string", "format": "date-time"},
+            "channels": {"type": "array", "items": {"type": "string"}}
+        },
+        "required": ["alert", "tenant_id", "threshold", "letters", "window_seconds", "raised_at", "channels"],
+        "additionalProperties": false}'),
     ('SLAImminent', 'A deadline of an aggregate comes near. Reserved: nothing publishes it yet.', '{"type": "object"}'),
     ('SLAExpired', 'A deadline of an aggregate is over. Reserved: nothing publishes it yet.', '{"type": "object"}'),
     ('BackpressureDetected', 'A subscription has reached the limit of its backlog. Reserved: nothing publishes it yet.', '{"type": "object"}')

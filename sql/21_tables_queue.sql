@@ -266,8 +266,11 @@ create table sentinai_internal.dead_letter (
     pos             bigint,
     primary key (event_id, worker_type)
 );
-create index dead_letter_tenant_idx on sentinai_internal.dead_letter (tenant_id, dead_at);
-create index dead_letter_pending_idx on sentinai_internal.dead_letter (worker_type, dead_at) where status = 'pending';
+create index dead_letter_tenant_idx on sentinai_internal.dead_letter (tenant_id, status, dead_at, event_id, worker_type);
+create index dead_letter_worker_idx on sentinai_internal.dead_letter (worker_type, status, dead_at, event_id);
+create index dead_letter_status_idx on sentinai_internal.dead_letter (status, dead_at, event_id, worker_type);
+create index dead_letter_pending_idx on sentinai_internal.dead_letter
+    (worker_type, tenant_id, coalesce(aggregate_id, ''), coalesce(sub_id, 0), coalesce(pos, 0), event_id) where status = 'pending';
 create index dead_letter_settled_idx on sentinai_internal.dead_letter (resolved_at) where resolved_at is not null;
 
 comment on table sentinai_internal.dead_letter is 'Events given up for one worker type, with a full copy of the event and the history of its attempts.';
@@ -288,12 +291,71 @@ comment on column sentinai_internal.dead_letter.first_failed_at is 'Time of the 
 comment on column sentinai_internal.dead_letter.dead_at is 'Time it was given up.';
 comment on column sentinai_internal.dead_letter.resolved_at is 'Time of the retry''s success or of the discard.';
 comment on column sentinai_internal.dead_letter.resolved_by is 'Who retried or discarded it.';
-comment on column sentinai_internal.dead_letter.resolution is 'Why it was discarded.';
+comment on column sentinai_internal.dead_letter.resolution is 'Why it was retried, replaced or discarded.';
 comment on column sentinai_internal.dead_letter.history is 'One object per failed attempt: attempt, at, error, worker_id.';
 comment on column sentinai_internal.dead_letter.payload is 'Copy of the payload.';
 comment on column sentinai_internal.dead_letter.metadata is 'Copy of the metadata.';
 comment on column sentinai_internal.dead_letter.sub_id is 'Number of the subscription that gave it up; null for a relay.';
 comment on column sentinai_internal.dead_letter.pos is 'Position of the event in that subscription, which it takes again when it is retried.';
+
+create table sentinai_internal.dead_letter_replaced (
+    worker_type text collate "C" not null,
+    replaced_by uuid not null,
+    event_id    uuid not null,
+    primary key (worker_type, replaced_by)
+);
+
+comment on table sentinai_internal.dead_letter_replaced is 'Corrected events that have taken the place of a dead letter, by edit_and_retry(): their subscription does not get them again where they stand in the log. Rows end with the subscription.';
+comment on column sentinai_internal.dead_letter_replaced.worker_type is 'The subscription.';
+comment on column sentinai_internal.dead_letter_replaced.replaced_by is 'The corrected event.';
+comment on column sentinai_internal.dead_letter_replaced.event_id is 'The event whose place it has.';
+
+create table sentinai_internal.dead_letter_count (
+    tenant_id   text collate "C" not null,
+    worker_type text collate "C" not null,
+    event_type  text collate "C" not null,
+    pending     bigint not null,
+    retrying    bigint not null,
+    succeeded   bigint not null,
+    discarded   bigint not null,
+    folded      boolean not null
+);
+create index dead_letter_count_idx on sentinai_internal.dead_letter_count (tenant_id, worker_type, event_type);
+create index dead_letter_count_new_idx on sentinai_internal.dead_letter_count (tenant_id, worker_type, event_type) where not folded;
+
+comment on table sentinai_internal.dead_letter_count is 'How many dead letters there are. Whoever writes or removes a letter adds a row with the difference; maintenance folds those of a tenant, worker type and event type into one. The sum is right at any time.';
+comment on column sentinai_internal.dead_letter_count.tenant_id is 'Tenant of the letters.';
+comment on column sentinai_internal.dead_letter_count.worker_type is 'Worker type that gave the events up.';
+comment on column sentinai_internal.dead_letter_count.event_type is 'Type of the events.';
+comment on column sentinai_internal.dead_letter_count.pending is 'Letters nobody has dealt with, or the difference.';
+comment on column sentinai_internal.dead_letter_count.retrying is 'Letters that are being tried again, likewise.';
+comment on column sentinai_internal.dead_letter_count.succeeded is 'Letters whose retry succeeded, likewise.';
+comment on column sentinai_internal.dead_letter_count.discarded is 'Letters that were discarded, likewise.';
+comment on column sentinai_internal.dead_letter_count.folded is 'Whether maintenance has made the row of others.';
+
+create table sentinai_internal.alert (
+    alert        text collate "C" not null,
+    tenant_id    text collate "C" not null,
+    threshold    int not null,
+    "window"     interval,
+    channels     text[] not null,
+    set_at       timestamptz not null,
+    set_by       text not null,
+    raised_at    timestamptz,
+    raised_count bigint not null,
+    primary key (alert, tenant_id)
+);
+
+comment on table sentinai_internal.alert is 'Alerts, set by set_alert().';
+comment on column sentinai_internal.alert.alert is 'What it is about: "dead_letters".';
+comment on column sentinai_internal.alert.tenant_id is 'The tenant; "*" for all together.';
+comment on column sentinai_internal.alert.threshold is 'How many letters raise it.';
+comment on column sentinai_internal.alert."window" is 'How far back letters count; null: all that are pending.';
+comment on column sentinai_internal.alert.channels is 'Where it shall go, for those who deliver it.';
+comment on column sentinai_internal.alert.set_at is 'When it was set last.';
+comment on column sentinai_internal.alert.set_by is 'Role that set it last.';
+comment on column sentinai_internal.alert.raised_at is 'Since when it is raised; null: it is not.';
+comment on column sentinai_internal.alert.raised_count is 'How many times it was raised.';
 
 create table sentinai_internal.relay_control (
     only_row   boolean primary key default true check (only_row),

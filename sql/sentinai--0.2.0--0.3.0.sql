@@ -29,6 +29,250 @@ comment on function sentinai.asyncapi(text, text, text[], text[]) is 'What the r
 comment on function sentinai.validate_json(jsonb, jsonb) is 'What a value breaks of a JSON Schema (draft 2020-12): an array of objects with "pointer" (JSON Pointer into the value), "keyword" and "message", which has nothing of the value in it. An empty array: the value is valid. At most 20 are described; then a last object {"more": n} counts the others. References stay in the schema; format is checked. schema: at most 1 MB. Errors: 22004 null; SN413 too large a schema; SN422 the schema is none, or uses what is not supported (the detail is a JSON array whose pointer leads into the schema).';
 comment on function sentinai.register_event_type(text, jsonb, int, text, text, jsonb, text) is 'Registers a version of an event type and returns its number. From the next transaction of each session on, payloads of the type are checked against the schema. schema: JSON Schema, draft 2020-12, at most 1 MB. version: null for the next one; another must be higher than all before. description: at most 8 kB. direction: "inbound", "agent" or "control". examples: a JSON array of payloads, at most 100, each of which the schema takes. compatibility: "backward" (the new schema takes what the version before did), "forward" (the other way round), "full" (both), each also with "_transitive" (all versions before), or "none". What cannot be told counts as incompatible. Registering a schema again that a version has returns that version and sets the rest as given. Errors: 22004 null where there must be a value; SN409 incompatible (the detail is a JSON array with the "pointer" of the field and the "keyword"), a version with another schema, or one that comes too late; SN413 too large; SN422 invalid argument, schema or example (with such a detail), or one of the extension''s own types; 25006 read-only transaction or standby.';
 
+-- Dead letters in pages, in numbers and many at once; alerts.  Who gives an event
+-- up waits for the indexes.
+drop index sentinai_internal.dead_letter_tenant_idx, sentinai_internal.dead_letter_pending_idx;
+create index dead_letter_tenant_idx on sentinai_internal.dead_letter (tenant_id, status, dead_at, event_id, worker_type);
+create index dead_letter_worker_idx on sentinai_internal.dead_letter (worker_type, status, dead_at, event_id);
+create index dead_letter_status_idx on sentinai_internal.dead_letter (status, dead_at, event_id, worker_type);
+create index dead_letter_pending_idx on sentinai_internal.dead_letter
+    (worker_type, tenant_id, coalesce(aggregate_id, ''), coalesce(sub_id, 0), coalesce(pos, 0), event_id) where status = 'pending';
+comment on column sentinai_internal.dead_letter.resolution is 'Why it was retried, replaced or discarded.';
+comment on column sentinai.dead_letter.resolution is 'Why it was retried, replaced or discarded.';
+
+create table sentinai_internal.dead_letter_replaced (
+    worker_type text collate "C" not null,
+    replaced_by uuid not null,
+    event_id    uuid not null,
+    primary key (worker_type, replaced_by)
+);
+
+comment on table sentinai_internal.dead_letter_replaced is 'Corrected events that have taken the place of a dead letter, by edit_and_retry(): their subscription does not get them again where they stand in the log. Rows end with the subscription.';
+comment on column sentinai_internal.dead_letter_replaced.worker_type is 'The subscription.';
+comment on column sentinai_internal.dead_letter_replaced.replaced_by is 'The corrected event.';
+comment on column sentinai_internal.dead_letter_replaced.event_id is 'The event whose place it has.';
+
+create table sentinai_internal.dead_letter_count (
+    tenant_id   text collate "C" not null,
+    worker_type text collate "C" not null,
+    event_type  text collate "C" not null,
+    pending     bigint not null,
+    retrying    bigint not null,
+    succeeded   bigint not null,
+    discarded   bigint not null,
+    folded      boolean not null
+);
+create index dead_letter_count_idx on sentinai_internal.dead_letter_count (tenant_id, worker_type, event_type);
+create index dead_letter_count_new_idx on sentinai_internal.dead_letter_count (tenant_id, worker_type, event_type) where not folded;
+
+comment on table sentinai_internal.dead_letter_count is 'How many dead letters there are. Whoever writes or removes a letter adds a row with the difference; maintenance folds those of a tenant, worker type and event type into one. The sum is right at any time.';
+comment on column sentinai_internal.dead_letter_count.tenant_id is 'Tenant of the letters.';
+comment on column sentinai_internal.dead_letter_count.worker_type is 'Worker type that gave the events up.';
+comment on column sentinai_internal.dead_letter_count.event_type is 'Type of the events.';
+comment on column sentinai_internal.dead_letter_count.pending is 'Letters nobody has dealt with, or the difference.';
+comment on column sentinai_internal.dead_letter_count.retrying is 'Letters that are being tried again, likewise.';
+comment on column sentinai_internal.dead_letter_count.succeeded is 'Letters whose retry succeeded, likewise.';
+comment on column sentinai_internal.dead_letter_count.discarded is 'Letters that were discarded, likewise.';
+comment on column sentinai_internal.dead_letter_count.folded is 'Whether maintenance has made the row of others.';
+
+create table sentinai_internal.alert (
+    alert        text collate "C" not null,
+    tenant_id    text collate "C" not null,
+    threshold    int not null,
+    "window"     interval,
+    channels     text[] not null,
+    set_at       timestamptz not null,
+    set_by       text not null,
+    raised_at    timestamptz,
+    raised_count bigint not null,
+    primary key (alert, tenant_id)
+);
+
+comment on table sentinai_internal.alert is 'Alerts, set by set_alert().';
+comment on column sentinai_internal.alert.alert is 'What it is about: "dead_letters".';
+comment on column sentinai_internal.alert.tenant_id is 'The tenant; "*" for all together.';
+comment on column sentinai_internal.alert.threshold is 'How many letters raise it.';
+comment on column sentinai_internal.alert."window" is 'How far back letters count; null: all that are pending.';
+comment on column sentinai_internal.alert.channels is 'Where it shall go, for those who deliver it.';
+comment on column sentinai_internal.alert.set_at is 'When it was set last.';
+comment on column sentinai_internal.alert.set_by is 'Role that set it last.';
+comment on column sentinai_internal.alert.raised_at is 'Since when it is raised; null: it is not.';
+comment on column sentinai_internal.alert.raised_count is 'How many times it was raised.';
+
+insert into sentinai_internal.dead_letter_count (tenant_id, worker_type, event_type, pending, retrying, succeeded, discarded, folded)
+select d.tenant_id, d.worker_type, d.event_type,
+       count(*) filter (where d.status = 'pending'), count(*) filter (where d.status = 'retrying'),
+       count(*) filter (where d.status = 'succeeded'), count(*) filter (where d.status = 'discarded'), true
+from sentinai_internal.dead_letter d group by 1, 2, 3;
+
+-- These types are the extension's own now.
+delete from sentinai_internal.event_type where event_type in ('DeadLetterRetried', 'DeadLetterDiscarded', 'DeadLetterReplaced', 'AlertRaised', 'AlertCleared', 'RecordRefused');
+insert into sentinai_internal.event_type
+    (event_type, version, direction, description, schema, examples, compatibility, registered_at, registered_by)
+select t.name, 1, 'control', t.description, t.schema::jsonb, '[]', 'backward', '2026-11-29 00:00Z', 'sentinai'
+from (values
+    ('RecordRefused', 'The relay has given up a record; sentinai.dead_letter_topic gets it where this event stands in the log.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "event_type": {"type": "string"},
+            "attempt": {"type": "integer", "minimum": 0},
+            "error": {"type": ["string", "null"]},
+            "due_at": {"type": "null"},
+            "topic": {"type": ["string", "null"]}
+        },
+        "required": ["worker_type", "event_id", "event_type", "attempt", "error", "due_at"],
+        "additionalProperties": false}'),
+    ('DeadLetterRetried', 'Somebody has a dead letter tried again.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "event_type": {"type": "string"},
+            "actor": {"type": "string"},
+            "reason": {"type": ["string", "null"]}
+        },
+        "required": ["worker_type", "event_id", "event_type", "actor", "reason"],
+        "additionalProperties": false}'),
+    ('DeadLetterDiscarded', 'Somebody has settled a dead letter without another attempt.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "event_type": {"type": "string"},
+            "actor": {"type": "string"},
+            "reason": {"type": ["string", "null"]}
+        },
+        "required": ["worker_type", "event_id", "event_type", "actor", "reason"],
+        "additionalProperties": false}'),
+    ('DeadLetterReplaced', 'Somebody has put a corrected event in the place of a dead letter.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "event_type": {"type": "string"},
+            "actor": {"type": "string"},
+            "reason": {"type": ["string", "null"]},
+            "replaced_by": {"type": "string", "format": "uuid"}
+        },
+        "required": ["worker_type", "event_id", "event_type", "actor", "reason", "replaced_by"],
+        "additionalProperties": false}'),
+    ('AlertRaised', 'There are as many dead letters as the alert allows, or more.', '{
+        "type": "object",
+        "properties": {
+            "alert": {"const": "dead_letters"},
+            "tenant_id": {"type": "string"},
+            "threshold": {"type": "integer", "minimum": 1},
+            "letters": {"type": "integer", "minimum": 0},
+            "window_seconds": {"type": ["integer", "null"], "minimum": 0},
+            "raised_at": {"type": "string", "format": "date-time"},
+            "channels": {"type": "array", "items": {"type": "string"}}
+        },
+        "required": ["alert", "tenant_id", "threshold", "letters", "window_seconds", "raised_at", "channels"],
+        "additionalProperties": false}'),
+    ('AlertCleared', 'There are fewer dead letters again, or the alert was dropped.', '{
+        "type": "object",
+        "properties": {
+            "alert": {"const": "dead_letters"},
+            "tenant_id": {"type": "string"},
+            "threshold": {"type": "integer", "minimum": 1},
+            "letters": {"type": "integer", "minimum": 0},
+            "window_seconds": {"type": ["integer", "null"], "minimum": 0},
+            "raised_at": {"type": "string", "format": "date-time"},
+            "channels": {"type": "array", "items": {"type": "string"}}
+        },
+        "required": ["alert", "tenant_id", "threshold", "letters", "window_seconds", "raised_at", "channels"],
+        "additionalProperties": false}')
+    ) t (name, description, schema);
+select pg_extension_config_dump('sentinai_internal.event_type',
+    'where event_type <> all (''{RetryScheduled,DeadLettered,DeadLetterRetried,DeadLetterDiscarded,DeadLetterReplaced,RecordRefused,AlertRaised,AlertCleared,SLAImminent,SLAExpired,BackpressureDetected}'')');
+
+create function sentinai.edit_and_retry(
+        event_id uuid, worker_type text, payload jsonb, actor text, reason text,
+        metadata jsonb default null, schema_version int default null)
+    returns uuid
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_edit_and_retry';
+comment on function sentinai.edit_and_retry(uuid, text, jsonb, text, text, jsonb, int) is 'Publishes a corrected event in the place of a pending dead letter, and returns its id. It has the type, tenant, aggregate and flow of the dead one, the new payload, "replaces" in its metadata and the dead event as its cause; the log keeps both. The subscription gets it where the dead one would come again, and not a second time where it stands in the log; every other subscription gets it as a new event. The letter is "discarded", and its resolution names the new event. Of the relay it is sent where it stands. actor: 1 to 256 bytes; reason: 1 to 8192 bytes; metadata: null for that of the dead event; schema_version: null for the newest. Errors: 22004 null where there must be a value; SN404 no such dead letter, or no such worker type any more; SN409 not pending; SN413 too large; SN422 invalid argument, payload that does not fit its schema, or an event of the extension''s own; 25006 read-only transaction or standby.';
+
+create function sentinai.dead_letters(
+        tenant_id text default null, worker_type text default null, event_type text default null,
+        from_time timestamptz default null, to_time timestamptz default null, error text default null,
+        status text default null, after_cursor text default null, max_letters int default 100)
+    returns table (
+        event_id uuid, worker_type text, tenant_id text, aggregate_type text, aggregate_id text,
+        event_type text, schema_version int, correlation_id text, causation_id uuid,
+        occurred_at timestamptz, attempts int, reason text, status text,
+        first_failed_at timestamptz, dead_at timestamptz, resolved_at timestamptz,
+        resolved_by text, resolution text, cursor text)
+    language c stable parallel restricted rows 100
+    as 'MODULE_PATHNAME', 'sentinai_dead_letters';
+comment on function sentinai.dead_letters(text, text, text, timestamptz, timestamptz, text, text, text, int) is 'A page of dead letters, newest first. Filters, each null for any: tenant_id, worker_type, event_type; from_time (inclusive) and to_time (exclusive), by dead_at; error, a text that the reason has in it; status. after_cursor: the cursor of the last row of the page before. max_letters: 1 to 1000. Reads by an index on tenant, worker type or status, in the order of time. When it has passed over 20,000 letters that the other filters do not want, the page ends with a row that has nothing but a cursor: go on from there. get_dead_letter() has payload and history. Errors: SN422 invalid status, cursor, error or max_letters.';
+
+create function sentinai.get_dead_letter(event_id uuid, worker_type text)
+    returns sentinai.dead_letter
+    language c stable parallel restricted
+    as 'MODULE_PATHNAME', 'sentinai_get_dead_letter';
+comment on function sentinai.get_dead_letter(uuid, text) is 'A dead letter, whole. Errors: 22004 null; SN404 no such dead letter.';
+
+create function sentinai.dead_letter_stats(
+        tenant_id text default null, out total bigint, out pending bigint, out retrying bigint,
+        out succeeded bigint, out discarded bigint, out by_event_type jsonb, out by_worker_type jsonb,
+        out oldest_pending_at timestamptz)
+    returns record
+    language c stable parallel restricted
+    as 'MODULE_PATHNAME', 'sentinai_dead_letter_stats';
+comment on function sentinai.dead_letter_stats(text) is 'How many dead letters a tenant has, or all have for null: together and by status; the same by event type and by worker type, as objects of objects; and since when the oldest pending one waits. Nothing is counted for that: dead_letter_count has the sums. Errors: SN403 tenant_id is not one the caller may see.';
+
+create function sentinai.retry_dead_letters(
+        tenant_id text default null, worker_type text default null, event_type text default null,
+        from_time timestamptz default null, to_time timestamptz default null, error text default null,
+        event_ids uuid[] default null, actor text default session_user, reason text default null,
+        dry_run boolean default false, max_letters int default 1000, after_cursor text default null,
+        out letters int, out skipped int, out next_cursor text)
+    returns record
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_retry_dead_letters';
+comment on function sentinai.retry_dead_letters(text, text, text, timestamptz, timestamptz, text, uuid[], text, text, boolean, int, text) is 'Has pending dead letters tried again, as retry_dead_letter() does, a bounded number in each call. Those of a key come in their order. Filters as in dead_letters(); tenant_id, worker_type or event_ids must be given. event_ids: at most 256 events, for all worker types unless one is named. actor, reason: who and why; the letters and DeadLetterRetried have both. dry_run: only says how many it would be. max_letters: 1 to 10,000. letters: how many it dealt with. skipped: those whose worker type is gone, or that others have dealt with meanwhile. next_cursor: after_cursor of the next call; null: there are no more. What is given up again after the first call is left alone. Errors: 22004 null where there must be a value; SN413 too many event_ids; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.discard_dead_letters(
+        tenant_id text default null, worker_type text default null, event_type text default null,
+        from_time timestamptz default null, to_time timestamptz default null, error text default null,
+        event_ids uuid[] default null, actor text default null, reason text default null,
+        dry_run boolean default false, max_letters int default 1000, after_cursor text default null,
+        out letters int, out skipped int, out next_cursor text)
+    returns record
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_discard_dead_letters';
+comment on function sentinai.discard_dead_letters(text, text, text, timestamptz, timestamptz, text, uuid[], text, text, boolean, int, text) is 'Settles pending dead letters without another attempt, as discard_dead_letter() does, a bounded number in each call; keys that they block go on. Arguments and answer are those of retry_dead_letters(); actor and reason must be given. Errors: 22004 null where there must be a value; SN413 too many event_ids; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.set_alert(
+        alert text, tenant_id text, threshold int, "window" interval default null, channels text[] default '{}')
+    returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_set_alert';
+comment on function sentinai.set_alert(text, text, int, interval, text[]) is 'Sets an alert, or changes it. alert: "dead_letters". tenant_id: "*" for all tenants together. It is raised when so many letters (threshold, 1 to 100,000) were written within the window (up to 366 days), or, for null, when so many are pending; letters about control events do not count. Maintenance looks every sentinai.maintenance_interval. AlertRaised and AlertCleared are published once in each episode, as events of the tenant, with the channels (16 at most, of 256 bytes). Errors: 22004 null where there must be a value; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.drop_alert(alert text, tenant_id text) returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_drop_alert';
+comment on function sentinai.drop_alert(text, text) is 'Drops an alert; one that is raised is cleared. Whether there was one. Errors: 22004 null; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create view sentinai.alerts as
+select a.alert, a.tenant_id, a.threshold, a."window", a.channels, a.set_at, a.set_by, a.raised_at, a.raised_count
+from sentinai_internal.alert a;
+comment on view sentinai.alerts is 'Alerts, and which of them are raised.';
+comment on column sentinai.alerts.alert is 'What it is about: "dead_letters".';
+comment on column sentinai.alerts.tenant_id is 'The tenant; "*" for all together.';
+comment on column sentinai.alerts.threshold is 'How many letters raise it.';
+comment on column sentinai.alerts."window" is 'How far back letters count; null: all that are pending.';
+comment on column sentinai.alerts.channels is 'Where it shall go, for those who deliver it.';
+comment on column sentinai.alerts.set_at is 'When it was set last.';
+comment on column sentinai.alerts.set_by is 'Role that set it last.';
+comment on column sentinai.alerts.raised_at is 'Since when it is raised; null: it is not.';
+comment on column sentinai.alerts.raised_count is 'How many times it was raised.';
+
 -- From here on for all that this file makes; see the modules 80, 85 and 90.
 do $triggers$
 declare

@@ -100,8 +100,10 @@ is_known(const KnownName *known, const text *t)
 bool
 sn_is_control_type(const text *t)
 {
-	return sn_text_is(t, SN_TYPE_RETRY_SCHEDULED) ||
-		sn_text_is(t, SN_TYPE_DEAD_LETTERED);
+#define SN_IS_TYPE(name) || sn_text_is(t, name)
+	return VARSIZE_ANY_EXHDR(t) > 0 && sn_may_be_control(*VARDATA_ANY(t)) &&
+		(false SN_CONTROL_TYPES(SN_IS_TYPE));
+#undef SN_IS_TYPE
 }
 
 /*

@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * control.c
- *		What is told of an event that failed: the history of its attempts, and
- *		the events RetryScheduled and DeadLettered.
+ *		What is told of an event that failed: the history of its attempts, the
+ *		events RetryScheduled and DeadLettered, and those about what people do
+ *		with dead letters, and about alerts.
  *
  * For agents and the relay alike.  The events are published below publish(),
  * which refuses their types: what they say has happened, and nobody else can
@@ -13,12 +14,15 @@
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 
+#include "base/args.h"
 #include "base/printable.h"
+#include "base/text.h"
 #include "log/event.h"
 #include "log/event_check.h"
 #include "log/flow.h"
@@ -47,6 +51,22 @@ append_json_time(StringInfo json, TimestampTz time)
 
 	JsonEncodeDateTime(room, TimestampTzGetDatum(time), TIMESTAMPTZOID, NULL);
 	appendStringInfo(json, "\"%s\"", room);
+}
+
+/* append_json_id: append an id as a JSON string */
+static void
+append_json_id(StringInfo json, const pg_uuid_t *id)
+{
+	appendStringInfo(json, "\"%s\"",
+					 DatumGetCString(DirectFunctionCall1(uuid_out,
+														 UUIDPGetDatum(id))));
+}
+
+/* no_metadata: '{}' */
+static Jsonb *
+no_metadata(void)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
 }
 
 /* put_parse: a text that was put together as jsonb */
@@ -109,9 +129,9 @@ make_payload(const SnControl *control)
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"worker_type\": ");
 	append_json_text(&json, control->worker_type);
-	appendStringInfo(&json, ", \"event_id\": \"%s\", \"event_type\": ",
-					 DatumGetCString(DirectFunctionCall1(uuid_out,
-														 UUIDPGetDatum(control->event_id))));
+	appendStringInfoString(&json, ", \"event_id\": ");
+	append_json_id(&json, control->event_id);
+	appendStringInfoString(&json, ", \"event_type\": ");
 	append_json_text(&json, sn_row_text(control->event, Anum_log_event_type));
 	appendStringInfo(&json, ", \"attempt\": %d, \"error\": ",
 					 control->attempt);
@@ -131,33 +151,142 @@ make_payload(const SnControl *control)
 }
 
 /*
- * sn_control_tell: publish a control event, unless the one it is about is one
- * itself: there is no end to that otherwise.
+ * tell_about: publish a control event about another, unless that is a control
+ * event itself: there is no end to that otherwise.
  */
-void
-sn_control_tell(const SnControl *control)
+static void
+tell_about(const char *type, const SnEventRow *about, const pg_uuid_t *id,
+		   Jsonb *payload)
 {
-	const SnEventRow *about = control->event;
 	SnEvent		event = {0};
-	pg_uuid_t	id;
+	pg_uuid_t	own_id;
 
-	if (sn_is_control_event(about))
-		return;
-	event.event_type = cstring_to_text(control->type);
+	event.event_type = cstring_to_text(type);
 	event.tenant_id = sn_row_text(about, Anum_log_tenant_id);
 	event.aggregate_type = sn_row_text(about, Anum_log_aggregate_type);
 	event.aggregate_id = sn_row_text(about, Anum_log_aggregate_id);
 	event.correlation_id =
 		sn_row_text(about, sn_log_column(Anum_log_correlation_id,
 										 about->nulls));
-	event.causation_id = control->event_id;
+	event.causation_id = id;
 	event.deliver_at = DT_NOBEGIN;
-	event.payload = make_payload(control);
+	event.payload = payload;
 	event.schema_version = sn_type_check(event.event_type, 0, event.payload, 0);
-	event.metadata =
-		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	event.metadata = no_metadata();
 	if (!about->nulls[Anum_log_metadata - 1])
 		sn_flow_of(&event,
 				   DatumGetJsonbP(about->values[Anum_log_metadata - 1]));
+	sn_publish(&event, &own_id);
+}
+
+/* sn_control_tell: publish what became of an attempt */
+void
+sn_control_tell(const SnControl *control)
+{
+	if (!sn_is_control_event(control->event))
+		tell_about(control->type, control->event, control->event_id,
+				   make_payload(control));
+}
+
+/* begin_letter: the members that every event about a letter has */
+static void
+begin_letter(StringInfo json, const SnLetter *letter)
+{
+	appendStringInfoString(json, "{\"worker_type\": ");
+	append_json_text(json, sn_letter_text(letter, Anum_dead_worker_type));
+	appendStringInfoString(json, ", \"event_id\": ");
+	append_json_id(json, DatumGetUUIDP(letter->values[Anum_dead_event_id - 1]));
+	appendStringInfoString(json, ", \"event_type\": ");
+	append_json_text(json, sn_letter_text(letter, Anum_dead_event_type));
+}
+
+/* sn_control_letter: publish what somebody has done with a letter */
+void
+sn_control_letter(const SnLetterAction *action)
+{
+	SnEventRow	about;
+	StringInfoData json;
+
+	sn_letter_event(action->letter, &about);
+	if (sn_is_control_event(&about))
+		return;
+	initStringInfo(&json);
+	begin_letter(&json, action->letter);
+	appendStringInfoString(&json, ", \"actor\": ");
+	append_json_text(&json, action->actor);
+	appendStringInfoString(&json, ", \"reason\": ");
+	append_json_text(&json, action->reason);
+	if (action->replaced_by != NULL)
+	{
+		appendStringInfoString(&json, ", \"replaced_by\": ");
+		append_json_id(&json, action->replaced_by);
+	}
+	appendStringInfoChar(&json, '}');
+	tell_about(action->type, &about,
+			   DatumGetUUIDP(action->letter->values[Anum_dead_event_id - 1]),
+			   put_parse(&json));
+}
+
+/* append_json_texts: append an array of texts as one of JSON strings */
+static void
+append_json_texts(StringInfo json, Datum array)
+{
+	Datum	   *values;
+	int			n;
+	int			i;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
+					  TYPALIGN_INT, &values, NULL, &n);
+	appendStringInfoChar(json, '[');
+	for (i = 0; i < n; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(json, ", ");
+		append_json_text(json, DatumGetTextPP(values[i]));
+	}
+	appendStringInfoChar(json, ']');
+}
+
+/* alert_payload: what there is to tell of an alert */
+static Jsonb *
+alert_payload(const SnAlertNews *news)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoString(&json, "{\"alert\": ");
+	append_json_text(&json, news->alert);
+	appendStringInfoString(&json, ", \"tenant_id\": ");
+	append_json_text(&json, news->tenant_id);
+	appendStringInfo(&json, ", \"threshold\": %d, \"letters\": " INT64_FORMAT
+					 ", \"window_seconds\": ", news->threshold, news->letters);
+	if (news->within == NULL)
+		appendStringInfoString(&json, "null");
+	else
+		appendStringInfo(&json, INT64_FORMAT,
+						 sn_duration_of(news->within) / SN_SECOND);
+	appendStringInfoString(&json, ", \"raised_at\": ");
+	append_json_time(&json, news->raised_at);
+	appendStringInfoString(&json, ", \"channels\": ");
+	append_json_texts(&json, news->channels);
+	appendStringInfoChar(&json, '}');
+	return put_parse(&json);
+}
+
+/* sn_control_alert: publish that an alert begins or ends, as one of its tenant */
+void
+sn_control_alert(const SnAlertNews *news)
+{
+	SnEvent		event = {0};
+	pg_uuid_t	id;
+
+	event.event_type = cstring_to_text(news->type);
+	event.tenant_id = news->tenant_id;
+	event.aggregate_type = cstring_to_text("alert");
+	event.aggregate_id = sn_text_copy(news->alert);
+	event.deliver_at = DT_NOBEGIN;
+	event.payload = alert_payload(news);
+	event.schema_version = sn_type_check(event.event_type, 0, event.payload, 0);
+	event.metadata = no_metadata();
 	sn_publish(&event, &id);
 }

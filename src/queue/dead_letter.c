@@ -93,6 +93,28 @@ sn_letter_status_is(const SnLetter *letter, const char *status)
 					  status);
 }
 
+/* sn_letter_unknown: the error for a letter that is not there */
+void
+sn_letter_unknown(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_NOT_FOUND),
+			 errmsg("dead letter does not exist")));
+	pg_unreachable();
+}
+
+/* sn_letter_refuse_status: the error for a letter that is not pending */
+void
+sn_letter_refuse_status(const SnLetter *letter)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_CONFLICT),
+			 errmsg("dead letter is not pending"),
+			 errdetail("Its status is \"%s\".",
+					   text_to_cstring(sn_letter_text(letter, Anum_dead_status)))));
+	pg_unreachable();
+}
+
 /* sn_letter_find: the letter of an event and a worker type, or false */
 bool
 sn_letter_find(const pg_uuid_t *id, const text *worker_type, Snapshot snapshot,
@@ -118,6 +140,7 @@ sn_letter_find(const pg_uuid_t *id, const text *worker_type, Snapshot snapshot,
 		heap_deform_tuple(tuple, scan.slot->tts_tupleDescriptor,
 						  letter->values, letter->nulls);
 		letter->tid = tuple->t_self;
+		letter->was = sn_letter_status(sn_letter_text(letter, Anum_dead_status));
 	}
 	sn_scan_end(&scan);
 	table_close(rel, NoLock);
@@ -134,6 +157,8 @@ sn_letter_write(SnLetter *letter, bool replaces)
 		CommandCounterIncrement();
 	}
 	sn_insert_one(sn_rel(SN_DEAD_LETTER), letter->values, letter->nulls);
+	sn_letter_count(letter, replaces ? (int) letter->was : -1,
+					sn_letter_status(sn_letter_text(letter, Anum_dead_status)));
 	CommandCounterIncrement();
 }
 
@@ -163,24 +188,32 @@ sn_dead_letter_attempts(const pg_uuid_t *id, const text *worker_type,
 		DatumGetInt32(letter.values[Anum_dead_attempts - 1]);
 }
 
+/* sn_letter_event: the event that a letter is about */
+void
+sn_letter_event(const SnLetter *letter, SnEventRow *row)
+{
+	int			i;
+
+	memset(row, 0, sizeof(SnEventRow));
+	for (i = 0; i < Natts_log; i++)
+		row->nulls[i] = true;
+	for (i = 0; i < lengthof(copied); i++)
+	{
+		row->values[copied[i][1] - 1] = letter->values[copied[i][0] - 1];
+		row->nulls[copied[i][1] - 1] = letter->nulls[copied[i][0] - 1];
+	}
+}
+
 /* sn_dead_letter_event: the event that a letter is about, or false */
 bool
 sn_dead_letter_event(const pg_uuid_t *id, const text *worker_type,
 					 Snapshot snapshot, SnEventRow *row)
 {
 	SnLetter	letter;
-	int			i;
 
 	if (!sn_letter_find(id, worker_type, snapshot, &letter))
 		return false;
-	memset(row, 0, sizeof(SnEventRow));
-	for (i = 0; i < Natts_log; i++)
-		row->nulls[i] = true;
-	for (i = 0; i < lengthof(copied); i++)
-	{
-		row->values[copied[i][1] - 1] = letter.values[copied[i][0] - 1];
-		row->nulls[copied[i][1] - 1] = letter.nulls[copied[i][0] - 1];
-	}
+	sn_letter_event(&letter, row);
 	return true;
 }
 
@@ -209,7 +242,7 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 				   const SnRetry *retry, TimestampTz now)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SnLetter	letter;
+	SnLetter	letter = {{0}};
 	bool		replaces = sn_letter_find(&retry->event_id, worker_type,
 										  snapshot, &letter);
 	bool		counts = !replaces || !sn_letter_status_is(&letter, "pending");

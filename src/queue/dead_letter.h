@@ -13,6 +13,7 @@
 #include "utils/snapshot.h"
 
 #include "log/log.h"
+#include "tenancy/right.h"
 #include "queue/retry.h"
 
 /* An event, in the columns of event_log, copied */
@@ -22,13 +23,30 @@ typedef struct SnEventRow
 	bool		nulls[Natts_log];
 } SnEventRow;
 
+/* What a letter's status can be, in the order of dead_letter_count's columns */
+typedef enum SnLetterStatus
+{
+	SN_LETTER_PENDING, SN_LETTER_RETRYING, SN_LETTER_SUCCEEDED,
+	SN_LETTER_DISCARDED
+} SnLetterStatus;
+
+#define SN_LETTER_STATUSES (SN_LETTER_DISCARDED + 1)
+
 /* A row of dead_letter, copied */
 typedef struct SnLetter
 {
 	Datum		values[Natts_dead];
 	bool		nulls[Natts_dead];
 	ItemPointerData tid;
+	SnLetterStatus was;			/* its status when it was read */
 } SnLetter;
+
+extern const char *const sn_letter_statuses[];
+
+/* Who may see letters, and who may deal with them, for their tenant */
+#define SN_RIGHTS_SEE_LETTER	(SN_RIGHT_READ | SN_RIGHT_OPERATE)
+#define SN_RIGHTS_LETTER		SN_RIGHT_OPERATE
+#define SN_LETTER_MAY			"see or change dead letters of"
 
 extern text *sn_row_text(const SnEventRow *row, AttrNumber column);
 extern text *sn_letter_text(const SnLetter *letter, AttrNumber column);
@@ -39,7 +57,16 @@ extern bool sn_letter_status_is(const SnLetter *letter, const char *status);
 extern bool sn_letter_find(const pg_uuid_t *id, const text *worker_type,
 						   Snapshot snapshot, SnLetter *letter);
 extern void sn_letter_write(SnLetter *letter, bool replaces);
+extern void sn_letter_event(const SnLetter *letter, SnEventRow *row);
+extern void sn_letter_unknown(void) pg_attribute_noreturn();
+extern void sn_letter_refuse_status(const SnLetter *letter)
+			pg_attribute_noreturn();
 extern bool sn_lock_letters(const text *worker_type, int lane, bool wait);
+
+/* letter_count.c */
+extern SnLetterStatus sn_letter_status(const text *status);
+extern void sn_letter_count(const SnLetter *letter, int before, int after);
+extern bool sn_letter_fold_step(void);
 
 /* purge.c */
 extern bool sn_purge_step(void);

@@ -148,6 +148,7 @@ delete_letters(const Purge *purge, const Found *found, int n)
 			purge->before)
 			continue;
 		sn_delete_one(SN_DEAD_LETTER, &letter.tid);
+		sn_letter_count(&letter, letter.was, -1);
 		result++;
 	}
 	UnregisterSnapshot(snapshot);

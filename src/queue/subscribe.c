@@ -26,6 +26,7 @@
 #include "queue/dead_letter.h"
 #include "queue/filter.h"
 #include "queue/lane.h"
+#include "queue/replaced.h"
 #include "queue/request.h"
 #include "queue/retry.h"
 #include "queue/subscription.h"
@@ -374,6 +375,7 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	sn_delete_one(SN_SUBSCRIPTION, &tid);
 	delete_policies(worker_type, NULL, snapshot);
 	end_retries(sub_id, worker_type, snapshot);
+	sn_replaced_forget(worker_type, snapshot);
 	for (half = 0; half < 2; half++)
 		delete_where(sn_journal_half(SN_LANES, half), Anum_lane_sub_id, sub_id,
 					 snapshot);

@@ -25,6 +25,7 @@
 
 #include "base/args.h"
 #include "base/printable.h"
+#include "queue/replaced.h"
 #include "queue/subscription.h"
 #include "store/store.h"
 
@@ -216,6 +217,8 @@ read_sub(TupleTableSlot *slot, Snapshot snapshot)
 	sub->is_relay = DatumGetBool(values[Anum_sub_is_relay - 1]);
 	read_start(sub, values, nulls);
 	read_segments(sub, values, nulls, snapshot);
+	sub->has_replaced = sn_replaced_last(sub->worker_type, snapshot,
+										 &sub->last_replaced_by);
 	sub->sources = palloc(2 * sub->nsegments * sizeof(SnSource));
 	return sub;
 }

@@ -60,6 +60,8 @@ typedef struct SnSub
 	bool		filling;		/* a first_round is missing */
 	int			nsources;
 	SnSource   *sources;
+	bool		has_replaced;	/* letters by events: see replaced.c */
+	pg_uuid_t	last_replaced_by;	/* the newest of these */
 } SnSub;
 
 extern SnSub *sn_sub_by_name(const text *worker_type);

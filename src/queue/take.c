@@ -18,6 +18,7 @@
 #include "log/event_check.h"
 #include "queue/claim.h"
 #include "queue/dead_letter.h"
+#include "queue/replaced.h"
 
 /* What one claim passes at most without taking it */
 #define MAX_PARKED		20000
@@ -281,6 +282,21 @@ is_own_control(const SnSub *sub, SnLogReader *log, const text *event_type)
 }
 
 /*
+ * has_a_place: whether the fetched event has taken the place of a dead letter of
+ * the subscription, which hands it out there
+ */
+static bool
+has_a_place(const SnSub *sub, SnLogReader *log)
+{
+	bool		isnull;
+	pg_uuid_t	id = *DatumGetUUIDP(sn_log_datum(log, Anum_log_event_id,
+												 &isnull));
+
+	return sn_uuid_cmp(&id, &sub->last_replaced_by) <= 0 &&
+		sn_replaced_has(sub->worker_type, &id, log->snapshot);
+}
+
+/*
  * sn_wanted: whether the event that the log reader has fetched is one for the
  * subscription.  filter: what its stream still has to be filtered by, or NULL.
  */
@@ -299,6 +315,8 @@ sn_wanted(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
 	if (sub->start_time != DT_NOBEGIN &&
 		DatumGetTimestampTz(sn_log_datum(log, Anum_log_occurred_at,
 										 &isnull)) < sub->start_time)
+		return false;
+	if (sub->has_replaced && has_a_place(sub, log))
 		return false;
 	return !is_own_control(sub, log, event_type);
 }

@@ -13,6 +13,8 @@
  *	  streams classid subscription, objid 0: subscriptions come and go
  *	  types	  classid event_type, objid 0: event types are registered
  *	  grants  classid tenant_grant, objid 0: rights for tenants are changed
+ *	  alerts  classid alert, objid 0: alerts are set, dropped, raised
+ *	  counts  classid dead_letter_count, objid 0: its rows are folded
  *	  round	  classid round_0, objid 0
  *	  relay	  classid event_log, objid sub_id, objsubid lane + 1 (session)
  *	  key	  classid event_idempotency, objid hash of tenant and key
@@ -189,6 +191,20 @@ void
 sn_lock_grants(void)
 {
 	(void) try_or_wait(sn_rel(SN_TENANT_GRANT), 0, 0, true);
+}
+
+/* sn_lock_alerts: the right to change alerts */
+bool
+sn_lock_alerts(bool wait)
+{
+	return try_or_wait(sn_rel(SN_ALERT), 0, 0, wait);
+}
+
+/* sn_lock_counts: the right to fold the counts of dead letters; not waited for */
+bool
+sn_lock_counts(void)
+{
+	return try_or_wait(sn_rel(SN_DEAD_LETTER_COUNT), 0, 0, false);
 }
 
 /* sn_lock_round: the right to take a round */

@@ -402,12 +402,14 @@ sn_key_hashed(ScanKey key, AttrNumber column, const text *name)
 	sn_key_int4(key, column, BTEqualStrategyNumber, DatumGetInt32(hash));
 }
 
-/* sn_key_text: equality of a text column, all of which have collation "C" */
+/* sn_key_text: comparison of a text column, all of which have collation "C" */
 void
 sn_key_text(ScanKey key, AttrNumber column, StrategyNumber strategy,
 			Datum value)
 {
-	Assert(strategy == BTEqualStrategyNumber);
+	static const RegProcedure procs[] = {0, F_TEXT_LT, F_TEXT_LE, F_TEXTEQ,
+	F_TEXT_GE, F_TEXT_GT};
+
 	ScanKeyEntryInitialize(key, 0, column, strategy, InvalidOid,
-						   C_COLLATION_OID, F_TEXTEQ, value);
+						   C_COLLATION_OID, procs[strategy], value);
 }

@@ -83,6 +83,20 @@
 	C(dead, history) C(dead, payload) C(dead, metadata) C(dead, sub_id) \
 	C(dead, pos)
 
+#define SN_COLUMNS_replaced(C, AS) \
+	C(replaced, worker_type) C(replaced, replaced_by) \
+	C(replaced, event_id)
+
+#define SN_COLUMNS_count(C, AS) \
+	C(count, tenant_id) C(count, worker_type) C(count, event_type) \
+	C(count, pending) C(count, retrying) C(count, succeeded) \
+	C(count, discarded) C(count, folded)
+
+#define SN_COLUMNS_alert(C, AS) \
+	C(alert, alert) C(alert, tenant_id) C(alert, threshold) \
+	AS(alert, within, window) C(alert, channels) C(alert, set_at) \
+	C(alert, set_by) C(alert, raised_at) C(alert, raised_count)
+
 #define SN_COLUMNS_policy(C, AS) \
 	C(policy, worker_type) C(policy, event_type) C(policy, max_attempts) \
 	C(policy, backoff)
@@ -143,6 +157,16 @@
 	TABLE(DEAD_LETTER, dead_letter, dead) \
 	INDEX(DEAD_LETTER_PENDING_IDX, dead_letter_pending_idx) \
 	INDEX(DEAD_LETTER_SETTLED_IDX, dead_letter_settled_idx) \
+	INDEX(DEAD_LETTER_TENANT_IDX, dead_letter_tenant_idx) \
+	INDEX(DEAD_LETTER_WORKER_IDX, dead_letter_worker_idx) \
+	INDEX(DEAD_LETTER_STATUS_IDX, dead_letter_status_idx) \
+	TABLE(DEAD_LETTER_REPLACED, dead_letter_replaced, replaced) \
+	INDEX(DEAD_LETTER_REPLACED_PKEY, dead_letter_replaced_pkey) \
+	TABLE(DEAD_LETTER_COUNT, dead_letter_count, count) \
+	INDEX(DEAD_LETTER_COUNT_IDX, dead_letter_count_idx) \
+	INDEX(DEAD_LETTER_COUNT_NEW_IDX, dead_letter_count_new_idx) \
+	TABLE(ALERT, alert, alert) \
+	INDEX(ALERT_PKEY, alert_pkey) \
 	TABLE(RETRY_POLICY, retry_policy, policy) \
 	TABLE(EVENT_TYPE, event_type, type) \
 	INDEX(EVENT_TYPE_PKEY, event_type_pkey) \

@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
+#include "queue/alert.h"
 #include "queue/dead_letter.h"
 #include "queue/lane.h"
 #include "queue/look.h"
@@ -49,7 +50,9 @@ const SnStep sn_maintenance_steps[] =
 	{"unwanted events", sn_pass_unwanted_step},
 	{"retention", sn_retention_step},
 	{"kept events", sn_keep_step},
-	{"dead letters", sn_purge_step}
+	{"dead letters", sn_purge_step},
+	{"counts of dead letters", sn_letter_fold_step},
+	{"alerts", sn_alert_step}
 };
 const int	sn_maintenance_nsteps = lengthof(sn_maintenance_steps);
 

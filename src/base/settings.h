@@ -93,6 +93,8 @@ SN_STRING(topic_template, "", PGC_SIGHUP, 0, check_topic_template,
 		  "Empty: sentinai.{aggregate_type}, or outbox.event.{aggregate_type} when the format is debezium.")
 SN_STRING(control_topic, "", PGC_SIGHUP, 0, check_control_topic,
 		  "Topic of the extension's own events about retries and dead letters; empty does not send them.", NULL)
+SN_STRING(dead_letter_topic, "", PGC_SIGHUP, 0, check_control_topic,
+		  "Topic of the records that the broker has refused for good; empty sends them nowhere.", NULL)
 SN_INT(topic_partitions, 12, 0, 10000, PGC_SIGHUP, 0, NULL,
 	   "Partitions of a topic the relay creates; 0 leaves creation to the broker.", NULL)
 SN_INT(topic_replication, -1, -1, 32, PGC_SIGHUP, 0, NULL,

@@ -9,6 +9,9 @@
  * consumers of those.  They go to a topic of their own, if one is named, and
  * no other event goes there; always as cloudevents, which tell their type.
  *
+ * An event that the broker has refused goes to another topic, if one is named:
+ * as it would have been sent, with headers that say what was wrong.
+ *
  * Key: tenant ':' aggregate, or the tenant alone, as the extension hashes it;
  * its murmur2 hash is the partition.  The debezium format has the aggregate id
  * there, as Debezium's outbox router has (the tenant for an event without
@@ -52,7 +55,9 @@
 #include "base/control_type.h"
 #include "base/trace_context.h"
 
-#define MAX_HEADERS 16			/* cloudevents have as many, with a trace */
+#define MAX_HEADERS 28			/* cloudevents have 16 with a trace; and refused
+								 * events a dozen more */
+#define REFUSED_CLASS "sentinai.RecordRefused"
 
 #define DAY_SECONDS INT64_C(86400)
 #define DAY_US (DAY_SECONDS * 1000000)
@@ -63,6 +68,7 @@ struct SnRecordMaker
 	bool		occurred_timestamp;
 	char	   *topic_template;
 	char	   *control_topic;	/* NULL: control events are not sent */
+	char	   *dead_letter_topic;	/* NULL: refused events go nowhere */
 	char	   *source;			/* "/sentinai/<database>/", escaped */
 	char		topic[SN_RECORD_MAX_TOPIC + 1];
 	bool		one_topic;		/* the template has no placeholder: made once */
@@ -82,6 +88,9 @@ static bool make_topic(SnRecordMaker *maker, const SnRecordEvent *event,
 static bool reserve_text(SnRecordMaker *maker, const SnRecordEvent *event);
 static const char *keep_text(SnRecordMaker *maker, const char *text,
 							 size_t len);
+static bool is_same(const char *one, const char *other);
+static const char *id_of(const SnRecordEvent *event);
+static void put_refused(SnRecordMaker *maker, const SnRecordEvent *event);
 static const char *put_escaped(SnRecordMaker *maker, const char *text);
 static void put_key(SnRecordMaker *maker, SnRecordFormat format,
 					const SnRecordEvent *event, SnRecord *record);
@@ -111,6 +120,7 @@ sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
 {
 	const char *topic_template = options->topic_template;
 	const char *control = options->control_topic;
+	const char *dead = options->dead_letter_topic;
 	SnRecordMaker *maker;
 	size_t		used;
 
@@ -118,13 +128,17 @@ sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
 		topic_template = sn_record_default_topic(options->format);
 	if (control != NULL && *control == '\0')
 		control = NULL;
+	if (dead != NULL && *dead == '\0')
+		dead = NULL;
 	if (!sn_record_check_template(topic_template, err, err_len) ||
-		(control != NULL && !sn_record_check_topic(control, err, err_len)))
+		(control != NULL && !sn_record_check_topic(control, err, err_len)) ||
+		(dead != NULL && !sn_record_check_topic(dead, err, err_len)))
 		return NULL;
-	if (control != NULL && strcmp(topic_template, control) == 0)
+	if (is_same(topic_template, control) || is_same(topic_template, dead) ||
+		is_same(dead, control))
 	{
-		snprintf(err, err_len, "topic_template and control_topic are the "
-				 "same topic");
+		snprintf(err, err_len, "two of topic_template, control_topic and "
+				 "dead_letter_topic are the same topic");
 		return NULL;
 	}
 	maker = calloc(1, sizeof(SnRecordMaker));
@@ -134,11 +148,13 @@ sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
 		maker->occurred_timestamp = options->occurred_timestamp;
 		maker->topic_template = strdup(topic_template);
 		maker->control_topic = control == NULL ? NULL : strdup(control);
+		maker->dead_letter_topic = dead == NULL ? NULL : strdup(dead);
 		maker->source = malloc(strlen(options->database) * 3 + 16);
 	}
 	if (maker == NULL || maker->topic_template == NULL ||
 		maker->source == NULL ||
-		(control != NULL && maker->control_topic == NULL))
+		(control != NULL && maker->control_topic == NULL) ||
+		(dead != NULL && maker->dead_letter_topic == NULL))
 	{
 		snprintf(err, err_len, "out of memory");
 		sn_record_close(maker);
@@ -182,8 +198,13 @@ sn_record_schema(char *out, const char *event_type, int version)
 bool
 sn_record_wanted(const SnRecordMaker *maker, const SnRecordEvent *event)
 {
-	return maker->control_topic != NULL || event->event_type == NULL ||
-		!sn_is_control_name(event->event_type);
+	if (event->refused_id != NULL)
+		return maker->dead_letter_topic != NULL;
+	if (event->event_type == NULL || !sn_is_control_name(event->event_type))
+		return true;
+	/* what is to be sent for it has gone, and DeadLettered tells of it */
+	return maker->control_topic != NULL &&
+		strcmp(event->event_type, SN_TYPE_RECORD_REFUSED) != 0;
 }
 
 /*
@@ -194,12 +215,13 @@ bool
 sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 			   SnRecord *record, char *err, size_t err_len)
 {
-	bool		control = sn_is_control_name(event->event_type);
+	bool		refused = event->refused_id != NULL;
+	bool		control = !refused && sn_is_control_name(event->event_type);
 	SnRecordFormat format = control ? SN_RECORD_CLOUDEVENTS : maker->format;
 
 	maker->nheaders = 0;
 	maker->text_used = 0;
-	if (!control && !maker->one_topic &&
+	if (!control && !refused && !maker->one_topic &&
 		!make_topic(maker, event, err, err_len))
 		return false;
 	if (!reserve_text(maker, event))
@@ -208,7 +230,8 @@ sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 		return false;
 	}
 	memset(record, 0, sizeof(*record));
-	record->topic = control ? maker->control_topic : maker->topic;
+	record->topic = refused ? maker->dead_letter_topic :
+		control ? maker->control_topic : maker->topic;
 	put_key(maker, format, event, record);
 	record->value = event->payload;
 	record->value_len = event->payload_len;
@@ -216,6 +239,8 @@ sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 		event->occurred_us / 1000 : 0;
 	record->opaque = event->opaque;
 	put_headers(maker, format, event, record);
+	if (refused)
+		put_refused(maker, event);
 	record->headers = maker->headers;
 	record->nheaders = maker->nheaders;
 	return true;
@@ -229,12 +254,20 @@ sn_record_close(SnRecordMaker *maker)
 		return;
 	free(maker->topic_template);
 	free(maker->control_topic);
+	free(maker->dead_letter_topic);
 	free(maker->source);
 	free(maker->text);
 	free(maker);
 }
 
-/* The topic of an event; never the one of control events. */
+/* Are these the same topic?  NULL is none. */
+static bool
+is_same(const char *one, const char *other)
+{
+	return one != NULL && other != NULL && strcmp(one, other) == 0;
+}
+
+/* The topic of an event; never the one of control events or of refused ones. */
 static bool
 make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
 		   size_t err_len)
@@ -242,11 +275,12 @@ make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
 	if (!sn_record_fill_template(maker->topic_template, event, maker->topic,
 								 err, err_len))
 		return false;
-	if (maker->control_topic != NULL &&
-		strcmp(maker->topic, maker->control_topic) == 0)
+	if (is_same(maker->topic, maker->control_topic) ||
+		is_same(maker->topic, maker->dead_letter_topic))
 	{
-		snprintf(err, err_len, "topic name cannot be that of "
-				 "sentinai.control_topic");
+		snprintf(err, err_len, "topic name cannot be that of sentinai.%s",
+				 is_same(maker->topic, maker->control_topic) ?
+				 "control_topic" : "dead_letter_topic");
 		return false;
 	}
 	return true;
@@ -317,6 +351,13 @@ put_key(SnRecordMaker *maker, SnRecordFormat format,
 	record->key_len = strlen(key);
 }
 
+/* The id of the event that the record is about. */
+static const char *
+id_of(const SnRecordEvent *event)
+{
+	return event->refused_id != NULL ? event->refused_id : event->event_id;
+}
+
 /* Headers of the record, whose key is made. */
 static void
 put_headers(SnRecordMaker *maker, SnRecordFormat format,
@@ -329,12 +370,12 @@ put_headers(SnRecordMaker *maker, SnRecordFormat format,
 			break;
 		case SN_RECORD_DEBEZIUM:
 			add_header(maker, "id", is_uuid_text(event->outbox_id) ?
-					   event->outbox_id : event->event_id);
+					   event->outbox_id : id_of(event));
 			add_header(maker, "eventType", event->event_type);
-			add_header(maker, "event_id", event->event_id);
+			add_header(maker, "event_id", id_of(event));
 			break;
 		case SN_RECORD_RAW:
-			add_header(maker, "event_id", event->event_id);
+			add_header(maker, "event_id", id_of(event));
 			break;
 	}
 	put_trace(maker, format, event);
@@ -363,7 +404,7 @@ put_cloudevents(SnRecordMaker *maker, const SnRecordEvent *event,
 				const SnRecord *record)
 {
 	add_header(maker, "ce_specversion", "1.0");
-	add_header(maker, "ce_id", event->event_id);
+	add_header(maker, "ce_id", id_of(event));
 	add_header(maker, "ce_source", put_source(maker, event));
 	add_header(maker, "ce_type", event->event_type);
 	add_header(maker, "ce_time", keep_time(maker, event->occurred_us));
@@ -397,6 +438,44 @@ put_trace(SnRecordMaker *maker, SnRecordFormat format,
 	add_header(maker, "tracestate", event->tracestate);
 	if (twice)
 		add_header(maker, "ce_tracestate", event->tracestate);
+}
+
+/* Adds a header that Spring reads as a Java long. */
+static void
+add_long(SnRecordMaker *maker, const char *name, int64_t value)
+{
+	char		bytes[8];
+	int			i;
+
+	for (i = 0; i < 8; i++)
+		bytes[i] = (char) ((uint64_t) value >> (56 - 8 * i));
+	add_header(maker, name, "");
+	maker->headers[maker->nheaders - 1].value =
+		keep_text(maker, bytes, sizeof(bytes));
+	maker->headers[maker->nheaders - 1].value_len = sizeof(bytes);
+}
+
+/*
+ * What the broker had against a refused event, under the names that Kafka
+ * Connect and Spring for Kafka have in their dead letter topics.  It was never
+ * in a topic, so it has neither partition nor offset.
+ */
+static void
+put_refused(SnRecordMaker *maker, const SnRecordEvent *event)
+{
+	add_header(maker, "__connect.errors.topic", event->refused_topic);
+	add_header(maker, "__connect.errors.connector.name", "sentinai");
+	add_header(maker, "__connect.errors.stage", "TASK_PUT");
+	add_header(maker, "__connect.errors.exception.class.name", REFUSED_CLASS);
+	add_header(maker, "__connect.errors.exception.message",
+			   event->refused_error);
+	add_header(maker, "kafka_dlt-original-topic", event->refused_topic);
+	add_long(maker, "kafka_dlt-original-timestamp", event->occurred_us / 1000);
+	add_header(maker, "kafka_dlt-original-timestamp-type", "CreateTime");
+	add_header(maker, "kafka_dlt-exception-fqcn", REFUSED_CLASS);
+	add_header(maker, "kafka_dlt-exception-message", event->refused_error);
+	if (event->payload == NULL)
+		add_header(maker, "sentinai_payload", "omitted");
 }
 
 /* urn:sentinai:schema:<event type>:<version>, or NULL without a version. */

@@ -49,7 +49,12 @@ typedef struct SnRecordEvent
 	const char *traceparent;	/* or NULL */
 	const char *tracestate;		/* or NULL; only sent with a traceparent */
 	const char *outbox_id;		/* or NULL: the id of the row that it was */
-	const char *payload;		/* JSON text, goes out byte for byte */
+	const char *refused_id;		/* or NULL: the event that a broker refused, which
+								 * all but event_id is about */
+	const char *refused_topic;	/* of it; or NULL: it had none */
+	const char *refused_error;	/* of it */
+	const char *payload;		/* JSON text, goes out byte for byte; or NULL of
+								 * a refused event that has too much of it */
 	size_t		payload_len;
 	uint64_t	opaque;
 	const char *block;			/* holds all of these strings; or NULL */
@@ -66,6 +71,7 @@ typedef struct SnRecordOptions
 	bool		occurred_timestamp; /* of records; else that of sending */
 	const char *topic_template; /* NULL or "": the format's default */
 	const char *control_topic;	/* NULL or "": control events are not sent */
+	const char *dead_letter_topic;	/* NULL or "": refused events go nowhere */
 	const char *database;
 } SnRecordOptions;
 

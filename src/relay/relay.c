@@ -125,6 +125,7 @@ open_core(void)
 	config.record.occurred_timestamp = sn_record_timestamp == SN_TIME_OCCURRED;
 	config.record.topic_template = sn_topic_template;
 	config.record.control_topic = sn_control_topic;
+	config.record.dead_letter_topic = sn_dead_letter_topic;
 	config.record.database = sn_relay.database;
 	config.lanes = SN_MAX_LANES;
 	config.max_events = sn_relay_inflight;

@@ -10,12 +10,17 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/snapmgr.h"
 
+#include "base/control_type.h"
 #include "base/guc.h"
 #include "base/json_size.h"
+#include "base/text.h"
 #include "log/event.h"
 #include "log/log.h"
+#include "queue/dead_letter.h"
 #include "relay/json_text.h"
 #include "relay/relay_event.h"
 #include "store/guarded.h"
@@ -150,9 +155,18 @@ typedef struct Parts
 	JsonbValue	outbox_id;
 } Parts;
 
+/* What a RecordRefused event tells of another; all NULL of any other event */
+typedef struct Refused
+{
+	const pg_uuid_t *id;
+	const text *topic;			/* or NULL: it had none */
+	const text *error;
+} Refused;
+
 /* find_parts: the strings of a row; returns their size */
 static Size
-find_parts(Parts *p, const Datum *values, const bool *nulls)
+find_parts(Parts *p, const Datum *values, const bool *nulls,
+		   const Refused *refused)
 {
 	Jsonb	   *metadata = jsonb_of(values, Anum_log_metadata);
 
@@ -167,37 +181,38 @@ find_parts(Parts *p, const Datum *values, const bool *nulls)
 	/* the one format that has a use for it */
 	p->outbox_id = metadata_string(sn_record_format == SN_RECORD_DEBEZIUM ?
 								   metadata : NULL, SN_OUTBOX_ID);
-	return 2 * UUID_SIZE + text_size(p->type) + text_size(p->tenant) +
+	return 3 * UUID_SIZE + text_size(refused->topic) +
+		text_size(refused->error) + text_size(p->type) + text_size(p->tenant) +
 		text_size(p->aggregate_type) + text_size(p->aggregate_id) +
 		text_size(p->correlation) + p->parent.val.string.len +
 		p->state.val.string.len + p->outbox_id.val.string.len + 3;
 }
 
 /*
- * sn_relay_event: what the record is made of, from the columns of a row of the
- * log, in one piece of memory, so that the core can copy it as one.  json is
- * room for the payload's text; one that would be more than max_text cannot be
- * sent, and the event says so.
+ * make_event: what the record is made of, from the columns of a row of the log,
+ * in one piece of memory, so that the core can copy it as one.  id: of the event
+ * that it is sent for, which may tell of a refused one.
  */
-SnRelayEvent *
-sn_relay_event(const Datum *values, const bool *nulls, StringInfo json,
-			   Size max_text)
+static SnRelayEvent *
+make_event(const pg_uuid_t *id, const Datum *values, const bool *nulls,
+		   const Refused *refused, StringInfo json, Size max_text)
 {
 	SnRelayEvent *e;
 	SnRecordEvent *r;
 	Parts		p;
 	const char *error = payload_text(json, values[Anum_log_payload - 1],
 									 max_text);
+	bool		omitted = error != NULL && refused->id != NULL;
 	char	   *at;
 
-	e = palloc(sizeof(SnRelayEvent) + find_parts(&p, values, nulls) +
+	e = palloc(sizeof(SnRelayEvent) + find_parts(&p, values, nulls, refused) +
 			   json->len + 1);
-	e->error = error;
+	e->error = omitted ? NULL : error;
 	at = (char *) (e + 1);
 	r = &e->event;
 	memset(r, 0, sizeof(SnRecordEvent));
 	r->block = at;
-	r->event_id = put_uuid(&at, DatumGetUUIDP(values[Anum_log_event_id - 1]));
+	r->event_id = put_uuid(&at, id);
 	r->event_type = put_event_text(&at, p.type);
 	r->tenant_id = put_event_text(&at, p.tenant);
 	r->aggregate_type = put_event_text(&at, p.aggregate_type);
@@ -211,13 +226,79 @@ sn_relay_event(const Datum *values, const bool *nulls, StringInfo json,
 	r->tracestate = put(&at, p.state.val.string.val, p.state.val.string.len);
 	r->outbox_id = put(&at, p.outbox_id.val.string.val,
 					   p.outbox_id.val.string.len);
-	r->payload = put(&at, json->data, json->len);
-	r->payload_len = json->len;
+	if (refused->id != NULL)
+		r->refused_id = put_uuid(&at, refused->id);
+	r->refused_topic = put_event_text(&at, refused->topic);
+	r->refused_error = put_event_text(&at, refused->error);
+	if (!omitted)
+	{
+		r->payload = put(&at, json->data, json->len);
+		r->payload_len = json->len;
+	}
 	r->block_len = at - r->block;
 	r->schema_version = DatumGetInt32(values[Anum_log_schema_version - 1]);
 	r->occurred_us = DatumGetTimestampTz(values[Anum_log_occurred_at - 1]) +
 		SN_UNIX_EPOCH_US;
 	return e;
+}
+
+/* payload_string: a string in a payload, or NULL */
+static text *
+payload_string(Jsonb *payload, const char *name)
+{
+	JsonbValue	value = metadata_string(payload, name);
+
+	return value.val.string.val == NULL ? NULL :
+		cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * refused_event: the event that a RecordRefused event is about, from its letter;
+ * NULL when the letter has gone
+ */
+static SnRelayEvent *
+refused_event(const Datum *values, const bool *nulls, StringInfo json,
+			  Size max_text)
+{
+	Jsonb	   *payload = DatumGetJsonbP(values[Anum_log_payload - 1]);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Refused		refused = {NULL};
+	SnEventRow	row;
+	bool		found;
+
+	if (!nulls[Anum_log_causation_id - 1])
+		refused.id = DatumGetUUIDP(values[Anum_log_causation_id - 1]);
+	refused.topic = payload_string(payload, "topic");
+	refused.error = payload_string(payload, "error");
+	found = refused.id != NULL && refused.error != NULL &&
+		sn_dead_letter_event(refused.id,
+							 cstring_to_text(SN_RELAY_WORKER_TYPE), snapshot,
+							 &row);
+	UnregisterSnapshot(snapshot);
+	return !found ? NULL :
+		make_event(DatumGetUUIDP(values[Anum_log_event_id - 1]), row.values,
+				   row.nulls, &refused, json, max_text);
+}
+
+/*
+ * sn_relay_event: what the record is made of.  json is room for the payload's
+ * text; one that would be more than max_text cannot be sent, and the event says
+ * so.
+ */
+SnRelayEvent *
+sn_relay_event(const Datum *values, const bool *nulls, StringInfo json,
+			   Size max_text)
+{
+	Refused		none = {NULL};
+	SnRelayEvent *event = NULL;
+
+	if (sn_dead_letter_topic[0] != '\0' &&
+		sn_text_is(DatumGetTextPP(values[Anum_log_event_type - 1]),
+				   SN_TYPE_RECORD_REFUSED))
+		event = refused_event(values, nulls, json, max_text);
+	return event != NULL ? event :
+		make_event(DatumGetUUIDP(values[Anum_log_event_id - 1]), values, nulls,
+				   &none, json, max_text);
 }
 
 /* sn_relay_bad_event: an event that cannot be read */

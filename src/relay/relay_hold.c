@@ -477,7 +477,10 @@ sn_relay_core_push_parked(SnRelayCore *core, int number, int lane,
 	if (!sn_record_wanted(core->maker, event))
 	{
 		entry->state = SN_ENTRY_UNWANTED;
-		entry->error = strdup("control events are not sent: "
+		entry->error = strdup(event->refused_id != NULL ?
+							  "refused events are not sent: "
+							  "sentinai.dead_letter_topic is empty" :
+							  "control events are not sent: "
 							  "sentinai.control_topic is empty");
 		sn_window_tell(&core->window, entry);
 	}

@@ -210,12 +210,15 @@ put_letter(Letter *letter)
 	write_letter(letter);
 }
 
-/* publish_dead_lettered: publish that the event is given up */
+/*
+ * publish_refused: publish that the event is given up; and again as what stands
+ * in the log for the record of the dead letter topic, if there is to be one
+ */
 static void
-publish_dead_lettered(const Letter *letter, const char *topic)
+publish_refused(const char *type, const Letter *letter, const char *topic)
 {
 	SnControl	control = {
-		.type = SN_TYPE_DEAD_LETTERED,
+		.type = type,
 		.worker_type = letter->worker_type,
 		.event = &letter->event,
 		.event_id = &letter->row->event_id,
@@ -276,7 +279,9 @@ sn_relay_bury(SnRetry *row, const char *topic, const char *error)
 	row->has_due = false;
 	sn_history_add(row, error, strlen(error), NULL, letter.now);
 	put_letter(&letter);
-	publish_dead_lettered(&letter, topic);
+	publish_refused(SN_TYPE_DEAD_LETTERED, &letter, topic);
+	if (sn_dead_letter_topic[0] != '\0')
+		publish_refused(SN_TYPE_RECORD_REFUSED, &letter, topic);
 	sn_relay_count(row->sub_id, row->lane, 1, 0);
 }
 

@@ -98,7 +98,8 @@ copy_block(SnWindowEntry *entry, const SnRecordEvent *e)
 		&copy->event_id, &copy->event_type, &copy->tenant_id,
 		&copy->aggregate_type, &copy->aggregate_id, &copy->correlation_id,
 		&copy->causation_id, &copy->traceparent, &copy->tracestate,
-		&copy->outbox_id, &copy->payload
+		&copy->outbox_id, &copy->refused_id, &copy->refused_topic,
+		&copy->refused_error, &copy->payload
 	};
 	char	   *data = make_room(entry, e->block_len);
 	size_t		i;
@@ -125,6 +126,8 @@ copy_event(SnWindowEntry *entry, const SnRecordEvent *e)
 	kept_string_size(e->aggregate_id) + kept_string_size(e->correlation_id) +
 	kept_string_size(e->causation_id) + kept_string_size(e->traceparent) +
 	kept_string_size(e->tracestate) + kept_string_size(e->outbox_id) +
+	kept_string_size(e->refused_id) + kept_string_size(e->refused_topic) +
+	kept_string_size(e->refused_error) +
 	e->payload_len + 1;
 	char	   *at = make_room(entry, size);
 
@@ -142,6 +145,9 @@ copy_event(SnWindowEntry *entry, const SnRecordEvent *e)
 	entry->event.traceparent = copy_string(&at, e->traceparent);
 	entry->event.tracestate = copy_string(&at, e->tracestate);
 	entry->event.outbox_id = copy_string(&at, e->outbox_id);
+	entry->event.refused_id = copy_string(&at, e->refused_id);
+	entry->event.refused_topic = copy_string(&at, e->refused_topic);
+	entry->event.refused_error = copy_string(&at, e->refused_error);
 	if (e->payload == NULL)
 		return true;
 	memcpy(at, e->payload, e->payload_len);

@@ -329,6 +329,70 @@ test_control_alone(void **state)
 	assert_null(sn_record_open(&options, err, sizeof(err)));
 }
 
+/* What a broker has refused: where it is wanted, as it was, and what was wrong. */
+static void
+test_refused(void **state)
+{
+	SnRecordOptions options = {
+		.topic_template = "x.{aggregate_type}", .control_topic = "x.control",
+		.dead_letter_topic = "x.dead", .database = "db"
+	};
+	SnRecordEvent event = full_event();
+	SnRecordMaker *maker = sn_record_open(&options, err, sizeof(err));
+	SnRecord	record;
+	int			i;
+
+	(void) state;
+	event.event_id = "00000000-0000-7000-8000-000000000001";
+	event.refused_id = ID;
+	event.refused_topic = "x.order";
+	event.refused_error = "too large";
+	event.occurred_us = INT64_C(0x0102030405) * 1000;
+	assert_true(sn_record_wanted(maker, &event));
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(record.topic, "x.dead");
+	assert_key(&record, "ten ant:o:1 \xc3\xa4");
+	assert_string_equal(header(&record, "ce_id"), ID);
+	assert_string_equal(header(&record, "ce_type"), event.event_type);
+	assert_string_equal(header(&record, "__connect.errors.topic"), "x.order");
+	assert_string_equal(header(&record, "__connect.errors.exception.message"), "too large");
+	assert_string_equal(header(&record, "kafka_dlt-original-topic"), "x.order");
+	assert_string_equal(header(&record, "kafka_dlt-exception-message"), "too large");
+	assert_string_equal(header(&record, "kafka_dlt-original-timestamp-type"), "CreateTime");
+	for (i = 0; i < record.nheaders; i++)
+		if (strcmp(record.headers[i].name, "kafka_dlt-original-timestamp") == 0)
+		{
+			assert_int_equal(record.headers[i].value_len, 8);
+			assert_memory_equal(record.headers[i].value,
+								"\0\0\0\1\2\3\4\5", 8);
+		}
+	assert_null(header(&record, "sentinai_payload"));
+	assert_ptr_equal(record.value, event.payload);
+	event.refused_topic = event.payload = NULL;
+	event.payload_len = 0;
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_null(header(&record, "__connect.errors.topic"));
+	assert_string_equal(header(&record, "sentinai_payload"), "omitted");
+
+	event = full_event();
+	event.event_type = "RecordRefused";
+	assert_false(sn_record_wanted(maker, &event));
+	event.event_type = "Other";
+	event.aggregate_type = "dead";
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_non_null(strstr(err, "dead_letter_topic"));
+	sn_record_close(maker);
+	event.refused_id = ID;
+	options.dead_letter_topic = "";
+	maker = sn_record_open(&options, err, sizeof(err));
+	assert_false(sn_record_wanted(maker, &event));
+	sn_record_close(maker);
+	options.dead_letter_topic = options.control_topic;
+	assert_null(sn_record_open(&options, err, sizeof(err)));
+	options.dead_letter_topic = "a/b";
+	assert_null(sn_record_open(&options, err, sizeof(err)));
+}
+
 /* Times around the epoch and at the ends of the calendar. */
 static void
 test_times(void **state)
@@ -521,6 +585,7 @@ main(void)
 		cmocka_unit_test(test_bad_trace),
 		cmocka_unit_test(test_control),
 		cmocka_unit_test(test_control_alone),
+		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_bad_topics),
 		cmocka_unit_test(test_tenant_topics),

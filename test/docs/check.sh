@@ -4,7 +4,8 @@
 #
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
 #                                  conditions api comments links commands
-#                                  tiers options trace_options handler restore versions
+#                                  tiers options trace_options topics_options handler
+#                                  restore versions
 #                                  definer path loops sentences
 #
 # Needs a running server (PGHOST, PGPORT, …) with the extension installed and
@@ -298,17 +299,24 @@ test_tiers() {
         "$place/page"
 }
 
-# Options of sentinai-trace.
-test_trace_options() {
-    "${work%/*}/sentinai-trace" --help >"$place/help" 2>&1
-    result $? "${work%/*}/sentinai-trace --help"
+# program_options PROGRAM PAGE: the page has its options in a section of its own.
+program_options() {
+    "${work%/*}/$1" --help >"$place/help" 2>&1
+    result $? "${work%/*}/$1 --help"
     grep -oE '^ +(-., )?--[a-z-]+(=[A-Z]+)?' "$place/help" | sed 's/^ *//' |
         sort >"$place/program"
-    sed -n '/^## sentinai-trace/,/^## /p' docs/tracing.md |
+    sed -n "/^##* $1/,/^##* /p" "$2" |
         grep -oE '^\| (`-.`, )?`--[a-z-]+(=[A-Z]+)?`' | tr -d '|`' |
         sed 's/^ *//' | sort >"$place/page"
-    same "docs/tracing.md has the options of sentinai-trace" "$place/program" \
-        "$place/page"
+    same "$2 has the options of $1" "$place/program" "$place/page"
+}
+
+test_trace_options() {
+    program_options sentinai-trace docs/tracing.md
+}
+
+test_topics_options() {
+    program_options sentinai-topics docs/kafka.md
 }
 
 # Options with their short form, argument, default and variables.
@@ -573,7 +581,7 @@ test_loops() {
     [ -z "$loop_role" ] || sql postgres "drop role $loop_role"
 }
 
-all=(readme pages settings properties errors conditions api comments links commands tiers options trace_options handler restore versions definer path loops sentences)
+all=(readme pages settings properties errors conditions api comments links commands tiers options trace_options topics_options handler restore versions definer path loops sentences)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

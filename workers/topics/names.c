@@ -1,0 +1,137 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * names.c
+ *	  Topics that events of tenants go to, and what of a name is one tenant's.
+ *
+ * The names are made by the code of the relay.
+ */
+#include "names.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "relay/topic_slug.h"
+
+#define TENANT "{tenant}"
+
+/* Does a template have a placeholder, as "{tenant}"? */
+bool
+template_has(const char *topic_template, const char *placeholder)
+{
+	return strstr(topic_template, placeholder) != NULL;
+}
+
+/* What of a template stands in front of its first placeholder. */
+void
+template_head(const char *topic_template, char *head, size_t size)
+{
+	snprintf(head, size, "%.*s", (int) strcspn(topic_template, "{"),
+			 topic_template);
+}
+
+/*
+ * The prefix that all topics of a tenant have, and no others: the tenant is the
+ * first placeholder, and a '.' or '_' follows it, which no slug has in it.
+ */
+bool
+template_prefix(const char *topic_template, const char *tenant, char *prefix,
+				size_t size)
+{
+	size_t		head = strcspn(topic_template, "{");
+	const char *behind = topic_template + head + strlen(TENANT);
+	char		slug[SN_TOPIC_SLUG_MAX + 1];
+
+	if (strncmp(topic_template + head, TENANT, strlen(TENANT)) != 0 ||
+		(*behind != '.' && *behind != '_'))
+		return false;
+	sn_topic_slug(tenant, slug);
+	snprintf(prefix, size, "%.*s%s%c", (int) head, topic_template, slug, *behind);
+	return true;
+}
+
+/* The tenant of a name, when it is one tenant's. */
+static char *
+tenant_of(const char *topic_template, const char *tenant)
+{
+	return template_has(topic_template, TENANT) ? strdup(tenant) : NULL;
+}
+
+/* Adds the topic of an event; false and why when there is none. */
+bool
+names_add(Names *names, const char *topic_template, const char *tenant,
+		  const char *aggregate_type, const char *event_type, char *err,
+		  size_t err_len)
+{
+	SnRecordEvent event = {
+		.tenant_id = tenant, .aggregate_type = aggregate_type,
+		.event_type = event_type
+	};
+	char		topic[SN_RECORD_MAX_TOPIC + 1];
+	Name	   *name;
+
+	if (!sn_record_fill_template(topic_template, &event, topic, err, err_len))
+		return false;
+	if (names->count == names->room)
+	{
+		int			room = names->room == 0 ? 64 : names->room * 2;
+		Name	   *all = realloc(names->all, (size_t) room * sizeof(Name));
+
+		if (all == NULL)
+		{
+			snprintf(err, err_len, "out of memory");
+			return false;
+		}
+		names->all = all;
+		names->room = room;
+	}
+	name = &names->all[names->count++];
+	name->topic = strdup(topic);
+	name->tenant = tenant_of(topic_template, tenant);
+	return true;
+}
+
+/* Order of two names. */
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(((const Name *) a)->topic, ((const Name *) b)->topic);
+}
+
+/* Sorts the names; of those that are the same one stays. */
+void
+names_sort(Names *names)
+{
+	int			kept = 0;
+	int			i;
+
+	if (names->count == 0)
+		return;
+	qsort(names->all, (size_t) names->count, sizeof(Name), compare_names);
+	for (i = 1; i < names->count; i++)
+	{
+		if (strcmp(names->all[i].topic, names->all[kept].topic) == 0)
+		{
+			free(names->all[i].topic);
+			free(names->all[i].tenant);
+		}
+		else
+			names->all[++kept] = names->all[i];
+	}
+	names->count = kept + 1;
+}
+
+/* Frees all. */
+void
+names_free(Names *names)
+{
+	int			i;
+
+	for (i = 0; i < names->count; i++)
+	{
+		free(names->all[i].topic);
+		free(names->all[i].tenant);
+	}
+	free(names->all);
+}

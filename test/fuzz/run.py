@@ -27,10 +27,11 @@ from sqlfuzz.matrix import Matrix                               # noqa: E402
 from sqlfuzz.misuse import Copies, Huge, Misuse                 # noqa: E402
 from sqlfuzz.mix import Mix                                     # noqa: E402
 from sqlfuzz.report import Report                               # noqa: E402
+from sqlfuzz.schemas import Schemas                             # noqa: E402
 from sqlfuzz.wire import Tokens, Wire                           # noqa: E402
 
-PARTS = ["scripts", "matrix", "wire", "tokens", "copies", "misuse", "huge",
-         "shadow", "encodings", "mix", "random"]
+PARTS = ["scripts", "matrix", "wire", "tokens", "copies", "schemas", "misuse",
+         "huge", "shadow", "encodings", "mix", "random"]
 ROOT = os.path.join(HERE, "../..")
 ERRORS = os.path.join(ROOT, "docs/errors.md")
 
@@ -106,6 +107,9 @@ class Run:
     def part_copies(self):
         Copies(self.world()).run(self.few(60, 1000))
 
+    def part_schemas(self):
+        Schemas(self.world()).run(self.few(150, 3000))
+
     def part_misuse(self):
         Misuse(self.world()).run()
 
@@ -152,7 +156,8 @@ class Run:
             turn += 1
             world.seed = f"{self.options.seed}/{turn}"
             Matrix(world).run_random(f"turn {turn}: anything", 500)
-            for part, count in ((Wire, 20), (Tokens, 300), (Copies, 50)):
+            for part, count in ((Wire, 20), (Tokens, 300), (Copies, 50),
+                                (Schemas, 100)):
                 part(world).run(count)
 
     def part_log(self):

@@ -234,5 +234,28 @@ from (values
         "additionalProperties": false}'),
     ('SLAImminent', 'A deadline of an aggregate comes near. Reserved: nothing publishes it yet.', '{"type": "object"}'),
     ('SLAExpired', 'A deadline of an aggregate is over. Reserved: nothing publishes it yet.', '{"type": "object"}'),
-    ('BackpressureDetected', 'A subscription has reached the limit of its backlog. Reserved: nothing publishes it yet.', '{"type": "object"}')
+    ('BackpressureDetected', 'More events wait in a subscription than its limit allows.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "tenant_id": {"type": "string"},
+            "policy": {"enum": ["refuse", "delay"]},
+            "over_since": {"type": "string", "format": "date-time"},
+            "max_backlog": {"type": "integer", "minimum": 1},
+            "backlog": {"type": "integer", "minimum": 0}
+        },
+        "required": ["worker_type", "tenant_id", "policy", "over_since", "max_backlog", "backlog"],
+        "additionalProperties": false}'),
+    ('BackpressureCleared', 'No more events wait than the limit allows, or the limit was dropped.', '{
+        "type": "object",
+        "properties": {
+            "worker_type": {"type": "string"},
+            "tenant_id": {"type": "string"},
+            "policy": {"enum": ["refuse", "delay"]},
+            "over_since": {"type": "string", "format": "date-time"},
+            "max_backlog": {"type": "integer", "minimum": 1},
+            "backlog": {"type": ["integer", "null"], "minimum": 0}
+        },
+        "required": ["worker_type", "tenant_id", "policy", "over_since", "max_backlog", "backlog"],
+        "additionalProperties": false}')
     ) t (name, description, schema);

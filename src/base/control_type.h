@@ -24,18 +24,20 @@
 #define SN_TYPE_SLA_IMMINENT		"SLAImminent"
 #define SN_TYPE_SLA_EXPIRED		"SLAExpired"
 #define SN_TYPE_BACKPRESSURE		"BackpressureDetected"
+#define SN_TYPE_BACKPRESSURE_OVER	"BackpressureCleared"
 
 /* X(name): types of events that tell about others, or about the work */
 #define SN_CONTROL_TYPES(X) \
 	X(SN_TYPE_RETRY_SCHEDULED) X(SN_TYPE_DEAD_LETTERED) \
 	X(SN_TYPE_LETTER_RETRIED) X(SN_TYPE_LETTER_DISCARDED) \
 	X(SN_TYPE_LETTER_REPLACED) X(SN_TYPE_RECORD_REFUSED) \
-	X(SN_TYPE_ALERT_RAISED) X(SN_TYPE_ALERT_CLEARED)
+	X(SN_TYPE_ALERT_RAISED) X(SN_TYPE_ALERT_CLEARED) \
+	X(SN_TYPE_BACKPRESSURE) X(SN_TYPE_BACKPRESSURE_OVER)
 
 /* X(name): every type that is the extension's own */
 #define SN_OWN_TYPES(X) \
 	SN_CONTROL_TYPES(X) \
-	X(SN_TYPE_SLA_IMMINENT) X(SN_TYPE_SLA_EXPIRED) X(SN_TYPE_BACKPRESSURE)
+	X(SN_TYPE_SLA_IMMINENT) X(SN_TYPE_SLA_EXPIRED)
 
 /* sn_may_be_control: what the first letter tells of that, for most types */
 static inline bool

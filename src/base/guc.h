@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #define SN_MAX_RELAY_WORKERS 16
+#define SN_MAX_LIMIT_BUCKETS (4 * 1024 * 1024)
 
 typedef enum SnBrokerKind
 {

@@ -40,6 +40,12 @@ SN_BOOL(tenant_isolation, false, PGC_SUSET, 0,
 SN_STRING(proof_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_DISALLOW_IN_AUTO_FILE, NULL,
 		  "File in sentinai.secret_directory with the key that proofs for act_as() are made with.", NULL)
 
+/* limits */
+SN_INT(limit_buckets, 262144, 1024, SN_MAX_LIMIT_BUCKETS, PGC_SIGHUP, 0, NULL,
+	   "Most tenants and kinds whose limits the server counts at a time.", NULL)
+SN_BOOL(limit_bypass, false, PGC_SUSET, 0,
+		"Whether what this session does is neither counted nor refused by limits.", NULL)
+
 /* storage */
 SN_INT(lanes, SN_MAX_LANES, 1, SN_MAX_LANES, PGC_SIGHUP, 0, NULL,
 	   "Number of lanes of a database, fixed when it first publishes or subscribes.", NULL)

@@ -48,6 +48,10 @@ typedef struct SnEvent
 								 * nowhere */
 } SnEvent;
 
+/* sn_event_bytes: what a limit of bytes counts of an event */
+#define sn_event_bytes(event) \
+	(VARSIZE_ANY_EXHDR((event)->payload) + VARSIZE_ANY_EXHDR((event)->metadata))
+
 /* Writes events to the log; all of a transaction's rows go through one */
 typedef struct SnWriter
 {

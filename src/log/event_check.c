@@ -58,8 +58,9 @@ sn_event_require(bool isnull, int index, const char *what)
 		sn_event_refuse(ERRCODE_NULL_VALUE_NOT_ALLOWED, index, what, "must not be null");
 }
 
-static Size
-stored_size(Datum value)
+/* sn_event_size: bytes of a value that is stored somewhere, without its header */
+Size
+sn_event_size(Datum value)
 {
 	return toast_raw_datum_size(value) - VARHDRSZ;
 }
@@ -70,7 +71,7 @@ sn_event_text(Datum value, Size max, int index, const char *what)
 {
 	text	   *t;
 
-	if (stored_size(value) > max)
+	if (sn_event_size(value) > max)
 		sn_event_refuse(ERRCODE_SN_INVALID, index, what,
 			   psprintf("must not be longer than %zu bytes", max));
 	t = DatumGetTextPP(value);
@@ -190,7 +191,7 @@ sn_event_object(Datum value, Size max, int index, const char *what)
 {
 	Jsonb	   *json;
 
-	if (stored_size(value) > max)
+	if (sn_event_size(value) > max)
 		sn_event_refuse(ERRCODE_SN_TOO_LARGE, index, what,
 			   psprintf("must not be larger than %zu kB", max / 1024));
 	json = DatumGetJsonbP(value);
@@ -232,9 +233,9 @@ empty_object(void)
 	return (Jsonb *) empty;
 }
 
-/* check_tenant: whose event it is, if the caller may write for them */
-static text *
-check_tenant(Datum value, bool isnull, int index)
+/* sn_event_tenant: whose event it is, if the caller may write for them */
+text *
+sn_event_tenant(Datum value, bool isnull, int index)
 {
 	text	   *tenant_id;
 
@@ -264,10 +265,7 @@ check_aggregate_id(Datum value, bool isnull, int index)
 	return aggregate_id;
 }
 
-/*
- * sn_may_publish: whether the caller may publish for a tenant and is within
- * its limits.  The only place that asks.
- */
+/* sn_may_publish: whether the caller may publish for a tenant.  The only place that asks. */
 bool
 sn_may_publish(const text *tenant_id)
 {
@@ -289,8 +287,8 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 	event->asked_version = version > 0 ? version : 1;
 	event->event_type = check_event_type(values[SN_INPUT_EVENT_TYPE],
 										 nulls[SN_INPUT_EVENT_TYPE], index);
-	event->tenant_id = check_tenant(values[SN_INPUT_TENANT_ID],
-									nulls[SN_INPUT_TENANT_ID], index);
+	event->tenant_id = sn_event_tenant(values[SN_INPUT_TENANT_ID],
+									   nulls[SN_INPUT_TENANT_ID], index);
 	event->aggregate_id = check_aggregate_id(values[SN_INPUT_AGGREGATE_ID],
 											 nulls[SN_INPUT_AGGREGATE_ID], index);
 	sn_event_require(nulls[SN_INPUT_PAYLOAD], index, "payload");

@@ -20,6 +20,8 @@ extern void sn_check_event(SnEvent *event, const Datum *values,
 extern void sn_event_refuse(int sqlstate, int index, const char *what,
 							const char *why) pg_attribute_noreturn();
 extern void sn_event_require(bool isnull, int index, const char *what);
+extern Size sn_event_size(Datum value);
+extern text *sn_event_tenant(Datum value, bool isnull, int index);
 extern text *sn_event_text(Datum value, Size max, int index,
 						   const char *what);
 extern text *sn_event_type_arg(Datum value, const char *what);

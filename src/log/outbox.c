@@ -35,6 +35,9 @@
 #include "log/run.h"
 #include "log/tenant_order.h"
 #include "store/xact_end.h"
+#include "tenancy/charge.h"
+#include "tenancy/limit.h"
+#include "tenancy/pressure.h"
 
 #define BUFFER_ROWS SN_RUN_MAX	/* of one tenant; more would not stay in the
 								 * cache */
@@ -57,6 +60,7 @@ typedef struct RowBuffer
 	Size		size;
 	SnEvent    *events;
 	pg_uuid_t  *ids;
+	SnCharge   *charge;			/* what the statement took of limits, or NULL */
 } RowBuffer;
 
 static RowBuffer *buffers = NULL;	/* in TopTransactionContext */
@@ -89,6 +93,7 @@ get_buffer(void)
 	buffer->n = 0;
 	buffer->mixed = false;
 	buffer->size = 0;
+	buffer->charge = NULL;
 	buffer->room = 8;
 	buffer->events = MemoryContextAlloc(context,
 										buffer->room * sizeof(SnEvent));
@@ -276,6 +281,19 @@ add_row(const SnEvent *event, const pg_uuid_t *id)
 		write_buffer(buffer);
 }
 
+/* keep_limits_of_row: refuse the statement if a tenant has reached a limit */
+static void
+keep_limits_of_row(const SnEvent *event)
+{
+	RowBuffer  *buffer = get_buffer();
+
+	if (buffer->charge == NULL)
+		buffer->charge = sn_charge_begin(buffer->context);
+	if (buffer->charge != NULL)
+		sn_charge_row(buffer->charge, event->tenant_id,
+					  sn_event_bytes(event));
+}
+
 /* add_outbox_id: metadata with the id that the caller gave */
 static Jsonb *
 add_outbox_id(Jsonb *metadata, const char *given)
@@ -350,6 +368,10 @@ sn_outbox_put(TupleTableSlot *slot, SnOutboxRow *row)
 	}
 	else if (!take_given(&event, slot->tts_values[OUTBOX_ID], row))
 		return false;
+	if (!sn_no_pressure)
+		sn_pressure_keep(event.tenant_id, event.event_type);
+	if (sn_limits_ask())
+		keep_limits_of_row(&event);
 	sn_flow_apply(&event);
 	if (event.span_at != 0 && !row->late)
 		sn_put_span(event.metadata, event.span_at, &row->id);

@@ -20,6 +20,9 @@
 #include "log/idempotency.h"
 #include "log/run.h"
 #include "log/tenant_order.h"
+#include "tenancy/charge.h"
+#include "tenancy/limit.h"
+#include "tenancy/pressure.h"
 
 #define DELIVER_AT_MAX (INT64CONST(3653) * USECS_PER_DAY)
 
@@ -67,6 +70,16 @@ check_version(int32 version)
 	return version;
 }
 
+/* keep_limits: refuse the event if its tenant has reached a limit */
+static inline void
+keep_limits(const SnEvent *event)
+{
+	if (!sn_no_pressure)
+		sn_pressure_keep(event->tenant_id, event->event_type);
+	if (sn_limits_ask())
+		sn_charge_event(event->tenant_id, sn_event_bytes(event));
+}
+
 /*
  * publish(event_type text, tenant_id text, aggregate_id text, payload jsonb,
  *		aggregate_type text, metadata jsonb, correlation_id text,
@@ -96,6 +109,8 @@ sentinai_publish(PG_FUNCTION_ARGS)
 		event.causation_id = PG_GETARG_UUID_P(7);
 	if (!PG_ARGISNULL(9))
 		event.deliver_at = check_deliver_at(PG_GETARG_TIMESTAMPTZ(9));
+	if (PG_ARGISNULL(8))
+		keep_limits(&event);
 	sn_flow_apply(&event);
 
 	if (PG_ARGISNULL(8))
@@ -106,7 +121,10 @@ sentinai_publish(PG_FUNCTION_ARGS)
 
 		if (sn_idempotency_take(event.tenant_id, key,
 								sn_idempotency_body(&event), id))
+		{
+			keep_limits(&event);	/* one that is repeated costs nothing */
 			sn_publish_as(&event, id);
+		}
 	}
 	PG_RETURN_UUID_P(id);
 }
@@ -181,6 +199,40 @@ get_batch(FunctionCallInfo fcinfo, Batch *batch)
 	batch->metadata = batch->nulls[SN_INPUT_METADATA] ? NULL :
 		sn_event_metadata(batch->values[SN_INPUT_METADATA], 0);
 	batch->nulls[SN_INPUT_METADATA] = true;
+}
+
+/*
+ * keep_limits_of_batch: refuse the batch if one of its tenants has reached a
+ * limit.  Whether the caller may publish for them comes first: nobody uses up
+ * what is another's.
+ */
+static void
+keep_limits_of_batch(const Batch *batch)
+{
+	const Elements *types = &batch->columns[SN_INPUT_EVENT_TYPE];
+	const Elements *tenants = &batch->columns[SN_INPUT_TENANT_ID];
+	const Elements *payloads = &batch->columns[SN_INPUT_PAYLOAD];
+	Size		metadata = batch->metadata == NULL ? sizeof(JsonbContainer) :
+		VARSIZE_ANY_EXHDR(batch->metadata);
+	SnCharge   *charge = sn_limits_ask() ?
+		sn_charge_begin(CurrentMemoryContext) : NULL;
+	int			i;
+
+	for (i = 0; i < batch->n; i++)
+	{
+		text	   *tenant_id = sn_event_tenant(tenants->values[i],
+												tenants->nulls[i], i + 1);
+
+		sn_event_require(types->nulls[i], i + 1, "event_type");
+		sn_event_require(payloads->nulls[i], i + 1, "payload");
+		if (!sn_no_pressure)
+			sn_pressure_keep(tenant_id, DatumGetTextPP(types->values[i]));
+		if (charge != NULL)
+			sn_charge_add(charge, tenant_id, 1,
+						  sn_event_size(payloads->values[i]) + metadata);
+	}
+	if (charge != NULL)
+		sn_charge_take(charge);
 }
 
 /* put_metadata: what all events of a batch share, with the trace they go on with */
@@ -283,6 +335,8 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 	part.events = palloc(Min(batch.n, SN_ORDER_MAX) * sizeof(SnEvent));
 	part.ids = palloc(batch.n * sizeof(pg_uuid_t));
 	part.result = result = palloc(batch.n * sizeof(Datum));
+	if (sn_limits_ask() || !sn_no_pressure)
+		keep_limits_of_batch(&batch);
 	sn_store_ready();
 	sn_write_begin(&writer);	/* the number before the ids */
 	for (i = 0; i < batch.n; i++)

@@ -35,6 +35,7 @@
 #include "base/guc.h"
 #include "base/pin.h"
 #include "process/sequencer_main.h"
+#include "queue/backlog_limit.h"
 #include "sequencer/sequencer.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"
@@ -55,6 +56,8 @@
 #define BACKOFF_MAX 30000
 #define STEP_BACKOFF_MAX 600000 /* ms after one of a step of maintenance */
 #define STEP_LOCK_TIMEOUT "100ms"	/* so long a step may keep rounds waiting */
+#define WATCH_INTERVAL 1000		/* ms between two looks at backlogs with a limit */
+#define WATCH_SHARE 10			/* and so many times what a look takes */
 #define REPEAT_LOG (60 * USECS_PER_SEC) /* of the same error */
 
 typedef enum Outcome
@@ -78,12 +81,15 @@ typedef struct Job
 
 static Job	round_job = {"rounds", true};
 static Job	step_jobs[SN_MAX_STEPS];
+static Job	watch_job = {"backlog limits", true};
 static SnDatabase *my_db = NULL;
 static uint64 passed = 0;		/* SnDatabase.commits before the last turn that
 								 * did what there was to do */
 static TimestampTz last_round = 0;	/* when the last turn began */
 static TimestampTz next_maintenance = 0;
 static int	next_step = 0;		/* of the maintenance that is due */
+static TimestampTz next_watch = 0;	/* when backlogs are looked at again */
+static TimestampTz watch_took = 0;	/* us, of the look at hand */
 static bool pass_again = false; /* settings changed in the midst of it */
 static double rate = 0;			/* events/s, smoothed */
 static TimestampTz round_took = 0;	/* the last turn, us */
@@ -341,6 +347,42 @@ maintain_if_due(void)
 	pass_again = false;
 }
 
+/* watch_backlogs: a step of looking at them */
+static Outcome
+watch_backlogs(void)
+{
+	TimestampTz began = sn_now();
+	Outcome		outcome = begin_turn();
+	bool		more = false;
+
+	if (outcome == TURN_DONE)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		more = sn_backlog_watch();
+		PopActiveSnapshot();
+	}
+	CommitTransactionCommand();
+	watch_took += sn_now() - began;
+	next_watch = sn_now();
+	if (!more)
+	{
+		next_watch += Max(WATCH_INTERVAL * INT64CONST(1000),
+						  WATCH_SHARE * watch_took);
+		watch_took = 0;
+	}
+	return outcome;
+}
+
+/* watch_if_due: a step at a time, so that rounds go on in between */
+static void
+watch_if_due(void)
+{
+	if (!sn_backlogs_are_watched() || next_watch > sn_now() ||
+		watch_job.not_before > sn_now())
+		return;
+	(void) guarded(watch_backlogs, &watch_job, BACKOFF_MIN, BACKOFF_MAX);
+}
+
 /* forgive: settings changed, perhaps for the better: try everything again */
 static void
 forgive(void)
@@ -414,6 +456,8 @@ next_sequencer_turn(void)
 												  sn_sequencer_naptime);
 
 	nap = Min(nap, next_maintenance);
+	if (sn_backlogs_are_watched())
+		nap = Min(nap, Max(next_watch, watch_job.not_before));
 	if (TIMESTAMP_NOT_FINITE(due))
 		return nap;
 	return Min(due - GetCurrentTimestamp() + sn_now(), nap);
@@ -533,6 +577,7 @@ sn_sequencer_main(Datum arg)
 		if (round_job.not_before <= sn_now())
 			after_turn(guarded(take_turn, &round_job, BACKOFF_MIN, BACKOFF_MAX));
 		maintain_if_due();
+		watch_if_due();
 		MemoryContextReset(CurrentMemoryContext);
 		wait_for_turn();
 	}

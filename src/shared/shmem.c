@@ -62,6 +62,8 @@ init_shared(SnShared *s)
 	memset(s, 0, sizeof(SnShared));
 	s->tranche_id = LWLockNewTrancheId();
 	LWLockInitialize(&s->lock, s->tranche_id);
+	LWLockInitialize(&s->buckets.lock, s->tranche_id);
+	s->buckets.area = DSM_HANDLE_INVALID;
 	pg_atomic_init_u64(&s->clock, 0);
 	s->time_offset = sn_steady_offset();
 	s->launcher_procno = -1;

@@ -14,6 +14,7 @@
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
+#include "utils/dsa.h"
 #include "utils/timestamp.h"
 
 #include "base/breaker.h"
@@ -156,6 +157,14 @@ typedef struct SnFailing
 	char		message[SN_FAILURE_LEN];
 } SnFailing;
 
+/* Where the buckets of limits are, bucket_table.c; under its own lock */
+typedef struct SnBucketArea
+{
+	LWLock		lock;			/* which bucket is at which place */
+	dsm_handle	area;			/* DSM_HANDLE_INVALID: there are none yet */
+	dsa_pointer table;
+} SnBucketArea;
+
 typedef struct SnShared
 {
 	LWLock		lock;			/* slots; held for a few instructions */
@@ -167,6 +176,7 @@ typedef struct SnShared
 	bool		workers_full;	/* the launcher has found no free worker slot */
 	bool		standbys_defined;	/* synchronous ones, when last looked at */
 	TimestampTz standbys_gone_at;	/* since when there are none; 0: always */
+	SnBucketArea buckets;
 	SnDatabase	databases[SN_MAX_DATABASES];
 	SnSubSlot	subs[SN_MAX_SUBS];
 	SnRelaySlot relays[SN_MAX_RELAYS];

@@ -15,6 +15,7 @@
  *	  grants  classid tenant_grant, objid 0: rights for tenants are changed
  *	  alerts  classid alert, objid 0: alerts are set, dropped, raised
  *	  counts  classid dead_letter_count, objid 0: its rows are folded
+ *	  limits  classid tenant_limit, objid 0: limits are set
  *	  round	  classid round_0, objid 0
  *	  relay	  classid event_log, objid sub_id, objsubid lane + 1 (session)
  *	  key	  classid event_idempotency, objid hash of tenant and key
@@ -205,6 +206,13 @@ bool
 sn_lock_counts(void)
 {
 	return try_or_wait(sn_rel(SN_DEAD_LETTER_COUNT), 0, 0, false);
+}
+
+/* sn_lock_limits: the right to set or drop limits */
+void
+sn_lock_limits(void)
+{
+	(void) try_or_wait(sn_rel(SN_TENANT_LIMIT), 0, 0, true);
 }
 
 /* sn_lock_round: the right to take a round */

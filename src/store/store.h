@@ -57,6 +57,8 @@ SN_NUMBERS(grant);
 SN_NUMBERS(work);
 SN_NUMBERS(proof);
 SN_NUMBERS(action);
+SN_NUMBERS(limit);
+SN_NUMBERS(pressure);
 
 /* Tables and indexes, by the names that sn_rel() knows */
 #define SN_REL_TABLE(name, sql, columns)	SN_##name,
@@ -213,6 +215,7 @@ extern void sn_lock_types(void);
 extern void sn_lock_grants(void);
 extern bool sn_lock_alerts(bool wait);
 extern bool sn_lock_counts(void);
+extern void sn_lock_limits(void);
 extern bool sn_lock_round(bool wait);
 extern bool sn_round_in_hands(void);
 extern void sn_unlock_round(void);

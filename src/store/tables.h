@@ -125,6 +125,17 @@
 	C(action, tenant_id) C(action, object) C(action, before) \
 	C(action, after) C(action, reason)
 
+#define SN_COLUMNS_limit(C, AS) \
+	C(limit, tenant_id) C(limit, kind) C(limit, value) \
+	C(limit, window) C(limit, enabled) C(limit, changed_at) \
+	C(limit, changed_by)
+
+#define SN_COLUMNS_pressure(C, AS) \
+	C(pressure, worker_type) C(pressure, tenant_id) \
+	C(pressure, max_backlog) C(pressure, policy) C(pressure, max_delay) \
+	C(pressure, changed_at) C(pressure, changed_by) \
+	C(pressure, over_since) C(pressure, event_types)
+
 /*
  * Tables partitioned by event id come first (range.h); halves of a journal
  * follow each other (journal.c).
@@ -176,6 +187,10 @@
 	INDEX(WORK_GRANT_PKEY, work_grant_pkey) \
 	TABLE(PROOF_ROLE, proof_role, proof) \
 	INDEX(PROOF_ROLE_PKEY, proof_role_pkey) \
-	TABLE(ACTION_LOG, action_log, action)
+	TABLE(ACTION_LOG, action_log, action) \
+	TABLE(TENANT_LIMIT, tenant_limit, limit) \
+	INDEX(TENANT_LIMIT_PKEY, tenant_limit_pkey) \
+	TABLE(BACKLOG_LIMIT, backlog_limit, pressure) \
+	INDEX(BACKLOG_LIMIT_PKEY, backlog_limit_pkey)
 
 #endif							/* SN_TABLES_H */

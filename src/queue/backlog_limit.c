@@ -1,0 +1,249 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * backlog_limit.c
+ *		set_backlog_limit() and drop_backlog_limit(): rows of table backlog_limit.
+ *
+ * Who changes a row holds the lock of limits (lock.c) until the transaction
+ * ends, and looks under a snapshot that was taken with it.
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
+
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/sqlstate.h"
+#include "base/text.h"
+#include "queue/backlog_limit.h"
+#include "queue/subscription.h"
+#include "tenancy/action.h"
+#include "tenancy/gate.h"
+#include "tenancy/limit.h"
+#include "tenancy/pressure.h"
+
+#define BACKLOG_MAX		INT64CONST(1000000000000)
+#define MAX_DELAY_MAX	(60 * SN_SECOND)
+
+PG_FUNCTION_INFO_V1(sentinai_set_backlog_limit);
+PG_FUNCTION_INFO_V1(sentinai_drop_backlog_limit);
+PG_FUNCTION_INFO_V1(sentinai_backlog_limit_changed);
+
+/* copy_limit: the row at hand */
+static SnBacklogLimit *
+copy_limit(TupleTableSlot *slot)
+{
+	SnBacklogLimit *limit = palloc0(sizeof(SnBacklogLimit));
+	HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
+
+	limit->tid = tuple->t_self;
+	heap_deform_tuple(tuple, slot->tts_tupleDescriptor, limit->values,
+					  limit->nulls);
+	limit->worker_type =
+		DatumGetTextPP(limit->values[Anum_pressure_worker_type - 1]);
+	limit->tenant_id =
+		DatumGetTextPP(limit->values[Anum_pressure_tenant_id - 1]);
+	limit->max_backlog =
+		DatumGetInt64(limit->values[Anum_pressure_max_backlog - 1]);
+	limit->over = !limit->nulls[Anum_pressure_over_since - 1];
+	return limit;
+}
+
+/* sn_backlog_limits: the row of a subscription and tenant, or all for NULL */
+List *
+sn_backlog_limits(const text *worker_type, const text *tenant_id)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	List	   *result = NIL;
+	ScanKeyData keys[2];
+	SnScan		scan;
+
+	if (worker_type != NULL)
+	{
+		sn_key_text(&keys[0], 1, BTEqualStrategyNumber,
+					PointerGetDatum(worker_type));
+		sn_key_text(&keys[1], 2, BTEqualStrategyNumber,
+					PointerGetDatum(tenant_id));
+	}
+	sn_scan_named(&scan, SN_BACKLOG_LIMIT, SN_BACKLOG_LIMIT_PKEY, snapshot,
+				  worker_type != NULL ? 2 : 0, keys, ForwardScanDirection);
+	while (sn_scan_next(&scan))
+		result = lappend(result, copy_limit(scan.slot));
+	sn_scan_end(&scan);
+	UnregisterSnapshot(snapshot);
+	return result;
+}
+
+/* sn_backlog_limit_write: a row in place of the one that was read, if any was */
+void
+sn_backlog_limit_write(SnBacklogLimit *limit)
+{
+	if (ItemPointerIsValid(&limit->tid))
+		sn_delete_one(SN_BACKLOG_LIMIT, &limit->tid);
+	sn_insert_one(sn_rel(SN_BACKLOG_LIMIT), limit->values, limit->nulls);
+	sn_pressure_changed();
+}
+
+/* limit_of: the row of a limit, or an empty one; the lock is held */
+static SnBacklogLimit *
+limit_of(const text *worker_type, const text *tenant_id)
+{
+	List	   *rows = sn_backlog_limits(worker_type, tenant_id);
+
+	return rows == NIL ? NULL : linitial(rows);
+}
+
+/* what_it_is: a limit, for the action log */
+static Jsonb *
+what_it_is(const SnBacklogLimit *limit)
+{
+	const Datum *values = limit->values;
+
+	return sn_action_json("max_backlog", psprintf(INT64_FORMAT,
+												  DatumGetInt64(values[Anum_pressure_max_backlog - 1])),
+						  "policy", TextDatumGetCString(values[Anum_pressure_policy - 1]),
+						  "max_delay", DatumGetCString(DirectFunctionCall1(interval_out,
+																		   values[Anum_pressure_max_delay - 1])),
+						  NULL);
+}
+
+/* record_backlog_limit: note in the action log what a limit was and is */
+static void
+record_backlog_limit(const char *action, const text *worker_type,
+					 const text *tenant_id, Jsonb *before, Jsonb *after)
+{
+	SnAction	done = {.action = action,
+		.tenant_id = sn_text_is(tenant_id, SN_TENANT_ANY) ? NULL : tenant_id,
+	.object = text_to_cstring(worker_type), .before = before, .after = after};
+
+	sn_action_record(&done);
+}
+
+/* limited_tenant_arg: whose backlog; only who operates for them may limit it */
+static text *
+limited_tenant_arg(FunctionCallInfo fcinfo, int n)
+{
+	text	   *tenant_id = sn_limit_tenant_arg(fcinfo, n);
+
+	sn_require(SN_RIGHT_OPERATE, sn_text_is(tenant_id, SN_TENANT_ANY) ? NULL :
+			   tenant_id, "set limits for");
+	return tenant_id;
+}
+
+/* check_backlog_limit: the arguments that say what the limit is */
+static void
+check_backlog_limit(FunctionCallInfo fcinfo)
+{
+	int64		max_backlog;
+	text	   *policy;
+
+	SN_REQUIRE_ARG(2, "max_backlog");
+	SN_REQUIRE_ARG(3, "policy");
+	SN_REQUIRE_ARG(4, "max_delay");
+	max_backlog = PG_GETARG_INT64(2);
+	if (max_backlog < 1 || max_backlog > BACKLOG_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("max_backlog must be from 1 to " INT64_FORMAT,
+						BACKLOG_MAX)));
+	policy = PG_GETARG_TEXT_PP(3);
+	if (!sn_text_is(policy, SN_PRESSURE_REFUSE) &&
+		!sn_text_is(policy, SN_PRESSURE_DELAY))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("policy must be \"%s\" or \"%s\"", SN_PRESSURE_REFUSE,
+						SN_PRESSURE_DELAY)));
+	if (sn_duration(PG_GETARG_INTERVAL_P(4), "max_delay", 1, SN_YEAR) >
+		MAX_DELAY_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("max_delay must not be longer than a minute")));
+}
+
+/*
+ * set_backlog_limit(worker_type text, tenant_id text, max_backlog bigint,
+ *		policy text, max_delay interval)
+ */
+Datum
+sentinai_set_backlog_limit(PG_FUNCTION_ARGS)
+{
+	SnBacklogLimit *limit;
+	Jsonb	   *before = NULL;
+	text	   *worker_type;
+	text	   *tenant_id;
+
+	SN_REQUIRE_ARG(0, "worker_type");
+	worker_type = PG_GETARG_TEXT_PP(0);
+	tenant_id = limited_tenant_arg(fcinfo, 1);
+	check_backlog_limit(fcinfo);
+	PreventCommandIfReadOnly("set_backlog_limit()");
+	(void) sn_sub_require(worker_type);
+	sn_lock_limits();
+	limit = limit_of(worker_type, tenant_id);
+	if (limit != NULL)
+		before = what_it_is(limit);
+	else
+	{
+		limit = palloc0(sizeof(SnBacklogLimit));
+		ItemPointerSetInvalid(&limit->tid);
+		limit->nulls[Anum_pressure_over_since - 1] = true;
+		limit->nulls[Anum_pressure_event_types - 1] = true;
+	}
+	limit->values[Anum_pressure_worker_type - 1] = PointerGetDatum(worker_type);
+	limit->values[Anum_pressure_tenant_id - 1] = PointerGetDatum(tenant_id);
+	limit->values[Anum_pressure_max_backlog - 1] = PG_GETARG_DATUM(2);
+	limit->values[Anum_pressure_policy - 1] = PG_GETARG_DATUM(3);
+	limit->values[Anum_pressure_max_delay - 1] = PG_GETARG_DATUM(4);
+	limit->values[Anum_pressure_changed_at - 1] =
+		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	limit->values[Anum_pressure_changed_by - 1] =
+		CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	record_backlog_limit("set_backlog_limit", worker_type, tenant_id, before,
+						 what_it_is(limit));
+	sn_backlog_limit_write(limit);
+	PG_RETURN_VOID();
+}
+
+/* drop_backlog_limit(worker_type text, tenant_id text) returns boolean */
+Datum
+sentinai_drop_backlog_limit(PG_FUNCTION_ARGS)
+{
+	SnBacklogLimit *limit;
+	text	   *worker_type;
+	text	   *tenant_id;
+
+	SN_REQUIRE_ARG(0, "worker_type");
+	worker_type = PG_GETARG_TEXT_PP(0);
+	tenant_id = limited_tenant_arg(fcinfo, 1);
+	PreventCommandIfReadOnly("drop_backlog_limit()");
+	sn_lock_limits();
+	limit = limit_of(worker_type, tenant_id);
+	if (limit == NULL)
+		PG_RETURN_BOOL(false);
+	record_backlog_limit("drop_backlog_limit", worker_type, tenant_id,
+						 what_it_is(limit), NULL);
+	sn_delete_one(SN_BACKLOG_LIMIT, &limit->tid);
+	sn_pressure_changed();
+	if (limit->over)
+		sn_backlog_tell(limit, SN_TYPE_BACKPRESSURE_OVER, -1);
+	PG_RETURN_BOOL(true);
+}
+
+/* backlog_limit_changed(): trigger of table backlog_limit, as limit_changed() */
+Datum
+sentinai_backlog_limit_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("backlog_limit_changed() can only be called as a trigger")));
+	sn_pressure_changed();
+	PG_RETURN_POINTER(NULL);
+}

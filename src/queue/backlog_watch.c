@@ -1,0 +1,355 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * backlog_watch.c
+ *		How long the backlogs are that have a limit: the sequencer's process looks,
+ *		and notes which are over.
+ *
+ * The backlog of a subscription is what its slices say, lane by lane (lag.c), in
+ * a few milliseconds whatever its length.  No tenant has a longer one.  Only
+ * when that is over a tenant's limit are the tenant's own events counted, in the
+ * log: those that are not older than the first one that waits in their lane.
+ * Counting goes on in steps, with rounds in between, and ends as soon as the
+ * limit is passed; so it reads no more than the limit, and what is done already
+ * in lanes that are ahead.  It gives up when that is ten times the limit.
+ *
+ * An episode begins above the limit and ends at nine tenths of it.  Its row, the
+ * event that tells of it and what publishers are told are one transaction.  So
+ * there is one event for the beginning and one for the end, whatever crashes.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/inval.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/sentinai.h"
+#include "log/event.h"
+#include "queue/backlog_limit.h"
+#include "queue/subscription.h"
+#include "registry/event_type.h"
+#include "tenancy/limit.h"
+
+#define PAGE_EVENTS		1000	/* that are counted in one step */
+#define GIVE_UP			10		/* times the limit, of events that are looked at */
+
+/* How far the watch has come */
+typedef struct Watch
+{
+	int			place;			/* of the limit at hand, in the order of the rows */
+	bool		counting;		/* the tenant's events */
+	pg_uuid_t	after;			/* counted up to here */
+	int64		counted;
+	int64		looked_at;
+} Watch;
+
+/* What waits in a subscription */
+typedef struct Waiting
+{
+	int64		events;
+	Datum		oldest;			/* timestamptz[]: the first one of each lane */
+	Datum		since;			/* the first one of all */
+	bool		none;			/* there is none */
+} Waiting;
+
+static Watch watch;
+static bool nothing_watched = false;
+static bool watch_registered = false;
+
+/* forget_watched: whether there are limits has to be looked up */
+static void
+forget_watched(Datum arg, Oid relid)
+{
+	nothing_watched = false;
+}
+
+/* sn_backlogs_are_watched: whether there may be a limit, at next to no cost */
+bool
+sn_backlogs_are_watched(void)
+{
+	return !nothing_watched;
+}
+
+/* waiting_in: what waits in a subscription */
+static Waiting
+waiting_in(const SnSub *sub)
+{
+	Oid			types[] = {INT4OID, INT4OID};
+	Datum		args[] = {Int32GetDatum(sub->sub_id),
+	Int32GetDatum(sn_node()->lanes)};
+	Waiting		waiting = {0};
+	SPITupleTable *table;
+	bool		isnull;
+
+	if (SPI_execute_with_args("select pg_catalog.sum(l.events)::bigint,"
+							  " pg_catalog.array_agg(l.oldest_at order by l.lane),"
+							  " pg_catalog.min(l.oldest_at)"
+							  " from sentinai.stat_lag($1, $2) l",
+							  2, types, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "the backlog cannot be read");
+	table = SPI_tuptable;
+	waiting.events = DatumGetInt64(SPI_getbinval(table->vals[0], table->tupdesc,
+												 1, &isnull));
+	waiting.oldest = SPI_getbinval(table->vals[0], table->tupdesc, 2, &isnull);
+	waiting.since = SPI_getbinval(table->vals[0], table->tupdesc, 3,
+								  &waiting.none);
+	return waiting;
+}
+
+/* type_array: the event types of a subscription; null: all */
+static Datum
+type_array(const SnSub *sub, bool *isnull)
+{
+	const SnFilter *filter = &sub->segments[sub->nsegments - 1].filter;
+	Datum	   *types;
+	int			i;
+
+	*isnull = filter->n < 0;
+	if (*isnull)
+		return (Datum) 0;
+	types = palloc((filter->n + 1) * sizeof(Datum));
+	for (i = 0; i < filter->n; i++)
+		types[i] = PointerGetDatum(filter->types[i]);
+	return PointerGetDatum(construct_array(types, filter->n, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/* count_page: some more events of a tenant; false when there are no more */
+static bool
+count_page(const SnSub *sub, const text *tenant_id, const Waiting *waiting)
+{
+	Oid			types[] = {TEXTOID, TEXTARRAYOID, TIMESTAMPTZOID, UUIDOID,
+		INT4OID, TIMESTAMPTZARRAYOID, INT4OID};
+	char		nulls[] = "       ";
+	Datum		args[lengthof(types)] = {PointerGetDatum(tenant_id), 0,
+		waiting->since, UUIDPGetDatum(&watch.after),
+		Int32GetDatum(PAGE_EVENTS), waiting->oldest,
+		Int32GetDatum(sn_node()->lanes)};
+	SPITupleTable *table;
+	bool		isnull;
+	int64		n;
+	Datum		last;
+
+	args[1] = type_array(sub, &isnull);
+	if (isnull)
+		nulls[1] = 'n';
+	if (watch.looked_at == 0)
+		nulls[3] = 'n';
+	if (SPI_execute_with_args("select pg_catalog.count(*), pg_catalog.count(*) filter (where e.occurred_at >="
+							  " $6[1 + (sentinai.partition_hash(sentinai.get_partition_key(e.tenant_id, e.aggregate_id)) & 2147483647) % $7]),"
+							  " (pg_catalog.array_agg(e.event_id order by e.event_id desc))[1]"
+							  " from sentinai.get_events_by_tenant($1, $2, $3, null, null, $4, $5) e",
+							  lengthof(types), types, args, nulls, true,
+							  1) != SPI_OK_SELECT)
+		elog(ERROR, "the events of a tenant cannot be counted");
+	table = SPI_tuptable;
+	n = DatumGetInt64(SPI_getbinval(table->vals[0], table->tupdesc, 1,
+									&isnull));
+	watch.looked_at += n;
+	watch.counted += DatumGetInt64(SPI_getbinval(table->vals[0],
+												 table->tupdesc, 2, &isnull));
+	last = SPI_getbinval(table->vals[0], table->tupdesc, 3, &isnull);
+	if (!isnull)
+		watch.after = *DatumGetUUIDP(last);
+	return n == PAGE_EVENTS;
+}
+
+/*
+ * measure_backlog: the backlog that a limit is about, or as much of it as decides; -1: it
+ * is not known yet.  more: another step will tell more.
+ */
+static int64
+measure_backlog(const SnSub *sub, const SnBacklogLimit *limit, bool *more)
+{
+	Waiting		waiting = waiting_in(sub);
+
+	*more = false;
+	if (waiting.events <= limit->max_backlog * 9 / 10 || waiting.none ||
+		sn_text_is(limit->tenant_id, SN_TENANT_ANY))
+		return waiting.events;
+	if (!watch.counting)
+		watch.counted = watch.looked_at = 0;
+	watch.counting = count_page(sub, limit->tenant_id, &waiting) &&
+		watch.counted <= limit->max_backlog &&
+		watch.looked_at < GIVE_UP * limit->max_backlog + PAGE_EVENTS;
+	*more = watch.counting;
+	if (*more)
+		return -1;
+	/* events that are not in a slice yet were counted, too */
+	return watch.counted;
+}
+
+/* put_json: a text as a JSON string */
+static void
+put_json(StringInfo json, const char *name, const text *value)
+{
+	appendStringInfo(json, "\"%s\": ", name);
+	escape_json(json, text_to_cstring(value));
+	appendStringInfoString(json, ", ");
+}
+
+/* tell_payload: what there is to tell of an episode */
+static Jsonb *
+tell_payload(const SnBacklogLimit *limit, int64 backlog)
+{
+	char		room[MAXDATELEN + 1];
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	put_json(&json, "worker_type", limit->worker_type);
+	put_json(&json, "tenant_id", limit->tenant_id);
+	put_json(&json, "policy",
+			 DatumGetTextPP(limit->values[Anum_pressure_policy - 1]));
+	JsonEncodeDateTime(room, limit->values[Anum_pressure_over_since - 1],
+					   TIMESTAMPTZOID, NULL);
+	appendStringInfo(&json, "\"over_since\": \"%s\", \"max_backlog\": " INT64_FORMAT ", \"backlog\": ",
+					 room, limit->max_backlog);
+	if (backlog < 0)
+		appendStringInfoString(&json, "null}");
+	else
+		appendStringInfo(&json, INT64_FORMAT "}", backlog);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+											  CStringGetDatum(json.data)));
+}
+
+/* sn_backlog_tell: publish that an episode has begun or is over */
+void
+sn_backlog_tell(const SnBacklogLimit *limit, const char *type, int64 backlog)
+{
+	SnEvent		event = {0};
+	pg_uuid_t	id;
+
+	event.event_type = cstring_to_text(type);
+	event.tenant_id = limit->tenant_id;
+	event.aggregate_type = cstring_to_text("subscription");
+	event.aggregate_id = limit->worker_type;
+	event.deliver_at = DT_NOBEGIN;
+	event.payload = tell_payload(limit, backlog);
+	event.schema_version = sn_type_check(event.event_type, 0, event.payload, 0);
+	event.metadata =
+		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	sn_publish(&event, &id);
+}
+
+/* note_types: what the subscription gets; whether that is something else now */
+static bool
+note_types(SnBacklogLimit *limit, const SnSub *sub)
+{
+	Datum	   *value = &limit->values[Anum_pressure_event_types - 1];
+	bool	   *isnull = &limit->nulls[Anum_pressure_event_types - 1];
+	bool		new_isnull = true;
+	Datum		new = sub == NULL ? (Datum) 0 : type_array(sub, &new_isnull);
+	bool		same = new_isnull == *isnull &&
+		(new_isnull || DatumGetBool(OidFunctionCall2Coll(F_ARRAY_EQ,
+														 C_COLLATION_OID,
+														 *value, new)));
+
+	*value = new;
+	*isnull = new_isnull;
+	return !same;
+}
+
+/*
+ * decide: whether an episode begins, goes on or ends.  The row is read anew under
+ * the lock: somebody may have changed it.
+ */
+static void
+decide(const SnBacklogLimit *seen, const SnSub *sub, int64 backlog)
+{
+	SnBacklogLimit *limit;
+	List	   *rows;
+	bool		begins = !seen->over && backlog > seen->max_backlog;
+	bool		ends = seen->over && backlog <= seen->max_backlog * 9 / 10;
+
+	if (!begins && !seen->over)
+		return;
+	sn_lock_limits();
+	rows = sn_backlog_limits(seen->worker_type, seen->tenant_id);
+	if (rows == NIL)
+		return;
+	limit = linitial(rows);
+	if (limit->over != seen->over || limit->max_backlog != seen->max_backlog)
+		return;
+	if (!note_types(limit, sub) && !begins && !ends)
+		return;
+	if (begins)
+		limit->values[Anum_pressure_over_since - 1] =
+			TimestampTzGetDatum(GetCurrentTimestamp());
+	if (begins || ends)
+		sn_backlog_tell(limit, begins ? SN_TYPE_BACKPRESSURE :
+						SN_TYPE_BACKPRESSURE_OVER, backlog);
+	limit->nulls[Anum_pressure_over_since - 1] = ends;
+	sn_backlog_limit_write(limit);
+}
+
+/* watch_one: a step with the limit at hand; whether it needs another one */
+static bool
+watch_one(const SnBacklogLimit *limit)
+{
+	SnSub	   *sub = sn_sub_by_name(limit->worker_type);
+	int64		backlog = 0;
+	bool		more = false;
+
+	if (sub != NULL)
+	{
+		SPI_connect();
+		backlog = measure_backlog(sub, limit, &more);
+		SPI_finish();
+	}
+	if (backlog >= 0)
+		decide(limit, sub, backlog);
+	return more;
+}
+
+/* next_limit: the one at hand is done with */
+static void
+next_limit(void)
+{
+	watch.place++;
+	watch.counting = false;
+}
+
+/*
+ * sn_backlog_watch: a step of looking at the backlogs that have a limit, in the
+ * caller's transaction; whether there is more to do before the next look.  When
+ * an error ended a step, the next one goes on with the limit behind it.
+ */
+bool
+sn_backlog_watch(void)
+{
+	static bool in_step = false;
+	List	   *limits;
+
+	if (!watch_registered)
+		CacheRegisterRelcacheCallback(forget_watched, (Datum) 0);
+	watch_registered = true;
+	nothing_watched = true;		/* a change while looking clears it again */
+	limits = sn_present(SN_BACKLOG_LIMIT) ? sn_backlog_limits(NULL, NULL) : NIL;
+	nothing_watched &= limits == NIL;
+	if (in_step)
+		next_limit();
+	if (watch.place < list_length(limits))
+	{
+		in_step = true;
+		if (!watch_one(list_nth(limits, watch.place)))
+			next_limit();
+		in_step = false;
+	}
+	if (watch.place < list_length(limits))
+		return true;
+	watch.place = 0;
+	return false;
+}

@@ -1,0 +1,315 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * limit.c
+ *		The limits that are set, as those see them who have to keep them: a
+ *		cache in each session of what table tenant_limit says.
+ *
+ * A tenant's limits are read when the session first does something for it.  A
+ * row of its own goes before the default, also when it is switched off.
+ *
+ * Whoever changes tenant_limit announces it as a change of the catalog's about
+ * the table, as for event types (event_type.c); every session learns of it when
+ * it takes its next lock, at the next statement at the latest.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/text.h"
+#include "store/store.h"
+#include "tenancy/limit.h"
+
+#define CACHE_TENANTS	16384	/* that a session knows at once */
+
+/* What is in force for a tenant */
+typedef struct CachedTenant
+{
+	text	   *tenant_id;		/* the key, by its bytes */
+	int			n;
+	SnLimit    *limits;
+	SnLimit		publish[SN_PUBLISH_KINDS];	/* those of them that publishers
+											 * look at, or none */
+} CachedTenant;
+
+const char *const sn_publish_kinds[SN_PUBLISH_KINDS] = {
+	[SN_PUBLISH_EVENTS] = SN_KIND_EVENTS,
+	[SN_PUBLISH_BYTES] = SN_KIND_BYTES,
+};
+
+bool		sn_no_publish_limits = false;
+
+static MemoryContext cache_context = NULL;
+static HTAB *cache = NULL;
+static bool cache_valid = false;
+static CachedTenant *last = NULL;	/* most calls are for the tenant of before */
+static Oid	watched = InvalidOid;	/* table tenant_limit; none: all of them */
+
+/* forget_limits: a table has changed; before ours is there it may be ours */
+static void
+forget_limits(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || !OidIsValid(watched) || relid == watched)
+		cache_valid = sn_no_publish_limits = false;
+}
+
+/* sn_limits_changed: this transaction has changed table tenant_limit */
+void
+sn_limits_changed(void)
+{
+	CacheInvalidateRelcacheByRelid(sn_rel(SN_TENANT_LIMIT));
+	CommandCounterIncrement();
+	cache_valid = sn_no_publish_limits = false;
+}
+
+/* hash_tenant, compare_tenants: of keys that point to texts */
+static uint32
+hash_tenant(const void *key, Size size)
+{
+	const text *tenant_id = *(text *const *) key;
+
+	return hash_bytes((const unsigned char *) VARDATA_ANY(tenant_id),
+					  VARSIZE_ANY_EXHDR(tenant_id));
+}
+
+static int
+compare_tenants(const void *a, const void *b, Size size)
+{
+	return !sn_text_equal(*(text *const *) a, *(text *const *) b);
+}
+
+/* sn_tenant_hash: a table of entries that begin with a pointer to a tenant's id */
+HTAB *
+sn_tenant_hash(const char *name, Size entry, MemoryContext context)
+{
+	HASHCTL		ctl = {.keysize = sizeof(text *), .entrysize = entry,
+	.hash = hash_tenant, .match = compare_tenants, .hcxt = context};
+
+	return hash_create(name, 64, &ctl,
+					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+}
+
+/* make_tenant_cache: an empty one */
+static void
+make_tenant_cache(void)
+{
+	if (cache_context == NULL)
+	{
+		cache_context = AllocSetContextCreate(TopMemoryContext,
+											  "sentinai limits",
+											  ALLOCSET_DEFAULT_SIZES);
+		CacheRegisterRelcacheCallback(forget_limits, (Datum) 0);
+	}
+	last = NULL;
+	cache = NULL;
+	MemoryContextReset(cache_context);
+	cache = sn_tenant_hash("sentinai limits", sizeof(CachedTenant),
+						   cache_context);
+}
+
+/* scan_limits: walk over the rows of a tenant, or over all for NULL */
+static void
+scan_limits(SnScan *scan, const text *tenant_id, Snapshot snapshot)
+{
+	ScanKeyData key;
+
+	if (tenant_id != NULL)
+		sn_key_text(&key, 1, BTEqualStrategyNumber,
+					PointerGetDatum(tenant_id));
+	sn_scan_named(scan, SN_TENANT_LIMIT, SN_TENANT_LIMIT_PKEY, snapshot,
+				  tenant_id != NULL ? 1 : 0, &key, ForwardScanDirection);
+}
+
+/* limit_column: of the row at hand, which is not null */
+static Datum
+limit_column(const SnScan *scan, AttrNumber number)
+{
+	return scan->slot->tts_values[number - 1];
+}
+
+/* any_publish_limit: whether there is one that publishers have to look at */
+static bool
+any_publish_limit(void)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnScan		scan;
+	bool		found = false;
+	int			i;
+
+	scan_limits(&scan, NULL, snapshot);
+	while (!found && sn_scan_next(&scan))
+	{
+		slot_getallattrs(scan.slot);
+		for (i = 0; i < SN_PUBLISH_KINDS; i++)
+			found |= DatumGetBool(limit_column(&scan, Anum_limit_enabled)) &&
+				sn_text_is(DatumGetTextPP(limit_column(&scan, Anum_limit_kind)),
+						   sn_publish_kinds[i]);
+	}
+	sn_scan_end(&scan);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
+ * cache_ready: make the cache valid; false when there is no table yet, before an
+ * update of the extension
+ */
+static bool
+cache_ready(void)
+{
+	if (cache_valid)
+		return OidIsValid(watched);
+	make_tenant_cache();
+	watched = InvalidOid;
+	if (sn_present(SN_TENANT_LIMIT))
+		watched = sn_rel(SN_TENANT_LIMIT);
+	cache_valid = true;			/* a change while looking clears it again */
+	if (!OidIsValid(watched) || !any_publish_limit())
+		sn_no_publish_limits = cache_valid;
+	return OidIsValid(watched);
+}
+
+/* find_kind: a limit among those that were read, or NULL */
+static SnLimit *
+find_kind(CachedTenant *tenant, const char *kind, int kind_len)
+{
+	int			i;
+
+	for (i = 0; i < tenant->n; i++)
+		if (tenant->limits[i].key.kind_len == kind_len &&
+			memcmp(tenant->limits[i].key.kind, kind, kind_len) == 0)
+			return &tenant->limits[i];
+	return NULL;
+}
+
+/*
+ * add_limit: the row at hand, unless a row that goes before it was read.  One
+ * that is switched off is kept until all are read, with a window of 0.
+ */
+static void
+add_limit(CachedTenant *tenant, const SnScan *scan, int *room)
+{
+	text	   *kind = DatumGetTextPP(limit_column(scan, Anum_limit_kind));
+	int			len = VARSIZE_ANY_EXHDR(kind);
+	SnBucketKey *key;
+
+	if (find_kind(tenant, VARDATA_ANY(kind), len) != NULL)
+		return;
+	if (tenant->n == *room)
+	{
+		*room *= 2;
+		tenant->limits = repalloc(tenant->limits, *room * sizeof(SnLimit));
+	}
+	memset(&tenant->limits[tenant->n], 0, sizeof(SnLimit));
+	key = &tenant->limits[tenant->n++].key;
+	key->tenant = VARDATA_ANY(tenant->tenant_id);
+	key->tenant_len = VARSIZE_ANY_EXHDR(tenant->tenant_id);
+	key->kind = memcpy(MemoryContextAlloc(cache_context, len),
+					   VARDATA_ANY(kind), len);
+	key->kind_len = len;
+	key->value = DatumGetInt64(limit_column(scan, Anum_limit_value));
+	if (DatumGetBool(limit_column(scan, Anum_limit_enabled)))
+		key->window = sn_duration_of(DatumGetIntervalP(limit_column(scan,
+															 Anum_limit_window)));
+}
+
+/* read_limits: what is in force for a tenant */
+static void
+read_limits(CachedTenant *tenant)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	const text *whose[] = {tenant->tenant_id, cstring_to_text(SN_TENANT_ANY)};
+	int			room = 4;
+	int			kept = 0;
+	int			i;
+
+	tenant->limits = MemoryContextAlloc(cache_context, room * sizeof(SnLimit));
+	for (i = 0; i < lengthof(whose); i++)
+	{
+		SnScan		scan;
+
+		scan_limits(&scan, whose[i], snapshot);
+		while (sn_scan_next(&scan))
+		{
+			slot_getallattrs(scan.slot);
+			add_limit(tenant, &scan, &room);
+		}
+		sn_scan_end(&scan);
+	}
+	UnregisterSnapshot(snapshot);
+	for (i = 0; i < tenant->n; i++)
+		if (tenant->limits[i].key.window > 0)
+			tenant->limits[kept++] = tenant->limits[i];
+	tenant->n = kept;
+	for (i = 0; i < SN_PUBLISH_KINDS; i++)
+	{
+		SnLimit    *limit = find_kind(tenant, sn_publish_kinds[i],
+									  strlen(sn_publish_kinds[i]));
+
+		if (limit != NULL)
+			tenant->publish[i] = *limit;
+	}
+}
+
+/* look_up_tenant: a tenant in the cache, which gets it when it has it not */
+static CachedTenant *
+look_up_tenant(const text *tenant_id)
+{
+	CachedTenant read = {NULL};
+	CachedTenant *tenant;
+	bool		found;
+
+	tenant = hash_search(cache, &tenant_id, HASH_FIND, NULL);
+	if (tenant != NULL)
+		return tenant;
+	if (hash_get_num_entries(cache) >= CACHE_TENANTS)
+		make_tenant_cache();
+	read.tenant_id = MemoryContextAlloc(cache_context,
+										VARSIZE_ANY(tenant_id));
+	memcpy(read.tenant_id, tenant_id, VARSIZE_ANY(tenant_id));
+	read_limits(&read);
+	tenant = hash_search(cache, &read.tenant_id, HASH_ENTER, &found);
+	*tenant = read;
+	return tenant;
+}
+
+/* find_tenant: what is in force for a tenant; the cache is ready */
+static CachedTenant *
+find_tenant(const text *tenant_id)
+{
+	if (last == NULL || !sn_text_equal(last->tenant_id, tenant_id))
+		last = look_up_tenant(tenant_id);
+	return last;
+}
+
+/*
+ * sn_limit_find: the limit of a kind that is in force for a tenant, or NULL.
+ * It stays where it is until the next call of this room.
+ */
+SnLimit *
+sn_limit_find(const text *tenant_id, const char *kind, int kind_len)
+{
+	if (!cache_ready())
+		return NULL;
+	return find_kind(find_tenant(tenant_id), kind, kind_len);
+}
+
+/*
+ * sn_limits_of_publishing: likewise those that publishers look at, one for each
+ * kind, or NULL when there are none at all
+ */
+SnLimit *
+sn_limits_of_publishing(const text *tenant_id)
+{
+	if (!cache_ready() || sn_no_publish_limits)
+		return NULL;
+	return find_tenant(tenant_id)->publish;
+}

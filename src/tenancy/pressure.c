@@ -1,0 +1,251 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * pressure.c
+ *		What publishers do while a backlog is over its limit: they are refused, or
+ *		wait for a bounded time.
+ *
+ * The sequencer's process looks how long the backlogs are, and notes in table
+ * backlog_limit which are over (backlog_watch.c).  That is announced like a change
+ * of a limit (limit.c).  So publishers count nothing, and most of them look at
+ * one flag.
+ *
+ * A publisher who waits does so once for each of the client's statements, and
+ * goes on when the backlog is shorter again or the time is over.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/guc.h"
+#include "base/sqlstate.h"
+#include "base/steady.h"
+#include "base/text.h"
+#include "store/store.h"
+#include "tenancy/limit.h"
+#include "tenancy/pressure.h"
+
+#define LOOK_AGAIN	50			/* ms, while a publisher waits */
+
+/* A backlog that is over its limit */
+typedef struct Pressure
+{
+	text	   *tenant_id;		/* whose; NULL: everybody's */
+	int			ntypes;			/* that the subscription gets; -1: all */
+	text	  **types;
+	int64		max_backlog;
+	bool		refuses;
+	int64		max_delay;		/* us */
+} Pressure;
+
+bool		sn_no_pressure = false;
+
+static MemoryContext pressure_context = NULL;
+static bool pressures_valid = false;
+static Pressure *pressures = NULL;
+static int	npressures = 0;
+static Oid	watched_table = InvalidOid; /* backlog_limit; none: all of them */
+
+/* forget_pressures: a table has changed; before ours is there it may be ours */
+static void
+forget_pressures(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || !OidIsValid(watched_table) ||
+		relid == watched_table)
+		pressures_valid = sn_no_pressure = false;
+}
+
+/* sn_pressure_changed: this transaction has changed table backlog_limit */
+void
+sn_pressure_changed(void)
+{
+	CacheInvalidateRelcacheByRelid(sn_rel(SN_BACKLOG_LIMIT));
+	CommandCounterIncrement();
+	pressures_valid = sn_no_pressure = false;
+}
+
+/* copy_types: the event types of a row, which has some */
+static void
+copy_types(Pressure *pressure, Datum value)
+{
+	Datum	   *types;
+	int			i;
+
+	deconstruct_array(DatumGetArrayTypePCopy(value), TEXTOID, -1, false,
+					  TYPALIGN_INT, &types, NULL, &pressure->ntypes);
+	pressure->types = palloc((pressure->ntypes + 1) * sizeof(text *));
+	for (i = 0; i < pressure->ntypes; i++)
+		pressure->types[i] = DatumGetTextPP(types[i]);
+}
+
+/* add_pressure: the row at hand, if its backlog is over the limit */
+static void
+add_pressure(TupleTableSlot *slot)
+{
+	Datum	   *values = slot->tts_values;
+	Pressure	new = {.ntypes = -1};
+	text	   *tenant_id;
+
+	if (slot->tts_isnull[Anum_pressure_over_since - 1])
+		return;
+	tenant_id = DatumGetTextPP(values[Anum_pressure_tenant_id - 1]);
+	if (!sn_text_is(tenant_id, SN_TENANT_ANY))
+		new.tenant_id = sn_text_copy(tenant_id);
+	if (!slot->tts_isnull[Anum_pressure_event_types - 1])
+		copy_types(&new, values[Anum_pressure_event_types - 1]);
+	new.max_backlog = DatumGetInt64(values[Anum_pressure_max_backlog - 1]);
+	new.refuses = sn_text_is(DatumGetTextPP(values[Anum_pressure_policy - 1]),
+							 SN_PRESSURE_REFUSE);
+	new.max_delay =
+		sn_duration_of(DatumGetIntervalP(values[Anum_pressure_max_delay - 1]));
+	pressures = pressures == NULL ? palloc(sizeof(Pressure)) :
+		repalloc(pressures, (npressures + 1) * sizeof(Pressure));
+	pressures[npressures++] = new;
+}
+
+/* read_pressures: all backlogs that are over their limits */
+static void
+read_pressures(void)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnTableScan *scan = sn_table_read(SN_BACKLOG_LIMIT, snapshot);
+	TupleTableSlot *slot;
+
+	while ((slot = sn_table_next(scan)) != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(pressure_context);
+
+		slot_getallattrs(slot);
+		add_pressure(slot);
+		MemoryContextSwitchTo(old);
+	}
+	sn_table_end(scan);
+	UnregisterSnapshot(snapshot);
+}
+
+/* pressures_ready: have what is known be valid */
+static void
+pressures_ready(void)
+{
+	if (pressures_valid)
+		return;
+	if (pressure_context == NULL)
+	{
+		pressure_context = AllocSetContextCreate(TopMemoryContext,
+												 "sentinai backlogs",
+												 ALLOCSET_SMALL_SIZES);
+		CacheRegisterRelcacheCallback(forget_pressures, (Datum) 0);
+	}
+	pressures = NULL;
+	npressures = 0;
+	MemoryContextReset(pressure_context);
+	watched_table = InvalidOid;
+	if (sn_present(SN_BACKLOG_LIMIT))
+		watched_table = sn_rel(SN_BACKLOG_LIMIT);
+	pressures_valid = true;		/* a change while looking clears it again */
+	if (OidIsValid(watched_table))
+		read_pressures();
+	if (npressures == 0)
+		sn_no_pressure = pressures_valid;
+}
+
+/* goes_there: whether a subscription gets events of a type */
+static bool
+goes_there(const Pressure *pressure, const text *event_type)
+{
+	int			i;
+
+	for (i = 0; i < pressure->ntypes; i++)
+		if (sn_text_equal(pressure->types[i], event_type))
+			return true;
+	return pressure->ntypes < 0;
+}
+
+/* find_pressure: what an event would make worse; one that refuses goes first */
+static const Pressure *
+find_pressure(const text *tenant_id, const text *event_type)
+{
+	const Pressure *found = NULL;
+	int			i;
+
+	pressures_ready();
+	for (i = 0; i < npressures; i++)
+	{
+		const Pressure *p = &pressures[i];
+
+		if ((p->tenant_id == NULL || sn_text_equal(p->tenant_id, tenant_id)) &&
+			goes_there(p, event_type) &&
+			(found == NULL || p->refuses ||
+			 (!found->refuses && p->max_delay > found->max_delay)))
+			found = p;
+	}
+	return found;
+}
+
+/* refuse_event: the backlog has to become shorter first */
+static void pg_attribute_noreturn()
+refuse_event(const Pressure *pressure, const text *tenant_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_LIMIT),
+			 errmsg("limit \"" SN_KIND_BACKLOG "\" of tenant \"%s\" is reached",
+					text_to_cstring(tenant_id)),
+			 errdetail_internal("{\"kind\": \"" SN_KIND_BACKLOG "\", \"limit\": " INT64_FORMAT ", \"window\": null, \"current\": null, \"requested\": 1, \"retry_after\": 1, \"reset_at\": null}",
+								pressure->max_backlog),
+			 errhint("Too many events wait to be worked on. Try again after \"retry_after\" seconds.")));
+	pg_unreachable();
+}
+
+/* wait_for_room: until nothing is over its limit, or for the time of the limit */
+static void
+wait_for_room(const Pressure *pressure, const text *tenant_id,
+			  const text *event_type)
+{
+	static TimestampTz waited = 0;	/* start of the statement that has */
+	int64		until = sn_steady_us() + pressure->max_delay;
+
+	if (waited == GetCurrentStatementStartTimestamp())
+		return;
+	waited = GetCurrentStatementStartTimestamp();
+	while (pressure != NULL && !pressure->refuses && sn_steady_us() < until)
+	{
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LOOK_AGAIN, sn_wait_event("SentinaiBacklog"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		AcceptInvalidationMessages();
+		pressure = find_pressure(tenant_id, event_type);
+	}
+	if (pressure != NULL && pressure->refuses)
+		refuse_event(pressure, tenant_id);
+}
+
+/*
+ * sn_pressure_keep: refuse an event, or have its publisher wait, if it would go
+ * to a backlog that is over its limit
+ */
+void
+sn_pressure_keep(const text *tenant_id, const text *event_type)
+{
+	const Pressure *pressure = sn_limit_bypass ? NULL :
+		find_pressure(tenant_id, event_type);
+
+	if (pressure == NULL)
+		return;
+	if (pressure->refuses)
+		refuse_event(pressure, tenant_id);
+	wait_for_room(pressure, tenant_id, event_type);
+}

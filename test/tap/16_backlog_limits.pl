@@ -1,0 +1,121 @@
+# Limits of backlogs: what publishers notice, and what is told of it.
+# SPDX-License-Identifier: PostgreSQL
+use strict;
+use warnings FATAL => 'all';
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Sentinai;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $patience = 60;
+my $node = new_node('backlogs');
+my $dbname = 'postgres';
+my $ask = sub { $node->safe_psql($dbname, $_[0]) };
+$ask->(q{
+	create extension sentinai;
+	create function fill(tenant text, n int, type text default 'bl.slow') returns bigint language sql as $$
+		select count(sentinai.publish(type, tenant, 'k' || i % 20, '{}')) from generate_series(1, n) i $$;
+	-- work on all that waits
+	create function work(worker_type text) returns bigint language plpgsql as $$
+	declare
+		t text;
+		n bigint := 0;
+	begin
+		loop
+			select min(token), n + count(*) into t, n from sentinai.claim(worker_type, 1000);
+			exit when t is null;
+			perform sentinai.complete(t);
+		end loop;
+		return n;
+	end $$;
+	select sentinai.subscribe('slow', '{bl.slow}')});
+
+# state_of(STATEMENT): its SQLSTATE
+sub state_of
+{
+	my ($rc, $out, $err) = $node->psql($dbname, "\\set VERBOSITY sqlstate\n$_[0]", on_error_stop => 1);
+
+	return $err =~ /ERROR:\s+(\S+)/ ? $1 : 'done';
+}
+
+# over_ok(TENANT, WHETHER, NAME): that the backlog becomes longer or shorter than the limit
+sub over_ok
+{
+	my ($tenant, $over, $name) = @_;
+
+	return poll_ok($node, $dbname, $patience,
+		"select (over_since is not null) = $over from sentinai.backlog_limits where tenant_id = '$tenant'", $name);
+}
+
+sub told { return $ask->("select string_agg(event_type, ',' order by event_id) from sentinai.event_log where tenant_id = '$_[0]' and event_type like 'Backpressure%'") }
+
+# A tenant whose backlog is too long is refused where it would become longer.
+$ask->(q{select sentinai.set_backlog_limit('slow', 'big', 50)});
+$ask->(q{select fill('big', 200)});
+over_ok('big', 'true', 'more waits than may');
+is(state_of(q{select fill('big', 1)}), 'SN429', 'publish() is refused');
+is(state_of(q{select sentinai.publish_batch('{bl.other,bl.slow}', '{big,big}', '{k,k}', array['{}'::jsonb, '{}'])}), 'SN429', 'publish_batch(), too');
+is(state_of(q{insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values ('big', 'k', 'bl.slow', '{}')}), 'SN429', 'and the outbox');
+is(state_of(q{select fill('big', 1, 'bl.other')}), 'done', 'what does not go there is published');
+is(state_of(q{select fill('small', 1)}), 'done', 'and what is of another tenant');
+is(state_of(q{set sentinai.limit_bypass = on; select fill('big', 1)}), 'done', 'and what an operator publishes');
+is(told('big'), 'BackpressureDetected', 'one event tells of it');
+is($ask->(q{select payload ->> 'worker_type', payload ->> 'tenant_id', payload ->> 'policy', payload -> 'max_backlog', (payload -> 'backlog')::int > 50 from sentinai.event_log where event_type = 'BackpressureDetected'}),
+	'slow|big|refuse|50|t', 'and says of what');
+$node->restart;
+is(state_of(q{select fill('big', 1)}), 'SN429', 'a restart ends nothing');
+$ask->(q{select work('slow')});
+over_ok('big', 'false', 'when it was worked on');
+is(state_of(q{select fill('big', 1)}), 'done', 'all is published again');
+is(told('big'), 'BackpressureDetected,BackpressureCleared', 'one event tells that it is over');
+
+# Only a tenant's own events count for him, however many there are.
+$ask->(q{select work('slow')});
+$ask->(q{select sentinai.set_backlog_limit('slow', t, 2500) from unnest('{m1,m2}'::text[]) t});
+$ask->(q{select sentinai.set_backlog_limit('slow', 'mark', 1)});
+$ask->(q{select fill('m1', 2400), fill('m2', 2600), fill('other', 3000), fill('m1', 500, 'bl.other')});
+$ask->(q{select fill('mark', 2)});
+over_ok('m2', 'true', 'a backlog that is counted in steps');
+over_ok('mark', 'true', 'the next look is over');
+is($ask->(q{select over_since from sentinai.backlog_limits where tenant_id = 'm1'}), '', 'a backlog that is shorter than others together');
+$ask->(q{select sentinai.drop_backlog_limit('slow', t) from unnest('{m1,m2,mark}'::text[]) t});
+is(told('m1'), '', 'which nobody tells of');
+is(told('m2'), 'BackpressureDetected,BackpressureCleared', 'a limit that is dropped ends the episode');
+is(state_of(q{select fill('m2', 1)}), 'done', 'for publishers, too');
+$ask->(q{select work('slow')});
+
+# Everybody's together, and a delay.
+$ask->(q{select sentinai.set_backlog_limit('slow', '*', 10, 'delay', '600 milliseconds')});
+$ask->(q{select fill('t' || i, 1) from generate_series(1, 20) i});
+over_ok('*', 'true', 'all tenants together');
+is(told('*'), 'BackpressureDetected', 'of whom one event tells');
+my $begin = time;
+is(state_of(q{select fill('anybody', 3)}), 'done', 'who is delayed publishes');
+my $took = time - $begin;
+cmp_ok($took, '>=', 0.6, 'after the delay');
+$ask->(q{select sentinai.set_backlog_limit('slow', '*', 10, 'delay', '1 minute')});
+$begin = time;
+my $publisher = $node->background_psql($dbname);
+$publisher->{stdin} .= q{select fill('anybody', 1);
+\echo published
+};
+$publisher->{run}->pump_nb;
+poll_ok($node, $dbname, $patience, q{select count(*) > 0 from pg_stat_activity where query like '%anybody%' and pid <> pg_backend_pid() and wait_event_type = 'Extension'}, 'a publisher waits');
+$ask->(q{select work('slow')});
+$publisher->query_until(qr/published/, '');
+cmp_ok(time - $begin, '<', 45, 'until there is room, and not longer');
+$publisher->quit;
+over_ok('*', 'false', 'the end');
+is(told('*'), 'BackpressureDetected,BackpressureCleared', 'is told once');
+
+# What a subscription that is gone had does not hold anybody up.
+$ask->(q{select sentinai.set_backlog_limit('slow', '*', 10)});
+$ask->(q{select fill('t' || i, 1) from generate_series(1, 20) i});
+over_ok('*', 'true', 'a backlog again');
+$ask->(q{select sentinai.unsubscribe('slow')});
+over_ok('*', 'false', 'ends with its subscription');
+is(state_of(q{select fill('big', 1)}), 'done', 'and with it what publishers were told');
+
+done_testing();

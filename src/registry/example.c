@@ -31,6 +31,7 @@
 #define TRIES_MAX 5000
 #define STEPS_MAX 20000000
 #define VARIANTS_MAX 64			/* choices of one value */
+#define RULES_MAX 1000			/* schemas that speak of one value */
 #define GIVEN_MAX 20			/* values of an enum that are tried */
 #define OPTIONAL_MAX 100
 #define SIZE_MAX_ (64 * 1024)	/* bytes, looked at when a value is begun */
@@ -67,49 +68,66 @@ take_choice(Variant *variant, int n)
 	return chosen;
 }
 
-static void expand(SnRules *rules, const SnNode *node, Variant *variant);
+static void expand(SnMaking *making, SnRules *rules, const SnNode *node,
+				   Variant *variant);
 
 static void
-expand_choice(SnRules *rules, const SnNodes *nodes, Variant *variant)
+expand_choice(SnMaking *making, SnRules *rules, const SnNodes *nodes,
+			  Variant *variant)
 {
 	if (nodes->n > 0)
-		expand(rules, nodes->nodes[take_choice(variant, nodes->n)], variant);
+		expand(making, rules, nodes->nodes[take_choice(variant, nodes->n)],
+			   variant);
+}
+
+/* has_rule: whether a schema is among the rules already */
+static bool
+has_rule(SnMaking *making, const SnRules *rules, const SnNode *node)
+{
+	int			i;
+
+	sn_schema_spend(&making->check, 1 + rules->n);
+	for (i = 0; i < rules->n; i++)
+		if (rules->nodes[i] == node)
+			return true;
+	return false;
 }
 
 /* expand: a schema and what else speaks of the same value then */
 static void
-expand(SnRules *rules, const SnNode *node, Variant *variant)
+expand(SnMaking *making, SnRules *rules, const SnNode *node, Variant *variant)
 {
+	const SnBranches *b = node->branches;
 	int			i;
 
 	check_stack_depth();
-	CHECK_FOR_INTERRUPTS();
-	if (rules->n > VARIANTS_MAX * VARIANTS_MAX)
+	if (rules->n == RULES_MAX || has_rule(making, rules, node))
 		return;					/* what is missing shows in the check */
 	sn_rules_add(rules, node);
-	if (node->branches->ref != NULL)
-		expand(rules, node->branches->ref, variant);
-	for (i = 0; i < node->branches->all_of.n; i++)
-		expand(rules, node->branches->all_of.nodes[i], variant);
-	expand_choice(rules, &node->branches->any_of, variant);
-	expand_choice(rules, &node->branches->one_of, variant);
-	if (node->branches->if_schema != NULL && take_choice(variant, 2) == 0)
+	if (b->ref != NULL)
+		expand(making, rules, b->ref, variant);
+	for (i = 0; i < b->all_of.n; i++)
+		expand(making, rules, b->all_of.nodes[i], variant);
+	expand_choice(making, rules, &b->any_of, variant);
+	expand_choice(making, rules, &b->one_of, variant);
+	if (b->if_schema != NULL && take_choice(variant, 2) == 0)
 	{
-		expand(rules, node->branches->if_schema, variant);
-		if (node->branches->then_schema != NULL)
-			expand(rules, node->branches->then_schema, variant);
+		expand(making, rules, b->if_schema, variant);
+		if (b->then_schema != NULL)
+			expand(making, rules, b->then_schema, variant);
 	}
-	else if (node->branches->if_schema != NULL && node->branches->else_schema != NULL)
-		expand(rules, node->branches->else_schema, variant);
+	else if (b->if_schema != NULL && b->else_schema != NULL)
+		expand(making, rules, b->else_schema, variant);
 	for (i = 0; node->object != NULL && i < node->object->ndependents; i++)
 		if (node->object->dependents[i].node != NULL && take_choice(variant, 2) == 0)
-			expand(rules, node->object->dependents[i].node, variant);
+			expand(making, rules, node->object->dependents[i].node, variant);
 }
 
 /* sn_example_fits: whether a text is a value that is asked for */
 bool
 sn_example_fits(SnMaking *making, const SnRules *asked, const char *text)
 {
+	MemoryContext old = MemoryContextSwitchTo(making->scratch);
 	Jsonb	   *json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 														  CStringGetDatum(text)));
 	SnStep		top = {.index = -1};
@@ -120,7 +138,8 @@ sn_example_fits(SnMaking *making, const SnRules *asked, const char *text)
 	sn_json_root(json, &value);
 	for (i = 0; ok && i < asked->n; i++)
 		ok = sn_check_node(&making->check, asked->nodes[i], &value, &top, NULL);
-	pfree(json);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(making->scratch);
 	return ok;
 }
 
@@ -332,7 +351,7 @@ sn_example_make(SnMaking *making, const SnMade *around, const SnRules *asked,
 		if (making->tries-- <= 0)
 			return false;
 		for (i = 0; i < asked->n; i++)
-			expand(&rules, asked->nodes[i], &variant);
+			expand(making, &rules, asked->nodes[i], &variant);
 		lean = take_choice(&variant, 2) == 1;
 		count = Max(count, variant.count);
 		if (make_variant(making, &made, asked, types, lean, out))
@@ -354,6 +373,9 @@ try_example(const SnSchema *schema)
 	SnRules		asked = {0};
 	StringInfoData out;
 
+	making.scratch = AllocSetContextCreate(CurrentMemoryContext,
+										   "SentinAI example check",
+										   ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&out);
 	sn_rules_add(&asked, schema->root);
 	if (!sn_example_make(&making, NULL, &asked, SN_JSON_OBJECT, &out))

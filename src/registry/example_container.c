@@ -178,6 +178,7 @@ rules_of_member(SnMaking *making, const SnRules *rules, const SnJsonKey *key,
 	bool		known = false;
 	int			i;
 
+	sn_schema_spend(&making->check, 1 + rules->n);
 	for (i = 0; i < rules->n; i++)
 		if (rules->nodes[i]->object != NULL)
 			known |= add_rules_of(making, rules->nodes[i]->object, key, result);
@@ -189,7 +190,7 @@ rules_of_member(SnMaking *making, const SnRules *rules, const SnJsonKey *key,
 
 /* leads_back: whether a schema, or what it refers to, is one around the value */
 static bool
-leads_back(const SnMade *made, const SnRules *rules)
+leads_back(SnMaking *making, const SnMade *made, const SnRules *rules)
 {
 	const SnMade *around;
 	const SnNode *node;
@@ -199,9 +200,12 @@ leads_back(const SnMade *made, const SnRules *rules)
 	for (around = made; around != NULL; around = around->around)
 		for (i = 0; i < rules->n; i++)
 			for (node = rules->nodes[i]; node != NULL; node = node->branches->ref)
+			{
+				sn_schema_spend(&making->check, 1 + around->rules->n);
 				for (j = 0; j < around->rules->n; j++)
 					if (around->rules->nodes[j] == node)
 						return true;
+			}
 	return false;
 }
 
@@ -216,7 +220,7 @@ put_member(SnMaking *making, const SnMade *made, const SnJsonKey *key,
 	bool		ok;
 
 	rules_of_member(making, made->rules, key, &rules);
-	ok = required || !leads_back(made, &rules);
+	ok = required || !leads_back(making, made, &rules);
 	if (ok)
 	{
 		name = pnstrdup(key->name, key->len);
@@ -433,7 +437,7 @@ put_item(SnMaking *making, const SnMade *made, const Shape *shape, int place,
 	bool		ok;
 
 	rules_of_item(made->rules, shape, place, &rules);
-	ok = place < shape->needed || !leads_back(made, &rules);
+	ok = place < shape->needed || !leads_back(making, made, &rules);
 	if (ok)
 	{
 		appendStringInfoString(out, place > 0 ? ", " : "");

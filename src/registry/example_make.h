@@ -32,6 +32,7 @@ typedef struct SnMade
 typedef struct SnMaking
 {
 	SnCheck		check;			/* one budget for all that is tried */
+	MemoryContext scratch;		/* of the check that runs */
 	int			tries;			/* values that may still be begun */
 	int			optional;		/* members that may still be given without need */
 	int			salt;			/* makes the items of an array differ */

@@ -16,6 +16,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "miscadmin.h"
 #include "utils/json.h"
 
@@ -23,7 +25,7 @@
 #include "registry/schema_build.h"
 #include "registry/schema_document.h"
 
-#define EMBED_MAX (128 * 1024 * 1024)	/* bytes */
+#define EMBED_MAX (192 * 1024 * 1024)	/* bytes of the larger document */
 
 typedef struct Embedding
 {

@@ -12,6 +12,7 @@
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
+#include "base/compat.h"
 #include "relay/record.h"
 
 /* A version of an event type that the document has */

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- describe_event_type(): what people read, and the example that it makes.
-select plan(48);
+select plan(51);
 -- what the description of a schema says below its head
 create function pg_temp.said(schema jsonb, examples jsonb default '[]') returns text language plpgsql as $$
 begin
@@ -101,6 +101,15 @@ select ok(pg_temp.said(pg_temp.twice('allOf')) <> '', 'allOf of two to the power
 select matches(pg_temp.said(pg_temp.twice('oneOf')), 'No example', 'a choice of two to the power of 40');
 select matches(pg_temp.said('{"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#"}}}'), 'as the payload as a whole.*No example', 'a value that would have no end');
 select matches(pg_temp.said(jsonb_build_object('not', jsonb_build_object('enum', (select jsonb_agg(repeat('x', 1000) || i) from generate_series(1, 900) i)))), 'whole: not like [^\n]{40,100}…\.', 'a long schema under not');
+
+create function pg_temp.alike(n int, fields int, deep int) returns jsonb language sql as $$
+    select jsonb_build_object('type', 'object', 'allOf', (select jsonb_agg('{"allOf": [{"$ref": "#/$defs/a"}]}'::jsonb) from generate_series(1, n)),
+        '$defs', jsonb_build_object('a', jsonb_build_object('properties', (select jsonb_object_agg('f' || i, case when i <= deep then '{"$ref": "#"}' else '{}' end::jsonb) from generate_series(1, fields) i)))) $$;
+set statement_timeout = '20s';
+select ok(pg_temp.said(pg_temp.alike(2000, 40000, 0)) <> '', '2,000 schemas for the same 40,000 fields');
+select ok(pg_temp.said(pg_temp.alike(900, 20000, 20000)) <> '', 'each of which leads back');
+select ok(pg_temp.said(jsonb_build_object('required', '["a"]'::jsonb, 'properties', jsonb_build_object('a', jsonb_build_object('enum', (select jsonb_agg(repeat('x', 30000) || i) from generate_series(1, 30) i), 'anyOf', (select jsonb_agg(false) from generate_series(1, 60)))))) <> '', 'long values in vain');
+reset statement_timeout;
 
 -- examples that are made
 select is(pg_temp.example('{"properties": {"a": {"type": "integer"}}}', '[{"a": 7}, {"a": 8}]'), '{"a": 7}', 'the first that is registered');

@@ -530,7 +530,8 @@ sentinai_json_schema(PG_FUNCTION_ARGS)
 
 	if (!sn_is_type_name(event_type))
 		refuse(ERRCODE_SN_INVALID, "event_type " SN_TYPE_NAME_RULE);
-	sn_type_scan_begin(&scan, event_type, NULL);
+	/* as the query sees it: another snapshot could not be taken in parallel mode */
+	sn_type_scan_begin(&scan, event_type, GetActiveSnapshot());
 	while (sn_type_scan_next(&scan))
 		if (!scan.dropped &&
 			(PG_ARGISNULL(1) ? !scan.deprecated : scan.version == version))

@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/args.h"
@@ -219,7 +220,7 @@ take_all(Api *api)
 {
 	SnTypeScan	scan;
 
-	sn_type_scan_begin(&scan, NULL, NULL);
+	sn_type_scan_begin(&scan, NULL, GetActiveSnapshot());
 	while (sn_type_scan_next(&scan))
 		if (!scan.dropped && (!sn_type_is_own(scan.event_type) ||
 							  is_sent(api, scan.event_type)))
@@ -239,7 +240,7 @@ take_named(Api *api, const char *event_type)
 	for (i = 0; i < before; i++)
 		if (strcmp(api->messages[i].event_type, event_type) == 0)
 			return;				/* it is named twice */
-	sn_type_scan_begin(&scan, name, NULL);
+	sn_type_scan_begin(&scan, name, GetActiveSnapshot());
 	while (sn_type_scan_next(&scan))
 		if (!scan.dropped)
 			add_message(api, &scan);

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- asyncapi(): what is in the document. test/schema has it parsed.
-select plan(29);
+select plan(31);
 select sentinai.register_event_type('aa.Order', '{"required": ["a"], "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"type": "integer"}}}', description => 'An order.', examples => '[{"a": 1}]');
 select sentinai.register_event_type('aa.Order', '{"required": ["a"], "properties": {"a": {"type": ["integer", "null"]}}}', direction => 'agent');
 select sentinai.register_event_type('aa:x/y__z', 'true');
@@ -36,4 +36,22 @@ select throws_ok($$select sentinai.asyncapi(event_types => '{null}')$$, 'SN422',
 select throws_ok($$select sentinai.asyncapi(aggregate_types => array['a b'])$$, 'SN422', null, 'no name of a type');
 select throws_ok($$select sentinai.asyncapi(e'a\nb')$$, 'SN422', null, 'a title is printable');
 select throws_ok($$select sentinai.asyncapi(event_types => (select array_agg('aa' || i) from generate_series(1, 10001) i))$$, 'SN422', null, 'too many types');
+-- beside parallel workers
+create table aa_workload as select i from generate_series(1, 100000) i;
+analyze aa_workload;
+set parallel_setup_cost = 0;
+set parallel_tuple_cost = 0;
+set min_parallel_table_scan_size = 0;
+create function pg_temp.answers(expression text) returns text language plpgsql as $$
+declare
+    answer text;
+begin
+    execute format('select left(%s::text, 1) from aa_workload limit 1', expression) into answer;
+    return answer;
+exception when others then
+    return sqlstate;
+end $$;
+select is(pg_temp.answers('sentinai.asyncapi()'), '{', 'in a plan with parallel workers');
+select is(pg_temp.answers($$sentinai.json_schema('aa.Order')$$), '{', 'likewise json_schema()');
+drop table aa_workload;
 select * from finish();

@@ -89,7 +89,7 @@ static bool reserve_text(SnRecordMaker *maker, const SnRecordEvent *event);
 static const char *keep_text(SnRecordMaker *maker, const char *text,
 							 size_t len);
 static bool is_same(const char *one, const char *other);
-static const char *id_of(const SnRecordEvent *event);
+static const char *id_about(const SnRecordEvent *event);
 static void put_refused(SnRecordMaker *maker, const SnRecordEvent *event);
 static const char *put_escaped(SnRecordMaker *maker, const char *text);
 static void put_key(SnRecordMaker *maker, SnRecordFormat format,
@@ -353,7 +353,7 @@ put_key(SnRecordMaker *maker, SnRecordFormat format,
 
 /* The id of the event that the record is about. */
 static const char *
-id_of(const SnRecordEvent *event)
+id_about(const SnRecordEvent *event)
 {
 	return event->refused_id != NULL ? event->refused_id : event->event_id;
 }
@@ -370,12 +370,12 @@ put_headers(SnRecordMaker *maker, SnRecordFormat format,
 			break;
 		case SN_RECORD_DEBEZIUM:
 			add_header(maker, "id", is_uuid_text(event->outbox_id) ?
-					   event->outbox_id : id_of(event));
+					   event->outbox_id : id_about(event));
 			add_header(maker, "eventType", event->event_type);
-			add_header(maker, "event_id", id_of(event));
+			add_header(maker, "event_id", id_about(event));
 			break;
 		case SN_RECORD_RAW:
-			add_header(maker, "event_id", id_of(event));
+			add_header(maker, "event_id", id_about(event));
 			break;
 	}
 	put_trace(maker, format, event);
@@ -404,7 +404,7 @@ put_cloudevents(SnRecordMaker *maker, const SnRecordEvent *event,
 				const SnRecord *record)
 {
 	add_header(maker, "ce_specversion", "1.0");
-	add_header(maker, "ce_id", id_of(event));
+	add_header(maker, "ce_id", id_about(event));
 	add_header(maker, "ce_source", put_source(maker, event));
 	add_header(maker, "ce_type", event->event_type);
 	add_header(maker, "ce_time", keep_time(maker, event->occurred_us));

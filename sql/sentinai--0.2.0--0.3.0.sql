@@ -399,13 +399,13 @@ create function sentinai.dead_letters(
         occurred_at timestamptz, attempts int, reason text, status text,
         first_failed_at timestamptz, dead_at timestamptz, resolved_at timestamptz,
         resolved_by text, resolution text, cursor text)
-    language c stable parallel restricted rows 100
+    language c stable parallel unsafe rows 100
     as 'MODULE_PATHNAME', 'sentinai_dead_letters';
 comment on function sentinai.dead_letters(text, text, text, timestamptz, timestamptz, text, text, text, int) is 'A page of dead letters, newest first. Filters, each null for any: tenant_id, worker_type, event_type; from_time (inclusive) and to_time (exclusive), by dead_at; error, a text that the reason has in it; status. after_cursor: the cursor of the last row of the page before. max_letters: 1 to 1000. Reads by an index on tenant, worker type or status, in the order of time. When it has passed over 20,000 letters that the other filters do not want, the page ends with a row that has nothing but a cursor: go on from there. get_dead_letter() has payload and history. Errors: SN422 invalid status, cursor, error or max_letters.';
 
 create function sentinai.get_dead_letter(event_id uuid, worker_type text)
     returns sentinai.dead_letter
-    language c stable parallel restricted
+    language c stable parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_get_dead_letter';
 comment on function sentinai.get_dead_letter(uuid, text) is 'A dead letter, whole. Errors: 22004 null; SN404 no such dead letter.';
 
@@ -414,7 +414,7 @@ create function sentinai.dead_letter_stats(
         out succeeded bigint, out discarded bigint, out by_event_type jsonb, out by_worker_type jsonb,
         out oldest_pending_at timestamptz)
     returns record
-    language c stable parallel restricted
+    language c stable parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_dead_letter_stats';
 comment on function sentinai.dead_letter_stats(text) is 'How many dead letters a tenant has, or all have for null: together and by status; the same by event type and by worker type, as objects of objects; and since when the oldest pending one waits. Nothing is counted for that: dead_letter_count has the sums. Errors: SN403 tenant_id is not one the caller may see.';
 

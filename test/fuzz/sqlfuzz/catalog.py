@@ -90,7 +90,7 @@ class Callable:
             return None
         if self.kind in ("view", "table"):
             return f"(select * from {self.qualified})"
-        named = ", ".join(f"{p.name} => {a}" if p.name else a
+        named = ", ".join(f'"{p.name}" => {a}' if p.name else a
                           for p, a in zip(self.params, args))
         return f"{self.qualified}({named})"
 

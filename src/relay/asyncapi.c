@@ -31,6 +31,7 @@
 #include "base/guc.h"
 #include "base/printable.h"
 #include "base/sqlstate.h"
+#include "base/text.h"
 #include "registry/event_type.h"
 #include "registry/register.h"
 #include "registry/type_row.h"
@@ -38,6 +39,8 @@
 
 #define TITLE_MAX 1024			/* bytes */
 #define NAMES_MAX 10000
+#define REFUSED_SAYS \
+	"Events that the broker has refused, with headers that say why: those of Kafka Connect (__connect.errors.*) and of Spring for Apache Kafka (kafka_dlt-*). A payload that is too large is left out."
 #define DOCUMENT_MAX (192 * 1024 * 1024)	/* bytes of text */
 
 PG_FUNCTION_INFO_V1(sentinai_asyncapi);
@@ -48,6 +51,7 @@ typedef struct Api
 	SnRecordFormat format;
 	const char *topic_template;
 	const char *control_topic;	/* NULL: control events are not sent */
+	const char *dead_letter_topic;	/* NULL: nor is what the broker refuses */
 	int			nmessages;
 	int			room;
 	SnApiMessage *messages;
@@ -211,7 +215,8 @@ static bool
 is_sent(const Api *api, const text *event_type)
 {
 	return api->control_topic != NULL &&
-		sn_is_control_name(text_to_cstring(event_type));
+		sn_is_control_name(text_to_cstring(event_type)) &&
+		!sn_text_is(event_type, SN_TYPE_RECORD_REFUSED);
 }
 
 /* take_all: every version of every type that is sent */
@@ -311,12 +316,16 @@ put_bindings(StringInfo out, const char *address)
  */
 static void
 put_channel(StringInfo out, const Api *api, const char *name,
-			const char *address, const char *event_type, bool control)
+			const char *address, const char *says, const char *event_type,
+			bool control)
 {
 	int			i;
 
+	CHECK_FOR_INTERRUPTS();
 	sn_api_open(out, name);
 	sn_api_text(out, "address", address);
+	if (says != NULL)
+		sn_api_text(out, "description", says);
 	put_parameters(out, api, address);
 	sn_api_open(out, "messages");
 	for (i = 0; i < api->nmessages; i++)
@@ -324,6 +333,7 @@ put_channel(StringInfo out, const Api *api, const char *name,
 		const SnApiMessage *message = &api->messages[i];
 
 		if (message->control == control &&
+			strcmp(message->event_type, SN_TYPE_RECORD_REFUSED) != 0 &&
 			(event_type == NULL || strcmp(event_type, message->event_type) == 0))
 			sn_api_ref(out, message->key, psprintf("messages/%s", message->key));
 	}
@@ -365,7 +375,7 @@ put_channels(StringInfo out, const Api *api, List **names)
 	if (!by_type)
 	{
 		*names = lappend(*names, "events");
-		put_channel(out, api, "events", api->topic_template, NULL, false);
+		put_channel(out, api, "events", api->topic_template, NULL, NULL, false);
 	}
 	for (i = 0; by_type && i < api->nmessages; i++)
 	{
@@ -377,12 +387,18 @@ put_channels(StringInfo out, const Api *api, List **names)
 			continue;			/* or a version of the same */
 		before = event_type;
 		*names = lappend(*names, psprintf("events.%s", sn_api_key(event_type)));
-		put_channel(out, api, llast(*names), address, event_type, false);
+		put_channel(out, api, llast(*names), address, NULL, event_type, false);
 	}
 	if (api->control_topic != NULL)
 	{
 		*names = lappend(*names, "control");
-		put_channel(out, api, "control", api->control_topic, NULL, true);
+		put_channel(out, api, "control", api->control_topic, NULL, NULL, true);
+	}
+	if (api->dead_letter_topic != NULL)
+	{
+		*names = lappend(*names, "refused");
+		put_channel(out, api, "refused", api->dead_letter_topic, REFUSED_SAYS,
+					NULL, false);
 	}
 	sn_api_close(out);
 }
@@ -455,6 +471,8 @@ read_settings(Api *api)
 		sn_topic_template;
 	api->control_topic = sn_control_topic == NULL ||
 		*sn_control_topic == '\0' ? NULL : sn_control_topic;
+	api->dead_letter_topic = sn_dead_letter_topic == NULL ||
+		*sn_dead_letter_topic == '\0' ? NULL : sn_dead_letter_topic;
 }
 
 /*

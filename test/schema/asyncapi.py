@@ -150,9 +150,12 @@ def topics(tap, conn, parser):
          {"control": ["DeadLettered.v1", "RetryScheduled.v1"],
           "events.api.v1": ["api.v1.v1", "api.v1.v2"]}),
         ("Debezium's format, and a topic for all",
-         dict(topic_template="all", record_format="debezium", control_topic=None),
-         {"events": ["api.v1.v1", "api.v1.v2"]}),
-        ("raw records", dict(record_format="raw", topic_template=None),
+         dict(topic_template="all", record_format="debezium", control_topic=None,
+              dead_letter_topic="refused"),
+         {"events": ["api.v1.v1", "api.v1.v2"],
+          "refused": ["api.v1.v1", "api.v1.v2"]}),
+        ("raw records", dict(record_format="raw", topic_template=None,
+                            dead_letter_topic=None),
          {"events": ["api.v1.v1", "api.v1.v2"]}),
     ]
     asked = {"relay_workers": "0"}

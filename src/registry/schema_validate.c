@@ -336,6 +336,17 @@ check_branches(SnCheck *check, const SnBranches *branches,
 	return ok;
 }
 
+/* broken_type: a value is of none of the types; their names if that is said */
+static bool
+broken_type(SnCheck *check, const SnStep *step, int types)
+{
+	bool		is_said = check->errors != NULL &&
+		check->errors->count < SN_SCHEMA_ERRORS_MAX;
+
+	return sn_schema_broken(check, step, "type", "must be %s",
+							is_said ? sn_json_type_names(types) : "");
+}
+
 /* check_scalar: what the node says of a value that has no others in it */
 static inline bool
 check_scalar(SnCheck *check, const SnNode *node, const JsonbValue *value,
@@ -433,8 +444,7 @@ sn_check_node(SnCheck *check, const SnNode *node, const JsonbValue *value,
 	if (node->never)
 		return sn_schema_broken(check, step, node->keyword, "is not allowed");
 	if (node->types != SN_JSON_ANY && !has_type(node->types, value))
-		return sn_schema_broken(check, step, "type", "must be %s",
-								check->errors == NULL ? "" : sn_json_type_names(node->types));
+		return broken_type(check, step, node->types);
 	if (node->is_plain && value->type != jbvBinary)
 		return check_scalar(check, node, value, step);
 	check_stack_depth();

@@ -2,7 +2,7 @@
 -- Schemas that are made to take long, to take up memory or to lead astray:
 -- refused or taken, and always soon. Each limit of time is many times what is
 -- needed, and a small part of what was needed once.
-select plan(55);
+select plan(57);
 create function pg_temp.code(statement text) returns text language plpgsql as $$
 begin
     execute statement;
@@ -121,4 +121,11 @@ from generate_series(1, 150) v, (select jsonb_object_agg('p' || i, '{"type": "st
 select is((select count(*) from generate_series(1, 150) v where pg_temp.version('hs.large', jsonb_build_object('v' || v, 1), v) = v::text), 150::bigint, '150 large versions are used');
 select cmp_ok((select sum(total_bytes) from pg_backend_memory_contexts where name = 'SentinAI JSON Schema')::int, '<', 72 << 20, 'and a session keeps a part of them');
 select is(pg_temp.version('hs.large', '{}', 1), 'SN422', 'one that it has forgotten is read again');
+
+-- what is not told takes no memory
+create function pg_temp.peak() returns bigint language sql volatile as $$
+    select (regexp_match(pg_read_file('/proc/self/status'), 'VmHWM:\s+(\d+)'))[1]::bigint / 1024 $$;
+create temp table before as select pg_temp.peak() as mb;
+select is(jsonb_array_length(sentinai.validate_json(jsonb_build_object('allOf', (select jsonb_agg('{"additionalProperties": {"type": "object"}}'::jsonb) from generate_series(1, 100))), (select jsonb_object_agg('p' || i, 1) from generate_series(1, 10000) i))), 21, 'a million errors');
+select cmp_ok((select pg_temp.peak() - mb from before), '<', 200::bigint, 'are counted, and not kept');
 select * from finish();

@@ -23,6 +23,7 @@ exception when others then
     return sqlstate || coalesce(d, '');
 end $$"""
 EVENTS = "select count(*) from sentinai.event_log where tenant_id = 'fzs'"
+TIMEOUT = "57014"               # judged already; the transaction is over
 MODES = ("none", "backward", "forward", "full", "full_transitive")
 
 
@@ -111,6 +112,8 @@ class Schemas(Part):
         state, errors = self.ask(
             f"select sentinai.validate_json({literal(schema)}::jsonb, "
             f"{literal(payload)}::jsonb)")
+        if state == TIMEOUT:
+            return
         wanted = "SN422" if state == "ok" and errors != "[]" else state
         if state == "ok":
             self.counts["fits" if errors == "[]" else "broken"] += 1
@@ -128,6 +131,8 @@ class Schemas(Part):
     def publish(self, sql, many, payload, wanted, errors):
         before = self.events()
         state, said = self.ask(sql)
+        if state == TIMEOUT:
+            return
         added = self.events() - before
         if added != (many if state == "ok" else 0):
             self.report.find(f"{state}, and {added} events stored", sql)
@@ -150,4 +155,5 @@ class Schemas(Part):
                                      > 500)
 
     def events(self):
-        return int(self.session.run(EVENTS).rows[0][0])
+        outcome = self.session.run(EVENTS)
+        return 0 if outcome.failed else int(outcome.rows[0][0])

@@ -93,7 +93,7 @@ like($out, qr/\Q$_\E/, 'as it is') foreach @hostile;
 sql(q{insert into sentinai_internal.event_log (event_id, txid, occurred_at, partition_hash, schema_version, run,
 	tenant_id, aggregate_type, aggregate_id, event_type, correlation_id, payload, metadata)
 	select overlay(event_id::text placing 'ffffffffffff' from 25)::uuid, 1, now(), 1, 1, 0, 'raw',
-	E'\\x1b[2J\\r', E'\\x07\\u202e\\u2028\\ue000\\U000e0001', E'\\x7f\\u0085\\n', 'raw', '{}', '{}'
+	E'\\x1b[2J\\r', E'\\x07\\u202e\\u2028\\ue000\\U000e0001', E'\\x7f\\u0085\\n', 'raw', '{}', jsonb_build_object('traceparent', '00-' || repeat('1', 32) || '-xx","evil":"1","-01')
 	from sentinai.event_log where event_type = 'A'});
 ($status, $out) = run('raw');
 like($out, qr/^\\u\{7f\}\\u\{85\}\\u\{a\} raw \\u\{1b\}\[2J\\u\{d\} \\u\{7\}\\u\{202e\}\\u\{2028\}\xee\x80\x80\\u\{e0001\}  [^\n]*\n$/, 'what is active is a number');
@@ -102,7 +102,9 @@ foreach my $form ('--svg', '--mermaid')
 	($status, $out) = run('raw', $form);
 	unlike($out, qr/[\x00-\x09\x0b-\x1f\x7f]|\xc2\x85|\xe2\x80[\xa8\xae]|\xf3\xa0/, "$form has nothing active");
 }
-is(decode_json((run('raw', '--otlp'))[1])->{resourceSpans}[0]{scopeSpans}[0]{spans}[0]{name}, "publish \x7f\x85\n", '--otlp has it as JSON');
+my $raw = decode_json((run('raw', '--otlp'))[1])->{resourceSpans}[0]{scopeSpans}[0]{spans}[0];
+is($raw->{name}, "publish \x7f\x85\n", '--otlp has it as JSON');
+is(join(' ', grep { exists $raw->{$_} } qw(evil parentSpanId)), '', 'and nothing of a traceparent that is none');
 
 # SVG: well-formed, and all names are text
 ($status, $out) = run('hostile', '--svg');

@@ -18,7 +18,9 @@
 
 #define TRACE_LEN 32
 #define SPAN_LEN 16
-#define SPAN_AT 36				/* in a traceparent */
+#define TRACE_AT 3				/* in a traceparent */
+#define SPAN_AT 36
+#define HEX "0123456789abcdef"
 
 #define STATUS_ERROR 2
 #define KIND_PRODUCER 4
@@ -37,18 +39,30 @@ take_digits(const char *id, int from, int count, char *digits)
 	digits[n] = '\0';
 }
 
+/*
+ * Has an event a traceparent?  What publish() stores is one, but rows of other
+ * origin may have any text, and what we write must stay JSON.
+ */
+static bool
+has_trace(const FlowEvent *event)
+{
+	const char *text = event->traceparent;
+
+	return text != NULL && strlen(text) == 55 &&
+		strspn(text + TRACE_AT, HEX) == TRACE_LEN &&
+		strspn(text + SPAN_AT, HEX) == SPAN_LEN;
+}
+
 /* The trace of an event. */
 static void
 trace_of(const Flow *flow, const FlowEvent *event, char *trace)
 {
-	if (event->traceparent != NULL && strlen(event->traceparent) == 55)
+	if (has_trace(event))
 	{
-		snprintf(trace, TRACE_LEN + 1, "%.32s", event->traceparent + 3);
-		if (strspn(trace, "0123456789abcdef") == TRACE_LEN)
-			return;
+		snprintf(trace, TRACE_LEN + 1, "%.32s", event->traceparent + TRACE_AT);
+		return;
 	}
-	while (event->parent >= 0 &&
-		   flow->events[event->parent].traceparent == NULL)
+	while (event->parent >= 0 && !has_trace(&flow->events[event->parent]))
 		event = &flow->events[event->parent];
 	take_digits(event->id, 0, TRACE_LEN, trace);
 }
@@ -140,7 +154,7 @@ add_event_span(Text *out, const Flow *flow, const FlowEvent *event,
 			*link_trace = '\0';
 		}
 	}
-	if (event->traceparent != NULL && strlen(event->traceparent) == 55 &&
+	if (has_trace(event) &&
 		strncmp(event->traceparent + SPAN_AT, span, SPAN_LEN) != 0)
 		snprintf(parent, sizeof(parent), "%.16s", event->traceparent + SPAN_AT);
 	begin_span(out, trace, span, parent, KIND_PRODUCER, event->occurred,

@@ -176,7 +176,8 @@ my $held = $node->safe_psql('app', "select count(*) from sentinai.claim('billing
 	arrived_ok($other_broker, 'first', 5, 'and sends nothing again');
 
 	# the extension
-	page_sql($upgraded, 'app', 'Updating the extension', qr/alter extension/);
+	page_sql($upgraded, 'app', 'Upgrading', qr/^alter extension/m);
+	page_sql($upgraded, 'app', 'Upgrading', qr/index_partitions/);
 	like(page_sql($upgraded, 'app', 'Dropping the extension', qr/^begin;\ndrop extension/),
 		qr/NOTICE:.*goes with all events.*\n.*log has (?:1 partition|(?!1 )\d+ partitions) with/, 'a notice says what goes');
 	$upgraded->safe_psql('app', 'create database many');

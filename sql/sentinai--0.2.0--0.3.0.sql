@@ -140,9 +140,15 @@ create function sentinai.limit_buckets(
     as 'MODULE_PATHNAME', 'sentinai_limit_buckets';
 comment on function sentinai.limit_buckets() is 'For the view limit_usage: the buckets of this database in shared memory.';
 
+create function sentinai.may_see_limit(tenant_id text) returns boolean
+    language c stable parallel restricted cost 5
+    as 'MODULE_PATHNAME', 'sentinai_may_see_limit';
+comment on function sentinai.may_see_limit(text) is 'For the views of limits: whether the current user may read or operate for the tenant; "*": for every one.';
+
 create view sentinai.limits as
 select l.tenant_id, l.kind, l.value, l."window", l.enabled, l.changed_at, l.changed_by
-from sentinai_internal.tenant_limit l;
+from sentinai_internal.tenant_limit l
+where sentinai.may_see_limit(l.tenant_id);
 comment on view sentinai.limits is 'Limits that are set.';
 comment on column sentinai.limits.tenant_id is 'Tenant; "*" for all that have no limit of their own.';
 comment on column sentinai.limits.kind is 'What is counted.';
@@ -162,7 +168,7 @@ from sentinai.limit_buckets() b
          on o.tenant_id operator(pg_catalog.=) b.tenant_id and o.kind operator(pg_catalog.=) b.kind
      left join sentinai_internal.tenant_limit d
          on d.tenant_id operator(pg_catalog.=) '*' and d.kind operator(pg_catalog.=) b.kind
-where coalesce(o.enabled, d.enabled);
+where coalesce(o.enabled, d.enabled) and sentinai.may_see_limit(b.tenant_id);
 comment on view sentinai.limit_usage is 'What tenants have used of the limits that are in force: a row for each tenant and kind that was asked for since the server started, unless its bucket had to make room while it was full.';
 comment on column sentinai.limit_usage.tenant_id is 'Tenant.';
 comment on column sentinai.limit_usage.kind is 'What is counted.';
@@ -200,7 +206,8 @@ comment on trigger backlog_limit_changed on sentinai_internal.backlog_limit is '
 
 create view sentinai.backlog_limits as
 select b.worker_type, b.tenant_id, b.max_backlog, b.policy, b.max_delay, b.over_since, b.changed_at, b.changed_by
-from sentinai_internal.backlog_limit b;
+from sentinai_internal.backlog_limit b
+where sentinai.may_see_limit(b.tenant_id);
 comment on view sentinai.backlog_limits is 'How much may wait in subscriptions, and where more does.';
 comment on column sentinai.backlog_limits.worker_type is 'The subscription.';
 comment on column sentinai.backlog_limits.tenant_id is 'Tenant; "*" for all together.';

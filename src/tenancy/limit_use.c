@@ -20,11 +20,13 @@
 #include "base/compat.h"
 #include "base/sqlstate.h"
 #include "base/steady.h"
+#include "base/text.h"
 #include "tenancy/gate.h"
 #include "tenancy/limit.h"
 
 PG_FUNCTION_INFO_V1(sentinai_consume_limit);
 PG_FUNCTION_INFO_V1(sentinai_limit_buckets);
+PG_FUNCTION_INFO_V1(sentinai_may_see_limit);
 
 /* What became of a call */
 typedef struct Answer
@@ -142,4 +144,18 @@ sentinai_limit_buckets(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	sn_bucket_table_visit(put_bucket, fcinfo->resultinfo);
 	return (Datum) 0;
+}
+
+/* may_see_limit(tenant_id text) returns boolean: for the views, of each row */
+Datum
+sentinai_may_see_limit(PG_FUNCTION_ARGS)
+{
+	const text *tenant_id;
+
+	if (!sn_gate_asks() || PG_ARGISNULL(0))
+		PG_RETURN_BOOL(!PG_ARGISNULL(0));
+	tenant_id = PG_GETARG_TEXT_PP(0);
+	PG_RETURN_BOOL(sn_gate_may(SN_RIGHT_READ | SN_RIGHT_OPERATE,
+							   sn_text_is(tenant_id, SN_TENANT_ANY) ? NULL :
+							   tenant_id));
 }

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_limit() and consume_limit(), and what publishers notice of them.
 -- Statements commit one by one.
-select plan(144);
+select plan(149);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -199,6 +199,19 @@ select throws_ok($$select sentinai.publish('li.x', 'li.a', 'k', '{}')$$, 'SN429'
 select throws_ok($$select sentinai.set_limit('li.a', 'events_published', 3, '1 day')$$, '42501', null, 'the right to set limits is another');
 reset role;
 select throws_ok($$select sentinai.publish('li.x', 'li.a', 'k', '{}')$$, 'SN429', null, 'the owner is limited like all');
+grant select on sentinai.limits, sentinai.limit_usage, sentinai.backlog_limits to li_app;
+grant execute on function sentinai.may_see_limit, sentinai.limit_buckets to li_app;
+set role li_app;
+select ok((select count(*) from sentinai.limits) > 0 and (select count(*) from sentinai.limit_usage) > 0, 'the views, for whom they were granted to');
+reset role;
+set sentinai.tenant_isolation = on;
+set role li_app;
+select is((select count(*) from sentinai.limits) + (select count(*) from sentinai.limit_usage), 0::bigint, 'show nothing of tenants that one may not read');
+select throws_ok($$select sentinai.consume_limit('li.a', 'api_requests')$$, 'SN403', null, 'whose limits he cannot use');
+select throws_ok($$select sentinai.publish('li.x', 'li.a', 'k', '{}')$$, 'SN403', null, 'nor is he told of them');
+reset role;
+select ok((select count(*) from sentinai.limits) > 0, 'the owner sees all');
+reset sentinai.tenant_isolation;
 
 -- kinds of applications
 select sentinai.set_limit('li.a', 'api_requests', 5, '1 minute');

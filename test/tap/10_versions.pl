@@ -72,6 +72,33 @@ foreach my $old (@released)
 	same_ok($fresh, catalog($db), "from $old to $version: the same as a new one");
 }
 
+# A dump does not say of which version it is: it makes the newest.
+my $rows = q{select (select count(*) from sentinai.event_log), (select count(*) from sentinai.event_processing),
+	(select count(*) from sentinai_internal.subscription), has_function_privilege('app', 'sentinai.unsubscribe(text)', 'execute')};
+foreach my $old (@released)
+{
+	$node->safe_psql('postgres', 'create database dumped');
+	$node->safe_psql('dumped', qq{
+		create extension sentinai version '$old';
+		grant execute on function sentinai.unsubscribe to app;
+		select sentinai.subscribe('all', start_from => 'earliest');
+		select sentinai.publish('Old', 't', 'k' || i, '{}') from generate_series(1, 10) i});
+	ok(wait_for($unslept, sub {
+		return $node->safe_psql('dumped', q{
+			select sentinai.complete(min(token)) from sentinai.claim('all', 4) having count(*) > 0;
+			select count(*) > 0 from sentinai.event_processing}) =~ /^t$/m;
+	}), "$old: a database");
+	my $before = $node->safe_psql('dumped', $rows);
+	$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/dumped_$old", 'dumped' ], 'pg_dump');
+	$node->safe_psql('postgres', 'drop database dumped');
+	$node->safe_psql('postgres', 'create database dumped');
+	$node->command_ok([ 'pg_restore', '-e', '-d', 'dumped', "$dir/dumped_$old" ], 'pg_restore');
+	is($node->safe_psql('dumped', $rows), $before, 'all is there');
+	$node->safe_psql('dumped', 'revoke execute on function sentinai.unsubscribe from app');
+	same_ok($fresh, catalog('dumped'), 'and is as in a new one');
+	$node->safe_psql('postgres', 'drop database dumped');
+}
+
 # A table of the version before may lack its last columns: they are null, and
 # nothing is written to them.
 my $old = $released[0];

@@ -130,7 +130,9 @@ select q.worker_type,
        q.failed_count,
        r.completed_per_second,
        r.failed_per_second,
-       greatest(q.claimed_at, sentinai.stat_claimed(q.sub_id)) as last_claimed_at
+       greatest(q.claimed_at, sentinai.stat_claimed(q.sub_id)) as last_claimed_at,
+       f.event_types,
+       f.tenants
 from (select l.sub_id,
              l.worker_type,
              pg_catalog.sum(l.lag_events)::bigint as lag_events,
@@ -144,6 +146,8 @@ from (select l.sub_id,
       from sentinai.stat_lane l
       where not l.is_relay
       group by 1, 2) q
+     join sentinai_internal.subscription s on s.sub_id = q.sub_id
+     join sentinai_internal.stream f on f.stream_id = s.stream_id
      cross join lateral sentinai.stat_rate(q.sub_id, q.completed_count, q.failed_count) r;
 
 comment on view sentinai.stat_queue is 'One row for each subscription: how far behind it is and what it is doing.';
@@ -159,6 +163,8 @@ comment on column sentinai.stat_queue.failed_count is 'Attempts failed since the
 comment on column sentinai.stat_queue.completed_per_second is 'Rate of completion since the sample before the last ten seconds; null at the first look.';
 comment on column sentinai.stat_queue.failed_per_second is 'Rate of failed attempts, likewise.';
 comment on column sentinai.stat_queue.last_claimed_at is 'When claim() was last called. Calls that found nothing are known since the start of the server; of what was before, the last one that handed out events. An agent that waits in wait_for_work() does not call it.';
+comment on column sentinai.stat_queue.event_types is 'Event types it wants; null: all.';
+comment on column sentinai.stat_queue.tenants is 'Tenants whose events it wants; null: all.';
 
 -- The topics are found one after the other by the index, and each lane's first
 -- event of them.

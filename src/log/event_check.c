@@ -233,6 +233,30 @@ empty_object(void)
 	return (Jsonb *) empty;
 }
 
+/* tenant_name: what can be the name of a tenant, or be empty */
+static text *
+tenant_name(Datum value, int index, const char *what)
+{
+	text	   *tenant_id = sn_event_text(value, SN_TENANT_MAX, index, what);
+
+	/* it ends at the colon in a partition key: ('a:b', 'c') is not ('a', 'b:c') */
+	if (memchr(VARDATA_ANY(tenant_id), ':', VARSIZE_ANY_EXHDR(tenant_id)))
+		sn_event_refuse(ERRCODE_SN_INVALID, index, what,
+						"must not contain \":\"");
+	return tenant_id;
+}
+
+/* sn_tenant_arg: the name of a tenant that events can have */
+text *
+sn_tenant_arg(Datum value, const char *what)
+{
+	text	   *tenant_id = tenant_name(value, 0, what);
+
+	if (VARSIZE_ANY_EXHDR(tenant_id) == 0)
+		sn_event_refuse(ERRCODE_SN_INVALID, 0, what, "must not be empty");
+	return tenant_id;
+}
+
 /* sn_event_tenant: whose event it is, if the caller may write for them */
 text *
 sn_event_tenant(Datum value, bool isnull, int index)
@@ -240,11 +264,7 @@ sn_event_tenant(Datum value, bool isnull, int index)
 	text	   *tenant_id;
 
 	sn_event_require(isnull, index, "tenant_id");
-	tenant_id = sn_event_text(value, SN_TENANT_MAX, index, "tenant_id");
-	/* it ends at the colon in a partition key: ('a:b', 'c') is not ('a', 'b:c') */
-	if (memchr(VARDATA_ANY(tenant_id), ':', VARSIZE_ANY_EXHDR(tenant_id)))
-		sn_event_refuse(ERRCODE_SN_INVALID, index, "tenant_id",
-						"must not contain \":\"");
+	tenant_id = tenant_name(value, index, "tenant_id");
 	if (!sn_may_publish(tenant_id))
 		sn_event_refuse(ERRCODE_SN_TENANT_NOT_ALLOWED, index, "tenant_id",
 			   "is not one the caller may publish for");

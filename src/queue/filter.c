@@ -33,31 +33,42 @@ sn_next_id(const char *sequence)
 	return (int) sn_sequence_next(sequence);
 }
 
-/* text_array: a filter as text[] */
+/* text_array: a set of names as text[]; null for all */
 static Datum
-text_array(const SnFilter *filter)
+text_array(const SnNames *names, bool *isnull)
 {
-	Datum	   *elems = palloc(filter->n * sizeof(Datum));
+	Datum	   *elems = palloc(Max(names->n, 1) * sizeof(Datum));
 	int			i;
 
-	for (i = 0; i < filter->n; i++)
-		elems[i] = PointerGetDatum(filter->types[i]);
-	return PointerGetDatum(construct_array(elems, filter->n, TEXTOID, -1,
+	*isnull = names->n < 0;
+	if (*isnull)
+		return (Datum) 0;
+	for (i = 0; i < names->n; i++)
+		elems[i] = PointerGetDatum(names->names[i]);
+	return PointerGetDatum(construct_array(elems, names->n, TEXTOID, -1,
 										   false, TYPALIGN_INT));
 }
 
-/* sn_filter_equal: whether two filters let the same events through */
+/* sn_names_equal: whether two sets are the same */
 bool
-sn_filter_equal(const SnFilter *a, const SnFilter *b)
+sn_names_equal(const SnNames *a, const SnNames *b)
 {
 	int			i;
 
 	if (a->n != b->n)
 		return false;
 	for (i = 0; i < a->n; i++)
-		if (!sn_text_equal(a->types[i], b->types[i]))
+		if (!sn_text_equal(a->names[i], b->names[i]))
 			return false;
 	return true;
+}
+
+/* filters_equal: whether two filters let the same events through */
+static bool
+filters_equal(const SnFilter *a, const SnFilter *b)
+{
+	return sn_names_equal(&a->types, &b->types) &&
+		sn_names_equal(&a->tenants, &b->tenants);
 }
 
 /* sn_filter_stream: the stream of a filter, made if there is none */
@@ -67,8 +78,9 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 	SnTableScan *scan = sn_table_read(SN_STREAM, snapshot);
 	TupleTableSlot *slot;
 	Datum		values[Natts_stream] = {0};
-	bool		nulls[Natts_stream] = {false, false, true};
-	int			result = filter->n < 0 ? SN_STREAM_ALL : -1;
+	bool		nulls[Natts_stream] = {false};
+	int			result = filter->types.n < 0 && filter->tenants.n < 0 ?
+		SN_STREAM_ALL : -1;
 
 	Assert(sn_streams_are_ours());
 	while (result < 0 && (slot = sn_table_next(scan)) != NULL)
@@ -77,7 +89,7 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 
 		result = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
 		sn_stream_row(result, snapshot, &segment);
-		if (!sn_filter_equal(&segment.filter, filter))
+		if (!filters_equal(&segment.filter, filter))
 			result = -1;
 	}
 	sn_table_end(scan);
@@ -86,7 +98,11 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 
 	result = sn_next_id("stream_stream_id_seq");
 	values[Anum_stream_id - 1] = Int32GetDatum(result);
-	values[Anum_stream_event_types - 1] = text_array(filter);
+	values[Anum_stream_event_types - 1] =
+		text_array(&filter->types, &nulls[Anum_stream_event_types - 1]);
+	values[Anum_stream_tenants - 1] =
+		text_array(&filter->tenants, &nulls[Anum_stream_tenants - 1]);
+	nulls[Anum_stream_first_round - 1] = true;
 	sn_insert_one(sn_rel(SN_STREAM), values, nulls);
 	return result;
 }

@@ -14,7 +14,7 @@
 #include "queue/subscription.h"
 #include "store/store.h"
 
-extern bool sn_filter_equal(const SnFilter *a, const SnFilter *b);
+extern bool sn_names_equal(const SnNames *a, const SnNames *b);
 extern int	sn_filter_stream(const SnFilter *filter, Snapshot snapshot);
 extern void sn_change_filter(SnSub *sub, int stream_id, Datum *values,
 							 bool *nulls);

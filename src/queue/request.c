@@ -22,10 +22,10 @@
 #include "queue/filter.h"
 #include "queue/request.h"
 
-#define MAX_EVENT_TYPES		1000
+#define MAX_NAMES			1000	/* in each part of a filter */
 #define MAX_ATTEMPTS		1000
 #define MAX_BACKOFF			100
-#define SHOWN_TYPES			10	/* of a filter, in a notice */
+#define SHOWN_NAMES			10	/* in a notice */
 
 /* check_not_relay: the relay's subscription is its own */
 static void
@@ -67,28 +67,35 @@ check_one_dimension(ArrayType *array, const char *name, int max)
 	return n;
 }
 
-/* check_event_types: the filter, sorted and each type once */
+/* check_names: a part of the filter, sorted and each name once; null for all */
 static void
-check_event_types(ArrayType *array, SnFilter *filter)
+check_names(FunctionCallInfo fcinfo, int argno, const char *name,
+			text *(*check) (Datum, const char *), SnNames *names)
 {
-	int			n = check_one_dimension(array, "event_types", MAX_EVENT_TYPES);
+	const char *element = psprintf("element of %s", name);
+	ArrayType  *array;
 	Datum	   *elems;
+	int			n;
 	int			i;
 
+	names->n = -1;
+	if (PG_ARGISNULL(argno))
+		return;
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	n = check_one_dimension(array, name, MAX_NAMES);
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
 					  &n);
 	for (i = 0; i < n; i++)
-		(void) sn_event_type_arg(elems[i], "element of event_types");
+		(void) check(elems[i], element);
 	qsort(elems, n, sizeof(Datum), compare_texts);
-	filter->types = palloc(n * sizeof(text *));
-	filter->n = 0;
+	names->names = palloc(n * sizeof(text *));
+	names->n = 0;
 	for (i = 0; i < n; i++)
 	{
-		text	   *type = DatumGetTextPP(elems[i]);
+		text	   *t = DatumGetTextPP(elems[i]);
 
-		if (filter->n == 0 ||
-			!sn_text_equal(filter->types[filter->n - 1], type))
-			filter->types[filter->n++] = type;
+		if (names->n == 0 || !sn_text_equal(names->names[names->n - 1], t))
+			names->names[names->n++] = t;
 	}
 }
 
@@ -155,16 +162,35 @@ sn_request_subscribe(FunctionCallInfo fcinfo, SnRequest *request)
 	SN_REQUIRE_ARG(6, "ordered");
 	request->worker_type = sn_check_worker_type(PG_GETARG_TEXT_PP(0));
 	check_not_relay(request->worker_type);
-	request->keeps_filter = false;
-	request->filter.n = -1;
-	if (!PG_ARGISNULL(1))
-		check_event_types(PG_GETARG_ARRAYTYPE_P(1), &request->filter);
+	request->keeps_types = request->keeps_tenants = false;
+	check_names(fcinfo, 1, "event_types", sn_event_type_arg,
+				&request->filter.types);
+	check_names(fcinfo, 7, "tenants", sn_tenant_arg, &request->filter.tenants);
 	check_start_from(PG_GETARG_TEXT_PP(2), request);
 	request->max_attempts = PG_GETARG_INT32(3);
 	request->backoff = PG_GETARG_ARRAYTYPE_P(4);
 	sn_check_policy(request->max_attempts, request->backoff);
 	check_on_dead(PG_GETARG_TEXT_PP(5), request);
 	request->ordered = PG_GETARG_BOOL(6);
+}
+
+/*
+ * alter_names: a part of the filter as alter_subscription() is given it.  Returns
+ * whether it stays as it is.
+ */
+static bool
+alter_names(FunctionCallInfo fcinfo, int argno, const char *name,
+			int all_argno, text *(*check) (Datum, const char *),
+			SnNames *names)
+{
+	bool		all = PG_GETARG_BOOL(all_argno);
+
+	if (all && !PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("%s and all_%s cannot be given together", name, name)));
+	check_names(fcinfo, argno, name, check, names);
+	return !all && PG_ARGISNULL(argno);
 }
 
 /*
@@ -175,18 +201,14 @@ void
 sn_request_alter(FunctionCallInfo fcinfo, const Datum *row,
 				 SnRequest *request)
 {
-	bool		all_types;
-
 	SN_REQUIRE_ARG(6, "all_event_types");
-	all_types = PG_GETARG_BOOL(6);
-	if (all_types && !PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("event_types and all_event_types cannot be given together")));
-	request->keeps_filter = !all_types && PG_ARGISNULL(1);
-	request->filter.n = -1;
-	if (!PG_ARGISNULL(1))
-		check_event_types(PG_GETARG_ARRAYTYPE_P(1), &request->filter);
+	SN_REQUIRE_ARG(8, "all_tenants");
+	request->keeps_types = alter_names(fcinfo, 1, "event_types", 6,
+									   sn_event_type_arg,
+									   &request->filter.types);
+	request->keeps_tenants = alter_names(fcinfo, 7, "tenants", 8,
+										 sn_tenant_arg,
+										 &request->filter.tenants);
 	request->max_attempts = DatumGetInt32(PG_ARGISNULL(2) ?
 										  row[Anum_sub_max_attempts - 1] :
 										  PG_GETARG_DATUM(2));
@@ -219,21 +241,21 @@ sn_request_note_start(const SnRequest *request, const SnSub *sub)
 				 errhint("To begin anew, call unsubscribe() first.")));
 }
 
-/* filter_text: the event types of a filter, the first of them if there are many */
+/* names_text: a part of a filter, the first of its names if there are many */
 static char *
-filter_text(const SnFilter *filter)
+names_text(const SnNames *names)
 {
 	StringInfoData text;
 	int			i;
 
-	if (filter->n < 0)
+	if (names->n < 0)
 		return "all";
 	initStringInfo(&text);
-	for (i = 0; i < filter->n && i < SHOWN_TYPES; i++)
+	for (i = 0; i < names->n && i < SHOWN_NAMES; i++)
 		appendStringInfo(&text, "%s%s", i == 0 ? "{" : ",",
-						 text_to_cstring(filter->types[i]));
-	if (i < filter->n)
-		appendStringInfo(&text, ",... %d more", filter->n - i);
+						 text_to_cstring(names->names[i]));
+	if (i < names->n)
+		appendStringInfo(&text, ",... %d more", names->n - i);
 	appendStringInfoChar(&text, '}');
 	return text.data;
 }
@@ -249,6 +271,17 @@ note_change(StringInfo changes, const char *name, const char *before,
 					 changes->len > 0 ? "; " : "", name, before, now);
 }
 
+/* note_names: append what a part of the filter was and is, likewise */
+static void
+note_names(StringInfo changes, const char *name, const SnNames *before,
+		   const SnNames *now)
+{
+	if (!sn_names_equal(before, now))
+		appendStringInfo(changes, "%s%s: %s before, %s now",
+						 changes->len > 0 ? "; " : "", name,
+						 names_text(before), names_text(now));
+}
+
 /* sn_request_changes: what a request changes of a subscription; "" for nothing */
 char *
 sn_request_changes(const SnRequest *request, const SnSub *sub,
@@ -258,9 +291,10 @@ sn_request_changes(const SnRequest *request, const SnSub *sub,
 	StringInfoData changes;
 
 	initStringInfo(&changes);
-	if (!sn_filter_equal(filter, &request->filter))
-		appendStringInfo(&changes, "event_types: %s before, %s now",
-						 filter_text(filter), filter_text(&request->filter));
+	note_names(&changes, "event_types", &filter->types,
+			   &request->filter.types);
+	note_names(&changes, "tenants", &filter->tenants,
+			   &request->filter.tenants);
 	note_change(&changes, "max_attempts", psprintf("%d", sub->policy.max_attempts),
 				psprintf("%d", request->max_attempts));
 	note_change(&changes, "backoff",

@@ -26,7 +26,8 @@ typedef enum SnStartFrom
 typedef struct SnRequest
 {
 	text	   *worker_type;
-	bool		keeps_filter;	/* filter says nothing */
+	bool		keeps_types;	/* the filter says nothing about types */
+	bool		keeps_tenants;
 	SnFilter	filter;
 	SnStartFrom start_from;
 	TimestampTz start_time;

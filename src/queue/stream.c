@@ -287,26 +287,26 @@ sn_newest_round(Snapshot snapshot)
 	return result;
 }
 
-/* sn_filter_has: whether events of a type pass a filter */
+/* sn_names_have: whether a set has a name */
 bool
-sn_filter_has(const SnFilter *filter, const text *event_type)
+sn_names_have(const SnNames *names, const text *name)
 {
 	int			low = 0;
-	int			high = filter->n;
+	int			high = names->n;
 
-	if (filter->n < 0)
+	if (names->n < 0)
 		return true;
 	while (low < high)
 	{
 		int			middle = (low + high) / 2;
-		const text *type = filter->types[middle];
-		Size		len = VARSIZE_ANY_EXHDR(event_type);
-		Size		type_len = VARSIZE_ANY_EXHDR(type);
-		int			cmp = memcmp(VARDATA_ANY(event_type), VARDATA_ANY(type),
-								 Min(len, type_len));
+		const text *other = names->names[middle];
+		Size		len = VARSIZE_ANY_EXHDR(name);
+		Size		other_len = VARSIZE_ANY_EXHDR(other);
+		int			cmp = memcmp(VARDATA_ANY(name), VARDATA_ANY(other),
+								 Min(len, other_len));
 
 		if (cmp == 0)
-			cmp = (len > type_len) - (len < type_len);
+			cmp = (len > other_len) - (len < other_len);
 		if (cmp == 0)
 			return true;
 		if (cmp < 0)

@@ -15,11 +15,18 @@
 #include "base/sentinai.h"
 #include "store/store.h"
 
-/* A sorted set of event types; n < 0: all of them */
-typedef struct SnFilter
+/* A sorted set of names; n < 0: all there are */
+typedef struct SnNames
 {
 	int			n;
-	text	  **types;
+	text	  **names;
+} SnNames;
+
+/* What a subscription wants: events of these types, of these tenants */
+typedef struct SnFilter
+{
+	SnNames		types;
+	SnNames		tenants;
 } SnFilter;
 
 /*
@@ -73,6 +80,6 @@ extern bool sn_stream_next(SnStreamReader *reader, SnPos *pos, pg_uuid_t *id);
 extern void sn_stream_end(SnStreamReader *reader);
 
 extern int64 sn_newest_round(Snapshot snapshot);
-extern bool sn_filter_has(const SnFilter *filter, const text *event_type);
+extern bool sn_names_have(const SnNames *names, const text *name);
 
 #endif							/* SN_STREAM_H */

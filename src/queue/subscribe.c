@@ -222,6 +222,20 @@ change_rules(const SnRequest *request, const SnSub *sub)
 	sn_hint_free_at_commit(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 }
 
+/* asked_stream: the stream of the filter that a request comes to */
+static int
+asked_stream(const SnRequest *request, const SnSub *sub, Snapshot snapshot)
+{
+	const SnFilter *now = &sub->segments[sub->nsegments - 1].filter;
+	SnFilter	filter = request->filter;
+
+	if (request->keeps_types)
+		filter.types = now->types;
+	if (request->keeps_tenants)
+		filter.tenants = now->tenants;
+	return sn_filter_stream(&filter, snapshot);
+}
+
 /* change_subscription: another policy, perhaps another filter; notes: say what */
 static void
 change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
@@ -230,12 +244,11 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 	const char *changes = "";
 	int			sub_id = DatumGetInt32(values[Anum_sub_id - 1]);
 	SnSub	   *sub = sn_sub_by_id(sub_id);
-	int			stream_id = request->keeps_filter ?
-		DatumGetInt32(values[Anum_sub_stream_id - 1]) :
-		sn_filter_stream(&request->filter, snapshot);
+	int			stream_id;
 
 	if (sub == NULL)
 		elog(ERROR, "subscription is not in the cache");
+	stream_id = asked_stream(request, sub, snapshot);
 	if (notes)
 	{
 		sn_request_note_start(request, sub);

@@ -84,23 +84,23 @@ sn_subs_changed(void)
 	cache_valid = false;
 }
 
-/* read_types: an array of event types as a filter; null means all */
+/* read_names: an array of names, as a part of a filter; null means all */
 static void
-read_types(Datum datum, bool isnull, SnFilter *filter)
+read_names(Datum datum, bool isnull, SnNames *names)
 {
 	ArrayType  *array;
 	Datum	   *elems;
 	int			i;
 
-	filter->n = -1;
+	names->n = -1;
 	if (isnull)
 		return;
 	array = DatumGetArrayTypePCopy(datum);
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
-					  &filter->n);
-	filter->types = palloc(Max(filter->n, 1) * sizeof(text *));
-	for (i = 0; i < filter->n; i++)
-		filter->types[i] = DatumGetTextPP(elems[i]);
+					  &names->n);
+	names->names = palloc(Max(names->n, 1) * sizeof(text *));
+	for (i = 0; i < names->n; i++)
+		names->names[i] = DatumGetTextPP(elems[i]);
 }
 
 /* read_int8s: a bigint[] as an array of its own */
@@ -143,8 +143,11 @@ sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment)
 		segment->stream_id = stream_id;
 		segment->first_round = nulls[Anum_stream_first_round - 1] ? -1 :
 			DatumGetInt64(values[Anum_stream_first_round - 1]);
-		read_types(values[Anum_stream_event_types - 1],
-				   nulls[Anum_stream_event_types - 1], &segment->filter);
+		read_names(values[Anum_stream_event_types - 1],
+				   nulls[Anum_stream_event_types - 1],
+				   &segment->filter.types);
+		read_names(values[Anum_stream_tenants - 1],
+				   nulls[Anum_stream_tenants - 1], &segment->filter.tenants);
 	}
 	sn_table_end(scan);
 	if (!found)
@@ -456,6 +459,29 @@ sn_sub_policy(const SnSub *sub, const text *event_type)
 		if (sn_text_equal(sub->types[i].event_type, event_type))
 			return &sub->types[i].policy;
 	return &sub->policy;
+}
+
+/*
+ * sn_sub_tenants: the tenants of the subscription's filter and of its earlier
+ * ones, a tenant perhaps more than once; false when it is for all tenants.
+ */
+bool
+sn_sub_tenants(const SnSub *sub, List **tenants)
+{
+	int			i;
+	int			j;
+
+	*tenants = NIL;
+	for (i = 0; i < sub->nsegments; i++)
+	{
+		const SnNames *names = &sub->segments[i].filter.tenants;
+
+		if (names->n < 0)
+			return false;
+		for (j = 0; j < names->n; j++)
+			*tenants = lappend(*tenants, names->names[j]);
+	}
+	return true;
 }
 
 /* sn_sub_ids: the numbers of all subscriptions */

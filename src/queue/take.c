@@ -306,7 +306,10 @@ sn_wanted(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
 	text	   *event_type = sn_log_text(log, Anum_log_event_type);
 	bool		isnull;
 
-	if (filter != NULL && !sn_filter_has(filter, event_type))
+	if (filter != NULL &&
+		(!sn_names_have(&filter->types, event_type) ||
+		 !sn_names_have(&filter->tenants,
+						sn_log_text(log, Anum_log_tenant_id))))
 		return false;
 	if (sub->start_xmax >= 0 &&
 		seen_at_start(sub, DatumGetInt64(sn_log_datum(log, Anum_log_txid,

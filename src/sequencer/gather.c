@@ -187,7 +187,7 @@ take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 	SnItem		item;
 	Datum	   *values;
 
-	slot_getsomeattrs(slot, Anum_log_event_type);
+	slot_getsomeattrs(slot, Anum_log_tenant_id);
 	values = slot->tts_values;
 	if (DatumGetInt64(values[Anum_log_txid - 1]) == g->own)
 		return;
@@ -210,7 +210,8 @@ take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 	item.id = *DatumGetUUIDP(values[Anum_log_event_id - 1]);
 	item.lane = sn_lane_of(DatumGetInt32(values[Anum_log_partition_hash - 1]),
 						   g->lanes);
-	item.match = sn_match(values[Anum_log_event_type - 1]);
+	item.type = sn_match_type(values[Anum_log_event_type - 1]);
+	item.tenant = sn_match_tenant(values[Anum_log_tenant_id - 1]);
 	item.place = slot->tts_tid;
 	add_gathered(g, &item);
 }

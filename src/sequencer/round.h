@@ -29,7 +29,8 @@ typedef struct SnSeen
 typedef struct SnItem
 {
 	pg_uuid_t	id;
-	int32		match;			/* which streams want it, see sn_match() */
+	int32		type;			/* which streams want it, see sn_match_type() */
+	int32		tenant;
 	int16		lane;
 	ItemPointerData place;		/* of its row */
 } SnItem;
@@ -64,7 +65,8 @@ extern bool sn_gather_is_seen(const SnSeen *seen, int64 txid);
 
 /* slice.c */
 extern void sn_streams_load(Snapshot snapshot);
-extern int32 sn_match(Datum event_type);
+extern int32 sn_match_type(Datum event_type);
+extern int32 sn_match_tenant(Datum tenant_id);
 extern int64 sn_write_slices(SnGather *gather, Snapshot snapshot,
 							 int64 round_no);
 extern int	sn_stream_count(void);

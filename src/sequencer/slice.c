@@ -15,7 +15,6 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -23,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "sequencer/match.h"
 #include "sequencer/round.h"
 #include "shared/shmem.h"
 #include "store/owner.h"
@@ -51,21 +51,13 @@ typedef struct Stream
 {
 	int			stream_id;
 	bool		unfilled;		/* first_round is null */
+	bool		of_types;		/* its filter has event types */
+	bool		of_tenants;		/* it has tenants */
 	bool		left_out;		/* of this round: its row is locked */
 	int64		events;			/* in this round */
 	uint64		touched;		/* lanes with events in this round */
 	LaneEnd		lanes[SN_MAX_LANES];
 } Stream;
-
-/* Streams that want an event type */
-typedef struct Match
-{
-	uint32		hash;
-	char	   *type;
-	int			len;
-	int			nstreams;
-	int		   *streams;		/* places in the array of streams */
-} Match;
 
 /* Which version of a row of stream was read */
 typedef struct RowVersion
@@ -90,9 +82,8 @@ static RowVersion *versions = NULL;
 static int	nversions = 0;
 static Stream **streams = NULL; /* streams[0] is SN_STREAM_ALL */
 static int	nstreams = 0;
-static Match *matches = NULL;	/* open addressing, a power of two */
-static uint32 match_mask = 0;
-static int	nmatches = 0;
+static SnMatches *types = NULL; /* in the filters of streams */
+static SnMatches *tenants = NULL;
 
 /* sn_slices_forget: others may have written slices, or those here are lost */
 void
@@ -104,42 +95,8 @@ sn_slices_forget(void)
 	streams_of = InvalidOid;
 	versions = NULL;
 	streams = NULL;
-	matches = NULL;
-	nversions = nstreams = nmatches = 0;
-	match_mask = 0;
-}
-
-/* match_slot: where an event type is in the table of matches, or goes */
-static Match *
-match_slot(const char *type, int len, uint32 hash)
-{
-	uint32		i = hash & match_mask;
-
-	while (matches[i].type != NULL &&
-		   (matches[i].hash != hash || matches[i].len != len ||
-			memcmp(matches[i].type, type, len) != 0))
-		i = (i + 1) & match_mask;
-	return &matches[i];
-}
-
-/* add_match: a stream wants an event type */
-static void
-add_match(text *type, int stream)
-{
-	int			len = VARSIZE_ANY_EXHDR(type);
-	uint32		hash = hash_bytes((unsigned char *) VARDATA_ANY(type), len);
-	Match	   *match = match_slot(VARDATA_ANY(type), len, hash);
-
-	if (match->type == NULL)
-	{
-		match->hash = hash;
-		match->type = memcpy(palloc(len + 1), VARDATA_ANY(type), len);
-		match->len = len;
-		match->streams = palloc(sizeof(int) * nstreams);
-		nmatches++;
-	}
-	if (match->nstreams == 0 || match->streams[match->nstreams - 1] != stream)
-		match->streams[match->nstreams++] = stream;
+	types = tenants = NULL;
+	nversions = nstreams = 0;
 }
 
 /* A row of stream as it was read */
@@ -147,9 +104,23 @@ typedef struct StreamRow
 {
 	int			stream_id;
 	bool		unfilled;
-	int			ntypes;
+	int			ntypes;			/* 0: all */
 	Datum	   *types;
+	int			ntenants;
+	Datum	   *tenants;
 } StreamRow;
+
+/* read_names: a part of a filter; 0 when it is null, for all */
+static int
+read_names(TupleTableSlot *slot, AttrNumber column, Datum **names)
+{
+	int			n = 0;
+
+	if (!slot->tts_isnull[column - 1])
+		deconstruct_array(DatumGetArrayTypePCopy(slot->tts_values[column - 1]),
+						  TEXTOID, -1, false, TYPALIGN_INT, names, NULL, &n);
+	return n;
+}
 
 /* read_stream_row: take what is needed from a row of stream */
 static StreamRow *
@@ -160,11 +131,8 @@ read_stream_row(TupleTableSlot *slot)
 	slot_getallattrs(slot);
 	row->stream_id = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
 	row->unfilled = slot->tts_isnull[Anum_stream_first_round - 1];
-	if (!slot->tts_isnull[Anum_stream_event_types - 1])
-		deconstruct_array(DatumGetArrayTypePCopy(
-							slot->tts_values[Anum_stream_event_types - 1]),
-						  TEXTOID, -1, false, TYPALIGN_INT,
-						  &row->types, NULL, &row->ntypes);
+	row->ntypes = read_names(slot, Anum_stream_event_types, &row->types);
+	row->ntenants = read_names(slot, Anum_stream_tenants, &row->tenants);
 	return row;
 }
 
@@ -180,8 +148,32 @@ find_stream(int stream_id)
 	return -1;
 }
 
+/* match_names: find the streams by the names in their filters */
+static void
+match_names(List *rows, int ntypes, int ntenants)
+{
+	ListCell   *lc;
+	int			stream = 1;
+	int			i;
+
+	types = sn_matches_make(ntypes, nstreams);
+	tenants = sn_matches_make(ntenants, nstreams);
+	foreach(lc, rows)
+	{
+		StreamRow  *row = lfirst(lc);
+
+		if (row->stream_id == SN_STREAM_ALL)
+			continue;
+		for (i = 0; i < row->ntypes; i++)
+			sn_matches_add(types, DatumGetTextPP(row->types[i]), stream);
+		for (i = 0; i < row->ntenants; i++)
+			sn_matches_add(tenants, DatumGetTextPP(row->tenants[i]), stream);
+		stream++;
+	}
+}
+
 /*
- * replace_streams: make the array and the table of matches from the rows.
+ * replace_streams: make the array and the tables of matches from the rows.
  * What is known of the lanes of a stream that was there before is kept.
  */
 static void
@@ -189,6 +181,7 @@ replace_streams(List *rows)
 {
 	Stream	  **fresh = palloc0(sizeof(Stream *) * (list_length(rows) + 1));
 	int			ntypes = 0;
+	int			ntenants = 0;
 	int			n = 1;
 	ListCell   *lc;
 
@@ -202,8 +195,11 @@ replace_streams(List *rows)
 			*stream = *streams[old];
 		stream->stream_id = row->stream_id;
 		stream->unfilled = row->unfilled;
+		stream->of_types = row->ntypes > 0;
+		stream->of_tenants = row->ntenants > 0;
 		fresh[row->stream_id == SN_STREAM_ALL ? 0 : n++] = stream;
 		ntypes += row->ntypes;
+		ntenants += row->ntenants;
 	}
 	if (fresh[0] == NULL)
 		ereport(ERROR,
@@ -214,21 +210,7 @@ replace_streams(List *rows)
 	streams = fresh;
 	nstreams = n;
 
-	match_mask = pg_nextpower2_32(Max(ntypes, 4) * 2) - 1;
-	matches = palloc0(sizeof(Match) * (match_mask + 1));
-	nmatches = 0;
-	n = 1;
-	foreach(lc, rows)
-	{
-		StreamRow  *row = lfirst(lc);
-		int			i;
-
-		if (row->stream_id == SN_STREAM_ALL)
-			continue;
-		for (i = 0; i < row->ntypes; i++)
-			add_match(DatumGetTextPP(row->types[i]), n);
-		n++;
-	}
+	match_names(rows, ntypes, ntenants);
 }
 
 /* same_rows: whether the rows are those read before */
@@ -303,25 +285,20 @@ sn_streams_load(Snapshot snapshot)
 }
 
 /*
- * sn_match: which streams besides that of all events want an event of this
- * type; a number for sn_write_slices().
+ * sn_match_type, sn_match_tenant: which streams besides that of all events have
+ * an event's type, or its tenant, in their filters: numbers for
+ * sn_write_slices().
  */
 int32
-sn_match(Datum event_type)
+sn_match_type(Datum event_type)
 {
-	text	   *type;
-	Match	   *match;
-	int			len;
+	return sn_matches_find(types, event_type);
+}
 
-	if (nmatches == 0)
-		return -1;
-	type = DatumGetTextPP(event_type);
-	len = VARSIZE_ANY_EXHDR(type);
-	match = match_slot(VARDATA_ANY(type), len,
-					   hash_bytes((unsigned char *) VARDATA_ANY(type), len));
-	if ((Pointer) type != DatumGetPointer(event_type))
-		pfree(type);
-	return match->type == NULL ? -1 : match - matches;
+int32
+sn_match_tenant(Datum tenant_id)
+{
+	return sn_matches_find(tenants, tenant_id);
 }
 
 /*
@@ -591,6 +568,37 @@ write_rest(SliceWriter *writer)
 }
 
 /*
+ * append_matching: put an event into the slices of the streams that want it,
+ * besides that of all events.  A filter with types and tenants wants both.
+ */
+static void
+append_matching(SliceWriter *writer, const SnItem *item, int64 round_no)
+{
+	const SnMatch *type = item->type < 0 ? NULL : &types->places[item->type];
+	const SnMatch *tenant = item->tenant < 0 ? NULL :
+		&tenants->places[item->tenant];
+	int			i;
+
+	for (i = 0; type != NULL && i < type->nstreams; i++)
+	{
+		Stream	   *stream = streams[type->streams[i]];
+
+		if (!stream->of_tenants && !stream->left_out)
+			append(writer, stream, item, round_no);
+	}
+	for (i = 0; tenant != NULL && i < tenant->nstreams; i++)
+	{
+		int			place = tenant->streams[i];
+		Stream	   *stream = streams[place];
+
+		if (!stream->left_out &&
+			(!stream->of_types ||
+			 (type != NULL && sn_match_has(type, place))))
+			append(writer, stream, item, round_no);
+	}
+}
+
+/*
  * sn_write_slices: distribute the sorted events.  Returns the greatest round
  * number used, which is beyond round_no when a lane needed more chunks than
  * one number has.
@@ -609,16 +617,8 @@ sn_write_slices(SnGather *gather, Snapshot snapshot, int64 round_no)
 		Assert(sn_uuid_cmp(&last, &item.id) < 0);
 		last = item.id;
 		append(&writer, streams[0], &item, round_no);
-		if (item.match >= 0)
-		{
-			const Match *match = &matches[item.match];
-			int			i;
-
-			for (i = 0; i < match->nstreams; i++)
-				if (!streams[match->streams[i]]->left_out)
-					append(&writer, streams[match->streams[i]], &item,
-						   round_no);
-		}
+		if (item.type >= 0 || item.tenant >= 0)
+			append_matching(&writer, &item, round_no);
 		if (gather->next % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
 	}

@@ -45,7 +45,7 @@
 
 #define SN_COLUMNS_stream(C, AS) \
 	AS(stream, id, stream_id) C(stream, event_types) \
-	C(stream, first_round)
+	C(stream, first_round) C(stream, tenants)
 
 #define SN_COLUMNS_sub(C, AS) \
 	AS(sub, id, sub_id) C(sub, worker_type) C(sub, stream_id) \

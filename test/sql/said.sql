@@ -13,6 +13,8 @@ select sentinai.subscribe('said', '{said.a,said.b}', max_attempts => 2, backoff 
 select sentinai.subscribe('said');
 select sentinai.subscribe('said', (select array_agg('said.' || i order by i) from generate_series(11, 30) i), 'earliest');
 
+select sentinai.subscribe('said', tenants => '{b,a}');
+
 -- alter_subscription() does what it is told
 select sentinai.alter_subscription('said', max_attempts => 3);
 

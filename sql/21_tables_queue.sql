@@ -38,6 +38,26 @@ comment on column sentinai_internal.stream.event_types is 'Sorted event types of
 comment on column sentinai_internal.stream.first_round is 'First round that filled the stream, set by the sequencer; earlier events are read from stream 0.';
 comment on column sentinai_internal.stream.tenants is 'Sorted tenants of the filter; null means all.';
 
+create table sentinai_internal.track (
+    track       int primary key,
+    first_round bigint not null
+) with (autovacuum_analyze_threshold = 1);
+
+comment on table sentinai_internal.track is 'Tracks of the lanes that were ever used, beside the common one (0).';
+comment on column sentinai_internal.track.track is 'Number of the track.';
+comment on column sentinai_internal.track.first_round is 'First round that wrote to it.';
+
+create table sentinai_internal.track_tenant (
+    tenant_id   text collate "C" primary key,
+    track       int not null,
+    since_round bigint not null
+) with (autovacuum_analyze_threshold = 1);
+
+comment on table sentinai_internal.track_tenant is 'Tenants that have much waiting, and the track that takes their events; all others are on the common one.';
+comment on column sentinai_internal.track_tenant.tenant_id is 'The tenant.';
+comment on column sentinai_internal.track_tenant.track is 'Number of the track.';
+comment on column sentinai_internal.track_tenant.since_round is 'First round whose events of the tenant went there.';
+
 create table sentinai_internal.subscription (
     sub_id       int generated always as identity primary key,
     worker_type  text collate "C" not null unique,
@@ -53,7 +73,8 @@ create table sentinai_internal.subscription (
     is_relay     boolean not null default false,
     created_at   timestamptz not null default clock_timestamp(),
     old_streams  int[],
-    old_until    bigint[]
+    old_until    bigint[],
+    tracks_from  bigint
 ) with (autovacuum_analyze_threshold = 1);
 
 comment on table sentinai_internal.subscription is 'Named consumers, made by subscribe().';
@@ -72,6 +93,7 @@ comment on column sentinai_internal.subscription.is_relay is 'Whether the relay 
 comment on column sentinai_internal.subscription.created_at is 'Time of subscribe().';
 comment on column sentinai_internal.subscription.old_streams is 'Streams it read under earlier filters, for rounds that it has not passed yet.';
 comment on column sentinai_internal.subscription.old_until is 'For each of old_streams the first round that it no longer read there.';
+comment on column sentinai_internal.subscription.tracks_from is 'First round whose tracks it reads side by side; what was before is read in one order, and a relay reads all like that (null).';
 
 create table sentinai_internal.retry_policy (
     worker_type  text collate "C" not null,
@@ -99,11 +121,11 @@ create table sentinai_internal.slice (
 alter table sentinai_internal.slice alter column event_ids set storage plain;
 alter table sentinai_internal.slice alter column row_tids set storage plain;
 
-comment on table sentinai_internal.slice is 'The queue: the events of one round for one stream and lane, in order.';
-comment on column sentinai_internal.slice.slice_no is 'Round number and place within the round.';
-comment on column sentinai_internal.slice.events_before is 'Events of this stream and lane in all earlier slices.';
+comment on table sentinai_internal.slice is 'The queue: the events of one round for one stream, lane and track, in order.';
+comment on column sentinai_internal.slice.slice_no is 'Round number, track and place within the round.';
+comment on column sentinai_internal.slice.events_before is 'Events of this stream, lane and track in all earlier slices.';
 comment on column sentinai_internal.slice.stream_id is 'The stream.';
-comment on column sentinai_internal.slice.lane is 'The lane.';
+comment on column sentinai_internal.slice.lane is 'The lane, plus 64 times the track.';
 comment on column sentinai_internal.slice.event_ids is 'Events in delivery order.';
 comment on column sentinai_internal.slice.row_tids is 'Where each event''s row was in its partition, 6 bytes an event: a hint that saves the index, of no harm when the row has moved.';
 
@@ -151,14 +173,16 @@ create table sentinai_internal.lane_state_0 (
     dead        bigint not null,
     worker_id   text collate "C",
     resolved    bytea,
-    retries     bigint[]
+    retries     bigint[],
+    track       int,
+    track_pos   bigint[]
 );
 
 comment on table sentinai_internal.lane_state_0 is 'One half of the journal; one is filled while the other is emptied.';
 comment on column sentinai_internal.lane_state_0.sub_id is 'The subscription.';
 comment on column sentinai_internal.lane_state_0.lane is 'The lane.';
 comment on column sentinai_internal.lane_state_0.ver is 'Version of the lane''s state.';
-comment on column sentinai_internal.lane_state_0.pos is 'Every event before this position is resolved.';
+comment on column sentinai_internal.lane_state_0.pos is 'Every event before this position is resolved, in the track at hand.';
 comment on column sentinai_internal.lane_state_0.end_pos is 'Position after the last event handed out so far; equal to pos when nothing is open or resolved ahead.';
 comment on column sentinai_internal.lane_state_0.batch is 'Batch that holds the lane; null when the lane is free.';
 comment on column sentinai_internal.lane_state_0.done_batch is 'Batch that was last resolved here.';
@@ -174,6 +198,8 @@ comment on column sentinai_internal.lane_state_0.dead is 'Dead letters that nobo
 comment on column sentinai_internal.lane_state_0.worker_id is 'Agent that holds the batch, as it named itself.';
 comment on column sentinai_internal.lane_state_0.resolved is 'Bit n is set when the n-th event from pos is resolved; null when none is.';
 comment on column sentinai_internal.lane_state_0.retries is 'Positions of the event_retry rows in the batch that are still open.';
+comment on column sentinai_internal.lane_state_0.track is 'The track at hand, that pos and end_pos are in; null for the common one.';
+comment on column sentinai_internal.lane_state_0.track_pos is 'Position in each track, when it was last at hand; 0: never. Null when no other than the common one was.';
 
 create table sentinai_internal.lane_state_1 (like sentinai_internal.lane_state_0 including comments);
 create unique index lane_state_0_idx on sentinai_internal.lane_state_0 (sub_id, lane, ver);

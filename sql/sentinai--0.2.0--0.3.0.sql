@@ -18,6 +18,30 @@ where p.pronamespace = 'sentinai'::regnamespace and a.grantee <> p.proowner;
 -- What is new comes here, as it stands in its module; what is changed as
 -- "create or replace", "alter" or "comment on".
 
+-- What is changed below.  Agents have some of these tables locked and then want
+-- others.  So nobody is waited for while others are held: they are to be had all at
+-- once, or let go.
+do $lock$
+declare
+    before text := current_setting('lock_timeout');
+begin
+    perform set_config('lock_timeout', '50ms', true);
+    for i in 1..1200 loop
+        begin
+            lock table sentinai_internal.lane_state_0, sentinai_internal.lane_state_1,
+                sentinai_internal.dead_letter, sentinai_internal.subscription,
+                sentinai_internal.stream in access exclusive mode;
+            exit;
+        exception when lock_not_available then
+            if i = 1200 then
+                raise;
+            end if;
+        end;
+        perform pg_sleep(0.02);
+    end loop;
+    perform set_config('lock_timeout', before, true);
+end $lock$;
+
 -- What tenants may use.
 
 create table sentinai_internal.tenant_limit (
@@ -472,6 +496,172 @@ comment on column sentinai.alerts.set_at is 'When it was set last.';
 comment on column sentinai.alerts.set_by is 'Role that set it last.';
 comment on column sentinai.alerts.raised_at is 'Since when it is raised; null: it is not.';
 comment on column sentinai.alerts.raised_count is 'How many times it was raised.';
+
+-- Filters with tenants, and the tracks of lanes.
+alter table sentinai_internal.stream add column tenants text[] collate "C";
+
+comment on table sentinai_internal.stream is 'Filters: subscriptions with the same sets of event types and tenants share a stream of slices. Stream 0 holds every event.';
+comment on column sentinai_internal.stream.tenants is 'Sorted tenants of the filter; null means all.';
+
+create table sentinai_internal.track (
+    track       int primary key,
+    first_round bigint not null
+) with (autovacuum_analyze_threshold = 1);
+
+comment on table sentinai_internal.track is 'Tracks of the lanes that were ever used, beside the common one (0).';
+comment on column sentinai_internal.track.track is 'Number of the track.';
+comment on column sentinai_internal.track.first_round is 'First round that wrote to it.';
+
+create table sentinai_internal.track_tenant (
+    tenant_id   text collate "C" primary key,
+    track       int not null,
+    since_round bigint not null
+) with (autovacuum_analyze_threshold = 1);
+
+comment on table sentinai_internal.track_tenant is 'Tenants that have much waiting, and the track that takes their events; all others are on the common one.';
+comment on column sentinai_internal.track_tenant.tenant_id is 'The tenant.';
+comment on column sentinai_internal.track_tenant.track is 'Number of the track.';
+comment on column sentinai_internal.track_tenant.since_round is 'First round whose events of the tenant went there.';
+
+alter table sentinai_internal.subscription add column tracks_from bigint;
+comment on column sentinai_internal.subscription.tracks_from is 'First round whose tracks it reads side by side; what was before is read in one order, and a relay reads all like that (null).';
+
+-- Nothing is on another track than the common one yet.
+update sentinai_internal.subscription
+set tracks_from = coalesce((select max(r.round_no) from sentinai_internal.round r), 0)
+where not is_relay;
+
+comment on table sentinai_internal.slice is 'The queue: the events of one round for one stream, lane and track, in order.';
+comment on column sentinai_internal.slice.slice_no is 'Round number, track and place within the round.';
+comment on column sentinai_internal.slice.events_before is 'Events of this stream, lane and track in all earlier slices.';
+comment on column sentinai_internal.slice.lane is 'The lane, plus 64 times the track.';
+
+alter table sentinai_internal.lane_state_0 add column track int, add column track_pos bigint[];
+alter table sentinai_internal.lane_state_1 add column track int, add column track_pos bigint[];
+create or replace view sentinai_internal.lane_state as
+    select * from sentinai_internal.lane_state_0 union all select * from sentinai_internal.lane_state_1;
+
+comment on column sentinai_internal.lane_state_0.pos is 'Every event before this position is resolved, in the track at hand.';
+comment on column sentinai_internal.lane_state_1.pos is 'Every event before this position is resolved, in the track at hand.';
+comment on column sentinai_internal.lane_state.pos is 'Every event before this position is resolved, in the track at hand.';
+comment on column sentinai_internal.lane_state_0.track is 'The track at hand, that pos and end_pos are in; null for the common one.';
+comment on column sentinai_internal.lane_state_1.track is 'The track at hand, that pos and end_pos are in; null for the common one.';
+comment on column sentinai_internal.lane_state.track is 'The track at hand, that pos and end_pos are in; null for the common one.';
+comment on column sentinai_internal.lane_state_0.track_pos is 'Position in each track, when it was last at hand; 0: never. Null when no other than the common one was.';
+comment on column sentinai_internal.lane_state_1.track_pos is 'Position in each track, when it was last at hand; 0: never. Null when no other than the common one was.';
+comment on column sentinai_internal.lane_state.track_pos is 'Position in each track, when it was last at hand; 0: never. Null when no other than the common one was.';
+
+drop function sentinai.subscribe(text, text[], text, int, interval[], text, boolean);
+drop function sentinai.alter_subscription(text, text[], int, interval[], text, boolean, boolean);
+
+create function sentinai.subscribe(
+        worker_type text, event_types text[] default null,
+        start_from text default 'latest', max_attempts int default 5,
+        backoff interval[] default '{1s,2s,4s,8s}', on_dead text default 'skip',
+        ordered boolean default true, tenants text[] default null)
+    returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_subscribe';
+comment on function sentinai.subscribe(text, text[], text, int, interval[], text, boolean, text[]) is 'Makes a subscription, or changes one. worker_type: 1 to 100 letters, digits and "_.:-". event_types: the types it wants, at most 1,000, each a name that publish() takes or a control events; null for all. start_from: "latest" (events of transactions that commit after the call, and of the caller''s own), "earliest" or a timestamp (events that occurred since). max_attempts: 1 to 1,000. backoff: waits before the second and later attempts, at most 100, each 0 to 366 days; the last one repeats. on_dead: "skip" lets a key go on after a dead letter, "block" holds it until the letter is dealt with. ordered: whether a failing event holds back the later events of its key (if not, "block" has no effect). tenants: those whose events it wants, at most 1,000; null for all. An event has to be of one of the types and of one of the tenants. Called again it changes all of that but start_from, which is ignored, with a notice if it asks for another start than the subscription had, and keeps the position. What is left out gets its default again; a notice says what has changed, and alter_subscription() changes only what it is given. In both a changed filter holds for events sequenced after the change, what was sequenced before is delivered by the filter of its time. A changed "ordered" or "on_dead" holds for what waits as well: not ordered, everything is handed out; ordered, the first of each key; without "block", blocked keys go on, and their letters stay pending. Attempts and waits hold from the next failure on. Errors: 22004 null where there must be a value; SN409 filter changed too often; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+
+create function sentinai.alter_subscription(
+        worker_type text, event_types text[] default null,
+        max_attempts int default null, backoff interval[] default null,
+        on_dead text default null, ordered boolean default null,
+        all_event_types boolean default false, tenants text[] default null,
+        all_tenants boolean default false)
+    returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_alter_subscription';
+comment on function sentinai.alter_subscription(text, text[], int, interval[], text, boolean, boolean, text[], boolean) is 'Changes only what it is given of a subscription; null leaves a setting as it is. all_event_types, all_tenants: true takes that part of its filter away, which event_types and tenants cannot say. The settings, and when a change takes effect, are as in subscribe(). Errors: 22004 null worker_type, all_event_types or all_tenants; SN404 unknown worker type; SN409 filter changed too often; SN422 invalid argument, or event_types together with all_event_types, or tenants with all_tenants; 22008 interval out of range; 25006 read-only transaction or standby.';
+
+-- They name the columns of a lane's state.
+create or replace view sentinai.stat_lane as
+select s.sub_id,
+       s.worker_type,
+       s.is_relay,
+       l.lane,
+       coalesce(t.pos, s.start_pos) as pos,
+       t.batch,
+       t.worker_id,
+       t.claimed_at,
+       t.lease_until,
+       coalesce(case when t.batch is not null then t.open end, 0) as in_flight,
+       -- a retry that is handed out again waits no more
+       coalesce(t.parked - case when t.batch is null then 0
+                                else coalesce(pg_catalog.cardinality(t.retries), 0) end, 0) as parked,
+       coalesce(t.completed, 0) as completed_count,
+       coalesce(t.failed, 0) as failed_count,
+       coalesce(t.dead, 0) as dead,
+       l.events
+           + coalesce(8 * pg_catalog.octet_length(t.resolved) - pg_catalog.bit_count(t.resolved), 0)
+           + coalesce(t.parked, 0) as lag_events,
+       least(l.oldest_at, sentinai.event_time(r.event_id)) as oldest_unfinished_at
+from sentinai_internal.subscription s
+     -- Nothing is taken from it, but the planner then expects few rows.
+     join sentinai_internal.stream f on f.stream_id = s.stream_id
+     cross join lateral (select n.lanes from sentinai_internal.node n order by n.node_no desc limit 1) n
+     cross join lateral sentinai.stat_lag(s.sub_id, n.lanes) l
+     left join lateral sentinai.stat_lane_state(s.sub_id, l.lane) t on true
+     left join lateral (
+         select x.event_id from sentinai_internal.event_retry x
+         where x.sub_id = s.sub_id and x.lane = l.lane
+         order by x.pos limit 1) r on t.parked > 0;
+
+create or replace view sentinai.stat_agent as
+select s.worker_type,
+       t.worker_id,
+       t.batch,
+       pg_catalog.count(*)::int as lanes,
+       pg_catalog.sum(t.open)::int as in_flight,
+       pg_catalog.min(t.claimed_at) as claimed_at,
+       pg_catalog.min(t.lease_until) as lease_until,
+       pg_catalog.min(t.lease_until) < sentinai.stat_clock() as expired
+from sentinai_internal.subscription s
+     join sentinai_internal.stream f on f.stream_id = s.stream_id
+     cross join lateral (select n.lanes from sentinai_internal.node n order by n.node_no desc limit 1) n
+     -- The limit is for the planner, which would expect 1,000 and compile.
+     cross join lateral (
+         select g.lane from pg_catalog.generate_series(0, n.lanes - 1) as g (lane)
+         limit 64) l
+     cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane) t
+where t.batch is not null
+group by 1, 2, 3;
+
+create or replace view sentinai.stat_queue as
+select q.worker_type,
+       q.lag_events,
+       extract(epoch from pg_catalog.clock_timestamp() - q.oldest_unfinished_at)::float8 as lag_seconds,
+       q.oldest_unfinished_at,
+       q.in_flight,
+       q.retrying,
+       q.dead,
+       q.completed_count,
+       q.failed_count,
+       r.completed_per_second,
+       r.failed_per_second,
+       greatest(q.claimed_at, sentinai.stat_claimed(q.sub_id)) as last_claimed_at,
+       f.event_types,
+       f.tenants
+from (select l.sub_id,
+             l.worker_type,
+             pg_catalog.sum(l.lag_events)::bigint as lag_events,
+             pg_catalog.min(l.oldest_unfinished_at) as oldest_unfinished_at,
+             pg_catalog.sum(l.in_flight)::bigint as in_flight,
+             pg_catalog.sum(l.parked)::bigint as retrying,
+             pg_catalog.sum(l.dead)::bigint as dead,
+             pg_catalog.sum(l.completed_count)::bigint as completed_count,
+             pg_catalog.sum(l.failed_count)::bigint as failed_count,
+             pg_catalog.max(l.claimed_at) as claimed_at
+      from sentinai.stat_lane l
+      where not l.is_relay
+      group by 1, 2) q
+     join sentinai_internal.subscription s on s.sub_id = q.sub_id
+     join sentinai_internal.stream f on f.stream_id = s.stream_id
+     cross join lateral sentinai.stat_rate(q.sub_id, q.completed_count, q.failed_count) r;
+
+comment on column sentinai.stat_queue.event_types is 'Event types it wants; null: all.';
+comment on column sentinai.stat_queue.tenants is 'Tenants whose events it wants; null: all.';
 
 -- From here on for all that this file makes; see the modules 80, 85 and 90.
 do $triggers$

@@ -29,10 +29,18 @@
 #define SN_STREAM_ALL	0
 
 /*
+ * A lane has tracks: the common one, and others for tenants that have much
+ * waiting.  sequencer/tracks.c says who is where.
+ */
+#define SN_TRACKS		8
+#define SN_TRACK_COMMON 0
+#define SN_TRACK_ALL	SN_TRACKS	/* all of them, in the order of positions */
+
+/*
  * Position of an event in a lane of a stream: round number (41 bits, the
  * milliseconds since SN_EPOCH_MS at which the round was taken, made strictly
- * rising), chunk (14 bits, the slice within round and lane), offset (8 bits,
- * the place within the slice).  Positions of all streams are comparable: an
+ * rising), track (3 bits), chunk (11 bits, the slice within round, lane and
+ * track), offset (8 bits, the place within the slice).  Positions of all streams are comparable: an
  * event sequenced by a later round has a greater position in every stream.
  * A slice's number is its position shifted right by SN_OFF_BITS.
  */
@@ -44,8 +52,8 @@ typedef int64 SnPos;
 						 INT64CONST(366) * 86400 * 1000)
 #define SN_ROUND_BITS	41
 #define SN_OFF_BITS		8
-#define SN_CHUNK_BITS	14
-#define SN_MAX_CHUNK	((1 << SN_CHUNK_BITS) - 1)
+#define SN_CHUNK_BITS	14			/* track and chunk */
+#define SN_TRACK_SHIFT	11			/* in the number of a slice */
 #define SN_SLICE_MAX	180		/* events in a slice: two slices fit a page; the
 								 * offsets from here on are free, dead_letter.c */
 
@@ -53,6 +61,12 @@ typedef int64 SnPos;
 	((SnPos) (round_no) << (SN_CHUNK_BITS + SN_OFF_BITS))
 #define SN_ROUND_SLICE(round_no) \
 	((int64) ((uint64) (round_no) << SN_CHUNK_BITS))
+#define SN_TRACK_SLICE(round_no, track) \
+	(SN_ROUND_SLICE(round_no) | (int64) (track) << SN_TRACK_SHIFT)
+#define SN_SLICE_TRACK(slice_no) \
+	((int) ((slice_no) >> SN_TRACK_SHIFT) & (SN_TRACKS - 1))
+#define SN_SLICE_CHUNK(slice_no) \
+	((int) ((slice_no) & ((1 << SN_TRACK_SHIFT) - 1)))
 #define SN_POS_SLICE(pos)	((int64) (pos) >> SN_OFF_BITS)
 #define SN_POS_OFF(pos)		((int) ((pos) & ((1 << SN_OFF_BITS) - 1)))
 #define SN_POS_ROUND(pos)	((int64) (pos) >> (SN_CHUNK_BITS + SN_OFF_BITS))
@@ -63,7 +77,12 @@ StaticAssertDecl(SN_ROUND_BITS + SN_CHUNK_BITS + SN_OFF_BITS == 63,
 				 "a position is a bigint that is not negative");
 StaticAssertDecl(SN_SLICE_MAX < (1 << SN_OFF_BITS),
 				 "the offset of every event of a slice fits");
+StaticAssertDecl(SN_TRACKS == 1 << (SN_CHUNK_BITS - SN_TRACK_SHIFT),
+				 "every track has a part of the chunks");
 StaticAssertDecl(SN_MAX_LANES <= 64, "a set of lanes is a uint64");
+
+/* in column lane of slice: the slices of a lane's tracks lie apart */
+#define SN_LANE_TRACK(lane, track)	((lane) + SN_MAX_LANES * (track))
 
 /* worker type of the relay's subscription; reserved */
 #define SN_RELAY_WORKER_TYPE		"relay"

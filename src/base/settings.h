@@ -72,6 +72,10 @@ SN_INT(round_interval, 20, 0, 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL,
 SN_INT(sort_memory, 65536, 64, 1048576, PGC_SIGHUP, GUC_UNIT_KB, NULL,
 	   "Memory of the sequencer for sorting a round; larger rounds sort on disk.", NULL)
 
+SN_INT(crowded_at, 1000, 0, INT_MAX, PGC_SIGHUP, 0, NULL,
+	   "Number of waiting events of a tenant from which on others need not wait behind them.",
+	   "It gets a track of its own then, with which the others take turns; 0 is never.")
+
 /* relay */
 SN_ENUM(broker, SN_BROKER_KAFKA, broker_options, PGC_SIGHUP, 0,
 		"Kind of broker the relay produces to.", NULL)

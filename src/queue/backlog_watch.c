@@ -8,7 +8,8 @@
  * The backlog of a subscription is what its slices say, lane by lane (lag.c), in
  * a few milliseconds whatever its length.  No tenant has a longer one.  Only
  * when that is over a tenant's limit are the tenant's own events counted, in the
- * log: those that are not older than the first one that waits in their lane.
+ * log: those that are not older than the first one that waits in their lane, on
+ * the tracks that they may be on.
  * Counting goes on in steps, with rounds in between, and ends as soon as the
  * limit is passed; so it reads no more than the limit, and what is done already
  * in lanes that are ahead.  It gives up when that is ten times the limit.
@@ -38,7 +39,9 @@
 #include "base/sentinai.h"
 #include "log/event.h"
 #include "queue/backlog_limit.h"
+#include "queue/lag.h"
 #include "queue/subscription.h"
+#include "sequencer/tracks.h"
 #include "registry/event_type.h"
 #include "tenancy/limit.h"
 
@@ -112,18 +115,59 @@ waiting_in(const SnSub *sub)
 static Datum
 type_array(const SnSub *sub, bool *isnull)
 {
-	const SnFilter *filter = &sub->segments[sub->nsegments - 1].filter;
+	const SnNames *names = &sub->segments[sub->nsegments - 1].filter.types;
 	Datum	   *types;
 	int			i;
 
-	*isnull = filter->n < 0;
+	*isnull = names->n < 0;
 	if (*isnull)
 		return (Datum) 0;
-	types = palloc((filter->n + 1) * sizeof(Datum));
-	for (i = 0; i < filter->n; i++)
-		types[i] = PointerGetDatum(filter->types[i]);
-	return PointerGetDatum(construct_array(types, filter->n, TEXTOID, -1, false,
+	types = palloc((names->n + 1) * sizeof(Datum));
+	for (i = 0; i < names->n; i++)
+		types[i] = PointerGetDatum(names->names[i]);
+	return PointerGetDatum(construct_array(types, names->n, TEXTOID, -1, false,
 										   TYPALIGN_INT));
+}
+
+/*
+ * wait_of_tenant: since when events wait on the tracks that a tenant's may be on.
+ * In between the others of its lane were handed out.  False: none waits.
+ */
+static bool
+wait_of_tenant(const SnSub *sub, const text *tenant_id, Waiting *waiting)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int			lanes = sn_node()->lanes;
+	TimestampTz oldest[SN_MAX_LANES];
+	Datum		elems[SN_MAX_LANES];
+	TimestampTz since = DT_NOEND;
+	bool		found;
+	int			i;
+
+	found = sn_sub_oldest(unconstify(SnSub *, sub),
+						  1 << SN_TRACK_COMMON |
+						  1 << sn_track_of(tenant_id, snapshot),
+						  snapshot, oldest);
+	UnregisterSnapshot(snapshot);
+	for (i = 0; i < lanes; i++)
+	{
+		elems[i] = TimestampTzGetDatum(oldest[i]);
+		since = Min(since, oldest[i]);
+	}
+	waiting->since = TimestampTzGetDatum(since);
+	waiting->oldest =
+		PointerGetDatum(construct_array(elems, lanes, TIMESTAMPTZOID,
+										sizeof(TimestampTz), FLOAT8PASSBYVAL,
+										TYPALIGN_DOUBLE));
+	return found;
+}
+
+/* wants_tenant: whether a subscription is for a tenant at all */
+static bool
+wants_tenant(const SnSub *sub, const text *tenant_id)
+{
+	return sn_names_have(&sub->segments[sub->nsegments - 1].filter.tenants,
+						 tenant_id);
 }
 
 /* count_page: some more events of a tenant; false when there are no more */
@@ -179,6 +223,12 @@ measure_backlog(const SnSub *sub, const SnBacklogLimit *limit, bool *more)
 	if (waiting.events <= limit->max_backlog * 9 / 10 || waiting.none ||
 		sn_text_is(limit->tenant_id, SN_TENANT_ANY))
 		return waiting.events;
+	if (!wants_tenant(sub, limit->tenant_id) ||
+		!wait_of_tenant(sub, limit->tenant_id, &waiting))
+	{
+		watch.counting = false;
+		return 0;
+	}
 	if (!watch.counting)
 		watch.counted = watch.looked_at = 0;
 	watch.counting = count_page(sub, limit->tenant_id, &waiting) &&

@@ -92,9 +92,7 @@ add_range(SnEntries *entries, SnSub *sub, SnLaneState *state, int left,
 	if (left <= 0)
 		return 0;
 	stream = sn_stream_begin();
-	sn_sub_sources(sub, snapshot);
-	sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
-				   state->pos, snapshot);
+	sn_lane_seek(stream, sub, state, snapshot);
 	for (bit = 0; left > 0 && sn_stream_next(stream, &pos, &id) &&
 		 pos < state->end_pos; bit++)
 	{

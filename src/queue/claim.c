@@ -58,11 +58,11 @@ static const AttrNumber log_columns[OUT_COLUMNS] = {
 	[OUT_OCCURRED_AT] = Anum_log_occurred_at,
 };
 
-/* sn_claim_full: whether no more events can go into the batch */
+/* sn_claim_full: whether no more events can go into the batch, or its share */
 bool
 sn_claim_full(const SnClaim *claim)
 {
-	return claim->entries.n >= claim->max || claim->solo || claim->enough;
+	return claim->entries.n >= claim->limit || claim->solo || claim->enough;
 }
 
 /*
@@ -172,23 +172,29 @@ must_wait(SnClaim *claim, SnLaneState *state)
 	return true;
 }
 
-/* claim_from_lane: take from a lane what it has, if it is free */
-static void
-claim_from_lane(SnClaim *claim, int lane)
+/*
+ * sn_claim_from_lane: take from a lane what it has, if it is free: what is due,
+ * and new events of a track, or else of another.  Returns whether this claim is
+ * done with the lane.
+ */
+bool
+sn_claim_from_lane(SnClaim *claim, int lane, int track)
 {
 	SnLook		look = {.first = claim->entries.n};
 
 	if (!sn_lock_lane(claim->sub->sub_id, lane, false))
-		return;
+		return true;
 	sn_hint_clear(claim->hints, lane);
+	look.tracks = sn_hint_take_tracks(claim->hints, lane);
 	sn_claim_new_snapshot(claim);
 	recheck_sub(claim);
 	sn_lane_read_next(&claim->reader, claim->sub, lane, claim->snapshot,
 					  &look.state);
 	if (is_leased(claim, &look.state) || must_wait(claim, &look.state))
 	{
+		sn_hint_leave_tracks(claim->hints, lane, look.tracks);
 		sn_unlock_lane(claim->sub->sub_id, lane);
-		return;
+		return true;
 	}
 	if (look.state.held)
 	{
@@ -199,7 +205,9 @@ claim_from_lane(SnClaim *claim, int lane)
 		sn_claim_take_retries(claim, &look);
 	look.more = look.more || sn_claim_full(claim);
 	if (!sn_claim_full(claim) || look.state.pos < look.state.end_pos)
-		sn_claim_take_new(claim, &look);
+		sn_claim_take_turn(claim, &look, track);
+	sn_hint_leave_tracks(claim->hints, lane, look.tracks);
+	look.more = look.more || look.tracks != 0;
 
 	if (claim->entries.n > look.first)
 		hold_lane(claim, &look);
@@ -209,6 +217,7 @@ claim_from_lane(SnClaim *claim, int lane)
 		claim->states[claim->nstates++] = look.state;
 	else
 		sn_unlock_lane(claim->sub->sub_id, lane);
+	return look.state.changed;
 }
 
 /*
@@ -230,6 +239,8 @@ move_on(SnClaim *claim, uint32 first)
 	uint32		expected = first + 1;
 	int			next = claim->skipped >= 0 ? claim->skipped : claim->last + 1;
 
+	if (claim->hints != NULL && claim->skipped >= 0)
+		pg_atomic_write_u32(&claim->hints->lost_lane, claim->skipped + 1);
 	if (claim->hints != NULL && (claim->skipped >= 0 || claim->last >= 0))
 		(void) pg_atomic_compare_exchange_u32(&claim->hints->next_lane,
 											  &expected, (uint32) next);
@@ -239,19 +250,9 @@ move_on(SnClaim *claim, uint32 first)
 static void
 look_around(SnClaim *claim)
 {
-	int			lanes = sn_node()->lanes;
-	uint64		pending = sn_hint_pending(claim->hints, claim->now);
 	uint32		first = first_lane(claim);
-	int			i;
 
-	for (i = 0; i < lanes && !sn_claim_full(claim); i++)
-	{
-		int			lane = (first + i) % lanes;
-
-		CHECK_FOR_INTERRUPTS();
-		if (pending & SN_LANE_BIT(lane))
-			claim_from_lane(claim, lane);
-	}
+	sn_claim_look_around(claim, first);
 	move_on(claim, first);
 }
 
@@ -446,6 +447,8 @@ sentinai_claim(PG_FUNCTION_ARGS)
 		look_around(claim);
 		store(claim);
 	}
+	sn_hint_claimed(claim->hints, claim->fresh,
+					sn_claim_full(claim) ? claim->max + 1 : 0);
 	put_out(claim, (ReturnSetInfo *) fcinfo->resultinfo);
 	finish(claim);
 	SN_FAULT(claim);

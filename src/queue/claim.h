@@ -20,6 +20,7 @@ typedef struct SnClaim
 	const text *worker_type;
 	text	   *worker_id;		/* NULL: no name */
 	int			max;
+	int			limit;			/* of them for the tracks at hand, and all before */
 	int64		lease;			/* microseconds */
 
 	/* what it works with */
@@ -48,6 +49,10 @@ typedef struct SnClaim
 	int			last;			/* last lane it took events from; -1 */
 	int			parked;
 	int			unwanted;
+	uint64		visited;		/* lanes that it was at */
+	bool		sharing;		/* tracks get shares of the batch */
+	bool		only;			/* no other track than the given one, for now */
+	int			fresh;			/* events read that no batch had before */
 
 	/* by lane, and not cleared: only what is said to be there is */
 	SnPos		lane_pos[SN_MAX_LANES];	/* of the token's lanes */
@@ -61,12 +66,16 @@ typedef struct SnLook
 	int			first;			/* entries before the lane's */
 	bool		more;			/* work was left */
 	TimestampTz next_due;		/* of a retry that is not due; 0: none */
+	int			tracks;			/* that may have more, a bit for each */
 } SnLook;
 
 extern bool sn_claim_full(const SnClaim *claim);
 extern void sn_claim_new_snapshot(SnClaim *claim);
 extern void sn_claim_take_retries(SnClaim *claim, SnLook *look);
-extern void sn_claim_take_new(SnClaim *claim, SnLook *look);
+extern bool sn_claim_take_new(SnClaim *claim, SnLook *look, SnPos until);
+extern void sn_claim_take_turn(SnClaim *claim, SnLook *look, int track);
+extern bool sn_claim_from_lane(SnClaim *claim, int lane, int track);
+extern void sn_claim_look_around(SnClaim *claim, uint32 first);
 extern SnEntry *sn_claim_add(SnClaim *claim, SnLook *look,
 							 const pg_uuid_t *id, SnPos pos);
 extern bool sn_claim_readable(SnClaim *claim);

@@ -23,6 +23,7 @@
 
 #include "queue/filter.h"
 #include "queue/lane.h"
+#include "sequencer/tracks.h"
 
 #define MAX_OLD_STREAMS		32
 
@@ -163,12 +164,49 @@ static bool
 has_unread(SnSub *sub, SnLaneState *state, SnStreamReader *stream,
 		   Snapshot snapshot)
 {
-	SnPos		pos;
-	pg_uuid_t	id;
+	int			track;
 
-	sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
-				   state->pos, snapshot);
-	return sn_stream_next(stream, &pos, &id);
+	for (track = 0; track < SN_TRACKS; track++)
+	{
+		SnPos		pos;
+		pg_uuid_t	id;
+
+		sn_stream_seek(stream, sub->sources, sub->nsources, state->lane, track,
+					   sn_lane_track_pos(state, sub, track), snapshot);
+		if (sn_stream_next(stream, &pos, &id))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * move_lane: a lane that has nothing left moves to a position, in each of the
+ * tracks in use
+ */
+static void
+move_lane(SnLaneState *state, int tracks, SnPos pos)
+{
+	int			track;
+
+	for (track = 0; track < SN_TRACKS; track++)
+		if (tracks & 1 << track)
+			state->at[track] = pos;
+	state->track = SN_TRACK_COMMON;
+	state->pos = state->end_pos = pos;
+	sn_lane_release(state);
+}
+
+/* passed_in_lane: the position that a lane has reached in all of these tracks */
+static SnPos
+passed_in_lane(const SnSub *sub, const SnLaneState *state, int tracks)
+{
+	SnPos		lowest = SN_POS_MAX;
+	int			track;
+
+	for (track = 0; track < SN_TRACKS; track++)
+		if (tracks & 1 << track)
+			lowest = Min(lowest, sn_lane_track_pos(state, sub, track));
+	return lowest;
 }
 
 /*
@@ -183,6 +221,7 @@ move_lanes(SnSub *sub, int64 round_no, Snapshot snapshot)
 	SnLaneAppender appender = {NULL};
 	int			lanes = sn_node()->lanes;
 	SnPos		lowest = SN_POS_MAX;
+	int			tracks = sn_tracks_used(snapshot);
 	int			lane;
 
 	sn_sub_sources(sub, snapshot);
@@ -191,14 +230,14 @@ move_lanes(SnSub *sub, int64 round_no, Snapshot snapshot)
 		SnLaneState state;
 
 		sn_lane_read_next(&reader, sub, lane, snapshot, &state);
-		if (!state.held && state.pos < SN_ROUND_POS(round_no) &&
+		if (!state.held &&
+			passed_in_lane(sub, &state, tracks) < SN_ROUND_POS(round_no) &&
 			!has_unread(sub, &state, stream, snapshot))
 		{
-			state.pos = state.end_pos = SN_ROUND_POS(round_no);
-			sn_lane_release(&state);
+			move_lane(&state, tracks, SN_ROUND_POS(round_no));
 			sn_lane_append(&appender, &state);
 		}
-		lowest = Min(lowest, state.pos);
+		lowest = Min(lowest, passed_in_lane(sub, &state, tracks));
 	}
 	sn_lane_append_end(&appender);
 	sn_lane_read_end(&reader);

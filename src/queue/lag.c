@@ -26,11 +26,12 @@
 #include "queue/lag.h"
 #include "queue/lane.h"
 #include "queue/stream.h"
+#include "sequencer/tracks.h"
 #include "store/range.h"
 
 PG_FUNCTION_INFO_V1(sentinai_stat_lag);
 
-/* What is known of a lane */
+/* What is known of a track of a lane */
 typedef struct Lane
 {
 	SnPos		from;			/* nothing from here on is resolved */
@@ -54,7 +55,9 @@ typedef struct Lag
 								 * to know */
 	bool		found;			/* one has */
 	int			lanes;
-	Lane		lane[SN_MAX_LANES];
+	int			tracks;			/* in use, a bit for each */
+	int			end;			/* of what there is in lane */
+	Lane		lane[SN_TRACKS * SN_MAX_LANES]; /* by SN_LANE_TRACK() */
 	/* the source at hand: a stream, up to a position */
 	int			stream_id;
 	SnPos		until;
@@ -72,6 +75,39 @@ typedef struct Slice
 	int			n;
 	const pg_uuid_t *ids;
 } Slice;
+
+/* is_lag_lane: whether there is such a track of a lane */
+static bool
+is_lag_lane(const Lag *lag, int i)
+{
+	return i % SN_MAX_LANES < lag->lanes &&
+		(lag->tracks & 1 << i / SN_MAX_LANES) != 0;
+}
+
+/* begin_lag: which lanes and tracks there are */
+static void
+begin_lag(Lag *lag, int lanes)
+{
+	int			i;
+
+	lag->parts = sn_partition_ranges(SN_SLICE);
+	lag->lanes = lanes;
+	lag->tracks = sn_tracks_used(lag->snapshot);
+	for (i = 0; i < SN_TRACKS * SN_MAX_LANES; i++)
+		if (is_lag_lane(lag, i))
+			lag->end = i + 1;
+}
+
+/* note_positions: where a lane stands in each track */
+static void
+note_positions(Lag *lag, const SnLaneState *state)
+{
+	int			track;
+
+	for (track = 0; track < SN_TRACKS; track++)
+		lag->lane[SN_LANE_TRACK(state->lane, track)].from =
+			sn_lane_track_pos(state, lag->sub, track);
+}
 
 /* open_lag_part: false when it has gone, or has no pages */
 static bool
@@ -96,8 +132,8 @@ close_lag_part(Lag *lag)
 }
 
 /*
- * seek_slices: go to the slices of a lane from a number on, in the open
- * partition
+ * seek_slices: go to the slices of a lane and track from a number on, in the
+ * open partition
  */
 static void
 seek_slices(Lag *lag, int lane, int64 from, ScanDirection direction)
@@ -200,9 +236,9 @@ lag_of_part(Lag *lag, const SnPartRange *part,
 
 	if (part->first >= SN_POS_SLICE(lag->until))
 		return;
-	for (i = 0; i < lag->lanes; i++)
+	for (i = 0; i < lag->end; i++)
 	{
-		if (!lacks(lag, &lag->lane[i], part))
+		if (!is_lag_lane(lag, i) || !lacks(lag, &lag->lane[i], part))
 			continue;
 		if (!open && !open_lag_part(lag, part->oid))
 			return;
@@ -222,7 +258,7 @@ find_first(Lag *lag, int stream_id, SnPos since, SnPos until)
 
 	lag->stream_id = stream_id;
 	lag->until = until;
-	for (i = 0; i < lag->lanes; i++)
+	for (i = 0; i < lag->end; i++)
 	{
 		lag->lane[i].at = Max(lag->lane[i].from, since);
 		lag->lane[i].first = -1;
@@ -246,60 +282,9 @@ find_last(Lag *lag)
 		lag_of_part(lag, list_nth(lag->parts, i), lacks_last, take_last);
 }
 
-/*
- * sn_sub_lags: whether a subscription has not passed the slices up to a round.
- */
-bool
-sn_sub_lags(SnSub *sub, int64 round_no, Snapshot snapshot)
-{
-	SnLaneReader reader = {false};
-	SnPos		end = SN_ROUND_POS(round_no + 1);
-	SnPos		since = 0;
-	Lag			lag = {sub, snapshot};
-	int			i;
-
-	lag.parts = sn_partition_ranges(SN_SLICE);
-	lag.one_will_do = true;
-	lag.lanes = sn_node()->lanes;
-	for (i = 0; i < lag.lanes; i++)
-	{
-		SnLaneState state;
-
-		sn_lane_read_as_of(&reader, sub, i, snapshot, &state);
-		lag.lane[i].from = state.pos;
-	}
-	sn_lane_read_end(&reader);
-	sn_sub_sources(sub, snapshot);
-	for (i = 0; i < sub->nsources && !lag.found && since < end; i++)
-	{
-		find_first(&lag, sub->sources[i].stream_id, since,
-				   Min(sub->sources[i].until, end));
-		since = sub->sources[i].until;
-	}
-	list_free_deep(lag.parts);
-	return lag.found;
-}
-
-/* oldest_of: the first event of a lane's range whose bit is not set, and on */
+/* note_passed: what each lane has passed */
 static void
-oldest_of(Lag *lag, const SnLaneState *state)
-{
-	Lane	   *lane = &lag->lane[state->lane];
-	SnStreamReader *stream = sn_stream_begin();
-	SnPos		pos;
-	int			i = 0;
-
-	sn_stream_seek(stream, lag->sub->sources, lag->sub->nsources, state->lane,
-				   state->pos, lag->snapshot);
-	do
-		lane->any = sn_stream_next(stream, &pos, &lane->oldest);
-	while (lane->any && sn_bits_get(&state->resolved, i++));
-	sn_stream_end(stream);
-}
-
-/* begin_lag: where each lane stands */
-static void
-begin_lag(Lag *lag)
+note_passed(Lag *lag)
 {
 	SnLaneReader reader = {false};
 	int			i;
@@ -309,11 +294,104 @@ begin_lag(Lag *lag)
 		SnLaneState state;
 
 		sn_lane_read_as_of(&reader, lag->sub, i, lag->snapshot, &state);
-		lag->lane[i].from = state.pos;
-		if (state.resolved.bytes == NULL)
-			continue;
-		lag->lane[i].from = state.end_pos;
-		oldest_of(lag, &state);
+		note_positions(lag, &state);
+	}
+	sn_lane_read_end(&reader);
+}
+
+/* find_any: whether there is an event before a position that was not passed */
+static bool
+find_any(Lag *lag, SnPos end)
+{
+	SnPos		since = 0;
+	int			i;
+
+	lag->one_will_do = true;
+	lag->found = false;
+	for (i = 0; i < lag->sub->nsources && !lag->found && since < end; i++)
+	{
+		find_first(lag, lag->sub->sources[i].stream_id, since,
+				   Min(lag->sub->sources[i].until, end));
+		since = lag->sub->sources[i].until;
+	}
+	return lag->found;
+}
+
+/*
+ * sn_sub_lags: whether a subscription has not passed the slices up to a round.
+ */
+bool
+sn_sub_lags(SnSub *sub, int64 round_no, Snapshot snapshot)
+{
+	Lag			lag = {sub, snapshot};
+
+	begin_lag(&lag, sn_node()->lanes);
+	sn_sub_sources(sub, snapshot);
+	note_passed(&lag);
+	(void) find_any(&lag, SN_ROUND_POS(round_no + 1));
+	list_free_deep(lag.parts);
+	return lag.found;
+}
+
+/*
+ * sn_sub_lags_in: in which of these tracks a subscription has something that it
+ * has not passed, a bit for each
+ */
+int
+sn_sub_lags_in(SnSub *sub, int tracks, Snapshot snapshot)
+{
+	Lag			lag = {sub, snapshot};
+	int			result = 0;
+	int			track;
+
+	begin_lag(&lag, sn_node()->lanes);
+	sn_sub_sources(sub, snapshot);
+	note_passed(&lag);
+	for (track = 0; track < SN_TRACKS; track++)
+	{
+		lag.tracks = tracks & 1 << track;
+		if (lag.tracks != 0 && find_any(&lag, SN_POS_MAX))
+			result |= lag.tracks;
+	}
+	list_free_deep(lag.parts);
+	return result;
+}
+
+/* oldest_of: the first event of a lane's range whose bit is not set, and on */
+static void
+oldest_of(Lag *lag, const SnLaneState *state)
+{
+	Lane	   *lane =
+		&lag->lane[SN_LANE_TRACK(state->lane, state->track % SN_TRACKS)];
+	SnStreamReader *stream = sn_stream_begin();
+	SnPos		pos;
+	int			i = 0;
+
+	sn_lane_seek(stream, lag->sub, state, lag->snapshot);
+	do
+		lane->any = sn_stream_next(stream, &pos, &lane->oldest);
+	while (lane->any && sn_bits_get(&state->resolved, i++));
+	sn_stream_end(stream);
+}
+
+/* find_positions: where each lane stands */
+static void
+find_positions(Lag *lag)
+{
+	SnLaneReader reader = {false};
+	int			i;
+
+	for (i = 0; i < lag->lanes; i++)
+	{
+		SnLaneState state;
+
+		sn_lane_read_as_of(&reader, lag->sub, i, lag->snapshot, &state);
+		if (state.resolved.bytes != NULL)
+		{
+			oldest_of(lag, &state);
+			state.pos = state.end_pos;
+		}
+		note_positions(lag, &state);
 	}
 	sn_lane_read_end(&reader);
 }
@@ -326,7 +404,7 @@ count(Lag *lag)
 	int			i;
 
 	sn_sub_sources(lag->sub, lag->snapshot);
-	begin_lag(lag);
+	find_positions(lag);
 	for (i = 0; i < lag->sub->nsources; i++)
 	{
 		const SnSource *source = &lag->sub->sources[i];
@@ -335,6 +413,34 @@ count(Lag *lag)
 		find_last(lag);
 		since = source->until;
 	}
+}
+
+/*
+ * sn_sub_oldest: the time of the first event in each lane that waits on some
+ * tracks, DT_NOEND where none does; whether any does
+ */
+bool
+sn_sub_oldest(SnSub *sub, int tracks, Snapshot snapshot, TimestampTz *oldest)
+{
+	Lag			lag = {sub, snapshot};
+	bool		found = false;
+	int			i;
+
+	begin_lag(&lag, sn_node()->lanes);
+	lag.tracks &= tracks;
+	count(&lag);
+	for (i = 0; i < lag.lanes; i++)
+		oldest[i] = DT_NOEND;
+	for (i = 0; i < lag.end; i++)
+	{
+		if (!is_lag_lane(&lag, i) || !lag.lane[i].any)
+			continue;
+		oldest[i % SN_MAX_LANES] =
+			Min(oldest[i % SN_MAX_LANES],
+				sn_ms_timestamp(SN_TICK_MS(sn_uuid_tick(&lag.lane[i].oldest))));
+		found = true;
+	}
+	return found;
 }
 
 /*
@@ -349,19 +455,30 @@ sentinai_stat_lag(PG_FUNCTION_ARGS)
 	int			i;
 
 	InitMaterializedSRF(fcinfo, 0);
-	lag.parts = sn_partition_ranges(SN_SLICE);
-	lag.lanes = Min(PG_GETARG_INT32(1), SN_MAX_LANES);
+	begin_lag(&lag, Min(PG_GETARG_INT32(1), SN_MAX_LANES));
 	if (lag.sub != NULL)
 		count(&lag);
 	for (i = 0; i < lag.lanes; i++)
 	{
-		const Lane *lane = &lag.lane[i];
-		SnTick		tick = lane->any ? sn_uuid_tick(&lane->oldest) : 0;
-		bool		nulls[3] = {false, false, !lane->any};
+		bool		nulls[3] = {false, false, true};
 		Datum		values[3];
+		SnTick		tick = 0;
+		int64		events = 0;
+		int			track;
 
+		for (track = 0; track < SN_TRACKS; track++)
+		{
+			const Lane *lane = &lag.lane[SN_LANE_TRACK(i, track)];
+
+			events += lane->events;
+			if (!lane->any)
+				continue;
+			if (nulls[2] || sn_uuid_tick(&lane->oldest) < tick)
+				tick = sn_uuid_tick(&lane->oldest);
+			nulls[2] = false;
+		}
 		values[0] = Int32GetDatum(i);
-		values[1] = Int64GetDatum(lane->events);
+		values[1] = Int64GetDatum(events);
 		values[2] = TimestampTzGetDatum(sn_ms_timestamp(SN_TICK_MS(tick)));
 		tuplestore_putvalues(result->setResult, result->setDesc, values,
 							 nulls);

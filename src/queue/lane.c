@@ -23,6 +23,7 @@
 
 #include "base/fault.h"
 #include "queue/lane.h"
+#include "sequencer/tracks.h"
 #include "store/lane_hints.h"
 
 #define LOOK_BACK	1000		/* versions */
@@ -73,6 +74,28 @@ value(TupleTableSlot *slot, AttrNumber column, bool *isnull)
 #define int4_of(slot, column) \
 	DatumGetInt32((slot)->tts_values[(column) - 1])
 
+/* read_tracks: the track at hand, and where the others stand */
+static void
+read_tracks(TupleTableSlot *slot, SnLaneState *state)
+{
+	bool		isnull;
+	Datum		datum = value(slot, Anum_lane_track, &isnull);
+	ArrayType  *array;
+
+	state->track = isnull ? SN_TRACK_COMMON : DatumGetInt32(datum);
+	datum = value(slot, Anum_lane_track_pos, &isnull);
+	if (isnull)
+		return;
+	array = DatumGetArrayTypeP(datum);
+	if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != SN_TRACKS ||
+		ARR_HASNULL(array) || state->track < 0 || state->track > SN_TRACK_ALL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("state of lane %d has no positions of its tracks",
+						state->lane)));
+	memcpy(state->at, ARR_DATA_PTR(array), sizeof(state->at));
+}
+
 /* read_optional: the columns that may be null */
 static void
 read_optional(TupleTableSlot *slot, SnLaneState *state)
@@ -110,6 +133,7 @@ read_optional(TupleTableSlot *slot, SnLaneState *state)
 		state->nretries = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 		state->retries = (SnPos *) ARR_DATA_PTR(array);
 	}
+	read_tracks(slot, state);
 }
 
 /* read_lane_row: a row of the journal as a state */
@@ -427,6 +451,36 @@ retries_datum(const SnLaneState *state)
 	return PointerGetDatum(array);
 }
 
+/* has_tracks: whether another track than the common one was ever at hand */
+static bool
+has_tracks(const SnLaneState *state)
+{
+	int			track;
+
+	if (state->track != SN_TRACK_COMMON)
+		return true;
+	for (track = SN_TRACK_COMMON + 1; track < SN_TRACKS; track++)
+		if (state->at[track] != 0)
+			return true;
+	return false;
+}
+
+/* tracks_datum: the positions of a state's tracks as a bigint[] */
+static Datum
+tracks_datum(const SnLaneState *state)
+{
+	Size		size = ARR_OVERHEAD_NONULLS(1) + sizeof(state->at);
+	ArrayType  *array = palloc0(size);
+
+	SET_VARSIZE(array, size);
+	array->ndim = 1;
+	array->elemtype = INT8OID;
+	ARR_DIMS(array)[0] = SN_TRACKS;
+	ARR_LBOUND(array)[0] = 1;
+	memcpy(ARR_DATA_PTR(array), state->at, sizeof(state->at));
+	return PointerGetDatum(array);
+}
+
 /* set_numbers: the columns that are never null */
 static void
 set_numbers(Datum *values, const SnLaneState *state)
@@ -458,6 +512,7 @@ assert_state(const SnLaneState *state)
 	Assert(state->parked >= 0 && state->dead >= 0);
 	Assert(state->completed >= 0 && state->failed >= 0);
 	Assert((state->lost == 0) == (state->lost_pos == 0));
+	Assert(state->track >= 0 && state->track <= SN_TRACK_ALL);
 
 	/* a batch has the lane until all of its lanes are done; nobody, nothing */
 	Assert(state->open >= state->nretries && state->nretries >= 0);
@@ -480,6 +535,7 @@ sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
 {
 	Datum		values[Natts_lane];
 	bool		nulls[Natts_lane] = {false};
+	bool		tracks;
 
 	assert_state(state);
 	if (appender->inserter == NULL)
@@ -501,6 +557,12 @@ sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
 				 state->resolved.bytes ? bitmap_datum(&state->resolved) : 0);
 	set_optional(values, nulls, Anum_lane_retries, state->nretries > 0,
 				 state->nretries > 0 ? retries_datum(state) : 0);
+	set_optional(values, nulls, Anum_lane_track,
+				 state->track != SN_TRACK_COMMON,
+				 Int32GetDatum(state->track));
+	tracks = has_tracks(state);
+	set_optional(values, nulls, Anum_lane_track_pos, tracks,
+				 tracks ? tracks_datum(state) : 0);
 	sn_insert_row(appender->inserter, values, nulls);
 	remember_lane(state);
 }
@@ -557,6 +619,78 @@ sn_lane_release(SnLaneState *state)
 		state->lost_pos = 0;
 		state->lost = 0;
 	}
+}
+
+/*
+ * sn_lane_track_pos: where a lane stands in a track.  What is read merged has
+ * one position for all of them; all tracks at hand have passed what is before
+ * the lane's own.
+ */
+SnPos
+sn_lane_track_pos(const SnLaneState *state, const SnSub *sub, int track)
+{
+	SnPos		common = state->track == SN_TRACK_COMMON ? state->pos :
+		state->at[SN_TRACK_COMMON];
+
+	if (track == state->track)
+		return state->pos;
+	if (state->track == SN_TRACK_ALL)
+		return Max(state->pos, Max(state->at[track], sub->tracks_pos));
+	if (track == SN_TRACK_COMMON || common < sub->tracks_pos)
+		return common;
+	return Max(state->at[track], sub->tracks_pos);
+}
+
+/* sn_lane_switch: take up another track, in a lane that has none open */
+void
+sn_lane_switch(SnLaneState *state, const SnSub *sub, int track)
+{
+	SnPos		at[SN_TRACKS];
+	SnPos		least = SN_POS_MAX;
+	int			i;
+
+	Assert(track != state->track && !state->held);
+	Assert(state->pos == state->end_pos && state->lost == 0);
+	Assert(state->resolved.bytes == NULL);
+	for (i = 0; i < SN_TRACKS; i++)
+	{
+		at[i] = sn_lane_track_pos(state, sub, i);
+		least = Min(least, at[i]);
+	}
+	for (i = 0; i < SN_TRACKS; i++)
+		if (i == state->track || i == SN_TRACK_COMMON ||
+			state->track == SN_TRACK_ALL || track == SN_TRACK_ALL)
+			state->at[i] = at[i];
+	state->track = track;
+	state->pos = track == SN_TRACK_ALL ? least :
+		track == SN_TRACK_COMMON ? at[track] : Max(at[track], sub->tracks_pos);
+	state->end_pos = state->pos;
+}
+
+/*
+ * sn_lane_seek: have a reader begin with what the lane has in the track at hand.
+ * Of all tracks those are merged that the snapshot knows: one that came later
+ * has nothing in a range that was handed out before.
+ */
+void
+sn_lane_seek(SnStreamReader *stream, SnSub *sub, const SnLaneState *state,
+			 Snapshot snapshot)
+{
+	SnStarts	starts;
+	int			track;
+
+	sn_sub_sources(sub, snapshot);
+	if (state->track != SN_TRACK_ALL)
+	{
+		sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
+					   state->track, state->pos, snapshot);
+		return;
+	}
+	starts.tracks = sn_tracks_used(snapshot);
+	for (track = 0; track < SN_TRACKS; track++)
+		starts.at[track] = sn_lane_track_pos(state, sub, track);
+	sn_stream_seek_all(stream, sub->sources, sub->nsources, state->lane,
+					   &starts, snapshot);
 }
 
 /* sn_lane_behind: whether the newest row is in the half that takes no rows */

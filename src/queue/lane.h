@@ -51,6 +51,10 @@ typedef struct SnLaneState
 	SnBits		resolved;
 	int			nretries;
 	SnPos	   *retries;
+	int			track;			/* at hand: pos, end_pos and what is resolved are
+								 * in it; or SN_TRACK_ALL */
+	SnPos		at[SN_TRACKS];	/* where the others stand, or all of them stood;
+								 * 0: were never at hand */
 	bool		changed;		/* since it was read; not stored */
 } SnLaneState;
 
@@ -77,6 +81,11 @@ extern void sn_lane_append(SnLaneAppender *appender, SnLaneState *state);
 extern void sn_lane_append_end(SnLaneAppender *appender);
 extern void sn_lane_put_back(SnLaneState *state, SnSubSlot *hints);
 extern void sn_lane_release(SnLaneState *state);
+extern SnPos sn_lane_track_pos(const SnLaneState *state, const SnSub *sub,
+							   int track);
+extern void sn_lane_switch(SnLaneState *state, const SnSub *sub, int track);
+extern void sn_lane_seek(SnStreamReader *stream, SnSub *sub,
+						 const SnLaneState *state, Snapshot snapshot);
 extern bool sn_lane_behind(SnLaneReader *reader, int sub_id, int lane,
 						   Snapshot snapshot);
 extern bool sn_lane_carry_over(int sub_id, int lane);

@@ -39,31 +39,37 @@ is_free(const SnSub *sub, const SnLaneState *state, SnLogReader *log,
 }
 
 /*
- * has_new: whether the lane has an event to hand out that is no retry.  After
- * so many that a claim would only pass, it is time for one that does.
+ * has_new: whether a track of the lane has an event to hand out that is no
+ * retry.  After so many that a claim would only pass, it is time for one that
+ * does.
  */
 static bool
-has_new(SnSub *sub, SnLaneLook *look, Snapshot snapshot, int *budget)
+has_new(SnSub *sub, SnLaneLook *look, int track, Snapshot snapshot,
+		int *budget)
 {
 	const SnLaneState *state = &look->state;
 	SnStreamReader *stream = sn_stream_begin();
 	SnLogReader *log = sn_log_begin(snapshot);
 	SnRetryProbe probe = {false};
-	bool		passing = state->pos == state->end_pos &&
-		state->resolved.bytes == NULL;
+	bool		open = track == state->track && state->pos < state->end_pos;
+	bool		passing = !open && look->passed == 0;
 	SnPos		pos;
 	pg_uuid_t	id;
 	bool		found = false;
 	int			i;
 
 	sn_sub_sources(sub, snapshot);
-	sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
-				   state->pos, snapshot);
+	if (open)
+		sn_lane_seek(stream, sub, state, snapshot);
+	else
+		sn_stream_seek(stream, sub->sources, sub->nsources, state->lane, track,
+					   sn_lane_track_pos(state, sub, track), snapshot);
 	for (i = 0; !found && sn_stream_next(stream, &pos, &id); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (pos < state->end_pos && sn_bits_get(&state->resolved, i))
+		if (open && pos < state->end_pos && sn_bits_get(&state->resolved, i))
 			continue;
+		look->common_left = look->common_left || track == SN_TRACK_COMMON;
 		if (*budget <= 0)
 			found = true;
 		else if (sn_log_fetch_at(log, &id, &stream->place) &&
@@ -73,7 +79,10 @@ has_new(SnSub *sub, SnLaneLook *look, Snapshot snapshot, int *budget)
 			found = is_free(sub, state, log, &probe);
 		}
 		else if (passing)
+		{
 			look->passed = pos + 1;
+			look->passed_track = track;
+		}
 		(*budget)--;
 	}
 	sn_retry_probe_end(&probe);
@@ -83,12 +92,37 @@ has_new(SnSub *sub, SnLaneLook *look, Snapshot snapshot, int *budget)
 }
 
 /*
+ * has_new_in_lane: whether one of the tracks that may have something has.  Those
+ * that are not at hand wait until the lane has passed what it has handed out.
+ */
+static bool
+has_new_in_lane(SnSub *sub, SnSubSlot *hints, SnLaneLook *look,
+				Snapshot snapshot, int *budget)
+{
+	const SnLaneState *state = &look->state;
+	int			tracks = sn_hint_lane_tracks(hints, state->lane);
+	int			track;
+
+	/* what was before has to be passed first */
+	if (sn_lane_track_pos(state, sub, SN_TRACK_COMMON) < sub->tracks_pos)
+		tracks |= 1 << SN_TRACK_COMMON;
+
+	if (state->pos < state->end_pos)
+		return has_new(sub, look, state->track, snapshot, budget);
+	for (track = 0; track < SN_TRACKS; track++)
+		if ((tracks & 1 << track) != 0 &&
+			has_new(sub, look, track, snapshot, budget))
+			return true;
+	return false;
+}
+
+/*
  * sn_look_at_lane: what a claim would find in the lane.  budget is how many
  * events to look at, and gets less; where it ends, the lane counts as ready.
  */
 void
-sn_look_at_lane(SnSub *sub, int lane, TimestampTz now, int *budget,
-				SnLaneLook *look)
+sn_look_at_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
+				int *budget, SnLaneLook *look)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
@@ -104,17 +138,35 @@ sn_look_at_lane(SnSub *sub, int lane, TimestampTz now, int *budget,
 		look->when = look->state.parked == 0 ? DT_NOEND :
 			sn_retry_next_due(sub->sub_id, lane, DT_NOBEGIN, snapshot);
 		look->ready = look->when <= now ||
-			has_new(sub, look, snapshot, budget);
+			has_new_in_lane(sub, hints, look, snapshot, budget);
 	}
 	UnregisterSnapshot(snapshot);
 }
 
+/*
+ * can_pass: whether there is something unwanted to be passed.  On another track
+ * than the common one that is so when nothing is left of what is read merged.
+ */
+static bool
+can_pass(SnSub *sub, const SnLaneLook *look)
+{
+	return look->passed > 0 &&
+		(look->passed_track == SN_TRACK_COMMON || !look->common_left ||
+		 sn_lane_track_pos(&look->state, sub,
+						   SN_TRACK_COMMON) >= sub->tracks_pos);
+}
+
 /* pass: the lane's position goes where all before is unwanted */
 static void
-pass(SnLaneLook *look)
+pass(SnSub *sub, SnLaneLook *look)
 {
 	SnLaneAppender appender = {NULL};
 
+	if (look->passed_track != look->state.track)
+		sn_lane_switch(&look->state, sub, look->passed_track);
+	if (look->passed_track != SN_TRACK_COMMON)
+		look->state.at[SN_TRACK_COMMON] =
+			Max(look->state.at[SN_TRACK_COMMON], sub->tracks_pos);
 	look->state.pos = look->state.end_pos = look->passed;
 	sn_lane_release(&look->state);
 	sn_lane_append(&appender, &look->state);
@@ -159,18 +211,18 @@ sn_look_and_pass(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 		sn_unlock_lane(sub->sub_id, lane);
 		return false;
 	}
-	sn_look_at_lane(sub, lane, now, budget, &look);
+	sn_look_at_lane(sub, hints, lane, now, budget, &look);
 	hint_found(hints, lane, &look);
-	if (look.passed > look.state.pos && may_write)
+	if (can_pass(sub, &look) && may_write)
 	{
 		/* who waits has no snapshot, and a row may need one to be stored */
 		PushActiveSnapshot(GetTransactionSnapshot());
-		pass(&look);
+		pass(sub, &look);
 		PopActiveSnapshot();
 	}
 	else
 	{
-		if (look.passed > look.state.pos)
+		if (can_pass(sub, &look))
 			sn_hint_set(hints, lane); /* for one who may */
 		sn_unlock_lane(sub->sub_id, lane);
 	}
@@ -201,11 +253,11 @@ pass_unwanted_of(SnSub *sub, int *budget)
 		CHECK_FOR_INTERRUPTS();
 		if (pending & SN_LANE_BIT(next_lane))
 		{
-			sn_look_at_lane(sub, next_lane, now, &left, &look);
+			sn_look_at_lane(sub, hints, next_lane, now, &left, &look);
 			*budget -= 1 + SN_LOOK_MAX - left;
 		}
 		left = SN_LOOK_MAX;
-		if (look.passed == 0 ||
+		if (!can_pass(sub, &look) ||
 			!sn_look_and_pass(sub, hints, next_lane, now, &left, true))
 			next_lane++;
 	}

@@ -23,11 +23,13 @@ typedef struct SnLaneLook
 								 * itself */
 	SnPos		passed;			/* everything before it is unwanted, and the
 								 * lane's position is not there yet; 0: no */
+	int			passed_track;	/* on which track */
+	bool		common_left;	/* the common track has something not resolved */
 	SnLaneState state;
 } SnLaneLook;
 
-extern void sn_look_at_lane(SnSub *sub, int lane, TimestampTz now, int *budget,
-							SnLaneLook *look);
+extern void sn_look_at_lane(SnSub *sub, SnSubSlot *hints, int lane,
+							TimestampTz now, int *budget, SnLaneLook *look);
 extern bool sn_look_and_pass(SnSub *sub, SnSubSlot *hints, int lane,
 							 TimestampTz now, int *budget, bool may_write);
 extern bool sn_pass_unwanted_step(void);

@@ -79,8 +79,8 @@ check_names(FunctionCallInfo fcinfo, int argno, const char *name,
 	int			i;
 
 	names->n = -1;
-	if (PG_ARGISNULL(argno))
-		return;
+	if (PG_NARGS() <= argno || PG_ARGISNULL(argno))
+		return;					/* all, or a function from before an update */
 	array = PG_GETARG_ARRAYTYPE_P(argno);
 	n = check_one_dimension(array, name, MAX_NAMES);
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
@@ -183,14 +183,14 @@ alter_names(FunctionCallInfo fcinfo, int argno, const char *name,
 			int all_argno, text *(*check) (Datum, const char *),
 			SnNames *names)
 {
-	bool		all = PG_GETARG_BOOL(all_argno);
+	bool		all = PG_NARGS() > all_argno && PG_GETARG_BOOL(all_argno);
 
 	if (all && !PG_ARGISNULL(argno))
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("%s and all_%s cannot be given together", name, name)));
 	check_names(fcinfo, argno, name, check, names);
-	return !all && PG_ARGISNULL(argno);
+	return !all && names->n < 0;
 }
 
 /*
@@ -202,7 +202,8 @@ sn_request_alter(FunctionCallInfo fcinfo, const Datum *row,
 				 SnRequest *request)
 {
 	SN_REQUIRE_ARG(6, "all_event_types");
-	SN_REQUIRE_ARG(8, "all_tenants");
+	if (PG_NARGS() > 8)
+		SN_REQUIRE_ARG(8, "all_tenants");
 	request->keeps_types = alter_names(fcinfo, 1, "event_types", 6,
 									   sn_event_type_arg,
 									   &request->filter.types);

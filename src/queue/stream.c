@@ -25,6 +25,16 @@
 
 #define OPEN_MAX 32				/* partitions open at a time */
 
+/* A merged reading of a partition: a scan of each track, on its next slice */
+typedef struct Merge
+{
+	int			open;			/* scans that are, a bit for each track */
+	int			left;			/* those that stand on a slice */
+	int			taken;			/* track whose slice was taken; -1: none */
+	int64		slice_no[SN_TRACKS];
+	SnScan		scan[SN_TRACKS];
+} Merge;
+
 typedef struct SnStreamPart
 {
 	Oid			oid;
@@ -32,6 +42,7 @@ typedef struct SnStreamPart
 	Relation	heap;			/* NULL: not opened yet */
 	bool		open;			/* scan is open */
 	SnScan		scan;
+	Merge	   *merge;			/* NULL: not read like that yet */
 } SnStreamPart;
 
 /* sn_stream_begin: a reader, to be sent to a place with sn_stream_seek() */
@@ -48,9 +59,17 @@ sn_stream_begin(void)
 static void
 close_slice_part(SnStreamReader *reader, SnStreamPart *part)
 {
+	int			track;
+
 	if (part->open)
 		sn_scan_end(&part->scan);
 	part->open = false;
+	for (track = 0; part->merge != NULL && track < SN_TRACKS; track++)
+		if (part->merge->open & 1 << track)
+			sn_scan_end(&part->merge->scan[track]);
+	if (part->merge != NULL)
+		pfree(part->merge);
+	part->merge = NULL;
 	if (part->heap == NULL)
 		return;
 	table_close(part->heap, AccessShareLock);
@@ -104,66 +123,196 @@ load_parts(SnStreamReader *reader)
 }
 
 /*
- * sn_stream_seek: read a lane from a position on, under a registered snapshot.
+ * sn_stream_seek: read a track of a lane from a position on, under a registered
+ * snapshot.  What is to be read merged comes with the common track.
  * Within a slice that slice is looked for alone, because an index scan takes in
  * all of a page's entries that it may need, and a small claim needs no other.
  * sources ends with one whose until is SN_POS_MAX, and stays the caller's.
  */
 void
 sn_stream_seek(SnStreamReader *reader, const SnSource *sources, int nsources,
-			   int lane, SnPos from, Snapshot snapshot)
+			   int lane, int track, SnPos from, Snapshot snapshot)
 {
 	Assert(nsources > 0 && sources[nsources - 1].until == SN_POS_MAX);
 	Assert(from >= 0);
 	load_parts(reader);
 	reader->snapshot = snapshot;
 	reader->lane = lane;
+	reader->track = track;
 	reader->sources = sources;
 	reader->nsources = nsources;
 	reader->source = 0;
-	while (reader->source < nsources && sources[reader->source].until <= from)
+	while (reader->source < nsources &&
+		   (sources[reader->source].until <= from ||
+			(track != SN_TRACK_COMMON && sources[reader->source].merged)))
+	{
+		from = Max(from, sources[reader->source].until);
 		reader->source++;
+	}
 	reader->start = from;
 	reader->from = SN_POS_SLICE(from);
-	reader->upto = SN_POS_OFF(from) > 0 ? reader->from : PG_INT64_MAX;
+	reader->upto = SN_POS_OFF(from) > 0 && reader->source < nsources &&
+		!sources[reader->source].merged ? reader->from : PG_INT64_MAX;
 	reader->part = 0;
 	reader->scanning = false;
 	reader->n = 0;
 	reader->off = 0;
 }
 
+/*
+ * sn_stream_seek_all: the same for all tracks, each from a position of its own,
+ * in the order of positions
+ */
+void
+sn_stream_seek_all(SnStreamReader *reader, const SnSource *sources,
+				   int nsources, int lane, const SnStarts *starts,
+				   Snapshot snapshot)
+{
+	SnPos		from = SN_POS_MAX;
+	int			track;
+
+	for (track = 0; track < SN_TRACKS; track++)
+		if (starts->tracks & 1 << track)
+			from = Min(from, starts->at[track]);
+	sn_stream_seek(reader, sources, nsources, lane, SN_TRACK_COMMON, from,
+				   snapshot);
+	reader->track = SN_TRACK_ALL;
+	reader->starts = *starts;
+	reader->upto = PG_INT64_MAX;
+}
+
+/* merged_tracks: the tracks that are read together now, a bit for each; or 0 */
+static int
+merged_tracks(const SnStreamReader *reader)
+{
+	if (reader->track == SN_TRACK_ALL)
+		return reader->starts.tracks;
+	return reader->sources[reader->source].merged;
+}
+
+/* start_of: where the reader was sent, in a track */
+static SnPos
+start_of(const SnStreamReader *reader, int track)
+{
+	return reader->track == SN_TRACK_ALL ? reader->starts.at[track] :
+		reader->start;
+}
+
+/* scan_track: have a scan of a partition begin with the next slices of a track */
+static void
+scan_track(SnStreamReader *reader, SnStreamPart *part, SnScan *scan, int track,
+		   bool open)
+{
+	ScanKeyData keys[4];
+
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber,
+				reader->sources[reader->source].stream_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber,
+				SN_LANE_TRACK(reader->lane, track));
+	sn_key_int8(&keys[2], 3, BTGreaterEqualStrategyNumber,
+				Max(reader->from, SN_POS_SLICE(start_of(reader, track))));
+	sn_key_int8(&keys[3], 3, BTLessEqualStrategyNumber, reader->upto);
+	if (open)
+		sn_scan_again(scan, reader->snapshot, 4, keys);
+	else
+		sn_scan_begin(scan, part->oid,
+					  sn_index_of(part->heap, Anum_slice_stream_id,
+								  Anum_slice_lane, Anum_slice_no),
+					  reader->snapshot, 4, keys, ForwardScanDirection);
+}
+
+/* next_of_track: have a scan of a merged reading stand on its next slice */
+static void
+next_of_track(Merge *merge, int track)
+{
+	SnScan	   *scan = &merge->scan[track];
+	bool		isnull;
+
+	merge->left &= ~(1 << track);
+	if (!sn_scan_next(scan))
+		return;
+	merge->slice_no[track] =
+		DatumGetInt64(slot_getattr(scan->slot, Anum_slice_no, &isnull));
+	merge->left |= 1 << track;
+}
+
+/* begin_merge: begin the merged reading of a partition */
+static void
+begin_merge(SnStreamReader *reader, SnStreamPart *part)
+{
+	int			tracks = merged_tracks(reader);
+	Merge	   *merge;
+	int			track;
+
+	if (part->merge == NULL)
+		part->merge = palloc0(sizeof(Merge));
+	merge = part->merge;
+	merge->left = 0;
+	merge->taken = -1;
+	for (track = 0; track < SN_TRACKS; track++)
+	{
+		if ((tracks & 1 << track) == 0)
+			continue;
+		scan_track(reader, part, &merge->scan[track], track,
+				   (merge->open & 1 << track) != 0);
+		merge->open |= 1 << track;
+		next_of_track(merge, track);
+	}
+}
+
+/*
+ * next_merged: the next slice of a merged reading, or NULL.  What was taken last
+ * is used until then, so its scan goes on no sooner.
+ */
+static TupleTableSlot *
+next_merged(Merge *merge)
+{
+	int			track;
+	int			next = -1;
+
+	if (merge->taken >= 0)
+		next_of_track(merge, merge->taken);
+	for (track = 0; track < SN_TRACKS; track++)
+		if ((merge->left & 1 << track) != 0 &&
+			(next < 0 || merge->slice_no[track] < merge->slice_no[next]))
+			next = track;
+	merge->taken = next;
+	return next < 0 ? NULL : merge->scan[next].slot;
+}
+
 /* open_slice_part: begin to read a partition; false when it has no pages */
 static bool
 open_slice_part(SnStreamReader *reader, SnStreamPart *part)
 {
-	ScanKeyData keys[4];
-
 	if (part->heap == NULL)
 	{
 		if (reader->nopen >= OPEN_MAX)
 			close_all(reader);
 		part->heap = table_open(part->oid, AccessShareLock);
 		reader->nopen++;
+		if (RelationGetNumberOfBlocks(part->heap) == 0)
+		{
+			close_slice_part(reader, part);
+			return false;
+		}
 	}
-	if (!part->open && RelationGetNumberOfBlocks(part->heap) == 0)
-	{
-		close_slice_part(reader, part);
-		return false;
-	}
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber,
-				reader->sources[reader->source].stream_id);
-	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, reader->lane);
-	sn_key_int8(&keys[2], 3, BTGreaterEqualStrategyNumber, reader->from);
-	sn_key_int8(&keys[3], 3, BTLessEqualStrategyNumber, reader->upto);
-	if (part->open)
-		sn_scan_again(&part->scan, reader->snapshot, 4, keys);
+	if (merged_tracks(reader))
+		begin_merge(reader, part);
 	else
-		sn_scan_begin(&part->scan, part->oid,
-					  sn_index_of(part->heap, Anum_slice_stream_id,
-								  Anum_slice_lane, Anum_slice_no),
-					  reader->snapshot, 4, keys, ForwardScanDirection);
-	part->open = true;
+	{
+		scan_track(reader, part, &part->scan, reader->track, part->open);
+		part->open = true;
+	}
 	return true;
+}
+
+/* next_slot_of_part: the next slice of the partition being read, or NULL */
+static TupleTableSlot *
+next_slot_of_part(SnStreamReader *reader, SnStreamPart *part)
+{
+	if (merged_tracks(reader))
+		return next_merged(part->merge);
+	return sn_scan_next(&part->scan) ? part->scan.slot : NULL;
 }
 
 /* take_slice: the events of the row that the scan stands on */
@@ -172,6 +321,7 @@ take_slice(SnStreamReader *reader, TupleTableSlot *slot)
 {
 	ArrayType  *array;
 	bytea	   *row_tids;
+	SnPos		start;
 
 	slot_getallattrs(slot);
 	array = DatumGetArrayTypeP(slot->tts_values[Anum_slice_event_ids - 1]);
@@ -184,8 +334,9 @@ take_slice(SnStreamReader *reader, TupleTableSlot *slot)
 		DatumGetInt64(slot->tts_values[Anum_slice_no - 1]);
 	reader->events_before =
 		DatumGetInt64(slot->tts_values[Anum_slice_events_before - 1]);
-	reader->off = reader->slice_no == SN_POS_SLICE(reader->start) ?
-		SN_POS_OFF(reader->start) : 0;
+	start = start_of(reader, SN_SLICE_TRACK(reader->slice_no));
+	reader->off = reader->slice_no == SN_POS_SLICE(start) ?
+		SN_POS_OFF(start) : 0;
 	reader->from = reader->slice_no + 1;
 	reader->ids = (const pg_uuid_t *) ARR_DATA_PTR(array);
 	reader->n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
@@ -217,6 +368,7 @@ next_slice_of_lane(SnStreamReader *reader)
 	while (reader->source < reader->nsources)
 	{
 		SnPos		until = reader->sources[reader->source].until;
+		TupleTableSlot *slot = NULL;
 		SnStreamPart *part;
 
 		if (reader->part >= reader->nparts)
@@ -228,7 +380,9 @@ next_slice_of_lane(SnStreamReader *reader)
 		if (!reader->scanning)
 			reader->scanning = part->upper > reader->from &&
 				open_slice_part(reader, part);
-		if (!reader->scanning || !sn_scan_next(&part->scan))
+		if (reader->scanning)
+			slot = next_slot_of_part(reader, part);
+		if (slot == NULL)
 		{
 			if (reader->scanning && reader->upto != PG_INT64_MAX)
 				reader->upto = PG_INT64_MAX;
@@ -237,7 +391,7 @@ next_slice_of_lane(SnStreamReader *reader)
 			reader->scanning = false;
 			continue;
 		}
-		take_slice(reader, part->scan.slot);
+		take_slice(reader, slot);
 		if (SN_SLICE_POS(reader->slice_no, 0) < until)
 			return true;
 		next_source(reader);

@@ -31,14 +31,24 @@ typedef struct SnFilter
 
 /*
  * What to read up to a position: a stream, and the filter that its events
- * still have to pass (NULL when the stream is made of it).
+ * still have to pass (NULL when the stream is made of it).  Its tracks are read
+ * side by side, each by who asks for it, or merged into the order of positions
+ * by who asks for the common one: those of them that have a bit in merged.
  */
 typedef struct SnSource
 {
 	int			stream_id;
 	SnPos		until;			/* first position that is read elsewhere */
 	const SnFilter *filter;
+	int			merged;			/* 0: side by side */
 } SnSource;
+
+/* Where to begin in each track */
+typedef struct SnStarts
+{
+	int			tracks;			/* to be read, a bit for each */
+	SnPos		at[SN_TRACKS];
+} SnStarts;
 
 #define SN_POS_MAX		PG_INT64_MAX
 
@@ -56,6 +66,8 @@ typedef struct SnStreamReader
 	int			nopen;			/* of them */
 	Snapshot	snapshot;
 	int			lane;
+	int			track;
+	SnStarts	starts;			/* of SN_TRACK_ALL */
 	const SnSource *sources;
 	int			nsources;
 	int			source;
@@ -74,8 +86,11 @@ typedef struct SnStreamReader
 
 extern SnStreamReader *sn_stream_begin(void);
 extern void sn_stream_seek(SnStreamReader *reader, const SnSource *sources,
-						   int nsources, int lane, SnPos from,
+						   int nsources, int lane, int track, SnPos from,
 						   Snapshot snapshot);
+extern void sn_stream_seek_all(SnStreamReader *reader, const SnSource *sources,
+							   int nsources, int lane, const SnStarts *starts,
+							   Snapshot snapshot);
 extern bool sn_stream_next(SnStreamReader *reader, SnPos *pos, pg_uuid_t *id);
 extern void sn_stream_end(SnStreamReader *reader);
 

@@ -199,6 +199,8 @@ make_subscription(const SnRequest *request, Snapshot snapshot)
 	nulls[Anum_sub_old_streams - 1] = true;
 	nulls[Anum_sub_old_until - 1] = true;
 	set_start(request, snapshot, values, nulls);
+	values[Anum_sub_tracks_from - 1] =
+		Int64GetDatum(sn_newest_round(snapshot) + 1);
 	set_policy(request, values);
 	sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
 	count_letters(request, DatumGetInt32(values[Anum_sub_id - 1]),

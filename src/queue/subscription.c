@@ -27,6 +27,7 @@
 #include "base/printable.h"
 #include "queue/replaced.h"
 #include "queue/subscription.h"
+#include "sequencer/tracks.h"
 #include "store/store.h"
 
 static MemoryContext cache_context = NULL;
@@ -190,6 +191,11 @@ static void
 read_start(SnSub *sub, Datum *values, bool *nulls)
 {
 	sub->start_pos = DatumGetInt64(values[Anum_sub_start_pos - 1]);
+	sub->tracks_pos = SN_POS_MAX;
+	if (!nulls[Anum_sub_tracks_from - 1])
+		sub->tracks_pos =
+			Max(sub->start_pos,
+				SN_ROUND_POS(DatumGetInt64(values[Anum_sub_tracks_from - 1])));
 	sub->start_time = DT_NOBEGIN;
 	sub->start_xmax = -1;
 	if (!nulls[Anum_sub_start_time - 1])
@@ -222,8 +228,21 @@ read_sub(TupleTableSlot *slot, Snapshot snapshot)
 	read_segments(sub, values, nulls, snapshot);
 	sub->has_replaced = sn_replaced_last(sub->worker_type, snapshot,
 										 &sub->last_replaced_by);
-	sub->sources = palloc(2 * sub->nsegments * sizeof(SnSource));
+	sub->sources = palloc((2 * sub->nsegments + 1) * sizeof(SnSource));
 	return sub;
+}
+
+/* add_source_part: read a stream up to a position */
+static void
+add_source_part(SnSub *sub, int stream_id, SnPos until, const SnFilter *filter,
+				int merged)
+{
+	SnSource   *source = &sub->sources[sub->nsources++];
+
+	source->stream_id = stream_id;
+	source->until = until;
+	source->filter = filter;
+	source->merged = merged;
 }
 
 /* add_source: read a stream up to a round, if there is anything to read */
@@ -231,14 +250,18 @@ static void
 add_source(SnSub *sub, int stream_id, int64 until, const SnFilter *filter)
 {
 	SnPos		pos = until == PG_INT64_MAX ? SN_POS_MAX : SN_ROUND_POS(until);
-	SnSource   *source = &sub->sources[sub->nsources];
+	SnPos		since = sub->nsources == 0 ? 0 :
+		sub->sources[sub->nsources - 1].until;
 
-	if (sub->nsources > 0 && sub->sources[sub->nsources - 1].until >= pos)
+	if (sub->nsources > 0 && since >= pos)
 		return;
-	source->stream_id = stream_id;
-	source->until = pos;
-	source->filter = filter;
-	sub->nsources++;
+	if (since < sub->tracks_pos && sub->tracks != 1 << SN_TRACK_COMMON)
+	{
+		since = Min(pos, sub->tracks_pos);
+		add_source_part(sub, stream_id, since, filter, sub->tracks);
+	}
+	if (since < pos)
+		add_source_part(sub, stream_id, pos, filter, 0);
 }
 
 /*
@@ -272,15 +295,19 @@ make_sources(SnSub *sub)
 
 /*
  * sn_sub_sources: bring sub->sources up to what a snapshot shows: a stream's
- * first round becomes visible together with the slices of that round.
+ * first round becomes visible together with the slices of that round, and a
+ * track with its first one.  Only who merges all of them has to know.
  */
 void
 sn_sub_sources(SnSub *sub, Snapshot snapshot)
 {
+	int			tracks = sub->tracks_pos < SN_POS_MAX ? sub->tracks :
+		sn_tracks_used(snapshot);
 	int			i;
 
-	if (!sub->filling)
+	if (!sub->filling && tracks == sub->tracks)
 		return;
+	sub->tracks = tracks;
 	sub->filling = false;
 	for (i = 0; i < sub->nsegments; i++)
 	{
@@ -362,12 +389,14 @@ load_subscriptions(void)
 {
 	SnTableScan *scan = sn_table_read(SN_SUBSCRIPTION, NULL);
 	TupleTableSlot *slot;
+	int			tracks = sn_tracks_used(scan->snapshot);
 	MemoryContext old = MemoryContextSwitchTo(cache_context);
 
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		SnSub	   *sub = read_sub(slot, scan->snapshot);
 
+		sub->tracks = tracks;
 		make_sources(sub);
 		cache = lappend(cache, sub);
 	}

@@ -45,6 +45,9 @@ typedef struct SnSub
 	int			sub_id;
 	text	   *worker_type;
 	SnPos		start_pos;
+	SnPos		tracks_pos;		/* from where on tracks are read side by side */
+	int			tracks;			/* in use, a bit for each; what is merged has
+								 * no others */
 	TimestampTz start_time;		/* DT_NOBEGIN: none */
 	int64		start_xmax;		/* -1: none */
 	int			nstart_xip;

@@ -3,7 +3,7 @@
  *
  * take.c
  *		What a claim takes from a lane: due retries first, then what comes next
- *		in the stream.
+ *		in a track of the stream.
  *
  * Everything runs under the lane's lock.  The events taken from the lane's
  * range are always the first of it that are not resolved; batch.c relies on it.
@@ -508,40 +508,42 @@ put_down(SnLook *look, Walk *walk)
 }
 
 /*
- * sn_claim_take_new: take the next events of the lane: first what its range
- * has left, then what comes behind it.  When the batch is full already, what
- * the range has left is noted, so that the batch does not seem to have it.
+ * sn_claim_take_new: take the next events of the track at hand: first what the
+ * lane's range has left, then what comes behind it, up to a position.  When the
+ * batch is full already, what the range has left is noted, so that the batch does
+ * not seem to have it.  Whether it came to the end of the track.
  */
-void
-sn_claim_take_new(SnClaim *claim, SnLook *look)
+bool
+sn_claim_take_new(SnClaim *claim, SnLook *look, SnPos until)
 {
 	SnLaneState *state = &look->state;
 	SnStreamReader *stream = claim->stream;
 	Walk		walk = {.old = state->resolved,.old_end = state->end_pos,
 	.pos = state->pos,.end = state->end_pos};
+	bool		end = true;
 	SnPos		pos;
 	pg_uuid_t	id;
 
-	sn_sub_sources(claim->sub, claim->snapshot);
 	claim->walked = claim->snapshot;
-	sn_stream_seek(stream, claim->sub->sources, claim->sub->nsources,
-				   state->lane, state->pos, claim->walked);
+	sn_lane_seek(stream, claim->sub, state, claim->walked);
 	while (sn_stream_next(stream, &pos, &id))
 	{
 		bool		open = pos >= walk.old_end ||
 			!sn_bits_get(&walk.old, walk.i);
 		Fate		fate;
 
-		if (sn_claim_full(claim))
+		if (sn_claim_full(claim) || pos >= until)
 			fate = FATE_LEFT;
 		else
 			fate = open ? decide_event(claim, look, pos, &id) : FATE_PASSED;
 		if (fate == FATE_LEFT)
 		{
 			look->more = true;
+			end = false;
 			keep_rest(claim, &walk, pos);
 			break;
 		}
+		claim->fresh += pos >= walk.old_end;
 		step(claim, &walk, pos, fate == FATE_TAKEN);
 		/* what retries opened counts, too: partitions only get more */
 		claim->enough = claim->parked >= MAX_PARKED ||
@@ -553,4 +555,5 @@ sn_claim_take_new(SnClaim *claim, SnLook *look)
 		UnregisterSnapshot(claim->walked);
 	claim->walked_kept = false;
 	claim->walked = NULL;
+	return end;
 }

@@ -25,6 +25,7 @@
 #include "base/args.h"
 #include "base/hash.h"
 #include "queue/claim.h"
+#include "sequencer/tracks.h"
 #include "store/range.h"
 
 #define EVENTS_MAX	10000		/* of one call */
@@ -249,22 +250,32 @@ first_ms(const Tracing *t)
 }
 
 /*
- * find_place: where the event at hand is in its lane; false if that was not
- * found.  wanted: whether the subscription wants it.
+ * find_place: where the event at hand is in its lane, and on which track; false
+ * if that was not found.  wanted: whether the subscription wants it.
  */
 static bool
-find_place(const Tracing *t, SnSub *sub, int lane, SnPos *pos, bool *wanted)
+find_place(const Tracing *t, SnSub *sub, int lane, SnPos *pos, int *track,
+		   bool *wanted)
 {
 	SnStreamReader *stream = sn_stream_begin();
+	int			tracks = sn_tracks_used(t->snapshot);
 	bool		found = false;
 	pg_uuid_t	id;
 	int			i;
 
 	sn_sub_sources(sub, t->snapshot);
-	sn_stream_seek(stream, sub->sources, sub->nsources, lane,
-				   SN_ROUND_POS(first_ms(t) - SN_EPOCH_MS), t->snapshot);
-	for (i = 0; i < LOOK_EVENTS && !found && sn_stream_next(stream, pos, &id); i++)
-		found = sn_uuid_cmp(&id, t->id) == 0;
+	for (*track = 0; *track < SN_TRACKS; (*track)++)
+	{
+		if ((tracks & 1 << *track) == 0)
+			continue;
+		sn_stream_seek(stream, sub->sources, sub->nsources, lane, *track,
+					   SN_ROUND_POS(first_ms(t) - SN_EPOCH_MS), t->snapshot);
+		for (i = 0; i < LOOK_EVENTS && !found &&
+			 sn_stream_next(stream, pos, &id); i++)
+			found = sn_uuid_cmp(&id, t->id) == 0;
+		if (found)
+			break;
+	}
 	*wanted = sn_wanted(sub, found ? stream->filter :
 						&sub->segments[sub->nsegments - 1].filter, t->log);
 	sn_stream_end(stream);
@@ -276,9 +287,12 @@ static void
 from_lane(Tracing *t, SnSub *sub, const SnLaneState *state)
 {
 	SnPos		pos;
+	SnPos		from;
+	SnPos		end;
+	int			track;
 	bool		wanted;
 	bool		known;
-	bool		found = find_place(t, sub, state->lane, &pos, &wanted);
+	bool		found = find_place(t, sub, state->lane, &pos, &track, &wanted);
 	Work	   *work;
 
 	if (!wanted)
@@ -286,9 +300,12 @@ from_lane(Tracing *t, SnSub *sub, const SnLaneState *state)
 	work = work_of(t, sub->worker_type, &known);
 	if (!found)
 		return;
-	if (pos >= state->end_pos || (pos >= state->pos && !state->held))
+	from = sn_lane_track_pos(state, sub, track);
+	end = track == state->track || state->track == SN_TRACK_ALL ?
+		state->end_pos : from;
+	if (pos >= end || (pos >= from && !state->held))
 		set_status(work, "waiting");
-	else if (pos >= state->pos)
+	else if (pos >= from)
 		from_claim(work, state, 1);
 	else
 		set_status(work, sub->is_relay ? "sent" : "passed");

@@ -67,7 +67,7 @@ has_work(SnSub *sub, SnSubSlot *hints, bool atomic)
 		if ((pending & SN_LANE_BIT(lane)) == 0 ||
 			lane_in_other_hands(sub, hints, lane))
 			continue;
-		sn_look_at_lane(sub, lane, now, &budget, &look);
+		sn_look_at_lane(sub, hints, lane, now, &budget, &look);
 		if (look.ready ||
 			((hints != NULL || look.passed > 0) &&
 			 sn_look_and_pass(sub, hints, lane, now, &budget,

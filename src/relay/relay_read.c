@@ -22,6 +22,7 @@
 #include "queue/stream.h"
 #include "relay/relay_event.h"
 #include "relay/relay_store.h"
+#include "sequencer/tracks.h"
 
 #define EVENT_COST	256			/* bytes of an event beside its payload */
 
@@ -49,6 +50,7 @@ struct SnRelayReader
 {
 	Snapshot	snapshot;
 	SnStreamReader *stream;
+	SnSource	whole_log;
 	StringInfoData json;
 	Size		max_text;		/* of a payload */
 	Want	   *wants;			/* lane after lane, each in its order */
@@ -64,8 +66,6 @@ struct SnRelayReader
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
-static const SnSource whole_log = {SN_STREAM_ALL, SN_POS_MAX, NULL};
-
 /*
  * sn_relay_read_begin: read under a snapshot taken now; payloads of more text
  * than max_text cannot be sent
@@ -75,8 +75,14 @@ sn_relay_read_begin(Size max_text)
 {
 	SnRelayReader *reader = palloc0(sizeof(SnRelayReader));
 
+	int			tracks;
+
 	reader->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	reader->stream = sn_stream_begin();
+	tracks = sn_tracks_used(reader->snapshot);
+	reader->whole_log.stream_id = SN_STREAM_ALL;
+	reader->whole_log.until = SN_POS_MAX;
+	reader->whole_log.merged = tracks == 1 << SN_TRACK_COMMON ? 0 : tracks;
 	reader->max_text = max_text;
 	initStringInfo(&reader->json);
 	reader->room = FIRST_WANTS;
@@ -116,7 +122,8 @@ sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max, bool *more)
 	int			n;
 
 	*more = true;
-	sn_stream_seek(reader->stream, &whole_log, 1, lane, pos, reader->snapshot);
+	sn_stream_seek(reader->stream, &reader->whole_log, 1, lane,
+				   SN_TRACK_COMMON, pos, reader->snapshot);
 	for (n = 0; n < max; n++)
 	{
 		Want	   *want;

@@ -35,6 +35,7 @@
 #include "log/run.h"
 #include "sequencer/parts.h"
 #include "sequencer/round.h"
+#include "sequencer/tracks.h"
 #include "shared/shmem.h"
 #include "store/range.h"
 
@@ -211,7 +212,7 @@ take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 	item.lane = sn_lane_of(DatumGetInt32(values[Anum_log_partition_hash - 1]),
 						   g->lanes);
 	item.type = sn_match_type(values[Anum_log_event_type - 1]);
-	item.tenant = sn_match_tenant(values[Anum_log_tenant_id - 1]);
+	item.tenant = sn_tracks_note(values[Anum_log_tenant_id - 1]);
 	item.place = slot->tts_tid;
 	add_gathered(g, &item);
 }

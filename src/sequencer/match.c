@@ -26,9 +26,9 @@ sn_matches_make(int nnames, int nstreams)
 	return matches;
 }
 
-/* find_place: where a name is in the table, or goes */
+/* match_place: where a name is in the table, or goes */
 static SnMatch *
-find_place(const SnMatches *matches, const char *name, int len, uint32 hash)
+match_place(const SnMatches *matches, const char *name, int len, uint32 hash)
 {
 	uint32		i = hash & matches->mask;
 
@@ -47,7 +47,7 @@ sn_matches_add(SnMatches *matches, const text *name, int stream)
 	int			len = VARSIZE_ANY_EXHDR(name);
 	uint32		hash = hash_bytes((const unsigned char *) VARDATA_ANY(name),
 								  len);
-	SnMatch    *match = find_place(matches, VARDATA_ANY(name), len, hash);
+	SnMatch    *match = match_place(matches, VARDATA_ANY(name), len, hash);
 
 	if (match->name == NULL)
 	{
@@ -75,7 +75,7 @@ sn_matches_find(const SnMatches *matches, Datum name)
 		return -1;
 	t = DatumGetTextPP(name);
 	len = VARSIZE_ANY_EXHDR(t);
-	match = find_place(matches, VARDATA_ANY(t), len,
+	match = match_place(matches, VARDATA_ANY(t), len,
 					   hash_bytes((unsigned char *) VARDATA_ANY(t), len));
 	if ((Pointer) t != DatumGetPointer(name))
 		pfree(t);

@@ -30,10 +30,18 @@ typedef struct SnItem
 {
 	pg_uuid_t	id;
 	int32		type;			/* which streams want it, see sn_match_type() */
-	int32		tenant;
+	int32		tenant;			/* see sn_tracks_note() */
 	int16		lane;
 	ItemPointerData place;		/* of its row */
 } SnItem;
+
+/* Where a round has put events of a stream */
+typedef struct SnNews
+{
+	int64		events;
+	uint64		lanes;
+	uint64		tracks[SN_TRACKS];	/* lanes of each track */
+} SnNews;
 
 /* The events of a round, gathered in any order and read in that of their ids */
 typedef struct SnGather
@@ -67,10 +75,11 @@ extern bool sn_gather_is_seen(const SnSeen *seen, int64 txid);
 extern void sn_streams_load(Snapshot snapshot);
 extern int32 sn_match_type(Datum event_type);
 extern int32 sn_match_tenant(Datum tenant_id);
+extern bool sn_match_tenants(void);
 extern int64 sn_write_slices(SnGather *gather, Snapshot snapshot,
 							 int64 round_no);
 extern int	sn_stream_count(void);
-extern uint64 sn_stream_lanes(int stream_id, int64 *events);
+extern void sn_stream_news(int stream_id, SnNews *news);
 extern void sn_slices_forget(void);
 
 #endif							/* SN_ROUND_H */

@@ -38,6 +38,7 @@
 #include "sequencer/parts.h"
 #include "sequencer/round.h"
 #include "sequencer/sequencer.h"
+#include "sequencer/tracks.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
 #include "store/journal.h"
@@ -51,8 +52,7 @@ typedef struct Announcement
 {
 	SnDatabase *db;				/* NULL: it took no round */
 	int			rounds;
-	int64		events;
-	uint64		lanes;			/* of the stream of all events */
+	SnNews		news;			/* of the stream of all events */
 	uint64		commits;		/* SnDatabase.commits before the snapshot */
 	bool		by_sequencer;
 	SubTransactionId subid;		/* in which the last round was taken */
@@ -73,43 +73,58 @@ forget_seen(void)
 	seen_in = InvalidOid;
 	sn_parts_forget();
 	sn_slices_forget();
+	sn_tracks_forget();
 }
 
-/* wake_subscription: there are new events in these lanes */
-static void
-wake_subscription(SnSubSlot *slot, uint64 lanes, int64 events)
+/*
+ * wake_subscription: there are new events.  Returns how many the subscription
+ * is behind, about.
+ */
+static uint64
+wake_subscription(SnSubSlot *slot, const SnNews *news)
 {
+	int64		events = news->events;
+	uint64		behind;
 	uint32		waiters;
+	int			track;
 
-	pg_atomic_fetch_or_u64(&slot->pending, lanes);
+	behind = pg_atomic_add_fetch_u64(&slot->behind, events);
+	for (track = 0; track < SN_TRACKS; track++)
+		if (news->tracks[track] != 0)
+			pg_atomic_fetch_or_u64(&slot->tracks[track],
+								   news->tracks[track]);
+	pg_atomic_fetch_or_u64(&slot->pending, news->lanes);
 	waiters = pg_atomic_read_u32(&slot->waiters);
 	if (waiters == 0)
-		return;
+		return behind;
 	if (events >= waiters)
 		ConditionVariableBroadcast(&slot->cv);
 	else
 		for (; events > 0; events--)
 			ConditionVariableSignal(&slot->cv);
+	return behind;
 }
 
 /* wake_all: wake the readers of every stream; raises no error */
 static void
-wake_all(uint64 lanes, int64 events)
+wake_all(const SnNews *news)
 {
 	SnShared   *s = sn_shared();
 	SnSubSlot  *slots[SN_MAX_SUBS];
 	SnSubSlot  *slot = NULL;
+	uint64		behind = 0;
 	int			n = 0;
 	int			i;
 
-	if (lanes == 0)
+	if (news->lanes == 0)
 		return;
 	LWLockAcquire(&s->lock, LW_SHARED);
 	while ((slot = sn_sub_slot_after(slot, MyDatabaseId)) != NULL)
 		slots[n++] = slot;
 	LWLockRelease(&s->lock);
 	for (i = 0; i < n; i++)
-		wake_subscription(slots[i], lanes, events);
+		behind = Max(behind, wake_subscription(slots[i], news));
+	sn_tracks_behind(n == 0 ? PG_UINT64_MAX : behind);
 }
 
 /*
@@ -153,18 +168,18 @@ announce_rounds(void)
 	uint64		before = pg_atomic_fetch_add_u64(&db->rounds, pending.rounds);
 
 	SN_FAULT(round_after);
-	pg_atomic_fetch_add_u64(&db->round_events, pending.events);
+	pg_atomic_fetch_add_u64(&db->round_events, pending.news.events);
 	if (before == seen_rounds)
 		seen_rounds += pending.rounds;
 	sn_parts_passed();
-	sn_wake_relays(pending.lanes, false);	/* they read every event */
+	sn_wake_relays(pending.news.lanes, false);	/* they read every event */
 	if (pending.by_sequencer && sn_stream_count() > 1)
 	{
-		unwoken = pending.events;
+		unwoken = pending.news.events;
 		unwoken_commits = pending.commits;
 		return;
 	}
-	wake_all(pending.lanes, pending.events);
+	wake_all(&pending.news);
 	set_sequenced(db, pending.commits);
 }
 
@@ -383,8 +398,8 @@ await_number(void)
 static void
 sequence(SnGather *g)
 {
-	uint64		lanes;
-	int64		events;
+	SnNews		news;
+	int			track;
 
 	Assert(sn_round_is_ours());
 	sn_gather_sort(g);
@@ -393,15 +408,18 @@ sequence(SnGather *g)
 						  seen.round_no + 1);
 	Assert(g->now.round_no > seen.round_no &&
 		   g->now.round_no < INT64CONST(1) << SN_ROUND_BITS);
+	sn_tracks_decide(g->snapshot, g->now.round_no);
 	g->now.round_no = sn_write_slices(g, g->snapshot, g->now.round_no);
-	lanes = sn_stream_lanes(SN_STREAM_ALL, &events);
-	write_round(g, events);
+	sn_stream_news(SN_STREAM_ALL, &news);
+	write_round(g, news.events);
 	CommandCounterIncrement();
 	SN_FAULT(round_before);
 
 	pending.rounds++;
-	pending.events += events;
-	pending.lanes |= lanes;
+	pending.news.events += news.events;
+	pending.news.lanes |= news.lanes;
+	for (track = 0; track < SN_TRACKS; track++)
+		pending.news.tracks[track] |= news.tracks[track];
 }
 
 /*
@@ -421,6 +439,7 @@ take_one_round(SnDatabase *db, Snapshot snapshot)
 
 	g.lanes = sn_node_activate()->lanes;
 	sn_streams_load(snapshot);
+	sn_tracks_load(snapshot, sn_match_tenants());
 	if (!sn_gather(&g))
 	{
 		sn_gather_end(&g);
@@ -490,12 +509,15 @@ bool
 sn_round_inline(void)
 {
 	SnRound		round;
+	SnNews		news;
 
 	if (!take_round(false, &round) || round.events == 0)
 		return false;
 
 	/* for this transaction; the others are told at commit */
-	wake_all(pending.lanes, 0);
+	news = pending.news;
+	news.events = 0;
+	wake_all(&news);
 	return true;
 }
 
@@ -551,23 +573,25 @@ wake_readers(void)
 {
 	SnTableScan *scan = sn_table_read(SN_SUBSCRIPTION, NULL);
 	TupleTableSlot *slot;
+	uint64		behind = 0;
 
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		SnSubSlot  *sub;
-		uint64		lanes;
-		int64		events;
+		SnNews		news;
 
 		/* one that was subscribed again may still read an earlier stream */
 		sub = sn_sub_slot_find(DatumGetInt32(slot->tts_values[Anum_sub_id - 1]));
-		lanes = sn_stream_lanes(
-								slot->tts_isnull[Anum_sub_old_streams - 1] ?
-								DatumGetInt32(slot->tts_values[Anum_sub_stream_id - 1]) :
-								SN_STREAM_ALL, &events);
-		if (sub != NULL && lanes != 0)
-			wake_subscription(sub, lanes, events);
+		sn_stream_news(slot->tts_isnull[Anum_sub_old_streams - 1] ?
+					   DatumGetInt32(slot->tts_values[Anum_sub_stream_id - 1]) :
+					   SN_STREAM_ALL, &news);
+		if (sub != NULL)
+			behind = Max(behind, news.lanes != 0 ?
+						 wake_subscription(sub, &news) :
+						 pg_atomic_read_u64(&sub->behind));
 	}
 	sn_table_end(scan);
+	sn_tracks_behind(behind);
 }
 
 /*
@@ -577,9 +601,13 @@ wake_readers(void)
 void
 sn_round_leave(void)
 {
+	SnNews		news;
+
 	if (unwoken == 0)
 		return;
-	wake_all(PG_UINT64_MAX, unwoken);
+	memset(&news, 0xff, sizeof(news));
+	news.events = unwoken;
+	wake_all(&news);
 	set_sequenced(sn_database(), unwoken_commits);
 	unwoken = 0;
 }

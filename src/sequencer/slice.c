@@ -24,6 +24,7 @@
 
 #include "sequencer/match.h"
 #include "sequencer/round.h"
+#include "sequencer/tracks.h"
 #include "shared/shmem.h"
 #include "store/owner.h"
 #include "store/range.h"
@@ -55,8 +56,8 @@ typedef struct Stream
 	bool		of_tenants;		/* it has tenants */
 	bool		left_out;		/* of this round: its row is locked */
 	int64		events;			/* in this round */
-	uint64		touched;		/* lanes with events in this round */
-	LaneEnd		lanes[SN_MAX_LANES];
+	uint64		touched[SN_TRACKS]; /* lanes with events in this round */
+	LaneEnd    *lanes[SN_TRACKS];	/* of each track, NULL: it has none yet */
 } Stream;
 
 /* Which version of a row of stream was read */
@@ -110,9 +111,9 @@ typedef struct StreamRow
 	Datum	   *tenants;
 } StreamRow;
 
-/* read_names: a part of a filter; 0 when it is null, for all */
+/* read_filter_names: a part of a filter; 0 when it is null, for all */
 static int
-read_names(TupleTableSlot *slot, AttrNumber column, Datum **names)
+read_filter_names(TupleTableSlot *slot, AttrNumber column, Datum **names)
 {
 	int			n = 0;
 
@@ -131,8 +132,8 @@ read_stream_row(TupleTableSlot *slot)
 	slot_getallattrs(slot);
 	row->stream_id = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
 	row->unfilled = slot->tts_isnull[Anum_stream_first_round - 1];
-	row->ntypes = read_names(slot, Anum_stream_event_types, &row->types);
-	row->ntenants = read_names(slot, Anum_stream_tenants, &row->tenants);
+	row->ntypes = read_filter_names(slot, Anum_stream_event_types, &row->types);
+	row->ntenants = read_filter_names(slot, Anum_stream_tenants, &row->tenants);
 	return row;
 }
 
@@ -148,9 +149,26 @@ find_stream(int stream_id)
 	return -1;
 }
 
-/* match_names: find the streams by the names in their filters */
+/* copy_stream: what is known of a stream, in the current memory context */
 static void
-match_names(List *rows, int ntypes, int ntenants)
+copy_stream(Stream *stream, const Stream *from)
+{
+	int			track;
+
+	*stream = *from;
+	for (track = 0; track < SN_TRACKS; track++)
+	{
+		Size		size = SN_MAX_LANES * sizeof(LaneEnd);
+
+		if (from->lanes[track] != NULL)
+			stream->lanes[track] = memcpy(palloc(size), from->lanes[track],
+										  size);
+	}
+}
+
+/* match_filters: find the streams by the names in their filters */
+static void
+match_filters(List *rows, int ntypes, int ntenants)
 {
 	ListCell   *lc;
 	int			stream = 1;
@@ -192,7 +210,7 @@ replace_streams(List *rows)
 		Stream	   *stream = palloc0(sizeof(Stream));
 
 		if (old >= 0)
-			*stream = *streams[old];
+			copy_stream(stream, streams[old]);
 		stream->stream_id = row->stream_id;
 		stream->unfilled = row->unfilled;
 		stream->of_types = row->ntypes > 0;
@@ -210,7 +228,7 @@ replace_streams(List *rows)
 	streams = fresh;
 	nstreams = n;
 
-	match_names(rows, ntypes, ntenants);
+	match_filters(rows, ntypes, ntenants);
 }
 
 /* same_rows: whether the rows are those read before */
@@ -258,6 +276,7 @@ read_streams(Snapshot snapshot)
 	}
 	sn_table_end(scan);
 	replace_streams(rows);
+	sn_tracks_rematch();
 	versions = read;
 	nversions = nread;
 	MemoryContextSwitchTo(old);
@@ -284,6 +303,13 @@ sn_streams_load(Snapshot snapshot)
 	sn_table_end(scan);
 }
 
+/* sn_match_tenants: whether any filter has tenants */
+bool
+sn_match_tenants(void)
+{
+	return tenants->n > 0;
+}
+
 /*
  * sn_match_type, sn_match_tenant: which streams besides that of all events have
  * an event's type, or its tenant, in their filters: numbers for
@@ -302,11 +328,11 @@ sn_match_tenant(Datum tenant_id)
 }
 
 /*
- * read_events_before: events in the slices of a stream and lane, from the
- * newest one
+ * read_events_before: events in the slices of a stream, lane and track, from
+ * the newest one
  */
 static int64
-read_events_before(int stream_id, int lane, Snapshot snapshot)
+read_events_before(int stream_id, int lane_track, Snapshot snapshot)
 {
 	List	   *partitions = sn_partition_ranges(SN_SLICE);
 	int64		events_before = 0;
@@ -323,7 +349,7 @@ read_events_before(int stream_id, int lane, Snapshot snapshot)
 		if (rel == NULL)
 			continue;			/* dropped meanwhile */
 		sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, stream_id);
-		sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+		sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane_track);
 		sn_scan_begin(&scan, RelationGetRelid(rel),
 					  sn_index_of(rel, Anum_slice_stream_id, Anum_slice_lane,
 								  Anum_slice_no), snapshot, 2, keys,
@@ -388,9 +414,9 @@ open_partition(SliceWriter *writer, int64 slice_no)
 
 /* write_slice: store the slice being filled; the lane goes on with the next */
 static void
-write_slice(SliceWriter *writer, Stream *stream, int lane)
+write_slice(SliceWriter *writer, Stream *stream, int lane, int track)
 {
-	LaneEnd    *end = &stream->lanes[lane];
+	LaneEnd    *end = &stream->lanes[track][lane];
 	Slice	   *slice = end->slice;
 	ArrayType  *array = (ArrayType *) slice->array;
 	Datum		values[Natts_slice];
@@ -412,13 +438,16 @@ write_slice(SliceWriter *writer, Stream *stream, int lane)
 	values[Anum_slice_no - 1] = Int64GetDatum(end->slice_no);
 	values[Anum_slice_events_before - 1] = Int64GetDatum(end->events_before);
 	values[Anum_slice_stream_id - 1] = Int32GetDatum(stream->stream_id);
-	values[Anum_slice_lane - 1] = Int32GetDatum(lane);
+	values[Anum_slice_lane - 1] = Int32GetDatum(SN_LANE_TRACK(lane, track));
 	values[Anum_slice_event_ids - 1] = PointerGetDatum(array);
 	values[Anum_slice_row_tids - 1] = PointerGetDatum(slice->row_tids);
 	sn_insert_row(writer->inserter, values, nulls);
 
 	/* after the last chunk of a round comes the first of the next number */
 	end->slice_no++;
+	if (SN_SLICE_CHUNK(end->slice_no) == 0)
+		end->slice_no =
+			SN_TRACK_SLICE(((end->slice_no - 1) >> SN_CHUNK_BITS) + 1, track);
 	end->events_before += slice->n;
 	slice->n = 0;
 }
@@ -449,23 +478,31 @@ new_slice(Slice *slice, int room)
 static void
 append(SliceWriter *writer, Stream *stream, const SnItem *item, int64 round_no)
 {
-	LaneEnd    *end = &stream->lanes[item->lane];
-	Slice	   *slice = end->slice;
+	int			track = sn_tracks_of(item->tenant);
+	LaneEnd    *end;
+	Slice	   *slice;
+
+	if (stream->lanes[track] == NULL)
+		stream->lanes[track] =
+			MemoryContextAllocZero(context, SN_MAX_LANES * sizeof(LaneEnd));
+	end = &stream->lanes[track][item->lane];
+	slice = end->slice;
 
 	if (slice == NULL)
 	{
 		if (!end->known)
 		{
-			end->events_before = read_events_before(stream->stream_id,
-													item->lane,
-													writer->snapshot);
+			end->events_before =
+				read_events_before(stream->stream_id,
+								   SN_LANE_TRACK(item->lane, track),
+								   writer->snapshot);
 			end->known = true;
 		}
-		end->slice_no = SN_ROUND_SLICE(round_no);
+		end->slice_no = SN_TRACK_SLICE(round_no, track);
 		slice = end->slice = new_slice(NULL, 4);
 	}
 	else if (slice->n == SN_SLICE_MAX)
-		write_slice(writer, stream, item->lane);
+		write_slice(writer, stream, item->lane, track);
 	else if (slice->n == slice->room)
 		slice = end->slice = new_slice(slice, Min(slice->room * 4,
 												  SN_SLICE_MAX));
@@ -475,7 +512,7 @@ append(SliceWriter *writer, Stream *stream, const SnItem *item, int64 round_no)
 		   &item->place, sizeof(ItemPointerData));
 	slice->n++;
 	stream->events++;
-	stream->touched |= UINT64CONST(1) << item->lane;
+	stream->touched[track] |= UINT64CONST(1) << item->lane;
 }
 
 /*
@@ -536,16 +573,21 @@ static void
 begin_round(void)
 {
 	int			i;
+	int			track;
 	int			lane;
 
 	for (i = 0; i < nstreams; i++)
 	{
 		Stream	   *stream = streams[i];
 
-		for (lane = 0; stream->touched != 0 && lane < SN_MAX_LANES; lane++)
-			stream->lanes[lane].slice = NULL;
+		for (track = 0; track < SN_TRACKS; track++)
+		{
+			for (lane = 0; stream->touched[track] != 0 &&
+				 lane < SN_MAX_LANES; lane++)
+				stream->lanes[track][lane].slice = NULL;
+			stream->touched[track] = 0;
+		}
 		stream->events = 0;
-		stream->touched = 0;
 	}
 }
 
@@ -554,14 +596,17 @@ static void
 write_rest(SliceWriter *writer)
 {
 	int			i;
+	int			track;
 	int			lane;
 
 	for (i = 0; i < nstreams; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		for (lane = 0; lane < SN_MAX_LANES; lane++)
-			if (streams[i]->touched & (UINT64CONST(1) << lane))
-				write_slice(writer, streams[i], lane);
+		for (track = 0; track < SN_TRACKS; track++)
+			for (lane = 0; streams[i]->touched[track] != 0 &&
+				 lane < SN_MAX_LANES; lane++)
+				if (streams[i]->touched[track] & (UINT64CONST(1) << lane))
+					write_slice(writer, streams[i], lane, track);
 	}
 	if (writer->inserter != NULL)
 		(void) sn_insert_end(writer->inserter);
@@ -575,8 +620,8 @@ static void
 append_matching(SliceWriter *writer, const SnItem *item, int64 round_no)
 {
 	const SnMatch *type = item->type < 0 ? NULL : &types->places[item->type];
-	const SnMatch *tenant = item->tenant < 0 ? NULL :
-		&tenants->places[item->tenant];
+	int32		match = sn_tracks_match(item->tenant);
+	const SnMatch *tenant = match < 0 ? NULL : &tenants->places[match];
 	int			i;
 
 	for (i = 0; type != NULL && i < type->nstreams; i++)
@@ -617,7 +662,7 @@ sn_write_slices(SnGather *gather, Snapshot snapshot, int64 round_no)
 		Assert(sn_uuid_cmp(&last, &item.id) < 0);
 		last = item.id;
 		append(&writer, streams[0], &item, round_no);
-		if (item.type >= 0 || item.tenant >= 0)
+		if (item.type >= 0 || tenants->n > 0)
 			append_matching(&writer, &item, round_no);
 		if (gather->next % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
@@ -634,22 +679,29 @@ sn_stream_count(void)
 }
 
 /*
- * sn_stream_lanes: lanes and number of the events that a reader of a stream
+ * sn_stream_news: lanes and number of the events that a reader of a stream
  * finds in the last round.  A stream that the round did not know reads that of
  * all events.  Raises no error.
  */
-uint64
-sn_stream_lanes(int stream_id, int64 *events)
+void
+sn_stream_news(int stream_id, SnNews *news)
 {
 	int			i = find_stream(stream_id);
+	int			track;
 
 	if (nstreams == 0)
 	{
-		*events = PG_INT64_MAX;
-		return PG_UINT64_MAX;
+		memset(news, 0xff, sizeof(SnNews));
+		news->events = PG_INT64_MAX;
+		return;
 	}
 	if (i < 0 || streams[i]->left_out)
 		i = 0;
-	*events = streams[i]->events;
-	return streams[i]->touched;
+	news->events = streams[i]->events;
+	news->lanes = 0;
+	for (track = 0; track < SN_TRACKS; track++)
+	{
+		news->tracks[track] = streams[i]->touched[track];
+		news->lanes |= news->tracks[track];
+	}
 }

@@ -46,6 +46,8 @@ init_database_slot(SnDatabase *db)
 	pg_atomic_init_u64(&db->commits, 0);
 	pg_atomic_init_u64(&db->sequenced, 0);
 	pg_atomic_init_u64(&db->asked, 0);
+	pg_atomic_init_u64(&db->tracks, 0);
+	pg_atomic_init_u32(&db->tracks_used, 0);
 	for (i = 0; i < SN_JOURNALS; i++)
 		pg_atomic_init_u32(&db->journal_half[i], 0);
 	pg_atomic_init_u64(&db->rounds, 0);
@@ -58,6 +60,7 @@ init_shared(SnShared *s)
 {
 	int			i;
 	int			lane;
+	int			track;
 
 	memset(s, 0, sizeof(SnShared));
 	s->tranche_id = LWLockNewTrancheId();
@@ -72,6 +75,11 @@ init_shared(SnShared *s)
 	for (i = 0; i < SN_MAX_SUBS; i++)
 	{
 		pg_atomic_init_u64(&s->subs[i].pending, PG_UINT64_MAX);
+		for (track = 0; track < SN_TRACKS; track++)
+			pg_atomic_init_u64(&s->subs[i].tracks[track], PG_UINT64_MAX);
+		pg_atomic_init_u64(&s->subs[i].behind, 0);
+		pg_atomic_init_u32(&s->subs[i].next_track, 0);
+		pg_atomic_init_u32(&s->subs[i].lost_lane, 0);
 		pg_atomic_init_u64(&s->subs[i].after_batch, 0);
 		pg_atomic_init_u64(&s->subs[i].deferred, 0);
 		pg_atomic_init_u64(&s->subs[i].blocked, 0);
@@ -401,6 +409,17 @@ sn_sub_slot_find(int sub_id)
 	return slot;
 }
 
+/* sn_sub_look_everywhere: every lane may have work, in every track */
+void
+sn_sub_look_everywhere(SnSubSlot *slot)
+{
+	int			track;
+
+	for (track = 0; track < SN_TRACKS; track++)
+		pg_atomic_write_u64(&slot->tracks[track], PG_UINT64_MAX);
+	pg_atomic_write_u64(&slot->pending, PG_UINT64_MAX);
+}
+
 /*
  * sn_sub_slot: the hints of a subscription, made at first use.  NULL when all
  * slots are taken: then the caller has to look at every lane, and waits by
@@ -421,7 +440,10 @@ sn_sub_slot(int sub_id)
 	if (slot == NULL && free_slot != NULL)
 	{
 		slot = free_slot;
-		pg_atomic_write_u64(&slot->pending, PG_UINT64_MAX);
+		sn_sub_look_everywhere(slot);
+		pg_atomic_write_u64(&slot->behind, 0);
+		pg_atomic_write_u32(&slot->next_track, 0);
+		pg_atomic_write_u32(&slot->lost_lane, 0);
 		pg_atomic_write_u64(&slot->after_batch, 0);
 		pg_atomic_write_u64(&slot->deferred, 0);
 		pg_atomic_write_u64(&slot->next_check, SN_NEVER);

@@ -74,6 +74,9 @@ typedef struct SnDatabase
 	pg_atomic_uint64 sequenced; /* value of commits the last round covers */
 	pg_atomic_uint64 asked;		/* value of commits a claim waits for */
 	pg_atomic_uint32 journal_half[SN_JOURNALS]; /* that takes rows */
+	pg_atomic_uint64 tracks;	/* changes of who has which track, but for those
+								 * that rounds make */
+	pg_atomic_uint32 tracks_used;	/* perhaps, a bit for each; 0: not known */
 	pg_atomic_uint64 rounds;	/* rounds and their events since the start */
 	pg_atomic_uint64 round_events;
 	ConditionVariable sequenced_cv; /* broadcast when sequenced moves */
@@ -100,6 +103,8 @@ typedef struct SnRateSample
  *				been lost, or a retry is due
  *	  blocked	somebody who waits has passed it over, because another
  *				transaction has its lock; he is woken when that is given back
+ *	  tracks	which of a lane's tracks a claim has to look at: set before the
+ *				lane is put into pending, cleared like that
  *
  * lane_hints.c moves lanes between the sets.
  */
@@ -111,8 +116,14 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 after_batch;
 	pg_atomic_uint64 deferred;
 	pg_atomic_uint64 blocked;
+	pg_atomic_uint64 tracks[SN_TRACKS];
+	pg_atomic_uint64 behind;	/* about how many events were sequenced and not
+								 * claimed since the server started */
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
+	pg_atomic_uint32 next_track;	/* likewise, where tracks take turns */
+	pg_atomic_uint32 lost_lane; /* one more than the lane that the next claim
+								 * looks at first: its events have to be alone */
 	pg_atomic_uint64 claimed_at;	/* when the last one began, 0: none did */
 	pg_atomic_uint32 waiters;	/* processes in wait_for_work(); never reset,
 								 * as they may outlive their subscription */
@@ -199,6 +210,7 @@ extern SnSubSlot *sn_sub_slot_find(int sub_id);
 extern SnSubSlot *sn_sub_slot_after(const SnSubSlot *slot, Oid dboid);
 extern bool sn_sub_slots_beside(const List *sub_ids, bool give_up);
 extern void sn_sub_slot_free(int sub_id);
+extern void sn_sub_look_everywhere(SnSubSlot *slot);
 extern void sn_set_latch_of(int procno, int pid);
 extern int	sn_my_procno(void);
 extern void sn_wake_launcher(void);

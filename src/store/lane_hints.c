@@ -99,15 +99,16 @@ unblock(int sub_id, uint64 lanes)
 	wake(slot, lanes & pg_atomic_fetch_and_u64(&slot->blocked, ~lanes));
 }
 
-/* wake_database: wake all who wait in this database */
+/* wake_database: wake all who wait in this database; everywhere: to look at all */
 static void
-wake_database(uint64 pending)
+wake_database(bool everywhere)
 {
 	SnSubSlot  *slot = NULL;
 
 	while ((slot = sn_sub_slot_after(slot, MyDatabaseId)) != NULL)
 	{
-		(void) pg_atomic_fetch_or_u64(&slot->pending, pending);
+		if (everywhere)
+			sn_sub_look_everywhere(slot);
 		if (pg_atomic_read_u32(&slot->waiters) > 0)
 			ConditionVariableBroadcast(&slot->cv);
 	}
@@ -128,7 +129,7 @@ locks_gone(ResourceReleasePhase phase, bool commits, bool is_top, void *arg)
 		unblock(locked[i].sub_id, locked[i].lanes);
 	if (locked_round && sn_database_find() != NULL &&
 		sn_database_find()->sequencer_pid == 0)
-		wake_database(0);		/* without a sequencer a claim needs it */
+		wake_database(false);	/* without a sequencer a claim needs it */
 	if (is_top)
 	{
 		nlocked = 0;
@@ -192,7 +193,7 @@ sn_hint_lock_released(int sub_id, int lane)
 void
 sn_hint_prepared_ended(void)
 {
-	wake_database(PG_UINT64_MAX);
+	wake_database(true);
 }
 
 /*
@@ -275,6 +276,104 @@ sn_hint_set(SnSubSlot *slot, int lane)
 	(void) pg_atomic_fetch_or_u64(&slot->pending, SN_LANE_BIT(lane));
 }
 
+/*
+ * sn_hint_tracks: the lanes of each track that a claim has to look at.  Returns
+ * in how many tracks there are any.
+ */
+int
+sn_hint_tracks(SnSubSlot *slot, uint64 pending, uint64 *lanes)
+{
+	uint32		used = pg_atomic_read_u32(&sn_database()->tracks_used);
+	int			n = 0;
+	int			track;
+
+	for (track = 0; track < SN_TRACKS; track++)
+	{
+		lanes[track] = 0;
+		if (slot != NULL && (used & 1 << track) != 0)
+			lanes[track] = pending &
+				pg_atomic_read_u64(&slot->tracks[track]);
+		n += lanes[track] != 0;
+	}
+	return n;
+}
+
+/* sn_hint_lane_tracks: the tracks of a lane that may have something, a bit for each */
+int
+sn_hint_lane_tracks(SnSubSlot *slot, int lane)
+{
+	uint32		used = pg_atomic_read_u32(&sn_database()->tracks_used);
+	int			result = 0;
+	int			track;
+
+	if (used == 0)
+		used = (1 << SN_TRACKS) - 1;
+	if (slot == NULL)
+		return used;
+	for (track = 0; track < SN_TRACKS; track++)
+		if ((used & 1 << track) != 0 &&
+			(pg_atomic_read_u64(&slot->tracks[track]) &
+			 SN_LANE_BIT(lane)) != 0)
+			result |= 1 << track;
+	return result;
+}
+
+/*
+ * sn_hint_take_tracks: the tracks of a lane that have to be looked at, a bit for
+ * each.  The caller does so, under a snapshot that he takes now, and says of
+ * which he has not come to the end.
+ */
+int
+sn_hint_take_tracks(SnSubSlot *slot, int lane)
+{
+	int			result = sn_hint_lane_tracks(slot, lane);
+	int			track;
+
+	if (slot == NULL)
+		return result;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	for (track = 0; track < SN_TRACKS; track++)
+		if (result & 1 << track)
+			(void) pg_atomic_fetch_and_u64(&slot->tracks[track],
+										   ~SN_LANE_BIT(lane));
+	return result;
+}
+
+/* sn_hint_leave_tracks: there may be more in these tracks of a lane */
+void
+sn_hint_leave_tracks(SnSubSlot *slot, int lane, int tracks)
+{
+	int			track;
+
+	if (slot == NULL)
+		return;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	for (track = 0; track < SN_TRACKS; track++)
+		if (tracks & 1 << track)
+			(void) pg_atomic_fetch_or_u64(&slot->tracks[track],
+										  SN_LANE_BIT(lane));
+}
+
+/*
+ * sn_hint_claimed: so many events are behind no longer, and so many are at least
+ */
+void
+sn_hint_claimed(SnSubSlot *slot, uint64 events, uint64 left)
+{
+	uint64		old;
+
+	if (slot == NULL)
+		return;
+	if (left == 0 && pg_atomic_read_u64(&slot->pending) == 0 &&
+		pg_atomic_read_u64(&slot->after_batch) == 0)
+		events = PG_UINT64_MAX;
+	old = pg_atomic_read_u64(&slot->behind);
+	while (!pg_atomic_compare_exchange_u64(&slot->behind, &old,
+										   Max(left, old > events ?
+											   old - events : 0)))
+		;
+}
+
 /* sn_hint_pending_after_batch: it may have work when its batch is resolved */
 void
 sn_hint_pending_after_batch(SnSubSlot *slot, int lane)
@@ -324,6 +423,8 @@ hints_xact_end(XactEvent event, void *arg)
 												   ~freed[i].lanes);
 		uint64		lanes = (after & freed[i].lanes) | freed[i].with_work;
 
+		if (freed[i].with_work == PG_UINT64_MAX)
+			sn_sub_look_everywhere(slot);	/* it reads another stream */
 		(void) pg_atomic_fetch_or_u64(&slot->pending, lanes);
 		wake(slot, lanes);
 		if (freed[i].sooner && lanes == 0)

@@ -103,8 +103,16 @@ static void
 check_columns(SnRel which, Oid relid)
 {
 	int			natts = count_columns(relid);
+	bool		is_short = natts > 0 && natts < rels[which].natts;
 
-	if (natts > 0 && natts < rels[which].natts && may_lack_columns(which))
+	if (is_short && !may_lack_columns(which))
+	{
+		/* the update may have come between the two looks */
+		AcceptInvalidationMessages();
+		natts = count_columns(relid);
+		is_short = false;
+	}
+	if (is_short)
 		met_short = true;
 	else if (rels[which].natts != 0 && natts != rels[which].natts)
 		ereport(ERROR,

@@ -43,6 +43,8 @@ SN_NUMBERS(slice);
 SN_NUMBERS(node);
 SN_NUMBERS(control);
 SN_NUMBERS(stream);
+SN_NUMBERS(track);
+SN_NUMBERS(on);
 SN_NUMBERS(sub);
 SN_NUMBERS(round);
 SN_NUMBERS(lane);

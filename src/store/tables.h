@@ -52,7 +52,13 @@
 	C(sub, start_pos) C(sub, start_time) C(sub, start_xmax) \
 	C(sub, start_xip) C(sub, max_attempts) C(sub, backoff) \
 	C(sub, on_dead) C(sub, ordered) C(sub, is_relay) C(sub, created_at) \
-	C(sub, old_streams) C(sub, old_until)
+	C(sub, old_streams) C(sub, old_until) C(sub, tracks_from)
+
+#define SN_COLUMNS_track(C, AS) \
+	AS(track, no, track) C(track, first_round)
+
+#define SN_COLUMNS_on(C, AS) \
+	C(on, tenant_id) C(on, track) C(on, since_round)
 
 #define SN_COLUMNS_round(C, AS) \
 	AS(round, no, round_no) C(round, snap_xmax) C(round, snap_xip) \
@@ -64,7 +70,7 @@
 	C(lane, lease_until) C(lane, claimed_at) C(lane, lost_pos) \
 	C(lane, lost) C(lane, open) C(lane, parked) C(lane, completed) \
 	C(lane, failed) C(lane, dead) C(lane, worker_id) C(lane, resolved) \
-	C(lane, retries)
+	C(lane, retries) C(lane, track) C(lane, track_pos)
 
 #define SN_COLUMNS_retry(C, AS) \
 	C(retry, sub_id) C(retry, lane) C(retry, pos) C(retry, event_id) \
@@ -149,6 +155,8 @@
 	TABLE(NODE, node, node) \
 	TABLE(RELAY_CONTROL, relay_control, control) \
 	TABLE(STREAM, stream, stream) \
+	TABLE(TRACK, track, track) \
+	TABLE(TRACK_TENANT, track_tenant, on) \
 	TABLE(SUBSCRIPTION, subscription, sub) \
 	INDEX(SUBSCRIPTION_NAME_IDX, subscription_worker_type_key) \
 	TABLE(ROUND_0, round_0, round) \

@@ -48,7 +48,7 @@ restore_pending(void)
 
 	for (i = 0; i < ntouched; i++)
 	{
-		pg_atomic_write_u64(&touched[i]->pending, PG_UINT64_MAX);
+		sn_sub_look_everywhere(touched[i]);
 		if (pg_atomic_read_u32(&touched[i]->waiters) > 0)
 			ConditionVariableBroadcast(&touched[i]->cv);
 	}

@@ -48,6 +48,7 @@ const SnStep sn_maintenance_steps[] =
 	{"journal of lanes", turn_lanes},
 	{"slots", free_slots},
 	{"unwanted events", sn_pass_unwanted_step},
+	{"tracks", sn_tracks_step},
 	{"retention", sn_retention_step},
 	{"kept events", sn_keep_step},
 	{"dead letters", sn_purge_step},

@@ -25,6 +25,9 @@ typedef struct SnStep
 extern const SnStep sn_maintenance_steps[];
 extern const int sn_maintenance_nsteps;
 
+/* come_back.c */
+extern bool sn_tracks_step(void);
+
 /* retention.c */
 extern bool sn_retention_step(void);
 extern bool sn_keep_step(void);

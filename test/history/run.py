@@ -129,6 +129,9 @@ def parse():
     parser.add_argument("--retention", type=int, default=0,
                         help="sentinai.retention in minutes (0); -1: nothing "
                         "is dropped")
+    parser.add_argument("--crowded-at", type=int, default=40,
+                        help="sentinai.crowded_at (40): tenants change their "
+                        "tracks again and again")
     parser.add_argument("--drain", type=float, default=90,
                         help="seconds in which the backlog must be empty, "
                         "and one for every 100 events of it (90)")

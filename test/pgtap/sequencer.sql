@@ -52,7 +52,7 @@ select is((select count(*) from sentinai_internal.stream where stream_id in (seq
           'first_round is the round that filled them first');
 select is_empty(
     $$select from seqtest.mine join seqtest.sequenced s using (id) join sentinai.event_log e on e.event_id = s.id
-       where lane <> seqtest.lane(e.tenant_id, e.aggregate_id)$$, 'every event is in the lane of its key');
+       where lane % 64 <> seqtest.lane(e.tenant_id, e.aggregate_id)$$, 'every event is in the lane of its key');
 
 -- a stream whose event types never come begins with the first round that knows it
 select sentinai.subscribe('seq_never', '{SeqNever}');

@@ -45,6 +45,7 @@ sentinai.retention = {retention}
 sentinai.breaker_open_time = 1s
 sentinai.relay_workers = {relay_workers}
 sentinai.relay_inflight = {window}
+sentinai.crowded_at = {crowded_at}
 sentinai.control_topic = '{control_topic}'
 sentinai.kafka_conf = '{kafka_conf}'
 """
@@ -168,6 +169,7 @@ class Server:
             control_topic=CONTROL_TOPIC,
             relay_workers=self.options.relay_workers,
             retention=self.options.retention,
+            crowded_at=self.options.crowded_at,
             # a relay's start is told in detail only
             log_level="debug1" if self.broker else "warning",
             journal_size="64MB" if self.options.late else "64kB")

@@ -55,7 +55,7 @@ select array[(select sum(lag_events) from sentinai.stat_relay)]::bigint[],
     array[(select sum(n.parked + n.clear + (
         select count(*) from sentinai_internal.slice s
             cross join lateral unnest(s.event_ids) with ordinality i (id, o)
-        where s.stream_id = 0 and s.lane = n.lane
+        where s.stream_id = 0 and mod(s.lane, 64) = n.lane
             and (s.slice_no << 8) + o - 1 >= n.pos)) from newest n)]::bigint[],
     0::bigint
 """

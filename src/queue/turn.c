@@ -1,0 +1,248 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * turn.c
+ *		How the tracks of the lanes take turns in a claim.
+ *
+ * Among lanes: when more is waiting than a batch holds, each track that may have
+ * something gets an equal share of it first, and then what is left goes to
+ * whoever has more.  A batch of fewer
+ * events than there are tracks begins with another track each time.
+ *
+ * In a lane: a batch takes new events from one track, and the lane stays with it
+ * until it has passed what was handed out.  So all that is kept of the others is
+ * where they stand.  Where a batch has room for all that a lane has, it takes
+ * that, in the order of positions.  An event of another track than the common one waits until
+ * the lane has passed what the common one has of earlier rounds: its tenant may
+ * have events there (sequencer/tracks.c).
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "port/pg_bitutils.h"
+
+#include "queue/claim.h"
+#include "store/lane_hints.h"
+
+/*
+ * common_left: the first event that a lane has left on the common track, when it
+ * is not the one at hand
+ */
+static SnPos
+common_left(SnClaim *claim, const SnLaneState *state)
+{
+	SnPos		pos;
+	pg_uuid_t	id;
+
+	sn_sub_sources(claim->sub, claim->snapshot);
+	sn_stream_seek(claim->stream, claim->sub->sources, claim->sub->nsources,
+				   state->lane, SN_TRACK_COMMON,
+				   sn_lane_track_pos(state, claim->sub, SN_TRACK_COMMON),
+				   claim->snapshot);
+	return sn_stream_next(claim->stream, &pos, &id) ? pos : SN_POS_MAX;
+}
+
+/* take_common: take new events of the common track */
+static void
+take_common(SnClaim *claim, SnLook *look)
+{
+	look->tracks |= 1 << SN_TRACK_COMMON;
+	if (sn_claim_take_new(claim, look, SN_POS_MAX))
+		look->tracks &= ~(1 << SN_TRACK_COMMON);
+}
+
+/*
+ * take_other: take new events of another track.  What is known of the common one
+ * then is noted, so that it is not looked for from afar the next time.
+ */
+static void
+take_other(SnClaim *claim, SnLook *look)
+{
+	SnLaneState *state = &look->state;
+	SnPos		left = common_left(claim, state);
+
+	look->tracks |= 1 << state->track;
+	if (sn_claim_take_new(claim, look, left == SN_POS_MAX ? SN_POS_MAX :
+						  SN_ROUND_POS(SN_POS_ROUND(left) + 1)))
+		look->tracks &= ~(1 << state->track);
+	if (left != SN_POS_MAX)
+		look->tracks |= 1 << SN_TRACK_COMMON;
+	state->at[SN_TRACK_COMMON] =
+		Max(state->at[SN_TRACK_COMMON],
+			Min(left, SN_ROUND_POS(SN_POS_ROUND(state->end_pos))));
+}
+
+/*
+ * take_whole_lane: take what is left of a range of all tracks, or all there is.  What
+ * comes behind a range is not for whoever takes the rest of it.
+ */
+static void
+take_whole_lane(SnClaim *claim, SnLook *look)
+{
+	SnLaneState *state = &look->state;
+	bool		rest = state->pos < state->end_pos;
+
+	if (sn_claim_take_new(claim, look, rest ? state->end_pos : SN_POS_MAX) &&
+		!rest)
+		look->tracks = 0;
+	else
+		look->tracks = (1 << SN_TRACKS) - 1;
+}
+
+/* take_from: take new events of a track */
+static void
+take_from(SnClaim *claim, SnLook *look, int track)
+{
+	if (look->state.track != track)
+		sn_lane_switch(&look->state, claim->sub, track);
+	if (track == SN_TRACK_COMMON)
+		take_common(claim, look);
+	else if (track == SN_TRACK_ALL)
+		take_whole_lane(claim, look);
+	else
+		take_other(claim, look);
+}
+
+/* fits: whether the batch has room for all that several tracks of the lane have */
+static bool
+fits(SnClaim *claim, const SnLook *look)
+{
+	const SnLaneState *state = &look->state;
+	int			room = claim->limit - claim->entries.n;
+	int			track;
+
+	if (claim->sharing || pg_popcount32(look->tracks) < 2 ||
+		sn_lane_track_pos(state, claim->sub,
+						  SN_TRACK_COMMON) < claim->sub->tracks_pos)
+		return false;
+	sn_sub_sources(claim->sub, claim->snapshot);
+	for (track = 0; track < SN_TRACKS && room >= 0; track++)
+	{
+		SnPos		pos;
+		pg_uuid_t	id;
+
+		if ((look->tracks & 1 << track) == 0)
+			continue;
+		sn_stream_seek(claim->stream, claim->sub->sources,
+					   claim->sub->nsources, state->lane, track,
+					   sn_lane_track_pos(state, claim->sub, track),
+					   claim->snapshot);
+		while (room >= 0 && sn_stream_next(claim->stream, &pos, &id))
+			room--;
+	}
+	return room >= 0;
+}
+
+/*
+ * sn_claim_take_turn: take new events from a lane, of one track: the one at hand
+ * if the lane has not passed what it has handed out of it, otherwise the given
+ * one, the common one, or the next that has any
+ */
+void
+sn_claim_take_turn(SnClaim *claim, SnLook *look, int track)
+{
+	SnLaneState *state = &look->state;
+	int			n = claim->entries.n;
+	int			i;
+
+	if (state->pos < state->end_pos)
+	{
+		take_from(claim, look, state->track);
+		return;
+	}
+	if (fits(claim, look))
+	{
+		take_from(claim, look, SN_TRACK_ALL);
+		return;
+	}
+	for (i = -2; i < SN_TRACKS && claim->entries.n == n &&
+		 state->pos == state->end_pos && !sn_claim_full(claim); i++)
+	{
+		int			next = i == -2 ? track : i == -1 ? SN_TRACK_COMMON :
+			(track + i) % SN_TRACKS;
+
+		if ((look->tracks & 1 << next) != 0 &&
+			(next == track || !claim->only))
+			take_from(claim, look, next);
+	}
+}
+
+/* go_through: take from lanes until the batch is full, or the share of it */
+static void
+go_through(SnClaim *claim, uint64 among, uint32 first, int track)
+{
+	int			lanes = sn_node()->lanes;
+	int			i;
+
+	for (i = 0; i < lanes && !sn_claim_full(claim); i++)
+	{
+		int			lane = (first + i) % lanes;
+
+		CHECK_FOR_INTERRUPTS();
+		if ((among & ~claim->visited & SN_LANE_BIT(lane)) != 0 &&
+			sn_claim_from_lane(claim, lane, track))
+			claim->visited |= SN_LANE_BIT(lane);
+	}
+}
+
+/* take_shares: tracks that have something get an equal share each */
+static void
+take_shares(SnClaim *claim, const uint64 *lanes, int ntracks, uint32 first,
+			int turn)
+{
+	int			i;
+
+	claim->only = true;
+	for (i = 0; i < SN_TRACKS; i++)
+	{
+		int			track = (turn + i) % SN_TRACKS;
+		int			left = claim->max - claim->entries.n;
+
+		if (lanes[track] == 0)
+			continue;
+		claim->limit = claim->entries.n + (left + ntracks - 1) / ntracks;
+		ntracks--;
+		go_through(claim, lanes[track], first, track);
+		if (claim->solo || claim->enough)
+			break;
+	}
+	claim->only = false;
+	claim->limit = claim->max;
+}
+
+/*
+ * sn_claim_look_around: go through the lanes until the batch is full, beginning
+ * with one of them.  Those that have nothing new may have a retry.
+ */
+void
+sn_claim_look_around(SnClaim *claim, uint32 first)
+{
+	uint64		pending = sn_hint_pending(claim->hints, claim->now);
+	uint64		lanes[SN_TRACKS];
+	int			ntracks = sn_hint_tracks(claim->hints, pending, lanes);
+	int			turn = SN_TRACK_COMMON;
+
+	claim->visited = 0;
+	claim->only = false;
+	claim->limit = claim->max;
+	claim->sharing = ntracks > 1 && claim->hints != NULL &&
+		pg_atomic_read_u64(&claim->hints->behind) > (uint64) claim->max;
+	if (claim->sharing)
+	{
+		uint32		next = pg_atomic_fetch_add_u32(&claim->hints->next_track, 1);
+		uint32		lost = pg_atomic_exchange_u32(&claim->hints->lost_lane, 0);
+
+		if (lost > 0)
+			go_through(claim, pending & SN_LANE_BIT(lost - 1), first,
+					   SN_TRACK_COMMON);
+		if (sn_claim_full(claim))
+			return;
+
+		/* the common track is first where all of them get something */
+		turn = next % SN_TRACKS;
+		take_shares(claim, lanes, ntracks, first,
+					claim->max < ntracks ? turn : SN_TRACK_COMMON);
+	}
+	go_through(claim, pending, first, turn);
+}

@@ -1,0 +1,391 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * tracks.c
+ *		Which track of its lanes a tenant's events go to.
+ *
+ * All tenants share the common track, until one has much waiting: more than
+ * sentinai.crowded_at events in a round, or since all subscriptions had almost
+ * caught up.  From that round on its events go to another track, which few
+ * others share.  A claim takes turns between tracks, so those of other tenants
+ * need not wait for what it has left behind.
+ *
+ * Order is kept by two rules.  An event of another track than the common one is
+ * handed out when the lane has passed all of the common one's from earlier
+ * rounds (take.c): so what a tenant published before it was set apart comes
+ * first.  And a tenant comes back to the common track when all subscriptions
+ * have passed what it has on the other (upkeep), never from one of the others
+ * to the next.  In a round, a tenant's events are all on one track.
+ *
+ * Who is where is in table track_tenant, written with the round.  What is kept
+ * here is made from it; the counts are guesses, and may be lost.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "base/guc.h"
+#include "base/text.h"
+#include "sequencer/round.h"
+#include "sequencer/tracks.h"
+#include "shared/shmem.h"
+
+#define TENANTS_MAX		8192	/* that are counted */
+#define APART_MAX		1000	/* that have another track */
+
+typedef struct Tenant
+{
+	uint32		hash;
+	int			len;
+	char	   *name;
+	int			track;
+	bool		matched;		/* match is known */
+	int32		match;			/* in the filters, see sn_match_tenant() */
+	int64		here;			/* events in this round */
+	int64		waiting;		/* since the time of epoch */
+	uint64		epoch;
+} Tenant;
+
+static MemoryContext context = NULL;	/* of all below */
+static Oid	tenants_of = InvalidOid;	/* table they were read from; invalid: there is
+										 * none before an update */
+static uint64 known_changes;	/* SnDatabase.tracks at that time */
+static Tenant *tenants = NULL;
+static int	ntenants = 0;
+static int32 *places = NULL;	/* open addressing: number of a tenant, or -1 */
+static int32 *seen = NULL;		/* tenants with events in this round */
+static int	nseen = 0;
+static int	napart = 0;			/* tenants on other tracks than the common one */
+static int	on_track[SN_TRACKS];	/* how many of them */
+static int	used = 1;			/* tracks that were ever used, a bit for each */
+static int32 latest = -1;		/* tenant of the event before */
+static bool counting = false;	/* tenants of events are looked up */
+static bool crowded = true;		/* somebody is behind, or may be */
+static uint64 epoch = 1;		/* ends when nobody is */
+
+#define PLACES	(4 * TENANTS_MAX)
+
+/* sn_tracks_forget: others may have changed it, or what is here was undone */
+void
+sn_tracks_forget(void)
+{
+	if (context != NULL)
+		MemoryContextDelete(context);
+	context = NULL;
+	tenants_of = InvalidOid;
+	tenants = NULL;
+	places = seen = NULL;
+	ntenants = nseen = napart = 0;
+	latest = -1;
+}
+
+/* tenant_place: where a tenant is in the table, or goes */
+static int32 *
+tenant_place(const char *name, int len, uint32 hash)
+{
+	uint32		i = hash % PLACES;
+
+	while (places[i] >= 0 &&
+		   (tenants[places[i]].hash != hash || tenants[places[i]].len != len ||
+			memcmp(tenants[places[i]].name, name, len) != 0))
+		i = (i + 1) % PLACES;
+	return &places[i];
+}
+
+/* counted_tenant: the number of a tenant, -1 when there are too many */
+static int32
+counted_tenant(const char *name, int len)
+{
+	uint32		hash = hash_bytes((const unsigned char *) name, len);
+	int32	   *place = tenant_place(name, len, hash);
+	Tenant	   *tenant;
+
+	if (*place >= 0 || ntenants == TENANTS_MAX)
+		return *place;
+	tenant = &tenants[ntenants];
+	memset(tenant, 0, sizeof(Tenant));
+	tenant->hash = hash;
+	tenant->len = len;
+	tenant->name = memcpy(MemoryContextAlloc(context, len + 1), name, len);
+	return *place = ntenants++;
+}
+
+/* sn_tracks_used: the tracks that a snapshot shows in use, a bit for each */
+int
+sn_tracks_used(Snapshot snapshot)
+{
+	SnTableScan *scan;
+	TupleTableSlot *slot;
+	int			result = 1 << SN_TRACK_COMMON;
+	bool		isnull;
+
+	if (!sn_present(SN_TRACK))
+		return result;			/* before an update of the extension */
+	scan = sn_table_read(SN_TRACK, snapshot);
+	while ((slot = sn_table_next(scan)) != NULL)
+	{
+		int			track = DatumGetInt32(slot_getattr(slot, Anum_track_no,
+													   &isnull));
+
+		if (track < 0 || track >= SN_TRACKS)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("table \"sentinai_internal.track\" has a track %d",
+							track)));
+		result |= 1 << track;
+	}
+	sn_table_end(scan);
+	return result;
+}
+
+/* sn_track_of: the track of a tenant by a snapshot */
+int
+sn_track_of(const text *tenant_id, Snapshot snapshot)
+{
+	SnTableScan *scan;
+	TupleTableSlot *slot;
+	int			result = SN_TRACK_COMMON;
+
+	if (!sn_present(SN_TRACK_TENANT))
+		return result;
+	scan = sn_table_read(SN_TRACK_TENANT, snapshot);
+	while (result == SN_TRACK_COMMON && (slot = sn_table_next(scan)) != NULL)
+	{
+		slot_getallattrs(slot);
+		if (sn_text_equal(DatumGetTextPP(slot->tts_values[Anum_on_tenant_id - 1]),
+						  tenant_id))
+			result = DatumGetInt32(slot->tts_values[Anum_on_track - 1]);
+	}
+	sn_table_end(scan);
+	return result;
+}
+
+/* make_table: an empty table of tenants */
+static void
+make_table(void)
+{
+	context = AllocSetContextCreate(TopMemoryContext, "sentinai tracks",
+									ALLOCSET_DEFAULT_SIZES);
+	tenants = MemoryContextAlloc(context, TENANTS_MAX * sizeof(Tenant));
+	places = MemoryContextAlloc(context, PLACES * sizeof(int32));
+	seen = MemoryContextAlloc(context, TENANTS_MAX * sizeof(int32));
+	memset(places, -1, PLACES * sizeof(int32));
+	memset(on_track, 0, sizeof(on_track));
+}
+
+/* read_tenants: who is on which track */
+static void
+read_tenants(Snapshot snapshot)
+{
+	SnTableScan *scan = sn_table_read(SN_TRACK_TENANT, snapshot);
+	TupleTableSlot *slot;
+
+	while ((slot = sn_table_next(scan)) != NULL)
+	{
+		text	   *name;
+		int32		who;
+
+		slot_getallattrs(slot);
+		name = DatumGetTextPP(slot->tts_values[Anum_on_tenant_id - 1]);
+		who = counted_tenant(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+		if (who < 0)
+			elog(ERROR, "too many tenants have a track of their own");
+		tenants[who].track =
+			DatumGetInt32(slot->tts_values[Anum_on_track - 1]) % SN_TRACKS;
+		on_track[tenants[who].track]++;
+		napart++;
+	}
+	sn_table_end(scan);
+}
+
+/*
+ * sn_tracks_load: begin a round.  of_filters: filters have tenants, so those of
+ * events have to be known.
+ */
+void
+sn_tracks_load(Snapshot snapshot, bool of_filters)
+{
+	uint64		changes = pg_atomic_read_u64(&sn_database()->tracks);
+	Oid			table = sn_present(SN_TRACK_TENANT) ?
+		sn_rel(SN_TRACK_TENANT) : InvalidOid;
+
+	if (context == NULL || tenants_of != table || known_changes != changes ||
+		ntenants > TENANTS_MAX / 2)
+	{
+		sn_tracks_forget();
+		make_table();
+		if (OidIsValid(table))
+			read_tenants(snapshot);
+		tenants_of = table;
+		known_changes = changes;
+		used = sn_tracks_used(snapshot);
+		pg_atomic_write_u32(&sn_database()->tracks_used, used);
+	}
+	counting = of_filters || napart > 0 || sn_crowded_at > 0;
+	while (nseen > 0)
+		tenants[seen[--nseen]].here = 0;
+	latest = -1;
+	if (!crowded)
+		epoch++;
+}
+
+/* sn_tracks_rematch: the filters have changed */
+void
+sn_tracks_rematch(void)
+{
+	int			i;
+
+	for (i = 0; i < ntenants; i++)
+		tenants[i].matched = false;
+}
+
+/* is_latest: whether a tenant is that of the event before */
+static bool
+is_latest(const char *name, int len)
+{
+	return latest >= 0 && tenants[latest].len == len &&
+		memcmp(tenants[latest].name, name, len) == 0;
+}
+
+/*
+ * sn_tracks_note: an event of a tenant is in the round.  Returns a number for
+ * sn_tracks_match() and sn_tracks_of().  Of a tenant too many only its match in
+ * the filters is known; it is on the common track.
+ */
+int32
+sn_tracks_note(Datum tenant_id)
+{
+	text	   *t;
+
+	if (!counting)
+		return -1;
+	t = DatumGetTextPP(tenant_id);
+	if (!is_latest(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)))
+	{
+		Tenant	   *tenant;
+
+		latest = counted_tenant(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
+		if (latest < 0)
+			return -2 - sn_match_tenant(PointerGetDatum(t));
+		tenant = &tenants[latest];
+		if (!tenant->matched)
+			tenant->match = sn_match_tenant(PointerGetDatum(t));
+		tenant->matched = true;
+	}
+	if (tenants[latest].here++ == 0)
+		seen[nseen++] = latest;
+	return latest;
+}
+
+/* sn_tracks_match: the tenant's place in the filters, or -1 */
+int32
+sn_tracks_match(int32 who)
+{
+	return who >= 0 ? tenants[who].match : -2 - who;
+}
+
+/* sn_tracks_of: the track of a tenant */
+int
+sn_tracks_of(int32 who)
+{
+	return who >= 0 ? tenants[who].track : SN_TRACK_COMMON;
+}
+
+/* any_agents: whether any subscription reads tracks side by side */
+static bool
+any_agents(Snapshot snapshot)
+{
+	SnTableScan *scan = sn_table_read(SN_SUBSCRIPTION, snapshot);
+	TupleTableSlot *slot;
+	bool		found = false;
+
+	while (!found && (slot = sn_table_next(scan)) != NULL)
+	{
+		slot_getallattrs(slot);
+		found = !slot->tts_isnull[Anum_sub_tracks_from - 1];
+	}
+	sn_table_end(scan);
+	return found;
+}
+
+/* quietest_track: that of the fewest tenants, but for the common one */
+static int
+quietest_track(void)
+{
+	int			result = SN_TRACK_COMMON + 1;
+	int			track;
+
+	for (track = result; track < SN_TRACKS; track++)
+		if (on_track[track] < on_track[result])
+			result = track;
+	return result;
+}
+
+/* set_apart: from this round on a tenant's events go to another track */
+static void
+set_apart(Tenant *tenant, int64 round_no)
+{
+	Datum		values[Natts_on];
+	bool		nulls[Natts_on] = {false};
+	int			track = quietest_track();
+
+	Assert(sn_round_is_ours());
+	if ((used & 1 << track) == 0)
+	{
+		Datum		first[Natts_track];
+
+		first[Anum_track_no - 1] = Int32GetDatum(track);
+		first[Anum_track_first_round - 1] = Int64GetDatum(round_no);
+		sn_insert_one(sn_rel(SN_TRACK), first, nulls);
+		used |= 1 << track;
+		pg_atomic_write_u32(&sn_database()->tracks_used, used);
+	}
+	values[Anum_on_tenant_id - 1] =
+		PointerGetDatum(cstring_to_text_with_len(tenant->name, tenant->len));
+	values[Anum_on_track - 1] = Int32GetDatum(track);
+	values[Anum_on_since_round - 1] = Int64GetDatum(round_no);
+	sn_insert_one(sn_rel(SN_TRACK_TENANT), values, nulls);
+	tenant->track = track;
+	on_track[track]++;
+	napart++;
+}
+
+/*
+ * sn_tracks_decide: all events of the round were noted: set those tenants apart
+ * that have too much waiting
+ */
+void
+sn_tracks_decide(Snapshot snapshot, int64 round_no)
+{
+	int			asked = -1;		/* whether it is of use to anybody */
+	int			i;
+
+	for (i = 0; i < nseen && sn_crowded_at > 0 && OidIsValid(tenants_of); i++)
+	{
+		Tenant	   *tenant = &tenants[seen[i]];
+
+		if (tenant->epoch != epoch)
+			tenant->waiting = 0;
+		tenant->epoch = epoch;
+		tenant->waiting += tenant->here;
+		if (tenant->track != SN_TRACK_COMMON ||
+			tenant->waiting < sn_crowded_at || napart >= APART_MAX)
+			continue;
+		if (asked < 0)
+			asked = any_agents(snapshot);
+		if (asked)
+			set_apart(tenant, round_no);
+	}
+}
+
+/*
+ * sn_tracks_behind: how far the subscription is behind that is farthest.  Raises
+ * no error.
+ */
+void
+sn_tracks_behind(uint64 events)
+{
+	crowded = events >= (uint64) sn_crowded_at / 2;
+}

@@ -1,0 +1,27 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * tracks.h
+ *		Which track of its lanes a tenant's events go to.
+ */
+#ifndef SN_SEQUENCER_TRACKS_H
+#define SN_SEQUENCER_TRACKS_H
+
+#include "postgres.h"
+
+#include "utils/snapshot.h"
+
+extern int	sn_tracks_used(Snapshot snapshot);
+extern int	sn_track_of(const text *tenant_id, Snapshot snapshot);
+
+/* for rounds */
+extern void sn_tracks_load(Snapshot snapshot, bool of_filters);
+extern void sn_tracks_rematch(void);
+extern int32 sn_tracks_note(Datum tenant_id);
+extern void sn_tracks_decide(Snapshot snapshot, int64 round_no);
+extern int32 sn_tracks_match(int32 who);
+extern int	sn_tracks_of(int32 who);
+extern void sn_tracks_behind(uint64 events);
+extern void sn_tracks_forget(void);
+
+#endif							/* SN_SEQUENCER_TRACKS_H */

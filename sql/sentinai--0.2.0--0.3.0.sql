@@ -104,6 +104,8 @@ set description = 'More events wait in a subscription than its limit allows.', s
         "additionalProperties": false}'
 where event_type = 'BackpressureDetected';
 
+-- This type is the extension's own now.
+delete from sentinai_internal.event_type where event_type = 'BackpressureCleared';
 insert into sentinai_internal.event_type
     (event_type, version, direction, description, schema, examples, compatibility, registered_at, registered_by)
 values ('BackpressureCleared', 1, 'control', 'No more events wait than the limit allows, or the limit was dropped.', '{
@@ -117,11 +119,7 @@ values ('BackpressureCleared', 1, 'control', 'No more events wait than the limit
             "backlog": {"type": ["integer", "null"], "minimum": 0}
         },
         "required": ["worker_type", "tenant_id", "policy", "over_since", "max_backlog", "backlog"],
-        "additionalProperties": false}', '[]', 'backward', '2026-11-29 00:00Z', 'sentinai')
-on conflict (event_type, version) do update
-set direction = excluded.direction, description = excluded.description, schema = excluded.schema,
-    examples = excluded.examples, compatibility = excluded.compatibility, registered_at = excluded.registered_at,
-    registered_by = excluded.registered_by, deprecated_since = null, dropped_at = null;
+        "additionalProperties": false}', '[]', 'backward', '2026-11-29 00:00Z', 'sentinai');
 
 -- Limits.
 

@@ -42,7 +42,7 @@ comment on function sentinai.limit_buckets() is 'For the view limit_usage: the b
 create function sentinai.may_see_limit(tenant_id text) returns boolean
     language c stable parallel restricted cost 5
     as 'MODULE_PATHNAME', 'sentinai_may_see_limit';
-comment on function sentinai.may_see_limit(text) is 'For the views of limits: whether the current user may read or operate for the tenant; "*": for every one.';
+comment on function sentinai.may_see_limit(text) is 'For the views of limits and of alerts: whether the current user may read or operate for the tenant; "*": for every one.';
 
 create view sentinai.limits as
 select l.tenant_id, l.kind, l.value, l."window", l.enabled, l.changed_at, l.changed_by

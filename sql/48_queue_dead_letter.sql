@@ -87,7 +87,8 @@ comment on function sentinai.drop_alert(text, text) is 'Drops an alert; one that
 
 create view sentinai.alerts as
 select a.alert, a.tenant_id, a.threshold, a."window", a.channels, a.set_at, a.set_by, a.raised_at, a.raised_count
-from sentinai_internal.alert a;
+from sentinai_internal.alert a
+where sentinai.may_see_limit(a.tenant_id);
 comment on view sentinai.alerts is 'Alerts, and which of them are raised.';
 comment on column sentinai.alerts.alert is 'What it is about: "dead_letters".';
 comment on column sentinai.alerts.tenant_id is 'The tenant; "*" for all together.';

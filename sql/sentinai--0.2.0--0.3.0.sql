@@ -165,7 +165,7 @@ comment on function sentinai.limit_buckets() is 'For the view limit_usage: the b
 create function sentinai.may_see_limit(tenant_id text) returns boolean
     language c stable parallel restricted cost 5
     as 'MODULE_PATHNAME', 'sentinai_may_see_limit';
-comment on function sentinai.may_see_limit(text) is 'For the views of limits: whether the current user may read or operate for the tenant; "*": for every one.';
+comment on function sentinai.may_see_limit(text) is 'For the views of limits and of alerts: whether the current user may read or operate for the tenant; "*": for every one.';
 
 create view sentinai.limits as
 select l.tenant_id, l.kind, l.value, l."window", l.enabled, l.changed_at, l.changed_by
@@ -483,7 +483,8 @@ comment on function sentinai.drop_alert(text, text) is 'Drops an alert; one that
 
 create view sentinai.alerts as
 select a.alert, a.tenant_id, a.threshold, a."window", a.channels, a.set_at, a.set_by, a.raised_at, a.raised_count
-from sentinai_internal.alert a;
+from sentinai_internal.alert a
+where sentinai.may_see_limit(a.tenant_id);
 comment on view sentinai.alerts is 'Alerts, and which of them are raised.';
 comment on column sentinai.alerts.alert is 'What it is about: "dead_letters".';
 comment on column sentinai.alerts.tenant_id is 'The tenant; "*" for all together.';

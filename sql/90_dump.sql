@@ -17,7 +17,7 @@ begin
         perform pg_catalog.pg_extension_config_dump(c.oid,
             case c.relname
                 when 'stream' then 'where stream_id > 0'
-                when 'event_type' then 'where event_type <> all (''{RetryScheduled,DeadLettered,DeadLetterRetried,DeadLetterDiscarded,DeadLetterReplaced,RecordRefused,AlertRaised,AlertCleared,SLAImminent,SLAExpired,BackpressureDetected,BackpressureCleared}'')'
+                when 'event_type' then 'where event_type <> all (''{RetryScheduled,DeadLettered,DeadLetterRetried,DeadLetterDiscarded,DeadLetterReplaced,RecordRefused,AlertRaised,AlertCleared,SLAImminent,SLAExpired,BackpressureDetected,BackpressureCleared,AuditRootPublished}'')'
                 else '' end);
     end loop;
 end $dump$;

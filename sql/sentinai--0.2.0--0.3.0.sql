@@ -408,7 +408,7 @@ from (values
         "additionalProperties": false}')
     ) t (name, description, schema);
 select pg_extension_config_dump('sentinai_internal.event_type',
-    'where event_type <> all (''{RetryScheduled,DeadLettered,DeadLetterRetried,DeadLetterDiscarded,DeadLetterReplaced,RecordRefused,AlertRaised,AlertCleared,SLAImminent,SLAExpired,BackpressureDetected,BackpressureCleared}'')');
+    'where event_type <> all (''{RetryScheduled,DeadLettered,DeadLetterRetried,DeadLetterDiscarded,DeadLetterReplaced,RecordRefused,AlertRaised,AlertCleared,SLAImminent,SLAExpired,BackpressureDetected,BackpressureCleared,AuditRootPublished}'')');
 
 create function sentinai.edit_and_retry(
         event_id uuid, worker_type text, payload jsonb, actor text, reason text,
@@ -495,6 +495,96 @@ comment on column sentinai.alerts.set_at is 'When it was set last.';
 comment on column sentinai.alerts.set_by is 'Role that set it last.';
 comment on column sentinai.alerts.raised_at is 'Since when it is raised; null: it is not.';
 comment on column sentinai.alerts.raised_count is 'How many times it was raised.';
+-- Evidence of what the log has: intervals of event ids, and a root for each
+-- tenant that has events in one. Rows are added and never changed.
+
+create table sentinai_internal.audit_interval (
+    interval_no bigint not null primary key,
+    from_id     uuid not null,
+    to_id       uuid not null,
+    events      bigint not null,
+    root        bytea not null,
+    chain       bytea not null,
+    closed_at   timestamptz not null
+);
+create unique index audit_interval_to_idx on sentinai_internal.audit_interval (to_id);
+
+comment on table sentinai_internal.audit_interval is 'Intervals of event ids that evidence has been made of. The maintenance writes it.';
+comment on column sentinai_internal.audit_interval.interval_no is 'Number of the interval, from 1, without gaps.';
+comment on column sentinai_internal.audit_interval.from_id is 'First id of the interval: the to_id of the one before.';
+comment on column sentinai_internal.audit_interval.to_id is 'First id after the interval.';
+comment on column sentinai_internal.audit_interval.events is 'Events of all tenants in it.';
+comment on column sentinai_internal.audit_interval.root is 'SHA-256 root of the Merkle tree over the chains of its tenants, in the order of their names'' bytes.';
+comment on column sentinai_internal.audit_interval.chain is 'SHA-256 of the row and of the chain before it.';
+comment on column sentinai_internal.audit_interval.closed_at is 'When it was closed.';
+
+create table sentinai_internal.audit_root (
+    tenant_id   text collate "C" not null,
+    root_no     bigint not null,
+    interval_no bigint not null,
+    events      bigint not null,
+    root        bytea not null,
+    chain       bytea not null,
+    primary key (tenant_id, root_no)
+);
+create unique index audit_root_interval_idx on sentinai_internal.audit_root (interval_no, tenant_id);
+
+comment on table sentinai_internal.audit_root is 'Evidence of a tenant''s events in an interval. The maintenance writes it.';
+comment on column sentinai_internal.audit_root.tenant_id is 'The tenant.';
+comment on column sentinai_internal.audit_root.root_no is 'Number of the tenant''s root, from 1, without gaps.';
+comment on column sentinai_internal.audit_root.interval_no is 'The interval.';
+comment on column sentinai_internal.audit_root.events is 'Events of the tenant in it.';
+comment on column sentinai_internal.audit_root.root is 'SHA-256 root of the Merkle tree (RFC 6962) over these events, in the order of their ids.';
+comment on column sentinai_internal.audit_root.chain is 'SHA-256 of the row, the interval''s bounds and the tenant''s chain before it.';
+
+insert into sentinai_internal.event_type
+    (event_type, version, direction, description, schema, examples, compatibility, registered_at, registered_by)
+values ('AuditRootPublished', 1, 'control', 'Evidence of a tenant''s events in an interval: a copy of this event outside is the anchor that the log is compared with.', '{
+        "type": "object",
+        "properties": {
+            "root_no": {"type": "integer", "minimum": 1},
+            "interval_no": {"type": "integer", "minimum": 1},
+            "from_id": {"type": "string", "format": "uuid"},
+            "to_id": {"type": "string", "format": "uuid"},
+            "events": {"type": "integer", "minimum": 1},
+            "root": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+            "chain": {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+        },
+        "required": ["root_no", "interval_no", "from_id", "to_id", "events", "root", "chain"],
+        "additionalProperties": false}', '[]', 'backward', '2026-11-29 00:00Z', 'sentinai');
+
+-- Evidence: what the log has is what it had.
+
+create function sentinai.verify_audit(
+        tenant_id text default null, from_time timestamptz default null, to_time timestamptz default null)
+    returns table (
+        interval_no bigint, tenant_id text, from_time timestamptz, to_time timestamptz,
+        events bigint, found bigint, status text)
+    language c stable parallel unsafe rows 100
+    as 'MODULE_PATHNAME', 'sentinai_verify_audit';
+comment on function sentinai.verify_audit(text, timestamptz, timestamptz) is 'Reads the log again and compares it with its evidence. tenant_id: whose; null for all. from_time, to_time: intervals that have events of that time; null for no bound. A row for each interval and tenant. events: how many there were when the interval was closed; found: how many there are. status: "ok"; "altered", an event is not what it was; "missing" or "added" events; "chain broken", the evidence itself is not what it was; then with tenant_id null for all tenants of the interval; "dropped", retention has dropped them; "open" in the last row, what came since has no evidence yet. Reads all events of the intervals, of other tenants, too. Errors: SN403 the caller may not audit the tenant.';
+
+create function sentinai.audit_proof(event_id uuid) returns jsonb
+    language c stable strict parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_audit_proof';
+comment on function sentinai.audit_proof(uuid) is 'Proof that an event is in the evidence, which docs/audit_proof.py checks without the database: an object with "event", the fields that the leaf is a SHA-256 digest of, "leaf", "path" to the "root" of the tenant''s Merkle tree (RFC 6962), what that stands for, "previous_chain" and "chain", which the event AuditRootPublished has, too. Errors: SN404 no such event, not closed yet, or of a tenant that the caller may not audit; XX001 the log is not what the evidence says.';
+
+create view sentinai.audit_roots as
+select r.tenant_id, r.root_no, r.interval_no, i.from_id, i.to_id, r.events,
+       pg_catalog.encode(r.root, 'hex') as root, pg_catalog.encode(r.chain, 'hex') as chain, i.closed_at
+from sentinai_internal.audit_root r
+     join sentinai_internal.audit_interval i on i.interval_no operator(pg_catalog.=) r.interval_no;
+
+comment on view sentinai.audit_roots is 'The evidence: a row for each interval and tenant.';
+comment on column sentinai.audit_roots.tenant_id is 'The tenant.';
+comment on column sentinai.audit_roots.root_no is 'Number of the tenant''s root, from 1, without gaps.';
+comment on column sentinai.audit_roots.interval_no is 'The interval.';
+comment on column sentinai.audit_roots.from_id is 'First event id of the interval.';
+comment on column sentinai.audit_roots.to_id is 'First id after it.';
+comment on column sentinai.audit_roots.events is 'Events of the tenant in it.';
+comment on column sentinai.audit_roots.root is 'Root of the Merkle tree over these events, in hexadecimal.';
+comment on column sentinai.audit_roots.chain is 'Digest of the row and of the tenant''s chain before it, in hexadecimal.';
+comment on column sentinai.audit_roots.closed_at is 'When it was closed.';
 
 -- Filters with tenants, and the tracks of lanes.
 alter table sentinai_internal.stream add column tenants text[] collate "C";

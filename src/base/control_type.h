@@ -25,6 +25,7 @@
 #define SN_TYPE_SLA_EXPIRED		"SLAExpired"
 #define SN_TYPE_BACKPRESSURE		"BackpressureDetected"
 #define SN_TYPE_BACKPRESSURE_OVER	"BackpressureCleared"
+#define SN_TYPE_AUDIT_ROOT		"AuditRootPublished"
 
 /* X(name): types of events that tell about others, or about the work */
 #define SN_CONTROL_TYPES(X) \
@@ -32,7 +33,8 @@
 	X(SN_TYPE_LETTER_RETRIED) X(SN_TYPE_LETTER_DISCARDED) \
 	X(SN_TYPE_LETTER_REPLACED) X(SN_TYPE_RECORD_REFUSED) \
 	X(SN_TYPE_ALERT_RAISED) X(SN_TYPE_ALERT_CLEARED) \
-	X(SN_TYPE_BACKPRESSURE) X(SN_TYPE_BACKPRESSURE_OVER)
+	X(SN_TYPE_BACKPRESSURE) X(SN_TYPE_BACKPRESSURE_OVER) \
+	X(SN_TYPE_AUDIT_ROOT)
 
 /* X(name): every type that is the extension's own */
 #define SN_OWN_TYPES(X) \

@@ -60,6 +60,11 @@ SN_INT(dead_letter_retention, 129600, -1, INT_MAX / 60, PGC_SIGHUP, GUC_UNIT_MIN
 SN_INT(journal_size, 65536, 64, INT_MAX / 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL,
 	   "Size at which a half of a journal is carried over and truncated.", NULL)
 
+SN_BOOL(audit, false, PGC_SIGHUP, 0,
+		"Whether evidence of what the log has is made.", "See verify_audit().")
+SN_INT(audit_interval, 60, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL,
+	   "Longest time of events that one piece of evidence is about.", NULL)
+
 /* workers */
 SN_INT(launcher_naptime, 10, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL,
 	   "How often the launcher looks for databases with the extension.", NULL)

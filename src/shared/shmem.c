@@ -41,6 +41,7 @@ init_database_slot(SnDatabase *db)
 	db->vacate_until = 0;
 	db->created = false;
 	memset(&db->mark, 0, sizeof(SnMark));
+	db->audit_asked = db->audit_decided = 0;
 	pg_atomic_init_u64(&db->commits_before, 0);
 	pg_atomic_init_u32(&db->clock_ready, 0);
 	pg_atomic_init_u64(&db->commits, 0);
@@ -298,6 +299,7 @@ free_database(SnDatabase *db)
 	db->vacate_until = 0;
 	db->created = false;
 	memset(&db->mark, 0, sizeof(SnMark));
+	db->audit_asked = db->audit_decided = 0;
 	pg_atomic_write_u32(&db->clock_ready, 0);
 	for (i = 0; i < SN_JOURNALS; i++)
 		pg_atomic_write_u32(&db->journal_half[i], 0);
@@ -331,6 +333,7 @@ sn_database_created(void)
 		db->dboid = MyDatabaseId;
 		db->created = true;
 		memset(&db->mark, 0, sizeof(SnMark));
+		db->audit_asked = db->audit_decided = 0;
 		pg_atomic_write_u64(&db->commits_before,
 							pg_atomic_read_u64(&db->commits));
 		pg_atomic_write_u32(&db->clock_ready, 0);

@@ -68,6 +68,11 @@ typedef struct SnDatabase
 	bool		created;		/* CREATE EXTENSION was committed since a worker
 								 * looked for the extension */
 	SnMark		mark;
+	uint64		audit_decided;	/* all events before this tick that will ever be
+								 * committed are; 0: not known, see audit.c */
+	uint64		audit_asked;	/* a later tick, decided as soon as no transaction
+								 * before audit_next_xid runs */
+	uint64		audit_next_xid;
 	pg_atomic_uint64 commits_before;	/* commits at the time of CREATE EXTENSION */
 	pg_atomic_uint32 clock_ready;	/* the clock is above the newest id */
 	pg_atomic_uint64 commits;	/* transactions with events committed */

@@ -61,6 +61,8 @@ SN_NUMBERS(proof);
 SN_NUMBERS(action);
 SN_NUMBERS(limit);
 SN_NUMBERS(pressure);
+SN_NUMBERS(interval);
+SN_NUMBERS(root);
 
 /* Tables and indexes, by the names that sn_rel() knows */
 #define SN_REL_TABLE(name, sql, columns)	SN_##name,

@@ -142,6 +142,15 @@
 	C(pressure, changed_at) C(pressure, changed_by) \
 	C(pressure, over_since) C(pressure, event_types)
 
+#define SN_COLUMNS_interval(C, AS) \
+	AS(interval, no, interval_no) C(interval, from_id) C(interval, to_id) \
+	C(interval, events) C(interval, root) C(interval, chain) \
+	C(interval, closed_at)
+
+#define SN_COLUMNS_root(C, AS) \
+	C(root, tenant_id) AS(root, no, root_no) C(root, interval_no) \
+	C(root, events) C(root, root) C(root, chain)
+
 /*
  * Tables partitioned by event id come first (range.h); halves of a journal
  * follow each other (journal.c).
@@ -199,6 +208,12 @@
 	TABLE(TENANT_LIMIT, tenant_limit, limit) \
 	INDEX(TENANT_LIMIT_PKEY, tenant_limit_pkey) \
 	TABLE(BACKLOG_LIMIT, backlog_limit, pressure) \
-	INDEX(BACKLOG_LIMIT_PKEY, backlog_limit_pkey)
+	INDEX(BACKLOG_LIMIT_PKEY, backlog_limit_pkey) \
+	TABLE(AUDIT_INTERVAL, audit_interval, interval) \
+	INDEX(AUDIT_INTERVAL_PKEY, audit_interval_pkey) \
+	INDEX(AUDIT_INTERVAL_TO_IDX, audit_interval_to_idx) \
+	TABLE(AUDIT_ROOT, audit_root, root) \
+	INDEX(AUDIT_ROOT_PKEY, audit_root_pkey) \
+	INDEX(AUDIT_ROOT_INTERVAL_IDX, audit_root_interval_idx)
 
 #endif							/* SN_TABLES_H */

@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
+#include "audit/audit.h"
 #include "base/guc.h"
 #include "queue/alert.h"
 #include "queue/dead_letter.h"
@@ -53,7 +54,8 @@ const SnStep sn_maintenance_steps[] =
 	{"kept events", sn_keep_step},
 	{"dead letters", sn_purge_step},
 	{"counts of dead letters", sn_letter_fold_step},
-	{"alerts", sn_alert_step}
+	{"alerts", sn_alert_step},
+	{"audit", sn_audit_step}
 };
 const int	sn_maintenance_nsteps = lengthof(sn_maintenance_steps);
 
@@ -113,7 +115,8 @@ may_go_on(const SnStep *step, int *drops)
 {
 	if (step->run == sn_retention_step)
 		return ++*drops < 4 * sn_sets_at_once();
-	return step->run == sn_pass_unwanted_step || step->run == sn_keep_step;
+	return step->run == sn_pass_unwanted_step ||
+		step->run == sn_keep_step || step->run == sn_audit_step;
 }
 
 /* maintain() returns void */

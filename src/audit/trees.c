@@ -1,0 +1,274 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * trees.c
+ *		Reading the log by id into a Merkle tree for each tenant.
+ *
+ * The primary key gives the order.  A partition that somebody drops meanwhile
+ * has no events.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "audit/leaf.h"
+#include "audit/trees.h"
+#include "base/control_type.h"
+#include "base/compat.h"
+#include "store/range.h"
+#include "store/store.h"
+
+/* What is done with a row; false: enough */
+typedef bool (*SeeRow) (TupleTableSlot *slot, void *arg);
+
+/* after: the id that follows another */
+static pg_uuid_t
+after(const pg_uuid_t *id)
+{
+	pg_uuid_t	result = *id;
+	int			i = UUID_LEN - 1;
+
+	while (i >= 0 && ++result.data[i] == 0)
+		i--;
+	return result;
+}
+
+/* may_hold: whether a partition may have ids in [from, upper) */
+static bool
+may_hold(const SnPartRange *range, const pg_uuid_t *from, const pg_uuid_t *upper)
+{
+	return (range->end == PG_INT64_MAX ||
+			(int64) sn_uuid_tick(from) < range->end) &&
+		(int64) sn_uuid_tick(upper) >= range->first;
+}
+
+/* see_partition: its rows with ids in [from, upper), in order */
+static bool
+see_partition(Oid partition, Snapshot snapshot, const pg_uuid_t *from,
+			  const pg_uuid_t *upper, SeeRow see, void *arg)
+{
+	Relation	rel = try_relation_open(partition, AccessShareLock);
+	ScanKeyData keys[2];
+	SnScan		scan;
+	bool		more = true;
+
+	if (rel == NULL)
+		return true;
+	sn_key_uuid(&keys[0], 1, BTGreaterEqualStrategyNumber, from);
+	sn_key_uuid(&keys[1], 1, BTLessStrategyNumber, upper);
+	sn_scan_begin(&scan, partition, sn_index_of(rel, Anum_log_event_id),
+				  snapshot, 2, keys, ForwardScanDirection);
+	while (more && sn_scan_next(&scan))
+	{
+		slot_getallattrs(scan.slot);
+		more = see(scan.slot, arg);
+	}
+	sn_scan_end(&scan);
+	relation_close(rel, AccessShareLock);
+	return more;
+}
+
+/* see_log: the same of the whole log; false when see() had enough */
+static bool
+see_log(Snapshot snapshot, const pg_uuid_t *from, const pg_uuid_t *upper,
+		SeeRow see, void *arg)
+{
+	List	   *ranges = sn_partition_ranges(SN_EVENT_LOG);
+	bool		more = true;
+	ListCell   *lc;
+
+	foreach(lc, ranges)
+	{
+		const SnPartRange *range = lfirst(lc);
+
+		if (more && may_hold(range, from, upper))
+			more = see_partition(range->oid, snapshot, from, upper, see, arg);
+	}
+	list_free_deep(ranges);
+	return more;
+}
+
+/* sn_log_oldest: the first id that the log has room for; zeros: no bound */
+void
+sn_log_oldest(pg_uuid_t *id)
+{
+	List	   *ranges = sn_partition_ranges(SN_EVENT_LOG);
+	const SnPartRange *first = ranges == NIL ? NULL : linitial(ranges);
+
+	memset(id, 0, sizeof(pg_uuid_t));
+	if (first != NULL && first->first > 0)
+		sn_uuid_floor_tick(first->first, id);
+	list_free_deep(ranges);
+}
+
+/* see_first: note the id, and stop */
+static bool
+see_first(TupleTableSlot *slot, void *arg)
+{
+	*(pg_uuid_t *) arg = *DatumGetUUIDP(slot->tts_values[Anum_log_event_id - 1]);
+	return false;
+}
+
+/* sn_first_event: the first event from an id on; false: there is none */
+bool
+sn_first_event(Snapshot snapshot, const pg_uuid_t *from, pg_uuid_t *id)
+{
+	pg_uuid_t	upper;
+
+	memset(upper.data, 0xFF, UUID_LEN);
+	return !see_log(snapshot, from, &upper, see_first, id);
+}
+
+/* sn_trees_begin: no trees yet, to be read from an id on */
+SnTrees *
+sn_trees_begin(MemoryContext parent, const pg_uuid_t *from)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "sentinai audit",
+												  ALLOCSET_DEFAULT_SIZES);
+	SnTrees    *trees = MemoryContextAllocZero(context, sizeof(SnTrees));
+	HASHCTL		ctl = {
+		.keysize = SN_TENANT_NAME_MAX + 1,
+		.entrysize = sizeof(SnTenantTree),
+		.hcxt = context
+	};
+
+	trees->context = context;
+	trees->scratch = AllocSetContextCreate(context, "sentinai audit event",
+										   ALLOCSET_DEFAULT_SIZES);
+	trees->tenants = hash_create("sentinai tenants", 64, &ctl,
+								 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	trees->next = *from;
+	return trees;
+}
+
+/* tree_of: a tenant's tree, an empty one for a tenant that is new */
+static SnTenantTree *
+tree_of(SnTrees *trees, const char *tenant_id)
+{
+	bool		found;
+	SnTenantTree *result = hash_search(trees->tenants, tenant_id, HASH_ENTER,
+									   &found);
+
+	if (!found)
+	{
+		sn_merkle_begin(&result->tree,
+						trees->wanted == NULL ? NULL : &trees->wanted->path);
+		result->worth_telling = false;
+		result->compared = false;
+	}
+	return result;
+}
+
+/* note_wanted: the event whose proof is asked for is the next leaf */
+static void
+note_wanted(SnWanted *wanted, const SnMerkle *tree, const SnDigest *leaf,
+			TupleTableSlot *slot)
+{
+	wanted->found = true;
+	wanted->path.leaf = tree->leaves;
+	wanted->leaf = *leaf;
+	sn_leaf_fields(&wanted->fields, slot->tts_values, slot->tts_isnull);
+}
+
+/* A reading, and how many rows it may still see */
+typedef struct Reading
+{
+	SnTrees    *trees;
+	int64		left;
+} Reading;
+
+/* is_of: whether a row is of the tenant that is asked for */
+static bool
+is_of(const SnTrees *trees, const text *tenant_id)
+{
+	return trees->only == NULL ||
+		(VARSIZE_ANY_EXHDR(tenant_id) == VARSIZE_ANY_EXHDR(trees->only) &&
+		 memcmp(VARDATA_ANY(tenant_id), VARDATA_ANY(trees->only),
+				VARSIZE_ANY_EXHDR(tenant_id)) == 0);
+}
+
+/* see_event: a leaf of its tenant's tree */
+static bool
+see_event(TupleTableSlot *slot, void *arg)
+{
+	Reading    *reading = arg;
+	SnTrees    *trees = reading->trees;
+	const pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[Anum_log_event_id - 1]);
+	text	   *tenant_id = DatumGetTextPP(slot->tts_values[Anum_log_tenant_id - 1]);
+
+	if (is_of(trees, tenant_id))
+	{
+		MemoryContext old = MemoryContextSwitchTo(trees->scratch);
+		SnDigest	leaf;
+		SnTenantTree *tree;
+		char	   *type = TextDatumGetCString(slot->tts_values[Anum_log_event_type - 1]);
+
+		sn_leaf(slot->tts_values, slot->tts_isnull, &leaf);
+		tree = tree_of(trees, text_to_cstring(tenant_id));
+		tree->worth_telling |= strcmp(type, SN_TYPE_AUDIT_ROOT) != 0;
+		MemoryContextSwitchTo(trees->context);
+		if (trees->wanted != NULL &&
+			sn_uuid_cmp(id, &trees->wanted->event_id) == 0)
+			note_wanted(trees->wanted, &tree->tree, &leaf, slot);
+		sn_merkle_add(&tree->tree, &leaf);
+		trees->events++;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(trees->scratch);
+	}
+	trees->next = after(id);
+	return --reading->left > 0;
+}
+
+/*
+ * sn_trees_read: read events with ids from trees->next on and below upper, so
+ * many at most; whether all of them have been read
+ */
+bool
+sn_trees_read(SnTrees *trees, Snapshot snapshot, const pg_uuid_t *upper,
+			  int64 most)
+{
+	Reading		reading = {trees, most};
+	pg_uuid_t	from = trees->next;
+
+	return see_log(snapshot, &from, upper, see_event, &reading);
+}
+
+static int
+by_tenant(const void *a, const void *b)
+{
+	return strcmp((*(SnTenantTree *const *) a)->tenant_id,
+				  (*(SnTenantTree *const *) b)->tenant_id);
+}
+
+/* sn_trees_sorted: the trees, by the bytes of their tenants' names */
+SnTenantTree **
+sn_trees_sorted(SnTrees *trees, int *n)
+{
+	long		count = hash_get_num_entries(trees->tenants);
+	SnTenantTree **result = palloc((count + 1) * sizeof(SnTenantTree *));
+	HASH_SEQ_STATUS scan;
+	SnTenantTree *tree;
+
+	*n = 0;
+	hash_seq_init(&scan, trees->tenants);
+	while ((tree = hash_seq_search(&scan)) != NULL)
+		result[(*n)++] = tree;
+	qsort(result, *n, sizeof(SnTenantTree *), by_tenant);
+	return result;
+}
+
+/* sn_trees_of: a tenant's tree, or NULL */
+SnTenantTree *
+sn_trees_of(SnTrees *trees, const text *tenant_id)
+{
+	return hash_search(trees->tenants, text_to_cstring(tenant_id), HASH_FIND,
+					   NULL);
+}
+
+void
+sn_trees_end(SnTrees *trees)
+{
+	MemoryContextDelete(trees->context);
+}

@@ -1,0 +1,238 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * verify.c
+ *		verify_audit(): whether the log is what the evidence says.
+ *
+ * Each interval is read again by the primary key, and its trees are compared
+ * with the rows.  The rows are compared with their chains.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "audit/audit_row.h"
+#include "audit/trees.h"
+#include "base/sentinai.h"
+#include "base/text.h"
+#include "tenancy/gate.h"
+
+PG_FUNCTION_INFO_V1(sentinai_verify_audit);
+
+/* Columns of the result */
+enum
+{
+	VERIFY_INTERVAL_NO, VERIFY_TENANT_ID, VERIFY_FROM_TIME, VERIFY_TO_TIME,
+	VERIFY_EVENTS, VERIFY_FOUND, VERIFY_STATUS, VERIFY_COLUMNS
+};
+
+/* One call */
+typedef struct Verification
+{
+	ReturnSetInfo *result;
+	Snapshot	snapshot;
+	text	   *tenant_id;		/* NULL: all */
+	SnInterval	last;			/* the interval before */
+	pg_uuid_t	oldest;			/* first id that the log has room for */
+} Verification;
+
+static Datum
+id_time(const pg_uuid_t *id)
+{
+	return TimestampTzGetDatum(sn_tick_timestamp(sn_uuid_tick(id)));
+}
+
+/* put_result: a row of the result; a number below 0 is null */
+static void
+put_result(Verification *v, const SnInterval *interval, const char *tenant_id,
+		   int64 events, int64 found, const char *status)
+{
+	Datum		values[VERIFY_COLUMNS] = {0};
+	bool		nulls[VERIFY_COLUMNS] = {false};
+
+	values[VERIFY_INTERVAL_NO] = Int64GetDatum(interval->no);
+	nulls[VERIFY_TENANT_ID] = tenant_id == NULL;
+	if (tenant_id != NULL)
+		values[VERIFY_TENANT_ID] = CStringGetTextDatum(tenant_id);
+	values[VERIFY_FROM_TIME] = id_time(&interval->from_id);
+	values[VERIFY_TO_TIME] = id_time(&interval->to_id);
+	values[VERIFY_EVENTS] = Int64GetDatum(events);
+	nulls[VERIFY_EVENTS] = events < 0;
+	values[VERIFY_FOUND] = Int64GetDatum(found);
+	nulls[VERIFY_FOUND] = found < 0;
+	values[VERIFY_STATUS] = CStringGetTextDatum(status);
+	tuplestore_putvalues(v->result->setResult, v->result->setDesc, values,
+						 nulls);
+}
+
+/* compare: what the log says of a row of audit_root */
+static const char *
+compare(Verification *v, const SnInterval *interval, const SnRoot *root,
+		SnTenantTree *tree)
+{
+	SnRoot		expected = *root;
+	SnRoot		last;
+	SnDigest	digest;
+
+	sn_root_newest(v->snapshot, root->tenant_id, root->no, &last);
+	sn_root_chain(&expected, interval, &last.chain);
+	if (last.no != root->no - 1 ||
+		memcmp(&expected.chain, &root->chain, sizeof(SnDigest)) != 0)
+		return "chain broken";
+	if (sn_uuid_cmp(&interval->to_id, &v->oldest) <= 0)
+		return "dropped";
+	if (tree == NULL || tree->tree.leaves < root->events)
+		return "missing";
+	if (tree->tree.leaves > root->events)
+		return "added";
+	sn_merkle_root(&tree->tree, &digest);
+	return memcmp(&digest, &root->root, sizeof(SnDigest)) == 0 ? "ok" : "altered";
+}
+
+/* verify_root: a tenant in an interval */
+static void
+verify_root(Verification *v, const SnInterval *interval, const SnRoot *root,
+			SnTrees *trees)
+{
+	SnTenantTree *tree = sn_trees_of(trees, root->tenant_id);
+	int64		found = tree == NULL ? 0 : tree->tree.leaves;
+	const char *status = compare(v, interval, root, tree);
+
+	if (tree != NULL)
+		tree->compared = true;
+	put_result(v, interval, text_to_cstring(root->tenant_id), root->events,
+			   found, status);
+}
+
+/* is_asked: whether a tenant is one that the caller asks about */
+static bool
+is_asked(const Verification *v, const text *tenant_id)
+{
+	return v->tenant_id == NULL || sn_text_equal(v->tenant_id, tenant_id);
+}
+
+/* verify_roots: all tenants of an interval, and what the interval says of them */
+static void
+verify_roots(Verification *v, const SnInterval *interval, SnTrees *trees)
+{
+	SnInterval	expected = *interval;
+	SnMerkle	tree;
+	SnAuditScan scan;
+	SnRoot		root;
+
+	sn_merkle_begin(&tree, NULL);
+	sn_roots_begin(&scan, v->snapshot, interval->no);
+	while (sn_roots_next(&scan, &root))
+	{
+		sn_merkle_add(&tree, &root.chain);
+		if (is_asked(v, root.tenant_id))
+			verify_root(v, interval, &root, trees);
+	}
+	sn_audit_scan_end(&scan);
+	memset(&expected.root, 0, sizeof(SnDigest));
+	if (tree.leaves > 0)
+		sn_merkle_root(&tree, &expected.root);
+	sn_interval_chain(&expected, &v->last.chain);
+	if (interval->no != v->last.no + 1 ||
+		(v->last.no > 0 &&
+		 sn_uuid_cmp(&interval->from_id, &v->last.to_id) != 0) ||
+		memcmp(&expected.root, &interval->root, sizeof(SnDigest)) != 0 ||
+		memcmp(&expected.chain, &interval->chain, sizeof(SnDigest)) != 0)
+		put_result(v, interval, NULL, interval->events, -1, "chain broken");
+}
+
+/* verify_interval: one interval */
+static void
+verify_interval(Verification *v, const SnInterval *interval)
+{
+	SnTrees    *trees = sn_trees_begin(CurrentMemoryContext,
+									   &interval->from_id);
+	SnTenantTree **tenants;
+	int			n;
+	int			i;
+
+	trees->only = v->tenant_id;
+	(void) sn_trees_read(trees, v->snapshot, &interval->to_id, PG_INT64_MAX);
+	verify_roots(v, interval, trees);
+	tenants = sn_trees_sorted(trees, &n);
+	for (i = 0; i < n; i++)
+		if (!tenants[i]->compared)
+			put_result(v, interval, tenants[i]->tenant_id, 0,
+					   tenants[i]->tree.leaves, "added");
+	sn_trees_end(trees);
+	v->last = *interval;
+}
+
+/* verify_end: what is after the last interval has no evidence yet */
+static void
+verify_end(Verification *v)
+{
+	SnInterval	newest;
+	SnInterval	open = {0};
+	SnRoot		root = {NULL};
+
+	sn_interval_newest(v->snapshot, &newest);
+	if (v->tenant_id != NULL)
+		sn_root_newest(v->snapshot, v->tenant_id, PG_INT64_MAX, &root);
+	if (root.interval_no > newest.no)
+		put_result(v, &newest, text_to_cstring(v->tenant_id), -1, -1,
+				   "chain broken");
+	open.no = newest.no + 1;
+	open.from_id = newest.to_id;
+	memset(open.to_id.data, 0xFF, UUID_LEN);
+	sn_uuid_floor_tick(sn_clock_now(), &open.to_id);
+	put_result(v, &open, v->tenant_id == NULL ? NULL :
+			   text_to_cstring(v->tenant_id), -1, -1, "open");
+}
+
+/*
+ * verify_audit(tenant_id text, from_time timestamptz, to_time timestamptz)
+ */
+Datum
+sentinai_verify_audit(PG_FUNCTION_ARGS)
+{
+	Verification v = {(ReturnSetInfo *) fcinfo->resultinfo};
+	pg_uuid_t	lower = {0};
+	pg_uuid_t	upper;
+	SnAuditScan scan;
+	SnInterval	interval;
+	bool		whole = true;	/* nothing of what was asked for is left out */
+	MemoryContext scratch;
+	MemoryContext old;
+
+	v.tenant_id = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	sn_require(SN_RIGHT_AUDIT, v.tenant_id, "verify the audit");
+	memset(upper.data, 0xFF, UUID_LEN);
+	if (!PG_ARGISNULL(1))
+		sn_uuid_floor(Max(sn_timestamp_ms(PG_GETARG_TIMESTAMPTZ(1)), 0), &lower);
+	if (!PG_ARGISNULL(2) && !TIMESTAMP_IS_NOEND(PG_GETARG_TIMESTAMPTZ(2)))
+		sn_uuid_floor(Max(sn_timestamp_ms(PG_GETARG_TIMESTAMPTZ(2)), 0), &upper);
+	InitMaterializedSRF(fcinfo, 0);
+	v.snapshot = GetActiveSnapshot();
+	sn_log_oldest(&v.oldest);
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "sentinai verify",
+									ALLOCSET_DEFAULT_SIZES);
+	sn_intervals_begin(&scan, v.snapshot, &lower);
+	while (whole && sn_intervals_next(&scan, &interval))
+	{
+		if (sn_uuid_cmp(&interval.from_id, &upper) >= 0)
+			whole = false;
+		else
+		{
+			if (v.last.no == 0)
+				(void) sn_interval_of(v.snapshot, interval.no - 1, &v.last);
+			old = MemoryContextSwitchTo(scratch);
+			verify_interval(&v, &interval);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(scratch);
+		}
+	}
+	sn_audit_scan_end(&scan);
+	if (whole)
+		verify_end(&v);
+	return (Datum) 0;
+}

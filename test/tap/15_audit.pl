@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: PostgreSQL
+# Evidence of what the log has: whatever is changed in it shows, and proofs can
+# be checked without the database.
+use strict;
+use warnings FATAL => 'all';
+
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Sentinai;
+
+my $node = new_node('audit', "include_if_exists 'test.conf'");
+my $db = 'postgres';
+my $limit = 60;
+
+sub sql { return $node->safe_psql($db, $_[0]); }
+
+# publish(TENANT, N): so many events of a tenant, in one batch; some fields are
+# null in the half of them.
+sub publish
+{
+	my ($tenant, $n) = @_;
+
+	sql(qq{select count(sentinai.publish('Paid', '$tenant', case i % 2 when 1 then 'a' || i end,
+		jsonb_build_object('n', i, 'text', 'é "quoted" \\ 1e400', 'big', 10::numeric ^ 40),
+		deliver_at => case i % 2 when 1 then now() + interval '1 hour' end,
+		metadata => '{"m": [1, null]}')) from generate_series(1, $n) i});
+}
+
+# statuses(TENANT): what verify_audit() says of it, without what is well.
+sub statuses
+{
+	my $tenant = $_[0] ? "'$_[0]'" : 'null';
+
+	return sql("select string_agg(distinct coalesce(tenant_id, '-') || ' ' || status, ', '
+		order by coalesce(tenant_id, '-') || ' ' || status) from sentinai.verify_audit($tenant) where status not in ('ok', 'open')");
+}
+
+# covered(): waits until all events but AuditRootPublished have evidence.
+sub covered
+{
+	poll_ok($node, $db, $limit, "select not exists (select from sentinai.event_log e where event_type <> 'AuditRootPublished'
+		and event_id >= coalesce((select max(to_id::text)::uuid from sentinai_internal.audit_interval), '00000000-0000-0000-0000-000000000000'))", $_[0]);
+}
+
+sql('create extension sentinai');
+publish('acme', 9);
+sql('select sentinai.maintain()') for 1 .. 3;
+is(sql('select count(*) from sentinai_internal.audit_interval'), 0, 'no evidence unasked');
+like((sql("select status from sentinai.verify_audit()")), qr/^open$/, 'which is said');
+
+# What is not committed yet has evidence, too, once it is.
+my $late = $node->background_psql($db, on_error_stop => 1);
+$late->query_safe("begin; select sentinai.publish('Late', 'acme', 'late', '{}')");
+sql("begin; select sentinai.publish('Late', 'beta', 'prepared', '{}'); prepare transaction 'p'");
+publish('beta', 3);
+ok(set_conf_now($node, $limit, 'sentinai.audit = on', 'sentinai.audit_interval = 1', 'sentinai.maintenance_interval = 1'), 'evidence is asked for');
+sql('select sentinai.maintain()') for 1 .. 4;
+is(sql(q{select count(*) from sentinai_internal.audit_interval where to_id > (select max(event_id::text)::uuid from sentinai.event_log where tenant_id = 'beta')}),
+	0, 'an interval with an open transaction is not closed');
+$late->query_safe('commit');
+$late->quit;
+sql('select sentinai.maintain()') for 1 .. 4;
+is(sql(q{select count(*) from sentinai_internal.audit_interval where to_id > (select max(event_id::text)::uuid from sentinai.event_log where tenant_id = 'beta')}),
+	0, 'nor one with a prepared one');
+sql("commit prepared 'p'");
+covered('all have evidence');
+is(statuses(), '', 'all is well');
+is(sql("select sum(found) from sentinai.verify_audit('acme') where status = 'ok' and interval_no <= (select max(interval_no) from sentinai.audit_roots)"),
+	sql("select sum(events) from sentinai.audit_roots where tenant_id = 'acme'"), 'every event is counted');
+is(sql("select count(*) from sentinai.verify_audit('acme', now() + interval '1 day')"), 1, 'a time without intervals');
+is(sql("select count(*) from sentinai.verify_audit('acme', null, '-infinity')"), 0, 'and before all');
+
+# A database at rest stays so.
+my $count = q{select count(*) || ' ' || (select count(*) from sentinai.event_log) from sentinai_internal.audit_interval};
+my ($before, $now) = ('', 'x');
+ok(wait_for($limit, sub {
+	sleep 1.5;
+	($before, $now) = ($now, sql($count));
+	return $before eq $now;
+}), 'it ends');
+sql('select pg_sleep(1.5); select sentinai.maintain()') for 1 .. 2;
+is(sql($count), $now, 'and then nothing is written any more');
+
+# Whatever a superuser changes shows. Each change is rolled back.
+my $first = sql("select min(event_id::text) from sentinai.event_log where tenant_id = 'acme'");
+my $second = sql("select event_id from sentinai.event_log where tenant_id = 'acme' order by 1 offset 1 limit 1");
+my $part = sql("select tableoid::regclass from sentinai_internal.event_log where event_id = '$first'");
+
+# after(CHANGE, TENANT): what verify_audit() says after a change.
+sub after
+{
+	my ($change, $tenant) = @_;
+	my $of = $tenant ? "'$tenant'" : 'null';
+
+	return (split /\n/, sql(qq{begin; set local allow_system_table_mods = on;
+		alter table $part disable trigger user; $change;
+		select coalesce(string_agg(distinct coalesce(tenant_id, '-') || ' ' || status, ', '
+			order by coalesce(tenant_id, '-') || ' ' || status), '') from sentinai.verify_audit($of) where status not in ('ok', 'open');
+		rollback}))[-1] // '';
+}
+my %edits = (
+	txid => 'txid + 1', occurred_at => "occurred_at + interval '1 us'", partition_hash => '1', schema_version => '2',
+	event_type => "'paid'", aggregate_type => "'x'", aggregate_id => 'null', payload => "payload || '{\"n\": 2}'",
+	metadata => "'{}'", correlation_id => "'x'", causation_id => "'$first'", deliver_at => "now()");
+is(after("update $part set $_ = $edits{$_} where event_id = '$first'"), 'acme altered', "an edit of $_") foreach sort keys %edits;
+is(after("update $part set tenant_id = 'beta' where event_id = '$first'"), 'acme missing, beta added', 'an edit of tenant_id');
+is(after("update $part set tenant_id = 'gamma' where event_id = '$first'"), 'acme missing, gamma added', 'to a tenant that had none');
+is(after("update $part set tenant_id = 'beta' where event_id = '$first'", 'acme'), 'acme missing', 'asked for one tenant');
+is(after("delete from $part where event_id = '$first'"), 'acme missing', 'a deletion');
+is(after("delete from $part where tenant_id = 'beta'"), 'beta missing', 'of all of a tenant');
+is(after("delete from $part where event_id in (select event_id from $part where tenant_id = 'acme' and event_type = 'Paid' order by 1 desc limit 2)"),
+	'acme missing', 'a tail that is cut');
+is(after("create temp table t on commit drop as select * from $part where event_id = '$first';
+	update t set event_id = overlay(event_id::text placing 'ffffffffffff' from 25)::uuid; insert into $part select * from t"), 'acme added', 'an insertion');
+is(after("update $part a set payload = b.payload from $part b where (a.event_id, b.event_id) in (('$first', '$second'), ('$second', '$first'))"),
+	'acme altered', 'two that are swapped');
+is(after("update $part set event_id = case event_id when '$first' then overlay('$second'::text placing '000000000000' from 25)::uuid else '$first' end
+	where event_id in ('$first', '$second')"), 'acme altered', 'an order that is changed');
+
+# So does what is changed in the evidence.
+my $evidence = 'sentinai_internal.audit_root';
+is(after("update $evidence set events = events - 1 where (tenant_id, root_no) = ('acme', 1); delete from $part where event_id = '$first'"),
+	'acme chain broken', 'another count');
+like(after("delete from $evidence where (tenant_id, root_no) = ('acme', 1)"), qr/acme added/, 'a root that is gone');
+like(after("update $evidence set chain = sha256('x') where (tenant_id, root_no) = ('beta', 1)"), qr/^- chain broken, beta chain broken$/, 'another chain');
+like(after('delete from sentinai_internal.audit_interval where interval_no = 1'), qr/chain broken/, 'an interval that is gone');
+like(after('delete from sentinai_internal.audit_interval where interval_no = (select max(interval_no) from sentinai_internal.audit_interval)', 'acme'),
+	qr/acme chain broken/, 'the last one');
+like(after('update sentinai_internal.audit_interval set events = 0 where interval_no = 1'), qr/- chain broken/, 'an interval with another count');
+like(after("drop table $part"), qr/^acme dropped, beta dropped$/, 'a partition that is dropped');
+
+# Proofs
+my $check = "$ENV{PWD}/docs/audit_proof.py";
+
+# check(PROOF, ANCHOR): what the script says.
+sub check
+{
+	my ($proof, @anchor) = @_;
+	my ($out, $err);
+
+	IPC::Run::run([ 'python3', $check, @anchor ], '<', \$proof, '>', \$out, '2>', \$err);
+	return $out . $err;
+}
+my @ids = split /\n/, sql("select event_id from sentinai.event_log where event_type = 'Paid' and tenant_id = 'acme' order by 1");
+is(join('', map { check(sql("select sentinai.audit_proof('$_')")) } @ids), "proved\n" x 9, 'each event is proved');
+my $json = sql("select sentinai.audit_proof('$ids[3]')");
+my $proof = decode_json($json);
+my $anchor = sql("select payload->>'chain' from sentinai.event_log where event_type = 'AuditRootPublished'
+	and tenant_id = 'acme' and (payload->>'root_no')::int = $proof->{root_no}");
+is(check($json, $anchor), "proved\n", 'with the anchor that was published');
+is(check($json, 'f' x 64), "the chain is not that of the anchor\n", 'with another');
+$proof->{event}[12]{value} =~ s/4/5/;
+is(check(encode_json($proof)), "the event is not that of the leaf\n", 'of an event that is not what it was');
+my ($ret, $out, $err) = $node->psql($db, "\\set VERBOSITY verbose\nselect sentinai.audit_proof('01a00000-0000-7000-8000-000000000000')");
+like($err, qr/SN404/, 'of an event that is not there');
+like((after_proof())[1], qr/XX001/, 'of an interval that was changed');
+
+sub after_proof
+{
+	my ($o, $e);
+
+	$node->psql($db, "\\set VERBOSITY verbose\nbegin; set local allow_system_table_mods = on; alter table $part disable trigger user;
+		update $part set payload = '{}' where event_id = '$first'; select sentinai.audit_proof('$second')", stdout => \$o, stderr => \$e);
+	return ($o, $e);
+}
+
+# Rights
+sql('create role stranger; grant usage on schema sentinai to stranger');
+foreach my $call ('verify_audit()', "audit_proof('$first')")
+{
+	($ret, $out, $err) = $node->psql($db, "set role stranger; select sentinai.$call");
+	like($err, qr/permission denied/, "$call is not for everybody");
+}
+
+# A crash in the midst of it; more than is read at once, and many tenants.
+sql("select count(sentinai.publish('Many', 't' || i % 700, 'a' || i, '{}')) from generate_series(1, 3000) i");
+ok(lose_server($node, $limit), 'a crash');
+$node->start;
+publish('acme', 5);
+covered('it goes on');
+is(statuses(), '', 'and all is well');
+is(sql("select count(*) from sentinai.audit_roots where tenant_id like 't%' and events > 0"),
+	sql("select count(distinct (tenant_id, interval_no)) from sentinai.audit_roots where tenant_id like 't%'"), 'each tenant once in an interval');
+is(sql("select sum(events) from sentinai.audit_roots where tenant_id like 't%' and interval_no in
+	(select interval_no from sentinai.audit_roots group by 1 having max(events) < 100000)")  >= 3000 ? 1 : 0, 1, 'no event is left out');
+is(log_count($node, qr{WARNING|step "audit"|could not}), 0, 'nothing in the log');
+$node->stop;
+done_testing();

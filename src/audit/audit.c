@@ -128,9 +128,9 @@ begin_interval(Snapshot snapshot, SnTick limit)
 	return true;
 }
 
-/* tell: publish a tenant's root, so that copies of the log anchor it */
+/* tell_root: publish a tenant's root, so that copies of the log anchor it */
 static void
-tell(const SnRoot *root, const SnInterval *interval)
+tell_root(const SnRoot *root, const SnInterval *interval)
 {
 	SnEvent		event = {0};
 	pg_uuid_t	id;
@@ -208,7 +208,7 @@ close_interval(Snapshot snapshot, SnTrees *closed, const pg_uuid_t *end)
 	sn_interval_write(&interval);
 	for (i = 0; i < n; i++)
 		if (tenants[i]->worth_telling)
-			tell(&roots[i], &interval);
+			tell_root(&roots[i], &interval);
 }
 
 /* still_next: whether nobody else has closed what is being read */

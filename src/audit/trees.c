@@ -179,9 +179,9 @@ typedef struct Reading
 	int64		left;
 } Reading;
 
-/* is_of: whether a row is of the tenant that is asked for */
+/* is_of_tenant: whether a row is of the tenant that is asked for */
 static bool
-is_of(const SnTrees *trees, const text *tenant_id)
+is_of_tenant(const SnTrees *trees, const text *tenant_id)
 {
 	return trees->only == NULL ||
 		(VARSIZE_ANY_EXHDR(tenant_id) == VARSIZE_ANY_EXHDR(trees->only) &&
@@ -198,7 +198,7 @@ see_event(TupleTableSlot *slot, void *arg)
 	const pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[Anum_log_event_id - 1]);
 	text	   *tenant_id = DatumGetTextPP(slot->tts_values[Anum_log_tenant_id - 1]);
 
-	if (is_of(trees, tenant_id))
+	if (is_of_tenant(trees, tenant_id))
 	{
 		MemoryContext old = MemoryContextSwitchTo(trees->scratch);
 		SnDigest	leaf;

@@ -71,7 +71,7 @@ begin
     end loop;
 end $$;
 select is((select count(*) || ' ' || count(distinct event_id) || ' ' || max(page) from pg_temp.pages(7, 'let1', null)), '30 30 4', 'pages have every letter once');
-select is((select count(*) || ' ' || count(distinct event_id) from pg_temp.pages(1, null, null)), '44 44', 'of any size');
+select is((select count(*) || ' ' || count(distinct event_id) from pg_temp.pages(1, null, null)), (select least(count(*), 101) || ' ' || least(count(distinct event_id), 101) from sentinai.dead_letter), 'of any size');
 select is((select array_agg(event_id) from pg_temp.pages(3, null, 'let-a')), (select array_agg(event_id) from sentinai.dead_letters(worker_type => 'let-a')), 'in one order');
 select throws_ok($$select * from sentinai.dead_letters(status => 'alive')$$, 'SN422', null, 'no such status');
 select throws_ok($$select * from sentinai.dead_letters(max_letters => 0)$$, 'SN422', null, 'no such page');

@@ -101,7 +101,8 @@ create function pg_temp.buffers(q text) returns bigint language plpgsql as $$
 declare
     plan json;
 begin
-    -- what the first one reads are the catalogs
+    -- what the first one reads are the catalogs; builds with assertions forget them
+    perform set_config('debug_discard_caches', '0', true);
     execute 'explain (analyze, buffers, format json) ' || q into plan;
     execute 'explain (analyze, buffers, format json) ' || q into plan;
     return (plan->0->'Plan'->>'Shared Hit Blocks')::bigint + (plan->0->'Plan'->>'Shared Read Blocks')::bigint;

@@ -74,6 +74,7 @@ create table sentinai_internal.backlog_limit (
     changed_by  text collate "C" not null,
     over_since  timestamptz,
     event_types text[] collate "C",
+    tenants     text[] collate "C",
     primary key (worker_type, tenant_id)
 );
 
@@ -87,6 +88,7 @@ comment on column sentinai_internal.backlog_limit.changed_at is 'When it was set
 comment on column sentinai_internal.backlog_limit.changed_by is 'Role that set it.';
 comment on column sentinai_internal.backlog_limit.over_since is 'Since when more wait; null: they do not.';
 comment on column sentinai_internal.backlog_limit.event_types is 'While more wait: what the subscription gets; null: all.';
+comment on column sentinai_internal.backlog_limit.tenants is 'While more wait: whose events it gets; null: everybody''s.';
 
 -- BackpressureDetected was reserved: nothing has published it.
 update sentinai_internal.event_type

@@ -111,22 +111,28 @@ waiting_in(const SnSub *sub)
 	return waiting;
 }
 
-/* type_array: the event types of a subscription; null: all */
+/* names_array: names of a filter; null: all there are */
 static Datum
-type_array(const SnSub *sub, bool *isnull)
+names_array(const SnNames *names, bool *isnull)
 {
-	const SnNames *names = &sub->segments[sub->nsegments - 1].filter.types;
-	Datum	   *types;
+	Datum	   *elems;
 	int			i;
 
 	*isnull = names->n < 0;
 	if (*isnull)
 		return (Datum) 0;
-	types = palloc((names->n + 1) * sizeof(Datum));
+	elems = palloc((names->n + 1) * sizeof(Datum));
 	for (i = 0; i < names->n; i++)
-		types[i] = PointerGetDatum(names->names[i]);
-	return PointerGetDatum(construct_array(types, names->n, TEXTOID, -1, false,
+		elems[i] = PointerGetDatum(names->names[i]);
+	return PointerGetDatum(construct_array(elems, names->n, TEXTOID, -1, false,
 										   TYPALIGN_INT));
+}
+
+/* filter_of: what a subscription gets by now */
+static const SnFilter *
+filter_of(const SnSub *sub)
+{
+	return &sub->segments[sub->nsegments - 1].filter;
 }
 
 /*
@@ -166,8 +172,7 @@ wait_of_tenant(const SnSub *sub, const text *tenant_id, Waiting *waiting)
 static bool
 wants_tenant(const SnSub *sub, const text *tenant_id)
 {
-	return sn_names_have(&sub->segments[sub->nsegments - 1].filter.tenants,
-						 tenant_id);
+	return sn_names_have(&filter_of(sub)->tenants, tenant_id);
 }
 
 /* count_page: some more events of a tenant; false when there are no more */
@@ -186,7 +191,7 @@ count_page(const SnSub *sub, const text *tenant_id, const Waiting *waiting)
 	int64		n;
 	Datum		last;
 
-	args[1] = type_array(sub, &isnull);
+	args[1] = names_array(&filter_of(sub)->types, &isnull);
 	if (isnull)
 		nulls[1] = 'n';
 	if (watch.looked_at == 0)
@@ -294,14 +299,14 @@ sn_backlog_tell(const SnBacklogLimit *limit, const char *type, int64 backlog)
 	sn_publish(&event, &id);
 }
 
-/* note_types: what the subscription gets; whether that is something else now */
+/* note_set: a set of names in the row; whether it is another one now */
 static bool
-note_types(SnBacklogLimit *limit, const SnSub *sub)
+note_set(SnBacklogLimit *limit, AttrNumber column, const SnNames *names)
 {
-	Datum	   *value = &limit->values[Anum_pressure_event_types - 1];
-	bool	   *isnull = &limit->nulls[Anum_pressure_event_types - 1];
+	Datum	   *value = &limit->values[column - 1];
+	bool	   *isnull = &limit->nulls[column - 1];
 	bool		new_isnull = true;
-	Datum		new = sub == NULL ? (Datum) 0 : type_array(sub, &new_isnull);
+	Datum		new = names == NULL ? (Datum) 0 : names_array(names, &new_isnull);
 	bool		same = new_isnull == *isnull &&
 		(new_isnull || DatumGetBool(OidFunctionCall2Coll(F_ARRAY_EQ,
 														 C_COLLATION_OID,
@@ -310,6 +315,19 @@ note_types(SnBacklogLimit *limit, const SnSub *sub)
 	*value = new;
 	*isnull = new_isnull;
 	return !same;
+}
+
+/* note_filter: what the subscription gets; whether that is something else now */
+static bool
+note_filter(SnBacklogLimit *limit, const SnSub *sub)
+{
+	const SnFilter *filter = sub == NULL ? NULL : filter_of(sub);
+	bool		types = note_set(limit, Anum_pressure_event_types,
+								 filter == NULL ? NULL : &filter->types);
+	bool		tenants = note_set(limit, Anum_pressure_tenants,
+								   filter == NULL ? NULL : &filter->tenants);
+
+	return types || tenants;
 }
 
 /*
@@ -333,7 +351,7 @@ decide(const SnBacklogLimit *seen, const SnSub *sub, int64 backlog)
 	limit = linitial(rows);
 	if (limit->over != seen->over || limit->max_backlog != seen->max_backlog)
 		return;
-	if (!note_types(limit, sub) && !begins && !ends)
+	if (!note_filter(limit, sub) && !begins && !ends)
 		return;
 	if (begins)
 		limit->values[Anum_pressure_over_since - 1] =

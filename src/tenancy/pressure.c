@@ -39,12 +39,19 @@
 
 #define LOOK_AGAIN	50			/* ms, while a publisher waits */
 
+/* A set of names; n is -1: all there are */
+typedef struct Names
+{
+	int			n;
+	text	  **names;
+} Names;
+
 /* A backlog that is over its limit */
 typedef struct Pressure
 {
 	text	   *tenant_id;		/* whose; NULL: everybody's */
-	int			ntypes;			/* that the subscription gets; -1: all */
-	text	  **types;
+	Names		types;			/* that the subscription gets */
+	Names		tenants;
 	int64		max_backlog;
 	bool		refuses;
 	int64		max_delay;		/* us */
@@ -76,18 +83,22 @@ sn_pressure_changed(void)
 	pressures_valid = sn_no_pressure = false;
 }
 
-/* copy_types: the event types of a row, which has some */
-static void
-copy_types(Pressure *pressure, Datum value)
+/* copy_names: a column with names */
+static Names
+copy_names(TupleTableSlot *slot, AttrNumber column)
 {
-	Datum	   *types;
+	Names		names = {-1};
+	Datum	   *elems;
 	int			i;
 
-	deconstruct_array(DatumGetArrayTypePCopy(value), TEXTOID, -1, false,
-					  TYPALIGN_INT, &types, NULL, &pressure->ntypes);
-	pressure->types = palloc((pressure->ntypes + 1) * sizeof(text *));
-	for (i = 0; i < pressure->ntypes; i++)
-		pressure->types[i] = DatumGetTextPP(types[i]);
+	if (slot->tts_isnull[column - 1])
+		return names;
+	deconstruct_array(DatumGetArrayTypePCopy(slot->tts_values[column - 1]),
+					  TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL, &names.n);
+	names.names = palloc((names.n + 1) * sizeof(text *));
+	for (i = 0; i < names.n; i++)
+		names.names[i] = DatumGetTextPP(elems[i]);
+	return names;
 }
 
 /* add_pressure: the row at hand, if its backlog is over the limit */
@@ -95,7 +106,7 @@ static void
 add_pressure(TupleTableSlot *slot)
 {
 	Datum	   *values = slot->tts_values;
-	Pressure	new = {.ntypes = -1};
+	Pressure	new = {NULL};
 	text	   *tenant_id;
 
 	if (slot->tts_isnull[Anum_pressure_over_since - 1])
@@ -103,8 +114,8 @@ add_pressure(TupleTableSlot *slot)
 	tenant_id = DatumGetTextPP(values[Anum_pressure_tenant_id - 1]);
 	if (!sn_text_is(tenant_id, SN_TENANT_ANY))
 		new.tenant_id = sn_text_copy(tenant_id);
-	if (!slot->tts_isnull[Anum_pressure_event_types - 1])
-		copy_types(&new, values[Anum_pressure_event_types - 1]);
+	new.types = copy_names(slot, Anum_pressure_event_types);
+	new.tenants = copy_names(slot, Anum_pressure_tenants);
 	new.max_backlog = DatumGetInt64(values[Anum_pressure_max_backlog - 1]);
 	new.refuses = sn_text_is(DatumGetTextPP(values[Anum_pressure_policy - 1]),
 							 SN_PRESSURE_REFUSE);
@@ -161,16 +172,16 @@ pressures_ready(void)
 		sn_no_pressure = pressures_valid;
 }
 
-/* goes_there: whether a subscription gets events of a type */
+/* names_have: whether a name is one of a set */
 static bool
-goes_there(const Pressure *pressure, const text *event_type)
+names_have(const Names *names, const text *name)
 {
 	int			i;
 
-	for (i = 0; i < pressure->ntypes; i++)
-		if (sn_text_equal(pressure->types[i], event_type))
+	for (i = 0; i < names->n; i++)
+		if (sn_text_equal(names->names[i], name))
 			return true;
-	return pressure->ntypes < 0;
+	return names->n < 0;
 }
 
 /* find_pressure: what an event would make worse; one that refuses goes first */
@@ -186,7 +197,7 @@ find_pressure(const text *tenant_id, const text *event_type)
 		const Pressure *p = &pressures[i];
 
 		if ((p->tenant_id == NULL || sn_text_equal(p->tenant_id, tenant_id)) &&
-			goes_there(p, event_type) &&
+			names_have(&p->types, event_type) && names_have(&p->tenants, tenant_id) &&
 			(found == NULL || p->refuses ||
 			 (!found->refuses && p->max_delay > found->max_delay)))
 			found = p;

@@ -129,14 +129,16 @@ wake_all(const SnNews *news)
 
 /*
  * sn_round_awaited: whether somebody waits for what was committed since that
- * count: a relay, an agent in wait_for_work() or a claim that found nothing.
+ * count: a relay, an agent in wait_for_work() or a claim that found nothing; or
+ * tenants take turns.
  */
 bool
 sn_round_awaited(uint64 commits)
 {
 	SnShared   *s = sn_shared();
 	SnSubSlot  *slot = NULL;
-	bool		found = pg_atomic_read_u64(&sn_database()->asked) > commits;
+	bool		found = pg_atomic_read_u64(&sn_database()->asked) > commits ||
+		sn_tracks_beside();
 	int			i;
 
 	LWLockAcquire(&s->lock, LW_SHARED);

@@ -64,6 +64,10 @@ static int32 latest = -1;		/* tenant of the event before */
 static bool counting = false;	/* tenants of events are looked up */
 static bool crowded = true;		/* somebody is behind, or may be */
 static uint64 epoch = 1;		/* ends when nobody is */
+static TimestampTz others_at = 0;	/* when the common track last got events
+									 * beside the others */
+
+#define OTHERS_STAY USECS_PER_SEC	/* so long somebody may come again */
 
 #define PLACES	(4 * TENANTS_MAX)
 
@@ -378,6 +382,20 @@ sn_tracks_decide(Snapshot snapshot, int64 round_no)
 		if (asked)
 			set_apart(tenant, round_no);
 	}
+	for (i = 0; i < nseen && napart > 0; i++)
+		if (tenants[seen[i]].track == SN_TRACK_COMMON)
+			others_at = GetCurrentTimestamp();
+}
+
+/*
+ * sn_tracks_beside: whether tenants have published lately beside those that were
+ * set apart.  Agents that are busy with these do not wait for anybody, but the
+ * next event of the others is wanted all the same.
+ */
+bool
+sn_tracks_beside(void)
+{
+	return napart > 0 && GetCurrentTimestamp() - others_at < OTHERS_STAY;
 }
 
 /*

@@ -21,6 +21,7 @@ extern int32 sn_tracks_note(Datum tenant_id);
 extern void sn_tracks_decide(Snapshot snapshot, int64 round_no);
 extern int32 sn_tracks_match(int32 who);
 extern int	sn_tracks_of(int32 who);
+extern bool sn_tracks_beside(void);
 extern void sn_tracks_behind(uint64 events);
 extern void sn_tracks_forget(void);
 

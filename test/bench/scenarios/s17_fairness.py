@@ -1,9 +1,9 @@
-# scenarios/s15_fairness.py: a small tenant beside one that floods.
+# scenarios/s17_fairness.py: a small tenant beside one that floods.
 # SPDX-License-Identifier: PostgreSQL
 
 from harness import load, queues as q
 
-NUMBER = 15
+NUMBER = 17
 TITLE = "COMMIT → agent for a small tenant, while another one floods"
 TARGET = "p99 ≤ 3 × that of an idle queue"
 UNIT = "ms"

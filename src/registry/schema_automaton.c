@@ -153,7 +153,7 @@ is_small(const struct cnfa *cnfa)
 	int			arcs = 0;
 	int			i;
 
-	if (cnfa->states == NULL || (cnfa->flags & (HASLACONS | MATCHALL)) != 0 ||
+	if (cnfa->nstates == 0 || (cnfa->flags & (HASLACONS | MATCHALL)) != 0 ||
 		cnfa->ncolors > COLORS_MAX)
 		return false;
 	for (i = 0; i < cnfa->nstates && arcs <= ARCS_MAX; i++)

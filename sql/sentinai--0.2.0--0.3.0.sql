@@ -539,6 +539,8 @@ comment on column sentinai_internal.audit_root.events is 'Events of the tenant i
 comment on column sentinai_internal.audit_root.root is 'SHA-256 root of the Merkle tree (RFC 6962) over these events, in the order of their ids.';
 comment on column sentinai_internal.audit_root.chain is 'SHA-256 of the row, the interval''s bounds and the tenant''s chain before it.';
 
+-- This type is the extension's own now.
+delete from sentinai_internal.event_type where event_type = 'AuditRootPublished';
 insert into sentinai_internal.event_type
     (event_type, version, direction, description, schema, examples, compatibility, registered_at, registered_by)
 values ('AuditRootPublished', 1, 'control', 'Evidence of a tenant''s events in an interval: a copy of this event outside is the anchor that the log is compared with.', '{

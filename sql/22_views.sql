@@ -7,6 +7,10 @@
 -- the parent is locked when a query is planned for running, and who may not
 -- read then gets an error, which gives up the lock.  For the same reason
 -- the statistics views name no partitions and no journal, but call functions.
+--
+-- A view reads with the rights of its owner, and no policy of a table asks about
+-- whoever reads it.  So it asks the gate about each row, which answers for the
+-- current user, and is a barrier: nothing of a query looks at a row before.
 
 do $views$
 declare
@@ -27,9 +31,9 @@ begin
     select string_agg(case a.attname when 'correlation_id' then 'coalesce(correlation_id, aggregate_id) as correlation_id'
                                      else quote_ident(a.attname) end, ', ' order by a.attnum) into cols
     from pg_attribute a where a.attrelid = 'sentinai_internal.event_log_root'::regclass and a.attnum > 0;
-    execute format('create view sentinai.event_log as select %s from sentinai_internal.event_log_root', cols);
-    execute 'create view sentinai.event_processing as select * from sentinai_internal.event_processing_root';
-    execute 'create view sentinai.dead_letter as select * from sentinai_internal.dead_letter';
+    execute format('create view sentinai.event_log with (security_barrier) as select %s from sentinai_internal.event_log_root where sentinai.may_read(tenant_id)', cols);
+    execute 'create view sentinai.event_processing with (security_barrier) as select * from sentinai_internal.event_processing_root where sentinai.may_read(tenant_id)';
+    execute 'create view sentinai.dead_letter with (security_barrier) as select * from sentinai_internal.dead_letter where sentinai.may_see_letter(tenant_id)';
 
     -- their comments are those of the tables
     for c in select v.relname as view, v.relkind, n.nspname as schema, a.attname as col,

@@ -24,7 +24,7 @@ create function sentinai.drop_event_type_version(
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_drop_event_type_version';
-comment on function sentinai.drop_event_type_version(text, int, boolean) is 'Drops a version of an event type. Events of it stay, and its number is never used again; registering its schema under its number brings it back. Reads the log until it finds such an event; what has not been committed is not seen. force: drop it whatever the log has. Errors: 22004 null; SN404 unknown version; SN409 there are events of it; SN422 one of the extension''s own types; 25006 read-only transaction or standby.';
+comment on function sentinai.drop_event_type_version(text, int, boolean) is 'Drops a version of an event type. Events of it stay, and its number is never used again; registering its schema under its number brings it back. Reads the log until it finds such an event; what has not been committed is not seen. force: drop it whatever the log has. Errors: 22004 null; SN403 not allowed; SN404 unknown version; SN409 there are events of it; SN422 one of the extension''s own types; 25006 read-only transaction or standby.';
 
 create function sentinai.event_type_changed() returns trigger
     language c volatile parallel unsafe

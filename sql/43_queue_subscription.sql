@@ -24,7 +24,7 @@ comment on function sentinai.alter_subscription(text, text[], int, interval[], t
 create function sentinai.unsubscribe(worker_type text) returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_unsubscribe';
-comment on function sentinai.unsubscribe(text) is 'Ends a subscription: its position, open batches, waiting retries and retry policies are gone; its ledger and dead letters stay. A dead letter that was being tried again is pending again; when the subscription is made anew, pending ones count as its own. Waits for transactions that work on its batches. Errors: 22004 null; SN404 unknown worker type; 25006 read-only transaction or standby.';
+comment on function sentinai.unsubscribe(text) is 'Ends a subscription: its position, open batches, waiting retries and retry policies are gone; its ledger and dead letters stay. A dead letter that was being tried again is pending again; when the subscription is made anew, pending ones count as its own. Waits for transactions that work on its batches. Errors: 22004 null; SN403 not allowed; SN404 unknown worker type; 25006 read-only transaction or standby.';
 
 create function sentinai.set_retry_policy(
         worker_type text, event_type text,
@@ -32,4 +32,4 @@ create function sentinai.set_retry_policy(
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_set_retry_policy';
-comment on function sentinai.set_retry_policy(text, text, int, interval[]) is 'Sets the retry policy of one event type of a subscription, which goes before the subscription''s own; with max_attempts and backoff null it is removed. Both are as in subscribe(). Errors: 22004 null where there must be a value; SN404 unknown worker type; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.set_retry_policy(text, text, int, interval[]) is 'Sets the retry policy of one event type of a subscription, which goes before the subscription''s own; with max_attempts and backoff null it is removed. Both are as in subscribe(). Errors: 22004 null where there must be a value; SN403 not allowed; SN404 unknown worker type; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';

@@ -15,7 +15,7 @@ comment on function sentinai.claim(text, int, interval, text) is 'Takes the next
 create function sentinai.complete(token text, event_ids uuid[] default null) returns int
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_complete';
-comment on function sentinai.complete(text, uuid[]) is 'Marks events of a batch as done, all that are open when event_ids is null, and returns how many it was. Takes effect with the caller''s transaction. Events of the batch that are completed already are not counted. Errors: 22004 null token or element; SN404 unknown token, or event not in the batch; SN409 stale token, or event that failed or waits behind one that did; SN422 array with more than one dimension; 25006 read-only transaction or standby. With an error nothing is done.';
+comment on function sentinai.complete(text, uuid[]) is 'Marks events of a batch as done, all that are open when event_ids is null, and returns how many it was. Takes effect with the caller''s transaction. Events of the batch that are completed already are not counted. Errors: 22004 null token or element; SN403 not allowed; SN404 unknown token, or event not in the batch; SN409 stale token, or event that failed or waits behind one that did; SN422 array with more than one dimension; 25006 read-only transaction or standby. With an error nothing is done.';
 
 create function sentinai.fail(
         token text, event_id uuid, error text,
@@ -23,29 +23,29 @@ create function sentinai.fail(
     returns text
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_fail';
-comment on function sentinai.fail(text, uuid, text, boolean, interval) is 'Notes that an attempt at an event of a batch failed. Returns "retrying": the event comes again after retry_in (0 to 366 days), by default after the policy''s wait, and later events of its key leave the batch and wait behind it. Or "dead": not retryable or out of attempts, it becomes a dead letter. Publishes RetryScheduled or DeadLettered. error: kept up to 8 kB. Errors: 22004 null where there must be a value; SN404 unknown token, or event not in the batch; SN409 stale token, or event no longer open; SN422 invalid retry_in; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.fail(text, uuid, text, boolean, interval) is 'Notes that an attempt at an event of a batch failed. Returns "retrying": the event comes again after retry_in (0 to 366 days), by default after the policy''s wait, and later events of its key leave the batch and wait behind it. Or "dead": not retryable or out of attempts, it becomes a dead letter. Publishes RetryScheduled or DeadLettered. error: kept up to 8 kB. Errors: 22004 null where there must be a value; SN403 not allowed; SN404 unknown token, or event not in the batch; SN409 stale token, or event no longer open; SN422 invalid retry_in; 22008 interval out of range; 25006 read-only transaction or standby.';
 
 create function sentinai.extend(token text, lease interval) returns timestamptz
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_extend';
-comment on function sentinai.extend(text, interval) is 'Gives a batch a new lease from now on, more than zero and at most a day, and returns its deadline. Errors: 22004 null; SN404 unknown token; SN409 stale token, or batch resolved; SN422 invalid lease; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.extend(text, interval) is 'Gives a batch a new lease from now on, more than zero and at most a day, and returns its deadline. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token, or batch resolved; SN422 invalid lease; 22008 interval out of range; 25006 read-only transaction or standby.';
 
 create function sentinai.release(token text) returns int
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_release';
-comment on function sentinai.release(text) is 'Gives back what is open of a batch, without counting an attempt, and returns how many events it was. Errors: 22004 null; SN404 unknown token; SN409 stale token; 25006 read-only transaction or standby.';
+comment on function sentinai.release(text) is 'Gives back what is open of a batch, without counting an attempt, and returns how many events it was. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token; 25006 read-only transaction or standby.';
 
 create procedure sentinai.wait_for_work(worker_type text, timeout interval, inout ready boolean)
     language c
     as 'MODULE_PATHNAME', 'sentinai_wait_for_work';
-comment on procedure sentinai.wait_for_work(text, interval, boolean) is 'Waits until the subscription has work, at most for the timeout (not negative, at most a day; 0 only looks), and sets ready: whether a claim is worthwhile. CALL it outside a transaction: it then holds no snapshot while it waits. Errors: 22004 null worker_type or timeout; SN404 unknown worker type; SN422 invalid timeout; 22008 interval out of range; 25006 standby.';
+comment on procedure sentinai.wait_for_work(text, interval, boolean) is 'Waits until the subscription has work, at most for the timeout (not negative, at most a day; 0 only looks), and sets ready: whether a claim is worthwhile. CALL it outside a transaction: it then holds no snapshot while it waits. Errors: 22004 null worker_type or timeout; SN403 not allowed; SN404 unknown worker type; SN422 invalid timeout; 22008 interval out of range; 25006 standby.';
 
 create function sentinai.revoke_lease(
         worker_type text, worker_id text, actor text default session_user)
     returns int
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_revoke_worker';
-comment on function sentinai.revoke_lease(text, text, text) is 'For operators: ends the leases of an agent now, and returns how many events that gives back. They are handed out again at once, no attempt counted. The tokens are stale (SN409). worker_id: the agent, as stat_agent names it. actor: who does it, 1 to 256 bytes; the server''s log keeps it. Waits for a transaction that works on one of the batches. Returns 0 when the agent holds nothing. Errors: 22004 null; SN404 unknown worker type; SN422 invalid argument; 25006 read-only transaction or standby.';
+comment on function sentinai.revoke_lease(text, text, text) is 'For operators: ends the leases of an agent now, and returns how many events that gives back. They are handed out again at once, no attempt counted. The tokens are stale (SN409). worker_id: the agent, as stat_agent names it. actor: who does it, 1 to 256 bytes; the server''s log keeps it. Waits for a transaction that works on one of the batches. Returns 0 when the agent holds nothing. Errors: 22004 null; SN403 not allowed; SN404 unknown worker type; SN422 invalid argument; 25006 read-only transaction or standby.';
 
 create function sentinai.revoke_lease(
         worker_type text, batch uuid, actor text default session_user)

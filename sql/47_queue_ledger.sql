@@ -3,7 +3,7 @@
 create function sentinai.is_already_processed(event_id uuid, worker_type text) returns boolean
     language c stable parallel restricted
     as 'MODULE_PATHNAME', 'sentinai_is_already_processed';
-comment on function sentinai.is_already_processed(uuid, text) is 'Whether the worker type has completed the event, by complete() or mark_as_completed(). Errors: 22004 null.';
+comment on function sentinai.is_already_processed(uuid, text) is 'Whether the worker type has completed the event, by complete() or mark_as_completed(). Errors: 22004 null; SN403 not allowed.';
 
 create function sentinai.mark_as_processing(
         event_id uuid, worker_type text, tenant_id text default null,
@@ -12,7 +12,7 @@ create function sentinai.mark_as_processing(
     returns boolean
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_mark_as_processing';
-comment on function sentinai.mark_as_processing(uuid, text, text, text, text, interval) is 'Asks for an event before working on it. True: it is the caller''s. False: it is completed, or somebody asked for it less than lease ago (more than zero, at most a day). Of callers at the same time one gets true; the others wait for the end of its transaction. event_id: a UUIDv7, at most one sentinai.partition_interval ahead of the clock where no partition is there yet. worker_type: 1 to 100 letters, digits and "_.:-". tenant_id, aggregate_id, worker_id: for the ledger, at most 256, 1024 and 256 bytes. Errors: 22004 null where there must be a value; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.mark_as_processing(uuid, text, text, text, text, interval) is 'Asks for an event before working on it. True: it is the caller''s. False: it is completed, or somebody asked for it less than lease ago (more than zero, at most a day). Of callers at the same time one gets true; the others wait for the end of its transaction. event_id: a UUIDv7, at most one sentinai.partition_interval ahead of the clock where no partition is there yet. worker_type: 1 to 100 letters, digits and "_.:-". tenant_id, aggregate_id, worker_id: for the ledger, at most 256, 1024 and 256 bytes. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
 
 create function sentinai.mark_as_completed(
         event_id uuid, worker_type text, tenant_id text default null,

@@ -120,7 +120,7 @@ create function sentinai.purge_dead_letters(
     returns int
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_purge_dead_letters';
-comment on function sentinai.purge_dead_letters(timestamptz, text, text, int) is 'Removes dead letters that were settled (succeeded or discarded) before a time, the oldest first, and returns how many: call it until that is 0. Pending ones, and those that are being tried again, stay: discard_dead_letter() says who gives up on one and why, and lets its key go on. worker_type, tenant_id: only of these; null for any. max_letters: 1 to 100,000. Maintenance does the same by sentinai.dead_letter_retention. Errors: 22004 null where there must be a value; SN422 invalid argument; 25006 read-only transaction or standby.';
+comment on function sentinai.purge_dead_letters(timestamptz, text, text, int) is 'Removes dead letters that were settled (succeeded or discarded) before a time, the oldest first, and returns how many: call it until that is 0. Pending ones, and those that are being tried again, stay: discard_dead_letter() says who gives up on one and why, and lets its key go on. worker_type, tenant_id: only of these; null for any. max_letters: 1 to 100,000. Maintenance does the same by sentinai.dead_letter_retention. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 25006 read-only transaction or standby.';
 
 create function sentinai.refuse_letter_change() returns trigger
     language c volatile parallel unsafe

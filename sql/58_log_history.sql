@@ -8,7 +8,7 @@ create function sentinai.get_events_by_aggregate(
     returns setof sentinai.event
     language c stable parallel restricted rows 100
     as 'MODULE_PATHNAME', 'sentinai_get_events_by_aggregate';
-comment on function sentinai.get_events_by_aggregate(text, text, text[], timestamptz, timestamptz, text, uuid, int, text) is 'Events of one aggregate of a tenant, oldest first. Filters, each null for none: event_types; from_time (inclusive) and to_time (exclusive), by occurred_at; correlation_id; after_id, the last event_id of the page before; aggregate_type, as aggregates of two types with one id share their order. max_events: 1 to 10,000. Reads only the partitions of the time range, by the index on the hash of the key. Errors: 22004 null tenant_id or aggregate_id; SN422 max_events out of range, event_types of more than one dimension or with nulls.';
+comment on function sentinai.get_events_by_aggregate(text, text, text[], timestamptz, timestamptz, text, uuid, int, text) is 'Events of one aggregate of a tenant, oldest first. Filters, each null for none: event_types; from_time (inclusive) and to_time (exclusive), by occurred_at; correlation_id; after_id, the last event_id of the page before; aggregate_type, as aggregates of two types with one id share their order. max_events: 1 to 10,000. Reads only the partitions of the time range, by the index on the hash of the key. Errors: 22004 null tenant_id or aggregate_id; SN403 not allowed; SN422 max_events out of range, event_types of more than one dimension or with nulls.';
 
 create function sentinai.get_events_by_exception(
         tenant_id text, exception_id text, event_types text[] default null,

@@ -25,14 +25,14 @@ create function sentinai.trace_work(
     as 'MODULE_PATHNAME', 'sentinai_trace_work';
 comment on function sentinai.trace_work(uuid[]) is 'For get_trace(): what became of events, subscription by subscription.';
 
-create function sentinai.get_trace(
-        correlation_id text, tenant_id text default null, max_events int default 1000)
+create function sentinai.flow_trace(
+        correlation_id text, tenant_id text, max_events int)
     returns table (
         event_id uuid, parent_id uuid, depth int, event_type text,
         tenant_id text, aggregate_type text, aggregate_id text,
         correlation_id text, causation_id uuid, occurred_at timestamptz,
         deliver_at timestamptz, traceparent text, subscriptions jsonb)
-    language sql stable security definer rows 100
+    language sql stable rows 100
     set search_path = pg_catalog, pg_temp
 as $$
     with found as materialized (
@@ -59,10 +59,21 @@ as $$
            left join work w on w.event_id = t.event_id
      order by t.event_id
 $$;
-comment on function sentinai.get_trace(text, text, int) is 'Events of a flow, oldest first: those with the correlation id, and those of the aggregate with this id that were given none. tenant_id: whose; null for every tenant that has the flow, which costs a look-up for each tenant of the log. max_events: 1 to 10,000, the oldest. parent_id: the event that caused it, if it is in the flow and older; depth: how many are above it. subscriptions: an array of what each of them did, as trace_tree() has it in columns. What retention has dropped is not there. Reads by an index. Errors: 22004 null correlation_id; SN422 max_events out of range.';
+comment on function sentinai.flow_trace(text, text, int) is 'For get_trace(), which calls it as the owner.';
 
-create function sentinai.trace_tree(
+create function sentinai.get_trace(
         correlation_id text, tenant_id text default null, max_events int default 1000)
+    returns table (
+        event_id uuid, parent_id uuid, depth int, event_type text,
+        tenant_id text, aggregate_type text, aggregate_id text,
+        correlation_id text, causation_id uuid, occurred_at timestamptz,
+        deliver_at timestamptz, traceparent text, subscriptions jsonb)
+    language c stable parallel unsafe rows 100
+    as 'MODULE_PATHNAME', 'sentinai_get_trace';
+comment on function sentinai.get_trace(text, text, int) is 'Events of a flow, oldest first: those with the correlation id, and those of the aggregate with this id that were given none. tenant_id: whose; null for every tenant that has the flow, which costs a look-up for each tenant of the log. max_events: 1 to 10,000, the oldest. parent_id: the event that caused it, if it is in the flow and older; depth: how many are above it. subscriptions: an array of what each of them did, as trace_tree() has it in columns. What retention has dropped is not there. Reads by an index. Errors: 22004 null correlation_id; SN403 not allowed; SN422 max_events out of range.';
+
+create function sentinai.flow_trace_tree(
+        correlation_id text, tenant_id text, max_events int)
     returns table (
         tree text, event_id uuid, parent_id uuid, depth int, event_type text,
         tenant_id text, aggregate_type text, aggregate_id text,
@@ -70,11 +81,11 @@ create function sentinai.trace_tree(
         traceparent text, worker_type text, status text, attempts int,
         worker_id text, claimed_at timestamptz, completed_at timestamptz,
         dead_at timestamptz, due_at timestamptz, error text, took interval)
-    language sql stable security definer rows 100
+    language sql stable rows 100
     set search_path = pg_catalog, pg_temp
 as $$
     with trace as materialized (
-        select g.* from sentinai.get_trace($1, $2, $3) g
+        select g.* from sentinai.flow_trace($1, $2, $3) g
     ), ids as materialized (
         select coalesce(array_agg(g.event_id order by g.event_id), '{}') as ids,
                coalesce(array_agg(g.parent_id order by g.event_id), '{}') as parents
@@ -98,4 +109,17 @@ as $$
                dead_at timestamptz, due_at timestamptz, error text) on true
      order by t.place, s.worker_type
 $$;
+comment on function sentinai.flow_trace_tree(text, text, int) is 'For trace_tree(), which calls it as the owner.';
+
+create function sentinai.trace_tree(
+        correlation_id text, tenant_id text default null, max_events int default 1000)
+    returns table (
+        tree text, event_id uuid, parent_id uuid, depth int, event_type text,
+        tenant_id text, aggregate_type text, aggregate_id text,
+        occurred_at timestamptz, since_start interval, since_parent interval,
+        traceparent text, worker_type text, status text, attempts int,
+        worker_id text, claimed_at timestamptz, completed_at timestamptz,
+        dead_at timestamptz, due_at timestamptz, error text, took interval)
+    language c stable parallel unsafe rows 100
+    as 'MODULE_PATHNAME', 'sentinai_trace_tree';
 comment on function sentinai.trace_tree(text, text, int) is 'The same as a tree, a row for each event and subscription, each event before what it led to. tree: the event type, two blanks further in for each level (at most 50). since_start, since_parent: time from the first event of the flow, and from the event''s cause. status: "waiting"; "claimed", an agent has it; "retrying", until due_at; "behind" an earlier event of its key; "held", by the relay, until its topic can be written; "completed"; "dead"; "sent", by the relay; "passed", the subscription did not want it when it came to it; "processing", "succeeded", "retrying", "discarded": as the ledger and the dead letter say; null when that is not known. claimed_at: known only while it is claimed. took: from the event to its completion or its death. Arguments and errors as get_trace().';

@@ -68,7 +68,7 @@ create function sentinai.stat_failures(out step text, out failing_since timestam
 comment on function sentinai.stat_failures() is 'For stat_info: a row for each thing that the sequencer''s process, or maintain(), failed to do the last time: "rounds", or a step of maintenance. failing_since: its first failure since it last went well. next_try_at: null when it was a call of maintain(). error: the message without its details.';
 
 -- A row for each lane of each subscription; the ground of the other views.
-create view sentinai.stat_lane as
+create view sentinai.stat_lane with (security_barrier) as
 select s.sub_id,
        s.worker_type,
        s.is_relay,
@@ -98,7 +98,8 @@ from sentinai_internal.subscription s
      left join lateral (
          select x.event_id from sentinai_internal.event_retry x
          where x.sub_id = s.sub_id and x.lane = l.lane
-         order by x.pos limit 1) r on t.parked > 0;
+         order by x.pos limit 1) r on t.parked > 0
+where sentinai.may_see_worker_type(s.worker_type);
 
 comment on view sentinai.stat_lane is 'State of every lane of every subscription.';
 comment on column sentinai.stat_lane.sub_id is 'Number of the subscription.';
@@ -173,7 +174,7 @@ with recursive label as (
     (select r.sub_id, r.topic
      from sentinai_internal.event_retry r
           join sentinai_internal.subscription s on s.is_relay and s.sub_id = r.sub_id
-     where r.topic is not null
+     where r.topic is not null and sentinai.may_see_worker_type(s.worker_type)
      order by r.sub_id, r.topic limit 1)
     union all
     select l.sub_id, n.topic
@@ -276,7 +277,7 @@ comment on column sentinai.stat_relay.waiting_topics is 'Topics that cannot be w
 comment on column sentinai.stat_relay.blocked_by is 'Processes whose open transactions hold lanes of the relay, by retry_dead_letter() or discard_dead_letter(); 0 is a prepared transaction. These lanes stand still, others go on.';
 
 -- Of the lanes only: how far they are behind is not asked.
-create view sentinai.stat_agent as
+create view sentinai.stat_agent with (security_barrier) as
 select s.worker_type,
        t.worker_id,
        t.batch,
@@ -293,7 +294,7 @@ from sentinai_internal.subscription s
          select g.lane from pg_catalog.generate_series(0, n.lanes - 1) as g (lane)
          limit 64) l
      cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane) t
-where t.batch is not null
+where t.batch is not null and sentinai.may_see_worker_type(s.worker_type)
 group by 1, 2, 3;
 
 comment on view sentinai.stat_agent is 'One row for each batch that an agent holds.';
@@ -308,7 +309,7 @@ comment on column sentinai.stat_agent.expired is 'Whether the deadline has passe
 
 -- Neither what the event says nor what its agents have said of it, which may be
 -- the same.
-create view sentinai.stat_retry as
+create view sentinai.stat_retry with (security_barrier) as
 select s.worker_type,
        r.tenant_id,
        r.aggregate_id,
@@ -318,7 +319,7 @@ select s.worker_type,
        r.due_at
 from sentinai_internal.event_retry r
      join sentinai_internal.subscription s on s.sub_id = r.sub_id
-where not s.is_relay and not r.dead;
+where not s.is_relay and not r.dead and sentinai.may_see_letter(r.tenant_id);
 
 comment on view sentinai.stat_retry is 'One row for each event that waits for a retry, or behind one of its key, or is being tried again. Texts of errors are not shown: for who may read the log, RetryScheduled has them.';
 comment on column sentinai.stat_retry.worker_type is 'The subscription.';

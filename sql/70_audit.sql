@@ -14,11 +14,12 @@ create function sentinai.audit_proof(event_id uuid) returns jsonb
     as 'MODULE_PATHNAME', 'sentinai_audit_proof';
 comment on function sentinai.audit_proof(uuid) is 'Proof that an event is in the evidence, which docs/audit_proof.py checks without the database: an object with "event", the fields that the leaf is a SHA-256 digest of, "leaf", "path" to the "root" of the tenant''s Merkle tree (RFC 6962), what that stands for, "previous_chain" and "chain", which the event AuditRootPublished has, too. Errors: SN404 no such event, not closed yet, or of a tenant that the caller may not audit; XX001 the log is not what the evidence says.';
 
-create view sentinai.audit_roots as
+create view sentinai.audit_roots with (security_barrier) as
 select r.tenant_id, r.root_no, r.interval_no, i.from_id, i.to_id, r.events,
        pg_catalog.encode(r.root, 'hex') as root, pg_catalog.encode(r.chain, 'hex') as chain, i.closed_at
 from sentinai_internal.audit_root r
-     join sentinai_internal.audit_interval i on i.interval_no operator(pg_catalog.=) r.interval_no;
+     join sentinai_internal.audit_interval i on i.interval_no operator(pg_catalog.=) r.interval_no
+where sentinai.may_audit(r.tenant_id);
 
 comment on view sentinai.audit_roots is 'The evidence: a row for each interval and tenant.';
 comment on column sentinai.audit_roots.tenant_id is 'The tenant.';

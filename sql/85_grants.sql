@@ -39,7 +39,13 @@ grant execute on function
     sentinai.partition_hash(text),
     sentinai.partition_for(text, text, int),
     sentinai.event_time(uuid),
-    sentinai.validate_json(jsonb, jsonb)
+    sentinai.validate_json(jsonb, jsonb),
+    sentinai.act_as(text, text),
+    sentinai.may("right" text, tenant text),
+    sentinai.may_read(text),
+    sentinai.may_see_letter(text),
+    sentinai.may_audit(text),
+    sentinai.may_see_worker_type(text)
     to public;
 
 grant usage on schema sentinai to pg_monitor;

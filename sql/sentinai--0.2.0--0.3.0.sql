@@ -42,6 +42,28 @@ begin
     perform set_config('lock_timeout', before, true);
 end $lock$;
 
+-- Who may do what for which tenant.
+
+create function sentinai.may_read(tenant_id text) returns boolean
+    language c stable parallel restricted cost 5
+    as 'MODULE_PATHNAME', 'sentinai_may_read';
+comment on function sentinai.may_read(text) is 'For views: whether the current user may read events of the tenant.';
+
+create function sentinai.may_see_letter(tenant_id text) returns boolean
+    language c stable parallel restricted cost 5
+    as 'MODULE_PATHNAME', 'sentinai_may_see_letter';
+comment on function sentinai.may_see_letter(text) is 'For views: whether the current user may read or operate for the tenant.';
+
+create function sentinai.may_audit(tenant_id text) returns boolean
+    language c stable parallel restricted cost 5
+    as 'MODULE_PATHNAME', 'sentinai_may_audit';
+comment on function sentinai.may_audit(text) is 'For views: whether the current user may audit the tenant; null: every tenant.';
+
+create function sentinai.may_see_worker_type(worker_type text) returns boolean
+    language c stable parallel restricted cost 5
+    as 'MODULE_PATHNAME', 'sentinai_may_see_worker_type';
+comment on function sentinai.may_see_worker_type(text) is 'For views: whether the current user may see a subscription: who may claim from it, and who may read or operate for every tenant.';
+
 -- What tenants may use.
 
 create table sentinai_internal.tenant_limit (
@@ -573,11 +595,12 @@ create function sentinai.audit_proof(event_id uuid) returns jsonb
     as 'MODULE_PATHNAME', 'sentinai_audit_proof';
 comment on function sentinai.audit_proof(uuid) is 'Proof that an event is in the evidence, which docs/audit_proof.py checks without the database: an object with "event", the fields that the leaf is a SHA-256 digest of, "leaf", "path" to the "root" of the tenant''s Merkle tree (RFC 6962), what that stands for, "previous_chain" and "chain", which the event AuditRootPublished has, too. Errors: SN404 no such event, not closed yet, or of a tenant that the caller may not audit; XX001 the log is not what the evidence says.';
 
-create view sentinai.audit_roots as
+create view sentinai.audit_roots with (security_barrier) as
 select r.tenant_id, r.root_no, r.interval_no, i.from_id, i.to_id, r.events,
        pg_catalog.encode(r.root, 'hex') as root, pg_catalog.encode(r.chain, 'hex') as chain, i.closed_at
 from sentinai_internal.audit_root r
-     join sentinai_internal.audit_interval i on i.interval_no operator(pg_catalog.=) r.interval_no;
+     join sentinai_internal.audit_interval i on i.interval_no operator(pg_catalog.=) r.interval_no
+where sentinai.may_audit(r.tenant_id);
 
 comment on view sentinai.audit_roots is 'The evidence: a row for each interval and tenant.';
 comment on column sentinai.audit_roots.tenant_id is 'The tenant.';
@@ -668,8 +691,190 @@ create function sentinai.alter_subscription(
     as 'MODULE_PATHNAME', 'sentinai_alter_subscription';
 comment on function sentinai.alter_subscription(text, text[], int, interval[], text, boolean, boolean, text[], boolean) is 'Changes only what it is given of a subscription; null leaves a setting as it is. all_event_types, all_tenants: true takes that part of its filter away, which event_types and tenants cannot say. The settings, and when a change takes effect, are as in subscribe(). Errors: 22004 null worker_type, all_event_types or all_tenants; SN404 unknown worker type; SN409 filter changed too often; SN422 invalid argument, or event_types together with all_event_types, or tenants with all_tenants; 22008 interval out of range; 25006 read-only transaction or standby.';
 
+create table sentinai_internal.tenant_grant (
+    role       regrole not null,
+    tenant_id  text collate "C" not null,
+    right_name text collate "C" not null,
+    granted_at timestamptz not null,
+    granted_by text collate "C" not null,
+    primary key (role, tenant_id, right_name)
+);
+
+comment on table sentinai_internal.tenant_grant is 'What roles may do for tenants. Functions write it; the view tenant_grants shows it.';
+comment on column sentinai_internal.tenant_grant.role is 'Role that has the right, with all its members. By number, as PostgreSQL''s own grants: it may be renamed, and one that is made anew under its name has nothing.';
+comment on column sentinai_internal.tenant_grant.tenant_id is 'Tenant; "*" for every one.';
+comment on column sentinai_internal.tenant_grant.right_name is '"publish", "work", "read", "operate", "audit" or "admin".';
+comment on column sentinai_internal.tenant_grant.granted_at is 'When it was granted.';
+comment on column sentinai_internal.tenant_grant.granted_by is 'Role that granted it.';
+
+create table sentinai_internal.work_grant (
+    worker_type text collate "C" not null,
+    role        regrole not null,
+    granted_at  timestamptz not null,
+    granted_by  text collate "C" not null,
+    primary key (worker_type, role)
+);
+
+comment on table sentinai_internal.work_grant is 'From which subscriptions roles may claim. Functions write it; the view work_grants shows it.';
+comment on column sentinai_internal.work_grant.worker_type is 'Name of the subscription; "*" for every one.';
+comment on column sentinai_internal.work_grant.role is 'Role that may claim, with all its members.';
+comment on column sentinai_internal.work_grant.granted_at is 'When it was granted.';
+comment on column sentinai_internal.work_grant.granted_by is 'Role that granted it.';
+
+create table sentinai_internal.proof_role (
+    role       regrole not null,
+    granted_at timestamptz not null,
+    granted_by text collate "C" not null,
+    primary key (role)
+);
+
+comment on table sentinai_internal.proof_role is 'Roles that may do nothing for a tenant before act_as() has taken a proof. require_proof() writes it.';
+comment on column sentinai_internal.proof_role.role is 'The role, with all its members.';
+comment on column sentinai_internal.proof_role.granted_at is 'When it was marked.';
+comment on column sentinai_internal.proof_role.granted_by is 'Role that marked it.';
+
+create table sentinai_internal.action_log (
+    action_id    bigint generated always as identity primary key,
+    acted_at     timestamptz not null,
+    actor        text collate "C" not null,
+    session_role text collate "C" not null,
+    acting_role  text collate "C" not null,
+    action       text collate "C" not null,
+    tenant_id    text collate "C",
+    object       text collate "C",
+    before       jsonb,
+    after        jsonb,
+    reason       text collate "C"
+);
+create index action_log_tenant_idx on sentinai_internal.action_log (tenant_id, action_id);
+
+comment on table sentinai_internal.action_log is 'What people changed: who, when, what, before and after. A row is written in the transaction of the change. The view actions shows it.';
+comment on column sentinai_internal.action_log.action_id is 'Number of the row, rising.';
+comment on column sentinai_internal.action_log.acted_at is 'When it was done.';
+comment on column sentinai_internal.action_log.actor is 'Who did it, as the caller said; the session''s role where nothing was said.';
+comment on column sentinai_internal.action_log.session_role is 'Role that had logged in.';
+comment on column sentinai_internal.action_log.acting_role is 'Role whose rights counted: another one after SET ROLE, and in a SECURITY DEFINER function.';
+comment on column sentinai_internal.action_log.action is 'What was done: the name of the function.';
+comment on column sentinai_internal.action_log.tenant_id is 'Tenant it concerns; null: none, or every one.';
+comment on column sentinai_internal.action_log.object is 'What was changed.';
+comment on column sentinai_internal.action_log.before is 'What was there before; null: nothing.';
+comment on column sentinai_internal.action_log.after is 'What is there now; null: nothing.';
+comment on column sentinai_internal.action_log.reason is 'Why, as the caller said.';
+
+create function sentinai.grant_tenant(role name, tenant text, "right" text) returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_grant_tenant';
+comment on function sentinai.grant_tenant(name, text, text) is 'Grants a role, and all that inherit its rights, a right for a tenant, or for every tenant with "*". "publish": to publish its events. "work": to claim and complete them. "read": to read them. "operate": dead letters, retries and limits. "audit": to read the action log and proofs. "admin": everything, for "*" only. Rights count when sentinai.tenant_isolation is on. Takes effect in each session when its next transaction begins. Returns false when the role had it. Only the owner of the extension, superusers and those with "admin". Errors: 22004 null; 42501 not allowed; 42704 unknown role; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.revoke_tenant(role name, tenant text, "right" text) returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_revoke_tenant';
+comment on function sentinai.revoke_tenant(name, text, text) is 'Takes back what grant_tenant() gave, exactly that: a right for a tenant is not taken from who has it for "*". Returns false when it was not there. Errors: as grant_tenant().';
+
+create function sentinai.grant_work(role name, worker_type text) returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_grant_work';
+comment on function sentinai.grant_work(name, text) is 'Lets a role, and all that inherit its rights, claim from a subscription, or from every one with "*". From then on nobody else may claim from that subscription; while sentinai.tenant_isolation is on that holds for every subscription. The subscription may come later. Returns false when the role had it. Only the owner of the extension, superusers and those with "admin". Errors: 22004 null; 42501 not allowed; 42704 unknown role; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.revoke_work(role name, worker_type text) returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_revoke_work';
+comment on function sentinai.revoke_work(name, text) is 'Takes back what grant_work() gave. Returns false when it was not there. Errors: as grant_work().';
+
+create function sentinai.require_proof(role name, required boolean default true) returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_require_proof';
+comment on function sentinai.require_proof(name, boolean) is 'Marks a role, and all its members: while sentinai.tenant_isolation is on they may do nothing for a tenant before act_as() has taken a proof. required: false takes the mark away. Returns false when nothing changed. Only the owner of the extension, superusers and those with "admin". Errors: 22004 null; 42501 not allowed; 42704 unknown role; 25006 read-only transaction or standby.';
+
+create function sentinai.create_roles() returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_create_roles';
+comment on function sentinai.create_roles() is 'Makes the roles sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_auditor and sentinai_admin, unless they are there, and grants each the functions and views that it needs. They cannot log in: make your own roles members of them. Only sentinai_admin gets a right for tenants: "admin". Call it again after an update of the extension. Errors: 42501 the caller may not make roles or does not own the extension; 25006 read-only transaction or standby.';
+
+create function sentinai.act_as(tenant text, proof text default null) returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_act_as';
+comment on function sentinai.act_as(text, text) is 'Until the transaction ends, or the savepoint that it is called in, nothing can be done for another tenant. It gives no right. proof: what a role brings that require_proof() has marked: "expiry.mac", the expiry in seconds since 1970; the mac in hexadecimal is HMAC-SHA-256 with the key of sentinai.proof_key_file over the lines "v1", expiry, role and tenant. Errors: 22004 null tenant; SN403 the caller may do nothing for the tenant, acts for another one already, or the proof is not good; SN422 invalid argument.';
+
+create function sentinai.may("right" text, tenant text) returns boolean
+    language c stable parallel restricted
+    as 'MODULE_PATHNAME', 'sentinai_may';
+comment on function sentinai.may(text, text) is 'Whether the caller has a right for a tenant now, or for every one with "*". The rights are those of grant_tenant(). While sentinai.tenant_isolation is off everybody has them all but "admin". Errors: 22004 null; SN422 no such right.';
+
+create function sentinai.grants_changed() returns trigger
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_grants_changed';
+comment on function sentinai.grants_changed() is 'Trigger of the tables of grants: tells all sessions that they were changed by SQL, as by a dump that is restored.';
+
+create trigger grants_changed after insert or update or delete or truncate on sentinai_internal.tenant_grant
+    for each statement execute function sentinai.grants_changed();
+alter table sentinai_internal.tenant_grant enable always trigger grants_changed;
+comment on trigger grants_changed on sentinai_internal.tenant_grant is 'Sessions know the grants by heart.';
+
+create trigger grants_changed after insert or update or delete or truncate on sentinai_internal.work_grant
+    for each statement execute function sentinai.grants_changed();
+alter table sentinai_internal.work_grant enable always trigger grants_changed;
+comment on trigger grants_changed on sentinai_internal.work_grant is 'Sessions know the grants by heart.';
+
+create trigger grants_changed after insert or update or delete or truncate on sentinai_internal.proof_role
+    for each statement execute function sentinai.grants_changed();
+alter table sentinai_internal.proof_role enable always trigger grants_changed;
+comment on trigger grants_changed on sentinai_internal.proof_role is 'Sessions know the grants by heart.';
+
+create view sentinai.tenant_grants with (security_barrier) as
+select g.role, g.tenant_id, g.right_name as "right", g.granted_at, g.granted_by
+from sentinai_internal.tenant_grant g
+where sentinai.may('admin', '*') or pg_catalog.pg_has_role(g.role, 'member');
+comment on view sentinai.tenant_grants is 'What roles may do for tenants: all of it for who has "admin", otherwise what the current user or one of its roles was granted.';
+comment on column sentinai.tenant_grants.role is 'Role that has the right, with all that inherit its rights. A number: the role was dropped.';
+comment on column sentinai.tenant_grants.tenant_id is 'Tenant; "*" for every one.';
+comment on column sentinai.tenant_grants."right" is '"publish", "work", "read", "operate", "audit" or "admin".';
+comment on column sentinai.tenant_grants.granted_at is 'When it was granted.';
+comment on column sentinai.tenant_grants.granted_by is 'Role that granted it.';
+
+create view sentinai.work_grants with (security_barrier) as
+select g.role, g.worker_type, g.granted_at, g.granted_by
+from sentinai_internal.work_grant g
+where sentinai.may('admin', '*') or pg_catalog.pg_has_role(g.role, 'member');
+comment on view sentinai.work_grants is 'From which subscriptions roles may claim: all of it for who has "admin", otherwise what the current user or one of its roles was granted.';
+comment on column sentinai.work_grants.role is 'Role that may claim, with all that inherit its rights. A number: the role was dropped.';
+comment on column sentinai.work_grants.worker_type is 'Name of the subscription; "*" for every one.';
+comment on column sentinai.work_grants.granted_at is 'When it was granted.';
+comment on column sentinai.work_grants.granted_by is 'Role that granted it.';
+
+create view sentinai.actions with (security_barrier) as
+select a.action_id, a.acted_at, a.actor, a.session_role, a.acting_role, a.action,
+       a.tenant_id, a.object, a.before, a.after, a.reason
+from sentinai_internal.action_log a
+where sentinai.may_audit(a.tenant_id);
+comment on view sentinai.actions is 'What people changed, of tenants that the current user may audit.';
+comment on column sentinai.actions.action_id is 'Number of the row, rising.';
+comment on column sentinai.actions.acted_at is 'When it was done.';
+comment on column sentinai.actions.actor is 'Who did it, as the caller said; the session''s role where nothing was said.';
+comment on column sentinai.actions.session_role is 'Role that had logged in.';
+comment on column sentinai.actions.acting_role is 'Role whose rights counted.';
+comment on column sentinai.actions.action is 'What was done: the name of the function.';
+comment on column sentinai.actions.tenant_id is 'Tenant it concerns; null: none, or every one.';
+comment on column sentinai.actions.object is 'What was changed.';
+comment on column sentinai.actions.before is 'What was there before; null: nothing.';
+comment on column sentinai.actions.after is 'What is there now; null: nothing.';
+comment on column sentinai.actions.reason is 'Why, as the caller said.';
+
+-- Views ask the gate about each row.
+do $views$
+declare
+    cols text;
+begin
+    select string_agg(case a.attname when 'correlation_id' then 'coalesce(correlation_id, aggregate_id) as correlation_id'
+                                     else quote_ident(a.attname) end, ', ' order by a.attnum) into cols
+    from pg_attribute a where a.attrelid = 'sentinai_internal.event_log_root'::regclass and a.attnum > 0;
+    execute format('create or replace view sentinai.event_log with (security_barrier) as select %s from sentinai_internal.event_log_root where sentinai.may_read(tenant_id)', cols);
+    execute 'create or replace view sentinai.event_processing with (security_barrier) as select * from sentinai_internal.event_processing_root where sentinai.may_read(tenant_id)';
+    execute 'create or replace view sentinai.dead_letter with (security_barrier) as select * from sentinai_internal.dead_letter where sentinai.may_see_letter(tenant_id)';
+end $views$;
+
 -- They name the columns of a lane's state.
-create or replace view sentinai.stat_lane as
+create or replace view sentinai.stat_lane with (security_barrier) as
 select s.sub_id,
        s.worker_type,
        s.is_relay,
@@ -699,9 +904,41 @@ from sentinai_internal.subscription s
      left join lateral (
          select x.event_id from sentinai_internal.event_retry x
          where x.sub_id = s.sub_id and x.lane = l.lane
-         order by x.pos limit 1) r on t.parked > 0;
+         order by x.pos limit 1) r on t.parked > 0
+where sentinai.may_see_worker_type(s.worker_type);
 
-create or replace view sentinai.stat_agent as
+create or replace view sentinai.stat_relay_topic as
+with recursive label as (
+    (select r.sub_id, r.topic
+     from sentinai_internal.event_retry r
+          join sentinai_internal.subscription s on s.is_relay and s.sub_id = r.sub_id
+     where r.topic is not null and sentinai.may_see_worker_type(s.worker_type)
+     order by r.sub_id, r.topic limit 1)
+    union all
+    select l.sub_id, n.topic
+    from label l
+         cross join lateral (
+             select r.topic from sentinai_internal.event_retry r
+             where r.sub_id = l.sub_id and r.topic > l.topic
+             order by r.topic limit 1) n
+)
+select l.topic,
+       h.waiting_since,
+       h.reason,
+       case when pg_catalog.current_setting('sentinai.topic_timeout') <> '-1'
+            then h.waiting_since + pg_catalog.current_setting('sentinai.topic_timeout')::interval
+       end as dead_at
+from label l
+     cross join lateral (
+         select f.first_failed_at as waiting_since, f.last_error as reason
+         from pg_catalog.generate_series(0, 63) as g (lane)
+              cross join lateral (
+                  select r.first_failed_at, r.last_error from sentinai_internal.event_retry r
+                  where r.sub_id = l.sub_id and r.topic = l.topic and r.lane = g.lane
+                  order by r.pos limit 1) f
+         order by f.first_failed_at limit 1) h;
+
+create or replace view sentinai.stat_agent with (security_barrier) as
 select s.worker_type,
        t.worker_id,
        t.batch,
@@ -718,7 +955,7 @@ from sentinai_internal.subscription s
          select g.lane from pg_catalog.generate_series(0, n.lanes - 1) as g (lane)
          limit 64) l
      cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane) t
-where t.batch is not null
+where t.batch is not null and sentinai.may_see_worker_type(s.worker_type)
 group by 1, 2, 3;
 
 create or replace view sentinai.stat_queue as
@@ -755,6 +992,132 @@ from (select l.sub_id,
 
 comment on column sentinai.stat_queue.event_types is 'Event types it wants; null: all.';
 comment on column sentinai.stat_queue.tenants is 'Tenants whose events it wants; null: all.';
+
+create or replace view sentinai.stat_retry with (security_barrier) as
+select s.worker_type,
+       r.tenant_id,
+       r.aggregate_id,
+       r.event_id,
+       r.attempt,
+       r.first_failed_at,
+       r.due_at
+from sentinai_internal.event_retry r
+     join sentinai_internal.subscription s on s.sub_id = r.sub_id
+where not s.is_relay and not r.dead and sentinai.may_see_letter(r.tenant_id);
+
+create function sentinai.flow_trace(
+        correlation_id text, tenant_id text, max_events int)
+    returns table (
+        event_id uuid, parent_id uuid, depth int, event_type text,
+        tenant_id text, aggregate_type text, aggregate_id text,
+        correlation_id text, causation_id uuid, occurred_at timestamptz,
+        deliver_at timestamptz, traceparent text, subscriptions jsonb)
+    language sql stable rows 100
+    set search_path = pg_catalog, pg_temp
+as $$
+    with found as materialized (
+        select f.*
+          from sentinai.flow_events($1, $2, $3) f
+         order by f.event_id
+         limit greatest($3, 1)
+    ), ids as materialized (
+        select coalesce(array_agg(f.event_id order by f.event_id), '{}') as ids,
+               coalesce(array_agg(f.causation_id order by f.event_id), '{}') as causes
+          from found f
+    ), work as materialized (
+        select w.event_id, jsonb_agg(to_jsonb(w) - 'event_id' order by w.worker_type) as subscriptions
+          from ids cross join lateral sentinai.trace_work(ids.ids) w
+         group by w.event_id
+    )
+    select t.event_id, t.parent_id, t.depth, f.event_type, f.tenant_id,
+           f.aggregate_type, f.aggregate_id, f.correlation_id, f.causation_id,
+           f.occurred_at, f.deliver_at, f.metadata->>'traceparent',
+           coalesce(w.subscriptions, '[]')
+      from ids
+           cross join lateral sentinai.flow_tree(ids.ids, ids.causes) t
+           join found f on f.event_id = t.event_id
+           left join work w on w.event_id = t.event_id
+     order by t.event_id
+$$;
+comment on function sentinai.flow_trace(text, text, int) is 'For get_trace(), which calls it as the owner.';
+
+create or replace function sentinai.get_trace(
+        correlation_id text, tenant_id text default null, max_events int default 1000)
+    returns table (
+        event_id uuid, parent_id uuid, depth int, event_type text,
+        tenant_id text, aggregate_type text, aggregate_id text,
+        correlation_id text, causation_id uuid, occurred_at timestamptz,
+        deliver_at timestamptz, traceparent text, subscriptions jsonb)
+    language c stable parallel unsafe rows 100
+    as 'MODULE_PATHNAME', 'sentinai_get_trace';
+
+create function sentinai.flow_trace_tree(
+        correlation_id text, tenant_id text, max_events int)
+    returns table (
+        tree text, event_id uuid, parent_id uuid, depth int, event_type text,
+        tenant_id text, aggregate_type text, aggregate_id text,
+        occurred_at timestamptz, since_start interval, since_parent interval,
+        traceparent text, worker_type text, status text, attempts int,
+        worker_id text, claimed_at timestamptz, completed_at timestamptz,
+        dead_at timestamptz, due_at timestamptz, error text, took interval)
+    language sql stable rows 100
+    set search_path = pg_catalog, pg_temp
+as $$
+    with trace as materialized (
+        select g.* from sentinai.flow_trace($1, $2, $3) g
+    ), ids as materialized (
+        select coalesce(array_agg(g.event_id order by g.event_id), '{}') as ids,
+               coalesce(array_agg(g.parent_id order by g.event_id), '{}') as parents
+          from trace g
+    )
+    select repeat('  ', least(g.depth, 50)) || g.event_type, g.event_id,
+           g.parent_id, g.depth, g.event_type, g.tenant_id, g.aggregate_type,
+           g.aggregate_id, g.occurred_at,
+           g.occurred_at - min(g.occurred_at) over (),
+           g.occurred_at - p.occurred_at, g.traceparent, s.worker_type,
+           s.status, s.attempts, s.worker_id, s.claimed_at, s.completed_at,
+           s.dead_at, s.due_at, s.error,
+           coalesce(s.completed_at, s.dead_at) - g.occurred_at
+      from ids
+           cross join lateral sentinai.flow_tree(ids.ids, ids.parents) t
+           join trace g on g.event_id = t.event_id
+           left join trace p on p.event_id = g.parent_id
+           left join lateral jsonb_to_recordset(g.subscriptions) s (
+               worker_type text, status text, attempts int, worker_id text,
+               claimed_at timestamptz, completed_at timestamptz,
+               dead_at timestamptz, due_at timestamptz, error text) on true
+     order by t.place, s.worker_type
+$$;
+comment on function sentinai.flow_trace_tree(text, text, int) is 'For trace_tree(), which calls it as the owner.';
+
+create or replace function sentinai.trace_tree(
+        correlation_id text, tenant_id text default null, max_events int default 1000)
+    returns table (
+        tree text, event_id uuid, parent_id uuid, depth int, event_type text,
+        tenant_id text, aggregate_type text, aggregate_id text,
+        occurred_at timestamptz, since_start interval, since_parent interval,
+        traceparent text, worker_type text, status text, attempts int,
+        worker_id text, claimed_at timestamptz, completed_at timestamptz,
+        dead_at timestamptz, due_at timestamptz, error text, took interval)
+    language c stable parallel unsafe rows 100
+    as 'MODULE_PATHNAME', 'sentinai_trace_tree';
+
+
+-- What they refuse now.
+comment on function sentinai.drop_event_type_version(text, int, boolean) is 'Drops a version of an event type. Events of it stay, and its number is never used again; registering its schema under its number brings it back. Reads the log until it finds such an event; what has not been committed is not seen. force: drop it whatever the log has. Errors: 22004 null; SN403 not allowed; SN404 unknown version; SN409 there are events of it; SN422 one of the extension''s own types; 25006 read-only transaction or standby.';
+comment on function sentinai.unsubscribe(text) is 'Ends a subscription: its position, open batches, waiting retries and retry policies are gone; its ledger and dead letters stay. A dead letter that was being tried again is pending again; when the subscription is made anew, pending ones count as its own. Waits for transactions that work on its batches. Errors: 22004 null; SN403 not allowed; SN404 unknown worker type; 25006 read-only transaction or standby.';
+comment on function sentinai.set_retry_policy(text, text, int, interval[]) is 'Sets the retry policy of one event type of a subscription, which goes before the subscription''s own; with max_attempts and backoff null it is removed. Both are as in subscribe(). Errors: 22004 null where there must be a value; SN403 not allowed; SN404 unknown worker type; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.complete(text, uuid[]) is 'Marks events of a batch as done, all that are open when event_ids is null, and returns how many it was. Takes effect with the caller''s transaction. Events of the batch that are completed already are not counted. Errors: 22004 null token or element; SN403 not allowed; SN404 unknown token, or event not in the batch; SN409 stale token, or event that failed or waits behind one that did; SN422 array with more than one dimension; 25006 read-only transaction or standby. With an error nothing is done.';
+comment on function sentinai.fail(text, uuid, text, boolean, interval) is 'Notes that an attempt at an event of a batch failed. Returns "retrying": the event comes again after retry_in (0 to 366 days), by default after the policy''s wait, and later events of its key leave the batch and wait behind it. Or "dead": not retryable or out of attempts, it becomes a dead letter. Publishes RetryScheduled or DeadLettered. error: kept up to 8 kB. Errors: 22004 null where there must be a value; SN403 not allowed; SN404 unknown token, or event not in the batch; SN409 stale token, or event no longer open; SN422 invalid retry_in; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.extend(text, interval) is 'Gives a batch a new lease from now on, more than zero and at most a day, and returns its deadline. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token, or batch resolved; SN422 invalid lease; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.release(text) is 'Gives back what is open of a batch, without counting an attempt, and returns how many events it was. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token; 25006 read-only transaction or standby.';
+comment on procedure sentinai.wait_for_work(text, interval, boolean) is 'Waits until the subscription has work, at most for the timeout (not negative, at most a day; 0 only looks), and sets ready: whether a claim is worthwhile. CALL it outside a transaction: it then holds no snapshot while it waits. Errors: 22004 null worker_type or timeout; SN403 not allowed; SN404 unknown worker type; SN422 invalid timeout; 22008 interval out of range; 25006 standby.';
+comment on function sentinai.revoke_lease(text, text, text) is 'For operators: ends the leases of an agent now, and returns how many events that gives back. They are handed out again at once, no attempt counted. The tokens are stale (SN409). worker_id: the agent, as stat_agent names it. actor: who does it, 1 to 256 bytes; the server''s log keeps it. Waits for a transaction that works on one of the batches. Returns 0 when the agent holds nothing. Errors: 22004 null; SN403 not allowed; SN404 unknown worker type; SN422 invalid argument; 25006 read-only transaction or standby.';
+comment on function sentinai.is_already_processed(uuid, text) is 'Whether the worker type has completed the event, by complete() or mark_as_completed(). Errors: 22004 null; SN403 not allowed.';
+comment on function sentinai.mark_as_processing(uuid, text, text, text, text, interval) is 'Asks for an event before working on it. True: it is the caller''s. False: it is completed, or somebody asked for it less than lease ago (more than zero, at most a day). Of callers at the same time one gets true; the others wait for the end of its transaction. event_id: a UUIDv7, at most one sentinai.partition_interval ahead of the clock where no partition is there yet. worker_type: 1 to 100 letters, digits and "_.:-". tenant_id, aggregate_id, worker_id: for the ledger, at most 256, 1024 and 256 bytes. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.purge_dead_letters(timestamptz, text, text, int) is 'Removes dead letters that were settled (succeeded or discarded) before a time, the oldest first, and returns how many: call it until that is 0. Pending ones, and those that are being tried again, stay: discard_dead_letter() says who gives up on one and why, and lets its key go on. worker_type, tenant_id: only of these; null for any. max_letters: 1 to 100,000. Maintenance does the same by sentinai.dead_letter_retention. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 25006 read-only transaction or standby.';
+comment on function sentinai.get_events_by_aggregate(text, text, text[], timestamptz, timestamptz, text, uuid, int, text) is 'Events of one aggregate of a tenant, oldest first. Filters, each null for none: event_types; from_time (inclusive) and to_time (exclusive), by occurred_at; correlation_id; after_id, the last event_id of the page before; aggregate_type, as aggregates of two types with one id share their order. max_events: 1 to 10,000. Reads only the partitions of the time range, by the index on the hash of the key. Errors: 22004 null tenant_id or aggregate_id; SN403 not allowed; SN422 max_events out of range, event_types of more than one dimension or with nulls.';
+comment on function sentinai.get_trace(text, text, int) is 'Events of a flow, oldest first: those with the correlation id, and those of the aggregate with this id that were given none. tenant_id: whose; null for every tenant that has the flow, which costs a look-up for each tenant of the log. max_events: 1 to 10,000, the oldest. parent_id: the event that caused it, if it is in the flow and older; depth: how many are above it. subscriptions: an array of what each of them did, as trace_tree() has it in columns. What retention has dropped is not there. Reads by an index. Errors: 22004 null correlation_id; SN403 not allowed; SN422 max_events out of range.';
 
 -- From here on for all that this file makes; see the modules 80, 85 and 90.
 do $triggers$
@@ -807,6 +1170,15 @@ begin
 end $grants$;
 
 -- Grants to public and to pg_monitor, as in module 85, come here.
+grant execute on function
+    sentinai.act_as(text, text),
+    sentinai.may("right" text, tenant text),
+    sentinai.may_read(text),
+    sentinai.may_see_letter(text),
+    sentinai.may_audit(text),
+    sentinai.may_see_worker_type(text)
+    to public;
+
 do $dump$
 declare
     c record;
@@ -818,7 +1190,11 @@ begin
                    and d.classid || '/' || d.objid <> all (string_to_array(current_setting('sentinai_update.members'), ' '))
              order by x.relname
     loop
-        perform pg_extension_config_dump(c.oid, '');
+        perform pg_extension_config_dump(c.oid, case c.relname
+            when 'tenant_grant' then 'where role::oid in (select oid from pg_catalog.pg_roles)'
+            when 'work_grant' then 'where role::oid in (select oid from pg_catalog.pg_roles)'
+            when 'proof_role' then 'where role::oid in (select oid from pg_catalog.pg_roles)'
+            else '' end);
     end loop;
 end $dump$;
 

@@ -27,6 +27,7 @@
 #include "registry/register.h"
 #include "store/range.h"
 #include "store/store.h"
+#include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_drop_event_type_version);
 
@@ -97,6 +98,11 @@ sentinai_drop_event_type_version(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(1, "version");
 	SN_REQUIRE_ARG(2, "force");
 	PreventCommandIfReadOnly("drop_event_type_version()");
+	if (!sn_may(SN_RIGHT_OPERATE, NULL))	/* it tells what there is */
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_TENANT_NOT_ALLOWED),
+				 errmsg("versions of event types are not the caller's to drop"),
+				 errdetail("It takes the right \"operate\" for every tenant.")));
 	sought.version = PG_GETARG_INT32(1);
 	sn_lock_types();
 	sn_type_drop(sought.event_type, sought.version);

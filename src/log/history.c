@@ -28,6 +28,7 @@
 #include "base/text.h"
 #include "log/history.h"
 #include "log/log.h"
+#include "tenancy/gate.h"
 
 #define EVENTS_MAX 10000		/* rows of one call */
 #define LOCKS_KEPT 16			/* partitions that stay locked after a call */
@@ -114,6 +115,17 @@ flat(TupleTableSlot *slot, AttrNumber column, Datum value)
 	return value;
 }
 
+/* may_read_row: a flow may have events of several tenants */
+static bool
+may_read_row(TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	return !sn_gate_asks() ||
+		sn_may(SN_RIGHT_READ,
+			   DatumGetTextPP(slot_getattr(slot, Anum_log_tenant_id, &isnull)));
+}
+
 /* sn_history_put: add a row to the result if it is asked for */
 void
 sn_history_put(SnReading *r, TupleTableSlot *slot)
@@ -124,6 +136,8 @@ sn_history_put(SnReading *r, TupleTableSlot *slot)
 
 	if (sn_uuid_cmp(id_of(slot), &r->q->lower) <= 0 ||
 		sn_uuid_cmp(id_of(slot), &r->q->upper) >= 0 || !row_matches(r->q, slot))
+		return;
+	if (r->q->by_flow && !may_read_row(slot))
 		return;
 	for (i = 0; i < lengthof(result_columns); i++)
 	{
@@ -501,6 +515,7 @@ sn_history_limit(const SnQuestion *q)
 static Datum
 answer(FunctionCallInfo fcinfo, SnQuestion *q, int arg)
 {
+	sn_require(SN_RIGHT_READ, q->tenant_id, "read");
 	get_types(fcinfo, arg, q);
 	get_bounds(fcinfo, arg + 1, q);
 	q->correlation_id = PG_ARGISNULL(arg + 3) ? NULL :

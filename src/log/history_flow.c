@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 
 #include "log/history.h"
+#include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_flow_events);
 PG_FUNCTION_INFO_V1(sentinai_flow_tree);
@@ -128,7 +129,8 @@ read_every_tenant(SnReading *r)
 		int32		hash = next[second].hash;
 
 		CHECK_FOR_INTERRUPTS();
-		read_unnamed(r, next[second].tenant_id);
+		if (sn_may(SN_RIGHT_READ, next[second].tenant_id))
+			read_unnamed(r, next[second].tenant_id);
 		for (i = 0; i < 2; i++)
 			if (next[i].tenant_id != NULL && next[i].hash == hash)
 			{
@@ -166,6 +168,8 @@ sentinai_flow_events(PG_FUNCTION_ARGS)
 
 	q.correlation_id = sn_history_require(fcinfo, 0, "correlation_id");
 	q.tenant_id = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+	if (q.tenant_id != NULL)
+		sn_require(SN_RIGHT_READ, q.tenant_id, "read");
 	q.limit = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);
 	sn_history_limit(&q);
 	sn_uuid_floor(0, &q.lower);

@@ -26,6 +26,7 @@
 #include "base/compat.h"
 #include "base/sentinai.h"
 #include "log/outbox.h"
+#include "tenancy/gate.h"
 
 #define FETCH_ROWS 100			/* rows fetched at a time */
 
@@ -181,6 +182,26 @@ fetch_outbox_rows(ForeignScanState *node)
 	SetUserIdAndSecContext(user, context);
 }
 
+/*
+ * fetch_for_asker: the same, where another reads for whoever asks, as the owner
+ * of a view does: the tenants are those that the one who asks may read
+ */
+static void
+fetch_for_asker(ForeignScanState *node)
+{
+	Oid			asker = sn_gate_ask_for(sn_gate_asker());
+
+	PG_TRY();
+	{
+		fetch_outbox_rows(node);
+	}
+	PG_FINALLY();
+	{
+		(void) sn_gate_ask_for(asker);
+	}
+	PG_END_TRY();
+}
+
 /* next_row: IterateForeignScan */
 static TupleTableSlot *
 next_row(ForeignScanState *node)
@@ -191,7 +212,10 @@ next_row(ForeignScanState *node)
 	if (reading->next == reading->nrows && !reading->ended)
 	{
 		ExecClearTuple(slot);
-		fetch_outbox_rows(node);
+		if (reading->user == GetUserId() || !sn_gate_asks())
+			fetch_outbox_rows(node);
+		else
+			fetch_for_asker(node);
 	}
 	if (reading->next == reading->nrows)
 		return ExecClearTuple(slot);

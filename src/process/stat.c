@@ -22,10 +22,12 @@
 #include "base/guc.h"
 #include "base/printable.h"
 #include "base/sentinai.h"
+#include "queue/subscription.h"
 #include "relay/relay_provider.h"
 #include "shared/clock.h"
 #include "shared/shmem.h"
 #include "store/journal.h"
+#include "tenancy/gate.h"
 
 #define SAMPLE_AGE_US	(10 * USECS_PER_SEC)
 #define NO_SLOT			"no background worker slot is free; raise max_worker_processes"
@@ -107,7 +109,10 @@ Datum
 sentinai_stat_lane_state(PG_FUNCTION_ARGS)
 {
 	ScanKeyData keys[2];
+	SnSub	   *sub = sn_gate_asks() ? sn_sub_by_id(PG_GETARG_INT32(0)) : NULL;
 
+	if (sn_gate_asks() && (sub == NULL || !sn_gate_may_watch(sub->worker_type)))
+		PG_RETURN_NULL();		/* it names agents */
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, PG_GETARG_INT32(0));
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, PG_GETARG_INT32(1));
 	return newest_journal_row(fcinfo, SN_LANES, lengthof(keys), keys);

@@ -220,6 +220,7 @@ sn_batch_open(SnBatch *batch, const text *token)
 	batch->sub = sn_sub_by_id(batch->token.sub_id);
 	if (batch->sub == NULL || batch->sub->is_relay)
 		no_such_token();
+	sn_sub_require_work(batch->sub);
 	for (lane = 0; lane < lanes; lane++)
 		if (batch->token.lanes & SN_LANE_BIT(lane))
 			(void) sn_lock_lane(batch->token.sub_id, lane, true);

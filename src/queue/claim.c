@@ -28,6 +28,7 @@
 #include "queue/dead_letter.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
+#include "tenancy/gate.h"
 
 #define MAX_EVENTS		10000
 #define ROUND_PATIENCE	1000	/* ms that a claim waits for a round */
@@ -260,7 +261,9 @@ look_around(SnClaim *claim)
 static void
 begin_claim(SnClaim *claim)
 {
+	sn_require_claim(claim->worker_type);
 	claim->sub = sn_sub_require(claim->worker_type);
+	sn_sub_require_work(claim->sub);
 	claim->hints = sn_sub_slot(claim->sub->sub_id);
 	claim->now = sn_now();
 	if (claim->hints != NULL)

@@ -32,6 +32,7 @@
 #include "queue/subscription.h"
 #include "store/range.h"
 #include "store/store.h"
+#include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_is_already_processed);
 PG_FUNCTION_INFO_V1(sentinai_mark_as_processing);
@@ -58,6 +59,7 @@ struct SnLedgerWriter
 typedef struct Found
 {
 	bool		completed;
+	bool		foreign;		/* of a tenant that is none of the caller's */
 	int			attempt;
 	TimestampTz processed_at;
 	ItemPointerData tid;
@@ -111,6 +113,9 @@ read_found(TupleTableSlot *slot, Found *found)
 	slot_getallattrs(slot);
 	status = DatumGetTextPP(slot->tts_values[Anum_proc_status - 1]);
 	found->completed = VARDATA_ANY(status)[0] == 'c';
+	found->foreign = !sn_may(SN_RIGHT_WORK | SN_RIGHT_READ,
+							 slot->tts_isnull[Anum_proc_tenant_id - 1] ? NULL :
+							 DatumGetTextPP(slot->tts_values[Anum_proc_tenant_id - 1]));
 	found->attempt = DatumGetInt32(slot->tts_values[Anum_proc_attempt - 1]);
 	found->processed_at =
 		DatumGetTimestampTz(slot->tts_values[Anum_proc_processed_at - 1]);
@@ -134,13 +139,10 @@ begin_ledger_scan(SnScan *scan, Oid partition, const pg_uuid_t *event_id,
 	table_close(rel, AccessShareLock);
 }
 
-/*
- * sn_ledger_completed: whether a snapshot sees the event completed, and since
- * when.
- */
-bool
-sn_ledger_completed(const pg_uuid_t *event_id, const text *worker_type,
-					Snapshot snapshot, TimestampTz *processed_at)
+/* find_completed: what a snapshot sees of a key; nothing when it is not there */
+static Found
+find_completed(const pg_uuid_t *event_id, const text *worker_type,
+			   Snapshot snapshot)
 {
 	SnRange		range;
 	Oid			partition = sn_range_lock(SN_EVENT_PROCESSING, event_id,
@@ -149,12 +151,25 @@ sn_ledger_completed(const pg_uuid_t *event_id, const text *worker_type,
 	SnScan		scan;
 
 	if (!OidIsValid(partition))
-		return false;
+		return found;
 	begin_ledger_scan(&scan, partition, event_id, worker_type, snapshot);
 	if (sn_scan_next(&scan))
 		read_found(scan.slot, &found);
 	sn_scan_end(&scan);
 	UnlockRelationOid(partition, AccessShareLock);
+	return found;
+}
+
+/*
+ * sn_ledger_completed: whether a snapshot sees the event completed, and since
+ * when.
+ */
+bool
+sn_ledger_completed(const pg_uuid_t *event_id, const text *worker_type,
+					Snapshot snapshot, TimestampTz *processed_at)
+{
+	Found		found = find_completed(event_id, worker_type, snapshot);
+
 	if (processed_at != NULL)
 		*processed_at = found.processed_at;
 	return found.completed;
@@ -367,6 +382,8 @@ read_mark_args(FunctionCallInfo fcinfo, SnLedgerRow *row)
 	row->aggregate_id = bounded_arg(fcinfo, 3, "aggregate_id",
 									SN_AGGREGATE_ID_MAX);
 	row->worker_id = sn_worker_id_arg(fcinfo, 4);
+	sn_require_claim(row->worker_type);
+	sn_require(SN_RIGHT_WORK, row->tenant_id, "work for");
 	row->attempt = 1;
 	row->processed_at = GetCurrentTimestamp();
 }
@@ -375,11 +392,14 @@ read_mark_args(FunctionCallInfo fcinfo, SnLedgerRow *row)
 Datum
 sentinai_is_already_processed(PG_FUNCTION_ARGS)
 {
+	Found		found;
+
 	SN_REQUIRE_ARG(0, "event_id");
 	SN_REQUIRE_ARG(1, "worker_type");
-	PG_RETURN_BOOL(sn_ledger_completed(PG_GETARG_UUID_P(0),
-									   PG_GETARG_TEXT_PP(1),
-									   GetActiveSnapshot(), NULL));
+	sn_require_claim(PG_GETARG_TEXT_PP(1));
+	found = find_completed(PG_GETARG_UUID_P(0), PG_GETARG_TEXT_PP(1),
+						   GetActiveSnapshot());
+	PG_RETURN_BOOL(found.completed && !found.foreign);
 }
 
 /* mark_as_processing(event_id, worker_type, ..., lease) returns boolean */

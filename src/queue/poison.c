@@ -26,6 +26,7 @@
 #include "queue/ledger.h"
 #include "queue/retry.h"
 #include "store/lane_hints.h"
+#include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_retry_event);
 PG_FUNCTION_INFO_V1(sentinai_give_up_event);
@@ -42,6 +43,16 @@ typedef struct Patient
 	bool		waits;			/* in event_retry */
 	SnRetry		retry;			/* if it waits */
 } Patient;
+
+/* not_handed_out: the error for an event that is nobody's, or others' */
+static void
+not_handed_out(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_NOT_FOUND),
+			 errmsg("event was not handed out"),
+			 errdetail("It does not exist, is not for the worker type, or its turn has not come.")));
+}
 
 /* not_there: the error for an event that is none of the subscription's work */
 static void
@@ -60,10 +71,7 @@ not_there(const Patient *patient)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_CONFLICT),
 				 errmsg("event is completed")));
-	ereport(ERROR,
-			(errcode(ERRCODE_SN_NOT_FOUND),
-			 errmsg("event was not handed out"),
-			 errdetail("It does not exist, is not for the worker type, or its turn has not come.")));
+	not_handed_out();
 }
 
 /* find_lane: the lane that the event belongs to */
@@ -79,8 +87,12 @@ find_lane(Patient *patient)
 					  &event))
 	{
 		batch->snapshot = snapshot;
+		if (!sn_may(SN_RIGHT_OPERATE, NULL))
+			not_handed_out();
 		not_there(patient);
 	}
+	if (!sn_may(SN_RIGHT_OPERATE, sn_row_text(&event, Anum_log_tenant_id)))
+		not_handed_out();
 	patient->hash = sn_key_hash(sn_row_text(&event, Anum_log_tenant_id),
 								sn_row_text(&event, Anum_log_aggregate_id));
 	patient->lane = sn_lane_of(patient->hash, sn_node()->lanes);
@@ -146,6 +158,8 @@ admit(Patient *patient, FunctionCallInfo fcinfo)
 
 	memset(patient, 0, sizeof(Patient));
 	patient->id = *PG_GETARG_UUID_P(0);
+	if (!sn_may(SN_RIGHT_OPERATE, NULL) && sn_sub_by_name(worker_type) == NULL)
+		not_handed_out();		/* others' subscriptions are like none */
 	batch->sub = sn_sub_require(worker_type);
 	find_lane(patient);
 	lock_lane(patient, worker_type);

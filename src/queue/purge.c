@@ -31,6 +31,7 @@
 #include "base/text.h"
 #include "log/event.h"
 #include "queue/dead_letter.h"
+#include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_purge_dead_letters);
 PG_FUNCTION_INFO_V1(sentinai_refuse_letter_change);
@@ -196,6 +197,7 @@ sentinai_purge_dead_letters(PG_FUNCTION_ARGS)
 	purge.worker_type = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
 	purge.tenant_id = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
 	purge.max = PG_GETARG_INT32(3);
+	sn_require(SN_RIGHT_OPERATE, purge.tenant_id, "operate for");
 	if (purge.max < 1 || purge.max > PURGE_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),

@@ -22,6 +22,7 @@
 #include "base/printable.h"
 #include "queue/batch.h"
 #include "store/lane_hints.h"
+#include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_revoke_worker);
 PG_FUNCTION_INFO_V1(sentinai_revoke_batch);
@@ -157,6 +158,8 @@ end_leases(FunctionCallInfo fcinfo, SnBatchMatch matches, const void *arg)
 	int			n = 0;
 
 	PreventCommandIfReadOnly("revoke_lease()");
+	if (!sn_may(SN_RIGHT_OPERATE, NULL))
+		sn_refuse_worker_type("operate");
 	if (sn_batch_seize(&batch, sn_sub_require(worker_type)->sub_id, matches,
 					   arg))
 	{

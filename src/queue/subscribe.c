@@ -281,6 +281,7 @@ sentinai_subscribe(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("subscribe()");
 	sn_request_subscribe(fcinfo, &request);
+	sn_sub_require_manage(request.worker_type);
 	(void) sn_node_activate();
 	(void) sn_lock_streams(true);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -308,6 +309,7 @@ sentinai_alter_subscription(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(0, "worker_type");
 	PreventCommandIfReadOnly("alter_subscription()");
 	request.worker_type = PG_GETARG_TEXT_PP(0);
+	sn_sub_require_manage(request.worker_type);
 	(void) sn_lock_streams(true);
 	(void) sn_sub_require(request.worker_type);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -380,6 +382,7 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(0, "worker_type");
 	PreventCommandIfReadOnly("unsubscribe()");
 	worker_type = PG_GETARG_TEXT_PP(0);
+	sn_sub_require_manage(worker_type);
 	(void) sn_lock_streams(true);
 	sub_id = sn_sub_require(worker_type)->sub_id;
 	lock_sub_lanes(sub_id);
@@ -418,6 +421,7 @@ sentinai_set_retry_policy(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("set_retry_policy()");
 	worker_type = PG_GETARG_TEXT_PP(0);
 	event_type = sn_event_type_arg(PG_GETARG_DATUM(1), "event_type");
+	sn_sub_require_manage(worker_type);
 	if (!removes)
 	{
 		SN_REQUIRE_ARG(2, "max_attempts");

@@ -29,6 +29,7 @@
 #include "queue/subscription.h"
 #include "sequencer/tracks.h"
 #include "store/store.h"
+#include "tenancy/gate.h"
 
 static MemoryContext cache_context = NULL;
 static List *cache = NIL;		/* of SnSub */
@@ -48,6 +49,31 @@ sn_unknown_worker_type(const text *worker_type)
 			 errmsg("worker type \"%s\" does not exist",
 					text_to_cstring(shown)),
 			 errhint("Make it with subscribe().")));
+}
+
+/*
+ * sn_sub_require_work: an error unless the caller may claim from a subscription,
+ * and work for every tenant that it has events of
+ */
+void
+sn_sub_require_work(const SnSub *sub)
+{
+	sn_require_claim(sub->worker_type);
+	if (!sn_may(SN_RIGHT_WORK, NULL))
+		sn_refuse_worker_type("work for");
+}
+
+/*
+ * sn_sub_require_manage: an error unless the caller may make, change or end a
+ * subscription: who operates for every tenant, or works for it
+ */
+void
+sn_sub_require_manage(const text *worker_type)
+{
+	if (sn_may(SN_RIGHT_OPERATE, NULL))
+		return;
+	if (!sn_may_claim(worker_type) || !sn_may(SN_RIGHT_WORK, NULL))
+		sn_refuse_worker_type("manage");
 }
 
 static void

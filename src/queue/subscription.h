@@ -79,6 +79,8 @@ extern const SnPolicy *sn_sub_policy(const SnSub *sub,
 extern void sn_subs_changed(void);
 extern void sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment);
 
+extern void sn_sub_require_work(const SnSub *sub);
+extern void sn_sub_require_manage(const text *worker_type);
 extern void sn_unknown_worker_type(const text *worker_type)
 			pg_attribute_noreturn();
 

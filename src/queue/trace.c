@@ -27,6 +27,7 @@
 #include "queue/claim.h"
 #include "sequencer/tracks.h"
 #include "store/range.h"
+#include "tenancy/gate.h"
 
 #define EVENTS_MAX	10000		/* of one call */
 #define LOOK_EVENTS 5000		/* of a lane, to find one in it */
@@ -343,13 +344,21 @@ static void
 trace_event(Tracing *t, const pg_uuid_t *id)
 {
 	ListCell   *lc;
+	bool		found;
 
 	t->id = id;
 	t->works = NIL;
 	t->log = sn_log_begin(t->snapshot); /* in the memory of the event */
+	found = sn_log_fetch(t->log, id);
+	if (!sn_may(SN_RIGHT_READ, found ?
+				sn_log_text(t->log, Anum_log_tenant_id) : NULL))
+	{
+		sn_log_end(t->log);
+		return;
+	}
 	from_letters(t);
 	from_ledger(t);
-	if (sn_log_fetch(t->log, id))
+	if (found)
 	{
 		foreach(lc, sn_sub_ids())
 		{

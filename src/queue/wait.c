@@ -31,6 +31,7 @@
 #include "queue/look.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
+#include "tenancy/gate.h"
 
 #define NAP_MS		1000		/* longest sleep between two looks */
 
@@ -221,7 +222,8 @@ sentinai_wait_for_work(PG_FUNCTION_ARGS)
 	deadline = sn_now() +
 		sn_duration(PG_GETARG_INTERVAL_P(1), "timeout", 0, SN_DAY);
 	worker_type = PG_GETARG_TEXT_P_COPY(0);
-	(void) sn_sub_require(worker_type);
+	sn_require_claim(worker_type);
+	sn_sub_require_work(sn_sub_require(worker_type));
 	if (atomic)
 		ereport(WARNING,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),

@@ -32,6 +32,16 @@ sn_become_owner(Relation rel, SnCaller *caller)
 						   SECURITY_RESTRICTED_OPERATION);
 }
 
+/* sn_become_tables_owner: the same without a table at hand, to read some */
+void
+sn_become_tables_owner(SnCaller *caller)
+{
+	Relation	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
+
+	sn_become_owner(rel, caller);
+	table_close(rel, AccessShareLock);
+}
+
 /* sn_become_caller: who was there before */
 void
 sn_become_caller(const SnCaller *caller)

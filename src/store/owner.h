@@ -19,6 +19,7 @@ typedef struct SnCaller
 } SnCaller;
 
 extern void sn_become_owner(Relation rel, SnCaller *caller);
+extern void sn_become_tables_owner(SnCaller *caller);
 extern void sn_become_caller(const SnCaller *caller);
 extern void sn_work_as_owner(void);
 

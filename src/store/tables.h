@@ -206,6 +206,7 @@
 	TABLE(PROOF_ROLE, proof_role, proof) \
 	INDEX(PROOF_ROLE_PKEY, proof_role_pkey) \
 	TABLE(ACTION_LOG, action_log, action) \
+	INDEX(ACTION_LOG_TENANT_IDX, action_log_tenant_idx) \
 	TABLE(TENANT_LIMIT, tenant_limit, limit) \
 	INDEX(TENANT_LIMIT_PKEY, tenant_limit_pkey) \
 	TABLE(BACKLOG_LIMIT, backlog_limit, pressure) \

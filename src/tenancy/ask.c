@@ -74,16 +74,10 @@ sentinai_may_audit(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(sn_gate_may(SN_RIGHT_AUDIT, tenant_of(fcinfo)));
 }
 
-/*
- * may_see_worker_type(worker_type text) returns boolean: who may claim from a
- * subscription, or operates everything
- */
+/* may_see_worker_type(worker_type text) returns boolean */
 Datum
 sentinai_may_see_worker_type(PG_FUNCTION_ARGS)
 {
-	if (!sn_gate_asks())
-		PG_RETURN_BOOL(true);
-	PG_RETURN_BOOL(sn_gate_may(SN_RIGHT_OPERATE | SN_RIGHT_READ, NULL) ||
-				   (!PG_ARGISNULL(0) &&
-					sn_gate_may_claim(PG_GETARG_TEXT_PP(0))));
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) &&
+				   sn_gate_may_watch(PG_GETARG_TEXT_PP(0)));
 }

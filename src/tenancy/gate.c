@@ -24,6 +24,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_authid.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -83,6 +84,8 @@ static bool cache_valid = false;
 static Asker *last_asker = NULL;
 static Answer *last = NULL;
 static Oid	watched = InvalidOid;	/* table tenant_grant; none: all of them */
+static Oid	asked_for = InvalidOid; /* whom the work is done for; none: the
+									 * current user */
 
 /* forget_grants: a table has changed; before ours is there it may be ours */
 static void
@@ -202,11 +205,32 @@ read_asker(Asker *asker)
 	asker->needs_proof = !asker->admin && sn_needs_proof(asker->role);
 }
 
-/* find_asker: what is known of the current user */
+/* sn_gate_asker: whose rights count */
+Oid
+sn_gate_asker(void)
+{
+	return OidIsValid(asked_for) ? asked_for : GetUserId();
+}
+
+/*
+ * sn_gate_ask_for: from now on the rights of this role count, whoever is the
+ * current user; InvalidOid: his again.  Returns who it was before, which has to
+ * be put back, after an error, too.
+ */
+Oid
+sn_gate_ask_for(Oid role)
+{
+	Oid			before = asked_for;
+
+	asked_for = role;
+	return before;
+}
+
+/* find_asker: what is known of who asks */
 static Asker *
 find_asker(void)
 {
-	Oid			role = GetUserId();
+	Oid			role = sn_gate_asker();
 	Asker		read = {.role = role};
 	MemoryContext old;
 	ListCell   *lc;
@@ -333,6 +357,19 @@ sn_gate_may_claim(const text *worker_type)
 			 SN_WORK_GRANTED | SN_WORK_FREE)) != 0;
 }
 
+/*
+ * sn_gate_may_watch: whether the caller may see that there is a subscription,
+ * and its figures: who may claim from it, or is there for all tenants.
+ */
+bool
+sn_gate_may_watch(const text *worker_type)
+{
+	return !sn_gate_asks() ||
+		sn_gate_may(SN_RIGHT_READ | SN_RIGHT_OPERATE, NULL) ||
+		(!sn_acting && has_privs_of_role(sn_gate_asker(), ROLE_PG_MONITOR)) ||
+		sn_gate_may_claim(worker_type);
+}
+
 /* sn_gate_is_admin: whether the caller may everything, whatever act_as() says */
 bool
 sn_gate_is_admin(void)
@@ -351,6 +388,24 @@ sn_refuse_tenant(const char *what)
 			(errcode(ERRCODE_SN_TENANT_NOT_ALLOWED),
 			 errmsg("tenant_id is not one the caller may %s", what)));
 	pg_unreachable();
+}
+
+/* sn_refuse_worker_type: the same for a subscription, whether it is there or not */
+void
+sn_refuse_worker_type(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_TENANT_NOT_ALLOWED),
+			 errmsg("worker_type is not one the caller may %s", what)));
+	pg_unreachable();
+}
+
+/* sn_require_claim: an error unless the caller may claim from a subscription */
+void
+sn_require_claim(const text *worker_type)
+{
+	if (!sn_may_claim(worker_type))
+		sn_refuse_worker_type("work for");
 }
 
 /* sn_require: an error unless the caller has one of the rights */

@@ -24,6 +24,7 @@ sn_gate_asks(void)
 
 extern bool sn_gate_may(int rights, const text *tenant_id);
 extern bool sn_gate_may_claim(const text *worker_type);
+extern bool sn_gate_may_watch(const text *worker_type);
 extern bool sn_gate_is_admin(void);
 extern bool sn_gate_needs_proof(void);
 extern bool sn_gate_was_granted(int rights, const text *tenant_id);
@@ -48,7 +49,13 @@ sn_may_claim(const text *worker_type)
 extern void sn_require(int rights, const text *tenant_id, const char *what);
 extern void sn_require_admin(const char *what);
 extern void sn_refuse_tenant(const char *what) pg_attribute_noreturn();
+extern void sn_refuse_worker_type(const char *what) pg_attribute_noreturn();
+extern void sn_require_claim(const text *worker_type);
 extern void sn_grants_changed(void);
+
+/* Who is asked about while somebody else, as the owner, does the work */
+extern Oid	sn_gate_asker(void);
+extern Oid	sn_gate_ask_for(Oid role);
 
 /* act_as.c */
 extern bool sn_acts_for(const text *tenant_id);

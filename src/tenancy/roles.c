@@ -1,0 +1,185 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * roles.c
+ *		create_roles(): roles with exactly the functions that each needs.
+ *
+ * What a role may execute is said here once.  Whose events it may do that with
+ * is another question: grants for tenants answer it.  The statements run with
+ * the caller's rights.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+
+#include "base/sentinai.h"
+#include "tenancy/action.h"
+#include "tenancy/gate.h"
+
+PG_FUNCTION_INFO_V1(sentinai_create_roles);
+
+#define ADMIN "sentinai_admin"
+
+/* A role; lists are of names with blanks between */
+typedef struct Role
+{
+	const char *name;
+	const char *functions;
+	const char *readable;		/* views */
+	bool		publishes;		/* inserts into outbox */
+	bool		watches;		/* the statistics */
+} Role;
+
+static const Role roles[] = {
+	{"sentinai_publisher",
+		"publish publish_batch work_on",
+	NULL, true, false},
+	{"sentinai_agent",
+		"publish publish_batch work_on"
+		" claim complete fail extend release wait_for_work"
+		" is_already_processed mark_as_processing mark_as_completed",
+	NULL, true, false},
+	{"sentinai_reader",
+		"get_events_by_aggregate get_events_by_exception"
+		" get_events_by_tenant get_trace trace_tree json_schema"
+		" describe_event_type",
+	"event_log event_processing event_types outbox", false, false},
+	{"sentinai_operator",
+		"subscribe alter_subscription unsubscribe set_retry_policy"
+		" revoke_lease retry_event give_up_event"
+		" retry_dead_letter discard_dead_letter purge_dead_letters"
+		" pause_relay resume_relay relay_is_paused maintain make_partitions"
+		" index_partitions"
+		" partitions_until retention_status"
+		" register_event_type deprecate_event_type drop_event_type_version"
+		" json_schema describe_event_type asyncapi get_trace trace_tree",
+	"dead_letter event_types", false, true},
+	{"sentinai_auditor",
+		"",
+	"actions tenant_grants work_grants", false, false},
+	{ADMIN,
+		"grant_tenant revoke_tenant grant_work revoke_work require_proof"
+		" create_roles after_restore",
+	"actions tenant_grants work_grants", false, true},
+};
+
+/* execute: a statement */
+static void
+execute(const char *statement)
+{
+	if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not execute \"%s\"", statement);
+}
+
+/* execute_found: the statements that a query makes of a list and the role's name */
+static void
+execute_found(const char *query, const char *list, const char *role)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(list),
+	CStringGetTextDatum(role)};
+	SPITupleTable *found;
+	uint64		n;
+	uint64		i;
+
+	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 0) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not execute \"%s\"", query);
+	found = SPI_tuptable;
+	n = SPI_processed;
+	for (i = 0; i < n; i++)
+		execute(SPI_getvalue(found->vals[i], found->tupdesc, 1));
+}
+
+/* grant_functions: all that have one of the names */
+static void
+grant_functions(const char *list, const char *role)
+{
+	execute_found("select pg_catalog.format('grant execute on routine %s to %I', p.oid::pg_catalog.regprocedure, $2)"
+				  " from pg_catalog.pg_proc p"
+				  " where p.pronamespace operator(pg_catalog.=) '" SN_SCHEMA "'::pg_catalog.regnamespace"
+				  " and p.proname operator(pg_catalog.=) any (pg_catalog.string_to_array($1, ' '))",
+				  list, role);
+}
+
+/* grant_views: likewise */
+static void
+grant_views(const char *list, const char *role)
+{
+	execute_found("select pg_catalog.format('grant select on " SN_SCHEMA ".%I to %I', v, $2)"
+				  " from pg_catalog.unnest(pg_catalog.string_to_array($1, ' ')) v",
+				  list, role);
+}
+
+/* grant_statistics: the views that pg_monitor may read, with what they call */
+static void
+grant_statistics(const char *role)
+{
+	execute_found("select pg_catalog.format('grant select on %s to %I', c.oid::pg_catalog.regclass, $2)"
+				  " from pg_catalog.pg_class c"
+				  " where c.relnamespace operator(pg_catalog.=) '" SN_SCHEMA "'::pg_catalog.regnamespace"
+				  " and c.relkind operator(pg_catalog.=) 'v' and c.relname operator(pg_catalog.~~) $1"
+				  " union all"
+				  " select pg_catalog.format('grant execute on routine %s to %I', p.oid::pg_catalog.regprocedure, $2)"
+				  " from pg_catalog.pg_proc p"
+				  " where p.pronamespace operator(pg_catalog.=) '" SN_SCHEMA "'::pg_catalog.regnamespace"
+				  " and p.proname operator(pg_catalog.~~) $1",
+				  "stat\\_%", role);
+	grant_functions("partitions_until retention_status relay_is_paused", role);
+}
+
+/* make_role: a role, unless it is there; and what it gets */
+static void
+make_role(const Role *role)
+{
+	if (!OidIsValid(get_role_oid(role->name, true)))
+		execute(psprintf("create role %s nologin", role->name));
+	execute(psprintf("grant usage on schema " SN_SCHEMA " to %s", role->name));
+	grant_functions(role->functions, role->name);
+	if (role->readable != NULL)
+		grant_views(role->readable, role->name);
+	if (role->publishes)
+		execute(psprintf("grant insert on " SN_SCHEMA ".outbox to %s",
+						 role->name));
+	if (role->watches)
+		grant_statistics(role->name);
+}
+
+/* make_admin: who has what all the others have, and every tenant */
+static void
+make_admin(void)
+{
+	int			i;
+
+	for (i = 0; i < lengthof(roles); i++)
+		if (!is_member_of_role_nosuper(get_role_oid(ADMIN, false),
+									   get_role_oid(roles[i].name, false)))
+			execute(psprintf("grant %s to " ADMIN, roles[i].name));
+	if (SPI_execute("select " SN_SCHEMA ".grant_tenant('" ADMIN "', '*', 'admin')",
+					false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not grant \"admin\"");
+}
+
+/* create_roles() returns void */
+Datum
+sentinai_create_roles(PG_FUNCTION_ARGS)
+{
+	SnAction	action = {.action = "create_roles"};
+	int			i;
+
+	PreventCommandIfReadOnly("create_roles()");
+	sn_require_admin("call create_roles()");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	for (i = 0; i < lengthof(roles); i++)
+		make_role(&roles[i]);
+	make_admin();
+	SPI_finish();
+	sn_action_record(&action);
+	PG_RETURN_VOID();
+}

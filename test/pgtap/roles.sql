@@ -1,0 +1,51 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- create_roles(): every function of the API is some role's, and what a role has
+-- is enough for its work.
+select plan(16);
+begin;
+select lives_ok($$select sentinai.create_roles()$$, 'the roles are made');
+select lives_ok($$select sentinai.create_roles()$$, 'and once more');
+-- Functions that applications call.  A comment that begins with "For " says that one
+-- is for the extension itself.
+create temp view api as
+select p.oid, p.proname from pg_proc p
+where p.pronamespace = 'sentinai'::regnamespace and p.prorettype not in ('trigger'::regtype, 'fdw_handler'::regtype)
+      and coalesce(obj_description(p.oid, 'pg_proc'), '') not like 'For %'
+      and not exists (select from aclexplode(p.proacl) a where a.grantee = 0);
+select is((select coalesce(string_agg(a.proname, ' ' order by a.proname), '') from api a
+           where not has_function_privilege('sentinai_admin', a.oid, 'execute')
+                 -- they are for maintenance and for triggers of others
+                 and a.proname not in ('set_relay_paused', 'wake_relay', 'wake_launcher', 'recovery_id')),
+          '', 'every function of the API is somebody''s');
+select is((select coalesce(string_agg(c.relname, ' ' order by c.relname), '') from pg_class c
+           where c.relnamespace = 'sentinai'::regnamespace and c.relkind in ('v', 'f')
+                 and not has_table_privilege('sentinai_admin', c.oid, 'select')), '', 'so is every view');
+create function pg_temp.has(role text) returns text language sql as $$
+    select coalesce(string_agg(a.proname, ' ' order by a.proname), '') from api a
+    where has_function_privilege(role, a.oid, 'execute') $$;
+select is(pg_temp.has('sentinai_publisher'), 'publish publish_batch work_on', 'a publisher publishes');
+select is(pg_temp.has('sentinai_reader'), 'describe_event_type get_events_by_aggregate get_events_by_exception get_events_by_tenant get_trace json_schema trace_tree', 'a reader reads');
+select is(pg_temp.has('sentinai_auditor'), '', 'an auditor has views');
+select ok(not has_function_privilege('sentinai_operator', 'sentinai.grant_tenant(name,text,text)', 'execute'), 'an operator grants nothing');
+select ok(not has_schema_privilege('sentinai_admin', 'sentinai_internal', 'usage'), 'nobody sees the tables');
+select is((select string_agg(role::text || ' ' || tenant_id || ' ' || "right", ',') from sentinai.tenant_grants where role::text like 'sentinai%'),
+          'sentinai_admin * admin', 'admin is what has a right for tenants');
+
+-- Their work
+create role roles_one nologin in role sentinai_publisher, sentinai_agent;
+create role roles_two nologin in role sentinai_operator, sentinai_reader, sentinai_auditor;
+select sentinai.grant_tenant('roles_one', 'roles', 'publish'), sentinai.grant_tenant('roles_two', 'roles', 'read'), sentinai.grant_tenant('roles_two', '*', 'operate');
+set local sentinai.tenant_isolation = on;
+set local role roles_one;
+select lives_ok($$select sentinai.publish('roles.t', 'roles', 'k', '{}')$$, 'one publishes');
+select lives_ok($$insert into sentinai.outbox (tenant_id, type, payload) values ('roles', 'roles.t', '{}')$$, 'by outbox, too');
+reset role;
+set local role roles_two;
+select is((select count(*) from sentinai.get_events_by_tenant('roles')), 2::bigint, 'another one reads it');
+select is((select count(*) from sentinai.event_log), 2::bigint, 'in the view, too');
+select lives_ok($$select sentinai.subscribe('roles')$$, 'who operates subscribes');
+select ok(exists (select from sentinai.stat_queue where worker_type = 'roles') and exists (select from sentinai.stat_info), 'and sees the statistics');
+reset role;
+
+select * from finish();
+rollback;

@@ -1,0 +1,317 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- Who may do what for whom: grants, and the gate that every function asks.
+select plan(129);
+\set tenant gate-a
+\ir lib/queue.sql
+
+create role gate_group nologin;
+create role gate_app nologin;
+create role gate_other nologin in role gate_group;
+create role gate_apart nologin noinherit in role gate_group;
+create role gate_agent nologin;
+create role gate_admin nologin;
+create role gate_chief nologin in role gate_admin;
+create schema gate;
+grant usage on schema sentinai, gate to public;
+do $$ declare f record; begin
+    for f in select p.oid::regprocedure as name from pg_proc p
+             where p.pronamespace = 'sentinai'::regnamespace and p.prokind = 'f' and p.prorettype <> 'trigger'::regtype
+    loop
+        execute format('grant execute on function %s to gate_group, gate_app, gate_agent, gate_admin, gate_apart', f.name);
+    end loop;
+end $$;
+grant execute on procedure sentinai.wait_for_work(text, interval, boolean) to gate_agent, gate_app;
+grant select on all tables in schema sentinai to gate_group, gate_app, gate_agent, gate_admin;
+grant insert on sentinai.outbox to gate_app, gate_other;
+
+create function gate.publish(tenant text) returns text language sql as $$
+    select case when sentinai.publish('gate.t', tenant, 'k', '{"secret": "canary"}') is null then 'null' else 'published' end $$;
+create function gate.as_owner(tenant text) returns text language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select gate.publish(tenant) $$;
+-- the whole of an error, as a caller gets it
+create function gate.error(command text) returns text language plpgsql as $$
+declare detail text; hint text; begin
+    execute command;
+    return 'no error';
+exception when others then
+    get stacked diagnostics detail = pg_exception_detail, hint = pg_exception_hint;
+    return concat_ws('|', sqlstate, sqlerrm, nullif(detail, ''), nullif(hint, ''));
+end $$;
+select gate.publish('gate-a'), gate.publish('gate-b');
+
+-- Arguments
+select throws_ok($$select sentinai.grant_tenant('gate_nobody', 'gate-a', 'read')$$, '42704', null, 'a role that is not there');
+select throws_ok($$select sentinai.grant_tenant('gate_app', 'gate-a', 'fly')$$, 'SN422', null, 'no such right');
+select throws_ok($$select sentinai.grant_tenant('gate_app', 'a:b', 'read')$$, 'SN422', null, 'no such tenant');
+select throws_ok($$select sentinai.grant_tenant('gate_app', '', 'read')$$, 'SN422', null, 'an empty tenant');
+select throws_ok($$select sentinai.grant_tenant('gate_app', repeat('x', 257), 'read')$$, 'SN422', null, 'a long tenant');
+select throws_ok($$select sentinai.grant_tenant('gate_app', E'a\nb', 'read')$$, 'SN422', null, 'a tenant of two lines');
+select throws_ok($$select sentinai.grant_tenant('gate_app', 'gate-a', 'admin')$$, 'SN422', null, 'admin is for every tenant');
+select throws_ok($$select sentinai.grant_tenant(null, 'gate-a', 'read')$$, '22004', null, 'null role');
+select throws_ok($$select sentinai.grant_tenant('gate_app', null, 'read')$$, '22004', null, 'null tenant');
+select throws_ok($$select sentinai.grant_tenant('gate_app', 'gate-a', null)$$, '22004', null, 'null right');
+select throws_ok($$select sentinai.grant_work('gate_app', 'no/such')$$, 'SN422', null, 'no name of a subscription');
+select throws_ok($$select sentinai.grant_work('gate_app', null)$$, '22004', null, 'null subscription');
+select throws_ok($$select sentinai.require_proof('gate_app', null)$$, '22004', null, 'null mark');
+select throws_ok($$select sentinai.may('fly', 'x')$$, 'SN422', null, 'may() knows the rights');
+select throws_ok($$select sentinai.may('read', null)$$, '22004', null, 'and wants a tenant');
+
+-- Grants
+select ok(sentinai.grant_tenant('gate_app', 'gate-a', 'publish'), 'a right is granted');
+select ok(not sentinai.grant_tenant('gate_app', 'gate-a', 'publish'), 'once');
+select ok(sentinai.grant_tenant('gate_group', 'gate-b', 'publish'), 'to a group');
+select is((select string_agg(role || ' ' || tenant_id || ' ' || "right", ', ' order by 1) from sentinai.tenant_grants where tenant_id like 'gate-%'),
+          'gate_app gate-a publish, gate_group gate-b publish', 'the view has them');
+select is((select jsonb_agg(jsonb_build_array(action, tenant_id, object, before, after) order by action_id) from sentinai.actions where tenant_id like 'gate-%'),
+    '[["grant_tenant", "gate-a", "gate_app", null, {"role": "gate_app", "right": "publish", "tenant": "gate-a"}],
+      ["grant_tenant", "gate-b", "gate_group", null, {"role": "gate_group", "right": "publish", "tenant": "gate-b"}]]',
+    'the action log has what was changed, and not what was not');
+set role gate_app;
+select is(gate.publish('gate-b'), 'published', 'without isolation nobody is asked');
+select throws_ok($$select sentinai.grant_tenant('gate_app', '*', 'publish')$$, '42501', null, 'execute is not enough to grant');
+select throws_ok($$select sentinai.revoke_tenant('gate_group', 'gate-b', 'publish')$$, '42501', null, 'or to revoke');
+select throws_ok($$select sentinai.grant_work('gate_app', '*')$$, '42501', null, 'or to grant work');
+select throws_ok($$select sentinai.require_proof('gate_app', false)$$, '42501', null, 'or to take a mark away');
+select throws_ok($$set sentinai.tenant_isolation = off$$, '42501', null, 'or to switch isolation');
+reset role;
+
+-- Publishing
+set sentinai.tenant_isolation = on;
+select is(gate.publish('gate-b'), 'published', 'the owner may everything');
+set role gate_app;
+select is(gate.publish('gate-a'), 'published', 'a role publishes for its tenant');
+select throws_ok($$select gate.publish('gate-b')$$, 'SN403', null, 'and for no other');
+select is(gate.error($$select gate.publish('gate-b')$$), gate.error($$select gate.publish('gate-nobody')$$), 'a foreign tenant and an unknown one are refused alike');
+select is(gate.as_owner('gate-b'), 'published', 'a SECURITY DEFINER function acts for its owner');
+select throws_ok($$select gate.publish('gate-b')$$, 'SN403', null, 'and that ends with it');
+select throws_ok($$select sentinai.publish_batch('{gate.t,gate.t}', '{gate-a,gate-b}', '{k,k}', array['{}', '{}']::jsonb[])$$,
+    'SN403', null, 'a batch with one foreign event is refused');
+select lives_ok($$insert into sentinai.outbox (tenant_id, type, payload) values ('gate-a', 'gate.t', '{}')$$, 'outbox takes its events');
+select throws_ok($$insert into sentinai.outbox (tenant_id, type, payload) values ('gate-b', 'gate.t', '{}')$$, 'SN403', null, 'and no others');
+set role gate_other;
+select is(gate.publish('gate-b'), 'published', 'a member of the group has its rights');
+select throws_ok($$select gate.publish('gate-a')$$, 'SN403', null, 'but not those of others');
+set role gate_apart;
+select throws_ok($$select gate.publish('gate-b')$$, 'SN403', null, 'who does not inherit has not');
+reset role;
+set session authorization gate_apart;
+set role gate_group;
+select is(gate.publish('gate-b'), 'published', 'until he sets the role');
+reset session authorization;
+revoke gate_group from gate_other;
+set role gate_other;
+select throws_ok($$select gate.publish('gate-b')$$, '42501', null, 'a membership that ended gives nothing');
+reset role;
+grant gate_group to gate_other;
+select ok(sentinai.revoke_tenant('gate_group', 'gate-b', 'publish'), 'a right is taken back');
+select ok(not sentinai.revoke_tenant('gate_group', 'gate-b', 'publish'), 'once');
+set role gate_other;
+select throws_ok($$select gate.publish('gate-b')$$, 'SN403', null, 'and is gone');
+reset role;
+begin;
+select sentinai.grant_tenant('gate_group', 'gate-b', 'publish');
+set local role gate_other;
+select is(gate.publish('gate-b'), 'published', 'a grant counts in its own transaction');
+rollback;
+set role gate_other;
+select throws_ok($$select gate.publish('gate-b')$$, 'SN403', null, 'and is forgotten when that is rolled back');
+reset role;
+alter role gate_app rename to gate_renamed;
+set role gate_renamed;
+select is(gate.publish('gate-a'), 'published', 'a role that is renamed keeps its rights');
+reset role;
+alter role gate_renamed rename to gate_app;
+create role gate_gone nologin;
+grant gate_group to gate_gone;
+select sentinai.grant_tenant('gate_gone', 'gate-a', 'publish');
+drop role gate_gone;
+create role gate_gone nologin in role gate_group;
+set role gate_gone;
+select throws_ok($$select gate.publish('gate-a')$$, 'SN403', null, 'one that is made anew under the name of another gets nothing');
+reset role;
+
+-- Admin
+select ok(sentinai.grant_tenant('gate_admin', '*', 'admin'), 'admin is granted');
+set role gate_chief;
+select is(gate.publish('gate-b'), 'published', 'a member of the admins may everything');
+select ok(sentinai.grant_tenant('gate_chief', 'gate-z', 'read'), 'and grant');
+select ok(sentinai.may('admin', '*') and sentinai.may('audit', 'gate-b'), 'may() says so');
+reset role;
+set role gate_app;
+select ok(not sentinai.may('admin', '*') and sentinai.may('publish', 'gate-a') and not sentinai.may('read', 'gate-a')
+          and not sentinai.may('publish', '*'), 'and says what others may');
+select is((select count(*) from sentinai.tenant_grants where role = 'gate_chief'::regrole), 0::bigint, 'a role does not see the grants of others');
+select is((select count(*) from sentinai.actions), 0::bigint, 'nor the action log');
+reset role;
+select sentinai.grant_tenant('gate_app', 'gate-a', 'audit');
+set role gate_app;
+select ok(exists (select from sentinai.actions) and not exists (select from sentinai.actions where tenant_id is distinct from 'gate-a'), 'who audits a tenant sees its actions');
+reset role;
+select sentinai.revoke_tenant('gate_app', 'gate-a', 'audit');
+
+-- Reading
+set role gate_app;
+select throws_ok($$select * from sentinai.get_events_by_tenant('gate-a')$$, 'SN403', null, 'publishing is not reading');
+select is((select count(*) from sentinai.event_log), 0::bigint, 'nor in the view');
+reset role;
+select sentinai.grant_tenant('gate_app', 'gate-a', 'read');
+set role gate_app;
+select cmp_ok((select count(*) from sentinai.get_events_by_tenant('gate-a')), '>', 0::bigint, 'who may read a tenant, reads it');
+select cmp_ok((select count(*) from sentinai.get_events_by_aggregate('gate-a', 'k')), '>', 0::bigint, 'by aggregate, too');
+select is(gate.error($$select * from sentinai.get_events_by_tenant('gate-b')$$), gate.error($$select * from sentinai.get_events_by_tenant('gate-nobody')$$), 'others are refused alike');
+select throws_ok($$select * from sentinai.get_events_by_tenant('gate-b')$$, 'SN403', null, 'by tenant');
+select throws_ok($$select * from sentinai.get_events_by_aggregate('gate-b', 'k')$$, 'SN403', null, 'by aggregate');
+select throws_ok($$select * from sentinai.get_events_by_exception('gate-b', 'k')$$, 'SN403', null, 'by exception');
+select throws_ok($$select * from sentinai.get_trace('k', 'gate-b')$$, 'SN403', null, 'by flow');
+select throws_ok($$select * from sentinai.trace_tree('k', 'gate-b')$$, 'SN403', null, 'as a tree');
+select throws_ok($$select * from sentinai.flow_events('k', 'gate-b', 10)$$, 'SN403', null, 'and by what is inside of it');
+select is((select string_agg(distinct tenant_id, ',') from sentinai.get_trace('k')), 'gate-a', 'a flow over all tenants is one over the caller''s');
+select is((select string_agg(distinct tenant_id, ',') from sentinai.trace_tree('k')), 'gate-a', 'as a tree, too');
+select is((select string_agg(distinct tenant_id, ',') from sentinai.flow_events('k', null, 10)), 'gate-a', 'and inside');
+select is((select string_agg(distinct tenant_id, ',') from sentinai.event_log), 'gate-a', 'the view has the reader''s tenants');
+select is((select string_agg(distinct tenant_id, ',') from sentinai.outbox), 'gate-a', 'so has outbox');
+reset role;
+select cmp_ok((select count(distinct tenant_id) from sentinai.get_trace('k')), '>', 1::bigint, 'the owner sees all tenants of a flow');
+create view gate.window as select * from sentinai.outbox;
+create view gate.log as select * from sentinai.event_log;
+grant select on gate.window, gate.log to gate_app;
+set role gate_app;
+select is((select string_agg(distinct tenant_id, ',') from gate.window), 'gate-a', 'a view of a superuser over outbox asks about who reads');
+select is((select string_agg(distinct tenant_id, ',') from gate.log), 'gate-a', 'and one over the log');
+create function pg_temp.peep(t text) returns boolean language plpgsql cost 0.0001 as $$ begin raise notice 'saw %', t; return t = 'gate-a'; end $$;
+select lives_ok($$select count(*) from sentinai.event_log where pg_temp.peep(tenant_id) or 1 / (case tenant_id when 'gate-b' then 0 else 1 end) = 1$$,
+    'a condition of the query sees no row of others');
+prepare gate_read as select string_agg(distinct tenant_id, ',') from sentinai.event_log;
+execute gate_read; execute gate_read; execute gate_read; execute gate_read; execute gate_read; execute gate_read;
+reset role;
+select sentinai.grant_tenant('gate_other', 'gate-b', 'read');
+set role gate_other;
+create temp table seen as execute gate_read;
+select is((select string_agg from seen), 'gate-b', 'a plan that was made for another role shows him nothing more');
+drop table seen;
+reset role;
+deallocate gate_read;
+
+-- Work
+select sentinai.subscribe('gate', '{gate.t}', 'earliest');
+select sentinai.subscribe('gate-secret', '{gate.t}', 'earliest');
+set role gate_agent;
+select throws_ok($$select * from sentinai.claim('gate')$$, 'SN403', null, 'nobody claims without a grant');
+select is(gate.error($$select * from sentinai.claim('gate-secret')$$), gate.error($$select * from sentinai.claim('gate-nobody')$$), 'a subscription of others is like none');
+select is(gate.error($$select sentinai.subscribe('gate-secret', '{gate.t}')$$), gate.error($$select sentinai.subscribe('gate-nobody', '{gate.t}')$$), 'nor can it be changed by subscribe()');
+select throws_ok($$select sentinai.unsubscribe('gate-secret')$$, 'SN403', null, 'ended');
+select throws_ok($$select sentinai.alter_subscription('gate-secret', max_attempts => 1)$$, 'SN403', null, 'altered');
+select throws_ok($$select sentinai.set_retry_policy('gate-secret', 'gate.t', 1, '{1s}')$$, 'SN403', null, 'or have other waits');
+select throws_ok($$select sentinai.revoke_lease('gate-secret', 'a')$$, 'SN403', null, 'or be taken from who works');
+select throws_ok($$select sentinai.mark_as_processing(gen_random_uuid(), 'gate', 'gate-a')$$, 'SN422', null, 'an id is checked first');
+select throws_ok($$select sentinai.mark_as_processing('01930000-0000-7000-8000-000000000000', 'gate', 'gate-a')$$, 'SN403', null, 'nor is its ledger written');
+select throws_ok($$select sentinai.mark_as_completed('01930000-0000-7000-8000-000000000000', 'gate', 'gate-a')$$, 'SN403', null, 'in either way');
+select throws_ok($$select sentinai.is_already_processed('01930000-0000-7000-8000-000000000000', 'gate')$$, 'SN403', null, 'or read');
+select is((select count(*) from sentinai.stat_queue where worker_type like 'gate%'), 0::bigint, 'it is in no view');
+reset role;
+select ok(sentinai.grant_work('gate_agent', 'gate'), 'work is granted');
+set role gate_agent;
+select throws_ok($$select * from sentinai.claim('gate')$$, 'SN403', null, 'that is not enough: its events are of every tenant');
+reset role;
+select sentinai.grant_tenant('gate_agent', 'gate-a', 'work');
+set role gate_agent;
+select throws_ok($$select * from sentinai.claim('gate')$$, 'SN403', null, 'nor is the right for one of them');
+reset role;
+select sentinai.grant_tenant('gate_agent', '*', 'work');
+select pg_temp.sequenced();
+set role gate_agent;
+create temp table batch as select * from sentinai.claim('gate', 100);
+grant select on batch to public;
+select cmp_ok((select count(*) from batch), '>', 5::bigint, 'with both it claims');
+select throws_ok($$select * from sentinai.claim('gate-secret')$$, 'SN403', null, 'from that subscription only');
+select is((select string_agg(worker_type, ',') from sentinai.stat_queue where worker_type like 'gate%'), 'gate', 'and sees that one');
+reset role;
+select sentinai.revoke_work('gate_agent', 'gate');
+set role gate_agent;
+select throws_ok($$select sentinai.complete((select token from batch limit 1))$$, 'SN403', null, 'a token is good for as long as its role may work');
+select throws_ok($$select sentinai.extend((select token from batch limit 1), '1 minute')$$, 'SN403', null, 'to extend it, too');
+select throws_ok($$select sentinai.release((select token from batch limit 1))$$, 'SN403', null, 'or give it back');
+select throws_ok($$select sentinai.fail((select token from batch limit 1), (select event_id from batch limit 1), 'x')$$, 'SN403', null, 'or fail');
+reset role;
+select sentinai.grant_work('gate_agent', 'gate');
+set role gate_agent;
+select is(sentinai.fail((select token from batch limit 1), (select event_id from batch where tenant_id = 'gate-b' limit 1), 'canary', false), 'dead', 'an event dies');
+select cmp_ok(sentinai.complete((select token from batch limit 1)), '>', 0, 'the others are done');
+reset role;
+
+-- Dead letters
+set role gate_app;
+select is((select count(*) from sentinai.dead_letter where worker_type = 'gate'), 0::bigint, 'a letter of another tenant is not seen');
+select is(gate.error(format('select sentinai.retry_dead_letter(%L, %L)', (select event_id from batch where tenant_id = 'gate-b' limit 1), 'gate')),
+          gate.error($$select sentinai.retry_dead_letter('01930000-0000-7000-8000-000000000000', 'gate')$$), 'nor told from none');
+select is(gate.error(format('select sentinai.discard_dead_letter(%L, %L, %L, %L)', (select event_id from batch where tenant_id = 'gate-b' limit 1), 'gate', 'a', 'r')),
+          gate.error($$select sentinai.discard_dead_letter('01930000-0000-7000-8000-000000000000', 'gate', 'a', 'r')$$), 'by who discards');
+select is(gate.error(format('select sentinai.give_up_event(%L, %L, %L, %L)', (select event_id from batch where tenant_id = 'gate-b' limit 1), 'gate', 'a', 'r')),
+          gate.error($$select sentinai.give_up_event('01930000-0000-7000-8000-000000000000', 'gate', 'a', 'r')$$), 'gives up');
+select is(gate.error(format('select sentinai.retry_event(%L, %L)', (select event_id from batch where tenant_id = 'gate-b' limit 1), 'gate')),
+          gate.error($$select sentinai.retry_event('01930000-0000-7000-8000-000000000000', 'gate')$$), 'or retries');
+select throws_ok($$select sentinai.purge_dead_letters(now())$$, 'SN403', null, 'nobody purges for all');
+select throws_ok($$select sentinai.purge_dead_letters(now(), tenant_id => 'gate-b')$$, 'SN403', null, 'or for another');
+reset role;
+select sentinai.grant_tenant('gate_other', 'gate-b', 'operate');
+set role gate_other;
+select is((select count(*) from sentinai.dead_letter where worker_type = 'gate'), 1::bigint, 'its operator sees it');
+select lives_ok(format('select sentinai.discard_dead_letter(%L, %L, %L, %L)', (select event_id from sentinai.dead_letter where worker_type = 'gate'), 'gate', 'a', 'r'), 'and settles it');
+reset role;
+
+-- One tenant for a transaction
+create function gate.acting() returns text language sql as $$
+    select coalesce(string_agg(t, ' '), 'nobody') from unnest('{gate-a,gate-b,gate-z}'::text[]) t where sentinai.may('read', t) $$;
+select throws_ok($$select sentinai.act_as(null)$$, '22004', null, 'act_as() wants a tenant');
+select throws_ok($$select sentinai.act_as('')$$, 'SN422', null, 'that is one');
+select throws_ok($$select sentinai.act_as('gate-a', '17.abc')$$, 'SN403', null, 'a proof that is none is refused, whoever brings it');
+begin;
+select sentinai.act_as('gate-a');
+select is(gate.acting(), 'gate-a', 'it narrows what an owner may');
+select ok(not sentinai.may('read', '*'), 'he may nothing for all');
+savepoint s;
+select throws_ok($$select sentinai.act_as('gate-b')$$, 'SN403', null, 'it never goes elsewhere');
+rollback to s;
+select is(gate.acting(), 'gate-a', 'and outlives a savepoint that it was not called in');
+select is((select string_agg(distinct tenant_id, ',') from sentinai.event_log), 'gate-a', 'the view shows that tenant');
+commit;
+select is(gate.acting(), 'gate-a gate-b gate-z', 'it ends with the transaction');
+begin;
+savepoint s;
+select sentinai.act_as('gate-b');
+select is(gate.acting(), 'gate-b', 'in a savepoint');
+rollback to s;
+select is(gate.acting(), 'gate-a gate-b gate-z', 'it ends when that is rolled back');
+savepoint t;
+select sentinai.act_as('gate-z');
+release t;
+select is(gate.acting(), 'gate-a gate-b gate-z', 'or released');
+rollback;
+set role gate_app;
+select is(gate.error($$select sentinai.act_as('gate-b')$$), gate.error($$select sentinai.act_as('gate-nobody')$$), 'a foreign tenant and an unknown one are refused alike');
+begin;
+select sentinai.act_as('gate-a');
+select is(gate.acting(), 'gate-a', 'a role acts for a tenant of its own');
+rollback;
+reset role;
+select ok(sentinai.require_proof('gate_app'), 'a role is marked');
+set role gate_app;
+select throws_ok($$select gate.publish('gate-a')$$, 'SN403', null, 'and may nothing');
+select throws_ok($$select sentinai.act_as('gate-a')$$, 'SN403', null, 'without a proof');
+select ok(not sentinai.may('read', 'gate-a'), 'that may() knows of');
+reset role;
+
+-- Without isolation only a subscription that was granted is somebody's
+set sentinai.tenant_isolation = off;
+set role gate_app;
+select throws_ok($$select * from sentinai.claim('gate')$$, 'SN403', null, 'a subscription that was granted is for those alone');
+select lives_ok($$select * from sentinai.claim('gate-secret')$$, 'another one for everybody');
+reset role;
+
+drop schema gate cascade;
+drop table batch;
+drop owned by gate_group, gate_app, gate_other, gate_apart, gate_agent, gate_admin, gate_chief, gate_gone;
+drop role gate_other, gate_apart, gate_gone, gate_chief, gate_group, gate_app, gate_agent, gate_admin;
+select sentinai.unsubscribe('gate'), sentinai.unsubscribe('gate-secret');
+
+select * from finish();

@@ -40,9 +40,9 @@ put_rows(ReturnSetInfo *rsinfo)
 	}
 }
 
-/* run_as_owner: the query with the function's arguments */
+/* put_answer: the query with the function's arguments */
 static void
-run_as_owner(FunctionCallInfo fcinfo, const char *query)
+put_answer(FunctionCallInfo fcinfo, const char *query)
 {
 	Oid			types[NARGS] = {TEXTOID, TEXTOID, INT4OID};
 	Datum		values[NARGS];
@@ -76,7 +76,7 @@ run_as_owner(FunctionCallInfo fcinfo, const char *query)
 			sn_require(SN_RIGHT_READ, PG_GETARG_TEXT_PP(1), "read");
 		InitMaterializedSRF(fcinfo, 0);
 		sn_become_tables_owner(&caller);
-		run_as_owner(fcinfo, query);
+		put_answer(fcinfo, query);
 		sn_become_caller(&caller);
 	}
 	PG_FINALLY();

@@ -45,7 +45,8 @@ grant execute on function
     sentinai.may_read(text),
     sentinai.may_see_letter(text),
     sentinai.may_audit(text),
-    sentinai.may_see_worker_type(text)
+    sentinai.may_see_worker_type(text),
+    sentinai.may_see_limit(text)
     to public;
 
 grant usage on schema sentinai to pg_monitor;

@@ -184,6 +184,8 @@ sentinai_set_backlog_limit(PG_FUNCTION_ARGS)
 	tenant_id = limited_tenant_arg(fcinfo, 1);
 	check_backlog_limit(fcinfo);
 	PreventCommandIfReadOnly("set_backlog_limit()");
+	if (!sn_gate_may_watch(worker_type))
+		sn_unknown_worker_type(worker_type);	/* nor hear that it is there */
 	(void) sn_sub_require(worker_type);
 	sn_lock_limits();
 	limit = limit_of(worker_type, tenant_id);

@@ -58,9 +58,17 @@ sn_unknown_worker_type(const text *worker_type)
 void
 sn_sub_require_work(const SnSub *sub)
 {
+	List	   *tenants;
+	ListCell   *lc;
+
 	sn_require_claim(sub->worker_type);
-	if (!sn_may(SN_RIGHT_WORK, NULL))
+	if (!sn_gate_asks() || sn_gate_may(SN_RIGHT_WORK, NULL))
+		return;
+	if (!sn_sub_tenants(sub, &tenants))
 		sn_refuse_worker_type("work for");
+	foreach(lc, tenants)
+		if (!sn_gate_may(SN_RIGHT_WORK, lfirst(lc)))
+			sn_refuse_worker_type("work for");
 }
 
 /*

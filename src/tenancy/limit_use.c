@@ -114,7 +114,7 @@ sentinai_consume_limit(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(answer_row(fcinfo, &answer));
 }
 
-/* put_bucket: a bucket as a row of limit_buckets() */
+/* put_bucket: a bucket as a row of limit_buckets(), if the caller may see it */
 static void
 put_bucket(const SnBucketView *view, void *arg)
 {
@@ -124,6 +124,8 @@ put_bucket(const SnBucketView *view, void *arg)
 	Datum		values[8];
 	bool		nulls[8] = {false};
 
+	if (!sn_may(SN_RIGHT_READ | SN_RIGHT_OPERATE, view->tenant_id))
+		return;
 	(void) sn_bucket_is_full(&bucket, now);
 	values[0] = PointerGetDatum(view->tenant_id);
 	values[1] = PointerGetDatum(view->kind);

@@ -56,20 +56,21 @@ static const Role roles[] = {
 		" retry_dead_letter discard_dead_letter purge_dead_letters"
 		" dead_letters get_dead_letter dead_letter_stats retry_dead_letters"
 		" discard_dead_letters edit_and_retry set_alert drop_alert"
-		" set_limit drop_limit set_backlog_limit drop_backlog_limit"
+		" set_limit drop_limit set_backlog_limit drop_backlog_limit limit_buckets"
 		" pause_relay resume_relay relay_is_paused maintain make_partitions"
 		" index_partitions"
 		" partitions_until retention_status"
 		" register_event_type deprecate_event_type drop_event_type_version"
 		" json_schema describe_event_type asyncapi get_trace trace_tree",
-	"dead_letter event_types limits backlog_limits alerts", false, true},
+	"dead_letter event_types limits limit_usage backlog_limits alerts",
+		false, true},
 	{"sentinai_auditor",
 		"verify_audit audit_proof",
 	"actions tenant_grants work_grants audit_roots", false, false},
 	{ADMIN,
 		"grant_tenant revoke_tenant grant_work revoke_work require_proof"
-		" create_roles after_restore limit_buckets",
-	"actions tenant_grants work_grants limit_usage", false, true},
+		" create_roles after_restore",
+	"actions tenant_grants work_grants", false, true},
 };
 
 /* execute: a statement */

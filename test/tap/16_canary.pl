@@ -39,6 +39,11 @@ sql(qq{
 	reset role; set role alice;
 	select sentinai.publish('alice.t', 'alice', 'same', '{}'), sentinai.publish('alice.t', 'alice', 'mine', '{}', correlation_id => 'mine')});
 
+# What bob is limited to, and who looks after him.
+sql(qq{select sentinai.set_limit('bob', 'calls', 5, '1 hour'), sentinai.set_alert('dead_letters', 'bob', 100, channels => '{$canary}'),
+	sentinai.set_backlog_limit('$canary-sub', 'bob', 1000000);
+	set role bob; select sentinai.consume_limit('bob', 'calls', 3)});
+
 # Bob's work: a letter, a retry, something completed and something in hand.
 wait_for($unslept, sub { sql(qq{select count(*) from sentinai_internal.slice, unnest(event_ids) e}) >= 7 });
 sql(qq{
@@ -89,6 +94,19 @@ my @calls = (
 	q{set_retry_policy('{worker}', 'bob.t', 1, '{1s}')}, q{stat_claimed(2)}, 'stat_clock()', 'stat_failures()', 'stat_lag(2, 64)',
 	(map {; "stat_lane_state(2, $_)" } 0 .. 63), 'stat_rate(2, 1, 1)', 'stat_relay_workers()', 'stat_round()', 'stat_server()',
 	q{subscribe('{worker}', '{bob.t}')}, q{unsubscribe('{worker}')}, q{validate_json('{}', '{}')}, 'wake_launcher()', 'wake_relay()',
+	(map {; "get_dead_letter('{$_}', '{worker}')", "get_dead_letter('{$_}', 'alice')", "audit_proof('{$_}')",
+		"edit_and_retry('{$_}', '{worker}', '{}', 'a', 'r')", "edit_and_retry('{$_}', 'alice', '{}', 'a', 'r')",
+		"retry_dead_letters(event_ids => array['{$_}'::uuid])", "retry_dead_letters('alice', event_ids => array['{$_}'::uuid])",
+		"discard_dead_letters(event_ids => array['{$_}'::uuid], actor => 'a', reason => 'r')",
+		"discard_dead_letters('alice', event_ids => array['{$_}'::uuid], actor => 'a', reason => 'r')" } qw(dead waiting done held)),
+	(map {; "$_()", "$_('{tenant}')", "$_('alice')" } qw(dead_letters dead_letter_stats verify_audit)),
+	q{dead_letters(worker_type => '{worker}')}, q{dead_letters('alice', '{worker}')}, q{retry_dead_letters('{tenant}')}, 'retry_dead_letters()',
+	q{retry_dead_letters('alice', '{worker}')}, q{discard_dead_letters('{tenant}', actor => 'a', reason => 'r')},
+	q{set_alert('dead_letters', '{tenant}', 1)}, q{drop_alert('dead_letters', '{tenant}')}, q{drop_alert('dead_letters', '*')},
+	q{set_limit('{tenant}', 'calls', 1, '1s')}, q{set_limit('*', 'calls', 1, '1s')}, q{drop_limit('{tenant}', 'calls')}, q{drop_limit('*', 'calls')},
+	q{consume_limit('{tenant}', 'calls')}, q{consume_limit('{tenant}', 'calls', 1000)}, q{consume_limit('alice', 'calls')}, 'limit_buckets()',
+	q{set_backlog_limit('{worker}', '{tenant}', 1)}, q{set_backlog_limit('{worker}', 'alice', 1)}, q{set_backlog_limit('{worker}', '*', 1)},
+	q{drop_backlog_limit('{worker}', '{tenant}')}, q{drop_backlog_limit('{worker}', 'alice')}, q{may_see_limit('{tenant}')},
 	'outbox_handler()');
 my @procedures = (q{wait_for_work('{worker}', '0', null)});
 my @statements = (

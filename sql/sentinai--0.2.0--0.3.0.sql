@@ -654,8 +654,11 @@ comment on column sentinai_internal.slice.lane is 'The lane, plus 64 times the t
 
 alter table sentinai_internal.lane_state_0 add column track int, add column track_pos bigint[];
 alter table sentinai_internal.lane_state_1 add column track int, add column track_pos bigint[];
-create or replace view sentinai_internal.lane_state as
-    select * from sentinai_internal.lane_state_0 union all select * from sentinai_internal.lane_state_1;
+do $view$
+begin
+    execute $v$create or replace view sentinai_internal.lane_state as
+    select * from sentinai_internal.lane_state_0 union all select * from sentinai_internal.lane_state_1$v$;
+end $view$;
 
 comment on column sentinai_internal.lane_state_0.pos is 'Every event before this position is resolved, in the track at hand.';
 comment on column sentinai_internal.lane_state_1.pos is 'Every event before this position is resolved, in the track at hand.';
@@ -874,7 +877,9 @@ begin
 end $views$;
 
 -- They name the columns of a lane's state.
-create or replace view sentinai.stat_lane with (security_barrier) as
+do $view$
+begin
+    execute $v$create or replace view sentinai.stat_lane with (security_barrier) as
 select s.sub_id,
        s.worker_type,
        s.is_relay,
@@ -905,9 +910,12 @@ from sentinai_internal.subscription s
          select x.event_id from sentinai_internal.event_retry x
          where x.sub_id = s.sub_id and x.lane = l.lane
          order by x.pos limit 1) r on t.parked > 0
-where sentinai.may_see_worker_type(s.worker_type);
+where sentinai.may_see_worker_type(s.worker_type)$v$;
+end $view$;
 
-create or replace view sentinai.stat_relay_topic as
+do $view$
+begin
+    execute $v$create or replace view sentinai.stat_relay_topic as
 with recursive label as (
     (select r.sub_id, r.topic
      from sentinai_internal.event_retry r
@@ -936,9 +944,12 @@ from label l
                   select r.first_failed_at, r.last_error from sentinai_internal.event_retry r
                   where r.sub_id = l.sub_id and r.topic = l.topic and r.lane = g.lane
                   order by r.pos limit 1) f
-         order by f.first_failed_at limit 1) h;
+         order by f.first_failed_at limit 1) h$v$;
+end $view$;
 
-create or replace view sentinai.stat_agent with (security_barrier) as
+do $view$
+begin
+    execute $v$create or replace view sentinai.stat_agent with (security_barrier) as
 select s.worker_type,
        t.worker_id,
        t.batch,
@@ -956,9 +967,12 @@ from sentinai_internal.subscription s
          limit 64) l
      cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane) t
 where t.batch is not null and sentinai.may_see_worker_type(s.worker_type)
-group by 1, 2, 3;
+group by 1, 2, 3$v$;
+end $view$;
 
-create or replace view sentinai.stat_queue as
+do $view$
+begin
+    execute $v$create or replace view sentinai.stat_queue as
 select q.worker_type,
        q.lag_events,
        extract(epoch from pg_catalog.clock_timestamp() - q.oldest_unfinished_at)::float8 as lag_seconds,
@@ -988,12 +1002,15 @@ from (select l.sub_id,
       group by 1, 2) q
      join sentinai_internal.subscription s on s.sub_id = q.sub_id
      join sentinai_internal.stream f on f.stream_id = s.stream_id
-     cross join lateral sentinai.stat_rate(q.sub_id, q.completed_count, q.failed_count) r;
+     cross join lateral sentinai.stat_rate(q.sub_id, q.completed_count, q.failed_count) r$v$;
+end $view$;
 
 comment on column sentinai.stat_queue.event_types is 'Event types it wants; null: all.';
 comment on column sentinai.stat_queue.tenants is 'Tenants whose events it wants; null: all.';
 
-create or replace view sentinai.stat_retry with (security_barrier) as
+do $view$
+begin
+    execute $v$create or replace view sentinai.stat_retry with (security_barrier) as
 select s.worker_type,
        r.tenant_id,
        r.aggregate_id,
@@ -1003,7 +1020,8 @@ select s.worker_type,
        r.due_at
 from sentinai_internal.event_retry r
      join sentinai_internal.subscription s on s.sub_id = r.sub_id
-where not s.is_relay and not r.dead and sentinai.may_see_letter(r.tenant_id);
+where not s.is_relay and not r.dead and sentinai.may_see_letter(r.tenant_id)$v$;
+end $view$;
 
 create function sentinai.flow_trace(
         correlation_id text, tenant_id text, max_events int)
@@ -1041,7 +1059,9 @@ as $$
 $$;
 comment on function sentinai.flow_trace(text, text, int) is 'For get_trace(), which calls it as the owner.';
 
-create or replace function sentinai.get_trace(
+do $function$
+begin
+    execute $f$create or replace function sentinai.get_trace(
         correlation_id text, tenant_id text default null, max_events int default 1000)
     returns table (
         event_id uuid, parent_id uuid, depth int, event_type text,
@@ -1049,7 +1069,8 @@ create or replace function sentinai.get_trace(
         correlation_id text, causation_id uuid, occurred_at timestamptz,
         deliver_at timestamptz, traceparent text, subscriptions jsonb)
     language c stable parallel unsafe rows 100
-    as 'MODULE_PATHNAME', 'sentinai_get_trace';
+    as 'MODULE_PATHNAME', 'sentinai_get_trace'$f$;
+end $function$;
 
 create function sentinai.flow_trace_tree(
         correlation_id text, tenant_id text, max_events int)
@@ -1090,7 +1111,9 @@ as $$
 $$;
 comment on function sentinai.flow_trace_tree(text, text, int) is 'For trace_tree(), which calls it as the owner.';
 
-create or replace function sentinai.trace_tree(
+do $function$
+begin
+    execute $f$create or replace function sentinai.trace_tree(
         correlation_id text, tenant_id text default null, max_events int default 1000)
     returns table (
         tree text, event_id uuid, parent_id uuid, depth int, event_type text,
@@ -1100,7 +1123,8 @@ create or replace function sentinai.trace_tree(
         worker_id text, claimed_at timestamptz, completed_at timestamptz,
         dead_at timestamptz, due_at timestamptz, error text, took interval)
     language c stable parallel unsafe rows 100
-    as 'MODULE_PATHNAME', 'sentinai_trace_tree';
+    as 'MODULE_PATHNAME', 'sentinai_trace_tree'$f$;
+end $function$;
 
 
 -- What they refuse now.

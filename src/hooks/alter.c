@@ -174,16 +174,14 @@ guard_table(const AlterTableStmt *stmt)
 	}
 }
 
-/* is_named: whether an index of a table has a name that the script gave it */
+/* is_named: whether an index has a name that C looks up (tables.h) */
 static bool
 is_named(Oid index)
 {
+#define NO_TABLE(symbol, table, columns)
+#define NAME_OF_INDEX(symbol, index) #index,
 	static const char *const names[] = {
-		"dead_letter_pending_idx", "dead_letter_settled_idx",
-		"dead_letter_tenant_idx", "event_kept_deliver_at_idx",
-		"event_retry_due_idx", "event_retry_key_idx", "event_retry_next_idx",
-		"event_retry_topic_idx", "lane_state_0_idx", "lane_state_1_idx",
-		"round_0_idx", "round_1_idx"
+		SN_RELATIONS(NO_TABLE, NAME_OF_INDEX)
 	};
 	const char *name = get_rel_name(index);
 	int			i;

@@ -32,6 +32,7 @@
 #include "sequencer/tracks.h"
 #include "shared/shmem.h"
 
+#define TENANTS_FIRST	64		/* that there is room for at first */
 #define TENANTS_MAX		8192	/* that are counted */
 #define APART_MAX		1000	/* that have another track */
 
@@ -54,6 +55,7 @@ static Oid	tenants_of = InvalidOid;	/* table they were read from; invalid: there
 static uint64 known_changes;	/* SnDatabase.tracks at that time */
 static Tenant *tenants = NULL;
 static int	ntenants = 0;
+static int	room = 0;			/* for so many, from TENANTS_FIRST to TENANTS_MAX */
 static int32 *places = NULL;	/* open addressing: number of a tenant, or -1 */
 static int32 *seen = NULL;		/* tenants with events in this round */
 static int	nseen = 0;
@@ -69,7 +71,7 @@ static TimestampTz others_at = 0;	/* when the common track last got events
 
 #define OTHERS_STAY USECS_PER_SEC	/* so long somebody may come again */
 
-#define PLACES	(4 * TENANTS_MAX)
+#define PLACES	(4 * room)
 
 /* sn_tracks_forget: others may have changed it, or what is here was undone */
 void
@@ -81,7 +83,7 @@ sn_tracks_forget(void)
 	tenants_of = InvalidOid;
 	tenants = NULL;
 	places = seen = NULL;
-	ntenants = nseen = napart = 0;
+	ntenants = room = nseen = napart = 0;
 	latest = -1;
 }
 
@@ -98,6 +100,26 @@ tenant_place(const char *name, int len, uint32 hash)
 	return &places[i];
 }
 
+/*
+ * widen_table: for so many tenants.  Where there are no workers each session that
+ * claims has a table, so that is as small as its tenants are few.
+ */
+static void
+widen_table(int wanted)
+{
+	int32	   *old = places;
+	int			i;
+
+	tenants = repalloc(tenants, wanted * sizeof(Tenant));
+	seen = repalloc(seen, wanted * sizeof(int32));
+	places = MemoryContextAlloc(context, 4 * wanted * sizeof(int32));
+	pfree(old);
+	room = wanted;
+	memset(places, -1, PLACES * sizeof(int32));
+	for (i = 0; i < ntenants; i++)
+		*tenant_place(tenants[i].name, tenants[i].len, tenants[i].hash) = i;
+}
+
 /* counted_tenant: the number of a tenant, -1 when there are too many */
 static int32
 counted_tenant(const char *name, int len)
@@ -108,6 +130,11 @@ counted_tenant(const char *name, int len)
 
 	if (*place >= 0 || ntenants == TENANTS_MAX)
 		return *place;
+	if (ntenants == room)
+	{
+		widen_table(2 * room);
+		place = tenant_place(name, len, hash);
+	}
 	tenant = &tenants[ntenants];
 	memset(tenant, 0, sizeof(Tenant));
 	tenant->hash = hash;
@@ -172,9 +199,10 @@ make_table(void)
 {
 	context = AllocSetContextCreate(TopMemoryContext, "sentinai tracks",
 									ALLOCSET_DEFAULT_SIZES);
-	tenants = MemoryContextAlloc(context, TENANTS_MAX * sizeof(Tenant));
+	room = TENANTS_FIRST;
+	tenants = MemoryContextAlloc(context, room * sizeof(Tenant));
 	places = MemoryContextAlloc(context, PLACES * sizeof(int32));
-	seen = MemoryContextAlloc(context, TENANTS_MAX * sizeof(int32));
+	seen = MemoryContextAlloc(context, room * sizeof(int32));
 	memset(places, -1, PLACES * sizeof(int32));
 	memset(on_track, 0, sizeof(on_track));
 }

@@ -46,7 +46,7 @@ sub records
 			timestamp => $timestamp,
 			key => $key,
 			value => $value,
-			headers => { map { split /=/, $_, 2 } split /,/, $headers }
+			headers => { map { /=/ ? split(/=/, $_, 2) : () } split /,/, $headers // '' }
 		  };
 	}
 	@records = sort {

@@ -14,7 +14,7 @@ my $most = 60;     # locks of one transaction
 
 my $node = new_node('many_partitions',
 	'max_connections = 12',
-	'max_locks_per_transaction = 10',
+	'max_locks_per_transaction = 14',    # as many as CREATE EXTENSION takes
 	'max_wal_senders = 0',
 	'max_prepared_transactions = 0',
 	'sentinai.partition_interval = 1min',

@@ -402,7 +402,7 @@ sn_backlog_watch(void)
 	List	   *limits;
 
 	if (!watch_registered)
-		CacheRegisterRelcacheCallback(forget_watched, (Datum) 0);
+		sn_watch_relations(forget_watched);
 	watch_registered = true;
 	nothing_watched = true;		/* a change while looking clears it again */
 	limits = sn_present(SN_BACKLOG_LIMIT) ? sn_backlog_limits(NULL, NULL) : NIL;

@@ -451,7 +451,7 @@ make_cache_valid(void)
 		cache_context = AllocSetContextCreate(TopMemoryContext,
 											  "sentinai subscriptions",
 											  ALLOCSET_DEFAULT_SIZES);
-		CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+		sn_watch_relations(invalidate);
 		RegisterXactCallback(subscriptions_xact_end, NULL);
 		RegisterSubXactCallback(subscriptions_subxact_end, NULL);
 	}

@@ -106,7 +106,7 @@ make_cache(void)
 		cache_context = AllocSetContextCreate(TopMemoryContext,
 											  "sentinai event types",
 											  ALLOCSET_DEFAULT_SIZES);
-		CacheRegisterRelcacheCallback(forget_types, (Datum) 0);
+		sn_watch_relations(forget_types);
 	}
 	last = NULL;
 	cache = NULL;

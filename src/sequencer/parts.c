@@ -86,7 +86,7 @@ load_part_list(void)
 
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(forget_list, (Datum) 0);
+		sn_watch_relations(forget_list);
 		registered = true;
 	}
 	rel = table_open(log, AccessShareLock);

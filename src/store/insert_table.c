@@ -88,7 +88,7 @@ enter_table(Oid relid)
 
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
+		sn_watch_relations(forget_table);
 		registered = true;
 	}
 	if (tables != NULL && hash_get_num_entries(tables) >= MAX_TABLES)

@@ -48,7 +48,7 @@ look_anew(SnRel which, Oid parent)
 
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(forget_last, (Datum) 0);
+		sn_watch_relations(forget_last);
 		registered = true;
 	}
 	last[which].partition = InvalidOid;

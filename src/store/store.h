@@ -17,6 +17,7 @@
 #include "access/skey.h"
 #include "access/tableam.h"
 #include "executor/tuptable.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
@@ -79,6 +80,7 @@ extern bool sn_intact(SnRel which);
 extern bool sn_present(SnRel which);
 extern TupleDesc sn_full_desc(Relation rel);
 extern bool sn_installed(void);
+extern void sn_watch_relations(RelcacheCallbackFunction watcher);
 extern int64 sn_sequence_next(const char *name);
 extern char *sn_installed_version(void);
 

@@ -143,7 +143,7 @@ make_gate_cache(void)
 		cache_context = AllocSetContextCreate(TopMemoryContext,
 											  "sentinai grants",
 											  ALLOCSET_DEFAULT_SIZES);
-		CacheRegisterRelcacheCallback(forget_grants, (Datum) 0);
+		sn_watch_relations(forget_grants);
 		CacheRegisterSyscacheCallback(AUTHMEMMEMROLE, forget_roles, (Datum) 0);
 		CacheRegisterSyscacheCallback(AUTHOID, forget_roles, (Datum) 0);
 	}

@@ -106,7 +106,7 @@ make_tenant_cache(void)
 		cache_context = AllocSetContextCreate(TopMemoryContext,
 											  "sentinai limits",
 											  ALLOCSET_DEFAULT_SIZES);
-		CacheRegisterRelcacheCallback(forget_limits, (Datum) 0);
+		sn_watch_relations(forget_limits);
 	}
 	last = NULL;
 	cache = NULL;

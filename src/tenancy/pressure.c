@@ -157,7 +157,7 @@ pressures_ready(void)
 		pressure_context = AllocSetContextCreate(TopMemoryContext,
 												 "sentinai backlogs",
 												 ALLOCSET_SMALL_SIZES);
-		CacheRegisterRelcacheCallback(forget_pressures, (Datum) 0);
+		sn_watch_relations(forget_pressures);
 	}
 	pressures = NULL;
 	npressures = 0;

@@ -101,21 +101,21 @@ sn_interval_of(Snapshot snapshot, int64 no, SnInterval *result)
 
 /* sn_intervals_begin: those that end after an id, in their order */
 void
-sn_intervals_begin(SnAuditScan *scan, Snapshot snapshot, const pg_uuid_t *lower)
+sn_intervals_begin(SnScan *scan, Snapshot snapshot, const pg_uuid_t *lower)
 {
 	ScanKeyData key;
 
 	sn_key_uuid(&key, 1, BTGreaterStrategyNumber, lower);
-	sn_scan_named(&scan->scan, SN_AUDIT_INTERVAL, SN_AUDIT_INTERVAL_TO_IDX,
+	sn_scan_named(scan, SN_AUDIT_INTERVAL, SN_AUDIT_INTERVAL_TO_IDX,
 				  snapshot, 1, &key, ForwardScanDirection);
 }
 
 bool
-sn_intervals_next(SnAuditScan *scan, SnInterval *result)
+sn_intervals_next(SnScan *scan, SnInterval *result)
 {
-	if (!sn_scan_next(&scan->scan))
+	if (!sn_scan_next(scan))
 		return false;
-	read_interval(scan->scan.slot, result);
+	read_interval(scan->slot, result);
 	return true;
 }
 
@@ -170,28 +170,22 @@ sn_root_newest(Snapshot snapshot, text *tenant_id, int64 below, SnRoot *result)
 
 /* sn_roots_begin: those of an interval, by tenant */
 void
-sn_roots_begin(SnAuditScan *scan, Snapshot snapshot, int64 interval_no)
+sn_roots_begin(SnScan *scan, Snapshot snapshot, int64 interval_no)
 {
 	ScanKeyData key;
 
 	sn_key_int8(&key, 1, BTEqualStrategyNumber, interval_no);
-	sn_scan_named(&scan->scan, SN_AUDIT_ROOT, SN_AUDIT_ROOT_INTERVAL_IDX,
+	sn_scan_named(scan, SN_AUDIT_ROOT, SN_AUDIT_ROOT_INTERVAL_IDX,
 				  snapshot, 1, &key, ForwardScanDirection);
 }
 
 bool
-sn_roots_next(SnAuditScan *scan, SnRoot *result)
+sn_roots_next(SnScan *scan, SnRoot *result)
 {
-	if (!sn_scan_next(&scan->scan))
+	if (!sn_scan_next(scan))
 		return false;
-	read_root(scan->scan.slot, result);
+	read_root(scan->slot, result);
 	return true;
-}
-
-void
-sn_audit_scan_end(SnAuditScan *scan)
-{
-	sn_scan_end(&scan->scan);
 }
 
 /* sn_root_put: the row of a tenant in an interval */

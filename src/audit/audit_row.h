@@ -37,30 +37,21 @@ typedef struct SnRoot
 	SnDigest	chain;
 } SnRoot;
 
-/* A scan of rows in rising order of their numbers, or by intervals */
-typedef struct SnAuditScan
-{
-	SnScan		scan;
-	Snapshot	snapshot;
-} SnAuditScan;
-
 extern void sn_interval_newest(Snapshot snapshot, SnInterval *result);
 extern bool sn_interval_of(Snapshot snapshot, int64 no, SnInterval *result);
-extern void sn_intervals_begin(SnAuditScan *scan, Snapshot snapshot,
+extern void sn_intervals_begin(SnScan *scan, Snapshot snapshot,
 							   const pg_uuid_t *lower);
-extern bool sn_intervals_next(SnAuditScan *scan, SnInterval *result);
+extern bool sn_intervals_next(SnScan *scan, SnInterval *result);
 extern void sn_interval_write(const SnInterval *interval);
 extern void sn_interval_chain(SnInterval *interval, const SnDigest *before);
 
 extern void sn_root_newest(Snapshot snapshot, text *tenant_id, int64 below,
 						   SnRoot *result);
-extern void sn_roots_begin(SnAuditScan *scan, Snapshot snapshot,
+extern void sn_roots_begin(SnScan *scan, Snapshot snapshot,
 						   int64 interval_no);
-extern bool sn_roots_next(SnAuditScan *scan, SnRoot *result);
+extern bool sn_roots_next(SnScan *scan, SnRoot *result);
 extern void sn_root_put(SnInserter *inserter, const SnRoot *root);
 extern void sn_root_chain(SnRoot *root, const SnInterval *interval,
 						  const SnDigest *before);
-
-extern void sn_audit_scan_end(SnAuditScan *scan);
 
 #endif							/* SN_AUDIT_ROW_H */

@@ -51,13 +51,13 @@ tenant_to_audit(Snapshot snapshot, const pg_uuid_t *id)
 static void
 find_interval(Snapshot snapshot, const pg_uuid_t *id, SnInterval *interval)
 {
-	SnAuditScan scan;
+	SnScan		scan;
 	bool		found;
 
 	sn_intervals_begin(&scan, snapshot, id);
 	found = sn_intervals_next(&scan, interval) &&
 		sn_uuid_cmp(&interval->from_id, id) <= 0;
-	sn_audit_scan_end(&scan);
+	sn_scan_end(&scan);
 	if (!found)
 		refuse_event();
 }
@@ -67,13 +67,13 @@ static void
 find_root(Snapshot snapshot, const text *tenant_id, int64 interval_no,
 		  SnRoot *result)
 {
-	SnAuditScan scan;
+	SnScan		scan;
 	bool		found = false;
 
 	sn_roots_begin(&scan, snapshot, interval_no);
 	while (!found && sn_roots_next(&scan, result))
 		found = sn_text_equal(result->tenant_id, tenant_id);
-	sn_audit_scan_end(&scan);
+	sn_scan_end(&scan);
 	if (!found)
 		refuse_event();
 }

@@ -16,7 +16,7 @@
 #include "audit/leaf.h"
 #include "audit/trees.h"
 #include "base/control_type.h"
-#include "base/compat.h"
+#include "base/text.h"
 #include "store/range.h"
 #include "store/store.h"
 
@@ -179,16 +179,6 @@ typedef struct Reading
 	int64		left;
 } Reading;
 
-/* is_of_tenant: whether a row is of the tenant that is asked for */
-static bool
-is_of_tenant(const SnTrees *trees, const text *tenant_id)
-{
-	return trees->only == NULL ||
-		(VARSIZE_ANY_EXHDR(tenant_id) == VARSIZE_ANY_EXHDR(trees->only) &&
-		 memcmp(VARDATA_ANY(tenant_id), VARDATA_ANY(trees->only),
-				VARSIZE_ANY_EXHDR(tenant_id)) == 0);
-}
-
 /* see_event: a leaf of its tenant's tree */
 static bool
 see_event(TupleTableSlot *slot, void *arg)
@@ -198,16 +188,16 @@ see_event(TupleTableSlot *slot, void *arg)
 	const pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[Anum_log_event_id - 1]);
 	text	   *tenant_id = DatumGetTextPP(slot->tts_values[Anum_log_tenant_id - 1]);
 
-	if (is_of_tenant(trees, tenant_id))
+	if (trees->only == NULL || sn_text_equal(tenant_id, trees->only))
 	{
 		MemoryContext old = MemoryContextSwitchTo(trees->scratch);
 		SnDigest	leaf;
 		SnTenantTree *tree;
-		char	   *type = TextDatumGetCString(slot->tts_values[Anum_log_event_type - 1]);
+		text	   *type = DatumGetTextPP(slot->tts_values[Anum_log_event_type - 1]);
 
 		sn_leaf(slot->tts_values, slot->tts_isnull, &leaf);
 		tree = tree_of(trees, text_to_cstring(tenant_id));
-		tree->worth_telling |= strcmp(type, SN_TYPE_AUDIT_ROOT) != 0;
+		tree->worth_telling |= !sn_text_is(type, SN_TYPE_AUDIT_ROOT);
 		MemoryContextSwitchTo(trees->context);
 		if (trees->wanted != NULL &&
 			sn_uuid_cmp(id, &trees->wanted->event_id) == 0)

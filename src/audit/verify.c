@@ -121,7 +121,7 @@ verify_roots(Verification *v, const SnInterval *interval, SnTrees *trees)
 {
 	SnInterval	expected = *interval;
 	SnMerkle	tree;
-	SnAuditScan scan;
+	SnScan		scan;
 	SnRoot		root;
 
 	sn_merkle_begin(&tree, NULL);
@@ -132,7 +132,7 @@ verify_roots(Verification *v, const SnInterval *interval, SnTrees *trees)
 		if (is_asked(v, root.tenant_id))
 			verify_root(v, interval, &root, trees);
 	}
-	sn_audit_scan_end(&scan);
+	sn_scan_end(&scan);
 	memset(&expected.root, 0, sizeof(SnDigest));
 	if (tree.leaves > 0)
 		sn_merkle_root(&tree, &expected.root);
@@ -198,7 +198,7 @@ sentinai_verify_audit(PG_FUNCTION_ARGS)
 	Verification v = {(ReturnSetInfo *) fcinfo->resultinfo};
 	pg_uuid_t	lower = {0};
 	pg_uuid_t	upper;
-	SnAuditScan scan;
+	SnScan		scan;
 	SnInterval	interval;
 	bool		whole = true;	/* nothing of what was asked for is left out */
 	MemoryContext scratch;
@@ -231,7 +231,7 @@ sentinai_verify_audit(PG_FUNCTION_ARGS)
 			MemoryContextReset(scratch);
 		}
 	}
-	sn_audit_scan_end(&scan);
+	sn_scan_end(&scan);
 	if (whole)
 		verify_end(&v);
 	return (Datum) 0;

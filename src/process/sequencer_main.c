@@ -549,8 +549,8 @@ compare_versions(void)
 	char	   *installed;
 
 	StartTransactionCommand();
-	installed = sn_installed_version();
-	if (installed != NULL && strcmp(installed, SENTINAI_VERSION) != 0)
+	installed = sn_other_version();
+	if (installed != NULL)
 		ereport(WARNING,
 				(errmsg("extension \"sentinai\" is version %s in database \"%s\", and its library is version %s",
 						installed, get_database_name(MyDatabaseId),

@@ -89,9 +89,7 @@ assert_columns(SnRel which, Oid relid)
 static bool
 may_lack_columns(SnRel which)
 {
-	char	   *installed = which <= SN_SLICE ? NULL : sn_installed_version();
-
-	return installed != NULL && strcmp(installed, SENTINAI_VERSION) != 0;
+	return which > SN_SLICE && sn_other_version() != NULL;
 }
 
 /*
@@ -175,17 +173,19 @@ sn_present(SnRel which)
 		OidIsValid(get_relname_relid(rels[which].name, schema));
 }
 
-/* refuse_missing: there is no extension, or one from before this table */
+/* refuse_missing: no extension, one from before this table, or it was dropped */
 static void pg_attribute_noreturn()
 refuse_missing(SnRel which)
 {
-	if (which != SN_EVENT_LOG && sn_installed())
+	char	   *installed = sn_other_version();
+
+	if (which != SN_EVENT_LOG && installed != NULL && sn_installed())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("relation \"%s.%s\" is not in this version of the extension",
 						SN_INTERNAL, rels[which].name),
 				 errdetail("The library is version %s, what is installed in this database is version %s.",
-						   SENTINAI_VERSION, sn_installed_version()),
+						   SENTINAI_VERSION, installed),
 				 errhint("Run ALTER EXTENSION sentinai UPDATE.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -247,11 +247,11 @@ sn_sequence_next(const char *name)
 }
 
 /*
- * sn_installed_version: version of the extension's objects in this database,
- * which is not that of the library until they are updated; NULL: not installed
+ * sn_other_version: the version of the extension's objects in this database when
+ * it is not that of the library; NULL: it is, or there are none
  */
 char *
-sn_installed_version(void)
+sn_other_version(void)
 {
 	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -274,5 +274,6 @@ sn_installed_version(void)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return version;
+	return version != NULL && strcmp(version, SENTINAI_VERSION) != 0 ?
+		version : NULL;
 }

@@ -82,7 +82,7 @@ extern TupleDesc sn_full_desc(Relation rel);
 extern bool sn_installed(void);
 extern void sn_watch_relations(RelcacheCallbackFunction watcher);
 extern int64 sn_sequence_next(const char *name);
-extern char *sn_installed_version(void);
+extern char *sn_other_version(void);
 
 /* What the newest row of node says, in force for this database */
 typedef struct SnNode

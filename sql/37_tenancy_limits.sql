@@ -44,7 +44,7 @@ create function sentinai.may_see_limit(tenant_id text) returns boolean
     as 'MODULE_PATHNAME', 'sentinai_may_see_limit';
 comment on function sentinai.may_see_limit(text) is 'For the views of limits and of alerts: whether the current user may read or operate for the tenant; "*": for every one.';
 
-create view sentinai.limits as
+create view sentinai.limits with (security_barrier) as
 select l.tenant_id, l.kind, l.value, l."window", l.enabled, l.changed_at, l.changed_by
 from sentinai_internal.tenant_limit l
 where sentinai.may_see_limit(l.tenant_id);
@@ -57,7 +57,7 @@ comment on column sentinai.limits.enabled is 'Whether it is in force; a tenant''
 comment on column sentinai.limits.changed_at is 'When it was set.';
 comment on column sentinai.limits.changed_by is 'Role that set it.';
 
-create view sentinai.limit_usage as
+create view sentinai.limit_usage with (security_barrier) as
 select b.tenant_id, b.kind, coalesce(o.value, d.value) as value, coalesce(o."window", d."window") as "window",
        least(b.used, coalesce(o.value, d.value)) as used,
        coalesce(o.value, d.value) - least(b.used, coalesce(o.value, d.value)) as remaining,
@@ -103,7 +103,7 @@ create trigger backlog_limit_changed after insert or update or delete or truncat
 alter table sentinai_internal.backlog_limit enable always trigger backlog_limit_changed;
 comment on trigger backlog_limit_changed on sentinai_internal.backlog_limit is 'Sessions that publish know by heart what is over its limit.';
 
-create view sentinai.backlog_limits as
+create view sentinai.backlog_limits with (security_barrier) as
 select b.worker_type, b.tenant_id, b.max_backlog, b.policy, b.max_delay, b.over_since, b.changed_at, b.changed_by
 from sentinai_internal.backlog_limit b
 where sentinai.may_see_limit(b.tenant_id);

@@ -85,7 +85,7 @@ create function sentinai.drop_alert(alert text, tenant_id text) returns boolean
     as 'MODULE_PATHNAME', 'sentinai_drop_alert';
 comment on function sentinai.drop_alert(text, text) is 'Drops an alert; one that is raised is cleared. Whether there was one. Errors: 22004 null; SN422 invalid argument; 25006 read-only transaction or standby.';
 
-create view sentinai.alerts as
+create view sentinai.alerts with (security_barrier) as
 select a.alert, a.tenant_id, a.threshold, a."window", a.channels, a.set_at, a.set_by, a.raised_at, a.raised_count
 from sentinai_internal.alert a
 where sentinai.may_see_limit(a.tenant_id);

@@ -119,7 +119,7 @@ comment on column sentinai.stat_lane.dead is 'Dead letters nobody has dealt with
 comment on column sentinai.stat_lane.lag_events is 'Events that are not finished. Until it has come to them, events that it will not get count too: of other types while it reads its past, and about its own failures.';
 comment on column sentinai.stat_lane.oldest_unfinished_at is 'Time of the oldest event that is not finished.';
 
-create view sentinai.stat_queue as
+create view sentinai.stat_queue with (security_barrier) as
 select q.worker_type,
        q.lag_events,
        extract(epoch from pg_catalog.clock_timestamp() - q.oldest_unfinished_at)::float8 as lag_seconds,

@@ -191,7 +191,7 @@ create function sentinai.may_see_limit(tenant_id text) returns boolean
     as 'MODULE_PATHNAME', 'sentinai_may_see_limit';
 comment on function sentinai.may_see_limit(text) is 'For the views of limits and of alerts: whether the current user may read or operate for the tenant; "*": for every one.';
 
-create view sentinai.limits as
+create view sentinai.limits with (security_barrier) as
 select l.tenant_id, l.kind, l.value, l."window", l.enabled, l.changed_at, l.changed_by
 from sentinai_internal.tenant_limit l
 where sentinai.may_see_limit(l.tenant_id);
@@ -204,7 +204,7 @@ comment on column sentinai.limits.enabled is 'Whether it is in force; a tenant''
 comment on column sentinai.limits.changed_at is 'When it was set.';
 comment on column sentinai.limits.changed_by is 'Role that set it.';
 
-create view sentinai.limit_usage as
+create view sentinai.limit_usage with (security_barrier) as
 select b.tenant_id, b.kind, coalesce(o.value, d.value) as value, coalesce(o."window", d."window") as "window",
        least(b.used, coalesce(o.value, d.value)) as used,
        coalesce(o.value, d.value) - least(b.used, coalesce(o.value, d.value)) as remaining,
@@ -250,7 +250,7 @@ create trigger backlog_limit_changed after insert or update or delete or truncat
 alter table sentinai_internal.backlog_limit enable always trigger backlog_limit_changed;
 comment on trigger backlog_limit_changed on sentinai_internal.backlog_limit is 'Sessions that publish know by heart what is over its limit.';
 
-create view sentinai.backlog_limits as
+create view sentinai.backlog_limits with (security_barrier) as
 select b.worker_type, b.tenant_id, b.max_backlog, b.policy, b.max_delay, b.over_since, b.changed_at, b.changed_by
 from sentinai_internal.backlog_limit b
 where sentinai.may_see_limit(b.tenant_id);
@@ -505,7 +505,7 @@ create function sentinai.drop_alert(alert text, tenant_id text) returns boolean
     as 'MODULE_PATHNAME', 'sentinai_drop_alert';
 comment on function sentinai.drop_alert(text, text) is 'Drops an alert; one that is raised is cleared. Whether there was one. Errors: 22004 null; SN422 invalid argument; 25006 read-only transaction or standby.';
 
-create view sentinai.alerts as
+create view sentinai.alerts with (security_barrier) as
 select a.alert, a.tenant_id, a.threshold, a."window", a.channels, a.set_at, a.set_by, a.raised_at, a.raised_count
 from sentinai_internal.alert a
 where sentinai.may_see_limit(a.tenant_id);
@@ -972,7 +972,7 @@ end $view$;
 
 do $view$
 begin
-    execute $v$create or replace view sentinai.stat_queue as
+    execute $v$create or replace view sentinai.stat_queue with (security_barrier) as
 select q.worker_type,
        q.lag_events,
        extract(epoch from pg_catalog.clock_timestamp() - q.oldest_unfinished_at)::float8 as lag_seconds,

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_limit() and consume_limit(), and what publishers notice of them.
 -- Statements commit one by one.
-select plan(149);
+select plan(153);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -251,6 +251,16 @@ select throws_ok(format('select sentinai.set_backlog_limit(%s)', a), s, null, a)
     ($$'li.sub', 't', 1, 'Refuse'$$, 'SN422'), ($$'li.sub', 't', 1, 'delay', '0'$$, 'SN422'), ($$'li.sub', 't', 1, 'delay', '-1 s'$$, 'SN422'), ($$'li.sub', 't', 1, 'delay', '61 s'$$, 'SN422'), ($$'li.sub', 't', 1, 'delay', '2000 years'$$, 'SN422')) v(a, s);
 select lives_ok($$select sentinai.set_backlog_limit('li.sub', 't', 1000000000000, 'delay', '1 minute')$$, 'the most there is');
 select is((select concat_ws('|', worker_type, tenant_id, max_backlog, policy, max_delay, over_since, changed_by) from sentinai.backlog_limits), 'li.sub|t|1000000000000|delay|00:01:00|' || current_user, 'the view has it');
+select sentinai.set_alert('dead_letters', 'li.a', 1000);
+grant execute on all functions in schema sentinai to li_app;
+grant select on sentinai.alerts, sentinai.stat_queue to li_app;
+set sentinai.tenant_isolation = on;
+set role li_app;
+select lives_ok(format('select from sentinai.%I where 1 / (0 * length(%I::text)) = 1', v, c), 'a condition of a query looks at no hidden row of ' || v)
+from (values ('limits', 'tenant_id'), ('backlog_limits', 'tenant_id'), ('alerts', 'tenant_id'), ('stat_queue', 'event_types')) x(v, c);
+reset role;
+reset sentinai.tenant_isolation;
+select sentinai.drop_alert('dead_letters', 'li.a');
 select is(sentinai.drop_backlog_limit('li.sub', 't'), true, 'it can be dropped');
 select is(sentinai.drop_backlog_limit('li.sub', 't'), false, 'once');
 select throws_ok($$select sentinai.backlog_limit_changed()$$, '39P01', null, 'the trigger''s function is for the trigger');

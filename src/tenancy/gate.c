@@ -226,11 +226,10 @@ sn_gate_ask_for(Oid role)
 	return before;
 }
 
-/* find_asker: what is known of who asks */
+/* find_role: what is known of a role */
 static Asker *
-find_asker(void)
+find_role(Oid role)
 {
-	Oid			role = sn_gate_asker();
 	Asker		read = {.role = role};
 	MemoryContext old;
 	ListCell   *lc;
@@ -249,6 +248,13 @@ find_asker(void)
 	askers = lappend(askers, last_asker);
 	MemoryContextSwitchTo(old);
 	return last_asker;
+}
+
+/* find_asker: what is known of who asks */
+static Asker *
+find_asker(void)
+{
+	return find_role(sn_gate_asker());
 }
 
 /* look_up: what the grants that a role has say of a name */
@@ -316,27 +322,32 @@ sn_gate_was_granted(int rights, const text *tenant_id)
 	return was_granted(find_asker(), rights, tenant_id);
 }
 
-/* sn_gate_needs_proof: whether the caller may nothing without a proof */
+/*
+ * sn_gate_needs_proof: whether the caller may nothing without a proof.  Who has set
+ * another role is still who logged in, so that role's mark counts, too.
+ */
 bool
 sn_gate_needs_proof(void)
 {
-	return find_asker()->needs_proof;
+	Oid			role = sn_gate_asker();
+	bool		marked = role != GetSessionUserId() &&
+		role == GetOuterUserId() && find_role(GetSessionUserId())->needs_proof;
+	Asker	   *asker = find_role(role);
+
+	return asker->needs_proof || (marked && !asker->admin);
 }
 
 /* sn_gate_may: sn_may() where it matters */
 bool
 sn_gate_may(int rights, const text *tenant_id)
 {
-	Asker	   *asker;
-
 	if (sn_acting && (tenant_id == NULL || !sn_acts_for(tenant_id)))
 		return false;
 	if (!sn_tenant_isolation)
 		return true;
-	asker = find_asker();
-	if (asker->needs_proof && !sn_acts_proved(asker->role))
+	if (sn_gate_needs_proof() && !sn_acts_proved(sn_gate_asker()))
 		return false;
-	return was_granted(asker, rights, tenant_id);
+	return sn_gate_was_granted(rights, tenant_id);
 }
 
 /*

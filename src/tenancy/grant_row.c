@@ -204,7 +204,7 @@ sn_any_work_grant(void)
 
 /*
  * sn_needs_proof: whether a role, or one that it is a member of, was marked.
- * Membership counts and not inheritance, so that SET ROLE leads nowhere.
+ * Membership counts and not inheritance.
  */
 bool
 sn_needs_proof(Oid role)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Who may do what for whom: grants, and the gate that every function asks.
-select plan(129);
+select plan(131);
 \set tenant gate-a
 \ir lib/queue.sql
 
@@ -299,6 +299,15 @@ set role gate_app;
 select throws_ok($$select gate.publish('gate-a')$$, 'SN403', null, 'and may nothing');
 select throws_ok($$select sentinai.act_as('gate-a')$$, 'SN403', null, 'without a proof');
 select ok(not sentinai.may('read', 'gate-a'), 'that may() knows of');
+reset role;
+select sentinai.grant_tenant('gate_group', 'gate-b', 'publish');
+grant gate_group to gate_app;
+set session authorization gate_app;
+set role gate_group;
+select throws_ok($$select gate.publish('gate-b')$$, 'SN403', null, 'nor as a role that was not marked, if he sets it');
+reset session authorization;
+set role gate_group;
+select is(gate.publish('gate-b'), 'published', 'with which others may');
 reset role;
 
 -- Without isolation only a subscription that was granted is somebody's

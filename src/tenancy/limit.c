@@ -115,6 +115,18 @@ make_tenant_cache(void)
 						   cache_context);
 }
 
+/* sn_limit_is_of_publishing: whether a kind is one that publishers are counted by */
+bool
+sn_limit_is_of_publishing(const text *kind)
+{
+	int			i;
+
+	for (i = 0; i < SN_PUBLISH_KINDS; i++)
+		if (sn_text_is(kind, sn_publish_kinds[i]))
+			return true;
+	return false;
+}
+
 /* scan_limits: walk over the rows of a tenant, or over all for NULL */
 static void
 scan_limits(SnScan *scan, const text *tenant_id, Snapshot snapshot)
@@ -142,16 +154,14 @@ any_publish_limit(void)
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SnScan		scan;
 	bool		found = false;
-	int			i;
 
 	scan_limits(&scan, NULL, snapshot);
 	while (!found && sn_scan_next(&scan))
 	{
 		slot_getallattrs(scan.slot);
-		for (i = 0; i < SN_PUBLISH_KINDS; i++)
-			found |= DatumGetBool(limit_column(&scan, Anum_limit_enabled)) &&
-				sn_text_is(DatumGetTextPP(limit_column(&scan, Anum_limit_kind)),
-						   sn_publish_kinds[i]);
+		found = DatumGetBool(limit_column(&scan, Anum_limit_enabled)) &&
+			sn_limit_is_of_publishing(DatumGetTextPP(limit_column(&scan,
+																  Anum_limit_kind)));
 	}
 	sn_scan_end(&scan);
 	UnregisterSnapshot(snapshot);

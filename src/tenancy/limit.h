@@ -47,6 +47,7 @@ sn_limits_ask(void)
 	return !sn_no_publish_limits;
 }
 
+extern bool sn_limit_is_of_publishing(const text *kind);
 extern SnLimit *sn_limit_find(const text *tenant_id, const char *kind,
 							  int kind_len);
 extern SnLimit *sn_limits_of_publishing(const text *tenant_id);

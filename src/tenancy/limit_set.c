@@ -76,11 +76,9 @@ static bool
 is_unknown_own(const text *kind)
 {
 	int			prefix = strlen(OWN_PREFIX);
-	int			i;
 
-	for (i = 0; i < SN_PUBLISH_KINDS; i++)
-		if (sn_text_is(kind, sn_publish_kinds[i]))
-			return false;
+	if (sn_limit_is_of_publishing(kind))
+		return false;
 	return sn_text_is(kind, SN_KIND_BACKLOG) ||
 		(VARSIZE_ANY_EXHDR(kind) >= prefix &&
 		 memcmp(VARDATA_ANY(kind), OWN_PREFIX, prefix) == 0);

@@ -59,6 +59,20 @@ consume(SnLimit *limit, int64 amount, bool or_raise, Answer *answer)
 	sn_bucket_table_refused(&limit->key, &limit->ref);
 }
 
+/*
+ * rights_to_use: one of them is needed.  What publishers are counted by is used up
+ * by who may publish, and others only look.
+ */
+static int
+rights_to_use(const text *kind, int64 amount)
+{
+	int			rights = SN_RIGHT_PUBLISH | SN_RIGHT_OPERATE;
+
+	if (amount == 0 || !sn_limit_is_of_publishing(kind))
+		rights |= SN_RIGHT_WORK | SN_RIGHT_READ;
+	return rights;
+}
+
 /* answer_row: the answer as a row */
 static Datum
 answer_row(FunctionCallInfo fcinfo, const Answer *answer)
@@ -100,9 +114,8 @@ sentinai_consume_limit(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(2, "amount");
 	SN_REQUIRE_ARG(3, "or_raise");
 	PreventCommandDuringRecovery("consume_limit()");
-	sn_require(SN_RIGHT_PUBLISH | SN_RIGHT_WORK | SN_RIGHT_READ |
-			   SN_RIGHT_OPERATE, tenant_id, "use limits of");
 	amount = PG_GETARG_INT64(2);
+	sn_require(rights_to_use(kind, amount), tenant_id, "use limits of");
 	if (amount < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),

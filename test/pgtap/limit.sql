@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_limit() and consume_limit(), and what publishers notice of them.
 -- Statements commit one by one.
-select plan(153);
+select plan(156);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -210,6 +210,13 @@ select is((select count(*) from sentinai.limits) + (select count(*) from sentina
 select throws_ok($$select sentinai.consume_limit('li.a', 'api_requests')$$, 'SN403', null, 'whose limits he cannot use');
 select throws_ok($$select sentinai.publish('li.x', 'li.a', 'k', '{}')$$, 'SN403', null, 'nor is he told of them');
 reset role;
+select sentinai.grant_tenant('li_app', 'li.b', 'read');
+set role li_app;
+select throws_ok($$select sentinai.consume_limit('li.b', 'events_published')$$, 'SN403', null, 'who reads uses up nothing that publishers need');
+select lives_ok($$select sentinai.consume_limit('li.b', 'events_published', 0)$$, 'but may look');
+select lives_ok($$select sentinai.consume_limit('li.b', 'api_requests')$$, 'and is counted by what he does');
+reset role;
+select sentinai.revoke_tenant('li_app', 'li.b', 'read');
 select ok((select count(*) from sentinai.limits) > 0, 'the owner sees all');
 reset sentinai.tenant_isolation;
 

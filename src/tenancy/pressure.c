@@ -166,8 +166,17 @@ pressures_ready(void)
 	if (sn_present(SN_BACKLOG_LIMIT))
 		watched_table = sn_rel(SN_BACKLOG_LIMIT);
 	pressures_valid = true;		/* a change while looking clears it again */
-	if (OidIsValid(watched_table))
-		read_pressures();
+	PG_TRY();
+	{
+		if (OidIsValid(watched_table))
+			read_pressures();
+	}
+	PG_CATCH();
+	{
+		pressures_valid = false;	/* some of them are missing */
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	if (npressures == 0)
 		sn_no_pressure = pressures_valid;
 }

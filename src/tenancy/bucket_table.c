@@ -104,10 +104,11 @@ make_area(void)
 	MemoryContextSwitchTo(old);
 }
 
-/* have_table: whether there are buckets; attaches to them */
+/* have_table: whether there are buckets; attaches to them.  Lock held */
 static bool
 have_table(void)
 {
+	Assert(LWLockHeldByMe(TABLE_LOCK));
 	if (table != NULL)
 		return true;
 	if (sn_shared()->buckets.area == DSM_HANDLE_INVALID)
@@ -312,14 +313,11 @@ static bool
 find_or_make(const SnBucketKey *key, SnBucketRef *ref, int64 now)
 {
 	uint32		hash = hash_of(key);
-	bool		found = false;
+	bool		found;
 
-	if (have_table())
-	{
-		LWLockAcquire(TABLE_LOCK, LW_SHARED);
-		found = find(key, hash, ref);
-		LWLockRelease(TABLE_LOCK);
-	}
+	LWLockAcquire(TABLE_LOCK, LW_SHARED);
+	found = have_table() && find(key, hash, ref);
+	LWLockRelease(TABLE_LOCK);
 	if (found)
 		return true;
 	LWLockAcquire(TABLE_LOCK, LW_EXCLUSIVE);
@@ -428,19 +426,19 @@ sn_bucket_table_visit(SnBucketVisit visit, void *arg)
 {
 	SnBucketView views[VISIT_SLOTS];
 	uint32		number = 1;
-	bool		more = have_table();
+	uint32		nslots;
 
-	while (more)
+	do
 	{
 		int			n = 0;
 		int			i;
 
 		CHECK_FOR_INTERRUPTS();
 		LWLockAcquire(TABLE_LOCK, LW_SHARED);
-		for (i = 0; i < VISIT_SLOTS && number <= table->nslots; i++)
+		nslots = have_table() ? table->nslots : 0;
+		for (i = 0; i < VISIT_SLOTS && number <= nslots; i++)
 			if (copy_view(slot_at(number++), &views[n]))
 				n++;
-		more = number <= table->nslots;
 		LWLockRelease(TABLE_LOCK);
 		for (i = 0; i < n; i++)
 		{
@@ -449,4 +447,5 @@ sn_bucket_table_visit(SnBucketVisit visit, void *arg)
 			pfree(views[i].kind);
 		}
 	}
+	while (number <= nslots);
 }

@@ -192,7 +192,7 @@ select pg_temp.sequenced();
 do $$
 declare t text; ids uuid[]; i int := 0;
 begin
-    loop
+    while i < 10000 loop
         i := i + 1;
         with got as (select row_number() over () as o, c.* from sentinai.claim('turn-fails', 60, case when i % 5 = 4 then '1 ms' else '1 minute' end::interval) c),
             noted as (insert into turns_served (worker, batch, tenant, key, n, id)

@@ -25,13 +25,7 @@ my $db = 'postgres';
 
 sub sql { return $node->safe_psql($db, $_[0]); }
 
-# state_of: SQLSTATE of the error that a statement raises, or ''
-sub state_of
-{
-	my ($rc, $out, $err) =
-	  $node->psql($db, "\\set VERBOSITY sqlstate\n$_[0]");
-	return $err =~ /ERROR:  (\w{5})/ ? $1 : '';
-}
+sub state_of { return state_in($node, $db, $_[0]); }
 
 # holds_few: a query gives what it should, and its transaction holds few locks
 sub holds_few

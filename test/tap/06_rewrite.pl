@@ -13,7 +13,6 @@ use Test::More;
 my $unslept = 60;    # seconds within which anything here has to happen
 my $node = new_node('rewrite', 'sentinai.journal_size = 256kB',
 	'sentinai.maintenance_interval = 1s', 'sentinai.partitions_ahead = 1');
-my $dir = PostgreSQL::Test::Utils::tempdir();
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
@@ -48,47 +47,14 @@ sql(q{
 # The load: publishers and agents until they are told to stop. REINDEX without
 # CONCURRENTLY locks the table first and its indexes later, so it can be in a
 # deadlock with any transaction that reads and then writes; that one is repeated.
-sub start_load
-{
-	my ($name, $clients, $script) = @_;
-	my $file = "$dir/$name.sql";
-	my ($out, $err) = ('', '');
-	local $ENV{PGAPPNAME} = "load $name";
-
-	append_to_file($file, $script);
-	return {
-		name => $name,
-		run => IPC::Run::start(
-			[ 'pgbench', '-n', '-h', $node->host, '-p', $node->port, '-c', $clients,
-				'-T', 600, '--max-tries', 10, '-f', $file, 'postgres' ],
-			'<', \undef, '>', \$out, '2>', \$err),
-		err => \$err
-	};
-}
-
+my @repeat = ('--max-tries', 10);
 my @loads = (
-	start_load('publish', 2, q{
+	start_load($node, 'postgres', 'publish', 2, q{
 		select sentinai.publish('Busy', 't', 'k' || (random() * 40)::int, '{}',
 			idempotency_key => gen_random_uuid()::text);
 		\sleep 2 ms
-	}),
-	start_load('work', 3, "select work();\n"));
-
-# stop_load: end it, and wait until the server has done what it was told last
-sub stop_load
-{
-	my ($load) = @_;
-
-	$load->{run}->signal('TERM');
-	$load->{run}->finish;
-	is(${ $load->{err} } =~ s/^.*(pgbench \(|^$).*\n//mgr, '',
-		"$load->{name}: no client saw an error");
-	wait_for($unslept, sub {
-		sql("select count(*) from pg_stat_activity"
-			  . " where application_name = 'load $load->{name}'") eq '0';
-	});
-	return;
-}
+	}, @repeat),
+	start_load($node, 'postgres', 'work', 3, "select work();\n", @repeat));
 
 sub moved_on
 {
@@ -220,12 +186,12 @@ pass('a copy takes the place of the log, ten times');
 moved_on('and the load goes on');
 
 # the end: no error, nothing lost, nothing twice, in order
-stop_load($loads[0]);
+stop_load($loads[0], $unslept);
 poll_ok($node, 'postgres', $unslept,
 	q{select lag_events = 0 and retrying = 0 and dead = 0 and unsequenced_commits = 0
 		from sentinai.stat_queue, sentinai.stat_info},
 	'everything is worked off');
-stop_load($loads[1]);
+stop_load($loads[1], $unslept);
 is(join("\n", grep { /(ERROR|FATAL|PANIC):(?!  (connection to client lost|deadlock detected|canceling statement due to lock timeout))/ }
 		  split /\n/, slurp_file($node->logfile)), '', 'and the log has no error');
 is(sql(q{select count(*) from effect full join (

@@ -158,22 +158,10 @@ sql(qq{
 			perform sentinai.complete(b.token);
 		end if;
 	end \$\$});
-my @loads;
-foreach my $load ([ 'publish', 2, q{select sentinai.publish('Busy', 't', 'k' || (random() * 40)::int, '{}', 'update');} ],
-	[ 'work', 2, 'select work();' ])
-{
-	my ($name, $clients, $text) = @$load;
-	my ($out, $err) = ('', '');
-	local $ENV{PGAPPNAME} = "load $name";
-
-	append_to_file("$dir/$name.sql", "$text\n\\sleep 2 ms\n");
-	push @loads, {
-		name => $name, err => \$err,
-		run => IPC::Run::start([ 'pgbench', '-n', '-h', $node->host, '-p', $node->port,
-				'-c', $clients, '-T', 600, '-f', "$dir/$name.sql", 'postgres' ],
-			'<', \undef, '>', \$out, '2>', \$err)
-	};
-}
+my @loads = (
+	start_load($node, 'postgres', 'publish', 2,
+		"select sentinai.publish('Busy', 't', 'k' || (random() * 40)::int, '{}', 'update');\n\\sleep 2 ms\n"),
+	start_load($node, 'postgres', 'work', 2, "select work();\n\\sleep 2 ms\n"));
 
 sub moved_on
 {
@@ -207,15 +195,7 @@ is(sql(qq{select has_function_privilege('works', '$unsubscribe', 'execute'),
 is(sql(q{select has_function_privilege('leads', 'sentinai.added()', 'execute')}), 'f', 'another new one is nobody\'s');
 is(sql('select count(*) = (select subscriptions from sentinai.stat_added) from sentinai.added'), 't',
 	'with what is new');
-foreach my $load (@loads)
-{
-	$load->{run}->signal('TERM');
-	$load->{run}->finish;
-	is(${ $load->{err} } =~ s/^.*(pgbench \(|^$).*\n//mgr, '', "$load->{name}: no client saw an error");
-	wait_for($unslept, sub {
-		sql("select count(*) from pg_stat_activity where application_name = 'load $load->{name}'") eq '0';
-	});
-}
+stop_load($_, $unslept) foreach @loads;
 ok(wait_for($unslept, sub {
 	sql('select work()');
 	return sql(q{select q.lag_events = 0 and r.lag_events = 0 and r.in_flight = 0 and unsequenced_commits = 0

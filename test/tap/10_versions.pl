@@ -228,8 +228,7 @@ sub walk
 				perform sentinai.complete(tokens[1], ids);
 			end if;
 		end $$});
-	my @loads;
-	foreach my $load (
+	my @loads = map { start_load($node, $db, $_->[0], $_->[1], "$_->[2]\\sleep 5 ms\n") } (
 		[ 'publish', 2, q{
 	\set k random(1, 30)
 	select sentinai.publish('Busy', 't', 'k' || :k, '{"n": 1}', 'versions',
@@ -241,20 +240,7 @@ sub walk
 		array_agg(jsonb_build_object('n', i)), 'versions') from generate_series(1, 30) i;
 	\sleep 50 ms
 	} ],
-		[ 'work', 3, "select work();\n" ])
-	{
-		my ($name, $clients, $text) = @$load;
-		my ($out, $err) = ('', '');
-		local $ENV{PGAPPNAME} = "load $name";
-
-		append_to_file("$dir/$db.$name.sql", "$text\\sleep 5 ms\n");
-		push @loads, {
-			name => $name, err => \$err,
-			run => IPC::Run::start([ 'pgbench', '-n', '-h', $node->host, '-p', $node->port,
-					'-c', $clients, '-T', 600, '-f', "$dir/$db.$name.sql", $db ],
-				'<', \undef, '>', \$out, '2>', \$err)
-		};
-	}
+		[ 'work', 3, "select work();\n" ]);
 
 	# Two sessions from before: one transaction that is open all the while, and one
 	# that goes on publishing what somebody will register.
@@ -272,7 +258,7 @@ sub walk
 			end } ],
 		[ typed => q{
 			begin
-				loop
+				for i in 1 .. 30000 loop
 					perform sentinai.publish('Typed', 't', 'k1', '{}', 'versions');
 					commit;
 					perform pg_sleep(0.02);
@@ -311,15 +297,7 @@ sub walk
 	is(${ $session{open}{err} }, '', 'a transaction can be older than the update');
 	sql(q{commit prepared 'before'});
 	moved_on('more');
-	foreach my $load (@loads)
-	{
-		$load->{run}->signal('TERM');
-		$load->{run}->finish;
-		is(${ $load->{err} } =~ s/^.*(pgbench \(|^$).*\n//mgr, '', "$load->{name}: no client saw an error");
-		wait_for($unslept, sub {
-			sql("select count(*) from pg_stat_activity where application_name = 'load $load->{name}'") eq '0';
-		});
-	}
+	stop_load($_, $unslept) foreach @loads;
 	ok(wait_for($unslept, sub {
 		sql('select work()');
 		return sql(q{select bool_and(q.lag_events = 0) and bool_and(r.lag_events = 0 and r.in_flight = 0 and i.unsequenced_commits = 0)

@@ -14,14 +14,7 @@ my $node = new_node('alter', 'sentinai.launcher_naptime = 1s', 'allow_in_place_t
 
 sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 
-# state_of(SQL): what SQLSTATE it ends with, 00000 for none
-sub state_of
-{
-	my ($sql) = @_;
-	my ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY sqlstate\n$sql");
-
-	return $err =~ /ERROR:  (\w{5})/ ? $1 : '00000';
-}
+sub state_of { return state_in($node, 'postgres', $_[0]); }
 
 sql(q{
 	create role loser superuser;

@@ -15,14 +15,8 @@ my $node = new_node('rights', 'sentinai.launcher_naptime = 1s', 'wal_level = log
 
 sub sql { my ($sql, $db) = @_; return $node->safe_psql($db // 'postgres', $sql); }
 
-# state_of(SQL, DB): what SQLSTATE it ends with, 00000 for none
-sub state_of
-{
-	my ($sql, $db) = @_;
-	my ($rc, $out, $err) = $node->psql($db // 'postgres', "\\set VERBOSITY sqlstate\n$sql");
-
-	return $err =~ /ERROR:  (\w{5})/ ? $1 : '00000';
-}
+# state_of(SQL, DB): in another database, if it is named
+sub state_of { return state_in($node, $_[1] // 'postgres', $_[0]); }
 
 # What anybody but the owner may do; everybody may name a type.
 my $rights = q{

@@ -12,7 +12,8 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(new_node add_make_set set_conf set_kafka_conf set_conf_now reload_now
-	lose_server sequencer_pid wait_for answer poll_ok log_count);
+	lose_server sequencer_pid wait_for answer poll_ok log_count state_in start_load
+	stop_load);
 
 # Every deadline is so many times as long: a build that looks harder is slower.
 my $patience = $ENV{SENTINAI_PATIENCE} || 1;
@@ -217,6 +218,49 @@ sub log_count
 	my @lines = grep { /$regex/ } split /\n/, slurp_file($node->logfile);
 
 	return scalar @lines;
+}
+
+# state_in(NODE, DATABASE, SQL): what SQLSTATE it ends with, 00000 for none.
+sub state_in
+{
+	my ($node, $db, $sql) = @_;
+	my ($rc, $out, $err) = $node->psql($db, "\\set VERBOSITY sqlstate\n$sql");
+
+	return $err =~ /ERROR:  (\w{5})/ ? $1 : '00000';
+}
+
+# start_load(NODE, DATABASE, NAME, CLIENTS, SCRIPT, OPTION...): pgbench that runs
+# the script until stop_load() ends it.
+sub start_load
+{
+	my ($node, $db, $name, $clients, $script, @options) = @_;
+	my $file = $node->basedir . "/$db.$name.sql";
+	my ($out, $err) = ('', '');
+	local $ENV{PGAPPNAME} = "load $name";
+
+	append_to_file($file, $script);
+	return {
+		node => $node, db => $db, name => $name, err => \$err,
+		run => IPC::Run::start([ 'pgbench', '-n', '-h', $node->host, '-p', $node->port,
+				'-c', $clients, '-T', 600, @options, '-f', $file, $db ],
+			'<', \undef, '>', \$out, '2>', \$err)
+	};
+}
+
+# stop_load(LOAD, SECONDS): end it, wait until the server has done what it was told
+# last, and test that no client saw an error.
+sub stop_load
+{
+	my ($load, $seconds) = @_;
+
+	$load->{run}->signal('TERM');
+	$load->{run}->finish;
+	is(${ $load->{err} } =~ s/^.*(pgbench \(|^$).*\n//mgr, '', "$load->{name}: no client saw an error");
+	wait_for($seconds, sub {
+		$load->{node}->safe_psql($load->{db}, 'select count(*) from pg_stat_activity'
+			  . " where application_name = 'load $load->{name}'") eq '0';
+	});
+	return;
 }
 
 1;

@@ -60,9 +60,14 @@ def node_modules():
         os.makedirs(place)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(os.path.join(source, name), place)
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit",
-                        "--no-fund", "--silent"], cwd=place, env=env,
-                       stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True)
+        fetched = subprocess.run(
+            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund",
+             "--loglevel=error"], cwd=place, env=env, text=True, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        if fetched.returncode:
+            raise SystemExit("AsyncAPI's parser cannot be fetched by npm: " +
+                             fetched.stdout)
         with open(done, "w") as file:
             file.write(wanted)
     return env

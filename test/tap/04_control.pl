@@ -13,23 +13,13 @@ use Test::More;
 my $unslept = 60;    # seconds within which anything here has to happen
 my $broker = MockBroker->new('--brokers', 1);
 my $node = new_node('control',
-	"sentinai.kafka_conf = 'bootstrap.servers=@{[$broker->bootstrap]},"
-	  . 'topic.metadata.propagation.max.ms=100,'
-	  . 'topic.metadata.refresh.interval.ms=500,'
-	  . 'topic.metadata.refresh.fast.interval.ms=50,'
-	  . "reconnect.backoff.ms=50,reconnect.backoff.max.ms=200,message.max.bytes=5000'",
+	"sentinai.kafka_conf = 'bootstrap.servers=@{[$broker->bootstrap]},$MockBroker::soon,message.max.bytes=5000'",
 	'sentinai.topic_partitions = 0', 'sentinai.launcher_naptime = 1s',
 	"include_if_exists 'test.conf'");
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-# passed_ok(NAME): the relay is behind all that there is
-sub passed_ok
-{
-	poll_ok($node, 'postgres', $unslept, q{
-		select lag_events = 0 and in_flight = 0 and waiting_events = 0 from sentinai.stat_relay}, $_[0]);
-	return;
-}
+sub passed_ok { return relay_passed_ok($node, 'postgres', $unslept, $_[0]); }
 
 # fail_some(TYPE): events of four keys, each of which fails twice and is dead
 # then; their ids

@@ -15,11 +15,7 @@ my $unslept = 60;    # seconds within which anything here has to happen
 my $inflight = 100;
 my $broker = MockBroker->new('--brokers', 1);
 my $node = new_node('topics',
-	"sentinai.kafka_conf = 'bootstrap.servers=@{[$broker->bootstrap]},"
-	  . 'reconnect.backoff.ms=50,reconnect.backoff.max.ms=200,'
-	  . 'topic.metadata.propagation.max.ms=100,'
-	  . 'topic.metadata.refresh.interval.ms=500,'
-	  . "topic.metadata.refresh.fast.interval.ms=50'",
+	"sentinai.kafka_conf = 'bootstrap.servers=@{[$broker->bootstrap]},$MockBroker::soon'",
 	"sentinai.relay_inflight = $inflight", 'sentinai.topic_partitions = 0',
 	'sentinai.launcher_naptime = 1s', "include_if_exists 'test.conf'");
 

@@ -15,10 +15,7 @@ use Test::More;
 my $unslept = 60;    # seconds within which anything here has to happen
 my $broker = MockBroker->new('--brokers', 1);
 my $secrets = PostgreSQL::Test::Utils::tempdir();
-my $fast = 'reconnect.backoff.ms=50,reconnect.backoff.max.ms=200,'
-  . 'topic.metadata.propagation.max.ms=100,topic.metadata.refresh.interval.ms=500,'
-  . 'topic.metadata.refresh.fast.interval.ms=50';
-my $conf = 'bootstrap.servers=' . $broker->bootstrap . ",$fast";
+my $conf = 'bootstrap.servers=' . $broker->bootstrap . ",$MockBroker::soon";
 my $node = new_node('night', "sentinai.secret_directory = '$secrets'",
 	"sentinai.kafka_conf = '$conf'",
 	'sentinai.topic_partitions = 0', 'sentinai.launcher_naptime = 1s',
@@ -198,7 +195,7 @@ is(sql(q{select count(*) from sentinai.dead_letter where status = 'pending'}), '
 # The relay is stuck
 $s = 'The relay is stuck';
 quiet_ok('before it is stuck');
-set_kafka_conf($node, "bootstrap.servers=127.0.0.1:1,$fast");
+set_kafka_conf($node, "bootstrap.servers=127.0.0.1:1,$MockBroker::soon");
 publish('A-1');
 problem_ok(qr/^relay 0 is \w+ and \d+ s behind: .*Connection refused/m, 'the broker is not there');
 page_ok($s, 1, qr/^0\|waiting\|open\|\d+\|\|.*Connection refused/m, 'its name, and an open breaker');

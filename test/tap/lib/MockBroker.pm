@@ -11,6 +11,10 @@ use FindBin;
 use IPC::Open2;
 use parent 'Broker';
 
+# Properties of a relay that notices soon what changes at the broker.
+our $soon = 'topic.metadata.propagation.max.ms=100,topic.metadata.refresh.interval.ms=500,'
+  . 'topic.metadata.refresh.fast.interval.ms=50,reconnect.backoff.ms=50,reconnect.backoff.max.ms=200';
+
 my $program = "$FindBin::RealBin/../../build/mock/sentinai-mockbroker";
 
 sub new

@@ -13,7 +13,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(new_node add_make_set set_conf set_kafka_conf set_conf_now reload_now
 	lose_server sequencer_pid wait_for answer poll_ok log_count state_in start_load
-	stop_load);
+	stop_load relay_passed_ok);
 
 # Every deadline is so many times as long: a build that looks harder is slower.
 my $patience = $ENV{SENTINAI_PATIENCE} || 1;
@@ -196,6 +196,16 @@ sub poll_ok
 		$out = answer($node, $db, $query) // '(no answer)';
 		return $out eq 't';
 	}), $name) or diag("$query: $out");
+}
+
+# relay_passed_ok(NODE, DATABASE, SECONDS, NAME): a test that the relay is behind
+# all that there is.
+sub relay_passed_ok
+{
+	my ($node, $db, $seconds, $name) = @_;
+
+	return poll_ok($node, $db, $seconds, q{
+		select lag_events = 0 and in_flight = 0 and waiting_events = 0 from sentinai.stat_relay}, $name);
 }
 
 # sequencer_pid(NODE, DATABASE, SECONDS): process of the database's sequencer

@@ -179,23 +179,31 @@ channels_arg(FunctionCallInfo fcinfo)
 										   TYPALIGN_INT));
 }
 
-/* record_alert: note who has set or dropped an alert */
+/* alert_json: what an alert is, for the action log */
+static Jsonb *
+alert_json(const Alert *alert)
+{
+	return sn_action_json("threshold",
+						  psprintf("%d", DatumGetInt32(alert->values[Anum_alert_threshold - 1])),
+						  "window", alert->nulls[Anum_alert_within - 1] ? NULL :
+						  DatumGetCString(DirectFunctionCall1(interval_out,
+															  alert->values[Anum_alert_within - 1])),
+						  NULL);
+}
+
+/* record_alert: note in the action log what an alert was and is */
 static void
-record_alert(const char *action, const Alert *alert, const text *tenant_id)
+record_alert(const char *action, const text *tenant_id, Jsonb *before,
+			 Jsonb *after)
 {
 	SnAction	what = {
 		.action = action,
 		.tenant_id = sn_text_is(tenant_id, ALL_TENANTS) ? NULL : tenant_id,
 		.object = ALERT_LETTERS,
+		.before = before,
+		.after = after,
 	};
 
-	what.after =
-		sn_action_json("threshold",
-					   psprintf("%d", DatumGetInt32(alert->values[Anum_alert_threshold - 1])),
-					   "window", alert->nulls[Anum_alert_within - 1] ? NULL :
-					   DatumGetCString(DirectFunctionCall1(interval_out,
-														   alert->values[Anum_alert_within - 1])),
-					   NULL);
 	sn_action_record(&what);
 }
 
@@ -208,6 +216,7 @@ sentinai_set_alert(PG_FUNCTION_ARGS)
 	Datum		threshold = threshold_arg(fcinfo);
 	Datum		channels = channels_arg(fcinfo);
 	Alert		alert;
+	Jsonb	   *before;
 	bool		replaces;
 
 	if (!PG_ARGISNULL(3))
@@ -215,6 +224,7 @@ sentinai_set_alert(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("set_alert()");
 	(void) sn_lock_alerts(true);
 	replaces = find_alert(kind, tenant_id, &alert);
+	before = replaces ? alert_json(&alert) : NULL;
 	put_alert(&alert, Anum_alert_alert, PointerGetDatum(kind), false);
 	put_alert(&alert, Anum_alert_tenant_id, PointerGetDatum(tenant_id), false);
 	put_alert(&alert, Anum_alert_threshold, threshold, false);
@@ -230,7 +240,7 @@ sentinai_set_alert(PG_FUNCTION_ARGS)
 		put_alert(&alert, Anum_alert_raised_count, Int64GetDatum(0), false);
 	}
 	write_alert(&alert, replaces);
-	record_alert("set_alert", &alert, tenant_id);
+	record_alert("set_alert", tenant_id, before, alert_json(&alert));
 	PG_RETURN_VOID();
 }
 
@@ -358,7 +368,7 @@ sentinai_drop_alert(PG_FUNCTION_ARGS)
 			 raised_at_of(&alert));
 	sn_delete_one(SN_ALERT, &alert.tid);
 	CommandCounterIncrement();
-	record_alert("drop_alert", &alert, tenant_id);
+	record_alert("drop_alert", tenant_id, alert_json(&alert), NULL);
 	PG_RETURN_BOOL(true);
 }
 

@@ -38,7 +38,6 @@ PG_FUNCTION_INFO_V1(sentinai_set_alert);
 PG_FUNCTION_INFO_V1(sentinai_drop_alert);
 
 #define ALERT_LETTERS	"dead_letters"	/* the one kind there is */
-#define ALL_TENANTS		"*"
 #define THRESHOLD_MAX	100000
 #define CHANNELS_MAX	16
 #define CHANNEL_MAX		256		/* bytes of a channel */
@@ -138,8 +137,7 @@ alert_tenant_arg(FunctionCallInfo fcinfo)
 		memchr(VARDATA_ANY(tenant_id), ':', VARSIZE_ANY_EXHDR(tenant_id)))
 		sn_event_refuse(ERRCODE_SN_INVALID, 0, "tenant_id",
 						"must not be empty or contain \":\"");
-	sn_require(SN_RIGHTS_LETTER, sn_text_is(tenant_id, ALL_TENANTS) ? NULL :
-			   tenant_id, "set alerts for");
+	sn_require(SN_RIGHTS_LETTER, sn_whose(tenant_id), "set alerts for");
 	return tenant_id;
 }
 
@@ -198,7 +196,7 @@ record_alert(const char *action, const text *tenant_id, Jsonb *before,
 {
 	SnAction	what = {
 		.action = action,
-		.tenant_id = sn_text_is(tenant_id, ALL_TENANTS) ? NULL : tenant_id,
+		.tenant_id = sn_whose(tenant_id),
 		.object = ALERT_LETTERS,
 		.before = before,
 		.after = after,
@@ -249,7 +247,7 @@ static void
 count_status(const text *tenant_id, SnLetterStatus status, TimestampTz since,
 			 int max, int *letters, int *looked)
 {
-	bool		all = sn_text_is(tenant_id, ALL_TENANTS);
+	bool		all = sn_text_is(tenant_id, SN_EVERY);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyData keys[3];
 	SnScan		scan;

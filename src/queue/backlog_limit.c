@@ -120,7 +120,7 @@ record_backlog_limit(const char *action, const text *worker_type,
 					 const text *tenant_id, Jsonb *before, Jsonb *after)
 {
 	SnAction	done = {.action = action,
-		.tenant_id = sn_text_is(tenant_id, SN_TENANT_ANY) ? NULL : tenant_id,
+		.tenant_id = sn_whose(tenant_id),
 	.object = text_to_cstring(worker_type), .before = before, .after = after};
 
 	sn_action_record(&done);
@@ -130,10 +130,9 @@ record_backlog_limit(const char *action, const text *worker_type,
 static text *
 limited_tenant_arg(FunctionCallInfo fcinfo, int n)
 {
-	text	   *tenant_id = sn_limit_tenant_arg(fcinfo, n);
+	text	   *tenant_id = sn_tenant_or_every_arg(fcinfo, n, "tenant_id");
 
-	sn_require(SN_RIGHT_OPERATE, sn_text_is(tenant_id, SN_TENANT_ANY) ? NULL :
-			   tenant_id, "set limits for");
+	sn_require(SN_RIGHT_OPERATE, sn_whose(tenant_id), "set limits for");
 	return tenant_id;
 }
 

@@ -226,7 +226,7 @@ measure_backlog(const SnSub *sub, const SnBacklogLimit *limit, bool *more)
 
 	*more = false;
 	if (waiting.events <= limit->max_backlog * 9 / 10 || waiting.none ||
-		sn_text_is(limit->tenant_id, SN_TENANT_ANY))
+		sn_text_is(limit->tenant_id, SN_EVERY))
 		return waiting.events;
 	if (!wants_tenant(sub, limit->tenant_id) ||
 		!wait_of_tenant(sub, limit->tenant_id, &waiting))

@@ -2,13 +2,16 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * ask.c
- *		The gate for SQL: may(), and the filters of views.
+ *		The gate for SQL: may(), the filters of views, and arguments that name a
+ *		tenant.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
 
 #include "base/args.h"
+#include "base/compat.h"
+#include "base/printable.h"
 #include "base/sqlstate.h"
 #include "base/text.h"
 #include "tenancy/gate.h"
@@ -20,23 +23,42 @@ PG_FUNCTION_INFO_V1(sentinai_may_see_letter);
 PG_FUNCTION_INFO_V1(sentinai_may_audit);
 PG_FUNCTION_INFO_V1(sentinai_may_see_worker_type);
 
+/* sn_tenant_or_every_arg: the name of a tenant, or "*" */
+text *
+sn_tenant_or_every_arg(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	text	   *tenant_id = sn_check_printable(sn_text_arg(fcinfo, n, name,
+														   SN_TENANT_NAME_MAX),
+											   name);
+
+	if (memchr(VARDATA_ANY(tenant_id), ':', VARSIZE_ANY_EXHDR(tenant_id)))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("%s must not contain \":\"", name)));
+	return tenant_id;
+}
+
+/* sn_whose: a tenant that was named, for the gate and the action log; NULL: every one */
+const text *
+sn_whose(const text *tenant_id)
+{
+	return sn_text_is(tenant_id, SN_EVERY) ? NULL : tenant_id;
+}
+
 /* may(right text, tenant text) returns boolean */
 Datum
 sentinai_may(PG_FUNCTION_ARGS)
 {
-	text	   *tenant_id;
 	int			right;
 
 	SN_REQUIRE_ARG(0, "right");
 	SN_REQUIRE_ARG(1, "tenant");
 	right = sn_right_of(PG_GETARG_TEXT_PP(0));
-	tenant_id = PG_GETARG_TEXT_PP(1);
 	if (right == 0)
 		sn_unknown_right();
 	if (right == SN_RIGHT_ADMIN)
 		PG_RETURN_BOOL(sn_gate_is_admin());
-	PG_RETURN_BOOL(sn_may(right, sn_text_is(tenant_id, "*") ? NULL :
-						  tenant_id));
+	PG_RETURN_BOOL(sn_may(right, sn_whose(PG_GETARG_TEXT_PP(1))));
 }
 
 /* tenant_of: the argument of a filter; NULL: of no tenant, so of every one's */
@@ -50,28 +72,22 @@ tenant_of(FunctionCallInfo fcinfo)
 Datum
 sentinai_may_read(PG_FUNCTION_ARGS)
 {
-	if (!sn_gate_asks())
-		PG_RETURN_BOOL(true);
-	PG_RETURN_BOOL(sn_gate_may(SN_RIGHT_READ, tenant_of(fcinfo)));
+	PG_RETURN_BOOL(sn_may(SN_RIGHT_READ, tenant_of(fcinfo)));
 }
 
 /* may_see_letter(tenant_id text) returns boolean */
 Datum
 sentinai_may_see_letter(PG_FUNCTION_ARGS)
 {
-	if (!sn_gate_asks())
-		PG_RETURN_BOOL(true);
-	PG_RETURN_BOOL(sn_gate_may(SN_RIGHT_READ | SN_RIGHT_OPERATE,
-							   tenant_of(fcinfo)));
+	PG_RETURN_BOOL(sn_may(SN_RIGHT_READ | SN_RIGHT_OPERATE,
+						  tenant_of(fcinfo)));
 }
 
 /* may_audit(tenant_id text) returns boolean */
 Datum
 sentinai_may_audit(PG_FUNCTION_ARGS)
 {
-	if (!sn_gate_asks())
-		PG_RETURN_BOOL(true);
-	PG_RETURN_BOOL(sn_gate_may(SN_RIGHT_AUDIT, tenant_of(fcinfo)));
+	PG_RETURN_BOOL(sn_may(SN_RIGHT_AUDIT, tenant_of(fcinfo)));
 }
 
 /* may_see_worker_type(worker_type text) returns boolean */

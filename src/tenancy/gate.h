@@ -9,6 +9,8 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
+
 #include "base/guc.h"
 #include "tenancy/right.h"
 
@@ -56,6 +58,11 @@ extern void sn_grants_changed(void);
 /* Who is asked about while somebody else, as the owner, does the work */
 extern Oid	sn_gate_asker(void);
 extern Oid	sn_gate_ask_for(Oid role);
+
+/* ask.c */
+extern text *sn_tenant_or_every_arg(FunctionCallInfo fcinfo, int n,
+									const char *name);
+extern const text *sn_whose(const text *tenant_id);
 
 /* act_as.c */
 extern bool sn_acts_for(const text *tenant_id);

@@ -19,7 +19,6 @@
 
 #include "base/args.h"
 #include "base/compat.h"
-#include "base/printable.h"
 #include "base/sqlstate.h"
 #include "base/text.h"
 #include "tenancy/action.h"
@@ -48,12 +47,6 @@ typedef struct Grant
 	Jsonb	   *json;
 } Grant;
 
-static bool
-is_every(const text *name)
-{
-	return sn_text_is(name, "*");
-}
-
 /* role_arg: a role that is there */
 static Oid
 role_arg(FunctionCallInfo fcinfo, int n, const char **name)
@@ -61,20 +54,6 @@ role_arg(FunctionCallInfo fcinfo, int n, const char **name)
 	SN_REQUIRE_ARG(n, "role");
 	*name = pstrdup(NameStr(*PG_GETARG_NAME(n)));
 	return get_role_oid(*name, false);
-}
-
-/* tenant_arg: the name of a tenant, or "*" */
-static text *
-tenant_arg(FunctionCallInfo fcinfo, int n)
-{
-	text	   *tenant_id = sn_text_arg(fcinfo, n, "tenant", SN_TENANT_NAME_MAX);
-
-	(void) sn_check_printable(tenant_id, "tenant");
-	if (memchr(VARDATA_ANY(tenant_id), ':', VARSIZE_ANY_EXHDR(tenant_id)))
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("tenant must not contain \":\"")));
-	return tenant_id;
 }
 
 /* right_arg: the name of a right, such as can be granted for the tenant */
@@ -86,7 +65,7 @@ right_arg(FunctionCallInfo fcinfo, int n, const text *tenant_id)
 
 	if (right == 0)
 		sn_unknown_right();
-	if (right == SN_RIGHT_ADMIN && !is_every(tenant_id))
+	if (right == SN_RIGHT_ADMIN && sn_whose(tenant_id) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("right \"admin\" can only be granted for the tenant \"*\"")));
@@ -98,7 +77,7 @@ static void
 tenant_grant(FunctionCallInfo fcinfo, const char *action, Grant *grant)
 {
 	Oid			role = role_arg(fcinfo, 0, &grant->role);
-	text	   *tenant_id = tenant_arg(fcinfo, 1);
+	text	   *tenant_id = sn_tenant_or_every_arg(fcinfo, 1, "tenant");
 	text	   *right = right_arg(fcinfo, 2, tenant_id);
 
 	grant->action = action;
@@ -110,7 +89,7 @@ tenant_grant(FunctionCallInfo fcinfo, const char *action, Grant *grant)
 				PointerGetDatum(tenant_id));
 	sn_key_text(&grant->keys[2], Anum_grant_right_name, BTEqualStrategyNumber,
 				PointerGetDatum(right));
-	grant->tenant_id = is_every(tenant_id) ? NULL : tenant_id;
+	grant->tenant_id = sn_whose(tenant_id);
 	grant->object = grant->role;
 	grant->json = sn_action_json("role", grant->role,
 								 "tenant", text_to_cstring(tenant_id),
@@ -126,7 +105,7 @@ work_grant(FunctionCallInfo fcinfo, const char *action, Grant *grant)
 
 	SN_REQUIRE_ARG(1, "worker_type");
 	worker_type = PG_GETARG_TEXT_PP(1);
-	if (!is_every(worker_type))
+	if (!sn_text_is(worker_type, SN_EVERY))
 		(void) sn_check_worker_type(worker_type);
 	grant->action = action;
 	grant->table = SN_WORK_GRANT;

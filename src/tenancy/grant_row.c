@@ -26,8 +26,6 @@
 #include "tenancy/grant_row.h"
 #include "tenancy/right.h"
 
-#define EVERY	"*"				/* every tenant, or every subscription */
-
 /* the rights by their bits */
 static const char *const right_names[SN_RIGHTS] = {
 	"publish", "work", "read", "operate", "audit", "admin"
@@ -127,7 +125,7 @@ sn_tenant_rights(Oid role, const text *tenant_id)
 	int			rights = 0;
 
 	if (tenant_id == NULL)
-		tenant_id = cstring_to_text(EVERY);
+		tenant_id = cstring_to_text(SN_EVERY);
 	sn_key_role(&keys[0], 1, role);
 	sn_key_text(&keys[1], 2, BTEqualStrategyNumber,
 				PointerGetDatum(tenant_id));
@@ -183,7 +181,7 @@ sn_work_rights(Oid role, const text *worker_type)
 	bool		any_of_all;
 
 	if (has_work_grant(role, worker_type, snapshot, &any) ||
-		has_work_grant(role, cstring_to_text(EVERY), snapshot, &any_of_all))
+		has_work_grant(role, cstring_to_text(SN_EVERY), snapshot, &any_of_all))
 		rights = SN_WORK_GRANTED;
 	else if (!any)
 		rights = SN_WORK_FREE;

@@ -27,6 +27,7 @@
 #include "base/text.h"
 #include "store/store.h"
 #include "tenancy/limit.h"
+#include "tenancy/right.h"
 
 #define CACHE_TENANTS	16384	/* that a session knows at once */
 
@@ -236,7 +237,7 @@ static void
 read_limits(CachedTenant *tenant)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	const text *whose[] = {tenant->tenant_id, cstring_to_text(SN_TENANT_ANY)};
+	const text *whose[] = {tenant->tenant_id, cstring_to_text(SN_EVERY)};
 	int			room = 4;
 	int			kept = 0;
 	int			i;

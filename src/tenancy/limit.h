@@ -16,8 +16,6 @@
 #include "base/compat.h"
 #include "tenancy/bucket_table.h"
 
-#define SN_TENANT_ANY	"*"		/* whose limits hold for all who have no own */
-
 #define SN_KIND_EVENTS	"events_published"
 #define SN_KIND_BYTES	"events_bytes"
 #define SN_KIND_BACKLOG	"max_backlog"	/* no bucket: see pressure.c */
@@ -56,7 +54,6 @@ extern HTAB *sn_tenant_hash(const char *name, Size entry,
 							MemoryContext context);
 
 /* limit_set.c */
-extern text *sn_limit_tenant_arg(FunctionCallInfo fcinfo, int n);
 extern text *sn_limit_kind_arg(FunctionCallInfo fcinfo, int n);
 
 /* limit_refuse.c */

@@ -20,7 +20,6 @@
 
 #include "base/args.h"
 #include "base/compat.h"
-#include "base/printable.h"
 #include "base/sqlstate.h"
 #include "base/text.h"
 #include "store/store.h"
@@ -41,19 +40,6 @@ refuse_argument(const char *what)
 {
 	ereport(ERROR, (errcode(ERRCODE_SN_INVALID), errmsg("%s", what)));
 	pg_unreachable();
-}
-
-/* sn_limit_tenant_arg: a tenant, or "*" */
-text *
-sn_limit_tenant_arg(FunctionCallInfo fcinfo, int n)
-{
-	text	   *tenant_id = sn_check_printable(sn_text_arg(fcinfo, n, "tenant_id",
-														   SN_TENANT_NAME_MAX),
-											   "tenant_id");
-
-	if (memchr(VARDATA_ANY(tenant_id), ':', VARSIZE_ANY_EXHDR(tenant_id)))
-		refuse_argument("tenant_id must not contain \":\"");
-	return tenant_id;
 }
 
 /* is_kind: whether a text is the name of a kind */
@@ -146,19 +132,12 @@ take_limit_row(text *tenant_id, text *kind)
 	return before;
 }
 
-/* whose: the tenant of a limit for the gate and the log; NULL: every one */
-static const text *
-whose(const text *tenant_id)
-{
-	return sn_text_is(tenant_id, SN_TENANT_ANY) ? NULL : tenant_id;
-}
-
 /* record: note in the action log what a limit was and is */
 static void
 record(const char *action, const text *tenant_id, const text *kind,
 	   Jsonb *before, Jsonb *after)
 {
-	SnAction	done = {.action = action, .tenant_id = whose(tenant_id),
+	SnAction	done = {.action = action, .tenant_id = sn_whose(tenant_id),
 	.object = text_to_cstring(kind), .before = before, .after = after};
 
 	sn_action_record(&done);
@@ -170,7 +149,7 @@ sentinai_set_limit(PG_FUNCTION_ARGS)
 {
 	Datum		values[Natts_limit];
 	bool		nulls[Natts_limit] = {false};
-	text	   *tenant_id = sn_limit_tenant_arg(fcinfo, 0);
+	text	   *tenant_id = sn_tenant_or_every_arg(fcinfo, 0, "tenant_id");
 	text	   *kind = sn_limit_kind_arg(fcinfo, 1);
 	Jsonb	   *before;
 	int64		value;
@@ -179,7 +158,7 @@ sentinai_set_limit(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(3, "window");
 	SN_REQUIRE_ARG(4, "enabled");
 	PreventCommandIfReadOnly("set_limit()");
-	sn_require(SN_RIGHT_OPERATE, whose(tenant_id), "set limits for");
+	sn_require(SN_RIGHT_OPERATE, sn_whose(tenant_id), "set limits for");
 	value = PG_GETARG_INT64(2);
 	if (value < 0 || value > SN_BUCKET_VALUE_MAX)
 		refuse_argument(psprintf("value must be from 0 to " INT64_FORMAT,
@@ -207,12 +186,12 @@ sentinai_set_limit(PG_FUNCTION_ARGS)
 Datum
 sentinai_drop_limit(PG_FUNCTION_ARGS)
 {
-	text	   *tenant_id = sn_limit_tenant_arg(fcinfo, 0);
+	text	   *tenant_id = sn_tenant_or_every_arg(fcinfo, 0, "tenant_id");
 	text	   *kind = sn_limit_kind_arg(fcinfo, 1);
 	Jsonb	   *before;
 
 	PreventCommandIfReadOnly("drop_limit()");
-	sn_require(SN_RIGHT_OPERATE, whose(tenant_id), "set limits for");
+	sn_require(SN_RIGHT_OPERATE, sn_whose(tenant_id), "set limits for");
 	sn_lock_limits();
 	before = take_limit_row(tenant_id, kind);
 	if (before != NULL)

@@ -105,7 +105,7 @@ answer_row(FunctionCallInfo fcinfo, const Answer *answer)
 Datum
 sentinai_consume_limit(PG_FUNCTION_ARGS)
 {
-	text	   *tenant_id = sn_limit_tenant_arg(fcinfo, 0);
+	text	   *tenant_id = sn_tenant_or_every_arg(fcinfo, 0, "tenant_id");
 	text	   *kind = sn_limit_kind_arg(fcinfo, 1);
 	Answer		answer = {.allowed = true};
 	SnLimit    *limit;
@@ -165,12 +165,7 @@ sentinai_limit_buckets(PG_FUNCTION_ARGS)
 Datum
 sentinai_may_see_limit(PG_FUNCTION_ARGS)
 {
-	const text *tenant_id;
-
-	if (!sn_gate_asks() || PG_ARGISNULL(0))
-		PG_RETURN_BOOL(!PG_ARGISNULL(0));
-	tenant_id = PG_GETARG_TEXT_PP(0);
-	PG_RETURN_BOOL(sn_gate_may(SN_RIGHT_READ | SN_RIGHT_OPERATE,
-							   sn_text_is(tenant_id, SN_TENANT_ANY) ? NULL :
-							   tenant_id));
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) &&
+				   sn_may(SN_RIGHT_READ | SN_RIGHT_OPERATE,
+						  sn_whose(PG_GETARG_TEXT_PP(0))));
 }

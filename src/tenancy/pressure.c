@@ -34,6 +34,7 @@
 #include "base/steady.h"
 #include "base/text.h"
 #include "store/store.h"
+#include "tenancy/gate.h"
 #include "tenancy/limit.h"
 #include "tenancy/pressure.h"
 
@@ -107,12 +108,12 @@ add_pressure(TupleTableSlot *slot)
 {
 	Datum	   *values = slot->tts_values;
 	Pressure	new = {NULL};
-	text	   *tenant_id;
+	const text *tenant_id;
 
 	if (slot->tts_isnull[Anum_pressure_over_since - 1])
 		return;
-	tenant_id = DatumGetTextPP(values[Anum_pressure_tenant_id - 1]);
-	if (!sn_text_is(tenant_id, SN_TENANT_ANY))
+	tenant_id = sn_whose(DatumGetTextPP(values[Anum_pressure_tenant_id - 1]));
+	if (tenant_id != NULL)
 		new.tenant_id = sn_text_copy(tenant_id);
 	new.types = copy_names(slot, Anum_pressure_event_types);
 	new.tenants = copy_names(slot, Anum_pressure_tenants);

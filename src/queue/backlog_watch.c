@@ -44,6 +44,7 @@
 #include "sequencer/tracks.h"
 #include "registry/event_type.h"
 #include "tenancy/limit.h"
+#include "tenancy/right.h"
 
 #define PAGE_EVENTS		1000	/* that are counted in one step */
 #define GIVE_UP			10		/* times the limit, of events that are looked at */

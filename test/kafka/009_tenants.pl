@@ -27,7 +27,7 @@ my $kafka = KafkaNode->new(PostgreSQL::Test::Utils::tempdir() . '/kafka',
 	'sasl.enabled.mechanisms=PLAIN', 'sasl.mechanism.inter.broker.protocol=PLAIN',
 	"listener.name.plaintext.plain.sasl.jaas.config=$plain username=\"admin\" password=\"secret-admin\" $users;",
 	'authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-	'super.users=User:admin;User:ANONYMOUS');
+	'super.users=User:admin;User:ANONYMOUS', 'auto.create.topics.enable=true');
 my $secrets = PostgreSQL::Test::Utils::tempdir();
 
 open my $out, '>', "$secrets/relay" or die $!;
@@ -82,6 +82,8 @@ is($status, 0, 'a plan');
 is($plan, join('', sort map { my $t = $_; map { "events.$slug{$t}.$_\t$t\t2\t?\n" } qw(order invoice) } @tenants), 'of all topics');
 my ($planned) = topics('plan', @broker, @named, '--aggregate-type', 'order');
 is(scalar(() = $planned =~ /\tmissing$/mg), 4, 'nothing is there yet');
+($planned) = topics('plan', @broker, @named, '--aggregate-type', 'order');
+is(scalar(() = $planned =~ /\tmissing$/mg), 4, 'and a plan makes nothing, whatever the broker does by itself');
 my ($commands) = topics('create', '-t', 'acme.eu', '--aggregate-type', 'order');
 is($commands, qq{kafka-topics.sh --bootstrap-server "\$BROKER" --create --if-not-exists --topic events.acme--2eeu.order --partitions 2 --replication-factor 1\n},
 	'what would be done is printed');

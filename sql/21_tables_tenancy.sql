@@ -53,19 +53,29 @@ create table sentinai_internal.action_log (
     object       text collate "C",
     before       jsonb,
     after        jsonb,
-    reason       text collate "C"
+    reason       text collate "C",
+    kind         text collate "C" not null,
+    worker_type  text collate "C",
+    aggregate_id text collate "C",
+    clock_id     uuid not null
 );
-create index action_log_tenant_idx on sentinai_internal.action_log (tenant_id, action_id);
+create unique index action_log_clock_idx on sentinai_internal.action_log (clock_id);
+create index action_log_tenant_idx on sentinai_internal.action_log (tenant_id, clock_id);
+create index action_log_aggregate_idx on sentinai_internal.action_log (tenant_id, kind, aggregate_id, clock_id);
 
-comment on table sentinai_internal.action_log is 'What people changed: who, when, what, before and after. A row is written in the transaction of the change. The view actions shows it.';
+comment on table sentinai_internal.action_log is 'What people did and changed: who, when, what, before and after. A row is written in the transaction of the change. The view actions and audit_trail() show it.';
 comment on column sentinai_internal.action_log.action_id is 'Number of the row, rising.';
-comment on column sentinai_internal.action_log.acted_at is 'When it was done.';
+comment on column sentinai_internal.action_log.acted_at is 'When it was done: the time in clock_id.';
 comment on column sentinai_internal.action_log.actor is 'Who did it, as the caller said; the session''s role where nothing was said.';
 comment on column sentinai_internal.action_log.session_role is 'Role that had logged in.';
 comment on column sentinai_internal.action_log.acting_role is 'Role whose rights counted: another one after SET ROLE, and in a SECURITY DEFINER function.';
 comment on column sentinai_internal.action_log.action is 'What was done: the name of the function.';
-comment on column sentinai_internal.action_log.tenant_id is 'Tenant it concerns; null: none, or every one.';
+comment on column sentinai_internal.action_log.tenant_id is 'Tenant it concerns; "*": every one; null: none of its own, as what a role has to prove.';
 comment on column sentinai_internal.action_log.object is 'What was changed.';
 comment on column sentinai_internal.action_log.before is 'What was there before; null: nothing.';
 comment on column sentinai_internal.action_log.after is 'What is there now; null: nothing.';
 comment on column sentinai_internal.action_log.reason is 'Why, as the caller said.';
+comment on column sentinai_internal.action_log.kind is '"configuration": it holds from then on; "action": it was done once, with what was there.';
+comment on column sentinai_internal.action_log.worker_type is 'Subscription that it is about; null: none. Who may not see that one does not see what concerns every tenant of it.';
+comment on column sentinai_internal.action_log.aggregate_id is 'Aggregate of the event that it was done with; null: of none.';
+comment on column sentinai_internal.action_log.clock_id is 'Id that the clock of events gave: where the row stands among them.';

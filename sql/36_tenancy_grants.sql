@@ -83,18 +83,22 @@ comment on column sentinai.work_grants.granted_by is 'Role that granted it.';
 
 create view sentinai.actions with (security_barrier) as
 select a.action_id, a.acted_at, a.actor, a.session_role, a.acting_role, a.action,
-       a.tenant_id, a.object, a.before, a.after, a.reason
+       a.tenant_id, a.object, a.before, a.after, a.reason, a.kind, a.worker_type, a.aggregate_id, a.clock_id
 from sentinai_internal.action_log a
 where sentinai.may_audit(a.tenant_id);
-comment on view sentinai.actions is 'What people changed, of tenants that the current user may audit.';
+comment on view sentinai.actions is 'What people did and changed, of tenants that the current user may audit. What concerns every tenant takes the right for every one; audit_trail() shows it with each tenant.';
 comment on column sentinai.actions.action_id is 'Number of the row, rising.';
 comment on column sentinai.actions.acted_at is 'When it was done.';
 comment on column sentinai.actions.actor is 'Who did it, as the caller said; the session''s role where nothing was said.';
 comment on column sentinai.actions.session_role is 'Role that had logged in.';
 comment on column sentinai.actions.acting_role is 'Role whose rights counted.';
 comment on column sentinai.actions.action is 'What was done: the name of the function.';
-comment on column sentinai.actions.tenant_id is 'Tenant it concerns; null: none, or every one.';
+comment on column sentinai.actions.tenant_id is 'Tenant it concerns; "*": every one; null: none of its own, as what a role has to prove.';
 comment on column sentinai.actions.object is 'What was changed.';
 comment on column sentinai.actions.before is 'What was there before; null: nothing.';
 comment on column sentinai.actions.after is 'What is there now; null: nothing.';
 comment on column sentinai.actions.reason is 'Why, as the caller said.';
+comment on column sentinai.actions.kind is '"configuration": it holds from then on; "action": it was done once, with what was there.';
+comment on column sentinai.actions.worker_type is 'Subscription that it is about; null: none.';
+comment on column sentinai.actions.aggregate_id is 'Aggregate of the event that it was done with; null: of none.';
+comment on column sentinai.actions.clock_id is 'Where it stands among the events, as the id of one: see audit_trail().';

@@ -47,3 +47,13 @@ comment on function sentinai.resume_relay() is 'Let the relay send again after p
 
 -- What was made after a recovery is no copy; node_no is that of the first use.
 insert into sentinai_internal.relay_control (paused, node_no, recovery) values (false, 1, sentinai.recovery_id());
+
+create function sentinai.relay_control_changed() returns trigger
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_relay_control_changed';
+comment on function sentinai.relay_control_changed() is 'Trigger of the relay''s switch: notes in the action log who paused or resumed the relay.';
+
+create trigger relay_control_changed after insert or update on sentinai_internal.relay_control
+    for each row execute function sentinai.relay_control_changed();
+alter table sentinai_internal.relay_control enable always trigger relay_control_changed;
+comment on trigger relay_control_changed on sentinai_internal.relay_control is 'Whoever pauses or resumes the relay is written down.';

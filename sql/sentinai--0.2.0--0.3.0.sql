@@ -747,22 +747,32 @@ create table sentinai_internal.action_log (
     object       text collate "C",
     before       jsonb,
     after        jsonb,
-    reason       text collate "C"
+    reason       text collate "C",
+    kind         text collate "C" not null,
+    worker_type  text collate "C",
+    aggregate_id text collate "C",
+    clock_id     uuid not null
 );
-create index action_log_tenant_idx on sentinai_internal.action_log (tenant_id, action_id);
+create unique index action_log_clock_idx on sentinai_internal.action_log (clock_id);
+create index action_log_tenant_idx on sentinai_internal.action_log (tenant_id, clock_id);
+create index action_log_aggregate_idx on sentinai_internal.action_log (tenant_id, kind, aggregate_id, clock_id);
 
-comment on table sentinai_internal.action_log is 'What people changed: who, when, what, before and after. A row is written in the transaction of the change. The view actions shows it.';
+comment on table sentinai_internal.action_log is 'What people did and changed: who, when, what, before and after. A row is written in the transaction of the change. The view actions and audit_trail() show it.';
 comment on column sentinai_internal.action_log.action_id is 'Number of the row, rising.';
-comment on column sentinai_internal.action_log.acted_at is 'When it was done.';
+comment on column sentinai_internal.action_log.acted_at is 'When it was done: the time in clock_id.';
 comment on column sentinai_internal.action_log.actor is 'Who did it, as the caller said; the session''s role where nothing was said.';
 comment on column sentinai_internal.action_log.session_role is 'Role that had logged in.';
 comment on column sentinai_internal.action_log.acting_role is 'Role whose rights counted: another one after SET ROLE, and in a SECURITY DEFINER function.';
 comment on column sentinai_internal.action_log.action is 'What was done: the name of the function.';
-comment on column sentinai_internal.action_log.tenant_id is 'Tenant it concerns; null: none, or every one.';
+comment on column sentinai_internal.action_log.tenant_id is 'Tenant it concerns; "*": every one; null: none of its own, as what a role has to prove.';
 comment on column sentinai_internal.action_log.object is 'What was changed.';
 comment on column sentinai_internal.action_log.before is 'What was there before; null: nothing.';
 comment on column sentinai_internal.action_log.after is 'What is there now; null: nothing.';
 comment on column sentinai_internal.action_log.reason is 'Why, as the caller said.';
+comment on column sentinai_internal.action_log.kind is '"configuration": it holds from then on; "action": it was done once, with what was there.';
+comment on column sentinai_internal.action_log.worker_type is 'Subscription that it is about; null: none. Who may not see that one does not see what concerns every tenant of it.';
+comment on column sentinai_internal.action_log.aggregate_id is 'Aggregate of the event that it was done with; null: of none.';
+comment on column sentinai_internal.action_log.clock_id is 'Id that the clock of events gave: where the row stands among them.';
 
 create function sentinai.grant_tenant(role name, tenant text, "right" text) returns boolean
     language c volatile parallel unsafe
@@ -847,21 +857,35 @@ comment on column sentinai.work_grants.granted_by is 'Role that granted it.';
 
 create view sentinai.actions with (security_barrier) as
 select a.action_id, a.acted_at, a.actor, a.session_role, a.acting_role, a.action,
-       a.tenant_id, a.object, a.before, a.after, a.reason
+       a.tenant_id, a.object, a.before, a.after, a.reason, a.kind, a.worker_type, a.aggregate_id, a.clock_id
 from sentinai_internal.action_log a
 where sentinai.may_audit(a.tenant_id);
-comment on view sentinai.actions is 'What people changed, of tenants that the current user may audit.';
+comment on view sentinai.actions is 'What people did and changed, of tenants that the current user may audit. What concerns every tenant takes the right for every one; audit_trail() shows it with each tenant.';
 comment on column sentinai.actions.action_id is 'Number of the row, rising.';
 comment on column sentinai.actions.acted_at is 'When it was done.';
 comment on column sentinai.actions.actor is 'Who did it, as the caller said; the session''s role where nothing was said.';
 comment on column sentinai.actions.session_role is 'Role that had logged in.';
 comment on column sentinai.actions.acting_role is 'Role whose rights counted.';
 comment on column sentinai.actions.action is 'What was done: the name of the function.';
-comment on column sentinai.actions.tenant_id is 'Tenant it concerns; null: none, or every one.';
+comment on column sentinai.actions.tenant_id is 'Tenant it concerns; "*": every one; null: none of its own, as what a role has to prove.';
 comment on column sentinai.actions.object is 'What was changed.';
 comment on column sentinai.actions.before is 'What was there before; null: nothing.';
 comment on column sentinai.actions.after is 'What is there now; null: nothing.';
 comment on column sentinai.actions.reason is 'Why, as the caller said.';
+comment on column sentinai.actions.kind is '"configuration": it holds from then on; "action": it was done once, with what was there.';
+comment on column sentinai.actions.worker_type is 'Subscription that it is about; null: none.';
+comment on column sentinai.actions.aggregate_id is 'Aggregate of the event that it was done with; null: of none.';
+comment on column sentinai.actions.clock_id is 'Where it stands among the events, as the id of one: see audit_trail().';
+
+create function sentinai.relay_control_changed() returns trigger
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_relay_control_changed';
+comment on function sentinai.relay_control_changed() is 'Trigger of the relay''s switch: notes in the action log who paused or resumed the relay.';
+
+create trigger relay_control_changed after insert or update on sentinai_internal.relay_control
+    for each row execute function sentinai.relay_control_changed();
+alter table sentinai_internal.relay_control enable always trigger relay_control_changed;
+comment on trigger relay_control_changed on sentinai_internal.relay_control is 'Whoever pauses or resumes the relay is written down.';
 
 -- Views ask the gate about each row.
 do $views$
@@ -1136,7 +1160,8 @@ comment on function sentinai.fail(text, uuid, text, boolean, interval) is 'Notes
 comment on function sentinai.extend(text, interval) is 'Gives a batch a new lease from now on, more than zero and at most a day, and returns its deadline. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token, or batch resolved; SN422 invalid lease; 22008 interval out of range; 25006 read-only transaction or standby.';
 comment on function sentinai.release(text) is 'Gives back what is open of a batch, without counting an attempt, and returns how many events it was. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token; 25006 read-only transaction or standby.';
 comment on procedure sentinai.wait_for_work(text, interval, boolean) is 'Waits until the subscription has work, at most for the timeout (not negative, at most a day; 0 only looks), and sets ready: whether a claim is worthwhile. CALL it outside a transaction: it then holds no snapshot while it waits. Errors: 22004 null worker_type or timeout; SN403 not allowed; SN404 unknown worker type; SN422 invalid timeout; 22008 interval out of range; 25006 standby.';
-comment on function sentinai.revoke_lease(text, text, text) is 'For operators: ends the leases of an agent now, and returns how many events that gives back. They are handed out again at once, no attempt counted. The tokens are stale (SN409). worker_id: the agent, as stat_agent names it. actor: who does it, 1 to 256 bytes; the server''s log keeps it. Waits for a transaction that works on one of the batches. Returns 0 when the agent holds nothing. Errors: 22004 null; SN403 not allowed; SN404 unknown worker type; SN422 invalid argument; 25006 read-only transaction or standby.';
+comment on function sentinai.revoke_lease(text, text, text) is 'For operators: ends the leases of an agent now, and returns how many events that gives back. They are handed out again at once, no attempt counted. The tokens are stale (SN409). worker_id: the agent, as stat_agent names it. actor: who does it, 1 to 256 bytes; the view actions keeps it. Waits for a transaction that works on one of the batches. Returns 0 when the agent holds nothing. Errors: 22004 null; SN403 not allowed; SN404 unknown worker type; SN422 invalid argument; 25006 read-only transaction or standby.';
+comment on function sentinai.retry_event(uuid, text, text) is 'For operators: an event that waits for its retry is due now. Its attempts go on counting. actor: who does it, 1 to 256 bytes; the view actions keeps it. Errors: 22004 null; SN404 unknown worker type, or event that was not handed out; SN409 event that an agent works on, waits behind an earlier one of its key, is completed or a dead letter; SN422 invalid argument; 25006 read-only transaction or standby.';
 comment on function sentinai.is_already_processed(uuid, text) is 'Whether the worker type has completed the event, by complete() or mark_as_completed(). Errors: 22004 null; SN403 not allowed.';
 comment on function sentinai.mark_as_processing(uuid, text, text, text, text, interval) is 'Asks for an event before working on it. True: it is the caller''s. False: it is completed, or somebody asked for it less than lease ago (more than zero, at most a day). Of callers at the same time one gets true; the others wait for the end of its transaction. event_id: a UUIDv7, at most one sentinai.partition_interval ahead of the clock where no partition is there yet. worker_type: 1 to 100 letters, digits and "_.:-". tenant_id, aggregate_id, worker_id: for the ledger, at most 256, 1024 and 256 bytes. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
 comment on function sentinai.purge_dead_letters(timestamptz, text, text, int) is 'Removes dead letters that were settled (succeeded or discarded) before a time, the oldest first, and returns how many: call it until that is 0. Pending ones, and those that are being tried again, stay: discard_dead_letter() says who gives up on one and why, and lets its key go on. worker_type, tenant_id: only of these; null for any. max_letters: 1 to 100,000. Maintenance does the same by sentinai.dead_letter_retention. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 25006 read-only transaction or standby.';

@@ -13,9 +13,11 @@
 #include "base/guc.h"
 #include "base/sentinai.h"
 #include "hooks/utility.h"
+#include "log/clock_floor.h"
 #include "process/launcher.h"
 #include "shared/recovery.h"
 #include "shared/shmem.h"
+#include "tenancy/action.h"
 
 PG_MODULE_MAGIC;
 
@@ -26,6 +28,7 @@ void
 _PG_init(void)
 {
 	sn_guc_init();
+	sn_action_clock_ready = sn_store_ready;
 
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;

@@ -51,6 +51,30 @@ newest_id_tick(Oid partition)
 	return result;
 }
 
+/* newest_action_tick: the tick of the newest row of the action log, or 0 */
+static SnTick
+newest_action_tick(void)
+{
+	pg_uuid_t	limit;
+	ScanKeyData key;
+	SnScan		scan;
+	SnTick		result = 0;
+	bool		isnull;
+
+	if (!sn_present(SN_ACTION_LOG))
+		return 0;
+	sn_uuid_floor(SN_MAX_MS, &limit);
+	sn_key_uuid(&key, 1, BTLessStrategyNumber, &limit);
+	sn_scan_named(&scan, SN_ACTION_LOG, SN_ACTION_LOG_CLOCK_IDX, SnapshotAny, 1,
+				  &key, BackwardScanDirection);
+	if (sn_scan_next(&scan))
+		result = sn_uuid_tick(DatumGetUUIDP(slot_getattr(scan.slot,
+														 Anum_action_clock_id,
+														 &isnull)));
+	sn_scan_end(&scan);
+	return result;
+}
+
 /* newest_round_tick: the tick of the newest round, or 0 */
 static SnTick
 newest_round_tick(void)
@@ -91,7 +115,7 @@ sn_store_ready(void)
 	parts = sn_partition_ranges(SN_EVENT_LOG);
 	for (i = list_length(parts) - 1; i >= 0 && tick == 0; i--)
 		tick = newest_id_tick(((SnPartRange *) list_nth(parts, i))->oid);
-	newest = Max(newest, tick);
+	newest = Max(newest, Max(tick, newest_action_tick()));
 	sn_clock_raise(Max(newest, newest_round_tick()));
 	pg_atomic_write_u32(&db->clock_ready, 1);
 }

@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
@@ -186,6 +187,9 @@ alert_json(const Alert *alert)
 						  "window", alert->nulls[Anum_alert_within - 1] ? NULL :
 						  DatumGetCString(DirectFunctionCall1(interval_out,
 															  alert->values[Anum_alert_within - 1])),
+						  "channels",
+						  OidOutputFunctionCall(F_ARRAY_OUT,
+												alert->values[Anum_alert_channels - 1]),
 						  NULL);
 }
 
@@ -196,7 +200,7 @@ record_alert(const char *action, const text *tenant_id, Jsonb *before,
 {
 	SnAction	what = {
 		.action = action,
-		.tenant_id = sn_whose(tenant_id),
+		.tenant_id = tenant_id,
 		.object = ALERT_LETTERS,
 		.before = before,
 		.after = after,

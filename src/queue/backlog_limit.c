@@ -120,7 +120,8 @@ record_backlog_limit(const char *action, const text *worker_type,
 					 const text *tenant_id, Jsonb *before, Jsonb *after)
 {
 	SnAction	done = {.action = action,
-		.tenant_id = sn_whose(tenant_id),
+		.tenant_id = tenant_id,
+		.worker_type = worker_type,
 	.object = text_to_cstring(worker_type), .before = before, .after = after};
 
 	sn_action_record(&done);

@@ -192,13 +192,28 @@ id_text(const pg_uuid_t *id)
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
 }
 
+/* function_of: the function that publishes a type, for one letter or for many */
+static const char *
+function_of(const char *type)
+{
+	if (strcmp(type, SN_TYPE_LETTER_RETRIED) == 0)
+		return "retry_dead_letter";
+	return strcmp(type, SN_TYPE_LETTER_DISCARDED) == 0 ?
+		"discard_dead_letter" : "edit_and_retry";
+}
+
 /* record_action: note in the action log what somebody does with a letter */
 static void
 record_action(const SnLetter *letter, const char *type, const SnLetterWhy *why,
-	   const pg_uuid_t *replaced_by)
+			  const pg_uuid_t *replaced_by)
 {
 	SnAction	action = {
-		.action = type,
+		.action = function_of(type),
+		.kind = SN_ACTION_ACTS,
+		.worker_type = sn_letter_text(letter, Anum_dead_worker_type),
+		.aggregate_id = sn_letter_text(letter, Anum_dead_aggregate_id),
+		.before = sn_action_json("status", sn_letter_statuses[letter->was],
+								 NULL),
 		.tenant_id = sn_letter_text(letter, Anum_dead_tenant_id),
 		.object = id_text(letter_id(letter)),
 		.actor = why->actor,
@@ -239,8 +254,8 @@ write_action(SnLetterLane *lane, SnLetter *letter, const char *type,
 		sn_letter_set(letter, Anum_dead_resolved_at,
 					  TimestampTzGetDatum(lane->now));
 	sn_letter_write(letter, true);
-	sn_control_letter(&action);
 	record_action(letter, type, why, replaced_by);
+	sn_control_letter(&action);
 	if (lane->sub == NULL)
 		return;
 	lane->state.dead--;

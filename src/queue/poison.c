@@ -15,10 +15,12 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
 #include "base/hash.h"
+#include "base/text.h"
 #include "log/event.h"
 #include "queue/attempt.h"
 #include "queue/backlog.h"
@@ -26,6 +28,7 @@
 #include "queue/ledger.h"
 #include "queue/retry.h"
 #include "store/lane_hints.h"
+#include "tenancy/action.h"
 #include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_retry_event);
@@ -37,6 +40,8 @@ typedef struct Patient
 	pg_uuid_t	id;
 	int32		hash;
 	int			lane;
+	text	   *tenant_id;
+	text	   *aggregate_id;	/* or NULL */
 	SnBatch		batch;			/* that holds the lane; without lanes: none does */
 	SnLaneState own;			/* of a lane that is free */
 	SnLaneState *state;
@@ -96,6 +101,10 @@ find_lane(Patient *patient)
 	patient->hash = sn_key_hash(sn_row_text(&event, Anum_log_tenant_id),
 								sn_row_text(&event, Anum_log_aggregate_id));
 	patient->lane = sn_lane_of(patient->hash, sn_node()->lanes);
+	patient->tenant_id = sn_text_copy(sn_row_text(&event, Anum_log_tenant_id));
+	patient->aggregate_id = sn_row_text(&event, Anum_log_aggregate_id);
+	if (patient->aggregate_id != NULL)
+		patient->aggregate_id = sn_text_copy(patient->aggregate_id);
 	sn_log_end(log);
 	UnregisterSnapshot(snapshot);
 }
@@ -195,6 +204,28 @@ discharge(Patient *patient)
 	sn_batch_close(&patient->batch);
 }
 
+/* record_treatment: note in the action log what somebody did with the event */
+static void
+record_treatment(const Patient *patient, const char *function, const text *actor,
+				 const text *reason)
+{
+	SnAction	action = {
+		.action = function,
+		.kind = SN_ACTION_ACTS,
+		.tenant_id = patient->tenant_id,
+		.worker_type = patient->batch.sub->worker_type,
+		.aggregate_id = patient->aggregate_id,
+		.object = DatumGetCString(DirectFunctionCall1(uuid_out,
+													  UUIDPGetDatum(&patient->id))),
+		.actor = actor,
+		.reason = reason,
+	};
+
+	action.after =
+		sn_action_json("worker_type", text_to_cstring(action.worker_type), NULL);
+	sn_action_record(&action);
+}
+
 /* retry_event(event_id uuid, worker_type text, actor text) returns void */
 Datum
 sentinai_retry_event(PG_FUNCTION_ARGS)
@@ -225,6 +256,7 @@ sentinai_retry_event(PG_FUNCTION_ARGS)
 	ereport(LOG,
 			(errmsg("retry of an event was brought forward by \"%s\"",
 					text_to_cstring(actor))));
+	record_treatment(&patient, "retry_event", actor, NULL);
 	discharge(&patient);
 	PG_RETURN_VOID();
 }
@@ -275,13 +307,11 @@ give_up_left(Patient *patient, text *error)
 
 /* reason_text: what the letter says: who, and why */
 static text *
-reason_text(FunctionCallInfo fcinfo)
+reason_text(const text *actor, const text *reason)
 {
-	char	   *actor = text_to_cstring(sn_actor_arg(fcinfo, 2));
-	char	   *reason = text_to_cstring(sn_text_arg(fcinfo, 3, "reason",
-													 SN_REASON_MAX));
-
-	return cstring_to_text(psprintf("given up by %s: %s", actor, reason));
+	return cstring_to_text(psprintf("given up by %s: %s",
+									text_to_cstring(actor),
+									text_to_cstring(reason)));
 }
 
 /* give_up_event(event_id uuid, worker_type text, actor text, reason text) */
@@ -291,16 +321,21 @@ sentinai_give_up_event(PG_FUNCTION_ARGS)
 	Patient		patient;
 	SnBatch    *batch = &patient.batch;
 	const SnEntry *entry;
+	text	   *actor;
+	text	   *reason;
 	text	   *error;
 
 	SN_REQUIRE_ARG(0, "event_id");
 	SN_REQUIRE_ARG(1, "worker_type");
-	error = reason_text(fcinfo);
+	actor = sn_actor_arg(fcinfo, 2);
+	reason = sn_text_arg(fcinfo, 3, "reason", SN_REASON_MAX);
+	error = reason_text(actor, reason);
 	PreventCommandIfReadOnly("give_up_event()");
 	admit(&patient, fcinfo);
 	entry = entry_of(&patient);
 	if (entry != NULL)
 	{
+		record_treatment(&patient, "give_up_event", actor, reason);
 		(void) sn_batch_fail(batch, entry, error, false, -1);
 		sn_batch_close(batch);
 		PG_RETURN_VOID();
@@ -323,6 +358,7 @@ sentinai_give_up_event(PG_FUNCTION_ARGS)
 	}
 	else
 		give_up_left(&patient, error);
+	record_treatment(&patient, "give_up_event", actor, reason);
 	discharge(&patient);
 	PG_RETURN_VOID();
 }

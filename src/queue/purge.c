@@ -22,6 +22,8 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/timestamp.h"
 #include "utils/snapmgr.h"
 #include "utils/varlena.h"
 
@@ -31,6 +33,7 @@
 #include "base/text.h"
 #include "log/event.h"
 #include "queue/dead_letter.h"
+#include "tenancy/action.h"
 #include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_purge_dead_letters);
@@ -48,7 +51,15 @@ typedef struct Purge
 	const text *tenant_id;		/* NULL: of any */
 	int			max;
 	bool		wait;			/* for lanes that others have */
+	HTAB	   *purged;			/* of Purged; NULL: nobody asks */
 } Purge;
+
+/* Letters of a tenant that went */
+typedef struct Purged
+{
+	char		tenant_id[SN_TENANT_MAX + 1];
+	int			letters;
+} Purged;
 
 /* A letter that was found */
 typedef struct Found
@@ -129,6 +140,50 @@ same_lane(const Found *a, const Found *b)
 	return a->lane == b->lane && sn_text_equal(a->worker_type, b->worker_type);
 }
 
+/* count_purged: a letter of a tenant went */
+static void
+count_purged(const Purge *purge, const SnLetter *letter)
+{
+	char		tenant_id[SN_TENANT_MAX + 1];
+	Purged	   *purged;
+	bool		found;
+
+	if (purge->purged == NULL)
+		return;
+	text_to_cstring_buffer(sn_letter_text(letter, Anum_dead_tenant_id),
+						   tenant_id, sizeof(tenant_id));
+	purged = hash_search(purge->purged, tenant_id, HASH_ENTER, &found);
+	if (!found)
+		purged->letters = 0;
+	purged->letters++;
+}
+
+/* record_purge: note in the action log how many of each tenant went */
+static void
+record_purge(const Purge *purge)
+{
+	HASH_SEQ_STATUS status;
+	Purged	   *purged;
+
+	hash_seq_init(&status, purge->purged);
+	while ((purged = hash_seq_search(&status)) != NULL)
+	{
+		SnAction	action = {
+			.action = "purge_dead_letters",
+			.kind = SN_ACTION_ACTS,
+			.tenant_id = cstring_to_text(purged->tenant_id),
+			.worker_type = purge->worker_type,
+			.object = "dead_letters",
+		};
+
+		action.before =
+			sn_action_json("letters", psprintf("%d", purged->letters),
+						   "settled_before", timestamptz_to_str(purge->before),
+						   NULL);
+		sn_action_record(&action);
+	}
+}
+
 /* delete_letters: those of a lane, which is locked, as they are now */
 static int
 delete_letters(const Purge *purge, const Found *found, int n)
@@ -150,6 +205,7 @@ delete_letters(const Purge *purge, const Found *found, int n)
 			continue;
 		sn_delete_one(SN_DEAD_LETTER, &letter.tid);
 		sn_letter_count(&letter, letter.was, -1);
+		count_purged(purge, &letter);
 		result++;
 	}
 	UnregisterSnapshot(snapshot);
@@ -187,6 +243,7 @@ purge_letters(const Purge *purge)
 Datum
 sentinai_purge_dead_letters(PG_FUNCTION_ARGS)
 {
+	HASHCTL		ctl = {.keysize = SN_TENANT_MAX + 1,.entrysize = sizeof(Purged)};
 	Purge		purge = {.wait = true};
 	int			n;
 
@@ -202,7 +259,10 @@ sentinai_purge_dead_letters(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("max_letters must be between 1 and %d", PURGE_MAX)));
+	purge.purged = hash_create("sentinai purge", 64, &ctl,
+							   HASH_ELEM | HASH_STRINGS);
 	n = purge_letters(&purge);
+	record_purge(&purge);
 	if (n > 0)
 		ereport(LOG,
 				(errmsg_plural("%d settled dead letter was removed by \"%s\"",

@@ -16,11 +16,13 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
 #include "base/printable.h"
 #include "queue/batch.h"
+#include "queue/sub_action.h"
 #include "store/lane_hints.h"
 #include "tenancy/gate.h"
 
@@ -148,9 +150,30 @@ sn_is_batch(const SnLaneState *state, const void *batch)
 	return memcmp(&state->batch, batch, UUID_LEN) == 0;
 }
 
-/* end_leases: end the leases of a worker type that match; how many events it was */
+/* record_seizure: note in the action log whose batches were taken */
+static void
+record_seizure(const SnSub *sub, const text *actor, const char *what,
+			   const char *value, int events)
+{
+	SnAction	action = {
+		.action = "revoke_lease",
+		.kind = SN_ACTION_ACTS,
+		.object = text_to_cstring(sub->worker_type),
+		.before = sn_action_json(what, value, "events", psprintf("%d", events),
+								 NULL),
+		.actor = actor,
+	};
+
+	sn_sub_record_each(&action, sub);
+}
+
+/*
+ * end_leases: end the leases of a worker type that match; how many events it was.
+ * what, value: whose they are, as the caller said
+ */
 static int
-end_leases(FunctionCallInfo fcinfo, SnBatchMatch matches, const void *arg)
+end_leases(FunctionCallInfo fcinfo, SnBatchMatch matches, const void *arg,
+		   const char *what, const char *value)
 {
 	text	   *worker_type = PG_GETARG_TEXT_PP(0);
 	text	   *actor = sn_actor_arg(fcinfo, 2);
@@ -164,6 +187,8 @@ end_leases(FunctionCallInfo fcinfo, SnBatchMatch matches, const void *arg)
 					   arg))
 	{
 		n = sn_batch_release(&batch);
+		if (n > 0)
+			record_seizure(batch.sub, actor, what, value, n);
 		sn_batch_close(&batch);
 	}
 	if (n > 0)
@@ -181,7 +206,9 @@ sentinai_revoke_worker(PG_FUNCTION_ARGS)
 {
 	SN_REQUIRE_ARG(0, "worker_type");
 	SN_REQUIRE_ARG(1, "worker_id");
-	PG_RETURN_INT32(end_leases(fcinfo, is_of_worker, PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_INT32(end_leases(fcinfo, is_of_worker, PG_GETARG_TEXT_PP(1),
+							   "worker_id",
+							   text_to_cstring(PG_GETARG_TEXT_PP(1))));
 }
 
 /* revoke_lease(worker_type text, batch uuid, actor text) returns int */
@@ -190,5 +217,8 @@ sentinai_revoke_batch(PG_FUNCTION_ARGS)
 {
 	SN_REQUIRE_ARG(0, "worker_type");
 	SN_REQUIRE_ARG(1, "batch");
-	PG_RETURN_INT32(end_leases(fcinfo, sn_is_batch, PG_GETARG_UUID_P(1)));
+	PG_RETURN_INT32(end_leases(fcinfo, sn_is_batch, PG_GETARG_UUID_P(1),
+							   "batch",
+							   DatumGetCString(DirectFunctionCall1(uuid_out,
+																   PG_GETARG_DATUM(1)))));
 }

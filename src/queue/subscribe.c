@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -29,6 +30,7 @@
 #include "queue/replaced.h"
 #include "queue/request.h"
 #include "queue/retry.h"
+#include "queue/sub_action.h"
 #include "queue/subscription.h"
 #include "store/lane_hints.h"
 
@@ -181,12 +183,23 @@ count_letters(const SnRequest *request, int sub_id, SnPos pos)
 	UnregisterSnapshot(snapshot);
 }
 
+/* start_text: where a new subscription begins, for the action log */
+static const char *
+start_text(const SnRequest *request)
+{
+	if (request->start_from == SN_START_LATEST)
+		return "latest";
+	return request->start_from == SN_START_EARLIEST ? "earliest" :
+		timestamptz_to_str(request->start_time);
+}
+
 /* make_subscription: a new one */
 static void
 make_subscription(const SnRequest *request, Snapshot snapshot)
 {
 	Datum		values[Natts_sub] = {0};
 	bool		nulls[Natts_sub] = {false};
+	SnSubShape	after;
 
 	values[Anum_sub_id - 1] =
 		Int32GetDatum(sn_next_id("subscription_sub_id_seq"));
@@ -205,6 +218,9 @@ make_subscription(const SnRequest *request, Snapshot snapshot)
 	sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
 	count_letters(request, DatumGetInt32(values[Anum_sub_id - 1]),
 				  DatumGetInt64(values[Anum_sub_start_pos - 1]));
+	sn_sub_shape(&after, &request->filter, values);
+	after.start_from = start_text(request);
+	sn_sub_record("subscribe", request->worker_type, NULL, &after);
 }
 
 /*
@@ -224,18 +240,24 @@ change_rules(const SnRequest *request, const SnSub *sub)
 	sn_hint_free_at_commit(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 }
 
-/* asked_stream: the stream of the filter that a request comes to */
-static int
-asked_stream(const SnRequest *request, const SnSub *sub, Snapshot snapshot)
+/* filter_now: the filter of a subscription */
+static const SnFilter *
+filter_now(const SnSub *sub)
 {
-	const SnFilter *now = &sub->segments[sub->nsegments - 1].filter;
+	return &sub->segments[sub->nsegments - 1].filter;
+}
+
+/* asked_filter: the filter that a request comes to */
+static SnFilter
+asked_filter(const SnRequest *request, const SnSub *sub)
+{
 	SnFilter	filter = request->filter;
 
 	if (request->keeps_types)
-		filter.types = now->types;
+		filter.types = filter_now(sub)->types;
 	if (request->keeps_tenants)
-		filter.tenants = now->tenants;
-	return sn_filter_stream(&filter, snapshot);
+		filter.tenants = filter_now(sub)->tenants;
+	return filter;
 }
 
 /* change_subscription: another policy, perhaps another filter; notes: say what */
@@ -246,18 +268,24 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 	const char *changes = "";
 	int			sub_id = DatumGetInt32(values[Anum_sub_id - 1]);
 	SnSub	   *sub = sn_sub_by_id(sub_id);
+	SnSubShape	before;
+	SnSubShape	after;
+	SnFilter	filter;
 	int			stream_id;
 
 	if (sub == NULL)
 		elog(ERROR, "subscription is not in the cache");
-	stream_id = asked_stream(request, sub, snapshot);
+	filter = asked_filter(request, sub);
+	sn_sub_shape(&before, filter_now(sub), values);
+	stream_id = sn_filter_stream(&filter, snapshot);
 	if (notes)
 	{
 		sn_request_note_start(request, sub);
 		changes = sn_request_changes(request, sub, values);
 	}
-	change_rules(request, sub);
 	set_policy(request, values);
+	sn_sub_shape(&after, &filter, values);
+	change_rules(request, sub);
 	if (stream_id != DatumGetInt32(values[Anum_sub_stream_id - 1]))
 	{
 		lock_sub_lanes(sub_id);
@@ -267,6 +295,8 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 	sn_delete_one(SN_SUBSCRIPTION, tid);
 	sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
 	sn_request_note_changes(request, changes);
+	sn_sub_record(notes ? "subscribe" : "alter_subscription",
+				  request->worker_type, &before, &after);
 }
 
 /* subscribe(worker_type, event_types, start_from, ...) returns void */
@@ -324,22 +354,59 @@ sentinai_alter_subscription(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* delete_policies: those of a worker type, or of one of its event types */
-static void
+/* policy_json: a retry policy, for the action log */
+static Jsonb *
+policy_json(const text *event_type, Datum max_attempts, Datum backoff)
+{
+	return sn_action_json("event_type", text_to_cstring(event_type),
+						  "max_attempts",
+						  psprintf("%d", DatumGetInt32(max_attempts)),
+						  "backoff", OidOutputFunctionCall(F_ARRAY_OUT, backoff),
+						  NULL);
+}
+
+/*
+ * delete_policies: those of a worker type, or of one of its event types; what the
+ * last was, or NULL
+ */
+static Jsonb *
 delete_policies(const text *worker_type, const text *event_type,
 				Snapshot snapshot)
 {
 	SnTableScan *scan = sn_table_change(SN_RETRY_POLICY, snapshot, 0, NULL);
 	TupleTableSlot *slot;
+	Jsonb	   *before = NULL;
 
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		if (sn_text_equal(DatumGetTextPP(slot->tts_values[0]), worker_type) &&
 			(event_type == NULL ||
 			 sn_text_equal(DatumGetTextPP(slot->tts_values[1]), event_type)))
+		{
+			before = policy_json(DatumGetTextPP(slot->tts_values[1]),
+								 slot->tts_values[Anum_policy_max_attempts - 1],
+								 slot->tts_values[Anum_policy_backoff - 1]);
 			sn_table_delete(scan);
+		}
 	}
 	sn_table_end(scan);
+	return before;
+}
+
+/* record_policy: note in the action log what a policy was and is */
+static void
+record_policy(const SnSub *sub, Jsonb *before, Jsonb *after)
+{
+	SnAction	action = {
+		.action = "set_retry_policy",
+		.object = text_to_cstring(sub->worker_type),
+		.before = before,
+		.after = after,
+	};
+
+	if (before == NULL ? after != NULL : after == NULL ||
+		compareJsonbContainers(&before->root, &after->root) != 0)
+		sn_sub_record_each(&action, sub);
 }
 
 /* end_retries: delete what waits for a retry; its letters are pending again */
@@ -376,6 +443,8 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	ItemPointerData tid;
 	Snapshot	snapshot;
 	text	   *worker_type;
+	const SnSub *sub;
+	SnSubShape	before;
 	int			sub_id;
 	int			half;
 
@@ -390,8 +459,13 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (!find_row(worker_type, snapshot, values, nulls, &tid))
 		sn_unknown_worker_type(worker_type);
+	sub = sn_sub_by_id(sub_id);
+	if (sub == NULL)
+		elog(ERROR, "subscription is not in the cache");
+	sn_sub_shape(&before, filter_now(sub), values);
+	sn_sub_record("unsubscribe", worker_type, &before, NULL);
 	sn_delete_one(SN_SUBSCRIPTION, &tid);
-	delete_policies(worker_type, NULL, snapshot);
+	(void) delete_policies(worker_type, NULL, snapshot);
 	end_retries(sub_id, worker_type, snapshot);
 	sn_replaced_forget(worker_type, snapshot);
 	for (half = 0; half < 2; half++)
@@ -412,6 +486,9 @@ sentinai_set_retry_policy(PG_FUNCTION_ARGS)
 	Datum		values[Natts_policy];
 	bool		nulls[Natts_policy] = {false};
 	bool		removes = PG_ARGISNULL(2) && PG_ARGISNULL(3);
+	const SnSub *sub;
+	Jsonb	   *before;
+	Jsonb	   *after = NULL;
 	Snapshot	snapshot;
 	text	   *worker_type;
 	text	   *event_type;
@@ -429,10 +506,10 @@ sentinai_set_retry_policy(PG_FUNCTION_ARGS)
 		sn_check_policy(PG_GETARG_INT32(2), PG_GETARG_ARRAYTYPE_P(3));
 	}
 	(void) sn_lock_streams(true);
-	(void) sn_sub_require(worker_type);
+	sub = sn_sub_require(worker_type);
 
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	delete_policies(worker_type, event_type, snapshot);
+	before = delete_policies(worker_type, event_type, snapshot);
 	UnregisterSnapshot(snapshot);
 	if (!removes)
 	{
@@ -441,7 +518,10 @@ sentinai_set_retry_policy(PG_FUNCTION_ARGS)
 		values[Anum_policy_max_attempts - 1] = PG_GETARG_DATUM(2);
 		values[Anum_policy_backoff - 1] = PG_GETARG_DATUM(3);
 		sn_insert_one(sn_rel(SN_RETRY_POLICY), values, nulls);
+		after = policy_json(event_type, values[Anum_policy_max_attempts - 1],
+							values[Anum_policy_backoff - 1]);
 	}
+	record_policy(sub, before, after);
 	sn_subs_changed();
 	PG_RETURN_VOID();
 }

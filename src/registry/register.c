@@ -380,6 +380,8 @@ add_version(const Registration *new, int32 version)
 	nulls[Anum_type_deprecated_since - 1] = true;
 	set_columns(new, values, nulls);
 	sn_type_replace(NULL, values, nulls);
+	sn_type_record("register_event_type", new->event_type, NULL,
+				   sn_type_json(values, nulls));
 }
 
 /* keep_version: a version that is registered, or was, is registered again */
@@ -388,6 +390,7 @@ keep_version(const Registration *new, Known *known)
 {
 	char	   *changes = changes_of(new, known);
 	const char *name = text_to_cstring(new->event_type);
+	Jsonb	   *before;
 
 	if (!known->nulls[Anum_type_deprecated_since - 1])
 		ereport(NOTICE,
@@ -400,8 +403,11 @@ keep_version(const Registration *new, Known *known)
 		ereport(NOTICE,
 				(errmsg("version %d of event type \"%s\" has changed: %s",
 						known->version, name, changes)));
+	before = sn_type_json(known->values, known->nulls);
 	set_columns(new, known->values, known->nulls);
 	sn_type_replace(&known->tid, known->values, known->nulls);
+	sn_type_record("register_event_type", new->event_type, before,
+				   sn_type_json(known->values, known->nulls));
 }
 
 /*
@@ -457,6 +463,7 @@ sentinai_deprecate_event_type(PG_FUNCTION_ARGS)
 	while (sn_type_scan_next(&scan))
 	{
 		Known		known;
+		Jsonb	   *before;
 
 		if (scan.dropped ||
 			(!PG_ARGISNULL(1) && scan.version != PG_GETARG_INT32(1)))
@@ -465,10 +472,13 @@ sentinai_deprecate_event_type(PG_FUNCTION_ARGS)
 		if (scan.deprecated == deprecated)
 			continue;
 		keep_row(&scan, true, &known);
+		before = sn_type_json(known.values, known.nulls);
 		known.values[Anum_type_deprecated_since - 1] =
 			TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		known.nulls[Anum_type_deprecated_since - 1] = !deprecated;
 		sn_type_replace(&known.tid, known.values, known.nulls);
+		sn_type_record("deprecate_event_type", event_type, before,
+					   sn_type_json(known.values, known.nulls));
 		changed++;
 	}
 	sn_type_scan_end(&scan);
@@ -487,6 +497,7 @@ sn_type_drop(text *event_type, int32 version)
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SnTypeScan	scan;
 	Known		known = {false};
+	Jsonb	   *before;
 
 	sn_type_scan_begin(&scan, event_type, snapshot);
 	while (sn_type_scan_next(&scan))
@@ -496,10 +507,13 @@ sn_type_drop(text *event_type, int32 version)
 	UnregisterSnapshot(snapshot);
 	if (!known.found)
 		sn_unknown_type(event_type, version);
+	before = sn_type_json(known.values, known.nulls);
 	known.values[Anum_type_dropped_at - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	known.nulls[Anum_type_dropped_at - 1] = false;
 	sn_type_replace(&known.tid, known.values, known.nulls);
+	sn_type_record("drop_event_type_version", event_type, before,
+				   sn_type_json(known.values, known.nulls));
 	sn_types_changed();
 }
 

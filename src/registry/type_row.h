@@ -38,4 +38,9 @@ extern Jsonb *sn_type_schema(const text *event_type, int32 version,
 							 Snapshot snapshot);
 extern void sn_type_replace(ItemPointer tid, Datum *values, bool *nulls);
 
+/* type_action.c */
+extern Jsonb *sn_type_json(const Datum *values, const bool *nulls);
+extern void sn_type_record(const char *function, const text *event_type,
+						   Jsonb *before, Jsonb *after);
+
 #endif							/* SN_TYPE_ROW_H */

@@ -9,13 +9,18 @@
  */
 #include "postgres.h"
 
+#include "commands/trigger.h"
 #include "fmgr.h"
+#include "utils/builtins.h"
 
 #include "relay/relay_store.h"
 #include "shared/recovery.h"
 #include "store/store.h"
+#include "tenancy/action.h"
+#include "tenancy/right.h"
 
 PG_FUNCTION_INFO_V1(sentinai_relay_is_paused);
+PG_FUNCTION_INFO_V1(sentinai_relay_control_changed);
 
 /* What pause_relay() or resume_relay() stored last */
 typedef struct Switch
@@ -74,4 +79,57 @@ Datum
 sentinai_relay_is_paused(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(sn_relay_is_paused());
+}
+
+/* switch_json: a row of the switch, for the action log; NULL for none */
+static Jsonb *
+switch_json(HeapTuple row, TupleDesc desc, bool *paused)
+{
+	Datum		values[Natts_control];
+	bool		nulls[Natts_control];
+
+	if (row == NULL)
+		return NULL;
+	heap_deform_tuple(row, desc, values, nulls);
+	*paused = DatumGetBool(values[Anum_control_paused - 1]);
+	return sn_action_json("paused", *paused ? "true" : "false",
+						  "node_no",
+						  psprintf("%d", DatumGetInt32(values[Anum_control_node_no - 1])),
+						  "recovery",
+						  psprintf(INT64_FORMAT,
+								   DatumGetInt64(values[Anum_control_recovery - 1])),
+						  NULL);
+}
+
+/*
+ * relay_control_changed(): trigger of the switch, which SQL writes: somebody has
+ * paused the relay, or resumed it, perhaps for the first time in another place
+ */
+Datum
+sentinai_relay_control_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	SnAction	action = {.object = "relay"};
+	TupleDesc	desc;
+	bool		updated;
+	bool		paused = false;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		RelationGetRelid(trigger->tg_relation) != sn_rel(SN_RELAY_CONTROL))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("relay_control_changed() can only be called as a trigger")));
+	desc = RelationGetDescr(trigger->tg_relation);
+	updated = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
+	action.tenant_id = cstring_to_text(SN_EVERY);
+	action.before = switch_json(updated ? trigger->tg_trigtuple : NULL, desc,
+								&paused);
+	action.after = switch_json(updated ? trigger->tg_newtuple :
+							   trigger->tg_trigtuple, desc, &paused);
+	action.action = paused ? "pause_relay" : "resume_relay";
+	if (action.before == NULL ||
+		compareJsonbContainers(&action.before->root, &action.after->root) != 0)
+		sn_action_record(&action);
+	PG_RETURN_POINTER(NULL);
 }

@@ -129,7 +129,8 @@
 	AS(action, id, action_id) C(action, acted_at) C(action, actor) \
 	C(action, session_role) C(action, acting_role) C(action, action) \
 	C(action, tenant_id) C(action, object) C(action, before) \
-	C(action, after) C(action, reason)
+	C(action, after) C(action, reason) C(action, kind) \
+	C(action, worker_type) C(action, aggregate_id) C(action, clock_id)
 
 #define SN_COLUMNS_limit(C, AS) \
 	C(limit, tenant_id) C(limit, kind) C(limit, value) \
@@ -206,7 +207,9 @@
 	TABLE(PROOF_ROLE, proof_role, proof) \
 	INDEX(PROOF_ROLE_PKEY, proof_role_pkey) \
 	TABLE(ACTION_LOG, action_log, action) \
+	INDEX(ACTION_LOG_CLOCK_IDX, action_log_clock_idx) \
 	INDEX(ACTION_LOG_TENANT_IDX, action_log_tenant_idx) \
+	INDEX(ACTION_LOG_AGGREGATE_IDX, action_log_aggregate_idx) \
 	TABLE(TENANT_LIMIT, tenant_limit, limit) \
 	INDEX(TENANT_LIMIT_PKEY, tenant_limit_pkey) \
 	TABLE(BACKLOG_LIMIT, backlog_limit, pressure) \

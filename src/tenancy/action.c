@@ -7,6 +7,10 @@
  * Whoever changes a grant, a limit, a rule or a dead letter calls
  * sn_action_record() in the same transaction.  So the row is there if and only
  * if the change is.
+ *
+ * The clock of events says when.  So a row has its place among the events, before
+ * those that are published after it and behind those before it, in its own
+ * transaction, too; and no two have the same.
  */
 #include "postgres.h"
 
@@ -14,11 +18,16 @@
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "base/compat.h"
+#include "shared/clock.h"
 #include "store/store.h"
 #include "tenancy/action.h"
+
+void		(*sn_action_clock_ready) (void) = NULL;
+
+const char *const sn_action_kinds[] = {"configuration", "action"};
 
 static void
 push_string(JsonbParseState **state, JsonbIteratorToken token, const char *string)
@@ -79,12 +88,23 @@ sn_action_record(const SnAction *action)
 {
 	Datum		values[Natts_action];
 	bool		nulls[Natts_action] = {false};
+	pg_uuid_t	clock_id;
+	SnTick		tick;
 
 	if (!sn_present(SN_ACTION_LOG))
 		return;
 	values[Anum_action_id - 1] =
 		Int64GetDatum(sn_sequence_next("action_log_action_id_seq"));
-	values[Anum_action_acted_at - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	sn_action_clock_ready();
+	tick = sn_clock_take(1);
+	sn_uuid_make(tick, &clock_id);
+	values[Anum_action_clock_id - 1] = UUIDPGetDatum(&clock_id);
+	values[Anum_action_acted_at - 1] =
+		TimestampTzGetDatum(sn_tick_timestamp(tick));
+	set_column(values, nulls, Anum_action_kind,
+			   cstring_to_text(sn_action_kinds[action->kind]));
+	set_column(values, nulls, Anum_action_worker_type, action->worker_type);
+	set_column(values, nulls, Anum_action_aggregate_id, action->aggregate_id);
 	set_column(values, nulls, Anum_action_actor,
 			   action->actor != NULL ? action->actor :
 			   role_name(GetSessionUserId()));

@@ -38,7 +38,7 @@ sn_tenant_or_every_arg(FunctionCallInfo fcinfo, int n, const char *name)
 	return tenant_id;
 }
 
-/* sn_whose: a tenant that was named, for the gate and the action log; NULL: every one */
+/* sn_whose: a tenant that was named, for the gate; NULL: every one */
 const text *
 sn_whose(const text *tenant_id)
 {

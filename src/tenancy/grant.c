@@ -42,7 +42,8 @@ typedef struct Grant
 	ScanKeyData keys[3];
 	ItemPointerData tid;
 	const char *role;
-	const text *tenant_id;		/* NULL: none, or every one */
+	const text *tenant_id;		/* NULL: none of its own */
+	const text *worker_type;	/* NULL: none, or every one */
 	const char *object;
 	Jsonb	   *json;
 } Grant;
@@ -89,7 +90,8 @@ tenant_grant(FunctionCallInfo fcinfo, const char *action, Grant *grant)
 				PointerGetDatum(tenant_id));
 	sn_key_text(&grant->keys[2], Anum_grant_right_name, BTEqualStrategyNumber,
 				PointerGetDatum(right));
-	grant->tenant_id = sn_whose(tenant_id);
+	grant->tenant_id = tenant_id;
+	grant->worker_type = NULL;
 	grant->object = grant->role;
 	grant->json = sn_action_json("role", grant->role,
 								 "tenant", text_to_cstring(tenant_id),
@@ -114,7 +116,8 @@ work_grant(FunctionCallInfo fcinfo, const char *action, Grant *grant)
 	sn_key_text(&grant->keys[0], Anum_work_worker_type, BTEqualStrategyNumber,
 				PointerGetDatum(worker_type));
 	sn_key_role(&grant->keys[1], Anum_work_role, role);
-	grant->tenant_id = NULL;
+	grant->tenant_id = cstring_to_text(SN_EVERY);
+	grant->worker_type = sn_whose(worker_type);
 	grant->object = grant->role;
 	grant->json = sn_action_json("role", grant->role, "worker_type",
 								 text_to_cstring(worker_type), NULL);
@@ -133,6 +136,7 @@ proof_mark(FunctionCallInfo fcinfo, Grant *grant)
 	grant->nkeys = 1;
 	sn_key_role(&grant->keys[0], Anum_proof_role, role);
 	grant->tenant_id = NULL;
+	grant->worker_type = NULL;
 	grant->object = grant->role;
 	grant->json = sn_action_json("role", grant->role, NULL);
 }
@@ -155,7 +159,8 @@ static void
 finish_grant(const Grant *grant, bool adds)
 {
 	SnAction	action = {.action = grant->action,.tenant_id = grant->tenant_id,
-		.object = grant->object,.before = adds ? NULL : grant->json,
+		.worker_type = grant->worker_type,.object = grant->object,
+		.before = adds ? NULL : grant->json,
 	.after = adds ? grant->json : NULL};
 
 	sn_grants_changed();

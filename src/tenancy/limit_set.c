@@ -137,7 +137,7 @@ static void
 record(const char *action, const text *tenant_id, const text *kind,
 	   Jsonb *before, Jsonb *after)
 {
-	SnAction	done = {.action = action, .tenant_id = sn_whose(tenant_id),
+	SnAction	done = {.action = action, .tenant_id = tenant_id,
 	.object = text_to_cstring(kind), .before = before, .after = after};
 
 	sn_action_record(&done);

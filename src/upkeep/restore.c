@@ -16,6 +16,8 @@
 #include "miscadmin.h"
 
 #include "queue/batch.h"
+#include "store/store.h"
+#include "tenancy/action.h"
 
 PG_FUNCTION_INFO_V1(sentinai_after_restore);
 
@@ -30,10 +32,14 @@ is_old(const SnLaneState *state, const void *before)
 Datum
 sentinai_after_restore(PG_FUNCTION_ARGS)
 {
+	SnAction	action = {.action = "after_restore", .kind = SN_ACTION_ACTS};
 	TimestampTz moved_at;
 	ListCell   *lc;
+	bool		moved;
+	int			events = 0;
 
 	PreventCommandIfReadOnly("after_restore()");
+	moved = sn_node_moved();
 	(void) sn_node_activate();
 	moved_at = sn_node_moved_at();
 	if (moved_at == DT_NOBEGIN)
@@ -46,8 +52,11 @@ sentinai_after_restore(PG_FUNCTION_ARGS)
 		if (sub == NULL || sub->is_relay ||
 			!sn_batch_seize(&batch, lfirst_int(lc), is_old, &moved_at))
 			continue;
-		(void) sn_batch_release(&batch);
+		events += sn_batch_release(&batch);
 		sn_batch_close(&batch);
 	}
+	action.after = sn_action_json("events", psprintf("%d", events), NULL);
+	if (moved || events > 0)
+		sn_action_record(&action);
 	PG_RETURN_VOID();
 }

@@ -261,9 +261,9 @@ select is((select raised_count from sentinai.alerts where tenant_id = '*'), 1::b
 select sentinai.set_alert('dead_letters', 'let7', 5, '1 hour');
 select ok(sentinai.drop_alert('dead_letters', '*') and sentinai.drop_alert('dead_letters', 'let7'), 'the others go, too');
 select is((select string_agg(concat_ws(' ', action, coalesce(before::text, 'none'), coalesce(after::text, 'none')), E'\n' order by action_id) from sentinai.actions where tenant_id = 'let7' and object = 'dead_letters'),
-    'set_alert none {"window": null, "threshold": "3"}
-set_alert {"window": null, "threshold": "3"} {"window": "01:00:00", "threshold": "5"}
-drop_alert {"window": "01:00:00", "threshold": "5"} none', 'what an alert was and is is written down');
+    'set_alert none {"window": null, "channels": "{pager,mail}", "threshold": "3"}
+set_alert {"window": null, "channels": "{pager,mail}", "threshold": "3"} {"window": "01:00:00", "channels": "{}", "threshold": "5"}
+drop_alert {"window": "01:00:00", "channels": "{}", "threshold": "5"} none', 'what an alert was and is is written down');
 
 -- What was purged counts no more
 select lives_ok($$select sentinai.purge_dead_letters('infinity')$$, 'settled letters go');

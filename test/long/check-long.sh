@@ -48,6 +48,7 @@ part() {
         fuzz) with_tree_built make check-fuzz SECONDS="$seconds" ;;
         bugs) with_tree_built make check-bugs ;;
         points) with_tree_built make check-points ;;
+        pooled) with_tree_built make check-pooled CALLS=1000000 ;;
         chaos) with_tree_built make chaos SECONDS="$seconds" CHAOS_ARGS=--kafka ;;
         *) "$here/$1" ;;
     esac
@@ -66,7 +67,7 @@ with_tree_built() {
 all_parts() {
     local script
     printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping assert \
-        assert-tap asan asan-tap bugs points fuzz chaos valgrind
+        assert-tap asan asan-tap bugs points pooled fuzz chaos valgrind
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||
             echo "${script##*/}"
@@ -98,6 +99,7 @@ run_part() {
     part "$name" >"$logs/$name.log" 2>&1 </dev/null
     status=$?
     result=$(grep -E '[0-9]+ passed, [0-9]+ failed$' "$logs/$name.log" | tail -1)
+    : "${result:=$(sed -n 's/^result: //p' "$logs/$name.log" | tail -1)}"
     if [ "$status" -eq 0 ]; then
         passed=$((passed + 1))
         : "${result:=passed}"

@@ -68,15 +68,21 @@ SELECT = os.path.join(ROOT, "build/history/select.so")
 
 class Server:
     """PostgreSQL and what options.kafka, .mock, .pgbouncer and the faults ask
-    for."""
+    for. settings: more of them. roles: who may log in beside postgres. pools:
+    databases of the pooler, with the role that each logs in as."""
 
-    def __init__(self, pg_config, options, wanted):
+    def __init__(self, pg_config, options, wanted, settings="", roles=(),
+                 pools=None, pool_size=12):
         self.bin = run(pg_config, "--bindir")
         self.library = run(pg_config, "--pkglibdir") + "/sentinai.so"
         self.dir = tempfile.mkdtemp(prefix="snh.")
         self.options = options
         self.wanted = wanted        # what faults need
         self.missing = {}           # of that, and why
+        self.settings = settings
+        self.roles = roles
+        self.pools = pools or {"*": "postgres"}
+        self.pool_size = pool_size
         self.port = shell("sn_free_port")
         self.pool_port = shell("sn_free_port") if options.pgbouncer else None
         self.far_port = None        # the database's, through the proxy
@@ -173,6 +179,7 @@ class Server:
             # a relay's start is told in detail only
             log_level="debug1" if self.broker else "warning",
             journal_size="64MB" if self.options.late else "64kB")
+        settings += self.settings.format(dir=self.dir)
         if self.far_port:
             settings += "listen_addresses = '127.0.0.1'\n"
         shell(f"pgbin='{self.bin}'; sn_cluster_make \"$1\" \"$2\"", self.dir,
@@ -181,6 +188,12 @@ class Server:
         with open(os.path.join(data, "pg_hba.conf"), "a",
                   encoding="ascii") as file:
             file.write("host all all 127.0.0.1/32 scram-sha-256\n")
+        with open(os.path.join(data, "pg_ident.conf"), "a",
+                  encoding="ascii") as file:
+            for role in self.roles:
+                for name in {pwd.getpwuid(os.getuid()).pw_name,
+                             self.owner.get("user")} - {None}:
+                    file.write(f"ours {name} {role}\n")
         # small segments: the disk of pg_wal is full soon after it is full
         shell('sn_as_server "$1" --wal-segsize=1 "$2"',
               os.path.join(self.bin, "pg_resetwal"), data)
@@ -233,16 +246,19 @@ class Server:
             file.write(f'"postgres" "{self.password}"\n')
         self.give(users)
         with open(path, "w", encoding="ascii") as file:
-            file.write(f"""[databases]
-* = host={self.dir}/run port={self.port} user=postgres
-[pgbouncer]
+            file.write("[databases]\n")
+            for name, role in self.pools.items():
+                dbname = "" if name == "*" else "dbname=postgres "
+                file.write(f"{name} = host={self.dir}/run port={self.port} "
+                           f"{dbname}user={role}\n")
+            file.write(f"""[pgbouncer]
 listen_addr = {"127.0.0.1" if self.far_port else ""}
 unix_socket_dir = {self.dir}/run
 listen_port = {self.pool_port}
 auth_type = scram-sha-256
 auth_file = {users}
 pool_mode = transaction
-default_pool_size = 12
+default_pool_size = {self.pool_size}
 max_client_conn = 200
 server_login_retry = 0.2
 ignore_startup_parameters = extra_float_digits,options
@@ -262,7 +278,8 @@ ignore_startup_parameters = extra_float_digits,options
                 "PGUSER": "postgres", "PGPASSWORD": self.password,
                 "PGDATABASE": "postgres", "PGAPPNAME": name}
 
-    def connect(self, name, direct=False, far=False, dbname="postgres"):
+    def connect(self, name, direct=False, far=False, dbname="postgres",
+                user="postgres"):
         """`direct` past the pooler, `far` through the proxy."""
         host, port = f"{self.dir}/run", self.pool_port or self.port
         if direct:
@@ -270,7 +287,7 @@ ignore_startup_parameters = extra_float_digits,options
         elif far and self.far_port:
             host, port = "127.0.0.1", self.far_port
         return psycopg.connect(
-            host=host, port=port, user="postgres", dbname=dbname,
+            host=host, port=port, user=user, dbname=dbname,
             password=self.password, application_name=name, autocommit=True,
             connect_timeout=10, prepare_threshold=None)
 

@@ -21,6 +21,7 @@
 
 #include "base/text.h"
 #include "queue/batch.h"
+#include "queue/lane_track.h"
 #include "queue/retry.h"
 #include "store/lane_hints.h"
 

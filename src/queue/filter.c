@@ -23,6 +23,7 @@
 
 #include "queue/filter.h"
 #include "queue/lane.h"
+#include "queue/lane_track.h"
 #include "sequencer/tracks.h"
 
 #define MAX_OLD_STREAMS		32

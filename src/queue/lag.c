@@ -24,7 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "queue/lag.h"
-#include "queue/lane.h"
+#include "queue/lane_track.h"
 #include "queue/stream.h"
 #include "sequencer/tracks.h"
 #include "store/range.h"

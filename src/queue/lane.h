@@ -81,11 +81,6 @@ extern void sn_lane_append(SnLaneAppender *appender, SnLaneState *state);
 extern void sn_lane_append_end(SnLaneAppender *appender);
 extern void sn_lane_put_back(SnLaneState *state, SnSubSlot *hints);
 extern void sn_lane_release(SnLaneState *state);
-extern SnPos sn_lane_track_pos(const SnLaneState *state, const SnSub *sub,
-							   int track);
-extern void sn_lane_switch(SnLaneState *state, const SnSub *sub, int track);
-extern void sn_lane_seek(SnStreamReader *stream, SnSub *sub,
-						 const SnLaneState *state, Snapshot snapshot);
 extern bool sn_lane_behind(SnLaneReader *reader, int sub_id, int lane,
 						   Snapshot snapshot);
 extern bool sn_lane_carry_over(int sub_id, int lane);

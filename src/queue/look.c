@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 
 #include "queue/claim.h"
+#include "queue/lane_track.h"
 #include "queue/look.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"

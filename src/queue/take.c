@@ -18,6 +18,7 @@
 #include "log/event_check.h"
 #include "queue/claim.h"
 #include "queue/dead_letter.h"
+#include "queue/lane_track.h"
 #include "queue/replaced.h"
 
 /* What one claim passes at most without taking it */

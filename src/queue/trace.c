@@ -25,6 +25,7 @@
 #include "base/args.h"
 #include "base/hash.h"
 #include "queue/claim.h"
+#include "queue/lane_track.h"
 #include "sequencer/tracks.h"
 #include "store/range.h"
 #include "tenancy/gate.h"

@@ -23,6 +23,7 @@
 #include "port/pg_bitutils.h"
 
 #include "queue/claim.h"
+#include "queue/lane_track.h"
 #include "store/lane_hints.h"
 
 /*

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * round.h
- *		The parts of a round, shared by sequencer.c, gather.c and slice.c.
+ *		The parts of a round, shared by sequencer.c, gather.c, streams.c and
+ *		slice.c.
  */
 #ifndef SN_ROUND_H
 #define SN_ROUND_H
@@ -71,15 +72,17 @@ extern bool sn_gather_next(SnGather *gather, SnItem *item);
 extern void sn_gather_end(SnGather *gather);
 extern bool sn_gather_is_seen(const SnSeen *seen, int64 txid);
 
-/* slice.c */
+/* streams.c */
 extern void sn_streams_load(Snapshot snapshot);
 extern int32 sn_match_type(Datum event_type);
 extern int32 sn_match_tenant(Datum tenant_id);
 extern bool sn_match_tenants(void);
-extern int64 sn_write_slices(SnGather *gather, Snapshot snapshot,
-							 int64 round_no);
 extern int	sn_stream_count(void);
 extern void sn_stream_news(int stream_id, SnNews *news);
-extern void sn_slices_forget(void);
+extern void sn_streams_forget(void);
+
+/* slice.c */
+extern int64 sn_write_slices(SnGather *gather, Snapshot snapshot,
+							 int64 round_no);
 
 #endif							/* SN_ROUND_H */

@@ -72,7 +72,7 @@ forget_seen(void)
 {
 	seen_in = InvalidOid;
 	sn_parts_forget();
-	sn_slices_forget();
+	sn_streams_forget();
 	sn_tracks_forget();
 }
 

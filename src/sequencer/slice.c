@@ -2,15 +2,10 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * slice.c
- *		The streams, which events they want, and the slices that hold them.
- *
- * What is known of the streams outlives a round: their filters, as long as the
- * rows of the table are the same, and the number of events before the next
- * slice of each lane, as long as no other process has taken a round.
+ *		The slices that hold the events of a round.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -22,50 +17,14 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "sequencer/match.h"
 #include "sequencer/round.h"
+#include "sequencer/streams.h"
 #include "sequencer/tracks.h"
 #include "shared/shmem.h"
 #include "store/owner.h"
 #include "store/range.h"
 
-/* A slice being filled: its ids and their places as they are stored */
-typedef struct Slice
-{
-	int			n;
-	int			room;
-	bytea	   *row_tids;
-	char		array[FLEXIBLE_ARRAY_MEMBER];
-} Slice;
-
 #define ROW_TIDS_SIZE(n)	(VARHDRSZ + (n) * sizeof(ItemPointerData))
-
-typedef struct LaneEnd
-{
-	bool		known;			/* events_before was read */
-	int64		events_before;	/* in the slices so far */
-	int64		slice_no;		/* of the slice being filled */
-	Slice	   *slice;			/* NULL: none in this round */
-} LaneEnd;
-
-typedef struct Stream
-{
-	int			stream_id;
-	bool		unfilled;		/* first_round is null */
-	bool		of_types;		/* its filter has event types */
-	bool		of_tenants;		/* it has tenants */
-	bool		left_out;		/* of this round: its row is locked */
-	int64		events;			/* in this round */
-	uint64		touched[SN_TRACKS]; /* lanes with events in this round */
-	LaneEnd    *lanes[SN_TRACKS];	/* of each track, NULL: it has none yet */
-} Stream;
-
-/* Which version of a row of stream was read */
-typedef struct RowVersion
-{
-	ItemPointerData tid;
-	TransactionId xmin;
-} RowVersion;
 
 /* Where the slices of a round go */
 typedef struct SliceWriter
@@ -76,256 +35,6 @@ typedef struct SliceWriter
 	int64		last_round;		/* greatest number used */
 	Snapshot	snapshot;
 } SliceWriter;
-
-static MemoryContext context = NULL;	/* of all below */
-static Oid	streams_of = InvalidOid;	/* table they were read from */
-static RowVersion *versions = NULL;
-static int	nversions = 0;
-static Stream **streams = NULL; /* streams[0] is SN_STREAM_ALL */
-static int	nstreams = 0;
-static SnMatches *types = NULL; /* in the filters of streams */
-static SnMatches *tenants = NULL;
-
-/* sn_slices_forget: others may have written slices, or those here are lost */
-void
-sn_slices_forget(void)
-{
-	if (context != NULL)
-		MemoryContextDelete(context);
-	context = NULL;
-	streams_of = InvalidOid;
-	versions = NULL;
-	streams = NULL;
-	types = tenants = NULL;
-	nversions = nstreams = 0;
-}
-
-/* A row of stream as it was read */
-typedef struct StreamRow
-{
-	int			stream_id;
-	bool		unfilled;
-	int			ntypes;			/* 0: all */
-	Datum	   *types;
-	int			ntenants;
-	Datum	   *tenants;
-} StreamRow;
-
-/* read_filter_names: a part of a filter; 0 when it is null, for all */
-static int
-read_filter_names(TupleTableSlot *slot, AttrNumber column, Datum **names)
-{
-	int			n = 0;
-
-	if (!slot->tts_isnull[column - 1])
-		deconstruct_array(DatumGetArrayTypePCopy(slot->tts_values[column - 1]),
-						  TEXTOID, -1, false, TYPALIGN_INT, names, NULL, &n);
-	return n;
-}
-
-/* read_stream_row: take what is needed from a row of stream */
-static StreamRow *
-read_stream_row(TupleTableSlot *slot)
-{
-	StreamRow  *row = palloc0(sizeof(StreamRow));
-
-	slot_getallattrs(slot);
-	row->stream_id = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
-	row->unfilled = slot->tts_isnull[Anum_stream_first_round - 1];
-	row->ntypes = read_filter_names(slot, Anum_stream_event_types, &row->types);
-	row->ntenants = read_filter_names(slot, Anum_stream_tenants, &row->tenants);
-	return row;
-}
-
-/* find_stream: place of a stream in the array, or -1 */
-static int
-find_stream(int stream_id)
-{
-	int			i;
-
-	for (i = 0; i < nstreams; i++)
-		if (streams[i]->stream_id == stream_id)
-			return i;
-	return -1;
-}
-
-/* copy_stream: what is known of a stream, in the current memory context */
-static void
-copy_stream(Stream *stream, const Stream *from)
-{
-	int			track;
-
-	*stream = *from;
-	for (track = 0; track < SN_TRACKS; track++)
-	{
-		Size		size = SN_MAX_LANES * sizeof(LaneEnd);
-
-		if (from->lanes[track] != NULL)
-			stream->lanes[track] = memcpy(palloc(size), from->lanes[track],
-										  size);
-	}
-}
-
-/* match_filters: find the streams by the names in their filters */
-static void
-match_filters(List *rows, int ntypes, int ntenants)
-{
-	ListCell   *lc;
-	int			stream = 1;
-	int			i;
-
-	types = sn_matches_make(ntypes, nstreams);
-	tenants = sn_matches_make(ntenants, nstreams);
-	foreach(lc, rows)
-	{
-		StreamRow  *row = lfirst(lc);
-
-		if (row->stream_id == SN_STREAM_ALL)
-			continue;
-		for (i = 0; i < row->ntypes; i++)
-			sn_matches_add(types, DatumGetTextPP(row->types[i]), stream);
-		for (i = 0; i < row->ntenants; i++)
-			sn_matches_add(tenants, DatumGetTextPP(row->tenants[i]), stream);
-		stream++;
-	}
-}
-
-/*
- * replace_streams: make the array and the tables of matches from the rows.
- * What is known of the lanes of a stream that was there before is kept.
- */
-static void
-replace_streams(List *rows)
-{
-	Stream	  **fresh = palloc0(sizeof(Stream *) * (list_length(rows) + 1));
-	int			ntypes = 0;
-	int			ntenants = 0;
-	int			n = 1;
-	ListCell   *lc;
-
-	foreach(lc, rows)
-	{
-		StreamRow  *row = lfirst(lc);
-		int			old = find_stream(row->stream_id);
-		Stream	   *stream = palloc0(sizeof(Stream));
-
-		if (old >= 0)
-			copy_stream(stream, streams[old]);
-		stream->stream_id = row->stream_id;
-		stream->unfilled = row->unfilled;
-		stream->of_types = row->ntypes > 0;
-		stream->of_tenants = row->ntenants > 0;
-		fresh[row->stream_id == SN_STREAM_ALL ? 0 : n++] = stream;
-		ntypes += row->ntypes;
-		ntenants += row->ntenants;
-	}
-	if (fresh[0] == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("table \"sentinai_internal.stream\" lacks the stream of all events"),
-				 errhint("Insert the row with stream_id %d again.",
-						 SN_STREAM_ALL)));
-	streams = fresh;
-	nstreams = n;
-
-	match_filters(rows, ntypes, ntenants);
-}
-
-/* same_rows: whether the rows are those read before */
-static bool
-same_rows(SnTableScan *scan)
-{
-	TupleTableSlot *slot;
-	int			n = 0;
-
-	while ((slot = sn_table_next(scan)) != NULL)
-	{
-		HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
-
-		if (n == nversions ||
-			!ItemPointerEquals(&slot->tts_tid, &versions[n].tid) ||
-			HeapTupleHeaderGetRawXmin(tuple->t_data) != versions[n].xmin)
-			return false;
-		n++;
-	}
-	return n == nversions;
-}
-
-/* read_streams: read the rows into memory of their own, which replaces the old */
-static void
-read_streams(Snapshot snapshot)
-{
-	SnTableScan *scan = sn_table_read(SN_STREAM, snapshot);
-	TupleTableSlot *slot;
-	MemoryContext fresh = AllocSetContextCreate(CurrentMemoryContext,
-												"sentinai streams",
-												ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(fresh);
-	List	   *rows = NIL;
-	RowVersion *read = palloc(sizeof(RowVersion));
-	int			nread = 0;
-
-	while ((slot = sn_table_next(scan)) != NULL)
-	{
-		HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
-
-		read = repalloc(read, sizeof(RowVersion) * (nread + 1));
-		read[nread].tid = slot->tts_tid;
-		read[nread++].xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
-		rows = lappend(rows, read_stream_row(slot));
-	}
-	sn_table_end(scan);
-	replace_streams(rows);
-	sn_tracks_rematch();
-	versions = read;
-	nversions = nread;
-	MemoryContextSwitchTo(old);
-	MemoryContextSetParent(fresh, TopMemoryContext);
-	if (context != NULL)
-		MemoryContextDelete(context);
-	context = fresh;
-}
-
-/*
- * sn_streams_load: the streams that the snapshot shows.  The table is small
- * and read in every round; its rows are taken apart only when one is new.
- */
-void
-sn_streams_load(Snapshot snapshot)
-{
-	SnTableScan *scan = sn_table_read(SN_STREAM, snapshot);
-
-	if (streams_of != RelationGetRelid(scan->heap))
-		sn_slices_forget();
-	if (streams_of == InvalidOid || !same_rows(scan))
-		read_streams(snapshot);
-	streams_of = RelationGetRelid(scan->heap);
-	sn_table_end(scan);
-}
-
-/* sn_match_tenants: whether any filter has tenants */
-bool
-sn_match_tenants(void)
-{
-	return tenants->n > 0;
-}
-
-/*
- * sn_match_type, sn_match_tenant: which streams besides that of all events have
- * an event's type, or its tenant, in their filters: numbers for
- * sn_write_slices().
- */
-int32
-sn_match_type(Datum event_type)
-{
-	return sn_matches_find(types, event_type);
-}
-
-int32
-sn_match_tenant(Datum tenant_id)
-{
-	return sn_matches_find(tenants, tenant_id);
-}
 
 /*
  * read_events_before: events in the slices of a stream, lane and track, from
@@ -414,10 +123,10 @@ open_partition(SliceWriter *writer, int64 slice_no)
 
 /* write_slice: store the slice being filled; the lane goes on with the next */
 static void
-write_slice(SliceWriter *writer, Stream *stream, int lane, int track)
+write_slice(SliceWriter *writer, SnStream *stream, int lane, int track)
 {
-	LaneEnd    *end = &stream->lanes[track][lane];
-	Slice	   *slice = end->slice;
+	SnLaneEnd  *end = &stream->lanes[track][lane];
+	SnSlice    *slice = end->slice;
 	ArrayType  *array = (ArrayType *) slice->array;
 	Datum		values[Natts_slice];
 	bool		nulls[Natts_slice] = {false};
@@ -453,10 +162,10 @@ write_slice(SliceWriter *writer, Stream *stream, int lane, int track)
 }
 
 /* new_slice: room for some ids, more when the slice grows */
-static Slice *
-new_slice(Slice *slice, int room)
+static SnSlice *
+new_slice(SnSlice *slice, int room)
 {
-	Size		size = offsetof(Slice, array) + ARR_OVERHEAD_NONULLS(1) +
+	Size		size = offsetof(SnSlice, array) + ARR_OVERHEAD_NONULLS(1) +
 	room * UUID_LEN;
 
 	if (slice == NULL)
@@ -476,15 +185,16 @@ new_slice(Slice *slice, int room)
 
 /* append: put an event into the slice being filled for a stream */
 static void
-append(SliceWriter *writer, Stream *stream, const SnItem *item, int64 round_no)
+append(SliceWriter *writer, SnStream *stream, const SnItem *item, int64 round_no)
 {
 	int			track = sn_tracks_of(item->tenant);
-	LaneEnd    *end;
-	Slice	   *slice;
+	SnLaneEnd  *end;
+	SnSlice    *slice;
 
 	if (stream->lanes[track] == NULL)
 		stream->lanes[track] =
-			MemoryContextAllocZero(context, SN_MAX_LANES * sizeof(LaneEnd));
+			MemoryContextAllocZero(sn_streams.context,
+								   SN_MAX_LANES * sizeof(SnLaneEnd));
 	end = &stream->lanes[track][item->lane];
 	slice = end->slice;
 
@@ -530,10 +240,10 @@ fill_new_streams(int64 round_no, Snapshot snapshot)
 	SnCaller	caller;
 	uint64		i;
 
-	for (i = 0; i < nstreams; i++)
+	for (i = 0; i < sn_streams.n; i++)
 	{
-		streams[i]->left_out = streams[i]->unfilled;
-		any |= streams[i]->unfilled;
+		sn_streams.all[i]->left_out = sn_streams.all[i]->unfilled;
+		any |= sn_streams.all[i]->unfilled;
 	}
 	if (!any)
 		return;
@@ -557,12 +267,12 @@ fill_new_streams(int64 round_no, Snapshot snapshot)
 	{
 		bool		isnull;
 		int			place =
-			find_stream(DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i],
-													SPI_tuptable->tupdesc, 1,
-													&isnull)));
+			sn_stream_find(DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i],
+													   SPI_tuptable->tupdesc,
+													   1, &isnull)));
 
 		if (place >= 0)
-			streams[place]->left_out = false;
+			sn_streams.all[place]->left_out = false;
 	}
 	SPI_finish();
 	sn_become_caller(&caller);
@@ -576,9 +286,9 @@ begin_round(void)
 	int			track;
 	int			lane;
 
-	for (i = 0; i < nstreams; i++)
+	for (i = 0; i < sn_streams.n; i++)
 	{
-		Stream	   *stream = streams[i];
+		SnStream   *stream = sn_streams.all[i];
 
 		for (track = 0; track < SN_TRACKS; track++)
 		{
@@ -599,14 +309,14 @@ write_rest(SliceWriter *writer)
 	int			track;
 	int			lane;
 
-	for (i = 0; i < nstreams; i++)
+	for (i = 0; i < sn_streams.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		for (track = 0; track < SN_TRACKS; track++)
-			for (lane = 0; streams[i]->touched[track] != 0 &&
+			for (lane = 0; sn_streams.all[i]->touched[track] != 0 &&
 				 lane < SN_MAX_LANES; lane++)
-				if (streams[i]->touched[track] & (UINT64CONST(1) << lane))
-					write_slice(writer, streams[i], lane, track);
+				if (sn_streams.all[i]->touched[track] & (UINT64CONST(1) << lane))
+					write_slice(writer, sn_streams.all[i], lane, track);
 	}
 	if (writer->inserter != NULL)
 		(void) sn_insert_end(writer->inserter);
@@ -619,14 +329,15 @@ write_rest(SliceWriter *writer)
 static void
 append_matching(SliceWriter *writer, const SnItem *item, int64 round_no)
 {
-	const SnMatch *type = item->type < 0 ? NULL : &types->places[item->type];
+	const SnMatch *type = item->type < 0 ? NULL :
+		&sn_streams.types->places[item->type];
 	int32		match = sn_tracks_match(item->tenant);
-	const SnMatch *tenant = match < 0 ? NULL : &tenants->places[match];
+	const SnMatch *tenant = match < 0 ? NULL : &sn_streams.tenants->places[match];
 	int			i;
 
 	for (i = 0; type != NULL && i < type->nstreams; i++)
 	{
-		Stream	   *stream = streams[type->streams[i]];
+		SnStream   *stream = sn_streams.all[type->streams[i]];
 
 		if (!stream->of_tenants && !stream->left_out)
 			append(writer, stream, item, round_no);
@@ -634,7 +345,7 @@ append_matching(SliceWriter *writer, const SnItem *item, int64 round_no)
 	for (i = 0; tenant != NULL && i < tenant->nstreams; i++)
 	{
 		int			place = tenant->streams[i];
-		Stream	   *stream = streams[place];
+		SnStream   *stream = sn_streams.all[place];
 
 		if (!stream->left_out &&
 			(!stream->of_types ||
@@ -661,47 +372,12 @@ sn_write_slices(SnGather *gather, Snapshot snapshot, int64 round_no)
 	{
 		Assert(sn_uuid_cmp(&last, &item.id) < 0);
 		last = item.id;
-		append(&writer, streams[0], &item, round_no);
-		if (item.type >= 0 || tenants->n > 0)
+		append(&writer, sn_streams.all[0], &item, round_no);
+		if (item.type >= 0 || sn_streams.tenants->n > 0)
 			append_matching(&writer, &item, round_no);
 		if (gather->next % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
 	}
 	write_rest(&writer);
 	return writer.last_round;
-}
-
-/* sn_stream_count: streams of the last round */
-int
-sn_stream_count(void)
-{
-	return nstreams;
-}
-
-/*
- * sn_stream_news: lanes and number of the events that a reader of a stream
- * finds in the last round.  A stream that the round did not know reads that of
- * all events.  Raises no error.
- */
-void
-sn_stream_news(int stream_id, SnNews *news)
-{
-	int			i = find_stream(stream_id);
-	int			track;
-
-	if (nstreams == 0)
-	{
-		memset(news, 0xff, sizeof(SnNews));
-		news->events = PG_INT64_MAX;
-		return;
-	}
-	if (i < 0 || streams[i]->left_out)
-		i = 0;
-	news->events = streams[i]->events;
-	news->lanes = 0;
-	for (track = 0; track < SN_TRACKS; track++)
-	{
-		news->tracks[track] = streams[i]->touched[track];
-		news->lanes |= news->tracks[track];
-	}
 }

@@ -412,7 +412,10 @@ sn_tracks_decide(Snapshot snapshot, int64 round_no)
 	}
 	for (i = 0; i < nseen && napart > 0; i++)
 		if (tenants[seen[i]].track == SN_TRACK_COMMON)
+		{
 			others_at = GetCurrentTimestamp();
+			break;
+		}
 }
 
 /*

@@ -2,10 +2,13 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * text.c
- *		Texts: the same byte by byte, whatever the collation; copies of them; their
- *		digits.
+ *		Texts: the same and in order byte by byte, whatever the collation; copies of
+ *		them; their digits.
  */
 #include "postgres.h"
+
+#include "catalog/pg_collation.h"
+#include "utils/varlena.h"
 
 #include "base/compat.h"
 #include "base/text.h"
@@ -25,6 +28,14 @@ sn_text_equal(const text *a, const text *b)
 	if (a == NULL || b == NULL)
 		return a == b;
 	return has_bytes(a, VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b));
+}
+
+/* sn_text_compare: their order, as collation "C" has it */
+int
+sn_text_compare(const text *a, const text *b)
+{
+	return varstr_cmp(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b),
+					  VARSIZE_ANY_EXHDR(b), C_COLLATION_OID);
 }
 
 /* sn_text_is: whether a text is that name */
@@ -57,4 +68,22 @@ sn_hex_value(char c)
 	const char *found = strchr(digits, pg_ascii_tolower((unsigned char) c));
 
 	return c == '\0' || found == NULL ? -1 : (int) (found - digits);
+}
+
+/* sn_hex_bytes: two digits for each of n bytes; false when they are none */
+bool
+sn_hex_bytes(const char *digits, int n, uint8 *bytes)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		int			high = sn_hex_value(digits[2 * i]);
+		int			low = sn_hex_value(digits[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		bytes[i] = high << 4 | low;
+	}
+	return true;
 }

@@ -86,16 +86,11 @@ read_uuid(const char *text, pg_uuid_t *id)
 		return false;
 	for (i = 0; i < UUID_LEN; i++)
 	{
-		int			high;
-		int			low;
-
 		if ((i == 4 || i == 6 || i == 8 || i == 10) && text[at++] != '-')
 			return false;
-		high = sn_hex_value(text[at++]);
-		low = sn_hex_value(text[at++]);
-		if (high < 0 || low < 0)
+		if (!sn_hex_bytes(text + at, 1, &id->data[i]))
 			return false;
-		id->data[i] = (unsigned char) (high << 4 | low);
+		at += 2;
 	}
 	return true;
 }

@@ -19,7 +19,6 @@
 
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -28,7 +27,6 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/varlena.h"
 
 #include "base/args.h"
 #include "base/hash.h"
@@ -327,11 +325,7 @@ compare_bulk(const void *a, const void *b)
 {
 	const Found *x = a;
 	const Found *y = b;
-	int			result = varstr_cmp(VARDATA_ANY(x->worker_type),
-									VARSIZE_ANY_EXHDR(x->worker_type),
-									VARDATA_ANY(y->worker_type),
-									VARSIZE_ANY_EXHDR(y->worker_type),
-									C_COLLATION_OID);
+	int			result = sn_text_compare(x->worker_type, y->worker_type);
 
 	if (result == 0)
 		result = x->lane - y->lane;

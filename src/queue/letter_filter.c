@@ -107,29 +107,11 @@ bad_cursor(void)
 	pg_unreachable();
 }
 
-/* hex_bytes: digits as bytes; false when they are none */
-static bool
-hex_bytes(const char *from, int n, unsigned char *to)
-{
-	int			i;
-
-	for (i = 0; i < n; i++)
-	{
-		int			high = sn_hex_value(from[2 * i]);
-		int			low = sn_hex_value(from[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		to[i] = high << 4 | low;
-	}
-	return true;
-}
-
 /* sn_letter_cursor_arg: the cursor that an argument is, or none */
 void
 sn_letter_cursor_arg(FunctionCallInfo fcinfo, int n, SnLetterCursor *cursor)
 {
-	unsigned char time[TIME_DIGITS / 2];
+	uint8		time[TIME_DIGITS / 2];
 	const char *p;
 	text	   *t;
 	int			least = TIME_DIGITS + 2 * UUID_LEN + 2;
@@ -142,8 +124,8 @@ sn_letter_cursor_arg(FunctionCallInfo fcinfo, int n, SnLetterCursor *cursor)
 	p = VARDATA_ANY(t);
 	if (VARSIZE_ANY_EXHDR(t) <= least ||
 		VARSIZE_ANY_EXHDR(t) > least + SN_WORKER_TYPE_MAX ||
-		!hex_bytes(p, sizeof(time), time) || p[TIME_DIGITS] != '.' ||
-		!hex_bytes(p + TIME_DIGITS + 1, UUID_LEN, cursor->id.data) ||
+		!sn_hex_bytes(p, sizeof(time), time) || p[TIME_DIGITS] != '.' ||
+		!sn_hex_bytes(p + TIME_DIGITS + 1, UUID_LEN, cursor->id.data) ||
 		p[least - 1] != '.')
 		bad_cursor();
 	for (i = 0; i < sizeof(time); i++)

@@ -12,13 +12,11 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
-#include "utils/varlena.h"
 
 #include "base/args.h"
 #include "base/text.h"
@@ -102,14 +100,6 @@ open_scan(LetterPage *page, Source *source)
 				  keys, BackwardScanDirection);
 }
 
-/* compare_names: order of two texts, byte by byte */
-static int
-compare_names(const text *a, const text *b)
-{
-	return varstr_cmp(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b),
-					  VARSIZE_ANY_EXHDR(b), C_COLLATION_OID);
-}
-
 /* is_before: whether a place in the order is before another, newest first */
 static bool
 is_before(const SnLetterCursor *a, const SnLetterCursor *b)
@@ -119,7 +109,7 @@ is_before(const SnLetterCursor *a, const SnLetterCursor *b)
 	if (a->time != b->time)
 		return a->time > b->time;
 	cmp = sn_uuid_cmp(&a->id, &b->id);
-	return cmp != 0 ? cmp > 0 : compare_names(a->worker_type, b->worker_type) > 0;
+	return cmp != 0 ? cmp > 0 : sn_text_compare(a->worker_type, b->worker_type) > 0;
 }
 
 /* place_at: where a letter is in the order; its worker type is not copied */

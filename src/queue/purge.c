@@ -17,7 +17,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_collation.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -25,7 +24,6 @@
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
 #include "utils/snapmgr.h"
-#include "utils/varlena.h"
 
 #include "base/args.h"
 #include "base/guc.h"
@@ -124,11 +122,7 @@ compare_found(const void *a, const void *b)
 {
 	const Found *x = a;
 	const Found *y = b;
-	int			result = varstr_cmp(VARDATA_ANY(x->worker_type),
-									VARSIZE_ANY_EXHDR(x->worker_type),
-									VARDATA_ANY(y->worker_type),
-									VARSIZE_ANY_EXHDR(y->worker_type),
-									C_COLLATION_OID);
+	int			result = sn_text_compare(x->worker_type, y->worker_type);
 
 	return result != 0 ? result : x->lane - y->lane;
 }

@@ -119,20 +119,8 @@ get_expiry(const char *from, const char *end, int64 *expiry)
 static bool
 get_mac(const char *from, const char *end, uint8 *mac)
 {
-	int			i;
-
-	if (end - from != MAC_DIGITS)
-		return false;
-	for (i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
-	{
-		int			high = sn_hex_value(from[2 * i]);
-		int			low = sn_hex_value(from[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		mac[i] = high << 4 | low;
-	}
-	return true;
+	return end - from == MAC_DIGITS &&
+		sn_hex_bytes(from, PG_SHA256_DIGEST_LENGTH, mac);
 }
 
 /* compute_mac: the mac of a text */

@@ -29,7 +29,6 @@
 #include "base/control_type.h"
 #include "base/guc.h"
 #include "log/event.h"
-#include "registry/event_type.h"
 #include "shared/shmem.h"
 #include "store/range.h"
 
@@ -132,7 +131,7 @@ begin_interval(Snapshot snapshot, SnTick limit)
 static void
 tell_root(const SnRoot *root, const SnInterval *interval)
 {
-	SnEvent		event = {0};
+	SnEvent		event;
 	pg_uuid_t	id;
 	StringInfoData json;
 
@@ -149,15 +148,9 @@ tell_root(const SnRoot *root, const SnInterval *interval)
 					 sn_digest_text(&root->root),
 					 sn_digest_text(&root->chain));
 
-	event.event_type = cstring_to_text(SN_TYPE_AUDIT_ROOT);
+	sn_event_own(&event, SN_TYPE_AUDIT_ROOT, json.data);
 	event.tenant_id = root->tenant_id;
 	event.aggregate_type = cstring_to_text("audit");
-	event.deliver_at = DT_NOBEGIN;
-	event.payload = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-													   CStringGetDatum(json.data)));
-	event.metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-														CStringGetDatum("{}")));
-	event.schema_version = sn_type_check(event.event_type, 0, event.payload, 0);
 	sn_publish(&event, &id);
 }
 

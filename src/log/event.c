@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
@@ -18,6 +19,7 @@
 #include "log/clock_floor.h"
 #include "log/event.h"
 #include "log/run.h"
+#include "registry/event_type.h"
 #include "store/xact_end.h"
 
 /*
@@ -193,4 +195,22 @@ sn_publish(const SnEvent *event, pg_uuid_t *id)
 {
 	sn_take_id(id);
 	sn_publish_as(event, id);
+}
+
+/*
+ * sn_event_own: an event that the extension itself is going to publish.  The
+ * caller says whose it is.
+ */
+void
+sn_event_own(SnEvent *event, const char *type, const char *payload)
+{
+	memset(event, 0, sizeof(SnEvent));
+	event->event_type = cstring_to_text(type);
+	event->deliver_at = DT_NOBEGIN;
+	event->payload = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+														CStringGetDatum(payload)));
+	event->metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+														 CStringGetDatum("{}")));
+	event->schema_version = sn_type_check(event->event_type, 0, event->payload,
+										  0);
 }

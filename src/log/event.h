@@ -65,6 +65,8 @@ extern bool sn_same_tenant(const SnEvent *a, const SnEvent *b);
 extern void sn_put_span(Jsonb *metadata, int span_at, const pg_uuid_t *id);
 extern void sn_publish(const SnEvent *event, pg_uuid_t *id);
 extern void sn_publish_as(const SnEvent *event, const pg_uuid_t *id);
+extern void sn_event_own(SnEvent *event, const char *type,
+						 const char *payload);
 
 extern void sn_write_begin(SnWriter *writer);
 extern void sn_write_events(SnWriter *writer, const SnEvent *events,

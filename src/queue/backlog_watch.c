@@ -42,7 +42,6 @@
 #include "queue/lag.h"
 #include "queue/subscription.h"
 #include "sequencer/tracks.h"
-#include "registry/event_type.h"
 #include "tenancy/limit.h"
 #include "tenancy/right.h"
 
@@ -257,7 +256,7 @@ put_json(StringInfo json, const char *name, const text *value)
 }
 
 /* tell_payload: what there is to tell of an episode */
-static Jsonb *
+static char *
 tell_payload(const SnBacklogLimit *limit, int64 backlog)
 {
 	char		room[MAXDATELEN + 1];
@@ -277,26 +276,20 @@ tell_payload(const SnBacklogLimit *limit, int64 backlog)
 		appendStringInfoString(&json, "null}");
 	else
 		appendStringInfo(&json, INT64_FORMAT "}", backlog);
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-											  CStringGetDatum(json.data)));
+	return json.data;
 }
 
 /* sn_backlog_tell: publish that an episode has begun or is over */
 void
 sn_backlog_tell(const SnBacklogLimit *limit, const char *type, int64 backlog)
 {
-	SnEvent		event = {0};
+	SnEvent		event;
 	pg_uuid_t	id;
 
-	event.event_type = cstring_to_text(type);
+	sn_event_own(&event, type, tell_payload(limit, backlog));
 	event.tenant_id = limit->tenant_id;
 	event.aggregate_type = cstring_to_text("subscription");
 	event.aggregate_id = limit->worker_type;
-	event.deliver_at = DT_NOBEGIN;
-	event.payload = tell_payload(limit, backlog);
-	event.schema_version = sn_type_check(event.event_type, 0, event.payload, 0);
-	event.metadata =
-		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
 	sn_publish(&event, &id);
 }
 

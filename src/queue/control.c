@@ -28,7 +28,6 @@
 #include "log/flow.h"
 #include "log/log.h"
 #include "queue/control.h"
-#include "registry/event_type.h"
 
 #define HISTORY_ERROR_MAX	1024	/* bytes of an error text in the history */
 #define HISTORY_MAX			100 /* failed attempts */
@@ -60,13 +59,6 @@ append_json_id(StringInfo json, const pg_uuid_t *id)
 	appendStringInfo(json, "\"%s\"",
 					 DatumGetCString(DirectFunctionCall1(uuid_out,
 														 UUIDPGetDatum(id))));
-}
-
-/* no_metadata: '{}' */
-static Jsonb *
-no_metadata(void)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
 }
 
 /* put_parse: a text that was put together as jsonb */
@@ -121,7 +113,7 @@ sn_is_control_event(const SnEventRow *event)
 }
 
 /* make_payload: what there is to tell */
-static Jsonb *
+static char *
 make_payload(const SnControl *control)
 {
 	StringInfoData json;
@@ -147,7 +139,7 @@ make_payload(const SnControl *control)
 		append_json_text(&json, control->topic);
 	}
 	appendStringInfoChar(&json, '}');
-	return put_parse(&json);
+	return json.data;
 }
 
 /*
@@ -156,12 +148,12 @@ make_payload(const SnControl *control)
  */
 static void
 tell_about(const char *type, const SnEventRow *about, const pg_uuid_t *id,
-		   Jsonb *payload)
+		   const char *payload)
 {
-	SnEvent		event = {0};
+	SnEvent		event;
 	pg_uuid_t	own_id;
 
-	event.event_type = cstring_to_text(type);
+	sn_event_own(&event, type, payload);
 	event.tenant_id = sn_row_text(about, Anum_log_tenant_id);
 	event.aggregate_type = sn_row_text(about, Anum_log_aggregate_type);
 	event.aggregate_id = sn_row_text(about, Anum_log_aggregate_id);
@@ -169,10 +161,6 @@ tell_about(const char *type, const SnEventRow *about, const pg_uuid_t *id,
 		sn_row_text(about, sn_log_column(Anum_log_correlation_id,
 										 about->nulls));
 	event.causation_id = id;
-	event.deliver_at = DT_NOBEGIN;
-	event.payload = payload;
-	event.schema_version = sn_type_check(event.event_type, 0, event.payload, 0);
-	event.metadata = no_metadata();
 	if (!about->nulls[Anum_log_metadata - 1])
 		sn_flow_of(&event,
 				   DatumGetJsonbP(about->values[Anum_log_metadata - 1]));
@@ -224,7 +212,7 @@ sn_control_letter(const SnLetterAction *action)
 	appendStringInfoChar(&json, '}');
 	tell_about(action->type, &about,
 			   DatumGetUUIDP(action->letter->values[Anum_dead_event_id - 1]),
-			   put_parse(&json));
+			   json.data);
 }
 
 /* append_json_texts: append an array of texts as one of JSON strings */
@@ -248,7 +236,7 @@ append_json_texts(StringInfo json, Datum array)
 }
 
 /* alert_payload: what there is to tell of an alert */
-static Jsonb *
+static char *
 alert_payload(const SnAlertNews *news)
 {
 	StringInfoData json;
@@ -270,23 +258,19 @@ alert_payload(const SnAlertNews *news)
 	appendStringInfoString(&json, ", \"channels\": ");
 	append_json_texts(&json, news->channels);
 	appendStringInfoChar(&json, '}');
-	return put_parse(&json);
+	return json.data;
 }
 
 /* sn_control_alert: publish that an alert begins or ends, as one of its tenant */
 void
 sn_control_alert(const SnAlertNews *news)
 {
-	SnEvent		event = {0};
+	SnEvent		event;
 	pg_uuid_t	id;
 
-	event.event_type = cstring_to_text(news->type);
+	sn_event_own(&event, news->type, alert_payload(news));
 	event.tenant_id = news->tenant_id;
 	event.aggregate_type = cstring_to_text("alert");
 	event.aggregate_id = sn_text_copy(news->alert);
-	event.deliver_at = DT_NOBEGIN;
-	event.payload = alert_payload(news);
-	event.schema_version = sn_type_check(event.event_type, 0, event.payload, 0);
-	event.metadata = no_metadata();
 	sn_publish(&event, &id);
 }

@@ -287,6 +287,20 @@ free_failures(Oid dboid)
 			s->failures[i].dboid = InvalidOid;
 }
 
+/*
+ * forget_contents: nothing that is known of the tables in a database holds any
+ * more; lock held
+ */
+static void
+forget_contents(SnDatabase *db)
+{
+	Assert(LWLockHeldByMeInMode(&sn_shared()->lock, LW_EXCLUSIVE));
+	memset(&db->mark, 0, sizeof(SnMark));
+	db->audit_asked = db->audit_decided = 0;
+	pg_atomic_write_u32(&db->tracks_used, 0);
+	pg_atomic_write_u32(&db->clock_ready, 0);
+}
+
 /* free_database: give up a slot, so that the next to use it starts anew; lock held */
 static void
 free_database(SnDatabase *db)
@@ -298,9 +312,7 @@ free_database(SnDatabase *db)
 	db->dboid = InvalidOid;
 	db->vacate_until = 0;
 	db->created = false;
-	memset(&db->mark, 0, sizeof(SnMark));
-	db->audit_asked = db->audit_decided = 0;
-	pg_atomic_write_u32(&db->clock_ready, 0);
+	forget_contents(db);
 	for (i = 0; i < SN_JOURNALS; i++)
 		pg_atomic_write_u32(&db->journal_half[i], 0);
 }
@@ -332,11 +344,9 @@ sn_database_created(void)
 	{
 		db->dboid = MyDatabaseId;
 		db->created = true;
-		memset(&db->mark, 0, sizeof(SnMark));
-		db->audit_asked = db->audit_decided = 0;
+		forget_contents(db);
 		pg_atomic_write_u64(&db->commits_before,
 							pg_atomic_read_u64(&db->commits));
-		pg_atomic_write_u32(&db->clock_ready, 0);
 		free_sub_slots(MyDatabaseId);
 		free_failures(MyDatabaseId);
 	}

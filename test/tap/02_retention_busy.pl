@@ -97,12 +97,43 @@ sub newer_go
 	ok(!gone($table), 'the one that is held does not');
 }
 
-# prepare_held(GID): a prepared transaction that has published, and the partition it holds
+# An event counts as sequenced when it is in a slice, or was handed out: slices go
+# before the log does, which somebody may hold.
+my $sequenced = q{
+	select not exists (select from sentinai.event_log e
+	 where event_type in ('Busy', 'Late') and not exists (select from sentinai_internal.slice s
+	     where s.stream_id = 0 and e.event_id = any (s.event_ids))
+	     and not exists (select from handed h where h.event_id = e.event_id))};
+$node->safe_psql($db, q{
+	create table handed (event_id uuid, event_type text);
+	create function work() returns void language plpgsql as $$
+	declare
+		t text;
+	begin
+		with c as (select * from sentinai.claim('worker', 100)),
+			n as (insert into handed select event_id, event_type from c)
+		select min(token) from c into t;
+		perform sentinai.complete(t) where t is not null;
+	end $$});
+
+# work_until(CODE): the worker works on until that is so
+sub work_until
+{
+	my ($code) = @_;
+
+	return wait_for($patience, sub {
+		$node->safe_psql($db, 'select work()');
+		return $code->();
+	});
+}
+
+# prepare_held(GID, TYPE): a prepared transaction that has published, and the
+# partition it holds
 sub prepare_held
 {
-	my ($gid) = @_;
+	my ($gid, $type) = (@_, 'Held');
 
-	$node->safe_psql($db, "begin; select sentinai.publish('Held', 't1', 'x', '{}'); prepare transaction '$gid'");
+	$node->safe_psql($db, "begin; select sentinai.publish('$type', 't1', 'x', '{}'); prepare transaction '$gid'");
 	return $node->safe_psql($db, qq{
 		select l.relation::regclass from pg_prepared_xacts x
 		     join pg_locks t on t.transactionid = x.transaction
@@ -141,13 +172,7 @@ poll_ok($node, $db, $patience, q{select count(*) >= 12 from pg_stat_activity whe
 	'12 clients begin');
 set('retention', 0);
 my $began = time();
-ok(wait_for($patience, sub {
-	$node->safe_psql($db, q{
-		do $$ begin
-			perform sentinai.complete(min(token)) from sentinai.claim('worker', 100) having count(*) > 0;
-		end $$});
-	return gone($oldest);
-}), 'a partition is dropped beside them')
+ok(work_until(sub { gone($oldest) }), 'a partition is dropped beside them')
   or diag($node->safe_psql($db, 'select retention_blocked_by from sentinai.stat_info'));
 $bench->pump_nb;
 cmp_ok($node->safe_psql($db, q{select count(*) from pg_stat_activity where application_name = 'busy'}), '>=', 12,
@@ -155,10 +180,18 @@ cmp_ok($node->safe_psql($db, q{select count(*) from pg_stat_activity where appli
 note(sprintf('dropped after %.1f s', time() - $began));
 $bench->finish;
 is($bench->result(0), 0, 'who do not notice') or diag($bench_err);
-poll_ok($node, $db, $patience, q{
-	select not exists (select from sentinai.event_log e
-	 where event_type = 'Busy' and not exists (select from sentinai_internal.slice s
-	     where s.stream_id = 0 and e.event_id = any (s.event_ids)))}, 'every event that is there is sequenced');
+poll_ok($node, $db, $patience, $sequenced, 'every event that is there is sequenced');
+
+# an event that is committed after the slices of its time are gone
+my $late = prepare_held('late one', 'Late');
+publish('Late');
+ok(work_until(sub { gone($late =~ s/event_log/slice/r) }), 'slices go beside a transaction that holds the log of their time');
+ok(!gone($late), 'the log stays');
+$node->safe_psql($db, "commit prepared 'late one'");
+poll_ok($node, $db, $patience, $sequenced, 'every event that is there is sequenced, also without slices');
+ok(work_until(sub { $node->safe_psql($db, q{select count(*) = 2 from handed where event_type = 'Late'}) eq 't' }),
+	'its event is handed out');
+ok(work_until(sub { gone($late) }), 'and then the log goes');
 
 # a prepared transaction that is forgotten holds its own partition, no other
 $node->safe_psql($db, "select sentinai.unsubscribe('worker')");

@@ -14,14 +14,18 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "tcop/tcopprot.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 
 #include "base/guc.h"
+#include "base/printable.h"
 #include "base/sentinai.h"
 #include "log/flow.h"
 #include "log/run.h"
 #include "relay/record.h"
+#include "queue/filter.h"
 #include "relay/relay_provider.h"
+#include "relay/relay_settings.h"
 
 #define SN_INT(name, ...) int sn_##name;
 #define SN_BOOL(name, ...) bool sn_##name;
@@ -139,6 +143,34 @@ check_kafka_conf(char **newval, void **extra, GucSource source)
 	GUC_check_errmsg("invalid value for parameter \"%s\"",
 					 "sentinai.kafka_conf");
 	GUC_check_errdetail("The value cannot be used: %s.", err);
+	return false;
+}
+
+/* check_event_types: names of event types, separated by commas */
+static bool
+check_event_types(char **newval, void **extra, GucSource source)
+{
+	List	   *names;
+	ListCell   *lc;
+
+	if (*newval == NULL || **newval == '\0')
+		return true;
+	names = sn_relay_type_list(pstrdup(*newval));
+	foreach(lc, names)
+	{
+		const char *name = lfirst(lc);
+
+		if (strlen(name) <= SN_TYPE_NAME_MAX &&
+			sn_is_type_name(cstring_to_text(name)))
+			continue;
+		GUC_check_errdetail("The name of an event type %s.",
+							SN_TYPE_NAME_RULE);
+		return false;
+	}
+	if (list_length(names) <= SN_FILTER_NAMES_MAX)
+		return true;
+	GUC_check_errdetail("There must not be more than %d names.",
+						SN_FILTER_NAMES_MAX);
 	return false;
 }
 

@@ -82,6 +82,8 @@ extern bool sn_claim_readable(SnClaim *claim);
 extern bool sn_row_readable(const SnEventRow *row);
 extern void sn_claim_give_up(SnClaim *claim, SnLook *look,
 							 const SnEntry *entry);
+extern bool sn_in_filter(const SnSub *sub, const SnFilter *filter,
+						 SnLogReader *log);
 extern bool sn_wanted(const SnSub *sub, const SnFilter *filter,
 					  SnLogReader *log);
 extern void sn_rescue(SnClaim *claim, SnLaneState *state);

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "utils/array.h"
@@ -51,6 +52,32 @@ text_array(const SnNames *names, bool *isnull)
 										   false, TYPALIGN_INT));
 }
 
+static int
+compare_texts(const void *a, const void *b)
+{
+	return DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID,
+												 *(const Datum *) a,
+												 *(const Datum *) b));
+}
+
+/* sn_names_of: a set of names, of texts that may come twice and are sorted here */
+void
+sn_names_of(Datum *elems, int n, SnNames *names)
+{
+	int			i;
+
+	qsort(elems, n, sizeof(Datum), compare_texts);
+	names->names = palloc(Max(n, 1) * sizeof(text *));
+	names->n = 0;
+	for (i = 0; i < n; i++)
+	{
+		text	   *t = DatumGetTextPP(elems[i]);
+
+		if (names->n == 0 || !sn_text_equal(names->names[names->n - 1], t))
+			names->names[names->n++] = t;
+	}
+}
+
 /* sn_names_equal: whether two sets are the same */
 bool
 sn_names_equal(const SnNames *a, const SnNames *b)
@@ -65,9 +92,9 @@ sn_names_equal(const SnNames *a, const SnNames *b)
 	return true;
 }
 
-/* filters_equal: whether two filters let the same events through */
-static bool
-filters_equal(const SnFilter *a, const SnFilter *b)
+/* sn_filters_equal: whether two filters let the same events through */
+bool
+sn_filters_equal(const SnFilter *a, const SnFilter *b)
 {
 	return sn_names_equal(&a->types, &b->types) &&
 		sn_names_equal(&a->tenants, &b->tenants);
@@ -91,7 +118,7 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 
 		result = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
 		sn_stream_row(result, snapshot, &segment);
-		if (!filters_equal(&segment.filter, filter))
+		if (!sn_filters_equal(&segment.filter, filter))
 			result = -1;
 	}
 	sn_table_end(scan);

@@ -11,7 +11,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
@@ -22,7 +21,6 @@
 #include "queue/filter.h"
 #include "queue/request.h"
 
-#define MAX_NAMES			1000	/* in each part of a filter */
 #define MAX_ATTEMPTS		1000
 #define MAX_BACKOFF			100
 #define SHOWN_NAMES			10	/* in a notice */
@@ -36,14 +34,6 @@ check_not_relay(const text *name)
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("worker_type \"%s\" is reserved",
 						SN_RELAY_WORKER_TYPE)));
-}
-
-static int
-compare_texts(const void *a, const void *b)
-{
-	return DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID,
-												 *(const Datum *) a,
-												 *(const Datum *) b));
 }
 
 /* check_one_dimension: an array argument that is a plain list */
@@ -67,10 +57,10 @@ check_one_dimension(ArrayType *array, const char *name, int max)
 	return n;
 }
 
-/* check_names: a part of the filter, sorted and each name once; null for all */
-static void
-check_names(FunctionCallInfo fcinfo, int argno, const char *name,
-			text *(*check) (Datum, const char *), SnNames *names)
+/* sn_request_names: a part of the filter, sorted and each name once; null for all */
+void
+sn_request_names(FunctionCallInfo fcinfo, int argno, const char *name,
+				 text *(*check) (Datum, const char *), SnNames *names)
 {
 	const char *element = psprintf("element of %s", name);
 	ArrayType  *array;
@@ -82,21 +72,12 @@ check_names(FunctionCallInfo fcinfo, int argno, const char *name,
 	if (PG_NARGS() <= argno || PG_ARGISNULL(argno))
 		return;					/* all, or a function from before an update */
 	array = PG_GETARG_ARRAYTYPE_P(argno);
-	n = check_one_dimension(array, name, MAX_NAMES);
+	n = check_one_dimension(array, name, SN_FILTER_NAMES_MAX);
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
 					  &n);
 	for (i = 0; i < n; i++)
 		(void) check(elems[i], element);
-	qsort(elems, n, sizeof(Datum), compare_texts);
-	names->names = palloc(n * sizeof(text *));
-	names->n = 0;
-	for (i = 0; i < n; i++)
-	{
-		text	   *t = DatumGetTextPP(elems[i]);
-
-		if (names->n == 0 || !sn_text_equal(names->names[names->n - 1], t))
-			names->names[names->n++] = t;
-	}
+	sn_names_of(elems, n, names);
 }
 
 /* check_start_from: 'latest', 'earliest' or a time */
@@ -163,9 +144,10 @@ sn_request_subscribe(FunctionCallInfo fcinfo, SnRequest *request)
 	request->worker_type = sn_check_worker_type(PG_GETARG_TEXT_PP(0));
 	check_not_relay(request->worker_type);
 	request->keeps_types = request->keeps_tenants = false;
-	check_names(fcinfo, 1, "event_types", sn_event_type_arg,
-				&request->filter.types);
-	check_names(fcinfo, 7, "tenants", sn_tenant_arg, &request->filter.tenants);
+	sn_request_names(fcinfo, 1, "event_types", sn_event_type_arg,
+					 &request->filter.types);
+	sn_request_names(fcinfo, 7, "tenants", sn_tenant_arg,
+					 &request->filter.tenants);
 	check_start_from(PG_GETARG_TEXT_PP(2), request);
 	request->max_attempts = PG_GETARG_INT32(3);
 	request->backoff = PG_GETARG_ARRAYTYPE_P(4);
@@ -189,7 +171,7 @@ alter_names(FunctionCallInfo fcinfo, int argno, const char *name,
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("%s and all_%s cannot be given together", name, name)));
-	check_names(fcinfo, argno, name, check, names);
+	sn_request_names(fcinfo, argno, name, check, names);
 	return !all && names->n < 0;
 }
 

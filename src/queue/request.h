@@ -38,6 +38,10 @@ typedef struct SnRequest
 	bool		ordered;
 } SnRequest;
 
+extern void sn_request_names(FunctionCallInfo fcinfo, int argno,
+							 const char *name,
+							 text *(*check) (Datum, const char *),
+							 SnNames *names);
 extern void sn_request_subscribe(FunctionCallInfo fcinfo, SnRequest *request);
 extern void sn_request_alter(FunctionCallInfo fcinfo, const Datum *row,
 							 SnRequest *request);

@@ -299,6 +299,46 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 				  request->worker_type, &before, &after);
 }
 
+/*
+ * sn_sub_refilter: give a subscription another filter, unless it has that one.
+ * Waits for no lock; false when one was not to be had.
+ */
+bool
+sn_sub_refilter(int sub_id, const SnFilter *filter)
+{
+	SnSub	   *sub = sn_sub_by_id(sub_id);
+	int			lanes = sn_node()->lanes;
+	int			lane;
+	Datum		values[Natts_sub];
+	bool		nulls[Natts_sub];
+	ItemPointerData tid;
+	Snapshot	snapshot;
+
+	if (sub == NULL ||
+		sn_filters_equal(&sub->segments[sub->nsegments - 1].filter, filter))
+		return true;
+	if (!sn_lock_streams(false))
+		return false;
+	for (lane = 0; lane < lanes; lane++)
+		if (!sn_lock_lane(sub_id, lane, false))
+			return false;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	sub = sn_sub_by_id(sub_id);
+	if (sub != NULL &&
+		find_row(sub->worker_type, snapshot, values, nulls, &tid))
+	{
+		sn_change_filter(sub, sn_filter_stream(filter, snapshot), values,
+						 nulls);
+		sn_delete_one(SN_SUBSCRIPTION, &tid);
+		sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
+	}
+	UnregisterSnapshot(snapshot);
+	sn_subs_changed();
+	sn_drop_unused_streams();
+	CommandCounterIncrement();
+	return true;
+}
+
 /* subscribe(worker_type, event_types, start_from, ...) returns void */
 Datum
 sentinai_subscribe(PG_FUNCTION_ARGS)

@@ -34,6 +34,7 @@
 static MemoryContext cache_context = NULL;
 static List *cache = NIL;		/* of SnSub */
 static bool cache_valid = false;
+static uint64 loads = 0;		/* how often the cache was filled */
 static Oid	watched = InvalidOid;	/* table subscription */
 
 /* sn_unknown_worker_type: the error of that name */
@@ -458,6 +459,7 @@ make_cache_valid(void)
 	MemoryContextReset(cache_context);
 	cache = NIL;
 	watched = sn_rel(SN_SUBSCRIPTION);
+	loads++;
 	cache_valid = true;			/* a change while loading clears it again */
 	PG_TRY();
 	{
@@ -510,6 +512,13 @@ sn_subs_current(void)
 {
 	AcceptInvalidationMessages();
 	return cache_valid;
+}
+
+/* sn_subs_loads: another number than before: subscriptions may have changed */
+uint64
+sn_subs_loads(void)
+{
+	return loads;
 }
 
 /* sn_sub_policy: what holds for events of a type */

@@ -298,17 +298,18 @@ has_a_place(const SnSub *sub, SnLogReader *log)
 }
 
 /*
- * sn_wanted: whether the event that the log reader has fetched is one for the
- * subscription.  filter: what its stream still has to be filtered by, or NULL.
+ * sn_in_filter: whether the event that the log reader has fetched passes the
+ * filter, and is not from before the subscription's start.  filter: what its
+ * stream still has to be filtered by, or NULL.
  */
 bool
-sn_wanted(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
+sn_in_filter(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
 {
-	text	   *event_type = sn_log_text(log, Anum_log_event_type);
 	bool		isnull;
 
 	if (filter != NULL &&
-		(!sn_names_have(&filter->types, event_type) ||
+		(!sn_names_have(&filter->types,
+						sn_log_text(log, Anum_log_event_type)) ||
 		 !sn_names_have(&filter->tenants,
 						sn_log_text(log, Anum_log_tenant_id))))
 		return false;
@@ -320,9 +321,18 @@ sn_wanted(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
 		DatumGetTimestampTz(sn_log_datum(log, Anum_log_occurred_at,
 										 &isnull)) < sub->start_time)
 		return false;
+	return true;
+}
+
+/* sn_wanted: whether it is one for an agent of the subscription */
+bool
+sn_wanted(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
+{
+	if (!sn_in_filter(sub, filter, log))
+		return false;
 	if (sub->has_replaced && has_a_place(sub, log))
 		return false;
-	return !is_own_control(sub, log, event_type);
+	return !is_own_control(sub, log, sn_log_text(log, Anum_log_event_type));
 }
 
 /* fill_parked: the row of event_retry for the fetched event */

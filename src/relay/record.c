@@ -198,6 +198,8 @@ sn_record_schema(char *out, const char *event_type, int version)
 bool
 sn_record_wanted(const SnRecordMaker *maker, const SnRecordEvent *event)
 {
+	if (event->unwanted)
+		return false;
 	if (event->refused_id != NULL)
 		return maker->dead_letter_topic != NULL;
 	if (event->event_type == NULL || !sn_is_control_name(event->event_type))

@@ -56,6 +56,7 @@ typedef struct SnRecordEvent
 	const char *payload;		/* JSON text, goes out byte for byte; or NULL of
 								 * a refused event that has too much of it */
 	size_t		payload_len;
+	bool		unwanted;		/* it is to be passed over */
 	uint64_t	opaque;
 	const char *block;			/* holds all of these strings; or NULL */
 	size_t		block_len;

@@ -109,23 +109,24 @@ topic_changed(const char *topic, const char *error)
 static void
 open_core(void)
 {
-	const SnProvider *provider = sn_provider_wanted();
+	const SnRelaySettings *settings = &sn_relay.settings;
+	const SnProvider *provider = settings->provider;
 	SnRelayCoreConfig config = {0};
 	char		err[SN_ERROR_LEN] = "";
 	int			lane;
 
 	config.provider = sn_provider_load(provider);
-	config.broker.settings = *provider->value;
+	config.broker.settings = settings->conf;
 	config.broker.secret_directory = sn_secret_directory;
 	config.broker.client_id = "sentinai-relay";
 	config.broker.queue_max_messages = sn_relay_inflight + SN_MAX_PARKED;
 	config.broker.queue_max_kbytes = sn_relay_buffer + sn_relay_buffer / 2;
 	config.broker.log = log_client;
-	config.record.format = (SnRecordFormat) sn_record_format;
+	config.record.format = settings->format;
 	config.record.occurred_timestamp = sn_record_timestamp == SN_TIME_OCCURRED;
-	config.record.topic_template = sn_topic_template;
-	config.record.control_topic = sn_control_topic;
-	config.record.dead_letter_topic = sn_dead_letter_topic;
+	config.record.topic_template = settings->topic_template;
+	config.record.control_topic = settings->control_topic;
+	config.record.dead_letter_topic = settings->dead_letter_topic;
 	config.record.database = sn_relay.database;
 	config.lanes = SN_MAX_LANES;
 	config.max_events = sn_relay_inflight;
@@ -135,7 +136,7 @@ open_core(void)
 	config.breaker_failures = sn_breaker_failures;
 	config.breaker_open_ms = (int64) sn_breaker_open_time * 1000;
 	config.topic_changed = topic_changed;
-	sn_relay.max_text = Min(provider->settings->max_record(*provider->value),
+	sn_relay.max_text = Min(provider->settings->max_record(settings->conf),
 							SN_JSON_TEXT_MAX);
 
 	sn_relay.core = sn_relay_core_open(&config, err, sizeof(err));
@@ -412,6 +413,23 @@ stand_by(void)
 	LWLockRelease(&sn_shared()->lock);
 }
 
+/* read_settings: keep what the relay is told now */
+static void
+read_settings(void)
+{
+	MemoryContext old;
+
+	if (sn_relay.settings_context == NULL)
+		sn_relay.settings_context =
+			AllocSetContextCreate(TopMemoryContext, "sentinai relay settings",
+								  ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(sn_relay.settings_context);
+	old = MemoryContextSwitchTo(sn_relay.settings_context);
+	sn_relay_settings_of_server(&sn_relay.settings);
+	MemoryContextSwitchTo(old);
+	sn_relay.filtered = false;
+}
+
 /* reload: settings changed; the connection is made anew with them */
 static void
 reload(void)
@@ -421,7 +439,8 @@ reload(void)
 	sn_require_sync_commit();
 	last_turn();
 	close_core();
-	if (sn_relay.workers != sn_relay_workers)
+	read_settings();
+	if (sn_relay.workers != sn_relay.settings.workers)
 		sn_relay.leave = true;
 }
 
@@ -433,7 +452,7 @@ one_turn(void)
 
 	MemoryContextReset(sn_relay.turn);
 	pgstat_report_activity(STATE_RUNNING, "relaying");
-	if (sn_provider_wanted() == NULL)
+	if (sn_relay.settings.provider == NULL)
 		sn_relay.leave = true;	/* switched off; the launcher knows, too */
 	else if (sn_relay.core == NULL && !sn_relay.paused)
 		open_core();
@@ -479,7 +498,8 @@ start_relay_process(Datum arg)
 	StartTransactionCommand();
 	strlcpy(sn_relay.database, get_database_name(MyDatabaseId), NAMEDATALEN);
 	CommitTransactionCommand();
-	sn_relay.workers = Max(sn_relay_workers, 1);
+	read_settings();
+	sn_relay.workers = sn_relay.settings.workers;
 	sn_relay.turn = AllocSetContextCreate(TopMemoryContext, "sentinai relay turn",
 									   TURN_MEMORY, TURN_MEMORY,
 									   ALLOCSET_DEFAULT_MAXSIZE);

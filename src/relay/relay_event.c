@@ -23,6 +23,7 @@
 #include "queue/dead_letter.h"
 #include "relay/json_text.h"
 #include "relay/relay_event.h"
+#include "relay/relay_process.h"
 #include "store/guarded.h"
 #include "store/store.h"
 
@@ -179,7 +180,7 @@ find_parts(Parts *p, const Datum *values, const bool *nulls,
 	p->parent = metadata_string(metadata, "traceparent");
 	p->state = metadata_string(metadata, "tracestate");
 	/* the one format that has a use for it */
-	p->outbox_id = metadata_string(sn_record_format == SN_RECORD_DEBEZIUM ?
+	p->outbox_id = metadata_string(sn_relay.settings.format == SN_RECORD_DEBEZIUM ?
 								   metadata : NULL, SN_OUTBOX_ID);
 	return 3 * UUID_SIZE + text_size(refused->topic) +
 		text_size(refused->error) + text_size(p->type) + text_size(p->tenant) +
@@ -271,8 +272,7 @@ refused_event(const Datum *values, const bool *nulls, StringInfo json,
 	refused.topic = payload_string(payload, "topic");
 	refused.error = payload_string(payload, "error");
 	found = refused.id != NULL && refused.error != NULL &&
-		sn_dead_letter_event(refused.id,
-							 cstring_to_text(SN_RELAY_WORKER_TYPE), snapshot,
+		sn_dead_letter_event(refused.id, sn_relay.settings.name, snapshot,
 							 &row);
 	UnregisterSnapshot(snapshot);
 	return !found ? NULL :
@@ -292,7 +292,7 @@ sn_relay_event(const Datum *values, const bool *nulls, StringInfo json,
 	Refused		none = {NULL};
 	SnRelayEvent *event = NULL;
 
-	if (sn_dead_letter_topic[0] != '\0' &&
+	if (sn_relay.settings.dead_letter_topic[0] != '\0' &&
 		sn_text_is(DatumGetTextPP(values[Anum_log_event_type - 1]),
 				   SN_TYPE_RECORD_REFUSED))
 		event = refused_event(values, nulls, json, max_text);
@@ -312,6 +312,16 @@ sn_relay_bad_event(const pg_uuid_t *id, const char *error)
 	e->event.block = at;
 	e->event.event_id = put_uuid(&at, id);
 	e->event.block_len = at - e->event.block;
+	return e;
+}
+
+/* sn_relay_other_event: one that the relay does not send */
+SnRelayEvent *
+sn_relay_other_event(const pg_uuid_t *id)
+{
+	SnRelayEvent *e = sn_relay_bad_event(id, NULL);
+
+	e->event.unwanted = true;
 	return e;
 }
 

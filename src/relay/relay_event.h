@@ -27,6 +27,7 @@ typedef struct SnRelayEvent
 
 extern SnRelayEvent *sn_relay_event(const Datum *values, const bool *nulls,
 									StringInfo json, Size max_text);
+extern SnRelayEvent *sn_relay_other_event(const pg_uuid_t *id);
 extern SnRelayEvent *sn_relay_bad_event(const pg_uuid_t *id,
 										const char *error);
 extern bool sn_relay_guarded(void (*action) (void *), void *arg,

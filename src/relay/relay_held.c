@@ -30,7 +30,7 @@
 #include "queue/dead_letter.h"
 #include "queue/retry.h"
 #include "relay/relay_event.h"
-#include "relay/relay_store.h"
+#include "relay/relay_process.h"
 #include "store/lane_hints.h"
 
 #define EVENT_COST	256			/* bytes of an event beside its payload */
@@ -218,7 +218,7 @@ read_rows(void *arg)
 {
 	Reading    *r = arg;
 	SnLogReader *log = sn_log_begin(r->snapshot);
-	text	   *name = cstring_to_text(SN_RELAY_WORKER_TYPE);
+	text	   *name = sn_relay.settings.name;
 	int			i;
 
 	for (i = 0; i < r->nrows && r->bytes > 0; i++)

@@ -14,6 +14,7 @@
 #include "storage/latch.h"
 
 #include "relay/relay_core.h"
+#include "relay/relay_settings.h"
 #include "relay/relay_store.h"
 #include "shared/shmem.h"
 #include "store/store.h"
@@ -23,14 +24,18 @@
 typedef struct SnRelayProcess
 {
 	int			index;
-	int			workers;		/* value of relay_workers it was started with */
+	SnRelaySettings settings;	/* in settings_context */
+	MemoryContext settings_context;
+	int			workers;		/* settings.workers when it was started */
 	char		database[NAMEDATALEN];
 	int			sub_id;			/* 0: not known yet */
+	bool		filtered;		/* its filter is the one of the settings */
 	int			nlanes;
 	uint64		owned;			/* lanes this process may send for */
 	uint64		moved;			/* lanes whose position is to be stored */
 	uint64		barred;			/* lanes that somebody else has locked */
 	int64		barred_at;
+	uint64		subs_loads;		/* subscriptions as of then */
 	SnPos		read_pos[SN_MAX_LANES];
 	SnPos		mark_pos[SN_MAX_LANES];
 	SnRelayCore *core;

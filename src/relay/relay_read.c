@@ -9,6 +9,11 @@
  * that a page is looked up once for all of its rows, and pages follow each
  * other.  What comes out is in the lanes' order again.
  *
+ * What is read is the stream of the relay's filter.  Where that stream did not
+ * have its events yet, they are found in the one of all events; those that the
+ * relay does not send are done as soon as they are pushed, so that positions
+ * pass them.
+ *
  * An event whose row is gone, because its partition was dropped by hand, is
  * passed over.  One that cannot be read is found by reading all of them again
  * one by one, and goes on with the error in place of a payload.
@@ -19,10 +24,10 @@
 #include "utils/snapmgr.h"
 
 #include "log/log.h"
-#include "queue/stream.h"
+#include "queue/claim.h"
+#include "queue/lane.h"
 #include "relay/relay_event.h"
 #include "relay/relay_store.h"
-#include "sequencer/tracks.h"
 
 #define EVENT_COST	256			/* bytes of an event beside its payload */
 
@@ -36,6 +41,7 @@ typedef struct Want
 	SnPos		next_pos;
 	pg_uuid_t	id;
 	ItemPointerData place;
+	const SnFilter *filter;		/* that it still has to pass; or NULL */
 	SnRelayEvent *event;		/* NULL: not there */
 } Want;
 
@@ -50,7 +56,7 @@ struct SnRelayReader
 {
 	Snapshot	snapshot;
 	SnStreamReader *stream;
-	SnSource	whole_log;
+	SnSub	   *sub;
 	StringInfoData json;
 	Size		max_text;		/* of a payload */
 	Want	   *wants;			/* lane after lane, each in its order */
@@ -67,27 +73,40 @@ struct SnRelayReader
 #include "lib/sort_template.h"
 
 /*
- * sn_relay_read_begin: read under a snapshot taken now; payloads of more text
- * than max_text cannot be sent
+ * sn_relay_read_begin: read for a subscription under a snapshot taken now;
+ * payloads of more text than max_text cannot be sent.  Nothing else asks for
+ * subscriptions before the end, so that what is known of this one stays.
  */
 SnRelayReader *
-sn_relay_read_begin(Size max_text)
+sn_relay_read_begin(int sub_id, Size max_text)
 {
 	SnRelayReader *reader = palloc0(sizeof(SnRelayReader));
 
-	int			tracks;
-
-	reader->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	for (;;)
+	{
+		reader->sub = sn_relay_find_sub(sub_id);
+		reader->snapshot = RegisterSnapshot(GetLatestSnapshot());
+		if (sn_subs_current())
+			break;				/* the snapshot shows no other filter */
+		UnregisterSnapshot(reader->snapshot);
+	}
 	reader->stream = sn_stream_begin();
-	tracks = sn_tracks_used(reader->snapshot);
-	reader->whole_log.stream_id = SN_STREAM_ALL;
-	reader->whole_log.until = SN_POS_MAX;
-	reader->whole_log.merged = tracks == 1 << SN_TRACK_COMMON ? 0 : tracks;
+	sn_sub_sources(reader->sub, reader->snapshot);
 	reader->max_text = max_text;
 	initStringInfo(&reader->json);
 	reader->room = FIRST_WANTS;
 	reader->wants = palloc(reader->room * sizeof(Want));
 	return reader;
+}
+
+/* sn_relay_stored_pos: how far a lane was acknowledged, or moved */
+SnPos
+sn_relay_stored_pos(SnRelayReader *reader, int lane)
+{
+	SnLaneState state;
+
+	sn_lane_read(reader->sub, lane, reader->snapshot, &state);
+	return state.pos;
 }
 
 void
@@ -122,8 +141,9 @@ sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max, bool *more)
 	int			n;
 
 	*more = true;
-	sn_stream_seek(reader->stream, &reader->whole_log, 1, lane,
-				   SN_TRACK_COMMON, pos, reader->snapshot);
+	sn_stream_seek(reader->stream, reader->sub->sources,
+				   reader->sub->nsources, lane, SN_TRACK_COMMON, pos,
+				   reader->snapshot);
 	for (n = 0; n < max; n++)
 	{
 		Want	   *want;
@@ -139,9 +159,17 @@ sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max, bool *more)
 		want->next_pos = at + 1;
 		want->id = id;
 		want->place = reader->stream->place;
+		want->filter = reader->stream->filter;
 		want->event = NULL;
 	}
 	return n;
+}
+
+/* is_sent: whether the relay sends the event that was fetched */
+static bool
+is_sent(const SnRelayReader *reader, const Want *want, SnLogReader *log)
+{
+	return sn_in_filter(reader->sub, want->filter, log);
 }
 
 /* fetch_event: the event that is wanted, if it is there; returns its size */
@@ -152,6 +180,11 @@ fetch_event(SnRelayReader *reader, SnLogReader *log, Want *want)
 	want->seen = true;
 	if (!sn_log_fetch_at(log, &want->id, &want->place))
 		return 0;
+	if (!is_sent(reader, want, log))
+	{
+		want->event = sn_relay_other_event(&want->id);
+		return EVENT_COST;
+	}
 	slot_getallattrs(log->slot);
 	want->event = sn_relay_event(log->slot->tts_values, log->slot->tts_isnull,
 								 &reader->json, reader->max_text);

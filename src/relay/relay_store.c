@@ -5,7 +5,7 @@
  *		What a relay process keeps in the database: its subscription, the
  *		positions of its lanes, dead letters.  What it reads is relay_read.c.
  *
- * The relay's subscription reads stream 0, has no ledger and no batches: its
+ * The relay's subscription has no ledger and no batches: its
  * lanes hold a position only, and the right to move it comes with the session
  * lock of the lane (sn_own_lane()).  The lane's own lock is taken as well, for
  * the moment of writing, because maintenance carries lanes over under it.
@@ -20,10 +20,11 @@
 
 #include "base/guc.h"
 #include "queue/control.h"
+#include "queue/filter.h"
 #include "queue/lane.h"
 #include "queue/subscription.h"
 #include "relay/relay_event.h"
-#include "relay/relay_store.h"
+#include "relay/relay_process.h"
 #include "store/lane_hints.h"
 
 /* run_spi: one statement through SPI; returns its first value, null if none */
@@ -46,26 +47,30 @@ run_spi(const char *sql, int nargs, Oid *types, Datum *args, bool *isnull)
 
 /*
  * sn_relay_subscription: number of the relay's subscription, made by the first
- * relay of the database.
+ * relay of the database; 0 while somebody else changes subscriptions.
  */
 int
 sn_relay_subscription(void)
 {
-	text	   *name = cstring_to_text(SN_RELAY_WORKER_TYPE);
+	text	   *name = sn_relay.settings.name;
 	SnSub	   *sub = sn_sub_by_name(name);
-	Oid			types[1] = {BOOLOID};
-	Datum		args[1];
+	Oid			types[2] = {BOOLOID, INT4OID};
+	Datum		args[2];
 	bool		isnull;
 
 	if (sub != NULL)
 		return sub->sub_id;
+	if (!sn_lock_streams(false))
+		return 0;
 	args[0] = BoolGetDatum(sn_relay_start_from == SN_RELAY_LATEST);
+	args[1] = Int32GetDatum(sn_filter_stream(&sn_relay.settings.filter,
+											 GetActiveSnapshot()));
 	(void) run_spi("insert into sentinai_internal.subscription (worker_type, stream_id,"
 				   " start_pos, max_attempts, backoff, on_dead, ordered, is_relay)"
-				   " values ('" SN_RELAY_WORKER_TYPE "', 0,"
+				   " values ('" SN_RELAY_WORKER_TYPE "', $2,"
 				   " case when $1 then coalesce((select max(round_no) + 1 from sentinai_internal.round), 0) << 22 else 0 end,"
 				   " 1, '{1s}', 'skip', true, true)"
-				   " on conflict do nothing", 1, types, args, &isnull);
+				   " on conflict do nothing", 2, types, args, &isnull);
 	sn_subs_changed();
 	CommandCounterIncrement();
 	sub = sn_sub_by_name(name);
@@ -77,16 +82,17 @@ sn_relay_subscription(void)
 	return sub->sub_id;
 }
 
-/* find_sub: the relay's subscription */
-static SnSub *
-find_sub(int sub_id)
+/* sn_relay_find_sub: the relay's subscription */
+SnSub *
+sn_relay_find_sub(int sub_id)
 {
 	SnSub	   *sub = sn_sub_by_id(sub_id);
 
 	if (sub == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("subscription \"%s\" is gone", SN_RELAY_WORKER_TYPE)));
+				 errmsg("subscription \"%s\" is gone",
+						text_to_cstring(sn_relay.settings.name))));
 	return sub;
 }
 
@@ -94,7 +100,7 @@ find_sub(int sub_id)
 static void
 read_lane_state(int sub_id, int lane, SnLaneState *state)
 {
-	SnSub	   *sub = find_sub(sub_id);
+	SnSub	   *sub = sn_relay_find_sub(sub_id);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	sn_lane_read(sub, lane, snapshot, state);
@@ -133,7 +139,7 @@ sn_relay_lock_lanes(int sub_id, uint64 lanes)
 void
 sn_relay_mark(int sub_id, uint64 lanes, const SnPos *pos)
 {
-	SnSub	   *sub = find_sub(sub_id);
+	SnSub	   *sub = sn_relay_find_sub(sub_id);
 	SnLaneAppender appender = {0};
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int			lane;
@@ -257,7 +263,7 @@ only_tells(const Letter *letter, Snapshot snapshot)
 void
 sn_relay_bury(SnRetry *row, const char *topic, const char *error)
 {
-	Letter		letter = {cstring_to_text(SN_RELAY_WORKER_TYPE), row};
+	Letter		letter = {sn_relay.settings.name, row};
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SnLogReader *log = sn_log_begin(snapshot);
 	int			attempts = sn_dead_letter_attempts(&row->event_id,
@@ -280,7 +286,7 @@ sn_relay_bury(SnRetry *row, const char *topic, const char *error)
 	sn_history_add(row, error, strlen(error), NULL, letter.now);
 	put_letter(&letter);
 	publish_refused(SN_TYPE_DEAD_LETTERED, &letter, topic);
-	if (sn_dead_letter_topic[0] != '\0')
+	if (sn_relay.settings.dead_letter_topic[0] != '\0')
 		publish_refused(SN_TYPE_RECORD_REFUSED, &letter, topic);
 	sn_relay_count(row->sub_id, row->lane, 1, 0);
 }
@@ -291,8 +297,7 @@ sn_relay_arrived(const SnRetry *row)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-	sn_dead_letter_succeeded(&row->event_id,
-							 cstring_to_text(SN_RELAY_WORKER_TYPE), snapshot,
+	sn_dead_letter_succeeded(&row->event_id, sn_relay.settings.name, snapshot,
 							 sn_now());
 	UnregisterSnapshot(snapshot);
 }

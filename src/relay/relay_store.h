@@ -16,10 +16,12 @@
 
 #include "base/sentinai.h"
 #include "queue/retry.h"
+#include "queue/subscription.h"
 #include "relay/record.h"
 
 extern bool sn_relay_is_paused(void);
 extern int	sn_relay_subscription(void);
+extern SnSub *sn_relay_find_sub(int sub_id);
 extern SnPos sn_relay_lane_pos(int sub_id, int lane);
 extern void sn_relay_mark(int sub_id, uint64 lanes, const SnPos *pos);
 extern uint64 sn_relay_lock_lanes(int sub_id, uint64 lanes);
@@ -49,7 +51,8 @@ extern int	sn_relay_expire(int sub_id, const char *topic, uint64 lanes,
 /* relay_read.c */
 typedef struct SnRelayReader SnRelayReader;
 
-extern SnRelayReader *sn_relay_read_begin(Size max_text);
+extern SnRelayReader *sn_relay_read_begin(int sub_id, Size max_text);
+extern SnPos sn_relay_stored_pos(SnRelayReader *reader, int lane);
 extern int	sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max,
 						  bool *more);
 extern List *sn_relay_fetch(SnRelayReader *reader, size_t bytes,

@@ -21,6 +21,7 @@
 
 #include "base/fault.h"
 #include "base/guc.h"
+#include "queue/filter.h"
 #include "relay/durable.h"
 #include "relay/relay_event.h"
 #include "relay/relay_process.h"
@@ -256,6 +257,31 @@ lanes_waiting(void)
 }
 
 /*
+ * follow_filter: whoever gave the subscription another filter has moved the lanes
+ * in which nothing was left by the one before, and what is there of other types
+ * is passed.  A lane with an event on its way was not moved.
+ */
+static void
+follow_filter(SnRelayReader *reader)
+{
+	int			lane;
+
+	if (sn_relay.subs_loads == sn_subs_loads())
+		return;
+	sn_relay.subs_loads = sn_subs_loads();
+	for (lane = 0; lane < sn_relay.nlanes; lane++)
+	{
+		SnPos		pos;
+
+		if ((sn_relay.owned & SN_LANE_BIT(lane)) == 0)
+			continue;
+		pos = sn_relay_stored_pos(reader, lane);
+		if (pos > sn_relay.read_pos[lane])
+			sn_relay.read_pos[lane] = sn_relay.mark_pos[lane] = pos;
+	}
+}
+
+/*
  * read_relay_lanes: read what comes next in the lanes that may have something,
  * as much as the core has room for beside what was taken for it, and no more
  * than a part of the window, so that sending begins early.  Each lane gets its
@@ -278,7 +304,8 @@ read_relay_lanes(void)
 	if (lanes == 0 || !sn_relay_has_room())
 		return NIL;
 	(void) pg_atomic_fetch_and_u64(&sn_relay.slot->pending, ~lanes);
-	reader = sn_relay_read_begin(sn_relay.max_text);
+	reader = sn_relay_read_begin(sn_relay.sub_id, sn_relay.max_text);
+	follow_filter(reader);
 	sn_relay.read_end = sn_wal_end();
 	start++;
 	for (i = 0; i < sn_relay.nlanes; i++)
@@ -519,6 +546,15 @@ relay_turn(bool last, bool *pushed)
 	return read_relay_lanes();
 }
 
+/* set_filter: the first of the processes has the subscription read what is named */
+static void
+set_filter(void)
+{
+	if (sn_relay.index == 0 && !sn_relay.filtered)
+		sn_relay.filtered = sn_sub_refilter(sn_relay.sub_id,
+											&sn_relay.settings.filter);
+}
+
 /*
  * sn_relay_database_turn: the transaction of a turn.  Returns the events to send, which
  * by then cannot be taken back.
@@ -553,6 +589,8 @@ sn_relay_database_turn(bool last)
 			sn_relay.sub_id = sn_relay_subscription();
 			sn_relay.nlanes = sn_node()->lanes;
 		}
+		if (look && sn_relay.sub_id != 0)
+			set_filter();
 		if (sn_relay.core != NULL && sn_relay.sub_id != 0)
 			events = relay_turn(last, &pushed);
 	}

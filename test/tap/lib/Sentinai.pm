@@ -205,7 +205,7 @@ sub relay_passed_ok
 	my ($node, $db, $seconds, $name) = @_;
 
 	return poll_ok($node, $db, $seconds, q{
-		select lag_events = 0 and in_flight = 0 and waiting_events = 0 from sentinai.stat_relay}, $name);
+		select bool_and(lag_events = 0 and in_flight = 0 and waiting_events = 0) from sentinai.stat_relay}, $name);
 }
 
 # sequencer_pid(NODE, DATABASE, SECONDS): process of the database's sequencer

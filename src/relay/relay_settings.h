@@ -1,0 +1,34 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * relay_settings.h
+ *		What a relay is told: where records go, and how they are made.
+ */
+#ifndef SN_RELAY_SETTINGS_H
+#define SN_RELAY_SETTINGS_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+#include "queue/stream.h"
+#include "relay/record.h"
+#include "relay/relay_provider.h"
+
+typedef struct SnRelaySettings
+{
+	text	   *name;			/* of its subscription, and of its dead letters */
+	const SnProvider *provider; /* NULL: no broker is set up */
+	char	   *conf;			/* what the broker's library is told */
+	SnFilter	filter;
+	int			workers;		/* processes */
+	SnRecordFormat format;
+	char	   *topic_template; /* "": the format's default */
+	char	   *control_topic;	/* "": none */
+	char	   *dead_letter_topic;	/* "": none */
+} SnRelaySettings;
+
+extern List *sn_relay_type_list(char *list);
+extern void sn_relay_settings_of_server(SnRelaySettings *settings);
+
+#endif							/* SN_RELAY_SETTINGS_H */

@@ -187,7 +187,7 @@ sentinai_set_backlog_limit(PG_FUNCTION_ARGS)
 	if (!sn_gate_may_watch(worker_type))
 		sn_unknown_worker_type(worker_type);	/* nor hear that it is there */
 	(void) sn_sub_require(worker_type);
-	sn_lock_limits();
+	(void) sn_lock_limits(true);
 	limit = limit_of(worker_type, tenant_id);
 	if (limit != NULL)
 		before = what_it_is(limit);
@@ -226,7 +226,7 @@ sentinai_drop_backlog_limit(PG_FUNCTION_ARGS)
 	worker_type = PG_GETARG_TEXT_PP(0);
 	tenant_id = limited_tenant_arg(fcinfo, 1);
 	PreventCommandIfReadOnly("drop_backlog_limit()");
-	sn_lock_limits();
+	(void) sn_lock_limits(true);
 	limit = limit_of(worker_type, tenant_id);
 	if (limit == NULL)
 		PG_RETURN_BOOL(false);

@@ -326,7 +326,8 @@ note_filter(SnBacklogLimit *limit, const SnSub *sub)
 
 /*
  * decide: whether an episode begins, goes on or ends.  The row is read anew under
- * the lock: somebody may have changed it.
+ * the lock: somebody may have changed it.  Who is changing one is not waited for,
+ * since rounds would wait, too: the next look decides.
  */
 static void
 decide(const SnBacklogLimit *seen, const SnSub *sub, int64 backlog)
@@ -336,9 +337,8 @@ decide(const SnBacklogLimit *seen, const SnSub *sub, int64 backlog)
 	bool		begins = !seen->over && backlog > seen->max_backlog;
 	bool		ends = seen->over && backlog <= seen->max_backlog * 9 / 10;
 
-	if (!begins && !seen->over)
+	if ((!begins && !seen->over) || !sn_lock_limits(false))
 		return;
-	sn_lock_limits();
 	rows = sn_backlog_limits(seen->worker_type, seen->tenant_id);
 	if (rows == NIL)
 		return;

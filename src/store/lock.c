@@ -209,10 +209,10 @@ sn_lock_counts(void)
 }
 
 /* sn_lock_limits: the right to set or drop limits */
-void
-sn_lock_limits(void)
+bool
+sn_lock_limits(bool wait)
 {
-	(void) try_or_wait(sn_rel(SN_TENANT_LIMIT), 0, 0, true);
+	return try_or_wait(sn_rel(SN_TENANT_LIMIT), 0, 0, wait);
 }
 
 /* sn_lock_round: the right to take a round */

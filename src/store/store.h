@@ -221,7 +221,7 @@ extern void sn_lock_types(void);
 extern void sn_lock_grants(void);
 extern bool sn_lock_alerts(bool wait);
 extern bool sn_lock_counts(void);
-extern void sn_lock_limits(void);
+extern bool sn_lock_limits(bool wait);
 extern bool sn_lock_round(bool wait);
 extern bool sn_round_in_hands(void);
 extern void sn_unlock_round(void);

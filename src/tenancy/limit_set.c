@@ -174,7 +174,7 @@ sentinai_set_limit(PG_FUNCTION_ARGS)
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	values[Anum_limit_changed_by - 1] =
 		CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
-	sn_lock_limits();
+	(void) sn_lock_limits(true);
 	before = take_limit_row(tenant_id, kind);
 	sn_insert_one(sn_rel(SN_TENANT_LIMIT), values, nulls);
 	record("set_limit", tenant_id, kind, before, limit_json(values));
@@ -192,7 +192,7 @@ sentinai_drop_limit(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("drop_limit()");
 	sn_require(SN_RIGHT_OPERATE, sn_whose(tenant_id), "set limits for");
-	sn_lock_limits();
+	(void) sn_lock_limits(true);
 	before = take_limit_row(tenant_id, kind);
 	if (before != NULL)
 	{

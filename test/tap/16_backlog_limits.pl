@@ -77,6 +77,25 @@ over_ok('big', 'false', 'when it was worked on');
 is(state_of(q{select fill('big', 1)}), '00000', 'all is published again');
 is(told('big'), 'BackpressureDetected,BackpressureCleared', 'one event tells that it is over');
 
+# Nobody waits for somebody who is changing limits, as rounds would: the look after that decides.
+$ask->(q{select work('slow'), sentinai.set_backlog_limit('slow', 'quiet', 10), sentinai.subscribe('rounds', '{bl.round}')});
+my $holder = $node->background_psql($dbname);
+$holder->query_safe(q{begin; select sentinai.set_backlog_limit('slow', 'nobody', 1)});
+$ask->(q{select fill('quiet', 20)});
+my ($since, $in_time) = (time, 1);
+while (time - $since < 3 && $in_time)    # there are three looks
+{
+	$ask->(q{select fill('any', 1, 'bl.round')});
+	$in_time = wait_for($patience, sub { $ask->(q{select work('rounds')}) });
+}
+ok($in_time, 'there are rounds while limits are being changed');
+is(log_count($node, 'lock timeout'), 0, 'none has waited');
+is($ask->(q{select over_since from sentinai.backlog_limits where tenant_id = 'quiet'}), '', 'nothing is decided meanwhile');
+$holder->query_safe('rollback');
+$holder->quit;
+over_ok('quiet', 'true', 'and what is over is found after that');
+$ask->(q{select sentinai.drop_backlog_limit('slow', 'quiet'), sentinai.unsubscribe('rounds')});
+
 # Only a tenant's own events count for him, however many there are.
 $ask->(q{select work('slow')});
 $ask->(q{select sentinai.set_backlog_limit('slow', t, 2500) from unnest('{m1,m2}'::text[]) t});

@@ -64,6 +64,32 @@ read_root(TupleTableSlot *slot, SnRoot *result)
 	read_digest(values[Anum_root_chain - 1], &result->chain);
 }
 
+/* first_interval: the first row of a scan, which ends; zeros: there is none */
+static bool
+first_interval(SnScan *scan, SnInterval *result)
+{
+	bool		found = sn_scan_next(scan);
+
+	memset(result, 0, sizeof(SnInterval));
+	if (found)
+		read_interval(scan->slot, result);
+	sn_scan_end(scan);
+	return found;
+}
+
+/* first_root: the same of roots */
+static bool
+first_root(SnScan *scan, SnRoot *result)
+{
+	bool		found = sn_scan_next(scan);
+
+	memset(result, 0, sizeof(SnRoot));
+	if (found)
+		read_root(scan->slot, result);
+	sn_scan_end(scan);
+	return found;
+}
+
 /* sn_interval_newest: the last one that was closed */
 void
 sn_interval_newest(Snapshot snapshot, SnInterval *result)
@@ -71,13 +97,10 @@ sn_interval_newest(Snapshot snapshot, SnInterval *result)
 	SnScan		scan;
 	ScanKeyData key;
 
-	memset(result, 0, sizeof(SnInterval));
 	sn_key_int8(&key, 1, BTGreaterEqualStrategyNumber, 0);
 	sn_scan_named(&scan, SN_AUDIT_INTERVAL, SN_AUDIT_INTERVAL_PKEY, snapshot,
 				  1, &key, BackwardScanDirection);
-	if (sn_scan_next(&scan))
-		read_interval(scan.slot, result);
-	sn_scan_end(&scan);
+	(void) first_interval(&scan, result);
 }
 
 /* sn_interval_of: the one with a number; false: there is none */
@@ -86,17 +109,11 @@ sn_interval_of(Snapshot snapshot, int64 no, SnInterval *result)
 {
 	SnScan		scan;
 	ScanKeyData key;
-	bool		found;
 
-	memset(result, 0, sizeof(SnInterval));
 	sn_key_int8(&key, 1, BTEqualStrategyNumber, no);
 	sn_scan_named(&scan, SN_AUDIT_INTERVAL, SN_AUDIT_INTERVAL_PKEY, snapshot,
 				  1, &key, ForwardScanDirection);
-	found = sn_scan_next(&scan);
-	if (found)
-		read_interval(scan.slot, result);
-	sn_scan_end(&scan);
-	return found;
+	return first_interval(&scan, result);
 }
 
 /* sn_intervals_begin: those that end after an id, in their order */
@@ -158,14 +175,26 @@ sn_root_newest(Snapshot snapshot, text *tenant_id, int64 below, SnRoot *result)
 	SnScan		scan;
 	ScanKeyData keys[2];
 
-	memset(result, 0, sizeof(SnRoot));
 	sn_key_text(&keys[0], 1, BTEqualStrategyNumber, PointerGetDatum(tenant_id));
 	sn_key_int8(&keys[1], 2, BTLessStrategyNumber, below);
 	sn_scan_named(&scan, SN_AUDIT_ROOT, SN_AUDIT_ROOT_PKEY, snapshot, 2, keys,
 				  BackwardScanDirection);
-	if (sn_scan_next(&scan))
-		read_root(scan.slot, result);
-	sn_scan_end(&scan);
+	(void) first_root(&scan, result);
+}
+
+/* sn_root_of: a tenant's one of an interval; false: there is none */
+bool
+sn_root_of(Snapshot snapshot, text *tenant_id, int64 interval_no,
+		   SnRoot *result)
+{
+	SnScan		scan;
+	ScanKeyData keys[2];
+
+	sn_key_int8(&keys[0], 1, BTEqualStrategyNumber, interval_no);
+	sn_key_text(&keys[1], 2, BTEqualStrategyNumber, PointerGetDatum(tenant_id));
+	sn_scan_named(&scan, SN_AUDIT_ROOT, SN_AUDIT_ROOT_INTERVAL_IDX, snapshot, 2,
+				  keys, ForwardScanDirection);
+	return first_root(&scan, result);
 }
 
 /* sn_roots_begin: those of an interval, by tenant */

@@ -47,6 +47,8 @@ extern void sn_interval_chain(SnInterval *interval, const SnDigest *before);
 
 extern void sn_root_newest(Snapshot snapshot, text *tenant_id, int64 below,
 						   SnRoot *result);
+extern bool sn_root_of(Snapshot snapshot, text *tenant_id, int64 interval_no,
+					   SnRoot *result);
 extern void sn_roots_begin(SnScan *scan, Snapshot snapshot,
 						   int64 interval_no);
 extern bool sn_roots_next(SnScan *scan, SnRoot *result);

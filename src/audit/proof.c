@@ -17,7 +17,6 @@
 #include "audit/audit_row.h"
 #include "audit/trees.h"
 #include "base/sentinai.h"
-#include "base/text.h"
 #include "log/log.h"
 #include "tenancy/gate.h"
 
@@ -57,22 +56,6 @@ find_interval(Snapshot snapshot, const pg_uuid_t *id, SnInterval *interval)
 	sn_intervals_begin(&scan, snapshot, id);
 	found = sn_intervals_next(&scan, interval) &&
 		sn_uuid_cmp(&interval->from_id, id) <= 0;
-	sn_scan_end(&scan);
-	if (!found)
-		refuse_event();
-}
-
-/* find_root: a tenant's row of an interval */
-static void
-find_root(Snapshot snapshot, const text *tenant_id, int64 interval_no,
-		  SnRoot *result)
-{
-	SnScan		scan;
-	bool		found = false;
-
-	sn_roots_begin(&scan, snapshot, interval_no);
-	while (!found && sn_roots_next(&scan, result))
-		found = sn_text_equal(result->tenant_id, tenant_id);
 	sn_scan_end(&scan);
 	if (!found)
 		refuse_event();
@@ -159,7 +142,8 @@ sentinai_audit_proof(PG_FUNCTION_ARGS)
 	initStringInfo(&wanted.fields);
 	tenant_id = tenant_to_audit(snapshot, &wanted.event_id);
 	find_interval(snapshot, &wanted.event_id, &interval);
-	find_root(snapshot, tenant_id, interval.no, &root);
+	if (!sn_root_of(snapshot, tenant_id, interval.no, &root))
+		refuse_event();
 	trees = sn_trees_begin(CurrentMemoryContext, &interval.from_id);
 	trees->only = tenant_id;
 	trees->wanted = &wanted;

@@ -35,6 +35,18 @@ after(const pg_uuid_t *id)
 	return result;
 }
 
+/* id_before: the id that another follows */
+static pg_uuid_t
+id_before(const pg_uuid_t *id)
+{
+	pg_uuid_t	result = *id;
+	int			i = UUID_LEN - 1;
+
+	while (i >= 0 && result.data[i]-- == 0)
+		i--;
+	return result;
+}
+
 /* may_hold: whether a partition may have ids in [from, upper) */
 static bool
 may_hold(const SnPartRange *range, const pg_uuid_t *from, const pg_uuid_t *upper)
@@ -101,6 +113,20 @@ sn_log_oldest(pg_uuid_t *id)
 	if (first != NULL && first->first > 0)
 		sn_uuid_floor_tick(first->first, id);
 	list_free_deep(ranges);
+}
+
+/*
+ * sn_log_reaches: whether the log still has the partition of the ids before one.
+ * Retention goes on beside a partition that somebody holds, so an older one may
+ * be there.
+ */
+bool
+sn_log_reaches(const pg_uuid_t *upper)
+{
+	pg_uuid_t	last = id_before(upper);
+	SnRange		range;
+
+	return OidIsValid(sn_range_find(SN_EVENT_LOG, &last, &range));
 }
 
 /* see_first: note the id, and stop */

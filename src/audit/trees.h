@@ -54,6 +54,7 @@ extern SnTenantTree **sn_trees_sorted(SnTrees *trees, int *n);
 extern SnTenantTree *sn_trees_of(SnTrees *trees, const text *tenant_id);
 extern void sn_trees_end(SnTrees *trees);
 extern void sn_log_oldest(pg_uuid_t *id);
+extern bool sn_log_reaches(const pg_uuid_t *upper);
 extern bool sn_first_event(Snapshot snapshot, const pg_uuid_t *from,
 						   pg_uuid_t *id);
 

@@ -37,7 +37,6 @@ typedef struct Verification
 	Snapshot	snapshot;
 	text	   *tenant_id;		/* NULL: all */
 	SnInterval	last;			/* the interval before */
-	pg_uuid_t	oldest;			/* first id that the log has room for */
 } Verification;
 
 static Datum
@@ -72,7 +71,7 @@ put_result(Verification *v, const SnInterval *interval, const char *tenant_id,
 /* compare: what the log says of a row of audit_root */
 static const char *
 compare(Verification *v, const SnInterval *interval, const SnRoot *root,
-		SnTenantTree *tree)
+		SnTenantTree *tree, bool dropped)
 {
 	SnRoot		expected = *root;
 	SnRoot		last;
@@ -83,7 +82,7 @@ compare(Verification *v, const SnInterval *interval, const SnRoot *root,
 	if (last.no != root->no - 1 ||
 		memcmp(&expected.chain, &root->chain, sizeof(SnDigest)) != 0)
 		return "chain broken";
-	if (sn_uuid_cmp(&interval->to_id, &v->oldest) <= 0)
+	if (dropped)
 		return "dropped";
 	if (tree == NULL || tree->tree.leaves < root->events)
 		return "missing";
@@ -96,11 +95,11 @@ compare(Verification *v, const SnInterval *interval, const SnRoot *root,
 /* verify_root: a tenant in an interval */
 static void
 verify_root(Verification *v, const SnInterval *interval, const SnRoot *root,
-			SnTrees *trees)
+			SnTrees *trees, bool dropped)
 {
 	SnTenantTree *tree = sn_trees_of(trees, root->tenant_id);
 	int64		found = tree == NULL ? 0 : tree->tree.leaves;
-	const char *status = compare(v, interval, root, tree);
+	const char *status = compare(v, interval, root, tree, dropped);
 
 	if (tree != NULL)
 		tree->compared = true;
@@ -115,11 +114,16 @@ is_asked(const Verification *v, const text *tenant_id)
 	return v->tenant_id == NULL || sn_text_equal(v->tenant_id, tenant_id);
 }
 
-/* verify_roots: all tenants of an interval, and what the interval says of them */
+/*
+ * verify_roots: all tenants of an interval, and what the interval says of them.
+ * Whether its events were dropped is asked now that the log has been read:
+ * retention goes on meanwhile.
+ */
 static void
 verify_roots(Verification *v, const SnInterval *interval, SnTrees *trees)
 {
 	SnInterval	expected = *interval;
+	bool		dropped = !sn_log_reaches(&interval->to_id);
 	SnMerkle	tree;
 	SnScan		scan;
 	SnRoot		root;
@@ -130,7 +134,7 @@ verify_roots(Verification *v, const SnInterval *interval, SnTrees *trees)
 	{
 		sn_merkle_add(&tree, &root.chain);
 		if (is_asked(v, root.tenant_id))
-			verify_root(v, interval, &root, trees);
+			verify_root(v, interval, &root, trees, dropped);
 	}
 	sn_scan_end(&scan);
 	memset(&expected.root, 0, sizeof(SnDigest));
@@ -189,6 +193,16 @@ verify_end(Verification *v)
 			   text_to_cstring(v->tenant_id), -1, -1, "open");
 }
 
+/* first_id: the first id of a time; no id is of a time out of range */
+static void
+first_id(TimestampTz time, pg_uuid_t *id)
+{
+	int64		ms = TIMESTAMP_IS_NOEND(time) ? SN_MAX_MS :
+		TIMESTAMP_IS_NOBEGIN(time) ? 0 : sn_timestamp_ms(time);
+
+	sn_uuid_floor(Min(ms, SN_MAX_MS), id);
+}
+
 /*
  * verify_audit(tenant_id text, from_time timestamptz, to_time timestamptz)
  */
@@ -208,12 +222,11 @@ sentinai_verify_audit(PG_FUNCTION_ARGS)
 	sn_require(SN_RIGHT_AUDIT, v.tenant_id, "verify the audit");
 	memset(upper.data, 0xFF, UUID_LEN);
 	if (!PG_ARGISNULL(1))
-		sn_uuid_floor(Max(sn_timestamp_ms(PG_GETARG_TIMESTAMPTZ(1)), 0), &lower);
-	if (!PG_ARGISNULL(2) && !TIMESTAMP_IS_NOEND(PG_GETARG_TIMESTAMPTZ(2)))
-		sn_uuid_floor(Max(sn_timestamp_ms(PG_GETARG_TIMESTAMPTZ(2)), 0), &upper);
+		first_id(PG_GETARG_TIMESTAMPTZ(1), &lower);
+	if (!PG_ARGISNULL(2))
+		first_id(PG_GETARG_TIMESTAMPTZ(2), &upper);
 	InitMaterializedSRF(fcinfo, 0);
 	v.snapshot = GetActiveSnapshot();
-	sn_log_oldest(&v.oldest);
 	scratch = AllocSetContextCreate(CurrentMemoryContext, "sentinai verify",
 									ALLOCSET_DEFAULT_SIZES);
 	sn_intervals_begin(&scan, v.snapshot, &lower);

@@ -79,6 +79,9 @@ poll_ok($node, $db, $limit, 'select max(event_id::text) < (select max(to_id::tex
 my $rest = sql($count);
 sql('select sentinai.maintain()') for 1 .. 3;
 is(sql($count), $rest, 'and then nothing is written any more');
+is(sql("select count(*) from sentinai.verify_audit('acme', '$_')"), 1, "nothing is of the time $_") foreach 'infinity', '20000-01-01';
+is(sql("select count(*) from sentinai.verify_audit('acme', '-infinity', '$_')"), sql("select count(*) from sentinai.verify_audit('acme')"), "everything is before $_")
+  foreach 'infinity', '20000-01-01';
 
 # Whatever a superuser changes shows. Each change is rolled back.
 my $first = sql("select min(event_id::text) from sentinai.event_log where tenant_id = 'acme'");
@@ -127,6 +130,8 @@ like(after('delete from sentinai_internal.audit_interval where interval_no = (se
 	qr/acme chain broken/, 'the last one');
 like(after('update sentinai_internal.audit_interval set events = 0 where interval_no = 1'), qr/- chain broken/, 'an interval with another count');
 like(after("drop table $part"), qr/^acme dropped, beta dropped$/, 'a partition that is dropped');
+is(after("create table public.held partition of sentinai_internal.event_log for values from ('01800000-0000-0000-0000-000000000000') to ('01800001-0000-0000-0000-000000000000'); drop table $part"),
+	'acme dropped, beta dropped', 'and one that is newer than one that is held');
 
 # Proofs
 my $check = "$ENV{PWD}/docs/audit_proof.py";

@@ -171,6 +171,17 @@ close_tenant(Snapshot snapshot, SnTenantTree *tree, const SnInterval *interval)
 	return root;
 }
 
+/*
+ * interval_close: where an interval ends, of which so many roots are told.  Where
+ * none is, no id behind its last event is stored, and after a crash the clock may
+ * begin there (log/clock_floor.c).  So it ends there, and no event comes to it.
+ */
+static pg_uuid_t
+interval_close(const SnTrees *closed, const pg_uuid_t *end, int told)
+{
+	return told > 0 ? *end : closed->next;
+}
+
 /* close_interval: write its rows, and tell the tenants' roots */
 static void
 close_interval(Snapshot snapshot, SnTrees *closed, const pg_uuid_t *end)
@@ -181,10 +192,13 @@ close_interval(Snapshot snapshot, SnTrees *closed, const pg_uuid_t *end)
 	int			n;
 	SnTenantTree **tenants = sn_trees_sorted(closed, &n);
 	SnRoot	   *roots = palloc(n * sizeof(SnRoot));
+	int			told = 0;
 	int			i;
 
+	for (i = 0; i < n; i++)
+		told += tenants[i]->worth_telling;
 	interval.from_id = interval_from;
-	interval.to_id = *end;
+	interval.to_id = interval_close(closed, end, told);
 	interval.events = closed->events;
 	sn_merkle_begin(&tree, NULL);
 	inserter = sn_insert_begin(sn_rel(SN_AUDIT_ROOT), false);
@@ -224,17 +238,23 @@ forget_trees(void)
 	trees = NULL;
 }
 
-/* close_what_was_read: close the interval, unless somebody else does */
-static void
+/*
+ * close_what_was_read: close the interval, unless somebody else has.  False when
+ * another transaction may be about to: that may last, so it is left for the next
+ * pass of maintenance.
+ */
+static bool
 close_what_was_read(const pg_uuid_t *end)
 {
 	SnTrees    *closed = trees;
 	Snapshot	snapshot;
+	bool		locked;
 
 	trees = NULL;				/* also when an error ends this */
 	MemoryContextSetParent(closed->context, CurrentMemoryContext);
-	if (ConditionalLockRelationOid(sn_rel(SN_AUDIT_INTERVAL),
-								   ShareUpdateExclusiveLock))
+	locked = ConditionalLockRelationOid(sn_rel(SN_AUDIT_INTERVAL),
+										ShareUpdateExclusiveLock);
+	if (locked)
 	{
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
 		if (still_next(snapshot))
@@ -242,6 +262,7 @@ close_what_was_read(const pg_uuid_t *end)
 		UnregisterSnapshot(snapshot);
 	}
 	sn_trees_end(closed);
+	return locked;
 }
 
 /*
@@ -270,12 +291,12 @@ sn_audit_step(void)
 		bool		all = sn_trees_read(trees, snapshot, &interval_end,
 										EVENTS_AT_ONCE);
 
+		more = true;
 		if (all)
-			close_what_was_read(&interval_end);
+			more = close_what_was_read(&interval_end);
 		else if (trees->events >= EVENTS_MOST ||
 				 hash_get_num_entries(trees->tenants) >= TENANTS_MOST)
-			close_what_was_read(&trees->next);
-		more = true;
+			more = close_what_was_read(&trees->next);
 	}
 	UnregisterSnapshot(snapshot);
 	return more;

@@ -79,6 +79,8 @@ poll_ok($node, $db, $limit, 'select max(event_id::text) < (select max(to_id::tex
 my $rest = sql($count);
 sql('select sentinai.maintain()') for 1 .. 3;
 is(sql($count), $rest, 'and then nothing is written any more');
+is(sql("select count(*) from sentinai_internal.audit_interval where left(to_id::text, 13) > (select left(max(event_id::text), 13) from sentinai.event_log)"),
+	0, 'no interval ends where the clock may begin after a crash');
 is(sql("select count(*) from sentinai.verify_audit('acme', '$_')"), 1, "nothing is of the time $_") foreach 'infinity', '20000-01-01';
 is(sql("select count(*) from sentinai.verify_audit('acme', '-infinity', '$_')"), sql("select count(*) from sentinai.verify_audit('acme')"), "everything is before $_")
   foreach 'infinity', '20000-01-01';
@@ -175,6 +177,21 @@ foreach my $call ('verify_audit()', "audit_proof('$first')")
 	($ret, $out, $err) = $node->psql($db, "set role stranger; select sentinai.$call");
 	like($err, qr/permission denied/, "$call is not for everybody");
 }
+
+# Who keeps intervals locked holds up evidence, and nothing else.
+my $holder = $node->background_psql($db);    # without a transaction's number, which evidence waits for
+$holder->query_safe('begin; lock table sentinai_internal.audit_interval in share update exclusive mode');
+publish('acme', 3);
+my $passes = 0;
+ok(wait_for($limit, sub {
+	$passes++ if $node->psql($db, 'set statement_timeout = 5000; select sentinai.maintain() from pg_sleep(0.5)') == 0;
+	return $passes >= 6;
+}), 'maintenance goes on');
+is(sql("select count(*) from sentinai_internal.audit_interval where to_id > (select max(event_id::text)::uuid from sentinai.event_log where tenant_id = 'acme')"), 0, 'without evidence');
+$holder->query_safe('commit');
+$holder->quit;
+covered('which there is afterwards');
+is(statuses(), '', 'all is well again');
 
 # A crash in the midst of it; more than is read at once, and many tenants.
 sql("select count(sentinai.publish('Many', 't' || i % 700, 'a' || i, '{}')) from generate_series(1, 3000) i");

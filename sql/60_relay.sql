@@ -31,19 +31,14 @@ create function sentinai.set_relay_paused(paused boolean) returns void
 comment on function sentinai.set_relay_paused(boolean) is 'For pause_relay() and resume_relay(): store the switch.';
 
 create function sentinai.pause_relay() returns void
-    language sql volatile security definer
-    set search_path = pg_catalog, pg_temp
-    as $$ select sentinai.set_relay_paused(true) $$;
-comment on function sentinai.pause_relay() is 'Stop sending to the broker until resume_relay(). What is on its way is still acknowledged; events go on to be published and sequenced.';
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_pause_relay';
+comment on function sentinai.pause_relay() is 'Stop sending to the broker until resume_relay(). What is on its way is still acknowledged; events go on to be published and sequenced. The relay is every tenant''s. Errors: SN403 not allowed; 25006 read-only transaction or standby.';
 
 create function sentinai.resume_relay() returns void
-    language sql volatile security definer
-    set search_path = pg_catalog, pg_temp
-    as $$
-        select sentinai.after_restore();
-        select sentinai.set_relay_paused(false);
-    $$;
-comment on function sentinai.resume_relay() is 'Let the relay send again after pause_relay(), or for the first time after the database was restored or upgraded into another cluster, or its cluster recovered from a backup: it goes on with what had not been acknowledged when the dump or the backup was taken.';
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_resume_relay';
+comment on function sentinai.resume_relay() is 'Let the relay send again after pause_relay(), or for the first time after the database was restored or upgraded into another cluster, or its cluster recovered from a backup: it goes on with what had not been acknowledged when the dump or the backup was taken. Errors: SN403 not allowed; 25006 read-only transaction or standby.';
 
 -- What was made after a recovery is no copy; node_no is that of the first use.
 insert into sentinai_internal.relay_control (paused, node_no, recovery) values (false, 1, sentinai.recovery_id());

@@ -29,6 +29,7 @@
 #include "registry/register.h"
 #include "registry/schema.h"
 #include "registry/type_row.h"
+#include "tenancy/gate.h"
 
 #define SCHEMA_MAX		(1024 * 1024)	/* bytes, as text */
 #define EXAMPLES_MAX	100
@@ -424,6 +425,7 @@ sentinai_register_event_type(PG_FUNCTION_ARGS)
 	int32		version;
 
 	PreventCommandIfReadOnly("register_event_type()");
+	sn_require_every("register event types");
 	read_arguments(fcinfo, &new);
 	sn_lock_types();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -456,6 +458,7 @@ sentinai_deprecate_event_type(PG_FUNCTION_ARGS)
 
 	SN_REQUIRE_ARG(2, "deprecated");
 	PreventCommandIfReadOnly("deprecate_event_type()");
+	sn_require_every("deprecate event types");
 	deprecated = PG_GETARG_BOOL(2);
 	sn_lock_types();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());

@@ -10,16 +10,22 @@
 #include "postgres.h"
 
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "relay/relay_store.h"
 #include "shared/recovery.h"
+#include "store/owner.h"
 #include "store/store.h"
 #include "tenancy/action.h"
+#include "tenancy/gate.h"
 #include "tenancy/right.h"
 
 PG_FUNCTION_INFO_V1(sentinai_relay_is_paused);
+PG_FUNCTION_INFO_V1(sentinai_pause_relay);
+PG_FUNCTION_INFO_V1(sentinai_resume_relay);
 PG_FUNCTION_INFO_V1(sentinai_relay_control_changed);
 
 /* What pause_relay() or resume_relay() stored last */
@@ -79,6 +85,45 @@ Datum
 sentinai_relay_is_paused(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(sn_relay_is_paused());
+}
+
+/*
+ * turn_switch: by a statement of the owner's, for who may: the relay is every
+ * tenant's
+ */
+static void
+turn_switch(const char *function, const char *statement)
+{
+	SnCaller	caller;
+
+	PreventCommandIfReadOnly(function);
+	sn_require_every("pause or resume the relay");
+	sn_become_tables_owner(&caller);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute(statement, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not execute \"%s\"", statement);
+	SPI_finish();
+	sn_become_caller(&caller);
+}
+
+/* pause_relay() returns void */
+Datum
+sentinai_pause_relay(PG_FUNCTION_ARGS)
+{
+	turn_switch("pause_relay()",
+				"select " SN_SCHEMA ".set_relay_paused(true)");
+	PG_RETURN_VOID();
+}
+
+/* resume_relay() returns void */
+Datum
+sentinai_resume_relay(PG_FUNCTION_ARGS)
+{
+	turn_switch("resume_relay()",
+				"select " SN_SCHEMA ".set_relay_paused(false)"
+				" from (select " SN_SCHEMA ".after_restore() offset 0) r");
+	PG_RETURN_VOID();
 }
 
 /* switch_json: a row of the switch, for the action log; NULL for none */

@@ -427,6 +427,20 @@ sn_require(int rights, const text *tenant_id, const char *what)
 		sn_refuse_tenant(what);
 }
 
+/*
+ * sn_require_every: an error unless the caller may operate for every tenant:
+ * for what all of them share
+ */
+void
+sn_require_every(const char *what)
+{
+	if (!sn_may(SN_RIGHT_OPERATE, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_TENANT_NOT_ALLOWED),
+				 errmsg("the caller may not %s", what),
+				 errdetail("It takes the right \"operate\" for every tenant.")));
+}
+
 /* sn_require_admin: an error unless the caller may everything */
 void
 sn_require_admin(const char *what)

@@ -49,6 +49,7 @@ sn_may_claim(const text *worker_type)
 }
 
 extern void sn_require(int rights, const text *tenant_id, const char *what);
+extern void sn_require_every(const char *what);
 extern void sn_require_admin(const char *what);
 extern void sn_refuse_tenant(const char *what) pg_attribute_noreturn();
 extern void sn_refuse_worker_type(const char *what) pg_attribute_noreturn();

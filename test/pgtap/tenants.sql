@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Who may do what for whom: grants, and the gate that every function asks.
-select plan(131);
+select plan(136);
 \set tenant gate-a
 \ir lib/queue.sql
 
@@ -309,6 +309,21 @@ reset session authorization;
 set role gate_group;
 select is(gate.publish('gate-b'), 'published', 'with which others may');
 reset role;
+
+-- What all tenants share is not one tenant's operator's
+select sentinai.grant_tenant('gate_apart', 'gate-a', 'operate');
+set role gate_apart;
+select throws_ok($$select sentinai.register_event_type('gate.t', '{"type": "string"}')$$, 'SN403', null, 'the schema that everybody publishes by');
+select throws_ok($$select sentinai.deprecate_event_type('gate.t')$$, 'SN403', null, 'what it is by itself');
+select throws_ok($$select sentinai.pause_relay()$$, 'SN403', null, 'the relay');
+select throws_ok($$select sentinai.resume_relay()$$, 'SN403', null, 'in both directions');
+reset role;
+select sentinai.grant_tenant('gate_apart', '*', 'operate');
+set role gate_apart;
+select lives_ok($$select sentinai.pause_relay(), sentinai.resume_relay(), sentinai.register_event_type('gate.mine', '{}'),
+    sentinai.deprecate_event_type('gate.mine')$$, 'who operates for all may');
+reset role;
+select sentinai.drop_event_type_version('gate.mine', 1, true);
 
 -- Without isolation only a subscription that was granted is somebody's
 set sentinai.tenant_isolation = off;

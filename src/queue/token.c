@@ -18,12 +18,11 @@
 
 #include <limits.h>
 
-#include "common/cryptohash.h"
-#include "common/sha2.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "base/compat.h"
+#include "base/sha256.h"
 #include "queue/token.h"
 
 #define LANES_DIGITS	16
@@ -104,23 +103,21 @@ sn_token_new(SnToken *token)
 void
 sn_token_seal(SnToken *token)
 {
-	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	unsigned char said[UUID_LEN + sizeof(token->lanes) +
+					   sizeof(token->sub_id) + sizeof(Oid)];
+	unsigned char digest[SN_SHA256_LEN];
+	unsigned char *p = said;
 	Oid			role = GetUserId();
 
 	Assert(token->lanes != 0);
-	if (hash == NULL || pg_cryptohash_init(hash) < 0 ||
-		pg_cryptohash_update(hash, token->secret.data, UUID_LEN) < 0 ||
-		pg_cryptohash_update(hash, (const uint8 *) &token->lanes,
-							 sizeof(token->lanes)) < 0 ||
-		pg_cryptohash_update(hash, (const uint8 *) &token->sub_id,
-							 sizeof(token->sub_id)) < 0 ||
-		pg_cryptohash_update(hash, (const uint8 *) &role, sizeof(role)) < 0 ||
-		pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not compute the digest of a token")));
-	pg_cryptohash_free(hash);
+	memcpy(p, token->secret.data, UUID_LEN);
+	p += UUID_LEN;
+	memcpy(p, &token->lanes, sizeof(token->lanes));
+	p += sizeof(token->lanes);
+	memcpy(p, &token->sub_id, sizeof(token->sub_id));
+	p += sizeof(token->sub_id);
+	memcpy(p, &role, sizeof(role));
+	sn_sha256(said, sizeof(said), digest);
 	memcpy(token->batch.data, digest, UUID_LEN);
 }
 

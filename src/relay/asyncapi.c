@@ -210,9 +210,9 @@ add_message(Api *api, const SnTypeScan *scan)
 		api->newest = registered;
 }
 
-/* is_sent: whether the relay has a topic for a type that is the extension's own */
+/* has_topic: whether the relay has a topic for a type that is the extension's own */
 static bool
-is_sent(const Api *api, const text *event_type)
+has_topic(const Api *api, const text *event_type)
 {
 	return api->control_topic != NULL &&
 		sn_is_control_name(text_to_cstring(event_type)) &&
@@ -228,7 +228,7 @@ take_all(Api *api)
 	sn_type_scan_begin(&scan, NULL, GetActiveSnapshot());
 	while (sn_type_scan_next(&scan))
 		if (!scan.dropped && (!sn_type_is_own(scan.event_type) ||
-							  is_sent(api, scan.event_type)))
+							  has_topic(api, scan.event_type)))
 			add_message(api, &scan);
 	sn_type_scan_end(&scan);
 }
@@ -461,9 +461,9 @@ put_components(StringInfo out, const Api *api)
 	sn_api_close(out);
 }
 
-/* read_settings: what the relay is told */
+/* api_settings: what the relay is told */
 static void
-read_settings(Api *api)
+api_settings(Api *api)
 {
 	api->format = (SnRecordFormat) sn_record_format;
 	api->topic_template = sn_topic_template == NULL ||
@@ -491,7 +491,7 @@ sentinai_asyncapi(PG_FUNCTION_ARGS)
 	int			i;
 
 	api.aggregates = names_arg(fcinfo, 3, "aggregate_types", &api.naggregates);
-	read_settings(&api);
+	api_settings(&api);
 	for (i = 0; i < ntypes; i++)
 		take_named(&api, types[i]);
 	if (types == NULL)

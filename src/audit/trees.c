@@ -20,9 +20,6 @@
 #include "store/range.h"
 #include "store/store.h"
 
-/* What is done with a row; false: enough */
-typedef bool (*SeeRow) (TupleTableSlot *slot, void *arg);
-
 /* after: the id that follows another */
 static pg_uuid_t
 after(const pg_uuid_t *id)
@@ -59,7 +56,7 @@ may_hold(const SnPartRange *range, const pg_uuid_t *from, const pg_uuid_t *upper
 /* see_partition: its rows with ids in [from, upper), in order */
 static bool
 see_partition(Oid partition, Snapshot snapshot, const pg_uuid_t *from,
-			  const pg_uuid_t *upper, SeeRow see, void *arg)
+			  const pg_uuid_t *upper, SnSeeRow see, void *arg)
 {
 	Relation	rel = try_relation_open(partition, AccessShareLock);
 	ScanKeyData keys[2];
@@ -82,10 +79,10 @@ see_partition(Oid partition, Snapshot snapshot, const pg_uuid_t *from,
 	return more;
 }
 
-/* see_log: the same of the whole log; false when see() had enough */
-static bool
-see_log(Snapshot snapshot, const pg_uuid_t *from, const pg_uuid_t *upper,
-		SeeRow see, void *arg)
+/* sn_see_log: the same of the whole log; false when see() had enough */
+bool
+sn_see_log(Snapshot snapshot, const pg_uuid_t *from, const pg_uuid_t *upper,
+		   SnSeeRow see, void *arg)
 {
 	List	   *ranges = sn_partition_ranges(SN_EVENT_LOG);
 	bool		more = true;
@@ -144,7 +141,7 @@ sn_first_event(Snapshot snapshot, const pg_uuid_t *from, pg_uuid_t *id)
 	pg_uuid_t	upper;
 
 	memset(upper.data, 0xFF, UUID_LEN);
-	return !see_log(snapshot, from, &upper, see_first, id);
+	return !sn_see_log(snapshot, from, &upper, see_first, id);
 }
 
 /* sn_trees_begin: no trees yet, to be read from an id on */
@@ -248,7 +245,7 @@ sn_trees_read(SnTrees *trees, Snapshot snapshot, const pg_uuid_t *upper,
 	Reading		reading = {trees, most};
 	pg_uuid_t	from = trees->next;
 
-	return see_log(snapshot, &from, upper, see_event, &reading);
+	return sn_see_log(snapshot, &from, upper, see_event, &reading);
 }
 
 static int

@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "utils/hsearch.h"
 #include "utils/snapshot.h"
@@ -47,6 +48,11 @@ typedef struct SnTrees
 	SnWanted   *wanted;			/* NULL: no proof is asked for */
 } SnTrees;
 
+/* What is done with a row, which is taken apart; false: enough */
+typedef bool (*SnSeeRow) (TupleTableSlot *slot, void *arg);
+
+extern bool sn_see_log(Snapshot snapshot, const pg_uuid_t *from,
+					   const pg_uuid_t *upper, SnSeeRow see, void *arg);
 extern SnTrees *sn_trees_begin(MemoryContext parent, const pg_uuid_t *from);
 extern bool sn_trees_read(SnTrees *trees, Snapshot snapshot,
 						  const pg_uuid_t *upper, int64 most);

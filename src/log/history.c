@@ -139,6 +139,11 @@ sn_history_put(SnReading *r, TupleTableSlot *slot)
 		return;
 	if (r->q->by_flow && !may_read_row(slot))
 		return;
+	if (r->q->put != NULL)
+	{
+		r->n += r->q->put(r->q->put_arg, slot);
+		return;
+	}
 	for (i = 0; i < lengthof(result_columns); i++)
 	{
 		AttrNumber	column = column_of(slot, result_columns[i]);
@@ -400,7 +405,7 @@ read_partition(SnQuestion *q, const SnPartRange *range, bool begins,
 	r.rel = try_relation_open(range->oid, AccessShareLock);
 	if (r.rel == NULL)
 		return 0;				/* dropped meanwhile */
-	r.flatten = *kept >= LOCKS_KEPT;
+	r.flatten = q->put != NULL || *kept >= LOCKS_KEPT;
 	sn_run_begin(&r.runs, r.rel, GetActiveSnapshot());
 	r.first_above = q->lower;
 	if (begins)
@@ -473,11 +478,11 @@ get_types(FunctionCallInfo fcinfo, int arg, SnQuestion *q)
 }
 
 /*
- * get_bounds: the ids that a time range and a keyset leave.  The time in an id
- * and occurred_at are one: the same tick.
+ * sn_history_bounds: the ids that a time range (two arguments) and a keyset leave.
+ * The time in an id and occurred_at are one: the same tick.
  */
-static void
-get_bounds(FunctionCallInfo fcinfo, int arg, SnQuestion *q)
+void
+sn_history_bounds(FunctionCallInfo fcinfo, int arg, int after_arg, SnQuestion *q)
 {
 	int64		from_ms = 0;
 	int64		to_ms = SN_MAX_MS;
@@ -492,9 +497,9 @@ get_bounds(FunctionCallInfo fcinfo, int arg, SnQuestion *q)
 		to_ms = Min(to_ms, sn_timestamp_ms(q->to));
 	sn_uuid_floor(Min(from_ms, SN_MAX_MS), &q->lower);
 	sn_uuid_floor(Max(to_ms, 0) + 1, &q->upper);
-	if (!PG_ARGISNULL(arg + 3))
+	if (!PG_ARGISNULL(after_arg))
 	{
-		pg_uuid_t  *after = PG_GETARG_UUID_P(arg + 3);
+		pg_uuid_t  *after = PG_GETARG_UUID_P(after_arg);
 
 		if (sn_uuid_cmp(after, &q->lower) > 0)
 			q->lower = *after;
@@ -517,7 +522,7 @@ answer(FunctionCallInfo fcinfo, SnQuestion *q, int arg)
 {
 	sn_require(SN_RIGHT_READ, q->tenant_id, "read");
 	get_types(fcinfo, arg, q);
-	get_bounds(fcinfo, arg + 1, q);
+	sn_history_bounds(fcinfo, arg + 1, arg + 4, q);
 	q->correlation_id = PG_ARGISNULL(arg + 3) ? NULL :
 		PG_GETARG_TEXT_PP(arg + 3);
 	q->limit = PG_ARGISNULL(arg + 5) ? 0 : PG_GETARG_INT32(arg + 5);

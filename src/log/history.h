@@ -36,6 +36,14 @@ typedef struct SnQuestion
 	pg_uuid_t	lower;			/* ids are above this one */
 	pg_uuid_t	upper;			/* and below this one */
 	int			limit;
+
+	/*
+	 * What is done with a row that was asked for; returns how many rows of the
+	 * result that made.  NULL: it is one of the result, as the functions here have
+	 * it.  Nothing of the slot may be kept.
+	 */
+	int			(*put) (void *arg, TupleTableSlot *slot);
+	void	   *put_arg;
 } SnQuestion;
 
 /* Rows of one partition on their way to the result */
@@ -54,6 +62,8 @@ typedef struct SnReading
 extern void sn_history_put(SnReading *r, TupleTableSlot *slot);
 extern void sn_history_aggregate(SnReading *r);
 extern void sn_history_read(SnQuestion *q, ReturnSetInfo *rsinfo);
+extern void sn_history_bounds(FunctionCallInfo fcinfo, int from, int after,
+							  SnQuestion *q);
 extern void sn_history_limit(const SnQuestion *q);
 extern text *sn_history_require(FunctionCallInfo fcinfo, int arg,
 								const char *name);

@@ -22,6 +22,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "common/int.h"
 #include "common/pg_prng.h"
 
 #include "base/steady.h"
@@ -153,9 +154,16 @@ sn_tick_timestamp(SnTick tick)
 	return sn_ms_timestamp(SN_TICK_MS(tick)) + ((sub * 1000) >> SN_TICK_BITS);
 }
 
-/* sn_timestamp_ms: a finite timestamp as milliseconds since 1970 */
+/*
+ * sn_timestamp_ms: a finite timestamp as milliseconds since 1970; the last 30 of
+ * the years that there are become one time
+ */
 int64
 sn_timestamp_ms(TimestampTz t)
 {
-	return (t + SN_UNIX_EPOCH_US) / 1000;
+	int64		us;
+
+	if (pg_add_s64_overflow(t, SN_UNIX_EPOCH_US, &us))
+		us = PG_INT64_MAX;
+	return us / 1000;
 }

@@ -402,6 +402,15 @@ sn_key_hashed(ScanKey key, AttrNumber column, const text *name)
 	sn_key_int4(key, column, BTEqualStrategyNumber, DatumGetInt32(hash));
 }
 
+/* sn_key_null: a column that is null */
+void
+sn_key_null(ScanKey key, AttrNumber column)
+{
+	ScanKeyEntryInitialize(key, SK_ISNULL | SK_SEARCHNULL, column,
+						   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid,
+						   (Datum) 0);
+}
+
 /* sn_key_text: comparison of a text column, all of which have collation "C" */
 void
 sn_key_text(ScanKey key, AttrNumber column, StrategyNumber strategy,

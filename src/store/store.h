@@ -193,6 +193,7 @@ extern void sn_key_uuid(ScanKey key, AttrNumber column,
 extern void sn_key_time(ScanKey key, AttrNumber column,
 						StrategyNumber strategy, TimestampTz value);
 extern void sn_key_hashed(ScanKey key, AttrNumber column, const text *name);
+extern void sn_key_null(ScanKey key, AttrNumber column);
 extern void sn_key_text(ScanKey key, AttrNumber column,
 						StrategyNumber strategy, Datum value);
 

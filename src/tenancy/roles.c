@@ -65,7 +65,7 @@ static const Role roles[] = {
 	"dead_letter event_types limits limit_usage backlog_limits alerts",
 		false, true},
 	{"sentinai_auditor",
-		"verify_audit audit_proof",
+		"verify_audit audit_proof audit_trail",
 	"actions tenant_grants work_grants audit_roots", false, false},
 	{ADMIN,
 		"grant_tenant revoke_tenant grant_work revoke_work require_proof"

@@ -2,7 +2,7 @@
 -- get_events_by_exception() and get_events_by_tenant(): what they return, and
 -- that they read no more than they must, however large the log is.
 begin;
-select plan(43);
+select plan(44);
 
 select sentinai.make_partitions(now() + interval '3 days');
 select sentinai.publish_batch(
@@ -66,6 +66,7 @@ select is(pg_temp.ids($$get_events_by_tenant('hist', from_time => '-infinity', t
 select is(pg_temp.ids($$get_events_by_tenant('hist', from_time => 'infinity')$$), '{}', 'never');
 select is(pg_temp.ids($$get_events_by_tenant('hist', to_time => '-infinity')$$), '{}', 'never before');
 select is(pg_temp.ids($$get_events_by_tenant('hist', from_time => '4000-01-01 BC', to_time => '290000-01-01')$$), pg_temp.mine('true'), 'from one end of time to the other');
+select is(pg_temp.ids($$get_events_by_tenant('hist', to_time => '294276-12-31 23:59:59')$$), pg_temp.mine('true'), 'before the last second that a timestamp can be');
 select is(pg_temp.ids($$get_events_by_exception('nobody', 'ex-1')$$), '{}', 'an unknown tenant');
 
 select is((select row(e.*)::text from sentinai.get_events_by_exception('hist', 'ex-1', max_events => 1) e),

@@ -25,7 +25,7 @@ create function pg_temp.has(role text) returns text language sql as $$
     where has_function_privilege(role, a.oid, 'execute') $$;
 select is(pg_temp.has('sentinai_publisher'), 'publish publish_batch work_on', 'a publisher publishes');
 select is(pg_temp.has('sentinai_reader'), 'describe_event_type get_events_by_aggregate get_events_by_exception get_events_by_tenant get_trace json_schema trace_tree', 'a reader reads');
-select is(pg_temp.has('sentinai_auditor'), 'audit_proof verify_audit', 'an auditor verifies');
+select is(pg_temp.has('sentinai_auditor'), 'audit_proof audit_trail verify_audit', 'an auditor verifies');
 select ok(not has_function_privilege('sentinai_operator', 'sentinai.grant_tenant(name,text,text)', 'execute'), 'an operator grants nothing');
 select ok(not has_schema_privilege('sentinai_admin', 'sentinai_internal', 'usage'), 'nobody sees the tables');
 select is((select string_agg(role::text || ' ' || tenant_id || ' ' || "right", ',') from sentinai.tenant_grants where role::text like 'sentinai%'),

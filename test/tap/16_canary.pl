@@ -100,6 +100,7 @@ my @calls = (
 		"discard_dead_letters(event_ids => array['{$_}'::uuid], actor => 'a', reason => 'r')",
 		"discard_dead_letters('alice', event_ids => array['{$_}'::uuid], actor => 'a', reason => 'r')" } qw(dead waiting done held)),
 	(map {; "$_()", "$_('{tenant}')", "$_('alice')" } qw(dead_letters dead_letter_stats verify_audit)),
+	q{audit_trail('{tenant}')}, q{audit_trail('alice')}, q{audit_trail('*')}, q{audit_trail('{tenant}', '{aggregate}')}, q{audit_trail('alice', '{aggregate}', kinds => '{event,action}')}, q{audit_trail('alice', 'mine')},
 	q{dead_letters(worker_type => '{worker}')}, q{dead_letters('alice', '{worker}')}, q{retry_dead_letters('{tenant}')}, 'retry_dead_letters()',
 	q{retry_dead_letters('alice', '{worker}')}, q{discard_dead_letters('{tenant}', actor => 'a', reason => 'r')},
 	q{set_alert('dead_letters', '{tenant}', 1)}, q{drop_alert('dead_letters', '{tenant}')}, q{drop_alert('dead_letters', '*')},

@@ -114,7 +114,7 @@ read_anew(SnLogReader *reader)
 {
 	if (reader->newer != NULL)
 		UnregisterSnapshot(reader->newer);
-	reader->newer = RegisterSnapshot(GetLatestSnapshot());
+	reader->newer = sn_snapshot_now();
 	reader->snapshot = reader->newer;
 }
 

@@ -22,7 +22,7 @@ scan_keyed(SnTypeScan *scan, ScanKeyData *keys, int nkeys, Snapshot snapshot)
 	memset(scan, 0, sizeof(SnTypeScan));
 	scan->registered = snapshot == NULL;
 	scan->snapshot = snapshot != NULL ? snapshot :
-		RegisterSnapshot(GetLatestSnapshot());
+		sn_snapshot_now();
 	sn_scan_named(&scan->scan, SN_EVENT_TYPE, SN_EVENT_TYPE_PKEY,
 				  scan->snapshot, nkeys, keys, ForwardScanDirection);
 }

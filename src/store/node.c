@@ -109,7 +109,7 @@ is_here(const NodeRow *row)
 static int64
 newest_int8(Oid heap, Oid index, AttrNumber column)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = sn_snapshot_now();
 	int64		result = -1;
 	SnScan		scan;
 
@@ -130,7 +130,7 @@ newest_int8(Oid heap, Oid index, AttrNumber column)
 static int64
 newest_txid(void)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = sn_snapshot_now();
 	SnJournalReader rounds = {false};
 	TupleTableSlot *slot;
 	int64		result = 0;
@@ -208,7 +208,7 @@ take_over(NodeRow *row)
 		row->node.lanes = sn_lanes;
 	else if (!same_cluster(row))
 	{
-		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		Snapshot	snapshot = sn_snapshot_now();
 		FullTransactionId next = ReadNextFullTransactionId();
 		uint32		behind = XidFromFullTransactionId(next) - snapshot->xmin;
 		int64		oldest = U64FromFullTransactionId(next) - behind;

@@ -212,6 +212,20 @@ begin_index_scan(SnScan *scan, Oid index, Snapshot snapshot, int nkeys,
 }
 
 /*
+ * sn_snapshot_now: a registered snapshot of this moment.  Functions that views
+ * and queries call need this one: the leader of a parallel query calls them,
+ * too, and GetLatestSnapshot() is not for him.  What PostgreSQL reads its
+ * catalogs with is.
+ */
+Snapshot
+sn_snapshot_now(void)
+{
+	return RegisterSnapshot(IsInParallelMode() ?
+							GetCatalogSnapshot(sn_rel(SN_EVENT_LOG)) :
+							GetLatestSnapshot());
+}
+
+/*
  * sn_scan_begin: scan a table by an index, under a registered snapshot.  The
  * caller looked the index up under a lock of the table that it still holds;
  * otherwise REINDEX CONCURRENTLY may have put another one in its place, and
@@ -277,7 +291,7 @@ begin_table(SnRel table, LOCKMODE lockmode, Snapshot snapshot, int nkeys,
 	scan->lockmode = lockmode;
 	scan->registered = snapshot == NULL;
 	scan->snapshot = snapshot != NULL ? snapshot :
-		RegisterSnapshot(GetLatestSnapshot());
+		sn_snapshot_now();
 	scan->desc = table_beginscan(scan->heap, scan->snapshot, nkeys, keys);
 	scan->slot = make_slot(scan->heap);
 	return scan;

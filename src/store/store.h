@@ -155,6 +155,7 @@ typedef struct SnTableScan
 	TupleTableSlot *slot;
 } SnTableScan;
 
+extern Snapshot sn_snapshot_now(void);
 extern SnTableScan *sn_table_read(SnRel table, Snapshot snapshot);
 extern SnTableScan *sn_table_change(SnRel table, Snapshot snapshot, int nkeys,
 									ScanKey keys);

@@ -81,7 +81,7 @@ sn_key_role(ScanKey key, AttrNumber column, Oid role)
 void
 sn_grant_roles_begin(SnGrantRoles *roles)
 {
-	roles->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	roles->snapshot = sn_snapshot_now();
 	roles->role = InvalidOid;
 }
 
@@ -119,7 +119,7 @@ sn_grant_roles_end(SnGrantRoles *roles)
 int
 sn_tenant_rights(Oid role, const text *tenant_id)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = sn_snapshot_now();
 	ScanKeyData keys[2];
 	SnScan		scan;
 	int			rights = 0;
@@ -175,7 +175,7 @@ has_work_grant(Oid role, const text *worker_type, Snapshot snapshot, bool *any)
 int
 sn_work_rights(Oid role, const text *worker_type)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = sn_snapshot_now();
 	int			rights = 0;
 	bool		any;
 	bool		any_of_all;
@@ -229,7 +229,7 @@ bool
 sn_grant_find(SnRel table, SnRel index, int nkeys, ScanKey keys,
 			  ItemPointer tid)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = sn_snapshot_now();
 	SnScan		scan;
 	bool		found;
 

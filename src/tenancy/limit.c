@@ -152,7 +152,7 @@ limit_column(const SnScan *scan, AttrNumber number)
 static bool
 any_publish_limit(void)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = sn_snapshot_now();
 	SnScan		scan;
 	bool		found = false;
 
@@ -236,7 +236,7 @@ add_limit(CachedTenant *tenant, const SnScan *scan, int *room)
 static void
 read_limits(CachedTenant *tenant)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = sn_snapshot_now();
 	const text *whose[] = {tenant->tenant_id, cstring_to_text(SN_EVERY)};
 	int			room = 4;
 	int			kept = 0;

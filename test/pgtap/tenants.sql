@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Who may do what for whom: grants, and the gate that every function asks.
-select plan(136);
+select plan(137);
 \set tenant gate-a
 \ir lib/queue.sql
 
@@ -309,6 +309,21 @@ reset session authorization;
 set role gate_group;
 select is(gate.publish('gate-b'), 'published', 'with which others may');
 reset role;
+
+-- The leader of a parallel query asks like anybody
+create table gate.many as select i from generate_series(1, 20000) i;
+grant select on gate.many to gate_app;
+analyze gate.many;
+select sentinai.grant_tenant('gate_app', 'gate-parallel', 'read');
+set parallel_setup_cost = 0;
+set parallel_tuple_cost = 0;
+set min_parallel_table_scan_size = 0;
+set role gate_app;
+select lives_ok($$select count(*) from gate.many m join sentinai.event_log e on length(e.tenant_id) = m.i$$, 'a view in a parallel query');
+reset role;
+reset parallel_setup_cost;
+reset parallel_tuple_cost;
+reset min_parallel_table_scan_size;
 
 -- What all tenants share is not one tenant's operator's
 select sentinai.grant_tenant('gate_apart', 'gate-a', 'operate');

@@ -74,7 +74,9 @@ create table sentinai_internal.subscription (
     created_at   timestamptz not null default clock_timestamp(),
     old_streams  int[],
     old_until    bigint[],
-    tracks_from  bigint
+    tracks_from  bigint,
+    max_lease    interval not null default '1 day',
+    max_lanes    int not null default 64
 ) with (autovacuum_analyze_threshold = 1);
 
 comment on table sentinai_internal.subscription is 'Named consumers, made by subscribe().';
@@ -94,6 +96,8 @@ comment on column sentinai_internal.subscription.created_at is 'Time of subscrib
 comment on column sentinai_internal.subscription.old_streams is 'Streams it read under earlier filters, for rounds that it has not passed yet.';
 comment on column sentinai_internal.subscription.old_until is 'For each of old_streams the first round that it no longer read there.';
 comment on column sentinai_internal.subscription.tracks_from is 'First round whose tracks it reads side by side; what was before is read in one order, and a relay reads all like that (null).';
+comment on column sentinai_internal.subscription.max_lease is 'Longest lease that claim() and extend() give.';
+comment on column sentinai_internal.subscription.max_lanes is 'How many lanes the batches of one role may hold at a time; 64: all.';
 
 create table sentinai_internal.retry_policy (
     worker_type  text collate "C" not null,

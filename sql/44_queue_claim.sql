@@ -10,7 +10,7 @@ create function sentinai.claim(
         occurred_at timestamptz, attempt int)
     language c volatile parallel unsafe rows 100
     as 'MODULE_PATHNAME', 'sentinai_claim';
-comment on function sentinai.claim(text, int, interval, text) is 'Takes the next events of a subscription: one batch with one token, the events of a key in their order, none of a key that somebody else works on or that waits for a retry. Returns no row when there is nothing to do. max_events: 1 to 10,000. lease: time to finish the batch, more than zero and at most a day; afterwards the events go to others, one attempt used up. worker_id: name of the agent for the views, at most 256 bytes. attempt counts from 1. Errors: 22004 null where there must be a value; SN404 unknown worker type; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.claim(text, int, interval, text) is 'Takes the next events of a subscription: one batch with one token, the events of a key in their order, none of a key that somebody else works on or that waits for a retry. Returns no row when there is nothing to do. max_events: 1 to 10,000. lease: time to finish the batch, more than zero and at most the subscription''s max_lease; afterwards the events go to others, one attempt used up. A role that holds max_lanes lanes gets no more: the batch is smaller, or there is none. worker_id: name of the agent for the views, at most 256 bytes. attempt counts from 1. Errors: 22004 null where there must be a value; SN404 unknown worker type; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
 
 create function sentinai.complete(token text, event_ids uuid[] default null) returns int
     language c volatile parallel unsafe
@@ -28,7 +28,7 @@ comment on function sentinai.fail(text, uuid, text, boolean, interval) is 'Notes
 create function sentinai.extend(token text, lease interval) returns timestamptz
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_extend';
-comment on function sentinai.extend(text, interval) is 'Gives a batch a new lease from now on, more than zero and at most a day, and returns its deadline. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token, or batch resolved; SN422 invalid lease; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.extend(text, interval) is 'Gives a batch a new lease from now on, more than zero and at most the subscription''s max_lease, and returns its deadline. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token, or batch resolved; SN422 invalid lease; SN429 the lease had run out, and the role holds all the lanes that it may; 22008 interval out of range; 25006 read-only transaction or standby.';
 
 create function sentinai.release(token text) returns int
     language c volatile parallel unsafe

@@ -133,7 +133,9 @@ select q.worker_type,
        r.failed_per_second,
        greatest(q.claimed_at, sentinai.stat_claimed(q.sub_id)) as last_claimed_at,
        f.event_types,
-       f.tenants
+       f.tenants,
+       s.max_lease,
+       s.max_lanes
 from (select l.sub_id,
              l.worker_type,
              pg_catalog.sum(l.lag_events)::bigint as lag_events,
@@ -166,6 +168,8 @@ comment on column sentinai.stat_queue.failed_per_second is 'Rate of failed attem
 comment on column sentinai.stat_queue.last_claimed_at is 'When claim() was last called. Calls that found nothing are known since the start of the server; of what was before, the last one that handed out events. An agent that waits in wait_for_work() does not call it.';
 comment on column sentinai.stat_queue.event_types is 'Event types it wants; null: all.';
 comment on column sentinai.stat_queue.tenants is 'Tenants whose events it wants; null: all.';
+comment on column sentinai.stat_queue.max_lease is 'Longest lease that claim() and extend() give.';
+comment on column sentinai.stat_queue.max_lanes is 'How many lanes the batches of one role may hold at a time; 64: all.';
 
 -- The topics are found one after the other by the index, and each lane's first
 -- event of them.

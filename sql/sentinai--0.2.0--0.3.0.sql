@@ -652,8 +652,12 @@ comment on column sentinai_internal.track_tenant.tenant_id is 'The tenant.';
 comment on column sentinai_internal.track_tenant.track is 'Number of the track.';
 comment on column sentinai_internal.track_tenant.since_round is 'First round whose events of the tenant went there.';
 
-alter table sentinai_internal.subscription add column tracks_from bigint;
+alter table sentinai_internal.subscription add column tracks_from bigint,
+    add column max_lease interval not null default '1 day',
+    add column max_lanes int not null default 64;
 comment on column sentinai_internal.subscription.tracks_from is 'First round whose tracks it reads side by side; what was before is read in one order, and a relay reads all like that (null).';
+comment on column sentinai_internal.subscription.max_lease is 'Longest lease that claim() and extend() give.';
+comment on column sentinai_internal.subscription.max_lanes is 'How many lanes the batches of one role may hold at a time; 64: all.';
 
 -- Nothing is on another track than the common one yet.
 update sentinai_internal.subscription
@@ -690,22 +694,24 @@ create function sentinai.subscribe(
         worker_type text, event_types text[] default null,
         start_from text default 'latest', max_attempts int default 5,
         backoff interval[] default '{1s,2s,4s,8s}', on_dead text default 'skip',
-        ordered boolean default true, tenants text[] default null)
+        ordered boolean default true, tenants text[] default null,
+        max_lease interval default '1 day', max_lanes int default 64)
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_subscribe';
-comment on function sentinai.subscribe(text, text[], text, int, interval[], text, boolean, text[]) is 'Makes a subscription, or changes one. worker_type: 1 to 100 letters, digits and "_.:-". event_types: the types it wants, at most 1,000, each a name that publish() takes or a control events; null for all. start_from: "latest" (events of transactions that commit after the call, and of the caller''s own), "earliest" or a timestamp (events that occurred since). max_attempts: 1 to 1,000. backoff: waits before the second and later attempts, at most 100, each 0 to 366 days; the last one repeats. on_dead: "skip" lets a key go on after a dead letter, "block" holds it until the letter is dealt with. ordered: whether a failing event holds back the later events of its key (if not, "block" has no effect). tenants: those whose events it wants, at most 1,000; null for all. An event has to be of one of the types and of one of the tenants. Called again it changes all of that but start_from, which is ignored, with a notice if it asks for another start than the subscription had, and keeps the position. What is left out gets its default again; a notice says what has changed, and alter_subscription() changes only what it is given. In both a changed filter holds for events sequenced after the change, what was sequenced before is delivered by the filter of its time. A changed "ordered" or "on_dead" holds for what waits as well: not ordered, everything is handed out; ordered, the first of each key; without "block", blocked keys go on, and their letters stay pending. Attempts and waits hold from the next failure on. Errors: 22004 null where there must be a value; SN409 filter changed too often; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.subscribe(text, text[], text, int, interval[], text, boolean, text[], interval, int) is 'Makes a subscription, or changes one. worker_type: 1 to 100 letters, digits and "_.:-". event_types: the types it wants, at most 1,000, each a name that publish() takes or a control events; null for all. start_from: "latest" (events of transactions that commit after the call, and of the caller''s own), "earliest" or a timestamp (events that occurred since). max_attempts: 1 to 1,000. backoff: waits before the second and later attempts, at most 100, each 0 to 366 days; the last one repeats. on_dead: "skip" lets a key go on after a dead letter, "block" holds it until the letter is dealt with. ordered: whether a failing event holds back the later events of its key (if not, "block" has no effect). tenants: those whose events it wants, at most 1,000; null for all. An event has to be of one of the types and of one of the tenants. max_lease: the longest lease that claim() and extend() give, at most a day. max_lanes: how many lanes the batches of one role may hold at a time, 1 to 64; 64 for all. Called again it changes all of that but start_from, which is ignored, with a notice if it asks for another start than the subscription had, and keeps the position. What is left out gets its default again; a notice says what has changed, and alter_subscription() changes only what it is given. In both a changed filter holds for events sequenced after the change, what was sequenced before is delivered by the filter of its time. A changed "ordered" or "on_dead" holds for what waits as well: not ordered, everything is handed out; ordered, the first of each key; without "block", blocked keys go on, and their letters stay pending. Attempts and waits hold from the next failure on. max_lease and max_lanes hold from the next claim on; batches that were claimed while max_lanes was 64 do not count. Errors: 22004 null where there must be a value; SN409 filter changed too often; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
 
 create function sentinai.alter_subscription(
         worker_type text, event_types text[] default null,
         max_attempts int default null, backoff interval[] default null,
         on_dead text default null, ordered boolean default null,
         all_event_types boolean default false, tenants text[] default null,
-        all_tenants boolean default false)
+        all_tenants boolean default false,
+        max_lease interval default null, max_lanes int default null)
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_alter_subscription';
-comment on function sentinai.alter_subscription(text, text[], int, interval[], text, boolean, boolean, text[], boolean) is 'Changes only what it is given of a subscription; null leaves a setting as it is. all_event_types, all_tenants: true takes that part of its filter away, which event_types and tenants cannot say. The settings, and when a change takes effect, are as in subscribe(). Errors: 22004 null worker_type, all_event_types or all_tenants; SN404 unknown worker type; SN409 filter changed too often; SN422 invalid argument, or event_types together with all_event_types, or tenants with all_tenants; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.alter_subscription(text, text[], int, interval[], text, boolean, boolean, text[], boolean, interval, int) is 'Changes only what it is given of a subscription; null leaves a setting as it is. all_event_types, all_tenants: true takes that part of its filter away, which event_types and tenants cannot say. The settings, and when a change takes effect, are as in subscribe(). Errors: 22004 null worker_type, all_event_types or all_tenants; SN404 unknown worker type; SN409 filter changed too often; SN422 invalid argument, or event_types together with all_event_types, or tenants with all_tenants; 22008 interval out of range; 25006 read-only transaction or standby.';
 
 create table sentinai_internal.tenant_grant (
     role       regrole not null,
@@ -1023,7 +1029,9 @@ select q.worker_type,
        r.failed_per_second,
        greatest(q.claimed_at, sentinai.stat_claimed(q.sub_id)) as last_claimed_at,
        f.event_types,
-       f.tenants
+       f.tenants,
+       s.max_lease,
+       s.max_lanes
 from (select l.sub_id,
              l.worker_type,
              pg_catalog.sum(l.lag_events)::bigint as lag_events,
@@ -1044,6 +1052,8 @@ end $view$;
 
 comment on column sentinai.stat_queue.event_types is 'Event types it wants; null: all.';
 comment on column sentinai.stat_queue.tenants is 'Tenants whose events it wants; null: all.';
+comment on column sentinai.stat_queue.max_lease is 'Longest lease that claim() and extend() give.';
+comment on column sentinai.stat_queue.max_lanes is 'How many lanes the batches of one role may hold at a time; 64: all.';
 
 do $view$
 begin
@@ -1170,7 +1180,8 @@ comment on function sentinai.unsubscribe(text) is 'Ends a subscription: its posi
 comment on function sentinai.set_retry_policy(text, text, int, interval[]) is 'Sets the retry policy of one event type of a subscription, which goes before the subscription''s own; with max_attempts and backoff null it is removed. Both are as in subscribe(). Errors: 22004 null where there must be a value; SN403 not allowed; SN404 unknown worker type; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
 comment on function sentinai.complete(text, uuid[]) is 'Marks events of a batch as done, all that are open when event_ids is null, and returns how many it was. Takes effect with the caller''s transaction. Events of the batch that are completed already are not counted. Errors: 22004 null token or element; SN403 not allowed; SN404 unknown token, or event not in the batch; SN409 stale token, or event that failed or waits behind one that did; SN422 array with more than one dimension; 25006 read-only transaction or standby. With an error nothing is done.';
 comment on function sentinai.fail(text, uuid, text, boolean, interval) is 'Notes that an attempt at an event of a batch failed. Returns "retrying": the event comes again after retry_in (0 to 366 days), by default after the policy''s wait, and later events of its key leave the batch and wait behind it. Or "dead": not retryable or out of attempts, it becomes a dead letter. Publishes RetryScheduled or DeadLettered. error: kept up to 8 kB. Errors: 22004 null where there must be a value; SN403 not allowed; SN404 unknown token, or event not in the batch; SN409 stale token, or event no longer open; SN422 invalid retry_in; 22008 interval out of range; 25006 read-only transaction or standby.';
-comment on function sentinai.extend(text, interval) is 'Gives a batch a new lease from now on, more than zero and at most a day, and returns its deadline. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token, or batch resolved; SN422 invalid lease; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.claim(text, int, interval, text) is 'Takes the next events of a subscription: one batch with one token, the events of a key in their order, none of a key that somebody else works on or that waits for a retry. Returns no row when there is nothing to do. max_events: 1 to 10,000. lease: time to finish the batch, more than zero and at most the subscription''s max_lease; afterwards the events go to others, one attempt used up. A role that holds max_lanes lanes gets no more: the batch is smaller, or there is none. worker_id: name of the agent for the views, at most 256 bytes. attempt counts from 1. Errors: 22004 null where there must be a value; SN404 unknown worker type; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+comment on function sentinai.extend(text, interval) is 'Gives a batch a new lease from now on, more than zero and at most the subscription''s max_lease, and returns its deadline. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token, or batch resolved; SN422 invalid lease; SN429 the lease had run out, and the role holds all the lanes that it may; 22008 interval out of range; 25006 read-only transaction or standby.';
 comment on function sentinai.release(text) is 'Gives back what is open of a batch, without counting an attempt, and returns how many events it was. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token; 25006 read-only transaction or standby.';
 comment on procedure sentinai.wait_for_work(text, interval, boolean) is 'Waits until the subscription has work, at most for the timeout (not negative, at most a day; 0 only looks), and sets ready: whether a claim is worthwhile. CALL it outside a transaction: it then holds no snapshot while it waits. Errors: 22004 null worker_type or timeout; SN403 not allowed; SN404 unknown worker type; SN422 invalid timeout; 22008 interval out of range; 25006 standby.';
 comment on function sentinai.revoke_lease(text, text, text) is 'For operators: ends the leases of an agent now, and returns how many events that gives back. They are handed out again at once, no attempt counted. The tokens are stale (SN409). worker_id: the agent, as stat_agent names it. actor: who does it, 1 to 256 bytes; the view actions keeps it. Waits for a transaction that works on one of the batches. Returns 0 when the agent holds nothing. Errors: 22004 null; SN403 not allowed; SN404 unknown worker type; SN422 invalid argument; 25006 read-only transaction or standby.';

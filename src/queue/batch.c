@@ -24,6 +24,7 @@
 #include "queue/lane_track.h"
 #include "queue/retry.h"
 #include "store/lane_hints.h"
+#include "store/lane_share.h"
 
 #define REMEMBERED_BATCHES	8
 #define REMEMBERED_EVENTS	10000
@@ -426,6 +427,15 @@ resolve_lane(SnLaneState *state)
 	sn_lane_release(state);
 }
 
+/* sn_batch_free: the batch holds its lanes no longer; with_work: those that have */
+void
+sn_batch_free(SnBatch *batch, uint64 with_work)
+{
+	sn_hint_free_at_commit(batch->hints, batch->token.lanes, with_work);
+	if (sn_sub_shares(batch->sub, batch->hints))
+		sn_share_free_at_commit(batch->hints, batch->token.lanes);
+}
+
 /*
  * sn_batch_append: store the states that changed; when nothing is open any
  * more, the batch gives all its lanes back.
@@ -452,7 +462,7 @@ sn_batch_append(SnBatch *batch)
 	}
 	sn_lane_append_end(&appender);
 	if (batch->resolved)
-		sn_hint_free_at_commit(batch->hints, batch->token.lanes, with_work);
+		sn_batch_free(batch, with_work);
 }
 
 /* sn_batch_close: end of the work with a batch */

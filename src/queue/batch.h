@@ -66,6 +66,7 @@ extern void sn_batch_close(SnBatch *batch);
 extern SnLaneState *sn_batch_lane(SnBatch *batch, int lane);
 extern void sn_batch_drop(SnBatch *batch, const SnEntry *entry);
 extern void sn_batch_give_back(SnBatch *batch);
+extern void sn_batch_free(SnBatch *batch, uint64 with_work);
 extern void sn_batch_append(SnBatch *batch);
 extern int	sn_batch_count(const SnBatch *batch);
 extern void sn_batch_stale(void) pg_attribute_noreturn();

@@ -17,6 +17,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "port/pg_bitutils.h"
 #include "storage/condition_variable.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -28,6 +29,7 @@
 #include "queue/dead_letter.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
+#include "store/lane_share.h"
 #include "tenancy/gate.h"
 
 #define MAX_EVENTS		10000
@@ -63,7 +65,8 @@ static const AttrNumber log_columns[OUT_COLUMNS] = {
 bool
 sn_claim_full(const SnClaim *claim)
 {
-	return claim->entries.n >= claim->limit || claim->solo || claim->enough;
+	return claim->entries.n >= claim->limit || claim->solo ||
+		claim->enough || claim->sated;
 }
 
 /*
@@ -174,6 +177,39 @@ must_wait(SnClaim *claim, SnLaneState *state)
 }
 
 /*
+ * take_share: the lane becomes the role's, if that may have one more.  Where
+ * nobody counts, it is the batch alone that gets no more than that.
+ */
+static bool
+take_share(SnClaim *claim, int lane)
+{
+	SnShareClaim share = {
+		.slot = claim->hints,
+		.role = GetUserId(),
+		.max_lanes = claim->sub->max_lanes,
+		.now = claim->now,
+		.lease_until = claim->now + claim->lease,
+	};
+
+	if (claim->sub->max_lanes == SN_MAX_LANES)
+		return true;
+	claim->sated = claim->hints != NULL ?
+		!sn_share_take(&share, SN_LANE_BIT(lane)) :
+		pg_popcount64(claim->token.lanes) >= claim->sub->max_lanes;
+	if (claim->sated)
+		sn_hint_set(claim->hints, lane);
+	return !claim->sated;
+}
+
+/* leave_share: the batch has nothing of the lane */
+static void
+leave_share(SnClaim *claim, int lane)
+{
+	if (sn_sub_shares(claim->sub, claim->hints))
+		sn_share_put_back(claim->hints, lane);
+}
+
+/*
  * sn_claim_from_lane: take from a lane what it has, if it is free: what is due,
  * and new events of a track, or else of another.  Returns whether this claim is
  * done with the lane.
@@ -191,7 +227,8 @@ sn_claim_from_lane(SnClaim *claim, int lane, int track)
 	recheck_sub(claim);
 	sn_lane_read_next(&claim->reader, claim->sub, lane, claim->snapshot,
 					  &look.state);
-	if (is_leased(claim, &look.state) || must_wait(claim, &look.state))
+	if (is_leased(claim, &look.state) || must_wait(claim, &look.state) ||
+		!take_share(claim, lane))
 	{
 		sn_hint_leave_tracks(claim->hints, lane, look.tracks);
 		sn_unlock_lane(claim->sub->sub_id, lane);
@@ -213,7 +250,10 @@ sn_claim_from_lane(SnClaim *claim, int lane, int track)
 	if (claim->entries.n > look.first)
 		hold_lane(claim, &look);
 	else
+	{
 		leave_lane(claim, &look);
+		leave_share(claim, lane);
+	}
 	if (look.state.changed)
 		claim->states[claim->nstates++] = look.state;
 	else
@@ -251,8 +291,11 @@ move_on(SnClaim *claim, uint32 first)
 static void
 look_around(SnClaim *claim)
 {
-	uint32		first = first_lane(claim);
+	uint32		first;
 
+	if (claim->sated)
+		return;
+	first = first_lane(claim);
 	sn_claim_look_around(claim, first);
 	move_on(claim, first);
 }
@@ -264,8 +307,12 @@ begin_claim(SnClaim *claim)
 	sn_require_claim(claim->worker_type);
 	claim->sub = sn_sub_require(claim->worker_type);
 	sn_sub_require_work(claim->sub);
+	sn_sub_require_lease(claim->sub, claim->lease);
 	claim->hints = sn_sub_slot(claim->sub->sub_id);
 	claim->now = sn_now();
+	claim->sated = sn_sub_shares(claim->sub, claim->hints) &&
+		sn_share_until(claim->hints, GetUserId(), claim->sub->max_lanes,
+					   claim->now) != DT_NOBEGIN;
 	if (claim->hints != NULL)
 		pg_atomic_write_u64(&claim->hints->claimed_at, (uint64) claim->now);
 	claim->log = sn_log_begin(NULL);
@@ -442,7 +489,7 @@ sentinai_claim(PG_FUNCTION_ARGS)
 	begin_claim(claim);
 	look_around(claim);
 	store(claim);
-	if (claim->entries.n == 0 &&
+	if (claim->entries.n == 0 && !claim->sated &&
 		(sequenced < commits || !sn_sequencer_running()) &&
 		await_round(commits))
 	{
@@ -451,7 +498,8 @@ sentinai_claim(PG_FUNCTION_ARGS)
 		store(claim);
 	}
 	sn_hint_claimed(claim->hints, claim->fresh,
-					sn_claim_full(claim) ? claim->max + 1 : 0);
+					sn_claim_full(claim) && !claim->sated ?
+					claim->max + 1 : 0);
 	put_out(claim, (ReturnSetInfo *) fcinfo->resultinfo);
 	finish(claim);
 	SN_FAULT(claim);

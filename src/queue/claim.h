@@ -45,6 +45,7 @@ typedef struct SnClaim
 	int			nstates;
 	bool		solo;			/* its event has to stay alone */
 	bool		enough;			/* passed so much that it has to stop */
+	bool		sated;			/* its role may have no more lanes */
 	int			skipped;		/* lane left because of a solo event; -1 */
 	int			last;			/* last lane it took events from; -1 */
 	int			parked;

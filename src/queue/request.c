@@ -15,6 +15,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 
 #include "base/args.h"
 #include "log/event_check.h"
@@ -131,6 +132,53 @@ check_on_dead(text *on_dead, SnRequest *request)
 	request->block = strcmp(value, "block") == 0;
 }
 
+/* check_claims: how long and how much of it one agent may hold */
+static void
+check_claims(const SnRequest *request)
+{
+	(void) sn_duration(request->max_lease, "max_lease", 1, SN_DAY);
+	if (request->max_lanes < 1 || request->max_lanes > SN_MAX_LANES)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("max_lanes must be between 1 and %d",
+						SN_MAX_LANES)));
+}
+
+/* subscribe_claims: the same as subscribe() is given it */
+static void
+subscribe_claims(FunctionCallInfo fcinfo, SnRequest *request)
+{
+	static Interval day = {.day = 1};
+
+	request->max_lease = &day;
+	request->max_lanes = SN_MAX_LANES;
+	if (PG_NARGS() <= 9)
+		return;					/* a function from before an update */
+	SN_REQUIRE_ARG(8, "max_lease");
+	SN_REQUIRE_ARG(9, "max_lanes");
+	request->max_lease = PG_GETARG_INTERVAL_P(8);
+	request->max_lanes = PG_GETARG_INT32(9);
+	check_claims(request);
+}
+
+/* alter_claims: the same as alter_subscription() is given it */
+static void
+alter_claims(FunctionCallInfo fcinfo, const Datum *row, SnRequest *request)
+{
+	if (PG_NARGS() <= 10)
+	{
+		subscribe_claims(fcinfo, request);
+		return;
+	}
+	request->max_lease =
+		DatumGetIntervalP(PG_ARGISNULL(9) ? row[Anum_sub_max_lease - 1] :
+						  PG_GETARG_DATUM(9));
+	request->max_lanes =
+		DatumGetInt32(PG_ARGISNULL(10) ? row[Anum_sub_max_lanes - 1] :
+					  PG_GETARG_DATUM(10));
+	check_claims(request);
+}
+
 /* sn_request_subscribe: the arguments of subscribe() */
 void
 sn_request_subscribe(FunctionCallInfo fcinfo, SnRequest *request)
@@ -154,6 +202,7 @@ sn_request_subscribe(FunctionCallInfo fcinfo, SnRequest *request)
 	sn_check_policy(request->max_attempts, request->backoff);
 	check_on_dead(PG_GETARG_TEXT_PP(5), request);
 	request->ordered = PG_GETARG_BOOL(6);
+	subscribe_claims(fcinfo, request);
 }
 
 /*
@@ -204,6 +253,7 @@ sn_request_alter(FunctionCallInfo fcinfo, const Datum *row,
 	request->ordered = DatumGetBool(PG_ARGISNULL(5) ?
 									row[Anum_sub_ordered - 1] :
 									PG_GETARG_DATUM(5));
+	alter_claims(fcinfo, row, request);
 }
 
 /* sn_request_note_start: tell when another start than the one in force was asked for */
@@ -265,6 +315,14 @@ note_names(StringInfo changes, const char *name, const SnNames *before,
 						 names_text(before), names_text(now));
 }
 
+/* sn_lease_text: a longest lease; a row of before an update has none */
+char *
+sn_lease_text(Datum max_lease)
+{
+	return DatumGetPointer(max_lease) == NULL ? "1 day" :
+		DatumGetCString(DirectFunctionCall1(interval_out, max_lease));
+}
+
 /* sn_request_changes: what a request changes of a subscription; "" for nothing */
 char *
 sn_request_changes(const SnRequest *request, const SnSub *sub,
@@ -288,6 +346,11 @@ sn_request_changes(const SnRequest *request, const SnSub *sub,
 				request->block ? "block" : "skip");
 	note_change(&changes, "ordered", sub->ordered ? "true" : "false",
 				request->ordered ? "true" : "false");
+	note_change(&changes, "max_lease",
+				sn_lease_text(row[Anum_sub_max_lease - 1]),
+				sn_lease_text(IntervalPGetDatum(request->max_lease)));
+	note_change(&changes, "max_lanes", psprintf("%d", sub->max_lanes),
+				psprintf("%d", request->max_lanes));
 	return changes.data;
 }
 

@@ -36,6 +36,8 @@ typedef struct SnRequest
 	text	   *on_dead;
 	bool		block;			/* on_dead */
 	bool		ordered;
+	Interval   *max_lease;
+	int			max_lanes;
 } SnRequest;
 
 extern void sn_request_names(FunctionCallInfo fcinfo, int argno,
@@ -50,6 +52,7 @@ extern char *sn_request_changes(const SnRequest *request, const SnSub *sub,
 								const Datum *row);
 extern void sn_request_note_changes(const SnRequest *request,
 									const char *changes);
+extern char *sn_lease_text(Datum max_lease);
 extern void sn_check_policy(int max_attempts, ArrayType *backoff);
 
 #endif							/* SN_REQUEST_H */

@@ -28,6 +28,7 @@
 #include "queue/ledger.h"
 #include "queue/retry.h"
 #include "store/lane_hints.h"
+#include "store/lane_share.h"
 
 PG_FUNCTION_INFO_V1(sentinai_complete);
 PG_FUNCTION_INFO_V1(sentinai_fail);
@@ -414,6 +415,37 @@ sentinai_fail(PG_FUNCTION_ARGS)
 									 "retrying" : "dead"));
 }
 
+/*
+ * extend_share: the batch's lanes stay the role's.  Where all leases still run,
+ * they do in any case; what has run out is taken anew, and others may have come
+ * to be the role's since.
+ */
+static void
+extend_share(SnBatch *batch, int64 lease)
+{
+	SnShareClaim share = {
+		.slot = batch->hints,
+		.role = GetUserId(),
+		.max_lanes = SN_MAX_LANES,
+		.now = batch->now,
+		.lease_until = batch->now + lease,
+	};
+	int			i;
+
+	if (!sn_sub_shares(batch->sub, batch->hints))
+		return;
+	for (i = 0; i < batch->nlanes; i++)
+		if (batch->lanes[i].lease_until <= batch->now)
+			share.max_lanes = batch->sub->max_lanes;
+	if (!sn_share_take(&share, batch->token.lanes))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_LIMIT),
+				 errmsg("role holds all the lanes that it may"),
+				 errdetail("The lease had run out, and batches of worker type \"%s\" that the role has claimed since hold as many as the subscription allows.",
+						   text_to_cstring(batch->sub->worker_type)),
+				 errhint("Finish the batch, or give back another one.")));
+}
+
 /* extend(token text, lease interval) returns timestamptz */
 Datum
 sentinai_extend(PG_FUNCTION_ARGS)
@@ -430,6 +462,8 @@ sentinai_extend(PG_FUNCTION_ARGS)
 	sn_batch_open(&batch, PG_GETARG_TEXT_PP(0));
 	if (batch.resolved)
 		sn_batch_stale();
+	sn_sub_require_lease(batch.sub, lease);
+	extend_share(&batch, lease);
 	for (i = 0; i < batch.nlanes; i++)
 	{
 		if (batch.now + lease < batch.lanes[i].lease_until)

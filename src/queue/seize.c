@@ -130,8 +130,7 @@ sn_batch_release(SnBatch *batch)
 	for (i = 0; i < batch->nlanes; i++)
 		sn_lane_append(&appender, &batch->lanes[i]);
 	sn_lane_append_end(&appender);
-	sn_hint_free_at_commit(batch->hints, batch->token.lanes,
-						   batch->token.lanes);
+	sn_batch_free(batch, batch->token.lanes);
 	return n;
 }
 

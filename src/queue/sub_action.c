@@ -15,6 +15,7 @@
 #include "utils/fmgroids.h"
 
 #include "base/text.h"
+#include "queue/request.h"
 #include "queue/sub_action.h"
 #include "tenancy/right.h"
 
@@ -41,6 +42,8 @@ sn_sub_shape(SnSubShape *shape, const SnFilter *filter, const Datum *row)
 	shape->on_dead = sn_text_copy(DatumGetTextPP(row[Anum_sub_on_dead - 1]));
 	shape->start_from = NULL;
 	shape->ordered = DatumGetBool(row[Anum_sub_ordered - 1]);
+	shape->max_lease = sn_lease_text(row[Anum_sub_max_lease - 1]);
+	shape->max_lanes = DatumGetInt32(row[Anum_sub_max_lanes - 1]);
 }
 
 /* lets_through: whether a part of a filter lets a name through */
@@ -99,6 +102,8 @@ shape_json(const SnSubShape *shape, const text *tenant_id)
 						  OidOutputFunctionCall(F_ARRAY_OUT, shape->backoff),
 						  "on_dead", text_to_cstring(shape->on_dead),
 						  "ordered", shape->ordered ? "true" : "false",
+						  "max_lease", shape->max_lease,
+						  "max_lanes", psprintf("%d", shape->max_lanes),
 						  shape->start_from == NULL ? NULL : "start_from",
 						  shape->start_from, NULL);
 }

@@ -20,6 +20,8 @@ typedef struct SnSubShape
 	Datum		backoff;
 	text	   *on_dead;
 	bool		ordered;
+	const char *max_lease;
+	int			max_lanes;
 	const char *start_from;		/* of one that is made; else NULL */
 } SnSubShape;
 

@@ -33,6 +33,7 @@
 #include "queue/sub_action.h"
 #include "queue/subscription.h"
 #include "store/lane_hints.h"
+#include "store/lane_share.h"
 
 PG_FUNCTION_INFO_V1(sentinai_subscribe);
 PG_FUNCTION_INFO_V1(sentinai_alter_subscription);
@@ -137,6 +138,8 @@ set_policy(const SnRequest *request, Datum *values)
 	values[Anum_sub_backoff - 1] = PointerGetDatum(request->backoff);
 	values[Anum_sub_on_dead - 1] = PointerGetDatum(request->on_dead);
 	values[Anum_sub_ordered - 1] = BoolGetDatum(request->ordered);
+	values[Anum_sub_max_lease - 1] = IntervalPGetDatum(request->max_lease);
+	values[Anum_sub_max_lanes - 1] = Int32GetDatum(request->max_lanes);
 }
 
 /* lock_sub_lanes: all lanes of a subscription */
@@ -240,6 +243,22 @@ change_rules(const SnRequest *request, const SnSub *sub)
 	sn_hint_free_at_commit(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 }
 
+/*
+ * begin_shares: the lanes that a role holds count from now on.  Who has one now
+ * was not noted, and what is noted may be of an earlier time.
+ */
+static void
+begin_shares(const SnRequest *request, const SnSub *sub)
+{
+	SnSubSlot  *slot = sn_sub_slot(sub->sub_id);
+
+	if (request->max_lanes == SN_MAX_LANES || slot == NULL ||
+		sn_sub_shares(sub, slot))
+		return;
+	lock_sub_lanes(sub->sub_id);
+	sn_share_free_at_commit(slot, PG_UINT64_MAX);
+}
+
 /* filter_now: the filter of a subscription */
 static const SnFilter *
 filter_now(const SnSub *sub)
@@ -286,6 +305,7 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 	set_policy(request, values);
 	sn_sub_shape(&after, &filter, values);
 	change_rules(request, sub);
+	begin_shares(request, sn_sub_by_id(sub_id));
 	if (stream_id != DatumGetInt32(values[Anum_sub_stream_id - 1]))
 	{
 		lock_sub_lanes(sub_id);

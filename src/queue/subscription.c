@@ -19,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -70,6 +71,30 @@ sn_sub_require_work(const SnSub *sub)
 	foreach(lc, tenants)
 		if (!sn_gate_may(SN_RIGHT_WORK, lfirst(lc)))
 			sn_refuse_worker_type("work for");
+}
+
+/* sn_sub_require_lease: an error if a lease is longer than the subscription allows */
+void
+sn_sub_require_lease(const SnSub *sub, int64 lease)
+{
+	Interval	most = {.time = sub->max_lease};
+
+	if (lease > sub->max_lease)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("lease is longer than the subscription allows"),
+				 errdetail("Worker type \"%s\" allows a lease of %s.",
+						   text_to_cstring(sub->worker_type),
+						   DatumGetCString(DirectFunctionCall1(interval_out,
+															   IntervalPGetDatum(&most)))),
+				 errhint("Ask for a shorter lease, and extend() it while the work goes on.")));
+}
+
+/* sn_sub_shares: whether the lanes that a role holds of it are counted */
+bool
+sn_sub_shares(const SnSub *sub, const SnSubSlot *slot)
+{
+	return sub->max_lanes < SN_MAX_LANES && slot != NULL;
 }
 
 /*
@@ -259,6 +284,10 @@ read_sub(TupleTableSlot *slot, Snapshot snapshot)
 	sub->block = text_to_cstring(DatumGetTextPP(values[Anum_sub_on_dead - 1]))[0] == 'b';
 	sub->ordered = DatumGetBool(values[Anum_sub_ordered - 1]);
 	sub->is_relay = DatumGetBool(values[Anum_sub_is_relay - 1]);
+	sub->max_lease = nulls[Anum_sub_max_lease - 1] ? SN_DAY :
+		sn_duration_of(DatumGetIntervalP(values[Anum_sub_max_lease - 1]));
+	sub->max_lanes = nulls[Anum_sub_max_lanes - 1] ? SN_MAX_LANES :
+		DatumGetInt32(values[Anum_sub_max_lanes - 1]);
 	read_start(sub, values, nulls);
 	read_segments(sub, values, nulls, snapshot);
 	sub->has_replaced = sn_replaced_last(sub->worker_type, snapshot,

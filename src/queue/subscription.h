@@ -16,6 +16,7 @@
 #include "base/sentinai.h"
 #include "base/text.h"
 #include "queue/stream.h"
+#include "shared/shmem.h"
 
 /* When to give up, and how long to wait before */
 typedef struct SnPolicy
@@ -58,6 +59,8 @@ typedef struct SnSub
 	bool		block;			/* on_dead */
 	bool		ordered;
 	bool		is_relay;
+	int64		max_lease;		/* microseconds */
+	int			max_lanes;		/* of one role; SN_MAX_LANES: all */
 	int			nsegments;
 	SnSegment  *segments;
 	bool		filling;		/* a first_round is missing */
@@ -81,6 +84,8 @@ extern void sn_subs_changed(void);
 extern void sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment);
 
 extern void sn_sub_require_work(const SnSub *sub);
+extern void sn_sub_require_lease(const SnSub *sub, int64 lease);
+extern bool sn_sub_shares(const SnSub *sub, const SnSubSlot *slot);
 extern void sn_sub_require_manage(const text *worker_type);
 extern void sn_unknown_worker_type(const text *worker_type)
 			pg_attribute_noreturn();

@@ -31,6 +31,7 @@
 #include "queue/look.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
+#include "store/lane_share.h"
 #include "tenancy/gate.h"
 
 #define NAP_MS		1000		/* longest sleep between two looks */
@@ -93,16 +94,21 @@ look_for_work(text *worker_type, bool atomic, int *sub_id, long *sleep_ms)
 	SnDatabase *db = sn_database();
 	SnSub	   *sub = sn_sub_require(worker_type);
 	SnSubSlot  *hints = sn_sub_slot(sub->sub_id);
-	bool		ready = has_work(sub, hints, atomic);
 	TimestampTz now = sn_now();
+	TimestampTz share = sn_sub_shares(sub, hints) ?
+		sn_share_until(hints, GetUserId(), sub->max_lanes, now) : DT_NOBEGIN;
+	bool		ready = share == DT_NOBEGIN && has_work(sub, hints, atomic);
 
+	now = sn_now();
 	*sub_id = sub->sub_id;
 	*sleep_ms = NAP_MS;
-	if (!ready && !sn_sequencer_running())
+	if (share != DT_NOBEGIN)
+		*sleep_ms = Min(NAP_MS, TimestampDifferenceMilliseconds(now, share) + 1);
+	else if (!ready && !sn_sequencer_running())
 		ready = !sn_round_in_hands() &&
 			(pg_atomic_read_u64(&db->commits) !=
 			 pg_atomic_read_u64(&db->sequenced) || sn_round_waits());
-	if (!ready && hints != NULL)
+	if (!ready && share == DT_NOBEGIN && hints != NULL)
 	{
 		uint64		next = pg_atomic_read_u64(&hints->next_check);
 

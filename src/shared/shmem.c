@@ -89,7 +89,10 @@ init_shared(SnShared *s)
 		pg_atomic_init_u64(&s->subs[i].claimed_at, 0);
 		pg_atomic_init_u32(&s->subs[i].waiters, 0);
 		for (lane = 0; lane < SN_MAX_LANES; lane++)
+		{
 			pg_atomic_init_u64(&s->subs[i].stamps[lane], 0);
+			pg_atomic_init_u64(&s->subs[i].holders[lane], 0);
+		}
 		ConditionVariableInit(&s->subs[i].cv);
 	}
 	for (i = 0; i < SN_MAX_RELAYS; i++)
@@ -464,7 +467,10 @@ sn_sub_slot(int sub_id)
 		pg_atomic_write_u32(&slot->next_lane, 0);
 		pg_atomic_write_u64(&slot->claimed_at, 0);
 		for (lane = 0; lane < SN_MAX_LANES; lane++)
+		{
 			pg_atomic_write_u64(&slot->stamps[lane], 0);
+			pg_atomic_write_u64(&slot->holders[lane], 0);
+		}
 		memset(slot->samples, 0, sizeof(slot->samples));
 		slot->dboid = MyDatabaseId;
 		slot->sub_id = sub_id;

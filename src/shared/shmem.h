@@ -133,6 +133,8 @@ typedef struct SnSubSlot
 	pg_atomic_uint32 waiters;	/* processes in wait_for_work(); never reset,
 								 * as they may outlive their subscription */
 	pg_atomic_uint64 stamps[SN_MAX_LANES];	/* of who changed each lane last, lane.c */
+	pg_atomic_uint64 holders[SN_MAX_LANES];	/* role that has each lane, and until
+											 * when: lane_share.c; 0: none */
 	SnRateSample samples[2];	/* under SnShared.lock */
 	ConditionVariable cv;
 } SnSubSlot;

@@ -99,7 +99,7 @@ select is((select (action).before - 'settled_before' from rows where function = 
 select is((select string_agg((action).before ->> 'max_attempts' || ' ' || coalesce((action).after ->> 'max_attempts', 'none'), ', ' order by (action).action_id) from rows where function in ('alter_subscription', 'unsubscribe')),
     '5 3, 3 none', 'what a subscription was, and is');
 select is((select (action).after from rows where function = 'subscribe'),
-    '{"backoff": "{00:00:01,00:00:02,00:00:04,00:00:08}", "on_dead": "skip", "ordered": "true", "tenant": "*", "event_types": "{act.t}", "max_attempts": "5", "start_from": "latest"}', 'all of it');
+    '{"backoff": "{00:00:01,00:00:02,00:00:04,00:00:08}", "on_dead": "skip", "ordered": "true", "tenant": "*", "event_types": "{act.t}", "max_attempts": "5", "max_lease": "1 day", "max_lanes": "64", "start_from": "latest"}', 'all of it');
 select is((select jsonb_agg(jsonb_build_array((action).before -> 'max_attempts', (action).after -> 'max_attempts') order by (action).action_id) from rows where function = 'set_retry_policy'), '[[null, "2"], ["2", null]]', 'a policy of retries');
 select is((select jsonb_agg(jsonb_build_array((action).before -> 'paused', (action).after -> 'paused') order by (action).action_id) from rows where function in ('pause_relay', 'resume_relay')), '[["false", "true"], ["true", "false"]]', 'the relay''s switch');
 select is((select jsonb_agg(jsonb_build_array((action).before -> 'description', (action).after -> 'description') order by (action).action_id) from rows where function = 'register_event_type'),

@@ -32,6 +32,9 @@ SN_STRING(tracestate, "", PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL,
 		  "W3C tracestate that goes with sentinai.traceparent.", NULL)
 SN_ENUM(unknown_event_types, SN_UNKNOWN_ALLOW, unknown_type_options, PGC_SUSET, 0,
 		"Whether events of types that are not registered can be published.", NULL)
+/* not for ALTER SYSTEM: it says which file the server reads */
+SN_STRING(redaction_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_DISALLOW_IN_AUTO_FILE, NULL,
+		  "File in secret_directory with the key of redaction's hashes; only the server's own configuration file names it.", NULL)
 
 /* tenants */
 SN_BOOL(tenant_isolation, false, PGC_SUSET, 0,

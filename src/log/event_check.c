@@ -23,6 +23,7 @@
 #include "log/event_check.h"
 #include "registry/event_type.h"
 #include "tenancy/gate.h"
+#include "redact/redact.h"
 
 #define CORRELATION_ID_MAX 512
 
@@ -201,25 +202,35 @@ sn_event_object(Datum value, Size max, int index, const char *what)
 	return json;
 }
 
+/* without: metadata without what only the extension says there */
+static Jsonb *
+without(Jsonb *metadata, const char *name)
+{
+	JsonbValue	given;
+
+	if (getKeyJsonValueFromContainer(&metadata->root, name, strlen(name),
+									 &given) == NULL)
+		return metadata;
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_delete,
+											  JsonbPGetDatum(metadata),
+											  CStringGetTextDatum(name)));
+}
+
 /*
  * sn_event_metadata: what a caller says about an event.  The id that outbox was
  * given stands there, too, and is the id of a record: nobody says that it was
- * given, and what was copied from another event is that event's.
+ * given, and what was copied from another event is that event's.  So it is with
+ * the list of what was redacted.
  */
 Jsonb *
 sn_event_metadata(Datum value, int index)
 {
 	Jsonb	   *metadata = sn_event_object(value, SN_METADATA_MAX, index,
 										   "metadata");
-	JsonbValue	given;
 
-	if (JB_ROOT_COUNT(metadata) == 0 ||
-		getKeyJsonValueFromContainer(&metadata->root, SN_OUTBOX_ID,
-									 strlen(SN_OUTBOX_ID), &given) == NULL)
+	if (JB_ROOT_COUNT(metadata) == 0)
 		return metadata;
-	return DatumGetJsonbP(DirectFunctionCall2(jsonb_delete,
-											  JsonbPGetDatum(metadata),
-											  CStringGetTextDatum(SN_OUTBOX_ID)));
+	return without(without(metadata, SN_OUTBOX_ID), SN_REDACTED_NAME);
 }
 
 /* empty_object: '{}' */
@@ -293,6 +304,21 @@ sn_may_publish(const text *tenant_id)
 		sn_may(SN_RIGHT_PUBLISH, tenant_id);
 }
 
+/* redact: the event as it is to be stored, before anybody looks into it */
+static void
+redact(SnEvent *event, int index)
+{
+	Size		max = (Size) sn_max_payload * 1024;
+	Jsonb	   *given = event->payload;
+
+	event->payload = sn_redact_payload(event->tenant_id, event->event_type,
+									   given, max);
+	if (event->payload != given)
+		check_fit(event->payload, max, index, "payload");
+	event->metadata = sn_redact_metadata(event->tenant_id, event->metadata,
+										 SN_METADATA_MAX);
+}
+
 /*
  * sn_check_event: the checked event made of the columns that every way to
  * publish has.  version is the one of its type that the publisher names, or 0.
@@ -324,6 +350,8 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 		event->correlation_id = sn_event_text(values[SN_INPUT_CORRELATION_ID],
 										   CORRELATION_ID_MAX, index,
 										   "correlation_id");
+	if (sn_redact_asks())
+		redact(event, index);
 	event->schema_version = event->asked_version;
 	if (sn_type_asks())
 		event->schema_version = sn_type_check(event->event_type, version,

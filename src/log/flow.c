@@ -368,14 +368,18 @@ with_trace(Jsonb *metadata, const SnTrace *trace)
 											  JsonbPGetDatum(object)));
 }
 
-/* find_span: where the span stands in metadata that has a trace of ours */
-static int
-find_span(Jsonb *metadata)
+/*
+ * sn_flow_span_at: where the span stands in metadata that has a trace of ours;
+ * 0 when a rule has redacted that
+ */
+int
+sn_flow_span_at(Jsonb *metadata)
 {
 	JsonbValue	value;
 
-	if (!find_string(metadata, "traceparent", &value))
-		elog(ERROR, "traceparent is missing");
+	if (!find_string(metadata, "traceparent", &value) ||
+		value.val.string.len != SN_TRACEPARENT_LEN)
+		return 0;
 	return (int) (value.val.string.val - (char *) metadata) +
 		SN_TRACE_SPAN_AT;
 }
@@ -439,7 +443,7 @@ sn_flow_metadata(Jsonb *metadata, int *span_at)
 	}
 	metadata = with_trace(metadata, &trace);
 	if (is_new)
-		*span_at = find_span(metadata);
+		*span_at = sn_flow_span_at(metadata);
 	return metadata;
 }
 
@@ -456,7 +460,7 @@ sn_flow_of(SnEvent *event, Jsonb *cause_metadata)
 	if (trace.parent[0] == '\0')
 		return;
 	event->metadata = with_trace(event->metadata, &trace);
-	event->span_at = find_span(event->metadata);
+	event->span_at = sn_flow_span_at(event->metadata);
 }
 
 /* work_on(event_id uuid) returns void */

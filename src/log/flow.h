@@ -25,6 +25,7 @@ typedef struct SnTrace
 
 extern void sn_flow_define(void);
 extern Jsonb *sn_flow_metadata(Jsonb *metadata, int *span_at);
+extern int	sn_flow_span_at(Jsonb *metadata);
 extern void sn_flow_inherit(SnEvent *event);
 extern void sn_flow_of(SnEvent *event, Jsonb *cause_metadata);
 

@@ -37,6 +37,8 @@
 
 #include "base/guc.h"
 #include "log/idempotency.h"
+#include "log/log.h"
+#include "redact/redact.h"
 #include "store/range.h"
 
 /* What a look found */
@@ -214,11 +216,43 @@ note_key(Oid partition, text *tenant_id, text *key, int64 body_hash,
 	sn_insert_one(partition, values, nulls);
 }
 
+/*
+ * repeats_redacted: whether the event that was stored is the same once today's
+ * rules of redaction are applied to it.  A publisher who repeats his call knows
+ * nothing of rules that have come in between.
+ */
+static bool
+repeats_redacted(const Noted *noted, const SnEvent *event, int64 body_hash)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnLogReader *log = sn_log_begin(snapshot);
+	SnEvent		first = *event;
+	bool		same = false;
+
+	if (sn_log_fetch(log, &noted->event_id))
+	{
+		bool		isnull;
+		Datum		payload = sn_log_datum(log, Anum_log_payload, &isnull);
+		Datum		metadata = sn_log_datum(log, Anum_log_metadata, &isnull);
+
+		first.payload = DatumGetJsonbP(payload);
+		same = sn_idempotency_body(&first) == noted->body_hash;
+		sn_redact_copy(event->tenant_id, event->event_type, &payload, &metadata);
+		first.payload = DatumGetJsonbP(payload);
+		same &= sn_idempotency_body(&first) == body_hash;
+	}
+	sn_log_end(log);
+	UnregisterSnapshot(snapshot);
+	return same;
+}
+
 /* check_repeats: a key that is taken must stand for the same event */
 static void
-check_repeats(const Noted *noted, int64 body_hash)
+check_repeats(const Noted *noted, const SnEvent *event, int64 body_hash)
 {
-	if (noted->body_hash != body_hash)
+	if (noted->body_hash == body_hash)
+		return;
+	if (!sn_redact_asks() || !repeats_redacted(noted, event, body_hash))
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_CONFLICT),
 				 errmsg("idempotency key is taken by another event"),
@@ -244,9 +278,10 @@ wait_for(Noted *noted)
  * key stands for an event already, whose id it then is.
  */
 bool
-sn_idempotency_take(text *tenant_id, text *key, int64 body_hash,
+sn_idempotency_take(const SnEvent *event, text *key, int64 body_hash,
 					pg_uuid_t *id)
 {
+	text	   *tenant_id = event->tenant_id;
 	uint32		lock = (uint32) add_text(add_text(0, tenant_id), key);
 
 	for (;;)
@@ -277,7 +312,7 @@ sn_idempotency_take(text *tenant_id, text *key, int64 body_hash,
 			wait_for(&noted);
 		else
 		{
-			check_repeats(&noted, body_hash);
+			check_repeats(&noted, event, body_hash);
 			*id = noted.event_id;
 			return false;
 		}

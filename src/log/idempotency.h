@@ -14,7 +14,7 @@
 #define SN_IDEMPOTENCY_KEY_MAX 512	/* bytes */
 
 extern int64 sn_idempotency_body(const SnEvent *event);
-extern bool sn_idempotency_take(text *tenant_id, text *key, int64 body_hash,
+extern bool sn_idempotency_take(const SnEvent *event, text *key, int64 body_hash,
 								pg_uuid_t *id);
 
 #endif							/* SN_IDEMPOTENCY_H */

@@ -316,7 +316,7 @@ take_given(SnEvent *event, Datum given, SnOutboxRow *row)
 	char	   *text = DatumGetCString(DirectFunctionCall1(uuid_out, given));
 	char	   *key = psprintf("\001%s", text); /* no caller's key has \001 */
 
-	if (!sn_idempotency_take(event->tenant_id, cstring_to_text(key), 0,
+	if (!sn_idempotency_take(event, cstring_to_text(key), 0,
 							 &row->id))
 	{
 		if (row->unless_present)
@@ -375,6 +375,7 @@ sn_outbox_put(TupleTableSlot *slot, SnOutboxRow *row)
 	sn_flow_apply(&event);
 	if (event.span_at != 0 && !row->late)
 		sn_put_span(event.metadata, event.span_at, &row->id);
+	row->payload = event.payload;
 	row->metadata = event.metadata;
 	add_row(&event, row->late ? NULL : &row->id);
 	return true;

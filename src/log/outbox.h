@@ -28,6 +28,7 @@ typedef struct SnOutboxRow
 	bool		late;			/* in: nobody asks for its id */
 	bool		unless_present; /* in: a repeated id is no error */
 	pg_uuid_t	id;				/* out, unless late */
+	Jsonb	   *payload;		/* out, as it is stored; so is metadata */
 	Jsonb	   *metadata;		/* out */
 } SnOutboxRow;
 

@@ -126,6 +126,7 @@ show(TupleTableSlot *slot, const SnOutboxRow *row)
 	memcpy(values, slot->tts_values, sizeof(values));
 	memcpy(nulls, slot->tts_isnull, sizeof(nulls));
 	values[OUTBOX_ID] = UUIDPGetDatum(&row->id);
+	values[OUTBOX_PAYLOAD] = JsonbPGetDatum(row->payload);
 	values[OUTBOX_METADATA] = JsonbPGetDatum(row->metadata);
 	nulls[OUTBOX_ID] = nulls[OUTBOX_METADATA] = false;
 	ExecForceStoreHeapTuple(heap_form_tuple(slot->tts_tupleDescriptor, values,

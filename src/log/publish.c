@@ -20,6 +20,7 @@
 #include "log/idempotency.h"
 #include "log/run.h"
 #include "log/tenant_order.h"
+#include "redact/redact.h"
 #include "tenancy/charge.h"
 #include "tenancy/limit.h"
 #include "tenancy/pressure.h"
@@ -119,7 +120,7 @@ sentinai_publish(PG_FUNCTION_ARGS)
 	{
 		text	   *key = check_idempotency_key(PG_GETARG_DATUM(8));
 
-		if (sn_idempotency_take(event.tenant_id, key,
+		if (sn_idempotency_take(&event, key,
 								sn_idempotency_body(&event), id))
 		{
 			keep_limits(&event);	/* one that is repeated costs nothing */
@@ -235,6 +236,18 @@ keep_limits_of_batch(const Batch *batch)
 		sn_charge_take(charge);
 }
 
+/* redact_metadata: what all events share, as the rules for this one make it */
+static void
+redact_metadata(SnEvent *event)
+{
+	Jsonb	   *shared = event->metadata;
+
+	event->metadata = sn_redact_metadata(event->tenant_id, shared,
+										 SN_METADATA_MAX);
+	if (event->metadata != shared && event->span_at != 0)
+		event->span_at = sn_flow_span_at(event->metadata);
+}
+
 /* put_metadata: what all events of a batch share, with the trace they go on with */
 static void
 put_metadata(Batch *batch, SnEvent *event, int place)
@@ -253,6 +266,8 @@ put_metadata(Batch *batch, SnEvent *event, int place)
 	}
 	event->metadata = batch->metadata;
 	event->span_at = batch->span_at;
+	if (sn_redact_asks())
+		redact_metadata(event);
 }
 
 /* next_of_batch: the checked event at a place of the batch, from 0 */

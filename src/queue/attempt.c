@@ -17,6 +17,7 @@
 #include "queue/control.h"
 #include "queue/dead_letter.h"
 #include "queue/retry.h"
+#include "redact/redact.h"
 
 /* publish_outcome: publish what became of the attempt */
 static void
@@ -34,6 +35,17 @@ publish_outcome(const char *type, const SnFailure *failure,
 	};
 
 	sn_control_tell(&control);
+}
+
+/* stored_error: what the attempt failed of, as it may be stored */
+static text *
+stored_error(const SnFailure *failure, const SnEventRow *event)
+{
+	if (!sn_redact_asks())
+		return failure->error;
+	return sn_redact_error(sn_row_text(event, Anum_log_tenant_id),
+						   sn_row_text(event, Anum_log_event_type),
+						   failure->error);
 }
 
 /* new_row: the row of event_retry for an event that had none */
@@ -122,6 +134,7 @@ sn_attempt_failed(const SnFailure *failure)
 					 &retry);
 	bool		found = sn_event_row(failure->log, &entry->event_id,
 								 failure->sub->worker_type, snapshot, &event);
+	text	   *error;
 	bool		again;
 	SnOutcome	outcome;
 
@@ -138,9 +151,9 @@ sn_attempt_failed(const SnFailure *failure)
 	if (!had_row)
 		new_row(failure, &event, &retry);
 	retry.attempt = entry->attempt;
-	sn_history_add(&retry, VARDATA_ANY(failure->error),
-				   VARSIZE_ANY_EXHDR(failure->error), state->worker_id,
-				   failure->now);
+	error = stored_error(failure, &event);
+	sn_history_add(&retry, VARDATA_ANY(error), VARSIZE_ANY_EXHDR(error),
+				   state->worker_id, failure->now);
 
 	policy = sn_sub_policy(failure->sub, sn_row_text(&event, Anum_log_event_type));
 	again = failure->retryable && entry->attempt < policy->max_attempts;

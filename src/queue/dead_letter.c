@@ -22,6 +22,7 @@
 #include "log/event.h"
 #include "queue/dead_letter.h"
 #include "queue/lane.h"
+#include "redact/redact.h"
 
 /* which column of the log a column of dead_letter copies */
 static const AttrNumber copied[][2] = {
@@ -256,6 +257,11 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 		letter.values[copied[i][0] - 1] = event->values[from - 1];
 		letter.nulls[copied[i][0] - 1] = event->nulls[from - 1];
 	}
+	if (sn_redact_asks())
+		sn_redact_copy(sn_row_text(event, Anum_log_tenant_id),
+					   sn_row_text(event, Anum_log_event_type),
+					   &letter.values[Anum_dead_payload - 1],
+					   &letter.values[Anum_dead_metadata - 1]);
 	sn_letter_set(&letter, Anum_dead_worker_type, PointerGetDatum(worker_type));
 	sn_letter_set(&letter, Anum_dead_attempts, Int32GetDatum(retry->attempt));
 	sn_letter_set(&letter, Anum_dead_reason, PointerGetDatum(retry->last_error));

@@ -16,6 +16,7 @@
  *	  alerts  classid alert, objid 0: alerts are set, dropped, raised
  *	  counts  classid dead_letter_count, objid 0: its rows are folded
  *	  limits  classid tenant_limit, objid 0: limits are set
+ *	  rules	  classid redaction, objid 0: redaction rules are set and dropped
  *	  round	  classid round_0, objid 0
  *	  relay	  classid event_log, objid sub_id, objsubid lane + 1 (session)
  *	  key	  classid event_idempotency, objid hash of tenant and key
@@ -213,6 +214,13 @@ bool
 sn_lock_limits(bool wait)
 {
 	return try_or_wait(sn_rel(SN_TENANT_LIMIT), 0, 0, wait);
+}
+
+/* sn_lock_redactions: the right to set and drop redaction rules */
+void
+sn_lock_redactions(void)
+{
+	(void) try_or_wait(sn_rel(SN_REDACTION), 0, 0, true);
 }
 
 /* sn_lock_round: the right to take a round */

@@ -64,6 +64,7 @@ SN_NUMBERS(limit);
 SN_NUMBERS(pressure);
 SN_NUMBERS(interval);
 SN_NUMBERS(root);
+SN_NUMBERS(redaction);
 
 /* Tables and indexes, by the names that sn_rel() knows */
 #define SN_REL_TABLE(name, sql, columns)	SN_##name,
@@ -224,6 +225,7 @@ extern void sn_lock_grants(void);
 extern bool sn_lock_alerts(bool wait);
 extern bool sn_lock_counts(void);
 extern bool sn_lock_limits(bool wait);
+extern void sn_lock_redactions(void);
 extern bool sn_lock_round(bool wait);
 extern bool sn_round_in_hands(void);
 extern void sn_unlock_round(void);

@@ -154,6 +154,12 @@
 	C(root, tenant_id) AS(root, no, root_no) C(root, interval_no) \
 	C(root, events) C(root, root) C(root, chain)
 
+#define SN_COLUMNS_redaction(C, AS) \
+	C(redaction, tenant_id) C(redaction, event_type) C(redaction, path) \
+	C(redaction, method) C(redaction, keep) C(redaction, replacement) \
+	C(redaction, patterns) C(redaction, changed_at) \
+	C(redaction, changed_by)
+
 /*
  * Tables partitioned by event id come first (range.h); halves of a journal
  * follow each other (journal.c).
@@ -220,6 +226,8 @@
 	INDEX(AUDIT_INTERVAL_TO_IDX, audit_interval_to_idx) \
 	TABLE(AUDIT_ROOT, audit_root, root) \
 	INDEX(AUDIT_ROOT_PKEY, audit_root_pkey) \
-	INDEX(AUDIT_ROOT_INTERVAL_IDX, audit_root_interval_idx)
+	INDEX(AUDIT_ROOT_INTERVAL_IDX, audit_root_interval_idx) \
+	TABLE(REDACTION, redaction, redaction) \
+	INDEX(REDACTION_PKEY, redaction_pkey)
 
 #endif							/* SN_TABLES_H */

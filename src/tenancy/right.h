@@ -8,8 +8,8 @@
 #define SN_RIGHT_H
 
 #define SN_TENANT_NAME_MAX 256	/* bytes */
-#define SN_EVERY "*"			/* in place of a name: every tenant, or every
-								 * subscription */
+#define SN_EVERY "*"			/* in place of a name: every tenant, every
+								 * subscription, every type of event */
 
 /* What a grant allows; a question names one of them, or several for any */
 #define SN_RIGHT_PUBLISH	0x01

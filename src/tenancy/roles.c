@@ -66,11 +66,11 @@ static const Role roles[] = {
 		false, true},
 	{"sentinai_auditor",
 		"verify_audit audit_proof audit_trail",
-	"actions tenant_grants work_grants audit_roots", false, false},
+	"actions tenant_grants work_grants audit_roots redactions", false, false},
 	{ADMIN,
 		"grant_tenant revoke_tenant grant_work revoke_work require_proof"
-		" create_roles after_restore",
-	"actions tenant_grants work_grants", false, true},
+		" create_roles after_restore set_redaction drop_redaction",
+	"actions tenant_grants work_grants redactions", false, true},
 };
 
 /* execute: a statement */

@@ -26,12 +26,13 @@ from sqlfuzz.ground import Ground                               # noqa: E402
 from sqlfuzz.matrix import Matrix                               # noqa: E402
 from sqlfuzz.misuse import Copies, Huge, Misuse                 # noqa: E402
 from sqlfuzz.mix import Mix                                     # noqa: E402
+from sqlfuzz.redact import Redact                               # noqa: E402
 from sqlfuzz.report import Report                               # noqa: E402
 from sqlfuzz.schemas import Schemas                             # noqa: E402
 from sqlfuzz.wire import Tokens, Wire                           # noqa: E402
 
 PARTS = ["scripts", "matrix", "wire", "tokens", "copies", "schemas", "misuse",
-         "huge", "shadow", "encodings", "mix", "random"]
+         "huge", "shadow", "encodings", "redact", "mix", "random"]
 ROOT = os.path.join(HERE, "../..")
 ERRORS = os.path.join(ROOT, "docs/errors.md")
 
@@ -145,6 +146,10 @@ class Run:
             conn.execute("create database mix")
         Mix(self.cluster, self.report, "mix", self.options.seed,
             self.few(4, 60)).run()
+
+    def part_redact(self):
+        Redact(self.cluster, self.report, self.options.seed,
+               self.few(150, 5000)).run()
 
     def part_random(self):
         """More of everything, until the time is up."""

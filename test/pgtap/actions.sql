@@ -33,6 +33,8 @@ insert into calls (function, call) values
     ('revoke_tenant', $$select sentinai.revoke_tenant('act_one', 'act', 'read')$$),
     ('grant_work', $$select sentinai.grant_work('act_one', 'act-w')$$),
     ('revoke_work', $$select sentinai.revoke_work('act_one', 'act-w')$$),
+    ('set_redaction', $$select sentinai.set_redaction('act', 'act.t', '$.iban', 'mask')$$),
+    ('drop_redaction', $$select sentinai.drop_redaction('act', 'act.t', '$.iban')$$),
     ('require_proof', $$select sentinai.require_proof('act_one')$$),
     ('require_proof', $$select sentinai.require_proof('act_one', false)$$),
     ('create_roles', $$select sentinai.create_roles()$$),
@@ -111,12 +113,13 @@ select is((select count(*) from sentinai.actions a where a::text ~ 'act-canary|"
 
 -- What changes nothing leaves nothing.
 select sentinai.subscribe('act-same', '{act.t}'), sentinai.register_event_type('act.same', '{}'), sentinai.set_retry_policy('act-same', 'act.t', 2, '{1s}'),
-    sentinai.grant_tenant('act_one', 'act', 'read'), sentinai.deprecate_event_type('act.same');
+    sentinai.grant_tenant('act_one', 'act', 'read'), sentinai.deprecate_event_type('act.same'),
+    sentinai.set_redaction('act', '*', '$.same', 'mask', 2);
 select max(action_id) as last from sentinai.actions \gset
 select sentinai.subscribe('act-same', '{act.t}'), sentinai.alter_subscription('act-same', max_attempts => 5), sentinai.register_event_type('act.same', '{}', 1),
     sentinai.set_retry_policy('act-same', 'act.t', 2, '{1s}'), sentinai.set_retry_policy('act-same', 'act.none'), sentinai.grant_tenant('act_one', 'act', 'read'),
     sentinai.revoke_tenant('act_two', 'act', 'read'), sentinai.deprecate_event_type('act.same'), sentinai.resume_relay(),
-    sentinai.revoke_lease('act-same', 'nobody'), sentinai.purge_dead_letters('-infinity'), sentinai.drop_limit('act', 'act_none');
+    sentinai.set_redaction('act', '*', '$["same"]', 'mask', 2), sentinai.revoke_lease('act-same', 'nobody'), sentinai.purge_dead_letters('-infinity'), sentinai.drop_limit('act', 'act_none');
 select is((select count(*) from sentinai.actions where action_id > :last), 0::bigint, 'what changes nothing leaves nothing');
 begin;
 select sentinai.set_limit('act', 'act_calls', 6, '1 hour');
@@ -174,6 +177,6 @@ select ok((select bool_or(tenant_id = '*') and bool_or(tenant_id is null) and bo
 reset role;
 reset sentinai.tenant_isolation;
 
-select sentinai.revoke_tenant('act_two', '*', 'audit'), sentinai.revoke_tenant('act_one', 'act', 'audit'), sentinai.drop_limit('*', 'act_every');
+select sentinai.revoke_tenant('act_two', '*', 'audit'), sentinai.revoke_tenant('act_one', 'act', 'audit'), sentinai.drop_limit('*', 'act_every'), sentinai.drop_redaction('act', '*', '$.same');
 select sentinai.unsubscribe(w) from unnest('{act-a,act-same}'::text[]) w;
 select * from finish();

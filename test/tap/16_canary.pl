@@ -41,7 +41,7 @@ sql(qq{
 
 # What bob is limited to, and who looks after him.
 sql(qq{select sentinai.set_limit('bob', 'calls', 5, '1 hour'), sentinai.set_alert('dead_letters', 'bob', 100, channels => '{$canary}'),
-	sentinai.set_backlog_limit('$canary-sub', 'bob', 1000000);
+	sentinai.set_backlog_limit('$canary-sub', 'bob', 1000000), sentinai.set_redaction('bob', '*', '\$.$canary-flow', 'replace', replacement => '"$canary"');
 	set role bob; select sentinai.consume_limit('bob', 'calls', 3)});
 
 # Bob's work: a letter, a retry, something completed and something in hand.
@@ -107,6 +107,8 @@ my @calls = (
 	q{set_limit('{tenant}', 'calls', 1, '1s')}, q{set_limit('*', 'calls', 1, '1s')}, q{drop_limit('{tenant}', 'calls')}, q{drop_limit('*', 'calls')},
 	q{consume_limit('{tenant}', 'calls')}, q{consume_limit('{tenant}', 'calls', 1000)}, q{consume_limit('alice', 'calls')}, 'limit_buckets()',
 	q{set_backlog_limit('{worker}', '{tenant}', 1)}, q{set_backlog_limit('{worker}', 'alice', 1)}, q{set_backlog_limit('{worker}', '*', 1)},
+	q{set_redaction('{tenant}', '*', '$.{flow}', 'remove')}, q{set_redaction('*', '*', '$.a', 'remove')},
+	q{drop_redaction('{tenant}', '*', '$.{flow}')}, q{drop_redaction('*', '*', '$.a')}, q{drop_redaction('alice', '*', '$.{flow}')},
 	q{drop_backlog_limit('{worker}', '{tenant}')}, q{drop_backlog_limit('{worker}', 'alice')}, q{may_see_limit('{tenant}')},
 	'outbox_handler()');
 my @procedures = (q{wait_for_work('{worker}', '0', null)});

@@ -1,0 +1,175 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * redact.c
+ *		Redaction of what is published and of what is said about it.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "base/compat.h"
+#include "base/json_size.h"
+#include "redact/redact.h"
+#include "redact/redact_walk.h"
+
+#define ERROR_MAX	(64 * 1024) /* bytes of an error text that are looked at */
+
+/* What was done to the payload of the event at hand */
+static SnRuleSet *current = NULL;
+static int	payload_count = 0;
+static int	payload_used = 0;
+static SnTrail trail;
+
+/* begin_event: the rules of an event, of which nothing is redacted yet */
+static bool
+begin_event(const text *tenant_id, const text *event_type)
+{
+	trail.count = trail.used = payload_count = payload_used = 0;
+	current = NULL;				/* in case there is an error */
+	current = sn_ruleset_of(tenant_id, event_type);
+	return current != NULL;
+}
+
+/*
+ * sn_redact_payload: the payload of an event as it is to be stored; the same
+ * when no rule concerns it.
+ */
+Jsonb *
+sn_redact_payload(const text *tenant_id, const text *event_type,
+				  Jsonb *payload, Size max)
+{
+	Jsonb	   *result;
+
+	if (!begin_event(tenant_id, event_type))
+		return payload;
+	result = sn_redact_walk(current, SN_ROOT_PAYLOAD, payload, tenant_id, max,
+							&trail);
+	payload_count = trail.count;
+	payload_used = trail.used;
+	return result == NULL ? payload : result;
+}
+
+/*
+ * sn_redact_metadata: the same for metadata, with the list of what was redacted
+ * in both.  It is for the event whose payload was redacted last, and can be
+ * asked again with other metadata.
+ */
+Jsonb *
+sn_redact_metadata(const text *tenant_id, Jsonb *metadata, Size max)
+{
+	Jsonb	   *result;
+
+	if (current == NULL)
+		return metadata;
+	trail.count = payload_count;
+	trail.used = payload_used;
+	result = sn_redact_walk(current, SN_ROOT_METADATA, metadata, tenant_id,
+							max, &trail);
+	if (trail.count == 0)
+		return metadata;
+	return sn_json_put(result == NULL ? metadata : result, SN_REDACTED_NAME,
+					   sn_trail_list(current, &trail));
+}
+
+/* constant_text: what "$error" is replaced with, which is a string */
+static text *
+constant_text(const SnEffect *effect)
+{
+	JsonbValue	value;
+
+	if (effect->method == SN_METHOD_REMOVE)
+		return cstring_to_text(SN_REDACT_TEXT);
+	sn_json_root((Jsonb *) effect->with, &value);
+	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * sn_redact_error: a text about an event, as it is to be stored.  Secrets that
+ * a rule looks for anywhere in the event are looked for here, too.
+ */
+text *
+sn_redact_error(const text *tenant_id, const text *event_type, text *error)
+{
+	SnEffect	effect;
+	SnOut		out;
+	int			len = VARSIZE_ANY_EXHDR(error);
+	bool		changed;
+
+	if (!begin_event(tenant_id, event_type))
+		return error;
+	effect = current->text;
+	if (effect.method >= SN_METHOD_REPLACE)
+		return constant_text(&effect);
+	if (effect.method == SN_METHOD_NONE)
+	{
+		if (current->text_kinds == 0)
+			return error;
+		effect.method = SN_METHOD_SECRETS;
+	}
+	effect.kinds = current->text_kinds;
+	if (len > ERROR_MAX)
+		len = pg_mbcliplen(VARDATA_ANY(error), len, ERROR_MAX);
+	sn_out_begin(&out, len + 64, MaxAllocSize);
+	sn_redact_string(&out, tenant_id, effect, VARDATA_ANY(error), len,
+					 &changed);
+	return (text *) sn_out_end(&out);
+}
+
+/* same_bytes: whether two values have the same bytes */
+static bool
+same_bytes(const Jsonb *a, const Jsonb *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
+/*
+ * redact_stored: an event that may be redacted already, in which case it and the
+ * list of what was done stay as they are.
+ */
+static void
+redact_stored(const text *tenant_id, const text *event_type, Datum *payload,
+			  Datum *metadata)
+{
+	Jsonb	   *old_payload = DatumGetJsonbP(*payload);
+	Jsonb	   *old_metadata = DatumGetJsonbP(*metadata);
+	Jsonb	   *bare = sn_json_put(old_metadata, SN_REDACTED_NAME, NULL);
+	Jsonb	   *new_payload = sn_redact_payload(tenant_id, event_type,
+												old_payload, MaxAllocSize);
+	Jsonb	   *new_metadata = sn_redact_metadata(tenant_id, bare,
+												  MaxAllocSize);
+
+	if (same_bytes(new_payload, old_payload) &&
+		same_bytes(sn_json_put(new_metadata, SN_REDACTED_NAME, NULL), bare))
+		return;
+	*payload = JsonbPGetDatum(new_payload);
+	*metadata = JsonbPGetDatum(new_metadata);
+}
+
+/*
+ * sn_redact_copy: an event that may have been stored before its rules, where it
+ * is copied to.  What nobody can read, as it is too deep or too large, is left
+ * out.
+ */
+void
+sn_redact_copy(const text *tenant_id, const text *event_type, Datum *payload,
+			   Datum *metadata)
+{
+	Datum		empty;
+
+	if (!begin_event(tenant_id, event_type))
+		return;
+	if (sn_json_fit_stored(*payload) == SN_JSON_FITS &&
+		sn_json_fit_stored(*metadata) == SN_JSON_FITS)
+	{
+		redact_stored(tenant_id, event_type, payload, metadata);
+		return;
+	}
+	empty = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	if (current->payload != 0)
+		*payload = empty;
+	if (current->metadata != 0)
+		*metadata = empty;
+}

@@ -1,0 +1,177 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * redact_trail.c
+ *		What was redacted in an event: the list in its metadata.
+ *
+ * The list has pointers and methods, and never a value.  The name of a member
+ * that was removed because of a wildcard is not in it either: a name can be
+ * what had to go.  Most events of a type have the same list as the one before,
+ * which is then not put together again.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "redact/redact_walk.h"
+
+/* put_bytes: some bytes of a pointer, if they have room; its length or -1 */
+static int
+put_bytes(char *out, int n, const char *bytes, int len)
+{
+	if (n < 0 || n + len > SN_TRAIL_POINTER_MAX)
+		return -1;
+	memcpy(out + n, bytes, len);
+	return n + len;
+}
+
+/* put_token: the name of a member, as RFC 6901 writes it */
+static int
+put_token(char *out, int n, const SnPlace *place)
+{
+	int			i;
+
+	for (i = 0; i < place->len && n >= 0; i++)
+		if (place->name[i] == '~')
+			n = put_bytes(out, n, "~0", 2);
+		else if (place->name[i] == '/')
+			n = put_bytes(out, n, "~1", 2);
+		else
+			n = put_bytes(out, n, &place->name[i], 1);
+	return n;
+}
+
+/* put_place: one more part of a pointer, which ends before what is too long */
+static int
+put_place(char *out, int n, const SnPlace *place, bool hide)
+{
+	char		number[16];
+	int			more = put_bytes(out, n, "/", 1);
+
+	if (hide)
+		more = put_bytes(out, more, "*", 1);
+	else if (place->name != NULL)
+		more = put_token(out, more, place);
+	else
+		more = put_bytes(out, more, number,
+				   snprintf(number, sizeof(number), "%d", place->len));
+	return more;
+}
+
+/* sn_trail_note: the value at hand was redacted; hide_last: not its name */
+void
+sn_trail_note(SnWalk *w, SnMethod method, bool hide_last)
+{
+	static const char metadata[] = "$metadata";
+	SnTrail    *trail = w->trail;
+	char	   *entry = trail->bytes + trail->used;
+	char	   *pointer = entry + 3;
+	int			n = 0;
+	int			i;
+
+	if (++trail->count > SN_TRAIL_MAX)
+		return;
+	if (w->root == SN_ROOT_METADATA)
+		n = put_bytes(pointer, 0, metadata, sizeof(metadata) - 1);
+	for (i = 0; i < w->depth; i++)
+	{
+		int			more = put_place(pointer, n, &w->places[i],
+									 hide_last && i == w->depth - 1);
+
+		if (more < 0)
+			break;
+		n = more;
+	}
+	entry[0] = (char) method;
+	entry[1] = (char) (n & 0xff);
+	entry[2] = (char) (n >> 8);
+	trail->used += 3 + n;
+}
+
+/* push_text: a key, or an item */
+static void
+push_text(JsonbParseState **state, JsonbIteratorToken token, const char *s,
+		  int len)
+{
+	JsonbValue	value = {.type = jbvString};
+
+	value.val.string.val = (char *) s;
+	value.val.string.len = len;
+	(void) pushJsonbValue(state, token, &value);
+}
+
+/* push_method: the pointers of one method, when there are any */
+static void
+push_method(JsonbParseState **state, const SnTrail *trail, int method)
+{
+	const char *name = sn_redact_methods[method];
+	bool		begun = false;
+	int			at;
+	int			len;
+
+	for (at = 0; at < trail->used; at += 3 + len)
+	{
+		const unsigned char *entry = (const unsigned char *) trail->bytes + at;
+
+		len = entry[1] | entry[2] << 8;
+		if (entry[0] != method)
+			continue;
+		if (!begun)
+		{
+			push_text(state, WJB_KEY, name, strlen(name));
+			(void) pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+			begun = true;
+		}
+		push_text(state, WJB_ELEM, (const char *) entry + 3, len);
+	}
+	if (begun)
+		(void) pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+/* make_list: {"method": ["pointer", ...], ..., "more": how many are not listed} */
+static Jsonb *
+make_list(const SnTrail *trail)
+{
+	JsonbParseState *state = NULL;
+	int			method;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (method = SN_METHOD_SECRETS; method < SN_METHODS; method++)
+		push_method(&state, trail, method);
+	if (trail->count > SN_TRAIL_MAX)
+	{
+		JsonbValue	more = {.type = jbvNumeric};
+
+		more.val.numeric = int64_to_numeric(trail->count - SN_TRAIL_MAX);
+		push_text(&state, WJB_KEY, "more", 4);
+		(void) pushJsonbValue(&state, WJB_VALUE, &more);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* sn_trail_list: the list for the metadata, which the set of rules owns */
+Jsonb *
+sn_trail_list(SnRuleSet *set, const SnTrail *trail)
+{
+	Jsonb	   *list;
+
+	if (set->last_list != NULL && set->last_count == trail->count &&
+		set->last_used == trail->used &&
+		memcmp(set->last, trail->bytes, trail->used) == 0)
+		return set->last_list;
+	list = make_list(trail);
+	if (set->last_list != NULL)
+	{
+		pfree(set->last_list);
+		pfree(set->last);
+		set->last_list = NULL;
+	}
+	set->last = MemoryContextAlloc(set->context, trail->used);
+	memcpy(set->last, trail->bytes, trail->used);
+	set->last_used = trail->used;
+	set->last_count = trail->count;
+	set->last_list = MemoryContextAlloc(set->context, VARSIZE(list));
+	memcpy(set->last_list, list, VARSIZE(list));
+	pfree(list);
+	return set->last_list;
+}

@@ -128,9 +128,9 @@ share_subxact_end(SubXactEvent event, SubTransactionId subid,
 			notes[i].level = level - 1;
 }
 
-/* make_room: for so many notes more; nothing is changed before that is there */
+/* room_for_notes: for so many notes more; nothing is changed before that is there */
 static void
-make_room(int more)
+room_for_notes(int more)
 {
 	if (notes == NULL)
 	{
@@ -216,7 +216,7 @@ sn_share_take(const SnShareClaim *claim, uint64 lanes)
 	bool		fits;
 	int			lane;
 
-	make_room(SN_MAX_LANES);
+	room_for_notes(SN_MAX_LANES);
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
 	has = held(slot, claim->role, claim->now, NULL);
 	fits = (lanes & ~has) == 0 ||
@@ -253,7 +253,7 @@ sn_share_free_at_commit(SnSubSlot *slot, uint64 lanes)
 {
 	int			lane;
 
-	make_room(SN_MAX_LANES);
+	room_for_notes(SN_MAX_LANES);
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 		if ((lanes & SN_LANE_BIT(lane)) != 0)
 			add_note(slot, lane, true, 0);

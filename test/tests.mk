@@ -11,6 +11,7 @@
 #   make chaos SECONDS=3600         the same for longer, see test/history
 #   make check-bugs BUGS=no_fence   does it find the bugs of test/history/bugs? (all)
 #   make check-pooled CALLS=1000000 twenty tenants through PgBouncer
+#   make check-hostile SECONDS=600  twenty tenants, two of whom do harm
 #   make check-points               a crash at every point of src/base/fault.h
 #   make schema                     JSON Schema: the official tests, another validator
 #   make check-schema EXAMPLES=9999 the same with more random schemas, SEED=7
@@ -79,15 +80,17 @@ demo-check:
 	test/demo/check.sh
 
 # The checker's own test, then every fault for three minutes, then tenants
-# through PgBouncer.
+# through PgBouncer, then tenants who do harm.
 CHAOS = PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" \
 	test/history/private.py FAULTS=1 -- test/history/chaos.py
+HOSTILE = PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" test/history/hostile.py
 POOLED = PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" test/history/pooled.py
 history:
 	@status=0; \
 	"$$(test/history/setup)" test/history/selftest.py || status=1; \
 	$(CHAOS) --seed 1 --seconds 180 --interval 0.5 || status=1; \
 	$(POOLED) || status=1; \
+	$(HOSTILE) || status=1; \
 	exit $$status
 
 # make chaos SECONDS=3600 SEED=7 CHAOS_ARGS='--rate 300'
@@ -105,6 +108,9 @@ check-points:
 
 check-pooled:
 	exec env $(POOLED) --calls $(or $(CALLS),20000) $(if $(SEED),--seed $(SEED))
+
+check-hostile:
+	exec env $(HOSTILE) --seconds $(or $(SECONDS),30) $(if $(SEED),--seed $(SEED))
 
 history-agent: workers mock
 	$(MAKE) -C test/history PG_CONFIG='$(PG_CONFIG)'
@@ -140,5 +146,5 @@ check-long:
 
 .PHONY: check-matrix check-analyze check-patroni check-long
 .PHONY: unit pgtap tap kafka mock demo demo-check history chaos check-bugs \
-	check-points check-pooled history-agent \
+	check-points check-pooled check-hostile history-agent \
 	schema check-schema fuzz check-fuzz

@@ -458,6 +458,44 @@ def concurrent_without_a_lock(seed):
     return world.finish()
 
 
+def with_rounds(records, at_once):
+    """Rounds of the events of "all", which may wait for one batch: those of the
+    batches that they came in, or one for all."""
+    records[0]["subs"] = copy.deepcopy(records[0]["subs"])
+    records[0]["subs"]["all"]["turns"] = 1
+    claims, asked, seen = [], {}, set()
+    for r in rows(records, "claim"):
+        if r["ph"] == "invoke":
+            asked[r["p"]] = r["w"]
+        elif r.get("events") and asked[r["p"]] == "all":
+            claims.append(r)
+    for n, claim in enumerate(claims):
+        ids = [e[0] for e in claim["events"] if e[0] not in seen]
+        seen.update(ids)
+        records.append({"f": "round", "n": 0 if at_once else n, "ids": ids,
+                        "t": records[-1]["t"]})
+    return records
+
+
+@mutant("breach")
+def told_of_others(records, rng):
+    """A tenant is told of another."""
+    return records + [{"f": "breach", "who": "t1", "what": "event_log",
+                       "said": "t0", "t": records[-1]["t"]}]
+
+
+@mutant("starved")
+def waits_for_others(records, rng):
+    """All was there when the first batch was handed out."""
+    return with_rounds(records, at_once=True)
+
+
+@harmless
+def served_in_turn(seed):
+    """Each event comes in the first batch after its round."""
+    return with_rounds(World(seed).run().finish(), at_once=False)
+
+
 @harmless
 def its_time_had_come(seed):
     """deliver_at was over when the event was handed out."""

@@ -47,7 +47,7 @@ def compare_views(world, patience=0):
 class World:
     """What the threads of a run share."""
 
-    def __init__(self, options, server, recorder):
+    def __init__(self, options, server, recorder, subs=None):
         self.server = server
         self.recorder = recorder
         self.seed = options.seed
@@ -55,15 +55,17 @@ class World:
         self.sync_share = 0 if options.late else 0.5
         self.pause = options.publishers * 5 / options.rate
         self.subs = {w: {"max_attempts": MAX_ATTEMPTS, **s}
-                     for w, s in SUBS.items()}
+                     for w, s in (subs or SUBS).items()}
         self.wide = options.wide if options.kafka else 0
         self.began = time.monotonic()
         self.kinds = {"exception"}      # each has a topic of its own
         self.calm = False
         self.killed = set()
+        self.judged = None          # tenants; all of them
         self.idempotent = []
         self.events = 0
-        self.libraries = [Library(server, "h_lib"), Work(server, "h_work")]
+        self.libraries = [] if subs else [Library(server, "h_lib"),
+                                          Work(server, "h_work")]
         self.asking = []
 
     def subscribe(self):

@@ -48,6 +48,7 @@ part() {
         fuzz) with_tree_built make check-fuzz SECONDS="$seconds" ;;
         bugs) with_tree_built make check-bugs ;;
         points) with_tree_built make check-points ;;
+        hostile) with_tree_built make check-hostile SECONDS="$((seconds / 10))" ;;
         pooled) with_tree_built make check-pooled CALLS=1000000 ;;
         chaos) with_tree_built make chaos SECONDS="$seconds" CHAOS_ARGS=--kafka ;;
         *) "$here/$1" ;;
@@ -67,7 +68,7 @@ with_tree_built() {
 all_parts() {
     local script
     printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping assert \
-        assert-tap asan asan-tap bugs points pooled fuzz chaos valgrind
+        assert-tap asan asan-tap bugs points pooled hostile fuzz chaos valgrind
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||
             echo "${script##*/}"

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: PostgreSQL
 """model.py loads a history, *_rules.py hold it against the promises."""
 
-from . import kafka_rules, log_rules, queue_rules, server_rules
+from . import kafka_rules, log_rules, queue_rules, server_rules, tenant_rules
 from .model import History, load
 from .report import Report
 
 RULES = (log_rules.RULES + queue_rules.RULES + kafka_rules.RULES +
-         server_rules.RULES)
+         server_rules.RULES + tenant_rules.RULES)
 
 
 def check(history: History) -> Report:

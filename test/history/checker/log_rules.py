@@ -30,7 +30,7 @@ def presence(h, report):
     for row in h.log:
         if row.uid is not None:
             uids[row.uid].append(row)
-        elif row.type not in CONTROL_TYPES:
+        elif row.type not in CONTROL_TYPES and h.is_judged(row):
             report.add("phantom", f"{row.type} was never published", row.id)
     for uid, rows in uids.items():
         # who uses an idempotency key again after retention has forgotten it

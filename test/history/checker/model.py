@@ -143,6 +143,9 @@ class History:
         self.faults = []            # (t, end, name, record)
         self.server_lines = []
         self.exits = []             # of agents that were told to end
+        self.harm = 0               # calls of those who want to do some
+        self.breaches = []          # what a tenant got or did that is another's
+        self.rounds = {}            # event id → its round
         self.work = set()
         self.double_log = []        # uids and ids seen twice in event_log
 
@@ -152,10 +155,17 @@ class History:
 
     def worker_wants(self, worker, stored):
         """Is this event for that subscription?"""
-        types = self.run["subs"][worker].get("types")
-        if types is not None and stored.type not in types:
-            return False
+        sub = self.run["subs"][worker]
+        for wanted, what in ((sub.get("types"), stored.type),
+                             (sub.get("tenants"), stored.tenant)):
+            if wanted is not None and what not in wanted:
+                return False
         return not (stored.about and stored.about[0] == worker)
+
+    def is_judged(self, stored):
+        """Do we know all that its tenant did?"""
+        judged = self.run.get("judged")
+        return judged is None or stored.tenant in judged
 
     def wall(self, t):
         """A moment of the monotonic clock as ms of the wall clock."""
@@ -233,6 +243,8 @@ class Loader:
             "read": self.take_read, "drain": self.take_drain,
             "server": self.take_server, "exit": self.take_exit,
             "relay": self.take_relay, "views": self.take_views,
+            "breach": self.take_breach, "harm": self.take_harm,
+            "round": self.take_round,
         }
 
     def take(self, record):
@@ -383,6 +395,16 @@ class Loader:
 
     def take_views(self, r):
         self.h.views.append(r)
+
+    def take_harm(self, r):
+        self.h.harm += r["calls"]
+
+    def take_breach(self, r):
+        self.h.breaches.append(r)
+
+    def take_round(self, r):
+        for event_id in r["ids"]:
+            self.h.rounds[event_id] = r["n"]
 
     def take_exit(self, r):
         self.h.exits.append(r)

@@ -110,8 +110,8 @@ def delivery(h, report):
             report.add("phantom", f"{worker} was given an event that is not in "
                        "the log", event_id, token)
         elif not h.worker_wants(worker, stored):
-            report.add("phantom", f"{worker} was given a {stored.type}",
-                       event_id, token)
+            report.add("phantom", f"{worker} was given a {stored.type} of "
+                       f"{stored.tenant}", event_id, token)
         elif stored.sent and (stored.sent.txn.commit_t is None or
                               t < stored.sent.txn.commit_t):
             report.add("early", f"{worker} was given an event before its "
@@ -143,7 +143,7 @@ def completeness(h, report):
         dead = h.dead.get(worker, {})
         asked = asked_for(h, worker)
         for row in h.log:
-            if not h.worker_wants(worker, row):
+            if not h.worker_wants(worker, row) or not h.is_judged(row):
                 continue
             if row.gone:
                 dropped(h, report, worker, row, asked)

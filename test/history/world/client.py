@@ -22,6 +22,7 @@ class Client(threading.Thread):
     """Runs turn() until it is told to stop."""
 
     far = False                 # through the proxy
+    user = "postgres"
 
     def __init__(self, world, name):
         super().__init__(name=name, daemon=True)
@@ -36,7 +37,7 @@ class Client(threading.Thread):
             try:
                 if self.conn is None:
                     self.conn = self.world.server.connect(
-                        f"h-{self.name}", far=self.far)
+                        f"h-{self.name}", far=self.far, user=self.user)
                 self.turn()
             except Lost:
                 self.drop()

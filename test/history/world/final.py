@@ -27,6 +27,7 @@ where i.inhparent = 'sentinai_internal.event_log'::regclass and l.oid = i.inhrel
 LEFT = f"""
 select count(*) from sentinai_internal.event_log e
 where e.tableoid in ({WHOLE}) and (%(types)s::text[] is null or event_type = any (%(types)s))
+    and (%(tenants)s::text[] is null or tenant_id = any (%(tenants)s))
     and not (event_type in ('RetryScheduled', 'DeadLettered')
         and payload->>'worker_type' = %(w)s)
     and not exists (select from sentinai.event_processing p
@@ -38,7 +39,8 @@ where e.tableoid in ({WHOLE}) and (%(types)s::text[] is null or event_type = any
 READS = {
     "log": f"""
         select event_id::text, txid, tenant_id, aggregate_id, event_type,
-            payload, tableoid not in ({WHOLE})
+            case when %(judged)s::text[] is null or tenant_id = any (%(judged)s)
+                then payload else '{{}}' end, tableoid not in ({WHOLE})
         from sentinai_internal.event_log
         union all
         select id::text, txid, ten, agg, type, payload, true from app.kept k
@@ -107,8 +109,10 @@ def left(world, conn, what):
             "worker_type = 'relay'")}
         return sum(r[0] not in there and r[0] not in dead for r in conn.execute(
             "select event_id::text from sentinai.event_log"))
-    return conn.execute(LEFT, {"w": what, "types":
-                               world.subs[what]["types"]}).fetchone()[0]
+    sub = world.subs[what]
+    return conn.execute(LEFT, {
+        "w": what, "types": sub["types"],
+        "tenants": sub.get("tenants") or world.judged}).fetchone()[0]
 
 
 def topics(world):
@@ -139,7 +143,7 @@ def read(world):
         conn.execute("begin")       # nothing is dropped between two reads
         conn.execute("lock table sentinai_internal.event_log, "
                      "sentinai_internal.event_processing in access share mode")
-        for row in conn.execute(READS["log"]):
+        for row in conn.execute(READS["log"], {"judged": world.judged}):
             add(**log_row(*row))
         for kind in ("ledger", "dead"):
             for worker, event_id, n in conn.execute(READS[kind]):
@@ -162,7 +166,7 @@ def log_row(event_id, txid, tenant, aggregate, type_, payload, gone):
            "seq": payload.get("s"), "h": digest(payload)}
     if gone:
         row["gone"] = True
-    if type_ in CONTROL and row["uid"] is None:
+    if type_ in CONTROL and "worker_type" in payload:
         row["about"] = [payload["worker_type"], payload["event_id"],
                         payload["attempt"]]
     return row

@@ -28,8 +28,12 @@ NEW_TOPIC_SECONDS = 2
 class Publisher(Client):
     """One session."""
 
+    tenants = TENANTS
+    marks = {}                  # what every payload has
+
     def __init__(self, world, name):
         super().__init__(world, name)
+        self.used = world.idempotent
         self.number = 0
         self.unfinished = []        # prepared transactions to end
 
@@ -217,14 +221,15 @@ class Publisher(Client):
         else:
             name = f"free{rng.randrange(FREE)}"
             if rng.random() < 0.01:
-                return rng.choice(TENANTS), None
-        return TENANTS[hash_of(name) % len(TENANTS)], name
+                return rng.choice(self.tenants), None
+        return self.tenants[hash_of(name) % len(self.tenants)], name
 
     def event(self, key, seq, pad=None):
         rng = self.rng
         self.world.events += 1
         uid = f"{self.name}.{self.number}.{rng.getrandbits(48):x}"
-        payload = {"u": uid, "s": seq, "pad": pad or "é" * rng.randrange(60)}
+        payload = {"u": uid, "s": seq, "pad": pad or "é" * rng.randrange(60),
+                   **self.marks}
         if rng.random() < POISON:
             payload["poison"] = True
         type_ = RARE if rng.random() < RARE_SHARE else rng.choice(TYPES)
@@ -297,7 +302,7 @@ class Publisher(Client):
         due = time.time() + self.rng.random() * 4
         for _ in range(self.rng.randrange(1, 3)):
             number = self.rng.randrange(LATER)
-            event = self.event((TENANTS[number % len(TENANTS)],
+            event = self.event((self.tenants[number % len(self.tenants)],
                                 f"later{number}"), None)
             (_, ten, agg, type_, _, _), payload = event
             self.record(f="publish", ph="invoke", p=self.name, txn=name,
@@ -313,7 +318,7 @@ class Publisher(Client):
 
     def idempotent(self, name):
         """A new idempotency key, or one that somebody has used."""
-        used = self.world.idempotent
+        used = self.used
         if used and self.rng.random() < 0.5:
             event = self.rng.choice(used[-20:])
         else:

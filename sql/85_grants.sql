@@ -8,22 +8,28 @@ declare
     g record;
 begin
     for g in
-        with ours (kind, class, object, name, owner, acl) as (
-            select case c.relkind when 'S' then 'sequence' else 'table' end, 'pg_class'::regclass,
-                   c.oid, c.oid::regclass::text, c.relowner, c.relacl
-            from pg_class c where c.relkind in ('r', 'p', 'v', 'f', 'S')
+        with member (class, object) as materialized (
+            -- first, as names of all that the catalogues have would take longer than the rest
+            select d.classid, d.objid
+            from pg_depend d join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid
+            where d.deptype = 'e' and e.extname = 'sentinai'),
+        ours (kind, name, owner, acl) as (
+            select case c.relkind when 'S' then 'sequence' else 'table' end,
+                   c.oid::regclass::text, c.relowner, c.relacl
+            from member m join pg_class c on c.oid = m.object
+            where m.class = 'pg_class'::regclass and c.relkind in ('r', 'p', 'v', 'f', 'S')
             union all
-            select 'routine', 'pg_proc'::regclass, p.oid, p.oid::regprocedure::text, p.proowner,
+            select 'routine', p.oid::regprocedure::text, p.proowner,
                    coalesce(p.proacl, acldefault('f', p.proowner))
-            from pg_proc p
+            from member m join pg_proc p on p.oid = m.object
+            where m.class = 'pg_proc'::regclass
             union all
-            select 'type', 'pg_type'::regclass, t.oid, t.oid::regtype::text, t.typowner, t.typacl
-            from pg_type t where t.typelem = 0)
+            select 'type', t.oid::regtype::text, t.typowner, t.typacl
+            from member m join pg_type t on t.oid = m.object
+            where m.class = 'pg_type'::regclass and t.typelem = 0)
         select distinct o.kind, o.name, a.grantee
         from ours o cross join lateral aclexplode(o.acl) a
-             join pg_depend d on d.classid = o.class and d.objid = o.object and d.deptype = 'e'
-             join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid
-        where e.extname = 'sentinai' and a.grantee <> o.owner and (o.kind, a.grantee) <> ('type', 0)
+        where a.grantee <> o.owner and (o.kind, a.grantee) <> ('type', 0)
         union all
         select distinct 'schema', n.nspname::text, a.grantee
         from pg_namespace n cross join lateral aclexplode(n.nspacl) a

@@ -1307,23 +1307,29 @@ declare
     g record;
 begin
     for g in
-        with ours (kind, class, object, name, owner, acl) as (
-            select case c.relkind when 'S' then 'sequence' else 'table' end, 'pg_class'::regclass,
-                   c.oid, c.oid::regclass::text, c.relowner, c.relacl
-            from pg_class c where c.relkind in ('r', 'p', 'v', 'f', 'S')
+        with member (class, object) as materialized (
+            -- first, as names of all that the catalogues have would take longer than the rest
+            select d.classid, d.objid
+            from pg_depend d join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid
+            where d.deptype = 'e' and e.extname = 'sentinai'
+                  and d.classid || '/' || d.objid <> all (string_to_array(current_setting('sentinai_update.members'), ' '))),
+        ours (kind, name, owner, acl) as (
+            select case c.relkind when 'S' then 'sequence' else 'table' end,
+                   c.oid::regclass::text, c.relowner, c.relacl
+            from member m join pg_class c on c.oid = m.object
+            where m.class = 'pg_class'::regclass and c.relkind in ('r', 'p', 'v', 'f', 'S')
             union all
-            select 'routine', 'pg_proc'::regclass, p.oid, p.oid::regprocedure::text, p.proowner,
+            select 'routine', p.oid::regprocedure::text, p.proowner,
                    coalesce(p.proacl, acldefault('f', p.proowner))
-            from pg_proc p
+            from member m join pg_proc p on p.oid = m.object
+            where m.class = 'pg_proc'::regclass
             union all
-            select 'type', 'pg_type'::regclass, t.oid, t.oid::regtype::text, t.typowner, t.typacl
-            from pg_type t where t.typelem = 0)
+            select 'type', t.oid::regtype::text, t.typowner, t.typacl
+            from member m join pg_type t on t.oid = m.object
+            where m.class = 'pg_type'::regclass and t.typelem = 0)
         select distinct o.kind, o.name, a.grantee
         from ours o cross join lateral aclexplode(o.acl) a
-             join pg_depend d on d.classid = o.class and d.objid = o.object and d.deptype = 'e'
-             join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid
-        where e.extname = 'sentinai' and a.grantee <> o.owner and (o.kind, a.grantee) <> ('type', 0)
-              and d.classid || '/' || d.objid <> all (string_to_array(current_setting('sentinai_update.members'), ' '))
+        where a.grantee <> o.owner and (o.kind, a.grantee) <> ('type', 0)
     loop
         execute format('revoke all on %s %s from %s cascade', g.kind, g.name,
             case g.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end);

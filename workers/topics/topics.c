@@ -19,6 +19,7 @@
 #include "admin.h"
 #include "names.h"
 #include "relay/topic_slug.h"
+#include "tool.h"
 #include "value.h"
 
 #define PROGRAM "sentinai-topics"
@@ -33,10 +34,6 @@ typedef struct List
 
 typedef struct Options
 {
-	const char *dbname;
-	const char *host;
-	const char *port;
-	const char *user;
 	List		tenants;
 	List		aggregate_types;
 	List		event_types;
@@ -60,14 +57,11 @@ typedef struct Settings
 enum
 {
 	OPT_AGGREGATE = 256, OPT_EVENT, OPT_SEEN, OPT_PRINCIPAL, OPT_RELAY,
-	OPT_TENANTS, OPT_APPLY, OPT_VERSION
+	OPT_TENANTS, OPT_APPLY
 };
 
 static const struct option long_options[] = {
-	{"dbname", required_argument, NULL, 'd'},
-	{"host", required_argument, NULL, 'h'},
-	{"port", required_argument, NULL, 'p'},
-	{"user", required_argument, NULL, 'U'},
+	TOOL_OPTIONS,
 	{"tenant", required_argument, NULL, 't'},
 	{"tenants", required_argument, NULL, OPT_TENANTS},
 	{"aggregate-type", required_argument, NULL, OPT_AGGREGATE},
@@ -78,8 +72,6 @@ static const struct option long_options[] = {
 	{"principal", required_argument, NULL, OPT_PRINCIPAL},
 	{"relay", required_argument, NULL, OPT_RELAY},
 	{"apply", no_argument, NULL, OPT_APPLY},
-	{"version", no_argument, NULL, OPT_VERSION},
-	{"help", no_argument, NULL, '?'},
 	{NULL, 0, NULL, 0}
 };
 
@@ -96,21 +88,9 @@ static const char usage[] =
 "      --principal=NAME    who reads a tenant's topics (default User:{tenant})\n"
 "      --relay=NAME        principal of the relay, which writes and creates them\n"
 "      --apply             do it; without this it is only printed\n"
-"  -h, --host=HOST         database server or socket directory\n"
-"  -p, --port=PORT         its port\n"
-"  -d, --dbname=NAME       database, or a connection string or URI\n"
-"  -U, --user=NAME         database user\n"
-"      --version           print the version, then exit\n"
-"  -?, --help              print this, then exit\n";
+TOOL_USAGE;
 
-/* Ends the program because of its arguments. */
-static void
-refuse_usage(const char *what, const char *value)
-{
-	fprintf(stderr, PROGRAM ": %s%s%s\nTry \"" PROGRAM " --help\".\n", what,
-			value == NULL ? "" : ": ", value == NULL ? "" : value);
-	exit(EX_USAGE);
-}
+static Tool tool = {.program = PROGRAM, .usage = usage};
 
 /* Adds to a list. */
 static void
@@ -138,7 +118,7 @@ list_add_file(List *list, const char *path)
 	ssize_t		length;
 
 	if (file == NULL)
-		refuse_usage(strerror(errno), path);
+		tool_refuse(&tool, strerror(errno), path);
 	while ((length = getline(&line, &room, file)) > 0)
 	{
 		if (line[length - 1] == '\n')
@@ -172,12 +152,12 @@ seconds_of(const char *value)
 	int			ms;
 
 	if (!value_parse_duration(value, &ms) || ms < 1000)
-		refuse_usage("not a time", value);
+		tool_refuse(&tool, "not a time", value);
 	snprintf(text, sizeof(text), "%d", ms / 1000);
 	return text;
 }
 
-/* Reads an option that is not about the database. */
+/* Reads an option of its own. */
 static void
 take_option(Options *options, int letter)
 {
@@ -214,24 +194,7 @@ take_option(Options *options, int letter)
 		case OPT_APPLY:
 			options->apply = true;
 			break;
-		case OPT_VERSION:
-			puts(PROGRAM " " SENTINAI_VERSION);
-			exit(EX_OK);
 	}
-}
-
-/* Reads an option about the database; false: it is another. */
-static bool
-take_connection(Options *options, int letter)
-{
-	const char **where = letter == 'd' ? &options->dbname :
-		letter == 'h' ? &options->host : letter == 'p' ? &options->port :
-		letter == 'U' ? &options->user : NULL;
-
-	if (where == NULL)
-		return false;
-	*where = optarg;
-	return true;
 }
 
 /* Reads the arguments. */
@@ -240,50 +203,23 @@ read_options(Options *options, int argc, char **argv)
 {
 	int			letter;
 
-	while ((letter = getopt_long(argc, argv, "d:h:p:U:t:b:X:?", long_options,
+	while ((letter = getopt_long(argc, argv, TOOL_LETTERS "t:b:X:", long_options,
 								 NULL)) != -1)
 	{
-		/* getopt says '?' for an option it does not know, and has said so */
-		if (letter == '?')
-		{
-			if ((optopt != 0 && optopt != '?') ||
-				(strcmp(argv[optind - 1], "-?") != 0 &&
-				 strcmp(argv[optind - 1], "--help") != 0))
-				exit(EX_USAGE);
-			fputs(usage, stdout);
-			exit(EX_OK);
-		}
-		if (!take_connection(options, letter))
+		if (!tool_option(&tool, argv, letter))
 			take_option(options, letter);
 	}
 	if (optind + 1 != argc)
-		refuse_usage("one of plan, create and acls is needed", NULL);
+		tool_refuse(&tool, "one of plan, create and acls is needed", NULL);
 	options->command = argv[optind];
 	if (strcmp(options->command, "plan") != 0 &&
 		strcmp(options->command, "create") != 0 &&
 		strcmp(options->command, "acls") != 0)
-		refuse_usage("no such command", options->command);
+		tool_refuse(&tool, "no such command", options->command);
 	if (options->apply && !options->has_broker)
-		refuse_usage("--apply needs --broker", NULL);
+		tool_refuse(&tool, "--apply needs --broker", NULL);
 	if (options->tenants.count == 0 && options->seen == NULL)
-		refuse_usage("--tenant, --tenants or --seen is needed", NULL);
-}
-
-/* Connects; NULL when there is no memory. */
-static PGconn *
-connect_to(const Options *options)
-{
-	const char *names[] = {
-		"host", "port", "user", "fallback_application_name",
-		"client_encoding", "dbname", NULL
-	};
-	const char *values[] = {
-		options->host, options->port, options->user, PROGRAM, "UTF8",
-		options->dbname, NULL
-	};
-
-	/* what a connection string in dbname says overrides what stands before */
-	return PQconnectdbParams(names, values, 1);
+		tool_refuse(&tool, "--tenant, --tenants or --seen is needed", NULL);
 }
 
 /* Runs a query; NULL, and says why, when it failed. */
@@ -638,7 +574,7 @@ main(int argc, char **argv)
 	bool		good;
 
 	read_options(&options, argc, argv);
-	conn = connect_to(&options);
+	conn = tool_connect(&tool);
 	if (PQstatus(conn) != CONNECTION_OK)
 	{
 		fprintf(stderr, PROGRAM ": %s", PQerrorMessage(conn));

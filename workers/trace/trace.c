@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "flow.h"
+#include "tool.h"
 #include "value.h"
 
 #define PROGRAM "sentinai-trace"
@@ -26,10 +27,6 @@
 
 typedef struct Options
 {
-	const char *dbname;
-	const char *host;
-	const char *port;
-	const char *user;
 	const char *tenant;
 	const char *max_events;
 	const char *correlation_id;
@@ -42,14 +39,11 @@ typedef struct Options
 /* Letters of options that have none. */
 enum
 {
-	OPT_SVG = 256, OPT_MERMAID, OPT_OTLP, OPT_INTERVAL, OPT_IDLE, OPT_VERSION
+	OPT_SVG = 256, OPT_MERMAID, OPT_OTLP, OPT_INTERVAL, OPT_IDLE
 };
 
 static const struct option long_options[] = {
-	{"dbname", required_argument, NULL, 'd'},
-	{"host", required_argument, NULL, 'h'},
-	{"port", required_argument, NULL, 'p'},
-	{"user", required_argument, NULL, 'U'},
+	TOOL_OPTIONS,
 	{"tenant", required_argument, NULL, 't'},
 	{"max-events", required_argument, NULL, 'n'},
 	{"follow", no_argument, NULL, 'f'},
@@ -58,8 +52,6 @@ static const struct option long_options[] = {
 	{"svg", no_argument, NULL, OPT_SVG},
 	{"mermaid", no_argument, NULL, OPT_MERMAID},
 	{"otlp", no_argument, NULL, OPT_OTLP},
-	{"version", no_argument, NULL, OPT_VERSION},
-	{"help", no_argument, NULL, '?'},
 	{NULL, 0, NULL, 0}
 };
 
@@ -74,12 +66,9 @@ static const char usage[] =
 "      --svg               write SVG\n"
 "      --mermaid           write a flow chart in Mermaid's language\n"
 "      --otlp              write JSON of OpenTelemetry's protocol\n"
-"  -h, --host=HOST         database server or socket directory\n"
-"  -p, --port=PORT         its port\n"
-"  -d, --dbname=NAME       database, or a connection string or URI\n"
-"  -U, --user=NAME         database user\n"
-"      --version           print the version, then exit\n"
-"  -?, --help              print this, then exit\n";
+TOOL_USAGE;
+
+static Tool tool = {.program = PROGRAM, .usage = usage};
 
 static volatile sig_atomic_t must_stop = 0;
 
@@ -90,15 +79,6 @@ note_signal(int number)
 	must_stop = 1;
 }
 
-/* Ends the program because of its arguments. */
-static void
-refuse_usage(const char *what, const char *value)
-{
-	fprintf(stderr, PROGRAM ": %s%s%s\nTry \"" PROGRAM " --help\".\n", what,
-			value == NULL ? "" : ": ", value == NULL ? "" : value);
-	exit(EX_USAGE);
-}
-
 /* A time of an option. */
 static int
 duration_of(const char *name, const char *value)
@@ -106,28 +86,16 @@ duration_of(const char *name, const char *value)
 	int			result;
 
 	if (!value_parse_duration(value, &result) || result < 1)
-		refuse_usage("not a time", name);
+		tool_refuse(&tool, "not a time", name);
 	return result;
 }
 
-/* Reads one option. */
+/* Reads an option of its own. */
 static void
 take_option(Options *options, int letter)
 {
 	switch (letter)
 	{
-		case 'd':
-			options->dbname = optarg;
-			break;
-		case 'h':
-			options->host = optarg;
-			break;
-		case 'p':
-			options->port = optarg;
-			break;
-		case 'U':
-			options->user = optarg;
-			break;
 		case 't':
 			options->tenant = optarg;
 			break;
@@ -152,9 +120,6 @@ take_option(Options *options, int letter)
 		case OPT_OTLP:
 			options->draw = flow_draw_otlp;
 			break;
-		case OPT_VERSION:
-			puts(PROGRAM " " SENTINAI_VERSION);
-			exit(EX_OK);
 	}
 }
 
@@ -164,24 +129,14 @@ read_options(Options *options, int argc, char **argv)
 {
 	int			letter;
 
-	while ((letter = getopt_long(argc, argv, "d:h:p:U:t:n:f?", long_options,
+	while ((letter = getopt_long(argc, argv, TOOL_LETTERS "t:n:f", long_options,
 								 NULL)) != -1)
 	{
-		/* getopt says '?' for an option it does not know, and has said so */
-		if (letter == '?')
-		{
-			if (optopt != 0 && optopt != '?')
-				exit(EX_USAGE);
-			if (strcmp(argv[optind - 1], "-?") != 0 &&
-				strcmp(argv[optind - 1], "--help") != 0)
-				exit(EX_USAGE);
-			fputs(usage, stdout);
-			exit(EX_OK);
-		}
-		take_option(options, letter);
+		if (!tool_option(&tool, argv, letter))
+			take_option(options, letter);
 	}
 	if (optind + 1 != argc)
-		refuse_usage("one correlation id is needed", NULL);
+		tool_refuse(&tool, "one correlation id is needed", NULL);
 	options->correlation_id = argv[optind];
 }
 
@@ -191,23 +146,6 @@ report(const PGconn *conn)
 {
 	fprintf(stderr, PROGRAM ": %s", PQerrorMessage(conn));
 	return EXIT_NOTHING;
-}
-
-/* Connects; NULL when there is no memory. */
-static PGconn *
-connect_to(const Options *options)
-{
-	const char *names[] = {
-		"host", "port", "user", "fallback_application_name",
-		"client_encoding", "dbname", NULL
-	};
-	const char *values[] = {
-		options->host, options->port, options->user, PROGRAM, "UTF8",
-		options->dbname, NULL
-	};
-
-	/* what a connection string in dbname says overrides what stands before */
-	return PQconnectdbParams(names, values, 1);
 }
 
 /* Writes all of a text; false when nobody takes it. */
@@ -327,7 +265,7 @@ main(int argc, char **argv)
 	read_options(&options, argc, argv);
 	sigaction(SIGINT, &act, NULL);
 	sigaction(SIGTERM, &act, NULL);
-	conn = connect_to(&options);
+	conn = tool_connect(&tool);
 	if (PQstatus(conn) != CONNECTION_OK)
 		status = report(conn);
 	else

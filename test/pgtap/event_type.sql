@@ -17,16 +17,7 @@ begin
 exception when others then
     return sqlstate;
 end $$;
-create function pg_temp.detail(statement text) returns jsonb language plpgsql as $$
-declare
-    d text;
-begin
-    execute statement;
-    return null;
-exception when others then
-    get stacked diagnostics d = pg_exception_detail;
-    return d::jsonb;
-end $$;
+\ir lib/detail.sql
 create function pg_temp.publish(type text, payload jsonb, version int default null) returns uuid language sql as $$
     select sentinai.publish(type, 'types', 'k', payload, schema_version => version) $$;
 \set v1 '{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": false}'

@@ -16,16 +16,7 @@ create function pg_temp.rest(tenant text, kind text default 'events_published') 
     select remaining from sentinai.consume_limit(tenant, kind, 0) $$;
 create function pg_temp.events(tenant text) returns bigint language sql as $$
     select count(*) from sentinai.event_log where tenant_id = tenant $$;
-create function pg_temp.detail(statement text) returns jsonb language plpgsql as $$
-declare
-    d text;
-begin
-    execute statement;
-    return null;
-exception when others then
-    get stacked diagnostics d = pg_exception_detail;
-    return d::jsonb;
-end $$;
+\ir lib/detail.sql
 
 -- none is set
 select lives_ok($$select pg_temp.publish('li.none')$$, 'nothing is limited');

@@ -82,7 +82,7 @@ foreach my $old (@released)
 
 # A dump does not say of which version it is: it makes the newest.
 my $rows = q{select (select count(*) from sentinai.event_log), (select count(*) from sentinai.event_processing),
-	(select count(*) from sentinai_internal.subscription), has_function_privilege('app', 'sentinai.unsubscribe(text)', 'execute')};
+	(select count(*) from sentinai_internal.subscription where not is_relay), has_function_privilege('app', 'sentinai.unsubscribe(text)', 'execute')};
 foreach my $old (@released)
 {
 	$node->safe_psql('postgres', 'create database dumped');

@@ -380,7 +380,7 @@ sn_entry_wait(SnLaneState *state, const SnEntry *entry, int32 hash,
 /*
  * sn_batch_give_back: the batch gives up its lanes with what is open.  An event
  * whose key has a later one in event_retry, because that was failed first, goes
- * there, too: retries are handed out before what a lane's range has left.
+ * there, too: nothing else keeps the later one behind it.
  */
 void
 sn_batch_give_back(SnBatch *batch)

@@ -210,15 +210,37 @@ leave_share(SnClaim *claim, int lane)
 }
 
 /*
+ * retries_turn: how many retries of a lane come before what is new.  Where there
+ * may be both each gets half of the room, and an odd event in turn; then retries
+ * get what is left.  Where an event of the lane has to be alone they take turns.
+ */
+static int
+retries_turn(SnClaim *claim, const SnLook *look, int track)
+{
+	const SnLaneState *state = &look->state;
+	int			room = claim->limit - claim->entries.n;
+	bool		first;
+
+	if (track == SN_SHARE_RETRIES ||
+		(look->tracks == 0 && state->pos == state->end_pos))
+		return room;
+	first = sn_hint_retries_first(claim->hints, state->lane, claim->now);
+	if (state->pos < state->lost_pos)
+		return first ? room : 0;
+	return (room + first) / 2;
+}
+
+/*
  * sn_claim_from_lane: take from a lane what it has, if it is free: what is due,
- * and new events of a track, or else of another.  Returns whether this claim is
- * done with the lane.
+ * and new events of a track, or else of another; or of no track, when only what
+ * is due is wanted.  Returns whether this claim is done with the lane.
  */
 bool
 sn_claim_from_lane(SnClaim *claim, int lane, int track)
 {
 	SnLook		look = {.first = claim->entries.n};
 
+	ItemPointerSetInvalid(&look.last_tid);
 	if (!sn_lock_lane(claim->sub->sub_id, lane, false))
 		return true;
 	sn_hint_clear(claim->hints, lane);
@@ -240,12 +262,15 @@ sn_claim_from_lane(SnClaim *claim, int lane, int track)
 		sn_claim_new_snapshot(claim);
 	}
 	if (look.state.parked > 0)
-		sn_claim_take_retries(claim, &look);
+		sn_claim_take_retries(claim, &look, retries_turn(claim, &look, track));
 	look.more = look.more || sn_claim_full(claim);
 	if (!sn_claim_full(claim) || look.state.pos < look.state.end_pos)
 		sn_claim_take_turn(claim, &look, track);
+	if (look.due_left && !sn_claim_full(claim))
+		sn_claim_take_more_retries(claim, &look);
 	sn_hint_leave_tracks(claim->hints, lane, look.tracks);
-	look.more = look.more || look.tracks != 0;
+	sn_hint_leave_due(claim->hints, lane, look.due_left);
+	look.more = look.more || look.tracks != 0 || look.due_left;
 
 	if (claim->entries.n > look.first)
 		hold_lane(claim, &look);

@@ -68,11 +68,18 @@ typedef struct SnLook
 	bool		more;			/* work was left */
 	TimestampTz next_due;		/* of a retry that is not due; 0: none */
 	int			tracks;			/* that may have more, a bit for each */
+	bool		due_left;		/* retries that are due were left */
+	TimestampTz last_due;		/* of the last retry that was looked at */
+	ItemPointerData last_tid;	/* its place; invalid: none was */
 } SnLook;
+
+/* In place of a track: what is due of a lane's retries, and nothing new */
+#define SN_SHARE_RETRIES (SN_TRACK_ALL + 1)
 
 extern bool sn_claim_full(const SnClaim *claim);
 extern void sn_claim_new_snapshot(SnClaim *claim);
-extern void sn_claim_take_retries(SnClaim *claim, SnLook *look);
+extern void sn_claim_take_retries(SnClaim *claim, SnLook *look, int n);
+extern void sn_claim_take_more_retries(SnClaim *claim, SnLook *look);
 extern bool sn_claim_take_new(SnClaim *claim, SnLook *look, SnPos until);
 extern void sn_claim_take_turn(SnClaim *claim, SnLook *look, int track);
 extern bool sn_claim_from_lane(SnClaim *claim, int lane, int track);

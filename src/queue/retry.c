@@ -203,26 +203,22 @@ sn_retry_scan_lane(SnScan *scan, int sub_id, int lane, Snapshot snapshot)
 				  keys, ForwardScanDirection);
 }
 
-/* scan_due: heads of a lane by due time, up to a time or after it */
-static void
-scan_due(SnScan *scan, int sub_id, int lane, StrategyNumber strategy,
-		 TimestampTz time, Snapshot snapshot)
+/*
+ * sn_retry_scan_due: the heads of a lane that are due from a time on and by
+ * another, in order: by due time, and by their places where that is the same
+ */
+void
+sn_retry_scan_due(SnScan *scan, int sub_id, int lane, TimestampTz from,
+				  TimestampTz until, Snapshot snapshot)
 {
-	ScanKeyData keys[3];
+	ScanKeyData keys[4];
 
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	sn_key_time(&keys[2], 3, strategy, time);
-	sn_scan_named(scan, SN_EVENT_RETRY, SN_EVENT_RETRY_DUE_IDX, snapshot, 3,
+	sn_key_time(&keys[2], 3, BTGreaterEqualStrategyNumber, from);
+	sn_key_time(&keys[3], 3, BTLessEqualStrategyNumber, until);
+	sn_scan_named(scan, SN_EVENT_RETRY, SN_EVENT_RETRY_DUE_IDX, snapshot, 4,
 				  keys, ForwardScanDirection);
-}
-
-/* sn_retry_scan_due: the heads of a lane that are due by a time, in order */
-void
-sn_retry_scan_due(SnScan *scan, int sub_id, int lane, TimestampTz until,
-				  Snapshot snapshot)
-{
-	scan_due(scan, sub_id, lane, BTLessEqualStrategyNumber, until, snapshot);
 }
 
 /*
@@ -233,9 +229,14 @@ TimestampTz
 sn_retry_next_due(int sub_id, int lane, TimestampTz after, Snapshot snapshot)
 {
 	TimestampTz result = DT_NOEND;
+	ScanKeyData keys[3];
 	SnScan		scan;
 
-	scan_due(&scan, sub_id, lane, BTGreaterStrategyNumber, after, snapshot);
+	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_time(&keys[2], 3, BTGreaterStrategyNumber, after);
+	sn_scan_named(&scan, SN_EVENT_RETRY, SN_EVENT_RETRY_DUE_IDX, snapshot, 3,
+				  keys, ForwardScanDirection);
 	if (sn_scan_next(&scan))
 	{
 		bool		isnull;

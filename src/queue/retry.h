@@ -71,7 +71,8 @@ extern TimestampTz sn_retry_next_due(int sub_id, int lane, TimestampTz after,
 extern void sn_retry_scan_lane(SnScan *scan, int sub_id, int lane,
 							   Snapshot snapshot);
 extern void sn_retry_scan_due(SnScan *scan, int sub_id, int lane,
-							  TimestampTz until, Snapshot snapshot);
+							  TimestampTz from, TimestampTz until,
+							  Snapshot snapshot);
 extern void sn_retry_scan_topic(SnScan *scan, int sub_id, const text *topic,
 								int lane, Snapshot snapshot);
 extern bool sn_retry_topic_after(int sub_id, const text *after,

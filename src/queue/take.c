@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * take.c
- *		What a claim takes from a lane: due retries first, then what comes next
- *		in a track of the stream.
+ *		What a claim takes from a lane: due retries, and what comes next in a
+ *		track of the stream.  Where there is much of both each gets half.
  *
  * Everything runs under the lane's lock.  The events taken from the lane's
  * range are always the first of it that are not resolved; batch.c relies on it.
@@ -216,30 +216,54 @@ give_up_unreadable(SnClaim *claim, SnLook *look, const Rows *unreadable)
 	look->more = true;
 }
 
-/* sn_claim_take_retries: take what is due of the lane's retries */
-void
-sn_claim_take_retries(SnClaim *claim, SnLook *look)
+/*
+ * walk_due: take what is due of the lane's retries, behind those that were looked
+ * at before.  Those that cannot be handed out go to the lists.
+ */
+static void
+walk_due(SnClaim *claim, SnLook *look, Rows *gone, Rows *unreadable)
 {
-	Rows		gone = {NULL};
-	Rows		unreadable = {NULL};
-	TimestampTz next_due;
+	bool		again = ItemPointerIsValid(&look->last_tid);
 	SnScan		scan;
 
-	sn_retry_scan_due(&scan, claim->sub->sub_id, look->state.lane, claim->now,
+	look->due_left = false;
+	sn_retry_scan_due(&scan, claim->sub->sub_id, look->state.lane,
+					  again ? look->last_due : DT_NOBEGIN, claim->now,
 					  claim->snapshot);
-	while (!sn_claim_full(claim) && sn_scan_next(&scan))
+	while (!look->due_left && sn_scan_next(&scan))
 	{
 		SnRetry		head;
 		Fate		fate;
 
 		sn_retry_read(scan.slot, &head);
+		if (again && head.due_at == look->last_due &&
+			ItemPointerCompare(&head.tid, &look->last_tid) <= 0)
+			continue;
+		look->due_left = sn_claim_full(claim);
+		if (look->due_left)
+			break;
 		fate = take_head(claim, look, &head);
 		if (fate != FATE_TAKEN)
-			add_to(fate == FATE_PASSED ? &gone : &unreadable, &head);
+			add_to(fate == FATE_PASSED ? gone : unreadable, &head);
+		look->last_due = head.due_at;
+		look->last_tid = head.tid;
 	}
-	if (sn_claim_full(claim))
-		look->more = true;
+	look->more = look->more || look->due_left;
 	sn_scan_end(&scan);
+}
+
+/* sn_claim_take_retries: take what is due of the lane's retries, so many at most */
+void
+sn_claim_take_retries(SnClaim *claim, SnLook *look, int n)
+{
+	int			limit = claim->limit;
+	Rows		gone = {NULL};
+	Rows		unreadable = {NULL};
+	TimestampTz next_due;
+
+	claim->limit = Min(limit, claim->entries.n + n);
+	walk_due(claim, look, &gone, &unreadable);
+	claim->limit = limit;
 	next_due = sn_retry_next_due(claim->sub->sub_id, look->state.lane,
 								 claim->now, claim->snapshot);
 	look->next_due = next_due == DT_NOEND ? 0 : next_due;
@@ -247,6 +271,22 @@ sn_claim_take_retries(SnClaim *claim, SnLook *look)
 		drop_gone(claim, look, &gone);
 	if (unreadable.n > 0)
 		give_up_unreadable(claim, look, &unreadable);
+}
+
+/*
+ * sn_claim_take_more_retries: take more of them, when what is new has left room.
+ * Those that cannot be handed out stay for the next claim: what is new may have
+ * been parked behind them by this one.
+ */
+void
+sn_claim_take_more_retries(SnClaim *claim, SnLook *look)
+{
+	Rows		gone = {NULL};
+	Rows		unreadable = {NULL};
+
+	walk_due(claim, look, &gone, &unreadable);
+	if (gone.n > 0 || unreadable.n > 0)
+		look->more = true;
 }
 
 /* seen_at_start: whether subscribe('latest') saw a transaction's events */

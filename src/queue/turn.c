@@ -5,9 +5,10 @@
  *		How the tracks of the lanes take turns in a claim.
  *
  * Among lanes: when more is waiting than a batch holds, each track that may have
- * something gets an equal share of it first, and then what is left goes to
- * whoever has more.  A batch of fewer
- * events than there are tracks begins with another track each time.
+ * something gets an equal share of it first, and so do the lanes that have
+ * nothing new, where retries may be due or a batch was lost; then what is left
+ * goes to whoever has more.  Shares are counted through all batches, so they are
+ * equal for small ones, too.
  *
  * In a lane: a batch takes new events from one track, and the lane stays with it
  * until it has passed what was handed out.  So all that is kept of the others is
@@ -187,29 +188,90 @@ go_through(SnClaim *claim, uint64 among, uint32 first, int track)
 	}
 }
 
-/* take_shares: tracks that have something get an equal share each */
-static void
-take_shares(SnClaim *claim, const uint64 *lanes, int ntracks, uint32 first,
-			int turn)
+/* Those among whom a batch is shared */
+typedef struct Shares
 {
+	int			n;
+	int			track[SN_TRACKS + 1];	/* the first may be SN_SHARE_RETRIES */
+	uint64		lanes[SN_TRACKS + 1];
+	bool		due;			/* there are more retries than a batch had room for */
+} Shares;
+
+/*
+ * find_shares: who may have something in the lanes.  Those lanes that seem to have
+ * retries are first: where they have none, their share goes on to the tracks.
+ */
+static void
+find_shares(SnClaim *claim, uint64 pending, Shares *shares)
+{
+	uint64		lanes[SN_TRACKS];
+	uint64		others = pending;
+	int			track;
+
+	(void) sn_hint_tracks(claim->hints, pending, lanes);
+	for (track = 0; track < SN_TRACKS; track++)
+		others &= ~lanes[track];
+	shares->n = 0;
+	shares->due = sn_hint_retries(claim->hints, others) != 0;
+	if (others != 0)
+	{
+		shares->track[shares->n] = SN_SHARE_RETRIES;
+		shares->lanes[shares->n++] = others;
+	}
+	for (track = 0; track < SN_TRACKS; track++)
+	{
+		if (lanes[track] == 0)
+			continue;
+		shares->track[shares->n] = track;
+		shares->lanes[shares->n++] = lanes[track];
+	}
+}
+
+/*
+ * are_crowded: whether more is waiting than the batch holds, so that they have to
+ * share it
+ */
+static bool
+are_crowded(SnClaim *claim, const Shares *shares)
+{
+	return shares->n > 1 && claim->hints != NULL &&
+		(pg_atomic_read_u64(&claim->hints->behind) > (uint64) claim->max ||
+		 shares->due);
+}
+
+/* share_of: how many of n events, the first of which has a number, are a share's */
+static int
+share_of(const Shares *shares, int share, uint32 first, int n)
+{
+	return n / shares->n +
+		((share + shares->n - first % shares->n) % shares->n < n % shares->n);
+}
+
+/*
+ * take_shares: each gets its share, and what those before have left of theirs.
+ * Returns a track that has its turn with what is left then.
+ */
+static int
+take_shares(SnClaim *claim, const Shares *shares, uint32 first)
+{
+	int			room = claim->max - claim->entries.n;
+	uint32		next = pg_atomic_fetch_add_u32(&claim->hints->next_share, room);
 	int			i;
 
 	claim->only = true;
-	for (i = 0; i < SN_TRACKS; i++)
+	claim->limit = claim->entries.n;
+	for (i = 0; i < shares->n; i++)
 	{
-		int			track = (turn + i) % SN_TRACKS;
-		int			left = claim->max - claim->entries.n;
-
-		if (lanes[track] == 0)
+		claim->limit += share_of(shares, i, next, room);
+		if (sn_claim_full(claim))
 			continue;
-		claim->limit = claim->entries.n + (left + ntracks - 1) / ntracks;
-		ntracks--;
-		go_through(claim, lanes[track], first, track);
+		go_through(claim, shares->lanes[i], first, shares->track[i]);
 		if (claim->solo || claim->enough)
 			break;
 	}
 	claim->only = false;
 	claim->limit = claim->max;
+	return next % SN_TRACKS;
 }
 
 /*
@@ -220,18 +282,16 @@ void
 sn_claim_look_around(SnClaim *claim, uint32 first)
 {
 	uint64		pending = sn_hint_pending(claim->hints, claim->now);
-	uint64		lanes[SN_TRACKS];
-	int			ntracks = sn_hint_tracks(claim->hints, pending, lanes);
-	int			turn = SN_TRACK_COMMON;
+	int			track = SN_TRACK_COMMON;
+	Shares		shares;
 
+	find_shares(claim, pending, &shares);
 	claim->visited = 0;
 	claim->only = false;
 	claim->limit = claim->max;
-	claim->sharing = ntracks > 1 && claim->hints != NULL &&
-		pg_atomic_read_u64(&claim->hints->behind) > (uint64) claim->max;
+	claim->sharing = are_crowded(claim, &shares);
 	if (claim->sharing)
 	{
-		uint32		next = pg_atomic_fetch_add_u32(&claim->hints->next_track, 1);
 		uint32		lost = pg_atomic_exchange_u32(&claim->hints->lost_lane, 0);
 
 		if (lost > 0)
@@ -239,11 +299,7 @@ sn_claim_look_around(SnClaim *claim, uint32 first)
 					   SN_TRACK_COMMON);
 		if (sn_claim_full(claim))
 			return;
-
-		/* the common track is first where all of them get something */
-		turn = next % SN_TRACKS;
-		take_shares(claim, lanes, ntracks, first,
-					claim->max < ntracks ? turn : SN_TRACK_COMMON);
+		track = take_shares(claim, &shares, first);
 	}
-	go_through(claim, pending, first, turn);
+	go_through(claim, pending, first, track);
 }

@@ -79,7 +79,9 @@ init_shared(SnShared *s)
 		for (track = 0; track < SN_TRACKS; track++)
 			pg_atomic_init_u64(&s->subs[i].tracks[track], PG_UINT64_MAX);
 		pg_atomic_init_u64(&s->subs[i].behind, 0);
-		pg_atomic_init_u32(&s->subs[i].next_track, 0);
+		pg_atomic_init_u64(&s->subs[i].due, 0);
+		pg_atomic_init_u64(&s->subs[i].new_first, 0);
+		pg_atomic_init_u32(&s->subs[i].next_share, 0);
 		pg_atomic_init_u32(&s->subs[i].lost_lane, 0);
 		pg_atomic_init_u64(&s->subs[i].after_batch, 0);
 		pg_atomic_init_u64(&s->subs[i].deferred, 0);
@@ -458,7 +460,9 @@ sn_sub_slot(int sub_id)
 		slot = free_slot;
 		sn_sub_look_everywhere(slot);
 		pg_atomic_write_u64(&slot->behind, 0);
-		pg_atomic_write_u32(&slot->next_track, 0);
+		pg_atomic_write_u64(&slot->due, 0);
+		pg_atomic_write_u64(&slot->new_first, 0);
+		pg_atomic_write_u32(&slot->next_share, 0);
 		pg_atomic_write_u32(&slot->lost_lane, 0);
 		pg_atomic_write_u64(&slot->after_batch, 0);
 		pg_atomic_write_u64(&slot->deferred, 0);

@@ -110,6 +110,7 @@ typedef struct SnRateSample
  *				transaction has its lock; he is woken when that is given back
  *	  tracks	which of a lane's tracks a claim has to look at: set before the
  *				lane is put into pending, cleared like that
+ *	  due		the claim that was there last has left retries that are due
  *
  * lane_hints.c moves lanes between the sets.
  */
@@ -122,11 +123,14 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 deferred;
 	pg_atomic_uint64 blocked;
 	pg_atomic_uint64 tracks[SN_TRACKS];
+	pg_atomic_uint64 due;
 	pg_atomic_uint64 behind;	/* about how many events were sequenced and not
 								 * claimed since the server started */
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
-	pg_atomic_uint32 next_track;	/* likewise, where tracks take turns */
+	pg_atomic_uint32 next_share;	/* likewise, of which share its first event is */
+	pg_atomic_uint64 new_first; /* lanes where what is new has the odd event of
+								 * the next batch, and not retries */
 	pg_atomic_uint32 lost_lane; /* one more than the lane that the next claim
 								 * looks at first: its events have to be alone */
 	pg_atomic_uint64 claimed_at;	/* when the last one began, 0: none did */

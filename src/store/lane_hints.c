@@ -37,6 +37,7 @@ typedef struct Freed
 	uint64		lanes;			/* have work if they have more */
 	uint64		with_work;		/* have work */
 	bool		sooner;			/* next_check came closer */
+	bool		everywhere;		/* all lanes may have something in all tracks */
 } Freed;
 
 static Freed freed[SN_MAX_SUBS];
@@ -355,6 +356,46 @@ sn_hint_leave_tracks(SnSubSlot *slot, int lane, int tracks)
 }
 
 /*
+ * sn_hint_retries_first: whose the odd event of a batch is, where retries and what
+ * is new take turns.  It is the others' the next time.
+ */
+bool
+sn_hint_retries_first(SnSubSlot *slot, int lane, TimestampTz now)
+{
+	uint64		bit = SN_LANE_BIT(lane);
+
+	if (slot == NULL)
+		return (now & 1) != 0;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	if ((pg_atomic_read_u64(&slot->new_first) & bit) == 0)
+		return (pg_atomic_fetch_or_u64(&slot->new_first, bit) & bit) == 0;
+	return (pg_atomic_fetch_and_u64(&slot->new_first, ~bit) & bit) == 0;
+}
+
+/* sn_hint_retries: the lanes that were left with retries that are due */
+uint64
+sn_hint_retries(SnSubSlot *slot, uint64 pending)
+{
+	return slot == NULL ? 0 : pending & pg_atomic_read_u64(&slot->due);
+}
+
+/* sn_hint_leave_due: whether there are more retries in a lane that are due */
+void
+sn_hint_leave_due(SnSubSlot *slot, int lane, bool due)
+{
+	uint64		bit = SN_LANE_BIT(lane);
+
+	if (slot == NULL ||
+		due == ((pg_atomic_read_u64(&slot->due) & bit) != 0))
+		return;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	if (due)
+		(void) pg_atomic_fetch_or_u64(&slot->due, bit);
+	else
+		(void) pg_atomic_fetch_and_u64(&slot->due, ~bit);
+}
+
+/*
  * sn_hint_claimed: so many events are behind no longer, and so many are at least
  */
 void
@@ -423,7 +464,7 @@ hints_xact_end(XactEvent event, void *arg)
 												   ~freed[i].lanes);
 		uint64		lanes = (after & freed[i].lanes) | freed[i].with_work;
 
-		if (freed[i].with_work == PG_UINT64_MAX)
+		if (freed[i].everywhere)
 			sn_sub_look_everywhere(slot);	/* it reads another stream */
 		(void) pg_atomic_fetch_or_u64(&slot->pending, lanes);
 		wake(slot, lanes);
@@ -482,7 +523,8 @@ note_freed(SnSubSlot *slot)
 
 /*
  * sn_hint_free_at_commit: this transaction gives lanes back, or puts work into
- * them. with_work are those known to have some.
+ * them. with_work are those known to have some; all of them, when it gives none
+ * back, say that another stream is read.
  */
 void
 sn_hint_free_at_commit(SnSubSlot *slot, uint64 lanes, uint64 with_work)
@@ -493,6 +535,8 @@ sn_hint_free_at_commit(SnSubSlot *slot, uint64 lanes, uint64 with_work)
 		return;
 	mine->lanes |= lanes;
 	mine->with_work |= with_work;
+	mine->everywhere = mine->everywhere ||
+		(lanes == 0 && with_work == PG_UINT64_MAX);
 }
 
 /*

@@ -58,27 +58,23 @@ bool		sn_no_redactions = false;
 static MemoryContext cache_context = NULL;
 static HTAB *tenants = NULL;
 static HTAB *sets = NULL;
-static bool cache_valid = false;
+static SnKnown known = {SN_REDACTION, &sn_no_redactions};
 static CachedTenant *everyone = NULL;
 static CachedTenant *last_tenant = NULL;	/* of the event before */
 static CachedSet *last_set = NULL;	/* for that tenant, or for everyone */
-static Oid	watched = InvalidOid;	/* table redaction; none: all of them */
 
-/* forget_rules: a table has changed; before ours is there it may be ours */
+/* forget_rules: a table has changed */
 static void
 forget_rules(Datum arg, Oid relid)
 {
-	if (!OidIsValid(relid) || !OidIsValid(watched) || relid == watched)
-		cache_valid = sn_no_redactions = false;
+	sn_known_forget(&known, relid);
 }
 
 /* sn_redactions_changed: this transaction has changed table redaction */
 void
 sn_redactions_changed(void)
 {
-	CacheInvalidateRelcacheByRelid(sn_rel(SN_REDACTION));
-	CommandCounterIncrement();
-	cache_valid = sn_no_redactions = false;
+	sn_known_changed(&known);
 }
 
 /* make_rule_table: an empty one of the cache's */
@@ -148,16 +144,13 @@ any_rules(void)
 static void
 ready_rules(void)
 {
-	if (cache_valid && hash_get_num_entries(tenants) < CACHE_ENTRIES &&
+	if (known.valid && hash_get_num_entries(tenants) < CACHE_ENTRIES &&
 		hash_get_num_entries(sets) < CACHE_ENTRIES)
 		return;
 	make_rule_cache();
-	watched = InvalidOid;
-	if (sn_present(SN_REDACTION))
-		watched = sn_rel(SN_REDACTION);
-	cache_valid = true;			/* a change while looking clears it again */
-	if (!OidIsValid(watched) || !any_rules())
-		sn_no_redactions = cache_valid;
+	sn_known_begin(&known);
+	if (!OidIsValid(known.table) || !any_rules())
+		sn_no_redactions = known.valid;
 }
 
 /* read_rules: those of a tenant for a type, and for all; how many were for the type */

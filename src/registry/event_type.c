@@ -63,26 +63,22 @@ bool		sn_no_types = false;
 
 static MemoryContext cache_context = NULL;
 static HTAB *cache = NULL;
-static bool cache_valid = false;
+static SnKnown known = {SN_EVENT_TYPE, &sn_no_types};
 static CachedType *last = NULL; /* most events have the type of the one before */
 static Size schemas_size = 0;	/* of those that are compiled */
-static Oid	watched = InvalidOid;	/* table event_type; none: all of them */
 
-/* forget_types: a table has changed; before ours is there it may be ours */
+/* forget_types: a table has changed */
 static void
 forget_types(Datum arg, Oid relid)
 {
-	if (!OidIsValid(relid) || !OidIsValid(watched) || relid == watched)
-		cache_valid = sn_no_types = false;
+	sn_known_forget(&known, relid);
 }
 
 /* sn_types_changed: this transaction has changed table event_type */
 void
 sn_types_changed(void)
 {
-	CacheInvalidateRelcacheByRelid(sn_rel(SN_EVENT_TYPE));
-	CommandCounterIncrement();
-	cache_valid = sn_no_types = false;
+	sn_known_changed(&known);
 }
 
 /* sn_type_is_own: whether only the extension registers and publishes a type */
@@ -143,15 +139,12 @@ any_types(void)
 static void
 ready(void)
 {
-	if (cache_valid)
+	if (known.valid)
 		return;
 	make_cache();
-	watched = InvalidOid;
-	if (sn_present(SN_EVENT_TYPE))
-		watched = sn_rel(SN_EVENT_TYPE);
-	cache_valid = true;			/* a change while looking clears it again */
-	if (!OidIsValid(watched) || !any_types())
-		sn_no_types = cache_valid;
+	sn_known_begin(&known);
+	if (!OidIsValid(known.table) || !any_types())
+		sn_no_types = known.valid;
 }
 
 /* read_versions: what table event_type has of a type, into its entry */
@@ -199,7 +192,7 @@ look_up_type(const text *event_type)
 		return type;
 	if (is_full())
 		make_cache();
-	if (OidIsValid(watched))
+	if (OidIsValid(known.table))
 		read_versions(event_type, &read);
 	type = hash_search(cache, key, HASH_ENTER, &found);
 	*type = read;
@@ -340,7 +333,7 @@ sn_type_check(const text *event_type, int32 version, Jsonb *payload,
 	if (type->nversions == 0)
 	{
 		if (sn_unknown_event_types == SN_UNKNOWN_REFUSE &&
-			OidIsValid(watched) &&	/* without the table none can be known */
+			OidIsValid(known.table) &&	/* without the table none can be known */
 			!sn_type_is_own(event_type))
 			refuse(psprintf("event type \"%s\" is not registered",
 							text_to_cstring(event_type)), index,

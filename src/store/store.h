@@ -82,6 +82,20 @@ extern bool sn_present(SnRel which);
 extern TupleDesc sn_full_desc(Relation rel);
 extern bool sn_installed(void);
 extern void sn_watch_relations(RelcacheCallbackFunction watcher);
+
+/* What a session knows of a table that is read rarely: watch.c */
+typedef struct SnKnown
+{
+	SnRel		which;
+	bool	   *nothing;		/* it is known that nothing is in it */
+	bool		valid;			/* nothing has changed since it was read */
+	Oid			table;			/* none: it was not there */
+} SnKnown;
+
+extern void sn_known_forget(SnKnown *known, Oid relid);
+extern void sn_known_changed(SnKnown *known);
+extern void sn_known_begin(SnKnown *known);
+
 extern int64 sn_sequence_next(const char *name);
 extern char *sn_other_version(void);
 

@@ -10,6 +10,9 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "utils/inval.h"
+
 #include "store/store.h"
 
 #define WATCHERS_MAX 32
@@ -39,4 +42,36 @@ sn_watch_relations(RelcacheCallbackFunction watcher)
 	if (nwatchers == 0)
 		CacheRegisterRelcacheCallback(tell_watchers, (Datum) 0);
 	watchers[nwatchers++] = watcher;
+}
+
+/*
+ * sn_known_forget: for a watcher: what is known does not hold if that table has
+ * changed.  Before ours is there it may be ours.
+ */
+void
+sn_known_forget(SnKnown *known, Oid relid)
+{
+	if (!OidIsValid(relid) || !OidIsValid(known->table) ||
+		relid == known->table)
+		known->valid = *known->nothing = false;
+}
+
+/* sn_known_changed: this transaction has changed the table */
+void
+sn_known_changed(SnKnown *known)
+{
+	CacheInvalidateRelcacheByRelid(sn_rel(known->which));
+	CommandCounterIncrement();
+	known->valid = *known->nothing = false;
+}
+
+/*
+ * sn_known_begin: the table is about to be read.  A change while that goes on
+ * makes it invalid again, so it is said before.
+ */
+void
+sn_known_begin(SnKnown *known)
+{
+	known->table = sn_present(known->which) ? sn_rel(known->which) : InvalidOid;
+	known->valid = true;
 }

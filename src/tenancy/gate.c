@@ -80,35 +80,31 @@ bool		sn_work_free = false;
 static MemoryContext cache_context = NULL;
 static HTAB *answers = NULL;	/* of Answer */
 static List *askers = NIL;		/* of Asker */
-static bool cache_valid = false;
+static SnKnown known = {SN_TENANT_GRANT, &sn_work_free};
 static Asker *last_asker = NULL;
 static Answer *last = NULL;
-static Oid	watched = InvalidOid;	/* table tenant_grant; none: all of them */
 static Oid	asked_for = InvalidOid; /* whom the work is done for; none: the
 									 * current user */
 
-/* forget_grants: a table has changed; before ours is there it may be ours */
+/* forget_grants: a table has changed */
 static void
 forget_grants(Datum arg, Oid relid)
 {
-	if (!OidIsValid(relid) || !OidIsValid(watched) || relid == watched)
-		cache_valid = sn_work_free = false;
+	sn_known_forget(&known, relid);
 }
 
 /* forget_roles: somebody's memberships or rights have changed */
 static void
 forget_roles(Datum arg, int cacheid, uint32 hashvalue)
 {
-	cache_valid = sn_work_free = false;
+	known.valid = sn_work_free = false;
 }
 
 /* sn_grants_changed: this transaction has changed one of the tables of grants */
 void
 sn_grants_changed(void)
 {
-	CacheInvalidateRelcacheByRelid(sn_rel(SN_TENANT_GRANT));
-	CommandCounterIncrement();
-	cache_valid = sn_work_free = false;
+	sn_known_changed(&known);
 }
 
 /* hash_name, match_names: names are compared as far as they go */
@@ -162,15 +158,12 @@ make_gate_cache(void)
 static void
 gate_ready(void)
 {
-	if (cache_valid)
+	if (known.valid)
 		return;
 	make_gate_cache();
-	watched = InvalidOid;
-	if (sn_present(SN_TENANT_GRANT))
-		watched = sn_rel(SN_TENANT_GRANT);
-	cache_valid = true;			/* a change while looking clears it again */
-	if (!OidIsValid(watched) || !sn_any_work_grant())
-		sn_work_free = cache_valid;
+	sn_known_begin(&known);
+	if (!OidIsValid(known.table) || !sn_any_work_grant())
+		sn_work_free = known.valid;
 }
 
 /* read_asker: what a role may for every tenant, and whose grants it has */
@@ -180,7 +173,7 @@ read_asker(Asker *asker)
 	SnGrantRoles roles;
 
 	asker->admin = has_privs_of_role(asker->role, sn_tables_owner());
-	if (asker->admin || !OidIsValid(watched))
+	if (asker->admin || !OidIsValid(known.table))
 		return;
 	sn_grant_roles_begin(&roles);
 	while (sn_grant_roles_next(&roles))
@@ -292,7 +285,7 @@ answer_by_name(Asker *asker, Subject about, const text *value)
 		rights = look_up(asker, about, value);
 		if (hash_get_num_entries(answers) >= CACHE_ENTRIES)
 		{
-			cache_valid = false;	/* the next question empties it */
+			known.valid = false;	/* the next question empties it */
 			return rights;
 		}
 		bytes = MemoryContextAlloc(cache_context, name.len + 1);
@@ -361,7 +354,7 @@ sn_gate_may_claim(const text *worker_type)
 
 	if (asker->admin || (!sn_tenant_isolation && sn_work_free))
 		return true;
-	if (!OidIsValid(watched))
+	if (!OidIsValid(known.table))
 		return !sn_tenant_isolation;
 	return (answer_by_name(asker, ABOUT_WORKER_TYPE, worker_type) &
 			(sn_tenant_isolation ? SN_WORK_GRANTED :

@@ -50,25 +50,21 @@ bool		sn_no_publish_limits = false;
 
 static MemoryContext cache_context = NULL;
 static HTAB *cache = NULL;
-static bool cache_valid = false;
+static SnKnown known = {SN_TENANT_LIMIT, &sn_no_publish_limits};
 static CachedTenant *last = NULL;	/* most calls are for the tenant of before */
-static Oid	watched = InvalidOid;	/* table tenant_limit; none: all of them */
 
-/* forget_limits: a table has changed; before ours is there it may be ours */
+/* forget_limits: a table has changed */
 static void
 forget_limits(Datum arg, Oid relid)
 {
-	if (!OidIsValid(relid) || !OidIsValid(watched) || relid == watched)
-		cache_valid = sn_no_publish_limits = false;
+	sn_known_forget(&known, relid);
 }
 
 /* sn_limits_changed: this transaction has changed table tenant_limit */
 void
 sn_limits_changed(void)
 {
-	CacheInvalidateRelcacheByRelid(sn_rel(SN_TENANT_LIMIT));
-	CommandCounterIncrement();
-	cache_valid = sn_no_publish_limits = false;
+	sn_known_changed(&known);
 }
 
 /* hash_tenant, compare_tenants: of keys that point to texts */
@@ -176,16 +172,13 @@ any_publish_limit(void)
 static bool
 cache_ready(void)
 {
-	if (cache_valid)
-		return OidIsValid(watched);
+	if (known.valid)
+		return OidIsValid(known.table);
 	make_tenant_cache();
-	watched = InvalidOid;
-	if (sn_present(SN_TENANT_LIMIT))
-		watched = sn_rel(SN_TENANT_LIMIT);
-	cache_valid = true;			/* a change while looking clears it again */
-	if (!OidIsValid(watched) || !any_publish_limit())
-		sn_no_publish_limits = cache_valid;
-	return OidIsValid(watched);
+	sn_known_begin(&known);
+	if (!OidIsValid(known.table) || !any_publish_limit())
+		sn_no_publish_limits = known.valid;
+	return OidIsValid(known.table);
 }
 
 /* find_kind: a limit among those that were read, or NULL */

@@ -61,27 +61,22 @@ typedef struct Pressure
 bool		sn_no_pressure = false;
 
 static MemoryContext pressure_context = NULL;
-static bool pressures_valid = false;
+static SnKnown known = {SN_BACKLOG_LIMIT, &sn_no_pressure};
 static Pressure *pressures = NULL;
 static int	npressures = 0;
-static Oid	watched_table = InvalidOid; /* backlog_limit; none: all of them */
 
-/* forget_pressures: a table has changed; before ours is there it may be ours */
+/* forget_pressures: a table has changed */
 static void
 forget_pressures(Datum arg, Oid relid)
 {
-	if (!OidIsValid(relid) || !OidIsValid(watched_table) ||
-		relid == watched_table)
-		pressures_valid = sn_no_pressure = false;
+	sn_known_forget(&known, relid);
 }
 
 /* sn_pressure_changed: this transaction has changed table backlog_limit */
 void
 sn_pressure_changed(void)
 {
-	CacheInvalidateRelcacheByRelid(sn_rel(SN_BACKLOG_LIMIT));
-	CommandCounterIncrement();
-	pressures_valid = sn_no_pressure = false;
+	sn_known_changed(&known);
 }
 
 /* copy_names: a column with names */
@@ -151,7 +146,7 @@ read_pressures(void)
 static void
 pressures_ready(void)
 {
-	if (pressures_valid)
+	if (known.valid)
 		return;
 	if (pressure_context == NULL)
 	{
@@ -163,23 +158,20 @@ pressures_ready(void)
 	pressures = NULL;
 	npressures = 0;
 	MemoryContextReset(pressure_context);
-	watched_table = InvalidOid;
-	if (sn_present(SN_BACKLOG_LIMIT))
-		watched_table = sn_rel(SN_BACKLOG_LIMIT);
-	pressures_valid = true;		/* a change while looking clears it again */
+	sn_known_begin(&known);
 	PG_TRY();
 	{
-		if (OidIsValid(watched_table))
+		if (OidIsValid(known.table))
 			read_pressures();
 	}
 	PG_CATCH();
 	{
-		pressures_valid = false;	/* some of them are missing */
+		known.valid = false;	/* some of them are missing */
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	if (npressures == 0)
-		sn_no_pressure = pressures_valid;
+		sn_no_pressure = known.valid;
 }
 
 /* names_have: whether a name is one of a set */

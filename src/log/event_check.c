@@ -322,7 +322,8 @@ redact(SnEvent *event, int index)
 /*
  * sn_check_event: the checked event made of the columns that every way to
  * publish has.  version is the one of its type that the publisher names, or 0.
- * index is the event's place in its batch, from 1, or 0.
+ * index is the event's place in its batch, from 1, or 0.  sn_check_version()
+ * has to follow.
  */
 void
 sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
@@ -352,6 +353,16 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 										   "correlation_id");
 	if (sn_redact_asks())
 		redact(event, index);
+}
+
+/*
+ * sn_check_version: which version of its type the event is, after a check of
+ * its payload.  A call that is repeated publishes nothing, so it is not asked
+ * what holds by now: whoever takes idempotency keys takes them before.
+ */
+void
+sn_check_version(SnEvent *event, int32 version, int index)
+{
 	event->schema_version = event->asked_version;
 	if (sn_type_asks())
 		event->schema_version = sn_type_check(event->event_type, version,

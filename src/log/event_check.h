@@ -15,6 +15,7 @@ extern bool sn_may_publish(const text *tenant_id);
 extern bool sn_is_control_type(const text *event_type);
 extern void sn_check_event(SnEvent *event, const Datum *values,
 						   const bool *nulls, int32 version, int index);
+extern void sn_check_version(SnEvent *event, int32 version, int index);
 
 /* Parts of it, for arguments that stand beside the columns of an event */
 extern void sn_event_refuse(int sqlstate, int index, const char *what,

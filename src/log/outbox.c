@@ -361,13 +361,12 @@ sn_outbox_put(TupleTableSlot *slot, SnOutboxRow *row)
 	sn_check_event(&event, values, nulls, 0, 0);
 	row->late &= slot->tts_isnull[OUTBOX_ID];
 	write_before(row->late);
-	if (slot->tts_isnull[OUTBOX_ID])
-	{
-		if (!row->late)
-			sn_take_id(&row->id);
-	}
-	else if (!take_given(&event, slot->tts_values[OUTBOX_ID], row))
+	if (!slot->tts_isnull[OUTBOX_ID] &&
+		!take_given(&event, slot->tts_values[OUTBOX_ID], row))
 		return false;
+	sn_check_version(&event, 0, 0);
+	if (slot->tts_isnull[OUTBOX_ID] && !row->late)
+		sn_take_id(&row->id);
 	if (!sn_no_pressure)
 		sn_pressure_keep(event.tenant_id, event.event_type);
 	if (sn_limits_ask())

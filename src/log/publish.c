@@ -111,7 +111,10 @@ sentinai_publish(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(9))
 		event.deliver_at = check_deliver_at(PG_GETARG_TIMESTAMPTZ(9));
 	if (PG_ARGISNULL(8))
+	{
+		sn_check_version(&event, version, 0);
 		keep_limits(&event);
+	}
 	sn_flow_apply(&event);
 
 	if (PG_ARGISNULL(8))
@@ -123,6 +126,7 @@ sentinai_publish(PG_FUNCTION_ARGS)
 		if (sn_idempotency_take(&event, key,
 								sn_idempotency_body(&event), id))
 		{
+			sn_check_version(&event, version, 0);
 			keep_limits(&event);	/* one that is repeated costs nothing */
 			sn_publish_as(&event, id);
 		}
@@ -283,6 +287,7 @@ next_of_batch(Batch *batch, int place, SnEvent *event)
 			batch->nulls[c] = batch->columns[c].nulls[place];
 		}
 	sn_check_event(event, batch->values, batch->nulls, 0, place + 1);
+	sn_check_version(event, 0, place + 1);
 	put_metadata(batch, event, place);
 }
 

@@ -132,6 +132,7 @@ publish_corrected(const SnLetter *letter, FunctionCallInfo fcinfo)
 	Datum		values[SN_INPUT_COLUMNS];
 	bool		nulls[SN_INPUT_COLUMNS];
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	int32		version = PG_ARGISNULL(6) ? 0 : PG_GETARG_INT32(6);
 	SnEvent		event;
 	int			i;
 
@@ -144,8 +145,8 @@ publish_corrected(const SnLetter *letter, FunctionCallInfo fcinfo)
 	values[SN_INPUT_METADATA] =
 		replaced_metadata(letter, PG_ARGISNULL(5) ?
 						  values[SN_INPUT_METADATA] : PG_GETARG_DATUM(5));
-	sn_check_event(&event, values, nulls,
-				   PG_ARGISNULL(6) ? 0 : PG_GETARG_INT32(6), 0);
+	sn_check_event(&event, values, nulls, version, 0);
+	sn_check_version(&event, version, 0);
 	event.causation_id = DatumGetUUIDP(letter->values[Anum_dead_event_id - 1]);
 	sn_flow_apply(&event);
 	sn_publish(&event, id);

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- An idempotency key publishes once. Two sessions: isolation/specs/idempotency.spec.
 begin;
-select plan(25);
+select plan(32);
 
 create function pg_temp.pub(key text, tenant text default 'idem', payload jsonb default '{"a": 1, "b": 2}') returns uuid
 language sql as $$ select sentinai.publish('t', tenant, 'a', payload, idempotency_key => key) $$;
@@ -37,6 +37,25 @@ select is(pg_temp.stored(), 2::bigint, 'a savepoint takes the event back');
 create temp table again as select pg_temp.pub('k-savepoint', payload => '{"other": true}') as id;
 select is(pg_temp.stored(), 3::bigint, 'and the key is new again, for any event');
 select is(pg_temp.pub('k-savepoint', payload => '{"other": true}'), (select id from again), 'from then on it is taken');
+
+-- What is registered between two calls is for new events only.
+create function pg_temp.typed(key text) returns uuid language sql as $$
+    select sentinai.publish('idem.v', 'idem4', 'a', '{"a": 1}', idempotency_key => key) $$;
+create function pg_temp.row_in(conflict text default '') returns text language sql as $$
+    select format($f$insert into outbox (id, type, tenant_id, aggregateid, payload)
+        values ('6b1f2f4e-0000-4000-8000-000000000001', 'idem.v', 'idem4', 'a', '{"a": 1}') %s$f$, conflict) $$;
+set local search_path = sentinai, public;
+select register_event_type('idem.v', '{"type": "object"}');
+create temp table typed as select pg_temp.typed('k') as id;
+select lives_ok(pg_temp.row_in(), 'a row with an id');
+select register_event_type('idem.v', '{"type": "object", "required": ["b"]}', compatibility => 'none');
+select is(pg_temp.typed('k'), (select id from typed), 'a repeated call is not held against a schema that came later');
+select lives_ok(pg_temp.row_in('on conflict do nothing'), 'nor is a row with an id that was given');
+select throws_ok(pg_temp.row_in(), '23505', null, 'which is told to be the same row');
+select throws_ok($$select pg_temp.typed('k-new')$$, 'SN422', null, 'a new key is');
+select throws_ok($$insert into outbox (type, tenant_id, aggregateid, payload) values ('idem.v', 'idem4', 'a', '{"a": 1}')$$, 'SN422', null, 'and a new row');
+select throws_ok($$select publish_batch('{idem.v}', '{idem4}', '{a}', '{"{}"}')$$, 'SN422', null, 'and a batch');
+reset search_path;
 
 -- rows, limits
 select is((select count(*) from sentinai_internal.event_idempotency where tenant_id = 'idem'), 3::bigint, 'a row for each key');

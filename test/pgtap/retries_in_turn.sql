@@ -124,9 +124,9 @@ select is(pg_temp.wrong('due-lanes'), 0::bigint, 'in the order of keys');
 
 -- Beside tracks: backlogs in some lanes, and retries in another
 truncate due_served;
-select pg_temp.publish('due-small', pg_temp.keys('due-small', 9, 5), 5);
+select pg_temp.publish('due-small', pg_temp.keys('due-small', 9, 100), 100);
 select pg_temp.last();
-select is(pg_temp.fail_all('due-lanes'), 6::bigint, 'events fail');
+select is(pg_temp.fail_all('due-lanes'), 101::bigint, 'events fail');
 select pg_temp.publish('due-flood', pg_temp.keys('due-flood', 3, 20) || pg_temp.keys('due-flood', 4, 20), 5000);
 select pg_temp.publish('due-flood2', pg_temp.keys('due-flood2', 3, 20) || pg_temp.keys('due-flood2', 5, 20), 5000);
 select pg_temp.last();
@@ -136,8 +136,8 @@ select pg_temp.publish('due-flood2', pg_temp.keys('due-flood2', 3, 20) || pg_tem
 select pg_temp.last();
 select pg_temp.sequenced();
 select is((select count(*) from sentinai_internal.track_tenant where tenant_id like 'due-flood%'), 2::bigint, 'two tenants are set apart');
-call pg_temp.work('due-lanes', 10, 4);
-select is((select count(*) from due_served where tenant = 'due-small'), 5::bigint, 'retries of another come with the first batches');
+call pg_temp.work('due-lanes', 10, 12);
+select cmp_ok((select count(*) from due_served where tenant = 'due-small'), '>=', 30::bigint, 'retries of another have their share beside them');
 call pg_temp.work('due-lanes', 1000, 200);
 select is(pg_temp.wrong('due-lanes'), 0::bigint, 'in the order of keys');
 

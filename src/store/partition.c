@@ -151,6 +151,31 @@ run_utility(const char *statement)
 		elog(ERROR, "could not execute \"%s\"", statement);
 }
 
+/*
+ * take_rights_back: what ALTER DEFAULT PRIVILEGES gave somebody for a table that
+ * was just made, as the script of the extension does for those it makes
+ */
+static void
+take_rights_back(const char *name)
+{
+	SPITupleTable *found;
+	uint64		n;
+	uint64		i;
+
+	if (SPI_execute(psprintf("select distinct pg_catalog.format('revoke all on " SN_INTERNAL ".%%I from %%s cascade',"
+							 " c.relname, case a.grantee when 0 then 'public'"
+							 " else pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) end)"
+							 " from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a"
+							 " where c.oid operator(pg_catalog.=) '" SN_INTERNAL ".%s'::pg_catalog.regclass"
+							 " and a.grantee operator(pg_catalog.<>) c.relowner",
+							 name), false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the rights of \"%s\"", name);
+	found = SPI_tuptable;
+	n = SPI_processed;
+	for (i = 0; i < n; i++)
+		run_utility(SPI_getvalue(found->vals[i], found->tupdesc, 1));
+}
+
 /* make_indexes: the keys and indexes of a partition of a set */
 static void
 make_indexes(int set, const char *name)
@@ -198,6 +223,7 @@ make_partition(int set, int64 lower, int64 upper)
 
 	run_utility(psprintf("create table " SN_INTERNAL ".%s (like " SN_INTERNAL ".%s"
 						 " including all excluding comments)", name, table));
+	take_rights_back(name);
 	make_indexes(set, name);
 	make_triggers(parent, name);
 	SN_FAULT(partition_create);

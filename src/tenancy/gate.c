@@ -317,14 +317,16 @@ sn_gate_was_granted(int rights, const text *tenant_id)
 
 /*
  * sn_gate_needs_proof: whether the caller may nothing without a proof.  Who has set
- * another role is still who logged in, so that role's mark counts, too.
+ * another role is still who logged in, so that role's mark counts, too.  And in a
+ * SECURITY DEFINER function whose owner he may become: he can have made it.
  */
 bool
 sn_gate_needs_proof(void)
 {
 	Oid			role = sn_gate_asker();
-	bool		marked = role != GetSessionUserId() &&
-		role == GetOuterUserId() && find_role(GetSessionUserId())->needs_proof;
+	Oid			session = GetSessionUserId();
+	bool		marked = role != session && find_role(session)->needs_proof &&
+		(role == GetOuterUserId() || is_member_of_role(session, role));
 	Asker	   *asker = find_role(role);
 
 	return asker->needs_proof || (marked && !asker->admin);

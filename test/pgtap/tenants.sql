@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Who may do what for whom: grants, and the gate that every function asks.
-select plan(137);
+select plan(139);
 \set tenant gate-a
 \ir lib/queue.sql
 
@@ -305,10 +305,25 @@ grant gate_group to gate_app;
 set session authorization gate_app;
 set role gate_group;
 select throws_ok($$select gate.publish('gate-b')$$, 'SN403', null, 'nor as a role that was not marked, if he sets it');
+reset role;
+create function pg_temp.his_own() returns text language sql security definer as $$ select gate.publish('gate-b') $$;
+alter function pg_temp.his_own() owner to gate_group;
+select throws_ok('select pg_temp.his_own()', 'SN403', null, 'or makes a function run as it');
 reset session authorization;
 set role gate_group;
 select is(gate.publish('gate-b'), 'published', 'with which others may');
 reset role;
+create function gate.offered() returns text language sql security definer as $$ select gate.publish('gate-b') $$;
+create role gate_owner nologin;
+grant usage on schema gate, sentinai to gate_owner;
+grant create on schema gate to gate_owner;
+grant execute on all functions in schema gate to gate_owner;
+grant execute on all functions in schema sentinai to gate_owner;
+alter function gate.offered() owner to gate_owner;
+select sentinai.grant_tenant('gate_owner', 'gate-b', 'publish');
+set session authorization gate_app;
+select is(gate.offered(), 'published', 'and so may a function whose owner he cannot become');
+reset session authorization;
 
 -- The leader of a parallel query asks like anybody
 create table gate.many as select i from generate_series(1, 20000) i;
@@ -349,8 +364,8 @@ reset role;
 
 drop schema gate cascade;
 drop table batch;
-drop owned by gate_group, gate_app, gate_other, gate_apart, gate_agent, gate_admin, gate_chief, gate_gone;
-drop role gate_other, gate_apart, gate_gone, gate_chief, gate_group, gate_app, gate_agent, gate_admin;
+drop owned by gate_group, gate_app, gate_other, gate_apart, gate_agent, gate_admin, gate_chief, gate_gone, gate_owner;
+drop role gate_owner, gate_other, gate_apart, gate_gone, gate_chief, gate_group, gate_app, gate_agent, gate_admin;
 select sentinai.unsubscribe('gate'), sentinai.unsubscribe('gate-secret');
 
 select * from finish();

@@ -56,6 +56,14 @@ sql(join('', 'set role giver;', map {
 sql(q{create schema sentinai authorization giver; grant all on schema sentinai to greedy, public}, 'given');
 sql(q{set role giver; create extension sentinai}, 'given');
 is(sql($rights, 'given'), $granted, 'the same where default privileges, and those of a schema, gave more');
+is(sql(q{select sentinai.make_partitions(now() + interval '3 days') > 0}, 'given'), 't', 'partitions are made later');
+is(sql(q{select string_agg(distinct c.relname || ' ' || a.grantee::regrole, ', ') from pg_class c cross join aclexplode(c.relacl) a
+	where c.relnamespace = 'sentinai_internal'::regnamespace and a.grantee <> c.relowner}, 'given'), '', 'and give nobody more either');
+is(sql(q{grant usage on schema sentinai_internal to greedy;
+	select count(*) > 10, count(*) filter (where has_table_privilege('greedy', oid, 'select')
+		or has_any_column_privilege('greedy', oid, 'select')) from pg_class
+	where relnamespace = 'sentinai_internal'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')}, 'given'), 't|0',
+	'so nobody reads a table or a partition, also if he gets into the schema');
 
 # what is not ours is refused
 sql(q{

@@ -406,5 +406,34 @@ comment on column sentinai_internal.relay_control.recovery is 'Recovery from a b
 comment on column sentinai_internal.relay_control.changed_at is 'Time of the last change.';
 comment on column sentinai_internal.relay_control.changed_by is 'Who changed it last.';
 
+create table sentinai_internal.relay (
+    sub_id          int primary key,
+    broker          text collate "C" not null,
+    settings        text collate "C" not null,
+    aggregate_types text[] collate "C",
+    topic_template  text collate "C" not null,
+    record_format   text collate "C" not null,
+    workers         int not null,
+    paused          boolean not null,
+    node_no         int not null,
+    recovery        bigint not null,
+    changed_at      timestamptz not null,
+    changed_by      text not null
+);
+
+comment on table sentinai_internal.relay is 'Relays made by create_relay(). What events they send is the filter of their subscriptions.';
+comment on column sentinai_internal.relay.sub_id is 'Subscription that the relay reads; its worker type is the name of the relay.';
+comment on column sentinai_internal.relay.broker is 'Kind of broker, as in sentinai.broker.';
+comment on column sentinai_internal.relay.settings is 'What the broker''s library is told, as in sentinai.kafka_conf. Secrets are files that it names.';
+comment on column sentinai_internal.relay.aggregate_types is 'Aggregate types whose events are sent; null: all.';
+comment on column sentinai_internal.relay.topic_template is 'Topic of an event, as in sentinai.topic_template.';
+comment on column sentinai_internal.relay.record_format is 'Form of the records, as in sentinai.record_format.';
+comment on column sentinai_internal.relay.workers is 'Number of processes.';
+comment on column sentinai_internal.relay.paused is 'Whether it is paused, by pause_relay().';
+comment on column sentinai_internal.relay.node_no is 'Row of node that this was decided on; a newer one pauses the relay.';
+comment on column sentinai_internal.relay.recovery is 'Recovery from a backup that this was decided after; a newer one pauses the relay.';
+comment on column sentinai_internal.relay.changed_at is 'Time of the last change.';
+comment on column sentinai_internal.relay.changed_by is 'Who changed it last.';
+
 -- Read by every look at the statistics; what was never analyzed counts as large.
 analyze sentinai_internal.stream, sentinai_internal.subscription;

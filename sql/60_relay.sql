@@ -40,6 +40,59 @@ create function sentinai.resume_relay() returns void
     as 'MODULE_PATHNAME', 'sentinai_resume_relay';
 comment on function sentinai.resume_relay() is 'Let the relay send again after pause_relay(), or for the first time after the database was restored or upgraded into another cluster, or its cluster recovered from a backup: it goes on with what had not been acknowledged when the dump or the backup was taken. Errors: SN403 not allowed; 25006 read-only transaction or standby.';
 
+create function sentinai.relay_is_paused(name text) returns boolean
+    language c stable strict
+    as 'MODULE_PATHNAME', 'sentinai_relay_is_paused';
+comment on function sentinai.relay_is_paused(text) is 'The same for a relay by its name; null when there is none.';
+
+create function sentinai.create_relay(
+        name text, broker text, settings text, event_types text[] default null, aggregate_types text[] default null,
+        tenants text[] default null, topic_template text default null, record_format text default null,
+        start_from text default 'latest', workers int default 1)
+    returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_create_relay';
+comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int) is 'Make a relay beside the one of the server''s parameters. broker: "kafka". settings: as in sentinai.kafka_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16. For superusers and roles with the right ALTER SYSTEM on parameter sentinai.kafka_conf. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+
+create function sentinai.alter_relay(
+        name text, settings text default null, event_types text[] default null, aggregate_types text[] default null,
+        tenants text[] default null, topic_template text default null, record_format text default null,
+        workers int default null, all_event_types boolean default false, all_aggregate_types boolean default false,
+        all_tenants boolean default false)
+    returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_alter_relay';
+comment on function sentinai.alter_relay(text, text, text[], text[], text[], text, text, int, boolean, boolean, boolean) is 'Change what is named of a relay; the rest stays. all_event_types, all_aggregate_types, all_tenants: no filter of that kind any more. Other event types or tenants hold for what is published from now on, everything else from the next event that is sent. topic_template: '' is the default of the format. Errors: 22004 null; SN404 unknown relay; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+
+create function sentinai.drop_relay(name text) returns bigint
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_drop_relay';
+comment on function sentinai.drop_relay(text) is 'Remove a relay. Returns how many events it had not sent, and a notice says so; they stay in the log. Its dead letters stay. Errors: 22004 null; SN404 unknown relay; SN422 the relay of the server''s parameters; 42501 not allowed; 25006 read-only transaction or standby.';
+
+create function sentinai.set_relay_paused(name text, paused boolean) returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_set_relay_paused';
+comment on function sentinai.set_relay_paused(text, boolean) is 'For pause_relay() and resume_relay(): store the switch of a relay.';
+
+create function sentinai.pause_relay(name text) returns void
+    language sql volatile security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+        select case when name = 'relay' then sentinai.set_relay_paused(true)
+                    else sentinai.set_relay_paused(name, true) end
+    $$;
+comment on function sentinai.pause_relay(text) is 'The same as pause_relay() for a relay by its name. Errors: 22004 null; SN404 unknown relay; 25006 read-only transaction or standby.';
+
+create function sentinai.resume_relay(name text) returns void
+    language sql volatile security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+        select sentinai.after_restore();
+        select case when name = 'relay' then sentinai.set_relay_paused(false)
+                    else sentinai.set_relay_paused(name, false) end
+    $$;
+comment on function sentinai.resume_relay(text) is 'The same as resume_relay() for a relay by its name. Errors: 22004 null; SN404 unknown relay; 25006 read-only transaction or standby.';
+
 -- What was made after a recovery is no copy; node_no is that of the first use.
 insert into sentinai_internal.relay_control (paused, node_no, recovery) values (false, 1, sentinai.recovery_id());
 

@@ -41,15 +41,16 @@ create function sentinai.stat_clock() returns timestamptz
     as 'MODULE_PATHNAME', 'sentinai_stat_clock';
 comment on function sentinai.stat_clock() is 'For stat_agent: the time that leases go by, the wall clock of the server''s start carried on by a clock that nobody sets.';
 
-create function sentinai.stat_relay_workers(out worker int, out pid int, out state text,
+create function sentinai.stat_relays(out worker int, out pid int, out state text,
         out in_flight int, out sent_count bigint, out acked_count bigint,
         out error_count bigint, out dead_count bigint, out breaker text,
         out started_at timestamptz, out last_ack_at timestamptz,
-        out last_error_at timestamptz, out last_error text, out locked_lanes bigint)
+        out last_error_at timestamptz, out last_error text, out locked_lanes bigint,
+        out relay_id int)
     returns setof record
     language c volatile strict
-    as 'MODULE_PATHNAME', 'sentinai_stat_relay_workers';
-comment on function sentinai.stat_relay_workers() is 'For stat_relay: what the relay processes of this database say of themselves.';
+    as 'MODULE_PATHNAME', 'sentinai_stat_relays';
+comment on function sentinai.stat_relays() is 'For stat_relay: what the relay processes of this database say of themselves.';
 
 create function sentinai.stat_server(out version text, out preloaded boolean, out launcher_pid int,
         out sequencer_pid int, out rounds_count bigint, out sequenced_count bigint,
@@ -175,13 +176,15 @@ comment on column sentinai.stat_queue.max_lanes is 'How many lanes the batches o
 -- event of them.
 create view sentinai.stat_relay_topic as
 with recursive label as (
-    (select r.sub_id, r.topic
-     from sentinai_internal.event_retry r
-          join sentinai_internal.subscription s on s.is_relay and s.sub_id = r.sub_id
-     where r.topic is not null and sentinai.may_see_worker_type(s.worker_type)
-     order by r.sub_id, r.topic limit 1)
+    select s.sub_id, s.worker_type, f.topic
+    from sentinai_internal.subscription s
+         cross join lateral (
+             select r.topic from sentinai_internal.event_retry r
+             where r.sub_id = s.sub_id and r.topic is not null
+             order by r.topic limit 1) f
+    where s.is_relay and sentinai.may_see_worker_type(s.worker_type)
     union all
-    select l.sub_id, n.topic
+    select l.sub_id, l.worker_type, n.topic
     from label l
          cross join lateral (
              select r.topic from sentinai_internal.event_retry r
@@ -193,7 +196,8 @@ select l.topic,
        h.reason,
        case when pg_catalog.current_setting('sentinai.topic_timeout') <> '-1'
             then h.waiting_since + pg_catalog.current_setting('sentinai.topic_timeout')::interval
-       end as dead_at
+       end as dead_at,
+       l.worker_type as relay
 from label l
      cross join lateral (
          select f.first_failed_at as waiting_since, f.last_error as reason
@@ -208,9 +212,20 @@ comment on view sentinai.stat_relay_topic is 'One row for each topic that events
 comment on column sentinai.stat_relay_topic.topic is 'The topic.';
 comment on column sentinai.stat_relay_topic.waiting_since is 'When the oldest of the events was set aside.';
 comment on column sentinai.stat_relay_topic.reason is 'What the broker said then.';
+comment on column sentinai.stat_relay_topic.relay is 'The relay.';
 comment on column sentinai.stat_relay_topic.dead_at is 'When that event becomes a dead letter, by sentinai.topic_timeout; null for never.';
 
 create view sentinai.stat_relay as
+with relay as (
+    select 0 as relay_id, 'relay'::text as relay, s.sub_id,
+           pg_catalog.current_setting('sentinai.relay_workers')::int as workers
+    from (values (true)) v (one)
+         left join sentinai_internal.subscription s on s.worker_type = 'relay'
+    union all
+    select r.sub_id, s.worker_type, r.sub_id, r.workers
+    from sentinai_internal.relay r
+         join sentinai_internal.subscription s on s.sub_id = r.sub_id
+)
 select w.worker,
        p.pid,
        case when z.paused then 'paused' else coalesce(p.state, 'stopped') end as state,
@@ -230,35 +245,39 @@ select w.worker,
        p.last_error,
        l.waiting_events,
        t.waiting_topics,
-       b.blocked_by
-from pg_catalog.generate_series(0, pg_catalog.current_setting('sentinai.relay_workers')::int - 1) as w (worker)
-     left join sentinai.stat_relay_workers() p on p.worker = w.worker
-     cross join sentinai.relay_is_paused() z (paused)
+       b.blocked_by,
+       n.relay
+from relay n
+     cross join lateral pg_catalog.generate_series(0, n.workers - 1) as w (worker)
+     left join sentinai.stat_relays() p on p.relay_id = n.relay_id and p.worker = w.worker
+     cross join lateral sentinai.relay_is_paused(n.relay) z (paused)
      left join (
-         select x.lane % pg_catalog.current_setting('sentinai.relay_workers')::int as worker,
+         select m.relay_id, x.lane % m.workers as worker,
                 pg_catalog.sum(x.lag_events)::bigint as lag_events,
                 pg_catalog.min(x.pos) as pos,
                 pg_catalog.sum(x.parked)::bigint as waiting_events,
                 pg_catalog.min(x.oldest_unfinished_at) as oldest_unfinished_at
-         from sentinai.stat_lane x
-         where x.is_relay
-         group by 1) l on l.worker = w.worker
+         from relay m
+              join sentinai.stat_lane x on x.sub_id = m.sub_id
+         where m.workers > 0
+         group by 1, 2) l on l.relay_id = n.relay_id and l.worker = w.worker
      left join lateral (
          select pg_catalog.array_agg(x.topic order by x.topic) as waiting_topics
-         from sentinai.stat_relay_topic x) t on true
+         from sentinai.stat_relay_topic x where x.relay = n.relay) t on true
      -- who has locked lanes that the relay found locked: 0 is a prepared transaction
      left join lateral (
          select pg_catalog.array_agg(distinct coalesce(k.pid, 0)) as blocked_by
          from pg_catalog.pg_locks k
-              join sentinai_internal.subscription s on s.is_relay and s.sub_id = k.objid::bigint
          where k.locktype = 'object' and k.granted
                and k.database = (select d.oid from pg_catalog.pg_database d
                                  where d.datname = pg_catalog.current_database())
                and k.classid = 'sentinai_internal.subscription'::pg_catalog.regclass
+               and k.objid::bigint = n.sub_id
                and k.objsubid > 0 and k.pid is distinct from p.pid
                and p.locked_lanes >> (k.objsubid - 1) & 1 = 1) b on p.locked_lanes <> 0;
 
-comment on view sentinai.stat_relay is 'One row for each relay process that sentinai.relay_workers asks for.';
+comment on view sentinai.stat_relay is 'One row for each process that a relay shall have: as many as sentinai.relay_workers says, or create_relay().';
+comment on column sentinai.stat_relay.relay is 'The relay; "relay" is the one of the server''s parameters.';
 comment on column sentinai.stat_relay.worker is 'Number of the relay process, from 0.';
 comment on column sentinai.stat_relay.pid is 'Its process; null when it does not run.';
 comment on column sentinai.stat_relay.state is '"running", "paused", "waiting" (breaker open) or "stopped", for the reason that last_error gives.';
@@ -270,7 +289,7 @@ comment on column sentinai.stat_relay.in_flight is 'Events sent and not yet answ
 comment on column sentinai.stat_relay.sent_count is 'Events sent since the process started.';
 comment on column sentinai.stat_relay.acked_count is 'Events acknowledged since the process started.';
 comment on column sentinai.stat_relay.error_count is 'Errors since the process started.';
-comment on column sentinai.stat_relay.dead_count is 'Events given up (see dead_letter, worker type "relay") since the process started.';
+comment on column sentinai.stat_relay.dead_count is 'Events given up (see dead_letter, where worker_type is the relay) since the process started.';
 comment on column sentinai.stat_relay.breaker is 'State of the circuit breaker: "closed", "open" or "half-open".';
 comment on column sentinai.stat_relay.started_at is 'Start of the process.';
 comment on column sentinai.stat_relay.last_ack_at is 'Time of the last acknowledgement.';

@@ -73,9 +73,10 @@ grant execute on function
     sentinai.stat_lag(int, int),
     sentinai.stat_lane_state(int, int),
     sentinai.stat_round(),
-    sentinai.stat_relay_workers(),
+    sentinai.stat_relays(),
     sentinai.stat_server(),
     sentinai.retention_status(),
     sentinai.stat_failures(),
-    sentinai.relay_is_paused()
+    sentinai.relay_is_paused(),
+    sentinai.relay_is_paused(text)
     to pg_monitor;

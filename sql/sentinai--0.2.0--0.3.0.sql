@@ -956,17 +956,114 @@ from sentinai_internal.subscription s
 where sentinai.may_see_worker_type(s.worker_type)$v$;
 end $view$;
 
+-- Relays that create_relay() makes.
+
+create table sentinai_internal.relay (
+    sub_id          int primary key,
+    broker          text collate "C" not null,
+    settings        text collate "C" not null,
+    aggregate_types text[] collate "C",
+    topic_template  text collate "C" not null,
+    record_format   text collate "C" not null,
+    workers         int not null,
+    paused          boolean not null,
+    node_no         int not null,
+    recovery        bigint not null,
+    changed_at      timestamptz not null,
+    changed_by      text not null
+);
+
+comment on table sentinai_internal.relay is 'Relays made by create_relay(). What events they send is the filter of their subscriptions.';
+comment on column sentinai_internal.relay.sub_id is 'Subscription that the relay reads; its worker type is the name of the relay.';
+comment on column sentinai_internal.relay.broker is 'Kind of broker, as in sentinai.broker.';
+comment on column sentinai_internal.relay.settings is 'What the broker''s library is told, as in sentinai.kafka_conf. Secrets are files that it names.';
+comment on column sentinai_internal.relay.aggregate_types is 'Aggregate types whose events are sent; null: all.';
+comment on column sentinai_internal.relay.topic_template is 'Topic of an event, as in sentinai.topic_template.';
+comment on column sentinai_internal.relay.record_format is 'Form of the records, as in sentinai.record_format.';
+comment on column sentinai_internal.relay.workers is 'Number of processes.';
+comment on column sentinai_internal.relay.paused is 'Whether it is paused, by pause_relay().';
+comment on column sentinai_internal.relay.node_no is 'Row of node that this was decided on; a newer one pauses the relay.';
+comment on column sentinai_internal.relay.recovery is 'Recovery from a backup that this was decided after; a newer one pauses the relay.';
+comment on column sentinai_internal.relay.changed_at is 'Time of the last change.';
+comment on column sentinai_internal.relay.changed_by is 'Who changed it last.';
+
+create function sentinai.relay_is_paused(name text) returns boolean
+    language c stable strict
+    as 'MODULE_PATHNAME', 'sentinai_relay_is_paused';
+comment on function sentinai.relay_is_paused(text) is 'The same for a relay by its name; null when there is none.';
+
+create function sentinai.create_relay(
+        name text, broker text, settings text, event_types text[] default null, aggregate_types text[] default null,
+        tenants text[] default null, topic_template text default null, record_format text default null,
+        start_from text default 'latest', workers int default 1)
+    returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_create_relay';
+comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int) is 'Make a relay beside the one of the server''s parameters. broker: "kafka". settings: as in sentinai.kafka_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16. For superusers and roles with the right ALTER SYSTEM on parameter sentinai.kafka_conf. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+
+create function sentinai.alter_relay(
+        name text, settings text default null, event_types text[] default null, aggregate_types text[] default null,
+        tenants text[] default null, topic_template text default null, record_format text default null,
+        workers int default null, all_event_types boolean default false, all_aggregate_types boolean default false,
+        all_tenants boolean default false)
+    returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_alter_relay';
+comment on function sentinai.alter_relay(text, text, text[], text[], text[], text, text, int, boolean, boolean, boolean) is 'Change what is named of a relay; the rest stays. all_event_types, all_aggregate_types, all_tenants: no filter of that kind any more. Other event types or tenants hold for what is published from now on, everything else from the next event that is sent. topic_template: '' is the default of the format. Errors: 22004 null; SN404 unknown relay; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+
+create function sentinai.drop_relay(name text) returns bigint
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_drop_relay';
+comment on function sentinai.drop_relay(text) is 'Remove a relay. Returns how many events it had not sent, and a notice says so; they stay in the log. Its dead letters stay. Errors: 22004 null; SN404 unknown relay; SN422 the relay of the server''s parameters; 42501 not allowed; 25006 read-only transaction or standby.';
+
+create function sentinai.set_relay_paused(name text, paused boolean) returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_set_relay_paused';
+comment on function sentinai.set_relay_paused(text, boolean) is 'For pause_relay() and resume_relay(): store the switch of a relay.';
+
+create function sentinai.pause_relay(name text) returns void
+    language sql volatile security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+        select case when name = 'relay' then sentinai.set_relay_paused(true)
+                    else sentinai.set_relay_paused(name, true) end
+    $$;
+comment on function sentinai.pause_relay(text) is 'The same as pause_relay() for a relay by its name. Errors: 22004 null; SN404 unknown relay; 25006 read-only transaction or standby.';
+
+create function sentinai.resume_relay(name text) returns void
+    language sql volatile security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+        select sentinai.after_restore();
+        select case when name = 'relay' then sentinai.set_relay_paused(false)
+                    else sentinai.set_relay_paused(name, false) end
+    $$;
+comment on function sentinai.resume_relay(text) is 'The same as resume_relay() for a relay by its name. Errors: 22004 null; SN404 unknown relay; 25006 read-only transaction or standby.';
+
+create function sentinai.stat_relays(out worker int, out pid int, out state text,
+        out in_flight int, out sent_count bigint, out acked_count bigint,
+        out error_count bigint, out dead_count bigint, out breaker text,
+        out started_at timestamptz, out last_ack_at timestamptz,
+        out last_error_at timestamptz, out last_error text, out locked_lanes bigint,
+        out relay_id int)
+    returns setof record
+    language c volatile strict
+    as 'MODULE_PATHNAME', 'sentinai_stat_relays';
+comment on function sentinai.stat_relays() is 'For stat_relay: what the relay processes of this database say of themselves.';
+
 do $view$
 begin
     execute $v$create or replace view sentinai.stat_relay_topic as
 with recursive label as (
-    (select r.sub_id, r.topic
-     from sentinai_internal.event_retry r
-          join sentinai_internal.subscription s on s.is_relay and s.sub_id = r.sub_id
-     where r.topic is not null and sentinai.may_see_worker_type(s.worker_type)
-     order by r.sub_id, r.topic limit 1)
+    select s.sub_id, s.worker_type, f.topic
+    from sentinai_internal.subscription s
+         cross join lateral (
+             select r.topic from sentinai_internal.event_retry r
+             where r.sub_id = s.sub_id and r.topic is not null
+             order by r.topic limit 1) f
+    where s.is_relay and sentinai.may_see_worker_type(s.worker_type)
     union all
-    select l.sub_id, n.topic
+    select l.sub_id, l.worker_type, n.topic
     from label l
          cross join lateral (
              select r.topic from sentinai_internal.event_retry r
@@ -978,7 +1075,8 @@ select l.topic,
        h.reason,
        case when pg_catalog.current_setting('sentinai.topic_timeout') <> '-1'
             then h.waiting_since + pg_catalog.current_setting('sentinai.topic_timeout')::interval
-       end as dead_at
+       end as dead_at,
+       l.worker_type as relay
 from label l
      cross join lateral (
          select f.first_failed_at as waiting_since, f.last_error as reason
@@ -989,6 +1087,77 @@ from label l
                   order by r.pos limit 1) f
          order by f.first_failed_at limit 1) h$v$;
 end $view$;
+
+do $view$
+begin
+    execute $v$create or replace view sentinai.stat_relay as
+with relay as (
+    select 0 as relay_id, 'relay'::text as relay, s.sub_id,
+           pg_catalog.current_setting('sentinai.relay_workers')::int as workers
+    from (values (true)) v (one)
+         left join sentinai_internal.subscription s on s.worker_type = 'relay'
+    union all
+    select r.sub_id, s.worker_type, r.sub_id, r.workers
+    from sentinai_internal.relay r
+         join sentinai_internal.subscription s on s.sub_id = r.sub_id
+)
+select w.worker,
+       p.pid,
+       case when z.paused then 'paused' else coalesce(p.state, 'stopped') end as state,
+       l.lag_events,
+       extract(epoch from pg_catalog.clock_timestamp() - l.oldest_unfinished_at)::float8 as lag_seconds,
+       l.pos as position,
+       l.oldest_unfinished_at,
+       p.in_flight,
+       p.sent_count,
+       p.acked_count,
+       p.error_count,
+       p.dead_count,
+       p.breaker,
+       p.started_at,
+       p.last_ack_at,
+       p.last_error_at,
+       p.last_error,
+       l.waiting_events,
+       t.waiting_topics,
+       b.blocked_by,
+       n.relay
+from relay n
+     cross join lateral pg_catalog.generate_series(0, n.workers - 1) as w (worker)
+     left join sentinai.stat_relays() p on p.relay_id = n.relay_id and p.worker = w.worker
+     cross join lateral sentinai.relay_is_paused(n.relay) z (paused)
+     left join (
+         select m.relay_id, x.lane % m.workers as worker,
+                pg_catalog.sum(x.lag_events)::bigint as lag_events,
+                pg_catalog.min(x.pos) as pos,
+                pg_catalog.sum(x.parked)::bigint as waiting_events,
+                pg_catalog.min(x.oldest_unfinished_at) as oldest_unfinished_at
+         from relay m
+              join sentinai.stat_lane x on x.sub_id = m.sub_id
+         where m.workers > 0
+         group by 1, 2) l on l.relay_id = n.relay_id and l.worker = w.worker
+     left join lateral (
+         select pg_catalog.array_agg(x.topic order by x.topic) as waiting_topics
+         from sentinai.stat_relay_topic x where x.relay = n.relay) t on true
+     -- who has locked lanes that the relay found locked: 0 is a prepared transaction
+     left join lateral (
+         select pg_catalog.array_agg(distinct coalesce(k.pid, 0)) as blocked_by
+         from pg_catalog.pg_locks k
+         where k.locktype = 'object' and k.granted
+               and k.database = (select d.oid from pg_catalog.pg_database d
+                                 where d.datname = pg_catalog.current_database())
+               and k.classid = 'sentinai_internal.subscription'::pg_catalog.regclass
+               and k.objid::bigint = n.sub_id
+               and k.objsubid > 0 and k.pid is distinct from p.pid
+               and p.locked_lanes >> (k.objsubid - 1) & 1 = 1) b on p.locked_lanes <> 0$v$;
+end $view$;
+
+drop function sentinai.stat_relay_workers();
+
+comment on column sentinai.stat_relay_topic.relay is 'The relay.';
+comment on view sentinai.stat_relay is 'One row for each process that a relay shall have: as many as sentinai.relay_workers says, or create_relay().';
+comment on column sentinai.stat_relay.relay is 'The relay; "relay" is the one of the server''s parameters.';
+comment on column sentinai.stat_relay.dead_count is 'Events given up (see dead_letter, where worker_type is the relay) since the process started.';
 
 do $view$
 begin
@@ -1346,6 +1515,10 @@ grant execute on function
     sentinai.may_see_worker_type(text),
     sentinai.may_see_limit(text)
     to public;
+grant execute on function
+    sentinai.stat_relays(),
+    sentinai.relay_is_paused(text)
+    to pg_monitor;
 
 do $dump$
 declare

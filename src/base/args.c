@@ -72,9 +72,9 @@ sn_duration(const Interval *value, const char *name, int64 min, int64 max)
 	return result;
 }
 
-/* sn_check_worker_type: a name of one to a hundred plain characters */
+/* sn_check_plain: a name of one to a hundred plain characters */
 text *
-sn_check_worker_type(text *name)
+sn_check_plain(text *name, const char *what)
 {
 	const char *p = VARDATA_ANY(name);
 	int			len = VARSIZE_ANY_EXHDR(name);
@@ -88,9 +88,16 @@ sn_check_worker_type(text *name)
 	if (!good)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("worker_type must be 1 to %d letters, digits or \"_.:-\"",
-						SN_WORKER_TYPE_MAX)));
+				 errmsg("%s must be 1 to %d letters, digits or \"_.:-\"",
+						what, SN_WORKER_TYPE_MAX)));
 	return name;
+}
+
+/* sn_check_worker_type: likewise */
+text *
+sn_check_worker_type(text *name)
+{
+	return sn_check_plain(name, "worker_type");
 }
 
 /* sn_text_arg: an argument that is given, and of bounded length */

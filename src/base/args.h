@@ -31,6 +31,7 @@ extern void sn_null_argument(const char *name) pg_attribute_noreturn();
 extern int64 sn_duration(const Interval *value, const char *name, int64 min,
 						 int64 max);
 extern int64 sn_duration_of(const Interval *value);
+extern text *sn_check_plain(text *name, const char *what);
 extern text *sn_check_worker_type(text *name);
 extern text *sn_text_arg(FunctionCallInfo fcinfo, int n, const char *name,
 						 int max);

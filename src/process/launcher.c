@@ -65,13 +65,22 @@ typedef struct Child
 	bool		full;			/* no worker slot was free for it */
 } Child;
 
+/* A relay that create_relay() has made */
+typedef struct Relay
+{
+	int			relay_id;
+	bool		told;			/* it is still there */
+	Child		workers[SN_MAX_RELAY_WORKERS];
+} Relay;
+
 typedef struct Database
 {
 	Oid			oid;
 	bool		known;			/* a worker has looked for the extension */
 	bool		listed;			/* was in pg_database just now */
 	Child		sequencer;
-	Child		relays[SN_MAX_RELAY_WORKERS];
+	Child		relays[SN_MAX_RELAY_WORKERS];	/* of the server's parameters */
+	List	   *others;			/* of Relay */
 } Database;
 
 static List *databases = NIL;	/* of Database */
@@ -172,8 +181,8 @@ note_full(bool full)
 
 /* start_child: start a worker, unless it has to wait */
 static void
-start_child(Child *child, Oid dboid, const char *type, const char *function,
-			Datum arg)
+start_child(Child *child, Oid dboid, int relay_id, const char *type,
+			const char *function, Datum arg)
 {
 	TimestampTz now = sn_now();
 	BackgroundWorker worker;
@@ -188,6 +197,7 @@ start_child(Child *child, Oid dboid, const char *type, const char *function,
 	worker.bgw_notify_pid = MyProcPid;
 	worker.bgw_main_arg = arg;
 	memcpy(worker.bgw_extra, &dboid, sizeof(dboid));
+	memcpy(worker.bgw_extra + sizeof(dboid), &relay_id, sizeof(relay_id));
 	child->started_at = now;
 	child->full = !RegisterDynamicBackgroundWorker(&worker, &child->handle);
 	note_full(child->full);
@@ -202,27 +212,28 @@ start_child(Child *child, Oid dboid, const char *type, const char *function,
 
 /* relay_slot: what a relay has published of itself, or NULL; lock held */
 static SnRelaySlot *
-relay_slot(Oid dboid, int index)
+relay_slot(Oid dboid, int relay_id, int index)
 {
 	SnShared   *s = sn_shared();
 	int			i;
 
 	Assert(LWLockHeldByMe(&s->lock));
 	for (i = 0; i < SN_MAX_RELAYS; i++)
-		if (s->relays[i].dboid == dboid && s->relays[i].index == index)
+		if (s->relays[i].dboid == dboid &&
+			s->relays[i].relay_id == relay_id && s->relays[i].index == index)
 			return &s->relays[i];
 	return NULL;
 }
 
 /* relay_pid: process of a relay as it published it, or 0 */
 static int
-relay_pid(Oid dboid, int index)
+relay_pid(Oid dboid, int relay_id, int index)
 {
 	SnRelaySlot *slot;
 	int			pid;
 
 	LWLockAcquire(&sn_shared()->lock, LW_SHARED);
-	slot = relay_slot(dboid, index);
+	slot = relay_slot(dboid, relay_id, index);
 	pid = slot == NULL ? 0 : slot->pid;
 	LWLockRelease(&sn_shared()->lock);
 	return pid;
@@ -233,12 +244,12 @@ relay_pid(Oid dboid, int index)
  * process does that too, unless it was told to end before it knew why.
  */
 static void
-forget_relay(Oid dboid, int index)
+forget_relay(Oid dboid, int relay_id, int index)
 {
 	SnRelaySlot *slot;
 
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
-	slot = relay_slot(dboid, index);
+	slot = relay_slot(dboid, relay_id, index);
 	if (slot != NULL && slot->pid == 0)
 		slot->dboid = InvalidOid;
 	LWLockRelease(&sn_shared()->lock);
@@ -246,11 +257,16 @@ forget_relay(Oid dboid, int index)
 
 /* note_relay: whether a relay finds no free worker slot, for stat_relay */
 static void
-note_relay(Oid dboid, int index, bool full)
+note_relay(Oid dboid, int relay_id, int index, bool full)
 {
 	SnDatabase *db = sn_database_of(dboid);
 	uint32		bit = (uint32) 1 << index;
 
+	if (relay_id != 0)
+	{
+		sn_told_full(dboid, relay_id, index, full);
+		return;
+	}
 	if (db == NULL || ((db->relays_full & bit) != 0) == full)
 		return;
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
@@ -259,22 +275,102 @@ note_relay(Oid dboid, int index, bool full)
 	LWLockRelease(&sn_shared()->lock);
 }
 
-/* supervise_relay: have a relay running, or not */
-static void
-supervise_relay(Database *database, int index, bool wanted)
+/* supervise_relay: have a process of a relay running, or not; true: there is none */
+static bool
+supervise_relay(Database *database, int relay_id, int index, Child *child,
+				bool wanted)
 {
-	Child	   *child = &database->relays[index];
 	bool		ended = has_ended(child);
-	int			pid = relay_pid(database->oid, index);
+	int			pid = relay_pid(database->oid, relay_id, index);
 
 	if (wanted && ended && pid == 0)
-		start_child(child, database->oid, "sentinai relay", "sn_relay_main",
-					Int32GetDatum(index));
+		start_child(child, database->oid, relay_id, "sentinai relay",
+					"sn_relay_main", Int32GetDatum(index));
 	else if (!wanted && !ended)
 		TerminateBackgroundWorker(child->handle);
 	else if (!wanted && pid != 0 && BackendPidGetProc(pid) != NULL)
 		(void) kill(pid, SIGTERM);
-	note_relay(database->oid, index, wanted && child->full);
+	note_relay(database->oid, relay_id, index, wanted && child->full);
+	return child->handle == NULL && pid == 0;
+}
+
+/* find_other: what is known of a relay, made if it is new */
+static Relay *
+find_other(Database *database, int relay_id)
+{
+	Relay	   *relay;
+	MemoryContext old;
+	ListCell   *lc;
+
+	foreach(lc, database->others)
+	{
+		relay = lfirst(lc);
+		if (relay->relay_id == relay_id)
+			return relay;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	relay = palloc0(sizeof(Relay));
+	relay->relay_id = relay_id;
+	database->others = lappend(database->others, relay);
+	MemoryContextSwitchTo(old);
+	return relay;
+}
+
+/* end_others: of relays that were dropped no process stays, and then nothing */
+static void
+end_others(Database *database)
+{
+	List	   *gone = NIL;
+	ListCell   *lc;
+	int			i;
+
+	foreach(lc, database->others)
+	{
+		Relay	   *relay = lfirst(lc);
+		bool		ended = !relay->told;
+
+		for (i = 0; i < SN_MAX_RELAY_WORKERS && !relay->told; i++)
+		{
+			ended &= supervise_relay(database, relay->relay_id, i,
+									 &relay->workers[i], false);
+			forget_relay(database->oid, relay->relay_id, i);
+		}
+		if (ended)
+			gone = lappend(gone, relay);
+		relay->told = false;
+	}
+	foreach(lc, gone)
+	{
+		database->others = list_delete_ptr(database->others, lfirst(lc));
+		pfree(lfirst(lc));
+	}
+	list_free(gone);
+}
+
+/* supervise_others: have the relays that the database has made running */
+static void
+supervise_others(Database *database, bool on)
+{
+	SnRelayTold told[SN_MAX_TOLD];
+	int			n = sn_told_get(database->oid, told);
+	int			i;
+	int			j;
+
+	for (i = 0; i < n; i++)
+	{
+		Relay	   *relay = find_other(database, told[i].relay_id);
+
+		relay->told = true;
+		for (j = 0; j < SN_MAX_RELAY_WORKERS; j++)
+		{
+			(void) supervise_relay(database, relay->relay_id, j,
+								   &relay->workers[j],
+								   on && j < told[i].workers);
+			if (j >= told[i].workers)
+				forget_relay(database->oid, relay->relay_id, j);
+		}
+	}
+	end_others(database);
 }
 
 /* supervise: have in a database what it should have */
@@ -296,17 +392,32 @@ supervise(Database *database)
 	}
 	if (ended && !sequenced && !vacant && (db != NULL || !database->known))
 	{
-		start_child(&database->sequencer, database->oid, "sentinai sequencer",
-					"sn_sequencer_main", ObjectIdGetDatum(database->oid));
+		start_child(&database->sequencer, database->oid, 0,
+					"sentinai sequencer", "sn_sequencer_main", ObjectIdGetDatum(database->oid));
 		database->known |= database->sequencer.handle != NULL;
 	}
 	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
 	{
 		bool		on = i < sn_relay_workers && sn_provider_wanted() != NULL;
 
-		supervise_relay(database, i, on && sequenced && !vacant);
+		(void) supervise_relay(database, 0, i, &database->relays[i],
+							   on && sequenced && !vacant);
 		if (!on)
-			forget_relay(database->oid, i);
+			forget_relay(database->oid, 0, i);
+	}
+	supervise_others(database, sequenced && !vacant);
+}
+
+/* forgive_workers: start those of a relay again at once */
+static void
+forgive_workers(Child *workers)
+{
+	int			i;
+
+	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
+	{
+		workers[i].delay = DELAY_MIN;
+		workers[i].start_after = 0;
 	}
 }
 
@@ -315,17 +426,15 @@ static void
 forgive_relays(void)
 {
 	ListCell   *lc;
-	int			i;
+	ListCell   *other;
 
 	foreach(lc, databases)
 	{
 		Database   *database = lfirst(lc);
 
-		for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
-		{
-			database->relays[i].delay = DELAY_MIN;
-			database->relays[i].start_after = 0;
-		}
+		forgive_workers(database->relays);
+		foreach(other, database->others)
+			forgive_workers(((Relay *) lfirst(other))->workers);
 	}
 }
 
@@ -376,18 +485,30 @@ list_databases(void)
 	CommitTransactionCommand();
 }
 
+/* forget_workers: the database of a relay is gone */
+static void
+forget_workers(Child *workers)
+{
+	int			i;
+
+	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
+		if (!has_ended(&workers[i]))
+			pfree(workers[i].handle);
+}
+
 /* forget_database: it is gone, or nobody may connect to it */
 static void
 forget_database(Database *database)
 {
-	int			i;
+	ListCell   *lc;
 
 	sn_database_free(database->oid);
 	if (!has_ended(&database->sequencer))
 		pfree(database->sequencer.handle);
-	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
-		if (!has_ended(&database->relays[i]))
-			pfree(database->relays[i].handle);
+	forget_workers(database->relays);
+	foreach(lc, database->others)
+		forget_workers(((Relay *) lfirst(lc))->workers);
+	list_free_deep(database->others);
 	databases = list_delete_ptr(databases, database);
 	pfree(database);
 }

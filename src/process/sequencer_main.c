@@ -36,6 +36,7 @@
 #include "base/pin.h"
 #include "process/sequencer_main.h"
 #include "queue/backlog_limit.h"
+#include "relay/relay_row.h"
 #include "sequencer/sequencer.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"
@@ -82,6 +83,7 @@ typedef struct Job
 static Job	round_job = {"rounds", true};
 static Job	step_jobs[SN_MAX_STEPS];
 static Job	watch_job = {"backlog limits", true};
+static Job	relays_job = {"relays", true};
 static SnDatabase *my_db = NULL;
 static uint64 passed = 0;		/* SnDatabase.commits before the last turn that
 								 * did what there was to do */
@@ -133,6 +135,7 @@ attach_sequencer(void)
 	if (alone)
 	{
 		before_shmem_exit(detach_sequencer, (Datum) 0);
+		pg_atomic_write_u32(&my_db->relays_changed, 1);
 		sn_wake_launcher();		/* relays may start now */
 	}
 	return alone;
@@ -330,6 +333,8 @@ maintain_if_due(void)
 
 	if (next_maintenance > sn_now())
 		return;
+	if (next_step == 0)			/* what a prepared transaction did is not told */
+		pg_atomic_write_u32(&my_db->relays_changed, 1);
 	job->name = sn_maintenance_steps[next_step].name;
 	job->unsure = true;			/* maintain() may have failed in it */
 	if (job->not_before > sn_now())
@@ -381,6 +386,38 @@ watch_if_due(void)
 		watch_job.not_before > sn_now())
 		return;
 	(void) guarded(watch_backlogs, &watch_job, BACKOFF_MIN, BACKOFF_MAX);
+}
+
+/* tell_relays: which relays the launcher shall have running */
+static Outcome
+tell_relays(void)
+{
+	Outcome		outcome;
+
+	pg_atomic_write_u32(&my_db->relays_changed, 0);
+	outcome = begin_turn();
+	if (outcome == TURN_DONE)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		sn_relays_tell();
+		PopActiveSnapshot();
+	}
+	CommitTransactionCommand();
+	return outcome;
+}
+
+/* tell_relays_if_due: when they have changed, or may have */
+static void
+tell_relays_if_due(void)
+{
+	if (pg_atomic_read_u32(&my_db->relays_changed) == 0 ||
+		relays_job.not_before > sn_now() ||
+		guarded(tell_relays, &relays_job, BACKOFF_MIN, BACKOFF_MAX) == TURN_DONE)
+		return;
+	pg_atomic_write_u32(&my_db->relays_changed, 1);
+	relays_job.not_before =
+		Max(relays_job.not_before,
+			TimestampTzPlusMilliseconds(sn_now(), BACKOFF_MIN));
 }
 
 /* forgive: settings changed, perhaps for the better: try everything again */
@@ -458,6 +495,8 @@ next_sequencer_turn(void)
 	nap = Min(nap, next_maintenance);
 	if (sn_backlogs_are_watched())
 		nap = Min(nap, Max(next_watch, watch_job.not_before));
+	if (pg_atomic_read_u32(&my_db->relays_changed) != 0)
+		nap = Min(nap, relays_job.not_before);
 	if (TIMESTAMP_NOT_FINITE(due))
 		return nap;
 	return Min(due - GetCurrentTimestamp() + sn_now(), nap);
@@ -578,6 +617,7 @@ sn_sequencer_main(Datum arg)
 			after_turn(guarded(take_turn, &round_job, BACKOFF_MIN, BACKOFF_MAX));
 		maintain_if_due();
 		watch_if_due();
+		tell_relays_if_due();
 		MemoryContextReset(CurrentMemoryContext);
 		wait_for_turn();
 	}

@@ -38,6 +38,7 @@ PG_FUNCTION_INFO_V1(sentinai_stat_clock);
 PG_FUNCTION_INFO_V1(sentinai_stat_lane_state);
 PG_FUNCTION_INFO_V1(sentinai_stat_rate);
 PG_FUNCTION_INFO_V1(sentinai_stat_relay_workers);
+PG_FUNCTION_INFO_V1(sentinai_stat_relays);
 PG_FUNCTION_INFO_V1(sentinai_stat_round);
 PG_FUNCTION_INFO_V1(sentinai_stat_server);
 
@@ -176,6 +177,9 @@ put_stat_time(TimestampTz t, int column, Datum *values, bool *nulls)
 	nulls[column] = t == 0;
 }
 
+/* Columns of stat_relay_workers(); stat_relays() has the relay's number behind them */
+#define RELAY_COLUMNS	15
+
 /* put_error: what a relay's last error said, columns 11 and 12 */
 static void
 put_error(const SnRelaySlot *slot, Datum *values, bool *nulls)
@@ -191,8 +195,8 @@ put_error(const SnRelaySlot *slot, Datum *values, bool *nulls)
 static void
 put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 {
-	Datum		values[14];
-	bool		nulls[14] = {false};
+	Datum		values[RELAY_COLUMNS];
+	bool		nulls[RELAY_COLUMNS] = {false};
 
 	values[0] = Int32GetDatum(slot->index);
 	values[1] = Int32GetDatum(slot->pid);
@@ -208,6 +212,7 @@ put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 	put_stat_time(slot->last_ack_at, 10, values, nulls);
 	put_error(slot, values, nulls);
 	values[13] = Int64GetDatum((int64) slot->barred);
+	values[14] = Int32GetDatum(slot->relay_id);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -252,6 +257,17 @@ why_none(const SnDatabase *db)
 	return "it is being started, or failed; see the server log";
 }
 
+/* why_stopped: why a process of a relay does not run; full: has no worker slot */
+static const char *
+why_stopped(const SnDatabase *db, uint32 full, int index)
+{
+	const char *problem = why_none(db);
+
+	if (problem != NULL)
+		return psprintf("no sequencer runs: %s", problem);
+	return full & ((uint32) 1 << index) ? NO_SLOT : NULL;
+}
+
 /*
  * why_no_relay: why a relay does not run, unless it was one and its last error
  * says it; NULL also when relays are switched off
@@ -260,14 +276,10 @@ static const char *
 why_no_relay(const SnDatabase *db, int index)
 {
 	const char *missing = sn_provider_missing();
-	const char *problem;
 
 	if (missing != NULL || sn_provider_wanted() == NULL)
 		return missing;
-	problem = why_none(db);
-	if (problem != NULL)
-		return psprintf("no sequencer runs: %s", problem);
-	return db->relays_full & ((uint32) 1 << index) ? NO_SLOT : NULL;
+	return why_stopped(db, db == NULL ? 0 : db->relays_full, index);
 }
 
 /*
@@ -275,16 +287,17 @@ why_no_relay(const SnDatabase *db, int index)
  * missing, or because of what the error said that ended it
  */
 static void
-put_stopped_row(ReturnSetInfo *rsinfo, int index, const SnRelaySlot *slot,
-				const char *missing)
+put_stopped_row(ReturnSetInfo *rsinfo, int relay_id, int index,
+				const SnRelaySlot *slot, const char *missing)
 {
-	Datum		values[14] = {0};
-	bool		nulls[14];
+	Datum		values[RELAY_COLUMNS] = {0};
+	bool		nulls[RELAY_COLUMNS];
 
 	memset(nulls, true, sizeof(nulls));
 	values[0] = Int32GetDatum(index);
 	values[2] = CStringGetTextDatum("stopped");
-	nulls[0] = nulls[2] = false;
+	values[14] = Int32GetDatum(relay_id);
+	nulls[0] = nulls[2] = nulls[14] = false;
 	if (missing != NULL)
 	{
 		values[12] = CStringGetTextDatum(missing);
@@ -297,41 +310,65 @@ put_stopped_row(ReturnSetInfo *rsinfo, int index, const SnRelaySlot *slot,
 
 /* find_relay: the slot of a relay of this database, among copies, or NULL */
 static const SnRelaySlot *
-find_relay(const SnRelaySlot *slots, int index)
+find_relay(const SnRelaySlot *slots, int relay_id, int index)
 {
 	int			i;
 
 	for (i = 0; i < SN_MAX_RELAYS; i++)
-		if (slots[i].dboid == MyDatabaseId && slots[i].index == index)
+		if (slots[i].dboid == MyDatabaseId && slots[i].relay_id == relay_id &&
+			slots[i].index == index)
 			return &slots[i];
 	return NULL;
 }
 
-/* stat_relay_workers(): the relay processes of this database */
+/* put_relay: the processes of a relay; workers: that there shall be */
+static void
+put_relay(ReturnSetInfo *rsinfo, const SnRelaySlot *slots, int relay_id,
+		  int workers, uint32 full)
+{
+	SnDatabase *db = sn_database_find();
+	int			i;
+
+	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
+	{
+		const SnRelaySlot *slot = find_relay(slots, relay_id, i);
+
+		if (slot != NULL && slot->pid != 0)
+			put_relay_row(rsinfo, slot);
+		else if (i < workers)
+			put_stopped_row(rsinfo, relay_id, i, slot,
+							relay_id == 0 ? why_no_relay(db, i) :
+							why_stopped(db, full, i));
+	}
+}
+
+/* stat_relays(): the relay processes of this database */
 Datum
-sentinai_stat_relay_workers(PG_FUNCTION_ARGS)
+sentinai_stat_relays(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	SnShared   *s = sn_shared();
 	SnRelaySlot copy[SN_MAX_RELAYS];
-	SnDatabase *db = sn_database_find();
+	SnRelayTold told[SN_MAX_TOLD];
+	int			n = sn_told_get(MyDatabaseId, told);
 	int			i;
 
 	InitMaterializedSRF(fcinfo, 0);
 	LWLockAcquire(&s->lock, LW_SHARED);
 	memcpy(copy, s->relays, sizeof(copy));
 	LWLockRelease(&s->lock);
-
-	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
-	{
-		const SnRelaySlot *slot = find_relay(copy, i);
-
-		if (slot != NULL && slot->pid != 0)
-			put_relay_row(rsinfo, slot);
-		else if (i < sn_relay_workers)
-			put_stopped_row(rsinfo, i, slot, why_no_relay(db, i));
-	}
+	put_relay(rsinfo, copy, 0, sn_relay_workers, 0);
+	for (i = 0; i < n; i++)
+		put_relay(rsinfo, copy, told[i].relay_id, told[i].workers,
+				  told[i].full);
 	return (Datum) 0;
+}
+
+/* stat_relay_workers(): for a library newer than the extension's objects */
+Datum
+sentinai_stat_relay_workers(PG_FUNCTION_ARGS)
+{
+	return sentinai_stat_relays(fcinfo);
 }
 
 /* clock_ahead: the event clock minus the wall clock, at least zero */

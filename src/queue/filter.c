@@ -36,9 +36,9 @@ sn_next_id(const char *sequence)
 	return (int) sn_sequence_next(sequence);
 }
 
-/* text_array: a set of names as text[]; null for all */
-static Datum
-text_array(const SnNames *names, bool *isnull)
+/* sn_names_array: a set of names as text[]; null for all */
+Datum
+sn_names_array(const SnNames *names, bool *isnull)
 {
 	Datum	   *elems = palloc(Max(names->n, 1) * sizeof(Datum));
 	int			i;
@@ -128,9 +128,9 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 	result = sn_next_id("stream_stream_id_seq");
 	values[Anum_stream_id - 1] = Int32GetDatum(result);
 	values[Anum_stream_event_types - 1] =
-		text_array(&filter->types, &nulls[Anum_stream_event_types - 1]);
+		sn_names_array(&filter->types, &nulls[Anum_stream_event_types - 1]);
 	values[Anum_stream_tenants - 1] =
-		text_array(&filter->tenants, &nulls[Anum_stream_tenants - 1]);
+		sn_names_array(&filter->tenants, &nulls[Anum_stream_tenants - 1]);
 	nulls[Anum_stream_first_round - 1] = true;
 	sn_insert_one(sn_rel(SN_STREAM), values, nulls);
 	return result;

@@ -17,6 +17,7 @@
 #define SN_FILTER_NAMES_MAX	1000	/* in each part of a filter */
 
 extern void sn_names_of(Datum *elems, int n, SnNames *names);
+extern Datum sn_names_array(const SnNames *names, bool *isnull);
 extern bool sn_names_equal(const SnNames *a, const SnNames *b);
 extern bool sn_filters_equal(const SnFilter *a, const SnFilter *b);
 extern int	sn_filter_stream(const SnFilter *filter, Snapshot snapshot);
@@ -25,7 +26,8 @@ extern void sn_change_filter(SnSub *sub, int stream_id, Datum *values,
 extern void sn_drop_unused_streams(void);
 
 /* subscribe.c */
-extern bool sn_sub_refilter(int sub_id, const SnFilter *filter);
+extern bool sn_sub_refilter(int sub_id, const SnFilter *filter, bool wait);
+extern int64 sn_sub_drop_relay(const text *name);
 
 /* helpers of what changes subscriptions */
 extern int	sn_next_id(const char *sequence);

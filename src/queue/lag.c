@@ -415,6 +415,23 @@ count(Lag *lag)
 	}
 }
 
+/* sn_sub_left: how many events a subscription has not passed */
+int64
+sn_sub_left(SnSub *sub, Snapshot snapshot)
+{
+	Lag			lag = {sub, snapshot};
+	int64		result = 0;
+	int			i;
+
+	begin_lag(&lag, sn_node()->lanes);
+	count(&lag);
+	for (i = 0; i < lag.end; i++)
+		if (is_lag_lane(&lag, i))
+			result += lag.lane[i].events;
+	list_free_deep(lag.parts);
+	return result;
+}
+
 /*
  * sn_sub_oldest: the time of the first event in each lane that waits on some
  * tracks, DT_NOEND where none does; whether any does

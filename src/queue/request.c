@@ -81,9 +81,9 @@ sn_request_names(FunctionCallInfo fcinfo, int argno, const char *name,
 	sn_names_of(elems, n, names);
 }
 
-/* check_start_from: 'latest', 'earliest' or a time */
-static void
-check_start_from(const text *value, SnRequest *request)
+/* sn_request_start: 'latest', 'earliest' or a time */
+void
+sn_request_start(const text *value, SnRequest *request)
 {
 	char	   *from = text_to_cstring(value);
 
@@ -190,13 +190,14 @@ sn_request_subscribe(FunctionCallInfo fcinfo, SnRequest *request)
 	SN_REQUIRE_ARG(5, "on_dead");
 	SN_REQUIRE_ARG(6, "ordered");
 	request->worker_type = sn_check_worker_type(PG_GETARG_TEXT_PP(0));
+	request->is_relay = false;
 	check_not_relay(request->worker_type);
 	request->keeps_types = request->keeps_tenants = false;
 	sn_request_names(fcinfo, 1, "event_types", sn_event_type_arg,
 					 &request->filter.types);
 	sn_request_names(fcinfo, 7, "tenants", sn_tenant_arg,
 					 &request->filter.tenants);
-	check_start_from(PG_GETARG_TEXT_PP(2), request);
+	sn_request_start(PG_GETARG_TEXT_PP(2), request);
 	request->max_attempts = PG_GETARG_INT32(3);
 	request->backoff = PG_GETARG_ARRAYTYPE_P(4);
 	sn_check_policy(request->max_attempts, request->backoff);

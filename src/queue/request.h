@@ -26,6 +26,7 @@ typedef enum SnStartFrom
 typedef struct SnRequest
 {
 	text	   *worker_type;
+	bool		is_relay;
 	bool		keeps_types;	/* the filter says nothing about types */
 	bool		keeps_tenants;
 	SnFilter	filter;
@@ -44,6 +45,7 @@ extern void sn_request_names(FunctionCallInfo fcinfo, int argno,
 							 const char *name,
 							 text *(*check) (Datum, const char *),
 							 SnNames *names);
+extern void sn_request_start(const text *value, SnRequest *request);
 extern void sn_request_subscribe(FunctionCallInfo fcinfo, SnRequest *request);
 extern void sn_request_alter(FunctionCallInfo fcinfo, const Datum *row,
 							 SnRequest *request);
@@ -53,6 +55,10 @@ extern char *sn_request_changes(const SnRequest *request, const SnSub *sub,
 extern void sn_request_note_changes(const SnRequest *request,
 									const char *changes);
 extern char *sn_lease_text(Datum max_lease);
+
+/* subscribe.c */
+extern int	sn_sub_make_relay(SnRequest *request);
+
 extern void sn_check_policy(int max_attempts, ArrayType *backoff);
 
 #endif							/* SN_REQUEST_H */

@@ -26,6 +26,7 @@
 #include "queue/backlog.h"
 #include "queue/dead_letter.h"
 #include "queue/filter.h"
+#include "queue/lag.h"
 #include "queue/lane.h"
 #include "queue/replaced.h"
 #include "queue/request.h"
@@ -196,8 +197,8 @@ start_text(const SnRequest *request)
 		timestamptz_to_str(request->start_time);
 }
 
-/* make_subscription: a new one */
-static void
+/* make_subscription: a new one; returns its number */
+static int
 make_subscription(const SnRequest *request, Snapshot snapshot)
 {
 	Datum		values[Natts_sub] = {0};
@@ -209,7 +210,7 @@ make_subscription(const SnRequest *request, Snapshot snapshot)
 	values[Anum_sub_worker_type - 1] = PointerGetDatum(request->worker_type);
 	values[Anum_sub_stream_id - 1] =
 		Int32GetDatum(sn_filter_stream(&request->filter, snapshot));
-	values[Anum_sub_is_relay - 1] = BoolGetDatum(false);
+	values[Anum_sub_is_relay - 1] = BoolGetDatum(request->is_relay);
 	values[Anum_sub_created_at - 1] =
 		TimestampTzGetDatum(GetCurrentTimestamp());
 	nulls[Anum_sub_old_streams - 1] = true;
@@ -217,13 +218,18 @@ make_subscription(const SnRequest *request, Snapshot snapshot)
 	set_start(request, snapshot, values, nulls);
 	values[Anum_sub_tracks_from - 1] =
 		Int64GetDatum(sn_newest_round(snapshot) + 1);
+	nulls[Anum_sub_tracks_from - 1] = request->is_relay;
 	set_policy(request, values);
 	sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
 	count_letters(request, DatumGetInt32(values[Anum_sub_id - 1]),
 				  DatumGetInt64(values[Anum_sub_start_pos - 1]));
-	sn_sub_shape(&after, &request->filter, values);
-	after.start_from = start_text(request);
-	sn_sub_record("subscribe", request->worker_type, NULL, &after);
+	if (!request->is_relay)		/* the relay's row is written down, too */
+	{
+		sn_sub_shape(&after, &request->filter, values);
+		after.start_from = start_text(request);
+		sn_sub_record("subscribe", request->worker_type, NULL, &after);
+	}
+	return DatumGetInt32(values[Anum_sub_id - 1]);
 }
 
 /*
@@ -321,10 +327,10 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 
 /*
  * sn_sub_refilter: give a subscription another filter, unless it has that one.
- * Waits for no lock; false when one was not to be had.
+ * Without wait, false when a lock was not to be had.
  */
 bool
-sn_sub_refilter(int sub_id, const SnFilter *filter)
+sn_sub_refilter(int sub_id, const SnFilter *filter, bool wait)
 {
 	SnSub	   *sub = sn_sub_by_id(sub_id);
 	int			lanes = sn_node()->lanes;
@@ -337,9 +343,11 @@ sn_sub_refilter(int sub_id, const SnFilter *filter)
 	if (sub == NULL ||
 		sn_filters_equal(&sub->segments[sub->nsegments - 1].filter, filter))
 		return true;
-	if (!sn_lock_streams(false))
+	if (!sn_lock_streams(wait))
 		return false;
-	for (lane = 0; lane < lanes; lane++)
+	if (wait)
+		lock_sub_lanes(sub_id);
+	for (lane = 0; lane < lanes && !wait; lane++)
 		if (!sn_lock_lane(sub_id, lane, false))
 			return false;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -359,6 +367,48 @@ sn_sub_refilter(int sub_id, const SnFilter *filter)
 	return true;
 }
 
+/* refuse_relay: the name is that of a relay */
+static void
+refuse_relay(const text *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_CONFLICT),
+			 errmsg("\"%s\" is the name of a relay", text_to_cstring(name))));
+}
+
+/*
+ * sn_sub_make_relay: the subscription of a new relay: what it is asked for, with
+ * a filter and a start.  Its events have one attempt and hold up nothing.
+ */
+int
+sn_sub_make_relay(SnRequest *request)
+{
+	Interval	second = {.time = USECS_PER_SEC};
+	Interval	day = {.day = 1};
+	Datum		backoff = IntervalPGetDatum(&second);
+	Snapshot	snapshot;
+	int			sub_id;
+
+	if (sn_sub_by_name(request->worker_type) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("a relay or subscription \"%s\" exists already",
+						text_to_cstring(request->worker_type))));
+	request->is_relay = request->ordered = true;
+	request->max_lease = &day;
+	request->max_lanes = SN_MAX_LANES;
+	request->max_attempts = 1;
+	request->on_dead = cstring_to_text("skip");
+	request->backoff = construct_array(&backoff, 1, INTERVALOID,
+									   sizeof(Interval), false,
+									   TYPALIGN_DOUBLE);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	sub_id = make_subscription(request, snapshot);
+	UnregisterSnapshot(snapshot);
+	sn_subs_changed();
+	return sub_id;
+}
+
 /* subscribe(worker_type, event_types, start_from, ...) returns void */
 Datum
 sentinai_subscribe(PG_FUNCTION_ARGS)
@@ -376,9 +426,13 @@ sentinai_subscribe(PG_FUNCTION_ARGS)
 	(void) sn_lock_streams(true);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (find_row(request.worker_type, snapshot, values, nulls, &tid))
+	{
+		if (DatumGetBool(values[Anum_sub_is_relay - 1]))
+			refuse_relay(request.worker_type);
 		change_subscription(&request, true, snapshot, values, nulls, &tid);
+	}
 	else
-		make_subscription(&request, snapshot);
+		(void) make_subscription(&request, snapshot);
 	UnregisterSnapshot(snapshot);
 	sn_subs_changed();
 	sn_drop_unused_streams();
@@ -469,8 +523,11 @@ record_policy(const SnSub *sub, Jsonb *before, Jsonb *after)
 		sn_sub_record_each(&action, sub);
 }
 
-/* end_retries: delete what waits for a retry; its letters are pending again */
-static void
+/*
+ * end_retries: delete what waits for a retry; its letters are pending again.
+ * Returns how much that was.
+ */
+static int64
 end_retries(int sub_id, const text *worker_type, Snapshot snapshot)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
@@ -478,6 +535,7 @@ end_retries(int sub_id, const text *worker_type, Snapshot snapshot)
 												  ALLOCSET_DEFAULT_SIZES);
 	SnTableScan *scan = sn_retry_scan_sub(sub_id, snapshot);
 	TupleTableSlot *slot;
+	int64		n = 0;
 
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
@@ -487,11 +545,61 @@ end_retries(int sub_id, const text *worker_type, Snapshot snapshot)
 			sn_dead_letter_given_back(DatumGetUUIDP(slot->tts_values[Anum_retry_event_id - 1]),
 									  worker_type, snapshot);
 		sn_table_delete(scan);
+		n++;
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}
 	MemoryContextDelete(context);
 	sn_table_end(scan);
+	return n;
+}
+
+/*
+ * end_subscription: remove its row and all that there is of it; its lanes are
+ * locked.  Returns how many events waited for a retry.
+ */
+static int64
+end_subscription(int sub_id, const text *worker_type, ItemPointer tid,
+				 Snapshot snapshot)
+{
+	int64		waiting;
+	int			half;
+
+	sn_delete_one(SN_SUBSCRIPTION, tid);
+	(void) delete_policies(worker_type, NULL, snapshot);
+	waiting = end_retries(sub_id, worker_type, snapshot);
+	sn_replaced_forget(worker_type, snapshot);
+	for (half = 0; half < 2; half++)
+		delete_where(sn_journal_half(SN_LANES, half), Anum_lane_sub_id, sub_id,
+					 snapshot);
+	sn_subs_changed();
+	sn_drop_unused_streams();
+	CommandCounterIncrement();
+	sn_hint_drop_at_commit(sub_id);
+	return waiting;
+}
+
+/* sn_sub_drop_relay: the same for a relay's; returns what was not sent */
+int64
+sn_sub_drop_relay(const text *name)
+{
+	Datum		values[Natts_sub];
+	bool		nulls[Natts_sub];
+	ItemPointerData tid;
+	int			sub_id = sn_sub_by_name(name)->sub_id;
+	Snapshot	snapshot;
+	SnSub	   *sub;
+	int64		unsent;
+
+	lock_sub_lanes(sub_id);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	sub = sn_sub_by_id(sub_id);
+	if (sub == NULL || !find_row(name, snapshot, values, nulls, &tid))
+		elog(ERROR, "subscription %d is gone", sub_id);
+	unsent = sn_sub_left(sub, snapshot);
+	unsent += end_subscription(sub_id, name, &tid, snapshot);
+	UnregisterSnapshot(snapshot);
+	return unsent;
 }
 
 /* unsubscribe(worker_type text) returns void */
@@ -506,7 +614,6 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	const SnSub *sub;
 	SnSubShape	before;
 	int			sub_id;
-	int			half;
 
 	SN_REQUIRE_ARG(0, "worker_type");
 	PreventCommandIfReadOnly("unsubscribe()");
@@ -524,18 +631,8 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 		elog(ERROR, "subscription is not in the cache");
 	sn_sub_shape(&before, filter_now(sub), values);
 	sn_sub_record("unsubscribe", worker_type, &before, NULL);
-	sn_delete_one(SN_SUBSCRIPTION, &tid);
-	(void) delete_policies(worker_type, NULL, snapshot);
-	end_retries(sub_id, worker_type, snapshot);
-	sn_replaced_forget(worker_type, snapshot);
-	for (half = 0; half < 2; half++)
-		delete_where(sn_journal_half(SN_LANES, half), Anum_lane_sub_id, sub_id,
-					 snapshot);
+	(void) end_subscription(sub_id, worker_type, &tid, snapshot);
 	UnregisterSnapshot(snapshot);
-	sn_subs_changed();
-	sn_drop_unused_streams();
-	CommandCounterIncrement();
-	sn_hint_drop_at_commit(sub_id);
 	PG_RETURN_VOID();
 }
 

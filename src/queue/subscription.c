@@ -145,9 +145,9 @@ sn_subs_changed(void)
 	cache_valid = false;
 }
 
-/* read_names: an array of names, as a part of a filter; null means all */
-static void
-read_names(Datum datum, bool isnull, SnNames *names)
+/* sn_names_read: an array of names, as a part of a filter; null means all */
+void
+sn_names_read(Datum datum, bool isnull, SnNames *names)
 {
 	ArrayType  *array;
 	Datum	   *elems;
@@ -204,10 +204,10 @@ sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment)
 		segment->stream_id = stream_id;
 		segment->first_round = nulls[Anum_stream_first_round - 1] ? -1 :
 			DatumGetInt64(values[Anum_stream_first_round - 1]);
-		read_names(values[Anum_stream_event_types - 1],
+		sn_names_read(values[Anum_stream_event_types - 1],
 				   nulls[Anum_stream_event_types - 1],
 				   &segment->filter.types);
-		read_names(values[Anum_stream_tenants - 1],
+		sn_names_read(values[Anum_stream_tenants - 1],
 				   nulls[Anum_stream_tenants - 1], &segment->filter.tenants);
 	}
 	sn_table_end(scan);

@@ -35,6 +35,7 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -85,7 +86,7 @@ log_client(void *arg, int level, const char *facility, const char *text)
 	if (level <= 4)
 		sn_relay.client_logged_at = now;
 	ereport(level <= 4 ? LOG : DEBUG1,
-			(errmsg_internal("sentinai relay: %s: %s", facility, text)));
+			(errmsg_internal("%s: %s: %s", sn_relay.title, facility, text)));
 }
 
 /* topic_changed: a topic cannot be written any more, or can be again */
@@ -95,14 +96,32 @@ topic_changed(const char *topic, const char *error)
 	if (error != NULL)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("sentinai relay: topic \"%s\" cannot be written: %s",
-						topic, error),
+				 errmsg("%s: topic \"%s\" cannot be written: %s",
+						sn_relay.title, topic, error),
 				 errdetail("Its events wait; others go on."),
 				 errhint("See sentinai.stat_relay_topic.")));
 	else
 		ereport(LOG,
-				(errmsg("sentinai relay: topic \"%s\" is not waited for any more",
-						topic)));
+				(errmsg("%s: topic \"%s\" is not waited for any more",
+						sn_relay.title, topic)));
+}
+
+/* make_wait_sets: what wakes the process: its latch alone, or the broker, too */
+static void
+make_wait_sets(void)
+{
+	sn_relay.latch_only = sn_wait_event_set(2);
+	AddWaitEventToSet(sn_relay.latch_only, WL_LATCH_SET, PGINVALID_SOCKET,
+					  MyLatch, NULL);
+	AddWaitEventToSet(sn_relay.latch_only, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+					  NULL, NULL);
+	sn_relay.events = sn_wait_event_set(3);
+	AddWaitEventToSet(sn_relay.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
+					  NULL);
+	AddWaitEventToSet(sn_relay.events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+					  NULL, NULL);
+	AddWaitEventToSet(sn_relay.events, WL_SOCKET_READABLE,
+					  sn_relay_core_wake_fd(sn_relay.core), NULL, NULL);
 }
 
 /* open_core: connect with the settings now in force */
@@ -155,19 +174,7 @@ open_core(void)
 	memset(sn_relay.unmarked, 0, sizeof(sn_relay.unmarked));
 	sn_relay.look_for_labels = true;
 	sn_relay.looked_at = 0;		/* there may be lanes to take */
-
-	sn_relay.latch_only = sn_wait_event_set(2);
-	AddWaitEventToSet(sn_relay.latch_only, WL_LATCH_SET, PGINVALID_SOCKET,
-					  MyLatch, NULL);
-	AddWaitEventToSet(sn_relay.latch_only, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
-					  NULL, NULL);
-	sn_relay.events = sn_wait_event_set(3);
-	AddWaitEventToSet(sn_relay.events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
-					  NULL);
-	AddWaitEventToSet(sn_relay.events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
-					  NULL, NULL);
-	AddWaitEventToSet(sn_relay.events, WL_SOCKET_READABLE,
-					  sn_relay_core_wake_fd(sn_relay.core), NULL, NULL);
+	make_wait_sets();
 }
 
 /* total_stats: figures since the process started */
@@ -262,7 +269,9 @@ find_relay_slot(void)
 
 		if (slot->pid != 0)
 			continue;
-		if (slot->dboid == MyDatabaseId && slot->index == sn_relay.index)
+		if (slot->dboid == MyDatabaseId &&
+			slot->relay_id == sn_relay.relay_id &&
+			slot->index == sn_relay.index)
 			return slot;
 		if (unused == NULL ||
 			(unused->dboid != InvalidOid && slot->dboid == InvalidOid))
@@ -284,11 +293,13 @@ fill_slot(SnRelaySlot *slot)
 	pg_atomic_init_u64(&slot->pending, 0);
 	pg_atomic_init_u32(&slot->look, 0);
 	slot->dboid = MyDatabaseId;
+	slot->relay_id = sn_relay.relay_id;
 	slot->index = sn_relay.index;
 	slot->pid = MyProcPid;
 	slot->procno = sn_my_procno();
 	slot->started_at = GetCurrentTimestamp();
-	if (before.dboid == MyDatabaseId && before.index == sn_relay.index)
+	if (before.dboid == MyDatabaseId && before.relay_id == sn_relay.relay_id &&
+		before.index == sn_relay.index)
 	{
 		slot->last_error_at = before.last_error_at;
 		strlcpy(slot->last_error, before.last_error, SN_ERROR_LEN);
@@ -346,7 +357,7 @@ publish_stats(void)
 		(sn_relay.logged_at == 0 || sn_relay_now_ms() - sn_relay.logged_at > LOG_EVERY_MS))
 	{
 		ereport(LOG,
-				(errmsg("sentinai relay: %s", stats.last_error),
+				(errmsg("%s: %s", sn_relay.title, stats.last_error),
 				 errdetail("%llu errors since the process started; the breaker is %s.",
 						   (unsigned long long) stats.errors,
 						   sn_breaker_name(stats.breaker))));
@@ -413,12 +424,62 @@ stand_by(void)
 	LWLockRelease(&sn_shared()->lock);
 }
 
-/* read_settings: keep what the relay is told now */
+/*
+ * sn_relay_look_at_settings: what create_relay() and alter_relay() say now; false
+ * when the relay is gone.  In a transaction.
+ */
+bool
+sn_relay_look_at_settings(void)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "sentinai relay settings",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	bool		found = sn_relay_settings_of_row(sn_relay.relay_id,
+												 &sn_relay.next);
+
+	MemoryContextSwitchTo(old);
+	if (sn_relay.next_context != NULL)
+		MemoryContextDelete(sn_relay.next_context);
+	sn_relay.next_context = context;
+	if (found && (sn_relay.settings.name == NULL ||
+				  !sn_relay_settings_same(&sn_relay.settings, &sn_relay.next)))
+		return true;
+	sn_relay.next_context = NULL;
+	MemoryContextDelete(context);
+	return found;
+}
+
+/* take_settings: go on with those that were found */
 static void
-read_settings(void)
+take_settings(void)
+{
+	SnRelaySettings next = sn_relay.next;
+	MemoryContext context = sn_relay.next_context;
+
+	sn_relay.next_context = NULL;	/* the last turn may find newer ones */
+	last_turn();
+	close_core();
+	if (sn_relay.settings_context != NULL)
+		MemoryContextDelete(sn_relay.settings_context);
+	sn_relay.settings_context = context;
+	sn_relay.settings = next;
+	snprintf(sn_relay.title, sizeof(sn_relay.title), "sentinai relay \"%s\"",
+			 text_to_cstring(next.name));
+	if (sn_relay.workers == 0)
+		sn_relay.workers = sn_relay.settings.workers;
+	else if (sn_relay.workers != sn_relay.settings.workers)
+		sn_relay.leave = true;
+}
+
+/* keep_settings: keep what the server's parameters say, if they are for us */
+static void
+keep_settings(void)
 {
 	MemoryContext old;
 
+	if (sn_relay.relay_id != 0)
+		return;
 	if (sn_relay.settings_context == NULL)
 		sn_relay.settings_context =
 			AllocSetContextCreate(TopMemoryContext, "sentinai relay settings",
@@ -439,7 +500,7 @@ reload(void)
 	sn_require_sync_commit();
 	last_turn();
 	close_core();
-	read_settings();
+	keep_settings();
 	if (sn_relay.workers != sn_relay.settings.workers)
 		sn_relay.leave = true;
 }
@@ -452,7 +513,9 @@ one_turn(void)
 
 	MemoryContextReset(sn_relay.turn);
 	pgstat_report_activity(STATE_RUNNING, "relaying");
-	if (sn_relay.settings.provider == NULL)
+	if (sn_relay.settings.name == NULL)
+		sn_relay.looked_at = 0; /* nothing is known yet */
+	else if (sn_relay.settings.provider == NULL)
 		sn_relay.leave = true;	/* switched off; the launcher knows, too */
 	else if (sn_relay.core == NULL && !sn_relay.paused)
 		open_core();
@@ -462,9 +525,15 @@ one_turn(void)
 	{
 		List	   *events = sn_relay_database_turn(false);
 
+		if (sn_relay.next_context != NULL && !sn_relay.leave)
+		{
+			take_settings();
+			return sn_relay.leave ? -1 : 0;
+		}
 		if (sn_relay.paused && sn_relay.core != NULL)
 			stand_by();
-		if (sn_relay.core == NULL && !sn_relay.paused)
+		if (sn_relay.core == NULL && !sn_relay.paused &&
+			sn_relay.settings.name != NULL && !sn_relay.held_off)
 			return 0;			/* just resumed: connect */
 		if (events != NIL && !sn_relay.leave)
 		{
@@ -490,6 +559,10 @@ start_relay_process(Datum arg)
 
 	sn_relay.index = DatumGetInt32(arg);
 	memcpy(&dboid, MyBgworkerEntry->bgw_extra, sizeof(Oid));
+	memcpy(&sn_relay.relay_id, MyBgworkerEntry->bgw_extra + sizeof(Oid),
+		   sizeof(int));
+	sn_relay.sub_id = sn_relay.relay_id;
+	strlcpy(sn_relay.title, "sentinai relay", sizeof(sn_relay.title));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -498,7 +571,7 @@ start_relay_process(Datum arg)
 	StartTransactionCommand();
 	strlcpy(sn_relay.database, get_database_name(MyDatabaseId), NAMEDATALEN);
 	CommitTransactionCommand();
-	read_settings();
+	keep_settings();
 	sn_relay.workers = sn_relay.settings.workers;
 	sn_relay.turn = AllocSetContextCreate(TopMemoryContext, "sentinai relay turn",
 									   TURN_MEMORY, TURN_MEMORY,

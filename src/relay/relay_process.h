@@ -13,6 +13,7 @@
 #include "nodes/pg_list.h"
 #include "storage/latch.h"
 
+#include "base/args.h"
 #include "relay/relay_core.h"
 #include "relay/relay_settings.h"
 #include "relay/relay_store.h"
@@ -23,9 +24,14 @@
 
 typedef struct SnRelayProcess
 {
+	int			relay_id;		/* its subscription, if create_relay() made it;
+								 * 0: the relay of the server's parameters */
+	char		title[SN_WORKER_TYPE_MAX + 32];	/* before lines of the log */
 	int			index;
 	SnRelaySettings settings;	/* in settings_context */
 	MemoryContext settings_context;
+	SnRelaySettings next;		/* those that were found now */
+	MemoryContext next_context;	/* NULL: there are no others */
 	int			workers;		/* settings.workers when it was started */
 	char		database[NAMEDATALEN];
 	int			sub_id;			/* 0: not known yet */
@@ -67,6 +73,8 @@ extern SnRelayProcess sn_relay;
 
 /* relay.c */
 extern int64 sn_relay_now_ms(void);
+
+extern bool sn_relay_look_at_settings(void);
 
 /* relay_turn.c */
 extern bool sn_relay_needs_database(void);

@@ -27,7 +27,7 @@
 #include "queue/claim.h"
 #include "queue/lane.h"
 #include "relay/relay_event.h"
-#include "relay/relay_store.h"
+#include "relay/relay_process.h"
 
 #define EVENT_COST	256			/* bytes of an event beside its payload */
 
@@ -165,11 +165,15 @@ sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max, bool *more)
 	return n;
 }
 
-/* is_sent: whether the relay sends the event that was fetched */
+/* is_to_send: whether the relay sends the event that was fetched */
 static bool
-is_sent(const SnRelayReader *reader, const Want *want, SnLogReader *log)
+is_to_send(const SnRelayReader *reader, const Want *want, SnLogReader *log)
 {
-	return sn_in_filter(reader->sub, want->filter, log);
+	const SnNames *types = &sn_relay.settings.aggregate_types;
+
+	return sn_in_filter(reader->sub, want->filter, log) &&
+		(types->n < 0 ||
+		 sn_names_have(types, sn_log_text(log, Anum_log_aggregate_type)));
 }
 
 /* fetch_event: the event that is wanted, if it is there; returns its size */
@@ -180,7 +184,7 @@ fetch_event(SnRelayReader *reader, SnLogReader *log, Want *want)
 	want->seen = true;
 	if (!sn_log_fetch_at(log, &want->id, &want->place))
 		return 0;
-	if (!is_sent(reader, want, log))
+	if (!is_to_send(reader, want, log))
 	{
 		want->event = sn_relay_other_event(&want->id);
 		return EVENT_COST;

@@ -4,7 +4,8 @@
  * relay_settings.c
  *		What a relay is told: where records go, and how they are made.
  *
- * The parameters of the server say it for the relay named "relay".  A process
+ * The parameters of the server say it for the relay named "relay", and table relay
+ * for the others.  A process
  * keeps a copy, so that nothing changes in the midst of a connection.
  */
 #include "postgres.h"
@@ -13,9 +14,13 @@
 
 #include "base/control_type.h"
 #include "base/guc.h"
+#include "base/printable.h"
 #include "base/sentinai.h"
+#include "base/text.h"
 #include "queue/filter.h"
+#include "relay/relay_row.h"
 #include "relay/relay_settings.h"
+#include "shared/shmem.h"
 
 /* copy_setting: the value of a parameter; "" for none */
 static char *
@@ -95,4 +100,77 @@ sn_relay_settings_of_server(SnRelaySettings *settings)
 	settings->control_topic = copy_setting(sn_control_topic);
 	settings->dead_letter_topic = copy_setting(sn_dead_letter_topic);
 	filter_of_server(settings, &settings->filter);
+	settings->aggregate_types.n = -1;
+}
+
+/* sn_relay_format: a form of records by its name */
+SnRecordFormat
+sn_relay_format(const char *name)
+{
+	static const char *const names[] = {
+		[SN_RECORD_CLOUDEVENTS] = "cloudevents",
+		[SN_RECORD_DEBEZIUM] = "debezium",
+		[SN_RECORD_RAW] = "raw"
+	};
+	int			i;
+
+	for (i = 0; i < lengthof(names); i++)
+		if (strcmp(names[i], name) == 0)
+			return (SnRecordFormat) i;
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_INVALID),
+			 errmsg("record_format must be \"cloudevents\", \"debezium\" or \"raw\"")));
+	return SN_RECORD_CLOUDEVENTS;	/* not reached */
+}
+
+/* sn_relay_provider: a broker by its name; "none" is not one */
+const SnProvider *
+sn_relay_provider(const char *name)
+{
+	int			i;
+
+	for (i = 0; i < SN_BROKER_KINDS; i++)
+		if (sn_providers[i].settings != NULL &&
+			strcmp(sn_providers[i].name, name) == 0)
+			return &sn_providers[i];
+	ereport(ERROR,
+			(errcode(ERRCODE_SN_INVALID),
+			 errmsg("there is no broker \"%s\"",
+					text_to_cstring(sn_storable_text(name, strlen(name),
+													 SN_ERROR_LEN)))));
+	return NULL;				/* not reached */
+}
+
+/*
+ * sn_relay_settings_of_row: what create_relay() and alter_relay() said; false
+ * when there is no such relay
+ */
+bool
+sn_relay_settings_of_row(int sub_id, SnRelaySettings *settings)
+{
+	SnSub	   *sub = sn_sub_by_id(sub_id);
+	SnRelayRow	row;
+
+	if (sub == NULL || !sn_relay_row_get(sub_id, &row))
+		return false;
+	memset(settings, 0, sizeof(SnRelaySettings));
+	settings->name = sn_text_copy(sub->worker_type);
+	settings->provider = sn_relay_provider(row.broker);
+	settings->conf = copy_setting(row.conf);
+	settings->workers = row.workers;
+	settings->format = sn_relay_format(row.record_format);
+	settings->topic_template = copy_setting(row.topic_template);
+	settings->control_topic = settings->dead_letter_topic = "";
+	settings->aggregate_types = row.aggregate_types;
+	return true;
+}
+
+/* sn_relay_settings_same: whether a relay can go on with what it has */
+bool
+sn_relay_settings_same(const SnRelaySettings *a, const SnRelaySettings *b)
+{
+	return a->provider == b->provider && a->workers == b->workers &&
+		a->format == b->format && strcmp(a->conf, b->conf) == 0 &&
+		strcmp(a->topic_template, b->topic_template) == 0 &&
+		sn_names_equal(&a->aggregate_types, &b->aggregate_types);
 }

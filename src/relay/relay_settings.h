@@ -20,7 +20,8 @@ typedef struct SnRelaySettings
 	text	   *name;			/* of its subscription, and of its dead letters */
 	const SnProvider *provider; /* NULL: no broker is set up */
 	char	   *conf;			/* what the broker's library is told */
-	SnFilter	filter;
+	SnFilter	filter;			/* of the server's; another's is its subscription's */
+	SnNames		aggregate_types;
 	int			workers;		/* processes */
 	SnRecordFormat format;
 	char	   *topic_template; /* "": the format's default */
@@ -29,6 +30,11 @@ typedef struct SnRelaySettings
 } SnRelaySettings;
 
 extern List *sn_relay_type_list(char *list);
+extern const SnProvider *sn_relay_provider(const char *name);
+extern SnRecordFormat sn_relay_format(const char *name);
+extern bool sn_relay_settings_of_row(int sub_id, SnRelaySettings *settings);
+extern bool sn_relay_settings_same(const SnRelaySettings *a,
+								   const SnRelaySettings *b);
 extern void sn_relay_settings_of_server(SnRelaySettings *settings);
 
 #endif							/* SN_RELAY_SETTINGS_H */

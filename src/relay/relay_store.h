@@ -19,7 +19,7 @@
 #include "queue/subscription.h"
 #include "relay/record.h"
 
-extern bool sn_relay_is_paused(void);
+extern bool sn_relay_is_paused(int sub_id);
 extern int	sn_relay_subscription(void);
 extern SnSub *sn_relay_find_sub(int sub_id);
 extern SnPos sn_relay_lane_pos(int sub_id, int lane);

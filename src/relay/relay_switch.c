@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "relay/relay_row.h"
 #include "relay/relay_store.h"
 #include "shared/recovery.h"
 #include "store/owner.h"
@@ -37,14 +38,35 @@ typedef struct Switch
 	int64		recovery;
 } Switch;
 
-/* read_switch: the one row, if there is one */
+/* read_own_switch: that of a relay that create_relay() has made */
 static void
-read_switch(Switch *s)
+read_own_switch(int sub_id, Switch *s)
 {
-	SnTableScan *scan = sn_table_read(SN_RELAY_CONTROL, NULL);
-	TupleTableSlot *slot = sn_table_next(scan);
+	SnRelayRow	row;
+
+	s->there = sn_relay_row_get(sub_id, &row);
+	if (!s->there)
+		return;
+	s->paused = row.paused;
+	s->node_no = row.node_no;
+	s->recovery = row.recovery;
+}
+
+/* read_switch: that of a relay, if it has one; 0: of the server's */
+static void
+read_switch(int sub_id, Switch *s)
+{
+	SnTableScan *scan;
+	TupleTableSlot *slot;
 
 	memset(s, 0, sizeof(Switch));
+	if (sub_id != 0)
+	{
+		read_own_switch(sub_id, s);
+		return;
+	}
+	scan = sn_table_read(SN_RELAY_CONTROL, NULL);
+	slot = sn_table_next(scan);
 	if (slot != NULL)
 	{
 		Datum	   *values = slot->tts_values;
@@ -59,10 +81,11 @@ read_switch(Switch *s)
 
 /*
  * sn_relay_is_paused: by pause_relay(), or because the database came to another
- * place, or its cluster out of a backup, and nobody has decided since
+ * place, or its cluster out of a backup, and nobody has decided since.  0: the
+ * relay of the server's parameters.
  */
 bool
-sn_relay_is_paused(void)
+sn_relay_is_paused(int sub_id)
 {
 	int			node_no;
 	int64		recovery;
@@ -71,7 +94,7 @@ sn_relay_is_paused(void)
 
 	if (elsewhere)
 		return true;
-	read_switch(&s);
+	read_switch(sub_id, &s);
 	if (node_no == 0)
 		return s.paused || (s.there && sn_recovery_id() != 0 &&
 							s.recovery != sn_recovery_id());
@@ -84,7 +107,18 @@ sn_relay_is_paused(void)
 Datum
 sentinai_relay_is_paused(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(sn_relay_is_paused());
+	SnSub	   *sub;
+	text	   *name;
+
+	if (PG_NARGS() == 0)
+		PG_RETURN_BOOL(sn_relay_is_paused(0));
+	name = PG_GETARG_TEXT_PP(0);
+	if (sn_text_is(name, SN_RELAY_WORKER_TYPE))
+		PG_RETURN_BOOL(sn_relay_is_paused(0));
+	sub = sn_sub_by_name(name);
+	if (sub == NULL || !sub->is_relay)
+		PG_RETURN_NULL();
+	PG_RETURN_BOOL(sn_relay_is_paused(sub->sub_id));
 }
 
 /*

@@ -459,7 +459,8 @@ read_labels(void)
 			/* the next start, or a reload, looks again */
 			ereport(WARNING,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("sentinai relay: events wait for more topics than can be looked after")));
+					 errmsg("%s: events wait for more topics than can be looked after",
+							sn_relay.title)));
 			break;
 		}
 	}
@@ -552,7 +553,7 @@ set_filter(void)
 {
 	if (sn_relay.index == 0 && !sn_relay.filtered)
 		sn_relay.filtered = sn_sub_refilter(sn_relay.sub_id,
-											&sn_relay.settings.filter);
+											&sn_relay.settings.filter, false);
 }
 
 /*
@@ -577,19 +578,24 @@ sn_relay_database_turn(bool last)
 	sn_relay.held_off = hold == SN_HOLD_BUSY;
 	if (hold == SN_HOLD_TAKEN)
 		sn_work_as_owner();
+	if (hold == SN_HOLD_TAKEN && sn_relay.relay_id != 0 &&
+		(sn_sub_by_id(sn_relay.relay_id) == NULL ||
+		 (look && !sn_relay_look_at_settings())))
+	{
+		sn_relay.leave = true;	/* by drop_relay() */
+		hold = SN_HOLD_GONE;
+	}
 	if (look && hold == SN_HOLD_TAKEN)
 	{
-		sn_relay.paused = sn_relay_is_paused();
+		sn_relay.paused = sn_relay_is_paused(sn_relay.relay_id);
 		sn_relay.look_for_redrives = true;
 	}
 	if (hold == SN_HOLD_TAKEN && sn_relay.active)
 	{
 		if (sn_relay.sub_id == 0 && !sn_relay.paused)
-		{
 			sn_relay.sub_id = sn_relay_subscription();
-			sn_relay.nlanes = sn_node()->lanes;
-		}
-		if (look && sn_relay.sub_id != 0)
+		sn_relay.nlanes = sn_node()->lanes;
+		if (look && sn_relay.relay_id == 0 && sn_relay.sub_id != 0)
 			set_filter();
 		if (sn_relay.core != NULL && sn_relay.sub_id != 0)
 			events = relay_turn(last, &pushed);

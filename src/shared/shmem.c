@@ -49,6 +49,7 @@ init_database_slot(SnDatabase *db)
 	pg_atomic_init_u64(&db->asked, 0);
 	pg_atomic_init_u64(&db->tracks, 0);
 	pg_atomic_init_u32(&db->tracks_used, 0);
+	pg_atomic_init_u32(&db->relays_changed, 0);
 	for (i = 0; i < SN_JOURNALS; i++)
 		pg_atomic_init_u32(&db->journal_half[i], 0);
 	pg_atomic_init_u64(&db->rounds, 0);
@@ -292,6 +293,18 @@ free_failures(Oid dboid)
 			s->failures[i].dboid = InvalidOid;
 }
 
+/* free_told: a database has no relays any more; lock held */
+static void
+free_told(Oid dboid)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	for (i = 0; i < SN_MAX_TOLD; i++)
+		if (s->told[i].dboid == dboid)
+			s->told[i].dboid = InvalidOid;
+}
+
 /*
  * forget_contents: nothing that is known of the tables in a database holds any
  * more; lock held
@@ -303,6 +316,8 @@ forget_contents(SnDatabase *db)
 	memset(&db->mark, 0, sizeof(SnMark));
 	db->audit_asked = db->audit_decided = 0;
 	pg_atomic_write_u32(&db->tracks_used, 0);
+	pg_atomic_write_u32(&db->relays_changed, 1);
+	free_told(db->dboid);
 	pg_atomic_write_u32(&db->clock_ready, 0);
 }
 

@@ -22,7 +22,8 @@
 
 #define SN_MAX_DATABASES	32
 #define SN_MAX_SUBS			192
-#define SN_MAX_RELAYS		32
+#define SN_MAX_RELAYS		32	/* processes */
+#define SN_MAX_TOLD			32	/* relays that create_relay() has made */
 #define SN_ERROR_LEN		256
 #define SN_MAX_FAILURES		48
 #define SN_FAILURE_LEN		192
@@ -74,6 +75,7 @@ typedef struct SnDatabase
 								 * before audit_next_xid runs */
 	uint64		audit_next_xid;
 	pg_atomic_uint64 commits_before;	/* commits at the time of CREATE EXTENSION */
+	pg_atomic_uint32 relays_changed;	/* the launcher has to be told of relays */
 	pg_atomic_uint32 clock_ready;	/* the clock is above the newest id */
 	pg_atomic_uint64 commits;	/* transactions with events committed */
 	pg_atomic_uint64 sequenced; /* value of commits the last round covers */
@@ -147,7 +149,8 @@ typedef struct SnSubSlot
 typedef struct SnRelaySlot
 {
 	Oid			dboid;			/* InvalidOid: nobody had it, or left in peace */
-	int			index;			/* number of the relay in its database */
+	int			relay_id;		/* 0: the one of the server's parameters */
+	int			index;			/* number of the process among the relay's */
 	int			pid;			/* 0: free; last_error is why */
 	int			procno;
 	pg_atomic_uint64 pending;	/* lanes that may have events to read; others
@@ -165,6 +168,16 @@ typedef struct SnRelaySlot
 	TimestampTz last_error_at;
 	char		last_error[SN_ERROR_LEN];
 } SnRelaySlot;
+
+/* A relay that a database has, told.c; changes under SnShared.lock */
+typedef struct SnRelayTold
+{
+	Oid			dboid;			/* InvalidOid: free place */
+	int			relay_id;		/* its subscription */
+	int			workers;
+	uint32		full;			/* a bit for each process that found no free
+								 * worker slot */
+} SnRelayTold;
 
 /* Something that fails, failure.c; changes under SnShared.lock */
 typedef struct SnFailing
@@ -202,6 +215,7 @@ typedef struct SnShared
 	SnDatabase	databases[SN_MAX_DATABASES];
 	SnSubSlot	subs[SN_MAX_SUBS];
 	SnRelaySlot relays[SN_MAX_RELAYS];
+	SnRelayTold told[SN_MAX_TOLD];
 	SnFailing	failures[SN_MAX_FAILURES];
 } SnShared;
 
@@ -227,5 +241,11 @@ extern int	sn_my_procno(void);
 extern void sn_wake_launcher(void);
 extern void sn_wake_workers(Oid dboid);
 extern void sn_wake_relays(uint64 lanes, bool look);
+
+
+/* told.c */
+extern bool sn_told_set(const SnRelayTold *list, int n);
+extern int	sn_told_get(Oid dboid, SnRelayTold list[SN_MAX_TOLD]);
+extern void sn_told_full(Oid dboid, int relay_id, int index, bool full);
 
 #endif							/* SN_SHMEM_H */

@@ -43,6 +43,7 @@ SN_NUMBERS(idem);
 SN_NUMBERS(slice);
 SN_NUMBERS(node);
 SN_NUMBERS(control);
+SN_NUMBERS(relay);
 SN_NUMBERS(stream);
 SN_NUMBERS(track);
 SN_NUMBERS(on);

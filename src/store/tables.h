@@ -43,6 +43,13 @@
 	C(control, only_row) C(control, paused) C(control, node_no) \
 	C(control, recovery) C(control, changed_at) C(control, changed_by)
 
+#define SN_COLUMNS_relay(C, AS) \
+	AS(relay, id, sub_id) C(relay, broker) C(relay, settings) \
+	C(relay, aggregate_types) C(relay, topic_template) \
+	C(relay, record_format) C(relay, workers) C(relay, paused) \
+	C(relay, node_no) C(relay, recovery) C(relay, changed_at) \
+	C(relay, changed_by)
+
 #define SN_COLUMNS_stream(C, AS) \
 	AS(stream, id, stream_id) C(stream, event_types) \
 	C(stream, first_round) C(stream, tenants)
@@ -172,6 +179,7 @@
 	TABLE(EVENT_KEPT, event_kept, log) \
 	TABLE(NODE, node, node) \
 	TABLE(RELAY_CONTROL, relay_control, control) \
+	TABLE(RELAY, relay, relay) \
 	TABLE(STREAM, stream, stream) \
 	TABLE(TRACK, track, track) \
 	TABLE(TRACK_TENANT, track_tenant, on) \

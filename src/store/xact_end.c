@@ -28,6 +28,7 @@ PG_FUNCTION_INFO_V1(sentinai_wake_relay);
 static bool registered = false;
 static SnDatabase *published = NULL;	/* this transaction published */
 static SnForget forget = NULL;	/* of what this transaction has buffered */
+static bool relays_noted = false;	/* there are others than before */
 static bool relay_noted = false;	/* this transaction changed what relays do */
 static SnSubSlot *touched[SN_MAX_SUBS];
 static int	ntouched = 0;
@@ -54,6 +55,18 @@ restore_pending(void)
 	}
 }
 
+/* tell_relays_changed: the sequencer has to tell the launcher */
+static void
+tell_relays_changed(void)
+{
+	SnDatabase *db = sn_database_find();
+
+	if (db == NULL)
+		return;
+	pg_atomic_write_u32(&db->relays_changed, 1);
+	sn_set_latch_of(db->sequencer_procno, db->sequencer_pid);
+}
+
 static void
 wake_xact_end(XactEvent event, void *arg)
 {
@@ -64,6 +77,8 @@ wake_xact_end(XactEvent event, void *arg)
 				wake_sequencer(published);
 			if (relay_noted)
 				sn_wake_relays(0, true);
+			if (relays_noted)
+				tell_relays_changed();
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
@@ -76,7 +91,7 @@ wake_xact_end(XactEvent event, void *arg)
 		forget(InvalidSubTransactionId);
 	published = NULL;
 	forget = NULL;
-	relay_noted = false;
+	relay_noted = relays_noted = false;
 	ntouched = 0;
 }
 
@@ -125,6 +140,14 @@ sn_note_relay_change(void)
 {
 	register_callbacks();
 	relay_noted = true;
+}
+
+/* sn_note_relays_changed: this transaction made or removed a relay, or such */
+void
+sn_note_relays_changed(void)
+{
+	register_callbacks();
+	relays_noted = true;
 }
 
 /* wake_relay(): for SQL functions that change the switch */

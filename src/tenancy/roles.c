@@ -68,7 +68,8 @@ static const Role roles[] = {
 		"verify_audit audit_proof audit_trail",
 	"actions tenant_grants work_grants audit_roots redactions", false, false},
 	{ADMIN,
-		"grant_tenant revoke_tenant grant_work revoke_work require_proof"
+		"create_relay alter_relay drop_relay"
+		" grant_tenant revoke_tenant grant_work revoke_work require_proof"
 		" create_roles after_restore set_redaction drop_redaction",
 	"actions tenant_grants work_grants redactions", false, true},
 };

@@ -42,6 +42,9 @@ insert into calls (function, call) values
     ('register_event_type', $$select sentinai.register_event_type('act.u', '{"type": "object"}', description => 'another')$$),
     ('deprecate_event_type', $$select sentinai.deprecate_event_type('act.u')$$),
     ('drop_event_type_version', $$select sentinai.drop_event_type_version('act.u', 1)$$),
+    ('create_relay', $$select sentinai.create_relay('act-r', 'kafka', 'bootstrap.servers=localhost:1')$$),
+    ('alter_relay', $$select sentinai.alter_relay('act-r', workers => 2)$$),
+    ('drop_relay', $$select sentinai.drop_relay('act-r')$$),
     ('pause_relay', $$select sentinai.pause_relay()$$),
     ('resume_relay', $$select sentinai.resume_relay()$$),
     ('retry_event', $$select sentinai.retry_event((select event_id from has where n = 6), 'act-a', 'ann')$$),
@@ -61,7 +64,7 @@ insert into calls (function, call) values
 create temp table others as select regexp_split_to_table('publish publish_batch work_on act_as claim complete fail extend release wait_for_work
     mark_as_processing mark_as_completed consume_limit maintain make_partitions index_partitions
     wake_launcher wake_relay set_relay_paused after_restore recovery_id retention_status
-    stat_claimed stat_lane_state stat_round stat_rate stat_lag stat_clock stat_relay_workers stat_server stat_failures partitions_until describe_event_type limit_buckets', '\s+') as function;
+    stat_claimed stat_lane_state stat_round stat_rate stat_lag stat_clock stat_relays stat_server stat_failures partitions_until describe_event_type limit_buckets', '\s+') as function;
 -- after_restore() leaves a row where there is something to take into use: see test/tap/16_trail.pl.
 select is((select coalesce(string_agg(distinct p.proname::text, ' '), '') from pg_proc p
            where p.pronamespace = 'sentinai'::regnamespace and p.provolatile = 'v' and p.prorettype not in ('trigger'::regtype, 'fdw_handler'::regtype)

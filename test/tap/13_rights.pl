@@ -40,8 +40,8 @@ my $rights = q{
 my $granted = join "\n", sort
 	'pg_monitor USAGE sentinai',
 	(map { "pg_monitor SELECT sentinai.$_" } qw(stat_agent stat_info stat_lane stat_queue stat_relay stat_relay_topic stat_retry)),
-	(map { "pg_monitor EXECUTE $_" } qw(partitions_until relay_is_paused retention_status stat_claimed stat_clock stat_failures
-		  stat_lag stat_lane_state stat_rate stat_round stat_relay_workers stat_server)),
+	(map { "pg_monitor EXECUTE $_" } qw(partitions_until relay_is_paused relay_is_paused retention_status stat_claimed stat_clock stat_failures
+		  stat_lag stat_lane_state stat_rate stat_round stat_relays stat_server)),
 	(map { "public EXECUTE $_" } qw(act_as event_time get_partition_key may may_audit
 		  may_read may_see_letter may_see_limit may_see_worker_type partition_for partition_hash validate_json));
 
@@ -160,7 +160,7 @@ is(sql(q{
 	select string_agg(distinct c.relname, ' ' order by c.relname) from pg_locks l join pg_class c on c.oid = l.relation
 	where c.relnamespace = 'sentinai_internal'::regnamespace and l.mode <> 'AccessExclusiveLock'
 		and l.pid in (select pid from pg_stat_activity where state = 'idle in transaction')}),
-	'action_log alert audit_interval audit_root backlog_limit dead_letter event_log_root event_processing_root event_retry event_type node redaction stream subscription tenant_grant tenant_limit work_grant',
+	'action_log alert audit_interval audit_root backlog_limit dead_letter event_log_root event_processing_root event_retry event_type node redaction relay stream subscription tenant_grant tenant_limit work_grant',
 	'neither a partition, nor what they hang on, nor a journal');
 is(state_of("set lock_timeout = '5s'; $_"), '00000', "whom that does not keep: $_") foreach (
 	q{select sentinai.publish('Named', 't', 'a', '{}'), sentinai.publish_batch('{Named}', '{t}', '{b}', '{"{}"}')},

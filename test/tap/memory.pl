@@ -95,7 +95,7 @@ my @cases = (
 	[ 'functions of the views', 20000, '', q{
 		perform sentinai.stat_rate(1, i, i), sentinai.stat_clock(),
 			sentinai.event_time(sentinai.publish('S', 'acme', 'k', '{}'));
-		perform from sentinai.stat_server(), sentinai.stat_relay_workers()} ],
+		perform from sentinai.stat_server(), sentinai.stat_relays()} ],
 	[ 'views', 1000, '', q{
 		perform count(*) from sentinai.stat_queue, sentinai.stat_relay,
 			sentinai.stat_info;

@@ -1,0 +1,388 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * relay_command.c
+ *		create_relay(), alter_relay(), drop_relay() and the switches of relays.
+ *
+ * A relay is a subscription that a process reads, and a row of table relay that
+ * says where its records go.  All of these functions hold the lock of
+ * subscriptions until the transaction ends.  The processes look at the row when
+ * it was changed; the sequencer's process tells the launcher which there are.
+ *
+ * Who makes a relay has the server connect to somewhere, and read files of
+ * secrets for that.  So it takes the right to set the parameter that says the
+ * same for the relay of the server.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_parameter_acl.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+#include "base/args.h"
+#include "base/guc.h"
+#include "log/event_check.h"
+#include "queue/filter.h"
+#include "queue/request.h"
+#include "relay/relay_row.h"
+#include "relay/relay_settings.h"
+#include "shared/recovery.h"
+#include "store/xact_end.h"
+#include "tenancy/action.h"
+#include "tenancy/right.h"
+
+PG_FUNCTION_INFO_V1(sentinai_create_relay);
+PG_FUNCTION_INFO_V1(sentinai_alter_relay);
+PG_FUNCTION_INFO_V1(sentinai_drop_relay);
+PG_FUNCTION_INFO_V1(sentinai_set_relay_paused);
+
+#define MAX_RELAYS		32		/* of a database, beside the server's */
+
+/* require_setup: an error unless the caller may say where the server connects */
+static void
+require_setup(const SnProvider *provider)
+{
+	if (pg_parameter_aclcheck(provider->setting, GetUserId(),
+							  ACL_ALTER_SYSTEM) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to set up a relay"),
+				 errdetail("Only superusers and roles with the right ALTER SYSTEM on parameter \"%s\" may do that.",
+						   provider->setting)));
+}
+
+/*
+ * check_conf: what the broker's library shall be told.  The text may have a
+ * secret in it, which is then an error: the statement is not for the log.
+ */
+static char *
+check_conf(const SnProvider *provider, const text *settings)
+{
+	char	   *value = text_to_cstring(settings);
+	char		err[256];
+
+	if (!provider->settings->check(value, err, sizeof(err)))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("settings cannot be used: %s", err),
+				 errhidestmt(true)));
+	if (!provider->settings->complete(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("settings name no broker")));
+	return value;
+}
+
+/* check_row_template: a template that can be one; NULL or "" for the format's */
+static char *
+check_row_template(char *value)
+{
+	char		err[256];
+
+	if (value != NULL && *value != '\0' &&
+		!sn_record_check_template(value, err, sizeof(err)))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("topic_template cannot be used: %s", err)));
+	return value == NULL ? "" : value;
+}
+
+/* check_workers: number of processes */
+static int
+check_workers(int workers)
+{
+	if (workers < 1 || workers > SN_MAX_RELAY_WORKERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("workers must be between 1 and %d",
+						SN_MAX_RELAY_WORKERS)));
+	return workers;
+}
+
+/* string_arg: an argument as a string; NULL for null */
+static char *
+string_arg(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/* aggregate_type_arg: a check for sn_request_names() */
+static text *
+aggregate_type_arg(Datum value, const char *what)
+{
+	return sn_event_type_arg(value, what);
+}
+
+/* relay_name_arg: the name of a relay; which the server's is must be said elsewhere */
+static text *
+relay_name_arg(FunctionCallInfo fcinfo)
+{
+	text	   *name;
+
+	SN_REQUIRE_ARG(0, "name");
+	name = sn_check_plain(PG_GETARG_TEXT_PP(0), "name");
+	if (sn_text_is(name, SN_RELAY_WORKER_TYPE))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("the relay \"%s\" is the one of the server's parameters",
+						SN_RELAY_WORKER_TYPE),
+				 errhint("See sentinai.kafka_conf and sentinai.relay_event_types.")));
+	return name;
+}
+
+/* require_relay: the subscription of a relay that create_relay() has made */
+static SnSub *
+require_relay(const text *name)
+{
+	SnSub	   *sub = sn_sub_by_name(name);
+
+	if (sub == NULL || !sub->is_relay)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_NOT_FOUND),
+				 errmsg("relay \"%s\" does not exist", text_to_cstring(name))));
+	return sub;
+}
+
+/* names_string: a part of a filter, for the action log; NULL for all */
+static char *
+names_string(const SnNames *names)
+{
+	bool		isnull;
+	Datum		array = sn_names_array(names, &isnull);
+
+	return isnull ? NULL : OidOutputFunctionCall(F_ARRAY_OUT, array);
+}
+
+/*
+ * relay_json: a relay for the action log.  Without its settings, which only
+ * superusers can read as a parameter
+ */
+static Jsonb *
+relay_json(const SnRelayRow *row, const SnFilter *filter)
+{
+	return sn_action_json("broker", row->broker,
+						  "event_types", names_string(&filter->types),
+						  "aggregate_types",
+						  names_string(&row->aggregate_types),
+						  "tenants", names_string(&filter->tenants),
+						  "topic_template", row->topic_template,
+						  "record_format", row->record_format,
+						  "workers", psprintf("%d", row->workers),
+						  "paused", row->paused ? "true" : "false",
+						  NULL);
+}
+
+/* record_relay: write down what was done to a relay */
+static void
+record_relay(const char *action, const text *name, Jsonb *before, Jsonb *after)
+{
+	SnAction	a = {.action = action, .before = before, .after = after};
+
+	a.object = text_to_cstring(name);
+	a.tenant_id = cstring_to_text(SN_EVERY);
+	sn_action_record(&a);
+}
+
+/* relay_filter_of: what events a relay sends now */
+static const SnFilter *
+relay_filter_of(const SnSub *sub)
+{
+	return &sub->segments[sub->nsegments - 1].filter;
+}
+
+/* decide_switch: whether the relay is paused from now on, in this place */
+static void
+decide_switch(SnRelayRow *row, bool paused)
+{
+	(void) sn_node_elsewhere(&row->node_no, &row->recovery);
+	if (row->node_no == 0)
+		row->recovery = sn_recovery_id();
+	row->paused = paused;
+}
+
+/* note_relays: have the relays, and who starts them, look after the commit */
+static void
+note_relays(void)
+{
+	CommandCounterIncrement();
+	sn_note_relay_change();
+	sn_note_relays_changed();
+}
+
+/* create_relay(name, broker, settings, event_types, aggregate_types, ...) */
+Datum
+sentinai_create_relay(PG_FUNCTION_ARGS)
+{
+	SnRequest	request = {0};
+	SnRelayRow	row = {0};
+	const SnProvider *provider;
+	char	   *format;
+
+	SN_REQUIRE_ARG(1, "broker");
+	SN_REQUIRE_ARG(2, "settings");
+	SN_REQUIRE_ARG(8, "start_from");
+	SN_REQUIRE_ARG(9, "workers");
+	PreventCommandIfReadOnly("create_relay()");
+	provider = sn_relay_provider(string_arg(fcinfo, 1));
+	require_setup(provider);
+	request.worker_type = relay_name_arg(fcinfo);
+	row.broker = provider->name;
+	row.conf = check_conf(provider, PG_GETARG_TEXT_PP(2));
+	sn_request_names(fcinfo, 3, "event_types", sn_event_type_arg,
+					 &request.filter.types);
+	sn_request_names(fcinfo, 4, "aggregate_types", aggregate_type_arg,
+					 &row.aggregate_types);
+	sn_request_names(fcinfo, 5, "tenants", sn_tenant_arg,
+					 &request.filter.tenants);
+	row.topic_template = check_row_template(string_arg(fcinfo, 6));
+	format = string_arg(fcinfo, 7);
+	row.record_format = format == NULL ? "cloudevents" : format;
+	(void) sn_relay_format(row.record_format);
+	sn_request_start(PG_GETARG_TEXT_PP(8), &request);
+	row.workers = check_workers(PG_GETARG_INT32(9));
+
+	(void) sn_node_activate();
+	(void) sn_lock_streams(true);
+	if (list_length(sn_relay_rows()) >= MAX_RELAYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("there are too many relays"),
+				 errdetail("A database can have %d of them.", MAX_RELAYS)));
+	row.sub_id = sn_sub_make_relay(&request);
+	decide_switch(&row, false);
+	sn_relay_row_put(&row);
+	record_relay("create_relay", request.worker_type, NULL,
+				 relay_json(&row, &request.filter));
+	note_relays();
+	PG_RETURN_VOID();
+}
+
+/*
+ * alter_part: a part of the filter: as it is given, all, or what it was.
+ */
+static void
+alter_part(FunctionCallInfo fcinfo, int argno, const char *name, int all_argno,
+			text *(*check) (Datum, const char *), SnNames *names)
+{
+	bool		all;
+
+	SN_REQUIRE_ARG(all_argno, psprintf("all_%s", name));
+	all = PG_GETARG_BOOL(all_argno);
+	if (all && !PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("%s and all_%s cannot be given together", name, name)));
+	if (all || !PG_ARGISNULL(argno))
+		sn_request_names(fcinfo, argno, name, check, names);
+}
+
+/* alter_relay_filter: what events the relay sends, for what is published from now on */
+static void
+alter_relay_filter(FunctionCallInfo fcinfo, SnSub *sub)
+{
+	SnFilter	filter = *relay_filter_of(sub);
+
+	alter_part(fcinfo, 2, "event_types", 8, sn_event_type_arg, &filter.types);
+	alter_part(fcinfo, 4, "tenants", 10, sn_tenant_arg, &filter.tenants);
+	(void) sn_sub_refilter(sub->sub_id, &filter, true);
+}
+
+/* alter_relay(name, settings, event_types, aggregate_types, ...) */
+Datum
+sentinai_alter_relay(PG_FUNCTION_ARGS)
+{
+	text	   *name;
+	SnSub	   *sub;
+	SnRelayRow	row;
+	Jsonb	   *before;
+	const SnProvider *provider;
+
+	PreventCommandIfReadOnly("alter_relay()");
+	require_setup(&sn_providers[SN_BROKER_KAFKA]);
+	name = relay_name_arg(fcinfo);
+	(void) sn_lock_streams(true);
+	sub = require_relay(name);
+	if (!sn_relay_row_get(sub->sub_id, &row))
+		elog(ERROR, "relay %d has no row", sub->sub_id);
+	before = relay_json(&row, relay_filter_of(sub));
+	provider = sn_relay_provider(row.broker);
+	require_setup(provider);
+	if (!PG_ARGISNULL(1))
+		row.conf = check_conf(provider, PG_GETARG_TEXT_PP(1));
+	alter_part(fcinfo, 3, "aggregate_types", 9, aggregate_type_arg,
+				&row.aggregate_types);
+	if (!PG_ARGISNULL(5))
+		row.topic_template = check_row_template(string_arg(fcinfo, 5));
+	if (!PG_ARGISNULL(6))
+		row.record_format = string_arg(fcinfo, 6);
+	(void) sn_relay_format(row.record_format);
+	if (!PG_ARGISNULL(7))
+		row.workers = check_workers(PG_GETARG_INT32(7));
+	alter_relay_filter(fcinfo, sub);
+	sn_relay_row_remove(row.sub_id);
+	sn_relay_row_put(&row);
+	record_relay("alter_relay", name, before,
+				 relay_json(&row, relay_filter_of(require_relay(name))));
+	note_relays();
+	PG_RETURN_VOID();
+}
+
+/* drop_relay(name) returns the number of events that were not sent */
+Datum
+sentinai_drop_relay(PG_FUNCTION_ARGS)
+{
+	text	   *name;
+	const SnSub *sub;
+	SnRelayRow	row;
+	int64		unsent;
+
+	PreventCommandIfReadOnly("drop_relay()");
+	require_setup(&sn_providers[SN_BROKER_KAFKA]);
+	name = relay_name_arg(fcinfo);
+	(void) sn_lock_streams(true);
+	sub = require_relay(name);
+	if (!sn_relay_row_get(sub->sub_id, &row))
+		elog(ERROR, "relay %d has no row", sub->sub_id);
+	record_relay("drop_relay", name, relay_json(&row, relay_filter_of(sub)), NULL);
+	unsent = sn_sub_drop_relay(name);
+	sn_relay_row_remove(row.sub_id);
+	note_relays();
+	if (unsent > 0)
+		ereport(NOTICE,
+				(errmsg("relay \"%s\" had " INT64_FORMAT " events that were not sent",
+						text_to_cstring(name), unsent)));
+	PG_RETURN_INT64(unsent);
+}
+
+/* set_relay_paused(name, paused): for pause_relay() and resume_relay() */
+Datum
+sentinai_set_relay_paused(PG_FUNCTION_ARGS)
+{
+	text	   *name;
+	bool		paused;
+	SnSub	   *sub;
+	SnRelayRow	row;
+	Jsonb	   *before;
+
+	SN_REQUIRE_ARG(1, "paused");
+	PreventCommandIfReadOnly("set_relay_paused()");
+	name = relay_name_arg(fcinfo);
+	paused = PG_GETARG_BOOL(1);
+	(void) sn_lock_streams(true);
+	sub = require_relay(name);
+	if (!sn_relay_row_get(sub->sub_id, &row))
+		elog(ERROR, "relay %d has no row", sub->sub_id);
+	before = relay_json(&row, relay_filter_of(sub));
+	decide_switch(&row, paused);
+	sn_relay_row_remove(row.sub_id);
+	sn_relay_row_put(&row);
+	record_relay(paused ? "pause_relay" : "resume_relay", name, before,
+				 relay_json(&row, relay_filter_of(require_relay(name))));
+	note_relays();
+	PG_RETURN_VOID();
+}

@@ -14,8 +14,11 @@ DATA        := $(wildcard sql/$(EXTENSION)--*.sql)
 # library into a module of its own, so that only the relay process loads it.
 SOURCES     := $(wildcard src/*.c src/*/*.c)
 HEADERS     := $(wildcard src/*.h src/*/*.h src/*/*/*.h)
-PROVIDERS   := $(patsubst src/broker/%/,sentinai_%.so,$(wildcard src/broker/*/))
+# make BROKERS=kafka builds that one alone.
+BROKERS     ?= kafka
+PROVIDERS   := $(BROKERS:%=sentinai_%.so)
 LIBS_kafka  := -lrdkafka -lpthread
+LIBS_rabbitmq := -lrabbitmq -lpthread
 MODULE_big  := sentinai
 OBJS        := $(patsubst %.c,%.o,$(filter-out $(if $(FAULTS),,src/base/fault.c),$(SOURCES)))
 
@@ -61,7 +64,7 @@ build/flags: FORCE
 FORCE:
 
 # Only sn_broker_provider is visible in it; the settings' parser is in both.
-provider_sources = $(wildcard src/broker/$*/*.c) src/broker/$*_conf.c src/broker/secret_file.c src/base/hash.c
+provider_sources = $(wildcard src/broker/$*/*.c src/broker/client/*.c) src/broker/$*_conf.c src/broker/props.c src/broker/secret_file.c src/base/hash.c
 $(PROVIDERS): sentinai_%.so: $(wildcard src/broker/*.c src/broker/*/*.c) src/base/hash.c $(HEADERS)
 	$(CC) $(CFLAGS) $(CFLAGS_SL) $(SN_FAULT_FLAGS) -Isrc -D_GNU_SOURCE -fvisibility=hidden $(LDFLAGS) -shared -o $@ $(provider_sources) $(LIBS_$*)
 

@@ -4,17 +4,12 @@
  * kafka_conf.c
  *		The setting sentinai.kafka_conf: syntax, what is refused, secrets.
  *
- * The text is a list of key=value separated by comma, semicolon or newline.
- * A piece without '=' belongs to the value before it, so that
- * bootstrap.servers=a:9092,b:9092 needs no quotes.  White space around pieces,
- * keys and values does not count.  A key may occur once.
- *
- * A property goes to librdkafka unless a rule below refuses it: because it
- * would run a program or load code, switch off a protection, break what the
- * relay promises (order, no loss), or put a secret where settings can be
- * read.  A secret is given as the path of a file (secret_file.c), by the
- * property's name with ".file" behind it.  Whether a property exists is for
- * librdkafka to say (broker_kafka.c).
+ * Its text is a list of properties (props.c).  A property goes to librdkafka
+ * unless a rule below refuses it: because it would run a program or load code,
+ * switch off a protection, break what the relay promises (order, no loss), or
+ * put a secret where settings can be read.  A secret is given as the path of a
+ * file (secret_file.c), by the property's name with ".file" behind it.
+ * Whether a property exists is for librdkafka to say (broker_kafka.c).
  *
  * Invariants: no value is ever part of a message, only keys and paths of
  * secret files are.  malloc only; no global state.
@@ -93,22 +88,14 @@ static const char *const secret_endings[] = {
 static bool kafka_check(const char *text, char *err, size_t err_len);
 static bool kafka_complete(const char *text);
 static size_t kafka_max_record(const char *text);
-static bool split_text(SnKafkaConf *conf, const char *text,
-					   char *err, size_t err_len);
-static bool add_piece(SnKafkaConf *conf, char separator, const char *piece,
-					  size_t len, char *err, size_t err_len);
-static bool check_prop(SnKafkaProp *prop, char *err, size_t err_len);
-static bool check_conf_value(const SnKafkaProp *prop, char *err,
-							 size_t err_len);
-static bool check_protection(const SnKafkaProp *prop, char *err,
-							 size_t err_len);
-static bool check_path(const SnKafkaProp *prop, char *err, size_t err_len);
-static bool check_key_syntax(const char *name, char *err, size_t err_len);
+static bool check_prop(SnProp *prop, char *err, size_t err_len);
+static bool check_conf_value(const SnProp *prop, char *err, size_t err_len);
+static bool check_protection(const SnProp *prop, char *err, size_t err_len);
+static bool is_probe(const SnProp *prop);
 static const char *find_refusal(const char *name);
 static bool is_secret(const char *name);
 static bool text_starts_with(const char *text, const char *start);
 static bool ends_with(const char *text, const char *end);
-static char *copy_trimmed(const char *text, size_t len);
 
 const SnBrokerSettings sn_kafka_settings = {
 	.check = kafka_check,
@@ -120,9 +107,9 @@ const SnBrokerSettings sn_kafka_settings = {
 static bool
 kafka_check(const char *text, char *err, size_t err_len)
 {
-	SnKafkaConf *conf = sn_kafka_conf_parse(text, err, err_len);
+	SnProps    *conf = sn_kafka_conf_parse(text, err, err_len);
 
-	sn_kafka_conf_free(conf);
+	sn_props_free(conf);
 	return conf != NULL;
 }
 
@@ -131,12 +118,12 @@ static bool
 kafka_complete(const char *text)
 {
 	char		err[256];
-	SnKafkaConf *conf = sn_kafka_conf_parse(text, err, sizeof(err));
+	SnProps    *conf = sn_kafka_conf_parse(text, err, sizeof(err));
 	bool		complete = conf != NULL &&
-		(sn_kafka_conf_get(conf, "bootstrap.servers") != NULL ||
-		 sn_kafka_conf_get(conf, "metadata.broker.list") != NULL);
+		(sn_props_get(conf, "bootstrap.servers") != NULL ||
+		 sn_props_get(conf, "metadata.broker.list") != NULL);
 
-	sn_kafka_conf_free(conf);
+	sn_props_free(conf);
 	return complete;
 }
 
@@ -145,94 +132,20 @@ static size_t
 kafka_max_record(const char *text)
 {
 	char		err[256];
-	SnKafkaConf *conf = sn_kafka_conf_parse(text, err, sizeof(err));
+	SnProps    *conf = sn_kafka_conf_parse(text, err, sizeof(err));
 	const char *value = conf == NULL ? NULL :
-		sn_kafka_conf_get(conf, "message.max.bytes");
+		sn_props_get(conf, "message.max.bytes");
 	size_t		result = value == NULL ? MAX_RECORD : strtoul(value, NULL, 10);
 
-	sn_kafka_conf_free(conf);
+	sn_props_free(conf);
 	return result;
 }
 
 /* Parses and checks the setting; NULL and a message when it is refused. */
-SnKafkaConf *
+SnProps *
 sn_kafka_conf_parse(const char *text, char *err, size_t err_len)
 {
-	SnKafkaConf *conf;
-	int			i;
-	int			j;
-
-	if (strlen(text) > SN_KAFKA_CONF_MAX_TEXT)
-	{
-		snprintf(err, err_len, "text is longer than %d bytes",
-				 SN_KAFKA_CONF_MAX_TEXT);
-		return NULL;
-	}
-	conf = calloc(1, sizeof(SnKafkaConf));
-	if (conf != NULL)
-		conf->props = calloc(SN_KAFKA_CONF_MAX_PROPS, sizeof(SnKafkaProp));
-	if (conf == NULL || conf->props == NULL)
-	{
-		snprintf(err, err_len, "out of memory");
-		sn_kafka_conf_free(conf);
-		return NULL;
-	}
-	if (!split_text(conf, text, err, err_len))
-	{
-		sn_kafka_conf_free(conf);
-		return NULL;
-	}
-	for (i = 0; i < conf->nprops; i++)
-	{
-		if (!check_prop(&conf->props[i], err, err_len))
-		{
-			sn_kafka_conf_free(conf);
-			return NULL;
-		}
-		for (j = 0; j < i; j++)
-		{
-			if (strcmp(conf->props[i].name, conf->props[j].name) == 0)
-			{
-				snprintf(err, err_len, "property \"%s\" is given twice",
-						 conf->props[i].name);
-				sn_kafka_conf_free(conf);
-				return NULL;
-			}
-		}
-	}
-	return conf;
-}
-
-/* Frees a parsed setting; NULL is fine. */
-void
-sn_kafka_conf_free(SnKafkaConf *conf)
-{
-	int			i;
-
-	if (conf == NULL)
-		return;
-	for (i = 0; i < conf->nprops; i++)
-	{
-		free(conf->props[i].name);
-		free(conf->props[i].value);
-	}
-	free(conf->props);
-	free(conf);
-}
-
-/* Value of a property that is not a secret, or NULL. */
-const char *
-sn_kafka_conf_get(const SnKafkaConf *conf, const char *name)
-{
-	int			i;
-
-	for (i = 0; i < conf->nprops; i++)
-	{
-		if (!conf->props[i].from_file &&
-			strcmp(conf->props[i].name, name) == 0)
-			return conf->props[i].value;
-	}
-	return NULL;
+	return sn_props_parse(text, check_prop, err, err_len);
 }
 
 /*
@@ -240,11 +153,10 @@ sn_kafka_conf_get(const SnKafkaConf *conf, const char *name)
  * opens?
  */
 bool
-sn_kafka_conf_is_path(const SnKafkaProp *prop)
+sn_kafka_conf_is_path(const SnProp *prop)
 {
 	return !prop->from_file && ends_with(prop->name, ".location") &&
-		!(strcmp(prop->name, "ssl.ca.location") == 0 &&
-		  strcmp(prop->value, "probe") == 0);
+		!is_probe(prop);
 }
 
 /* Does this property name a file that others must not be able to read? */
@@ -256,93 +168,13 @@ sn_kafka_conf_is_private_path(const char *name)
 		strcmp(name, "sasl.kerberos.keytab") == 0;
 }
 
-/* Cuts the text into pieces and the pieces into properties. */
-static bool
-split_text(SnKafkaConf *conf, const char *text, char *err, size_t err_len)
-{
-	char		separator = '\n';
-	size_t		len;
-
-	for (;;)
-	{
-		len = strcspn(text, ",;\n");
-		if (!add_piece(conf, separator, text, len, err, err_len))
-			return false;
-		if (text[len] == '\0')
-			return true;
-		separator = text[len];
-		text += len + 1;
-	}
-}
-
-/* One piece: a new property, or more of the value before it. */
-static bool
-add_piece(SnKafkaConf *conf, char separator, const char *piece, size_t len,
-		  char *err, size_t err_len)
-{
-	const char *equals = memchr(piece, '=', len);
-	SnKafkaProp *prop;
-	char	   *more;
-	char	   *value;
-
-	more = copy_trimmed(piece, len);
-	if (more == NULL)
-	{
-		snprintf(err, err_len, "out of memory");
-		return false;
-	}
-	if (*more == '\0')
-	{
-		free(more);
-		return true;
-	}
-	if (equals == NULL && conf->nprops == 0)
-	{
-		free(more);
-		snprintf(err, err_len, "text must begin with key=value");
-		return false;
-	}
-	if (equals == NULL)
-	{
-		prop = &conf->props[conf->nprops - 1];
-		value = malloc(strlen(prop->value) + strlen(more) + 2);
-		if (value != NULL)
-			sprintf(value, "%s%c%s", prop->value,
-					separator == '\n' ? ',' : separator, more);
-		free(more);
-		free(prop->value);
-		prop->value = value;
-	}
-	else
-	{
-		free(more);
-		if (conf->nprops == SN_KAFKA_CONF_MAX_PROPS)
-		{
-			snprintf(err, err_len, "more than %d properties",
-					 SN_KAFKA_CONF_MAX_PROPS);
-			return false;
-		}
-		prop = &conf->props[conf->nprops++];
-		prop->name = copy_trimmed(piece, equals - piece);
-		prop->value = copy_trimmed(equals + 1, piece + len - equals - 1);
-	}
-	if (prop->name == NULL || prop->value == NULL)
-	{
-		snprintf(err, err_len, "out of memory");
-		return false;
-	}
-	return true;
-}
-
 /* May this property go to librdkafka?  Turns X.file into a secret X. */
 static bool
-check_prop(SnKafkaProp *prop, char *err, size_t err_len)
+check_prop(SnProp *prop, char *err, size_t err_len)
 {
 	const char *reason;
 	size_t		len;
 
-	if (!check_key_syntax(prop->name, err, err_len))
-		return false;
 	reason = find_refusal(prop->name);
 	if (reason != NULL)
 	{
@@ -375,29 +207,16 @@ check_prop(SnKafkaProp *prop, char *err, size_t err_len)
 
 /* Values that would open a hole although the property itself is fine. */
 static bool
-check_conf_value(const SnKafkaProp *prop, char *err, size_t err_len)
+check_conf_value(const SnProp *prop, char *err, size_t err_len)
 {
 	const char *p;
 
-	if (*prop->value == '\0')
-	{
-		snprintf(err, err_len, "property \"%s\" has no value", prop->name);
+	if (!sn_prop_check_text(prop, err, err_len))
 		return false;
-	}
-	for (p = prop->value; *p != '\0'; p++)
-	{
-		if (iscntrl((unsigned char) *p))
-		{
-			snprintf(err, err_len,
-					 "value of \"%s\" contains a control character",
-					 prop->name);
-			return false;
-		}
-	}
 	if (prop->from_file || ends_with(prop->name, ".location") ||
 		sn_kafka_conf_is_private_path(prop->name))
 	{
-		if (!check_path(prop, err, err_len))
+		if (!is_probe(prop) && !sn_prop_check_path(prop, err, err_len))
 			return false;
 	}
 	if (!check_protection(prop, err, err_len))
@@ -421,7 +240,7 @@ check_conf_value(const SnKafkaProp *prop, char *err, size_t err_len)
 
 /* Values that would leave open who is at the other end, or what he reads. */
 static bool
-check_protection(const SnKafkaProp *prop, char *err, size_t err_len)
+check_protection(const SnProp *prop, char *err, size_t err_len)
 {
 	static const char *const words[] = {"NULL", "ADH", "AECDH", "SECLEVEL"};
 	const char *only = NULL;
@@ -452,40 +271,12 @@ check_protection(const SnKafkaProp *prop, char *err, size_t err_len)
 	return true;
 }
 
-/* Paths are absolute, without "..", so that they mean one file. */
+/* A word of librdkafka's in place of a path: look for the system's store. */
 static bool
-check_path(const SnKafkaProp *prop, char *err, size_t err_len)
+is_probe(const SnProp *prop)
 {
-	/* a word of librdkafka's, not a path: look for the system's store */
-	if (strcmp(prop->name, "ssl.ca.location") == 0 &&
-		strcmp(prop->value, "probe") == 0)
-		return true;
-	if (prop->value[0] == '/' && strstr(prop->value, "/../") == NULL &&
-		!ends_with(prop->value, "/.."))
-		return true;
-	snprintf(err, err_len,
-			 "value of \"%s%s\" must be an absolute path without \"..\"",
-			 prop->name, prop->from_file ? ".file" : "");
-	return false;
-}
-
-/* Keys are short, lower case, and made of what librdkafka's are made of. */
-static bool
-check_key_syntax(const char *name, char *err, size_t err_len)
-{
-	const char *p;
-
-	for (p = name; *p != '\0'; p++)
-	{
-		if (!islower((unsigned char) *p) && !isdigit((unsigned char) *p) &&
-			*p != '.' && *p != '_')
-			break;
-	}
-	if (*p == '\0' && p > name && p - name <= 100)
-		return true;
-	snprintf(err, err_len, "name of a property must be 1 to 100 lower-case "
-			 "letters, digits, dots or underscores");
-	return false;
+	return strcmp(prop->name, "ssl.ca.location") == 0 &&
+		strcmp(prop->value, "probe") == 0;
 }
 
 /* Why the property is refused, or NULL. */
@@ -539,16 +330,3 @@ ends_with(const char *text, const char *end)
 		strcmp(text + text_len - end_len, end) == 0;
 }
 
-/* A copy without white space at both ends; NULL when out of memory. */
-static char *
-copy_trimmed(const char *text, size_t len)
-{
-	while (len > 0 && isspace((unsigned char) text[0]))
-	{
-		text++;
-		len--;
-	}
-	while (len > 0 && isspace((unsigned char) text[len - 1]))
-		len--;
-	return strndup(text, len);
-}

@@ -35,16 +35,16 @@ scheme_of(const char *mechanism)
 
 /* security_of: how a client proves who it is; NULL: not at all, or not told */
 static const char *
-security_of(const SnKafkaConf *conf, const char *protocol)
+security_of(const SnProps *conf, const char *protocol)
 {
-	const char *mechanism = sn_kafka_conf_get(conf, "sasl.mechanisms");
+	const char *mechanism = sn_props_get(conf, "sasl.mechanisms");
 
 	if (pg_strncasecmp(protocol, "sasl", 4) == 0)
 		return scheme_of(mechanism != NULL ? mechanism :
-						 sn_kafka_conf_get(conf, "sasl.mechanism"));
-	if (sn_kafka_conf_get(conf, "ssl.certificate.location") != NULL ||
-		sn_kafka_conf_get(conf, "ssl.certificate.pem") != NULL ||
-		sn_kafka_conf_get(conf, "ssl.keystore.location") != NULL)
+						 sn_props_get(conf, "sasl.mechanism"));
+	if (sn_props_get(conf, "ssl.certificate.location") != NULL ||
+		sn_props_get(conf, "ssl.certificate.pem") != NULL ||
+		sn_props_get(conf, "ssl.keystore.location") != NULL)
 		return "X509";
 	return NULL;
 }
@@ -72,10 +72,10 @@ put_server(StringInfo out, int number, char *host, const char *protocol,
 
 /* put_servers: all hosts of the setting */
 static void
-put_servers(StringInfo out, const SnKafkaConf *conf)
+put_servers(StringInfo out, const SnProps *conf)
 {
-	const char *hosts = sn_kafka_conf_get(conf, "bootstrap.servers");
-	const char *protocol = sn_kafka_conf_get(conf, "security.protocol");
+	const char *hosts = sn_props_get(conf, "bootstrap.servers");
+	const char *protocol = sn_props_get(conf, "security.protocol");
 	const char *security;
 	char	   *list;
 	char	   *host;
@@ -83,7 +83,7 @@ put_servers(StringInfo out, const SnKafkaConf *conf)
 	int			n = 0;
 
 	if (hosts == NULL)
-		hosts = sn_kafka_conf_get(conf, "metadata.broker.list");
+		hosts = sn_props_get(conf, "metadata.broker.list");
 	if (hosts == NULL)
 		return;
 	if (protocol == NULL)
@@ -102,7 +102,7 @@ void
 sn_api_servers(StringInfo out)
 {
 	char		err[256];
-	SnKafkaConf *conf;
+	SnProps    *conf;
 
 	if (sn_broker != SN_BROKER_KAFKA || sn_kafka_conf == NULL ||
 		*sn_kafka_conf == '\0')
@@ -116,7 +116,7 @@ sn_api_servers(StringInfo out)
 	}
 	PG_FINALLY();
 	{
-		sn_kafka_conf_free(conf);
+		sn_props_free(conf);
 	}
 	PG_END_TRY();
 }

@@ -21,10 +21,10 @@
 static char err[256];
 
 /* Parses what must be fine. */
-static SnKafkaConf *
+static SnProps *
 parse(const char *text)
 {
-	SnKafkaConf *conf;
+	SnProps    *conf;
 
 	err[0] = '\0';
 	conf = sn_kafka_conf_parse(text, err, sizeof(err));
@@ -37,7 +37,7 @@ parse(const char *text)
 static void
 refuse(const char *text, const char *reason)
 {
-	SnKafkaConf *conf;
+	SnProps    *conf;
 
 	err[0] = '\0';
 	conf = sn_kafka_conf_parse(text, err, sizeof(err));
@@ -53,51 +53,51 @@ refuse(const char *text, const char *reason)
 static void
 test_separators(void **state)
 {
-	SnKafkaConf *conf = parse(" linger.ms = 5 ,,compression.type=lz4;\n"
+	SnProps *conf = parse(" linger.ms = 5 ,,compression.type=lz4;\n"
 							  "client.rack=a b\r\n\n socket.keepalive.enable"
 							  "=true , ");
 
 	(void) state;
 	assert_int_equal(conf->nprops, 4);
-	assert_string_equal(sn_kafka_conf_get(conf, "linger.ms"), "5");
-	assert_string_equal(sn_kafka_conf_get(conf, "compression.type"), "lz4");
-	assert_string_equal(sn_kafka_conf_get(conf, "client.rack"), "a b");
-	assert_string_equal(sn_kafka_conf_get(conf, "socket.keepalive.enable"),
+	assert_string_equal(sn_props_get(conf, "linger.ms"), "5");
+	assert_string_equal(sn_props_get(conf, "compression.type"), "lz4");
+	assert_string_equal(sn_props_get(conf, "client.rack"), "a b");
+	assert_string_equal(sn_props_get(conf, "socket.keepalive.enable"),
 						"true");
-	assert_null(sn_kafka_conf_get(conf, "linger"));
-	sn_kafka_conf_free(conf);
+	assert_null(sn_props_get(conf, "linger"));
+	sn_props_free(conf);
 }
 
 /* A piece without '=' continues the value before it. */
 static void
 test_continuation(void **state)
 {
-	SnKafkaConf *conf = parse("bootstrap.servers=a:1, b:2,c:3\nd:4,"
+	SnProps *conf = parse("bootstrap.servers=a:1, b:2,c:3\nd:4,"
 							  "linger.ms=1");
 
 	(void) state;
 	assert_int_equal(conf->nprops, 2);
-	assert_string_equal(sn_kafka_conf_get(conf, "bootstrap.servers"),
+	assert_string_equal(sn_props_get(conf, "bootstrap.servers"),
 						"a:1,b:2,c:3,d:4");
-	sn_kafka_conf_free(conf);
+	sn_props_free(conf);
 	conf = parse("ssl.cipher.suites=X;Y");
-	assert_string_equal(sn_kafka_conf_get(conf, "ssl.cipher.suites"), "X;Y");
-	sn_kafka_conf_free(conf);
+	assert_string_equal(sn_props_get(conf, "ssl.cipher.suites"), "X;Y");
+	sn_props_free(conf);
 	conf = parse("client.id=a=b");
-	assert_string_equal(sn_kafka_conf_get(conf, "client.id"), "a=b");
-	sn_kafka_conf_free(conf);
+	assert_string_equal(sn_props_get(conf, "client.id"), "a=b");
+	sn_props_free(conf);
 }
 
 /* Nothing is fine too: the relay says later that it has no server. */
 static void
 test_empty(void **state)
 {
-	SnKafkaConf *conf = parse(" \n,; ");
+	SnProps *conf = parse(" \n,; ");
 
 	(void) state;
 	assert_int_equal(conf->nprops, 0);
-	sn_kafka_conf_free(conf);
-	sn_kafka_conf_free(NULL);
+	sn_props_free(conf);
+	sn_props_free(NULL);
 }
 
 /* Syntax errors. */
@@ -121,11 +121,11 @@ test_bad_syntax(void **state)
 	strcpy(text + 200, "=" CANARY);
 	refuse(text, "name of a property");
 
-	many = calloc(1, SN_KAFKA_CONF_MAX_TEXT + 100);
-	for (i = 0; i <= SN_KAFKA_CONF_MAX_PROPS; i++)
+	many = calloc(1, SN_PROPS_MAX_TEXT + 100);
+	for (i = 0; i <= SN_PROPS_MAX; i++)
 		sprintf(many + strlen(many), "p%d=%d,", i, i);
 	refuse(many, "more than");
-	memset(many, 'x', SN_KAFKA_CONF_MAX_TEXT + 1);
+	memset(many, 'x', SN_PROPS_MAX_TEXT + 1);
 	memcpy(many, "client.id=", 10);
 	refuse(many, "longer than");
 	free(many);
@@ -135,7 +135,7 @@ test_bad_syntax(void **state)
 static void
 test_long_value(void **state)
 {
-	SnKafkaConf *conf;
+	SnProps    *conf;
 	char	   *text = calloc(1, 70000);
 	size_t		used = sprintf(text, "bootstrap.servers=h:1");
 
@@ -144,9 +144,9 @@ test_long_value(void **state)
 		used += sprintf(text + used, ",h%zu:9092", used);
 	conf = parse(text);
 	assert_int_equal(conf->nprops, 1);
-	assert_string_equal(sn_kafka_conf_get(conf, "bootstrap.servers"),
+	assert_string_equal(sn_props_get(conf, "bootstrap.servers"),
 						text + strlen("bootstrap.servers="));
-	sn_kafka_conf_free(conf);
+	sn_props_free(conf);
 	free(text);
 }
 
@@ -194,7 +194,7 @@ test_literal_secrets(void **state)
 		"sasl.oauthbearer.assertion.private.key.pem"
 	};
 	char		text[200];
-	SnKafkaConf *conf;
+	SnProps    *conf;
 	size_t		i;
 
 	(void) state;
@@ -209,12 +209,12 @@ test_literal_secrets(void **state)
 		assert_true(conf->props[0].from_file);
 		assert_string_equal(conf->props[0].name, names[i]);
 		assert_string_equal(conf->props[0].value, "/run/secret");
-		assert_null(sn_kafka_conf_get(conf, names[i]));
-		sn_kafka_conf_free(conf);
+		assert_null(sn_props_get(conf, names[i]));
+		sn_props_free(conf);
 	}
 	refuse("sasl.username.file=/x", "only secrets");
 	refuse("sasl.password.file=/a,sasl.password.file=/b", "given twice");
-	sn_kafka_conf_free(parse("sasl.username=u"));
+	sn_props_free(parse("sasl.username=u"));
 }
 
 /* Values that would open a hole. */
@@ -225,27 +225,27 @@ test_refused_values(void **state)
 	refuse("enable.ssl.certificate.verification=false", "only be true");
 	refuse("enable.ssl.certificate.verification=0", "only be true");
 	refuse("enable.ssl.certificate.verification=F", "only be true");
-	sn_kafka_conf_free(parse("enable.ssl.certificate.verification=True"));
+	sn_props_free(parse("enable.ssl.certificate.verification=True"));
 	refuse("ssl.endpoint.identification.algorithm=none", "only be https");
 	refuse("ssl.endpoint.identification.algorithm=None", "only be https");
-	sn_kafka_conf_free(parse("ssl.endpoint.identification.algorithm=https"));
+	sn_props_free(parse("ssl.endpoint.identification.algorithm=https"));
 	refuse("ssl.cipher.suites=aNULL:" CANARY, "without encryption");
 	refuse("ssl.cipher.suites=NULL-SHA256", "without encryption");
 	refuse("ssl.cipher.suites=ADH-AES128-SHA", "without encryption");
 	refuse("ssl.cipher.suites=AECDH-AES128-SHA", "without encryption");
 	refuse("ssl.cipher.suites=DEFAULT:@SECLEVEL=0", "without encryption");
-	sn_kafka_conf_free(parse("ssl.cipher.suites=ECDHE-ECDSA-AES128-GCM-SHA256"));
+	sn_props_free(parse("ssl.cipher.suites=ECDHE-ECDSA-AES128-GCM-SHA256"));
 	refuse("sasl.password.file=secret", "absolute path");
 	refuse("sasl.password.file=/a/../b", "absolute path");
 	refuse("ssl.ca.location=../ca.pem", "absolute path");
 	refuse("ssl.key.location=/a/..", "absolute path");
 	refuse("sasl.kerberos.keytab=k", "absolute path");
-	sn_kafka_conf_free(parse("ssl.ca.location=/etc/ssl/a..b.pem"));
-	sn_kafka_conf_free(parse("ssl.ca.location=probe"));
+	sn_props_free(parse("ssl.ca.location=/etc/ssl/a..b.pem"));
+	sn_props_free(parse("ssl.ca.location=probe"));
 	refuse("sasl.kerberos.principal=a$(id)", "may only contain");
 	refuse("sasl.kerberos.principal=a`id`", "may only contain");
 	refuse("sasl.kerberos.keytab=/a\" -x \"", "may only contain");
-	sn_kafka_conf_free(parse("sasl.kerberos.principal=k/h.x@R-1_2"));
+	sn_props_free(parse("sasl.kerberos.principal=k/h.x@R-1_2"));
 }
 
 /* What the server asks about the setting without librdkafka. */

@@ -81,7 +81,6 @@ static SnBroker *make_broker(const SnBrokerConfig *config, char *err,
 							 size_t err_len);
 static void free_broker(SnBroker *broker);
 static SnSendResult send_result(rd_kafka_resp_err_t code);
-static void empty_pipe(int fd);
 
 static const SnBrokerProvider provider = {
 	.abi = SN_BROKER_ABI,
@@ -119,7 +118,7 @@ kafka_open(const SnBrokerConfig *config, char *err, size_t err_len)
 		free_broker(broker);
 		return NULL;
 	}
-	if (!sn_kafka_make_pipe(broker->wake))
+	if (!sn_client_pipe(broker->wake))
 	{
 		snprintf(err, err_len, "could not create pipe: %s", strerror(errno));
 		free_broker(broker);
@@ -180,7 +179,7 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 	{
 		if (broker->outstanding == 0)
-			broker->progress_at = sn_kafka_now_ms();
+			broker->progress_at = sn_client_now_ms();
 		broker->outstanding++;
 		if (!sn_kafka_gate_sent(gate, partition))
 			broker->worn_out = true;
@@ -212,7 +211,7 @@ send_result(rd_kafka_resp_err_t code)
 static int
 kafka_poll(SnBroker *broker, int timeout_ms, SnBrokerReport *reports, int max)
 {
-	empty_pipe(broker->wake[0]);
+	sn_client_pipe_empty(broker->wake[0]);
 	return sn_kafka_reports(broker, timeout_ms, reports, max);
 }
 
@@ -301,7 +300,7 @@ kafka_health(SnBroker *broker, SnBrokerHealth *health)
 	health->outstanding = broker->outstanding;
 	health->failures = broker->failures;
 	if (broker->outstanding > 0)
-		health->stalled_ms = sn_kafka_now_ms() - broker->progress_at;
+		health->stalled_ms = sn_client_now_ms() - broker->progress_at;
 	health->last_error = broker->last_error;
 	health->trouble = broker->trouble;
 }
@@ -362,7 +361,7 @@ free_broker(SnBroker *broker)
 {
 	sn_kafka_forget_secrets(broker);
 	sn_kafka_sent_free(&broker->table);
-	sn_kafka_conf_free(broker->conf);
+	sn_props_free(broker->conf);
 	free(broker->client_id);
 	free(broker->secret_directory);
 	if (broker->wake[0] >= 0)
@@ -370,14 +369,4 @@ free_broker(SnBroker *broker)
 	if (broker->wake[1] >= 0)
 		close(broker->wake[1]);
 	free(broker);
-}
-
-/* Reads away what woke the host. */
-static void
-empty_pipe(int fd)
-{
-	char		buf[64];
-
-	while (read(fd, buf, sizeof(buf)) > 0)
-		continue;
 }

@@ -10,6 +10,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "broker/broker.h"
+#include "broker/client/client.h"
 #include "broker/kafka_conf.h"
 
 /*
@@ -54,14 +55,14 @@ typedef struct SnSentTable
 struct SnBroker
 {
 	/* Settings */
-	SnKafkaConf *conf;
+	SnProps    *conf;
 	char	   *client_id;
 	char	   *secret_directory;
 	int			queue_max_messages;
 	int			queue_max_kbytes;
 	SnBrokerLog log;
 	void	   *log_arg;
-	char	   *secrets[SN_KAFKA_CONF_MAX_PROPS];
+	char	   *secrets[SN_PROPS_MAX];
 	int			nsecrets;
 
 	/* The producer; NULL between a failed restart and the next */
@@ -122,10 +123,8 @@ extern bool sn_kafka_is_summary(rd_kafka_resp_err_t code);
 extern bool sn_kafka_start(SnBroker *broker, bool isolate,
 						   char *err, size_t err_len);
 extern bool sn_kafka_stop(SnBroker *broker, int timeout_ms);
-extern bool sn_kafka_make_pipe(int fds[2]);
 extern void sn_kafka_forget_secrets(SnBroker *broker);
 extern void sn_kafka_note_error(SnBroker *broker, const char *text);
 extern void sn_kafka_mask(const SnBroker *broker, char *text);
-extern int64_t sn_kafka_now_ms(void);
 
 #endif							/* SN_BROKER_KAFKA_H */

@@ -187,7 +187,7 @@ sn_kafka_gate_sent(SnGate *gate, int place)
 	}
 	partition = &gate->partitions[place];
 	if (partition->outstanding++ == 0 &&
-		sn_kafka_now_ms() - partition->confirmed_at > CONFIRM_AGAIN_MS)
+		sn_client_now_ms() - partition->confirmed_at > CONFIRM_AGAIN_MS)
 		partition->confirmed_at = 0;
 	return __atomic_load_n(&gate->told, __ATOMIC_ACQUIRE) == gate->count;
 }
@@ -209,7 +209,7 @@ sn_kafka_gate_answered(SnGate *gate, int place, int partition)
 	else
 		gate->partitions[place].outstanding--;
 	if (partition >= 0 && have_partitions(gate) && partition < gate->count)
-		gate->partitions[partition].confirmed_at = sn_kafka_now_ms();
+		gate->partitions[partition].confirmed_at = sn_client_now_ms();
 }
 
 /* The topic may be another one from now on, whose brokers do not know us. */

@@ -49,24 +49,23 @@ static rd_kafka_conf_t *make_conf(SnBroker *broker, bool isolate, char *err,
 static bool set_settings(SnBroker *broker, rd_kafka_conf_t *conf, char *err,
 						 size_t err_len);
 static bool set_secret(SnBroker *broker, rd_kafka_conf_t *conf,
-					   const SnKafkaProp *prop, char *err, size_t err_len);
+					   const SnProp *prop, char *err, size_t err_len);
 static bool set_private(SnBroker *broker, rd_kafka_conf_t *conf,
-						const SnKafkaProp *prop, char *err, size_t err_len);
+						const SnProp *prop, char *err, size_t err_len);
 static bool set_ours(SnBroker *broker, rd_kafka_conf_t *conf, bool isolate,
 					 char *err, size_t err_len);
 static bool set_limits(SnBroker *broker, rd_kafka_conf_t *conf, char *err,
 					   size_t err_len);
 static bool set_one(rd_kafka_conf_t *conf, const char *name,
 					const char *value, char *err, size_t err_len);
-static void block_signals(sigset_t *before);
 
 /* Makes the producer. */
 bool
 sn_kafka_start(SnBroker *broker, bool isolate, char *err, size_t err_len)
 {
 	rd_kafka_conf_t *conf = make_conf(broker, isolate, err, err_len);
-	const char *method = sn_kafka_conf_get(broker->conf,
-										   "sasl.oauthbearer.method");
+	const char *method = sn_props_get(broker->conf,
+									  "sasl.oauthbearer.method");
 	sigset_t	before;
 
 	if (conf == NULL)
@@ -79,7 +78,7 @@ sn_kafka_start(SnBroker *broker, bool isolate, char *err, size_t err_len)
 		return false;
 	}
 	broker->worn_out = false;
-	block_signals(&before);
+	sn_client_block_signals(&before);
 	broker->producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, err_len);
 
 	/* the library fetches such tokens itself, given a thread for it */
@@ -108,27 +107,7 @@ sn_kafka_start(SnBroker *broker, bool isolate, char *err, size_t err_len)
 	if (write(broker->wake[1], "w", 1) < 0 && errno != EAGAIN)
 		sn_kafka_note_error(broker, "could not write to the wake pipe");
 	broker->isolate = isolate;
-	broker->progress_at = sn_kafka_now_ms();
-	return true;
-}
-
-/* A pipe whose ends never block and do not outlive an exec. */
-bool
-sn_kafka_make_pipe(int fds[2])
-{
-	int			i;
-
-	if (pipe(fds) != 0)
-	{
-		fds[0] = fds[1] = -1;
-		return false;
-	}
-	for (i = 0; i < 2; i++)
-	{
-		if (fcntl(fds[i], F_SETFL, O_NONBLOCK) != 0 ||
-			fcntl(fds[i], F_SETFD, FD_CLOEXEC) != 0)
-			return false;
-	}
+	broker->progress_at = sn_client_now_ms();
 	return true;
 }
 
@@ -195,16 +174,6 @@ sn_kafka_note_error(SnBroker *broker, const char *text)
 	sn_kafka_mask(broker, broker->last_error);
 }
 
-/* Milliseconds of a clock that never steps. */
-int64_t
-sn_kafka_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Destroys a producer in a thread; true if that was done in time. */
 static bool
 destroy_within(rd_kafka_t *producer, SnGates *gates, int timeout_ms)
@@ -227,7 +196,7 @@ destroy_within(rd_kafka_t *producer, SnGates *gates, int timeout_ms)
 	pthread_cond_init(&farewell->gone, &attr);
 	pthread_condattr_destroy(&attr);
 
-	block_signals(&before);
+	sn_client_block_signals(&before);
 	failed = pthread_create(&thread, NULL, destroy_main, farewell);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (failed)
@@ -237,14 +206,7 @@ destroy_within(rd_kafka_t *producer, SnGates *gates, int timeout_ms)
 	}
 	pthread_detach(thread);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (timeout_ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L)
-	{
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
+	sn_client_deadline(&until, timeout_ms);
 	pthread_mutex_lock(&farewell->lock);
 	while (!farewell->done &&
 		   pthread_cond_timedwait(&farewell->gone, &farewell->lock,
@@ -313,7 +275,7 @@ static bool
 set_settings(SnBroker *broker, rd_kafka_conf_t *conf, char *err,
 			 size_t err_len)
 {
-	const SnKafkaProp *prop;
+	const SnProp *prop;
 	bool		done;
 	int			i;
 
@@ -337,7 +299,7 @@ set_settings(SnBroker *broker, rd_kafka_conf_t *conf, char *err,
 
 /* Reads and sets one secret, and remembers it for masking. */
 static bool
-set_secret(SnBroker *broker, rd_kafka_conf_t *conf, const SnKafkaProp *prop,
+set_secret(SnBroker *broker, rd_kafka_conf_t *conf, const SnProp *prop,
 		   char *err, size_t err_len)
 {
 	char	   *secret = sn_secret_read(broker->secret_directory, prop->name,
@@ -355,7 +317,7 @@ set_secret(SnBroker *broker, rd_kafka_conf_t *conf, const SnKafkaProp *prop,
 
 /* Sets the place of a private file, where the library finds no link. */
 static bool
-set_private(SnBroker *broker, rd_kafka_conf_t *conf, const SnKafkaProp *prop,
+set_private(SnBroker *broker, rd_kafka_conf_t *conf, const SnProp *prop,
 			char *err, size_t err_len)
 {
 	char	   *place = sn_secret_place(broker->secret_directory, prop->name,
@@ -435,14 +397,4 @@ set_one(rd_kafka_conf_t *conf, const char *name, const char *value, char *err,
 		return true;
 	snprintf(err, err_len, "property \"%s\": %s", name, text);
 	return false;
-}
-
-/* Blocks all signals, for the threads that are about to start. */
-static void
-block_signals(sigset_t *before)
-{
-	sigset_t	all;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, before);
 }

@@ -15,7 +15,7 @@ DATA        := $(wildcard sql/$(EXTENSION)--*.sql)
 SOURCES     := $(wildcard src/*.c src/*/*.c)
 HEADERS     := $(wildcard src/*.h src/*/*.h src/*/*/*.h)
 # make BROKERS=kafka builds that one alone.
-BROKERS     ?= kafka
+BROKERS     ?= kafka rabbitmq
 PROVIDERS   := $(BROKERS:%=sentinai_%.so)
 LIBS_kafka  := -lrdkafka -lpthread
 LIBS_rabbitmq := -lrabbitmq -lpthread

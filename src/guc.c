@@ -34,6 +34,7 @@
 #include "base/settings.h"
 
 char	   *sn_kafka_conf = NULL;
+char	   *sn_rabbitmq_conf = NULL;
 
 static const struct config_enum_entry format_options[] = {
 	{"cloudevents", SN_RECORD_CLOUDEVENTS, false},
@@ -127,23 +128,33 @@ check_topic_timeout(int *newval, void **extra, GucSource source)
 }
 
 /*
- * check_kafka_conf: syntax and what is refused; whether the client library
+ * check_provider_conf: syntax and what is refused; whether the client library
  * knows a property is found out by the relay, which has it
  */
 static bool
-check_kafka_conf(char **newval, void **extra, GucSource source)
+check_provider_conf(const SnProvider *provider, const char *value)
 {
 	char		err[256];
 
-	if (*newval == NULL || **newval == '\0' ||
-		sn_providers[SN_BROKER_KAFKA].settings->check(*newval, err,
-													  sizeof(err)))
+	if (value == NULL || *value == '\0' ||
+		provider->settings->check(value, err, sizeof(err)))
 		return true;
 	/* the server would show the value, in which there may be a secret */
-	GUC_check_errmsg("invalid value for parameter \"%s\"",
-					 "sentinai.kafka_conf");
+	GUC_check_errmsg("invalid value for parameter \"%s\"", provider->setting);
 	GUC_check_errdetail("The value cannot be used: %s.", err);
 	return false;
+}
+
+static bool
+check_kafka_conf(char **newval, void **extra, GucSource source)
+{
+	return check_provider_conf(&sn_providers[SN_BROKER_KAFKA], *newval);
+}
+
+static bool
+check_rabbitmq_conf(char **newval, void **extra, GucSource source)
+{
+	return check_provider_conf(&sn_providers[SN_BROKER_RABBITMQ], *newval);
 }
 
 /* check_event_types: names of event types, separated by commas */
@@ -238,11 +249,19 @@ define_all(void)
 #include "base/settings.h"
 }
 
+/* define_provider: the setting that configures a broker */
+static void
+define_provider(const SnProvider *provider, GucStringCheckHook check)
+{
+	DefineCustomStringVariable(provider->setting, provider->describes, NULL,
+							   provider->value, "", PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY, check, NULL, NULL);
+}
+
 /* sn_guc_init: define all settings and reserve their prefix */
 void
 sn_guc_init(void)
 {
-	const SnProvider *kafka = &sn_providers[SN_BROKER_KAFKA];
 	int			i;
 
 	for (i = 0; i < SN_BROKER_KINDS; i++)
@@ -252,10 +271,7 @@ sn_guc_init(void)
 	}
 	define_all();
 	sn_flow_define();
-	DefineCustomStringVariable(kafka->setting, kafka->describes, NULL,
-							   kafka->value,
-							   "",
-							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
-							   check_kafka_conf, NULL, NULL);
+	define_provider(&sn_providers[SN_BROKER_KAFKA], check_kafka_conf);
+	define_provider(&sn_providers[SN_BROKER_RABBITMQ], check_rabbitmq_conf);
 	MarkGUCPrefixReserved("sentinai");
 }

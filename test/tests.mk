@@ -5,7 +5,7 @@
 #   make unit                       pure C, no server; the rooms of src/
 #   make installcheck               pg_regress and isolation, in the server of PG*
 #   make pgtap                      pgTAP, in the server of PG*
-#   make tap, make kafka            servers of their own; not as root
+#   make tap, make kafka, make rabbitmq   servers of their own; not as root
 #   make demo-check                 the quickstart itself, in a folder of its own
 #   make history                    the history checker, servers of its own
 #   make chaos SECONDS=3600         the same for longer, see test/history
@@ -69,6 +69,9 @@ tap:
 
 kafka:
 	$(prove_tap) $(or $(T),$(sort $(wildcard test/kafka/*.pl)))
+
+rabbitmq:
+	$(prove_tap) $(or $(T),$(sort $(wildcard test/rabbitmq/*.pl)))
 
 mock:
 	$(MAKE) -C test/mock
@@ -145,6 +148,6 @@ check-long:
 	test/long/check-long.sh $(PARTS)
 
 .PHONY: check-matrix check-analyze check-patroni check-long
-.PHONY: unit pgtap tap kafka mock demo demo-check history chaos check-bugs \
+.PHONY: unit pgtap tap kafka rabbitmq mock demo demo-check history chaos check-bugs \
 	check-points check-pooled check-hostile history-agent \
 	schema check-schema fuzz check-fuzz

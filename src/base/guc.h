@@ -16,6 +16,7 @@ typedef enum SnBrokerKind
 {
 	SN_BROKER_NONE,
 	SN_BROKER_KAFKA,
+	SN_BROKER_RABBITMQ,
 	SN_BROKER_KINDS				/* not one */
 } SnBrokerKind;
 
@@ -45,6 +46,7 @@ typedef enum SnRecordTime
 
 /* what a broker is told: defined by its line in relay_provider.c */
 extern char *sn_kafka_conf;
+extern char *sn_rabbitmq_conf;
 
 extern void sn_guc_init(void);
 

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * secret.c
- *		A secret in a command that sets kafka_conf: the error does not bring
- *		the command into the server's log.
+ *		A secret in a command that configures a broker: the error does not
+ *		bring the command into the server's log.
  *
  * Such a value is refused by the setting itself, but the server logs the
  * statement of every error.  What is logged of a command before it runs
@@ -14,8 +14,8 @@
 #include "nodes/parsenodes.h"
 #include "utils/guc.h"
 
-#include "broker/kafka_conf.h"
 #include "hooks/utility.h"
+#include "relay/relay_provider.h"
 
 /* setting_of: what a command sets, for now or for later; or NULL */
 static VariableSetStmt *
@@ -36,26 +36,31 @@ setting_of(Node *stmt)
 	}
 }
 
-/* sn_guard_secret: refuse a kafka_conf that cannot be used, without a trace */
+/* sn_guard_secret: refuse a provider's setting that cannot be used, without a trace */
 void
 sn_guard_secret(Node *stmt)
 {
 	VariableSetStmt *setting = setting_of(stmt);
-	SnKafkaConf *conf;
 	char	   *value;
 	char		err[256];
+	int			i;
 
-	if (setting == NULL || setting->kind != VAR_SET_VALUE ||
-		pg_strcasecmp(setting->name, "sentinai.kafka_conf") != 0)
+	if (setting == NULL || setting->kind != VAR_SET_VALUE)
 		return;
-	value = ExtractSetVariableArgs(setting);
-	conf = value == NULL ? NULL : sn_kafka_conf_parse(value, err, sizeof(err));
-	sn_kafka_conf_free(conf);
-	if (value != NULL && conf == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for parameter \"%s\"",
-						"sentinai.kafka_conf"),
-				 errdetail("The value cannot be used: %s.", err),
-				 errhidestmt(true)));
+	for (i = 0; i < SN_BROKER_KINDS; i++)
+	{
+		const SnProvider *provider = &sn_providers[i];
+
+		if (provider->settings == NULL ||
+			pg_strcasecmp(setting->name, provider->setting) != 0)
+			continue;
+		value = ExtractSetVariableArgs(setting);
+		if (value != NULL && !provider->settings->check(value, err, sizeof(err)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid value for parameter \"%s\"",
+							provider->setting),
+					 errdetail("The value cannot be used: %s.", err),
+					 errhidestmt(true)));
+	}
 }

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 
 #include "broker/kafka_conf.h"
+#include "broker/rabbitmq_conf.h"
 #include "relay/relay_provider.h"
 
 const SnProvider sn_providers[SN_BROKER_KINDS] = {
@@ -25,6 +26,14 @@ const SnProvider sn_providers[SN_BROKER_KINDS] = {
 		.describes = "Properties of librdkafka, key=value separated by commas; the relay runs when bootstrap.servers is among them.",
 		.value = &sn_kafka_conf,
 		.settings = &sn_kafka_settings
+	},
+	[SN_BROKER_RABBITMQ] = {
+		.name = "rabbitmq",
+		.client = "librabbitmq",
+		.setting = "sentinai.rabbitmq_conf",
+		.describes = "Properties of the connection to RabbitMQ, key=value separated by commas; the relay runs when hosts is among them.",
+		.value = &sn_rabbitmq_conf,
+		.settings = &sn_rabbitmq_settings
 	}
 };
 

@@ -10,7 +10,7 @@
 # Source it from quickstart, after setup.sh and cluster.sh.
 # shellcheck disable=SC2016,SC2154 # texts for an inner shell; set by those
 
-all_tiers=(unit installcheck pgtap docs tap demo kafka history schema fuzz)
+all_tiers=(unit installcheck pgtap docs tap demo kafka rabbitmq history schema fuzz)
 test_packages=(libcmocka-dev libfaketime libtap-parser-sourcehandler-pgtap-perl
     libipc-run-perl pgbouncer python3-psycopg)
 tier_seconds=${SENTINAI_TIER_SECONDS:-900}
@@ -108,6 +108,16 @@ tier_kafka() {
             "$place/cache/" || return 1
     [ "$(id -u)" -ne 0 ] || chown -R "$(sn_server_user)" "$place/cache"
     in_place make PG_CONFIG="$pg_config" kafka
+}
+
+# The server is fetched by the caller.
+tier_rabbitmq() {
+    local cache=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}
+    "$root/test/rabbitmq/rabbitmq.sh" install &&
+        mkdir -p "$place/cache" &&
+        cp -r "$cache/rabbitmq" "$place/cache/" || return 1
+    [ "$(id -u)" -ne 0 ] || chown -R "$(sn_server_user)" "$place/cache"
+    in_place make PG_CONFIG="$pg_config" rabbitmq
 }
 
 # In the tree itself: its servers drop root's rights, its Python is the caller's.

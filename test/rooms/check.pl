@@ -102,7 +102,7 @@ find(
 	'src');
 die 'no table, or no files' unless %place && %text;
 
-my (%needs, %names, @homeless, @path, @below, @kafka, @server, @version, @twins, @callbacks, %homes);
+my (%needs, %names, @homeless, @path, @below, @kafka, @rabbitmq, @server, @version, @twins, @callbacks, %homes);
 foreach my $file (sort keys %text)
 {
 	my ($unit) = $file =~ /(.*)\.[ch]$/;
@@ -123,6 +123,7 @@ foreach my $file (sort keys %text)
 	}
 	push @{ $homes{$1} }, $file while $text{$file} =~ /^static\b[^;{}()]*\n(\w+)\(/mg;
 	push @kafka, $file if $file !~ m{^broker/kafka/} && $text{$file} =~ /#include <librdkafka/;
+	push @rabbitmq, $file if $file !~ m{^broker/rabbitmq/} && $text{$file} =~ /#include <amqp/;
 	push @callbacks, $file
 	  if $file ne 'broker/kafka/broker_kafka_gate.c' && $text{$file} =~ /\brd_kafka_\w+_set_\w+_cb\b/;
 	push @server, $file if $file =~ m{^broker/} && $text{$file} =~ /#include "postgres\.h"/;
@@ -140,7 +141,8 @@ foreach my $unit (keys %needs)
 	delete $needs{$unit} unless $text{"$unit.c"};
 }
 result('no circle between files', circles(\%needs));
-result('the client library is in broker/kafka/ alone', @kafka);
+result('librdkafka is in broker/kafka/ alone', @kafka);
+result('librabbitmq is in broker/rabbitmq/ alone', @rabbitmq);
 result('what the client library calls on its threads is in broker_kafka_gate.c', @callbacks);
 result('no header of the server in broker/', @server);
 result('the version of the server is asked for in base/compat.h alone', @version);

@@ -119,6 +119,10 @@ foreach my $command ("alter system set sentinai.kafka_conf = '$value'",
 	like($err2, qr/22023/, 'refused: ' . $command =~ s/\Q$canary/.../r);
 	unlike($err2, qr/$canary/, 'and not repeated');
 }
+my (undef, undef, $said) = $node->psql('postgres',
+	"\\set VERBOSITY verbose\nalter system set sentinai.rabbitmq_conf = 'hosts=a,password=$canary'");
+like($said, qr/22023.*password\.file/s, 'refused: a password of RabbitMQ in the setting');
+unlike($said, qr/$canary/, 'and not repeated');
 set_conf($node, $dir, "sentinai.kafka_conf = '$value'");
 ok(said(qr/invalid value for parameter "sentinai.kafka_conf"\n/),
 	'in the file it is refused, too');

@@ -78,7 +78,7 @@ my @others = (
 	q{set search_path = sentinai; create or replace function stat_clock() returns timestamptz language sql as 'select now()'},
 	q{create or replace procedure sentinai.wait_for_work(text, interval, inout boolean) language sql as 'select true'},
 	'alter function sentinai.refuse_change() rename to mine', 'alter function sentinai.refuse_change() set schema public',
-	'alter function sentinai.refuse_change() security definer', 'alter routine sentinai.pause_relay reset all',
+	'alter function sentinai.refuse_change() security definer', 'alter routine sentinai.pause_relay() reset all',
 	'alter function sentinai.refuse_change() depends on extension pgcrypto',
 	"alter trigger refuse_change on $part depends on extension pgcrypto",
 	'alter server sentinai_outbox rename to mine', q{alter server sentinai_outbox options (add host 'x')},

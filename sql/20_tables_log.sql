@@ -232,8 +232,30 @@ from (values
         },
         "required": ["alert", "tenant_id", "threshold", "letters", "window_seconds", "raised_at", "channels"],
         "additionalProperties": false}'),
-    ('SLAImminent', 'A deadline of an aggregate comes near. Reserved: nothing publishes it yet.', '{"type": "object"}'),
-    ('SLAExpired', 'A deadline of an aggregate is over. Reserved: nothing publishes it yet.', '{"type": "object"}'),
+    ('SLAImminent', 'A deadline of the aggregate comes near: most of its time is over.', '{
+        "type": "object",
+        "properties": {
+            "deadline_id": {"type": "integer", "minimum": 1},
+            "kind": {"type": "string"},
+            "set_at": {"type": "string", "format": "date-time"},
+            "warn_at": {"type": "string", "format": "date-time"},
+            "due_at": {"type": "string", "format": "date-time"},
+            "moves": {"type": "integer", "minimum": 0}
+        },
+        "required": ["deadline_id", "kind", "set_at", "warn_at", "due_at", "moves"],
+        "additionalProperties": false}'),
+    ('SLAExpired', 'A deadline of the aggregate is over, and it was not met.', '{
+        "type": "object",
+        "properties": {
+            "deadline_id": {"type": "integer", "minimum": 1},
+            "kind": {"type": "string"},
+            "set_at": {"type": "string", "format": "date-time"},
+            "warn_at": {"type": ["string", "null"], "format": "date-time"},
+            "due_at": {"type": "string", "format": "date-time"},
+            "moves": {"type": "integer", "minimum": 0}
+        },
+        "required": ["deadline_id", "kind", "set_at", "warn_at", "due_at", "moves"],
+        "additionalProperties": false}'),
     ('BackpressureDetected', 'More events wait in a subscription than its limit allows.', '{
         "type": "object",
         "properties": {

@@ -121,6 +121,13 @@ check_dead_letter_retention(int *newval, void **extra, GucSource source)
 }
 
 static bool
+check_deadline_retention(int *newval, void **extra, GucSource source)
+{
+	return warn_if_small("sentinai.deadline_retention", *newval,
+						 sn_deadline_retention, LEAST_RETENTION, "minutes");
+}
+
+static bool
 check_topic_timeout(int *newval, void **extra, GucSource source)
 {
 	return warn_if_small("sentinai.topic_timeout", *newval, sn_topic_timeout,

@@ -60,6 +60,8 @@ SN_INT(retention, 43200, -1, INT_MAX / 60, PGC_SIGHUP, GUC_UNIT_MIN, check_reten
 	   "Age at which partitions are dropped once everybody has passed them; -1 keeps them.", NULL)
 SN_INT(dead_letter_retention, 129600, -1, INT_MAX / 60, PGC_SIGHUP, GUC_UNIT_MIN, check_dead_letter_retention,
 	   "Age at which dead letters that were settled are removed; -1 keeps them.", NULL)
+SN_INT(deadline_retention, 129600, -1, INT_MAX / 60, PGC_SIGHUP, GUC_UNIT_MIN, check_deadline_retention,
+	   "Age at which deadlines that have ended are removed; -1 keeps them.", NULL)
 SN_INT(journal_size, 65536, 64, INT_MAX / 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL,
 	   "Size at which a half of a journal is carried over and truncated.", NULL)
 
@@ -73,6 +75,9 @@ SN_INT(launcher_naptime, 10, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL,
 	   "How often the launcher looks for databases with the extension.", NULL)
 SN_INT(maintenance_interval, 60, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL,
 	   "How often partitions and journals are looked after.", NULL)
+SN_INT(sla_interval, 1, 0, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL,
+	   "How often the sequencer looks for deadlines that have come; 0 is never.",
+	   "Then somebody else has to call sla_scan(), see enable_cron().")
 SN_INT(sequencer_naptime, 1000, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS, NULL,
 	   "Longest sleep of an idle sequencer.", NULL)
 SN_INT(round_interval, 20, 0, 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL,

@@ -40,6 +40,7 @@
 #include "sequencer/sequencer.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"
+#include "sla/deadline.h"
 #include "store/owner.h"
 #include "store/store.h"
 #include "upkeep/maintenance.h"
@@ -84,6 +85,7 @@ static Job	round_job = {"rounds", true};
 static Job	step_jobs[SN_MAX_STEPS];
 static Job	watch_job = {"backlog limits", true};
 static Job	relays_job = {"relays", true};
+static Job	sla_job = {"deadlines", true};
 static SnDatabase *my_db = NULL;
 static uint64 passed = 0;		/* SnDatabase.commits before the last turn that
 								 * did what there was to do */
@@ -92,6 +94,7 @@ static TimestampTz next_maintenance = 0;
 static int	next_step = 0;		/* of the maintenance that is due */
 static TimestampTz next_watch = 0;	/* when backlogs are looked at again */
 static TimestampTz watch_took = 0;	/* us, of the look at hand */
+static TimestampTz next_sla = 0;	/* when deadlines are looked for again */
 static bool pass_again = false; /* settings changed in the midst of it */
 static double rate = 0;			/* events/s, smoothed */
 static TimestampTz round_took = 0;	/* the last turn, us */
@@ -420,6 +423,36 @@ tell_relays_if_due(void)
 			TimestampTzPlusMilliseconds(sn_now(), BACKOFF_MIN));
 }
 
+/* scan_deadlines: a step of looking for those that have come */
+static Outcome
+scan_deadlines(void)
+{
+	Outcome		outcome = begin_turn();
+	bool		more = false;
+
+	if (outcome == TURN_DONE)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		more = sn_sla_step();
+		PopActiveSnapshot();
+	}
+	CommitTransactionCommand();
+	next_sla = sn_now();
+	if (!more)
+		next_sla += sn_sla_interval * INT64CONST(1000000);
+	return outcome;
+}
+
+/* scan_if_due: a step at a time, so that rounds go on in between */
+static void
+scan_if_due(void)
+{
+	if (sn_sla_interval == 0 || next_sla > sn_now() ||
+		sla_job.not_before > sn_now())
+		return;
+	(void) guarded(scan_deadlines, &sla_job, BACKOFF_MIN, BACKOFF_MAX);
+}
+
 /* forgive: settings changed, perhaps for the better: try everything again */
 static void
 forgive(void)
@@ -428,6 +461,7 @@ forgive(void)
 
 	round_job.backoff = 0;
 	round_job.not_before = 0;
+	sla_job.not_before = next_sla = 0;
 	for (i = 0; i < SN_MAX_STEPS; i++)
 	{
 		step_jobs[i].backoff = 0;
@@ -497,6 +531,8 @@ next_sequencer_turn(void)
 		nap = Min(nap, Max(next_watch, watch_job.not_before));
 	if (pg_atomic_read_u32(&my_db->relays_changed) != 0)
 		nap = Min(nap, relays_job.not_before);
+	if (sn_sla_interval > 0)
+		nap = Min(nap, Max(next_sla, sla_job.not_before));
 	if (TIMESTAMP_NOT_FINITE(due))
 		return nap;
 	return Min(due - GetCurrentTimestamp() + sn_now(), nap);
@@ -618,6 +654,7 @@ sn_sequencer_main(Datum arg)
 		maintain_if_due();
 		watch_if_due();
 		tell_relays_if_due();
+		scan_if_due();
 		MemoryContextReset(CurrentMemoryContext);
 		wait_for_turn();
 	}

@@ -66,6 +66,8 @@ SN_NUMBERS(pressure);
 SN_NUMBERS(interval);
 SN_NUMBERS(root);
 SN_NUMBERS(redaction);
+SN_NUMBERS(deadline);
+SN_NUMBERS(sla);
 
 /* Tables and indexes, by the names that sn_rel() knows */
 #define SN_REL_TABLE(name, sql, columns)	SN_##name,

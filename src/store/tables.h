@@ -167,6 +167,19 @@
 	C(redaction, patterns) C(redaction, changed_at) \
 	C(redaction, changed_by)
 
+#define SN_COLUMNS_deadline(C, AS) \
+	AS(deadline, id, deadline_id) C(deadline, tenant_id) \
+	C(deadline, aggregate_type) C(deadline, aggregate_id) \
+	C(deadline, kind) C(deadline, status) C(deadline, due_at) \
+	C(deadline, warn_at) C(deadline, next_at) C(deadline, set_at) \
+	C(deadline, set_by) C(deadline, moves) C(deadline, warned_at) \
+	C(deadline, expired_at) C(deadline, ended_at) \
+	C(deadline, correlation_id) C(deadline, causation_id)
+
+#define SN_COLUMNS_sla(C, AS) \
+	C(sla, tenant_id) C(sla, threshold) C(sla, changed_at) \
+	C(sla, changed_by)
+
 /*
  * Tables partitioned by event id come first (range.h); halves of a journal
  * follow each other (journal.c).
@@ -236,6 +249,10 @@
 	INDEX(AUDIT_ROOT_PKEY, audit_root_pkey) \
 	INDEX(AUDIT_ROOT_INTERVAL_IDX, audit_root_interval_idx) \
 	TABLE(REDACTION, redaction, redaction) \
-	INDEX(REDACTION_PKEY, redaction_pkey)
+	INDEX(REDACTION_PKEY, redaction_pkey) \
+	TABLE(DEADLINE, deadline, deadline) \
+	INDEX(DEADLINE_NEXT_IDX, deadline_next_idx) \
+	INDEX(DEADLINE_ENDED_IDX, deadline_ended_idx) \
+	TABLE(SLA_THRESHOLD, sla_threshold, sla)
 
 #endif							/* SN_TABLES_H */

@@ -37,19 +37,20 @@ typedef struct Role
 
 static const Role roles[] = {
 	{"sentinai_publisher",
-		"publish publish_batch work_on",
+		"publish publish_batch work_on"
+		" set_deadline meet_deadline cancel_deadline",
 	NULL, true, false},
 	{"sentinai_agent",
 		"publish publish_batch work_on"
 		" claim complete fail extend release wait_for_work"
 		" is_already_processed mark_as_processing mark_as_completed"
-		" consume_limit",
+		" consume_limit set_deadline meet_deadline cancel_deadline",
 	NULL, true, false},
 	{"sentinai_reader",
 		"get_events_by_aggregate get_events_by_exception"
 		" get_events_by_tenant get_trace trace_tree json_schema"
 		" describe_event_type",
-	"event_log event_processing event_types outbox", false, false},
+	"event_log event_processing event_types outbox deadlines", false, false},
 	{"sentinai_operator",
 		"subscribe alter_subscription unsubscribe set_retry_policy"
 		" revoke_lease retry_event give_up_event"
@@ -61,8 +62,10 @@ static const Role roles[] = {
 		" index_partitions"
 		" partitions_until retention_status"
 		" register_event_type deprecate_event_type drop_event_type_version"
+		" set_deadline meet_deadline cancel_deadline sla_scan set_sla_threshold"
 		" json_schema describe_event_type asyncapi get_trace trace_tree",
-	"dead_letter event_types limits limit_usage backlog_limits alerts",
+	"dead_letter event_types limits limit_usage backlog_limits alerts"
+	" deadlines sla_thresholds",
 		false, true},
 	{"sentinai_auditor",
 		"verify_audit audit_proof audit_trail",

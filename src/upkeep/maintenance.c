@@ -25,6 +25,7 @@
 #include "sequencer/round.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"
+#include "sla/deadline.h"
 #include "store/guarded.h"
 #include "store/journal.h"
 #include "store/range.h"
@@ -55,7 +56,8 @@ const SnStep sn_maintenance_steps[] =
 	{"dead letters", sn_purge_step},
 	{"counts of dead letters", sn_letter_fold_step},
 	{"alerts", sn_alert_step},
-	{"audit", sn_audit_step}
+	{"audit", sn_audit_step},
+	{"ended deadlines", sn_deadline_purge_step}
 };
 const int	sn_maintenance_nsteps = lengthof(sn_maintenance_steps);
 

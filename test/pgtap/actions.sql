@@ -29,6 +29,8 @@ insert into calls (function, call) values
     ('drop_limit', $$select sentinai.drop_limit('act', 'act_calls')$$),
     ('set_alert', $$select sentinai.set_alert('dead_letters', 'act', 100, channels => '{mail}')$$),
     ('drop_alert', $$select sentinai.drop_alert('dead_letters', 'act')$$),
+    ('set_sla_threshold', $$select sentinai.set_sla_threshold('act', 0.5)$$),
+    ('set_sla_threshold', $$select sentinai.set_sla_threshold('act', null)$$),
     ('grant_tenant', $$select sentinai.grant_tenant('act_one', 'act', 'read')$$),
     ('revoke_tenant', $$select sentinai.revoke_tenant('act_one', 'act', 'read')$$),
     ('grant_work', $$select sentinai.grant_work('act_one', 'act-w')$$),
@@ -62,7 +64,7 @@ insert into calls (function, call) values
 -- The rest that writes: what applications and agents do all day, and what only the
 -- server's own work is.
 create temp table others as select regexp_split_to_table('publish publish_batch work_on act_as claim complete fail extend release wait_for_work
-    mark_as_processing mark_as_completed consume_limit maintain make_partitions index_partitions
+    mark_as_processing mark_as_completed consume_limit set_deadline meet_deadline cancel_deadline sla_scan maintain make_partitions index_partitions
     wake_launcher wake_relay set_relay_paused after_restore recovery_id retention_status
     stat_claimed stat_lane_state stat_round stat_rate stat_lag stat_clock stat_relays stat_server stat_failures partitions_until describe_event_type limit_buckets', '\s+') as function;
 -- after_restore() leaves a row where there is something to take into use: see test/tap/16_trail.pl.

@@ -41,7 +41,8 @@ sql(qq{
 
 # What bob is limited to, and who looks after him.
 sql(qq{select sentinai.set_limit('bob', 'calls', 5, '1 hour'), sentinai.set_alert('dead_letters', 'bob', 100, channels => '{$canary}'),
-	sentinai.set_backlog_limit('$canary-sub', 'bob', 1000000), sentinai.set_redaction('bob', '*', '\$.$canary-flow', 'replace', replacement => '"$canary"');
+	sentinai.set_backlog_limit('$canary-sub', 'bob', 1000000), sentinai.set_redaction('bob', '*', '\$.$canary-flow', 'replace', replacement => '"$canary"'),
+	sentinai.set_sla_threshold('bob', 0.5), sentinai.set_deadline('bob', '$canary-1', 'r', now() + interval '1 hour', correlation_id => '$canary-flow');
 	set role bob; select sentinai.consume_limit('bob', 'calls', 3)});
 
 # Bob's work: a letter, a retry, something completed and something in hand.
@@ -111,6 +112,9 @@ my @calls = (
 	q{set_redaction('{tenant}', '*', '$.{flow}', 'remove')}, q{set_redaction('*', '*', '$.a', 'remove')},
 	q{drop_redaction('{tenant}', '*', '$.{flow}')}, q{drop_redaction('*', '*', '$.a')}, q{drop_redaction('alice', '*', '$.{flow}')},
 	q{drop_backlog_limit('{worker}', '{tenant}')}, q{drop_backlog_limit('{worker}', 'alice')}, q{may_see_limit('{tenant}')},
+	q{set_deadline('{tenant}', 'a', 'r', now())}, q{set_deadline('alice', '{aggregate}', 'r', now())},
+	(map {; "$_('{tenant}', '{aggregate}', 'r')", "$_('alice', '{aggregate}', 'r')" } qw(meet_deadline cancel_deadline)),
+	'sla_scan()', 'sla_scan(at => now() - interval \'1 hour\')', q{set_sla_threshold('{tenant}', 0.5)}, q{set_sla_threshold('*', 0.5)},
 	'outbox_handler()');
 my @procedures = (q{wait_for_work('{worker}', '0', null)});
 my @statements = (

@@ -1,0 +1,70 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * query.c
+ *		SQL on the tables of deadlines, as their owner.
+ *
+ * A deadline changes a few times in its life and is found by an index, so SQL
+ * does it: ON CONFLICT and SKIP LOCKED are what is wanted.  Nothing that the
+ * session has set changes what a statement means, or how it finds its rows.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "sla/query.h"
+
+/* set_here: a setting, until the query ends or fails */
+static void
+set_here(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* sn_query_begin: become the owner, with settings that are known */
+void
+sn_query_begin(SnQuery *query)
+{
+	query->guc_level = NewGUCNestLevel();
+	set_here("search_path", "pg_catalog, pg_temp");
+	set_here("enable_seqscan", "off");
+	/* a change of this one throws every plan away */
+	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
+		set_here("session_replication_role", "origin");
+	sn_become_tables_owner(&query->caller);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+/* sn_query_end: what was read is gone */
+void
+sn_query_end(SnQuery *query)
+{
+	SPI_finish();
+	sn_become_caller(&query->caller);
+	AtEOXact_GUC(false, query->guc_level);
+}
+
+/* sn_query_run: a statement; how many rows it has read or changed */
+int
+sn_query_run(const char *sql, int nargs, const Oid *types, const Datum *values,
+			 const bool *nulls)
+{
+	char		marks[SN_QUERY_ARGS_MAX + 1];
+	int			i;
+
+	Assert(nargs <= SN_QUERY_ARGS_MAX);
+	for (i = 0; i < nargs; i++)
+		marks[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
+	marks[nargs] = '\0';
+	if (SPI_execute_with_args(sql, nargs, unconstify(Oid *, types),
+							  unconstify(Datum *, values), marks, false,
+							  0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	return (int) SPI_processed;
+}

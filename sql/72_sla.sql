@@ -25,7 +25,7 @@ create function sentinai.sla_scan(
     returns record
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_sla_scan';
-comment on function sentinai.sla_scan(int, timestamptz) is 'Publishes SLAImminent and SLAExpired for the deadlines of all tenants that have come to it, those that have waited longest first. Returns how many of each; more: whether it has reached max_deadlines (1 to 1,000,000), so that it should be called again. Several at once share the work. The sequencer''s process does the same every sentinai.sla_interval; enable_cron() has pg_cron call it. at: another time than now, within ten years of it, for tests; only for who may operate for every tenant. Errors: SN403 not allowed; SN422 invalid argument; 22004 null max_deadlines; 25006 read-only transaction or standby.';
+comment on function sentinai.sla_scan(int, timestamptz) is 'Publishes SLAImminent and SLAExpired for the deadlines of all tenants that have come to it, those that have waited longest first. Returns how many of each; more: whether it has reached max_deadlines (1 to 1,000,000), so that it should be called again. Several at once share the work. The sequencer''s process does the same every sentinai.sla_interval; where that does not run, have pg_cron call this. at: another time than now, within ten years of it, for tests; only for who may operate for every tenant. Errors: SN403 not allowed; SN422 invalid argument; 22004 null max_deadlines; 25006 read-only transaction or standby.';
 
 create function sentinai.set_sla_threshold(tenant_id text, threshold float8) returns void
     language c volatile parallel unsafe

@@ -123,7 +123,7 @@ foreach my $file (sort keys %text)
 	}
 	push @{ $homes{$1} }, $file while $text{$file} =~ /^static\b[^;{}()]*\n(\w+)\(/mg;
 	push @kafka, $file if $file !~ m{^broker/kafka/} && $text{$file} =~ /#include <librdkafka/;
-	push @rabbitmq, $file if $file !~ m{^broker/rabbitmq/} && $text{$file} =~ /#include <amqp/;
+	push @rabbitmq, $file if $file !~ m{^broker/rabbitmq/} && $text{$file} =~ /#include <(?:amqp|rabbitmq-c)/;
 	push @callbacks, $file
 	  if $file ne 'broker/kafka/broker_kafka_gate.c' && $text{$file} =~ /\brd_kafka_\w+_set_\w+_cb\b/;
 	push @server, $file if $file =~ m{^broker/} && $text{$file} =~ /#include "postgres\.h"/;

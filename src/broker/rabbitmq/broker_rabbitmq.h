@@ -7,7 +7,16 @@
 #ifndef SN_BROKER_RABBITMQ_H
 #define SN_BROKER_RABBITMQ_H
 
+/* librabbitmq 0.12 has moved its headers */
+#if __has_include(<rabbitmq-c/amqp.h>)
+#include <rabbitmq-c/amqp.h>
+#include <rabbitmq-c/ssl_socket.h>
+#include <rabbitmq-c/tcp_socket.h>
+#else
 #include <amqp.h>
+#include <amqp_ssl_socket.h>
+#include <amqp_tcp_socket.h>
+#endif
 #include <pthread.h>
 
 #include "broker/broker.h"

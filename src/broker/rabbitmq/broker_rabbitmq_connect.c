@@ -9,8 +9,6 @@
  */
 #include "broker/rabbitmq/broker_rabbitmq.h"
 
-#include <amqp_ssl_socket.h>
-#include <amqp_tcp_socket.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

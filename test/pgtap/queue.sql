@@ -181,7 +181,7 @@ select is((select sum(sentinai.complete(token)) from (select token from v2 union
 
 -- No lane starves while others always have work
 select sentinai.subscribe('queue-fair');
-select pg_temp.publish(pg_temp.key_in(lane, 1), 30) from generate_series(0, 19) lane;
+select pg_temp.publish(pg_temp.key_in(lane, 1), 60) from generate_series(0, 19) lane;
 select pg_temp.publish(pg_temp.key_in(40, 1), 1);
 create temp table turns (o serial, n int);
 do $$
@@ -196,7 +196,8 @@ begin
     end loop;
     insert into turns(n) values (n);
 end $$;
-select cmp_ok((select n from turns), '<=', 30, 'a lane with one event has its turn among lanes with many');
+-- each claim begins a lane further, wherever the first one began
+select cmp_ok((select n from turns), '<=', 64, 'a lane with one event has its turn among lanes with many');
 
 -- Transactions
 select sentinai.subscribe('queue-tx');

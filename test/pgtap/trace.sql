@@ -108,7 +108,8 @@ begin
     return (plan->0->'Plan'->>'Shared Hit Blocks')::bigint + (plan->0->'Plan'->>'Shared Read Blocks')::bigint;
 end $$;
 select cmp_ok(pg_temp.buffers($$select * from sentinai.flow_events('tr-flow', 'tr-1', 1000)$$), '<', 200::bigint, 'however large the log is');
-select cmp_ok(pg_temp.buffers($$select * from sentinai.flow_events('tr-flow', null, 1000)$$), '<', 1000::bigint, 'for all tenants');
+-- each tenant that a partition has is looked for there, and there are those of other files, too
+select cmp_ok(pg_temp.buffers($$select * from sentinai.flow_events('tr-flow', null, 1000)$$), '<', 20 * count(distinct (tableoid, tenant_id)), 'for all tenants') from sentinai_internal.event_log;
 
 -- Bad arguments
 select throws_ok('select * from sentinai.get_trace(null)', '22004', null, 'null');

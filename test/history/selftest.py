@@ -83,7 +83,7 @@ def refused_commit():
     world = SimpleNamespace(
         seed=1, recorder=SimpleNamespace(add=lambda **r: said.append(r)),
         server=SimpleNamespace(disks={"data": None}),
-        unknown=lambda name, xid: None)
+        unknown=lambda name, xid: None, idempotent=[])
     publisher = Refusing(world, "p1")
     while not publisher.unfinished:
         said.clear()

@@ -421,7 +421,8 @@ class Mix:
         self.seed = seed
         self.seconds = seconds
         self.records = []
-        self.subs = SUBS            # for final.left()
+        self.subs = SUBS            # these two for final.left()
+        self.judged = None
 
     def add(self, **record):
         record.setdefault("t", time.monotonic_ns())

@@ -421,7 +421,7 @@ class Mix:
         self.seed = seed
         self.seconds = seconds
         self.records = []
-        self.subs = SUBS            # these two for final.left()
+        self.subs = SUBS            # these two for world/final.py
         self.judged = None
 
     def add(self, **record):
@@ -490,7 +490,9 @@ class Mix:
 
     def read(self, conn):
         """What there is at the end."""
-        reads = {k: conn.execute(q).fetchall() for k, q in final.READS.items()}
+        asked = {"log": {"judged": self.judged}}
+        reads = {k: conn.execute(q, asked.get(k)).fetchall()
+                 for k, q in final.READS.items()}
         for row in reads["log"]:
             self.add(**final.log_row(*row))
         for kind in ("ledger", "dead"):

@@ -251,6 +251,7 @@
 	TABLE(REDACTION, redaction, redaction) \
 	INDEX(REDACTION_PKEY, redaction_pkey) \
 	TABLE(DEADLINE, deadline, deadline) \
+	INDEX(DEADLINE_KEY_IDX, deadline_key_idx) \
 	INDEX(DEADLINE_NEXT_IDX, deadline_next_idx) \
 	INDEX(DEADLINE_ENDED_IDX, deadline_ended_idx) \
 	TABLE(SLA_THRESHOLD, sla_threshold, sla)

@@ -91,6 +91,7 @@ get_buffer(void)
 	buffer->arena = NULL;
 	buffer->arena_size = 0;
 	buffer->n = 0;
+	buffer->late_ids = false;
 	buffer->mixed = false;
 	buffer->size = 0;
 	buffer->charge = NULL;

@@ -19,6 +19,7 @@
 #include "commands/sequence.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
@@ -50,6 +51,16 @@ sn_names_array(const SnNames *names, bool *isnull)
 		elems[i] = PointerGetDatum(names->names[i]);
 	return PointerGetDatum(construct_array(elems, names->n, TEXTOID, -1,
 										   false, TYPALIGN_INT));
+}
+
+/* sn_names_string: a set of names as the action log has it; NULL for all */
+char *
+sn_names_string(const SnNames *names)
+{
+	bool		isnull;
+	Datum		array = sn_names_array(names, &isnull);
+
+	return isnull ? NULL : OidOutputFunctionCall(F_ARRAY_OUT, array);
 }
 
 static int

@@ -18,6 +18,7 @@
 
 extern void sn_names_of(Datum *elems, int n, SnNames *names);
 extern Datum sn_names_array(const SnNames *names, bool *isnull);
+extern char *sn_names_string(const SnNames *names);
 extern bool sn_names_equal(const SnNames *a, const SnNames *b);
 extern bool sn_filters_equal(const SnFilter *a, const SnFilter *b);
 extern int	sn_filter_stream(const SnFilter *filter, Snapshot snapshot);

@@ -15,6 +15,7 @@
 #include "utils/fmgroids.h"
 
 #include "base/text.h"
+#include "queue/filter.h"
 #include "queue/request.h"
 #include "queue/sub_action.h"
 #include "tenancy/right.h"
@@ -46,46 +47,14 @@ sn_sub_shape(SnSubShape *shape, const SnFilter *filter, const Datum *row)
 	shape->max_lanes = DatumGetInt32(row[Anum_sub_max_lanes - 1]);
 }
 
-/* lets_through: whether a part of a filter lets a name through */
-static bool
-lets_through(const SnNames *names, const text *name)
-{
-	int			i;
-
-	for (i = 0; i < names->n; i++)
-		if (sn_text_equal(names->names[i], name))
-			return true;
-	return names->n < 0;
-}
-
 /* tenant_of_shape: what a subscription has to do with a tenant; NULL: nothing */
 static const char *
 tenant_of_shape(const SnSubShape *shape, const text *tenant_id)
 {
 	if (shape->filter.tenants.n < 0)
 		return SN_EVERY;
-	return lets_through(&shape->filter.tenants, tenant_id) ?
+	return sn_names_have(&shape->filter.tenants, tenant_id) ?
 		text_to_cstring(tenant_id) : NULL;
-}
-
-/* filter_array: a part of a filter, as an array; NULL: all */
-static const char *
-filter_array(const SnNames *names)
-{
-	Datum	   *values;
-	int			i;
-
-	if (names->n < 0)
-		return NULL;
-	values = palloc(Max(names->n, 1) * sizeof(Datum));
-	for (i = 0; i < names->n; i++)
-		values[i] = PointerGetDatum(names->names[i]);
-	return OidOutputFunctionCall(F_ARRAY_OUT,
-								 PointerGetDatum(construct_array(values,
-																 names->n,
-																 TEXTOID, -1,
-																 false,
-																 TYPALIGN_INT)));
 }
 
 /* shape_json: a subscription as it is for a tenant; NULL: there is none */
@@ -94,7 +63,7 @@ shape_json(const SnSubShape *shape, const text *tenant_id)
 {
 	if (shape == NULL)
 		return NULL;
-	return sn_action_json("event_types", filter_array(&shape->filter.types),
+	return sn_action_json("event_types", sn_names_string(&shape->filter.types),
 						  "tenant", tenant_of_shape(shape, tenant_id),
 						  "max_attempts",
 						  psprintf("%d", DatumGetInt32(shape->max_attempts)),
@@ -128,21 +97,28 @@ record_for(const char *function, const text *worker_type,
 		sn_action_record(&action);
 }
 
-/* tenants_add: the tenants of a filter, each once; whether it is for every one */
-static bool
-tenants_add(const SnNames *names, SnNames *tenants)
+/* add_tenants: those of a filter; every: it is for every one */
+static void
+add_tenants(const SnNames *names, List **tenants, bool *every)
 {
 	int			i;
 
-	if (names->n < 0)
-		return true;
-	tenants->names = tenants->names == NULL ?
-		palloc((names->n + 1) * sizeof(text *)) :
-		repalloc(tenants->names, (tenants->n + names->n) * sizeof(text *));
+	*every |= names->n < 0;
 	for (i = 0; i < names->n; i++)
-		if (tenants->n == 0 || !lets_through(tenants, names->names[i]))
-			tenants->names[tenants->n++] = names->names[i];
-	return false;
+		*tenants = lappend(*tenants, names->names[i]);
+}
+
+/* tenants_in_order: each of those that were added, once */
+static void
+tenants_in_order(List *list, SnNames *tenants)
+{
+	Datum	   *elems = palloc(Max(list_length(list), 1) * sizeof(Datum));
+	ListCell   *lc;
+	int			n = 0;
+
+	foreach(lc, list)
+		elems[n++] = PointerGetDatum(lfirst(lc));
+	sn_names_of(elems, n, tenants);
 }
 
 /*
@@ -153,17 +129,19 @@ void
 sn_sub_record(const char *function, const text *worker_type,
 			  const SnSubShape *before, const SnSubShape *after)
 {
-	SnNames		tenants = {0};
+	List	   *list = NIL;
+	SnNames		tenants;
 	bool		every = false;
 	int			i;
 
-	if (before != NULL && tenants_add(&before->filter.tenants, &tenants))
-		every = true;
-	if (after != NULL && tenants_add(&after->filter.tenants, &tenants))
-		every = true;
+	if (before != NULL)
+		add_tenants(&before->filter.tenants, &list, &every);
+	if (after != NULL)
+		add_tenants(&after->filter.tenants, &list, &every);
 	if (every)
 		record_for(function, worker_type, cstring_to_text(SN_EVERY), before,
 				   after);
+	tenants_in_order(list, &tenants);
 	for (i = 0; i < tenants.n; i++)
 		record_for(function, worker_type, tenants.names[i], before, after);
 }
@@ -175,18 +153,16 @@ sn_sub_record(const char *function, const text *worker_type,
 void
 sn_sub_record_each(SnAction *action, const SnSub *sub)
 {
-	const SnNames *names;
-	SnNames		tenants = {0};
+	const SnNames *tenants = &sub->segments[sub->nsegments - 1].filter.tenants;
 	int			i;
 
 	action->worker_type = sub->worker_type;
 	action->tenant_id = cstring_to_text(SN_EVERY);
-	names = &sub->segments[sub->nsegments - 1].filter.tenants;
-	if (tenants_add(names, &tenants))
+	if (tenants->n < 0)
 		sn_action_record(action);
-	for (i = 0; i < tenants.n; i++)
+	for (i = 0; i < tenants->n; i++)
 	{
-		action->tenant_id = tenants.names[i];
+		action->tenant_id = tenants->names[i];
 		sn_action_record(action);
 	}
 }

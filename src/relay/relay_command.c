@@ -43,17 +43,39 @@ PG_FUNCTION_INFO_V1(sentinai_set_relay_paused);
 
 #define MAX_RELAYS		32		/* of a database, beside the server's */
 
-/* require_setup: an error unless the caller may say where the server connects */
+/* may_set_up: whether the caller may say where the server connects to */
+static bool
+may_set_up(const SnProvider *provider)
+{
+	return pg_parameter_aclcheck(provider->setting, GetUserId(),
+								 ACL_ALTER_SYSTEM) == ACLCHECK_OK;
+}
+
+/* require_setup: an error unless the caller may */
 static void
 require_setup(const SnProvider *provider)
 {
-	if (pg_parameter_aclcheck(provider->setting, GetUserId(),
-							  ACL_ALTER_SYSTEM) != ACLCHECK_OK)
+	if (!may_set_up(provider))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to set up a relay"),
 				 errdetail("Only superusers and roles with the right ALTER SYSTEM on parameter \"%s\" may do that.",
 						   provider->setting)));
+}
+
+/*
+ * require_some_setup: an error for who may set up no relay at all, and so hears
+ * nothing of those there are
+ */
+static void
+require_some_setup(void)
+{
+	int			i;
+
+	for (i = 0; i < SN_BROKER_KINDS; i++)
+		if (sn_providers[i].settings != NULL && may_set_up(&sn_providers[i]))
+			return;
+	require_setup(&sn_providers[SN_BROKER_KAFKA]);
 }
 
 /*
@@ -111,13 +133,6 @@ string_arg(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
-/* aggregate_type_arg: a check for sn_request_names() */
-static text *
-aggregate_type_arg(Datum value, const char *what)
-{
-	return sn_event_type_arg(value, what);
-}
-
 /* relay_name_arg: the name of a relay; which the server's is must be said elsewhere */
 static text *
 relay_name_arg(FunctionCallInfo fcinfo)
@@ -148,14 +163,21 @@ require_relay(const text *name)
 	return sub;
 }
 
-/* names_string: a part of a filter, for the action log; NULL for all */
-static char *
-names_string(const SnNames *names)
+/*
+ * take_relay: the relay that the first argument names, and its row, for whoever
+ * is going to change them
+ */
+static SnSub *
+take_relay(FunctionCallInfo fcinfo, text **name, SnRelayRow *row)
 {
-	bool		isnull;
-	Datum		array = sn_names_array(names, &isnull);
+	SnSub	   *sub;
 
-	return isnull ? NULL : OidOutputFunctionCall(F_ARRAY_OUT, array);
+	*name = relay_name_arg(fcinfo);
+	(void) sn_lock_streams(true);
+	sub = require_relay(*name);
+	if (!sn_relay_row_get(sub->sub_id, row))
+		elog(ERROR, "relay %d has no row", sub->sub_id);
+	return sub;
 }
 
 /*
@@ -166,10 +188,10 @@ static Jsonb *
 relay_json(const SnRelayRow *row, const SnFilter *filter)
 {
 	return sn_action_json("broker", row->broker,
-						  "event_types", names_string(&filter->types),
+						  "event_types", sn_names_string(&filter->types),
 						  "aggregate_types",
-						  names_string(&row->aggregate_types),
-						  "tenants", names_string(&filter->tenants),
+						  sn_names_string(&row->aggregate_types),
+						  "tenants", sn_names_string(&filter->tenants),
 						  "topic_template", row->topic_template,
 						  "record_format", row->record_format,
 						  "workers", psprintf("%d", row->workers),
@@ -235,7 +257,7 @@ sentinai_create_relay(PG_FUNCTION_ARGS)
 	row.conf = check_conf(provider, PG_GETARG_TEXT_PP(2));
 	sn_request_names(fcinfo, 3, "event_types", sn_event_type_arg,
 					 &request.filter.types);
-	sn_request_names(fcinfo, 4, "aggregate_types", aggregate_type_arg,
+	sn_request_names(fcinfo, 4, "aggregate_types", sn_event_type_arg,
 					 &row.aggregate_types);
 	sn_request_names(fcinfo, 5, "tenants", sn_tenant_arg,
 					 &request.filter.tenants);
@@ -303,18 +325,14 @@ sentinai_alter_relay(PG_FUNCTION_ARGS)
 	const SnProvider *provider;
 
 	PreventCommandIfReadOnly("alter_relay()");
-	require_setup(&sn_providers[SN_BROKER_KAFKA]);
-	name = relay_name_arg(fcinfo);
-	(void) sn_lock_streams(true);
-	sub = require_relay(name);
-	if (!sn_relay_row_get(sub->sub_id, &row))
-		elog(ERROR, "relay %d has no row", sub->sub_id);
-	before = relay_json(&row, relay_filter_of(sub));
+	require_some_setup();
+	sub = take_relay(fcinfo, &name, &row);
 	provider = sn_relay_provider(row.broker);
 	require_setup(provider);
+	before = relay_json(&row, relay_filter_of(sub));
 	if (!PG_ARGISNULL(1))
 		row.conf = check_conf(provider, PG_GETARG_TEXT_PP(1));
-	alter_part(fcinfo, 3, "aggregate_types", 9, aggregate_type_arg,
+	alter_part(fcinfo, 3, "aggregate_types", 9, sn_event_type_arg,
 				&row.aggregate_types);
 	if (!PG_ARGISNULL(5))
 		row.topic_template = check_row_template(string_arg(fcinfo, 5));
@@ -342,12 +360,9 @@ sentinai_drop_relay(PG_FUNCTION_ARGS)
 	int64		unsent;
 
 	PreventCommandIfReadOnly("drop_relay()");
-	require_setup(&sn_providers[SN_BROKER_KAFKA]);
-	name = relay_name_arg(fcinfo);
-	(void) sn_lock_streams(true);
-	sub = require_relay(name);
-	if (!sn_relay_row_get(sub->sub_id, &row))
-		elog(ERROR, "relay %d has no row", sub->sub_id);
+	require_some_setup();
+	sub = take_relay(fcinfo, &name, &row);
+	require_setup(sn_relay_provider(row.broker));
 	record_relay("drop_relay", name, relay_json(&row, relay_filter_of(sub)), NULL);
 	unsent = sn_sub_drop_relay(name);
 	sn_relay_row_remove(row.sub_id);
@@ -371,12 +386,8 @@ sentinai_set_relay_paused(PG_FUNCTION_ARGS)
 
 	SN_REQUIRE_ARG(1, "paused");
 	PreventCommandIfReadOnly("set_relay_paused()");
-	name = relay_name_arg(fcinfo);
 	paused = PG_GETARG_BOOL(1);
-	(void) sn_lock_streams(true);
-	sub = require_relay(name);
-	if (!sn_relay_row_get(sub->sub_id, &row))
-		elog(ERROR, "relay %d has no row", sub->sub_id);
+	sub = take_relay(fcinfo, &name, &row);
 	before = relay_json(&row, relay_filter_of(sub));
 	decide_switch(&row, paused);
 	sn_relay_row_remove(row.sub_id);

@@ -45,4 +45,22 @@ is_deeply(\@turned, [], 'in order by key');
 is($rabbit->ctl('list_queues', '--no-table-headers', 'name', 'type', 'durable'), "sentinai.order\tquorum\ttrue",
 	'a queue of a topic is a durable quorum queue');
 
+# a relay with a name, made by who may set this parameter and not Kafka's
+sql(q{create role courier login; grant alter system on parameter sentinai.rabbitmq_conf to courier;
+	grant usage on schema sentinai to courier;
+	grant execute on function sentinai.create_relay, sentinai.alter_relay, sentinai.drop_relay to courier});
+my $make = "set role courier; select sentinai.create_relay('second', 'rabbitmq', '@{[$rabbit->conf]}', topic_template => 'second.{aggregate_type}')";
+is(state_in($node, 'postgres', $make =~ s/rabbitmq/kafka/r =~ s/hosts/bootstrap.servers/r), '42501', 'who may set up RabbitMQ makes no relay to Kafka');
+is(state_in($node, 'postgres', $make), '00000', 'and one to RabbitMQ');
+$id = sql(q{select sentinai.publish('Paid', 'acme', 'order-2', '{}', aggregate_type => 'order')});
+is(($rabbit->take('second.order', 1))[0]{message_id}, $id, 'it sends');
+sql(q{create role driver login; grant alter system on parameter sentinai.kafka_conf to driver;
+	grant usage on schema sentinai to driver;
+	grant execute on function sentinai.alter_relay, sentinai.drop_relay to driver});
+is(state_in($node, 'postgres', "set role driver; select sentinai.$_"), '42501', "who may set up Kafka alone: $_")
+  foreach "alter_relay('second', workers => 2)", "drop_relay('second')";
+is(state_in($node, 'postgres', "set role courier; select sentinai.$_"), '00000', $_)
+  foreach "alter_relay('second', workers => 2)", "drop_relay('second')";
+is(state_in($node, 'postgres', "set role courier; select sentinai.drop_relay('second')"), 'SN404', 'it is gone');
+
 done_testing();

@@ -51,6 +51,9 @@ extern void sn_deadlines_tell(int n, TimestampTz now, SnTold *told);
 /* settle.c */
 extern void sn_deadline_key_arg(FunctionCallInfo fcinfo, SnDeadlineKey *key);
 extern int	sn_deadline_find(const SnDeadlineKey *key);
+extern Datum sn_found_id(void);
+extern bool sn_found_is(const char *status);
+extern TimestampTz sn_found_time(int column);
 extern TimestampTz sn_near_time(TimestampTz time, const char *what);
 
 /* threshold.c */

@@ -68,3 +68,11 @@ sn_query_run(const char *sql, int nargs, const Oid *types, const Datum *values,
 		elog(ERROR, "could not execute \"%s\"", sql);
 	return (int) SPI_processed;
 }
+
+/* sn_query_datum: a value that the last statement has read */
+Datum
+sn_query_datum(int row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, isnull);
+}

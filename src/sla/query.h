@@ -24,5 +24,6 @@ extern void sn_query_begin(SnQuery *query);
 extern void sn_query_end(SnQuery *query);
 extern int	sn_query_run(const char *sql, int nargs, const Oid *types,
 						 const Datum *values, const bool *nulls);
+extern Datum sn_query_datum(int row, int column, bool *isnull);
 
 #endif							/* SN_SLA_QUERY_H */

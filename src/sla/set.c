@@ -8,12 +8,10 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "base/text.h"
 #include "log/event.h"
 #include "log/event_check.h"
 #include "log/flow.h"
@@ -131,27 +129,6 @@ set_new(Wish *wish, TimestampTz *warn_at)
 						lengthof(types), types, values, nulls) > 0;
 }
 
-/* found_open: whether the deadline that was found is open; then its times */
-static bool
-found_open(Datum *id, TimestampTz *due_at, TimestampTz *warn_at,
-		   TimestampTz *set_at)
-{
-	HeapTuple	row = SPI_tuptable->vals[0];
-	TupleDesc	desc = SPI_tuptable->tupdesc;
-	bool		isnull;
-	Datum		warn;
-
-	if (!sn_text_is(DatumGetTextPP(SPI_getbinval(row, desc, Col_status,
-												 &isnull)), "open"))
-		return false;
-	*id = SPI_getbinval(row, desc, Col_id, &isnull);
-	*due_at = DatumGetTimestampTz(SPI_getbinval(row, desc, Col_due_at, &isnull));
-	*set_at = DatumGetTimestampTz(SPI_getbinval(row, desc, Col_set_at, &isnull));
-	warn = SPI_getbinval(row, desc, Col_warn_at, &isnull);
-	*warn_at = isnull ? DT_NOEND : DatumGetTimestampTz(warn);
-	return true;
-}
-
 /*
  * move_found: the open deadline that was found becomes what is asked for; false:
  * it is not open.  Who moves it to a later time wants to be warned again; who
@@ -166,11 +143,13 @@ move_found(Wish *wish, TimestampTz *warn_at)
 	bool		nulls[lengthof(types)] = {false};
 	TimestampTz old_due;
 	TimestampTz old_warn;
-	TimestampTz set_at;
 
-	if (!found_open(&values[0], &old_due, &old_warn, &set_at))
+	if (!sn_found_is("open"))
 		return false;
-	*warn_at = warn_time(wish, set_at);
+	values[0] = sn_found_id();
+	old_due = sn_found_time(Col_due_at);
+	old_warn = sn_found_time(Col_warn_at);
+	*warn_at = warn_time(wish, sn_found_time(Col_set_at));
 	if (old_due == wish->due_at && old_warn == *warn_at)
 		return true;
 	values[1] = TimestampTzGetDatum(wish->due_at);

@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -83,25 +82,31 @@ sn_deadline_find(const SnDeadlineKey *key)
 						lengthof(types), types, values, NULL);
 }
 
-/* found_is: whether the deadline that was found has a status */
-static bool
-found_is(const char *status)
+/* sn_found_id: the number of the deadline that was found */
+Datum
+sn_found_id(void)
 {
 	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
-									  SPI_tuptable->tupdesc, Col_status,
-									  &isnull);
 
-	return sn_text_is(DatumGetTextPP(value), status);
+	return sn_query_datum(0, Col_id, &isnull);
 }
 
-/* found_time: a time of it; DT_NOEND for null */
-static TimestampTz
-found_time(int column)
+/* sn_found_is: whether it has a status */
+bool
+sn_found_is(const char *status)
 {
 	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
-									  SPI_tuptable->tupdesc, column, &isnull);
+
+	return sn_text_is(DatumGetTextPP(sn_query_datum(0, Col_status, &isnull)),
+					  status);
+}
+
+/* sn_found_time: a time of it; DT_NOEND for null */
+TimestampTz
+sn_found_time(int column)
+{
+	bool		isnull;
+	Datum		value = sn_query_datum(0, column, &isnull);
 
 	return isnull ? DT_NOEND : DatumGetTimestampTz(value);
 }
@@ -120,29 +125,19 @@ end_found(Datum id, const char *status, TimestampTz now)
 						lengthof(types), types, values, NULL);
 }
 
-/* found_id: its number */
-static Datum
-found_id(void)
-{
-	bool		isnull;
-
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, Col_id,
-						 &isnull);
-}
-
 /* meet_found: the deadline that was found is met; NULL: it was cancelled */
 static const char *
 meet_found(TimestampTz now)
 {
-	bool		late = found_time(Col_expired_at) != DT_NOEND;
-	Datum		id = found_id();
+	bool		late = sn_found_time(Col_expired_at) != DT_NOEND;
+	Datum		id = sn_found_id();
 	SnTold		told = {0};
 
-	if (found_is("cancelled"))
+	if (sn_found_is("cancelled"))
 		return NULL;
-	if (found_is("met"))
+	if (sn_found_is("met"))
 		return late ? "late" : "met";
-	if (found_is("open") && found_time(Col_due_at) <= now)
+	if (sn_found_is("open") && sn_found_time(Col_due_at) <= now)
 	{
 		sn_deadlines_tell(1, now, &told);
 		late = true;
@@ -181,9 +176,9 @@ sentinai_cancel_deadline(PG_FUNCTION_ARGS)
 	sn_deadline_key_arg(fcinfo, &key);
 	PreventCommandIfReadOnly("cancel_deadline()");
 	sn_query_begin(&query);
-	result = sn_deadline_find(&key) > 0 && found_is("open");
+	result = sn_deadline_find(&key) > 0 && sn_found_is("open");
 	if (result)
-		end_found(found_id(), "cancelled", GetCurrentTimestamp());
+		end_found(sn_found_id(), "cancelled", GetCurrentTimestamp());
 	sn_query_end(&query);
 	PG_RETURN_BOOL(result);
 }

@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -37,20 +36,12 @@ typedef struct Telling
 	SnTold	   *told;
 } Telling;
 
-/* deadline_datum: a value of a row that was read */
-static Datum
-deadline_datum(int row, int column, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-						 column, isnull);
-}
-
 /* deadline_text: a text of a row that was read; NULL for null */
 static text *
 deadline_text(int row, int column)
 {
 	bool		isnull;
-	Datum		value = deadline_datum(row, column, &isnull);
+	Datum		value = sn_query_datum(row, column, &isnull);
 
 	return isnull ? NULL : DatumGetTextPP(value);
 }
@@ -60,7 +51,7 @@ static bool
 has_come(int row, int column, TimestampTz now)
 {
 	bool		isnull;
-	Datum		value = deadline_datum(row, column, &isnull);
+	Datum		value = sn_query_datum(row, column, &isnull);
 
 	return !isnull && DatumGetTimestampTz(value) <= now;
 }
@@ -71,7 +62,7 @@ put_time(StringInfo json, const char *name, int row, int column)
 {
 	char		room[MAXDATELEN + 1];
 	bool		isnull;
-	Datum		value = deadline_datum(row, column, &isnull);
+	Datum		value = sn_query_datum(row, column, &isnull);
 
 	appendStringInfo(json, ", \"%s\": ", name);
 	if (isnull)
@@ -92,13 +83,13 @@ sla_payload(int row)
 
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"deadline_id\": " INT64_FORMAT ", \"kind\": ",
-					 DatumGetInt64(deadline_datum(row, Col_id, &isnull)));
+					 DatumGetInt64(sn_query_datum(row, Col_id, &isnull)));
 	escape_json(&json, text_to_cstring(deadline_text(row, Col_kind)));
 	put_time(&json, "set_at", row, Col_set_at);
 	put_time(&json, "warn_at", row, Col_warn_at);
 	put_time(&json, "due_at", row, Col_due_at);
 	appendStringInfo(&json, ", \"moves\": %d}",
-					 DatumGetInt32(deadline_datum(row, Col_moves, &isnull)));
+					 DatumGetInt32(sn_query_datum(row, Col_moves, &isnull)));
 	return json.data;
 }
 
@@ -108,7 +99,7 @@ add_event(Telling *telling, int row, const char *type)
 {
 	SnEvent    *event = &telling->events[telling->nevents++];
 	bool		isnull;
-	Datum		cause = deadline_datum(row, Col_causation_id, &isnull);
+	Datum		cause = sn_query_datum(row, Col_causation_id, &isnull);
 
 	sn_event_own(event, type, sla_payload(row));
 	event->tenant_id = deadline_text(row, Col_tenant_id);
@@ -125,7 +116,7 @@ add_deadline(Telling *telling, int row)
 	bool		isnull;
 	bool		warned;
 
-	(void) deadline_datum(row, Col_warned_at, &isnull);
+	(void) sn_query_datum(row, Col_warned_at, &isnull);
 	warned = !isnull;
 	if (!warned && has_come(row, Col_warn_at, telling->now))
 	{
@@ -137,7 +128,7 @@ add_deadline(Telling *telling, int row)
 		add_event(telling, row, SN_TYPE_SLA_EXPIRED);
 		telling->told->expired++;
 	}
-	telling->ids[telling->nids++] = deadline_datum(row, Col_id, &isnull);
+	telling->ids[telling->nids++] = sn_query_datum(row, Col_id, &isnull);
 }
 
 /* publish_told: all events at once; an aggregate's in their order */

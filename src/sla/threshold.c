@@ -9,7 +9,6 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -43,8 +42,7 @@ first_float(int n, float8 otherwise)
 
 	if (n == 0)
 		return otherwise;
-	return DatumGetFloat8(SPI_getbinval(SPI_tuptable->vals[0],
-										SPI_tuptable->tupdesc, 1, &isnull));
+	return DatumGetFloat8(sn_query_datum(0, 1, &isnull));
 }
 
 /* sn_threshold_of: a tenant's own, or everybody's, or the default */

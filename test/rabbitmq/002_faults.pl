@@ -75,20 +75,6 @@ sub check
 	return;
 }
 
-# relay(COLUMN, PATTERN): stat_relay says so before long.
-sub relay
-{
-	my ($column, $pattern) = @_;
-	my $said = '';
-
-	wait_for($unslept, sub {
-		$said = answer($node, 'postgres', "select $column from sentinai.stat_relay") // '';
-		return $said =~ $pattern;
-	});
-	like($said, $pattern, "stat_relay.$column says it");
-	return;
-}
-
 sql('create extension sentinai');
 set_conf($node, "sentinai.rabbitmq_conf = '@{[$rabbit->conf]}'");
 
@@ -120,7 +106,7 @@ check('relay ended', 'sentinai.relay', 'relay');
 # an alarm of memory: the broker reads nothing, and says so
 $rabbit->ctl('set_vm_memory_high_watermark', '0.000001');
 publish(600, 'alarm');
-relay('last_error', qr/an alarm of memory or disk is on/);
+relay_says($node, 'postgres', $unslept, qr/an alarm of memory or disk is on/);
 is($rabbit->waiting('sentinai.alarm') // 0, 0, 'nothing is taken');
 $rabbit->ctl('set_vm_memory_high_watermark', 'absolute', '512MB');
 check('alarm', 'sentinai.alarm', 'alarm');
@@ -131,7 +117,7 @@ $rabbit->declare('queue', 'full', { 'x-max-length' => 30, 'x-overflow' => 'rejec
 $rabbit->declare('binding', 'full', 'full', '#');
 set_conf($node, "sentinai.rabbitmq_conf = '@{[$rabbit->conf('exchange=full')]}'");
 publish(150, 'full');
-relay('last_error', qr/did not store/);
+relay_says($node, 'postgres', $unslept, qr/did not store/);
 check('nacks', 'full', 'full');
 
 # an exchange that is not there is waited for; the others go on
@@ -140,7 +126,7 @@ $rabbit->declare('exchange', 'sentinai.there', 'fanout');
 $rabbit->declare('queue', 'there', {});
 $rabbit->declare('binding', 'sentinai.there', 'there', '');
 publish(200, 'missing');
-relay('last_error', qr/no exchange 'sentinai\.missing'/);
+relay_says($node, 'postgres', $unslept, qr/no exchange 'sentinai\.missing'/);
 publish(200, 'there');
 check('beside a missing exchange', 'there', 'there');
 # without a queue behind it, it would take the events to nowhere
@@ -175,7 +161,7 @@ close $out;
 chmod 0600, "$secrets/password";
 set_conf($node, "sentinai.rabbitmq_conf = '@{[$rabbit->conf('username=eve', qq{password.file=$secrets/password})]}'");
 publish(10, 'login');
-relay('last_error', qr/could not connect to RabbitMQ at 127\.0\.0\.1:\d+: ACCESS_REFUSED/);
+relay_says($node, 'postgres', $unslept, qr/could not connect to RabbitMQ at 127\.0\.0\.1:\d+: ACCESS_REFUSED/);
 $rabbit->ctl('add_user', 'eve', 'c4n4ry-pa55');
 $rabbit->ctl('set_permissions', 'eve', '.*', '.*', '.*');
 check('after the right password', 'sentinai.login', 'login');

@@ -76,33 +76,19 @@ sub try
 	return;
 }
 
-# relay(PATTERN): stat_relay says so before long.
-sub relay
-{
-	my ($pattern) = @_;
-	my $said = '';
-
-	wait_for($unslept, sub {
-		$said = answer($node, 'postgres', 'select last_error from sentinai.stat_relay') // '';
-		return $said =~ $pattern;
-	});
-	like($said, $pattern, 'stat_relay says it');
-	return;
-}
-
 $node->safe_psql('postgres', q{create extension sentinai;
 	select sentinai.publish('Paid', 'acme', 'order-1', '{}', aggregate_type => 'order')});
 my @own = ("ssl.certificate.location=$pki/client.pem", "ssl.key.location=$pki/client.key");
 try('localhost', 'others', @own);
-relay(qr/could not connect to RabbitMQ at localhost:$port: .*(SSL|verif)/i);
+relay_says($node, 'postgres', $unslept, qr/could not connect to RabbitMQ at localhost:$port: .*(SSL|verif)/i);
 try('127.0.0.1', 'ours', @own);
-relay(qr/could not connect to RabbitMQ at 127\.0\.0\.1:$port: .*host/i);
+relay_says($node, 'postgres', $unslept, qr/could not connect to RabbitMQ at 127\.0\.0\.1:$port: .*host/i);
 try('localhost', 'ours');
-relay(qr/could not connect to RabbitMQ at localhost:$port: /);
+relay_says($node, 'postgres', $unslept, qr/could not connect to RabbitMQ at localhost:$port: /);
 is($rabbit->waiting('sentinai.order'), undef, 'nothing was sent to whom was not proved');
 chmod 0644, "$pki/client.key";
 try('localhost', 'ours', @own);
-relay(qr/"ssl\.key\.location" must belong to the server's user with mode 0600/);
+relay_says($node, 'postgres', $unslept, qr/"ssl\.key\.location" must belong to the server's user with mode 0600/);
 chmod 0600, "$pki/client.key";
 $node->reload;
 is(scalar $rabbit->take('sentinai.order', 1), 1, 'with all that is right the event arrives');

@@ -13,7 +13,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(new_node add_make_set set_conf set_kafka_conf set_conf_now reload_now
 	lose_server sequencer_pid wait_for answer poll_ok log_count state_in start_load
-	stop_load relay_passed_ok);
+	stop_load relay_passed_ok relay_says);
 
 # Every deadline is so many times as long: a build that looks harder is slower.
 my $patience = $ENV{SENTINAI_PATIENCE} || 1;
@@ -206,6 +206,20 @@ sub relay_passed_ok
 
 	return poll_ok($node, $db, $seconds, q{
 		select bool_and(lag_events = 0 and in_flight = 0 and waiting_events = 0) from sentinai.stat_relay}, $name);
+}
+
+# relay_says(NODE, DATABASE, SECONDS, PATTERN): a test that stat_relay has such an
+# error before long.
+sub relay_says
+{
+	my ($node, $db, $seconds, $pattern) = @_;
+	my $said = '';
+
+	wait_for($seconds, sub {
+		$said = answer($node, $db, q{select string_agg(last_error, ' ') from sentinai.stat_relay}) // '';
+		return $said =~ $pattern;
+	});
+	return like($said, $pattern, "stat_relay says $pattern");
 }
 
 # sequencer_pid(NODE, DATABASE, SECONDS): process of the database's sequencer

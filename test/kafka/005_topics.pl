@@ -77,7 +77,7 @@ sub arrived
 
 sub idle
 {
-	poll_ok($node, 'postgres', $unslept,
+	worked_off_ok($node, 'postgres', $unslept,
 		'select lag_events = 0 from sentinai.stat_relay', 'all is sent');
 	return;
 }

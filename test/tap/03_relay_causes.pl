@@ -54,7 +54,7 @@ sub running_ok
 
 	$node->safe_psql('postgres',
 		q{select sentinai.publish('Thing', 'acme', 'k', '{}', 'thing')});
-	poll_ok($node, 'postgres', 2 * $soon, q{
+	worked_off_ok($node, 'postgres', 2 * $soon, q{
 		select state = 'running' and lag_events = 0 and acked_count > 0
 		from sentinai.stat_relay}, $name);
 	return;

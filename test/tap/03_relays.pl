@@ -25,7 +25,7 @@ sub passed_ok
 {
 	my ($relay, $name) = @_;
 
-	return poll_ok($node, 'postgres', $unslept, qq{
+	return worked_off_ok($node, 'postgres', $unslept, qq{
 		select bool_and(lag_events = 0 and in_flight = 0 and waiting_events = 0) from sentinai.stat_relay where relay = '$relay'}, $name);
 }
 

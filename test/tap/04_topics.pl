@@ -90,7 +90,7 @@ sub nothing_waits
 {
 	my ($name) = @_;
 
-	poll_ok($node, 'postgres', $unslept, q{
+	worked_off_ok($node, 'postgres', $unslept, q{
 		select waiting_topics is null and waiting_events = 0 and lag_events = 0
 		from sentinai.stat_relay}, "$name: nothing waits any more");
 	is(sql(q{select count(*) from sentinai_internal.event_retry}), '0', "$name: no rows");

@@ -196,7 +196,7 @@ load();
 write_file('stop', '');
 waitpid $_, 0 foreach @publishers;
 my $published = sql('select count(*) from sentinai.event_log where event_type = $$Counted$$');
-poll_ok($node, 'postgres', $unslept, q{
+worked_off_ok($node, 'postgres', $unslept, q{
 	select count(*) = 2 and bool_and(lag_events = 0 and retrying = 0 and dead = 0)
 	from sentinai.stat_queue}, 'everything is worked off');
 write_file('done', '');

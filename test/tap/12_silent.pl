@@ -32,6 +32,7 @@ sub statements
 }
 
 sql('create extension sentinai');
+sql(q{select sentinai.make_partitions(now() + '20 d')});    # before maintenance does, with statements
 sql("select sentinai.publish('T', 't', 'k', '{}')");
 poll_ok($node, 'postgres', $unslept,
 	'select lag_events = 0 and acked_count = 1 from sentinai.stat_relay', 'the relay works');
@@ -47,7 +48,7 @@ sql('select sentinai.pause_relay()');
 poll_ok($node, 'postgres', $unslept, "select state = 'paused' from sentinai.stat_relay", 'paused');
 sql('select sentinai.resume_relay()');
 sql("select sentinai.publish('T', 't', 'k', '{}')");
-poll_ok($node, 'postgres', $unslept, 'select lag_events = 0 from sentinai.stat_relay', 'resumed');
+worked_off_ok($node, 'postgres', $unslept, 'select lag_events = 0 from sentinai.stat_relay', 'resumed');
 is(scalar($broker->records('sentinai.exception')), 2, 'and sent');
 
 $node->stop;

@@ -120,7 +120,7 @@ sub publish
 # quiet_ok(NAME): the relay has sent everything
 sub quiet_ok
 {
-	poll_ok($node, $db, $unslept, q{select state = 'running' and breaker = 'closed' and
+	worked_off_ok($node, $db, $unslept, q{select state = 'running' and breaker = 'closed' and
 		lag_events = 0 and waiting_topics is null from sentinai.stat_relay}, $_[0]);
 	return;
 }
@@ -285,7 +285,7 @@ page($s, 3);
 publish('A-2');
 sql(q{select sentinai.publish('OrderCancelled', 'acme', 'A-3', '{}')});
 complete(claim('host1:4711', 1));
-poll_ok($node, $db, $unslept,
+worked_off_ok($node, $db, $unslept,
 	q{select lag_events = 0 from sentinai.stat_queue where worker_type = 'billing'},
 	"$s: a narrower filter leaves the rest out");
 

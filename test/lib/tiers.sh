@@ -159,8 +159,8 @@ clean_place() {
                 "$root/log/test/server-$(basename "${server%/log/*}").log"
         done
         find "$place/src" \( -name regression.diffs -o \
-            -path '*/tmp_check/log/*' \) -type f \
-            -exec cp -t "$root/log/test/" {} +
+            -path '*/tmp_check/*/log/*' \) -type f \
+            -exec cp --backup=numbered -t "$root/log/test/" {} +
         sn_note "logs are kept in $root/log/test"
     fi
     rm -rf "$place"

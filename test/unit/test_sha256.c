@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/sha256.h"
+#include "base/sha256_block.h"
 
 static const char *
 hex(const unsigned char *bytes)
@@ -99,6 +100,32 @@ test_pieces(void **state)
 		}
 }
 
+/* With the processor's instructions as without them, block by block and many at once. */
+static void
+test_instructions(void **state)
+{
+	unsigned char blocks[5 * SN_SHA256_BLOCK];
+	uint32_t	plain[8];
+	uint32_t	other[8];
+
+	(void) state;
+	if (!sn_sha256_has_instructions())
+		skip();
+	srandom(1);
+	for (int turn = 0; turn < 2000; turn++)
+	{
+		size_t		n = turn % 6;
+
+		for (size_t i = 0; i < sizeof(blocks); i++)
+			blocks[i] = (unsigned char) (random() >> 7);
+		for (int i = 0; i < 8; i++)
+			plain[i] = other[i] = (uint32_t) random() * 3;
+		sn_sha256_blocks_plain(plain, blocks, n);
+		sn_sha256_blocks(other, blocks, n);
+		assert_memory_equal(plain, other, sizeof(plain));
+	}
+}
+
 /* RFC 4231, cases 1, 2, 3 and 6 */
 static void
 test_hmac(void **state)
@@ -127,6 +154,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vectors),
 		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_instructions),
 		cmocka_unit_test(test_hmac),
 	};
 

@@ -1,14 +1,4 @@
--- Partitions of the log, and the refusal to change it.
-
-create function sentinai.make_partitions(until timestamptz) returns int
-    language c volatile parallel unsafe
-    as 'MODULE_PATHNAME', 'sentinai_make_partitions';
-comment on function sentinai.make_partitions(timestamptz) is 'Makes the missing partitions of event_log, event_processing, event_idempotency and slice from now through the given time, each for sentinai.partition_interval, and returns for how many intervals it did. Blocks no publisher. Maintenance calls it; publish() makes what it misses. Errors: 22004 null; SN422 infinite, or more than one transaction may lock (the hint says how far it can go).';
-
-create function sentinai.index_partitions(max_partitions int default 1) returns int
-    language c volatile parallel unsafe
-    as 'MODULE_PATHNAME', 'sentinai_index_partitions';
-comment on function sentinai.index_partitions(int) is 'After an update from 0.1.0: makes the index that get_trace() reads by in partitions of event_log that have none, at most so many, the newest first, and returns how many still lack it. Only in those whose time is over: nobody publishes into them any more, so nobody waits. Reads such a partition whole. Until then get_trace() does that each time. Errors: 22004 null; SN422 max_partitions below 1; 25006 read-only transaction or standby.';
+-- The log cannot be changed.
 
 create function sentinai.refuse_change() returns trigger
     language c volatile parallel unsafe

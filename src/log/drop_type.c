@@ -98,11 +98,7 @@ sentinai_drop_event_type_version(PG_FUNCTION_ARGS)
 	SN_REQUIRE_ARG(1, "version");
 	SN_REQUIRE_ARG(2, "force");
 	PreventCommandIfReadOnly("drop_event_type_version()");
-	if (!sn_may(SN_RIGHT_OPERATE, NULL))	/* it tells what there is */
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_TENANT_NOT_ALLOWED),
-				 errmsg("versions of event types are not the caller's to drop"),
-				 errdetail("It takes the right \"operate\" for every tenant.")));
+	sn_require_every("drop versions of event types");	/* it tells what there is */
 	sought.version = PG_GETARG_INT32(1);
 	sn_lock_types();
 	sn_type_drop(sought.event_type, sought.version);

@@ -42,8 +42,6 @@
 								 * triggers and row types */
 #define LOCKS_SHARE 4			/* one of so many may be ours */
 
-PG_FUNCTION_INFO_V1(sentinai_make_partitions);
-PG_FUNCTION_INFO_V1(sentinai_index_partitions);
 PG_FUNCTION_INFO_V1(sentinai_refuse_change);
 
 /* A stretch of time in milliseconds, [lower, upper), covered or a hole */
@@ -427,27 +425,18 @@ sn_make_partitions(TimestampTz until)
 	return make_range(SN_EVENT_LOG, from, last, max) == max;
 }
 
-/* make_partitions(until timestamptz) returns int */
-Datum
-sentinai_make_partitions(PG_FUNCTION_ARGS)
+/*
+ * sn_make_all_partitions: all of the sets until a time, or an error when they are
+ * more than this transaction may lock.  Returns how many it has made.
+ */
+int
+sn_make_all_partitions(TimestampTz until)
 {
 	int64		from = Max(SN_TICK_MS(sn_clock_now()), SN_EPOCH_MS);
 	int			max = sn_sets_at_once();
-	TimestampTz until;
-	int64		last;
+	int64		last = sn_timestamp_ms(until);
 	int64		end;
 
-	PreventCommandIfReadOnly("make_partitions()");
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("time must not be null")));
-	until = PG_GETARG_TIMESTAMPTZ(0);
-	if (TIMESTAMP_NOT_FINITE(until))
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("time must be finite")));
-	last = sn_timestamp_ms(until);
 	if (last >= from - from % interval_ms())
 		last = Max(last, from); /* now() is a little in the past */
 	end = end_of_step(from, Min(last, SN_MAX_MS), max);
@@ -458,7 +447,7 @@ sentinai_make_partitions(PG_FUNCTION_ARGS)
 				 errdetail("One transaction cannot lock the tables of so many intervals of sentinai.partition_interval."),
 				 errhint("Make them in several transactions, the first through %s, or raise \"max_locks_per_transaction\".",
 						 timestamptz_to_str(sn_ms_timestamp(end)))));
-	PG_RETURN_INT32(make_range(SN_EVENT_LOG, from, last, max));
+	return make_range(SN_EVENT_LOG, from, last, max);
 }
 
 /* make_flow_index: that of a partition which is locked and open; closes it */
@@ -505,24 +494,18 @@ complete_partition(Oid relid, bool look)
 	return complete || !look;
 }
 
-/* index_partitions(max_partitions int) returns int */
-Datum
-sentinai_index_partitions(PG_FUNCTION_ARGS)
+/*
+ * sn_index_partitions: complete so many partitions of the log whose time is over,
+ * the newest first.  Returns how many are not complete then.
+ */
+int
+sn_index_partitions(int left)
 {
 	int64		now = SN_TICK_MS(sn_clock_last());
-	List	   *ranges;
+	List	   *ranges = sn_partition_ranges(SN_EVENT_LOG);
 	int			lacking = 0;
-	int			left;
 	int			i;
 
-	SN_REQUIRE_ARG(0, "max_partitions");
-	left = PG_GETARG_INT32(0);
-	if (left < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("max_partitions must be at least 1")));
-	PreventCommandIfReadOnly("index_partitions()");
-	ranges = sn_partition_ranges(SN_EVENT_LOG);
 	for (i = list_length(ranges) - 1; i >= 0; i--)
 	{
 		SnPartRange *range = list_nth(ranges, i);
@@ -537,7 +520,7 @@ sentinai_index_partitions(PG_FUNCTION_ARGS)
 			lacking++;
 	}
 	list_free_deep(ranges);
-	PG_RETURN_INT32(lacking);
+	return lacking;
 }
 
 /*

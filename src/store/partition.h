@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * partition.h
- *		Making partitions, shared by partition.c and partition_maker.c.
+ *		Making partitions: ahead, when a publisher misses one, and when people ask
+ *		for them.
  */
 #ifndef SN_PARTITION_H
 #define SN_PARTITION_H
@@ -13,6 +14,8 @@
 
 extern void sn_partition_make(SnRel parent, int64 ms);
 extern bool sn_partition_ahead(int64 ms);
+extern int	sn_make_all_partitions(TimestampTz until);
+extern int	sn_index_partitions(int left);
 extern bool sn_partition_locked(void);
 
 #endif							/* SN_PARTITION_H */

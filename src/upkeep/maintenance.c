@@ -29,6 +29,7 @@
 #include "store/guarded.h"
 #include "store/journal.h"
 #include "store/range.h"
+#include "tenancy/gate.h"
 #include "upkeep/maintenance.h"
 
 #define LANES_AT_ONCE 64		/* carried over in a transaction, for their locks */
@@ -129,6 +130,7 @@ sentinai_maintain(PG_FUNCTION_ARGS)
 	int			i;
 
 	PreventCommandIfReadOnly("maintain()");
+	sn_require_every("do maintenance");
 	(void) sn_node_activate();
 	for (i = 0; i < sn_maintenance_nsteps; i++)
 	{

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Who may do what for whom: grants, and the gate that every function asks.
-select plan(139);
+select plan(143);
 \set tenant gate-a
 \ir lib/queue.sql
 
@@ -347,11 +347,15 @@ select throws_ok($$select sentinai.register_event_type('gate.t', '{"type": "stri
 select throws_ok($$select sentinai.deprecate_event_type('gate.t')$$, 'SN403', null, 'what it is by itself');
 select throws_ok($$select sentinai.pause_relay()$$, 'SN403', null, 'the relay');
 select throws_ok($$select sentinai.resume_relay()$$, 'SN403', null, 'in both directions');
+select throws_ok($$select sentinai.make_partitions(now())$$, 'SN403', null, 'partitions');
+select throws_ok($$select sentinai.index_partitions()$$, 'SN403', null, 'their indexes');
+select throws_ok($$select sentinai.maintain()$$, 'SN403', null, 'maintenance');
+select throws_ok($$select sentinai.drop_event_type_version('gate.t', 1)$$, 'SN403', 'the caller may not drop versions of event types', 'versions of types');
 reset role;
 select sentinai.grant_tenant('gate_apart', '*', 'operate');
 set role gate_apart;
 select lives_ok($$select sentinai.pause_relay(), sentinai.resume_relay(), sentinai.register_event_type('gate.mine', '{}'),
-    sentinai.deprecate_event_type('gate.mine')$$, 'who operates for all may');
+    sentinai.deprecate_event_type('gate.mine'), sentinai.make_partitions(now()), sentinai.index_partitions(), sentinai.maintain()$$, 'who operates for all may');
 reset role;
 select sentinai.drop_event_type_version('gate.mine', 1, true);
 

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: PostgreSQL
 # Build of the SentinAI extension. `make help` lists the targets.
 
-EXTENSION  := sentinai
-EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" sentinai.control)
+# The exception platform is an extension of its own, on the functions of the
+# other; whoever wants only the outbox creates only that.
+EXTENSION  := sentinai sentinai_platform
+version_of  = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $1.control)
+EXTVERSION := $(call version_of,sentinai)
 
-# The install script is the modules of sql/ joined in number order. Those of
+# An install script is the modules of a folder joined in number order. Those of
 # released versions, and the ways from one to the next, are files of their own.
 SQL_MODULES := $(sort $(wildcard sql/[0-9]*.sql))
-DATA_built  := $(EXTENSION)--$(EXTVERSION).sql
-DATA        := $(wildcard sql/$(EXTENSION)--*.sql)
+SQL_PLATFORM := $(sort $(wildcard sql/platform/[0-9]*.sql))
+script_core := sentinai--$(EXTVERSION).sql
+script_platform := sentinai_platform--$(call version_of,sentinai_platform).sql
+DATA_built  := $(script_core) $(script_platform)
+DATA        := $(wildcard sql/sentinai--*.sql)
 
 # Everything in src/ but the brokers' providers. Each is linked with its client
 # library into a module of its own, so that only the relay process loads it.
@@ -48,9 +54,13 @@ include test/tests.mk
 include docs/docs.mk
 include $(PGXS)
 
-$(DATA_built): $(SQL_MODULES) sentinai.control
-	rm -f $(EXTENSION)--*.sql
+$(script_core): $(SQL_MODULES) sentinai.control
+	rm -f sentinai--*.sql
 	cat $(SQL_MODULES) > $@
+
+$(script_platform): $(SQL_PLATFORM) sentinai_platform.control
+	rm -f sentinai_platform--*.sql
+	cat $(SQL_PLATFORM) > $@
 
 $(OBJS): $(HEADERS)
 $(filter $(OBJS),$(patsubst %.c,%.o,$(shell grep -l SENTINAI_VERSION $(SOURCES)))): sentinai.control

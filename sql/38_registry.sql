@@ -36,6 +36,21 @@ create trigger event_type_changed after insert or update or delete or truncate o
 alter table sentinai_internal.event_type enable always trigger event_type_changed;
 comment on trigger event_type_changed on sentinai_internal.event_type is 'Sessions that publish know the types by heart.';
 
+create function sentinai.event_type_comes() returns trigger
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    delete from sentinai_internal.event_type t
+    where t.event_type = new.event_type and t.version = new.version;
+    return new;
+end $$;
+comment on function sentinai.event_type_comes() is 'Trigger of event_type: a row that SQL inserts, as a dump that is restored does, takes the place of the one there is. The script of another extension may have registered that, just before.';
+
+create trigger event_type_comes before insert on sentinai_internal.event_type
+    for each row execute function sentinai.event_type_comes();
+comment on trigger event_type_comes on sentinai_internal.event_type is 'What a dump has of a type is right, not what CREATE EXTENSION made of it.';
+
 create view sentinai.event_types as
 select t.event_type, t.version, t.direction, t.description, t.compatibility, t.deprecated_since,
        t.version operator(pg_catalog.=) pg_catalog.max(t.version) filter (where t.deprecated_since is null)

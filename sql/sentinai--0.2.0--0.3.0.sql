@@ -1609,6 +1609,21 @@ comment on column sentinai.sla_thresholds.threshold is 'More than 0, at most 1; 
 comment on column sentinai.sla_thresholds.changed_at is 'When it was set.';
 comment on column sentinai.sla_thresholds.changed_by is 'Role that set it.';
 
+create function sentinai.event_type_comes() returns trigger
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    delete from sentinai_internal.event_type t
+    where t.event_type = new.event_type and t.version = new.version;
+    return new;
+end $$;
+comment on function sentinai.event_type_comes() is 'Trigger of event_type: a row that SQL inserts, as a dump that is restored does, takes the place of the one there is. The script of another extension may have registered that, just before.';
+
+create trigger event_type_comes before insert on sentinai_internal.event_type
+    for each row execute function sentinai.event_type_comes();
+comment on trigger event_type_comes on sentinai_internal.event_type is 'What a dump has of a type is right, not what CREATE EXTENSION made of it.';
+
 -- From here on for all that this file makes; see the modules 80, 85 and 90.
 do $triggers$
 declare

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "commands/extension.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -62,7 +63,12 @@ sn_type_json(const Datum *values, const bool *nulls)
 						  NULL);
 }
 
-/* sn_type_record: a version of a type was changed; before: NULL for a new one */
+/*
+ * sn_type_record: a version of a type was changed; before: NULL for a new one.
+ * What the script of another extension registers is not written down: it is a
+ * part of CREATE EXTENSION, and where a dump is restored the rows of the log
+ * come behind it, with their numbers.
+ */
 void
 sn_type_record(const char *function, const text *event_type, Jsonb *before,
 			   Jsonb *after)
@@ -75,5 +81,6 @@ sn_type_record(const char *function, const text *event_type, Jsonb *before,
 		.after = after,
 	};
 
-	sn_action_record(&action);
+	if (!creating_extension)
+		sn_action_record(&action);
 }

@@ -205,6 +205,12 @@ test_api() {
     result $? "the SQL reference can be generated"
     sed 's/^/# /' "$place/api.err"
     same "docs/sql-api.md is what \`make docs\` generates" docs/sql-api.md "$place/api"
+    new_database docs_platform && sql docs_platform 'create extension sentinai_platform cascade' 2>/dev/null
+    docs/gen-platform-events.sh docs_platform >"$place/events" 2>"$place/api.err"
+    result $? "the event catalogue can be generated"
+    sed 's/^/# /' "$place/api.err"
+    same "docs/platform-events.md is what \`make docs\` generates" docs/platform-events.md "$place/events"
+    sql postgres 'drop database docs_platform'
 }
 
 test_comments() {
@@ -271,7 +277,7 @@ test_sentences() {
     local page prose=(README.md SECURITY.md)
     for page in docs/*.md; do
         case ${page#docs/} in
-            sql-api.md | check-long.md) ;;
+            sql-api.md | platform-events.md | check-long.md) ;;
             *) prose+=("$page") ;;
         esac
     done

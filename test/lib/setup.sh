@@ -73,7 +73,7 @@ installed_is_built() {
     for file in *.so; do
         cmp -s "$file" "$lib/$file" || return 1
     done
-    for file in sentinai.control sentinai--*.sql sql/sentinai--*.sql; do
+    for file in sentinai*.control sentinai*--*.sql sql/sentinai--*.sql; do
         cmp -s "$file" "$share/${file##*/}" || return 1
     done
     for file in sentinai-work sentinai-trace sentinai-topics; do

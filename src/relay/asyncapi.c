@@ -67,8 +67,9 @@ sn_api_name(StringInfo out, const char *name)
 	if (out->len > DOCUMENT_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("the document would be too large"),
-				 errhint("Name some event types.")));
+				 errmsg("the document would be larger than %d MB",
+						DOCUMENT_MAX / (1024 * 1024)),
+				 errhint("Ask for fewer event types at once.")));
 	if (out->data[out->len - 1] != '{')
 		appendStringInfoString(out, ", ");
 	escape_json(out, name);

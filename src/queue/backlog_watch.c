@@ -111,23 +111,6 @@ waiting_in(const SnSub *sub)
 	return waiting;
 }
 
-/* names_array: names of a filter; null: all there are */
-static Datum
-names_array(const SnNames *names, bool *isnull)
-{
-	Datum	   *elems;
-	int			i;
-
-	*isnull = names->n < 0;
-	if (*isnull)
-		return (Datum) 0;
-	elems = palloc((names->n + 1) * sizeof(Datum));
-	for (i = 0; i < names->n; i++)
-		elems[i] = PointerGetDatum(names->names[i]);
-	return PointerGetDatum(construct_array(elems, names->n, TEXTOID, -1, false,
-										   TYPALIGN_INT));
-}
-
 /* filter_of: what a subscription gets by now */
 static const SnFilter *
 filter_of(const SnSub *sub)
@@ -191,7 +174,7 @@ count_page(const SnSub *sub, const text *tenant_id, const Waiting *waiting)
 	int64		n;
 	Datum		last;
 
-	args[1] = names_array(&filter_of(sub)->types, &isnull);
+	args[1] = sn_names_array(&filter_of(sub)->types, &isnull);
 	if (isnull)
 		nulls[1] = 'n';
 	if (watch.looked_at == 0)
@@ -300,7 +283,7 @@ note_set(SnBacklogLimit *limit, AttrNumber column, const SnNames *names)
 	Datum	   *value = &limit->values[column - 1];
 	bool	   *isnull = &limit->nulls[column - 1];
 	bool		new_isnull = true;
-	Datum		new = names == NULL ? (Datum) 0 : names_array(names, &new_isnull);
+	Datum		new = names == NULL ? (Datum) 0 : sn_names_array(names, &new_isnull);
 	bool		same = new_isnull == *isnull &&
 		(new_isnull || DatumGetBool(OidFunctionCall2Coll(F_ARRAY_EQ,
 														 C_COLLATION_OID,

@@ -13,14 +13,8 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "queue/filter.h"
@@ -35,72 +29,6 @@ int
 sn_next_id(const char *sequence)
 {
 	return (int) sn_sequence_next(sequence);
-}
-
-/* sn_names_array: a set of names as text[]; null for all */
-Datum
-sn_names_array(const SnNames *names, bool *isnull)
-{
-	Datum	   *elems = palloc(Max(names->n, 1) * sizeof(Datum));
-	int			i;
-
-	*isnull = names->n < 0;
-	if (*isnull)
-		return (Datum) 0;
-	for (i = 0; i < names->n; i++)
-		elems[i] = PointerGetDatum(names->names[i]);
-	return PointerGetDatum(construct_array(elems, names->n, TEXTOID, -1,
-										   false, TYPALIGN_INT));
-}
-
-/* sn_names_string: a set of names as the action log has it; NULL for all */
-char *
-sn_names_string(const SnNames *names)
-{
-	bool		isnull;
-	Datum		array = sn_names_array(names, &isnull);
-
-	return isnull ? NULL : OidOutputFunctionCall(F_ARRAY_OUT, array);
-}
-
-static int
-compare_texts(const void *a, const void *b)
-{
-	return DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID,
-												 *(const Datum *) a,
-												 *(const Datum *) b));
-}
-
-/* sn_names_of: a set of names, of texts that may come twice and are sorted here */
-void
-sn_names_of(Datum *elems, int n, SnNames *names)
-{
-	int			i;
-
-	qsort(elems, n, sizeof(Datum), compare_texts);
-	names->names = palloc(Max(n, 1) * sizeof(text *));
-	names->n = 0;
-	for (i = 0; i < n; i++)
-	{
-		text	   *t = DatumGetTextPP(elems[i]);
-
-		if (names->n == 0 || !sn_text_equal(names->names[names->n - 1], t))
-			names->names[names->n++] = t;
-	}
-}
-
-/* sn_names_equal: whether two sets are the same */
-bool
-sn_names_equal(const SnNames *a, const SnNames *b)
-{
-	int			i;
-
-	if (a->n != b->n)
-		return false;
-	for (i = 0; i < a->n; i++)
-		if (!sn_text_equal(a->names[i], b->names[i]))
-			return false;
-	return true;
 }
 
 /* sn_filters_equal: whether two filters let the same events through */

@@ -16,10 +16,6 @@
 
 #define SN_FILTER_NAMES_MAX	1000	/* in each part of a filter */
 
-extern void sn_names_of(Datum *elems, int n, SnNames *names);
-extern Datum sn_names_array(const SnNames *names, bool *isnull);
-extern char *sn_names_string(const SnNames *names);
-extern bool sn_names_equal(const SnNames *a, const SnNames *b);
 extern bool sn_filters_equal(const SnFilter *a, const SnFilter *b);
 extern int	sn_filter_stream(const SnFilter *filter, Snapshot snapshot);
 extern void sn_change_filter(SnSub *sub, int stream_id, Datum *values,

@@ -440,33 +440,3 @@ sn_newest_round(Snapshot snapshot)
 	sn_journal_end(&reader);
 	return result;
 }
-
-/* sn_names_have: whether a set has a name */
-bool
-sn_names_have(const SnNames *names, const text *name)
-{
-	int			low = 0;
-	int			high = names->n;
-
-	if (names->n < 0)
-		return true;
-	while (low < high)
-	{
-		int			middle = (low + high) / 2;
-		const text *other = names->names[middle];
-		Size		len = VARSIZE_ANY_EXHDR(name);
-		Size		other_len = VARSIZE_ANY_EXHDR(other);
-		int			cmp = memcmp(VARDATA_ANY(name), VARDATA_ANY(other),
-								 Min(len, other_len));
-
-		if (cmp == 0)
-			cmp = (len > other_len) - (len < other_len);
-		if (cmp == 0)
-			return true;
-		if (cmp < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return false;
-}

@@ -12,15 +12,9 @@
 #include "storage/itemptr.h"
 #include "utils/snapshot.h"
 
+#include "base/names.h"
 #include "base/sentinai.h"
 #include "store/store.h"
-
-/* A sorted set of names; n < 0: all there are */
-typedef struct SnNames
-{
-	int			n;
-	text	  **names;
-} SnNames;
 
 /* What a subscription wants: events of these types, of these tenants */
 typedef struct SnFilter
@@ -95,6 +89,5 @@ extern bool sn_stream_next(SnStreamReader *reader, SnPos *pos, pg_uuid_t *id);
 extern void sn_stream_end(SnStreamReader *reader);
 
 extern int64 sn_newest_round(Snapshot snapshot);
-extern bool sn_names_have(const SnNames *names, const text *name);
 
 #endif							/* SN_STREAM_H */

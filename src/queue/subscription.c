@@ -145,25 +145,6 @@ sn_subs_changed(void)
 	cache_valid = false;
 }
 
-/* sn_names_read: an array of names, as a part of a filter; null means all */
-void
-sn_names_read(Datum datum, bool isnull, SnNames *names)
-{
-	ArrayType  *array;
-	Datum	   *elems;
-	int			i;
-
-	names->n = -1;
-	if (isnull)
-		return;
-	array = DatumGetArrayTypePCopy(datum);
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
-					  &names->n);
-	names->names = palloc(Max(names->n, 1) * sizeof(text *));
-	for (i = 0; i < names->n; i++)
-		names->names[i] = DatumGetTextPP(elems[i]);
-}
-
 /* read_int8s: a bigint[] as an array of its own */
 static int
 read_int8s(Datum datum, int64 **result)

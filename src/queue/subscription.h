@@ -81,7 +81,6 @@ extern void sn_sub_sources(SnSub *sub, Snapshot snapshot);
 extern const SnPolicy *sn_sub_policy(const SnSub *sub,
 									 const text *event_type);
 extern void sn_subs_changed(void);
-extern void sn_names_read(Datum datum, bool isnull, SnNames *names);
 extern void sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment);
 
 extern void sn_sub_require_work(const SnSub *sub);

@@ -11,6 +11,7 @@
 
 #include "nodes/pg_list.h"
 
+#include "base/names.h"
 #include "queue/stream.h"
 #include "store/store.h"
 

@@ -16,11 +16,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -30,6 +28,7 @@
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/guc.h"
+#include "base/names.h"
 #include "base/sqlstate.h"
 #include "base/steady.h"
 #include "base/text.h"
@@ -40,19 +39,12 @@
 
 #define LOOK_AGAIN	50			/* ms, while a publisher waits */
 
-/* A set of names; n is -1: all there are */
-typedef struct Names
-{
-	int			n;
-	text	  **names;
-} Names;
-
 /* A backlog that is over its limit */
 typedef struct Pressure
 {
 	text	   *tenant_id;		/* whose; NULL: everybody's */
-	Names		types;			/* that the subscription gets */
-	Names		tenants;
+	SnNames		types;			/* that the subscription gets */
+	SnNames		tenants;
 	int64		max_backlog;
 	bool		refuses;
 	int64		max_delay;		/* us */
@@ -79,24 +71,6 @@ sn_pressure_changed(void)
 	sn_known_changed(&known);
 }
 
-/* copy_names: a column with names */
-static Names
-copy_names(TupleTableSlot *slot, AttrNumber column)
-{
-	Names		names = {-1};
-	Datum	   *elems;
-	int			i;
-
-	if (slot->tts_isnull[column - 1])
-		return names;
-	deconstruct_array(DatumGetArrayTypePCopy(slot->tts_values[column - 1]),
-					  TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL, &names.n);
-	names.names = palloc((names.n + 1) * sizeof(text *));
-	for (i = 0; i < names.n; i++)
-		names.names[i] = DatumGetTextPP(elems[i]);
-	return names;
-}
-
 /* add_pressure: the row at hand, if its backlog is over the limit */
 static void
 add_pressure(TupleTableSlot *slot)
@@ -110,8 +84,10 @@ add_pressure(TupleTableSlot *slot)
 	tenant_id = sn_whose(DatumGetTextPP(values[Anum_pressure_tenant_id - 1]));
 	if (tenant_id != NULL)
 		new.tenant_id = sn_text_copy(tenant_id);
-	new.types = copy_names(slot, Anum_pressure_event_types);
-	new.tenants = copy_names(slot, Anum_pressure_tenants);
+	sn_names_read(values[Anum_pressure_event_types - 1],
+				  slot->tts_isnull[Anum_pressure_event_types - 1], &new.types);
+	sn_names_read(values[Anum_pressure_tenants - 1],
+				  slot->tts_isnull[Anum_pressure_tenants - 1], &new.tenants);
 	new.max_backlog = DatumGetInt64(values[Anum_pressure_max_backlog - 1]);
 	new.refuses = sn_text_is(DatumGetTextPP(values[Anum_pressure_policy - 1]),
 							 SN_PRESSURE_REFUSE);
@@ -174,18 +150,6 @@ pressures_ready(void)
 		sn_no_pressure = known.valid;
 }
 
-/* names_have: whether a name is one of a set */
-static bool
-names_have(const Names *names, const text *name)
-{
-	int			i;
-
-	for (i = 0; i < names->n; i++)
-		if (sn_text_equal(names->names[i], name))
-			return true;
-	return names->n < 0;
-}
-
 /* find_pressure: what an event would make worse; one that refuses goes first */
 static const Pressure *
 find_pressure(const text *tenant_id, const text *event_type)
@@ -199,7 +163,7 @@ find_pressure(const text *tenant_id, const text *event_type)
 		const Pressure *p = &pressures[i];
 
 		if ((p->tenant_id == NULL || sn_text_equal(p->tenant_id, tenant_id)) &&
-			names_have(&p->types, event_type) && names_have(&p->tenants, tenant_id) &&
+			sn_names_have(&p->types, event_type) && sn_names_have(&p->tenants, tenant_id) &&
 			(found == NULL || p->refuses ||
 			 (!found->refuses && p->max_delay > found->max_delay)))
 			found = p;

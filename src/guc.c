@@ -38,6 +38,7 @@ char	   *sn_rabbitmq_conf = NULL;
 
 static const struct config_enum_entry format_options[] = {
 	{"cloudevents", SN_RECORD_CLOUDEVENTS, false},
+	{"cloudevents_structured", SN_RECORD_STRUCTURED, false},
 	{"debezium", SN_RECORD_DEBEZIUM, false},
 	{"raw", SN_RECORD_RAW, false},
 	{NULL, 0, false}

@@ -435,6 +435,16 @@ has_control(const Api *api)
 	return false;
 }
 
+/* put_flow: where the id of a flow stands */
+static void
+put_flow(StringInfo out, const char *name, const char *place)
+{
+	sn_api_open(out, name);
+	sn_api_text(out, "location", psprintf("$message.%s", place));
+	sn_api_text(out, "description", "All events of a flow have it.");
+	sn_api_close(out);
+}
+
 /* put_components: messages and schemas */
 static void
 put_components(StringInfo out, const Api *api)
@@ -454,11 +464,12 @@ put_components(StringInfo out, const Api *api)
 		sn_api_schema(out, &api->messages[i]);
 	}
 	sn_api_close(out);
+	sn_api_open(out, "correlationIds");
 	if (api->format == SN_RECORD_CLOUDEVENTS || has_control(api))
-	{
-		sn_api_name(out, "correlationIds");
-		appendStringInfoString(out, "{\"flow\": {\"location\": \"$message.header#/ce_correlationid\", \"description\": \"All events of a flow have it.\"}}");
-	}
+		put_flow(out, "flow", "header#/ce_correlationid");
+	if (api->format == SN_RECORD_STRUCTURED)
+		put_flow(out, "flow.structured", "payload#/correlationid");
+	sn_api_close(out);
 	sn_api_close(out);
 }
 

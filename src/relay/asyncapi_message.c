@@ -18,6 +18,8 @@
 #define CLOUDEVENTS "headers.cloudevents"
 #define DEBEZIUM "headers.debezium"
 #define RAW "headers.raw"
+#define STRUCTURED "headers.structured"
+#define ENVELOPE "envelope"
 #define KEY_PARTITION "key.partition"
 #define KEY_AGGREGATE "key.aggregate"
 
@@ -55,6 +57,27 @@ static const char *const shared[][2] = {
 		"{\"type\": \"object\", \"required\": [\"event_id\"], \"properties\": {"
 		"\"event_id\": {\"type\": \"string\", \"format\": \"uuid\", \"description\": \"The event id, a UUIDv7.\"}, "
 	TRACE "}}"},
+	{STRUCTURED,
+		"{\"type\": \"object\", \"required\": [\"event_id\", \"content-type\"], \"properties\": {"
+		"\"event_id\": {\"type\": \"string\", \"format\": \"uuid\", \"description\": \"The event id, a UUIDv7.\"}, "
+		"\"content-type\": {\"const\": \"application/cloudevents+json; charset=UTF-8\"}, "
+	TRACE "}}"},
+	{ENVELOPE,
+		"{\"type\": \"object\", \"required\": [\"specversion\", \"id\", \"source\", \"type\", \"tenantid\", \"dataschema\", \"partitionkey\", \"datacontenttype\", \"data\"], \"properties\": {"
+		"\"specversion\": {\"const\": \"1.0\"}, "
+		"\"id\": {\"type\": \"string\", \"format\": \"uuid\", \"description\": \"The event id, a UUIDv7.\"}, "
+		TEXT("source", "/sentinai/, the database, / and the tenant, percent-encoded.") ", "
+		TEXT("type", "The event type.") ", "
+		"\"time\": {\"type\": \"string\", \"format\": \"date-time\", \"description\": \"When it occurred.\"}, "
+		TEXT("subject", "The aggregate id; absent in an event of the tenant itself.") ", "
+		TEXT("tenantid", "The tenant.") ", "
+		TEXT("correlationid", "The flow that the event belongs to.") ", "
+		"\"causationid\": {\"type\": \"string\", \"format\": \"uuid\", \"description\": \"The event that led to it.\"}, "
+		TEXT("dataschema", "Event type and version of the schema of the payload.") ", "
+		TEXT("partitionkey", "The key of the record.") ", "
+		"\"datacontenttype\": {\"const\": \"application/json\"}, "
+		"\"data\": {\"description\": \"The payload.\"}, "
+	TRACE "}}"},
 	{KEY_PARTITION, "{\"type\": \"string\", \"description\": \"The tenant, a colon and the aggregate id, or the tenant alone.\", \"examples\": [\"acme:A-1\", \"acme\"]}"},
 	{KEY_AGGREGATE, "{\"type\": \"string\", \"description\": \"The aggregate id, or the tenant for an event without one.\", \"examples\": [\"A-1\", \"acme\"]}"},
 };
@@ -83,10 +106,27 @@ sn_api_shared_schemas(StringInfo out, SnRecordFormat format, bool control)
 		put_shared(out, DEBEZIUM);
 	else if (format == SN_RECORD_RAW)
 		put_shared(out, RAW);
+	else if (format == SN_RECORD_STRUCTURED)
+	{
+		put_shared(out, STRUCTURED);
+		put_shared(out, ENVELOPE);
+	}
 	if (format == SN_RECORD_DEBEZIUM)
 		put_shared(out, KEY_AGGREGATE);
 	if (format != SN_RECORD_DEBEZIUM || control)
 		put_shared(out, KEY_PARTITION);
+}
+
+/* put_type_and_schema: the attributes of CloudEvents that only its records have */
+static void
+put_type_and_schema(StringInfo out, const SnApiMessage *message,
+					const char *prefix)
+{
+	char	   *schema = palloc(3 * strlen(message->event_type) + 64);
+
+	(void) sn_record_schema(schema, message->event_type, message->version);
+	appendStringInfo(out, "\"%stype\": {\"const\": \"%s\"}, \"%sdataschema\": {\"const\": \"%s\"}",
+					 prefix, message->event_type, prefix, schema);
 }
 
 /* put_headers_of: what the records of the version have in common, and its own */
@@ -94,11 +134,10 @@ static void
 put_headers_of(StringInfo out, const SnApiMessage *message,
 			   SnRecordFormat format)
 {
-	char	   *schema = palloc(3 * strlen(message->event_type) + 64);
-
-	if (format == SN_RECORD_RAW)
+	if (format == SN_RECORD_RAW || format == SN_RECORD_STRUCTURED)
 	{
-		sn_api_ref(out, "headers", "schemas/" RAW);
+		sn_api_ref(out, "headers", format == SN_RECORD_RAW ?
+				   "schemas/" RAW : "schemas/" STRUCTURED);
 		return;
 	}
 	sn_api_open(out, "headers");
@@ -109,13 +148,44 @@ put_headers_of(StringInfo out, const SnApiMessage *message,
 		appendStringInfo(out, "\"eventType\": {\"const\": \"%s\"}",
 						 message->event_type);
 	else
-	{
-		(void) sn_record_schema(schema, message->event_type, message->version);
-		appendStringInfo(out, "\"ce_type\": {\"const\": \"%s\"}, \"ce_dataschema\": {\"const\": \"%s\"}",
-						 message->event_type, schema);
-	}
+		put_type_and_schema(out, message, "ce_");
 	appendStringInfoString(out, "}}]");
 	sn_api_close(out);
+}
+
+/*
+ * put_payload: what the value of a record is.  That of the structured mode is
+ * put together for each version, so it has its schema here.
+ */
+static void
+put_payload(StringInfo out, const SnApiMessage *message, SnRecordFormat format)
+{
+	if (format != SN_RECORD_STRUCTURED)
+	{
+		sn_api_ref(out, "payload", psprintf("schemas/%s", message->key));
+		return;
+	}
+	sn_api_open(out, "payload");
+	sn_api_text(out, "schemaFormat", SCHEMA_FORMAT);
+	sn_api_open(out, "schema");
+	sn_api_name(out, "allOf");
+	appendStringInfoString(out, "[{\"$ref\": \"#/components/schemas/" ENVELOPE "\"}, {\"properties\": {");
+	put_type_and_schema(out, message, "");
+	sn_api_name(out, "data");
+	appendStringInfo(out, "{\"$ref\": \"#/components/schemas/%s/schema\"}}}]",
+					 message->key);
+	sn_api_close(out);
+	sn_api_close(out);
+}
+
+/* put_correlation: where the id of a flow is found */
+static void
+put_correlation(StringInfo out, SnRecordFormat format)
+{
+	if (format == SN_RECORD_CLOUDEVENTS)
+		sn_api_ref(out, "correlationId", "correlationIds/flow");
+	else if (format == SN_RECORD_STRUCTURED)
+		sn_api_ref(out, "correlationId", "correlationIds/flow.structured");
 }
 
 /* put_examples: those that no reader would take for references */
@@ -160,10 +230,10 @@ sn_api_message(StringInfo out, const SnApiMessage *message,
 		sn_api_text(out, "description", message->description);
 	sn_api_text(out, "contentType", "application/json");
 	put_headers_of(out, message, format);
-	sn_api_ref(out, "payload", psprintf("schemas/%s", message->key));
-	if (format == SN_RECORD_CLOUDEVENTS)
-		sn_api_ref(out, "correlationId", "correlationIds/flow");
-	put_examples(out, message);
+	put_payload(out, message, format);
+	put_correlation(out, format);
+	if (format != SN_RECORD_STRUCTURED)
+		put_examples(out, message); /* which are of the payload alone */
 	sn_api_name(out, "tags");
 	appendStringInfo(out, "[{\"name\": \"%s\"}%s]", message->direction,
 					 message->deprecated_since != NULL ?

@@ -20,7 +20,8 @@ typedef enum SnRecordFormat
 {
 	SN_RECORD_CLOUDEVENTS,
 	SN_RECORD_DEBEZIUM,
-	SN_RECORD_RAW
+	SN_RECORD_RAW,
+	SN_RECORD_STRUCTURED		/* cloudevents_structured */
 } SnRecordFormat;
 
 /* Default of the topic template, and what debezium uses without one. */

@@ -110,7 +110,8 @@ sn_relay_format(const char *name)
 	static const char *const names[] = {
 		[SN_RECORD_CLOUDEVENTS] = "cloudevents",
 		[SN_RECORD_DEBEZIUM] = "debezium",
-		[SN_RECORD_RAW] = "raw"
+		[SN_RECORD_RAW] = "raw",
+		[SN_RECORD_STRUCTURED] = "cloudevents_structured"
 	};
 	int			i;
 
@@ -119,7 +120,7 @@ sn_relay_format(const char *name)
 			return (SnRecordFormat) i;
 	ereport(ERROR,
 			(errcode(ERRCODE_SN_INVALID),
-			 errmsg("record_format must be \"cloudevents\", \"debezium\" or \"raw\"")));
+			 errmsg("record_format must be \"cloudevents\", \"cloudevents_structured\", \"debezium\" or \"raw\"")));
 	return SN_RECORD_CLOUDEVENTS;	/* not reached */
 }
 

@@ -159,7 +159,13 @@ def topics(tap, conn, parser):
               dead_letter_topic="refused"),
          {"events": ["api.v1.v1", "api.v1.v2"],
           "refused": ["api.v1.v1", "api.v1.v2"]}),
+        ("CloudEvents' structured mode", dict(record_format="cloudevents_structured",
+                                              control_topic="sentinai.control"),
+         {"control": ["DeadLettered.v1", "RetryScheduled.v1"],
+          "events": ["api.v1.v1", "api.v1.v2"],
+          "refused": ["api.v1.v1", "api.v1.v2"]}),
         ("raw records", dict(record_format="raw", topic_template=None,
+                            control_topic=None,
                             dead_letter_topic=None),
          {"events": ["api.v1.v1", "api.v1.v2"]}),
     ]

@@ -50,7 +50,7 @@ sql(q{
 	grant sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_auditor to alice, bob;
 	select sentinai.grant_tenant(r, r, g) from unnest('{alice,bob}'::text[]) r, unnest('{publish,work,read,operate,audit}'::text[]) g;
 	select sentinai.grant_work(r, r), sentinai.subscribe(r, backoff => '{1h}', tenants => array[r]) from unnest('{alice,bob}'::text[]) r;});
-my @formats = qw(cloudevents debezium raw);
+my @formats = qw(cloudevents cloudevents_structured debezium raw);
 foreach my $format (@formats)
 {
 	set_conf_now($node, $unslept, "sentinai.record_format = '$format'");

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -234,6 +235,51 @@ test_raw(void **state)
 	sn_record_close(maker);
 }
 
+/* CloudEvents in structured mode: the attributes are in the value. */
+static void
+test_structured(void **state)
+{
+	static const char all[] =
+		"{\"specversion\":\"1.0\",\"id\":\"" ID "\","
+		"\"source\":\"/sentinai/db%201/ten%20ant\",\"type\":\"Order/Created\","
+		"\"time\":\"2013-01-01T00:00:00.123Z\",\"subject\":\"a\\\"\\\\\\u0001\\u000a\xc3\xa4\","
+		"\"tenantid\":\"ten ant\",\"correlationid\":\"corr\",\"causationid\":\"cause\","
+		"\"dataschema\":\"urn:sentinai:schema:Order%2FCreated:3\","
+		"\"partitionkey\":\"ten ant:a\\\"\\\\\\u0001\\u000a\xc3\xa4\","
+		"\"traceparent\":\"" TRACE "\",\"tracestate\":\"k=v\","
+		"\"datacontenttype\":\"application/json\",\"data\":{\"a\": 1}}";
+	SnRecordMaker *maker = open_maker(SN_RECORD_STRUCTURED, NULL);
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+	char	   *large = calloc(1, 3000001);
+	int			i;
+
+	(void) state;
+	assert_non_null(large);
+	memset(large, ' ', 3000000);
+	event.aggregate_id = "a\"\\\1\n\xc3\xa4";
+	for (i = 0; i < 3; i++)
+	{
+		/* a large one between two small: its memory is given back */
+		event.payload = i == 1 ? large : "{\"a\": 1}";
+		event.payload_len = strlen(event.payload);
+		assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+		assert_int_equal(record.value_len,
+						 strlen(all) - 8 + event.payload_len);
+		if (i != 1)
+			assert_memory_equal(record.value, all, strlen(all));
+		assert_int_equal(record.nheaders, 4);
+	}
+	free(large);
+	assert_key(&record, "ten ant:a\"\\\1\n\xc3\xa4");
+	assert_string_equal(record.topic, "sentinai.order");
+	assert_string_equal(header(&record, "event_id"), ID);
+	assert_string_equal(header(&record, "content-type"), "application/cloudevents+json; charset=UTF-8");
+	assert_string_equal(header(&record, "traceparent"), TRACE);
+	assert_string_equal(header(&record, "tracestate"), "k=v");
+	sn_record_close(maker);
+}
+
 /* A trace that is not one is not passed on, and its state goes with it. */
 static void
 test_bad_trace(void **state)
@@ -262,7 +308,8 @@ static void
 test_control(void **state)
 {
 	static const SnRecordFormat formats[] = {
-		SN_RECORD_CLOUDEVENTS, SN_RECORD_DEBEZIUM, SN_RECORD_RAW
+		SN_RECORD_CLOUDEVENTS, SN_RECORD_DEBEZIUM, SN_RECORD_RAW,
+		SN_RECORD_STRUCTURED
 	};
 	static const char *const types[] = {"DeadLettered", "RetryScheduled"};
 	SnRecordOptions options = {.database = "db"};
@@ -272,7 +319,7 @@ test_control(void **state)
 	size_t		i;
 
 	(void) state;
-	for (i = 0; i < 6; i++)
+	for (i = 0; i < 8; i++)
 	{
 		options.format = formats[i / 2];
 		options.control_topic = i % 2 == 0 ? "" : NULL;
@@ -582,6 +629,7 @@ main(void)
 		cmocka_unit_test(test_cloudevents_bare),
 		cmocka_unit_test(test_debezium),
 		cmocka_unit_test(test_raw),
+		cmocka_unit_test(test_structured),
 		cmocka_unit_test(test_bad_trace),
 		cmocka_unit_test(test_control),
 		cmocka_unit_test(test_control_alone),

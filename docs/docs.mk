@@ -2,7 +2,7 @@
 # PGXS.
 # SPDX-License-Identifier: PostgreSQL
 #
-#   make docs         docs/sql-api.md and docs/platform-events.md anew, from
+#   make docs         docs/sql-api.md, docs/platform-sql.md and -events.md anew, from
 #                     the server of PG*
 #   make docs-check   is what the pages say true? In the server of PG*
 #   make META.json    for the PostgreSQL Extension Network
@@ -16,6 +16,8 @@ docs:
 	'$(bindir)/psql' -Xq -v ON_ERROR_STOP=1 -d docs_api -c 'create extension sentinai_platform'
 	docs/gen-platform-events.sh docs_api >docs/platform-events.md.new
 	mv docs/platform-events.md.new docs/platform-events.md
+	docs/gen-sql-api.sh docs_api sentinai_platform >docs/platform-sql.md.new
+	mv docs/platform-sql.md.new docs/platform-sql.md
 	'$(bindir)/dropdb' docs_api
 
 docs-check:

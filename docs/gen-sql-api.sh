@@ -1,12 +1,15 @@
 #!/bin/bash
-# docs/gen-sql-api.sh: print docs/sql-api.md from the COMMENTs of a database.
+# docs/gen-sql-api.sh: print docs/sql-api.md from the COMMENTs of a database,
+# or docs/platform-sql.md.
 # SPDX-License-Identifier: PostgreSQL
 #
 #   docs/gen-sql-api.sh DATABASE >docs/sql-api.md
+#   docs/gen-sql-api.sh DATABASE sentinai_platform >docs/platform-sql.md
 #
 # The database has the extension and nothing added to it. `make docs` does it.
 set -eu
-db=${1:?usage: gen-sql-api.sh DATABASE}
+db=${1:?usage: gen-sql-api.sh DATABASE [EXTENSION]}
+extension=${2:-sentinai}
 
 sql() {
     psql -XqAt -v ON_ERROR_STOP=1 -d "$db" -c "$1"
@@ -15,11 +18,11 @@ sql() {
 # The functions of a module of sql/ make a section, in their order there; its
 # first comment is the heading. A comment on a function that begins with "For "
 # is about a helper of the extension itself, which comes under "Inner functions".
-modules=$(cd "$(dirname "$0")/../sql" && pwd)
+modules=$(cd "$(dirname "$0")/../sql${2:+/platform}" && pwd)
 is_inner="obj_description(p.oid, 'pg_proc') like 'For %'"
 
 members="pg_depend d where d.refclassid = 'pg_extension'::regclass
-    and d.refobjid = (select oid from pg_extension where extname = 'sentinai')
+    and d.refobjid = (select oid from pg_extension where extname = '$extension')
     and d.deptype = 'e'"
 
 # functions CONDITION, in the order in which they were made
@@ -57,7 +60,7 @@ functions() {
 section() {
     local heading names text
     heading=$(sed -n '1s/^-- \([^.]*\).*/\1/p' "$1")
-    names=$(grep -oE '^create (function|procedure) sentinai\.[a-z_]+' "$1" | sed 's/.*\.//' | paste -sd,)
+    names=$(grep -oE "^create (function|procedure) $extension\.[a-z_]+" "$1" | sed 's/.*\.//' | paste -sd,)
     text=$(functions "p.proname = any ('{$names}') and not $is_inner")
     [ -z "$text" ] || printf '\n## %s\n\n%s\n' "$heading" "$text"
 }
@@ -96,6 +99,22 @@ types() {
       and c.relkind = 'c'
     order by t.typname"
 }
+
+if [ "$extension" = sentinai_platform ]; then
+    cat <<'TEXT'
+# SQL reference of the platform
+
+Everything the extension `sentinai_platform` puts into the schema of that name. This page is generated from the comments in the database (`make docs`), so `\df+ sentinai_platform.*` in psql says the same. [The exception platform](platform.md) shows how it is used.
+TEXT
+    for module in "$modules"/[4-9]*.sql; do
+        section "$module"
+    done
+    relations "Tables" "'r'" true
+    printf '\n# Inner parts\n\nNot for use from outside; they may change with any version.\n'
+    printf '\n## Inner functions\n\n'
+    functions "$is_inner"
+    exit
+fi
 
 public_tables="'event_log','event_processing','dead_letter'"
 

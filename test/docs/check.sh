@@ -210,13 +210,24 @@ test_api() {
     result $? "the event catalogue can be generated"
     sed 's/^/# /' "$place/api.err"
     same "docs/platform-events.md is what \`make docs\` generates" docs/platform-events.md "$place/events"
+    docs/gen-sql-api.sh docs_platform sentinai_platform >"$place/api" 2>"$place/api.err"
+    same "docs/platform-sql.md is what \`make docs\` generates" docs/platform-sql.md "$place/api"
+    sed 's/^/# /' "$place/api.err"
     sql postgres 'drop database docs_platform'
 }
 
 test_comments() {
+    new_database docs_platform && sql docs_platform 'create extension sentinai_platform cascade' 2>/dev/null
+    commented docs_ext sentinai
+    commented docs_platform sentinai_platform
+    sql postgres 'drop database docs_platform'
+}
+
+# commented DATABASE EXTENSION: all of it has comments.
+commented() {
     local members="pg_depend d where d.deptype = 'e' and d.refobjid =
-        (select oid from pg_extension where extname = 'sentinai')"
-    sql docs_ext "
+        (select oid from pg_extension where extname = '$2')"
+    sql "$1" "
     select 'function ' || p.oid::regprocedure from pg_proc p
     where p.oid in (select d.objid from $members) and obj_description(p.oid, 'pg_proc') is null
     union all
@@ -233,10 +244,10 @@ test_comments() {
       and (t.typrelid = 0 or (select c.relkind = 'c' from pg_class c where c.oid = t.typrelid))
       and obj_description(t.oid, 'pg_type') is null" >"$place/bare" ||
         echo "the query failed" >"$place/bare"
-    nothing "every function, table, view, column and type has a comment" \
+    nothing "$2: every function, table, view, column and type has a comment" \
         <"$place/bare"
-    [ "$(sql docs_ext "select obj_description(oid, 'pg_extension') <> ''
-        from pg_extension where extname = 'sentinai'")" = t ]
+    [ "$(sql "$1" "select obj_description(oid, 'pg_extension') <> ''
+        from pg_extension where extname = '$2'")" = t ]
     result $? "so has the extension"
 }
 
@@ -277,7 +288,7 @@ test_sentences() {
     local page prose=(README.md SECURITY.md)
     for page in docs/*.md; do
         case ${page#docs/} in
-            sql-api.md | platform-events.md | check-long.md) ;;
+            sql-api.md | platform-sql.md | platform-events.md | check-long.md) ;;
             *) prose+=("$page") ;;
         esac
     done
@@ -452,6 +463,13 @@ test_definer() {
         cross join lateral aclexplode(coalesce(proacl, acldefault('f', proowner))) a
         where pronamespace = 'sentinai'::regnamespace and prosecdef and a.grantee = 0" |
         nothing "none of them may be executed by everybody"
+    new_database docs_platform && sql docs_platform 'create extension sentinai_platform cascade' 2>/dev/null
+    sql docs_platform "select p.oid::regprocedure from pg_proc p
+        where pronamespace = 'sentinai_platform'::regnamespace
+            and (prosecdef or proconfig is null or not '{\"search_path=pg_catalog, pg_temp\"}' <@ proconfig
+                or exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) a where a.grantee = 0))" |
+        nothing "the platform has none, all of it pins its search_path, and nobody may execute it unasked"
+    sql postgres 'drop database docs_platform'
 }
 
 # installed TARGET [VARIABLE…]: sentinai-work, in a root of its own.

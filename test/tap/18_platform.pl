@@ -9,6 +9,7 @@ use PostgreSQL::Test::Utils;
 use Sentinai;
 use Test::More;
 
+my $unslept = 60;    # seconds within which anything here has to happen
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $node = new_node('platform');
 
@@ -29,6 +30,25 @@ sub restored
 	return;
 }
 
+# works_ok(DATABASE, HOW MANY, NAME): agents that are a statement work until so many are triaged
+sub works_ok
+{
+	my ($db, $n, $name) = @_;
+
+	ok(wait_for($unslept, sub {
+		sql(q{select * from sentinai_platform.handle_intake((select coalesce(jsonb_agg(to_jsonb(c)), '[]') from sentinai.claim('intake') c));
+			select * from sentinai_platform.handle_triage((select coalesce(jsonb_agg(to_jsonb(c)), '[]') from sentinai.claim('triage') c))}, $db);
+		return sql(q{select count(*) from sentinai_platform.exceptions where state = 'triaged'}, $db) == $n;
+	}), $name);
+	return;
+}
+
+my $rows = q{
+	select 'm' || r::text from sentinai_platform.mapping_rules r union all
+	select 't' || r::text from sentinai_platform.triage_rules r union all
+	select 's' || r::text from sentinai_platform.sla_rules r union all
+	select 'c' || c::text from sentinai_platform.commands c union all
+	select 'e' || e::text from sentinai_platform.exceptions e order by 1};
 my $types = q{select event_type, version, direction, compatibility, is_default, deprecated_since, registered_at, md5(schema::text || examples) from sentinai.event_types order by 1, 2};
 my $actions = q{select action_id, action, object, after from sentinai.actions where action <> 'after_restore' order by 1};
 my $things = q{select count(*) from (select pronamespace from pg_proc union all select relnamespace from pg_class) t (n)
@@ -44,7 +64,19 @@ sql('create extension sentinai_platform', 'app');
 is(sql(q{select max(version) from sentinai.event_types where event_type = 'FeedbackCaptured'}, 'app'), 2, 'a type that was there gets a version');
 sql(q{select sentinai.deprecate_event_type('PlaybookMatched', 1);
 	select sentinai.publish('TriageRequested', 'acme', 'EX-17', '{"exception_id": "EX-17", "reason": "why"}')}, 'app');
+sql(q{insert into sentinai_platform.mapping_rules (tenant_id, field, pointers) values ('acme', 'amount', '{/a}'), ('*', 'title', '{/t}');
+	insert into sentinai_platform.triage_rules (tenant_id, rule, condition, severity) values ('acme', 'large', '$.amount > 5', 'high');
+	insert into sentinai_platform.sla_rules (tenant_id, resolve_within) values ('acme', '1 day');
+	select sentinai_platform.create_roles();
+	select sentinai_platform.subscribe_agents();
+	select sentinai_platform.submit_exception('acme', 'bank', jsonb_build_object('a', n), 'EX-' || n) from generate_series(1, 9) n}, 'app');
+works_ok('app', 9, 'nine exceptions are taken in');
+sql(q{select sentinai_platform.submit_exception('acme', 'bank', jsonb_build_object('a', n), 'EX-' || n) from generate_series(10, 12) n}, 'app');
 restored('app', 'copy');
+is(sql($rows, 'copy'), sql($rows, 'app'), 'the copy has the same rules, commands and exceptions');
+works_ok('copy', 12, 'where agents go on with what waits');
+is(sql(q{select count(*) from sentinai.event_log where event_type = 'TriageCompleted'}, 'copy'), 12, 'and do nothing twice');
+is(sql(q{set role sentinai_reader; select count(*) from sentinai_platform.list_exceptions('acme')}, 'copy'), 12, 'who may read there is as it was');
 is(sql($types, 'copy'), sql($types, 'app'), 'the copy has the same types, of the same versions');
 is(sql($actions, 'copy'), sql($actions, 'app'), 'and what people did with them');
 is(sql(q{select sentinai.register_event_type('FeedbackCaptured', schema, 2, description, direction, examples) from sentinai.event_types where event_type = 'FeedbackCaptured' and version = 2}, 'copy'), 2,

@@ -1,0 +1,183 @@
+-- Handlers. Agents call them with a batch that they have claimed.
+
+create function sentinai_platform.read_batch(batch jsonb)
+    returns table (ord bigint, event jsonb, event_id uuid, event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb)
+    language sql immutable parallel safe rows 100
+    set search_path = pg_catalog, pg_temp
+    as $$
+    select e.ord, e.event, (e.event ->> 'event_id')::uuid, e.event ->> 'event_type', e.event ->> 'tenant_id',
+           e.event ->> 'aggregate_id', e.event -> 'payload',
+           -- the W3C trace goes on in what the handler publishes
+           jsonb_strip_nulls(jsonb_build_object('traceparent', e.event #> '{metadata,traceparent}',
+               'tracestate', e.event #> '{metadata,tracestate}'))
+    from jsonb_array_elements(batch) with ordinality e (event, ord) $$;
+comment on function sentinai_platform.read_batch(jsonb) is 'For the handlers: the events of a batch as rows, in their order.';
+
+create function sentinai_platform.finish(agent text, batch jsonb) returns int
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    token text := batch #>> '{0,token}';
+    ids uuid[];
+    finished int;
+begin
+    -- with a token the events were claimed; without one they came from Kafka
+    if token is not null then
+        select array_agg((e ->> 'event_id')::uuid) into ids from jsonb_array_elements(batch) e;
+        return sentinai.complete(token, ids);
+    end if;
+    select count(*) filter (where sentinai.mark_as_completed((e ->> 'event_id')::uuid, agent, e ->> 'tenant_id', e ->> 'aggregate_id'))
+    into finished from jsonb_array_elements(batch) e;
+    return finished;
+end $$;
+comment on function sentinai_platform.finish(text, jsonb) is 'For the handlers: marks the events of a batch as done, and returns how many were not before.';
+
+create function sentinai_platform.apply_batch(agent text, batch jsonb) returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    stray record;
+begin
+    -- the order of an exception's events is that of their aggregate
+    select e.event_id into stray from sentinai_platform.read_batch(batch) e
+    where e.exception_id is null or e.payload ->> 'exception_id' is distinct from e.exception_id limit 1;
+    if found then
+        perform sentinai_platform.refuse('/exception_id', 'const', 'must be the aggregate_id of the event');
+    end if;
+    case agent
+        when 'intake' then perform sentinai_platform.apply_intake(batch);
+        when 'triage' then perform sentinai_platform.apply_triage(batch);
+    end case;
+end $$;
+comment on function sentinai_platform.apply_batch(text, jsonb) is 'For the handlers: what an agent does with events, all or nothing.';
+
+create function sentinai_platform.is_fault_of_event(state text) returns boolean
+    language sql immutable parallel safe
+    set search_path = pg_catalog, pg_temp
+    -- what the data breaks, and what the core refuses of it; not what the server
+    -- lacks, what another session does, or a right that the role has not
+    as $$ select left(state, 2) in ('22', '23', 'SN', 'P0', '21') $$;
+comment on function sentinai_platform.is_fault_of_event(text) is 'For the handlers: whether an SQLSTATE tells of an event, which then fails, or of the surroundings, in which case the batch is tried again.';
+
+create function sentinai_platform.note_failure(agent text, event jsonb, state text, message text, detail text) returns text
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    outcome text;
+    text constant text := concat(state, ': ', message, ': ' || nullif(detail, ''));
+begin
+    -- what does not fit is as wrong the next time
+    outcome := sentinai.fail(event ->> 'token', (event ->> 'event_id')::uuid, text, state not in ('SN422', 'SN413', 'SN404'));
+    if outcome = 'dead' then
+        update sentinai_platform.commands c
+        set status = 'failed', error = left(text, 8000), finished_at = clock_timestamp()
+        where c.execution_id = (event ->> 'event_id')::uuid;
+    end if;
+    return outcome;
+end $$;
+comment on function sentinai_platform.note_failure(text, jsonb, text, text, text) is 'For the handlers: an event has failed; so has its command, when nobody tries again.';
+
+create function sentinai_platform.handle_each(agent text, batch jsonb, out handled int, out retried int, out dead int)
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    event jsonb;
+    key text[];
+    stopped text[] := '{}';
+    outcome text;
+    finishing boolean;
+    state text;
+    message text;
+    detail text;
+begin
+    handled := 0; retried := 0; dead := 0;
+    for event in select e from jsonb_array_elements(batch) with ordinality t (e, n) order by n loop
+        -- later events of a key that has failed have left the batch
+        key := array[event ->> 'tenant_id', event ->> 'aggregate_id'];
+        continue when key::text = any (stopped);
+        begin
+            finishing := true;
+            if sentinai_platform.finish(agent, jsonb_build_array(event)) = 1 then
+                finishing := false;
+                perform sentinai_platform.apply_batch(agent, jsonb_build_array(event));
+            end if;
+            handled := handled + 1;
+        exception when others then
+            get stacked diagnostics state = returned_sqlstate, message = message_text, detail = pg_exception_detail;
+            if finishing or event ->> 'token' is null or not sentinai_platform.is_fault_of_event(state) then
+                raise;
+            end if;
+            outcome := sentinai_platform.note_failure(agent, event, state, message, detail);
+            stopped := stopped || key::text;
+            retried := retried + (outcome = 'retrying')::int;
+            dead := dead + (outcome = 'dead')::int;
+        end;
+    end loop;
+end $$;
+comment on function sentinai_platform.handle_each(text, jsonb) is 'For the handlers: takes a batch event by event, each in a savepoint of its own, so that only what is wrong fails.';
+
+create function sentinai_platform.handle(agent text, batch jsonb, out handled int, out retried int, out dead int)
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if batch is null then
+        raise exception using errcode = 'null_value_not_allowed', message = 'batch must not be null';
+    elsif jsonb_typeof(batch) <> 'array' then
+        perform sentinai_platform.refuse('', 'type', 'must be an array of events');
+    end if;
+    handled := jsonb_array_length(batch); retried := 0; dead := 0;
+    if handled = 0 then
+        return;
+    end if;
+    begin
+        if sentinai_platform.finish(agent, batch) = handled then
+            perform sentinai_platform.apply_batch(agent, batch);
+            return;
+        end if;
+        raise exception using errcode = 'SN409', message = 'some of the events are done already';
+    exception when others then
+        if not sentinai_platform.is_fault_of_event(sqlstate) then
+            raise;
+        end if;
+    end;
+    select h.handled, h.retried, h.dead into handled, retried, dead from sentinai_platform.handle_each(agent, batch) h;
+end $$;
+comment on function sentinai_platform.handle(text, jsonb) is 'For the handlers: takes a batch as one set, and event by event when that fails.';
+
+create function sentinai_platform.handle_intake(batch jsonb, out handled int, out retried int, out dead int)
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$ select * from sentinai_platform.handle('intake', batch) $$;
+comment on function sentinai_platform.handle_intake(jsonb) is 'Intake of a batch of ExceptionIngested and ManualExceptionCreated: makes the fields of each exception by the mapping rules, writes it to the read model, publishes ExceptionNormalized, and completes the events, in the caller''s transaction. batch: a JSON array of events with the columns of claim(), all of one token; without a token they came from Kafka, and the ledger tells whether they are done. Events that cannot be handled are failed with the reason, and later ones of their exception left to come again. Events that are done already are left alone. Returns how many were handled, will be tried again, and became dead letters. Errors: 22004 null; SN422 no array; those of complete(), fail() and publish(), where they are not the fault of an event.';
+
+create function sentinai_platform.handle_triage(batch jsonb, out handled int, out retried int, out dead int)
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$ select * from sentinai_platform.handle('triage', batch) $$;
+comment on function sentinai_platform.handle_triage(jsonb) is 'Triage of a batch of ExceptionNormalized: finds type, severity and category by the triage rules, writes them to the read model, sets the deadline of the SLA rules, publishes TriageRequested and TriageCompleted, and completes the events, in the caller''s transaction. All else as handle_intake().';
+
+create function sentinai_platform.subscribe_agents(start_from text default 'latest') returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    perform sentinai.subscribe(s.worker_type, s.event_types, start_from)
+    from (values ('intake', '{ExceptionIngested,ManualExceptionCreated}'::text[]),
+                 ('triage', '{ExceptionNormalized}')) s (worker_type, event_types)
+    where not exists (select from sentinai.stat_queue q where q.worker_type = s.worker_type);
+end $$;
+comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake" and "triage", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';
+
+create function sentinai_platform.unsubscribe_agents() returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in ('intake', 'triage');
+end $$;
+comment on function sentinai_platform.unsubscribe_agents() is 'Drops the subscriptions of the agents, with what waits in them. Call it before DROP EXTENSION, which leaves them. Errors: as unsubscribe().';

@@ -1,0 +1,98 @@
+-- Rights. Functions run with the rights of who calls them, so the core asks of
+-- each what it asks of everybody. Rows are those of tenants that the caller has
+-- a right for; "sentinai.tenant_isolation" says whether that counts.
+do $policies$
+declare
+    p record;
+begin
+    for p in
+        select * from (values
+            ('exceptions', 'select', '{read,work,operate}', false),
+            ('exceptions', 'insert', '{work}', false),
+            ('exceptions', 'update', '{work,operate}', false),
+            ('commands', 'select', '{read,publish,work,operate}', false),
+            ('commands', 'insert', '{publish,operate}', false),
+            ('commands', 'update', '{work}', false),
+            ('mapping_rules', 'select', '{read,work,operate}', true),
+            ('mapping_rules', 'all', '{operate}', false),
+            ('triage_rules', 'select', '{read,work,operate}', true),
+            ('triage_rules', 'all', '{operate}', false),
+            ('sla_rules', 'select', '{read,work,operate}', true),
+            ('sla_rules', 'all', '{operate}', false)) v (tab, command, rights, shared)
+    loop
+        execute format('alter table sentinai_platform.%I enable row level security', p.tab);
+        execute format('create policy %I on sentinai_platform.%I for %s %s', p.command || '_rows', p.tab, p.command,
+            case p.command when 'insert' then 'with check' else 'using' end || ' ('
+            || case when p.shared then 'tenant_id = ''*'' or ' else '' end
+            || (select string_agg(format('sentinai.may(%L, tenant_id)', r), ' or ' order by n)
+                from unnest(p.rights::text[]) with ordinality u (r, n)) || ')');
+        execute format('comment on policy %I on sentinai_platform.%I is %L', p.command || '_rows', p.tab,
+            'Rows of tenants that the caller has such a right for.');
+    end loop;
+end $policies$;
+
+create function sentinai_platform.create_roles() returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    g record;
+begin
+    perform sentinai.create_roles();
+    grant usage on schema sentinai_platform to sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator;
+    for g in
+        select p.oid::regprocedure as name, v.role
+        from (values
+            ('sentinai_publisher', '{submit_exception,create_manual_exception,get_command_status,accept_command,exception_id_for,refuse}'),
+            ('sentinai_agent', '{handle_intake,handle_triage,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
+            ('sentinai_reader', '{get_exception,list_exceptions,get_command_status,require_read}'),
+            ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path}')) v (role, names)
+        join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
+    loop
+        execute format('grant execute on routine %s to %I', g.name, g.role);
+    end loop;
+    grant select, insert on sentinai_platform.commands to sentinai_publisher;
+    grant select on sentinai_platform.commands, sentinai_platform.mapping_rules, sentinai_platform.triage_rules,
+        sentinai_platform.sla_rules to sentinai_agent;
+    grant update (status, error, finished_at) on sentinai_platform.commands to sentinai_agent;
+    grant select, insert, update on sentinai_platform.exceptions to sentinai_agent;
+    grant select on all tables in schema sentinai_platform to sentinai_reader, sentinai_operator;
+    grant delete on sentinai_platform.mapping_rules, sentinai_platform.triage_rules,
+        sentinai_platform.sla_rules to sentinai_operator;
+    -- who wrote a rule, and when, is not for the writer to say
+    for g in
+        select a.attrelid::regclass as name, string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
+        from pg_attribute a
+        where a.attrelid in ('sentinai_platform.mapping_rules'::regclass, 'sentinai_platform.triage_rules'::regclass,
+                             'sentinai_platform.sla_rules'::regclass)
+              and a.attnum > 0 and not a.attisdropped and a.attname not in ('changed_at', 'changed_by')
+        group by a.attrelid
+    loop
+        execute format('grant insert (%1$s), update (%1$s) on %2$s to sentinai_operator', g.columns, g.name);
+    end loop;
+end $$;
+comment on function sentinai_platform.create_roles() is 'Calls create_roles() of the core, and grants its roles what each needs of the platform: sentinai_publisher the commands, sentinai_agent the handlers, sentinai_reader the queries, sentinai_operator the rules and subscriptions. sentinai_admin has all of it. Call it again after an update of either extension. Errors: as create_roles() of the core.';
+
+-- What ALTER DEFAULT PRIVILEGES, or a schema that was there before, gave
+-- somebody is taken back.
+do $grants$
+declare
+    g record;
+begin
+    for g in
+        select distinct o.kind, o.name, a.grantee
+        from (select 'table', c.oid::regclass::text, c.relowner, c.relacl from pg_class c
+              where c.relnamespace = 'sentinai_platform'::regnamespace and c.relkind = 'r'
+              union all
+              select 'routine', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+              from pg_proc p where p.pronamespace = 'sentinai_platform'::regnamespace
+              union all
+              select 'schema', n.nspname::text, n.nspowner, n.nspacl from pg_namespace n where n.nspname = 'sentinai_platform'
+             ) o (kind, name, owner, acl)
+        cross join lateral aclexplode(o.acl) a
+        where a.grantee <> o.owner
+    loop
+        execute format('revoke all on %s %s from %s cascade', g.kind, g.name,
+            case g.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end);
+    end loop;
+end $grants$;

@@ -1,0 +1,78 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- Who may do what on the platform, and for which tenant.
+begin;
+create extension sentinai_platform;
+select plan(30);
+\ir lib/platform.sql
+
+select sentinai_platform.create_roles();
+select lives_ok($$select sentinai_platform.create_roles()$$, 'again');
+create role pf_pub; create role pf_agent; create role pf_read; create role pf_op; create role pf_none;
+grant sentinai_publisher to pf_pub;
+grant sentinai_agent to pf_agent;
+grant sentinai_reader to pf_read;
+grant sentinai_operator to pf_op;
+select sentinai.grant_tenant('pf_pub', 'acme', 'publish'), sentinai.grant_tenant('pf_agent', 'acme', 'work'),
+    sentinai.grant_tenant('pf_agent', 'acme', 'publish'), sentinai.grant_tenant('pf_read', 'acme', 'read'), sentinai.grant_tenant('pf_op', 'acme', 'operate'),
+    sentinai.grant_work('pf_agent', 'intake');
+set local sentinai.tenant_isolation = on;
+
+-- whom the functions are for
+create function pg_temp.may(role text) returns text language sql as $$
+    select string_agg(p.proname, ' ' order by p.proname) from pg_proc p
+    where p.pronamespace = 'sentinai_platform'::regnamespace and obj_description(p.oid, 'pg_proc') not like 'For %' and prorettype <> 'trigger'::regtype
+        and has_function_privilege(role, p.oid, 'execute') $$;
+select is(pg_temp.may('pf_none'), null, 'nobody may anything unasked');
+select is(pg_temp.may('pf_pub'), 'create_manual_exception get_command_status submit_exception', 'who publishes has the commands');
+select is(pg_temp.may('pf_agent'), 'handle_intake handle_triage', 'agents have the handlers');
+select is(pg_temp.may('pf_read'), 'get_command_status get_exception list_exceptions', 'readers have the queries');
+select is(pg_temp.may('pf_op'), 'get_command_status subscribe_agents unsubscribe_agents', 'operators the agents');
+select is((select count(*) from pg_class c where c.relnamespace = 'sentinai_platform'::regnamespace and c.relkind = 'r' and not c.relrowsecurity), 0::bigint, 'every table has rows of tenants');
+
+-- commands
+set local role pf_pub;
+select lives_ok($$select sentinai_platform.submit_exception('acme', 's', '{"amount": 1}', 'A-1', idempotency_key => 'k')$$, 'a command for the own tenant');
+select throws_ok($$select sentinai_platform.submit_exception('globex', 's', '{}')$$, 'SN403', null, 'not for another one');
+select is((select count(*) from sentinai_platform.commands), 1::bigint, 'the own commands are seen');
+select throws_ok($$update sentinai_platform.commands set status = 'completed'$$, '42501', null, 'and not changed');
+select throws_ok($$select count(*) from sentinai_platform.exceptions$$, '42501', null, 'what became of it is for readers');
+select throws_ok($$insert into sentinai_platform.commands values (gen_random_uuid(), 'globex', 'x', 'x', 'accepted', null, now(), 'me')$$, '42501', null, 'nothing is noted for another tenant');
+reset role;
+select lives_ok($$select sentinai_platform.submit_exception('globex', 's', '{}', 'G-1')$$, 'another tenant has one as well');
+create temp table globex as select execution_id from sentinai_platform.commands where tenant_id = 'globex';
+create temp table batches as select pg_temp.batch('acme') as acme, pg_temp.batch('globex') as globex;
+grant select on globex, batches to public;
+set local role pf_pub;
+select throws_ok($$select * from sentinai_platform.get_command_status((select execution_id from globex))$$, 'SN404', null, 'which is as if it was not there');
+
+-- agents
+set local role pf_agent;
+select is(sentinai_platform.handle_intake((select acme from batches))::text, '(1,0,0)', 'an agent works for its tenant');
+select throws_ok($$select sentinai_platform.handle_intake((select globex from batches))$$, 'SN403', null, 'and not for another one');
+select is((select count(*) from sentinai_platform.exceptions), 1::bigint, 'of which it sees nothing');
+select throws_ok($$insert into sentinai_platform.exceptions (tenant_id, exception_id, opened_by, state, origin, source, attributes, received_at, changed_at)
+    values ('globex', 'x', gen_random_uuid(), 'triaged', 'manual', 's', '{}', now(), now())$$, '42501', null, 'and for which it cannot write');
+select throws_ok($$insert into sentinai_platform.triage_rules (tenant_id, rule, condition) values ('acme', 'x', '$.a == 1')$$, '42501', null, 'rules are not for agents');
+
+-- readers
+set local role pf_read;
+select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('acme')$$), 'A-1', 'a reader has its tenant');
+select throws_ok($$select sentinai_platform.list_exceptions('globex')$$, 'SN403', null, 'and not another one');
+select throws_ok($$select sentinai_platform.get_exception('globex', 'G-1')$$, 'SN403', null, 'nor one of it');
+select throws_ok($$update sentinai_platform.exceptions set state = 'resolved'$$, '42501', null, 'and changes nothing');
+
+-- rules
+set local role pf_op;
+select lives_ok($$insert into sentinai_platform.triage_rules (tenant_id, rule, condition) values ('acme', 'x', '$.a == 1')$$, 'an operator writes rules of its tenant');
+select is((select changed_by from sentinai_platform.triage_rules), 'pf_op', 'which says who did');
+select throws_ok($$insert into sentinai_platform.triage_rules (tenant_id, rule, condition, changed_by) values ('acme', 'y', '$.a == 1', 'me')$$, '42501', null, 'and nobody says it for another');
+select throws_ok($$insert into sentinai_platform.mapping_rules (tenant_id, field, pointers) values ('*', 'x', '{/x}')$$, '42501', null, 'not for all');
+select throws_ok($$update sentinai_platform.triage_rules set tenant_id = 'globex'$$, '42501', null, 'nor by way of the own');
+reset role;
+insert into sentinai_platform.mapping_rules (tenant_id, field, pointers) values ('*', 'x', '{/x}'), ('globex', 'x', '{/x}');
+set local role pf_op;
+select is((select string_agg(tenant_id, ',') from sentinai_platform.mapping_rules), '*', 'those for all are seen, those of others are not');
+reset role;
+
+select * from finish();
+rollback;

@@ -10,9 +10,10 @@
  * automaton, which never goes back, so that (a+)+$ costs as much as a+$.  What
  * would make it go back (references to groups) is refused, and so is what the
  * engine has no means for (classes by Unicode property).  A look ahead or
- * behind is a run of its own at every place, so it is for short texts only:
- * the compiler of schemas asks for a maxLength beside it.  What a run may cost
- * is known before it begins.
+ * behind is a run of its own at every place, and one in another is that at
+ * every place of each run of the other.  So looks are for short texts only: the
+ * compiler of schemas asks for a maxLength beside them.  What a run may cost is
+ * known before it begins.
  */
 #include "postgres.h"
 
@@ -40,7 +41,7 @@ struct SnPattern
 {
 	regex_t		regex;
 	SnAutomaton *automaton;		/* NULL: the engine has to run it */
-	bool		looks_around;
+	int			looks;			/* ahead or behind, one in the other; 0: none */
 	double		size;			/* of the automaton, in arcs */
 	MemoryContextCallback release;
 };
@@ -66,9 +67,10 @@ typedef struct Translation
 	StringInfoData out;
 	const char *why;			/* it cannot be, or NULL */
 	bool		repeatable;		/* a quantifier may follow */
-	bool		looks_around;
+	int			looks;			/* that are open: look-aheads and the like */
+	int			looks_max;
 	int			depth;
-	bool		group[DEPTH_MAX];	/* a quantifier may follow its end */
+	bool		group[DEPTH_MAX];	/* a quantifier may follow its end: no look */
 	Extent		before[DEPTH_MAX];	/* the group */
 	Extent		all;			/* so far */
 	Extent		last;			/* what a quantifier would repeat */
@@ -345,7 +347,8 @@ open_group(Translation *t)
 			t->at += len;
 		}
 	}
-	t->looks_around |= look;
+	t->looks += look;
+	t->looks_max = Max(t->looks_max, t->looks);
 	t->before[t->depth] = t->all;
 	t->group[t->depth++] = !look;
 	if (look)
@@ -465,6 +468,7 @@ close_group(Translation *t)
 		nothing(t);
 	appendStringInfoChar(&t->out, ')');
 	t->repeatable = t->group[--t->depth];
+	t->looks -= !t->repeatable;
 	t->last.atoms = t->all.atoms - t->before[t->depth].atoms;
 	t->last.classes = t->all.classes - t->before[t->depth].classes;
 	t->last.optional = t->all.optional - t->before[t->depth].optional;
@@ -573,7 +577,7 @@ sn_pattern_compile(const char *text, int len, MemoryContext cxt,
 			"is too large to be run in bounded time" : "is not one";
 		return NULL;
 	}
-	pattern->looks_around = t.looks_around;
+	pattern->looks = t.looks_max;
 	pattern->size = arcs(&t);
 	pattern->release.func = release;
 	pattern->release.arg = pattern;
@@ -593,19 +597,21 @@ sn_pattern_size(const SnPattern *pattern)
 bool
 sn_pattern_looks_around(const SnPattern *pattern)
 {
-	return pattern->looks_around;
+	return pattern->looks > 0;
 }
 
 /* sn_pattern_cost: what a run on a text of so many bytes may cost, in steps */
 double
 sn_pattern_cost(const SnPattern *pattern, int len)
 {
-	double		cost = (double) len + 16;
+	double		once = (double) len + 16;
+	double		cost = once;
+	int			i;
 
 	if (pattern->automaton != NULL)
-		return cost / STEPS_PER_LOOKUP;
-	if (pattern->looks_around)
-		cost *= cost;
+		return once / STEPS_PER_LOOKUP;
+	for (i = 0; i < pattern->looks; i++)
+		cost *= once;
 	return cost * (1 + pattern->size / SIZE_STEP);
 }
 

@@ -2,7 +2,7 @@
 -- Schemas that are made to take long, to take up memory or to lead astray:
 -- refused or taken, and always soon. Each limit of time is many times what is
 -- needed, and a small part of what was needed once.
-select plan(57);
+select plan(67);
 create function pg_temp.code(statement text) returns text language plpgsql as $$
 begin
     execute statement;
@@ -88,6 +88,13 @@ select is(pg_temp.check(jsonb_build_object('allOf', (select jsonb_agg(jsonb_buil
 -- and what takes long to run
 select ok(pg_temp.check(jsonb_build_object('pattern', p), to_jsonb((select string_agg(chr(97 + i * 7919 % 104729 % 11), '') from generate_series(1, 200000) i))) in ('true', 'false', 'SN422'), p || ' on 200,000 characters')
 from unnest('{(a+)+$,^(a|a)*$,(a|aa)+$,(.*a)\{12\}z,(a?b?c?d?e?f?g?h?i?j?)\{10\}z,(a|a?)\{60\}z,a.\{250\}z}'::text[]) p;
+-- a look in a look is a run at every place of every run
+select format('select is(pg_temp.check(%L, %L), ''SN422'', %L)', jsonb_build_object('pattern', p, 'maxLength', 4096), to_jsonb(repeat('a', n)), p || ' on ' || n || ' characters')
+from (values ('(?=a*(?=a*b))', 3000), ('(?=a*(?=a*(?=a*b)))', 400), ('(?=(?:x|a*(?=a*(?=a*b))))', 400), ('(?!a*(?!a*(?!a*b)))', 400), ('(?<=b(?=a*(?=a*b)a*))', 400),
+             ('(?=a*(?=a*(?=a*(?=a*(?=a*(?=a*(?=a*b)))))))', 100), (repeat('(?=a*', 40) || 'b' || repeat(')', 40), 4)) x (p, n) \gexec
+select is(pg_temp.check('{"pattern": "^(?=a*b(?!c))", "maxLength": 200}', to_jsonb(repeat('a', 199) || 'b')), 'true', 'of a short text it can be asked');
+select is(pg_temp.check('{"pattern": "^(?=a*b(?!c))", "maxLength": 200}', '"aabc"'), 'false', 'and is');
+select is(pg_temp.check('{"pattern": "^(?=.*a)(?=.*b)(?=.*c).*$", "maxLength": 1000}', to_jsonb(repeat('abc', 300))), 'true', 'looks one behind the other cost no more than they did');
 
 -- what nothing has spoken of, level by level
 select is(pg_temp.check(schema, value), 'SN422', 'a walk over a value costs steps at every level')

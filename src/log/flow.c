@@ -384,9 +384,20 @@ sn_flow_span_at(Jsonb *metadata)
 		SN_TRACE_SPAN_AT;
 }
 
+/* has_key: whether metadata has a value of that name, of any kind */
+static bool
+has_key(Jsonb *metadata, const char *name)
+{
+	JsonbValue	value;
+
+	return getKeyJsonValueFromContainer(&metadata->root, name, strlen(name),
+										&value) != NULL;
+}
+
 /*
  * own_trace: what the metadata itself says.  False: nothing.  is_new: it is
- * malformed.  is_same: it can stay as it is.
+ * malformed.  is_same: it can stay as it is.  A tracestate that is none goes:
+ * agents hand it on in the headers of their requests, and it may hold anything.
  */
 static bool
 own_trace(Jsonb *metadata, SnTrace *trace, bool *is_new, bool *is_same)
@@ -401,7 +412,8 @@ own_trace(Jsonb *metadata, SnTrace *trace, bool *is_new, bool *is_same)
 		return false;
 	read_trace(metadata, trace);
 	*is_new = trace->parent[0] == '\0';
-	*is_same = !*is_new && value.val.string.len == SN_TRACEPARENT_LEN;
+	*is_same = !*is_new && value.val.string.len == SN_TRACEPARENT_LEN &&
+		(trace->state != NULL || !has_key(metadata, "tracestate"));
 	if (*is_new)
 		start_trace(trace);
 	return true;

@@ -146,6 +146,11 @@ select ok(pg_temp.parent(sentinai.publish('M', 'flow', 'm', '{}', metadata => x)
   from unnest(array['{"traceparent": 1}', '{"traceparent": []}', '{"traceparent": {"a": 1}}', '{"traceparent": true}']::jsonb[]) x;
 select is(pg_temp.parent(sentinai.publish('M', 'flow', 'm', '{}', metadata => '{"traceparent": null}')), null, 'null is none');
 select is(pg_temp.parent(sentinai.publish('M', 'flow', 'm', '{}', metadata => jsonb_build_object('traceparent', 'cc' || substr(:'parent', 3) || '-what comes'))), :'parent', 'a later version goes on as this one');
+create function pg_temp.metadata(id uuid) returns jsonb language sql volatile as
+$$ select metadata from sentinai.event_log where event_id = id $$;
+select is(pg_temp.metadata(sentinai.publish('M', 'flow', 'm', '{}', metadata => jsonb_build_object('n', 1, 'traceparent', :'parent', 'tracestate', x))),
+          jsonb_build_object('n', 1, 'traceparent', :'parent'), 'a tracestate that is none is left out: ' || x::text)
+  from unnest(array['"a=b\r\nevil: header"', '"a=b,a=c"', '"x"', '""', '1', '{"a": 1}', 'null']::jsonb[]) x;
 select is((select count(distinct substr(pg_temp.parent(id), 4, 32)) from unnest(sentinai.publish_batch('{M,M}', '{flow,flow}', '{m,n}', '{"{}","{}"}', metadata => '{"traceparent": "x"}')) id), 1::bigint, 'a batch starts one');
 
 -- The setting

@@ -70,7 +70,9 @@ take_batch(PGresult *result, PgBatch *batch)
 		event->attempt = atoi(PQgetvalue(result, i, 12));
 		event->traceparent = PQgetisnull(result, i, 13) ? NULL :
 			PQgetvalue(result, i, 13);
-		event->tracestate = PQgetisnull(result, i, 14) ? NULL :
+		/* W3C: without the one the other says nothing */
+		event->tracestate = event->traceparent == NULL ||
+			PQgetisnull(result, i, 14) ? NULL :
 			PQgetvalue(result, i, 14);
 	}
 	batch->count = count;

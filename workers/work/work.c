@@ -139,7 +139,7 @@ add_event(Environment *environment, const AgentEvent *event)
 	add_variable(environment, "SENTINAI_CAUSATION_ID", event->causation_id);
 	if (event->traceparent != NULL)
 		add_variable(environment, "TRACEPARENT", event->traceparent);
-	if (event->traceparent != NULL && event->tracestate != NULL)
+	if (event->tracestate != NULL)
 		add_variable(environment, "TRACESTATE", event->tracestate);
 	if (settings.work_on)
 		add_pgoptions(environment, event);

@@ -35,6 +35,9 @@
  * its outbox, as there, if it gave one; eventType is what Debezium's examples
  * make of the column type.
  *
+ * A relay's own rules (record_rules.c) can add headers, give another key or
+ * topic, and leave the value out.
+ *
  * What the event does not have gives no header; neither does a traceparent
  * that is not one (its tracestate goes with it), nor such a tracestate.  The
  * value is the payload as it is; it is not copied, so it must live until the
@@ -58,6 +61,7 @@
 #include "base/control_type.h"
 
 #define ENVELOPE_SIZE 512		/* names and marks of the JSON object */
+#define EXTENSION_SIZE 32		/* of an attribute's name in it */
 #define ESCAPED_MAX 6			/* bytes of JSON for one of a string */
 #define TEXT_KEPT (1024 * 1024)	/* of the maker's text, once it is free */
 
@@ -77,6 +81,7 @@ sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
 	const char *control = options->control_topic;
 	const char *dead = options->dead_letter_topic;
 	SnRecordMaker *maker;
+	SnRecordRules *rules = NULL;
 	size_t		used;
 
 	if (topic_template == NULL || *topic_template == '\0')
@@ -96,9 +101,18 @@ sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
 				 "dead_letter_topic are the same topic");
 		return NULL;
 	}
-	maker = calloc(1, sizeof(SnRecordMaker));
-	if (maker != NULL)
+	if (options->rules != NULL && *options->rules != '\0')
 	{
+		rules = sn_record_rules_parse(options->rules, err, err_len);
+		if (rules == NULL)
+			return NULL;
+	}
+	maker = calloc(1, sizeof(SnRecordMaker));
+	if (maker == NULL)
+		sn_record_rules_free(rules);
+	else
+	{
+		maker->rules = rules;
 		maker->format = options->format;
 		maker->occurred_timestamp = options->occurred_timestamp;
 		maker->topic_template = strdup(topic_template);
@@ -115,7 +129,8 @@ sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
 		sn_record_close(maker);
 		return NULL;
 	}
-	if (strchr(topic_template, '{') == NULL)
+	if (strchr(topic_template, '{') == NULL &&
+		(rules == NULL || rules->topics.n == 0))
 	{
 		strcpy(maker->topic, topic_template);
 		maker->one_topic = true;
@@ -174,6 +189,7 @@ sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 {
 	bool		refused = event->refused_id != NULL;
 	bool		control = !refused && sn_is_control_name(event->event_type);
+	bool		by_rules = maker->rules != NULL && !control;
 	SnRecordFormat format = control ? SN_RECORD_CLOUDEVENTS : maker->format;
 
 	maker->nheaders = 0;
@@ -190,12 +206,17 @@ sn_record_make(SnRecordMaker *maker, const SnRecordEvent *event,
 	record->topic = refused ? maker->dead_letter_topic :
 		control ? maker->control_topic : maker->topic;
 	put_key(maker, format, event, record);
-	record->value = event->payload;
-	record->value_len = event->payload_len;
+	if (!by_rules || !sn_record_rules_tombstone(maker->rules, event->event_type))
+	{
+		record->value = event->payload;
+		record->value_len = event->payload_len;
+	}
 	record->timestamp_ms = maker->occurred_timestamp ?
 		event->occurred_us / 1000 : 0;
 	record->opaque = event->opaque;
 	sn_put_headers(maker, format, event, record);
+	if (by_rules && !sn_put_rules(maker, event, err, err_len))
+		return false;
 	if (format == SN_RECORD_STRUCTURED)
 		sn_put_envelope(maker, event, record);
 	if (refused)
@@ -211,6 +232,7 @@ sn_record_close(SnRecordMaker *maker)
 {
 	if (maker == NULL)
 		return;
+	sn_record_rules_free(maker->rules);
 	free(maker->topic_template);
 	free(maker->control_topic);
 	free(maker->dead_letter_topic);
@@ -231,7 +253,11 @@ static bool
 make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
 		   size_t err_len)
 {
-	if (!sn_record_fill_template(maker->topic_template, event, maker->topic,
+	const char *by_type = maker->rules == NULL ? NULL :
+		sn_record_rules_topic(maker->rules, event->event_type);
+
+	if (!sn_record_fill_template(by_type != NULL ? by_type :
+								 maker->topic_template, event, maker->topic,
 								 err, err_len))
 		return false;
 	if (is_same(maker->topic, maker->control_topic) ||
@@ -255,6 +281,21 @@ envelope_size(const SnRecordEvent *event, size_t need)
 		 sn_text_len(event->tracestate));
 }
 
+/* Bytes of the key and the headers that the rules make. */
+static size_t
+rules_size(const SnRecordRules *rules, const SnRecordEvent *event)
+{
+	size_t		need = event->metadata_len;
+	size_t		key;
+	int			i;
+
+	if (rules->key != NULL && sn_record_rules_key(rules, event, NULL, &key))
+		need += key + 1;
+	for (i = 0; i < rules->headers.n; i++)
+		need += strlen(rules->headers.items[i].value) + EXTENSION_SIZE;
+	return need + rules->metadata.n * EXTENSION_SIZE;
+}
+
 /* Makes room for all text of the record, so that no pointer moves later. */
 static bool
 reserve_text(SnRecordMaker *maker, SnRecordFormat format,
@@ -268,6 +309,8 @@ reserve_text(SnRecordMaker *maker, SnRecordFormat format,
 	need = 2 * (tenant + sn_text_len(event->aggregate_id) + 2) +
 		strlen(maker->source) + 3 * tenant +
 		3 * sn_text_len(event->event_type) + 256;
+	if (maker->rules != NULL)
+		need += rules_size(maker->rules, event);
 	if (format == SN_RECORD_STRUCTURED)
 		need += envelope_size(event, need);
 	if (need <= maker->text_size &&
@@ -299,7 +342,19 @@ put_key(SnRecordMaker *maker, SnRecordFormat format,
 		const SnRecordEvent *event, SnRecord *record)
 {
 	const char *key;
+	size_t		len;
 
+	if (maker->rules != NULL && maker->rules->key != NULL &&
+		(record->topic != maker->control_topic) &&
+		sn_record_rules_key(maker->rules, event,
+							maker->text + maker->text_used, &len))
+	{
+		record->key = maker->text + maker->text_used;
+		maker->text[maker->text_used + len] = '\0';
+		record->key_len = len;
+		maker->text_used += len + 1;
+		return;
+	}
 	if (event->aggregate_id == NULL)
 		key = event->tenant_id;
 	else if (format == SN_RECORD_DEBEZIUM)

@@ -57,6 +57,9 @@ typedef struct SnRecordEvent
 	const char *payload;		/* JSON text, goes out byte for byte; or NULL of
 								 * a refused event that has too much of it */
 	size_t		payload_len;
+	const char *metadata;		/* or NULL: for each key that the rules name a
+								 * string: '=' and what is there, or nothing */
+	size_t		metadata_len;	/* with the NULs */
 	bool		unwanted;		/* it is to be passed over */
 	uint64_t	opaque;
 	const char *block;			/* holds all of these strings; or NULL */
@@ -75,6 +78,7 @@ typedef struct SnRecordOptions
 	const char *control_topic;	/* NULL or "": control events are not sent */
 	const char *dead_letter_topic;	/* NULL or "": refused events go nowhere */
 	const char *database;
+	const char *rules;			/* NULL or "": none (record_rules.h) */
 } SnRecordOptions;
 
 extern bool sn_is_topic_char(char c);

@@ -163,7 +163,8 @@ put_cloudevents(SnRecordMaker *maker, const SnRecordEvent *event,
 	add_header(maker, "ce_causationid", event->causation_id);
 	add_header(maker, "ce_dataschema", put_schema(maker, event));
 	add_header(maker, "ce_partitionkey", record->key);
-	add_header(maker, "content-type", "application/json");
+	if (record->value != NULL || event->payload == NULL)
+		add_header(maker, "content-type", "application/json");
 }
 
 /*
@@ -216,6 +217,33 @@ sn_put_headers(SnRecordMaker *maker, SnRecordFormat format,
 	put_trace(maker, format, event);
 }
 
+/* Adds the headers that the rules name; false when one would be too long. */
+bool
+sn_put_rules(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
+			 size_t err_len)
+{
+	const SnRecordRules *rules = maker->rules;
+	int			i;
+
+	for (i = 0; i < rules->headers.n; i++)
+		add_header(maker, rules->headers.items[i].name,
+				   rules->headers.items[i].value);
+	for (i = 0; i < rules->metadata.n; i++)
+	{
+		const char *value = sn_record_rules_value(event, i);
+
+		if (value != NULL && strlen(value) > SN_RULES_MAX_VALUE)
+		{
+			snprintf(err, err_len, "a value of the metadata is longer than %d bytes",
+					 SN_RULES_MAX_VALUE);
+			return false;
+		}
+		if (rules->metadata.items[i].value != NULL)
+			add_header(maker, rules->metadata.items[i].value, value);
+	}
+	return true;
+}
+
 /* Adds bytes to the text that is being made. */
 static void
 put_value(SnRecordMaker *maker, const char *bytes, size_t len)
@@ -259,7 +287,7 @@ sn_put_envelope(SnRecordMaker *maker, const SnRecordEvent *event,
 	int			kept = 0;
 	int			i;
 
-	if (event->payload == NULL)
+	if (record->value == NULL)
 		return;
 	put_value(maker, "{", 1);
 	for (i = 0; i < maker->nheaders; i++)

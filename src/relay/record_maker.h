@@ -10,9 +10,10 @@
 #include <string.h>
 
 #include "relay/record.h"
+#include "relay/record_rules.h"
 
-#define SN_MAX_HEADERS 32		/* cloudevents have 17 with a trace; and refused
-								 * events a dozen more */
+/* cloudevents have 17 with a trace, and refused events a dozen more */
+#define SN_MAX_HEADERS (32 + SN_RULES_MAX_HEADERS)
 
 struct SnRecordMaker
 {
@@ -21,6 +22,7 @@ struct SnRecordMaker
 	char	   *topic_template;
 	char	   *control_topic;	/* NULL: control events are not sent */
 	char	   *dead_letter_topic;	/* NULL: refused events go nowhere */
+	SnRecordRules *rules;		/* NULL: none */
 	char	   *source;			/* "/sentinai/<database>/", escaped */
 	char		topic[SN_RECORD_MAX_TOPIC + 1];
 	bool		one_topic;		/* the template has no placeholder: made once */
@@ -50,6 +52,8 @@ extern size_t sn_escape_uri(char *out, const char *text);
 /* record_headers.c */
 extern void sn_put_headers(SnRecordMaker *maker, SnRecordFormat format,
 						   const SnRecordEvent *event, const SnRecord *record);
+extern bool sn_put_rules(SnRecordMaker *maker, const SnRecordEvent *event,
+						 char *err, size_t err_len);
 extern void sn_put_envelope(SnRecordMaker *maker, const SnRecordEvent *event,
 							SnRecord *record);
 extern void sn_put_refused(SnRecordMaker *maker, const SnRecordEvent *event);

@@ -147,6 +147,7 @@ open_core(void)
 	config.record.control_topic = settings->control_topic;
 	config.record.dead_letter_topic = settings->dead_letter_topic;
 	config.record.database = sn_relay.database;
+	config.record.rules = settings->record_options;
 	config.lanes = SN_MAX_LANES;
 	config.max_events = sn_relay_inflight;
 	config.max_bytes = (size_t) sn_relay_buffer * 1024;

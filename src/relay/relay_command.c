@@ -114,6 +114,17 @@ check_row_template(char *value)
 	return value == NULL ? "" : value;
 }
 
+/* check_options: what is said of the records; NULL or "" for nothing */
+static char *
+check_options(char *value)
+{
+	if (value == NULL)
+		return "";
+	if (*value != '\0')
+		(void) sn_relay_rules(value);
+	return value;
+}
+
 /* check_workers: number of processes */
 static int
 check_workers(int workers)
@@ -194,6 +205,7 @@ relay_json(const SnRelayRow *row, const SnFilter *filter)
 						  "tenants", sn_names_string(&filter->tenants),
 						  "topic_template", row->topic_template,
 						  "record_format", row->record_format,
+						  "record_options", row->record_options,
 						  "workers", psprintf("%d", row->workers),
 						  "paused", row->paused ? "true" : "false",
 						  NULL);
@@ -267,6 +279,7 @@ sentinai_create_relay(PG_FUNCTION_ARGS)
 	(void) sn_relay_format(row.record_format);
 	sn_request_start(PG_GETARG_TEXT_PP(8), &request);
 	row.workers = check_workers(PG_GETARG_INT32(9));
+	row.record_options = check_options(string_arg(fcinfo, 10));
 
 	(void) sn_node_activate();
 	(void) sn_lock_streams(true);
@@ -341,6 +354,8 @@ sentinai_alter_relay(PG_FUNCTION_ARGS)
 	(void) sn_relay_format(row.record_format);
 	if (!PG_ARGISNULL(7))
 		row.workers = check_workers(PG_GETARG_INT32(7));
+	if (!PG_ARGISNULL(11))
+		row.record_options = check_options(string_arg(fcinfo, 11));
 	alter_relay_filter(fcinfo, sub);
 	sn_relay_row_remove(row.sub_id);
 	sn_relay_row_put(&row);

@@ -120,6 +120,37 @@ metadata_string(Jsonb *metadata, const char *name)
 }
 
 /*
+ * put_wanted: what an event has under the keys that the relay's rules name:
+ * for each a string, '=' and the value as text, or nothing
+ */
+static void
+put_wanted(StringInfo out, Jsonb *metadata)
+{
+	const SnRecordItems *wanted = &sn_relay.settings.rules->metadata;
+	int			i;
+
+	for (i = 0; i < wanted->n; i++)
+	{
+		const char *name = wanted->items[i].name;
+		JsonbValue	value;
+
+		if (metadata != NULL && JB_ROOT_IS_OBJECT(metadata) &&
+			getKeyJsonValueFromContainer(&metadata->root, name, strlen(name),
+										 &value) != NULL &&
+			value.type != jbvNull)
+		{
+			appendStringInfoChar(out, '=');
+			if (value.type == jbvString)
+				appendBinaryStringInfo(out, value.val.string.val,
+									   value.val.string.len);
+			else
+				(void) JsonbToCString(out, &JsonbValueToJsonb(&value)->root, -1);
+		}
+		appendStringInfoChar(out, '\0');
+	}
+}
+
+/*
  * payload_text: the payload as text; or why it cannot be sent, found out before
  * any text is made
  */
@@ -154,6 +185,7 @@ typedef struct Parts
 	JsonbValue	parent;
 	JsonbValue	state;
 	JsonbValue	outbox_id;
+	StringInfoData metadata;	/* of put_wanted() */
 } Parts;
 
 /* What a RecordRefused event tells of another; all NULL of any other event */
@@ -182,11 +214,19 @@ find_parts(Parts *p, const Datum *values, const bool *nulls,
 	/* the one format that has a use for it */
 	p->outbox_id = metadata_string(sn_relay.settings.format == SN_RECORD_DEBEZIUM ?
 								   metadata : NULL, SN_OUTBOX_ID);
-	return 3 * UUID_SIZE + text_size(refused->topic) +
+	p->metadata.data = NULL;
+	p->metadata.len = 0;
+	if (sn_relay.settings.rules != NULL &&
+		sn_relay.settings.rules->metadata.n > 0)
+	{
+		initStringInfo(&p->metadata);
+		put_wanted(&p->metadata, metadata);
+	}
+	return 3 * UUID_SIZE + p->metadata.len + text_size(refused->topic) +
 		text_size(refused->error) + text_size(p->type) + text_size(p->tenant) +
 		text_size(p->aggregate_type) + text_size(p->aggregate_id) +
 		text_size(p->correlation) + p->parent.val.string.len +
-		p->state.val.string.len + p->outbox_id.val.string.len + 3;
+		p->state.val.string.len + p->outbox_id.val.string.len + 4;
 }
 
 /*
@@ -227,6 +267,8 @@ make_event(const pg_uuid_t *id, const Datum *values, const bool *nulls,
 	r->tracestate = put(&at, p.state.val.string.val, p.state.val.string.len);
 	r->outbox_id = put(&at, p.outbox_id.val.string.val,
 					   p.outbox_id.val.string.len);
+	r->metadata = put(&at, p.metadata.data, p.metadata.len);
+	r->metadata_len = p.metadata.len;
 	if (refused->id != NULL)
 		r->refused_id = put_uuid(&at, refused->id);
 	r->refused_topic = put_event_text(&at, refused->topic);

@@ -32,6 +32,8 @@ read_relay(TupleTableSlot *slot, SnRelayRow *row)
 		TextDatumGetCString(values[Anum_relay_topic_template - 1]);
 	row->record_format =
 		TextDatumGetCString(values[Anum_relay_record_format - 1]);
+	row->record_options =
+		TextDatumGetCString(values[Anum_relay_record_options - 1]);
 	row->workers = DatumGetInt32(values[Anum_relay_workers - 1]);
 	row->paused = DatumGetBool(values[Anum_relay_paused - 1]);
 	row->node_no = DatumGetInt32(values[Anum_relay_node_no - 1]);
@@ -93,6 +95,8 @@ sn_relay_row_put(const SnRelayRow *row)
 		CStringGetTextDatum(row->topic_template);
 	values[Anum_relay_record_format - 1] =
 		CStringGetTextDatum(row->record_format);
+	values[Anum_relay_record_options - 1] =
+		CStringGetTextDatum(row->record_options);
 	values[Anum_relay_workers - 1] = Int32GetDatum(row->workers);
 	values[Anum_relay_paused - 1] = BoolGetDatum(row->paused);
 	values[Anum_relay_node_no - 1] = Int32GetDatum(row->node_no);

@@ -23,6 +23,7 @@ typedef struct SnRelayRow
 	SnNames		aggregate_types;
 	const char *topic_template; /* "": the format's default */
 	const char *record_format;
+	const char *record_options; /* "": none */
 	int			workers;
 	bool		paused;
 	int			node_no;		/* when that was decided */

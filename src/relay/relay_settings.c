@@ -96,6 +96,8 @@ sn_relay_settings_of_server(SnRelaySettings *settings)
 	settings->conf = copy_setting(provider == NULL ? NULL : *provider->value);
 	settings->workers = Max(sn_relay_workers, 1);
 	settings->format = (SnRecordFormat) sn_record_format;
+	settings->record_options = "";
+	settings->rules = NULL;
 	settings->topic_template = copy_setting(sn_topic_template);
 	settings->control_topic = copy_setting(sn_control_topic);
 	settings->dead_letter_topic = copy_setting(sn_dead_letter_topic);
@@ -142,6 +144,42 @@ sn_relay_provider(const char *name)
 	return NULL;				/* not reached */
 }
 
+/* free_rules: the memory that has the settings goes away */
+static void
+free_rules(void *rules)
+{
+	sn_record_rules_free(rules);
+}
+
+/* sn_relay_rules: what record_options say, until the memory context is reset */
+SnRecordRules *
+sn_relay_rules(const char *record_options)
+{
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+	char		err[SN_ERROR_LEN];
+	SnRecordRules *rules = sn_record_rules_parse(record_options, err,
+												 sizeof(err));
+
+	if (rules == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("record_options cannot be used: %s", err),
+				 errhint(SN_RECORD_RULES_ARE)));
+	callback->func = free_rules;
+	callback->arg = rules;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	return rules;
+}
+
+/* take_rules: a relay's own rules of records */
+static void
+take_rules(SnRelaySettings *settings, const char *record_options)
+{
+	settings->record_options = copy_setting(record_options);
+	settings->rules = *record_options == '\0' ? NULL :
+		sn_relay_rules(record_options);
+}
+
 /*
  * sn_relay_settings_of_row: what create_relay() and alter_relay() said; false
  * when there is no such relay
@@ -160,6 +198,7 @@ sn_relay_settings_of_row(int sub_id, SnRelaySettings *settings)
 	settings->conf = copy_setting(row.conf);
 	settings->workers = row.workers;
 	settings->format = sn_relay_format(row.record_format);
+	take_rules(settings, row.record_options);
 	settings->topic_template = copy_setting(row.topic_template);
 	settings->control_topic = settings->dead_letter_topic = "";
 	settings->aggregate_types = row.aggregate_types;
@@ -173,5 +212,6 @@ sn_relay_settings_same(const SnRelaySettings *a, const SnRelaySettings *b)
 	return a->provider == b->provider && a->workers == b->workers &&
 		a->format == b->format && strcmp(a->conf, b->conf) == 0 &&
 		strcmp(a->topic_template, b->topic_template) == 0 &&
+		strcmp(a->record_options, b->record_options) == 0 &&
 		sn_names_equal(&a->aggregate_types, &b->aggregate_types);
 }

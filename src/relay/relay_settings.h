@@ -14,6 +14,7 @@
 #include "base/names.h"
 #include "queue/stream.h"
 #include "relay/record.h"
+#include "relay/record_rules.h"
 #include "relay/relay_provider.h"
 
 typedef struct SnRelaySettings
@@ -25,6 +26,8 @@ typedef struct SnRelaySettings
 	SnNames		aggregate_types;
 	int			workers;		/* processes */
 	SnRecordFormat format;
+	char	   *record_options; /* "": none */
+	SnRecordRules *rules;		/* they; NULL: none */
 	char	   *topic_template; /* "": the format's default */
 	char	   *control_topic;	/* "": none */
 	char	   *dead_letter_topic;	/* "": none */
@@ -33,6 +36,7 @@ typedef struct SnRelaySettings
 extern List *sn_relay_type_list(char *list);
 extern const SnProvider *sn_relay_provider(const char *name);
 extern SnRecordFormat sn_relay_format(const char *name);
+extern SnRecordRules *sn_relay_rules(const char *record_options);
 extern bool sn_relay_settings_of_row(int sub_id, SnRelaySettings *settings);
 extern bool sn_relay_settings_same(const SnRelaySettings *a,
 								   const SnRelaySettings *b);

@@ -99,7 +99,7 @@ copy_block(SnWindowEntry *entry, const SnRecordEvent *e)
 		&copy->aggregate_type, &copy->aggregate_id, &copy->correlation_id,
 		&copy->causation_id, &copy->traceparent, &copy->tracestate,
 		&copy->outbox_id, &copy->refused_id, &copy->refused_topic,
-		&copy->refused_error, &copy->payload
+		&copy->refused_error, &copy->metadata, &copy->payload
 	};
 	char	   *data = make_room(entry, e->block_len);
 	size_t		i;
@@ -127,7 +127,7 @@ copy_event(SnWindowEntry *entry, const SnRecordEvent *e)
 	kept_string_size(e->causation_id) + kept_string_size(e->traceparent) +
 	kept_string_size(e->tracestate) + kept_string_size(e->outbox_id) +
 	kept_string_size(e->refused_id) + kept_string_size(e->refused_topic) +
-	kept_string_size(e->refused_error) +
+	kept_string_size(e->refused_error) + e->metadata_len +
 	e->payload_len + 1;
 	char	   *at = make_room(entry, size);
 
@@ -148,6 +148,11 @@ copy_event(SnWindowEntry *entry, const SnRecordEvent *e)
 	entry->event.refused_id = copy_string(&at, e->refused_id);
 	entry->event.refused_topic = copy_string(&at, e->refused_topic);
 	entry->event.refused_error = copy_string(&at, e->refused_error);
+	if (e->metadata != NULL)
+	{
+		entry->event.metadata = memcpy(at, e->metadata, e->metadata_len);
+		at += e->metadata_len;
+	}
 	if (e->payload == NULL)
 		return true;
 	memcpy(at, e->payload, e->payload_len);

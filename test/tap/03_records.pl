@@ -49,5 +49,31 @@ is_deeply([ sort keys %{ $r->{headers} } ], [ 'content-type', 'event_id' ], 'and
 is($r->{headers}{event_id}, $paid, 'but the id');
 is($r->{key}, 'acme:A-1', 'the key is the same');
 
+# What a relay's options say: key, headers, topics by event type, tombstones.
+my $options = 'key={aggregate_type}-{metadata.order}; headers=region:eu,team:a%2Cb; headers.metadata=user:x-user,count,where; '
+  . 'topics=OrderPaid:ruled.paid,OrderGone:ruled.{tenant}; tombstones=OrderGone';
+relay('ruled', qq{record_options => '$options'});
+sql(q{
+	select sentinai.publish('OrderPaid', 'acme', 'A-1', '{"amount": 11}', 'order', '{"user": "jo", "order": 7, "count": 2.50, "where": {"a": [1]}}');
+	select sentinai.publish('OrderGone', 'acme', 'A-1', '{"amount": 12}', 'order', '{"order": null, "user": true}');
+	select sentinai.publish('Other', 'acme', 'A-1', '{"amount": 13}', 'order', jsonb_build_object('user', repeat('x', 1025)));
+	select sentinai.publish('Other', 'acme', 'A-1', '{"amount": 14}', 'order', '{"order": "seven"}')});
+# keys of two kinds are in two partitions
+my @paid = sort { $a->{value} cmp $b->{value} } records('ruled.paid', 2);
+is_deeply([ map { $_->{key} } @paid ], [ 'acme:A-1', 'order-7' ], 'a key by a template; an event that lacks a value keeps the usual one');
+is_deeply([ @{ $paid[1]{headers} }{qw(region team x-user count where ce_partitionkey)} ], [ 'eu', 'a', 'jo', '2.50', '{"a": [1]}', 'order-7' ], 'headers that never change, and of metadata')
+  or diag explain $paid[1];
+my ($gone) = records('ruled.acme', 1);
+is_deeply([ length($gone->{value} // ''), @{ $gone->{headers} }{qw(ce_type x-user content-type)} ], [ 0, 'OrderGone', 'true', undef ], 'a tombstone has no value');
+my ($other) = records('ruled', 1);
+is($other->{value} . $other->{key}, '{"amount": 14}order-seven', 'other event types go to the topic of the template');
+poll_ok($node, 'postgres', $unslept, q{select string_agg(reason, ',') = 'a value of the metadata is longer than 1024 bytes' from sentinai.dead_letter where worker_type = 'ruled'}, 'what no header can hold is a dead letter');
+sql(q{select sentinai.alter_relay('ruled', record_options => 'headers=region:us')});
+sql(q{select sentinai.publish('OrderPaid', 'acme', 'A-1', '{"amount": 15}', 'order')});
+my ($changed) = grep { $_->{value} =~ /15/ } records('ruled', 2);
+is_deeply([ $changed->{key}, @{ $changed->{headers} }{qw(region team)} ], [ 'acme:A-1', 'us', undef ], 'other options hold instead');
+is(sql(q{select after->>'record_options' from sentinai.actions where action = 'alter_relay'}), 'headers=region:us', 'and are written down');
+is(state_of(q{select sentinai.alter_relay('ruled', record_options => 'kee={tenant}')}), 'SN422', 'but not what cannot be');
+
 $node->stop;
 done_testing();

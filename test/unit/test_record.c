@@ -280,6 +280,76 @@ test_structured(void **state)
 	sn_record_close(maker);
 }
 
+/* A relay's own rules: key, headers, topics by event type, tombstones. */
+static void
+test_rules(void **state)
+{
+	static const char rules[] = "key={aggregate_type}/{metadata.user}; "
+		"headers=region:eu,%41%2c:%3D; headers.metadata=user:x-user,none,ce:ce_ext; "
+		"topics=Paid:paid.{tenant},Bad:d.{aggregate_type}; tombstones=Deleted,Paid";
+	static const char metadata[] = "=\xc3\xa4 1\0\0=x";
+	SnRecordOptions options = {
+		.topic_template = "all", .dead_letter_topic = "d.order",
+		.database = "db 1", .rules = rules
+	};
+	SnRecordMaker *maker = sn_record_open(&options, err, sizeof(err));
+	SnRecordEvent event = full_event();
+	SnRecord	record;
+	char		large[1026];
+
+	(void) state;
+	if (maker == NULL)
+		fail_msg("%s", err);
+	event.metadata = metadata;
+	event.metadata_len = sizeof(metadata);
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(record.topic, "all");
+	assert_key(&record, "order/\xc3\xa4 1");
+	assert_string_equal(header(&record, "ce_partitionkey"), "order/\xc3\xa4 1");
+	assert_string_equal(header(&record, "region"), "eu");
+	assert_string_equal(header(&record, "A,"), "=");
+	assert_string_equal(header(&record, "x-user"), "\xc3\xa4 1");
+	assert_null(header(&record, "none"));
+	assert_string_equal(header(&record, "ce_ext"), "x");
+	assert_int_equal(record.nheaders, 20);
+	assert_ptr_equal(record.value, event.payload);
+
+	/* what has no value for it keeps the key, and a tombstone no value */
+	event.metadata = "\0\0";
+	event.metadata_len = 3;
+	event.event_type = "Paid";
+	event.tenant_id = "acme";
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(record.topic, "paid.acme");
+	assert_key(&record, "acme:o:1 \xc3\xa4");
+	assert_null(record.value);
+	assert_int_equal(record.value_len, 0);
+	assert_string_equal(header(&record, "ce_id"), ID);
+	assert_null(header(&record, "content-type"));
+	event.event_type = "Bad";
+	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_non_null(strstr(err, "dead_letter_topic"));
+
+	/* a value that no header can have */
+	event.event_type = "Other";
+	memset(large, 'x', sizeof(large));
+	large[0] = '=';
+	large[sizeof(large) - 1] = '\0';
+	event.metadata = large;
+	event.metadata_len = sizeof(large);
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	sn_record_close(maker);
+	options.rules = "headers.metadata=a";
+	options.format = SN_RECORD_STRUCTURED;
+	maker = sn_record_open(&options, err, sizeof(err));
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_int_equal(strlen(header(&record, "a")), 1024);
+	assert_null(header(&record, "ce_id"));
+	sn_record_close(maker);
+	options.rules = "key={tennant}";
+	assert_null(sn_record_open(&options, err, sizeof(err)));
+}
+
 /* A trace that is not one is not passed on, and its state goes with it. */
 static void
 test_bad_trace(void **state)
@@ -630,6 +700,7 @@ main(void)
 		cmocka_unit_test(test_debezium),
 		cmocka_unit_test(test_raw),
 		cmocka_unit_test(test_structured),
+		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_bad_trace),
 		cmocka_unit_test(test_control),
 		cmocka_unit_test(test_control_alone),

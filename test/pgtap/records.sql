@@ -1,0 +1,26 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- record_options of relays: what is taken, and what is refused with which words.
+select plan(41);
+create function pg_temp.said(options text) returns text language plpgsql as $$
+declare
+    state text;
+    message text;
+    hint text;
+begin
+    perform sentinai.create_relay('rec-' || md5(options), 'kafka', 'bootstrap.servers=localhost:1', record_options => options);
+    perform sentinai.drop_relay('rec-' || md5(options));
+    return 'taken';
+exception when others then
+    get stacked diagnostics state = returned_sqlstate, message = message_text, hint = pg_exception_hint;
+    return state || ' ' || message || coalesce(' ' || left(hint, 15), '');
+end $$;
+select is(pg_temp.said(o), 'taken', 'taken: ' || replace(o, E'\n', ' ')) from unnest(array[
+    'key={aggregate_id}', 'key={tenant}/{aggregate_type}/{event_type}/{event_id}/{correlation_id}', 'key={metadata.order}-x',
+    'headers=region:eu', E'headers = region:eu , team: a b\nkey={tenant}', 'headers=a:1,b:2,c::;key={tenant}', 'headers=a%3Ab:%25%2C%3D', 'headers=ce_shard:1',
+    'headers.metadata=user', 'headers.metadata=user:x-user, user.id', 'topics=OrderPaid:paid', 'topics=a:b/c:x.{tenant}.{event_type},Other:other',
+    'tombstones=OrderDeleted', 'tombstones=a:b,c/d', 'key={metadata.user}; headers.metadata=user:u; topics=A:a; tombstones=A; headers=x:1', '']) o;
+select ok(pg_temp.said(o) ~ '^SN422 record_options cannot be used: .* The options are$', o || ': ' || pg_temp.said(o)) from unnest(array[
+    'keys={tenant}', 'key', 'key=', 'key=constant', 'key={tennant}', 'key={tenant', 'key={metadata.}', 'headers=region', 'headers=a:1,a:2', 'headers=a b:1', 'headers=event_id:x',
+    'headers=ce_id:x', 'headers=ce_X:x', 'headers=__connect.errors.topic:x', 'headers=a:%1', 'headers=a:%00', 'headers=ä:1', 'headers=a:' || repeat('x', 1025),
+    'headers=a:1; headers.metadata=u:a', 'headers.metadata=x:u,y:u', 'headers.metadata=traceparent', 'topics=A', 'topics=A:a b', 'topics=A:__x', 'tombstones=A B']) o;
+select * from finish();

@@ -45,7 +45,10 @@ $out =~ s/\d{4}-\S+Z/T/g;
 is($out, "A acme exception flow  T\n├─ B acme exception b  +N\n│  └─ D acme  +N\n└─ C acme exception c  +N\n", 'as a tree');
 like((run('flow'))[1], qr/X other exception x/, 'of all tenants');
 like((run('flow', '--tenant=other'))[1], qr/^X other exception x  \d{4}-[^\n]*Z\n$/, 'of another');
-is(() = (run('flow', '-n', '2', '-t', 'acme'))[1] =~ /\n/g, 2, 'the oldest');
+($status, $out, $err) = run('flow', '-n', '2', '-t', 'acme');
+is(() = $out =~ /\n/g, 2, 'the oldest');
+is("$status $err", "0 sentinai-trace: --max-events=2 is reached: newer events are not drawn\n", 'which is said');
+is((run('flow', '-n', '5', '-t', 'acme'))[2], '', 'and not where all are drawn');
 
 # Arguments
 is(join('|', (run('nothing'))[ 0, 1 ]), '1|', 'no such flow');
@@ -186,6 +189,8 @@ $harness->signal('INT');
 $harness->finish;
 ok(!$harness->full_result, '--follow draws it when it grows, until it is stopped');
 is($errors, '', 'without complaints');
+($status, $out, $err) = run('grows', '-n', '1', '--follow', '--interval', '20ms', '--idle', '100ms');
+like("$status $err", qr/^0 sentinai-trace: --max-events=1 is reached/, 'but for what it cannot draw');
 is((run('grows', '--follow', '--interval', '20ms', '--idle', '100ms'))[0], 0, 'or nothing has changed for so long');
 $harness = IPC::Run::start([ $trace, 'grows', '-f', '--interval', '50ms' ], '<', \undef, '>', \$grown, '2>', \$errors);
 wait_for('it to run', sub { $harness->pump_nb; $grown =~ /Second/ });

@@ -156,6 +156,15 @@ write_out(const Text *text)
 		fflush(stdout) == 0;
 }
 
+/* Says that a flow may go on behind what is drawn of it. */
+static void
+note_limit(const Options *options, int count)
+{
+	if (count >= atoi(options->max_events))
+		fprintf(stderr, PROGRAM ": --max-events=%d is reached: newer events are not drawn\n",
+				count);
+}
+
 /* Draws a flow; false when out of memory. */
 static bool
 draw(const Options *options, PGconn *conn, Text *out, int *count)
@@ -192,6 +201,8 @@ draw_once(const Options *options, PGconn *conn)
 	}
 	else if (!write_out(&out))
 		status = EX_IOERR;
+	else
+		note_limit(options, count);
 	text_free(&out);
 	return status;
 }
@@ -241,6 +252,7 @@ follow(const Options *options, PGconn *conn)
 				status = EX_IOERR;
 				break;
 			}
+			note_limit(options, count);
 			text_free(&before);
 			before = out;
 		}

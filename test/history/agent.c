@@ -129,7 +129,11 @@ main(int argc, char **argv)
 		{.name = NULL}
 	};
 	const AgentDefinition definition = {
-		"history-agent", "writes down what it does", handlers, options, &settings
+		.name = "history-agent",
+		.summary = "writes down what it does",
+		.handlers = handlers,
+		.options = options,
+		.settings = &settings
 	};
 
 	return agent_main(&definition, argc, argv);

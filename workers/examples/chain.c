@@ -56,7 +56,9 @@ main(int argc, char **argv)
 		{NULL, NULL}
 	};
 	const AgentDefinition chain = {
-		"chain", "publishes an event for each event", handlers, NULL, NULL
+		.name = "chain",
+		.summary = "publishes an event for each event",
+		.handlers = handlers
 	};
 
 	return agent_main(&chain, argc, argv);

@@ -46,7 +46,9 @@ main(int argc, char **argv)
 		{AGENT_ANY_TYPE, on_anything},
 		{NULL, NULL}
 	};
-	const AgentDefinition echo = {"echo", "prints events", handlers, NULL, NULL};
+	const AgentDefinition echo = {
+		.name = "echo",.summary = "prints events",.handlers = handlers
+	};
 
 	return agent_main(&echo, argc, argv);
 }

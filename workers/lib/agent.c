@@ -473,6 +473,19 @@ start_agent(const AgentDefinition *definition, const Settings *settings)
 	return status;
 }
 
+/* The group that instances share the work of is a subscription here. */
+static void
+take_group(Settings *settings, const AgentDefinition *definition)
+{
+	char	   *group = definition->group != NULL && *definition->group != NULL ?
+		strdup(*definition->group) : NULL;
+
+	if (group == NULL)
+		return;
+	free(settings->worker_type);
+	settings->worker_type = group;
+}
+
 /* Runs an agent; the result is the exit status of the program. */
 int
 agent_main(const AgentDefinition *definition, int argc, char **argv)
@@ -501,6 +514,7 @@ agent_main(const AgentDefinition *definition, int argc, char **argv)
 		conf_print_values(&conf, stdout);
 	else
 	{
+		take_group(&conf.settings, definition);
 		log_init((LogLevel) conf.settings.log_level,
 				 (LogFormat) conf.settings.log_format, definition->name);
 		status = start_agent(definition, &conf.settings);

@@ -94,7 +94,11 @@ typedef struct AgentOption
 	const char *help;
 } AgentOption;
 
-/* An agent.  Zeroed members are allowed where it says "or NULL". */
+/*
+ * An agent.  Zeroed members are allowed where it says "or NULL".  One with a
+ * set handler has no handlers: sentinai_platform.handle() gets its name and
+ * the batch, in the transaction that also claims the next batch.
+ */
 typedef struct AgentDefinition
 {
 	const char *name;			/* of the program: also its file section */
@@ -103,6 +107,10 @@ typedef struct AgentDefinition
 	const AgentOption *options; /* its own options, or NULL; ends with a NULL
 								 * name */
 	void	   *settings;		/* the struct `options` point into, or NULL */
+	const char *set_handler;	/* name of a handler in the database, or NULL */
+	const char *worker_type;	/* default of --worker-type, or NULL */
+	char	  **group;			/* an option that names the subscription when it
+								 * is given, or NULL */
 } AgentDefinition;
 
 /* Runs the agent until it is told to stop; the result is the exit status. */

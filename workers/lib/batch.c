@@ -19,9 +19,12 @@
 
 #include "batch.h"
 
-/* Takes over a claimed batch. */
+/*
+ * Takes over a claimed batch.  For a set handler there is nothing to do here:
+ * telling the server that all is done is what makes it do it.
+ */
 bool
-batch_init(Batch *batch, PgBatch *claimed)
+batch_init(Batch *batch, PgBatch *claimed, const char *set_handler)
 {
 	size_t		count = (size_t) claimed->count;
 
@@ -32,6 +35,7 @@ batch_init(Batch *batch, PgBatch *claimed)
 	batch->states = calloc(count + 1, sizeof(EventState));
 	batch->failures = calloc(count + 1, sizeof(PgFailure));
 	batch->stopped = calloc(count + 1, sizeof(int));
+	batch->set_handler = set_handler;
 	return batch->states != NULL && batch->failures != NULL &&
 		batch->stopped != NULL;
 }
@@ -110,6 +114,16 @@ batch_record(Batch *batch, int index, AgentOutcome outcome, const char *error,
 	failure->retry_in = outcome == AGENT_RETRY ? retry_in : -1;
 }
 
+/* Keeps it that every event is for the set handler to complete. */
+void
+batch_record_all(Batch *batch)
+{
+	int			i;
+
+	for (i = 0; i < batch->claimed.count; i++)
+		batch_record(batch, i, AGENT_COMPLETE, NULL, -1);
+}
+
 /* Is there an outcome that the server does not know? */
 bool
 batch_has_news(const Batch *batch)
@@ -138,6 +152,45 @@ list_completed(Batch *batch)
 	return !ids->failed;
 }
 
+/* Makes the JSON array of the events that a set handler shall complete. */
+static bool
+list_handled(Batch *batch)
+{
+	Text	   *list = &batch->completed_ids;
+	int			i;
+
+	text_free(list);
+	text_add(list, "[");
+	for (i = 0; i < batch->claimed.count; i++)
+	{
+		size_t		length;
+		char	   *event;
+
+		if (batch->states[i] != EVENT_COMPLETED)
+			continue;
+		event = agent_event_json(&batch->claimed.events[i], &length);
+		if (event == NULL)
+			return false;
+		if (list->length > 1)
+			text_add(list, ",");
+		text_add_bytes(list, event, length);
+		free(event);
+	}
+	text_add(list, "]");
+	return !list->failed;
+}
+
+/* Puts all events into a turn for the set handler. */
+static bool
+fill_set(Batch *batch, PgTurn *turn)
+{
+	turn->set_handler = batch->set_handler;
+	if (!list_handled(batch))
+		return false;
+	turn->handled = batch->completed_ids.data;
+	return true;
+}
+
 /* Puts the outcomes that the server does not know into a turn. */
 bool
 batch_fill_turn(Batch *batch, PgTurn *turn)
@@ -147,6 +200,8 @@ batch_fill_turn(Batch *batch, PgTurn *turn)
 	turn->failure_count = batch->failure_count;
 	turn->complete = batch->completed_count > 0;
 	turn->completed_ids = NULL;
+	if (turn->complete && batch->set_handler != NULL)
+		return fill_set(batch, turn);
 	if (turn->complete && batch->completed_count < batch->claimed.count)
 	{
 		if (!list_completed(batch))
@@ -162,6 +217,8 @@ batch_fill_completed(Batch *batch, PgTurn *turn)
 {
 	turn->token = batch->claimed.events[0].token;
 	turn->complete = true;
+	if (batch->set_handler != NULL)
+		return fill_set(batch, turn);
 	if (!list_completed(batch))
 		return false;
 	turn->completed_ids = batch->completed_ids.data;

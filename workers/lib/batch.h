@@ -32,14 +32,17 @@ typedef struct Batch
 	int		   *stopped;		/* events whose keys go no further */
 	int			stopped_count;
 	bool		in_doubt;		/* the server may know some of the outcomes */
-	Text		completed_ids;
+	const char *set_handler;	/* of the definition, or NULL */
+	Text		completed_ids;	/* for a set handler their events */
 } Batch;
 
-extern bool batch_init(Batch *batch, PgBatch *claimed);
+extern bool batch_init(Batch *batch, PgBatch *claimed,
+					   const char *set_handler);
 extern void batch_free(Batch *batch);
 extern bool batch_is_blocked(const Batch *batch, int index);
 extern void batch_record(Batch *batch, int index, AgentOutcome outcome,
 						 const char *error, int retry_in);
+extern void batch_record_all(Batch *batch);
 extern bool batch_has_news(const Batch *batch);
 extern bool batch_fill_turn(Batch *batch, PgTurn *turn);
 extern bool batch_fill_completed(Batch *batch, PgTurn *turn);

@@ -325,6 +325,21 @@ store_value(Conf *conf, ConfEntry *entry, ConfSource source, const char *value)
 	return true;
 }
 
+/* The row of an option of the library, with what the agent says of it. */
+static const AgentOption *
+library_option(Conf *conf, int i)
+{
+	const AgentOption *option = &conf_library_options[i];
+
+	if (conf->definition->worker_type == NULL ||
+		option->offset != AT(worker_type))
+		return option;
+	conf->worker_type = *option;
+	conf->worker_type.fallback = conf->definition->worker_type;
+	conf->worker_type.required = false;
+	return &conf->worker_type;
+}
+
 /* Makes the entries from both tables and stores the defaults. */
 static bool
 init_entries(Conf *conf)
@@ -348,7 +363,8 @@ init_entries(Conf *conf)
 		ConfEntry  *entry = &conf->entries[i];
 		bool		is_own = i >= library_count;
 
-		entry->option = is_own ? &own[i - library_count] : &conf_library_options[i];
+		entry->option = is_own ? &own[i - library_count] :
+			library_option(conf, i);
 		entry->base = is_own ? conf->definition->settings :
 			(char *) &conf->settings;
 		/* without options of its own there are none to come here */

@@ -75,6 +75,7 @@ typedef struct Conf
 	const AgentDefinition *definition;
 	Settings	settings;
 	struct ConfEntry *entries;	/* the library's rows, then the agent's */
+	AgentOption worker_type;	/* the library's row with the agent's default */
 	int			count;
 	char		error[1024];
 } Conf;

@@ -102,9 +102,11 @@ turn_steps(const PgConn *conn, const PgTurn *turn, Step *steps,
 
 	if (turn->complete)
 	{
-		steps[count].statement = ST_COMPLETE;
-		steps[count].params[0] = turn->token;
-		steps[count++].params[1] = turn->completed_ids;
+		bool		is_set = turn->set_handler != NULL;
+
+		steps[count].statement = is_set ? ST_HANDLE : ST_COMPLETE;
+		steps[count].params[0] = is_set ? turn->set_handler : turn->token;
+		steps[count++].params[1] = is_set ? turn->handled : turn->completed_ids;
 	}
 	for (i = 0; i < turn->failure_count; i++)
 	{
@@ -142,6 +144,11 @@ take_turn(PgTurn *turn, Step *steps)
 	int			next = 2;
 	int			i;
 
+	if (turn->complete && turn->set_handler != NULL)
+	{
+		turn->retried = atoi(PQgetvalue(steps[next].result, 0, 1));
+		turn->dead = atoi(PQgetvalue(steps[next].result, 0, 2));
+	}
 	if (turn->complete)
 		next++;
 	for (i = 0; i < turn->failure_count; i++)

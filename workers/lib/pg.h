@@ -51,6 +51,10 @@ typedef struct PgTurn
 	int			failure_count;
 	bool		complete;
 	const char *completed_ids;	/* array literal; NULL: all that is left */
+	const char *set_handler;	/* handles `handled` instead, or NULL */
+	const char *handled;		/* JSON array of the events */
+	int			retried;		/* out: of these, what will come again */
+	int			dead;			/* out: and what became dead letters */
 	bool		claim;
 	bool		claim_refused;	/* out, with PG_REFUSED: it was the claim */
 	PgBatch		batch;			/* out */

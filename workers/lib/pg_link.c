@@ -34,7 +34,7 @@
 /* How long a cancelled wait may take to answer. */
 #define CANCEL_TIMEOUT (2 * SECOND)
 
-#define STATEMENT_COUNT (ST_PID + 1)
+#define STATEMENT_COUNT (ST_HANDLE + 1)
 
 /* A wait for results. */
 typedef struct Wait
@@ -77,7 +77,10 @@ static const struct
 		"select sentinai.release($1::text)", 1},
 	[ST_WAIT] = {"sentinai_wait",
 		"call sentinai.wait_for_work($1::text, $2::interval, null)", 2},
-	[ST_PID] = {"sentinai_pid", "select pg_catalog.pg_backend_pid()", 0}
+	[ST_PID] = {"sentinai_pid", "select pg_catalog.pg_backend_pid()", 0},
+	[ST_HANDLE] = {"sentinai_handle",
+		"select handled, retried, dead"
+		" from sentinai_platform.handle($1::text, $2::jsonb)", 2}
 };
 
 /* Makes a connection object; it is not connected yet. */
@@ -330,7 +333,7 @@ send_step(PgConn *conn, const Step *step)
 {
 	int			params = statements[step->statement].params;
 
-	if (conn->prepared && step->statement != ST_PID)
+	if (conn->prepared && step->statement < ST_PID)
 		return PQsendQueryPrepared(conn->conn,
 								   statements[step->statement].name, params,
 								   step->params, NULL, NULL, 0) == 1;

@@ -28,7 +28,8 @@ typedef enum Statement
 	ST_EXTEND,
 	ST_RELEASE,
 	ST_WAIT,
-	ST_PID
+	ST_PID,						/* from here on they are never prepared */
+	ST_HANDLE
 } Statement;
 
 typedef struct Step

@@ -58,11 +58,25 @@ count_failures(Worker *worker, const PgTurn *turn)
 	}
 }
 
+/* Counts what was completed, and what a set handler has failed instead. */
+static void
+count_completed(Worker *worker, const PgTurn *turn)
+{
+	report_count(worker, COUNT_COMPLETED, worker->batch.completed_count -
+				 turn->retried - turn->dead);
+	report_count(worker, COUNT_RETRIED, turn->retried);
+	report_count(worker, COUNT_DEAD, turn->dead);
+	if (turn->dead > 0)
+		log_line(LOG_WARNING, "events became dead letters",
+				 LOG_N("worker", worker->number),
+				 LOG_N("events", turn->dead), LOG_END);
+}
+
 /* The server has the outcomes of a turn. */
 void
 report_done(Worker *worker, const PgTurn *turn)
 {
-	report_count(worker, COUNT_COMPLETED, worker->batch.completed_count);
+	count_completed(worker, turn);
 	count_failures(worker, turn);
 	batch_reported(&worker->batch);
 }
@@ -80,7 +94,7 @@ settle_completed(Worker *worker, PgConn *conn)
 	status = pg_turn(conn, &turn);
 	if (status == PG_DONE)
 	{
-		report_count(worker, COUNT_COMPLETED, batch->completed_count);
+		count_completed(worker, &turn);
 		batch_completed_reported(batch);
 	}
 	return status;

@@ -372,7 +372,8 @@ handle_batch(Worker *worker, PgBatch *claimed)
 	Agent	   *agent = worker->agent;
 
 	report_count(worker, COUNT_CLAIMED, claimed->count);
-	if (!batch_init(&worker->batch, claimed) ||
+	if (!batch_init(&worker->batch, claimed,
+					agent->definition->set_handler) ||
 		!lease_begin(worker->lease, worker->batch.claimed.events[0].token,
 					 agent->settings->lease))
 	{
@@ -383,7 +384,9 @@ handle_batch(Worker *worker, PgBatch *claimed)
 	worker->has_batch = true;
 	if (stop_level(&agent->stop) != STOP_NOT)
 		return;
-	if (!handle_events(worker))
+	if (agent->definition->set_handler != NULL)
+		batch_record_all(&worker->batch);
+	else if (!handle_events(worker))
 		drop_batch(worker);
 }
 

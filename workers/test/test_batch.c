@@ -35,7 +35,7 @@ make_batch(Batch *batch, const char *keys)
 		claimed.events[i].aggregate_id = keys[i] == '0' ? NULL :
 			letters[keys[i] - 'a'];
 	}
-	assert_true(batch_init(batch, &claimed));
+	assert_true(batch_init(batch, &claimed, NULL));
 	assert_null(claimed.events);
 }
 

@@ -39,7 +39,8 @@ static const AgentOption own_options[] = {
 };
 
 static const AgentDefinition definition = {
-	"prog", "a program", NULL, own_options, &own
+	.name = "prog",.summary = "a program",.options = own_options,
+	.settings = &own
 };
 
 static Conf conf;

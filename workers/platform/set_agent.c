@@ -1,0 +1,44 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * set_agent.c
+ *	  What the agents of the platform have alike.
+ *
+ * Their work is done in the database, by a handler that takes a whole batch:
+ * see docs/platform.md.  The subscription has the handler's name, unless
+ * WORKER_TYPE or GROUP_ID names another one.
+ */
+#include "agent.h"
+#include "set_agent.h"
+
+typedef struct SetSettings
+{
+	char	   *group_id;
+} SetSettings;
+
+static SetSettings settings;
+
+static const AgentOption options[] = {
+	{"group-id", 0, AGENT_OPTION_STRING, offsetof(SetSettings, group_id), NULL,
+		0, 0, NULL, "GROUP_ID", false, false, "NAME",
+	"subscription that instances share, where it is not the worker type"},
+	{.name = NULL}
+};
+
+/* Runs an agent of the platform; the result is the exit status. */
+int
+set_agent_main(const char *program, const char *summary, const char *handler,
+			   int argc, char **argv)
+{
+	const AgentDefinition definition = {
+		.name = program,
+		.summary = summary,
+		.options = options,
+		.settings = &settings,
+		.set_handler = handler,
+		.worker_type = handler,
+		.group = &settings.group_id
+	};
+
+	return agent_main(&definition, argc, argv);
+}

@@ -429,7 +429,7 @@ comment on column sentinai_internal.relay.settings is 'What the broker''s librar
 comment on column sentinai_internal.relay.aggregate_types is 'Aggregate types whose events are sent; null: all.';
 comment on column sentinai_internal.relay.topic_template is 'Topic of an event, as in sentinai.topic_template.';
 comment on column sentinai_internal.relay.record_format is 'Form of the records, as in sentinai.record_format.';
-comment on column sentinai_internal.relay.record_options is 'Key, headers, topics and tombstones of the records; empty: those of the format.';
+comment on column sentinai_internal.relay.record_options is 'Key, headers, topics and tombstones of the records, and the dead-letter topic; empty: those of the format, and none.';
 comment on column sentinai_internal.relay.workers is 'Number of processes.';
 comment on column sentinai_internal.relay.paused is 'Whether it is paused, by pause_relay().';
 comment on column sentinai_internal.relay.node_no is 'Row of node that this was decided on; a newer one pauses the relay.';

@@ -73,64 +73,42 @@ static bool is_same(const char *one, const char *other);
 static void put_key(SnRecordMaker *maker, SnRecordFormat format,
 					const SnRecordEvent *event, SnRecord *record);
 
-/* A maker; NULL and a message when it cannot be made. */
-SnRecordMaker *
-sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
+/* May these be the topics?  No event goes to the topic of others. */
+static bool
+check_topics(const char *topic_template, const char *control, const char *dead,
+			 char *err, size_t err_len)
 {
-	const char *topic_template = options->topic_template;
-	const char *control = options->control_topic;
-	const char *dead = options->dead_letter_topic;
-	SnRecordMaker *maker;
-	SnRecordRules *rules = NULL;
-	size_t		used;
-
-	if (topic_template == NULL || *topic_template == '\0')
-		topic_template = sn_record_default_topic(options->format);
-	if (control != NULL && *control == '\0')
-		control = NULL;
-	if (dead != NULL && *dead == '\0')
-		dead = NULL;
 	if (!sn_record_check_template(topic_template, err, err_len) ||
 		(control != NULL && !sn_record_check_topic(control, err, err_len)) ||
 		(dead != NULL && !sn_record_check_topic(dead, err, err_len)))
-		return NULL;
-	if (is_same(topic_template, control) || is_same(topic_template, dead) ||
-		is_same(dead, control))
-	{
-		snprintf(err, err_len, "two of topic_template, control_topic and "
-				 "dead_letter_topic are the same topic");
-		return NULL;
-	}
-	if (options->rules != NULL && *options->rules != '\0')
-	{
-		rules = sn_record_rules_parse(options->rules, err, err_len);
-		if (rules == NULL)
-			return NULL;
-	}
-	maker = calloc(1, sizeof(SnRecordMaker));
-	if (maker == NULL)
-		sn_record_rules_free(rules);
-	else
-	{
-		maker->rules = rules;
-		maker->format = options->format;
-		maker->occurred_timestamp = options->occurred_timestamp;
-		maker->topic_template = strdup(topic_template);
-		maker->control_topic = control == NULL ? NULL : strdup(control);
-		maker->dead_letter_topic = dead == NULL ? NULL : strdup(dead);
-		maker->source = malloc(strlen(options->database) * 3 + 16);
-	}
-	if (maker == NULL || maker->topic_template == NULL ||
-		maker->source == NULL ||
+		return false;
+	if (!is_same(topic_template, control) && !is_same(topic_template, dead) &&
+		!is_same(dead, control))
+		return true;
+	snprintf(err, err_len, "two of topic_template, control_topic and "
+			 "dead_letter_topic are the same topic");
+	return false;
+}
+
+/* Copies what a maker keeps of its options; false without memory. */
+static bool
+keep_options(SnRecordMaker *maker, const SnRecordOptions *options,
+			 const char *topic_template, const char *control, const char *dead)
+{
+	size_t		used;
+
+	maker->format = options->format;
+	maker->occurred_timestamp = options->occurred_timestamp;
+	maker->topic_template = strdup(topic_template);
+	maker->control_topic = control == NULL ? NULL : strdup(control);
+	maker->dead_letter_topic = dead == NULL ? NULL : strdup(dead);
+	maker->source = malloc(strlen(options->database) * 3 + 16);
+	if (maker->topic_template == NULL || maker->source == NULL ||
 		(control != NULL && maker->control_topic == NULL) ||
 		(dead != NULL && maker->dead_letter_topic == NULL))
-	{
-		snprintf(err, err_len, "out of memory");
-		sn_record_close(maker);
-		return NULL;
-	}
+		return false;
 	if (strchr(topic_template, '{') == NULL &&
-		(rules == NULL || rules->topics.n == 0))
+		(maker->rules == NULL || maker->rules->topics.n == 0))
 	{
 		strcpy(maker->topic, topic_template);
 		maker->one_topic = true;
@@ -139,7 +117,38 @@ sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
 	used = sprintf(maker->source, "/sentinai/");
 	used += sn_escape_uri(maker->source + used, options->database);
 	strcpy(maker->source + used, "/");
-	return maker;
+	return true;
+}
+
+/* A maker; NULL and a message when it cannot be made. */
+SnRecordMaker *
+sn_record_open(const SnRecordOptions *options, char *err, size_t err_len)
+{
+	const char *topic_template = options->topic_template;
+	const char *control = options->control_topic;
+	const char *dead = options->dead_letter_topic;
+	SnRecordMaker *maker;
+
+	if (topic_template == NULL || *topic_template == '\0')
+		topic_template = sn_record_default_topic(options->format);
+	if (control != NULL && *control == '\0')
+		control = NULL;
+	if (dead != NULL && *dead == '\0')
+		dead = NULL;
+	if (!check_topics(topic_template, control, dead, err, err_len))
+		return NULL;
+	snprintf(err, err_len, "out of memory");
+	maker = calloc(1, sizeof(SnRecordMaker));
+	if (maker == NULL)
+		return NULL;
+	if (options->rules != NULL && *options->rules != '\0')
+		maker->rules = sn_record_rules_parse(options->rules, err, err_len);
+	if ((options->rules == NULL || *options->rules == '\0' ||
+		 maker->rules != NULL) &&
+		keep_options(maker, options, topic_template, control, dead))
+		return maker;
+	sn_record_close(maker);
+	return NULL;
 }
 
 /* The topic template that a format has unless one is set. */
@@ -263,9 +272,10 @@ make_topic(SnRecordMaker *maker, const SnRecordEvent *event, char *err,
 	if (is_same(maker->topic, maker->control_topic) ||
 		is_same(maker->topic, maker->dead_letter_topic))
 	{
-		snprintf(err, err_len, "topic name cannot be that of sentinai.%s",
+		snprintf(err, err_len, "topic name cannot be that of %s",
 				 is_same(maker->topic, maker->control_topic) ?
-				 "control_topic" : "dead_letter_topic");
+				 "sentinai.control_topic" : maker->rules != NULL ?
+				 "dead.letter.topic" : "sentinai.dead_letter_topic");
 		return false;
 	}
 	return true;

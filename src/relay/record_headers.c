@@ -334,23 +334,34 @@ add_long(SnRecordMaker *maker, const char *name, int64_t value)
 
 /*
  * What the broker had against a refused event, under the names that Kafka
- * Connect and Spring for Kafka have in their dead letter topics.  It was never
- * in a topic, so it has neither partition nor offset.
+ * Connect and Spring for Kafka have in their dead letter topics, or one of them.
+ * It was never in a topic, so it has neither partition nor offset.
  */
 void
 sn_put_refused(SnRecordMaker *maker, const SnRecordEvent *event)
 {
-	add_header(maker, "__connect.errors.topic", event->refused_topic);
-	add_header(maker, "__connect.errors.connector.name", "sentinai");
-	add_header(maker, "__connect.errors.stage", "TASK_PUT");
-	add_header(maker, "__connect.errors.exception.class.name", REFUSED_CLASS);
-	add_header(maker, "__connect.errors.exception.message",
-			   event->refused_error);
-	add_header(maker, "kafka_dlt-original-topic", event->refused_topic);
-	add_long(maker, "kafka_dlt-original-timestamp", event->occurred_us / 1000);
-	add_header(maker, "kafka_dlt-original-timestamp-type", "CreateTime");
-	add_header(maker, "kafka_dlt-exception-fqcn", REFUSED_CLASS);
-	add_header(maker, "kafka_dlt-exception-message", event->refused_error);
+	SnDeadHeaders names = maker->rules == NULL ? SN_DEAD_BOTH :
+	maker->rules->dead_letter_headers;
+
+	if (names != SN_DEAD_SPRING)
+	{
+		add_header(maker, "__connect.errors.topic", event->refused_topic);
+		add_header(maker, "__connect.errors.connector.name", "sentinai");
+		add_header(maker, "__connect.errors.stage", "TASK_PUT");
+		add_header(maker, "__connect.errors.exception.class.name",
+				   REFUSED_CLASS);
+		add_header(maker, "__connect.errors.exception.message",
+				   event->refused_error);
+	}
+	if (names != SN_DEAD_CONNECT)
+	{
+		add_header(maker, "kafka_dlt-original-topic", event->refused_topic);
+		add_long(maker, "kafka_dlt-original-timestamp",
+				 event->occurred_us / 1000);
+		add_header(maker, "kafka_dlt-original-timestamp-type", "CreateTime");
+		add_header(maker, "kafka_dlt-exception-fqcn", REFUSED_CLASS);
+		add_header(maker, "kafka_dlt-exception-message", event->refused_error);
+	}
 	if (event->payload == NULL)
 		add_header(maker, "sentinai_payload", "omitted");
 }

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * record_rules.c
- *		What a relay's record_options say: key, headers, topics, tombstones.
+ *		What a relay's record_options say: key, headers, topics, tombstones,
+ *		and where its dead letters go.
  *
  * The text is a list of properties (props.c).  Lists have their items separated
  * by commas, and an item is "name:value", as Debezium's outbox router has them.
@@ -67,7 +68,9 @@ check_rule_prop(SnProp *prop, char *err, size_t err_len)
 	for (i = 0; i < NLISTS; i++)
 		if (strcmp(list_rules[i].option, prop->name) == 0)
 			return sn_prop_check_text(prop, err, err_len);
-	if (strcmp(prop->name, "key") == 0)
+	if (strcmp(prop->name, "key") == 0 ||
+		strcmp(prop->name, "dead.letter.topic") == 0 ||
+		strcmp(prop->name, "dead.letter.headers") == 0)
 		return sn_prop_check_text(prop, err, err_len);
 	snprintf(err, err_len, "option \"%s\" does not exist", prop->name);
 	return false;
@@ -379,6 +382,36 @@ check_key(SnRecordRules *rules, char *err, size_t err_len)
 	return any || refuse_rule(err, err_len, "key", "it has no placeholder");
 }
 
+/* Takes what is said of the dead-letter topic. */
+static bool
+take_dead_letter(SnRecordRules *rules, const SnProps *props, char *err,
+				 size_t err_len)
+{
+	static const char *const names[] = {
+		[SN_DEAD_BOTH] = "both", [SN_DEAD_CONNECT] = "connect",
+		[SN_DEAD_SPRING] = "spring"
+	};
+	const char *topic = sn_props_get(props, "dead.letter.topic");
+	const char *headers = sn_props_get(props, "dead.letter.headers");
+	char		why[200];
+	size_t		i = SN_DEAD_BOTH;
+
+	if (topic != NULL && !sn_record_check_topic(topic, why, sizeof(why)))
+		return refuse_rule(err, err_len, "dead.letter.topic", why);
+	if (headers != NULL && topic == NULL)
+		return refuse_rule(err, err_len, "dead.letter.headers",
+						   "there is no dead.letter.topic");
+	while (headers != NULL && i < 3 && strcmp(names[i], headers) != 0)
+		i++;
+	if (i == 3)
+		return refuse_rule(err, err_len, "dead.letter.headers",
+						   "it is \"connect\", \"spring\" or \"both\"");
+	rules->dead_letter_headers = (SnDeadHeaders) i;
+	rules->dead_letter_topic = topic == NULL ? NULL : strdup(topic);
+	return topic == NULL || rules->dead_letter_topic != NULL ||
+		refuse_rule(err, err_len, "dead.letter.topic", "out of memory");
+}
+
 /* Takes what the properties say. */
 static bool
 take_options(SnRecordRules *rules, const SnProps *props, char *err,
@@ -391,7 +424,8 @@ take_options(SnRecordRules *rules, const SnProps *props, char *err,
 		if (!read_list(rules, &list_rules[i],
 					   sn_props_get(props, list_rules[i].option), err, err_len))
 			return false;
-	if (!check_headers(rules, err, err_len))
+	if (!check_headers(rules, err, err_len) ||
+		!take_dead_letter(rules, props, err, err_len))
 		return false;
 	if (key == NULL)
 		return true;
@@ -442,6 +476,7 @@ sn_record_rules_free(SnRecordRules *rules)
 		}
 	}
 	free(rules->key);
+	free(rules->dead_letter_topic);
 	free(rules);
 }
 

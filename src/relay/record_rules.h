@@ -21,7 +21,15 @@ struct SnRecordEvent;
 
 /* The options there are, for hints */
 #define SN_RECORD_RULES_ARE \
-	"The options are key, headers, headers.metadata, topics and tombstones."
+	"The options are key, headers, headers.metadata, topics, tombstones, dead.letter.topic and dead.letter.headers."
+
+/* Whose names the headers of the dead-letter topic have */
+typedef enum SnDeadHeaders
+{
+	SN_DEAD_BOTH,
+	SN_DEAD_CONNECT,
+	SN_DEAD_SPRING
+} SnDeadHeaders;
 
 /* An item of a list: "name:value", or a name alone */
 typedef struct SnRecordItem
@@ -44,6 +52,8 @@ typedef struct SnRecordRules
 								 * are; NULL: none, the key has a use for it */
 	SnRecordItems topics;		/* event types and templates */
 	SnRecordItems tombstones;	/* event types */
+	char	   *dead_letter_topic;	/* NULL: none */
+	SnDeadHeaders dead_letter_headers;
 } SnRecordRules;
 
 extern SnRecordRules *sn_record_rules_parse(const char *text, char *err,

@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
+#include "base/control_type.h"
 #include "base/guc.h"
 #include "log/event_check.h"
 #include "queue/filter.h"
@@ -114,15 +115,52 @@ check_row_template(char *value)
 	return value == NULL ? "" : value;
 }
 
-/* check_options: what is said of the records; NULL or "" for nothing */
-static char *
-check_options(char *value)
+/*
+ * check_records: whether records can be made like that; returns whether what the
+ * broker refuses goes to a topic
+ */
+static bool
+check_records(const SnRelayRow *row)
 {
-	if (value == NULL)
-		return "";
-	if (*value != '\0')
-		(void) sn_relay_rules(value);
-	return value;
+	SnRecordRules *rules = *row->record_options == '\0' ? NULL :
+	sn_relay_rules(row->record_options);
+	SnRecordOptions options = {
+		.format = sn_relay_format(row->record_format),
+		.topic_template = row->topic_template,
+		.dead_letter_topic = rules == NULL ? NULL : rules->dead_letter_topic,
+		.database = ""
+	};
+	char		err[256];
+	SnRecordMaker *maker = sn_record_open(&options, err, sizeof(err));
+
+	if (maker == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("records cannot be made: %s", err)));
+	sn_record_close(maker);
+	return options.dead_letter_topic != NULL;
+}
+
+/*
+ * want_refused: have a relay read, beside the types that are named, the events
+ * that stand for what goes to its dead-letter topic; or not any more
+ */
+static void
+want_refused(SnNames *types, bool wanted)
+{
+	text	   *refused = cstring_to_text(SN_TYPE_RECORD_REFUSED);
+	Datum	   *elems = palloc((Max(types->n, 0) + 1) * sizeof(Datum));
+	int			n = 0;
+	int			i;
+
+	if (types->n < 0 || sn_names_have(types, refused) == wanted)
+		return;
+	for (i = 0; i < types->n; i++)
+		if (!sn_text_equal(types->names[i], refused))
+			elems[n++] = PointerGetDatum(types->names[i]);
+	if (wanted)
+		elems[n++] = PointerGetDatum(refused);
+	sn_names_of(elems, n, types);
 }
 
 /* check_workers: number of processes */
@@ -276,10 +314,10 @@ sentinai_create_relay(PG_FUNCTION_ARGS)
 	row.topic_template = check_row_template(string_arg(fcinfo, 6));
 	format = string_arg(fcinfo, 7);
 	row.record_format = format == NULL ? "cloudevents" : format;
-	(void) sn_relay_format(row.record_format);
+	row.record_options = PG_ARGISNULL(10) ? "" : string_arg(fcinfo, 10);
+	want_refused(&request.filter.types, check_records(&row));
 	sn_request_start(PG_GETARG_TEXT_PP(8), &request);
 	row.workers = check_workers(PG_GETARG_INT32(9));
-	row.record_options = check_options(string_arg(fcinfo, 10));
 
 	(void) sn_node_activate();
 	(void) sn_lock_streams(true);
@@ -318,12 +356,13 @@ alter_part(FunctionCallInfo fcinfo, int argno, const char *name, int all_argno,
 
 /* alter_relay_filter: what events the relay sends, for what is published from now on */
 static void
-alter_relay_filter(FunctionCallInfo fcinfo, SnSub *sub)
+alter_relay_filter(FunctionCallInfo fcinfo, SnSub *sub, bool refused)
 {
 	SnFilter	filter = *relay_filter_of(sub);
 
 	alter_part(fcinfo, 2, "event_types", 8, sn_event_type_arg, &filter.types);
 	alter_part(fcinfo, 4, "tenants", 10, sn_tenant_arg, &filter.tenants);
+	want_refused(&filter.types, refused);
 	(void) sn_sub_refilter(sub->sub_id, &filter, true);
 }
 
@@ -351,12 +390,11 @@ sentinai_alter_relay(PG_FUNCTION_ARGS)
 		row.topic_template = check_row_template(string_arg(fcinfo, 5));
 	if (!PG_ARGISNULL(6))
 		row.record_format = string_arg(fcinfo, 6);
-	(void) sn_relay_format(row.record_format);
 	if (!PG_ARGISNULL(7))
 		row.workers = check_workers(PG_GETARG_INT32(7));
 	if (!PG_ARGISNULL(11))
-		row.record_options = check_options(string_arg(fcinfo, 11));
-	alter_relay_filter(fcinfo, sub);
+		row.record_options = string_arg(fcinfo, 11);
+	alter_relay_filter(fcinfo, sub, check_records(&row));
 	sn_relay_row_remove(row.sub_id);
 	sn_relay_row_put(&row);
 	record_relay("alter_relay", name, before,

@@ -295,9 +295,18 @@ payload_string(Jsonb *payload, const char *name)
 		cstring_to_text_with_len(value.val.string.val, value.val.string.len);
 }
 
+/* is_of_relay: whether it was this relay that gave up the event */
+static bool
+is_of_relay(Jsonb *payload)
+{
+	text	   *name = payload_string(payload, "worker_type");
+
+	return name != NULL && sn_text_equal(name, sn_relay.settings.name);
+}
+
 /*
  * refused_event: the event that a RecordRefused event is about, from its letter;
- * NULL when the letter has gone
+ * NULL when the letter has gone, or is another relay's
  */
 static SnRelayEvent *
 refused_event(const Datum *values, const bool *nulls, StringInfo json,
@@ -314,6 +323,7 @@ refused_event(const Datum *values, const bool *nulls, StringInfo json,
 	refused.topic = payload_string(payload, "topic");
 	refused.error = payload_string(payload, "error");
 	found = refused.id != NULL && refused.error != NULL &&
+		is_of_relay(payload) &&
 		sn_dead_letter_event(refused.id, sn_relay.settings.name, snapshot,
 							 &row);
 	UnregisterSnapshot(snapshot);

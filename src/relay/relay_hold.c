@@ -478,8 +478,8 @@ sn_relay_core_push_parked(SnRelayCore *core, int number, int lane,
 	{
 		entry->state = SN_ENTRY_UNWANTED;
 		entry->error = strdup(event->refused_id != NULL ?
-							  "refused events are not sent: "
-							  "sentinai.dead_letter_topic is empty" :
+							  "refused events are not sent: no topic is "
+							  "named for them" :
 							  "control events are not sent: "
 							  "sentinai.control_topic is empty");
 		sn_window_tell(&core->window, entry);

@@ -200,7 +200,9 @@ sn_relay_settings_of_row(int sub_id, SnRelaySettings *settings)
 	settings->format = sn_relay_format(row.record_format);
 	take_rules(settings, row.record_options);
 	settings->topic_template = copy_setting(row.topic_template);
-	settings->control_topic = settings->dead_letter_topic = "";
+	settings->control_topic = "";
+	settings->dead_letter_topic = settings->rules == NULL ? "" :
+		copy_setting(settings->rules->dead_letter_topic);
 	settings->aggregate_types = row.aggregate_types;
 	return true;
 }

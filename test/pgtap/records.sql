@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- record_options of relays: what is taken, and what is refused with which words.
-select plan(41);
+select plan(52);
 create function pg_temp.said(options text) returns text language plpgsql as $$
 declare
     state text;
@@ -18,9 +18,17 @@ select is(pg_temp.said(o), 'taken', 'taken: ' || replace(o, E'\n', ' ')) from un
     'key={aggregate_id}', 'key={tenant}/{aggregate_type}/{event_type}/{event_id}/{correlation_id}', 'key={metadata.order}-x',
     'headers=region:eu', E'headers = region:eu , team: a b\nkey={tenant}', 'headers=a:1,b:2,c::;key={tenant}', 'headers=a%3Ab:%25%2C%3D', 'headers=ce_shard:1',
     'headers.metadata=user', 'headers.metadata=user:x-user, user.id', 'topics=OrderPaid:paid', 'topics=a:b/c:x.{tenant}.{event_type},Other:other',
-    'tombstones=OrderDeleted', 'tombstones=a:b,c/d', 'key={metadata.user}; headers.metadata=user:u; topics=A:a; tombstones=A; headers=x:1', '']) o;
+    'tombstones=OrderDeleted', 'tombstones=a:b,c/d', 'key={metadata.user}; headers.metadata=user:u; topics=A:a; tombstones=A; headers=x:1',
+    'dead.letter.topic=dead', 'dead.letter.topic=dead; dead.letter.headers=both', 'dead.letter.headers=connect; dead.letter.topic=a.b', '']) o;
 select ok(pg_temp.said(o) ~ '^SN422 record_options cannot be used: .* The options are$', o || ': ' || pg_temp.said(o)) from unnest(array[
     'keys={tenant}', 'key', 'key=', 'key=constant', 'key={tennant}', 'key={tenant', 'key={metadata.}', 'headers=region', 'headers=a:1,a:2', 'headers=a b:1', 'headers=event_id:x',
     'headers=ce_id:x', 'headers=ce_X:x', 'headers=__connect.errors.topic:x', 'headers=a:%1', 'headers=a:%00', 'headers=ä:1', 'headers=a:' || repeat('x', 1025),
-    'headers=a:1; headers.metadata=u:a', 'headers.metadata=x:u,y:u', 'headers.metadata=traceparent', 'topics=A', 'topics=A:a b', 'topics=A:__x', 'tombstones=A B']) o;
+    'headers=a:1; headers.metadata=u:a', 'headers.metadata=x:u,y:u', 'headers.metadata=traceparent', 'topics=A', 'topics=A:a b', 'topics=A:__x', 'tombstones=A B',
+    'dead.letter.topic=a b', 'dead.letter.topic={tenant}', 'dead.letter.headers=connect', 'dead.letter.topic=a; dead.letter.headers=debezium']) o;
+select throws_ok($$select sentinai.create_relay('rec', 'kafka', 'bootstrap.servers=localhost:1', topic_template => 'dead', record_options => 'dead.letter.topic=dead')$$, 'SN422', null, 'events and dead letters have two topics');
+select sentinai.create_relay('rec', 'kafka', 'bootstrap.servers=localhost:1', record_options => 'dead.letter.topic=dead');
+select throws_ok($$select sentinai.alter_relay('rec', topic_template => 'dead')$$, 'SN422', null, 'also later');
+select lives_ok($$select sentinai.alter_relay('rec', topic_template => 'dead', record_options => '')$$, 'unless there is none any more');
+select throws_ok($$select sentinai.alter_relay('rec', record_format => 'xml')$$, 'SN422', null, 'a format that is none');
+select sentinai.drop_relay('rec');
 select * from finish();

@@ -75,5 +75,35 @@ is_deeply([ $changed->{key}, @{ $changed->{headers} }{qw(region team)} ], [ 'acm
 is(sql(q{select after->>'record_options' from sentinai.actions where action = 'alter_relay'}), 'headers=region:us', 'and are written down');
 is(state_of(q{select sentinai.alter_relay('ruled', record_options => 'kee={tenant}')}), 'SN422', 'but not what cannot be');
 
+# What the broker refuses goes to the topic of the relay that it refused it of.
+foreach my $style (qw(connect spring))
+{
+	sql(qq{select sentinai.create_relay('$style', 'kafka', '$conf,message.max.bytes=5000', event_types => '{Large}',
+		topic_template => 'of.$style', record_options => 'dead.letter.topic=dead.$style; dead.letter.headers=$style; headers=by:$style')});
+}
+my $large = sql(q{select sentinai.publish('Large', 'acme', 'A-1', jsonb_build_object('t', (select string_agg(md5(i::text), '') from generate_series(1, 1000) i)), 'order')});
+my %style = (connect => '__connect.errors.', spring => 'kafka_dlt-');
+foreach my $style (sort keys %style)
+{
+	my ($dead) = records("dead.$style", 1);
+	my $h = $dead->{headers};
+
+	is_deeply([ @$h{qw(ce_id by sentinai_payload)}, $h->{"$style{$style}exception" . ($style eq 'connect' ? '.message' : '-message')} ne '' ], [ $large, $style, 'omitted', 1 ], "$style: id, headers and the reason");
+	is_deeply([ grep { /^(__connect|kafka_dlt)/ && !/^\Q$style{$style}\E/ } keys %$h ], [], "$style: no headers of the other");
+}
+# one that comes back from a pause goes by what was said meanwhile
+sql(q{select sentinai.pause_relay('spring')});
+poll_ok($node, 'postgres', $unslept, q{select state = 'paused' from sentinai.stat_relay where relay = 'spring'}, 'paused');
+sql(q{
+	select sentinai.alter_relay('connect', event_types => '{Large,Small}');
+	select sentinai.alter_relay('spring', record_options => '');
+	select sentinai.resume_relay('spring');
+	select sentinai.publish('Small', 'acme', 'A-1', '{}', 'order')});
+records('of.connect', 1);
+sql(q{select sentinai.publish('Large', 'acme', 'A-2', jsonb_build_object('t', (select string_agg(md5(i::text), '') from generate_series(1, 1000) i)), 'order')});
+records('dead.connect', 2);
+poll_ok($node, 'postgres', $unslept, q{select bool_and(lag_events = 0) from sentinai.stat_relay}, 'all is passed');
+is(scalar($broker->records('dead.spring')), 1, 'without the option no more come');
+
 $node->stop;
 done_testing();

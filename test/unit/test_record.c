@@ -328,7 +328,7 @@ test_rules(void **state)
 	assert_null(header(&record, "content-type"));
 	event.event_type = "Bad";
 	assert_false(sn_record_make(maker, &event, &record, err, sizeof(err)));
-	assert_non_null(strstr(err, "dead_letter_topic"));
+	assert_non_null(strstr(err, "dead.letter.topic"));
 
 	/* a value that no header can have */
 	event.event_type = "Other";
@@ -345,6 +345,23 @@ test_rules(void **state)
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
 	assert_int_equal(strlen(header(&record, "a")), 1024);
 	assert_null(header(&record, "ce_id"));
+	sn_record_close(maker);
+
+	/* dead letters under the names of one of the two */
+	event.refused_id = ID;
+	event.refused_error = "too large";
+	options.rules = "dead.letter.topic=d.order; dead.letter.headers=connect";
+	maker = sn_record_open(&options, err, sizeof(err));
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_string_equal(record.topic, "d.order");
+	assert_string_equal(header(&record, "__connect.errors.exception.message"), "too large");
+	assert_null(header(&record, "kafka_dlt-exception-message"));
+	sn_record_close(maker);
+	options.rules = "dead.letter.headers=spring; dead.letter.topic=d.order";
+	maker = sn_record_open(&options, err, sizeof(err));
+	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));
+	assert_null(header(&record, "__connect.errors.exception.message"));
+	assert_string_equal(header(&record, "kafka_dlt-exception-message"), "too large");
 	sn_record_close(maker);
 	options.rules = "key={tennant}";
 	assert_null(sn_record_open(&options, err, sizeof(err)));

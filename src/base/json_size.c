@@ -18,14 +18,12 @@
 #include "base/json_number.h"
 #include "base/json_size.h"
 
-#define ESCAPE_MAX	6			/* \u001f */
-
 /*
  * No stored value of up to this size is deeper than allowed, as a level takes
  * at least 8 bytes of it, nor has more text than can be handed on, as a number
  * takes 16.
  */
-#define SURELY_FITS	(SN_JSON_DEPTH_MAX * 8)
+#define SURELY_FITS	(SN_JSON_DEPTH_MAX * SN_JSON_LEVEL_SIZE)
 
 /* A value while it is measured */
 typedef struct Measure
@@ -43,7 +41,7 @@ json_string_size(const Measure *m, const char *s, Size len)
 	Size		i;
 
 	if (!m->exact)
-		return len * ESCAPE_MAX + 2;
+		return len * SN_JSON_ESCAPE_MAX + 2;
 	for (i = 0; i < len; i++)
 	{
 		unsigned char c = (unsigned char) s[i];
@@ -52,7 +50,7 @@ json_string_size(const Measure *m, const char *s, Size len)
 			c == '\r' || c == '\t')
 			result++;
 		else if (c < ' ')
-			result += ESCAPE_MAX - 1;
+			result += SN_JSON_ESCAPE_MAX - 1;
 	}
 	return result;
 }
@@ -92,18 +90,33 @@ measure(Measure *m, JsonbContainer *container, int around)
 	return m->size <= m->max ? SN_JSON_FITS : SN_JSON_TOO_LARGE;
 }
 
-/* sn_json_fit: whether a value is no more than so many bytes, and not too deep */
+/*
+ * sn_json_measure: whether a value is no more than so many bytes as text, and not
+ * too deep.  size: how many they are, at most.
+ */
 SnJsonFit
-sn_json_fit(Jsonb *json, Size max_text)
+sn_json_measure(Jsonb *json, Size max_text, Size *size)
 {
 	Measure		m = {.max = max_text};
 	SnJsonFit	fit = measure(&m, &json->root, 0);
 
-	if (fit != SN_JSON_TOO_LARGE)
-		return fit;
-	m.size = 0;
-	m.exact = true;
-	return measure(&m, &json->root, 0);
+	if (fit == SN_JSON_TOO_LARGE)
+	{
+		m.size = 0;
+		m.exact = true;
+		fit = measure(&m, &json->root, 0);
+	}
+	*size = m.size;
+	return fit;
+}
+
+/* sn_json_fit: the same for who does not ask how many */
+SnJsonFit
+sn_json_fit(Jsonb *json, Size max_text)
+{
+	Size		size;
+
+	return sn_json_measure(json, max_text, &size);
 }
 
 /* sn_json_fit_stored: whether a stored value can be handed on at all */

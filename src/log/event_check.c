@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "log/event_check.h"
 #include "registry/event_type.h"
+#include "registry/json_walk.h"
 #include "tenancy/gate.h"
 #include "redact/redact.h"
 
@@ -165,11 +166,16 @@ sn_event_aggregate_type(Datum value, bool isnull, int index)
 	return check_name(value, isnull, index, "aggregate_type", true, &known);
 }
 
-/* check_fit: what readers will have to hold is bounded, too */
-static void
+/*
+ * check_fit: what readers will have to hold is bounded, too.  Returns how large
+ * it is as text, at most.
+ */
+static Size
 check_fit(Jsonb *json, Size max, int index, const char *what)
 {
-	switch (sn_json_fit(json, max))
+	Size		size;
+
+	switch (sn_json_measure(json, max, &size))
 	{
 		case SN_JSON_FITS:
 			break;
@@ -184,11 +190,12 @@ check_fit(Jsonb *json, Size max, int index, const char *what)
 								 SN_JSON_DEPTH_MAX),
 						"A string can hold the inner part as text.");
 	}
+	return size;
 }
 
-/* sn_event_object: a JSON object of bounded size and depth */
-Jsonb *
-sn_event_object(Datum value, Size max, int index, const char *what)
+/* check_object: a JSON object of bounded size and depth; size: as text, at most */
+static Jsonb *
+check_object(Datum value, Size max, int index, const char *what, Size *size)
 {
 	Jsonb	   *json;
 
@@ -198,8 +205,17 @@ sn_event_object(Datum value, Size max, int index, const char *what)
 	json = DatumGetJsonbP(value);
 	if (!JB_ROOT_IS_OBJECT(json))
 		sn_event_refuse(ERRCODE_SN_INVALID, index, what, "must be a JSON object");
-	check_fit(json, max, index, what);
+	*size = check_fit(json, max, index, what);
 	return json;
+}
+
+/* sn_event_object: the same for who wants no more than that */
+Jsonb *
+sn_event_object(Datum value, Size max, int index, const char *what)
+{
+	Size		size;
+
+	return check_object(value, max, index, what, &size);
 }
 
 /* without: metadata without what only the extension says there */
@@ -231,17 +247,6 @@ sn_event_metadata(Datum value, int index)
 	if (JB_ROOT_COUNT(metadata) == 0)
 		return metadata;
 	return without(without(metadata, SN_OUTBOX_ID), SN_REDACTED_NAME);
-}
-
-/* empty_object: '{}' */
-static Jsonb *
-empty_object(void)
-{
-	static uint32 empty[2];
-
-	SET_VARSIZE(empty, sizeof(empty));
-	empty[1] = JB_FOBJECT;
-	return (Jsonb *) empty;
 }
 
 /* tenant_name: what can be the name of a tenant, or be empty */
@@ -304,19 +309,24 @@ sn_may_publish(const text *tenant_id)
 		sn_may(SN_RIGHT_PUBLISH, tenant_id);
 }
 
-/* redact: the event as it is to be stored, before anybody looks into it */
+/*
+ * redact: the event as it is to be stored, before anybody looks into it.  size: of
+ * the payload as text, at most.  What the events of a batch share is redacted for
+ * each of them when it is put in.
+ */
 static void
-redact(SnEvent *event, int index)
+redact(SnEvent *event, Size size, int index)
 {
 	Size		max = (Size) sn_max_payload * 1024;
 	Jsonb	   *given = event->payload;
 
 	event->payload = sn_redact_payload(event->tenant_id, event->event_type,
 									   given, max);
-	if (event->payload != given)
-		check_fit(event->payload, max, index, "payload");
-	event->metadata = sn_redact_metadata(event->tenant_id, event->metadata,
-										 SN_METADATA_MAX);
+	if (event->payload != given && !sn_redact_surely_fits(event->payload, size, max))
+		(void) check_fit(event->payload, max, index, "payload");
+	if (index == 0)
+		event->metadata = sn_redact_metadata(event->tenant_id, event->metadata,
+											 SN_METADATA_MAX);
 }
 
 /*
@@ -329,6 +339,8 @@ void
 sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 			   int32 version, int index)
 {
+	Size		size;
+
 	memset(event, 0, sizeof(SnEvent));
 	event->deliver_at = DT_NOBEGIN;
 	event->asked_version = version > 0 ? version : 1;
@@ -339,20 +351,20 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 	event->aggregate_id = check_aggregate_id(values[SN_INPUT_AGGREGATE_ID],
 											 nulls[SN_INPUT_AGGREGATE_ID], index);
 	sn_event_require(nulls[SN_INPUT_PAYLOAD], index, "payload");
-	event->payload = sn_event_object(values[SN_INPUT_PAYLOAD],
+	event->payload = check_object(values[SN_INPUT_PAYLOAD],
 								  (Size) sn_max_payload * 1024, index,
-								  "payload");
+								  "payload", &size);
 	event->aggregate_type = sn_event_aggregate_type(values[SN_INPUT_AGGREGATE_TYPE],
 												 nulls[SN_INPUT_AGGREGATE_TYPE],
 												 index);
-	event->metadata = nulls[SN_INPUT_METADATA] ? empty_object() :
+	event->metadata = nulls[SN_INPUT_METADATA] ? sn_json_empty() :
 		sn_event_metadata(values[SN_INPUT_METADATA], index);
 	if (!nulls[SN_INPUT_CORRELATION_ID])
 		event->correlation_id = sn_event_text(values[SN_INPUT_CORRELATION_ID],
 										   CORRELATION_ID_MAX, index,
 										   "correlation_id");
 	if (sn_redact_asks())
-		redact(event, index);
+		redact(event, size, index);
 }
 
 /*

@@ -53,6 +53,20 @@ sn_redact_payload(const text *tenant_id, const text *event_type,
 }
 
 /*
+ * sn_redact_surely_fits: whether the payload that was redacted last is neither too
+ * deep nor more than so many bytes as text, as it can be told without reading it:
+ * its numbers are those that it had or come from rules.  text_before: how much
+ * text it was, at most.
+ */
+bool
+sn_redact_surely_fits(const Jsonb *payload, Size text_before, Size max_text)
+{
+	return VARSIZE(payload) <= SN_JSON_DEPTH_MAX * SN_JSON_LEVEL_SIZE &&
+		text_before + VARSIZE(payload) * SN_JSON_ESCAPE_MAX +
+		(Size) payload_count * SN_REPLACEMENT_MAX <= max_text;
+}
+
+/*
  * sn_redact_metadata: the same for metadata, with the list of what was redacted
  * in both.  It is for the event whose payload was redacted last, and can be
  * asked again with other metadata.
@@ -70,20 +84,19 @@ sn_redact_metadata(const text *tenant_id, Jsonb *metadata, Size max)
 							max, &trail);
 	if (trail.count == 0)
 		return metadata;
-	return sn_json_put(result == NULL ? metadata : result, SN_REDACTED_NAME,
-					   sn_trail_list(current, &trail));
+	if (result != NULL)
+		metadata = result;
+	return sn_trail_put(current, &trail, metadata);
 }
 
 /* constant_text: what "$error" is replaced with, which is a string */
 static text *
 constant_text(const SnEffect *effect)
 {
-	JsonbValue	value;
-
 	if (effect->method == SN_METHOD_REMOVE)
 		return cstring_to_text(SN_REDACT_TEXT);
-	sn_json_root((Jsonb *) effect->with, &value);
-	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+	return cstring_to_text_with_len(effect->with->val.string.val,
+									effect->with->val.string.len);
 }
 
 /*
@@ -113,7 +126,7 @@ sn_redact_error(const text *tenant_id, const text *event_type, text *error)
 	if (len > ERROR_MAX)
 		len = pg_mbcliplen(VARDATA_ANY(error), len, ERROR_MAX);
 	sn_out_begin(&out, len + 64, MaxAllocSize);
-	sn_redact_string(&out, tenant_id, effect, VARDATA_ANY(error), len,
+	sn_redact_string(&out, tenant_id, &effect, VARDATA_ANY(error), len,
 					 &changed);
 	return (text *) sn_out_end(&out);
 }

@@ -25,6 +25,8 @@ sn_redact_asks(void)
 
 extern Jsonb *sn_redact_payload(const text *tenant_id, const text *event_type,
 								Jsonb *payload, Size max);
+extern bool sn_redact_surely_fits(const Jsonb *payload, Size text_before,
+								  Size max_text);
 extern Jsonb *sn_redact_metadata(const text *tenant_id, Jsonb *metadata,
 								 Size max);
 extern text *sn_redact_error(const text *tenant_id, const text *event_type,

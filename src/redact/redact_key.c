@@ -14,7 +14,6 @@
  */
 #include "postgres.h"
 
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -74,8 +73,10 @@ read_key(void)
 void
 sn_redact_hash(const text *tenant_id, const char *value, Size len, char *hex)
 {
+	static const char digits[] = "0123456789abcdef";
 	unsigned char result[SN_SHA256_LEN];
 	SnSha256	sha;
+	int			i;
 
 	if (!key_there || key_read != PgReloadTime)
 		read_key();
@@ -84,5 +85,9 @@ sn_redact_hash(const text *tenant_id, const char *value, Size len, char *hex)
 	sn_sha256_add(&sha, "", 1);
 	sn_sha256_add(&sha, value, len);
 	sn_hmac_end(&key, &sha, result);
-	(void) hex_encode((const char *) result, sizeof(result), hex);
+	for (i = 0; i < SN_SHA256_LEN; i++)
+	{
+		*hex++ = digits[result[i] >> 4];
+		*hex++ = digits[result[i] & 0xf];
+	}
 }

@@ -20,15 +20,15 @@
 void
 sn_out_begin(SnOut *out, Size guess, Size max)
 {
-	out->room = Max(guess, 64);
+	out->max = Min(max, JENTRY_OFFLENMASK);
+	out->room = Min(Max(guess, 64), out->max);
 	out->data = palloc(out->room);
 	out->len = VARHDRSZ;
-	out->max = Min(max, JENTRY_OFFLENMASK);
 }
 
-/* sn_out_reserve: have room for so many bytes more */
+/* sn_out_grow: have room for so many bytes more, if they are allowed */
 void
-sn_out_reserve(SnOut *out, Size more)
+sn_out_grow(SnOut *out, Size more)
 {
 	Size		need = out->len + more;
 
@@ -37,20 +37,8 @@ sn_out_reserve(SnOut *out, Size more)
 				(errcode(ERRCODE_SN_TOO_LARGE),
 				 errmsg("payload or metadata is too large once it is redacted"),
 				 errdetail("Hashes and replacements can be longer than what they stand for.")));
-	if (need <= out->room)
-		return;
-	out->room = Max(need, out->room * 2);
+	out->room = Min(Max(need, out->room * 2), out->max);
 	out->data = repalloc_huge(out->data, out->room);
-}
-
-/* sn_out_bytes: a string, or the name of a member */
-JEntry
-sn_out_bytes(SnOut *out, const char *bytes, Size len)
-{
-	sn_out_reserve(out, len);
-	memcpy(out->data + out->len, bytes, len);
-	out->len += len;
-	return JENTRY_ISSTRING | (JEntry) len;
 }
 
 /* sn_out_pad: numbers and containers are aligned; how much that took */
@@ -104,6 +92,62 @@ sn_out_copy(SnOut *out, const JsonbValue *value)
 	return JENTRY_ISCONTAINER | (JEntry) (pad + value->val.binary.len);
 }
 
+/* with_length: an entry of a value that begins there, which has its length */
+static inline JEntry
+with_length(JEntry entry, uint32 from)
+{
+	if (likely(!JBE_HAS_OFF(entry)))
+		return entry;
+	return (entry & JENTRY_TYPEMASK) | (JBE_OFFLENFLD(entry) - from);
+}
+
+/* sn_out_block: entries that lie one behind the other, at once; whether they are aligned is not looked at */
+void
+sn_out_block(SnOut *out, const SnRun *run, Size head, int at)
+{
+	uint32		from = run->from;
+	JEntry	   *entry;
+	int			i;
+
+	(void) sn_out_bytes(out, run->base + from, run->to - from);
+	entry = sn_out_entry(out, head, at);
+	for (i = 0; i < run->n; i++)
+	{
+		entry[i] = with_length(run->entries[i], from);
+		from += JBE_OFFLENFLD(entry[i]);
+	}
+}
+
+/*
+ * sn_out_run: the same of values.  As long as they are aligned there in another
+ * way than here they are copied one by one.  Behind the first number, object or
+ * array they are not.
+ */
+void
+sn_out_run(SnOut *out, const SnRun *run, Size head, int at)
+{
+	SnRun		rest = *run;
+
+	for (; rest.n > 0 && (out->len & 3) != (rest.from & 3); rest.n--, at++)
+	{
+		uint32		start = rest.from;
+		JEntry		entry = with_length(*rest.entries++, start);
+		Size		before = out->len;
+
+		rest.from += JBE_OFFLENFLD(entry);
+		if (JBE_ISNUMERIC(entry) || JBE_ISCONTAINER(entry))
+		{
+			start = INTALIGN(start);
+			(void) sn_out_pad(out);
+		}
+		(void) sn_out_bytes(out, rest.base + start, rest.from - start);
+		*sn_out_entry(out, head, at) = (entry & JENTRY_TYPEMASK) |
+			(JEntry) (out->len - before);
+	}
+	if (rest.n > 0)
+		sn_out_block(out, &rest, head, at);
+}
+
 /* sn_out_open: a container with room for so many entries; where it begins */
 Size
 sn_out_open(SnOut *out, int entries)
@@ -128,6 +172,7 @@ sn_out_close(SnOut *out, Size head, uint32 flags, int size, int entries,
 	JEntry	   *entry = sn_out_entry(out, head, 0);
 	uint32		total = 0;
 	int			i;
+	int			k;
 
 	if (entries < room)
 	{
@@ -137,11 +182,12 @@ sn_out_close(SnOut *out, Size head, uint32 flags, int size, int entries,
 		out->len -= (Size) (room - entries) * sizeof(JEntry);
 	}
 	*((uint32 *) (out->data + head)) = flags | (uint32) size;
-	for (i = 0; i < entries; i++)
+	for (i = 0; i < entries; i += JB_OFFSET_STRIDE)
 	{
+		for (k = Max(i - JB_OFFSET_STRIDE, 0) + 1; k < i; k++)
+			total += JBE_OFFLENFLD(entry[k]);
 		total += JBE_OFFLENFLD(entry[i]);
-		if (i % JB_OFFSET_STRIDE == 0)
-			entry[i] = (entry[i] & JENTRY_TYPEMASK) | total | JENTRY_HAS_OFF;
+		entry[i] = (entry[i] & JENTRY_TYPEMASK) | total | JENTRY_HAS_OFF;
 	}
 }
 

@@ -110,8 +110,11 @@ sn_rule_read(const SnRuleScan *scan, MemoryContext context, SnRule *rule)
 	if (!scan->nulls[Anum_redaction_replacement - 1])
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
+		JsonbValue *with = palloc(sizeof(JsonbValue));
 
-		effect->with = DatumGetJsonbPCopy(scan->values[Anum_redaction_replacement - 1]);
+		sn_json_root(DatumGetJsonbPCopy(scan->values[Anum_redaction_replacement - 1]),
+					 with);
+		effect->with = with;
 		MemoryContextSwitchTo(old);
 	}
 	if (!sn_path_parse(VARDATA_ANY(path), VARSIZE_ANY_EXHDR(path), &rule->path,

@@ -118,7 +118,6 @@ insert_name(SnRuleSet *set, int parent, const SnJsonKey *key, int place)
 	node->names[place].key = (SnJsonKey) {name, key->len};
 	node->names[place].node = i;
 	node->nnames++;
-	node->lengths |= UINT64CONST(1) << Min(key->len, 63);
 	return i;
 }
 
@@ -202,16 +201,6 @@ sn_ruleset_add(SnRuleSet *set, const SnRule *rule)
 void
 sn_ruleset_end(SnRuleSet *set)
 {
-	int			i;
-
-	for (i = 1; i < set->nnodes; i++)
-	{
-		SnRuleNode *node = &set->nodes[i];
-
-		node->is_last = node->nnames == 0 && node->nitems == 0 &&
-			node->any == 0 && node->any_item == 0 && node->deep == 0 &&
-			!node->is_deep;
-	}
 	set->seen = MemoryContextAllocZero(set->context,
 									   2 * set->nnodes * sizeof(uint64));
 }

@@ -15,6 +15,7 @@
 #include "registry/json_walk.h"
 #include "redact/redact_path.h"
 
+#define SN_REPLACEMENT_MAX	1024	/* bytes, as it is stored and as text */
 #define SN_REDACT_KEEP_MAX	64
 #define SN_REDACT_TEXT		"[redacted]"	/* in place of what was there */
 
@@ -36,7 +37,7 @@ typedef struct SnEffect
 	SnMethod	method;
 	int			keep;			/* mask: characters that stay */
 	unsigned int kinds;			/* secrets: which */
-	const Jsonb *with;			/* replace: with that */
+	const JsonbValue *with;		/* replace: with that */
 } SnEffect;
 
 /* A member that a rule names; keys of an object are in the same order */
@@ -56,7 +57,6 @@ typedef struct SnRuleItem
 typedef struct SnRuleNode
 {
 	SnEffect	effect;			/* of the rules that end here */
-	uint64		lengths;		/* bit n: a name has n bytes; the last: or more */
 	SnRuleName *names;
 	int			nnames;
 	SnRuleItem *items;
@@ -65,8 +65,51 @@ typedef struct SnRuleNode
 	int			any_item;		/* [*] */
 	int			deep;			/* whose steps count at any depth from here */
 	bool		is_deep;		/* this is such a one */
-	bool		is_last;		/* no step goes on from here */
 } SnRuleNode;
+
+/*
+ * Nodes of the rules that a value is at, and where steps lead from there.  An
+ * entry is twice the node's number, and one more when only its names count: an
+ * array stands there in place of an object.
+ */
+typedef struct SnRuleState SnRuleState;
+
+/* to a value that is no array, and to one that is; NULL: not worked out yet */
+typedef struct SnStateStep
+{
+	SnRuleState *to[2];
+} SnStateStep;
+
+typedef struct SnStateName
+{
+	SnJsonKey	key;			/* the first field, for bsearch() */
+	SnStateStep step;
+} SnStateName;
+
+typedef struct SnStateItem
+{
+	int			index;
+	SnStateStep step;
+} SnStateItem;
+
+struct SnRuleState
+{
+	SnEffect	effect;			/* of all of its nodes */
+	bool		goes_on;		/* something in the value may be concerned */
+	bool		kept;			/* by the set; otherwise it is freed behind the value */
+	int			nnames;
+	SnStateName *names;			/* in the order that keys of an object have */
+	SnStateStep other;			/* members of all other names */
+	int			nitems;
+	SnStateItem *items;			/* in the order of their numbers */
+	SnStateStep other_item;
+	int			n;
+	int		   *entries;
+	uint32		hash;			/* of the entries */
+	SnRuleState *chain;			/* the next one whose hash is like it */
+};
+
+#define SN_STATE_CHAINS 32
 
 /* Changes that were noted, see redact_trail.c */
 #define SN_TRAIL_MAX	20		/* of an event that are listed */
@@ -91,12 +134,16 @@ typedef struct SnRuleSet
 	bool		unicode;		/* a name has characters beyond ASCII */
 	SnEffect	text;			/* of "$error" */
 	unsigned int text_kinds;	/* secrets that are looked for in texts */
-	uint64	   *seen;			/* by node and mode: the walk that was there */
+	uint64	   *seen;			/* by node and mode: the value that was there */
 	uint64		walk;
+	SnStateStep begin[2];		/* by SnPathRoot */
+	SnRuleState *states[SN_STATE_CHAINS];	/* those that are kept, by their hash */
+	Size		states_size;
 	char	   *last;			/* the trail of the event before, or NULL */
 	int			last_used;
 	int			last_count;
 	Jsonb	   *last_list;		/* what it comes to */
+	Jsonb	   *last_alone;		/* metadata that has nothing but that */
 } SnRuleSet;
 
 /* A rule as it is stored */

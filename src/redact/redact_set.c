@@ -33,7 +33,6 @@
 
 #define RULES_MAX		64		/* of a tenant for one type, or for all */
 #define KEEP_DEFAULT	4
-#define REPLACEMENT_MAX	1024	/* bytes, as it is stored and as text */
 
 PG_FUNCTION_INFO_V1(sentinai_set_redaction);
 PG_FUNCTION_INFO_V1(sentinai_drop_redaction);
@@ -134,12 +133,12 @@ keep_arg(FunctionCallInfo fcinfo, int n, SnMethod method, Datum *values,
 static void
 check_replacement(const SnPath *path, Jsonb *with)
 {
-	if (VARSIZE(with) > REPLACEMENT_MAX ||
-		sn_json_fit(with, REPLACEMENT_MAX) != SN_JSON_FITS)
+	if (VARSIZE(with) > SN_REPLACEMENT_MAX ||
+		sn_json_fit(with, SN_REPLACEMENT_MAX) != SN_JSON_FITS)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_TOO_LARGE),
 				 errmsg("replacement must not be larger than %d bytes",
-						REPLACEMENT_MAX)));
+						SN_REPLACEMENT_MAX)));
 	if (path->nsteps > 0)
 		return;
 	if (path->root == SN_ROOT_ERROR)

@@ -13,6 +13,7 @@
 
 #include "utils/memutils.h"
 
+#include "redact/redact.h"
 #include "redact/redact_walk.h"
 
 /* put_bytes: some bytes of a pointer, if they have room; its length or -1 */
@@ -31,6 +32,9 @@ put_token(char *out, int n, const SnPlace *place)
 {
 	int			i;
 
+	if (memchr(place->name, '~', place->len) == NULL &&
+		memchr(place->name, '/', place->len) == NULL)
+		return put_bytes(out, n, place->name, place->len);
 	for (i = 0; i < place->len && n >= 0; i++)
 		if (place->name[i] == '~')
 			n = put_bytes(out, n, "~0", 2);
@@ -149,29 +153,47 @@ make_list(const SnTrail *trail)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-/* sn_trail_list: the list for the metadata, which the set of rules owns */
-Jsonb *
-sn_trail_list(SnRuleSet *set, const SnTrail *trail)
+/* keep_json: a copy that the set of rules owns, in place of one before */
+static void
+keep_json(SnRuleSet *set, Jsonb **place, const Jsonb *json)
 {
-	Jsonb	   *list;
+	if (*place != NULL)
+		pfree(*place);
+	*place = NULL;
+	*place = memcpy(MemoryContextAlloc(set->context, VARSIZE(json)), json,
+					VARSIZE(json));
+}
 
-	if (set->last_list != NULL && set->last_count == trail->count &&
-		set->last_used == trail->used &&
-		memcmp(set->last, trail->bytes, trail->used) == 0)
-		return set->last_list;
-	list = make_list(trail);
-	if (set->last_list != NULL)
-	{
-		pfree(set->last_list);
+/* note_list: the list of an event, which the next ones may have, too */
+static void
+note_list(SnRuleSet *set, const SnTrail *trail)
+{
+	Jsonb	   *list = make_list(trail);
+	Jsonb	   *alone = sn_json_put(sn_json_empty(), SN_REDACTED_NAME, list);
+
+	set->last_count = 0;		/* none, in case there is no memory */
+	if (set->last != NULL)
 		pfree(set->last);
-		set->last_list = NULL;
-	}
-	set->last = MemoryContextAlloc(set->context, trail->used);
-	memcpy(set->last, trail->bytes, trail->used);
+	set->last = NULL;
+	set->last = memcpy(MemoryContextAlloc(set->context, trail->used),
+					   trail->bytes, trail->used);
+	keep_json(set, &set->last_list, list);
+	keep_json(set, &set->last_alone, alone);
 	set->last_used = trail->used;
 	set->last_count = trail->count;
-	set->last_list = MemoryContextAlloc(set->context, VARSIZE(list));
-	memcpy(set->last_list, list, VARSIZE(list));
 	pfree(list);
-	return set->last_list;
+	pfree(alone);
+}
+
+/* sn_trail_put: metadata of its own, with the list of what was redacted */
+Jsonb *
+sn_trail_put(SnRuleSet *set, const SnTrail *trail, Jsonb *metadata)
+{
+	if (set->last_count != trail->count || set->last_used != trail->used ||
+		memcmp(set->last, trail->bytes, trail->used) != 0)
+		note_list(set, trail);
+	if (JB_ROOT_COUNT(metadata) > 0)
+		return sn_json_put(metadata, SN_REDACTED_NAME, set->last_list);
+	return memcpy(palloc(VARSIZE(set->last_alone)), set->last_alone,
+				  VARSIZE(set->last_alone));
 }

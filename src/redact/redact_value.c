@@ -97,20 +97,20 @@ write_without_secrets(SnOut *out, unsigned int kinds, const char *s, Size len)
 
 /* sn_redact_string: write a text as a method makes it */
 void
-sn_redact_string(SnOut *out, const text *tenant_id, SnEffect effect,
+sn_redact_string(SnOut *out, const text *tenant_id, const SnEffect *effect,
 				 const char *s, Size len, bool *changed)
 {
 	*changed = true;
-	switch (effect.method)
+	switch (effect->method)
 	{
 		case SN_METHOD_HASH:
 			write_hash(out, tenant_id, s, len);
 			break;
 		case SN_METHOD_MASK:
-			write_mask(out, effect.keep, s, len);
+			write_mask(out, effect->keep, s, len);
 			break;
 		default:
-			*changed = write_without_secrets(out, effect.kinds, s, len);
+			*changed = write_without_secrets(out, effect->kinds, s, len);
 	}
 }
 
@@ -119,7 +119,7 @@ sn_redact_string(SnOut *out, const text *tenant_id, SnEffect effect,
  * does not concern it: null says nothing, and secrets are looked for in texts.
  */
 bool
-sn_redact_scalar(SnWalk *w, SnEffect effect, const JsonbValue *value,
+sn_redact_scalar(SnWalk *w, const SnEffect *effect, const JsonbValue *value,
 				 JEntry *entry)
 {
 	SnOut	   *out = &w->out;
@@ -129,14 +129,14 @@ sn_redact_scalar(SnWalk *w, SnEffect effect, const JsonbValue *value,
 	bool		changed;
 
 	if (value->type == jbvNull ||
-		(effect.method == SN_METHOD_SECRETS && value->type != jbvString))
+		(effect->method == SN_METHOD_SECRETS && value->type != jbvString))
 	{
 		*entry = sn_out_scalar(out, value);
 		return false;
 	}
 	if (value->type == jbvNumeric)
 		s = numeric_normalize(value->val.numeric);
-	else if (value->type == jbvBool && effect.method == SN_METHOD_MASK)
+	else if (value->type == jbvBool && effect->method == SN_METHOD_MASK)
 		s = MASKED_BOOLEAN;
 	else if (value->type == jbvBool)
 		s = value->val.boolean ? "true" : "false";

@@ -4,9 +4,10 @@
  * redact_walk.c
  *		One walk over a value that writes it anew as the rules say.
  *
- * What no rule can reach is copied as a whole.  A method that is for texts and
- * numbers goes down into an object or array, to all that is in it.  An item
- * that is removed leaves null behind, so that the others keep their numbers.
+ * What no rule concerns is copied as it is, as much as possible at once.  A
+ * method that is for texts and numbers goes down into an object or array, to all
+ * that is in it.  An item that is removed leaves null behind, so that the others
+ * keep their numbers.
  */
 #include "postgres.h"
 
@@ -14,244 +15,280 @@
 
 #include "redact/redact_walk.h"
 
-/*
- * What becomes of a member, while its object is written: the number of a node
- * behind the last one says that it alone concerns the member, and nothing in it
- */
-enum
-{
-	FATE_COPY, FATE_LOOK, FATE_REMOVE, FATE_NODE
-};
+static JEntry write_value(SnWalk *w, const SnJsonPlaces *p,
+						  SnRuleState *state, const SnEffect *effect);
 
-static JEntry write_value(SnWalk *w, const JsonbValue *value, SnActive at,
-						  SnEffect effect);
+/* What is written of a container */
+typedef struct Part
+{
+	Size		head;			/* where it begins */
+	int			at;				/* the next entry */
+	SnRun		run;			/* what is not written yet */
+} Part;
 
 /* is_replaced: a rule concerns the value at hand as a whole */
 static bool
-is_replaced(SnEffect effect)
+is_replaced(const SnEffect *effect)
 {
-	return effect.method >= SN_METHOD_REPLACE;
+	return effect->method >= SN_METHOD_REPLACE;
 }
 
-/* write_constant: what a rule has in place of a value */
-static JEntry
-write_constant(SnWalk *w, const SnEffect *effect)
+/* stays: the value at hand is written with those before it */
+static inline void
+stays(Part *part, const SnJsonPlaces *p)
 {
-	JsonbValue	with;
-
-	sn_json_root((Jsonb *) effect->with, &with);
-	return sn_out_copy(&w->out, &with);
+	if (part->run.n++ == 0)
+	{
+		part->run.base = p->base;
+		part->run.from = p->from;
+		part->run.entries = p->entries - 1;
+	}
+	part->run.to = p->to;
 }
 
-/* enter_member: the nodes and the effect of a member */
-static SnActive
-enter_member(SnWalk *w, SnActive at, const SnJsonKey *key,
-			 const JsonbValue *value, SnEffect *effect, bool *named)
+/* write_stays: values that were passed over */
+static inline void
+write_stays(SnWalk *w, Part *part)
 {
-	SnActive	next = {w->nactive, 0};
-
-	*named = false;
-	if (at.n > 0)
-		next = sn_match_member(w, at, key, sn_json_is_array(value), named);
-	if (next.n > 0)
-		*effect = sn_match_effect(w, next, *effect);
-	return next;
+	if (part->run.n > 0)
+		sn_out_run(&w->out, &part->run, part->head, part->at);
+	part->at += part->run.n;
+	part->run.n = 0;
 }
 
-/* leave_nodes: nodes of a value that is done with */
+/* write_names: of an object's members those that stay */
 static void
-leave_nodes(SnWalk *w, SnActive at)
+write_names(SnWalk *w, JsonbContainer *object, const SnLook *look, Part *part)
 {
-	w->nactive = at.from;
+	SnRuleState **next = w->next + look->first;
+	SnRun		run = {NULL};
+	SnJsonPlaces p;
+	bool		more;
+
+	sn_json_places(&p, object, look->values_at);
+	do
+	{
+		more = sn_json_next_member(&p);
+		if (more && *next++ != &sn_look_removed)
+		{
+			if (run.n++ == 0)
+			{
+				run.base = p.base;
+				run.from = p.key_end - p.key.len;
+				run.entries = p.keys - 1;
+			}
+			run.to = p.key_end;
+		}
+		else if (run.n > 0)
+		{
+			sn_out_block(&w->out, &run, part->head, part->at);
+			part->at += run.n;
+			run.n = 0;
+		}
+	}
+	while (more);
 }
 
-/* find_fate: what becomes of a member with these nodes and this effect */
-static JEntry
-find_fate(const SnWalk *w, SnActive at, SnEffect effect)
+/* note_removed: the member at hand is gone */
+static void
+note_removed(SnWalk *w, SnRuleState *state, const SnJsonPlaces *p)
 {
-	if (effect.method == SN_METHOD_REMOVE)
-		return FATE_REMOVE;
-	if (at.n == 0)
-		return effect.method == SN_METHOD_NONE ? FATE_COPY : FATE_LOOK;
-	if (at.n == 1 && w->set->nodes[w->active[at.from] / 2].is_last)
-		return FATE_NODE + w->active[at.from] / 2;
-	return FATE_LOOK;
+	bool		named;
+
+	sn_state_leave(sn_look_at_member(w, state, p, &named));
+	w->places[w->depth++] = (SnPlace) {p->key.name, p->key.len};
+	sn_trail_note(w, SN_METHOD_REMOVE, !named);
+	w->depth--;
 }
 
-/*
- * write_keys: the keys of an object that stay; how many.  What becomes of each
- * member is noted where its value's entry will be.
- */
-static int
-write_keys(SnWalk *w, JsonbContainer *object, Size head, SnActive at,
-		   SnEffect inherited)
+/* write_entry: the value at hand, which rules concern */
+static void
+write_entry(SnWalk *w, Part *part, const SnJsonPlaces *p, SnPlace place,
+			SnRuleState *state, const SnEffect *inherited)
 {
-	SnPlace    *place = &w->places[w->depth];
-	SnJsonWalk	walk;
-	SnJsonKey	key;
-	JsonbValue	value;
-	int			kept = 0;
+	SnEffect	both;
+	JEntry		entry;
+
+	write_stays(w, part);
+	w->places[w->depth++] = place;
+	entry = write_value(w, p, state, sn_state_effect(state, inherited, &both));
+	w->depth--;
+	*sn_out_entry(&w->out, part->head, part->at++) = entry;
+	sn_state_leave(state);
+}
+
+/* write_members: the values of an object's members */
+static void
+write_members(SnWalk *w, JsonbContainer *object, const SnLook *look,
+			  Part *part, SnRuleState *state, const SnEffect *inherited)
+{
+	SnJsonPlaces p;
 	int			i;
 
-	sn_json_walk(&walk, object);
-	for (i = 0; sn_json_next(&walk, &key, &value); i++)
+	sn_json_places(&p, object, look->values_at);
+	for (i = look->first; sn_json_next_member(&p); i++)
 	{
-		SnEffect	effect = inherited;
+		SnRuleState *next = w->next[i];
 		bool		named;
-		SnActive	next = enter_member(w, at, &key, &value, &effect, &named);
-		JEntry		fate = find_fate(w, next, effect);
 
-		leave_nodes(w, next);
-		if (fate == FATE_REMOVE)
+		if (next == NULL)
+			stays(part, &p);
+		else if (next == &sn_look_removed)
 		{
-			*place = (SnPlace) {key.name, key.len};
-			w->depth++;
-			sn_trail_note(w, SN_METHOD_REMOVE, !named);
-			w->depth--;
+			write_stays(w, part);
+			note_removed(w, state, &p);
 		}
 		else
 		{
-			JEntry		entry = sn_out_bytes(&w->out, key.name, key.len);
-
-			*sn_out_entry(&w->out, head, kept++) = entry;
+			if (next == &sn_look_again)
+				next = sn_look_at_member(w, state, &p, &named);
+			write_entry(w, part, &p, (SnPlace) {p.key.name, p.key.len}, next,
+						inherited);
 		}
-		*sn_out_entry(&w->out, head, walk.count + i) = fate;
 	}
-	return kept;
+	write_stays(w, part);
 }
 
-/* write_object: an object, or what is left of it */
+/* write_object: what is left of an object that was looked at */
 static void
-write_object(SnWalk *w, JsonbContainer *object, SnActive at,
-			 SnEffect inherited)
+write_object(SnWalk *w, JsonbContainer *object, const SnLook *look,
+			 SnRuleState *state, const SnEffect *inherited)
 {
-	int			n = JsonContainerSize(object);
-	Size		head = sn_out_open(&w->out, 2 * n);
-	int			kept = write_keys(w, object, head, at, inherited);
-	int			written = kept;
-	SnJsonWalk	walk;
-	SnJsonKey	key;
-	JsonbValue	value;
-	int			i;
+	int			n = JsonContainerSize(object) - look->removed;
+	Part		part = {.head = sn_out_open(&w->out, 2 * n)};
 
-	sn_json_walk(&walk, object);
-	for (i = 0; sn_json_next(&walk, &key, &value); i++)
-	{
-		JEntry		fate = *sn_out_entry(&w->out, head, n + i);
-		SnEffect	effect = inherited;
-		SnActive	next = {w->nactive, 0};
-		JEntry		entry;
-		bool		named;
-
-		if (fate == FATE_REMOVE)
-			continue;
-		if (fate == FATE_COPY)
-			entry = sn_out_copy(&w->out, &value);
-		else
-		{
-			if (fate >= FATE_NODE)
-				effect = sn_effect_stronger(effect, w->set->nodes[fate - FATE_NODE].effect);
-			else
-				next = enter_member(w, at, &key, &value, &effect, &named);
-			w->places[w->depth++] = (SnPlace) {key.name, key.len};
-			entry = write_value(w, &value, next, effect);
-			w->depth--;
-			leave_nodes(w, next);
-		}
-		*sn_out_entry(&w->out, head, written++) = entry;
-	}
-	sn_out_close(&w->out, head, JB_FOBJECT, kept, written, 2 * n);
+	write_names(w, object, look, &part);
+	write_members(w, object, look, &part, state, inherited);
+	sn_out_close(&w->out, part.head, JB_FOBJECT, n, 2 * n, 2 * n);
 }
 
 /* write_array: an array, with as many items as it had */
 static void
-write_array(SnWalk *w, JsonbContainer *array, SnActive at, SnEffect inherited)
+write_array(SnWalk *w, JsonbContainer *array, SnRuleState *state,
+			const SnEffect *inherited)
 {
 	int			n = JsonContainerSize(array);
-	Size		head = sn_out_open(&w->out, n);
-	SnJsonWalk	walk;
-	JsonbValue	value;
+	Part		part = {.head = sn_out_open(&w->out, n)};
+	SnJsonPlaces p;
 	int			i;
 
-	sn_json_walk(&walk, array);
-	for (i = 0; sn_json_next(&walk, NULL, &value); i++)
+	sn_json_places(&p, array, 0);
+	for (i = 0; sn_json_next_item(&p); i++)
 	{
-		SnActive	next = {w->nactive, 0};
-		SnEffect	effect;
-		JEntry		entry;
+		SnRuleState *next = sn_look_at_item(w, state, &p, i);
+		SnEffect	both;
 
 		CHECK_FOR_INTERRUPTS();
-		if (at.n > 0)
-			next = sn_match_item(w, at, i, sn_json_is_array(&value));
-		effect = sn_match_effect(w, next, inherited);
-		w->places[w->depth++] = (SnPlace) {NULL, i};
-		entry = write_value(w, &value, next, effect);
-		w->depth--;
-		leave_nodes(w, next);
-		*sn_out_entry(&w->out, head, i) = entry;
+		if (sn_look_passes(next, sn_state_effect(next, inherited, &both), &p))
+		{
+			stays(&part, &p);
+			sn_state_leave(next);
+		}
+		else
+			write_entry(w, &part, &p, (SnPlace) {NULL, i}, next, inherited);
 	}
-	sn_out_close(&w->out, head, JB_FARRAY, n, n, n);
+	write_stays(w, &part);
+	sn_out_close(&w->out, part.head, JB_FARRAY, n, n, n);
 }
 
 /* write_container: an object or an array, going down into it */
 static JEntry
-write_container(SnWalk *w, const JsonbValue *value, SnActive at,
-				SnEffect effect)
+write_container(SnWalk *w, const SnJsonPlaces *p, SnRuleState *state,
+				const SnEffect *effect)
 {
+	JsonbContainer *container = sn_json_child(p);
 	Size		before = w->out.len;
+	SnLook		look;
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
 	(void) sn_out_pad(&w->out);
-	if (JsonContainerIsObject(value->val.binary.data))
-		write_object(w, value->val.binary.data, at, effect);
+	if (JsonContainerIsArray(container))
+		write_array(w, container, state, effect);
+	else if (sn_look_at_members(w, container, state, effect, &look))
+	{
+		write_object(w, container, &look, state, effect);
+		sn_look_end(w, &look);
+	}
 	else
-		write_array(w, value->val.binary.data, at, effect);
+		(void) sn_out_bytes(&w->out, (char *) container,
+							p->to - INTALIGN(p->from));
 	return JENTRY_ISCONTAINER | (JEntry) (w->out.len - before);
 }
 
 /* write_value: a value that rules may concern, or something in it */
 static JEntry
-write_value(SnWalk *w, const JsonbValue *value, SnActive at, SnEffect effect)
+write_value(SnWalk *w, const SnJsonPlaces *p, SnRuleState *state,
+			const SnEffect *effect)
 {
+	JsonbValue	value;
 	JEntry		entry;
 
 	if (is_replaced(effect))
 	{
-		sn_trail_note(w, effect.method, false);
-		return effect.method == SN_METHOD_REPLACE ?
-			write_constant(w, &effect) : JENTRY_ISNULL;
+		sn_trail_note(w, effect->method, false);
+		return effect->method == SN_METHOD_REPLACE ?
+			sn_out_copy(&w->out, effect->with) : JENTRY_ISNULL;
 	}
-	if (value->type == jbvBinary)
-	{
-		if (at.n == 0 && effect.method == SN_METHOD_NONE)
-			return sn_out_copy(&w->out, value);
-		return write_container(w, value, at, effect);
-	}
-	if (effect.method == SN_METHOD_NONE)
-		return sn_out_scalar(&w->out, value);
-	if (sn_redact_scalar(w, effect, value, &entry))
-		sn_trail_note(w, effect.method, false);
+	if (JBE_ISCONTAINER(p->entry))
+		return write_container(w, p, state, effect);
+	sn_json_value_at(p, &value);
+	if (sn_redact_scalar(w, effect, &value, &entry))
+		sn_trail_note(w, effect->method, false);
 	return entry;
 }
 
-/* write_root: the whole value */
+/* write_root: the whole value, as one rule makes it */
 static void
-write_root(SnWalk *w, Jsonb *json, int node)
+write_root(SnWalk *w, const SnEffect *effect)
 {
-	SnActive	at = sn_match_root(w, node);
-	SnEffect	effect = sn_match_effect(w, at, (SnEffect) {SN_METHOD_NONE});
-
-	if (is_replaced(effect))
-	{
-		sn_trail_note(w, effect.method, false);
-		if (effect.method == SN_METHOD_REPLACE)
-			(void) write_constant(w, &effect);
-		else
-			sn_out_close(&w->out, sn_out_open(&w->out, 0), JB_FOBJECT, 0, 0, 0);
-	}
+	sn_trail_note(w, effect->method, false);
+	if (effect->method == SN_METHOD_REPLACE)
+		(void) sn_out_copy(&w->out, effect->with);
 	else
-		write_object(w, &json->root, at, effect);
+		sn_out_close(&w->out, sn_out_open(&w->out, 0), JB_FOBJECT, 0, 0, 0);
+}
+
+/* walk_root: the whole value; false when nothing was written */
+static bool
+walk_root(SnWalk *w, Jsonb *json, SnRuleState *state, Size max)
+{
+	const SnEffect *effect = &state->effect;
+	Size		guess = VARSIZE(json) + VARSIZE(json) / 4 + 128;
+	bool		written = is_replaced(effect);
+	SnLook		look;
+
+	if (written)
+	{
+		sn_out_begin(&w->out, guess, max);
+		write_root(w, effect);
+	}
+	else if (sn_look_at_members(w, &json->root, state, effect, &look))
+	{
+		written = sn_look_finds(w, &json->root, state, &look);
+		if (written)
+		{
+			sn_out_begin(&w->out, guess, max);
+			write_object(w, &json->root, &look, state, effect);
+		}
+		sn_look_end(w, &look);
+	}
+	return written;
+}
+
+/* begin_walk: over a value that rules may concern */
+static void
+begin_walk(SnWalk *w, SnRuleSet *set, SnPathRoot root, const text *tenant_id,
+		   SnTrail *trail)
+{
+	w->set = set;
+	w->tenant_id = tenant_id;
+	w->root = root;
+	w->trail = trail;
+	w->next = w->next_here;
+	w->next_room = SN_NEXT_ROOM;
+	w->nnext = 0;
+	w->depth = 0;
 }
 
 /*
@@ -264,24 +301,21 @@ sn_redact_walk(SnRuleSet *set, SnPathRoot root, Jsonb *json,
 {
 	int			node = root == SN_ROOT_METADATA ? set->metadata : set->payload;
 	int			before = trail->count;
+	SnRuleState *state;
 	SnWalk		w;
+	bool		written;
 
 	if (node == 0)
 		return NULL;
-	w.set = set;
-	w.tenant_id = tenant_id;
-	w.root = root;
-	w.trail = trail;
-	w.active = w.active_here;
-	w.active_room = SN_ACTIVE_ROOM;
-	w.nactive = 0;
-	w.depth = 0;
-	sn_out_begin(&w.out, VARSIZE(json) + VARSIZE(json) / 4 + 128, max);
-	write_root(&w, json, node);
-	if (w.active != w.active_here)
-		pfree(w.active);
+	begin_walk(&w, set, root, tenant_id, trail);
+	state = sn_state_begin(set, root);
+	written = walk_root(&w, json, state, max);
+	sn_state_leave(state);
+	if (w.next != w.next_here)
+		pfree(w.next);
 	if (trail->count > before)
 		return sn_out_end(&w.out);
-	pfree(w.out.data);
+	if (written)
+		pfree(w.out.data);
 	return NULL;
 }

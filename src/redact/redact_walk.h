@@ -24,6 +24,16 @@ typedef struct SnOut
 	Size		max;
 } SnOut;
 
+/* What lies one behind the other in a container, and is written as it is */
+typedef struct SnRun
+{
+	const char *base;			/* where offsets count from */
+	uint32		from;
+	uint32		to;
+	const JEntry *entries;		/* of the first one */
+	int			n;
+} SnRun;
+
 /* Where the walk is: the name of a member, or the number of an item */
 typedef struct SnPlace
 {
@@ -31,18 +41,8 @@ typedef struct SnPlace
 	int			len;			/* of the name, or the number */
 } SnPlace;
 
-/*
- * Nodes of the rules that a value is at, in the walk's stack.  An entry is
- * twice the node's number, and one more when only its names count: an array
- * stands there in place of an object.
- */
-typedef struct SnActive
-{
-	int			from;
-	int			n;
-} SnActive;
-
-#define SN_ACTIVE_ROOM	64
+/* Members of objects that a walk knows about without taking memory for it */
+#define SN_NEXT_ROOM	64
 
 typedef struct SnWalk
 {
@@ -51,22 +51,23 @@ typedef struct SnWalk
 	SnPathRoot	root;
 	SnTrail    *trail;
 	SnOut		out;
-	int		   *active;
-	int			nactive;
-	int			active_room;
+	SnRuleState **next;			/* of members of the objects that it is in */
+	int			nnext;
+	int			next_room;
 	int			depth;
 	SnPlace		places[SN_JSON_DEPTH_MAX + 1];
-	int			active_here[SN_ACTIVE_ROOM];
+	SnRuleState *next_here[SN_NEXT_ROOM];
 } SnWalk;
 
 /* redact_out.c */
 extern void sn_out_begin(SnOut *out, Size guess, Size max);
-extern void sn_out_reserve(SnOut *out, Size more);
-extern JEntry sn_out_bytes(SnOut *out, const char *bytes, Size len);
+extern void sn_out_grow(SnOut *out, Size more);
 extern JEntry sn_out_scalar(SnOut *out, const JsonbValue *value);
 extern JEntry sn_out_copy(SnOut *out, const JsonbValue *value);
 extern Size sn_out_pad(SnOut *out);
 extern Size sn_out_open(SnOut *out, int entries);
+extern void sn_out_block(SnOut *out, const SnRun *run, Size head, int at);
+extern void sn_out_run(SnOut *out, const SnRun *run, Size head, int at);
 extern void sn_out_close(SnOut *out, Size head, uint32 flags, int size,
 						 int entries, int room);
 extern Jsonb *sn_out_end(SnOut *out);
@@ -79,20 +80,102 @@ sn_out_entry(SnOut *out, Size head, int i)
 	return (JEntry *) (out->data + head + sizeof(uint32)) + i;
 }
 
+/* sn_out_reserve: have room for so many bytes more */
+static inline void
+sn_out_reserve(SnOut *out, Size more)
+{
+	if (unlikely(more > out->room - out->len))
+		sn_out_grow(out, more);
+}
+
+/* sn_out_bytes: a string, or names of members */
+static inline JEntry
+sn_out_bytes(SnOut *out, const char *bytes, Size len)
+{
+	sn_out_reserve(out, len);
+	memcpy(out->data + out->len, bytes, len);
+	out->len += len;
+	return JENTRY_ISSTRING | (JEntry) len;
+}
+
 /* redact_match.c */
-extern SnActive sn_match_root(SnWalk *w, int node);
-extern SnActive sn_match_member(SnWalk *w, SnActive at, const SnJsonKey *key,
-								bool is_array, bool *named);
-extern SnActive sn_match_item(SnWalk *w, SnActive at, int index,
-							  bool is_array);
-extern SnEffect sn_match_effect(const SnWalk *w, SnActive at,
-								SnEffect inherited);
+extern SnRuleState sn_state_nowhere;
+
+extern SnRuleState *sn_state_begin(SnRuleSet *set, SnPathRoot root);
+extern SnRuleState *sn_state_follow_member(SnRuleSet *set,
+										   const SnRuleState *state,
+										   SnStateStep *step,
+										   const SnJsonKey *key, bool is_array);
+extern SnRuleState *sn_state_follow_item(SnRuleSet *set,
+										 const SnRuleState *state,
+										 SnStateStep *step, int index,
+										 bool is_array);
+extern SnStateStep *sn_state_name_step(const SnRuleSet *set,
+									   SnRuleState *state, SnJsonKey *key);
+extern SnStateStep *sn_state_item_step(SnRuleState *state, int index);
+
+/* What was found of an object's members */
+typedef struct SnLook
+{
+	int			first;			/* in w->next */
+	int			removed;
+	bool		sure;			/* to one of them something is done, not only in it */
+	uint32		values_at;		/* where the first value is */
+} SnLook;
+
+/* redact_look.c: what becomes of members, in sn_look_at_members() */
+extern SnRuleState sn_look_removed;
+extern SnRuleState sn_look_again;
+
+extern bool sn_look_at_members(SnWalk *w, JsonbContainer *object,
+							   SnRuleState *state, const SnEffect *inherited,
+							   SnLook *look);
+extern void sn_look_end(SnWalk *w, const SnLook *look);
+extern SnRuleState *sn_look_at_member(SnWalk *w, SnRuleState *state,
+									  const SnJsonPlaces *p, bool *named);
+extern SnRuleState *sn_look_at_item(SnWalk *w, SnRuleState *state,
+									const SnJsonPlaces *p, int index);
+extern bool sn_look_finds(SnWalk *w, JsonbContainer *object,
+						  SnRuleState *state, const SnLook *look);
+
+/* sn_look_passes: whether a value stays as it is, with all that is in it */
+static inline bool
+sn_look_passes(const SnRuleState *state, const SnEffect *effect,
+			   const SnJsonPlaces *p)
+{
+	return effect->method == SN_METHOD_NONE &&
+		!(JBE_ISCONTAINER(p->entry) && state->goes_on);
+}
+
+/* sn_state_leave: the walk is done with the value of a state */
+static inline void
+sn_state_leave(SnRuleState *state)
+{
+	if (unlikely(!state->kept))
+		pfree(state);
+}
+
+/*
+ * sn_state_effect: what is done to a value, of which the values around it say
+ * something, too
+ */
+static inline const SnEffect *
+sn_state_effect(const SnRuleState *state, const SnEffect *inherited,
+				SnEffect *both)
+{
+	if (state->effect.method == SN_METHOD_NONE)
+		return inherited;
+	if (inherited->method == SN_METHOD_NONE)
+		return &state->effect;
+	*both = sn_effect_stronger(*inherited, state->effect);
+	return both;
+}
 
 /* redact_value.c */
-extern bool sn_redact_scalar(SnWalk *w, SnEffect effect,
+extern bool sn_redact_scalar(SnWalk *w, const SnEffect *effect,
 							 const JsonbValue *value, JEntry *entry);
 extern void sn_redact_string(SnOut *out, const text *tenant_id,
-							 SnEffect effect, const char *s, Size len,
+							 const SnEffect *effect, const char *s, Size len,
 							 bool *changed);
 
 /* redact_key.c */
@@ -101,6 +184,7 @@ extern void sn_redact_hash(const text *tenant_id, const char *value, Size len,
 
 /* redact_trail.c */
 extern void sn_trail_note(SnWalk *w, SnMethod method, bool hide_last);
-extern Jsonb *sn_trail_list(SnRuleSet *set, const SnTrail *trail);
+extern Jsonb *sn_trail_put(SnRuleSet *set, const SnTrail *trail,
+						   Jsonb *metadata);
 
 #endif							/* SN_REDACT_WALK_H */

@@ -28,6 +28,17 @@ sn_json_root(Jsonb *json, JsonbValue *value)
 	value->val.binary.len = VARSIZE(json) - VARHDRSZ;
 }
 
+/* sn_json_empty: '{}' */
+Jsonb *
+sn_json_empty(void)
+{
+	static uint32 empty[2];
+
+	SET_VARSIZE(empty, sizeof(empty));
+	empty[1] = JB_FOBJECT;
+	return (Jsonb *) empty;
+}
+
 bool
 sn_json_is_object(const JsonbValue *value)
 {
@@ -86,6 +97,13 @@ fill(JEntry entry, char *base, uint32 offset, uint32 end, JsonbValue *value)
 		value->type = jbvBool;
 		value->val.boolean = JBE_ISBOOL_TRUE(entry);
 	}
+}
+
+/* sn_json_value_at: the value at hand */
+void
+sn_json_value_at(const SnJsonPlaces *p, JsonbValue *value)
+{
+	fill(p->entry, p->base, p->from, p->to, value);
 }
 
 /*

@@ -127,16 +127,16 @@ member_node(const SnRuleNode *node, const SnJsonKey *key)
 	return 0;
 }
 
-/* compare_names, compare_items: for the lists of a state */
+/* order_names, order_items: for the lists of a state */
 static int
-compare_names(const void *a, const void *b)
+order_names(const void *a, const void *b)
 {
 	return sn_json_compare_keys(&((const SnStateName *) a)->key,
 								&((const SnStateName *) b)->key);
 }
 
 static int
-compare_items(const void *a, const void *b)
+order_items(const void *a, const void *b)
 {
 	int			x = ((const SnStateItem *) a)->index;
 	int			y = ((const SnStateItem *) b)->index;
@@ -159,9 +159,9 @@ list_names(const SnRuleSet *set, SnRuleState *state)
 		for (k = 0; k < node->nnames; k++)
 			state->names[state->nnames++].key = node->names[k].key;
 	}
-	qsort(state->names, state->nnames, sizeof(SnStateName), compare_names);
+	qsort(state->names, state->nnames, sizeof(SnStateName), order_names);
 	for (i = 0; i < state->nnames; i++)
-		if (i == 0 || compare_names(&state->names[kept - 1], &state->names[i]) != 0)
+		if (i == 0 || order_names(&state->names[kept - 1], &state->names[i]) != 0)
 			state->names[kept++] = state->names[i];
 	state->nnames = kept;
 }
@@ -182,9 +182,9 @@ list_items(const SnRuleSet *set, SnRuleState *state)
 			if ((state->entries[i] & ONLY_NAMES) == 0)
 				state->items[state->nitems++].index = node->items[k].index;
 	}
-	qsort(state->items, state->nitems, sizeof(SnStateItem), compare_items);
+	qsort(state->items, state->nitems, sizeof(SnStateItem), order_items);
 	for (i = 0; i < state->nitems; i++)
-		if (i == 0 || compare_items(&state->items[kept - 1], &state->items[i]) != 0)
+		if (i == 0 || order_items(&state->items[kept - 1], &state->items[i]) != 0)
 			state->items[kept++] = state->items[i];
 	state->nitems = kept;
 }
@@ -364,7 +364,7 @@ sn_state_name_step(const SnRuleSet *set, SnRuleState *state, SnJsonKey *key)
 	if (set->unicode && !sn_name_is_ascii(key->name, key->len))
 		sn_name_normalize(key);
 	found = bsearch(key, state->names, state->nnames, sizeof(SnStateName),
-					compare_names);
+					order_names);
 	return found == NULL ? &state->other : &found->step;
 }
 

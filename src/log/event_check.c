@@ -84,6 +84,19 @@ sn_event_text(Datum value, Size max, int index, const char *what)
 	return t;
 }
 
+/* sn_event_correlation: the name of a flow that a caller gives */
+text *
+sn_event_correlation(Datum value, int index)
+{
+	text	   *flow = sn_event_text(value, CORRELATION_ID_MAX, index,
+									 "correlation_id");
+
+	if (VARSIZE_ANY_EXHDR(flow) == 0)
+		sn_event_refuse(ERRCODE_SN_INVALID, index, "correlation_id",
+						"must not be empty");
+	return flow;
+}
+
 /* A name that was checked, as most events have the one of the event before */
 typedef struct KnownName
 {
@@ -360,9 +373,8 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 	event->metadata = nulls[SN_INPUT_METADATA] ? sn_json_empty() :
 		sn_event_metadata(values[SN_INPUT_METADATA], index);
 	if (!nulls[SN_INPUT_CORRELATION_ID])
-		event->correlation_id = sn_event_text(values[SN_INPUT_CORRELATION_ID],
-										   CORRELATION_ID_MAX, index,
-										   "correlation_id");
+		event->correlation_id =
+			sn_event_correlation(values[SN_INPUT_CORRELATION_ID], index);
 	if (sn_redact_asks())
 		redact(event, size, index);
 }

@@ -25,6 +25,7 @@ extern Size sn_event_size(Datum value);
 extern text *sn_event_tenant(Datum value, bool isnull, int index);
 extern text *sn_event_text(Datum value, Size max, int index,
 						   const char *what);
+extern text *sn_event_correlation(Datum value, int index);
 extern text *sn_event_type_arg(Datum value, const char *what);
 extern text *sn_tenant_arg(Datum value, const char *what);
 extern text *sn_event_aggregate_type(Datum value, bool isnull, int index);

@@ -20,8 +20,6 @@
 
 PG_FUNCTION_INFO_V1(sentinai_set_deadline);
 
-#define CORRELATION_MAX 512		/* bytes, as of an event */
-
 /* What set_deadline() was asked for */
 typedef struct Wish
 {
@@ -69,9 +67,7 @@ read_wish(FunctionCallInfo fcinfo, Wish *wish)
 	wish->aggregate_type = sn_event_aggregate_type(PG_GETARG_DATUM(6),
 												   PG_ARGISNULL(6), 0);
 	if (!PG_ARGISNULL(7))
-		wish->flow.correlation_id = sn_event_text(PG_GETARG_DATUM(7),
-												  CORRELATION_MAX, 0,
-												  "correlation_id");
+		wish->flow.correlation_id = sn_event_correlation(PG_GETARG_DATUM(7), 0);
 	if (sn_flow_on)
 		sn_flow_inherit(&wish->flow);
 	wish->now = GetCurrentTimestamp();

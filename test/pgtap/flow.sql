@@ -153,6 +153,11 @@ select is(pg_temp.metadata(sentinai.publish('M', 'flow', 'm', '{}', metadata => 
   from unnest(array['"a=b\r\nevil: header"', '"a=b,a=c"', '"x"', '""', '1', '{"a": 1}', 'null']::jsonb[]) x;
 select is((select count(distinct substr(pg_temp.parent(id), 4, 32)) from unnest(sentinai.publish_batch('{M,M}', '{flow,flow}', '{m,n}', '{"{}","{}"}', metadata => '{"traceparent": "x"}')) id), 1::bigint, 'a batch starts one');
 
+-- A flow without a name is none
+select throws_ok($$select sentinai.publish('F', 'flow', 'f', '{}', correlation_id => '')$$, 'SN422', 'correlation_id must not be empty', 'an empty correlation id');
+select throws_ok($$select sentinai.publish_batch('{F,F}', '{flow,flow}', '{f,f}', '{"{}","{}"}', correlation_ids => '{a,""}')$$, 'SN422', 'event 2 of the batch: correlation_id must not be empty', 'in a batch');
+select throws_ok($$select sentinai.set_deadline('flow', 'f', 'x', now() + interval '1 hour', correlation_id => '')$$, 'SN422', 'correlation_id must not be empty', 'of a deadline');
+
 -- The setting
 savepoint s;
 set local sentinai.traceparent = :'parent';

@@ -27,6 +27,22 @@ create function sentinai.sla_scan(
     as 'MODULE_PATHNAME', 'sentinai_sla_scan';
 comment on function sentinai.sla_scan(int, timestamptz) is 'Publishes SLAImminent and SLAExpired for the deadlines of all tenants that have come to it, those that have waited longest first. Returns how many of each; more: whether it has reached max_deadlines (1 to 1,000,000), so that it should be called again. Several at once share the work. The sequencer''s process does the same every sentinai.sla_interval; where that does not run, have pg_cron call this. at: another time than now, within ten years of it, for tests; only for who may operate for every tenant. Errors: SN403 not allowed; SN422 invalid argument; 22004 null max_deadlines; 25006 read-only transaction or standby.';
 
+create function sentinai.enable_cron(schedule text default '* * * * *') returns bigint
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_enable_cron';
+comment on function sentinai.enable_cron(text) is 'Has pg_cron call sla_scan(), and returns the number of the job. Called again it changes the schedule. schedule: as pg_cron takes it; by default every minute. The job is the caller''s, and runs with the rights of that role. Errors: 22004 null; SN403 not allowed; 55000 pg_cron is not loaded, not in this database, or in another one (the hint says what to do there); 42501 no right to use pg_cron; 22023 pg_cron does not know such a schedule; 25006 read-only transaction or standby.';
+
+create function sentinai.disable_cron() returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_disable_cron';
+comment on function sentinai.disable_cron() is 'Removes the job that enable_cron() has made. False: there was none. Errors: SN403 not allowed; 42501 no right to use pg_cron; 25006 read-only transaction or standby.';
+
+create function sentinai.cron_status(out state text, out database_name text, out job_id bigint, out schedule text)
+    returns record
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_cron_status';
+comment on function sentinai.cron_status() is 'Whether pg_cron calls sla_scan(). state: "on", "paused" (the job is not active), "off" (there is no job), "not created" (the extension pg_cron is not in this database), "elsewhere" (pg_cron is in another database) or "missing" (the server has not loaded it). database_name: where pg_cron is. job_id, schedule: of the job. Errors: SN403 not allowed; 42501 no right to use pg_cron.';
+
 create function sentinai.set_sla_threshold(tenant_id text, threshold float8) returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_set_sla_threshold';

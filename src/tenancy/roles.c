@@ -63,6 +63,7 @@ static const Role roles[] = {
 		" partitions_until retention_status"
 		" register_event_type deprecate_event_type drop_event_type_version"
 		" set_deadline meet_deadline cancel_deadline sla_scan set_sla_threshold"
+		" enable_cron disable_cron cron_status"
 		" json_schema describe_event_type asyncapi get_trace trace_tree",
 	"dead_letter event_types limits limit_usage backlog_limits alerts"
 	" deadlines sla_thresholds",

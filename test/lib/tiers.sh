@@ -24,6 +24,9 @@ prepare_tree() {
         before=$(installed_stamp) &&
         { [ -e "$("$pg_config" --sharedir)/extension/pgtap.control" ] ||
             sn_install_packages "$log" "postgresql-$pg_major-pgtap"; } &&
+        # where there is none, its test says so
+        { [ -e "$("$pg_config" --sharedir)/extension/pg_cron.control" ] ||
+            sn_install_packages "$log" "postgresql-$pg_major-cron" || :; } &&
         { build_all && install_built && make -C test/unit; } >>"$log" 2>&1
 }
 

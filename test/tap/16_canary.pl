@@ -114,7 +114,7 @@ my @calls = (
 	q{drop_backlog_limit('{worker}', '{tenant}')}, q{drop_backlog_limit('{worker}', 'alice')}, q{may_see_limit('{tenant}')},
 	q{set_deadline('{tenant}', 'a', 'r', now())}, q{set_deadline('alice', '{aggregate}', 'r', now())},
 	(map {; "$_('{tenant}', '{aggregate}', 'r')", "$_('alice', '{aggregate}', 'r')" } qw(meet_deadline cancel_deadline)),
-	'sla_scan()', 'sla_scan(at => now() - interval \'1 hour\')', q{set_sla_threshold('{tenant}', 0.5)}, q{set_sla_threshold('*', 0.5)},
+	'sla_scan()', 'enable_cron()', 'disable_cron()', 'cron_status()', 'sla_scan(at => now() - interval \'1 hour\')', q{set_sla_threshold('{tenant}', 0.5)}, q{set_sla_threshold('*', 0.5)},
 	'outbox_handler()');
 my @procedures = (q{wait_for_work('{worker}', '0', null)});
 my @statements = (

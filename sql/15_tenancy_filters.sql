@@ -1,7 +1,12 @@
 -- Filters of views, which ask the gate about each row.
 
+create function sentinai_internal.readable_part(internal) returns internal
+    language c strict
+    as 'MODULE_PATHNAME', 'sentinai_readable_part';
+comment on function sentinai_internal.readable_part(internal) is 'For the planner: how many rows may_read() lets through.';
+
 create function sentinai.may_read(tenant_id text) returns boolean
-    language c stable parallel restricted cost 5
+    language c stable parallel restricted cost 5 support sentinai_internal.readable_part
     as 'MODULE_PATHNAME', 'sentinai_may_read';
 comment on function sentinai.may_read(text) is 'For views: whether the current user may read events of the tenant.';
 

@@ -30,7 +30,10 @@ begin
         begin
             lock table sentinai_internal.lane_state_0, sentinai_internal.lane_state_1,
                 sentinai_internal.dead_letter, sentinai_internal.subscription,
-                sentinai_internal.stream in access exclusive mode;
+                sentinai_internal.stream, sentinai_internal.event_kept, sentinai_internal.event_retry,
+                only sentinai_internal.event_log_root, only sentinai_internal.event_log,
+                only sentinai_internal.event_processing_root, only sentinai_internal.event_processing,
+                only sentinai_internal.event_idempotency in access exclusive mode;
             exit;
         exception when lock_not_available then
             if i = 1200 then
@@ -44,8 +47,13 @@ end $lock$;
 
 -- Who may do what for which tenant.
 
+create function sentinai_internal.readable_part(internal) returns internal
+    language c strict
+    as 'MODULE_PATHNAME', 'sentinai_readable_part';
+comment on function sentinai_internal.readable_part(internal) is 'For the planner: how many rows may_read() lets through.';
+
 create function sentinai.may_read(tenant_id text) returns boolean
-    language c stable parallel restricted cost 5
+    language c stable parallel restricted cost 5 support sentinai_internal.readable_part
     as 'MODULE_PATHNAME', 'sentinai_may_read';
 comment on function sentinai.may_read(text) is 'For views: whether the current user may read events of the tenant.';
 
@@ -1641,6 +1649,43 @@ comment on function sentinai.event_type_comes() is 'Trigger of event_type: a row
 create trigger event_type_comes before insert on sentinai_internal.event_type
     for each row execute function sentinai.event_type_comes();
 comment on trigger event_type_comes on sentinai_internal.event_type is 'What a dump has of a type is right, not what CREATE EXTENSION made of it.';
+
+-- Row-level security; maintenance gives it to the partitions that are there.
+do $walls$
+declare
+    w record;
+begin
+    for w in select * from (values
+        ('event_log', 'sentinai.may_read(tenant_id)'),
+        ('event_log_root', 'sentinai.may_read(tenant_id)'),
+        ('event_kept', 'sentinai.may_read(tenant_id)'),
+        ('event_processing', 'sentinai.may_read(tenant_id)'),
+        ('event_processing_root', 'sentinai.may_read(tenant_id)'),
+        ('event_idempotency', 'sentinai.may_read(tenant_id)'),
+        ('deadline', 'sentinai.may_read(tenant_id)'),
+        ('event_retry', 'sentinai.may_see_letter(tenant_id)'),
+        ('dead_letter', 'sentinai.may_see_letter(tenant_id)'),
+        ('dead_letter_count', 'sentinai.may_see_letter(tenant_id)'),
+        ('track_tenant', 'sentinai.may_see_letter(tenant_id)'),
+        ('tenant_limit', 'sentinai.may_see_limit(tenant_id)'),
+        ('backlog_limit', 'sentinai.may_see_limit(tenant_id)'),
+        ('alert', 'sentinai.may_see_limit(tenant_id)'),
+        ('sla_threshold', 'sentinai.may_see_limit(tenant_id)'),
+        ('action_log', 'sentinai.may_audit(tenant_id)'),
+        ('audit_root', 'sentinai.may_audit(tenant_id)'),
+        ('redaction', 'sentinai.may_audit(nullif(tenant_id, ''*''))'),
+        ('tenant_grant', 'sentinai.may(''admin'', ''*'') or pg_catalog.pg_has_role(role, ''member'')')
+        ) x (name, filter)
+    loop
+        execute format('alter table sentinai_internal.%I enable row level security', w.name);
+        if w.name <> 'event_retry' then
+            execute format('alter table sentinai_internal.%I force row level security', w.name);
+        end if;
+        execute format('create policy tenant on sentinai_internal.%I using (%s)', w.name, w.filter);
+        execute format('comment on policy tenant on sentinai_internal.%I is %L', w.name,
+            'Rows of tenants that the current user may see, however it reads the table.');
+    end loop;
+end $walls$;
 
 -- From here on for all that this file makes; see the modules 80, 85 and 90.
 do $triggers$

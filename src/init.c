@@ -14,6 +14,7 @@
 #include "base/sentinai.h"
 #include "hooks/utility.h"
 #include "log/clock_floor.h"
+#include "log/tenant_scan.h"
 #include "process/launcher.h"
 #include "shared/recovery.h"
 #include "shared/shmem.h"
@@ -29,6 +30,7 @@ _PG_init(void)
 {
 	sn_guc_init();
 	sn_action_clock_ready = sn_store_ready;
+	sn_tenant_scan_init();
 
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;

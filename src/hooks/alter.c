@@ -35,6 +35,7 @@
 #include "hooks/ours.h"
 #include "hooks/utility.h"
 #include "store/store.h"
+#include "store/wall.h"
 
 #define ALLOWED_HINT \
 	"SET TABLESPACE, storage and autovacuum parameters, statistics, compression, REPLICA IDENTITY and, by a superuser, OWNER can be changed."
@@ -143,8 +144,12 @@ guard_subcommand(const AlterTableCmd *cmd, Oid relid)
 			sn_refuse("when a trigger fires", relid);
 			break;
 		case AT_EnableRowSecurity:
-		case AT_DisableRowSecurity:
 		case AT_ForceRowSecurity:
+			if (sn_is_member(RelationRelationId, relid) ||
+				!sn_wall_may_rise(relid, cmd->subtype == AT_ForceRowSecurity))
+				sn_refuse("row security", relid);
+			break;
+		case AT_DisableRowSecurity:
 		case AT_NoForceRowSecurity:
 			sn_refuse("row security", relid);
 			break;
@@ -218,13 +223,13 @@ is_needed(Oid index)
 	return result;
 }
 
-/* guard_drop_of: one name of DROP; the last one of a trigger is the trigger's */
+/* guard_drop_of: one name of DROP; the last one of a trigger or policy is its own */
 static void
 guard_drop_of(ObjectType type, List *names)
 {
 	Oid			relid;
 
-	if (type == OBJECT_TRIGGER)
+	if (type == OBJECT_TRIGGER || type == OBJECT_POLICY)
 	{
 		if (list_length(names) < 2)
 			return;
@@ -235,6 +240,8 @@ guard_drop_of(ObjectType type, List *names)
 		return;
 	if (type == OBJECT_TRIGGER)
 		sn_refuse("a trigger", relid);
+	if (type == OBJECT_POLICY)
+		sn_refuse("a policy", relid);
 	if (type == OBJECT_TABLE && get_rel_relispartition(relid))
 		sn_refuse_alter("the list of partitions",
 						 get_partition_parent(relid, true), RETENTION_HINT);
@@ -250,6 +257,7 @@ guard_drop(const DropStmt *stmt)
 	ListCell   *lc;
 
 	if (stmt->removeType != OBJECT_TRIGGER &&
+		stmt->removeType != OBJECT_POLICY &&
 		stmt->removeType != OBJECT_TABLE && stmt->removeType != OBJECT_INDEX)
 		return;
 	foreach(lc, stmt->objects)
@@ -358,6 +366,9 @@ guard_others(Node *stmt)
 	else if (IsA(stmt, AlterFunctionStmt))
 		guard_object("ALTER FUNCTION", ((AlterFunctionStmt *) stmt)->objtype,
 					 (Node *) ((AlterFunctionStmt *) stmt)->func);
+	else if (IsA(stmt, AlterPolicyStmt))
+		guard_related("ALTER POLICY", ((AlterPolicyStmt *) stmt)->table,
+					  OBJECT_POLICY, NULL);
 	else if (IsA(stmt, AlterSeqStmt))
 		guard_related("ALTER SEQUENCE", ((AlterSeqStmt *) stmt)->sequence,
 					  OBJECT_SEQUENCE, NULL);

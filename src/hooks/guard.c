@@ -45,6 +45,7 @@
 #include "hooks/ours.h"
 #include "hooks/utility.h"
 #include "store/store.h"
+#include "store/wall.h"
 
 /* is_our_function: whether a trigger's function is the extension's */
 static bool
@@ -305,7 +306,9 @@ sn_guard_tables(Node *stmt)
 			break;
 		case T_CreatePolicyStmt:
 			relid = sn_our_relation(((CreatePolicyStmt *) stmt)->table);
-			if (OidIsValid(relid))
+			if (OidIsValid(relid) &&
+				(sn_is_member(RelationRelationId, relid) ||
+				 !sn_wall_is_policy((CreatePolicyStmt *) stmt, relid)))
 				sn_refuse("a policy", relid);
 			break;
 		case T_CreateStmt:

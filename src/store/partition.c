@@ -37,6 +37,7 @@
 #include "store/owner.h"
 #include "store/partition.h"
 #include "store/range.h"
+#include "store/wall.h"
 
 #define LOCKS_PER_SET 48		/* taken by making or dropping one, with indexes,
 								 * triggers and row types */
@@ -228,6 +229,8 @@ make_partition(int set, int64 lower, int64 upper)
 	run_utility(psprintf("alter table " SN_INTERNAL ".%s"
 						 " attach partition " SN_INTERNAL ".%s for values from ('%s') to ('%s')", table, name,
 						 bound_text(parent, lower), bound_text(parent, upper)));
+	if (sn_wall_wanted(parent))
+		sn_wall_make(name);
 }
 
 /* interval_ms: the length of what is made from now on */

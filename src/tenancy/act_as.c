@@ -85,6 +85,13 @@ sn_acts_for(const text *tenant_id)
 		memcmp(VARDATA_ANY(tenant_id), acting.tenant_id, acting.len) == 0;
 }
 
+/* sn_acts_for_whom: the tenant that the transaction acts for, which it does */
+text *
+sn_acts_for_whom(void)
+{
+	return cstring_to_text_with_len(acting.tenant_id, acting.len);
+}
+
 /* sn_acts_proved: whether this role has proved that it may act */
 bool
 sn_acts_proved(Oid role)

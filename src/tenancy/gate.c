@@ -52,6 +52,9 @@ typedef struct Asker
 	int			everywhere;		/* rights for every tenant */
 	int			ngranted;
 	Oid		   *granted;		/* the roles whose grants it has */
+	bool		listed;			/* what follows is known */
+	int			nreadable;
+	text	  **readable;		/* tenants that it may read, each once */
 } Asker;
 
 /* What is asked about, and what for */
@@ -343,6 +346,75 @@ sn_gate_may(int rights, const text *tenant_id)
 	if (sn_gate_needs_proof() && !sn_acts_proved(sn_gate_asker()))
 		return false;
 	return sn_gate_was_granted(rights, tenant_id);
+}
+
+/* compare_readable: for lists of them */
+static int
+compare_readable(const void *a, const void *b)
+{
+	return sn_text_compare(*(text *const *) a, *(text *const *) b);
+}
+
+/* list_readable: the tenants that a role may read, or one more than the most */
+static void
+list_readable(Asker *asker)
+{
+	MemoryContext old = MemoryContextSwitchTo(cache_context);
+	int			i;
+	int			n = 0;
+
+	asker->readable = palloc(sizeof(text *) * (SN_READABLE_MAX + 1));
+	for (i = 0; i < asker->ngranted && n <= SN_READABLE_MAX; i++)
+	{
+		List	   *granted = sn_granted_tenants(asker->granted[i], SN_RIGHT_READ,
+												 SN_READABLE_MAX + 1 - n);
+		ListCell   *lc;
+
+		foreach(lc, granted)
+			asker->readable[n++] = lfirst(lc);
+		list_free(granted);
+	}
+	qsort(asker->readable, n, sizeof(text *), compare_readable);
+	for (i = 0; i < n; i++)
+		if (i == 0 ||
+			!sn_text_equal(asker->readable[i], asker->readable[asker->nreadable - 1]))
+			asker->readable[asker->nreadable++] = asker->readable[i];
+	MemoryContextSwitchTo(old);
+	asker->listed = n <= SN_READABLE_MAX;
+	if (!asker->listed)
+		asker->nreadable = n;
+}
+
+/*
+ * sn_gate_readable: the tenants whose events the caller may read, each once, until the
+ * gate is asked again.  False: every tenant, or more of them than SN_READABLE_MAX.
+ */
+bool
+sn_gate_readable(text ***tenants, int *n)
+{
+	static text *acted_for;
+	Asker	   *asker;
+
+	*n = 0;
+	if (!sn_gate_asks())
+		return false;
+	if (sn_acting)
+	{
+		acted_for = sn_acts_for_whom();
+		*tenants = &acted_for;
+		*n = sn_gate_may(SN_RIGHT_READ, acted_for);
+		return true;
+	}
+	if (sn_gate_needs_proof())
+		return true;
+	asker = find_asker();
+	if (asker->admin || (asker->everywhere & SN_RIGHT_READ) != 0)
+		return false;
+	if (!asker->listed && asker->nreadable <= SN_READABLE_MAX)
+		list_readable(asker);
+	*tenants = asker->readable;
+	*n = asker->nreadable;
+	return asker->listed;
 }
 
 /*

@@ -56,6 +56,11 @@ extern void sn_refuse_worker_type(const char *what) pg_attribute_noreturn();
 extern void sn_require_claim(const text *worker_type);
 extern void sn_grants_changed(void);
 
+/* Tenants that are listed at most */
+#define SN_READABLE_MAX 1000
+
+extern bool sn_gate_readable(text ***tenants, int *n);
+
 /* Who is asked about while somebody else, as the owner, does the work */
 extern Oid	sn_gate_asker(void);
 extern Oid	sn_gate_ask_for(Oid role);
@@ -64,9 +69,11 @@ extern Oid	sn_gate_ask_for(Oid role);
 extern text *sn_tenant_or_every_arg(FunctionCallInfo fcinfo, int n,
 									const char *name);
 extern const text *sn_whose(const text *tenant_id);
+extern PGDLLEXPORT Datum sentinai_may_read(PG_FUNCTION_ARGS);
 
 /* act_as.c */
 extern bool sn_acts_for(const text *tenant_id);
+extern text *sn_acts_for_whom(void);
 extern bool sn_acts_proved(Oid role);
 
 #endif							/* SN_GATE_H */

@@ -144,6 +144,39 @@ sn_tenant_rights(Oid role, const text *tenant_id)
 	return rights;
 }
 
+/*
+ * sn_granted_tenants: the tenants that a role was granted one of the rights for, each
+ * once, but not more than so many
+ */
+List *
+sn_granted_tenants(Oid role, int rights, int max)
+{
+	Snapshot	snapshot = sn_snapshot_now();
+	List	   *tenants = NIL;
+	ScanKeyData key;
+	SnScan		scan;
+
+	sn_key_role(&key, 1, role);
+	sn_scan_named(&scan, SN_TENANT_GRANT, SN_TENANT_GRANT_PKEY, snapshot, 1,
+				  &key, ForwardScanDirection);
+	while (list_length(tenants) < max && sn_scan_next(&scan))
+	{
+		bool		isnull;
+		text	   *tenant_id =
+			DatumGetTextPP(slot_getattr(scan.slot, Anum_grant_tenant_id,
+										&isnull));
+		Datum		right = slot_getattr(scan.slot, Anum_grant_right_name,
+										 &isnull);
+
+		if ((sn_right_of(DatumGetTextPP(right)) & rights) != 0 &&
+			(tenants == NIL || !sn_text_equal(llast(tenants), tenant_id)))
+			tenants = lappend(tenants, sn_text_copy(tenant_id));
+	}
+	sn_scan_end(&scan);
+	UnregisterSnapshot(snapshot);
+	return tenants;
+}
+
 /* has_work_grant: whether a role may claim from subscriptions of this name in the table */
 static bool
 has_work_grant(Oid role, const text *worker_type, Snapshot snapshot, bool *any)

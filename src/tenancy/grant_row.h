@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
 #include "utils/snapshot.h"
 
 #include "store/store.h"
@@ -31,6 +32,7 @@ extern void sn_grant_roles_end(SnGrantRoles *roles);
 extern int	sn_right_of(const text *name);
 extern void sn_unknown_right(void) pg_attribute_noreturn();
 extern int	sn_tenant_rights(Oid role, const text *tenant_id);
+extern List *sn_granted_tenants(Oid role, int rights, int max);
 extern int	sn_work_rights(Oid role, const text *worker_type);
 extern bool sn_any_work_grant(void);
 extern bool sn_needs_proof(Oid role);

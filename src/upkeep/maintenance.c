@@ -29,6 +29,7 @@
 #include "store/guarded.h"
 #include "store/journal.h"
 #include "store/range.h"
+#include "store/wall.h"
 #include "tenancy/gate.h"
 #include "upkeep/maintenance.h"
 
@@ -50,6 +51,7 @@ const SnStep sn_maintenance_steps[] =
 	{"journal of rounds", turn_rounds},
 	{"journal of lanes", turn_lanes},
 	{"slots", free_slots},
+	{"row security", sn_wall_step},
 	{"unwanted events", sn_pass_unwanted_step},
 	{"tracks", sn_tracks_step},
 	{"retention", sn_retention_step},

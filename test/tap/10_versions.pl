@@ -133,7 +133,8 @@ ok(wait_for($unslept, sub {
 		select count(*) = 21 from sentinai.event_processing}) =~ /^t$/m;
 }), 'and read');
 $node->safe_psql('narrow', q{select sentinai.unsubscribe('narrow')});
-is(log_count($node, qr/(ERROR|PANIC):/), 0, 'without an error');
+# a worker gives way to an update that takes longer than its patience
+is(log_count($node, qr/PANIC:|ERROR:(?!  canceling statement due to lock timeout)/), 0, 'without an error');
 $node->safe_psql('postgres', 'drop database narrow');
 
 my $db;

@@ -28,6 +28,7 @@
 #include "base/args.h"
 #include "base/printable.h"
 #include "log/event.h"
+#include "log/log.h"
 #include "queue/ledger.h"
 #include "queue/subscription.h"
 #include "store/range.h"
@@ -60,6 +61,7 @@ typedef struct Found
 {
 	bool		completed;
 	bool		foreign;		/* of a tenant that is none of the caller's */
+	bool		others;			/* of one that he may not work for */
 	int			attempt;
 	TimestampTz processed_at;
 	ItemPointerData tid;
@@ -109,13 +111,15 @@ static void
 read_found(TupleTableSlot *slot, Found *found)
 {
 	text	   *status;
+	text	   *tenant_id;
 
 	slot_getallattrs(slot);
 	status = DatumGetTextPP(slot->tts_values[Anum_proc_status - 1]);
 	found->completed = VARDATA_ANY(status)[0] == 'c';
-	found->foreign = !sn_may(SN_RIGHT_WORK | SN_RIGHT_READ,
-							 slot->tts_isnull[Anum_proc_tenant_id - 1] ? NULL :
-							 DatumGetTextPP(slot->tts_values[Anum_proc_tenant_id - 1]));
+	tenant_id = slot->tts_isnull[Anum_proc_tenant_id - 1] ? NULL :
+		DatumGetTextPP(slot->tts_values[Anum_proc_tenant_id - 1]);
+	found->foreign = !sn_may(SN_RIGHT_WORK | SN_RIGHT_READ, tenant_id);
+	found->others = tenant_id != NULL && !sn_may(SN_RIGHT_WORK, tenant_id);
 	found->attempt = DatumGetInt32(slot->tts_values[Anum_proc_attempt - 1]);
 	found->processed_at =
 		DatumGetTimestampTz(slot->tts_values[Anum_proc_processed_at - 1]);
@@ -266,11 +270,14 @@ write_unless(SnLedgerRow *row, int64 lease)
 		running = look_up_ledger(partition, row, &exists, &found);
 		if (!TransactionIdIsValid(running))
 		{
-			refused = exists && !may_replace(row, &found, lease);
+			refused = exists &&
+				(found.others || !may_replace(row, &found, lease));
 			written = !refused &&
 				write_one(partition, row, exists ? &found : NULL);
 		}
 		sn_unlock_key(hash);
+		if (!TransactionIdIsValid(running) && exists && found.others)
+			sn_refuse_tenant("work for");
 		if (written || refused)
 			return written;
 		if (TransactionIdIsValid(running))
@@ -368,6 +375,29 @@ bounded_arg(FunctionCallInfo fcinfo, int n, const char *name, int max)
 	return sn_check_printable(value, name);
 }
 
+/*
+ * require_event: an error if the log has the event, and of a tenant that the caller may
+ * not work for: what he notes of it would count for those who may
+ */
+static void
+require_event(const pg_uuid_t *event_id)
+{
+	Snapshot	snapshot;
+	SnLogReader *log;
+	bool		refused;
+
+	if (!sn_gate_asks())
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	log = sn_log_begin(snapshot);
+	refused = sn_log_fetch(log, event_id) &&
+		!sn_may(SN_RIGHT_WORK, sn_log_text(log, Anum_log_tenant_id));
+	sn_log_end(log);
+	UnregisterSnapshot(snapshot);
+	if (refused)
+		sn_refuse_tenant("work for");
+}
+
 /* read_mark_args: the arguments that both mark functions have */
 static void
 read_mark_args(FunctionCallInfo fcinfo, SnLedgerRow *row)
@@ -384,6 +414,7 @@ read_mark_args(FunctionCallInfo fcinfo, SnLedgerRow *row)
 	row->worker_id = sn_worker_id_arg(fcinfo, 4);
 	sn_require_claim(row->worker_type);
 	sn_require(SN_RIGHT_WORK, row->tenant_id, "work for");
+	require_event(&row->event_id);
 	row->attempt = 1;
 	row->processed_at = GetCurrentTimestamp();
 }

@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "registry/compatibility.h"
 #include "registry/evolution.h"
+#include "registry/schema.h"
 #include "registry/type_row.h"
 
 /* sn_compatibility: the mode of a name */
@@ -70,6 +71,31 @@ check_one(const text *event_type, int32 old_version, Jsonb *reader, Jsonb *write
 			 errhint("Change the schema, or register the version with another compatibility.")));
 }
 
+/* tell_version: whose schema it is that cannot be used */
+static void
+tell_version(void *arg)
+{
+	const SnTypeScan *scan = arg;
+
+	errcontext("version %d of event type \"%s\"", scan->version,
+			   text_to_cstring(scan->event_type));
+}
+
+/*
+ * check_stored: a schema that is stored has to be one.  Documents are compared as
+ * what was checked when it was registered, and SQL may have written this row.
+ */
+static void
+check_stored(const SnTypeScan *scan, Jsonb *schema)
+{
+	ErrorContextCallback callback = {error_context_stack, tell_version,
+	(void *) scan};
+
+	error_context_stack = &callback;
+	(void) sn_schema_compile(schema, CurrentMemoryContext);
+	error_context_stack = callback.previous;
+}
+
 /* check_with: between the new version and an old one, whose row is at hand */
 static void
 check_with(const SnTypeScan *scan, Jsonb *schema,
@@ -82,6 +108,7 @@ check_with(const SnTypeScan *scan, Jsonb *schema,
 	Jsonb	   *before =
 		DatumGetJsonbPCopy(scan->values[Anum_type_schema - 1]);
 
+	check_stored(scan, before);
 	if (mode & SN_COMPATIBLE_BACKWARD)
 		check_one(scan->event_type, scan->version, schema, before, "backward");
 	if (mode & SN_COMPATIBLE_FORWARD)

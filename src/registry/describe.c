@@ -97,7 +97,8 @@ put_example(StringInfo out, const Version *version, const SnSchema *schema)
 	const char *origin = "registered";
 	uint32		i;
 
-	for (i = 0; example == NULL && i < JB_ROOT_COUNT(version->examples); i++)
+	for (i = 0; example == NULL && JB_ROOT_IS_ARRAY(version->examples) &&
+		 i < JB_ROOT_COUNT(version->examples); i++)
 	{
 		JsonbValue *value = getIthJsonbValueFromContainer(&version->examples->root,
 														  i);

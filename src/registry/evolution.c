@@ -275,7 +275,9 @@ follows(Bound bound, const JsonbValue *reader, const JsonbValue *writer)
 	int			order;
 
 	if (bound == MULTIPLE)
-		return sn_json_compare(reader, writer) == 0;
+		return DatumGetInt32(DirectFunctionCall2(numeric_cmp,
+												 DirectFunctionCall2(numeric_mod, w, r),
+												 DirectFunctionCall1(int4_numeric, Int32GetDatum(0)))) == 0;
 	order = DatumGetInt32(DirectFunctionCall2(numeric_cmp, w, r));
 	return bound == LEAST ? order >= 0 : order <= 0;
 }

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- register_event_type() and its like, and what publishers notice of them.
 -- Statements commit one by one.
-select plan(74);
+select plan(81);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -109,6 +109,9 @@ select is(pg_temp.way(o::jsonb, n::jsonb), ways, what) from (values
     ('{"$ref": "#/$defs/x", "$defs": {"x": {"type": "integer"}}}', '{"type": "number"}', 'backward', 'a reference'),
     ('{"properties": {"t": {"$ref": "#"}, "n": {"type": "integer"}}, "additionalProperties": false}', '{"properties": {"t": {"$ref": "#"}, "n": {"type": "number"}}, "additionalProperties": false}', 'backward', 'a schema in itself'),
     ('{"anyOf": [{"type": "string"}, {"type": "null"}]}', '{"anyOf": [{"type": "null"}, {"type": "string"}, {"type": "array"}]}', 'backward', 'choices'),
+    ('{"multipleOf": 0.01}', '{"multipleOf": 0.001}', 'backward', 'a finer step'),
+    ('{"multipleOf": 1}', '{"multipleOf": 1.00}', 'backward forward', 'the same step'),
+    ('{"multipleOf": 4}', '{"multipleOf": 6}', 'none', 'a step of another kind'),
     ('{"pattern": "^a"}', '{"pattern": "^[ab]"}', 'none', 'what cannot be told'),
     ('{"not": {"type": "null"}}', '{"not": {"type": "null"}, "title": "x"}', 'backward forward', 'what is the same'),
     ('{"oneOf": [{"type": "string"}]}', '{"oneOf": [{"type": "string"}, {"type": "null"}]}', 'none', 'what is hard'),
@@ -159,6 +162,13 @@ select is(pg_temp.version('ty.sql', '{}'), '1', 'not registered');
 insert into sentinai_internal.event_type (event_type, version, direction, schema, examples, compatibility, registered_at, registered_by)
 values ('ty.sql', 4, 'agent', '{"type": "object"}', '[]', 'none', now(), 'me');
 select is(pg_temp.version('ty.sql', '{}'), '4', 'rows that SQL writes hold as well');
+insert into sentinai_internal.event_type (event_type, version, direction, schema, examples, compatibility, registered_at, registered_by)
+values ('ty.wrong', 1, 'agent', '{"minimum": "some text", "required": 5, "properties": [1], "enum": {"a": 1}, "anyOf": 3, "items": 7, "type": 8, "multipleOf": []}', '[]', 'none', now(), 'me');
+select is(pg_temp.version('ty.wrong', '{}'), 'SN422', 'if they are none, they are refused');
+update sentinai_internal.event_type set examples = '{"a": {"b": 1}}' where event_type = 'ty.sql';
+select matches(sentinai.describe_event_type('ty.sql'), '^ty.sql, version 4', 'examples that are no list are none');
+select throws_ok(format('select sentinai.register_event_type(%L, %L, compatibility => %L)', 'ty.wrong', '{"minimum": 1, "required": ["a"], "properties": {"a": {}}, "enum": [1], "anyOf": [true], "items": true, "type": "object", "multipleOf": 2}', m), 'SN422', 'the JSON Schema cannot be used', m || ': they are compared with nothing') from unnest('{backward,forward}'::text[]) m;
+delete from sentinai_internal.event_type where event_type = 'ty.wrong';
 
 -- the extension's own
 select throws_ok(format('select sentinai.register_event_type(%L, %L)', t, '{}'), 'SN422', null, t || ' is the extension''s own') from unnest('{RetryScheduled,BackpressureDetected}'::text[]) t;

@@ -19,6 +19,7 @@
 
 #define SN_SCHEMA		"sentinai"	/* what callers name */
 #define SN_INTERNAL		"sentinai_internal" /* tables: for the owner only */
+#define SN_OUTBOX_ID	"outbox_id" /* in metadata: the id that outbox was given */
 #define SN_MAX_LANES	64		/* a set of lanes is a uint64 */
 
 /*

@@ -19,7 +19,6 @@
 
 #define SN_TENANT_MAX		256 /* bytes */
 #define SN_AGGREGATE_ID_MAX 1024
-#define SN_OUTBOX_ID		"outbox_id" /* in metadata: the id of the row */
 
 /* Columns that every way to publish has; the first arguments of publish() */
 enum

@@ -22,6 +22,7 @@
 #include "queue/backlog.h"
 #include "queue/control.h"
 #include "queue/letter_lane.h"
+#include "redact/redact.h"
 #include "store/lane_hints.h"
 #include "store/xact_end.h"
 #include "tenancy/action.h"
@@ -229,32 +230,46 @@ record_action(const SnLetter *letter, const char *type, const SnLetterWhy *why,
 	sn_action_record(&action);
 }
 
+/* storable: who and why, as it may be stored about the letter's event */
+static SnLetterWhy
+storable(const SnLetter *letter, const SnLetterWhy *given)
+{
+	const text *tenant_id = sn_letter_text(letter, Anum_dead_tenant_id);
+	const text *event_type = sn_letter_text(letter, Anum_dead_event_type);
+
+	return (SnLetterWhy) {
+		sn_redact_note(tenant_id, event_type, given->actor),
+		sn_redact_note(tenant_id, event_type, given->reason)
+	};
+}
+
 /*
  * write_action: store what the letter has become, and publish what was done;
  * replaced_by: or NULL
  */
 static void
 write_action(SnLetterLane *lane, SnLetter *letter, const char *type,
-			 SnLetterStatus status, const SnLetterWhy *why,
+			 SnLetterStatus status, const SnLetterWhy *given,
 			 const pg_uuid_t *replaced_by)
 {
-	SnLetterAction action = {type, letter, why->actor, why->reason, replaced_by};
+	SnLetterWhy why = storable(letter, given);
+	SnLetterAction action = {type, letter, why.actor, why.reason, replaced_by};
 
 	sn_letter_set(letter, Anum_dead_status,
 				  CStringGetTextDatum(sn_letter_statuses[status]));
-	sn_letter_set(letter, Anum_dead_resolved_by, PointerGetDatum(why->actor));
+	sn_letter_set(letter, Anum_dead_resolved_by, PointerGetDatum(why.actor));
 	if (replaced_by != NULL)
 		sn_letter_set(letter, Anum_dead_resolution,
 					  CStringGetTextDatum(psprintf("replaced by %s: %s",
 												   id_text(replaced_by),
-												   text_to_cstring(why->reason))));
-	else if (why->reason != NULL)
-		sn_letter_set(letter, Anum_dead_resolution, PointerGetDatum(why->reason));
+												   text_to_cstring(why.reason))));
+	else if (why.reason != NULL)
+		sn_letter_set(letter, Anum_dead_resolution, PointerGetDatum(why.reason));
 	if (status == SN_LETTER_DISCARDED)
 		sn_letter_set(letter, Anum_dead_resolved_at,
 					  TimestampTzGetDatum(lane->now));
 	sn_letter_write(letter, true);
-	record_action(letter, type, why, replaced_by);
+	record_action(letter, type, &why, replaced_by);
 	sn_control_letter(&action);
 	if (lane->sub == NULL)
 		return;

@@ -27,6 +27,7 @@
 #include "queue/dead_letter.h"
 #include "queue/ledger.h"
 #include "queue/retry.h"
+#include "redact/redact.h"
 #include "store/lane_hints.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
@@ -42,6 +43,7 @@ typedef struct Patient
 	int			lane;
 	text	   *tenant_id;
 	text	   *aggregate_id;	/* or NULL */
+	text	   *event_type;
 	SnBatch		batch;			/* that holds the lane; without lanes: none does */
 	SnLaneState own;			/* of a lane that is free */
 	SnLaneState *state;
@@ -102,6 +104,7 @@ find_lane(Patient *patient)
 								sn_row_text(&event, Anum_log_aggregate_id));
 	patient->lane = sn_lane_of(patient->hash, sn_node()->lanes);
 	patient->tenant_id = sn_text_copy(sn_row_text(&event, Anum_log_tenant_id));
+	patient->event_type = sn_text_copy(sn_row_text(&event, Anum_log_event_type));
 	patient->aggregate_id = sn_row_text(&event, Anum_log_aggregate_id);
 	if (patient->aggregate_id != NULL)
 		patient->aggregate_id = sn_text_copy(patient->aggregate_id);
@@ -206,8 +209,8 @@ discharge(Patient *patient)
 
 /* record_treatment: note in the action log what somebody did with the event */
 static void
-record_treatment(const Patient *patient, const char *function, const text *actor,
-				 const text *reason)
+record_treatment(const Patient *patient, const char *function, text *actor,
+				 text *reason)
 {
 	SnAction	action = {
 		.action = function,
@@ -217,8 +220,8 @@ record_treatment(const Patient *patient, const char *function, const text *actor
 		.aggregate_id = patient->aggregate_id,
 		.object = DatumGetCString(DirectFunctionCall1(uuid_out,
 													  UUIDPGetDatum(&patient->id))),
-		.actor = actor,
-		.reason = reason,
+		.actor = sn_redact_note(patient->tenant_id, patient->event_type, actor),
+		.reason = sn_redact_note(patient->tenant_id, patient->event_type, reason),
 	};
 
 	action.after =

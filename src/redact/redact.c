@@ -99,6 +99,22 @@ constant_text(const SnEffect *effect)
 									effect->with->val.string.len);
 }
 
+/* redact_text: a text as a method makes it */
+static text *
+redact_text(const text *tenant_id, const SnEffect *effect, const text *given)
+{
+	int			len = VARSIZE_ANY_EXHDR(given);
+	SnOut		out;
+	bool		changed;
+
+	if (len > ERROR_MAX)
+		len = pg_mbcliplen(VARDATA_ANY(given), len, ERROR_MAX);
+	sn_out_begin(&out, len + 64, MaxAllocSize);
+	sn_redact_string(&out, tenant_id, effect, VARDATA_ANY(given), len,
+					 &changed);
+	return (text *) sn_out_end(&out);
+}
+
 /*
  * sn_redact_error: a text about an event, as it is to be stored.  Secrets that
  * a rule looks for anywhere in the event are looked for here, too.
@@ -107,9 +123,6 @@ text *
 sn_redact_error(const text *tenant_id, const text *event_type, text *error)
 {
 	SnEffect	effect;
-	SnOut		out;
-	int			len = VARSIZE_ANY_EXHDR(error);
-	bool		changed;
 
 	if (!begin_event(tenant_id, event_type))
 		return error;
@@ -123,12 +136,23 @@ sn_redact_error(const text *tenant_id, const text *event_type, text *error)
 		effect.method = SN_METHOD_SECRETS;
 	}
 	effect.kinds = current->text_kinds;
-	if (len > ERROR_MAX)
-		len = pg_mbcliplen(VARDATA_ANY(error), len, ERROR_MAX);
-	sn_out_begin(&out, len + 64, MaxAllocSize);
-	sn_redact_string(&out, tenant_id, &effect, VARDATA_ANY(error), len,
-					 &changed);
-	return (text *) sn_out_end(&out);
+	return redact_text(tenant_id, &effect, error);
+}
+
+/*
+ * sn_redact_note: what a person says about an event, of which secrets are not
+ * stored.  It is evidence, so no other rule is for it.  note may be NULL.
+ */
+text *
+sn_redact_note(const text *tenant_id, const text *event_type, text *note)
+{
+	SnEffect	effect = {SN_METHOD_SECRETS};
+
+	if (sn_no_redactions || note == NULL ||
+		!begin_event(tenant_id, event_type) || current->text_kinds == 0)
+		return note;
+	effect.kinds = current->text_kinds;
+	return redact_text(tenant_id, &effect, note);
 }
 
 /* same_bytes: whether two values have the same bytes */

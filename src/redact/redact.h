@@ -31,6 +31,8 @@ extern Jsonb *sn_redact_metadata(const text *tenant_id, Jsonb *metadata,
 								 Size max);
 extern text *sn_redact_error(const text *tenant_id, const text *event_type,
 							 text *error);
+extern text *sn_redact_note(const text *tenant_id, const text *event_type,
+							text *note);
 extern void sn_redact_copy(const text *tenant_id, const text *event_type,
 						   Datum *payload, Datum *metadata);
 extern void sn_redactions_changed(void);

@@ -133,6 +133,8 @@ keep_arg(FunctionCallInfo fcinfo, int n, SnMethod method, Datum *values,
 static void
 check_replacement(const SnPath *path, Jsonb *with)
 {
+	JsonbValue	value;
+
 	if (VARSIZE(with) > SN_REPLACEMENT_MAX ||
 		sn_json_fit(with, SN_REPLACEMENT_MAX) != SN_JSON_FITS)
 		ereport(ERROR,
@@ -143,14 +145,16 @@ check_replacement(const SnPath *path, Jsonb *with)
 		return;
 	if (path->root == SN_ROOT_ERROR)
 	{
-		JsonbValue	value;
-
 		sn_json_root(with, &value);
 		if (value.type != jbvString)
 			refuse_rule("replacement of \"$error\" must be a JSON string");
 	}
 	else if (!JB_ROOT_IS_OBJECT(with))
 		refuse_rule("replacement of \"$\" or \"$metadata\" must be a JSON object");
+	else if (path->root == SN_ROOT_METADATA &&
+			 getKeyJsonValueFromContainer(&with->root, SN_OUTBOX_ID,
+										  strlen(SN_OUTBOX_ID), &value) != NULL)
+		refuse_rule("replacement of \"$metadata\" must not have a member \"outbox_id\"");
 }
 
 /* replacement_arg: what stands in place of a value */

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_redaction(), drop_redaction(), and what is stored of what is published.
 -- Hashes need a key, which test/tap/16_redact.pl has.  Statements commit one by one.
-select plan(130);
+select plan(136);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -219,6 +219,17 @@ select pg_temp.take('f2', $$'rd-agent'$$);
 select is(sentinai.fail((select token from f2), (select event_id from f2), 'Bob is not amused'), 'dead', 'and again');
 select is((select concat_ws(' ', reason, history, payload) like 'an error %"an error"%{"n": "*", "note": "x"}' from sentinai.dead_letter where event_id = (select event_id from f1)), true, '$error is the whole text, and the letter''s copy follows the rules of today');
 select is((select metadata from sentinai.dead_letter where event_id = (select event_id from f1)), '{"m": "****5678", "redacted": {"mask": ["/n", "$metadata/m"]}}', 'and says so');
+
+-- what operators write about it
+select sentinai.discard_dead_letter((select event_id from f1), 'rd-agent', 'op', 'asked on 4111 1111 1111 1111 today');
+select is((select resolution from sentinai.dead_letter where event_id = (select event_id from f1)), 'asked on [redacted] today', 'a rule for secrets is for reasons, too, and $error is not');
+select is((select payload ->> 'reason' from sentinai.event_log where tenant_id = 'rd' and event_type = 'DeadLetterDiscarded'), 'asked on [redacted] today', 'in the control event as well');
+select is((select string_agg(reason, ',') from sentinai.actions where tenant_id = 'rd' and action = 'discard_dead_letter'), 'asked on [redacted] today', 'and in the log of actions');
+select sentinai.publish('rd.fail', 'rd', 'g', '{"n": 1, "note": "x"}');
+select pg_temp.take('f3', $$'rd-agent'$$);
+select sentinai.give_up_event((select event_id from f3), 'rd-agent', 'op 4111 1111 1111 1111', 'not 4111 1111 1111 1111');
+select is((select concat_ws(' ', actor, reason) from sentinai.actions where tenant_id = 'rd' and action = 'give_up_event'), 'op [redacted] not [redacted]', 'an event that is given up');
+select is((select count(*) from sentinai.dead_letter d where tenant_id = 'rd' and d::text like '%4111%'), 0::bigint, 'the letters have none of it');
 select sentinai.unsubscribe('rd-agent');
 
 -- what is no rule
@@ -228,6 +239,7 @@ from (values ($$null, '*', '$.a', 'remove'$$, '22004'), ($$'rd', null, '$.a', 'r
              ($$'rd', 'a b', '$.a', 'remove'$$, 'SN422'), ($$'rd', 'DeadLettered', '$.a', 'remove'$$, 'SN422'), ($$'rd', '*', 'a', 'remove'$$, 'SN422'), ($$'rd', '*', '$.a[?(@.b)]', 'remove'$$, 'SN422'),
              ($$'rd', '*', '$.' || repeat('x', 511), 'remove'$$, 'SN422'), ($$'rd', '*', '$.a', 'encrypt'$$, 'SN422'), ($$'rd', '*', '$.a', 'remove', 4$$, 'SN422'), ($$'rd', '*', '$.a', 'mask', -1$$, 'SN422'),
              ($$'rd', '*', '$.a', 'mask', 65$$, 'SN422'), ($$'rd', '*', '$.a', 'mask', null, '1'$$, 'SN422'), ($$'rd', '*', '$', 'replace'$$, 'SN422'), ($$'rd', '*', '$metadata', 'replace', null, '[]'$$, 'SN422'),
+             ($$'rd', '*', '$metadata', 'replace', null, '{"a": 1, "outbox_id": "01941f29-7c00-7000-8000-0000000000aa"}'$$, 'SN422'),
              ($$'rd', '*', '$error', 'replace', null, '1'$$, 'SN422'), ($$'rd', '*', '$.a', 'replace', null, to_jsonb(repeat('x', 1025))$$, 'SN413'), ($$'rd', '*', '$.a', 'replace', null, '1e2000'$$, 'SN413'),
              ($$'rd', '*', '$.a', 'hash', null, null, '{card_number}'$$, 'SN422'), ($$'rd', '*', '$', 'secrets', null, null, '{}'$$, 'SN422'), ($$'rd', '*', '$', 'secrets', null, null, '{passport}'$$, 'SN422'),
              ($$'rd', '*', '$', 'secrets', null, null, '{NULL}'$$, 'SN422')) v (args, state);

@@ -45,6 +45,7 @@ part() {
                 SENTINAI_TIER_SECONDS=$((seconds + 3600)) \
                 ./quickstart test tap
             ;;
+        frozen) SENTINAI_FROZEN_SECONDS=600 ./quickstart test tap ;;
         fuzz) with_tree_built make check-fuzz SECONDS="$seconds" ;;
         bugs) with_tree_built make check-bugs ;;
         points) with_tree_built make check-points ;;
@@ -67,7 +68,7 @@ with_tree_built() {
 
 all_parts() {
     local script
-    printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping assert \
+    printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping frozen assert \
         assert-tap asan asan-tap bugs points pooled hostile fuzz chaos valgrind
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||

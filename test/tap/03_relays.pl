@@ -63,14 +63,20 @@ is(sent($east, 'east.order') . ' ' . sent($east, 'east.bill'), 'A1 B2 B3', 'anot
 is(join(' ', map { $_->{value} } $west->records('sentinai.order')), '{"n": 2} {"n": 4}', 'another those of a tenant and an aggregate type, from its start');
 is(scalar($west->records('sentinai.bill')), 0, 'and no others');
 
-# A broker that answers nothing delays its relay and no other.
+# A broker that answers nothing delays its relay and no other, however long.
 kill 'STOP', $east->{pid};
-publish('A', 'globex', 'order') foreach 1 .. 5;
-passed_ok($_, "$_ goes on while the broker of another is frozen") foreach qw(relay west);
-is(sql(q{select lag_events from sentinai.stat_relay where relay = 'east'}), '5', 'which is behind');
+my $frozen = time() + ($ENV{SENTINAI_FROZEN_SECONDS} // 0);
+my $behind = 0;
+do
+{
+	publish('A', 'globex', 'order') foreach 1 .. 5;
+	$behind += 5;
+	passed_ok($_, "$_ goes on while the broker of another is frozen") foreach qw(relay west);
+} while (time() < $frozen);
+is(sql(q{select lag_events from sentinai.stat_relay where relay = 'east'}), $behind, 'which is behind');
 kill 'CONT', $east->{pid};
 passed_ok('east', 'and goes on, too');
-is(scalar($east->records('east.order')) >= 7, 1, 'with nothing lost');
+cmp_ok(scalar($east->records('east.order')), '>=', $behind + 2, 'with nothing lost');
 
 # Switches.
 sql(q{select sentinai.pause_relay('east')});

@@ -4,7 +4,7 @@ create table sentinai_platform.exceptions (
     tenant_id      text collate "C" not null,
     exception_id   text collate "C" not null,
     opened_by      uuid not null,
-    state          text collate "C" not null check (state in ('normalized', 'triaged', 'resolved', 'escalated')),
+    state          text collate "C" not null check (state in ('normalized', 'triaged', 'awaiting_approval', 'matched', 'escalated', 'resolved')),
     origin         text collate "C" not null check (origin in ('ingested', 'manual')),
     source         text collate "C" not null,
     exception_type text collate "C",
@@ -19,6 +19,8 @@ create table sentinai_platform.exceptions (
     attributes     jsonb not null,
     received_at    timestamptz not null,
     triaged_at     timestamptz,
+    decision       text collate "C" check (decision in ('allowed', 'needs_approval', 'forbidden')),
+    playbook       text collate "C",
     due_at         timestamptz,
     closed_at      timestamptz,
     outcome        text collate "C",
@@ -32,7 +34,7 @@ comment on table sentinai_platform.exceptions is 'Read model: one row for each e
 comment on column sentinai_platform.exceptions.tenant_id is 'Whose it is.';
 comment on column sentinai_platform.exceptions.exception_id is 'Its id; also the aggregate and the correlation id of its events.';
 comment on column sentinai_platform.exceptions.opened_by is 'Event that it began with. Lists are in the order of these.';
-comment on column sentinai_platform.exceptions.state is '"normalized", "triaged", "resolved" or "escalated".';
+comment on column sentinai_platform.exceptions.state is '"normalized", "triaged", "awaiting_approval" (a person has to decide), "matched" (a playbook was chosen), "escalated" (people have to deal with it) or "resolved".';
 comment on column sentinai_platform.exceptions.origin is '"ingested": a system has reported it; "manual": a person.';
 comment on column sentinai_platform.exceptions.source is 'System that reported it; "manual" when it was a person.';
 comment on column sentinai_platform.exceptions.exception_type is 'What it is; null: not known yet.';
@@ -47,6 +49,8 @@ comment on column sentinai_platform.exceptions.occurred_at is 'When it happened,
 comment on column sentinai_platform.exceptions.attributes is 'All else that the mapping rules took; without rules for that, the whole of what the source said.';
 comment on column sentinai_platform.exceptions.received_at is 'When its first event was published.';
 comment on column sentinai_platform.exceptions.triaged_at is 'When it was triaged last.';
+comment on column sentinai_platform.exceptions.decision is 'What the guardrails have said; null: they were not asked yet.';
+comment on column sentinai_platform.exceptions.playbook is 'Playbook that was chosen; null: none.';
 comment on column sentinai_platform.exceptions.due_at is 'When it is to be resolved, by the tenant''s SLA rules; null: no rule.';
 comment on column sentinai_platform.exceptions.closed_at is 'When it was resolved; null: it is open.';
 comment on column sentinai_platform.exceptions.outcome is 'How it ended.';
@@ -176,6 +180,73 @@ comment on column sentinai_platform.sla_rules.threshold is 'Share of that time a
 comment on column sentinai_platform.sla_rules.changed_at is 'When the rule was written.';
 comment on column sentinai_platform.sla_rules.changed_by is 'Role that wrote it.';
 
+create table sentinai_platform.guardrails (
+    tenant_id        text collate "C" not null,
+    rule             text collate "C" not null check (length(rule) between 1 and 200),
+    priority         int not null default 100,
+    condition        jsonpath not null,
+    decision         text collate "C" not null check (decision in ('allowed', 'needs_approval', 'forbidden')),
+    playbook         text collate "C" check (length(playbook) between 1 and 200),
+    playbook_version int not null default 1 check (playbook_version > 0),
+    approve_within   interval not null default '24 hours' check (approve_within > '0' and approve_within <= '1 year'),
+    on_timeout       text collate "C" not null default 'expired' check (on_timeout in ('expired', 'rejected')),
+    reason           text collate "C" check (length(reason) <= 1000),
+    enabled          boolean not null default true,
+    changed_at       timestamptz not null default now(),
+    changed_by       text collate "C" not null default current_user,
+    primary key (tenant_id, rule)
+);
+comment on table sentinai_platform.guardrails is 'What may be done about an exception without a person. The first rule that matches decides. Without one nothing may be done. Functions to change it are INSERT, UPDATE and DELETE.';
+comment on column sentinai_platform.guardrails.tenant_id is 'Tenant; "*" for every one.';
+comment on column sentinai_platform.guardrails.rule is 'Name of the rule.';
+comment on column sentinai_platform.guardrails.priority is 'The smallest number comes first; of equal ones those of the tenant before those for every tenant.';
+comment on column sentinai_platform.guardrails.condition is 'A jsonpath predicate over "type", "severity", "category", "confidence", "source", "title", "amount", "currency" and "attributes" of the exception.';
+comment on column sentinai_platform.guardrails.decision is '"allowed", "needs_approval" or "forbidden".';
+comment on column sentinai_platform.guardrails.playbook is 'Playbook for what is allowed or approved; null: people have to deal with it.';
+comment on column sentinai_platform.guardrails.playbook_version is 'Version of the playbook.';
+comment on column sentinai_platform.guardrails.approve_within is 'Time for a person to decide.';
+comment on column sentinai_platform.guardrails.on_timeout is 'What the decision is when nobody has decided: "expired" or "rejected".';
+comment on column sentinai_platform.guardrails.reason is 'What is told to people.';
+comment on column sentinai_platform.guardrails.enabled is 'Whether it counts.';
+comment on column sentinai_platform.guardrails.changed_at is 'When the rule was written.';
+comment on column sentinai_platform.guardrails.changed_by is 'Role that wrote it.';
+
+create table sentinai_platform.approvals (
+    approval_id      uuid primary key,
+    tenant_id        text collate "C" not null,
+    exception_id     text collate "C" not null,
+    status           text collate "C" not null default 'pending' check (status in ('pending', 'approved', 'rejected', 'expired')),
+    rule             text collate "C" not null,
+    reason           text collate "C",
+    playbook         text collate "C",
+    playbook_version int,
+    on_timeout       text collate "C" not null,
+    requested_at     timestamptz not null,
+    due_at           timestamptz not null,
+    execution_id     uuid,
+    decided_at       timestamptz,
+    decided_by       text collate "C",
+    comment          text collate "C"
+);
+create unique index on sentinai_platform.approvals (tenant_id, exception_id) where status = 'pending';
+create index on sentinai_platform.approvals (tenant_id, status, due_at);
+comment on table sentinai_platform.approvals is 'Read model: what people are asked to decide, and what they have decided.';
+comment on column sentinai_platform.approvals.approval_id is 'Its id.';
+comment on column sentinai_platform.approvals.tenant_id is 'Whose it is.';
+comment on column sentinai_platform.approvals.exception_id is 'Exception that it is about.';
+comment on column sentinai_platform.approvals.status is '"pending", "approved", "rejected", or "expired": nobody has decided in time.';
+comment on column sentinai_platform.approvals.rule is 'Guardrail that asks for it.';
+comment on column sentinai_platform.approvals.reason is 'Why, as the guardrail says.';
+comment on column sentinai_platform.approvals.playbook is 'What is done when it is approved; null: people do it.';
+comment on column sentinai_platform.approvals.playbook_version is 'Version of the playbook.';
+comment on column sentinai_platform.approvals.on_timeout is 'What it becomes when the time is over.';
+comment on column sentinai_platform.approvals.requested_at is 'When it was asked for.';
+comment on column sentinai_platform.approvals.due_at is 'Until when it is to be decided.';
+comment on column sentinai_platform.approvals.execution_id is 'The command that has decided; null: none.';
+comment on column sentinai_platform.approvals.decided_at is 'When it was decided.';
+comment on column sentinai_platform.approvals.decided_by is 'Who has decided, as the command said.';
+comment on column sentinai_platform.approvals.comment is 'What was said about it.';
+
 create function sentinai_platform.stamp_rule() returns trigger
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -191,7 +262,7 @@ do $triggers$
 declare
     t text;
 begin
-    foreach t in array '{mapping_rules,triage_rules,sla_rules}'::text[] loop
+    foreach t in array '{mapping_rules,triage_rules,sla_rules,guardrails}'::text[] loop
         execute format('create trigger stamp_rule before update on sentinai_platform.%I for each row execute function sentinai_platform.stamp_rule()', t);
         execute format('comment on trigger stamp_rule on sentinai_platform.%I is %L', t, 'Who changed a rule, and when.');
     end loop;

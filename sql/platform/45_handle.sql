@@ -42,13 +42,14 @@ declare
 begin
     -- the order of an exception's events is that of their aggregate
     select e.event_id into stray from sentinai_platform.read_batch(batch) e
-    where e.exception_id is null or e.payload ->> 'exception_id' is distinct from e.exception_id limit 1;
+    where e.event_type <> 'SLAExpired' and (e.exception_id is null or e.payload ->> 'exception_id' is distinct from e.exception_id) limit 1;
     if found then
         perform sentinai_platform.refuse('/exception_id', 'const', 'must be the aggregate_id of the event');
     end if;
     case agent
         when 'intake' then perform sentinai_platform.apply_intake(batch);
         when 'triage' then perform sentinai_platform.apply_triage(batch);
+        when 'policy' then perform sentinai_platform.apply_policy(batch);
     end case;
 end $$;
 comment on function sentinai_platform.apply_batch(text, jsonb) is 'For the handlers: what an agent does with events, all or nothing.';
@@ -161,6 +162,12 @@ create function sentinai_platform.handle_triage(batch jsonb, out handled int, ou
     as $$ select * from sentinai_platform.handle('triage', batch) $$;
 comment on function sentinai_platform.handle_triage(jsonb) is 'Triage of a batch of ExceptionNormalized: finds type, severity and category by the triage rules, writes them to the read model, sets the deadline of the SLA rules, publishes TriageRequested and TriageCompleted, and completes the events, in the caller''s transaction. All else as handle_intake().';
 
+create function sentinai_platform.handle_policy(batch jsonb, out handled int, out retried int, out dead int)
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$ select * from sentinai_platform.handle('policy', batch) $$;
+comment on function sentinai_platform.handle_policy(jsonb) is 'Policy for a batch of TriageCompleted, ApprovalDecided and SLAExpired: asks the guardrails, publishes PolicyEvaluationRequested and PolicyEvaluationCompleted, and then PlaybookMatched, ExceptionEscalated or ApprovalRequested with a deadline. What was decided it carries out; what nobody has decided in time it decides as the guardrail says. All else as handle_intake().';
+
 create function sentinai_platform.subscribe_agents(start_from text default 'latest') returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -168,16 +175,17 @@ create function sentinai_platform.subscribe_agents(start_from text default 'late
 begin
     perform sentinai.subscribe(s.worker_type, s.event_types, start_from)
     from (values ('intake', '{ExceptionIngested,ManualExceptionCreated}'::text[]),
-                 ('triage', '{ExceptionNormalized}')) s (worker_type, event_types)
+                 ('triage', '{ExceptionNormalized}'),
+                 ('policy', '{TriageCompleted,ApprovalDecided,SLAExpired}')) s (worker_type, event_types)
     where not exists (select from sentinai.stat_queue q where q.worker_type = s.worker_type);
 end $$;
-comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake" and "triage", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';
+comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake", "triage" and "policy", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';
 
 create function sentinai_platform.unsubscribe_agents() returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in ('intake', 'triage');
+    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in ('intake', 'triage', 'policy');
 end $$;
 comment on function sentinai_platform.unsubscribe_agents() is 'Drops the subscriptions of the agents, with what waits in them. Call it before DROP EXTENSION, which leaves them. Errors: as unsubscribe().';

@@ -1,5 +1,23 @@
 -- Triage: what an exception is, and how bad.
 
+create function sentinai_platform.lock_exceptions(batch jsonb) returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    known int;
+begin
+    -- in a fixed order, so that agents do not wait for each other in a circle
+    select count(*) into known from (
+        select from sentinai_platform.exceptions x
+        where (x.tenant_id, x.exception_id) in (select b.tenant_id, b.exception_id from sentinai_platform.read_batch(batch) b)
+        order by x.tenant_id, x.exception_id for update) locked;
+    if known <> (select count(distinct (b.tenant_id, b.exception_id)) from sentinai_platform.read_batch(batch) b) then
+        raise exception using errcode = 'SN404', message = 'no such exception', detail = 'Intake has not made it.';
+    end if;
+end $$;
+comment on function sentinai_platform.lock_exceptions(jsonb) is 'For triage and policy: locks the exceptions of a batch, which have to be there.';
+
 create function sentinai_platform.judge(batch jsonb)
     returns table (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, payload jsonb)
     language sql stable parallel restricted rows 100
@@ -53,17 +71,8 @@ create function sentinai_platform.apply_triage(batch jsonb) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
-declare
-    known int;
 begin
-    -- in a fixed order, so that agents do not wait for each other in a circle
-    select count(*) into known from (
-        select from sentinai_platform.exceptions x
-        where (x.tenant_id, x.exception_id) in (select b.tenant_id, b.exception_id from sentinai_platform.read_batch(batch) b)
-        order by x.tenant_id, x.exception_id for update) locked;
-    if known <> (select count(distinct (b.tenant_id, b.exception_id)) from sentinai_platform.read_batch(batch) b) then
-        raise exception using errcode = 'SN404', message = 'no such exception', detail = 'Intake has not made it.';
-    end if;
+    perform sentinai_platform.lock_exceptions(batch);
     with j as materialized (
         select * from sentinai_platform.judge(batch)),
     published as (

@@ -18,7 +18,12 @@ begin
             ('triage_rules', 'select', '{read,work,operate}', true),
             ('triage_rules', 'all', '{operate}', false),
             ('sla_rules', 'select', '{read,work,operate}', true),
-            ('sla_rules', 'all', '{operate}', false)) v (tab, command, rights, shared)
+            ('sla_rules', 'all', '{operate}', false),
+            ('guardrails', 'select', '{read,work,operate}', true),
+            ('guardrails', 'all', '{operate}', false),
+            ('approvals', 'select', '{read,work,operate}', false),
+            ('approvals', 'insert', '{work}', false),
+            ('approvals', 'update', '{work,operate}', false)) v (tab, command, rights, shared)
     loop
         execute format('alter table sentinai_platform.%I enable row level security', p.tab);
         execute format('create policy %I on sentinai_platform.%I for %s %s', p.command || '_rows', p.tab, p.command,
@@ -39,12 +44,22 @@ declare
     g record;
 begin
     perform sentinai.create_roles();
-    grant usage on schema sentinai_platform to sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator;
+    if to_regrole('sentinai_approver') is null then
+        create role sentinai_approver nologin;
+    end if;
+    for g in
+        select v.role, v.member from (values ('sentinai_publisher', 'sentinai_approver'), ('sentinai_approver', 'sentinai_admin')) v (role, member)
+        where not exists (select from pg_auth_members m where m.roleid = v.role::regrole and m.member = v.member::regrole)
+    loop
+        execute format('grant %I to %I', g.role, g.member);
+    end loop;
+    grant usage on schema sentinai_platform to sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_approver;
     for g in
         select p.oid::regprocedure as name, v.role
         from (values
             ('sentinai_publisher', '{submit_exception,create_manual_exception,get_command_status,accept_command,exception_id_for,refuse}'),
-            ('sentinai_agent', '{handle_intake,handle_triage,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
+            ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,lock_exceptions,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
+            ('sentinai_approver', '{approve,reject,resolve,escalate,close_exception,decide}'),
             ('sentinai_reader', '{get_exception,list_exceptions,get_command_status,require_read}'),
             ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path}')) v (role, names)
         join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
@@ -53,25 +68,28 @@ begin
     end loop;
     grant select, insert on sentinai_platform.commands to sentinai_publisher;
     grant select on sentinai_platform.commands, sentinai_platform.mapping_rules, sentinai_platform.triage_rules,
-        sentinai_platform.sla_rules to sentinai_agent;
+        sentinai_platform.sla_rules, sentinai_platform.guardrails to sentinai_agent;
     grant update (status, error, finished_at) on sentinai_platform.commands to sentinai_agent;
-    grant select, insert, update on sentinai_platform.exceptions to sentinai_agent;
+    grant select, insert, update on sentinai_platform.exceptions, sentinai_platform.approvals to sentinai_agent;
+    grant select on sentinai_platform.exceptions, sentinai_platform.approvals to sentinai_approver;
+    grant update (state, outcome, closed_at, changed_at) on sentinai_platform.exceptions to sentinai_approver;
+    grant update (status, execution_id, decided_at, decided_by, comment) on sentinai_platform.approvals to sentinai_approver;
     grant select on all tables in schema sentinai_platform to sentinai_reader, sentinai_operator;
     grant delete on sentinai_platform.mapping_rules, sentinai_platform.triage_rules,
-        sentinai_platform.sla_rules to sentinai_operator;
+        sentinai_platform.sla_rules, sentinai_platform.guardrails to sentinai_operator;
     -- who wrote a rule, and when, is not for the writer to say
     for g in
         select a.attrelid::regclass as name, string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
         from pg_attribute a
         where a.attrelid in ('sentinai_platform.mapping_rules'::regclass, 'sentinai_platform.triage_rules'::regclass,
-                             'sentinai_platform.sla_rules'::regclass)
+                             'sentinai_platform.sla_rules'::regclass, 'sentinai_platform.guardrails'::regclass)
               and a.attnum > 0 and not a.attisdropped and a.attname not in ('changed_at', 'changed_by')
         group by a.attrelid
     loop
         execute format('grant insert (%1$s), update (%1$s) on %2$s to sentinai_operator', g.columns, g.name);
     end loop;
 end $$;
-comment on function sentinai_platform.create_roles() is 'Calls create_roles() of the core, and grants its roles what each needs of the platform: sentinai_publisher the commands, sentinai_agent the handlers, sentinai_reader the queries, sentinai_operator the rules and subscriptions. sentinai_admin has all of it. Call it again after an update of either extension. Errors: as create_roles() of the core.';
+comment on function sentinai_platform.create_roles() is 'Calls create_roles() of the core, and grants its roles what each needs of the platform: sentinai_publisher the commands, sentinai_agent the handlers, sentinai_reader the queries, sentinai_approver, which it makes and which is a publisher, too, the decisions, sentinai_operator the rules and subscriptions. sentinai_admin has all of it. Call it again after an update of either extension. Errors: as create_roles() of the core.';
 
 -- What ALTER DEFAULT PRIVILEGES, or a schema that was there before, gave
 -- somebody is taken back.

@@ -2,19 +2,20 @@
 -- Who may do what on the platform, and for which tenant.
 begin;
 create extension sentinai_platform;
-select plan(30);
+select plan(37);
 \ir lib/platform.sql
 
 select sentinai_platform.create_roles();
 select lives_ok($$select sentinai_platform.create_roles()$$, 'again');
-create role pf_pub; create role pf_agent; create role pf_read; create role pf_op; create role pf_none;
+create role pf_pub; create role pf_agent; create role pf_read; create role pf_op; create role pf_none; create role pf_boss;
 grant sentinai_publisher to pf_pub;
 grant sentinai_agent to pf_agent;
 grant sentinai_reader to pf_read;
 grant sentinai_operator to pf_op;
+grant sentinai_approver to pf_boss;
 select sentinai.grant_tenant('pf_pub', 'acme', 'publish'), sentinai.grant_tenant('pf_agent', 'acme', 'work'),
     sentinai.grant_tenant('pf_agent', 'acme', 'publish'), sentinai.grant_tenant('pf_read', 'acme', 'read'), sentinai.grant_tenant('pf_op', 'acme', 'operate'),
-    sentinai.grant_work('pf_agent', 'intake');
+    sentinai.grant_work('pf_agent', 'intake'), sentinai.grant_tenant('pf_boss', 'acme', 'operate'), sentinai.grant_tenant('pf_boss', 'acme', 'publish'), sentinai.grant_tenant('pf_boss', 'globex', 'publish');
 set local sentinai.tenant_isolation = on;
 
 -- whom the functions are for
@@ -24,7 +25,8 @@ create function pg_temp.may(role text) returns text language sql as $$
         and has_function_privilege(role, p.oid, 'execute') $$;
 select is(pg_temp.may('pf_none'), null, 'nobody may anything unasked');
 select is(pg_temp.may('pf_pub'), 'create_manual_exception get_command_status submit_exception', 'who publishes has the commands');
-select is(pg_temp.may('pf_agent'), 'handle_intake handle_triage', 'agents have the handlers');
+select is(pg_temp.may('pf_agent'), 'handle_intake handle_policy handle_triage', 'agents have the handlers');
+select is(pg_temp.may('sentinai_approver'), 'approve create_manual_exception escalate get_command_status reject resolve submit_exception', 'who decides has the decisions, too');
 select is(pg_temp.may('pf_read'), 'get_command_status get_exception list_exceptions', 'readers have the queries');
 select is(pg_temp.may('pf_op'), 'get_command_status subscribe_agents unsubscribe_agents', 'operators the agents');
 select is((select count(*) from pg_class c where c.relnamespace = 'sentinai_platform'::regnamespace and c.relkind = 'r' and not c.relrowsecurity), 0::bigint, 'every table has rows of tenants');
@@ -60,6 +62,17 @@ select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('acme')$
 select throws_ok($$select sentinai_platform.list_exceptions('globex')$$, 'SN403', null, 'and not another one');
 select throws_ok($$select sentinai_platform.get_exception('globex', 'G-1')$$, 'SN403', null, 'nor one of it');
 select throws_ok($$update sentinai_platform.exceptions set state = 'resolved'$$, '42501', null, 'and changes nothing');
+
+-- decisions
+reset role;
+select is(sentinai_platform.handle_intake((select globex from batches))::text, '(1,0,0)', 'another tenant has an exception');
+set local role pf_boss;
+select throws_ok($$select sentinai_platform.resolve('globex', 'G-1', 'done')$$, 'SN404', null, 'who may only publish for a tenant decides nothing for it');
+select throws_ok($$select sentinai_platform.resolve('initech', 'I-1', 'done')$$, 'SN403', null, 'nor who may not even that');
+select lives_ok($$select sentinai_platform.resolve('acme', 'A-1', 'done', resolved_by => 'mia')$$, 'who may operate, too, decides');
+select throws_ok($$update sentinai_platform.exceptions set severity = 'low'$$, '42501', null, 'and changes nothing else');
+set local role pf_pub;
+select throws_ok($$select sentinai_platform.escalate('acme', 'A-1', 'x')$$, '42501', null, 'decisions are not for all publishers');
 
 -- rules
 set local role pf_op;

@@ -30,15 +30,16 @@ sub restored
 	return;
 }
 
-# works_ok(DATABASE, HOW MANY, NAME): agents that are a statement work until so many are triaged
+# works_ok(DATABASE, HOW MANY, NAME): agents that are a statement work until so many wait for a person
 sub works_ok
 {
 	my ($db, $n, $name) = @_;
 
 	ok(wait_for($unslept, sub {
 		sql(q{select * from sentinai_platform.handle_intake((select coalesce(jsonb_agg(to_jsonb(c)), '[]') from sentinai.claim('intake') c));
-			select * from sentinai_platform.handle_triage((select coalesce(jsonb_agg(to_jsonb(c)), '[]') from sentinai.claim('triage') c))}, $db);
-		return sql(q{select count(*) from sentinai_platform.exceptions where state = 'triaged'}, $db) == $n;
+			select * from sentinai_platform.handle_triage((select coalesce(jsonb_agg(to_jsonb(c)), '[]') from sentinai.claim('triage') c));
+			select * from sentinai_platform.handle_policy((select coalesce(jsonb_agg(to_jsonb(c)), '[]') from sentinai.claim('policy') c))}, $db);
+		return sql(q{select count(*) from sentinai_platform.exceptions where state = 'awaiting_approval'}, $db) == $n;
 	}), $name);
 	return;
 }
@@ -47,6 +48,8 @@ my $rows = q{
 	select 'm' || r::text from sentinai_platform.mapping_rules r union all
 	select 't' || r::text from sentinai_platform.triage_rules r union all
 	select 's' || r::text from sentinai_platform.sla_rules r union all
+	select 'g' || r::text from sentinai_platform.guardrails r union all
+	select 'a' || a::text from sentinai_platform.approvals a union all
 	select 'c' || c::text from sentinai_platform.commands c union all
 	select 'e' || e::text from sentinai_platform.exceptions e order by 1};
 my $types = q{select event_type, version, direction, compatibility, is_default, deprecated_since, registered_at, md5(schema::text || examples) from sentinai.event_types order by 1, 2};
@@ -67,6 +70,7 @@ sql(q{select sentinai.deprecate_event_type('PlaybookMatched', 1);
 sql(q{insert into sentinai_platform.mapping_rules (tenant_id, field, pointers) values ('acme', 'amount', '{/a}'), ('*', 'title', '{/t}');
 	insert into sentinai_platform.triage_rules (tenant_id, rule, condition, severity) values ('acme', 'large', '$.amount > 5', 'high');
 	insert into sentinai_platform.sla_rules (tenant_id, resolve_within) values ('acme', '1 day');
+	insert into sentinai_platform.guardrails (tenant_id, rule, condition, decision) values ('acme', 'all', '$.source == "bank"', 'needs_approval');
 	select sentinai_platform.create_roles();
 	select sentinai_platform.subscribe_agents();
 	select sentinai_platform.submit_exception('acme', 'bank', jsonb_build_object('a', n), 'EX-' || n) from generate_series(1, 9) n}, 'app');
@@ -75,7 +79,7 @@ sql(q{select sentinai_platform.submit_exception('acme', 'bank', jsonb_build_obje
 restored('app', 'copy');
 is(sql($rows, 'copy'), sql($rows, 'app'), 'the copy has the same rules, commands and exceptions');
 works_ok('copy', 12, 'where agents go on with what waits');
-is(sql(q{select count(*) from sentinai.event_log where event_type = 'TriageCompleted'}, 'copy'), 12, 'and do nothing twice');
+is(sql(q{select string_agg(distinct n::text, ',') from (select count(*) as n from sentinai.event_log where event_type in ('ExceptionNormalized', 'TriageCompleted', 'ApprovalRequested') group by event_type) c}, 'copy'), '12', 'and do nothing twice');
 is(sql(q{set role sentinai_reader; select count(*) from sentinai_platform.list_exceptions('acme')}, 'copy'), 12, 'who may read there is as it was');
 is(sql($types, 'copy'), sql($types, 'app'), 'the copy has the same types, of the same versions');
 is(sql($actions, 'copy'), sql($actions, 'app'), 'and what people did with them');

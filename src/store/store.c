@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -21,6 +22,7 @@
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "store/store.h"
@@ -68,6 +70,32 @@ count_columns(Oid relid)
 	return natts;
 }
 
+/*
+ * count_columns_now: the same, as the catalog has it now.  A transaction's changes can
+ * be seen a moment before it tells of them, and the cache has what was before.
+ */
+static int
+count_columns_now(Oid relid)
+{
+	Relation	rel = table_open(RelationRelationId, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			natts;
+
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, ClassOidIndexId, true, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	natts = HeapTupleIsValid(tuple) ?
+		((Form_pg_class) GETSTRUCT(tuple))->relnatts : 0;
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return natts;
+}
+
 /* assert_columns: the columns that C arrays are made for are where it looks */
 static void
 assert_columns(SnRel which, Oid relid)
@@ -107,7 +135,7 @@ check_columns(SnRel which, Oid relid)
 	{
 		/* the update may have come between the two looks */
 		AcceptInvalidationMessages();
-		natts = count_columns(relid);
+		natts = count_columns_now(relid);
 		is_short = false;
 	}
 	if (is_short)

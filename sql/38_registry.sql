@@ -41,6 +41,9 @@ create function sentinai.event_type_comes() returns trigger
     set search_path = pg_catalog, pg_temp
     as $$
 begin
+    if tg_relid <> 'sentinai_internal.event_type'::regclass then
+        raise exception using errcode = '39P01', message = 'event_type_comes() can only be called as a trigger of event_type';
+    end if;
     delete from sentinai_internal.event_type t
     where t.event_type = new.event_type and t.version = new.version;
     return new;

@@ -45,3 +45,17 @@ comment on column sentinai_internal.backlog_limit.changed_by is 'Role that set i
 comment on column sentinai_internal.backlog_limit.over_since is 'Since when more wait; null: they do not.';
 comment on column sentinai_internal.backlog_limit.event_types is 'While more wait: what the subscription gets; null: all.';
 comment on column sentinai_internal.backlog_limit.tenants is 'While more wait: whose events it gets; null: everybody''s.';
+
+create table sentinai_internal.tenant_weight (
+    tenant_id  text collate "C" primary key,
+    weight     int not null,
+    changed_at timestamptz not null,
+    changed_by text collate "C" not null
+);
+create index on sentinai_internal.tenant_weight (weight);
+
+comment on table sentinai_internal.tenant_weight is 'Weights of tenants. Functions write it; the view weights shows it.';
+comment on column sentinai_internal.tenant_weight.tenant_id is 'Tenant; "*" for all that have no row of their own.';
+comment on column sentinai_internal.tenant_weight.weight is 'Turns in a round of turns, from 1 to 100.';
+comment on column sentinai_internal.tenant_weight.changed_at is 'When it was set.';
+comment on column sentinai_internal.tenant_weight.changed_by is 'Role that set it.';

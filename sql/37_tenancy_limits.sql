@@ -116,3 +116,33 @@ comment on column sentinai.backlog_limits.max_delay is 'How long a publisher wai
 comment on column sentinai.backlog_limits.over_since is 'Since when more wait; null: they do not.';
 comment on column sentinai.backlog_limits.changed_at is 'When it was set.';
 comment on column sentinai.backlog_limits.changed_by is 'Role that set it.';
+
+create function sentinai.set_weight(tenant_id text, weight int) returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_set_weight';
+comment on function sentinai.set_weight(text, int) is 'Sets how many turns a tenant gets in a round of turns, where tenants wait for one another, in place of what was set before: with 3 a tenant with a backlog gets three events of a batch for each one of a tenant with 1 that has a backlog, too. Holds for all claims that begin after it was committed. Order of keys, and what waits already, stay as they are. tenant_id: "*" for all tenants that have no weight of their own; without it these have 1. weight: 1 to 100. What one tenant gets more of, others get less of: it takes the right operate for every tenant. Errors: 22004 null; SN403 not allowed; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.drop_weight(tenant_id text) returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_drop_weight';
+comment on function sentinai.drop_weight(text) is 'Removes what set_weight() has set; for a tenant the default holds then. Returns whether there was something. Errors: 22004 null; SN403 not allowed; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.weight_changed() returns trigger
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_weight_changed';
+comment on function sentinai.weight_changed() is 'Trigger of tenant_weight: has claims look anew when SQL has changed it, as by a dump that is restored.';
+
+create trigger weight_changed after insert or update or delete or truncate on sentinai_internal.tenant_weight
+    for each statement execute function sentinai.weight_changed();
+alter table sentinai_internal.tenant_weight enable always trigger weight_changed;
+comment on trigger weight_changed on sentinai_internal.tenant_weight is 'Claims know the weights of tracks by heart.';
+
+create view sentinai.weights with (security_barrier) as
+select w.tenant_id, w.weight, w.changed_at, w.changed_by
+from sentinai_internal.tenant_weight w
+where sentinai.may_see_limit(w.tenant_id);
+comment on view sentinai.weights is 'Weights that are set. Who has none has that of "*", or 1.';
+comment on column sentinai.weights.tenant_id is 'Tenant; "*" for all that have no weight of their own.';
+comment on column sentinai.weights.weight is 'Turns in a round of turns.';
+comment on column sentinai.weights.changed_at is 'When it was set.';
+comment on column sentinai.weights.changed_by is 'Role that set it.';

@@ -25,6 +25,7 @@ begin
         ('tenant_limit', 'sentinai.may_see_limit(tenant_id)'),
         ('backlog_limit', 'sentinai.may_see_limit(tenant_id)'),
         ('alert', 'sentinai.may_see_limit(tenant_id)'),
+        ('tenant_weight', 'sentinai.may_see_limit(tenant_id)'),
         ('sla_threshold', 'sentinai.may_see_limit(tenant_id)'),
         ('action_log', 'sentinai.may_audit(tenant_id)'),
         ('audit_root', 'sentinai.may_audit(tenant_id)'),

@@ -1653,6 +1653,51 @@ create trigger event_type_comes before insert on sentinai_internal.event_type
     for each row execute function sentinai.event_type_comes();
 comment on trigger event_type_comes on sentinai_internal.event_type is 'What a dump has of a type is right, not what CREATE EXTENSION made of it.';
 
+-- Weights of tenants.
+create table sentinai_internal.tenant_weight (
+    tenant_id  text collate "C" primary key,
+    weight     int not null,
+    changed_at timestamptz not null,
+    changed_by text collate "C" not null
+);
+create index on sentinai_internal.tenant_weight (weight);
+
+comment on table sentinai_internal.tenant_weight is 'Weights of tenants. Functions write it; the view weights shows it.';
+comment on column sentinai_internal.tenant_weight.tenant_id is 'Tenant; "*" for all that have no row of their own.';
+comment on column sentinai_internal.tenant_weight.weight is 'Turns in a round of turns, from 1 to 100.';
+comment on column sentinai_internal.tenant_weight.changed_at is 'When it was set.';
+comment on column sentinai_internal.tenant_weight.changed_by is 'Role that set it.';
+
+create function sentinai.set_weight(tenant_id text, weight int) returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_set_weight';
+comment on function sentinai.set_weight(text, int) is 'Sets how many turns a tenant gets in a round of turns, where tenants wait for one another, in place of what was set before: with 3 a tenant with a backlog gets three events of a batch for each one of a tenant with 1 that has a backlog, too. Holds for all claims that begin after it was committed. Order of keys, and what waits already, stay as they are. tenant_id: "*" for all tenants that have no weight of their own; without it these have 1. weight: 1 to 100. What one tenant gets more of, others get less of: it takes the right operate for every tenant. Errors: 22004 null; SN403 not allowed; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.drop_weight(tenant_id text) returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_drop_weight';
+comment on function sentinai.drop_weight(text) is 'Removes what set_weight() has set; for a tenant the default holds then. Returns whether there was something. Errors: 22004 null; SN403 not allowed; SN422 invalid argument; 25006 read-only transaction or standby.';
+
+create function sentinai.weight_changed() returns trigger
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_weight_changed';
+comment on function sentinai.weight_changed() is 'Trigger of tenant_weight: has claims look anew when SQL has changed it, as by a dump that is restored.';
+
+create trigger weight_changed after insert or update or delete or truncate on sentinai_internal.tenant_weight
+    for each statement execute function sentinai.weight_changed();
+alter table sentinai_internal.tenant_weight enable always trigger weight_changed;
+comment on trigger weight_changed on sentinai_internal.tenant_weight is 'Claims know the weights of tracks by heart.';
+
+create view sentinai.weights with (security_barrier) as
+select w.tenant_id, w.weight, w.changed_at, w.changed_by
+from sentinai_internal.tenant_weight w
+where sentinai.may_see_limit(w.tenant_id);
+comment on view sentinai.weights is 'Weights that are set. Who has none has that of "*", or 1.';
+comment on column sentinai.weights.tenant_id is 'Tenant; "*" for all that have no weight of their own.';
+comment on column sentinai.weights.weight is 'Turns in a round of turns.';
+comment on column sentinai.weights.changed_at is 'When it was set.';
+comment on column sentinai.weights.changed_by is 'Role that set it.';
+
 -- Row-level security; maintenance gives it to the partitions that are there.
 do $walls$
 declare
@@ -1673,6 +1718,7 @@ begin
         ('tenant_limit', 'sentinai.may_see_limit(tenant_id)'),
         ('backlog_limit', 'sentinai.may_see_limit(tenant_id)'),
         ('alert', 'sentinai.may_see_limit(tenant_id)'),
+        ('tenant_weight', 'sentinai.may_see_limit(tenant_id)'),
         ('sla_threshold', 'sentinai.may_see_limit(tenant_id)'),
         ('action_log', 'sentinai.may_audit(tenant_id)'),
         ('audit_root', 'sentinai.may_audit(tenant_id)'),

@@ -8,7 +8,8 @@
  * something gets an equal share of it first, and so do the lanes that have
  * nothing new, where retries may be due or a batch was lost; then what is left
  * goes to whoever has more.  Shares are counted through all batches, so they are
- * equal for small ones, too.
+ * equal for small ones, too.  Where tenants have weights the shares are as the
+ * weights of the tracks (sequencer/track_weights.c).
  *
  * In a lane: a batch takes new events from one track, and the lane stays with it
  * until it has passed what was handed out.  So all that is kept of the others is
@@ -22,9 +23,12 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "port/pg_bitutils.h"
+#include "utils/snapmgr.h"
 
 #include "queue/claim.h"
+#include "queue/lag.h"
 #include "queue/lane_track.h"
+#include "sequencer/track_weights.h"
 #include "store/lane_hints.h"
 
 /*
@@ -194,6 +198,9 @@ typedef struct Shares
 	int			n;
 	int			track[SN_TRACKS + 1];	/* the first may be SN_SHARE_RETRIES */
 	uint64		lanes[SN_TRACKS + 1];
+	int			weight[SN_TRACKS + 1];	/* where they are not equal */
+	int			turns;			/* in a round of turns: the sum of the weights, or
+								 * n where they are equal */
 	bool		due;			/* there are more retries than a batch had room for */
 } Shares;
 
@@ -228,6 +235,28 @@ find_shares(SnClaim *claim, uint64 pending, Shares *shares)
 }
 
 /*
+ * know_behind: how far the subscription is behind.  Rounds and claims keep count
+ * since the server's start; what was there before is counted once, when it first
+ * matters.
+ */
+static uint64
+know_behind(SnClaim *claim)
+{
+	SnSubSlot  *hints = claim->hints;
+
+	if (unlikely(pg_atomic_read_u32(&hints->counted) == 0))
+	{
+		Snapshot	snapshot = sn_snapshot_now();
+		int64		left = sn_sub_left(claim->sub, snapshot);
+
+		UnregisterSnapshot(snapshot);
+		if (pg_atomic_exchange_u32(&hints->counted, 1) == 0)
+			pg_atomic_fetch_add_u64(&hints->behind, left);
+	}
+	return pg_atomic_read_u64(&hints->behind);
+}
+
+/*
  * are_crowded: whether more is waiting than the batch holds, so that they have to
  * share it
  */
@@ -235,16 +264,99 @@ static bool
 are_crowded(SnClaim *claim, const Shares *shares)
 {
 	return shares->n > 1 && claim->hints != NULL &&
-		(pg_atomic_read_u64(&claim->hints->behind) > (uint64) claim->max ||
-		 shares->due);
+		(shares->due || know_behind(claim) > (uint64) claim->max);
 }
 
-/* share_of: how many of n events, the first of which has a number, are a share's */
-static int
-share_of(const Shares *shares, int share, uint32 first, int n)
+/*
+ * weigh_shares: how many turns each has in a round.  Retries are whoever's they are, and
+ * get what the heaviest at hand gets.
+ */
+static void
+weigh_shares(Shares *shares)
 {
-	return n / shares->n +
-		((share + shares->n - first % shares->n) % shares->n < n % shares->n);
+	uint64		weights = sn_track_weights();
+	int			heaviest = 1;
+	int			i;
+
+	shares->turns = shares->n;
+	if (likely(weights == SN_WEIGHTS_EQUAL))
+		return;
+	shares->turns = 0;
+	for (i = shares->n - 1; i >= 0; i--)
+	{
+		shares->weight[i] = shares->track[i] == SN_SHARE_RETRIES ? heaviest :
+			sn_weight_of_track(weights, shares->track[i]);
+		heaviest = Max(heaviest, shares->weight[i]);
+		shares->turns += shares->weight[i];
+	}
+}
+
+/*
+ * stride: from a turn to that of the next event.  It has no divisor in common with
+ * the number of turns, so that each comes once in a round; and it is near to the
+ * golden section, so that those of a share lie far apart.
+ */
+static int
+stride(int turns)
+{
+	int			result = Max(turns * 618 / 1000, 1);
+
+	for (;; result++)
+	{
+		int			a = turns;
+		int			b = result;
+
+		while (b != 0)
+		{
+			int			rest = a % b;
+
+			a = b;
+			b = rest;
+		}
+		if (a == 1)
+			return result;
+	}
+}
+
+/* count_weighted: count_turns() where the weights are not equal */
+static void
+count_weighted(const Shares *shares, uint32 first, int n, int *counts)
+{
+	int			step = stride(shares->turns);
+	int			turn = (uint64) first * step % shares->turns;
+	int			i;
+
+	for (i = 0; i < shares->n; i++)
+		counts[i] = n / shares->turns * shares->weight[i];
+	for (n %= shares->turns; n > 0; n--)
+	{
+		int			rest = turn;
+
+		for (i = 0; rest >= shares->weight[i]; i++)
+			rest -= shares->weight[i];
+		counts[i]++;
+		turn = (turn + step) % shares->turns;
+	}
+}
+
+/*
+ * count_turns: how many of n events, the first of which has a number, are each
+ * share's.  Of as many as a round has turns, wherever they begin, each share has
+ * as many as its weight is.
+ */
+static void
+count_turns(const Shares *shares, uint32 first, int n, int *counts)
+{
+	int			i;
+
+	if (shares->turns != shares->n)
+	{
+		count_weighted(shares, first, n, counts);
+		return;
+	}
+	for (i = 0; i < shares->n; i++)
+		counts[i] = n / shares->n +
+			((i + shares->n - first % shares->n) % shares->n < n % shares->n);
 }
 
 /*
@@ -256,13 +368,15 @@ take_shares(SnClaim *claim, const Shares *shares, uint32 first)
 {
 	int			room = claim->max - claim->entries.n;
 	uint32		next = pg_atomic_fetch_add_u32(&claim->hints->next_share, room);
+	int			counts[SN_TRACKS + 1];
 	int			i;
 
+	count_turns(shares, next, room, counts);
 	claim->only = true;
 	claim->limit = claim->entries.n;
 	for (i = 0; i < shares->n; i++)
 	{
-		claim->limit += share_of(shares, i, next, room);
+		claim->limit += counts[i];
 		if (sn_claim_full(claim))
 			continue;
 		go_through(claim, shares->lanes[i], first, shares->track[i]);
@@ -299,6 +413,7 @@ sn_claim_look_around(SnClaim *claim, uint32 first)
 					   SN_TRACK_COMMON);
 		if (sn_claim_full(claim))
 			return;
+		weigh_shares(&shares);
 		track = take_shares(claim, &shares, first);
 	}
 	go_through(claim, pending, first, track);

@@ -31,6 +31,7 @@
 #include "sequencer/round.h"
 #include "sequencer/tracks.h"
 #include "shared/shmem.h"
+#include "store/xact_end.h"
 
 #define TENANTS_FIRST	64		/* that there is room for at first */
 #define TENANTS_MAX		8192	/* that are counted */
@@ -379,6 +380,7 @@ set_apart(Tenant *tenant, int64 round_no)
 	values[Anum_on_track - 1] = Int32GetDatum(track);
 	values[Anum_on_since_round - 1] = Int64GetDatum(round_no);
 	sn_insert_one(sn_rel(SN_TRACK_TENANT), values, nulls);
+	sn_note_weights_changed();
 	tenant->track = track;
 	on_track[track]++;
 	napart++;

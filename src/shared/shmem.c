@@ -49,6 +49,8 @@ init_database_slot(SnDatabase *db)
 	pg_atomic_init_u64(&db->asked, 0);
 	pg_atomic_init_u64(&db->tracks, 0);
 	pg_atomic_init_u32(&db->tracks_used, 0);
+	pg_atomic_init_u64(&db->weights, 0);
+	db->weight_changes = 0;
 	pg_atomic_init_u32(&db->relays_changed, 0);
 	for (i = 0; i < SN_JOURNALS; i++)
 		pg_atomic_init_u32(&db->journal_half[i], 0);
@@ -80,6 +82,7 @@ init_shared(SnShared *s)
 		for (track = 0; track < SN_TRACKS; track++)
 			pg_atomic_init_u64(&s->subs[i].tracks[track], PG_UINT64_MAX);
 		pg_atomic_init_u64(&s->subs[i].behind, 0);
+		pg_atomic_init_u32(&s->subs[i].counted, 0);
 		pg_atomic_init_u64(&s->subs[i].due, 0);
 		pg_atomic_init_u64(&s->subs[i].new_first, 0);
 		pg_atomic_init_u32(&s->subs[i].next_share, 0);
@@ -316,6 +319,7 @@ forget_contents(SnDatabase *db)
 	memset(&db->mark, 0, sizeof(SnMark));
 	db->audit_asked = db->audit_decided = 0;
 	pg_atomic_write_u32(&db->tracks_used, 0);
+	sn_weights_reset(db);
 	pg_atomic_write_u32(&db->relays_changed, 1);
 	free_told(db->dboid);
 	pg_atomic_write_u32(&db->clock_ready, 0);
@@ -475,6 +479,7 @@ sn_sub_slot(int sub_id)
 		slot = free_slot;
 		sn_sub_look_everywhere(slot);
 		pg_atomic_write_u64(&slot->behind, 0);
+		pg_atomic_write_u32(&slot->counted, 0);
 		pg_atomic_write_u64(&slot->due, 0);
 		pg_atomic_write_u64(&slot->new_first, 0);
 		pg_atomic_write_u32(&slot->next_share, 0);

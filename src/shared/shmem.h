@@ -84,6 +84,8 @@ typedef struct SnDatabase
 	pg_atomic_uint64 tracks;	/* changes of who has which track, but for those
 								 * that rounds make */
 	pg_atomic_uint32 tracks_used;	/* perhaps, a bit for each; 0: not known */
+	pg_atomic_uint64 weights;	/* of the tracks, a byte for each; 0: not known */
+	uint64		weight_changes; /* under SnShared.lock */
 	pg_atomic_uint64 rounds;	/* rounds and their events since the start */
 	pg_atomic_uint64 round_events;
 	ConditionVariable sequenced_cv; /* broadcast when sequenced moves */
@@ -128,6 +130,7 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 due;
 	pg_atomic_uint64 behind;	/* about how many events were sequenced and not
 								 * claimed since the server started */
+	pg_atomic_uint32 counted;	/* those of before are in it, too */
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
 	pg_atomic_uint32 next_share;	/* likewise, of which share its first event is */
@@ -242,10 +245,15 @@ extern void sn_wake_launcher(void);
 extern void sn_wake_workers(Oid dboid);
 extern void sn_wake_relays(uint64 lanes, bool look);
 
-
 /* told.c */
 extern bool sn_told_set(const SnRelayTold *list, int n);
 extern int	sn_told_get(Oid dboid, SnRelayTold list[SN_MAX_TOLD]);
 extern void sn_told_full(Oid dboid, int relay_id, int index, bool full);
+
+/* weights.c */
+extern void sn_weights_reset(SnDatabase *db);
+extern void sn_weights_forget(void);
+extern uint64 sn_weights_changes(SnDatabase *db);
+extern void sn_weights_keep(SnDatabase *db, uint64 changes, uint64 weights);
 
 #endif							/* SN_SHMEM_H */

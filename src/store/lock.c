@@ -15,7 +15,7 @@
  *	  grants  classid tenant_grant, objid 0: rights for tenants are changed
  *	  alerts  classid alert, objid 0: alerts are set, dropped, raised
  *	  counts  classid dead_letter_count, objid 0: its rows are folded
- *	  limits  classid tenant_limit, objid 0: limits are set
+ *	  limits  classid tenant_limit, objid 0: limits and weights are set
  *	  rules	  classid redaction, objid 0: redaction rules are set and dropped
  *	  round	  classid round_0, objid 0
  *	  relay	  classid event_log, objid sub_id, objsubid lane + 1 (session)
@@ -209,7 +209,7 @@ sn_lock_counts(void)
 	return try_or_wait(sn_rel(SN_DEAD_LETTER_COUNT), 0, 0, false);
 }
 
-/* sn_lock_limits: the right to set or drop limits */
+/* sn_lock_limits: the right to set or drop limits and weights */
 bool
 sn_lock_limits(bool wait)
 {

@@ -62,6 +62,7 @@ SN_NUMBERS(work);
 SN_NUMBERS(proof);
 SN_NUMBERS(action);
 SN_NUMBERS(limit);
+SN_NUMBERS(weight);
 SN_NUMBERS(pressure);
 SN_NUMBERS(interval);
 SN_NUMBERS(root);

@@ -145,6 +145,10 @@
 	C(limit, window) C(limit, enabled) C(limit, changed_at) \
 	C(limit, changed_by)
 
+#define SN_COLUMNS_weight(C, AS) \
+	C(weight, tenant_id) C(weight, weight) C(weight, changed_at) \
+	C(weight, changed_by)
+
 #define SN_COLUMNS_pressure(C, AS) \
 	C(pressure, worker_type) C(pressure, tenant_id) \
 	C(pressure, max_backlog) C(pressure, policy) C(pressure, max_delay) \
@@ -240,6 +244,9 @@
 	INDEX(ACTION_LOG_AGGREGATE_IDX, action_log_aggregate_idx) \
 	TABLE(TENANT_LIMIT, tenant_limit, limit) \
 	INDEX(TENANT_LIMIT_PKEY, tenant_limit_pkey) \
+	TABLE(TENANT_WEIGHT, tenant_weight, weight) \
+	INDEX(TENANT_WEIGHT_PKEY, tenant_weight_pkey) \
+	INDEX(TENANT_WEIGHT_IDX, tenant_weight_weight_idx) \
 	TABLE(BACKLOG_LIMIT, backlog_limit, pressure) \
 	INDEX(BACKLOG_LIMIT_PKEY, backlog_limit_pkey) \
 	TABLE(AUDIT_INTERVAL, audit_interval, interval) \

@@ -30,6 +30,8 @@ static SnDatabase *published = NULL;	/* this transaction published */
 static SnForget forget = NULL;	/* of what this transaction has buffered */
 static bool relays_noted = false;	/* there are others than before */
 static bool relay_noted = false;	/* this transaction changed what relays do */
+static bool weights_noted = false;	/* this transaction changed what weights are
+									 * made from */
 static SnSubSlot *touched[SN_MAX_SUBS];
 static int	ntouched = 0;
 
@@ -79,6 +81,8 @@ wake_xact_end(XactEvent event, void *arg)
 				sn_wake_relays(0, true);
 			if (relays_noted)
 				tell_relays_changed();
+			if (weights_noted)
+				sn_weights_forget();
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
@@ -91,7 +95,7 @@ wake_xact_end(XactEvent event, void *arg)
 		forget(InvalidSubTransactionId);
 	published = NULL;
 	forget = NULL;
-	relay_noted = relays_noted = false;
+	relay_noted = relays_noted = weights_noted = false;
 	ntouched = 0;
 }
 
@@ -150,6 +154,24 @@ sn_note_relays_changed(void)
 	relays_noted = true;
 }
 
+/*
+ * sn_note_weights_changed: this transaction changed weights, or who has which
+ * track
+ */
+void
+sn_note_weights_changed(void)
+{
+	register_callbacks();
+	weights_noted = true;
+}
+
+/* sn_weights_noted: whether it did, so that what it sees is not everybody's */
+bool
+sn_weights_noted(void)
+{
+	return weights_noted;
+}
+
 /* wake_relay(): for SQL functions that change the switch */
 Datum
 sentinai_wake_relay(PG_FUNCTION_ARGS)
@@ -180,4 +202,5 @@ sn_wake_prepared_ended(void)
 
 	if (db != NULL)
 		wake_sequencer(db);
+	sn_weights_forget();
 }

@@ -19,6 +19,8 @@ extern void sn_sub_touched(SnSubSlot *slot);
 extern void sn_note_buffered(SnForget forget);
 extern void sn_note_relay_change(void);
 extern void sn_note_relays_changed(void);
+extern void sn_note_weights_changed(void);
+extern bool sn_weights_noted(void);
 extern void sn_wake_prepared_ended(void);
 
 #endif							/* SN_XACT_END_H */

@@ -57,7 +57,7 @@ static const Role roles[] = {
 		" retry_dead_letter discard_dead_letter purge_dead_letters"
 		" dead_letters get_dead_letter dead_letter_stats retry_dead_letters"
 		" discard_dead_letters edit_and_retry set_alert drop_alert"
-		" set_limit drop_limit set_backlog_limit drop_backlog_limit limit_buckets"
+		" set_limit drop_limit set_weight drop_weight set_backlog_limit drop_backlog_limit limit_buckets"
 		" pause_relay resume_relay relay_is_paused maintain make_partitions"
 		" index_partitions"
 		" partitions_until retention_status"
@@ -65,7 +65,7 @@ static const Role roles[] = {
 		" set_deadline meet_deadline cancel_deadline sla_scan set_sla_threshold"
 		" enable_cron disable_cron cron_status"
 		" json_schema describe_event_type asyncapi get_trace trace_tree",
-	"dead_letter event_types limits limit_usage backlog_limits alerts"
+	"dead_letter event_types limits limit_usage weights backlog_limits alerts"
 	" deadlines sla_thresholds",
 		false, true},
 	{"sentinai_auditor",

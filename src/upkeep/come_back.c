@@ -22,6 +22,7 @@
 #include "sequencer/tracks.h"
 #include "shared/shmem.h"
 #include "store/store.h"
+#include "store/xact_end.h"
 #include "upkeep/maintenance.h"
 
 /* passed_tracks: those of these tracks that every subscription has passed */
@@ -79,6 +80,7 @@ bring_back(int tracks)
 	}
 	sn_table_end(scan);
 	CommandCounterIncrement();
+	sn_note_weights_changed();
 
 	/* before the commit: the next round looks at it when it has the lock */
 	(void) pg_atomic_fetch_add_u64(&sn_database()->tracks, 1);

@@ -27,6 +27,8 @@ insert into calls (function, call) values
     ('unsubscribe', $$select sentinai.unsubscribe('act-b')$$),
     ('set_limit', $$select sentinai.set_limit('act', 'act_calls', 5, '1 hour')$$),
     ('drop_limit', $$select sentinai.drop_limit('act', 'act_calls')$$),
+    ('set_weight', $$select sentinai.set_weight('act', 5)$$),
+    ('drop_weight', $$select sentinai.drop_weight('act')$$),
     ('set_alert', $$select sentinai.set_alert('dead_letters', 'act', 100, channels => '{mail}')$$),
     ('drop_alert', $$select sentinai.drop_alert('dead_letters', 'act')$$),
     ('set_sla_threshold', $$select sentinai.set_sla_threshold('act', 0.5)$$),

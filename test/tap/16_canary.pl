@@ -40,7 +40,7 @@ sql(qq{
 	select sentinai.publish('alice.t', 'alice', 'same', '{}'), sentinai.publish('alice.t', 'alice', 'mine', '{}', correlation_id => 'mine')});
 
 # What bob is limited to, and who looks after him.
-sql(qq{select sentinai.set_limit('bob', 'calls', 5, '1 hour'), sentinai.set_alert('dead_letters', 'bob', 100, channels => '{$canary}'),
+sql(qq{select sentinai.set_limit('bob', 'calls', 5, '1 hour'), sentinai.set_weight('bob', 7), sentinai.set_alert('dead_letters', 'bob', 100, channels => '{$canary}'),
 	sentinai.set_backlog_limit('$canary-sub', 'bob', 1000000), sentinai.set_redaction('bob', '*', '\$.$canary-flow', 'replace', replacement => '"$canary"'),
 	sentinai.set_sla_threshold('bob', 0.5), sentinai.set_deadline('bob', '$canary-1', 'r', now() + interval '1 hour', correlation_id => '$canary-flow');
 	set role bob; select sentinai.consume_limit('bob', 'calls', 3)});
@@ -107,6 +107,7 @@ my @calls = (
 	q{retry_dead_letters('alice', '{worker}')}, q{discard_dead_letters('{tenant}', actor => 'a', reason => 'r')},
 	q{set_alert('dead_letters', '{tenant}', 1)}, q{drop_alert('dead_letters', '{tenant}')}, q{drop_alert('dead_letters', '*')},
 	q{set_limit('{tenant}', 'calls', 1, '1s')}, q{set_limit('*', 'calls', 1, '1s')}, q{drop_limit('{tenant}', 'calls')}, q{drop_limit('*', 'calls')},
+	(map {; "set_weight('$_', 2)", "drop_weight('$_')" } qw({tenant} alice *)),
 	q{consume_limit('{tenant}', 'calls')}, q{consume_limit('{tenant}', 'calls', 1000)}, q{consume_limit('alice', 'calls')}, 'limit_buckets()',
 	q{set_backlog_limit('{worker}', '{tenant}', 1)}, q{set_backlog_limit('{worker}', 'alice', 1)}, q{set_backlog_limit('{worker}', '*', 1)},
 	q{set_redaction('{tenant}', '*', '$.{flow}', 'remove')}, q{set_redaction('*', '*', '$.a', 'remove')},

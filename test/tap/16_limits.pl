@@ -118,12 +118,28 @@ $ask->(q{select sentinai.drop_limit('*', 'events_published')});
 $ask->(q{select sentinai.set_limit('again', 'events_published', 3, '366 days')});
 my $all = sub { $ask->(q{call try('again', 0.2)}); return $ask->(q{select count(*) from sentinai.event_log where tenant_id = 'again'}) };
 is($all->(), 3, 'all of a limit');
+# Weights: of 40 events of a batch, when hints have said what there is.
+$ask->(q{select sentinai.subscribe('weighed', '{Weighed}')});
+$ask->(q{select sentinai.publish_batch(array_fill('Weighed'::text, array[2000]), array_fill(t, array[2000]), array(select 'k' || i % 97 from generate_series(1, 2000) i), array_fill('{}'::jsonb, array[2000]))
+	from unnest('{heavy,light}'::text[]) t});
+poll_ok($node, $dbname, $patience, q{select count(*) = 2 from sentinai_internal.track_tenant}, 'two tenants are set apart');
+$ask->(q{select sentinai.set_weight('heavy', 3)});
+my $shares = sub {
+	my $said = $node->safe_psql($dbname, (q{select sentinai.complete(min(token)) from sentinai.claim('weighed', 20);} x 3) . q{
+		create temp table got as select * from sentinai.claim('weighed', 40);
+		select sentinai.complete(min(token)) from got;
+		select string_agg(t || n, ' ' order by t) from (select tenant_id as t, count(*) as n from got group by 1) x});
+	return (split /\n/, $said)[-1];
+};
+is($shares->(), 'heavy30 light10', 'weights');
 $node->restart;
 is($all->(), 6, 'and once more after a restart');
+is($shares->(), 'heavy30 light10', 'weights are what they were');
 is($ask->(q{select count(*) from sentinai.limit_usage}), 1, 'others are not there yet');
 ok(lose_server($node, $patience), 'all processes killed');
 $node->start;
 is($all->(), 9, 'and after a crash');
+is($shares->(), 'heavy30 light10', 'weights, too');
 my $victim = $node->background_psql($dbname, on_error_stop => 0);
 kill 'KILL', $victim->query_safe('select pg_backend_pid()');
 ok(wait_for($patience, sub { ($node->psql($dbname, 'select 1 from sentinai.limit_usage having count(*) = 0'))[1] eq '1' }),

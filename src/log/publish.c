@@ -169,6 +169,7 @@ typedef struct Batch
 	bool		nulls[SN_INPUT_COLUMNS];
 	Jsonb	   *metadata;		/* of all events; NULL: none */
 	int			span_at;		/* see SnEvent */
+	MemoryContext shared;		/* for what all events have */
 	int			n;
 } Batch;
 
@@ -181,6 +182,7 @@ get_batch(FunctionCallInfo fcinfo, Batch *batch)
 	int			c;
 
 	batch->n = -1;
+	batch->shared = CurrentMemoryContext;
 	for (c = 0; c < SN_INPUT_COLUMNS; c++)
 	{
 		batch->values[c] = PG_GETARG_DATUM(c);
@@ -260,6 +262,7 @@ put_metadata(Batch *batch, SnEvent *event, int place)
 		sn_flow_inherit(event);
 	if (place == 0)
 	{
+		MemoryContext old = MemoryContextSwitchTo(batch->shared);
 		SnEvent		first = {.metadata = batch->metadata == NULL ?
 			event->metadata : batch->metadata};
 
@@ -267,6 +270,7 @@ put_metadata(Batch *batch, SnEvent *event, int place)
 			first.metadata = sn_flow_metadata(first.metadata, &first.span_at);
 		batch->metadata = first.metadata;
 		batch->span_at = first.span_at;
+		MemoryContextSwitchTo(old);
 	}
 	event->metadata = batch->metadata;
 	event->span_at = batch->span_at;
@@ -295,6 +299,7 @@ next_of_batch(Batch *batch, int place, SnEvent *event)
 typedef struct BatchPart
 {
 	SnEvent    *events;			/* in the caller's order */
+	MemoryContext context;		/* for what is made of them; NULL: nothing is */
 	int			n;
 	bool		mixed;			/* of several tenants */
 	pg_uuid_t  *ids;			/* of all events of the batch, as written */
@@ -331,6 +336,37 @@ write_part(SnWriter *writer, BatchPart *part)
 	part->result += part->n;
 	part->n = 0;
 	part->mixed = false;
+	if (part->context != NULL)
+		MemoryContextReset(part->context);
+}
+
+/* add_to_part: the checked event at a place of the batch, from 0 */
+static void
+add_to_part(BatchPart *part, Batch *batch, int place)
+{
+	SnEvent    *event = &part->events[part->n];
+	MemoryContext old = CurrentMemoryContext;
+
+	if (part->context != NULL)
+		MemoryContextSwitchTo(part->context);
+	next_of_batch(batch, place, event);
+	MemoryContextSwitchTo(old);
+	part->mixed |= part->n > 0 && !sn_same_tenant(event - 1, event);
+	part->n++;
+}
+
+/* begin_part: nothing waits.  What redaction makes is as large as the events. */
+static void
+begin_part(BatchPart *part, int n)
+{
+	part->n = 0;
+	part->mixed = false;
+	part->events = palloc(Min(n, SN_ORDER_MAX) * sizeof(SnEvent));
+	part->ids = palloc(n * sizeof(pg_uuid_t));
+	part->result = palloc(n * sizeof(Datum));
+	part->context = !sn_redact_asks() ? NULL :
+		AllocSetContextCreate(CurrentMemoryContext, "sentinai batch",
+							  ALLOCSET_DEFAULT_SIZES);
 }
 
 /*
@@ -343,7 +379,7 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 {
 	Batch		batch;
 	SnWriter	writer;
-	BatchPart	part = {NULL};
+	BatchPart	part;
 	Datum	   *result;
 	int			i;
 
@@ -352,19 +388,15 @@ sentinai_publish_batch(PG_FUNCTION_ARGS)
 	if (batch.n == 0)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(UUIDOID));
 
-	part.events = palloc(Min(batch.n, SN_ORDER_MAX) * sizeof(SnEvent));
-	part.ids = palloc(batch.n * sizeof(pg_uuid_t));
-	part.result = result = palloc(batch.n * sizeof(Datum));
+	begin_part(&part, batch.n);
+	result = part.result;
 	if (sn_limits_ask() || !sn_no_pressure)
 		keep_limits_of_batch(&batch);
 	sn_store_ready();
 	sn_write_begin(&writer);	/* the number before the ids */
 	for (i = 0; i < batch.n; i++)
 	{
-		SnEvent    *event = &part.events[part.n++];
-
-		next_of_batch(&batch, i, event);
-		part.mixed |= part.n > 1 && !sn_same_tenant(event - 1, event);
+		add_to_part(&part, &batch, i);
 		if (part.n == (part.mixed ? SN_ORDER_MAX : SN_RUN_MAX))
 			write_part(&writer, &part);
 	}

@@ -87,7 +87,7 @@ sn_redact_hash(const text *tenant_id, const char *value, Size len, char *hex)
 	sn_hmac_end(&key, &sha, result);
 	for (i = 0; i < SN_SHA256_LEN; i++)
 	{
-		*hex++ = digits[result[i] >> 4];
-		*hex++ = digits[result[i] & 0xf];
+		hex[2 * i] = digits[result[i] >> 4];
+		hex[2 * i + 1] = digits[result[i] & 0xf];
 	}
 }

@@ -414,6 +414,7 @@ create table sentinai_internal.relay (
     topic_template  text collate "C" not null,
     record_format   text collate "C" not null,
     record_options  text collate "C" not null,
+    transform_owner text collate "C" not null,
     workers         int not null,
     paused          boolean not null,
     node_no         int not null,
@@ -429,7 +430,8 @@ comment on column sentinai_internal.relay.settings is 'What the broker''s librar
 comment on column sentinai_internal.relay.aggregate_types is 'Aggregate types whose events are sent; null: all.';
 comment on column sentinai_internal.relay.topic_template is 'Topic of an event, as in sentinai.topic_template.';
 comment on column sentinai_internal.relay.record_format is 'Form of the records, as in sentinai.record_format.';
-comment on column sentinai_internal.relay.record_options is 'Key, headers, topics and tombstones of the records, and the dead-letter topic; empty: those of the format, and none.';
+comment on column sentinai_internal.relay.record_options is 'Key, headers, topics and tombstones of the records, the dead-letter topic and the transform; empty: those of the format, and none.';
+comment on column sentinai_internal.relay.transform_owner is 'Role that has the function of the transform, and whose rights it gets; when the function is another role''s the relay stops. Empty without one.';
 comment on column sentinai_internal.relay.workers is 'Number of processes.';
 comment on column sentinai_internal.relay.paused is 'Whether it is paused, by pause_relay().';
 comment on column sentinai_internal.relay.node_no is 'Row of node that this was decided on; a newer one pauses the relay.';

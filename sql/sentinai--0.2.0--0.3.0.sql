@@ -1004,6 +1004,7 @@ create table sentinai_internal.relay (
     topic_template  text collate "C" not null,
     record_format   text collate "C" not null,
     record_options  text collate "C" not null,
+    transform_owner text collate "C" not null,
     workers         int not null,
     paused          boolean not null,
     node_no         int not null,
@@ -1019,7 +1020,8 @@ comment on column sentinai_internal.relay.settings is 'What the broker''s librar
 comment on column sentinai_internal.relay.aggregate_types is 'Aggregate types whose events are sent; null: all.';
 comment on column sentinai_internal.relay.topic_template is 'Topic of an event, as in sentinai.topic_template.';
 comment on column sentinai_internal.relay.record_format is 'Form of the records, as in sentinai.record_format.';
-comment on column sentinai_internal.relay.record_options is 'Key, headers, topics and tombstones of the records, and the dead-letter topic; empty: those of the format, and none.';
+comment on column sentinai_internal.relay.record_options is 'Key, headers, topics and tombstones of the records, the dead-letter topic and the transform; empty: those of the format, and none.';
+comment on column sentinai_internal.relay.transform_owner is 'Role that has the function of the transform, and whose rights it gets; when the function is another role''s the relay stops. Empty without one.';
 comment on column sentinai_internal.relay.workers is 'Number of processes.';
 comment on column sentinai_internal.relay.paused is 'Whether it is paused, by pause_relay().';
 comment on column sentinai_internal.relay.node_no is 'Row of node that this was decided on; a newer one pauses the relay.';
@@ -1039,7 +1041,7 @@ create function sentinai.create_relay(
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_create_relay';
-comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int, text) is 'Make a relay beside the one of the server''s parameters. broker: "kafka" or "rabbitmq". settings: as in sentinai.kafka_conf or sentinai.rabbitmq_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16. record_options: key, headers, headers.metadata, topics and tombstones of the records, dead.letter.topic and dead.letter.headers, as key=value separated by commas (docs/kafka.md); null: those of the format. For superusers and roles with the right ALTER SYSTEM on that parameter. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int, text) is 'Make a relay beside the one of the server''s parameters. broker: "kafka" or "rabbitmq". settings: as in sentinai.kafka_conf or sentinai.rabbitmq_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16. record_options: key, headers, headers.metadata, topics and tombstones of the records, dead.letter.topic, dead.letter.headers, transform and transform.timeout.ms, as key=value separated by commas (docs/kafka.md); null: those of the format. For superusers and roles with the right ALTER SYSTEM on that parameter. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
 
 create function sentinai.alter_relay(
         name text, settings text default null, event_types text[] default null, aggregate_types text[] default null,

@@ -60,6 +60,7 @@ typedef struct SnRecordEvent
 	const char *metadata;		/* or NULL: for each key that the rules name a
 								 * string: '=' and what is there, or nothing */
 	size_t		metadata_len;	/* with the NULs */
+	bool		tombstone;		/* it is sent without a value */
 	bool		unwanted;		/* it is to be passed over */
 	uint64_t	opaque;
 	const char *block;			/* holds all of these strings; or NULL */

@@ -163,7 +163,8 @@ put_cloudevents(SnRecordMaker *maker, const SnRecordEvent *event,
 	add_header(maker, "ce_causationid", event->causation_id);
 	add_header(maker, "ce_dataschema", put_schema(maker, event));
 	add_header(maker, "ce_partitionkey", record->key);
-	if (record->value != NULL || event->payload == NULL)
+	if (record->value != NULL ||
+		(event->payload == NULL && !event->tombstone))
 		add_header(maker, "content-type", "application/json");
 }
 
@@ -362,6 +363,6 @@ sn_put_refused(SnRecordMaker *maker, const SnRecordEvent *event)
 		add_header(maker, "kafka_dlt-exception-fqcn", REFUSED_CLASS);
 		add_header(maker, "kafka_dlt-exception-message", event->refused_error);
 	}
-	if (event->payload == NULL)
+	if (event->payload == NULL && !event->tombstone)
 		add_header(maker, "sentinai_payload", "omitted");
 }

@@ -70,7 +70,9 @@ check_rule_prop(SnProp *prop, char *err, size_t err_len)
 			return sn_prop_check_text(prop, err, err_len);
 	if (strcmp(prop->name, "key") == 0 ||
 		strcmp(prop->name, "dead.letter.topic") == 0 ||
-		strcmp(prop->name, "dead.letter.headers") == 0)
+		strcmp(prop->name, "dead.letter.headers") == 0 ||
+		strcmp(prop->name, "transform") == 0 ||
+		strcmp(prop->name, "transform.timeout.ms") == 0)
 		return sn_prop_check_text(prop, err, err_len);
 	snprintf(err, err_len, "option \"%s\" does not exist", prop->name);
 	return false;
@@ -412,6 +414,28 @@ take_dead_letter(SnRecordRules *rules, const SnProps *props, char *err,
 		refuse_rule(err, err_len, "dead.letter.topic", "out of memory");
 }
 
+/* Takes what is said of the transform; what it is the host knows. */
+static bool
+take_transform(SnRecordRules *rules, const SnProps *props, char *err,
+			   size_t err_len)
+{
+	const char *name = sn_props_get(props, "transform");
+	const char *timeout = sn_props_get(props, "transform.timeout.ms");
+	char	   *end = NULL;
+	long		ms = timeout == NULL ? 1000 : strtol(timeout, &end, 10);
+
+	if (timeout != NULL && name == NULL)
+		return refuse_rule(err, err_len, "transform.timeout.ms",
+						   "there is no transform");
+	if (ms < 1 || ms > SN_RULES_MAX_TIMEOUT || (end != NULL && *end != '\0'))
+		return refuse_rule(err, err_len, "transform.timeout.ms",
+						   "it is a number of milliseconds, 1 to 5000");
+	rules->transform_timeout_ms = (int) ms;
+	rules->transform = name == NULL ? NULL : strdup(name);
+	return name == NULL || rules->transform != NULL ||
+		refuse_rule(err, err_len, "transform", "out of memory");
+}
+
 /* Takes what the properties say. */
 static bool
 take_options(SnRecordRules *rules, const SnProps *props, char *err,
@@ -425,7 +449,8 @@ take_options(SnRecordRules *rules, const SnProps *props, char *err,
 					   sn_props_get(props, list_rules[i].option), err, err_len))
 			return false;
 	if (!check_headers(rules, err, err_len) ||
-		!take_dead_letter(rules, props, err, err_len))
+		!take_dead_letter(rules, props, err, err_len) ||
+		!take_transform(rules, props, err, err_len))
 		return false;
 	if (key == NULL)
 		return true;
@@ -477,6 +502,7 @@ sn_record_rules_free(SnRecordRules *rules)
 	}
 	free(rules->key);
 	free(rules->dead_letter_topic);
+	free(rules->transform);
 	free(rules);
 }
 

@@ -16,12 +16,13 @@ struct SnRecordEvent;
 
 #define SN_RULES_MAX_ITEMS 64	/* of a list */
 #define SN_RULES_MAX_HEADERS 32 /* of both lists of headers together */
+#define SN_RULES_MAX_TIMEOUT 5000	/* ms of transform.timeout.ms */
 #define SN_RULES_MAX_VALUE 1024 /* bytes of a header's value, and of the key's
 								 * template */
 
 /* The options there are, for hints */
 #define SN_RECORD_RULES_ARE \
-	"The options are key, headers, headers.metadata, topics, tombstones, dead.letter.topic and dead.letter.headers."
+	"The options are key, headers, headers.metadata, topics, tombstones, dead.letter.topic, dead.letter.headers, transform and transform.timeout.ms."
 
 /* Whose names the headers of the dead-letter topic have */
 typedef enum SnDeadHeaders
@@ -54,6 +55,8 @@ typedef struct SnRecordRules
 	SnRecordItems tombstones;	/* event types */
 	char	   *dead_letter_topic;	/* NULL: none */
 	SnDeadHeaders dead_letter_headers;
+	char	   *transform;		/* name of a function, for the host; NULL: none */
+	int			transform_timeout_ms;
 } SnRecordRules;
 
 extern SnRecordRules *sn_record_rules_parse(const char *text, char *err,

@@ -32,6 +32,7 @@
 #include "queue/request.h"
 #include "relay/relay_row.h"
 #include "relay/relay_settings.h"
+#include "relay/relay_transform.h"
 #include "shared/recovery.h"
 #include "store/xact_end.h"
 #include "tenancy/action.h"
@@ -117,10 +118,11 @@ check_row_template(char *value)
 
 /*
  * check_records: whether records can be made like that; returns whether what the
- * broker refuses goes to a topic
+ * broker refuses goes to a topic.  again: the options were given now, so that the
+ * transform has to be the caller's.
  */
 static bool
-check_records(const SnRelayRow *row)
+check_records(SnRelayRow *row, bool again)
 {
 	SnRecordRules *rules = *row->record_options == '\0' ? NULL :
 	sn_relay_rules(row->record_options);
@@ -138,6 +140,9 @@ check_records(const SnRelayRow *row)
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("records cannot be made: %s", err)));
 	sn_record_close(maker);
+	if (again)
+		row->transform_owner = rules == NULL || rules->transform == NULL ?
+			"" : sn_transform_owner(rules->transform);
 	return options.dead_letter_topic != NULL;
 }
 
@@ -315,7 +320,7 @@ sentinai_create_relay(PG_FUNCTION_ARGS)
 	format = string_arg(fcinfo, 7);
 	row.record_format = format == NULL ? "cloudevents" : format;
 	row.record_options = PG_ARGISNULL(10) ? "" : string_arg(fcinfo, 10);
-	want_refused(&request.filter.types, check_records(&row));
+	want_refused(&request.filter.types, check_records(&row, true));
 	sn_request_start(PG_GETARG_TEXT_PP(8), &request);
 	row.workers = check_workers(PG_GETARG_INT32(9));
 
@@ -394,7 +399,8 @@ sentinai_alter_relay(PG_FUNCTION_ARGS)
 		row.workers = check_workers(PG_GETARG_INT32(7));
 	if (!PG_ARGISNULL(11))
 		row.record_options = string_arg(fcinfo, 11);
-	alter_relay_filter(fcinfo, sub, check_records(&row));
+	alter_relay_filter(fcinfo, sub,
+					   check_records(&row, !PG_ARGISNULL(11)));
 	sn_relay_row_remove(row.sub_id);
 	sn_relay_row_put(&row);
 	record_relay("alter_relay", name, before,

@@ -19,11 +19,13 @@
 #include "base/json_size.h"
 #include "base/text.h"
 #include "log/event.h"
+#include "log/event_check.h"
 #include "log/log.h"
 #include "queue/dead_letter.h"
 #include "relay/json_text.h"
 #include "relay/relay_event.h"
 #include "relay/relay_process.h"
+#include "relay/relay_transform.h"
 #include "store/guarded.h"
 #include "store/store.h"
 
@@ -229,20 +231,40 @@ find_parts(Parts *p, const Datum *values, const bool *nulls,
 		p->state.val.string.len + p->outbox_id.val.string.len + 4;
 }
 
+/* transformed_text: the text of what a transform sends; or why there is none */
+static const char *
+transformed_text(StringInfo json, const SnTransformed *t, Size max_text)
+{
+	resetStringInfo(json);
+	switch (t->kind)
+	{
+		case SN_TRANSFORM_SENDS:
+			return payload_text(json, t->payload, max_text);
+		case SN_TRANSFORM_FAILS:
+			return t->error;
+		case SN_TRANSFORM_DROPS:
+			return "the transform sends nothing of it";
+		default:
+			return NULL;
+	}
+}
+
 /*
  * make_event: what the record is made of, from the columns of a row of the log,
  * in one piece of memory, so that the core can copy it as one.  id: of the event
- * that it is sent for, which may tell of a refused one.
+ * that it is sent for, which may tell of a refused one.  t: what a transform made
+ * of the payload, or NULL.
  */
 static SnRelayEvent *
 make_event(const pg_uuid_t *id, const Datum *values, const bool *nulls,
-		   const Refused *refused, StringInfo json, Size max_text)
+		   const Refused *refused, const SnTransformed *t, StringInfo json,
+		   Size max_text)
 {
 	SnRelayEvent *e;
 	SnRecordEvent *r;
 	Parts		p;
-	const char *error = payload_text(json, values[Anum_log_payload - 1],
-									 max_text);
+	const char *error = t != NULL ? transformed_text(json, t, max_text) :
+		payload_text(json, values[Anum_log_payload - 1], max_text);
 	bool		omitted = error != NULL && refused->id != NULL;
 	char	   *at;
 
@@ -273,7 +295,8 @@ make_event(const pg_uuid_t *id, const Datum *values, const bool *nulls,
 		r->refused_id = put_uuid(&at, refused->id);
 	r->refused_topic = put_event_text(&at, refused->topic);
 	r->refused_error = put_event_text(&at, refused->error);
-	if (!omitted)
+	r->tombstone = t != NULL && t->kind == SN_TRANSFORM_TOMBSTONE;
+	if (!omitted && !r->tombstone)
 	{
 		r->payload = put(&at, json->data, json->len);
 		r->payload_len = json->len;
@@ -304,6 +327,18 @@ is_of_relay(Jsonb *payload)
 	return name != NULL && sn_text_equal(name, sn_relay.settings.name);
 }
 
+/* transform_of: what the relay's transform makes of an event; NULL: it has none */
+static const SnTransformed *
+transform_of(const Datum *values, const bool *nulls, SnTransformed *result)
+{
+	const SnRecordRules *rules = sn_relay.settings.rules;
+
+	if (rules == NULL || rules->transform == NULL)
+		return NULL;
+	sn_transform(values, nulls, result);
+	return result;
+}
+
 /*
  * refused_event: the event that a RecordRefused event is about, from its letter;
  * NULL when the letter has gone, or is another relay's
@@ -316,6 +351,8 @@ refused_event(const Datum *values, const bool *nulls, StringInfo json,
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Refused		refused = {NULL};
 	SnEventRow	row;
+	SnTransformed transformed;
+	const SnTransformed *t;
 	bool		found;
 
 	if (!nulls[Anum_log_causation_id - 1])
@@ -327,9 +364,11 @@ refused_event(const Datum *values, const bool *nulls, StringInfo json,
 		sn_dead_letter_event(refused.id, sn_relay.settings.name, snapshot,
 							 &row);
 	UnregisterSnapshot(snapshot);
-	return !found ? NULL :
-		make_event(DatumGetUUIDP(values[Anum_log_event_id - 1]), row.values,
-				   row.nulls, &refused, json, max_text);
+	if (!found)
+		return NULL;
+	t = transform_of(row.values, row.nulls, &transformed);
+	return make_event(DatumGetUUIDP(values[Anum_log_event_id - 1]), row.values,
+					  row.nulls, &refused, t, json, max_text);
 }
 
 /*
@@ -341,16 +380,23 @@ SnRelayEvent *
 sn_relay_event(const Datum *values, const bool *nulls, StringInfo json,
 			   Size max_text)
 {
+	const pg_uuid_t *id = DatumGetUUIDP(values[Anum_log_event_id - 1]);
+	const text *type = DatumGetTextPP(values[Anum_log_event_type - 1]);
 	Refused		none = {NULL};
 	SnRelayEvent *event = NULL;
+	SnTransformed transformed;
+	const SnTransformed *t = NULL;
 
 	if (sn_relay.settings.dead_letter_topic[0] != '\0' &&
-		sn_text_is(DatumGetTextPP(values[Anum_log_event_type - 1]),
-				   SN_TYPE_RECORD_REFUSED))
+		sn_text_is(type, SN_TYPE_RECORD_REFUSED))
 		event = refused_event(values, nulls, json, max_text);
-	return event != NULL ? event :
-		make_event(DatumGetUUIDP(values[Anum_log_event_id - 1]), values, nulls,
-				   &none, json, max_text);
+	if (event != NULL)
+		return event;
+	if (sn_relay.settings.rules != NULL && !sn_is_control_type(type))
+		t = transform_of(values, nulls, &transformed);
+	if (t != NULL && t->kind == SN_TRANSFORM_DROPS)
+		return sn_relay_other_event(id);
+	return make_event(id, values, nulls, &none, t, json, max_text);
 }
 
 /* sn_relay_bad_event: an event that cannot be read */

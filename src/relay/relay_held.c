@@ -31,6 +31,7 @@
 #include "queue/retry.h"
 #include "relay/relay_event.h"
 #include "relay/relay_process.h"
+#include "relay/relay_transform.h"
 #include "store/lane_hints.h"
 
 #define EVENT_COST	256			/* bytes of an event beside its payload */
@@ -221,7 +222,8 @@ read_rows(void *arg)
 	text	   *name = sn_relay.settings.name;
 	int			i;
 
-	for (i = 0; i < r->nrows && r->bytes > 0; i++)
+	for (i = 0; i < r->nrows && r->bytes > 0 &&
+		 (i == 0 || !sn_transform_late()); i++)
 	{
 		Row		   *row = &r->rows[i];
 		SnEventRow	event;
@@ -247,7 +249,8 @@ read_singly(Reading *r)
 	int			i;
 
 	one.nrows = 1;
-	for (i = 0; i < r->nrows && one.bytes > 0; i++)
+	for (i = 0; i < r->nrows && one.bytes > 0 &&
+		 (i == 0 || !sn_transform_late()); i++)
 	{
 		one.rows = &r->rows[i];
 		if (!sn_relay_guarded(read_rows, &one, &error))

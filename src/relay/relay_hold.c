@@ -477,7 +477,9 @@ sn_relay_core_push_parked(SnRelayCore *core, int number, int lane,
 	if (!sn_record_wanted(core->maker, event))
 	{
 		entry->state = SN_ENTRY_UNWANTED;
-		entry->error = strdup(event->refused_id != NULL ?
+		entry->error = strdup(event->unwanted ?
+							  "the transform sends nothing of it" :
+							  event->refused_id != NULL ?
 							  "refused events are not sent: no topic is "
 							  "named for them" :
 							  "control events are not sent: "

@@ -21,6 +21,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "utils/datum.h"
 #include "utils/snapmgr.h"
 
 #include "log/log.h"
@@ -28,6 +29,7 @@
 #include "queue/lane.h"
 #include "relay/relay_event.h"
 #include "relay/relay_process.h"
+#include "relay/relay_transform.h"
 
 #define EVENT_COST	256			/* bytes of an event beside its payload */
 
@@ -42,6 +44,8 @@ typedef struct Want
 	pg_uuid_t	id;
 	ItemPointerData place;
 	const SnFilter *filter;		/* that it still has to pass; or NULL */
+	Datum	   *values;			/* its row, which a transform gets; or NULL */
+	bool	   *nulls;
 	SnRelayEvent *event;		/* NULL: not there */
 } Want;
 
@@ -161,6 +165,7 @@ sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max, bool *more)
 		want->place = reader->stream->place;
 		want->filter = reader->stream->filter;
 		want->event = NULL;
+		want->values = NULL;
 	}
 	return n;
 }
@@ -174,6 +179,40 @@ is_to_send(const SnRelayReader *reader, const Want *want, SnLogReader *log)
 	return sn_in_filter(reader->sub, want->filter, log) &&
 		(types->n < 0 ||
 		 sn_names_have(types, sn_log_text(log, Anum_log_aggregate_type)));
+}
+
+/*
+ * copy_for_transform: copy a row for a transform, which is called when nothing is read any
+ * more: it may ask for anything, and what is known of subscriptions has to stay
+ * until then.  Returns its size.
+ */
+static size_t
+copy_for_transform(Want *want, TupleTableSlot *slot)
+{
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+	size_t		size = EVENT_COST;
+	int			i;
+
+	want->values = palloc(desc->natts * sizeof(Datum));
+	want->nulls = palloc(desc->natts * sizeof(bool));
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		want->values[i] = slot->tts_values[i];
+		want->nulls[i] = slot->tts_isnull[i];
+		if (want->nulls[i] || att->attbyval)
+			continue;
+		if (att->attlen == -1)
+		{
+			want->values[i] =
+				PointerGetDatum(PG_DETOAST_DATUM_COPY(want->values[i]));
+			size += VARSIZE(DatumGetPointer(want->values[i]));
+		}
+		else
+			want->values[i] = datumCopy(want->values[i], false, att->attlen);
+	}
+	return size;
 }
 
 /* fetch_event: the event that is wanted, if it is there; returns its size */
@@ -190,6 +229,9 @@ fetch_event(SnRelayReader *reader, SnLogReader *log, Want *want)
 		return EVENT_COST;
 	}
 	slot_getallattrs(log->slot);
+	if (sn_relay.settings.rules != NULL &&
+		sn_relay.settings.rules->transform != NULL)
+		return copy_for_transform(want, log->slot);
 	want->event = sn_relay_event(log->slot->tts_values, log->slot->tts_isnull,
 								 &reader->json, reader->max_text);
 	return want->event->event.payload_len + EVENT_COST;
@@ -263,6 +305,7 @@ fetch_singly(SnRelayReader *reader, size_t bytes)
 	{
 		reader->wants[i].seen = false;
 		reader->wants[i].event = NULL;
+		reader->wants[i].values = NULL;
 	}
 	for (i = 0; i < reader->nwants && bytes > 0; i++)
 	{
@@ -270,6 +313,55 @@ fetch_singly(SnRelayReader *reader, size_t bytes)
 		bytes -= Min(bytes, EVENT_COST);
 		if (reader->wants[i].event != NULL)
 			bytes -= Min(bytes, reader->wants[i].event->event.payload_len);
+	}
+}
+
+/* An event that a transform gets */
+typedef struct Making
+{
+	SnRelayReader *reader;
+	Want	   *want;
+} Making;
+
+/* make_wanted: the event of a row that was kept */
+static void
+make_wanted(void *arg)
+{
+	Making	   *m = arg;
+
+	m->want->event = sn_relay_event(m->want->values, m->want->nulls,
+									&m->reader->json, m->reader->max_text);
+}
+
+/*
+ * make_kept: the events of the rows that were kept, one by one; when that has
+ * taken long enough the rest is read again later
+ */
+static void
+make_kept(SnRelayReader *reader)
+{
+	bool		any = false;
+	char	   *error;
+	int			i;
+
+	for (i = 0; i < reader->nwants; i++)
+	{
+		Making		m = {reader, &reader->wants[i]};
+
+		if (m.want->values == NULL)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		if (any && sn_transform_late())
+		{
+			m.want->seen = false;
+			continue;
+		}
+		any = true;
+		if (!sn_relay_guarded(make_wanted, &m, &error))
+		{
+			initStringInfo(&reader->json);
+			m.want->event = sn_relay_bad_event(&m.want->id, error);
+		}
 	}
 }
 
@@ -290,6 +382,7 @@ sn_relay_fetch(SnRelayReader *reader, size_t bytes, uint64 *left)
 		fetch_singly(reader, bytes);
 	else if (reader->nwants > 0 && !reader->wants[0].seen)
 		fetch_one(reader, 0);
+	make_kept(reader);
 	for (i = 0; i < reader->nwants; i++)
 	{
 		Want	   *want = &reader->wants[i];

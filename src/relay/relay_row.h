@@ -24,6 +24,7 @@ typedef struct SnRelayRow
 	const char *topic_template; /* "": the format's default */
 	const char *record_format;
 	const char *record_options; /* "": none */
+	const char *transform_owner;	/* of the function that they name; "": none */
 	int			workers;
 	bool		paused;
 	int			node_no;		/* when that was decided */

@@ -98,6 +98,7 @@ sn_relay_settings_of_server(SnRelaySettings *settings)
 	settings->format = (SnRecordFormat) sn_record_format;
 	settings->record_options = "";
 	settings->rules = NULL;
+	settings->transform_owner = "";
 	settings->topic_template = copy_setting(sn_topic_template);
 	settings->control_topic = copy_setting(sn_control_topic);
 	settings->dead_letter_topic = copy_setting(sn_dead_letter_topic);
@@ -199,6 +200,7 @@ sn_relay_settings_of_row(int sub_id, SnRelaySettings *settings)
 	settings->workers = row.workers;
 	settings->format = sn_relay_format(row.record_format);
 	take_rules(settings, row.record_options);
+	settings->transform_owner = copy_setting(row.transform_owner);
 	settings->topic_template = copy_setting(row.topic_template);
 	settings->control_topic = "";
 	settings->dead_letter_topic = settings->rules == NULL ? "" :
@@ -215,5 +217,6 @@ sn_relay_settings_same(const SnRelaySettings *a, const SnRelaySettings *b)
 		a->format == b->format && strcmp(a->conf, b->conf) == 0 &&
 		strcmp(a->topic_template, b->topic_template) == 0 &&
 		strcmp(a->record_options, b->record_options) == 0 &&
+		strcmp(a->transform_owner, b->transform_owner) == 0 &&
 		sn_names_equal(&a->aggregate_types, &b->aggregate_types);
 }

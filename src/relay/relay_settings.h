@@ -28,6 +28,7 @@ typedef struct SnRelaySettings
 	SnRecordFormat format;
 	char	   *record_options; /* "": none */
 	SnRecordRules *rules;		/* they; NULL: none */
+	char	   *transform_owner;	/* of the function they name; "": none */
 	char	   *topic_template; /* "": the format's default */
 	char	   *control_topic;	/* "": none */
 	char	   *dead_letter_topic;	/* "": none */

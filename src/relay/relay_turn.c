@@ -25,6 +25,7 @@
 #include "relay/durable.h"
 #include "relay/relay_event.h"
 #include "relay/relay_process.h"
+#include "relay/relay_transform.h"
 #include "store/lane_hints.h"
 #include "store/owner.h"
 
@@ -534,7 +535,11 @@ relay_turn(bool last, bool *pushed)
 	if (sn_relay_now_ms() - sn_relay.barred_at >= SN_BARRED_MS)
 		sn_relay.barred = 0;
 	own_lanes();
-	read_labels();
+	if (!last && !sn_relay.paused)
+	{
+		sn_transform_ready();
+		read_labels();
+	}
 	wrote = store_progress(last);
 	wrote |= !last && expire();
 	if (sn_relay.paused || last)

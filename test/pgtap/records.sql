@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- record_options of relays: what is taken, and what is refused with which words.
-select plan(52);
+select plan(59);
 create function pg_temp.said(options text) returns text language plpgsql as $$
 declare
     state text;
@@ -24,7 +24,15 @@ select ok(pg_temp.said(o) ~ '^SN422 record_options cannot be used: .* The option
     'keys={tenant}', 'key', 'key=', 'key=constant', 'key={tennant}', 'key={tenant', 'key={metadata.}', 'headers=region', 'headers=a:1,a:2', 'headers=a b:1', 'headers=event_id:x',
     'headers=ce_id:x', 'headers=ce_X:x', 'headers=__connect.errors.topic:x', 'headers=a:%1', 'headers=a:%00', 'headers=ä:1', 'headers=a:' || repeat('x', 1025),
     'headers=a:1; headers.metadata=u:a', 'headers.metadata=x:u,y:u', 'headers.metadata=traceparent', 'topics=A', 'topics=A:a b', 'topics=A:__x', 'tombstones=A B',
-    'dead.letter.topic=a b', 'dead.letter.topic={tenant}', 'dead.letter.headers=connect', 'dead.letter.topic=a; dead.letter.headers=debezium']) o;
+    'dead.letter.topic=a b', 'dead.letter.topic={tenant}', 'dead.letter.headers=connect', 'dead.letter.topic=a; dead.letter.headers=debezium',
+    'transform.timeout.ms=5', 'transform=a.b; transform.timeout.ms=0', 'transform=a.b; transform.timeout.ms=5001', 'transform=a.b; transform.timeout.ms=x']) o;
+create function public.rec_transform(jsonb) returns jsonb language sql as 'select $1';
+create function public."rec Set"(jsonb) returns setof jsonb language sql as 'select $1';
+select is(pg_temp.said('transform=public.rec_transform; transform.timeout.ms=5000'), 'taken', 'a transform');
+select ok(pg_temp.said('transform=public."rec Set"') ~ '^SN422 .*does not return one jsonb', 'but no set');
+select ok(pg_temp.said('transform=a b.c') ~ '^42602 ', 'nor what is no name');
+drop function public.rec_transform(jsonb);
+drop function public."rec Set"(jsonb);
 select throws_ok($$select sentinai.create_relay('rec', 'kafka', 'bootstrap.servers=localhost:1', topic_template => 'dead', record_options => 'dead.letter.topic=dead')$$, 'SN422', null, 'events and dead letters have two topics');
 select sentinai.create_relay('rec', 'kafka', 'bootstrap.servers=localhost:1', record_options => 'dead.letter.topic=dead');
 select throws_ok($$select sentinai.alter_relay('rec', topic_template => 'dead')$$, 'SN422', null, 'also later');

@@ -105,5 +105,72 @@ records('dead.connect', 2);
 poll_ok($node, 'postgres', $unslept, q{select bool_and(lag_events = 0) from sentinai.stat_relay}, 'all is passed');
 is(scalar($broker->records('dead.spring')), 1, 'without the option no more come');
 
+# A function in SQL says what is sent: with its owner's rights, looking only, and
+# what it does wrong is one event's dead letter.
+sql(q{
+	create role maker; create role other; create schema shop authorization maker; grant usage on schema sentinai to maker;
+	grant execute on function sentinai.create_relay, sentinai.alter_relay to maker, other;
+	grant alter system on parameter sentinai.kafka_conf to maker, other;
+	create table shop.price (n int); insert into shop.price values (1); grant select on shop.price to maker;
+	create table shop.secret (n int);
+	set role maker;
+	create function shop.send(e jsonb) returns jsonb language plpgsql as $$
+	begin
+		case e->'payload'->>'do'
+			when 'drop' then return null;
+			when 'forget' then return 'null';
+			when 'fail' then raise exception 'S3CR3T %', e;
+			when 'cast' then return to_jsonb((e->'payload'->>'do')::int);
+			when 'write' then insert into shop.price values (2);
+			when 'look' then perform from shop.secret;
+			when 'role' then set role none;
+			when 'unset' then set transaction_read_only = off;
+			when 'slow' then perform pg_sleep(60);
+			when 'set' then perform set_config('synchronous_commit', 'off', false), set_config('search_path', 'shop', false);
+			else null;
+		end case;
+		return jsonb_build_object('is', current_user, 'price', (select sum(n) from shop.price), 'path', current_setting('search_path'),
+			'commit', current_setting('synchronous_commit'), 'event', e);
+	end $$});
+my $transform = 'transform=shop.send; transform.timeout.ms=3000; dead.letter.topic=dead.made';
+is(state_of("set role other; select sentinai.create_relay('made', 'kafka', 'bootstrap.servers=a', record_options => '$transform')"), '42501', 'only the owner of a function has it called with his rights');
+is(state_of("select sentinai.create_relay('made', 'kafka', 'bootstrap.servers=a', record_options => 'transform=$_')"), 'SN422', "no transform: $_") foreach 'send', 'shop.none', 'pg_catalog.jsonb_typeof';
+sql(qq{set role maker; select sentinai.create_relay('made', 'kafka', '$conf', event_types => '{Do}', topic_template => 'made', record_options => '$transform')});
+my %does = (drop => undef, forget => undef, fail => 'failed with SQLSTATE P0001', cast => 'failed with SQLSTATE 22P02', write => 'failed with SQLSTATE 25006', look => 'failed with SQLSTATE 42501',
+	role => 'failed with SQLSTATE 42501', unset => 'failed with SQLSTATE 25001', slow => 'took longer than 3000 ms', set => undef, send => undef);
+foreach my $do (sort keys %does)
+{
+	sql(qq{select sentinai.publish('Do', 'acme', '$do', '{"do": "$do"}', 'order', '{"m": 1}')});
+}
+my %made = map { $_->{key} => $_ } records('made', 3);
+is(join(' ', sort keys %made), 'acme:forget acme:send acme:set', 'what is sent, and what is not');
+is(length($made{'acme:forget'}{value} // ''), 0, 'a JSON null is a tombstone');
+my ($sent, $set) = map { JSON::PP->new->utf8->decode($made{"acme:$_"}{value}) } qw(send set);
+is_deeply([ @$sent{qw(is price path commit)} ], [ 'maker', 1, 'pg_catalog, pg_temp', 'on' ], 'with the rights of its owner, in a safe search_path');
+is_deeply([ @{ $sent->{event} }{qw(event_type tenant_id aggregate_id payload metadata)} ], [ 'Do', 'acme', 'send', { do => 'send' }, { m => 1 } ], 'it is told the event');
+is($set->{path}, 'shop', 'it may set something');
+sql(q{select sentinai.publish('Do', 'acme', 'again', '{"do": "send"}', 'order')});
+my ($again) = grep { $_->{key} eq 'acme:again' } records('made', 4);
+is_deeply([ @{ JSON::PP->new->utf8->decode($again->{value}) }{qw(path commit)} ], [ 'pg_catalog, pg_temp', 'on' ], 'for that time only');
+my $failed = grep { defined } values %does;
+poll_ok($node, 'postgres', $unslept, qq{select count(*) = $failed from sentinai.dead_letter where worker_type = 'made'}, 'what fails are dead letters');
+foreach my $do (grep { defined $does{$_} } sort keys %does)
+{
+	is(sql(qq{select reason from sentinai.dead_letter where worker_type = 'made' and aggregate_id = '$do'}), "transform $does{$do}", "$do: $does{$do}");
+}
+is_deeply([ grep { length($_->{value} // '') > 0 } records('dead.made', $failed) ], [], 'in the topic for them they have no payload');
+is(log_count($node, 'S3CR3T'), 0, 'nor does the log');
+is(sql(q{select count(*) from shop.price}), '1', 'nothing is written');
+
+# Corrected, a dead letter is sent; a function that is not the same stops the relay, and nothing is lost.
+sql(q{create or replace function shop.send(e jsonb) returns jsonb language sql as $$ select e->'payload' $$});
+sql(q{select sentinai.retry_dead_letter(event_id, 'made') from sentinai.dead_letter where worker_type = 'made' and aggregate_id = 'fail'});
+is((grep { $_->{key} eq 'acme:fail' } records('made', 5))[0]{value}, '{"do": "fail"}', 'tried again, it is sent');
+sql(q{alter function shop.send owner to postgres});
+sql(q{select sentinai.publish('Do', 'acme', 'late', '{}', 'order')});
+poll_ok($node, 'postgres', $unslept, q{select last_error like '%another role%' from sentinai.stat_relay where relay = 'made'}, 'a function that is another role\'s by now stops the relay');
+sql(q{select sentinai.alter_relay('made', record_options => ''), pg_reload_conf()});
+is((grep { $_->{key} eq 'acme:late' } records('made', 6))[0]{value}, '{}', 'the event has waited');
+
 $node->stop;
 done_testing();

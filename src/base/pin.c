@@ -41,6 +41,7 @@ static const char *const pinned[][2] = {
 	{"default_table_access_method", "heap"},
 	{"default_tablespace", ""},
 	{"session_replication_role", "origin"},
+	{"row_security", "on"},		/* off is an error for an owner */
 	{"deadlock_timeout", "50ms"},	/* it is a worker that gives way */
 	{"lock_timeout", "0"},
 	{"statement_timeout", "0"},

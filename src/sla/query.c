@@ -15,6 +15,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
+#include "utils/rls.h"
 
 #include "sla/query.h"
 
@@ -36,6 +37,8 @@ sn_query_begin(SnQuery *query)
 	/* a change of this one throws every plan away */
 	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
 		set_here("session_replication_role", "origin");
+	if (!row_security)			/* an error for an owner who is no superuser */
+		set_here("row_security", "on");
 	sn_become_tables_owner(&query->caller);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

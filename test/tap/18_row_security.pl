@@ -223,15 +223,18 @@ is(sql($lacking), '', 'and of the other when he has gone');
 
 # dumps: of the superuser, and of an owner who is none
 my $content = q{select (select count(*) from sentinai_internal.event_log), (select count(*) from sentinai_internal.dead_letter), (select count(*) from sentinai_internal.deadline)};
-sql('create role owner superuser login; create database owned; create database copy');
+sql('create role owner superuser login; create database owned; create database copy; alter database owned set row_security = off');
 sql("set role owner; create extension sentinai; reset role; alter role owner nosuperuser", 'owned');
 sql(q{
 	select sentinai.subscribe('all', '{A}', 'earliest', 1);
 	select count(*) from (select sentinai.publish('A', 't' || i, 'k', '{}') from generate_series(1, 9) i offset 0) x}, 'owned');
 poll_ok($node, 'owned', $unslept, q{select lag_events = 9 from sentinai.stat_queue where worker_type = 'all'}, 'workers work for an owner who is no superuser');
-is(sql(q{set role owner; select count(*) from (select sentinai.fail(token, event_id, 'no', false) from sentinai.claim('all', 20)) c; select count(*) from sentinai.dead_letter}, 'owned'),
+sql(q{set role owner; select sentinai.set_deadline('t1', 'k', 'r', clock_timestamp() + interval '1 ms')}, 'owned');
+poll_ok($node, 'owned', $unslept, q{select count(*) = 1 from sentinai_internal.event_log where event_type = 'SLAExpired'}, 'whatever row_security is');
+is(sql(q{set role owner; select count(*) from (select sentinai.fail(token, event_id, 'no', false) from sentinai.claim('all', 20)) c;
+	set row_security = on; select count(*) from sentinai.dead_letter}, 'owned'),
 	"9\n9", 'and he has all functions and rows');
-is(sql('set role owner; select count(*) from sentinai_internal.event_log', 'owned'), sql('select count(*) from sentinai_internal.event_log', 'owned'), 'of tables, too');
+is(sql('set role owner; set row_security = on; select count(*) from sentinai_internal.event_log', 'owned'), sql('select count(*) from sentinai_internal.event_log', 'owned'), 'of tables, too');
 command_fails_like([ 'pg_dump', '-U', 'owner', '-d', $node->connstr('owned'), '-f', "$dir/part" ], qr/row-level security/, 'a dump that could lack rows is none');
 $node->command_ok([ 'pg_dump', '-U', 'owner', '--enable-row-security', '-f', "$dir/owned", 'owned' ], 'the owner dumps with --enable-row-security');
 $node->command_ok([ 'pg_dump', '-f', "$dir/super", 'owned' ], 'a superuser dumps');

@@ -2,7 +2,7 @@
 # bugs.py: does the checker find a product that is wrong?
 # SPDX-License-Identifier: PostgreSQL
 """Builds the project with one of the bugs of bugs/*.patch at a time, runs the
-workload with the faults that the bug needs, and demands that the checker finds
+workload with the faults that the bug needs, or the tenants who do harm, and demands that the checker finds
 it, by a rule that is about it, within five minutes. Every such run is made with
 the project as it is, too, and must be quiet.
 
@@ -23,8 +23,10 @@ from private import ROOT, Private
 PATCHES = os.path.join(ROOT, "test/history/bugs")
 LIMIT = 300                     # seconds in which a bug must be found
 
-# name: (arguments of a run, the rules that may find it)
+# name: (arguments of run.py, or of a program that they begin with, and the rules
+# that may find it)
 CALM = "--seconds 10 --lease 0.6 --faults none"
+HARM = "hostile.py --seconds 25"
 CRASHES = "--faults immediate,postmaster --interval"
 BUGS = {
     "no_fence": (CALM, {"fence", "twice", "count", "overlap"}),
@@ -44,6 +46,8 @@ BUGS = {
                            {"lost"}),
     "no_flush": (f"--seconds 12 --mock --async {CRASHES} 4",
                  {"aborted read"}),
+    "tenant_before": (HARM, {"breach"}),
+    "one_track": (HARM, {"starved"}),
 }
 VERDICT = re.compile(r"VIOLATIONS: (.*)")
 KEPT = re.compile(r"^kept: (\S+)", re.MULTILINE)
@@ -66,8 +70,10 @@ class Harness:
     def run(self, arguments, seed):
         """One run: the rules that were broken, seconds, what was said."""
         start = time.monotonic()
+        words = arguments.split()
+        program = words.pop(0) if words[0].endswith(".py") else "run.py"
         done = child.run(
-            [sys.executable, "test/history/run.py", *arguments.split(),
+            [sys.executable, f"test/history/{program}", *words,
              "--patience", "15", "--seed", str(seed)], text=True,
             cwd=self.private.tree, env=self.private.environment(),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

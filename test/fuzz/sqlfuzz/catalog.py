@@ -5,7 +5,7 @@ tried without anybody's help."""
 
 # Of the functions whose result SQL has no use for, those of triggers are tried
 # as such; a foreign data wrapper's handler is called by what is done to the
-# foreign table.
+# foreign table, and who answers the planner is called by planning.
 ROUTINES = """
 select p.proname, p.prokind, p.prorettype = 'trigger'::regtype,
     has_function_privilege('fz_poor', p.oid, 'execute'),
@@ -13,7 +13,7 @@ select p.proname, p.prokind, p.prorettype = 'trigger'::regtype,
     coalesce(p.proargmodes::text[], '{}'), coalesce(p.proargnames, '{}'),
     p.pronargdefaults
 from pg_proc p
-where p.prorettype <> 'fdw_handler'::regtype and p.oid in (select d.objid from pg_depend d
+where p.prorettype not in ('fdw_handler'::regtype, 'internal'::regtype) and p.oid in (select d.objid from pg_depend d
     where d.classid = 'pg_proc'::regclass and d.deptype = 'e' and
         d.refobjid = (select oid from pg_extension where extname = 'sentinai'))
 order by p.oid::regprocedure::text

@@ -68,7 +68,7 @@ sql(qq{
 	select sentinai.set_deadline(t, 'k1', 'r', now() + interval '1 h') from unnest('{acme,globex}'::text[]) t;
 	select sentinai.set_limit(t, 'calls', 5, '1 h'), sentinai.set_alert('dead_letters', t, 9),
 		sentinai.set_backlog_limit('all', t, 99), sentinai.set_redaction(t, '*', '\$.x', 'remove'),
-		sentinai.set_sla_threshold(t, 0.5) from unnest('{acme,globex}'::text[]) t});
+		sentinai.set_sla_threshold(t, 0.5), sentinai.set_weight(t, 2) from unnest('{acme,globex}'::text[]) t});
 poll_ok($node, 'postgres', $unslept, q{select lag_events = 20 from sentinai.stat_queue where worker_type = 'all'}, 'sequenced');
 sql(q{
 	with c as materialized (select *, row_number() over (partition by tenant_id order by event_id) as i from sentinai.claim('all', 20))
@@ -96,7 +96,7 @@ is(as('nobody', "$theirs n > 0", $seen), '', 'who was granted nothing sees nothi
 my $shown = as('reader', q{select string_agg(name, ' ') from pg_temp.seen() where tenants = 'acme' and name !~ '_2\d{7}'}, $seen);
 like($shown, qr/\bsentinai_internal\.$_\b/, "there is something in $_") foreach
 	qw(event_log event_log_root event_processing event_processing_root dead_letter event_retry dead_letter_count deadline
-	  tenant_limit alert backlog_limit sla_threshold);
+	  tenant_limit alert backlog_limit sla_threshold tenant_weight);
 is(as('reader', q{select count(distinct n) || ' ' || min(n) from pg_temp.seen() where name ~ 'event_log($|_root|_2)' and n > 0}, $seen),
 	'1 ' . sql(q{select count(*) from sentinai.event_log where tenant_id = 'acme'}), 'all of its events, by whatever name');
 is(as('everybody', q{select count(*) from sentinai_internal.event_log}), sql('select count(*) from sentinai.event_log'), 'who may read every tenant sees them all');

@@ -68,8 +68,10 @@ insert into calls (function, call) values
 create temp table others as select regexp_split_to_table('publish publish_batch work_on act_as claim complete fail extend release wait_for_work
     mark_as_processing mark_as_completed consume_limit set_deadline meet_deadline cancel_deadline sla_scan maintain make_partitions index_partitions
     wake_launcher wake_relay set_relay_paused after_restore recovery_id retention_status
-    stat_claimed stat_lane_state stat_round stat_rate stat_lag stat_clock stat_relays stat_server stat_failures partitions_until describe_event_type limit_buckets', '\s+') as function;
+    stat_claimed stat_lane_state stat_round stat_rate stat_lag stat_clock stat_relays stat_server stat_failures partitions_until describe_event_type limit_buckets
+    enable_cron disable_cron cron_status', '\s+') as function;
 -- after_restore() leaves a row where there is something to take into use: see test/tap/16_trail.pl.
+-- What pg_cron calls leaves a row where pg_cron is: see test/tap/17_cron.pl.
 select is((select coalesce(string_agg(distinct p.proname::text, ' '), '') from pg_proc p
            where p.pronamespace = 'sentinai'::regnamespace and p.provolatile = 'v' and p.prorettype not in ('trigger'::regtype, 'fdw_handler'::regtype)
                  and p.proname::text not in (select function from calls union all select function from others)),

@@ -23,10 +23,8 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "port/pg_bitutils.h"
-#include "utils/snapmgr.h"
 
 #include "queue/claim.h"
-#include "queue/lag.h"
 #include "queue/lane_track.h"
 #include "sequencer/track_weights.h"
 #include "store/lane_hints.h"
@@ -235,28 +233,6 @@ find_shares(SnClaim *claim, uint64 pending, Shares *shares)
 }
 
 /*
- * know_behind: how far the subscription is behind.  Rounds and claims keep count
- * since the server's start; what was there before is counted once, when it first
- * matters.
- */
-static uint64
-know_behind(SnClaim *claim)
-{
-	SnSubSlot  *hints = claim->hints;
-
-	if (unlikely(pg_atomic_read_u32(&hints->counted) == 0))
-	{
-		Snapshot	snapshot = sn_snapshot_now();
-		int64		left = sn_sub_left(claim->sub, snapshot);
-
-		UnregisterSnapshot(snapshot);
-		if (pg_atomic_exchange_u32(&hints->counted, 1) == 0)
-			pg_atomic_fetch_add_u64(&hints->behind, left);
-	}
-	return pg_atomic_read_u64(&hints->behind);
-}
-
-/*
  * are_crowded: whether more is waiting than the batch holds, so that they have to
  * share it
  */
@@ -264,7 +240,8 @@ static bool
 are_crowded(SnClaim *claim, const Shares *shares)
 {
 	return shares->n > 1 && claim->hints != NULL &&
-		(shares->due || know_behind(claim) > (uint64) claim->max);
+		(pg_atomic_read_u64(&claim->hints->behind) > (uint64) claim->max ||
+		 shares->due);
 }
 
 /*

@@ -82,7 +82,6 @@ init_shared(SnShared *s)
 		for (track = 0; track < SN_TRACKS; track++)
 			pg_atomic_init_u64(&s->subs[i].tracks[track], PG_UINT64_MAX);
 		pg_atomic_init_u64(&s->subs[i].behind, 0);
-		pg_atomic_init_u32(&s->subs[i].counted, 0);
 		pg_atomic_init_u64(&s->subs[i].due, 0);
 		pg_atomic_init_u64(&s->subs[i].new_first, 0);
 		pg_atomic_init_u32(&s->subs[i].next_share, 0);
@@ -479,7 +478,6 @@ sn_sub_slot(int sub_id)
 		slot = free_slot;
 		sn_sub_look_everywhere(slot);
 		pg_atomic_write_u64(&slot->behind, 0);
-		pg_atomic_write_u32(&slot->counted, 0);
 		pg_atomic_write_u64(&slot->due, 0);
 		pg_atomic_write_u64(&slot->new_first, 0);
 		pg_atomic_write_u32(&slot->next_share, 0);

@@ -130,7 +130,6 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 due;
 	pg_atomic_uint64 behind;	/* about how many events were sequenced and not
 								 * claimed since the server started */
-	pg_atomic_uint32 counted;	/* those of before are in it, too */
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
 	pg_atomic_uint32 next_share;	/* likewise, of which share its first event is */

@@ -49,6 +49,8 @@ end $$;
 -- Two tenants with a backlog
 select sentinai.unsubscribe(worker_type) from sentinai_internal.subscription where not is_relay;
 select sentinai.subscribe('weight', '{weight}');
+-- rounds keep count of what waits from the first claim on
+select count(*) from sentinai.claim('weight');
 select pg_temp.flood('weight-a', 6000), pg_temp.flood('weight-b', 6000);
 select pg_temp.last();
 select pg_temp.sequenced();

@@ -120,11 +120,16 @@ my $all = sub { $ask->(q{call try('again', 0.2)}); return $ask->(q{select count(
 is($all->(), 3, 'all of a limit');
 # Weights: of 40 events of a batch, when hints have said what there is.
 $ask->(q{select sentinai.subscribe('weighed', '{Weighed}')});
-$ask->(q{select sentinai.publish_batch(array_fill('Weighed'::text, array[2000]), array_fill(t, array[2000]), array(select 'k' || i % 97 from generate_series(1, 2000) i), array_fill('{}'::jsonb, array[2000]))
-	from unnest('{heavy,light}'::text[]) t});
+my $flood = q{select sentinai.publish_batch(array_fill('Weighed'::text, array[2000]), array_fill(t, array[2000]), array(select 'k' || i % 97 from generate_series(1, 2000) i), array_fill('{}'::jsonb, array[2000]))
+	from unnest('{heavy,light}'::text[]) t};
+$ask->($flood);
 poll_ok($node, $dbname, $patience, q{select count(*) = 2 from sentinai_internal.track_tenant}, 'two tenants are set apart');
 $ask->(q{select sentinai.set_weight('heavy', 3)});
 my $shares = sub {
+	# what waits is counted from the first claim on
+	$ask->(q{select sentinai.complete(min(token)) from sentinai.claim('weighed', 1)});
+	$ask->($flood);
+	wait_for($patience, sub { sequenced($node, $dbname) });
 	my $said = $node->safe_psql($dbname, (q{select sentinai.complete(min(token)) from sentinai.claim('weighed', 20);} x 3) . q{
 		create temp table got as select * from sentinai.claim('weighed', 40);
 		select sentinai.complete(min(token)) from got;

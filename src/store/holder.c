@@ -153,5 +153,8 @@ sn_dependents(List *relids)
 					   " and x.objid operator(pg_catalog.=) d.objid"
 					   " and x.deptype operator(pg_catalog.=) 'i') r on true"
 					   " where c.oid operator(pg_catalog.=) any ($1)"
+					   " and not (d.classid operator(pg_catalog.=) 'pg_catalog.pg_policy'::pg_catalog.regclass"
+					   " and exists (select from pg_catalog.pg_policy y where y.oid operator(pg_catalog.=) d.objid"
+					   " and y.polrelid operator(pg_catalog.=) any ($1)))"
 					   " order by 1", relids);
 }

@@ -14,23 +14,11 @@
 #include "base/names.h"
 #include "base/text.h"
 
-/* compare_names: the order of a set, for which short and equal bytes are less */
-static int
-compare_names(const text *a, const text *b)
-{
-	Size		len = VARSIZE_ANY_EXHDR(a);
-	Size		other_len = VARSIZE_ANY_EXHDR(b);
-	int			cmp = memcmp(VARDATA_ANY(a), VARDATA_ANY(b),
-							 Min(len, other_len));
-
-	return cmp != 0 ? cmp : (len > other_len) - (len < other_len);
-}
-
 static int
 compare_elems(const void *a, const void *b)
 {
-	return compare_names(DatumGetTextPP(*(const Datum *) a),
-						 DatumGetTextPP(*(const Datum *) b));
+	return sn_text_compare(DatumGetTextPP(*(const Datum *) a),
+						   DatumGetTextPP(*(const Datum *) b));
 }
 
 /* sn_names_of: a set of names, of texts that may come twice and are sorted here */
@@ -122,7 +110,7 @@ sn_names_have(const SnNames *names, const text *name)
 	while (low < high)
 	{
 		int			middle = (low + high) / 2;
-		int			cmp = compare_names(name, names->names[middle]);
+		int			cmp = sn_text_compare(name, names->names[middle]);
 
 		if (cmp == 0)
 			return true;

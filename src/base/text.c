@@ -7,10 +7,8 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_collation.h"
-#include "utils/varlena.h"
-
 #include "base/compat.h"
+#include "base/hex.h"
 #include "base/text.h"
 
 /* has_bytes: whether a text has these bytes */
@@ -34,8 +32,12 @@ sn_text_equal(const text *a, const text *b)
 int
 sn_text_compare(const text *a, const text *b)
 {
-	return varstr_cmp(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b),
-					  VARSIZE_ANY_EXHDR(b), C_COLLATION_OID);
+	Size		len = VARSIZE_ANY_EXHDR(a);
+	Size		other_len = VARSIZE_ANY_EXHDR(b);
+	int			cmp = memcmp(VARDATA_ANY(a), VARDATA_ANY(b),
+							 Min(len, other_len));
+
+	return cmp != 0 ? cmp : (len > other_len) - (len < other_len);
 }
 
 /* sn_text_is: whether a text is that name */
@@ -58,16 +60,6 @@ sn_text_copy(const text *from)
 	result = palloc(size);
 	memcpy(result, from, size);
 	return result;
-}
-
-/* sn_hex_value: of a hexadecimal digit in either case, or -1 */
-int
-sn_hex_value(char c)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *found = strchr(digits, pg_ascii_tolower((unsigned char) c));
-
-	return c == '\0' || found == NULL ? -1 : (int) (found - digits);
 }
 
 /* sn_hex_bytes: two digits for each of n bytes; false when they are none */

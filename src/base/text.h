@@ -14,7 +14,6 @@ extern bool sn_text_equal(const text *a, const text *b);
 extern int	sn_text_compare(const text *a, const text *b);
 extern text *sn_text_copy(const text *from);
 extern bool sn_text_is(const text *value, const char *name);
-extern int	sn_hex_value(char c);
 extern bool sn_hex_bytes(const char *digits, int n, uint8 *bytes);
 
 #endif							/* SN_TEXT_H */

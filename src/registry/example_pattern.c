@@ -13,7 +13,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 
-#include "base/text.h"
+#include "base/hex.h"
 #include "registry/example_make.h"
 
 typedef struct Sampling

@@ -13,7 +13,7 @@
 
 #include "miscadmin.h"
 
-#include "base/text.h"
+#include "base/hex.h"
 #include "registry/schema_node.h"
 
 #define BRANCH_DEPTH_MAX 1000	/* schemas in a row for one value */

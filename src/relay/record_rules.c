@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "broker/props.h"
 #include "relay/record.h"
 
@@ -78,16 +79,6 @@ check_rule_prop(SnProp *prop, char *err, size_t err_len)
 	return false;
 }
 
-/* The value of a hexadecimal digit, or -1. */
-static int
-hex_value(char c)
-{
-	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-	const char *at = c == '\0' ? NULL : strchr(digits, c);
-
-	return at == NULL ? -1 : (int) ((at - digits) % 16);
-}
-
 /* Puts characters in place of their %XX; false when that is none. */
 static bool
 decode_percent(char *text)
@@ -103,9 +94,9 @@ decode_percent(char *text)
 			*out++ = *text;
 			continue;
 		}
-		if (hex_value(text[1]) < 0 || hex_value(text[2]) < 0)
+		if (sn_hex_value(text[1]) < 0 || sn_hex_value(text[2]) < 0)
 			return false;
-		c = hex_value(text[1]) * 16 + hex_value(text[2]);
+		c = sn_hex_value(text[1]) * 16 + sn_hex_value(text[2]);
 		if (c < ' ' || c > '~')
 			return false;
 		*out++ = (char) c;
@@ -206,6 +197,18 @@ check_item(const ListRule *rule, SnRecordItem *item, char *err, size_t err_len)
 	}
 }
 
+/* The item of a name in a list, or NULL. */
+static const SnRecordItem *
+find_rule_item(const SnRecordItems *list, const char *name)
+{
+	int			i;
+
+	for (i = 0; i < list->n; i++)
+		if (strcmp(list->items[i].name, name) == 0)
+			return &list->items[i];
+	return NULL;
+}
+
 /* A copy without blanks at both ends; NULL without memory. */
 static char *
 copy_part(const char *text, size_t len)
@@ -245,7 +248,6 @@ add_rule_item(SnRecordItems *list, const ListRule *rule, const char *text,
 	const char *colon = find_colon(rule, text, len);
 	size_t		name_len = colon == NULL ? len : (size_t) (colon - text);
 	SnRecordItem *item;
-	int			i;
 
 	if (list->n == SN_RULES_MAX_ITEMS)
 		return refuse_rule(err, err_len, rule->option, "there are too many items");
@@ -259,10 +261,9 @@ add_rule_item(SnRecordItems *list, const ListRule *rule, const char *text,
 		return refuse_rule(err, err_len, rule->option, "out of memory");
 	if (!check_item(rule, item, err, err_len))
 		return false;
-	for (i = 0; i < list->n - 1; i++)
-		if (strcmp(list->items[i].name, item->name) == 0)
-			return refuse_rule(err, err_len, rule->option,
-							   "an item is given twice");
+	if (find_rule_item(list, item->name) != item)
+		return refuse_rule(err, err_len, rule->option,
+						   "an item is given twice");
 	return true;
 }
 
@@ -299,10 +300,9 @@ check_headers(const SnRecordRules *rules, char *err, size_t err_len)
 	{
 		const char *name = rules->metadata.items[i].value;
 
-		for (j = 0; j < rules->headers.n; j++)
-			if (strcmp(rules->headers.items[j].name, name) == 0)
-				return refuse_rule(err, err_len, "headers.metadata",
-								   "a header is given twice");
+		if (find_rule_item(&rules->headers, name) != NULL)
+			return refuse_rule(err, err_len, "headers.metadata",
+							   "a header is given twice");
 		for (j = 0; j < i; j++)
 			if (strcmp(rules->metadata.items[j].value, name) == 0)
 				return refuse_rule(err, err_len, "headers.metadata",
@@ -510,24 +510,16 @@ sn_record_rules_free(SnRecordRules *rules)
 const char *
 sn_record_rules_topic(const SnRecordRules *rules, const char *event_type)
 {
-	int			i;
+	const SnRecordItem *item = find_rule_item(&rules->topics, event_type);
 
-	for (i = 0; i < rules->topics.n; i++)
-		if (strcmp(rules->topics.items[i].name, event_type) == 0)
-			return rules->topics.items[i].value;
-	return NULL;
+	return item == NULL ? NULL : item->value;
 }
 
 /* Is an event of this type sent without its payload? */
 bool
 sn_record_rules_tombstone(const SnRecordRules *rules, const char *event_type)
 {
-	int			i;
-
-	for (i = 0; i < rules->tombstones.n; i++)
-		if (strcmp(rules->tombstones.items[i].name, event_type) == 0)
-			return true;
-	return false;
+	return find_rule_item(&rules->tombstones, event_type) != NULL;
 }
 
 /* What an event has under a key of the metadata, by its number; NULL: nothing. */

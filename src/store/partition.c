@@ -37,6 +37,7 @@
 #include "store/owner.h"
 #include "store/partition.h"
 #include "store/range.h"
+#include "store/statement.h"
 #include "store/wall.h"
 
 #define LOCKS_PER_SET 48		/* taken by making or dropping one, with indexes,
@@ -142,14 +143,6 @@ bound_text(SnRel parent, int64 ms)
 											   UUIDPGetDatum(&floor)));
 }
 
-/* run_utility: one utility statement of ours */
-static void
-run_utility(const char *statement)
-{
-	if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not execute \"%s\"", statement);
-}
-
 /*
  * take_rights_back: what ALTER DEFAULT PRIVILEGES gave somebody for a table that
  * was just made, as the script of the extension does for those it makes
@@ -172,7 +165,7 @@ take_rights_back(const char *name)
 	found = SPI_tuptable;
 	n = SPI_processed;
 	for (i = 0; i < n; i++)
-		run_utility(SPI_getvalue(found->vals[i], found->tupdesc, 1));
+		sn_execute(SPI_getvalue(found->vals[i], found->tupdesc, 1));
 }
 
 /* make_indexes: the keys and indexes of a partition of a set */
@@ -182,11 +175,11 @@ make_indexes(int set, const char *name)
 	int			i;
 
 	if (sets[set].primary_key != NULL)
-		run_utility(psprintf("alter table " SN_INTERNAL ".%s add primary key (%s)",
-							 name, sets[set].primary_key));
+		sn_execute(psprintf("alter table " SN_INTERNAL ".%s add primary key (%s)",
+							name, sets[set].primary_key));
 	for (i = 0; i < MAX_INDEXES && sets[set].indexes[i] != NULL; i++)
-		run_utility(psprintf("create index on " SN_INTERNAL ".%s %s", name,
-							 sets[set].indexes[i]));
+		sn_execute(psprintf("create index on " SN_INTERNAL ".%s %s", name,
+							sets[set].indexes[i]));
 }
 
 /* make_triggers: those of a partition that refuse what must not be done to it */
@@ -195,21 +188,21 @@ make_triggers(SnRel parent, const char *name)
 {
 	if (parent == SN_EVENT_LOG)
 	{
-		run_utility(psprintf("create trigger refuse_change before update or delete"
-							 " or truncate on " SN_INTERNAL ".%s for each statement"
-							 " execute function " SN_SCHEMA ".refuse_change()", name));
-		run_utility(psprintf("alter table " SN_INTERNAL ".%s"
-							 " enable always trigger refuse_change", name));
+		sn_execute(psprintf("create trigger refuse_change before update or delete"
+							" or truncate on " SN_INTERNAL ".%s for each statement"
+							" execute function " SN_SCHEMA ".refuse_change()", name));
+		sn_execute(psprintf("alter table " SN_INTERNAL ".%s"
+							" enable always trigger refuse_change", name));
 	}
-	run_utility(psprintf("create trigger refuse_replication before insert or update"
-						 " or delete on " SN_INTERNAL ".%s for each row"
-						 " execute function " SN_SCHEMA ".refuse_replication()", name));
-	run_utility(psprintf("create trigger refuse_replicated_truncate before truncate"
-						 " on " SN_INTERNAL ".%s for each statement"
-						 " execute function " SN_SCHEMA ".refuse_replication()", name));
-	run_utility(psprintf("alter table " SN_INTERNAL ".%s"
-						 " enable replica trigger refuse_replication,"
-						 " enable replica trigger refuse_replicated_truncate", name));
+	sn_execute(psprintf("create trigger refuse_replication before insert or update"
+						" or delete on " SN_INTERNAL ".%s for each row"
+						" execute function " SN_SCHEMA ".refuse_replication()", name));
+	sn_execute(psprintf("create trigger refuse_replicated_truncate before truncate"
+						" on " SN_INTERNAL ".%s for each statement"
+						" execute function " SN_SCHEMA ".refuse_replication()", name));
+	sn_execute(psprintf("alter table " SN_INTERNAL ".%s"
+						" enable replica trigger refuse_replication,"
+						" enable replica trigger refuse_replicated_truncate", name));
 }
 
 /* make_partition: one partition of one set */
@@ -220,15 +213,15 @@ make_partition(int set, int64 lower, int64 upper)
 	const char *table = sets[set].name;
 	char	   *name = partition_name(table, lower);
 
-	run_utility(psprintf("create table " SN_INTERNAL ".%s (like " SN_INTERNAL ".%s"
-						 " including all excluding comments)", name, table));
+	sn_execute(psprintf("create table " SN_INTERNAL ".%s (like " SN_INTERNAL ".%s"
+						" including all excluding comments)", name, table));
 	take_rights_back(name);
 	make_indexes(set, name);
 	make_triggers(parent, name);
 	SN_FAULT(partition_create);
-	run_utility(psprintf("alter table " SN_INTERNAL ".%s"
-						 " attach partition " SN_INTERNAL ".%s for values from ('%s') to ('%s')", table, name,
-						 bound_text(parent, lower), bound_text(parent, upper)));
+	sn_execute(psprintf("alter table " SN_INTERNAL ".%s"
+						" attach partition " SN_INTERNAL ".%s for values from ('%s') to ('%s')", table, name,
+						bound_text(parent, lower), bound_text(parent, upper)));
 	if (sn_wall_wanted(parent))
 		sn_wall_make(name);
 }
@@ -466,8 +459,8 @@ make_flow_index(Relation part)
 	level = pin_making_settings();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	run_utility(psprintf("create index on " SN_INTERNAL ".%s " FLOW_INDEX,
-						 quote_identifier(name)));
+	sn_execute(psprintf("create index on " SN_INTERNAL ".%s " FLOW_INDEX,
+						quote_identifier(name)));
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 	AtEOXact_GUC(false, level);

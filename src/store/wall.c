@@ -25,6 +25,7 @@
 #include "base/compat.h"
 #include "store/owner.h"
 #include "store/range.h"
+#include "store/statement.h"
 #include "store/wall.h"
 
 #define POLICY "tenant"
@@ -55,25 +56,17 @@ sn_wall_wanted(SnRel parent)
 	return parent < SN_BY_EVENT && has_wall(sn_rel(parent), false);
 }
 
-/* run_statement: a utility statement of ours */
-static void
-run_statement(const char *statement)
-{
-	if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not execute \"%s\"", statement);
-}
-
 /* sn_wall_make: that of a partition, which is locked; SPI is connected */
 void
 sn_wall_make(const char *name)
 {
 	const char *quoted = quote_identifier(name);
 
-	run_statement(psprintf("create policy " POLICY " on " SN_INTERNAL ".%s"
-						   " using (" SN_SCHEMA "." FILTER "(" COLUMN "))",
-						   quoted));
-	run_statement(psprintf("alter table " SN_INTERNAL ".%s enable row level security,"
-						   " force row level security", quoted));
+	sn_execute(psprintf("create policy " POLICY " on " SN_INTERNAL ".%s"
+						" using (" SN_SCHEMA "." FILTER "(" COLUMN "))",
+						quoted));
+	sn_execute(psprintf("alter table " SN_INTERNAL ".%s enable row level security,"
+						" force row level security", quoted));
 }
 
 /* make_late: that of a partition of the version before, unless somebody is at it */

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 
 #include "base/sentinai.h"
+#include "store/statement.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
 
@@ -78,14 +79,6 @@ static const Role roles[] = {
 	"actions tenant_grants work_grants redactions", false, true},
 };
 
-/* execute: a statement */
-static void
-execute(const char *statement)
-{
-	if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not execute \"%s\"", statement);
-}
-
 /* execute_found: the statements that a query makes of a list and the role's name */
 static void
 execute_found(const char *query, const char *list, const char *role)
@@ -103,7 +96,7 @@ execute_found(const char *query, const char *list, const char *role)
 	found = SPI_tuptable;
 	n = SPI_processed;
 	for (i = 0; i < n; i++)
-		execute(SPI_getvalue(found->vals[i], found->tupdesc, 1));
+		sn_execute(SPI_getvalue(found->vals[i], found->tupdesc, 1));
 }
 
 /* grant_functions: all that have one of the names */
@@ -148,14 +141,14 @@ static void
 make_role(const Role *role)
 {
 	if (!OidIsValid(get_role_oid(role->name, true)))
-		execute(psprintf("create role %s nologin", role->name));
-	execute(psprintf("grant usage on schema " SN_SCHEMA " to %s", role->name));
+		sn_execute(psprintf("create role %s nologin", role->name));
+	sn_execute(psprintf("grant usage on schema " SN_SCHEMA " to %s", role->name));
 	grant_functions(role->functions, role->name);
 	if (role->readable != NULL)
 		grant_views(role->readable, role->name);
 	if (role->publishes)
-		execute(psprintf("grant insert on " SN_SCHEMA ".outbox to %s",
-						 role->name));
+		sn_execute(psprintf("grant insert on " SN_SCHEMA ".outbox to %s",
+							role->name));
 	if (role->watches)
 		grant_statistics(role->name);
 }
@@ -169,7 +162,7 @@ make_admin(void)
 	for (i = 0; i < lengthof(roles); i++)
 		if (!is_member_of_role_nosuper(get_role_oid(ADMIN, false),
 									   get_role_oid(roles[i].name, false)))
-			execute(psprintf("grant %s to " ADMIN, roles[i].name));
+			sn_execute(psprintf("grant %s to " ADMIN, roles[i].name));
 	if (SPI_execute("select " SN_SCHEMA ".grant_tenant('" ADMIN "', '*', 'admin')",
 					false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not grant \"admin\"");

@@ -36,6 +36,7 @@
 
 #include "base/compat.h"
 #include "base/sqlstate.h"
+#include "base/names.h"
 #include "base/text.h"
 #include "store/store.h"
 #include "tenancy/gate.h"
@@ -53,8 +54,7 @@ typedef struct Asker
 	int			ngranted;
 	Oid		   *granted;		/* the roles whose grants it has */
 	bool		listed;			/* what follows is known */
-	int			nreadable;
-	text	  **readable;		/* tenants that it may read, each once */
+	SnNames		readable;		/* tenants that it may read */
 } Asker;
 
 /* What is asked about, and what for */
@@ -348,41 +348,31 @@ sn_gate_may(int rights, const text *tenant_id)
 	return sn_gate_was_granted(rights, tenant_id);
 }
 
-/* compare_readable: for lists of them */
-static int
-compare_readable(const void *a, const void *b)
-{
-	return sn_text_compare(*(text *const *) a, *(text *const *) b);
-}
-
 /* list_readable: the tenants that a role may read, or one more than the most */
 static void
 list_readable(Asker *asker)
 {
 	MemoryContext old = MemoryContextSwitchTo(cache_context);
+	Datum	   *granted = palloc(sizeof(Datum) * (SN_READABLE_MAX + 1));
 	int			i;
 	int			n = 0;
 
-	asker->readable = palloc(sizeof(text *) * (SN_READABLE_MAX + 1));
 	for (i = 0; i < asker->ngranted && n <= SN_READABLE_MAX; i++)
 	{
-		List	   *granted = sn_granted_tenants(asker->granted[i], SN_RIGHT_READ,
+		List	   *tenants = sn_granted_tenants(asker->granted[i], SN_RIGHT_READ,
 												 SN_READABLE_MAX + 1 - n);
 		ListCell   *lc;
 
-		foreach(lc, granted)
-			asker->readable[n++] = lfirst(lc);
-		list_free(granted);
+		foreach(lc, tenants)
+			granted[n++] = PointerGetDatum(lfirst(lc));
+		list_free(tenants);
 	}
-	qsort(asker->readable, n, sizeof(text *), compare_readable);
-	for (i = 0; i < n; i++)
-		if (i == 0 ||
-			!sn_text_equal(asker->readable[i], asker->readable[asker->nreadable - 1]))
-			asker->readable[asker->nreadable++] = asker->readable[i];
+	sn_names_of(granted, n, &asker->readable);
+	pfree(granted);
 	MemoryContextSwitchTo(old);
 	asker->listed = n <= SN_READABLE_MAX;
 	if (!asker->listed)
-		asker->nreadable = n;
+		asker->readable.n = n;
 }
 
 /*
@@ -410,10 +400,10 @@ sn_gate_readable(text ***tenants, int *n)
 	asker = find_asker();
 	if (asker->admin || (asker->everywhere & SN_RIGHT_READ) != 0)
 		return false;
-	if (!asker->listed && asker->nreadable <= SN_READABLE_MAX)
+	if (!asker->listed && asker->readable.n <= SN_READABLE_MAX)
 		list_readable(asker);
-	*tenants = asker->readable;
-	*n = asker->nreadable;
+	*tenants = asker->readable.names;
+	*n = asker->readable.n;
 	return asker->listed;
 }
 

@@ -54,16 +54,14 @@ create function sentinai_platform.set_deadlines(batch jsonb) returns void
         set due_at = x.received_at + s.resolve_within
         from sentinai_platform.read_batch(batch) b
         cross join lateral (
-            select r.resolve_within from sentinai_platform.sla_rules r join sentinai_platform.exceptions y
+            select r.resolve_within, r.threshold from sentinai_platform.sla_rules r join sentinai_platform.exceptions y
                 on y.tenant_id = b.tenant_id and y.exception_id = b.exception_id
             where r.tenant_id in (b.tenant_id, '*') and r.exception_type in (y.exception_type, '*') and r.severity in (y.severity, '*')
             order by r.tenant_id = '*', r.exception_type = '*', r.severity = '*' limit 1) s
         where x.tenant_id = b.tenant_id and x.exception_id = b.exception_id and x.closed_at is null
-        returning x.tenant_id, x.exception_id, x.exception_type, x.severity, x.due_at)
+        returning x.tenant_id, x.exception_id, x.due_at, s.threshold)
     select count(sentinai.set_deadline(d.tenant_id, d.exception_id, 'resolve', d.due_at, correlation_id => d.exception_id,
-        threshold => (select r.threshold from sentinai_platform.sla_rules r
-            where r.tenant_id in (d.tenant_id, '*') and r.exception_type in (d.exception_type, '*') and r.severity in (d.severity, '*')
-            order by r.tenant_id = '*', r.exception_type = '*', r.severity = '*' limit 1)))
+        threshold => d.threshold))
     from (select * from due order by tenant_id, exception_id) d $$;
 comment on function sentinai_platform.set_deadlines(jsonb) is 'For triage: deadlines by the SLA rules. They count from when the exception was received, so triage that comes late gives no time.';
 

@@ -58,9 +58,9 @@ pgtap:
 
 # PostgreSQL::Test and pg_regress come with the server's development package.
 # It takes LC_ALL away, and a database has to be in UTF8: so LANG says it.
-prove_tap = rm -rf tmp_check/tier_$@ && mkdir -p tmp_check/tier_$@/log && \
-	LANG=C.UTF-8 TESTDIR='$(CURDIR)' TESTDATADIR='$(CURDIR)/tmp_check/tier_$@' \
-	TESTLOGDIR='$(CURDIR)/tmp_check/tier_$@/log' PATH="$(bindir):$$PATH" PGPORT=65432 \
+prove_tap = rm -rf tmp_check && mkdir -p tmp_check/log && \
+	LANG=C.UTF-8 TESTDIR='$(CURDIR)' TESTDATADIR='$(CURDIR)/tmp_check' \
+	TESTLOGDIR='$(CURDIR)/tmp_check/log' PATH="$(bindir):$$PATH" PGPORT=65432 \
 	PG_REGRESS='$(dir $(PGXS))../test/regress/pg_regress' \
 	$(PROVE) -v -I '$(dir $(PGXS))../test/perl' -I test/tap/lib
 

@@ -147,6 +147,12 @@ leftovers() {
     done
 }
 
+# What the servers of a tier's files said: the next such tier takes it away.
+keep_servers_logs() {
+    find "$place/src" \( -name regression.diffs -o \
+        -path '*/tmp_check/log/*' \) -type f -exec cp -t "$place/logs" {} +
+}
+
 # End what is left, keep the logs of failures, remove the folder.
 clean_place() {
     local pids server
@@ -155,15 +161,13 @@ clean_place() {
     mapfile -t pids < <(leftovers)
     [ "${#pids[@]}" -eq 0 ] || kill -KILL "${pids[@]}" 2>/dev/null
     if [ "${all_failed:-1}" -gt 0 ] || [ -n "${SENTINAI_KEEP_LOGS:-}" ]; then
+        keep_servers_logs
         mkdir -p "$root/log/test"
         cp -r "$place/logs/." "$root/log/test/"
         for server in "$place"/*/log/postgresql.log; do
             [ ! -e "$server" ] || cp "$server" \
                 "$root/log/test/server-$(basename "${server%/log/*}").log"
         done
-        find "$place/src" \( -name regression.diffs -o \
-            -path '*/tmp_check/*/log/*' \) -type f \
-            -exec cp --backup=numbered -t "$root/log/test/" {} +
         sn_note "logs are kept in $root/log/test"
     fi
     rm -rf "$place"
@@ -190,6 +194,7 @@ run_tier() {
         "$([ "$skipped" -eq 0 ] || echo ", $skipped skipped")" "$seconds"
     if [ "$failed" -gt 0 ]; then
         "$root/test/lib/tally.sh" show "$place/logs/$tier.log"
+        keep_servers_logs
         find "$place/src" -maxdepth 2 -name regression.diffs \
             -exec head -200 {} +
     fi

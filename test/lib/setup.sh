@@ -9,12 +9,18 @@
 base_packages=(build-essential libpq-dev librdkafka-dev librabbitmq-dev libjansson-dev
     kcat)
 
+# Can extensions be built for the server of this pg_config? Debian's client
+# package has pgxs.mk, but no header of the server.
+can_build_for() {
+    [ -e "$("$1" --pgxs)" ] && [ -e "$("$1" --includedir-server)/postgres.h" ]
+}
+
 # The newest installed PostgreSQL that extensions can be built for.
 installed_pg_config() {
     printf '%s\n' /usr/lib/postgresql/*/bin/pg_config | sort -t/ -k5,5n |
         while read -r candidate; do
-            [ -x "$candidate" ] && [ -e "$("$candidate" --pgxs)" ] &&
-                [ -x "${candidate%/*}/initdb" ] && echo "$candidate"
+            [ -x "$candidate" ] && [ -x "${candidate%/*}/initdb" ] &&
+                can_build_for "$candidate" && echo "$candidate"
         done | tail -1
 }
 
@@ -43,6 +49,8 @@ find_postgres() {
     fi
     command -v "$pg_config" >/dev/null ||
         sn_die "$pg_config is not there (PG_CONFIG)"
+    can_build_for "$pg_config" ||
+        sn_die "$pg_config has no headers of a server; install its development package"
     pgbin=$("$pg_config" --bindir)
     pg_major=$("$pg_config" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
     [ "$pg_major" -ge 15 ] ||

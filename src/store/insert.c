@@ -254,6 +254,17 @@ enter_groups(SnInserter *ins, int i)
 	}
 }
 
+/* enter_all_groups: what can be entered many at once */
+static void
+enter_all_groups(SnInserter *ins)
+{
+	int			i;
+
+	for (i = 0; i < ins->table.nindexes; i++)
+		if (ins->table.indexes[i].groups)
+			enter_groups(ins, i);
+}
+
 /* enter_by_executor: the same for other indexes */
 static bool
 enter_by_executor(SnInserter *ins, TupleTableSlot *slot)
@@ -282,9 +293,8 @@ flush(SnInserter *ins)
 	old = MemoryContextSwitchTo(ins->context);
 	if (ins->nrows > 0)
 		write_buffered_rows(ins);
-	for (i = 0; ins->nrows > 1 && i < ins->table.nindexes; i++)
-		if (ins->table.indexes[i].groups && !ins->unless_present)
-			enter_groups(ins, i);
+	if (ins->table.plain && ins->nrows > 1 && !ins->unless_present)
+		enter_all_groups(ins);
 	for (i = 0; i < ins->nrows; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

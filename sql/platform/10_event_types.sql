@@ -17,6 +17,7 @@ declare
     name constant jsonb := '{"type": "string", "minLength": 1, "maxLength": 200}';
     said constant jsonb := '{"type": "string", "maxLength": 8000}';
     number constant jsonb := '{"type": "integer", "minimum": 1}';
+    share constant jsonb := '{"type": "number", "minimum": 0, "maximum": 1}';
     uuid constant jsonb := '{"type": "string", "format": "uuid"}';
     rules constant jsonb := '{"type": "array", "items": {"type": "object", "properties": {
         "rule": {"type": "string"}, "reason": {"type": "string"}}, "required": ["rule"], "additionalProperties": false}}';
@@ -38,7 +39,7 @@ begin
                 jsonb_build_object('reason', said), '{reason}', '{"reason": "normalized"}'),
             ('TriageCompleted', 'agent', 'The tenant''s triage rules have said what an exception is, and how bad.',
                 jsonb_build_object('type', fields -> 'type', 'severity', fields -> 'severity', 'category', name,
-                    'confidence', '{"type": "number", "minimum": 0, "maximum": 1}'::jsonb, 'reasons', rules),
+                    'confidence', share, 'reasons', rules, 'due_at', fields -> 'occurred_at', 'warn_at', fields -> 'occurred_at', 'threshold', share),
                 '{type,severity,category,confidence,reasons}',
                 '{"type": "settlement_failed", "severity": "critical", "category": "settlement", "confidence": 0.9, "reasons": [{"rule": "large", "reason": "more than a million"}]}'),
             ('PolicyEvaluationRequested', 'agent', 'The tenant''s guardrails are to be asked about an exception.',
@@ -81,12 +82,13 @@ begin
                 '{execution_id,tool,error}',
                 '{"execution_id": "0190a1b2-0000-7000-8000-000000000002", "tool": "resend", "status": 503, "error": "the service is away", "retryable": true}'),
             ('ApprovalRequested', 'agent', 'A person has to decide, until a time.',
-                jsonb_build_object('approval_id', uuid, 'reason', said, 'due_at', fields -> 'occurred_at'),
-                '{approval_id,due_at}',
-                '{"approval_id": "0190a1b2-0000-7000-8000-000000000003", "reason": "more than a million", "due_at": "2026-11-30T12:00:00Z"}'),
+                jsonb_build_object('approval_id', uuid, 'rule', name, 'reason', said, 'playbook', name, 'version', number,
+                    'due_at', fields -> 'occurred_at', 'on_timeout', '{"enum": ["expired", "rejected"]}'::jsonb),
+                '{approval_id,rule,due_at,on_timeout}',
+                '{"approval_id": "0190a1b2-0000-7000-8000-000000000003", "rule": "four eyes", "reason": "more than a million", "playbook": "resend settlement", "version": 3, "due_at": "2026-11-30T12:00:00Z", "on_timeout": "expired"}'),
             ('ApprovalDecided', 'agent', 'It was decided, or the time was over.',
                 jsonb_build_object('approval_id', uuid, 'decision', '{"enum": ["approved", "rejected", "expired"]}'::jsonb,
-                    'decided_by', name, 'comment', said),
+                    'decided_by', name, 'comment', said, 'timed_out', '{"type": "boolean"}'::jsonb),
                 '{approval_id,decision}',
                 '{"approval_id": "0190a1b2-0000-7000-8000-000000000003", "decision": "approved", "decided_by": "mia"}'),
             ('ExceptionResolved', 'agent', 'An exception is dealt with.',
@@ -97,8 +99,10 @@ begin
                 '{"reason": "no playbook matches", "escalated_to": "operations"}'),
             ('FeedbackCaptured', 'agent', 'What became of an exception, and how long it took.',
                 jsonb_build_object('outcome', name, 'seconds', '{"type": "number", "minimum": 0}'::jsonb,
-                    'steps', '{"type": "integer", "minimum": 0}'::jsonb),
-                '{outcome,seconds}', '{"outcome": "resent", "seconds": 5400, "steps": 2}')
+                    'steps', '{"type": "integer", "minimum": 0}'::jsonb, 'state', '{"enum": ["resolved", "escalated"]}'::jsonb,
+                    'type', fields -> 'type', 'severity', fields -> 'severity', 'ended_at', fields -> 'occurred_at'),
+                '{outcome,seconds}',
+                '{"outcome": "resent", "seconds": 5400, "steps": 2, "state": "resolved", "type": "settlement_failed", "severity": "critical", "ended_at": "2026-11-30T12:00:00Z"}')
             ) v (event_type, direction, description, properties, required, example)
     loop
         perform sentinai.register_event_type(t.event_type,

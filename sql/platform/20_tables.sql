@@ -21,7 +21,9 @@ create table sentinai_platform.exceptions (
     triaged_at     timestamptz,
     decision       text collate "C" check (decision in ('allowed', 'needs_approval', 'forbidden')),
     playbook       text collate "C",
+    steps_done     int not null default 0,
     due_at         timestamptz,
+    sla            text collate "C" check (sla in ('on_track', 'imminent', 'expired', 'met', 'breached')),
     closed_at      timestamptz,
     outcome        text collate "C",
     changed_at     timestamptz not null,
@@ -51,7 +53,9 @@ comment on column sentinai_platform.exceptions.received_at is 'When its first ev
 comment on column sentinai_platform.exceptions.triaged_at is 'When it was triaged last.';
 comment on column sentinai_platform.exceptions.decision is 'What the guardrails have said; null: they were not asked yet.';
 comment on column sentinai_platform.exceptions.playbook is 'Playbook that was chosen; null: none.';
+comment on column sentinai_platform.exceptions.steps_done is 'How many steps of playbooks were done for it.';
 comment on column sentinai_platform.exceptions.due_at is 'When it is to be resolved, by the tenant''s SLA rules; null: no rule.';
+comment on column sentinai_platform.exceptions.sla is '"on_track", "imminent" (SLAImminent was published), "expired" (SLAExpired was), or, when it was resolved, "met" or "breached"; null: it has no due_at.';
 comment on column sentinai_platform.exceptions.closed_at is 'When it was resolved; null: it is open.';
 comment on column sentinai_platform.exceptions.outcome is 'How it ended.';
 comment on column sentinai_platform.exceptions.changed_at is 'When this row was changed.';

@@ -63,7 +63,7 @@ end $$;
 comment on function sentinai_platform.create_manual_exception(text, jsonb, text, text, text) is 'Reports an exception that a person has found: publishes ManualExceptionCreated, and returns the execution id, which is the id of the event. exception: a JSON object with "title", and maybe "type", "severity", "amount", "currency", "occurred_at" and "attributes". created_by: who found it. exception_id, idempotency_key: as of submit_exception(). Errors: as submit_exception().';
 
 create function sentinai_platform.close_exception(command text, event_type text, tenant_id text, exception_id text,
-                                                  payload jsonb, idempotency_key text, state text, outcome text)
+                                                  payload jsonb, idempotency_key text, state text)
     returns uuid
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -73,29 +73,27 @@ declare
     accepted record;
     before text;
 begin
-    accepted := sentinai_platform.accept_command(command, event_type, tenant_id, exception_id,
-        jsonb_strip_nulls(payload || jsonb_build_object('exception_id', exception_id)), idempotency_key, true);
-    if not accepted.is_new then
-        return accepted.execution_id;
-    end if;
+    payload := jsonb_strip_nulls(payload || jsonb_build_object('exception_id', exception_id));
+    -- events that change a row are published while it is locked: so their order is that of the changes
     select x.state into before from sentinai_platform.exceptions x
     where x.tenant_id = close_exception.tenant_id and x.exception_id = close_exception.exception_id for update;
-    if not found then
+    accepted := sentinai_platform.accept_command(command, event_type, tenant_id, exception_id, payload, idempotency_key, true);
+    if not accepted.is_new then
+        return accepted.execution_id;
+    elsif before is null then
         raise exception using errcode = 'SN404', message = 'no such exception',
             detail = 'It is unknown, not taken in yet, or of a tenant that the caller may not operate for.';
     elsif before = 'resolved' or before = state then
         raise exception using errcode = 'SN409', message = format('the exception is %s already', before);
     end if;
-    update sentinai_platform.exceptions x
-    set state = close_exception.state, outcome = coalesce(close_exception.outcome, x.outcome), changed_at = clock_timestamp(),
-        closed_at = case close_exception.state when 'resolved' then clock_timestamp() else x.closed_at end
-    where x.tenant_id = close_exception.tenant_id and x.exception_id = close_exception.exception_id;
+    perform sentinai_platform.project_exceptions(jsonb_build_array(
+        sentinai_platform.event_row(accepted.execution_id, event_type, tenant_id, exception_id, payload, null)));
     if state = 'resolved' then
         perform sentinai.meet_deadline(tenant_id, exception_id, 'resolve');
     end if;
     return accepted.execution_id;
 end $$;
-comment on function sentinai_platform.close_exception(text, text, text, text, jsonb, text, text, text) is 'For resolve() and escalate(): publishes it, and changes the read model.';
+comment on function sentinai_platform.close_exception(text, text, text, text, jsonb, text, text) is 'For resolve() and escalate(): publishes it, and changes the read model.';
 
 create function sentinai_platform.resolve(
         tenant_id text, exception_id text, outcome text, comment text default null,
@@ -104,7 +102,7 @@ create function sentinai_platform.resolve(
     language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$ select sentinai_platform.close_exception('resolve', 'ExceptionResolved', tenant_id, exception_id,
-        jsonb_build_object('outcome', outcome, 'comment', comment, 'resolved_by', resolved_by), idempotency_key, 'resolved', outcome) $$;
+        jsonb_build_object('outcome', outcome, 'comment', comment, 'resolved_by', resolved_by), idempotency_key, 'resolved') $$;
 comment on function sentinai_platform.resolve(text, text, text, text, text, text) is 'Says that an exception is dealt with: publishes ExceptionResolved, meets its deadline, and returns the execution id, which is the id of the event. outcome: how it ended, at most 200 characters. comment: at most 8,000. resolved_by: who did it. idempotency_key: as of submit_exception(). Errors: as submit_exception(); SN404 no such exception; SN409 it is resolved already.';
 
 create function sentinai_platform.escalate(
@@ -114,7 +112,7 @@ create function sentinai_platform.escalate(
     language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$ select sentinai_platform.close_exception('escalate', 'ExceptionEscalated', tenant_id, exception_id,
-        jsonb_build_object('reason', reason, 'escalated_to', escalated_to, 'escalated_by', escalated_by), idempotency_key, 'escalated', null) $$;
+        jsonb_build_object('reason', reason, 'escalated_to', escalated_to, 'escalated_by', escalated_by), idempotency_key, 'escalated') $$;
 comment on function sentinai_platform.escalate(text, text, text, text, text, text) is 'Hands an exception to people: publishes ExceptionEscalated, and returns the execution id, which is the id of the event. Its deadline goes on. reason: at most 8,000 characters. escalated_to, escalated_by: to whom, and by whom. idempotency_key: as of submit_exception(). Errors: as submit_exception(); SN404 no such exception; SN409 it is escalated or resolved already.';
 
 create function sentinai_platform.decide(command text, approval_id uuid, decision text, decided_by text, comment text)
@@ -125,6 +123,7 @@ create function sentinai_platform.decide(command text, approval_id uuid, decisio
 #variable_conflict use_variable
 declare
     a sentinai_platform.approvals;
+    payload jsonb;
     execution uuid;
 begin
     if approval_id is null then
@@ -139,12 +138,11 @@ begin
     elsif a.status <> 'pending' then
         raise exception using errcode = 'SN409', message = format('the approval is %s already', a.status);
     end if;
-    execution := (sentinai_platform.accept_command(command, 'ApprovalDecided', a.tenant_id, a.exception_id,
-        jsonb_strip_nulls(jsonb_build_object('exception_id', a.exception_id, 'approval_id', approval_id, 'decision', decision,
-            'decided_by', decided_by, 'comment', comment)), null)).execution_id;
-    update sentinai_platform.approvals p
-    set status = decision, execution_id = execution, decided_at = clock_timestamp(), decided_by = decide.decided_by, comment = decide.comment
-    where p.approval_id = decide.approval_id;
+    payload := jsonb_strip_nulls(jsonb_build_object('exception_id', a.exception_id, 'approval_id', approval_id, 'decision', decision,
+        'decided_by', decided_by, 'comment', comment));
+    execution := (sentinai_platform.accept_command(command, 'ApprovalDecided', a.tenant_id, a.exception_id, payload, null)).execution_id;
+    perform sentinai_platform.project_approvals(jsonb_build_array(
+        sentinai_platform.event_row(execution, 'ApprovalDecided', a.tenant_id, a.exception_id, payload, null)));
     perform sentinai.meet_deadline(a.tenant_id, a.exception_id, 'approval');
     return execution;
 end $$;

@@ -1,18 +1,5 @@
 -- Handlers. Agents call them with a batch that they have claimed.
 
-create function sentinai_platform.read_batch(batch jsonb)
-    returns table (ord bigint, event jsonb, event_id uuid, event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb)
-    language sql immutable parallel safe rows 100
-    set search_path = pg_catalog, pg_temp
-    as $$
-    select e.ord, e.event, (e.event ->> 'event_id')::uuid, e.event ->> 'event_type', e.event ->> 'tenant_id',
-           e.event ->> 'aggregate_id', e.event -> 'payload',
-           -- the W3C trace goes on in what the handler publishes
-           jsonb_strip_nulls(jsonb_build_object('traceparent', e.event #> '{metadata,traceparent}',
-               'tracestate', e.event #> '{metadata,tracestate}'))
-    from jsonb_array_elements(batch) with ordinality e (event, ord) $$;
-comment on function sentinai_platform.read_batch(jsonb) is 'For the handlers: the events of a batch as rows, in their order.';
-
 create function sentinai_platform.finish(agent text, batch jsonb) returns int
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -42,7 +29,7 @@ declare
 begin
     -- the order of an exception's events is that of their aggregate
     select e.event_id into stray from sentinai_platform.read_batch(batch) e
-    where e.event_type <> 'SLAExpired' and (e.exception_id is null or e.payload ->> 'exception_id' is distinct from e.exception_id) limit 1;
+    where e.event_type !~ '^SLA' and (e.exception_id is null or e.payload ->> 'exception_id' is distinct from e.exception_id) limit 1;
     if found then
         perform sentinai_platform.refuse('/exception_id', 'const', 'must be the aggregate_id of the event');
     end if;
@@ -166,7 +153,7 @@ create function sentinai_platform.handle_policy(batch jsonb, out handled int, ou
     language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$ select * from sentinai_platform.handle('policy', batch) $$;
-comment on function sentinai_platform.handle_policy(jsonb) is 'Policy for a batch of TriageCompleted, ApprovalDecided and SLAExpired: asks the guardrails, publishes PolicyEvaluationRequested and PolicyEvaluationCompleted, and then PlaybookMatched, ExceptionEscalated or ApprovalRequested with a deadline. What was decided it carries out; what nobody has decided in time it decides as the guardrail says. All else as handle_intake().';
+comment on function sentinai_platform.handle_policy(jsonb) is 'Policy for a batch of TriageCompleted, ApprovalDecided, SLAImminent and SLAExpired: asks the guardrails, publishes PolicyEvaluationRequested and PolicyEvaluationCompleted, and then PlaybookMatched, ExceptionEscalated or ApprovalRequested with a deadline. What was decided it carries out; what nobody has decided in time it decides as the guardrail says. All else as handle_intake().';
 
 create function sentinai_platform.subscribe_agents(start_from text default 'latest') returns void
     language plpgsql volatile parallel unsafe
@@ -176,7 +163,7 @@ begin
     perform sentinai.subscribe(s.worker_type, s.event_types, start_from)
     from (values ('intake', '{ExceptionIngested,ManualExceptionCreated}'::text[]),
                  ('triage', '{ExceptionNormalized}'),
-                 ('policy', '{TriageCompleted,ApprovalDecided,SLAExpired}')) s (worker_type, event_types)
+                 ('policy', '{TriageCompleted,ApprovalDecided,SLAImminent,SLAExpired}')) s (worker_type, event_types)
     where not exists (select from sentinai.stat_queue q where q.worker_type = s.worker_type);
 end $$;
 comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake", "triage" and "policy", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';

@@ -97,11 +97,11 @@ create function sentinai_platform.map_fields(batch jsonb) returns table (ord big
 comment on function sentinai_platform.map_fields(jsonb) is 'For intake: the fields of each ExceptionIngested of a batch, by the mapping rules.';
 
 create function sentinai_platform.normalize(batch jsonb)
-    returns table (ord bigint, event_id uuid, tenant_id text, exception_id text, received_at timestamptz, trace jsonb, payload jsonb)
+    returns table (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, payload jsonb)
     language sql stable parallel restricted rows 100
     set search_path = pg_catalog, pg_temp
     as $$
-    select b.ord, b.event_id, b.tenant_id, b.exception_id, (b.event ->> 'occurred_at')::timestamptz, b.trace,
+    select b.ord, b.event_id, b.tenant_id, b.exception_id, b.trace,
            jsonb_build_object('exception_id', b.exception_id)
            || case b.event_type when 'ExceptionIngested'
               then m.fields || jsonb_build_object('origin', 'ingested', 'source', b.payload -> 'source')
@@ -114,28 +114,13 @@ create function sentinai_platform.apply_intake(batch jsonb) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+declare
+    events jsonb;
 begin
-    with n as materialized (
-        select * from sentinai_platform.normalize(batch)),
-    published as (
-        select count(sentinai.publish('ExceptionNormalized', o.tenant_id, o.exception_id, o.payload, 'exception', o.trace,
-            correlation_id => o.exception_id, causation_id => o.event_id))
-        from (select * from n order by n.ord) o)
-    insert into sentinai_platform.exceptions as x (tenant_id, exception_id, opened_by, state, origin, source,
-        exception_type, severity, title, amount, currency, occurred_at, attributes, received_at, changed_at)
-    -- the last word of an exception counts, and a fixed order keeps agents from waiting for each other
-    select distinct on (n.tenant_id, n.exception_id) n.tenant_id, n.exception_id,
-           first_value(n.event_id) over (partition by n.tenant_id, n.exception_id order by n.ord),
-           'normalized', n.payload ->> 'origin', n.payload ->> 'source', n.payload ->> 'type', n.payload ->> 'severity',
-           n.payload ->> 'title', (n.payload ->> 'amount')::numeric, n.payload ->> 'currency',
-           (n.payload ->> 'occurred_at')::timestamptz, n.payload -> 'attributes', n.received_at, clock_timestamp()
-    from n where (select p.count from published p) >= 0
-    order by n.tenant_id, n.exception_id, n.ord desc
-    on conflict (tenant_id, exception_id) do update
-    set origin = excluded.origin, source = excluded.source, exception_type = excluded.exception_type, severity = excluded.severity,
-        title = excluded.title, amount = excluded.amount, currency = excluded.currency, occurred_at = excluded.occurred_at,
-        attributes = excluded.attributes, changed_at = excluded.changed_at;
-    update sentinai_platform.commands c set status = 'completed', error = null, finished_at = clock_timestamp()
-    where c.execution_id in (select b.event_id from sentinai_platform.read_batch(batch) b);
+    perform sentinai_platform.lock_known(batch);
+    select jsonb_agg(sentinai_platform.publish_event('ExceptionNormalized', o.tenant_id, o.exception_id, o.payload, o.trace, o.event_id))
+    into events from (select * from sentinai_platform.normalize(batch) n order by n.ord) o;
+    perform sentinai_platform.project_exceptions(events);
+    perform sentinai_platform.complete_commands(batch);
 end $$;
 comment on function sentinai_platform.apply_intake(jsonb) is 'For intake: a batch, all or nothing.';

@@ -32,34 +32,27 @@ create function sentinai_platform.apply_guardrails(batch jsonb) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+declare
+    events jsonb;
+    requested bigint;
 begin
-    with v as materialized (
-        select o.*, jsonb_build_object('exception_id', o.exception_id) as id,
-               jsonb_build_array(jsonb_build_object('rule', o.rule, 'reason', o.reason)) as reasons
-        from sentinai_platform.evaluate(batch) o),
-    published as (
-        select count(sentinai.publish('PolicyEvaluationRequested', o.tenant_id, o.exception_id,
-                   o.id || '{"reason": "triaged"}', 'exception', o.trace, correlation_id => o.exception_id, causation_id => o.event_id))
-             + count(sentinai.publish('PolicyEvaluationCompleted', o.tenant_id, o.exception_id,
-                   o.id || jsonb_build_object('decision', o.decision, 'reasons', case when o.rule is null then '[]' else o.reasons end),
-                   'exception', o.trace, correlation_id => o.exception_id, causation_id => o.event_id))
-             + count(sentinai.publish(o.next, o.tenant_id, o.exception_id, o.id || case o.next
-                   when 'PlaybookMatched' then jsonb_build_object('playbook', o.playbook, 'version', o.playbook_version)
-                   when 'ApprovalRequested' then jsonb_build_object('approval_id', o.approval_id, 'reason', o.reason, 'due_at', o.due_at)
-                   else jsonb_build_object('reason', case o.decision when 'allowed' then 'no playbook' else o.reason end) end,
-                   'exception', o.trace, correlation_id => o.exception_id, causation_id => o.event_id)) as count
-        from (select * from v order by v.ord) o),
-    asked as (
-        insert into sentinai_platform.approvals (approval_id, tenant_id, exception_id, rule, reason, playbook, playbook_version, on_timeout, requested_at, due_at)
-        select v.approval_id, v.tenant_id, v.exception_id, v.rule, v.reason, v.playbook, v.playbook_version, v.on_timeout, clock_timestamp(), v.due_at
-        from v where v.next = 'ApprovalRequested' and (select p.count from published p) >= 0
-        returning sentinai.set_deadline(tenant_id, exception_id, 'approval', due_at, correlation_id => exception_id))
-    update sentinai_platform.exceptions x
-    set decision = v.decision, changed_at = clock_timestamp(),
-        playbook = case v.next when 'PlaybookMatched' then v.playbook end,
-        state = case v.next when 'PlaybookMatched' then 'matched' when 'ApprovalRequested' then 'awaiting_approval' else 'escalated' end
-    from v where x.tenant_id = v.tenant_id and x.exception_id = v.exception_id
-          and (select count(*) from asked) >= 0 and (select p.count from published p) >= 0;
+    select count(sentinai_platform.publish_event('PolicyEvaluationRequested', o.tenant_id, o.exception_id,
+               o.id || '{"reason": "triaged"}', o.trace, o.event_id)),
+           jsonb_agg(sentinai_platform.publish_event('PolicyEvaluationCompleted', o.tenant_id, o.exception_id,
+               o.id || jsonb_build_object('decision', o.decision, 'reasons', case when o.rule is null then '[]'
+                   else jsonb_build_array(jsonb_build_object('rule', o.rule, 'reason', o.reason)) end), o.trace, o.event_id))
+           || jsonb_agg(sentinai_platform.publish_event(o.next, o.tenant_id, o.exception_id, o.id || case o.next
+               when 'PlaybookMatched' then jsonb_build_object('playbook', o.playbook, 'version', o.playbook_version)
+               when 'ApprovalRequested' then jsonb_strip_nulls(jsonb_build_object('approval_id', o.approval_id, 'rule', o.rule, 'reason', o.reason,
+                   'playbook', o.playbook, 'version', o.playbook_version, 'due_at', o.due_at, 'on_timeout', o.on_timeout))
+               else jsonb_build_object('reason', case o.decision when 'allowed' then 'no playbook' else o.reason end) end,
+               o.trace, o.event_id))
+    into requested, events
+    from (select e.*, jsonb_build_object('exception_id', e.exception_id) as id from sentinai_platform.evaluate(batch) e order by e.ord) o;
+    perform sentinai_platform.project_exceptions(events);
+    perform sentinai_platform.project_approvals(events);
+    perform sentinai.set_deadline(d.tenant_id, d.exception_id, 'approval', (d.payload ->> 'due_at')::timestamptz, correlation_id => d.exception_id)
+    from (select * from sentinai_platform.read_batch(events) e where e.event_type = 'ApprovalRequested' order by e.tenant_id, e.exception_id) d;
 end $$;
 comment on function sentinai_platform.apply_guardrails(jsonb) is 'For policy: asks the guardrails, and does what they say.';
 
@@ -67,26 +60,24 @@ create function sentinai_platform.apply_decisions(batch jsonb) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+declare
+    events jsonb;
 begin
-    with d as materialized (
-        select b.*, b.payload ->> 'decision' as decision, p.playbook, p.playbook_version,
-               b.payload ->> 'decision' = 'approved' and p.playbook is not null as goes_on
+    select jsonb_agg(sentinai_platform.publish_event(case when o.goes_on then 'PlaybookMatched' else 'ExceptionEscalated' end, o.tenant_id, o.exception_id,
+        jsonb_build_object('exception_id', o.exception_id) || case when o.goes_on
+            then jsonb_build_object('playbook', o.playbook, 'version', o.playbook_version)
+            else jsonb_build_object('reason', case o.decision when 'approved' then 'no playbook' else o.decision end) end,
+        o.trace, o.event_id))
+    into events
+    from (
+        select b.*, p.status as decision, p.playbook, p.playbook_version, p.status = 'approved' and p.playbook is not null as goes_on
         from sentinai_platform.read_batch(batch) b
         join sentinai_platform.approvals p on p.approval_id = (b.payload ->> 'approval_id')::uuid
             and p.tenant_id = b.tenant_id and p.exception_id = b.exception_id and p.status = b.payload ->> 'decision'
         join sentinai_platform.exceptions x on x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
-        where b.event_type = 'ApprovalDecided' and x.state = 'awaiting_approval'),
-    published as (
-        select count(sentinai.publish(case when o.goes_on then 'PlaybookMatched' else 'ExceptionEscalated' end, o.tenant_id, o.exception_id,
-            jsonb_build_object('exception_id', o.exception_id) || case when o.goes_on
-                then jsonb_build_object('playbook', o.playbook, 'version', o.playbook_version)
-                else jsonb_build_object('reason', case o.decision when 'approved' then 'no playbook' else o.decision end) end,
-            'exception', o.trace, correlation_id => o.exception_id, causation_id => o.event_id))
-        from (select * from d order by d.ord) o)
-    update sentinai_platform.exceptions x
-    set state = case when d.goes_on then 'matched' else 'escalated' end, changed_at = clock_timestamp(),
-        playbook = case when d.goes_on then d.playbook end
-    from d where x.tenant_id = d.tenant_id and x.exception_id = d.exception_id and (select p.count from published p) >= 0;
+        where b.event_type = 'ApprovalDecided' and x.state = 'awaiting_approval'
+        order by b.ord) o;
+    perform sentinai_platform.project_exceptions(events);
 end $$;
 comment on function sentinai_platform.apply_decisions(jsonb) is 'For policy: carries out what people have decided.';
 
@@ -95,19 +86,19 @@ create function sentinai_platform.expire_approvals(batch jsonb) returns void
     set search_path = pg_catalog, pg_temp
     as $$
 declare
-    published int;
+    events jsonb;
 begin
-    with expired as (
-        update sentinai_platform.approvals p
-        set status = p.on_timeout, decided_at = clock_timestamp(), comment = 'nobody has decided in time'
-        from sentinai_platform.read_batch(batch) b
-        where b.event_type = 'SLAExpired' and b.payload ->> 'kind' = 'approval' and p.status = 'pending'
-              and p.tenant_id = b.tenant_id and p.exception_id = b.exception_id and p.due_at <= (b.payload ->> 'due_at')::timestamptz
-        returning p.*, b.event_id, b.trace)
-    select count(sentinai.publish('ApprovalDecided', o.tenant_id, o.exception_id,
-        jsonb_build_object('exception_id', o.exception_id, 'approval_id', o.approval_id, 'decision', o.status, 'comment', o.comment),
-        'exception', o.trace, correlation_id => o.exception_id, causation_id => o.event_id)) into published
-    from (select * from expired order by tenant_id, exception_id) o;
+    select jsonb_agg(sentinai_platform.publish_event('ApprovalDecided', o.tenant_id, o.exception_id,
+        jsonb_build_object('exception_id', o.exception_id, 'approval_id', o.approval_id, 'decision', o.on_timeout, 'timed_out', true,
+            'comment', 'nobody has decided in time'), o.trace, o.event_id))
+    into events
+    from (
+        select p.*, b.event_id, b.trace from sentinai_platform.read_batch(batch) b
+        join sentinai_platform.approvals p on p.tenant_id = b.tenant_id and p.exception_id = b.exception_id
+            and p.status = 'pending' and p.due_at <= (b.payload ->> 'due_at')::timestamptz
+        where b.event_type = 'SLAExpired' and b.payload ->> 'kind' = 'approval'
+        order by p.tenant_id, p.exception_id for update of p) o;
+    perform sentinai_platform.project_approvals(events);
 end $$;
 comment on function sentinai_platform.expire_approvals(jsonb) is 'For policy: decides what nobody has decided in time.';
 
@@ -120,12 +111,12 @@ declare
 begin
     -- deadlines of other aggregates are not ours
     select coalesce(jsonb_agg(b.event order by b.ord), '[]') into known from sentinai_platform.read_batch(batch) b
-    where b.event_type <> 'SLAExpired' or b.payload ->> 'kind' = 'approval' and b.event ->> 'aggregate_type' = 'exception';
+    where b.event_type !~ '^SLA' or b.payload ->> 'kind' in ('approval', 'resolve') and b.event ->> 'aggregate_type' = 'exception';
     perform sentinai_platform.lock_exceptions(known);
+    perform sentinai_platform.project_sla(known);
     perform sentinai_platform.apply_guardrails(known);
     perform sentinai_platform.expire_approvals(known);
     perform sentinai_platform.apply_decisions(known);
-    update sentinai_platform.commands c set status = 'completed', error = null, finished_at = clock_timestamp()
-    where c.execution_id in (select b.event_id from sentinai_platform.read_batch(known) b);
+    perform sentinai_platform.complete_commands(known);
 end $$;
 comment on function sentinai_platform.apply_policy(jsonb) is 'For policy: a batch, all or nothing.';

@@ -1,0 +1,230 @@
+-- Projections: what becomes of the read models is written here and nowhere
+-- else, from what events say. Handlers and commands call them with what they
+-- have published, rebuild_projections() with what is in the log.
+
+create function sentinai_platform.read_batch(batch jsonb)
+    returns table (ord bigint, event jsonb, event_id uuid, event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb)
+    language sql immutable parallel safe rows 100
+    set search_path = pg_catalog, pg_temp
+    as $$
+    select e.ord, e.event, (e.event ->> 'event_id')::uuid, e.event ->> 'event_type', e.event ->> 'tenant_id',
+           e.event ->> 'aggregate_id', e.event -> 'payload',
+           -- the W3C trace goes on in what the handler publishes
+           jsonb_strip_nulls(jsonb_build_object('traceparent', e.event #> '{metadata,traceparent}',
+               'tracestate', e.event #> '{metadata,tracestate}'))
+    from jsonb_array_elements(batch) with ordinality e (event, ord) $$;
+comment on function sentinai_platform.read_batch(jsonb) is 'For the handlers: the events of a batch as rows, in their order.';
+
+create function sentinai_platform.event_row(event_id uuid, event_type text, tenant_id text, exception_id text, payload jsonb, causation_id uuid) returns jsonb
+    language sql immutable parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$ select jsonb_build_object('event_id', event_id, 'event_type', event_type, 'tenant_id', tenant_id, 'aggregate_id', exception_id,
+        'payload', payload, 'causation_id', causation_id) $$;
+comment on function sentinai_platform.event_row(uuid, text, text, text, jsonb, uuid) is 'For the projections: an event that was published, as a batch has it.';
+
+create function sentinai_platform.publish_event(event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb, causation_id uuid) returns jsonb
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$ select sentinai_platform.event_row(
+        sentinai.publish(event_type, tenant_id, exception_id, payload, 'exception', trace, correlation_id => exception_id, causation_id => causation_id),
+        event_type, tenant_id, exception_id, payload, causation_id) $$;
+comment on function sentinai_platform.publish_event(text, text, text, jsonb, jsonb, uuid) is 'For the handlers: publishes an event of an exception, and returns it for the projections.';
+
+create function sentinai_platform.lock_known(batch jsonb) returns bigint
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    -- in a fixed order, so that agents do not wait for each other in a circle
+    as $$ select count(*) from (
+        select from sentinai_platform.exceptions x
+        where (x.tenant_id, x.exception_id) in (select b.tenant_id, b.exception_id from sentinai_platform.read_batch(batch) b)
+        order by x.tenant_id, x.exception_id for update) locked $$;
+comment on function sentinai_platform.lock_known(jsonb) is 'For the handlers: locks those exceptions of a batch that are there, and returns how many. Events that change an exception are published under its lock, so their order is that of the changes.';
+
+create function sentinai_platform.lock_exceptions(batch jsonb) returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if sentinai_platform.lock_known(batch) <> (select count(distinct (b.tenant_id, b.exception_id)) from sentinai_platform.read_batch(batch) b) then
+        raise exception using errcode = 'SN404', message = 'no such exception', detail = 'Intake has not made it.';
+    end if;
+end $$;
+comment on function sentinai_platform.lock_exceptions(jsonb) is 'For the handlers: locks the exceptions of a batch, which have to be there.';
+
+create function sentinai_platform.complete_commands(batch jsonb) returns void
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    update sentinai_platform.commands c set status = 'completed', error = null, finished_at = clock_timestamp()
+    where c.execution_id in (select b.event_id from sentinai_platform.read_batch(batch) b) $$;
+comment on function sentinai_platform.complete_commands(jsonb) is 'For the handlers: the commands that have published the events of a batch are done.';
+
+create function sentinai_platform.has_type(events jsonb, types text[]) returns boolean
+    language sql immutable parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$ select exists (select from jsonb_array_elements(events) e where e ->> 'event_type' = any (types)) $$;
+comment on function sentinai_platform.has_type(jsonb, text[]) is 'For the projections: whether one of the events is of one of the types.';
+
+create function sentinai_platform.project_normalized(events jsonb) returns void
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    insert into sentinai_platform.exceptions as x (tenant_id, exception_id, opened_by, state, origin, source,
+        exception_type, severity, title, amount, currency, occurred_at, attributes, received_at, changed_at)
+    -- the last word of an exception counts, and a fixed order keeps agents from waiting for each other
+    select distinct on (e.tenant_id, e.exception_id) e.tenant_id, e.exception_id, e.opened_by,
+           'normalized', e.payload ->> 'origin', e.payload ->> 'source', e.payload ->> 'type', e.payload ->> 'severity',
+           e.payload ->> 'title', (e.payload ->> 'amount')::numeric, e.payload ->> 'currency',
+           (e.payload ->> 'occurred_at')::timestamptz, e.payload -> 'attributes', sentinai.event_time(e.opened_by), sentinai.event_time(e.event_id)
+    from (select b.*, first_value((b.event ->> 'causation_id')::uuid) over (partition by b.tenant_id, b.exception_id order by b.event_id) as opened_by
+          from sentinai_platform.read_batch(events) b where b.event_type = 'ExceptionNormalized') e
+    order by e.tenant_id, e.exception_id, e.event_id desc
+    on conflict (tenant_id, exception_id) do update
+    set origin = excluded.origin, source = excluded.source, exception_type = excluded.exception_type, severity = excluded.severity,
+        title = excluded.title, amount = excluded.amount, currency = excluded.currency, occurred_at = excluded.occurred_at,
+        attributes = excluded.attributes, changed_at = greatest(x.changed_at, excluded.changed_at) $$;
+comment on function sentinai_platform.project_normalized(jsonb) is 'For project_exceptions(): what ExceptionNormalized says.';
+
+create function sentinai_platform.project_progress(events jsonb) returns void
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    with e as (
+        select b.*, sentinai.event_time(b.event_id) as at from sentinai_platform.read_batch(events) b),
+    last as (
+        select e.tenant_id, e.exception_id,
+               max(e.at) filter (where e.event_type in ('TriageCompleted', 'PolicyEvaluationCompleted', 'PlaybookMatched', 'ApprovalRequested')) as changed_at,
+               max(e.at) filter (where e.event_type = 'TriageCompleted') as triaged_at,
+               (array_agg(e.payload order by e.event_id desc) filter (where e.event_type = 'TriageCompleted'))[1] as triage,
+               -- what is normalized again is as its source says, until it is triaged
+               (array_agg(e.event_type order by e.event_id desc) filter (where e.event_type in ('ExceptionNormalized', 'TriageCompleted')))[1] = 'TriageCompleted' as classified,
+               (array_agg(e.payload order by e.event_id desc) filter (where e.event_type = 'PolicyEvaluationCompleted'))[1] as policy,
+               -- each evaluation chooses anew
+               (array_agg(e.payload order by e.event_id desc) filter (where e.event_type in ('PolicyEvaluationCompleted', 'PlaybookMatched')))[1] as choice,
+               (array_agg(e.event_type order by e.event_id desc) filter (where e.event_type in ('PlaybookMatched', 'ApprovalRequested')))[1] as move
+        from e group by e.tenant_id, e.exception_id)
+    update sentinai_platform.exceptions x
+    set state = case when x.state = 'resolved' then x.state when l.move = 'PlaybookMatched' then 'matched' when l.move = 'ApprovalRequested' then 'awaiting_approval'
+                when x.state = 'normalized' and l.triage is not null then 'triaged' else x.state end,
+        exception_type = case when l.classified then l.triage ->> 'type' else x.exception_type end,
+        severity = case when l.classified then l.triage ->> 'severity' else x.severity end,
+        category = coalesce(l.triage ->> 'category', x.category),
+        confidence = coalesce((l.triage ->> 'confidence')::float8, x.confidence),
+        reasons = coalesce(l.triage -> 'reasons', x.reasons),
+        triaged_at = coalesce(l.triaged_at, x.triaged_at),
+        due_at = coalesce((l.triage ->> 'due_at')::timestamptz, x.due_at),
+        sla = case when (l.triage ->> 'due_at')::timestamptz is distinct from x.due_at and l.triage ? 'due_at' then 'on_track' else x.sla end,
+        decision = coalesce(l.policy ->> 'decision', x.decision),
+        playbook = case when l.choice is not null then l.choice ->> 'playbook' else x.playbook end,
+        changed_at = greatest(x.changed_at, l.changed_at)
+    from last l where x.tenant_id = l.tenant_id and x.exception_id = l.exception_id and l.changed_at is not null $$;
+comment on function sentinai_platform.project_progress(jsonb) is 'For project_exceptions(): what triage and policy say.';
+
+create function sentinai_platform.project_end(events jsonb) returns void
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    with last as (
+        -- what is resolved stays so
+        select distinct on (b.tenant_id, b.exception_id) b.*, sentinai.event_time(b.event_id) as at, b.event_type = 'ExceptionResolved' as resolved
+        from sentinai_platform.read_batch(events) b
+        where b.event_type in ('PlaybookMatched', 'ApprovalRequested', 'ExceptionEscalated', 'ExceptionResolved')
+        order by b.tenant_id, b.exception_id, b.event_type = 'ExceptionResolved' desc, b.event_id desc)
+    update sentinai_platform.exceptions x
+    set state = case when l.resolved then 'resolved' else 'escalated' end,
+        outcome = coalesce(l.payload ->> 'outcome', x.outcome),
+        closed_at = case when l.resolved then l.at else x.closed_at end,
+        sla = case when l.resolved and x.due_at is not null then case when l.at <= x.due_at then 'met' else 'breached' end else x.sla end,
+        changed_at = greatest(x.changed_at, l.at)
+    from last l
+    where x.tenant_id = l.tenant_id and x.exception_id = l.exception_id and x.state <> 'resolved'
+          and l.event_type in ('ExceptionEscalated', 'ExceptionResolved') $$;
+comment on function sentinai_platform.project_end(jsonb) is 'For project_exceptions(): what ExceptionResolved and ExceptionEscalated say.';
+
+create function sentinai_platform.project_sla(events jsonb) returns void
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    with last as (
+        select b.tenant_id, b.exception_id, (b.payload ->> 'due_at')::timestamptz as due_at, bool_or(b.event_type = 'SLAExpired') as expired,
+               max(sentinai.event_time(b.event_id)) as at
+        from sentinai_platform.read_batch(events) b
+        where b.event_type in ('SLAImminent', 'SLAExpired') and b.payload ->> 'kind' = 'resolve'
+        group by b.tenant_id, b.exception_id, (b.payload ->> 'due_at')::timestamptz)
+    update sentinai_platform.exceptions x
+    set sla = case when l.expired then 'expired' else 'imminent' end, changed_at = greatest(x.changed_at, l.at)
+    from last l
+    -- a deadline that was moved, or met, has another status; it does not matter which of these came first
+    where x.tenant_id = l.tenant_id and x.exception_id = l.exception_id and x.due_at = l.due_at
+          and (x.sla = 'on_track' or x.sla = 'imminent' and l.expired) $$;
+comment on function sentinai_platform.project_sla(jsonb) is 'For project_exceptions() and policy: what SLAImminent and SLAExpired say of deadlines to resolve.';
+
+create function sentinai_platform.project_steps(events jsonb) returns void
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    update sentinai_platform.exceptions x
+    set steps_done = x.steps_done + s.steps, changed_at = greatest(x.changed_at, s.at)
+    from (select b.tenant_id, b.exception_id, count(*) as steps, max(sentinai.event_time(b.event_id)) as at
+          from sentinai_platform.read_batch(events) b where b.event_type = 'StepExecutionCompleted'
+          group by b.tenant_id, b.exception_id) s
+    where x.tenant_id = s.tenant_id and x.exception_id = s.exception_id $$;
+comment on function sentinai_platform.project_steps(jsonb) is 'For project_exceptions(): what StepExecutionCompleted says.';
+
+create function sentinai_platform.project_exceptions(events jsonb) returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    -- only what there is something for: who may decide may not write all of it
+    if sentinai_platform.has_type(events, '{ExceptionNormalized}') then
+        perform sentinai_platform.project_normalized(events);
+    end if;
+    if sentinai_platform.has_type(events, '{TriageCompleted,PolicyEvaluationCompleted,PlaybookMatched,ApprovalRequested}') then
+        perform sentinai_platform.project_progress(events);
+    end if;
+    if sentinai_platform.has_type(events, '{StepExecutionCompleted}') then
+        perform sentinai_platform.project_steps(events);
+    end if;
+    if sentinai_platform.has_type(events, '{SLAImminent,SLAExpired}') then
+        perform sentinai_platform.project_sla(events);
+    end if;
+    if sentinai_platform.has_type(events, '{ExceptionEscalated,ExceptionResolved}') then
+        perform sentinai_platform.project_end(events);
+    end if;
+end $$;
+comment on function sentinai_platform.project_exceptions(jsonb) is 'For handlers and commands: writes the read model of exceptions from events that were just published, in the lock of the exceptions. events: a JSON array of events with the columns of claim(); others than those of exceptions are passed over.';
+
+create function sentinai_platform.project_approvals(events jsonb) returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if sentinai_platform.has_type(events, '{ApprovalRequested}') then
+        insert into sentinai_platform.approvals (approval_id, tenant_id, exception_id, status, rule, reason, playbook, playbook_version,
+            on_timeout, requested_at, due_at)
+        select (b.payload ->> 'approval_id')::uuid, b.tenant_id, b.exception_id, coalesce(d.decision, 'pending'), b.payload ->> 'rule', b.payload ->> 'reason',
+               b.payload ->> 'playbook', (b.payload ->> 'version')::int, b.payload ->> 'on_timeout', sentinai.event_time(b.event_id), (b.payload ->> 'due_at')::timestamptz
+        from sentinai_platform.read_batch(events) b
+        -- one question at a time is open, so what was decided is never written as open
+        left join lateral (
+            select a.payload ->> 'decision' as decision from sentinai_platform.read_batch(events) a
+            where a.event_type = 'ApprovalDecided' and a.payload ->> 'approval_id' = b.payload ->> 'approval_id' limit 1) d
+            on sentinai_platform.has_type(events, '{ApprovalDecided}')
+        where b.event_type = 'ApprovalRequested'
+        on conflict (approval_id) do update
+        set tenant_id = excluded.tenant_id, exception_id = excluded.exception_id, status = excluded.status, rule = excluded.rule, reason = excluded.reason,
+            playbook = excluded.playbook, playbook_version = excluded.playbook_version, on_timeout = excluded.on_timeout,
+            requested_at = excluded.requested_at, due_at = excluded.due_at,
+            execution_id = null, decided_at = null, decided_by = null, comment = null;
+    end if;
+    if sentinai_platform.has_type(events, '{ApprovalDecided}') then
+        update sentinai_platform.approvals p
+        set status = b.payload ->> 'decision', decided_at = sentinai.event_time(b.event_id), decided_by = b.payload ->> 'decided_by',
+            comment = b.payload ->> 'comment', execution_id = case when b.payload ? 'timed_out' then null else b.event_id end
+        from sentinai_platform.read_batch(events) b
+        where b.event_type = 'ApprovalDecided' and p.approval_id = (b.payload ->> 'approval_id')::uuid
+              and p.tenant_id = b.tenant_id and p.exception_id = b.exception_id;
+    end if;
+end $$;
+comment on function sentinai_platform.project_approvals(jsonb) is 'For handlers and commands: writes the read model of approvals from events that were just published. events: as of project_exceptions().';

@@ -37,6 +37,7 @@ begin
         when 'intake' then perform sentinai_platform.apply_intake(batch);
         when 'triage' then perform sentinai_platform.apply_triage(batch);
         when 'policy' then perform sentinai_platform.apply_policy(batch);
+        when 'feedback' then perform sentinai_platform.apply_feedback(batch);
     end case;
 end $$;
 comment on function sentinai_platform.apply_batch(text, jsonb) is 'For the handlers: what an agent does with events, all or nothing.';
@@ -163,16 +164,17 @@ begin
     perform sentinai.subscribe(s.worker_type, s.event_types, start_from)
     from (values ('intake', '{ExceptionIngested,ManualExceptionCreated}'::text[]),
                  ('triage', '{ExceptionNormalized}'),
-                 ('policy', '{TriageCompleted,ApprovalDecided,SLAImminent,SLAExpired}')) s (worker_type, event_types)
+                 ('policy', '{TriageCompleted,ApprovalDecided,SLAImminent,SLAExpired}'),
+                 ('feedback', '{ExceptionResolved,ExceptionEscalated}')) s (worker_type, event_types)
     where not exists (select from sentinai.stat_queue q where q.worker_type = s.worker_type);
 end $$;
-comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake", "triage" and "policy", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';
+comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake", "triage", "policy" and "feedback", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';
 
 create function sentinai_platform.unsubscribe_agents() returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in ('intake', 'triage', 'policy');
+    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in ('intake', 'triage', 'policy', 'feedback');
 end $$;
 comment on function sentinai_platform.unsubscribe_agents() is 'Drops the subscriptions of the agents, with what waits in them. Call it before DROP EXTENSION, which leaves them. Errors: as unsubscribe().';

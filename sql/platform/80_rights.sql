@@ -23,7 +23,12 @@ begin
             ('guardrails', 'all', '{operate}', false),
             ('approvals', 'select', '{read,work,operate}', false),
             ('approvals', 'insert', '{work}', false),
-            ('approvals', 'update', '{work,operate}', false)) v (tab, command, rights, shared)
+            ('approvals', 'update', '{work,operate}', false),
+            ('feedback', 'select', '{read,work,operate}', false),
+            ('feedback', 'insert', '{work}', false),
+            ('feedback_metrics', 'select', '{read,work,operate}', false),
+            ('feedback_metrics', 'insert', '{work}', false),
+            ('feedback_metrics', 'update', '{work}', false)) v (tab, command, rights, shared)
     loop
         execute format('alter table sentinai_platform.%I enable row level security', p.tab);
         execute format('create policy %I on sentinai_platform.%I for %s %s', p.command || '_rows', p.tab, p.command,
@@ -58,9 +63,9 @@ begin
         select p.oid::regprocedure as name, v.role
         from (values
             ('sentinai_publisher', '{submit_exception,create_manual_exception,get_command_status,accept_command,exception_id_for,refuse}'),
-            ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,deadline_of,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
+            ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,deadline_of,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
             ('sentinai_approver', '{approve,reject,resolve,escalate,close_exception,decide,event_row,has_type,read_batch,project_exceptions,project_end,project_approvals}'),
-            ('sentinai_reader', '{get_exception,list_exceptions,get_command_status,require_read}'),
+            ('sentinai_reader', '{get_exception,list_exceptions,get_feedback,get_feedback_metrics,get_command_status,require_read}'),
             ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path}')) v (role, names)
         join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
     loop
@@ -70,7 +75,8 @@ begin
     grant select on sentinai_platform.commands, sentinai_platform.mapping_rules, sentinai_platform.triage_rules,
         sentinai_platform.sla_rules, sentinai_platform.guardrails to sentinai_agent;
     grant update (status, error, finished_at) on sentinai_platform.commands to sentinai_agent;
-    grant select, insert, update on sentinai_platform.exceptions, sentinai_platform.approvals to sentinai_agent;
+    grant select, insert, update on sentinai_platform.exceptions, sentinai_platform.approvals, sentinai_platform.feedback_metrics to sentinai_agent;
+    grant select, insert on sentinai_platform.feedback to sentinai_agent;
     grant select on sentinai_platform.exceptions, sentinai_platform.approvals to sentinai_approver;
     grant update (state, outcome, closed_at, sla, changed_at) on sentinai_platform.exceptions to sentinai_approver;
     grant update (status, execution_id, decided_at, decided_by, comment) on sentinai_platform.approvals to sentinai_approver;

@@ -51,6 +51,8 @@ my $rows = q{
 	select 'g' || r::text from sentinai_platform.guardrails r union all
 	select 'a' || a::text from sentinai_platform.approvals a union all
 	select 'c' || c::text from sentinai_platform.commands c union all
+	select 'f' || f::text from sentinai_platform.feedback f union all
+	select 'm' || m::text from sentinai_platform.feedback_metrics m union all
 	select 'e' || e::text from sentinai_platform.exceptions e order by 1};
 my $types = q{select event_type, version, direction, compatibility, is_default, deprecated_since, registered_at, md5(schema::text || examples) from sentinai.event_types order by 1, 2};
 my $actions = q{select action_id, action, object, after from sentinai.actions where action <> 'after_restore' order by 1};

@@ -17,7 +17,7 @@ my $n = 0;
 use_node($node);
 sql(q{create extension sentinai_platform cascade;
 	select sentinai_platform.subscribe_agents();
-	select sentinai.alter_subscription(w, max_attempts => 1000, backoff => '{0}') from unnest('{intake,triage,policy}'::text[]) w;
+	select sentinai.alter_subscription(w, max_attempts => 1000, backoff => '{0}') from unnest('{intake,triage,policy,feedback}'::text[]) w;
 	insert into sentinai_platform.mapping_rules (tenant_id, field, pointers, required) values ('*', 'amount', '{/amt}', true);
 	insert into sentinai_platform.triage_rules (tenant_id, rule, condition, severity) values
 		('*', 'large', '$.amount >= 50', 'high'), ('acme', 'small', '$.amount < 50', 'low');
@@ -57,7 +57,7 @@ is(scalar(grep { /default: intake|\[SENTINAI_GROUP_ID, GROUP_ID\]/ } split /\n/,
 	ok(scalar(grep { /intake-eu/ } lines("$dir/group.log")), 'of that name');
 }
 
-my %agents = map { ("$_ 1" => $_, "$_ 2" => $_) } qw(intake triage policy);
+my %agents = map { ("$_ 1" => $_, "$_ 2" => $_) } qw(intake triage policy feedback);
 start_platform($_, $agents{$_}, '-c', 2) foreach sort keys %agents;
 foreach my $round (1 .. 10)
 {
@@ -67,7 +67,7 @@ foreach my $round (1 .. 10)
 	select undef, undef, undef, rand 0.2;
 	if ($round % 4 == 0)
 	{
-		sql(q{select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ '^sentinai-(intake|triage|policy)'});
+		sql(q{select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ '^sentinai-(intake|triage|policy|feedback)'});
 	}
 	elsif ($round == 7)
 	{
@@ -93,7 +93,7 @@ is(sql(q{
 	select string_agg(distinct flow, ' ') from (
 		select string_agg(e.event_type, ',' order by e.event_id) as flow from sentinai.event_log e
 		join sentinai_platform.exceptions x on (x.tenant_id, x.exception_id) = (e.tenant_id, e.aggregate_id) group by e.tenant_id, e.aggregate_id) f}),
-	join(' ', map { "ExceptionIngested,ExceptionNormalized,TriageRequested,TriageCompleted,PolicyEvaluationRequested,PolicyEvaluationCompleted,$_" } qw(ApprovalRequested ExceptionEscalated PlaybookMatched)), 'each went its way in order, once');
+	join(' ', map { "ExceptionIngested,ExceptionNormalized,TriageRequested,TriageCompleted,PolicyEvaluationRequested,PolicyEvaluationCompleted,$_" } ('ApprovalRequested', 'ExceptionEscalated,FeedbackCaptured', 'PlaybookMatched')), 'each went its way in order, once');
 is(sql(q{
 	select count(*) from sentinai_platform.exceptions x join sentinai.event_log e
 		on (x.tenant_id, x.exception_id, 'TriageCompleted') = (e.tenant_id, e.aggregate_id, e.event_type)
@@ -102,6 +102,9 @@ is(sql(q{
 	$good, 'the read model is what was published, by the rules of each tenant');
 is(sql(q{select count(*) from sentinai_platform.exceptions where state = case when severity = 'high' then 'awaiting_approval' when tenant_id = 'acme' then 'matched' else 'escalated' end}), $good, 'and is where the guardrails want it');
 is(sql(q{select count(*) = count(p.exception_id) from sentinai_platform.exceptions x left join sentinai_platform.approvals p using (tenant_id, exception_id) where x.state = 'awaiting_approval'}), 't', 'with an approval where it needs one');
+is(sql(q{select count(*) from sentinai_platform.feedback f join sentinai_platform.exceptions x using (tenant_id, exception_id) where f.state = 'escalated' and x.state = 'escalated'}),
+	sql(q{select count(*) from sentinai_platform.exceptions where state = 'escalated'}), 'what became of each is noted');
+is(sql(q{select sum(escalated) = (select count(*) from sentinai_platform.feedback) from sentinai_platform.feedback_metrics}), 't', 'and counted once');
 is(sql(q{select count(*) from sentinai.deadlines d join sentinai_platform.exceptions x on (x.tenant_id, x.exception_id, x.due_at) = (d.tenant_id, d.aggregate_id, d.due_at)}), $good, 'each has its deadline');
 is(sql(q{select string_agg(status || ' ' || n, ', ' order by status) from (select status, count(*) as n from sentinai_platform.commands group by 1) c}),
 	"completed $good, failed " . (@tenants * $n - $good), 'commands are completed, or failed');

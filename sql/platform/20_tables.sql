@@ -32,6 +32,7 @@ create table sentinai_platform.exceptions (
 create index on sentinai_platform.exceptions (tenant_id, opened_by);
 create index on sentinai_platform.exceptions (tenant_id, state, opened_by);
 create index on sentinai_platform.exceptions (tenant_id, exception_type, opened_by);
+create index on sentinai_platform.exceptions (tenant_id, due_at) where due_at is not null;
 comment on table sentinai_platform.exceptions is 'Read model: one row for each exception, as the agents'' handlers and the commands have made it.';
 comment on column sentinai_platform.exceptions.tenant_id is 'Whose it is.';
 comment on column sentinai_platform.exceptions.exception_id is 'Its id; also the aggregate and the correlation id of its events.';
@@ -171,9 +172,11 @@ create table sentinai_platform.sla_rules (
     severity       text collate "C" not null default '*' check (severity in ('low', 'medium', 'high', 'critical', '*')),
     resolve_within interval not null check (resolve_within > '0' and resolve_within <= '5 years'),
     threshold      float8 check (threshold > 0 and threshold <= 1),
+    calendar       text collate "C",
     changed_at     timestamptz not null default now(),
     changed_by     text collate "C" not null default current_user,
-    primary key (tenant_id, exception_type, severity)
+    primary key (tenant_id, exception_type, severity),
+    foreign key (tenant_id, calendar) references sentinai_platform.calendars on update cascade
 );
 comment on table sentinai_platform.sla_rules is 'Until when an exception is to be resolved. Triage sets a deadline of the kind "resolve" by the rule that says most: the tenant''s own first, then the one for the type, then the one for the severity. Functions to change it are INSERT, UPDATE and DELETE.';
 comment on column sentinai_platform.sla_rules.tenant_id is 'Tenant; "*" for every one.';
@@ -181,6 +184,7 @@ comment on column sentinai_platform.sla_rules.exception_type is 'Type of the exc
 comment on column sentinai_platform.sla_rules.severity is 'Severity of the exception; "*" for every one.';
 comment on column sentinai_platform.sla_rules.resolve_within is 'Time from when it was received.';
 comment on column sentinai_platform.sla_rules.threshold is 'Share of that time after which SLAImminent is published; null: that of the tenant.';
+comment on column sentinai_platform.sla_rules.calendar is 'Calendar of the rule''s tenant, by which resolve_within is working time; null: all time counts. The threshold is then a share of that working time, 0.8 unless the rule says otherwise.';
 comment on column sentinai_platform.sla_rules.changed_at is 'When the rule was written.';
 comment on column sentinai_platform.sla_rules.changed_by is 'Role that wrote it.';
 
@@ -266,7 +270,7 @@ do $triggers$
 declare
     t text;
 begin
-    foreach t in array '{mapping_rules,triage_rules,sla_rules,guardrails}'::text[] loop
+    foreach t in array '{mapping_rules,triage_rules,sla_rules,guardrails,calendars,calendar_hours,calendar_holidays}'::text[] loop
         execute format('create trigger stamp_rule before update on sentinai_platform.%I for each row execute function sentinai_platform.stamp_rule()', t);
         execute format('comment on trigger stamp_rule on sentinai_platform.%I is %L', t, 'Who changed a rule, and when.');
     end loop;

@@ -4,7 +4,12 @@ create function sentinai_platform.deadline_of(rule sentinai_platform.sla_rules, 
     language sql stable parallel restricted
     set search_path = pg_catalog, pg_temp
     as $$
-    select jsonb_strip_nulls(jsonb_build_object('due_at', received_at + rule.resolve_within, 'threshold', rule.threshold)) $$;
+    select case when rule.calendar is null
+        then jsonb_strip_nulls(jsonb_build_object('due_at', received_at + rule.resolve_within, 'threshold', rule.threshold))
+        else jsonb_build_object('due_at', sentinai_platform.add_working_time(rule.tenant_id, rule.calendar, received_at, rule.resolve_within))
+            || case when rule.threshold = 1 then '{"threshold": 1}'
+               else jsonb_build_object('warn_at', sentinai_platform.add_working_time(rule.tenant_id, rule.calendar, received_at,
+                   rule.resolve_within * coalesce(rule.threshold, 0.8))) end end $$;
 comment on function sentinai_platform.deadline_of(sentinai_platform.sla_rules, timestamptz) is 'For triage: until when an exception is to be resolved by a rule, as TriageCompleted has it. It counts from when the exception was received, so triage that comes late gives no time.';
 
 create function sentinai_platform.judge(batch jsonb)

@@ -21,6 +21,12 @@ begin
             ('sla_rules', 'all', '{operate}', false),
             ('guardrails', 'select', '{read,work,operate}', true),
             ('guardrails', 'all', '{operate}', false),
+            ('calendars', 'select', '{read,work,operate}', true),
+            ('calendars', 'all', '{operate}', false),
+            ('calendar_hours', 'select', '{read,work,operate}', true),
+            ('calendar_hours', 'all', '{operate}', false),
+            ('calendar_holidays', 'select', '{read,work,operate}', true),
+            ('calendar_holidays', 'all', '{operate}', false),
             ('approvals', 'select', '{read,work,operate}', false),
             ('approvals', 'insert', '{work}', false),
             ('approvals', 'update', '{work,operate}', false),
@@ -63,17 +69,18 @@ begin
         select p.oid::regprocedure as name, v.role
         from (values
             ('sentinai_publisher', '{submit_exception,create_manual_exception,get_command_status,accept_command,exception_id_for,refuse}'),
-            ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,deadline_of,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
+            ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,working_hours,add_working_time,deadline_of,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
             ('sentinai_approver', '{approve,reject,resolve,escalate,close_exception,decide,event_row,has_type,read_batch,project_exceptions,project_end,project_approvals}'),
-            ('sentinai_reader', '{get_exception,list_exceptions,get_feedback,get_feedback_metrics,get_command_status,require_read}'),
-            ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path}')) v (role, names)
+            ('sentinai_reader', '{get_exception,list_exceptions,get_feedback,get_feedback_metrics,sla_compliance,working_hours,add_working_time,get_command_status,require_read}'),
+            ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path,working_hours,add_working_time}')) v (role, names)
         join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
     loop
         execute format('grant execute on routine %s to %I', g.name, g.role);
     end loop;
     grant select, insert on sentinai_platform.commands to sentinai_publisher;
     grant select on sentinai_platform.commands, sentinai_platform.mapping_rules, sentinai_platform.triage_rules,
-        sentinai_platform.sla_rules, sentinai_platform.guardrails to sentinai_agent;
+        sentinai_platform.sla_rules, sentinai_platform.guardrails, sentinai_platform.calendars, sentinai_platform.calendar_hours,
+        sentinai_platform.calendar_holidays to sentinai_agent;
     grant update (status, error, finished_at) on sentinai_platform.commands to sentinai_agent;
     grant select, insert, update on sentinai_platform.exceptions, sentinai_platform.approvals, sentinai_platform.feedback_metrics to sentinai_agent;
     grant select, insert on sentinai_platform.feedback to sentinai_agent;
@@ -82,13 +89,15 @@ begin
     grant update (status, execution_id, decided_at, decided_by, comment) on sentinai_platform.approvals to sentinai_approver;
     grant select on all tables in schema sentinai_platform to sentinai_reader, sentinai_operator;
     grant delete on sentinai_platform.mapping_rules, sentinai_platform.triage_rules,
-        sentinai_platform.sla_rules, sentinai_platform.guardrails to sentinai_operator;
+        sentinai_platform.sla_rules, sentinai_platform.guardrails, sentinai_platform.calendars, sentinai_platform.calendar_hours,
+        sentinai_platform.calendar_holidays to sentinai_operator;
     -- who wrote a rule, and when, is not for the writer to say
     for g in
         select a.attrelid::regclass as name, string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
         from pg_attribute a
         where a.attrelid in ('sentinai_platform.mapping_rules'::regclass, 'sentinai_platform.triage_rules'::regclass,
-                             'sentinai_platform.sla_rules'::regclass, 'sentinai_platform.guardrails'::regclass)
+                             'sentinai_platform.sla_rules'::regclass, 'sentinai_platform.guardrails'::regclass,
+                             'sentinai_platform.calendars'::regclass, 'sentinai_platform.calendar_hours'::regclass, 'sentinai_platform.calendar_holidays'::regclass)
               and a.attnum > 0 and not a.attisdropped and a.attname not in ('changed_at', 'changed_by')
         group by a.attrelid
     loop

@@ -48,6 +48,7 @@ my $rows = q{
 	select 'm' || r::text from sentinai_platform.mapping_rules r union all
 	select 't' || r::text from sentinai_platform.triage_rules r union all
 	select 's' || r::text from sentinai_platform.sla_rules r union all
+	select 'C' || c::text || h || o from sentinai_platform.calendars c join sentinai_platform.calendar_hours h using (tenant_id, calendar) join sentinai_platform.calendar_holidays o using (tenant_id, calendar) union all
 	select 'g' || r::text from sentinai_platform.guardrails r union all
 	select 'a' || a::text from sentinai_platform.approvals a union all
 	select 'c' || c::text from sentinai_platform.commands c union all
@@ -71,7 +72,10 @@ sql(q{select sentinai.deprecate_event_type('PlaybookMatched', 1);
 	select sentinai.publish('TriageRequested', 'acme', 'EX-17', '{"exception_id": "EX-17", "reason": "why"}')}, 'app');
 sql(q{insert into sentinai_platform.mapping_rules (tenant_id, field, pointers) values ('acme', 'amount', '{/a}'), ('*', 'title', '{/t}');
 	insert into sentinai_platform.triage_rules (tenant_id, rule, condition, severity) values ('acme', 'large', '$.amount > 5', 'high');
-	insert into sentinai_platform.sla_rules (tenant_id, resolve_within) values ('acme', '1 day');
+	insert into sentinai_platform.calendars (tenant_id, calendar, time_zone) values ('acme', 'office', 'Europe/Berlin');
+	insert into sentinai_platform.calendar_hours (tenant_id, calendar, weekday) select 'acme', 'office', generate_series(1, 7);
+	insert into sentinai_platform.calendar_holidays (tenant_id, calendar, day) values ('acme', 'office', '2026-12-25');
+	insert into sentinai_platform.sla_rules (tenant_id, resolve_within, calendar) values ('acme', '1 day', 'office');
 	insert into sentinai_platform.guardrails (tenant_id, rule, condition, decision) values ('acme', 'all', '$.source == "bank"', 'needs_approval');
 	select sentinai_platform.create_roles();
 	select sentinai_platform.subscribe_agents();

@@ -6,7 +6,7 @@
 # shellcheck disable=SC2034 # used by whoever sources this
 
 # What building and running needs, beside PostgreSQL itself.
-base_packages=(build-essential libpq-dev librdkafka-dev librabbitmq-dev libjansson-dev
+base_packages=(build-essential libpq-dev libmicrohttpd-dev librdkafka-dev librabbitmq-dev libjansson-dev
     kcat)
 
 # Can extensions be built for the server of this pg_config? Debian's client

@@ -23,10 +23,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
 
+#include "health.h"
+#include "http.h"
 #include "log.h"
 #include "value.h"
 #include "worker.h"
@@ -56,6 +59,8 @@ typedef struct Supervisor
 	Worker	   *workers;
 	int			count;
 	Keeper	   *keeper;
+	Health		health;
+	HttpServer *http;			/* or NULL */
 	sigset_t	signals;
 	long long	deadline;		/* of the current stop level */
 	long long	signaled;		/* when the first signal came */
@@ -68,7 +73,7 @@ static pthread_t main_thread;
 
 static const char *const count_names[COUNT_KINDS] = {
 	"claimed", "completed", "retried", "dead", "released", "dropped",
-	"reconnects"
+	"reconnects", "batches", "lost"
 };
 
 /* Wakes the main thread, because a thread has ended. */
@@ -124,6 +129,18 @@ agent_work_on(const AgentEvent *event, struct pg_conn *conn)
 	return done;
 }
 
+/* A count of all workers. */
+static long long
+count_of(const Supervisor *supervisor, Count kind)
+{
+	long long	sum = 0;
+	int			i;
+
+	for (i = 0; i < supervisor->count; i++)
+		sum += atomic_load(&supervisor->workers[i].counts[kind]);
+	return sum;
+}
+
 /* Logs the counts since the last time, or all of them. */
 static void
 log_counts(Supervisor *supervisor, bool total)
@@ -133,7 +150,7 @@ log_counts(Supervisor *supervisor, bool total)
 
 	for (i = 0; i < COUNT_KINDS; i++)
 	{
-		long long	now = atomic_load(&supervisor->agent->counts[i]);
+		long long	now = count_of(supervisor, (Count) i);
 
 		fields[i] = LOG_N(count_names[i],
 						  total ? now : now - supervisor->reported[i]);
@@ -378,9 +395,9 @@ name_worker(const Settings *settings, int number, char *buffer, size_t size)
 		snprintf(buffer, size, "%s", base);
 }
 
-/* Starts all threads. */
+/* Makes the workers, without their threads. */
 static bool
-start_threads(Supervisor *supervisor, Lease *leases)
+make_workers(Supervisor *supervisor, Lease *leases)
 {
 	Agent	   *agent = supervisor->agent;
 	char		name[256];
@@ -394,6 +411,43 @@ start_threads(Supervisor *supervisor, Lease *leases)
 						 &leases[i]))
 			return false;
 	}
+	return true;
+}
+
+/* Starts to answer over HTTP, if that is wanted; false when it cannot. */
+static bool
+start_http(Supervisor *supervisor)
+{
+	const char *address = supervisor->agent->settings->http;
+	char		error[256];
+	const char *why = error;
+
+	if (address == NULL)
+		return true;
+	supervisor->health = (Health) {
+		supervisor->agent, supervisor->workers, supervisor->count, time(NULL)
+	};
+	supervisor->http = http_start(address, health_answer, &supervisor->health,
+								  error, sizeof(error));
+	if (supervisor->http == NULL)
+	{
+		log_line(LOG_ERROR, "could not serve --http",
+				 LOG_S("address", address), LOG_S("error", why), LOG_END);
+		return false;
+	}
+	log_line(LOG_INFO, "serving http",
+			 LOG_S("address", http_address(supervisor->http)), LOG_END);
+	return true;
+}
+
+/* Starts all threads. */
+static bool
+start_threads(Supervisor *supervisor, Lease *leases)
+{
+	Agent	   *agent = supervisor->agent;
+	char		name[256];
+	int			i;
+
 	name_worker(agent->settings, 0, name, sizeof(name));
 	supervisor->keeper = keeper_start(agent->settings, agent->definition->name,
 									  name, leases, supervisor->count,
@@ -423,6 +477,13 @@ run_agent(Supervisor *supervisor, Lease *leases)
 	log_line(LOG_INFO, "started", LOG_S("version", SENTINAI_VERSION),
 			 LOG_S("worker_type", settings->worker_type),
 			 LOG_N("concurrency", settings->concurrency), LOG_END);
+	if (!make_workers(supervisor, leases))
+	{
+		log_line(LOG_ERROR, "out of memory", LOG_END);
+		return EXIT_SYSTEM;
+	}
+	if (!start_http(supervisor))
+		return EXIT_UNAVAILABLE;
 	if (!start_threads(supervisor, leases))
 	{
 		/* threads that did start hold at most a lease, which expires */
@@ -443,6 +504,7 @@ run_agent(Supervisor *supervisor, Lease *leases)
 		pthread_mutex_destroy(&leases[i].baton);
 	}
 	keeper_free(supervisor->keeper);
+	http_stop(supervisor->http);
 	return atomic_load(&agent->status);
 }
 

@@ -56,6 +56,8 @@ typedef struct Settings
 	int			log_level;		/* LogLevel */
 	int			log_format;		/* LogFormat */
 	int			stats_interval;
+	char	   *http;
+	int			stuck_after;
 	bool		show_config;
 	bool		help;
 	bool		version;

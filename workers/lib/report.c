@@ -19,7 +19,7 @@
 void
 report_count(Worker *worker, Count kind, int number)
 {
-	atomic_fetch_add(&worker->agent->counts[kind], number);
+	atomic_fetch_add(&worker->counts[kind], number);
 }
 
 /* Logs what the server or libpq said about the last call on a connection. */

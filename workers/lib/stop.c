@@ -86,12 +86,19 @@ stop_sleep(const Stop *stop, StopLevel level, long long milliseconds)
 	}
 }
 
-/* Milliseconds on a clock that only goes forward. */
+/* Microseconds on a clock that only goes forward. */
 long long
-clock_ms(void)
+clock_us(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000L;
+	return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
+}
+
+/* Milliseconds on it. */
+long long
+clock_ms(void)
+{
+	return clock_us() / 1000;
 }

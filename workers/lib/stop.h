@@ -33,5 +33,6 @@ extern int	stop_fd(const Stop *stop, StopLevel level);
 extern bool stop_sleep(const Stop *stop, StopLevel level,
 					   long long milliseconds);
 extern long long clock_ms(void);
+extern long long clock_us(void);
 
 #endif							/* SENTINAI_STOP_H */

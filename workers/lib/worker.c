@@ -53,6 +53,14 @@ struct AgentContext
 	char		error[ERROR_SIZE];
 };
 
+/* The thread does something, and should do the next thing in this time. */
+static void
+worker_moves(Worker *worker, long long milliseconds)
+{
+	atomic_store(&worker->moves_until, clock_ms() + milliseconds +
+				 worker->agent->settings->stuck_after);
+}
+
 /* Makes a worker, without its thread. */
 bool
 worker_init(Worker *worker, Agent *agent, int number, const char *worker_id,
@@ -64,6 +72,8 @@ worker_init(Worker *worker, Agent *agent, int number, const char *worker_id,
 	worker->lease = lease;
 	atomic_init(&worker->connecting, NOT_CONNECTING);
 	atomic_init(&worker->finished, false);
+	atomic_init(&worker->link, LINK_DOWN);
+	worker_moves(worker, 0);
 	if (getrandom(&worker->seed, sizeof(worker->seed), 0) < 0)
 		worker->seed = (unsigned int) clock_ms() + (unsigned int) number;
 	lease->report = report_for;
@@ -183,6 +193,7 @@ back_off(Worker *worker)
 		delay = settings->reconnect_max;
 	worker->failures++;
 	delay -= rand_r(&worker->seed) % (delay / 2 + 1);
+	worker_moves(worker, delay);
 	stop_sleep(&worker->agent->stop, waits_until(worker), delay);
 }
 
@@ -216,6 +227,7 @@ ensure_connected(Worker *worker)
 			return false;
 		atomic_store(&worker->connecting, worker->has_batch ?
 					 CONNECTING_WITH_BATCH : CONNECTING);
+		worker_moves(worker, settings->connect_timeout);
 		connected = pg_connect(worker->conn);
 		if (connected)
 		{
@@ -229,6 +241,7 @@ ensure_connected(Worker *worker)
 		}
 		else
 		{
+			atomic_store(&worker->link, LINK_DOWN);
 			log_trouble(worker, "could not connect");
 			if (++attempts == settings->reconnect_attempts)
 				return give_up(worker, EXIT_UNAVAILABLE);
@@ -277,13 +290,15 @@ handle_event(Worker *worker, int index)
 										  event->event_type);
 	AgentContext context = {.worker = worker, .retry_in = -1};
 	AgentOutcome outcome = AGENT_RETRY;
-	long long	start = clock_ms();
+	long long	start = clock_us();
 
+	worker_moves(worker, 0);
 	if (function != NULL)
 	{
 		lease_handler_starts(worker->lease, report_due(worker));
 		outcome = function(event, &context);
 		lease_handler_ended(worker->lease);
+		histogram_observe(&worker->agent->handle_time, clock_us() - start);
 	}
 	else
 		agent_error(&context, "the agent has no handler for this event type");
@@ -296,7 +311,7 @@ handle_event(Worker *worker, int index)
 			 LOG_S("event_id", event->event_id),
 			 LOG_S("event_type", event->event_type),
 			 LOG_N("attempt", event->attempt),
-			 LOG_N("ms", clock_ms() - start), LOG_END);
+			 LOG_N("ms", (clock_us() - start) / 1000), LOG_END);
 }
 
 /* Forgets the batch. */
@@ -316,6 +331,7 @@ drop_batch(Worker *worker)
 
 	report_count(worker, COUNT_DROPPED, batch->open_count +
 				 batch->completed_count + batch->failure_count);
+	report_count(worker, COUNT_LOST, 1);
 	end_batch(worker);
 }
 
@@ -372,6 +388,7 @@ handle_batch(Worker *worker, PgBatch *claimed)
 	Agent	   *agent = worker->agent;
 
 	report_count(worker, COUNT_CLAIMED, claimed->count);
+	report_count(worker, COUNT_BATCHES, 1);
 	if (!batch_init(&worker->batch, claimed,
 					agent->definition->set_handler) ||
 		!lease_begin(worker->lease, worker->batch.claimed.events[0].token,
@@ -422,6 +439,8 @@ handle_refusal(Worker *worker, const PgTurn *turn)
 {
 	const Settings *settings = worker->agent->settings;
 
+	if (turn->claim_refused)
+		atomic_store(&worker->link, LINK_REFUSED);
 	if (turn->claim_refused && worker->has_batch)
 	{
 		worker->skip_claim = true;
@@ -475,6 +494,7 @@ lose_connection(Worker *worker, bool claimed)
 	int			none = 0;
 
 	worker->read_only = pg_is_read_only(worker->conn);
+	atomic_store(&worker->link, worker->read_only ? LINK_STANDBY : LINK_DOWN);
 	log_trouble(worker, worker->read_only ?
 				"the server is a standby, or read-only for us" :
 				"connection lost");
@@ -518,6 +538,7 @@ wait_for_work(Worker *worker)
 		return;
 	}
 	set_interrupt(worker);
+	worker_moves(worker, settings->wait);
 	status = pg_wait_for_work(worker->conn, settings->until_empty ?
 							  EMPTY_WAIT : settings->wait, &ready);
 	if (status == PG_INTERRUPTED || (status == PG_DONE && ready))
@@ -526,6 +547,8 @@ wait_for_work(Worker *worker)
 		worker->is_empty = settings->until_empty;
 	else
 	{
+		atomic_store(&worker->link, status == PG_REFUSED ? LINK_REFUSED :
+					 LINK_DOWN);
 		log_trouble(worker, "could not wait for work");
 		if (status == PG_REFUSED)
 			back_off(worker);
@@ -552,6 +575,7 @@ handle_answer(Worker *worker, PgTurn *turn)
 {
 	const Settings *settings = worker->agent->settings;
 
+	atomic_store(&worker->link, LINK_UP);
 	worker->failures = 0;
 	worker->read_only = false;
 	worker->said[0] = '\0';
@@ -596,6 +620,21 @@ settle_batch(Worker *worker)
 	return false;
 }
 
+/* Makes the call of a turn, and measures it. */
+static PgStatus
+time_turn(Worker *worker, PgTurn *turn)
+{
+	Agent	   *agent = worker->agent;
+	long long	start = clock_us();
+	PgStatus	status = pg_turn(worker->conn, turn);
+
+	if (status == PG_DONE)
+		histogram_observe(&agent->turn_time, clock_us() - start);
+	if (status == PG_DONE && turn->complete && turn->set_handler != NULL)
+		histogram_observe(&agent->handle_time, clock_us() - start);
+	return status;
+}
+
 /* Makes one turn; false when the worker should end. */
 static bool
 make_turn(Worker *worker)
@@ -603,6 +642,7 @@ make_turn(Worker *worker)
 	PgTurn		turn = {0};
 	PgStatus	status;
 
+	worker_moves(worker, 0);
 	turn.claim = wants_claim(worker);
 	if (!worker->has_batch && !turn.claim)
 		return false;
@@ -618,7 +658,7 @@ make_turn(Worker *worker)
 		return true;
 	}
 	lease_pause(worker->lease);
-	status = pg_turn(worker->conn, &turn);
+	status = time_turn(worker, &turn);
 	if (status != PG_DONE)
 		lease_resume(worker->lease);
 	if (status == PG_DONE)

@@ -14,10 +14,11 @@
 #include "batch.h"
 #include "conf.h"
 #include "lease.h"
+#include "metrics.h"
 #include "pg.h"
 #include "stop.h"
 
-/* What is counted for the log. */
+/* What is counted for the log and the metrics. */
 typedef enum Count
 {
 	COUNT_CLAIMED,
@@ -27,6 +28,8 @@ typedef enum Count
 	COUNT_RELEASED,				/* given back without an attempt */
 	COUNT_DROPPED,				/* in batches that were lost */
 	COUNT_RECONNECTS,
+	COUNT_BATCHES,
+	COUNT_LOST,					/* batches */
 	COUNT_KINDS
 } Count;
 
@@ -43,7 +46,8 @@ typedef struct Agent
 	const AgentDefinition *definition;
 	const Settings *settings;
 	Stop		stop;
-	atomic_llong counts[COUNT_KINDS];
+	Histogram	turn_time;
+	Histogram	handle_time;
 	atomic_int	status;			/* exit status */
 	atomic_llong start_until;	/* when stopping: no handler starts later */
 	void		(*on_exit) (void);	/* called by every thread as it ends */
@@ -56,6 +60,15 @@ typedef enum Connecting
 	CONNECTING,					/* and holds nothing */
 	CONNECTING_WITH_BATCH
 } Connecting;
+
+/* What the server has said last. */
+typedef enum LinkState
+{
+	LINK_DOWN,					/* nothing */
+	LINK_STANDBY,				/* it takes no writes */
+	LINK_REFUSED,				/* we may not claim, or there is nothing to */
+	LINK_UP
+} LinkState;
 
 /* As much of a failure as tells it from another one. */
 #define SAID_SIZE 256
@@ -81,6 +94,9 @@ typedef struct Worker
 								 * there was said to be work */
 	unsigned int seed;
 	long long	next_report;	/* when outcomes should be reported */
+	atomic_llong counts[COUNT_KINDS];
+	atomic_llong moves_until;	/* after this it is taken for stuck */
+	atomic_int	link;			/* LinkState */
 	atomic_int	connecting;		/* Connecting */
 	atomic_bool finished;
 } Worker;

@@ -159,7 +159,7 @@ create function sentinai_platform.project_sla(events jsonb) returns void
           and (x.sla = 'on_track' or x.sla = 'imminent' and l.expired) $$;
 comment on function sentinai_platform.project_sla(jsonb) is 'For project_exceptions() and policy: what SLAImminent and SLAExpired say of deadlines to resolve.';
 
-create function sentinai_platform.project_steps(events jsonb) returns void
+create function sentinai_platform.project_steps_done(events jsonb) returns void
     language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
@@ -169,7 +169,7 @@ create function sentinai_platform.project_steps(events jsonb) returns void
           from sentinai_platform.read_batch(events) b where b.event_type = 'StepExecutionCompleted'
           group by b.tenant_id, b.exception_id) s
     where x.tenant_id = s.tenant_id and x.exception_id = s.exception_id $$;
-comment on function sentinai_platform.project_steps(jsonb) is 'For project_exceptions(): what StepExecutionCompleted says.';
+comment on function sentinai_platform.project_steps_done(jsonb) is 'For project_exceptions(): what StepExecutionCompleted says.';
 
 create function sentinai_platform.project_exceptions(events jsonb) returns void
     language plpgsql volatile parallel unsafe
@@ -184,7 +184,7 @@ begin
         perform sentinai_platform.project_progress(events);
     end if;
     if sentinai_platform.has_type(events, '{StepExecutionCompleted}') then
-        perform sentinai_platform.project_steps(events);
+        perform sentinai_platform.project_steps_done(events);
     end if;
     if sentinai_platform.has_type(events, '{SLAImminent,SLAExpired}') then
         perform sentinai_platform.project_sla(events);

@@ -96,6 +96,8 @@ create function sentinai_platform.project_progress(events jsonb) returns void
                max(e.at) filter (where e.event_type in ('TriageCompleted', 'PolicyEvaluationCompleted', 'PlaybookMatched', 'ApprovalRequested')) as changed_at,
                max(e.at) filter (where e.event_type = 'TriageCompleted') as triaged_at,
                (array_agg(e.payload order by e.event_id desc) filter (where e.event_type = 'TriageCompleted'))[1] as triage,
+               -- what is triaged after its end has no deadline any more
+               (array_agg(e.payload ->> 'due_at' order by e.event_id desc) filter (where e.event_type = 'TriageCompleted' and e.payload ? 'due_at'))[1]::timestamptz as due_at,
                -- what is normalized again is as its source says, until it is triaged
                (array_agg(e.event_type order by e.event_id desc) filter (where e.event_type in ('ExceptionNormalized', 'TriageCompleted')))[1] = 'TriageCompleted' as classified,
                (array_agg(e.payload order by e.event_id desc) filter (where e.event_type = 'PolicyEvaluationCompleted'))[1] as policy,
@@ -112,8 +114,8 @@ create function sentinai_platform.project_progress(events jsonb) returns void
         confidence = coalesce((l.triage ->> 'confidence')::float8, x.confidence),
         reasons = coalesce(l.triage -> 'reasons', x.reasons),
         triaged_at = coalesce(l.triaged_at, x.triaged_at),
-        due_at = coalesce((l.triage ->> 'due_at')::timestamptz, x.due_at),
-        sla = case when (l.triage ->> 'due_at')::timestamptz is distinct from x.due_at and l.triage ? 'due_at' then 'on_track' else x.sla end,
+        due_at = coalesce(l.due_at, x.due_at),
+        sla = case when l.due_at = x.due_at or l.due_at is null then x.sla else 'on_track' end,
         decision = coalesce(l.policy ->> 'decision', x.decision),
         playbook = case when l.choice is not null then l.choice ->> 'playbook' else x.playbook end,
         changed_at = greatest(x.changed_at, l.changed_at)
@@ -147,7 +149,8 @@ create function sentinai_platform.project_sla(events jsonb) returns void
     as $$
     with last as (
         select b.tenant_id, b.exception_id, (b.payload ->> 'due_at')::timestamptz as due_at, bool_or(b.event_type = 'SLAExpired') as expired,
-               max(sentinai.event_time(b.event_id)) as at
+               -- saying it again changes nothing
+               coalesce(min(sentinai.event_time(b.event_id)) filter (where b.event_type = 'SLAExpired'), min(sentinai.event_time(b.event_id))) as at
         from sentinai_platform.read_batch(events) b
         where b.event_type in ('SLAImminent', 'SLAExpired') and b.payload ->> 'kind' = 'resolve'
         group by b.tenant_id, b.exception_id, (b.payload ->> 'due_at')::timestamptz)

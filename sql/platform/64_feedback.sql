@@ -76,7 +76,7 @@ create function sentinai_platform.project_feedback(events jsonb) returns void
     from sentinai_platform.read_batch(events) b where b.event_type = 'FeedbackCaptured' and b.payload ? 'state' $$;
 comment on function sentinai_platform.project_feedback(jsonb) is 'For feedback: writes the read model of feedback from FeedbackCaptured. events: as of project_exceptions().';
 
-create function sentinai_platform.count_feedback(events jsonb) returns void
+create function sentinai_platform.count_feedback(event_ids uuid[]) returns void
     language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
@@ -86,13 +86,13 @@ create function sentinai_platform.count_feedback(events jsonb) returns void
            coalesce(sum(f.seconds) filter (where f.state = 'resolved'), 0), coalesce(max(f.seconds) filter (where f.state = 'resolved'), 0),
            coalesce(sum(f.steps) filter (where f.state = 'resolved'), 0)
     from sentinai_platform.feedback f
-    where f.event_id in (select b.event_id from sentinai_platform.read_batch(events) b where b.event_type = 'FeedbackCaptured')
+    where f.event_id = any (event_ids)
     -- one row for each group, and a fixed order keeps agents from waiting for each other
     group by 1, 2, 3 order by 1, 2, 3
     on conflict (tenant_id, day, exception_type) do update
     set resolved = m.resolved + excluded.resolved, escalated = m.escalated + excluded.escalated, seconds = m.seconds + excluded.seconds,
         longest_seconds = greatest(m.longest_seconds, excluded.longest_seconds), steps = m.steps + excluded.steps $$;
-comment on function sentinai_platform.count_feedback(jsonb) is 'For feedback: adds what was just projected to the metrics.';
+comment on function sentinai_platform.count_feedback(uuid[]) is 'For feedback: adds rows of feedback to the metrics.';
 
 create function sentinai_platform.apply_feedback(batch jsonb) returns void
     language plpgsql volatile parallel unsafe
@@ -105,7 +105,7 @@ begin
     select jsonb_agg(sentinai_platform.publish_event('FeedbackCaptured', o.tenant_id, o.exception_id, o.payload, o.trace, o.event_id))
     into events from (select * from sentinai_platform.assess(batch) a order by a.ord) o;
     perform sentinai_platform.project_feedback(events);
-    perform sentinai_platform.count_feedback(events);
+    perform sentinai_platform.count_feedback(array(select b.event_id from sentinai_platform.read_batch(events) b));
 end $$;
 comment on function sentinai_platform.apply_feedback(jsonb) is 'For feedback: a batch, all or nothing.';
 

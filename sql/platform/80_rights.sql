@@ -8,7 +8,7 @@ begin
     for p in
         select * from (values
             ('exceptions', 'select', '{read,work,operate}', false),
-            ('exceptions', 'insert', '{work}', false),
+            ('exceptions', 'insert', '{work,operate}', false),
             ('exceptions', 'update', '{work,operate}', false),
             ('commands', 'select', '{read,publish,work,operate}', false),
             ('commands', 'insert', '{publish,operate}', false),
@@ -28,13 +28,18 @@ begin
             ('calendar_holidays', 'select', '{read,work,operate}', true),
             ('calendar_holidays', 'all', '{operate}', false),
             ('approvals', 'select', '{read,work,operate}', false),
-            ('approvals', 'insert', '{work}', false),
+            ('approvals', 'insert', '{work,operate}', false),
             ('approvals', 'update', '{work,operate}', false),
+            ('approvals', 'delete', '{operate}', false),
             ('feedback', 'select', '{read,work,operate}', false),
-            ('feedback', 'insert', '{work}', false),
+            ('feedback', 'insert', '{work,operate}', false),
+            ('feedback', 'delete', '{operate}', false),
             ('feedback_metrics', 'select', '{read,work,operate}', false),
-            ('feedback_metrics', 'insert', '{work}', false),
-            ('feedback_metrics', 'update', '{work}', false)) v (tab, command, rights, shared)
+            ('feedback_metrics', 'insert', '{work,operate}', false),
+            ('feedback_metrics', 'update', '{work,operate}', false),
+            ('feedback_metrics', 'delete', '{operate}', false),
+            ('rebuilds', 'select', '{read}', false),
+            ('rebuilds', 'all', '{operate}', false)) v (tab, command, rights, shared)
     loop
         execute format('alter table sentinai_platform.%I enable row level security', p.tab);
         execute format('create policy %I on sentinai_platform.%I for %s %s', p.command || '_rows', p.tab, p.command,
@@ -72,7 +77,7 @@ begin
             ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,working_hours,add_working_time,deadline_of,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
             ('sentinai_approver', '{approve,reject,resolve,escalate,close_exception,decide,event_row,has_type,read_batch,project_exceptions,project_end,project_approvals}'),
             ('sentinai_reader', '{get_exception,list_exceptions,get_feedback,get_feedback_metrics,sla_compliance,working_hours,add_working_time,get_command_status,require_read}'),
-            ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path,working_hours,add_working_time}')) v (role, names)
+            ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path,working_hours,add_working_time,require_read,rebuild_projections,rebuild_step,rebuild_exceptions,rebuild_metrics,start_rebuild,history_of,read_histories,reset_exceptions,replay_exceptions,recount_day,count_feedback,read_batch,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,project_feedback}')) v (role, names)
         join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
     loop
         execute format('grant execute on routine %s to %I', g.name, g.role);
@@ -88,6 +93,8 @@ begin
     grant update (state, outcome, closed_at, sla, changed_at) on sentinai_platform.exceptions to sentinai_approver;
     grant update (status, execution_id, decided_at, decided_by, comment) on sentinai_platform.approvals to sentinai_approver;
     grant select on all tables in schema sentinai_platform to sentinai_reader, sentinai_operator;
+    grant insert, update on sentinai_platform.exceptions, sentinai_platform.rebuilds to sentinai_operator;
+    grant insert, update, delete on sentinai_platform.approvals, sentinai_platform.feedback, sentinai_platform.feedback_metrics to sentinai_operator;
     grant delete on sentinai_platform.mapping_rules, sentinai_platform.triage_rules,
         sentinai_platform.sla_rules, sentinai_platform.guardrails, sentinai_platform.calendars, sentinai_platform.calendar_hours,
         sentinai_platform.calendar_holidays to sentinai_operator;

@@ -466,9 +466,9 @@ test_definer() {
     new_database docs_platform && sql docs_platform 'create extension sentinai_platform cascade' 2>/dev/null
     sql docs_platform "select p.oid::regprocedure from pg_proc p
         where pronamespace = 'sentinai_platform'::regnamespace
-            and (prosecdef or proconfig is null or not '{\"search_path=pg_catalog, pg_temp\"}' <@ proconfig
+            and (prosecdef or prokind = 'f' and (proconfig is null or not '{\"search_path=pg_catalog, pg_temp\"}' <@ proconfig)
                 or exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) a where a.grantee = 0))" |
-        nothing "the platform has none, all of it pins its search_path, and nobody may execute it unasked"
+        nothing "the platform has none, all but procedures, which commit, pin their search_path, and nobody may execute it unasked"
     sql postgres 'drop database docs_platform'
 }
 

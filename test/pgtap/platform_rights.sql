@@ -28,7 +28,7 @@ select is(pg_temp.may('pf_pub'), 'create_manual_exception get_command_status sub
 select is(pg_temp.may('pf_agent'), 'add_working_time handle_feedback handle_intake handle_policy handle_triage', 'agents have the handlers');
 select is(pg_temp.may('sentinai_approver'), 'approve create_manual_exception escalate get_command_status reject resolve submit_exception', 'who decides has the decisions, too');
 select is(pg_temp.may('pf_read'), 'add_working_time get_command_status get_exception get_feedback get_feedback_metrics list_exceptions sla_compliance', 'readers have the queries');
-select is(pg_temp.may('pf_op'), 'add_working_time get_command_status subscribe_agents unsubscribe_agents', 'operators the agents');
+select is(pg_temp.may('pf_op'), 'add_working_time get_command_status rebuild_projections rebuild_step subscribe_agents unsubscribe_agents', 'operators the agents');
 select is((select count(*) from pg_class c where c.relnamespace = 'sentinai_platform'::regnamespace and c.relkind = 'r' and not c.relrowsecurity), 0::bigint, 'every table has rows of tenants');
 
 -- commands

@@ -5,6 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use Agents;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Sentinai ();
@@ -81,11 +82,38 @@ foreach my $round (1 .. 10)
 		start_platform($name, $agents{$name}, '-c', 2);
 	}
 }
-my $good = @tenants * $n * 9 / 10;
-wait_for('all to be taken in', sub { sql(q{select count(*) from sentinai_platform.exceptions}) >= $good });
-wait_for('all to be triaged', sub { sql(q{select count(*) from sentinai_platform.exceptions where state <> 'normalized'}) >= $good });
-wait_for('all to have a policy', sub { sql(q{select count(*) from sentinai_platform.exceptions where decision is not null}) >= $good });
-wait_for('the end of the work', sub { sql(q{select count(*) from sentinai.stat_queue where lag_events + in_flight + retrying > 0}) == 0 });
+
+# wait_for_all(): until nothing is under way. How many exceptions there have to be.
+sub wait_for_all
+{
+	my $good = @tenants * $n * 9 / 10;
+
+	wait_for('all to be taken in', sub { sql(q{select count(*) from sentinai_platform.exceptions}) >= $good });
+	wait_for('all to be triaged', sub { sql(q{select count(*) from sentinai_platform.exceptions where state <> 'normalized'}) >= $good });
+	wait_for('all to have a policy', sub { sql(q{select count(*) from sentinai_platform.exceptions where decision is not null}) >= $good });
+	wait_for('the end of the work', sub { sql(q{select count(*) from sentinai.stat_queue where lag_events + in_flight + retrying > 0}) == 0 });
+	return $good;
+}
+wait_for_all();
+
+# Read models are made anew while agents go on.
+my $rebuild = join '; ', map { "call sentinai_platform.rebuild_projections('$_', 5)" } @tenants;
+my @rebuild = ('psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), map { ('-c', $_) } split /; /, $rebuild);
+my $rows = q{select x::text as r from sentinai_platform.exceptions x union all select a::text from sentinai_platform.approvals a
+	union all select f::text from sentinai_platform.feedback f union all select m::text from sentinai_platform.feedback_metrics m};
+sql(qq{create table kept as $rows; delete from kept using sentinai_platform.feedback_metrics m where r = m::text;
+	update sentinai_platform.exceptions set state = 'triaged', severity = null, decision = null, due_at = null, opened_by = gen_random_uuid();
+	delete from sentinai_platform.approvals; delete from sentinai_platform.feedback; delete from sentinai_platform.feedback_metrics});
+my $running = IPC::Run::start(\@rebuild, '>', \my $said, '2>&1');
+submit(60);
+$running->finish;
+is($said =~ s/[-0-9a-f]{36}\n//gr, '', 'read models are rebuilt while agents go on');
+my $good = wait_for_all();
+is(sql("select count(*) from kept where r not in ($rows)"), 0, 'with the rows that there were');
+sql("drop table kept; create table kept as $rows");
+command_ok(\@rebuild, 'and again, with nothing to do');
+is(sql("select count(*) from ((table kept except ($rows)) union all (($rows) except table kept)) d"), 0, 'what agents have written meanwhile is what the log says');
+
 is((stop_agent($_))[0], 0, "$_ stops in order") foreach sort keys %agents;
 
 is(sql(q{select count(*) from sentinai_platform.exceptions}), $good, 'all that were right are there');

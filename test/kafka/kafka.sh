@@ -1,16 +1,19 @@
 #!/bin/bash
-# test/kafka/kafka.sh: a real Apache Kafka, one KRaft node on loopback.
+# test/kafka/kafka.sh: a real Apache Kafka, KRaft nodes on loopback.
 # SPDX-License-Identifier: PostgreSQL
 #
 # A node lives in one directory: its data, log, pid and address. Stop and start
 # with the same directory keep its data and its port, also after a kill.
+# SENTINAI_KAFKA is the major version: 3, which is the default, or 4.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=test/lib/common.sh
 . "$here/../lib/common.sh"
 
-version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' \
+major=${SENTINAI_KAFKA:-3}
+version=$(sed -n "s:.*<kafka.version>\($major\..*\)</kafka.version>.*:\1:p" \
     "$here/pom.xml")
+[ -n "$version" ] || sn_die "SENTINAI_KAFKA=$major: pom.xml has no such version"
 cache=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/kafka/$version
 router=${cache%/*}/router
 start_seconds=${SENTINAI_KAFKA_START_SECONDS:-$((90 * ${SENTINAI_PATIENCE:-1}))}
@@ -20,7 +23,10 @@ usage() {
 Usage: kafka.sh COMMAND
   install                        fetch Apache Kafka $version from Maven Central
   install-router                 fetch Debezium's event router from there
-  start DIR [PORT] [KEY=VALUE…]  start a node in DIR, print host:port when ready
+  start DIR [PORT] [OPTION…] [KEY=VALUE…]
+                                 start a node in DIR, print host:port when ready;
+                                 of its first start: --cluster-id=ID, and
+                                 --add-scram=USER (see Kafka's StorageTool)
   stop DIR                       end it; its data stays
   kill DIR                       kill -9; start DIR brings it back
   bootstrap DIR                  print host:port
@@ -36,10 +42,17 @@ The jars are kept in ${cache%/*} (SENTINAI_CACHE moves it).
 EOF
 }
 
+# What is named otherwise from version 4 on.
+case $major in
+    3) logging=-Dlog4j.configuration=file:$here/log4j.properties
+        acl_class=kafka.admin.AclCommand ;;
+    *) logging=-Dlog4j2.configurationFile=file:$here/log4j2.properties
+        acl_class=org.apache.kafka.tools.AclCommand ;;
+esac
+
 # Java with the node's jars.
 run_java() {
-    java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData \
-        -Dlog4j.configuration="file:$here/log4j.properties" \
+    java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData "$logging" \
         -cp "$cache/libs/*" "$@"
 }
 
@@ -57,8 +70,8 @@ need() {
     }
 }
 
-# fetch_jars DIR POM WHAT: the jars of a pom, in DIR/libs. The mark is written
-# last: half a download does not count.
+# fetch_jars DIR POM WHAT [OPTION]: the jars of a pom, in DIR/libs. The mark is
+# written last: half a download does not count.
 fetch_jars() {
     local dir=$1 pom=$2 what=$3 sum
     sum=$(sha256sum "$pom")
@@ -70,7 +83,8 @@ fetch_jars() {
         need mvn maven
         sn_note "fetching $what from Maven Central (once)"
         rm -rf "$dir/libs" "$dir/complete"
-        mvn -q -B -Dstyle.color=never -f "$pom" dependency:copy-dependencies \
+        mvn -q -B -Dstyle.color=never ${4:+"$4"} -f "$pom" \
+            dependency:copy-dependencies \
             -DincludeScope=runtime -DoutputDirectory="$dir/libs" \
             >"$dir/install.log" 2>&1 || {
             tail -20 "$dir/install.log" >&2
@@ -82,7 +96,8 @@ fetch_jars() {
 }
 
 install_jars() {
-    fetch_jars "$cache" "$here/pom.xml" "Apache Kafka $version (56 MB)"
+    fetch_jars "$cache" "$here/pom.xml" "Apache Kafka $version (56 MB)" \
+        "-Pkafka-$major"
 }
 
 install_router() {
@@ -122,12 +137,13 @@ EOF
     echo "127.0.0.1:$port" >"$dir/bootstrap"
 }
 
+# format_storage DIR ID [OPTION…]: any 16 bytes as base64 are an id.
 format_storage() {
-    local dir=$1 id
-    # shellcheck disable=SC2015 # either of the two may fail
-    id=$(run_tool kafka.tools.StorageTool random-uuid) &&
-        run_tool kafka.tools.StorageTool format -t "$id" \
-            -c "$dir/server.properties" >"$dir/format.log" 2>&1 || {
+    local dir=$1 id=$2
+    shift 2
+    : "${id:=$(head -c 16 /dev/urandom | base64 | tr +/ AB | tr -d =)}"
+    run_tool kafka.tools.StorageTool format -t "$id" "$@" \
+        -c "$dir/server.properties" >"$dir/format.log" 2>&1 || {
         cat "$dir/format.log" >&2
         sn_die "could not format the storage in $dir"
     }
@@ -154,25 +170,31 @@ node_decided() {
 }
 
 start_node() {
-    local dir port
+    local dir port='' cluster='' scram=()
     mkdir -p "$1" && dir=$(cd "$1" && pwd) || exit 1
     shift
     case ${1:-} in
-        '' | *=*) port= ;;
-        *) port=$1 && shift ;;
+        [0-9]*) port=$1 && shift ;;
     esac
+    while [[ ${1:-} = --* ]]; do
+        case $1 in
+            --cluster-id=*) cluster=${1#*=} ;;
+            --add-scram=*) scram+=(--add-scram "${1#*=}") ;;
+            *) usage >&2 && exit 2 ;;
+        esac
+        shift
+    done
     install_jars
     node_alive "$dir" && sn_die "a node runs in $dir already"
     if [ ! -e "$dir/data/meta.properties" ]; then
         write_config "$dir" "${port:-$(sn_free_port)}" "$@"
-        format_storage "$dir"
+        format_storage "$dir" "$cluster" ${scram[@]+"${scram[@]}"}
     fi
     # its own session: a Ctrl-C at the caller's terminal is not for it
     (
         cd "$dir" || exit 1
         exec setsid java -Xms128m -Xmx384m -XX:+UseSerialGC -XX:-UsePerfData \
-            -Djava.io.tmpdir="$dir" -Dkafka.log.level=INFO \
-            -Dlog4j.configuration="file:$here/log4j.properties" \
+            -Djava.io.tmpdir="$dir" -Dkafka.log.level=INFO "$logging" \
             -cp "$cache/libs/*" kafka.Kafka "$dir/server.properties"
     ) >"$dir/kafka.log" 2>&1 </dev/null &
     echo $! >"$dir/kafka.pid"
@@ -210,7 +232,7 @@ topic_command() {
 acl_command() {
     local dir=$1
     shift
-    run_tool kafka.admin.AclCommand \
+    run_tool "$acl_class" \
         --bootstrap-server "$(cat "$dir/bootstrap")" "$@"
 }
 

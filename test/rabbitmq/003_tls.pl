@@ -6,6 +6,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use Pki;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RabbitNode;
@@ -15,48 +16,11 @@ use Test::More;
 my $unslept = 90;    # seconds within which anything here has to happen
 my $pki = PostgreSQL::Test::Utils::tempdir();
 
-# openssl(ARGS): quietly.
-sub openssl
-{
-	my (@args) = @_;
+my $makes = Pki->new($pki);
 
-	my ($out, $err);
-
-	IPC::Run::run([ 'openssl', @args ], '<', \undef, '>', \$out, '2>', \$err)
-	  or die "openssl @args: $err";
-	return;
-}
-
-# authority(NAME): one that signs.
-sub authority
-{
-	my ($name) = @_;
-
-	openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', "/CN=$name",
-		'-keyout', "$pki/$name.key", '-out', "$pki/$name.pem");
-	return;
-}
-
-# certificate(NAME, AUTHORITY, ALTERNATIVE): signed by it.
-sub certificate
-{
-	my ($name, $authority, $alternative) = @_;
-
-	open my $out, '>', "$pki/$name.ext" or die $!;
-	print $out "subjectAltName=$alternative\n";
-	close $out;
-	openssl('req', '-newkey', 'rsa:2048', '-nodes', '-subj', "/CN=$name",
-		'-keyout', "$pki/$name.key", '-out', "$pki/$name.csr");
-	openssl('x509', '-req', '-days', '2', '-in', "$pki/$name.csr", '-CA', "$pki/$authority.pem",
-		'-CAkey', "$pki/$authority.key", '-CAcreateserial', '-extfile', "$pki/$name.ext",
-		'-out', "$pki/$name.pem");
-	return;
-}
-
-authority($_) foreach qw(ours others);
-certificate('server', 'ours', 'DNS:localhost,IP:127.0.0.2');
-certificate('client', 'ours', 'DNS:relay');
-chmod 0600, "$pki/client.key";
+$makes->authority($_) foreach qw(ours others);
+$makes->certificate('server', 'ours', 'DNS:localhost,IP:127.0.0.2');
+$makes->certificate('client', 'ours', 'DNS:relay');
 my $port = PostgreSQL::Test::Cluster::get_free_port();
 my $rabbit = RabbitNode->new("$PostgreSQL::Test::Utils::tmp_check/rabbit_tls",
 	"listeners.ssl.1 = 127.0.0.1:$port", "ssl_options.cacertfile = $pki/ours.pem",

@@ -125,7 +125,7 @@ foreach my $file (sort keys %text)
 	push @kafka, $file if $file !~ m{^broker/kafka/} && $text{$file} =~ /#include <librdkafka/;
 	push @rabbitmq, $file if $file !~ m{^broker/rabbitmq/} && $text{$file} =~ /#include <(?:amqp|rabbitmq-c)/;
 	push @callbacks, $file
-	  if $file ne 'broker/kafka/broker_kafka_gate.c' && $text{$file} =~ /\brd_kafka_\w+_set_\w+_cb\b/;
+	  if $file !~ m{^broker/kafka/broker_kafka_(?:gate|cause)\.c$} && $text{$file} =~ /\brd_kafka_\w+_set_\w+_cb\b/;
 	push @server, $file if $file =~ m{^broker/} && $text{$file} =~ /#include "postgres\.h"/;
 	push @version, $file if $file ne 'base/compat.h' && $text{$file} =~ /PG_VERSION_NUM/;
 }
@@ -143,7 +143,7 @@ foreach my $unit (keys %needs)
 result('no circle between files', circles(\%needs));
 result('librdkafka is in broker/kafka/ alone', @kafka);
 result('librabbitmq is in broker/rabbitmq/ alone', @rabbitmq);
-result('what the client library calls on its threads is in broker_kafka_gate.c', @callbacks);
+result('what the client library calls on its threads is in broker_kafka_gate.c and _cause.c', @callbacks);
 result('no header of the server in broker/', @server);
 result('the version of the server is asked for in base/compat.h alone', @version);
 result("what $_ names is there", strangers('', content($_)))

@@ -83,6 +83,7 @@ struct SnBroker
 	int64_t		progress_at;
 	char		last_error[256];
 	char		trouble[256];	/* why nothing is answered; "" when it is */
+	char		certificate[128];	/* why the last one was not accepted */
 
 	SnSentTable table;
 };
@@ -118,6 +119,12 @@ extern SnReportStatus sn_kafka_classify(rd_kafka_resp_err_t code);
 extern SnReportStatus sn_kafka_classify_topic(rd_kafka_resp_err_t code);
 extern bool sn_kafka_is_connection(rd_kafka_resp_err_t code);
 extern bool sn_kafka_is_summary(rd_kafka_resp_err_t code);
+
+/* broker_kafka_cause.c */
+extern void sn_kafka_watch_certificates(rd_kafka_conf_t *conf);
+extern void sn_kafka_note_certificate(SnBroker *broker, const char *line);
+extern void sn_kafka_cause(SnBroker *broker, const char *error, char *text,
+						   size_t text_len);
 
 /* broker_kafka_producer.c */
 extern bool sn_kafka_start(SnBroker *broker, bool isolate,

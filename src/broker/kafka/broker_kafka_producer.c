@@ -360,6 +360,7 @@ set_ours(SnBroker *broker, rd_kafka_conf_t *conf, bool isolate, char *err,
 	}
 	if (isolate && !set_one(conf, "batch.num.messages", "1", err, err_len))
 		return false;
+	sn_kafka_watch_certificates(conf);
 	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR |
 							 RD_KAFKA_EVENT_LOG);
 	return set_limits(broker, conf, err, err_len);

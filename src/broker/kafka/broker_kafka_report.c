@@ -110,7 +110,8 @@ treat_error(SnBroker *broker, rd_kafka_event_t *event)
 	if (code == RD_KAFKA_RESP_ERR__FATAL)
 		code = rd_kafka_fatal_error(broker->producer, text, sizeof(text));
 	else
-		snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
+		sn_kafka_cause(broker, rd_kafka_event_error_string(event), text,
+					   sizeof(text));
 
 	/* a refused batch is no failure of the broker's */
 	if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
@@ -128,7 +129,7 @@ treat_error(SnBroker *broker, rd_kafka_event_t *event)
 		sn_kafka_note_error(broker, text);
 }
 
-/* Gives a log line to the host. */
+/* Gives a log line to the host; one about a certificate tells a cause. */
 static void
 treat_log(SnBroker *broker, rd_kafka_event_t *event)
 {
@@ -137,8 +138,11 @@ treat_log(SnBroker *broker, rd_kafka_event_t *event)
 	char		text[1024];
 	int			level;
 
-	if (broker->log == NULL ||
-		rd_kafka_event_log(event, &facility, &line, &level) != 0)
+	if (rd_kafka_event_log(event, &facility, &line, &level) != 0)
+		return;
+	if (strcmp(facility, "SSLCERTVRFY") == 0)
+		sn_kafka_note_certificate(broker, line);
+	if (broker->log == NULL)
 		return;
 	snprintf(text, sizeof(text), "%s", line);
 	sn_kafka_mask(broker, text);

@@ -193,8 +193,8 @@ start_node() {
     # its own session: a Ctrl-C at the caller's terminal is not for it
     (
         cd "$dir" || exit 1
-        exec setsid java -Xms128m -Xmx384m -XX:+UseSerialGC -XX:-UsePerfData \
-            -Djava.io.tmpdir="$dir" -Dkafka.log.level=INFO "$logging" \
+        exec setsid java -Xms128m -Xmx384m -XX:+UseSerialGC \
+            -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir="$dir" -Dkafka.log.level=INFO "$logging" \
             -cp "$cache/libs/*" kafka.Kafka "$dir/server.properties"
     ) >"$dir/kafka.log" 2>&1 </dev/null &
     echo $! >"$dir/kafka.pid"

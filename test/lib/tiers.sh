@@ -103,7 +103,8 @@ tier_demo() {
 
 # Jars and a Python are fetched by the caller, whose cache they stay in.
 tier_kafka() {
-    "$root/test/kafka/kafka.sh" install &&
+    SENTINAI_KAFKA=3 "$root/test/kafka/kafka.sh" install &&
+        SENTINAI_KAFKA=4 "$root/test/kafka/kafka.sh" install &&
         "$root/test/kafka/kafka.sh" install-router &&
         "$root/test/history/setup" kafka >/dev/null &&
         mkdir -p "$place/cache" &&

@@ -45,7 +45,7 @@ part() {
                 SENTINAI_TIER_SECONDS=$((seconds + 3600)) \
                 ./quickstart test tap
             ;;
-        kafka-4) SENTINAI_KAFKA=4 ./quickstart test kafka ;;
+        kafka-*) SENTINAI_KAFKA=${1#*-} ./quickstart test kafka ;;
         frozen) SENTINAI_FROZEN_SECONDS=600 ./quickstart test tap ;;
         fuzz) with_tree_built make check-fuzz SECONDS="$seconds" ;;
         bugs) with_tree_built make check-bugs ;;
@@ -69,7 +69,7 @@ with_tree_built() {
 
 all_parts() {
     local script
-    printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping frozen kafka-4 assert \
+    printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping frozen kafka-3 kafka-4 assert \
         assert-tap asan asan-tap bugs points pooled hostile fuzz chaos valgrind
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||

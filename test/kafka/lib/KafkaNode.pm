@@ -14,16 +14,24 @@ use parent 'Broker';
 my $tool = "$FindBin::RealBin/kafka.sh";
 my @nodes;
 
-# Start an empty node whose files are in $dir; further arguments are key=value
-# lines.
+# Start an empty node whose files are in $dir; further arguments are those of
+# kafka.sh start.
 sub new
+{
+	my ($class, $dir, @settings) = @_;
+
+	return $class->make($dir, @settings)->start;
+}
+
+# The same without the start.
+sub make
 {
 	my ($class, $dir, @settings) = @_;
 	my $self = bless { dir => $dir, settings => [@settings] }, $class;
 
 	die "$dir exists" if -e $dir;
 	push @nodes, $self;
-	return $self->start;
+	return $self;
 }
 
 # Run the tool and give back what it printed.

@@ -22,13 +22,15 @@ create function sentinai_platform.event_row(event_id uuid, event_type text, tena
         'payload', payload, 'causation_id', causation_id) $$;
 comment on function sentinai_platform.event_row(uuid, text, text, text, jsonb, uuid) is 'For the projections: an event that was published, as a batch has it.';
 
-create function sentinai_platform.publish_event(event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb, causation_id uuid) returns jsonb
+create function sentinai_platform.publish_event(event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb, causation_id uuid,
+                                                deliver_at timestamptz default null) returns jsonb
     language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$ select sentinai_platform.event_row(
-        sentinai.publish(event_type, tenant_id, exception_id, payload, 'exception', trace, correlation_id => exception_id, causation_id => causation_id),
+        sentinai.publish(event_type, tenant_id, exception_id, payload, 'exception', trace, correlation_id => exception_id, causation_id => causation_id,
+            deliver_at => deliver_at),
         event_type, tenant_id, exception_id, payload, causation_id) $$;
-comment on function sentinai_platform.publish_event(text, text, text, jsonb, jsonb, uuid) is 'For the handlers: publishes an event of an exception, and returns it for the projections.';
+comment on function sentinai_platform.publish_event(text, text, text, jsonb, jsonb, uuid, timestamptz) is 'For the handlers: publishes an event of an exception, and returns it for the projections.';
 
 create function sentinai_platform.lock_known(batch jsonb) returns bigint
     language sql volatile parallel unsafe
@@ -169,7 +171,7 @@ create function sentinai_platform.project_steps_done(events jsonb) returns void
     update sentinai_platform.exceptions x
     set steps_done = x.steps_done + s.steps, changed_at = greatest(x.changed_at, s.at)
     from (select b.tenant_id, b.exception_id, count(*) as steps, max(sentinai.event_time(b.event_id)) as at
-          from sentinai_platform.read_batch(events) b where b.event_type = 'StepExecutionCompleted'
+          from sentinai_platform.read_batch(events) b where b.event_type = 'StepExecutionCompleted' and not b.payload ?| '{skipped,compensation}'
           group by b.tenant_id, b.exception_id) s
     where x.tenant_id = s.tenant_id and x.exception_id = s.exception_id $$;
 comment on function sentinai_platform.project_steps_done(jsonb) is 'For project_exceptions(): what StepExecutionCompleted says.';

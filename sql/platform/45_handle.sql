@@ -38,6 +38,7 @@ begin
         when 'triage' then perform sentinai_platform.apply_triage(batch);
         when 'policy' then perform sentinai_platform.apply_policy(batch);
         when 'feedback' then perform sentinai_platform.apply_feedback(batch);
+        when 'playbook' then perform sentinai_platform.apply_playbook(batch);
     end case;
 end $$;
 comment on function sentinai_platform.apply_batch(text, jsonb) is 'For the handlers: what an agent does with events, all or nothing.';
@@ -154,7 +155,7 @@ create function sentinai_platform.handle_policy(batch jsonb, out handled int, ou
     language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$ select * from sentinai_platform.handle('policy', batch) $$;
-comment on function sentinai_platform.handle_policy(jsonb) is 'Policy for a batch of TriageCompleted, ApprovalDecided, SLAImminent and SLAExpired: asks the guardrails, publishes PolicyEvaluationRequested and PolicyEvaluationCompleted, and then PlaybookMatched, ExceptionEscalated or ApprovalRequested with a deadline. What was decided it carries out; what nobody has decided in time it decides as the guardrail says. All else as handle_intake().';
+comment on function sentinai_platform.handle_policy(jsonb) is 'Policy for a batch of TriageCompleted, PlaybookRecalculationRequested, ApprovalDecided, SLAImminent and SLAExpired: asks the guardrails, publishes PolicyEvaluationRequested and PolicyEvaluationCompleted, and then PlaybookMatched, ExceptionEscalated or ApprovalRequested with a deadline. What was decided it carries out; what nobody has decided in time it decides as the guardrail says. All else as handle_intake().';
 
 create function sentinai_platform.subscribe_agents(start_from text default 'latest') returns void
     language plpgsql volatile parallel unsafe
@@ -164,17 +165,18 @@ begin
     perform sentinai.subscribe(s.worker_type, s.event_types, start_from)
     from (values ('intake', '{ExceptionIngested,ManualExceptionCreated}'::text[]),
                  ('triage', '{ExceptionNormalized}'),
-                 ('policy', '{TriageCompleted,ApprovalDecided,SLAImminent,SLAExpired}'),
+                 ('policy', '{TriageCompleted,PlaybookRecalculationRequested,ApprovalDecided,SLAImminent,SLAExpired}'),
+                 ('playbook', '{PlaybookMatched,ToolExecutionCompleted,ToolExecutionFailed,SLAExpired,ExceptionResolved,ExceptionEscalated}'),
                  ('feedback', '{ExceptionResolved,ExceptionEscalated}')) s (worker_type, event_types)
     where not exists (select from sentinai.stat_queue q where q.worker_type = s.worker_type);
 end $$;
-comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake", "triage", "policy" and "feedback", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';
+comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake", "triage", "policy", "playbook" and "feedback", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';
 
 create function sentinai_platform.unsubscribe_agents() returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in ('intake', 'triage', 'policy', 'feedback');
+    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in ('intake', 'triage', 'policy', 'playbook', 'feedback');
 end $$;
 comment on function sentinai_platform.unsubscribe_agents() is 'Drops the subscriptions of the agents, with what waits in them. Call it before DROP EXTENSION, which leaves them. Errors: as unsubscribe().';

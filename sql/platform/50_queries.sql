@@ -13,6 +13,20 @@ begin
 end $$;
 comment on function sentinai_platform.require_read(text) is 'For the queries: an error unless the caller may read what the tenant has.';
 
+create function sentinai_platform.require_page(tenant_id text, max_rows int) returns void
+    language plpgsql stable parallel restricted
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    perform sentinai_platform.require_read(tenant_id);
+    if max_rows is null then
+        raise exception using errcode = 'null_value_not_allowed', message = 'max_rows must not be null';
+    elsif max_rows < 1 or max_rows > 1000 then
+        raise exception using errcode = 'SN422', message = 'max_rows must be from 1 to 1000';
+    end if;
+end $$;
+comment on function sentinai_platform.require_page(text, int) is 'For the queries: an error unless the caller may read what the tenant has, and asks for a page of 1 to 1,000 rows.';
+
 create function sentinai_platform.get_exception(tenant_id text, exception_id text)
     returns setof sentinai_platform.exceptions
     language plpgsql stable parallel restricted rows 1
@@ -41,12 +55,7 @@ declare
     -- only what is asked for, so that the planner sees which index serves
     condition text := '';
 begin
-    perform sentinai_platform.require_read($1);
-    if max_rows is null then
-        raise exception using errcode = 'null_value_not_allowed', message = 'max_rows must not be null';
-    elsif max_rows < 1 or max_rows > 1000 then
-        raise exception using errcode = 'SN422', message = 'max_rows must be from 1 to 1000';
-    end if;
+    perform sentinai_platform.require_page($1, max_rows);
     condition := concat(
         case when $2 is not null then ' and x.state = $2' end,
         case when $3 is not null then ' and x.exception_type = $3' end,

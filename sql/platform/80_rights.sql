@@ -31,6 +31,16 @@ begin
             ('approvals', 'insert', '{work,operate}', false),
             ('approvals', 'update', '{work,operate}', false),
             ('approvals', 'delete', '{operate}', false),
+            ('playbooks', 'select', '{read,work,operate}', true),
+            ('playbooks', 'insert', '{operate}', false),
+            ('playbook_steps', 'select', '{read,work,operate}', true),
+            ('playbook_steps', 'insert', '{operate}', false),
+            ('playbook_executions', 'select', '{read,work,operate}', false),
+            ('playbook_executions', 'insert', '{work,operate}', false),
+            ('playbook_executions', 'update', '{work}', false),
+            ('step_executions', 'select', '{read,work,operate}', false),
+            ('step_executions', 'insert', '{work}', false),
+            ('step_executions', 'update', '{work}', false),
             ('feedback', 'select', '{read,work,operate}', false),
             ('feedback', 'insert', '{work,operate}', false),
             ('feedback', 'delete', '{operate}', false),
@@ -75,6 +85,10 @@ begin
         from (values
             ('sentinai_publisher', '{submit_exception,create_manual_exception,get_command_status,accept_command,exception_id_for,refuse}'),
             ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,working_hours,add_working_time,deadline_of,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
+            ('sentinai_agent', '{handle_playbook,apply_playbook,advance,next_turns,record_answers,project_playbooks,waves,project_executions,open_executions,project_step_executions,execution_document,exception_document,fill_in,missing_values,placeholders}'),
+            ('sentinai_approver', '{execute_playbook,recalculate_playbook,lock_state,require_open,open_executions}'),
+            ('sentinai_reader', '{get_playbook_execution,list_playbook_executions,require_page}'),
+            ('sentinai_operator', '{put_playbook,check_playbook,write_step,placeholders,refuse}'),
             ('sentinai_approver', '{approve,reject,resolve,escalate,close_exception,decide,event_row,has_type,read_batch,project_exceptions,project_end,project_approvals}'),
             ('sentinai_reader', '{get_exception,list_exceptions,get_feedback,get_feedback_metrics,sla_compliance,working_hours,add_working_time,get_command_status,require_read}'),
             ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path,working_hours,add_working_time,require_read,rebuild_projections,rebuild_step,rebuild_exceptions,rebuild_metrics,start_rebuild,history_of,read_histories,reset_exceptions,replay_exceptions,recount_day,count_feedback,read_batch,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,project_feedback}')) v (role, names)
@@ -92,6 +106,13 @@ begin
     grant select on sentinai_platform.exceptions, sentinai_platform.approvals to sentinai_approver;
     grant update (state, outcome, closed_at, sla, changed_at) on sentinai_platform.exceptions to sentinai_approver;
     grant update (status, execution_id, decided_at, decided_by, comment) on sentinai_platform.approvals to sentinai_approver;
+    grant select on sentinai_platform.playbooks, sentinai_platform.playbook_steps to sentinai_agent;
+    grant select, insert, update on sentinai_platform.playbook_executions, sentinai_platform.step_executions to sentinai_agent;
+    grant select on sentinai_platform.playbooks to sentinai_approver;
+    grant select, insert on sentinai_platform.playbook_executions to sentinai_approver;
+    grant update (playbook) on sentinai_platform.exceptions to sentinai_approver;
+    grant insert (tenant_id, playbook, version, steps, outcome, description) on sentinai_platform.playbooks to sentinai_operator;
+    grant insert on sentinai_platform.playbook_steps to sentinai_operator;
     grant select on all tables in schema sentinai_platform to sentinai_reader, sentinai_operator;
     grant insert, update on sentinai_platform.exceptions, sentinai_platform.rebuilds to sentinai_operator;
     grant insert, update, delete on sentinai_platform.approvals, sentinai_platform.feedback, sentinai_platform.feedback_metrics to sentinai_operator;

@@ -2,7 +2,7 @@
 -- Who may do what on the platform, and for which tenant.
 begin;
 create extension sentinai_platform;
-select plan(37);
+select plan(50);
 \ir lib/platform.sql
 
 select sentinai_platform.create_roles();
@@ -15,7 +15,7 @@ grant sentinai_operator to pf_op;
 grant sentinai_approver to pf_boss;
 select sentinai.grant_tenant('pf_pub', 'acme', 'publish'), sentinai.grant_tenant('pf_agent', 'acme', 'work'),
     sentinai.grant_tenant('pf_agent', 'acme', 'publish'), sentinai.grant_tenant('pf_read', 'acme', 'read'), sentinai.grant_tenant('pf_op', 'acme', 'operate'),
-    sentinai.grant_work('pf_agent', 'intake'), sentinai.grant_tenant('pf_boss', 'acme', 'operate'), sentinai.grant_tenant('pf_boss', 'acme', 'publish'), sentinai.grant_tenant('pf_boss', 'globex', 'publish');
+    sentinai.grant_work('pf_agent', 'intake'), sentinai.grant_work('pf_agent', 'playbook'), sentinai.grant_tenant('pf_boss', 'acme', 'operate'), sentinai.grant_tenant('pf_boss', 'acme', 'publish'), sentinai.grant_tenant('pf_boss', 'globex', 'publish');
 set local sentinai.tenant_isolation = on;
 
 -- whom the functions are for
@@ -25,10 +25,10 @@ create function pg_temp.may(role text) returns text language sql as $$
         and has_function_privilege(role, p.oid, 'execute') $$;
 select is(pg_temp.may('pf_none'), null, 'nobody may anything unasked');
 select is(pg_temp.may('pf_pub'), 'create_manual_exception get_command_status submit_exception', 'who publishes has the commands');
-select is(pg_temp.may('pf_agent'), 'add_working_time handle_feedback handle_intake handle_policy handle_triage', 'agents have the handlers');
-select is(pg_temp.may('sentinai_approver'), 'approve create_manual_exception escalate get_command_status reject resolve submit_exception', 'who decides has the decisions, too');
-select is(pg_temp.may('pf_read'), 'add_working_time get_command_status get_exception get_feedback get_feedback_metrics list_exceptions sla_compliance', 'readers have the queries');
-select is(pg_temp.may('pf_op'), 'add_working_time get_command_status rebuild_projections rebuild_step subscribe_agents unsubscribe_agents', 'operators the agents');
+select is(pg_temp.may('pf_agent'), 'add_working_time handle_feedback handle_intake handle_playbook handle_policy handle_triage', 'agents have the handlers');
+select is(pg_temp.may('sentinai_approver'), 'approve create_manual_exception escalate execute_playbook get_command_status recalculate_playbook reject resolve submit_exception', 'who decides has the decisions, too');
+select is(pg_temp.may('pf_read'), 'add_working_time get_command_status get_exception get_feedback get_feedback_metrics get_playbook_execution list_exceptions list_playbook_executions sla_compliance', 'readers have the queries');
+select is(pg_temp.may('pf_op'), 'add_working_time get_command_status put_playbook rebuild_projections rebuild_step subscribe_agents unsubscribe_agents', 'operators the agents and playbooks');
 select is((select count(*) from pg_class c where c.relnamespace = 'sentinai_platform'::regnamespace and c.relkind = 'r' and not c.relrowsecurity), 0::bigint, 'every table has rows of tenants');
 
 -- commands
@@ -62,6 +62,30 @@ select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('acme')$
 select throws_ok($$select sentinai_platform.list_exceptions('globex')$$, 'SN403', null, 'and not another one');
 select throws_ok($$select sentinai_platform.get_exception('globex', 'G-1')$$, 'SN403', null, 'nor one of it');
 select throws_ok($$update sentinai_platform.exceptions set state = 'resolved'$$, '42501', null, 'and changes nothing');
+
+-- playbooks
+set local role pf_op;
+select is(sentinai_platform.put_playbook('acme', 'p', '[{"tool": "t"}]'), 1, 'an operator makes playbooks of its tenant');
+select throws_ok($$select sentinai_platform.put_playbook('globex', 'p', '[{"tool": "t"}]')$$, 'SN403', null, 'not of another one');
+select throws_ok($$select sentinai_platform.put_playbook('*', 'p', '[{"tool": "t"}]')$$, 'SN403', null, 'nor for all');
+select throws_ok($$update sentinai_platform.playbooks set outcome = 'x'$$, '42501', null, 'and changes none');
+select throws_ok($$delete from sentinai_platform.playbook_steps$$, '42501', null, 'nor its steps');
+set local role pf_boss;
+create temp table runs as select sentinai_platform.execute_playbook('acme', 'A-1', 'p') as id;
+grant select on runs to public;
+select throws_ok($$select sentinai_platform.execute_playbook('acme', 'A-1', 'p')$$, 'SN409', null, 'who decides has one executed');
+select throws_ok($$select sentinai_platform.execute_playbook('globex', 'G-1', 'p')$$, 'SN404', null, 'where it may operate');
+select throws_ok($$select sentinai_platform.recalculate_playbook('initech', 'G-1')$$, 'SN403', null, 'as with the guardrails');
+reset role;
+create temp table matched as select pg_temp.batch('acme', '{PlaybookMatched}') as acme;
+grant select on matched to public;
+set local role pf_agent;
+select is(sentinai_platform.handle_playbook((select acme from matched))::text, '(1,0,0)', 'an agent begins it');
+select is((select count(*) from sentinai_platform.step_executions), 1::bigint, 'with its step');
+select throws_ok($$select sentinai_platform.put_playbook('acme', 'p', '[{"tool": "t"}]')$$, '42501', null, 'playbooks are not for agents');
+set local role pf_read;
+select is((select jsonb_array_length(steps) from sentinai_platform.get_playbook_execution('acme', (select id from runs))), 1, 'a reader sees it');
+select throws_ok($$select sentinai_platform.list_playbook_executions('globex')$$, 'SN403', null, 'and none of another tenant');
 
 -- decisions
 reset role;

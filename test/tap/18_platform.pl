@@ -51,6 +51,10 @@ my $rows = q{
 	select 'C' || c::text || h || o from sentinai_platform.calendars c join sentinai_platform.calendar_hours h using (tenant_id, calendar) join sentinai_platform.calendar_holidays o using (tenant_id, calendar) union all
 	select 'g' || r::text from sentinai_platform.guardrails r union all
 	select 'a' || a::text from sentinai_platform.approvals a union all
+	select 'p' || p::text from sentinai_platform.playbooks p union all
+	select 'o' || s::text from sentinai_platform.playbook_steps s union all
+	select 'x' || x::text from sentinai_platform.playbook_executions x union all
+	select 'y' || y::text from sentinai_platform.step_executions y union all
 	select 'c' || c::text from sentinai_platform.commands c union all
 	select 'f' || f::text from sentinai_platform.feedback f union all
 	select 'm' || m::text from sentinai_platform.feedback_metrics m union all
@@ -77,6 +81,7 @@ sql(q{insert into sentinai_platform.mapping_rules (tenant_id, field, pointers) v
 	insert into sentinai_platform.calendar_holidays (tenant_id, calendar, day) values ('acme', 'office', '2026-12-25');
 	insert into sentinai_platform.sla_rules (tenant_id, resolve_within, calendar) values ('acme', '1 day', 'office');
 	insert into sentinai_platform.guardrails (tenant_id, rule, condition, decision) values ('acme', 'all', '$.source == "bank"', 'needs_approval');
+	select sentinai_platform.put_playbook('acme', 'p', '[{"tool": "one", "condition": "$.amount > 5"}, {"tool": "two"}]');
 	select sentinai_platform.create_roles();
 	select sentinai_platform.subscribe_agents();
 	select sentinai_platform.submit_exception('acme', 'bank', jsonb_build_object('a', n), 'EX-' || n) from generate_series(1, 9) n}, 'app');

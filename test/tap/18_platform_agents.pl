@@ -91,7 +91,7 @@ sub wait_for_all
 	wait_for('all to be taken in', sub { sql(q{select count(*) from sentinai_platform.exceptions}) >= $good });
 	wait_for('all to be triaged', sub { sql(q{select count(*) from sentinai_platform.exceptions where state <> 'normalized'}) >= $good });
 	wait_for('all to have a policy', sub { sql(q{select count(*) from sentinai_platform.exceptions where decision is not null}) >= $good });
-	wait_for('the end of the work', sub { sql(q{select count(*) from sentinai.stat_queue where lag_events + in_flight + retrying > 0}) == 0 });
+	wait_for('the end of the work', sub { sql(q{select count(*) from sentinai.stat_queue where worker_type <> 'playbook' and lag_events + in_flight + retrying > 0}) == 0 });
 	return $good;
 }
 wait_for_all();

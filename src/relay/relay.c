@@ -59,16 +59,6 @@ SnRelayProcess sn_relay;
 
 PGDLLEXPORT void sn_relay_main(Datum arg);
 
-/* sn_relay_now_ms: a clock that no one sets */
-int64
-sn_relay_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /*
  * log_client: a line of the client library.  Runs on this thread, inside a
  * call to the broker: it must not raise an error, and LOG never does.
@@ -121,7 +111,7 @@ make_wait_sets(void)
 	AddWaitEventToSet(sn_relay.events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
 					  NULL, NULL);
 	AddWaitEventToSet(sn_relay.events, WL_SOCKET_READABLE,
-					  sn_relay_core_wake_fd(sn_relay.core), NULL, NULL);
+					  sn_relay_core_wake_fd(sn_relay.lanes.core), NULL, NULL);
 }
 
 /* open_core: connect with the settings now in force */
@@ -131,8 +121,8 @@ open_core(void)
 	const SnRelaySettings *settings = &sn_relay.settings;
 	const SnProvider *provider = settings->provider;
 	SnRelayCoreConfig config = {0};
+	SnRelayCore *core;
 	char		err[SN_ERROR_LEN] = "";
-	int			lane;
 
 	config.provider = sn_provider_load(provider);
 	config.broker.settings = settings->conf;
@@ -159,22 +149,22 @@ open_core(void)
 	sn_relay.max_text = Min(provider->settings->max_record(settings->conf),
 							SN_JSON_TEXT_MAX);
 
-	sn_relay.core = sn_relay_core_open(&config, err, sizeof(err));
-	if (sn_relay.core == NULL)
+	core = sn_relay_core_open(&config, err, sizeof(err));
+	if (core == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("could not set up the connection to the broker: %s",
 						err),
 				 errhint("See %s.", provider->setting)));
 	log_client(NULL, 7, "START", "what is not marked is sent");
-	for (lane = 0; lane < SN_MAX_LANES; lane++)
-		sn_relay.read_pos[lane] = sn_relay.mark_pos[lane];
+	sn_relay.lanes.every = sn_relay.workers;
+	sn_relay.lanes.window = sn_relay_inflight;
+	sn_relay.lanes.max_bytes = config.max_bytes;
+	sn_relay.lanes.expires = sn_topic_timeout >= 0;
+	sn_relay_lanes_begin(&sn_relay.lanes, core);
 	/* the window of the one before is read again */
-	(void) pg_atomic_fetch_or_u64(&sn_relay.slot->pending, sn_relay.owned);
-	sn_relay.redriving = 0;
-	memset(sn_relay.unmarked, 0, sizeof(sn_relay.unmarked));
-	sn_relay.look_for_labels = true;
-	sn_relay.looked_at = 0;		/* there may be lanes to take */
+	(void) pg_atomic_fetch_or_u64(&sn_relay.slot->pending,
+								  sn_relay.lanes.owned);
 	make_wait_sets();
 }
 
@@ -182,7 +172,7 @@ open_core(void)
 static void
 total_stats(SnRelayCoreStats *stats)
 {
-	sn_relay_core_stats(sn_relay.core, stats);
+	sn_relay_core_stats(sn_relay.lanes.core, stats);
 	stats->sent += sn_relay.before.sent;
 	stats->acked += sn_relay.before.acked;
 	stats->errors += sn_relay.before.errors;
@@ -193,7 +183,7 @@ total_stats(SnRelayCoreStats *stats)
 static void
 close_core(void)
 {
-	SnRelayCore *core = sn_relay.core;
+	SnRelayCore *core = sn_relay.lanes.core;
 	SnRelayCoreStats total;
 
 	if (core != NULL)
@@ -204,7 +194,7 @@ close_core(void)
 		sn_relay.logged_errors = total.errors;
 		sn_relay.logged_at = sn_relay.client_logged_at = 0;
 	}
-	sn_relay.core = NULL;
+	sn_relay.lanes.core = NULL;
 	if (sn_relay.events != NULL)
 	{
 		FreeWaitEventSet(sn_relay.events);
@@ -347,7 +337,7 @@ publish_stats(void)
 		strlcpy(slot->last_error, stats.last_error, SN_ERROR_LEN);
 	}
 	slot->inflight = stats.inflight;
-	slot->barred = sn_relay.barred;
+	slot->barred = sn_relay.lanes.barred;
 	slot->breaker = stats.breaker;
 	slot->sent = stats.sent;
 	slot->acked = stats.acked;
@@ -372,19 +362,19 @@ static void
 sleep_until_woken(int64 timeout)
 {
 	WaitEventSet *events = sn_relay.events;
-	int64		due = sn_relay.core != NULL ? sn_relay_marks_due() : -1;
+	int64		due = sn_relay.lanes.core != NULL ? sn_relay_lanes_marks_due(&sn_relay.lanes) : -1;
 	WaitEvent	event;
 
 	if (timeout < 0 || timeout > MAX_SLEEP_MS)
 		timeout = MAX_SLEEP_MS;
 	if (due >= 0)
 		timeout = Min(timeout, due);
-	if (sn_relay.barred != 0)
+	if (sn_relay.lanes.barred != 0)
 		timeout = Min(timeout, SN_BARRED_MS);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	if (events != NULL)
 	{
-		if (sn_relay_core_waits(sn_relay.core) && sn_relay_has_room())
+		if (sn_relay_core_waits(sn_relay.lanes.core) && sn_relay_lanes_have_room(&sn_relay.lanes))
 		{
 			events = sn_relay.latch_only;
 			timeout = Min(timeout, ANSWERS_MS);
@@ -406,10 +396,10 @@ sleep_until_woken(int64 timeout)
 static void
 last_turn(void)
 {
-	if (sn_relay.core == NULL || sn_relay.sub_id == 0)
+	if (sn_relay.lanes.core == NULL || sn_relay.sub_id == 0)
 		return;
-	sn_relay_core_settle(sn_relay.core, sn_relay_now_ms());
-	(void) sn_relay_database_turn(true);
+	sn_relay_core_settle(sn_relay.lanes.core, sn_relay_now_ms());
+	sn_relay_database_turn(true);
 	publish_stats();
 }
 
@@ -515,37 +505,37 @@ one_turn(void)
 	MemoryContextReset(sn_relay.turn);
 	pgstat_report_activity(STATE_RUNNING, "relaying");
 	if (sn_relay.settings.name == NULL)
-		sn_relay.looked_at = 0; /* nothing is known yet */
+		sn_relay.lanes.looked_at = 0; /* nothing is known yet */
 	else if (sn_relay.settings.provider == NULL)
 		sn_relay.leave = true;	/* switched off; the launcher knows, too */
-	else if (sn_relay.core == NULL && !sn_relay.paused)
+	else if (sn_relay.lanes.core == NULL && !sn_relay.lanes.paused)
 		open_core();
 	if (sn_relay.leave)
 		return -1;
 	if (sn_relay.sub_id == 0 || sn_relay_needs_database())
 	{
-		List	   *events = sn_relay_database_turn(false);
+		sn_relay_database_turn(false);
 
 		if (sn_relay.next_context != NULL && !sn_relay.leave)
 		{
 			take_settings();
 			return sn_relay.leave ? -1 : 0;
 		}
-		if (sn_relay.paused && sn_relay.core != NULL)
+		if (sn_relay.lanes.paused && sn_relay.lanes.core != NULL)
 			stand_by();
-		if (sn_relay.core == NULL && !sn_relay.paused &&
+		if (sn_relay.lanes.core == NULL && !sn_relay.lanes.paused &&
 			sn_relay.settings.name != NULL && !sn_relay.held_off)
 			return 0;			/* just resumed: connect */
-		if (events != NIL && !sn_relay.leave)
+		if (sn_relay.read != NIL && !sn_relay.leave)
 		{
 			SN_FAULT(relay_send);
-			sn_relay_push_events(events);
+			sn_relay_push_events();
 		}
 	}
-	if (sn_relay.leave || sn_relay.core == NULL)
+	if (sn_relay.leave || sn_relay.lanes.core == NULL)
 		return sn_relay.held_off ? HELD_OFF_MS : -1;
-	wait = sn_relay_core_turn(sn_relay.core, sn_relay_now_ms());
-	sn_relay_take_progress();
+	wait = sn_relay_core_turn(sn_relay.lanes.core, sn_relay_now_ms());
+	sn_relay_lanes_progress(&sn_relay.lanes);
 	publish_stats();
 	if (sn_relay.held_off)
 		return HELD_OFF_MS;
@@ -574,6 +564,8 @@ start_relay_process(Datum arg)
 	CommitTransactionCommand();
 	keep_settings();
 	sn_relay.workers = sn_relay.settings.workers;
+	sn_relay.lanes.host = &sn_relay_database_host;
+	sn_relay.lanes.first = sn_relay.index;
 	sn_relay.turn = AllocSetContextCreate(TopMemoryContext, "sentinai relay turn",
 									   TURN_MEMORY, TURN_MEMORY,
 									   ALLOCSET_DEFAULT_MAXSIZE);

@@ -52,7 +52,7 @@ create function sentinai.create_relay(
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_create_relay';
-comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int, text) is 'Make a relay beside the one of the server''s parameters. broker: "kafka" or "rabbitmq". settings: as in sentinai.kafka_conf or sentinai.rabbitmq_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16. record_options: key, headers, headers.metadata, topics and tombstones of the records, dead.letter.topic, dead.letter.headers, transform and transform.timeout.ms, as key=value separated by commas (docs/kafka.md); null: those of the format. For superusers and roles with the right ALTER SYSTEM on that parameter. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int, text) is 'Make a relay beside the one of the server''s parameters. broker: "kafka" or "rabbitmq". settings: as in sentinai.kafka_conf or sentinai.rabbitmq_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16, or 0 for a sentinai-relay outside of the server. record_options: key, headers, headers.metadata, topics and tombstones of the records, dead.letter.topic, dead.letter.headers, transform and transform.timeout.ms, as key=value separated by commas (docs/kafka.md); null: those of the format. For superusers and roles with the right ALTER SYSTEM on that parameter. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
 
 create function sentinai.alter_relay(
         name text, settings text default null, event_types text[] default null, aggregate_types text[] default null,
@@ -92,6 +92,23 @@ create function sentinai.resume_relay(name text) returns void
                     else sentinai.set_relay_paused(name, false) end
     $$;
 comment on function sentinai.resume_relay(text) is 'The same as resume_relay() for a relay by its name. Errors: 22004 null; SN404 unknown relay; 25006 read-only transaction or standby.';
+
+-- For sentinai-relay, which does outside of the server what a relay process does.
+
+create function sentinai.relay_open(name text, backend_pid int, protocol int) returns text
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_relay_open';
+comment on function sentinai.relay_open(text, int, int) is 'For sentinai-relay: work for a relay of workers 0 until this session ends. backend_pid: process that the client takes its session for; another one is a pooler''s. protocol: version of what relay_call() is told. Returns null, or why it has to wait: workers inside the server or another sentinai-relay send, or the extension is being changed. Errors: 22004 null; SN404 unknown relay; SN409 behind a pooler, or a relay is open in this session already; SN422 another protocol; 55000 the library is not preloaded; 53400 too many relay processes; 25006 read-only transaction or standby.';
+
+create function sentinai.relay_call(call int, request bytea) returns bytea
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_relay_call';
+comment on function sentinai.relay_call(int, bytea) is 'For sentinai-relay: one step of a turn, in the session that relay_open() was called in. call, request and the answer are as src/relay/relay_wire.h of this version has them. Errors: 22004 null; SN409 no relay is open in this session, or the extension is being changed; SN422 not what sentinai-relay would ask; 25006 read-only transaction or standby.';
+
+create procedure sentinai.relay_wait(durable boolean, milliseconds int, lanes bigint, inout waiting bigint)
+    language c
+    as 'MODULE_PATHNAME', 'sentinai_relay_wait';
+comment on procedure sentinai.relay_wait(boolean, int, bigint, bigint) is 'For sentinai-relay: sleep until one of the lanes (a bit for each) may have events, the relay was changed, the client sends something, or so many milliseconds (at most 60,000) are over; waiting is then the lanes that may have events. durable: first wait until what was read last cannot be lost. Errors: 22004 null; SN409 no relay is open in this session; SN422 invalid time; 25001 inside a transaction.';
 
 -- What was made after a recovery is no copy; node_no is that of the first use.
 insert into sentinai_internal.relay_control (paused, node_no, recovery) values (false, 1, sentinai.recovery_id());

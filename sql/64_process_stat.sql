@@ -222,7 +222,7 @@ with relay as (
     from (values (true)) v (one)
          left join sentinai_internal.subscription s on s.worker_type = 'relay'
     union all
-    select r.sub_id, s.worker_type, r.sub_id, r.workers
+    select r.sub_id, s.worker_type, r.sub_id, greatest(r.workers, 1)
     from sentinai_internal.relay r
          join sentinai_internal.subscription s on s.sub_id = r.sub_id
 )

@@ -859,7 +859,7 @@ comment on function sentinai.require_proof(name, boolean) is 'Marks a role, and 
 create function sentinai.create_roles() returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_create_roles';
-comment on function sentinai.create_roles() is 'Makes the roles sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_auditor and sentinai_admin, unless they are there, and grants each the functions and views that it needs. They cannot log in: make your own roles members of them. Only sentinai_admin gets a right for tenants: "admin". Call it again after an update of the extension. Errors: 42501 the caller may not make roles or does not own the extension; 25006 read-only transaction or standby.';
+comment on function sentinai.create_roles() is 'Makes the roles sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_auditor, sentinai_relay and sentinai_admin, unless they are there, and grants each the functions and views that it needs. They cannot log in: make your own roles members of them. Only sentinai_admin gets a right for tenants: "admin". Call it again after an update of the extension. Errors: 42501 the caller may not make roles or does not own the extension; 25006 read-only transaction or standby.';
 
 create function sentinai.act_as(tenant text, proof text default null) returns void
     language c volatile parallel unsafe
@@ -1022,7 +1022,7 @@ comment on column sentinai_internal.relay.topic_template is 'Topic of an event, 
 comment on column sentinai_internal.relay.record_format is 'Form of the records, as in sentinai.record_format.';
 comment on column sentinai_internal.relay.record_options is 'Key, headers, topics and tombstones of the records, the dead-letter topic and the transform; empty: those of the format, and none.';
 comment on column sentinai_internal.relay.transform_owner is 'Role that has the function of the transform, and whose rights it gets; when the function is another role''s the relay stops. Empty without one.';
-comment on column sentinai_internal.relay.workers is 'Number of processes.';
+comment on column sentinai_internal.relay.workers is 'Number of processes; 0: a sentinai-relay outside of the server sends.';
 comment on column sentinai_internal.relay.paused is 'Whether it is paused, by pause_relay().';
 comment on column sentinai_internal.relay.node_no is 'Row of node that this was decided on; a newer one pauses the relay.';
 comment on column sentinai_internal.relay.recovery is 'Recovery from a backup that this was decided after; a newer one pauses the relay.';
@@ -1041,7 +1041,7 @@ create function sentinai.create_relay(
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_create_relay';
-comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int, text) is 'Make a relay beside the one of the server''s parameters. broker: "kafka" or "rabbitmq". settings: as in sentinai.kafka_conf or sentinai.rabbitmq_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16. record_options: key, headers, headers.metadata, topics and tombstones of the records, dead.letter.topic, dead.letter.headers, transform and transform.timeout.ms, as key=value separated by commas (docs/kafka.md); null: those of the format. For superusers and roles with the right ALTER SYSTEM on that parameter. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int, text) is 'Make a relay beside the one of the server''s parameters. broker: "kafka" or "rabbitmq". settings: as in sentinai.kafka_conf or sentinai.rabbitmq_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16, or 0 for a sentinai-relay outside of the server. record_options: key, headers, headers.metadata, topics and tombstones of the records, dead.letter.topic, dead.letter.headers, transform and transform.timeout.ms, as key=value separated by commas (docs/kafka.md); null: those of the format. For superusers and roles with the right ALTER SYSTEM on that parameter. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
 
 create function sentinai.alter_relay(
         name text, settings text default null, event_types text[] default null, aggregate_types text[] default null,
@@ -1081,6 +1081,23 @@ create function sentinai.resume_relay(name text) returns void
                     else sentinai.set_relay_paused(name, false) end
     $$;
 comment on function sentinai.resume_relay(text) is 'The same as resume_relay() for a relay by its name. Errors: 22004 null; SN404 unknown relay; 25006 read-only transaction or standby.';
+
+-- For sentinai-relay, which does outside of the server what a relay process does.
+
+create function sentinai.relay_open(name text, backend_pid int, protocol int) returns text
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_relay_open';
+comment on function sentinai.relay_open(text, int, int) is 'For sentinai-relay: work for a relay of workers 0 until this session ends. backend_pid: process that the client takes its session for; another one is a pooler''s. protocol: version of what relay_call() is told. Returns null, or why it has to wait: workers inside the server or another sentinai-relay send, or the extension is being changed. Errors: 22004 null; SN404 unknown relay; SN409 behind a pooler, or a relay is open in this session already; SN422 another protocol; 55000 the library is not preloaded; 53400 too many relay processes; 25006 read-only transaction or standby.';
+
+create function sentinai.relay_call(call int, request bytea) returns bytea
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_relay_call';
+comment on function sentinai.relay_call(int, bytea) is 'For sentinai-relay: one step of a turn, in the session that relay_open() was called in. call, request and the answer are as src/relay/relay_wire.h of this version has them. Errors: 22004 null; SN409 no relay is open in this session, or the extension is being changed; SN422 not what sentinai-relay would ask; 25006 read-only transaction or standby.';
+
+create procedure sentinai.relay_wait(durable boolean, milliseconds int, lanes bigint, inout waiting bigint)
+    language c
+    as 'MODULE_PATHNAME', 'sentinai_relay_wait';
+comment on procedure sentinai.relay_wait(boolean, int, bigint, bigint) is 'For sentinai-relay: sleep until one of the lanes (a bit for each) may have events, the relay was changed, the client sends something, or so many milliseconds (at most 60,000) are over; waiting is then the lanes that may have events. durable: first wait until what was read last cannot be lost. Errors: 22004 null; SN409 no relay is open in this session; SN422 invalid time; 25001 inside a transaction.';
 
 create function sentinai.stat_relays(out worker int, out pid int, out state text,
         out in_flight int, out sent_count bigint, out acked_count bigint,
@@ -1139,7 +1156,7 @@ with relay as (
     from (values (true)) v (one)
          left join sentinai_internal.subscription s on s.worker_type = 'relay'
     union all
-    select r.sub_id, s.worker_type, r.sub_id, r.workers
+    select r.sub_id, s.worker_type, r.sub_id, greatest(r.workers, 1)
     from sentinai_internal.relay r
          join sentinai_internal.subscription s on s.sub_id = r.sub_id
 )

@@ -37,6 +37,21 @@
 #define sn_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/*
+ * The connection to the client, of libpq.h: that includes the headers of
+ * GSSAPI, which who builds for Debian's server need not have.  Input that was
+ * read and not used has another name since 17.
+ */
+extern PGDLLIMPORT struct WaitEventSet *FeBeWaitSet;
+#define SN_CLIENT_SOCKET 0		/* its place in there */
+#if PG_VERSION_NUM >= 170000
+extern ssize_t pq_buffer_remaining_data(void);
+#define sn_buffered_input() (pq_buffer_remaining_data() > 0)
+#else
+extern bool pq_buffer_has_data(void);
+#define sn_buffered_input() pq_buffer_has_data()
+#endif
+
 /* the executor's call has one more argument since 16 (19d8e2308b) */
 #if PG_VERSION_NUM >= 160000
 #define sn_insert_index_tuples(rri, slot, estate, no_dup_err, conflict) \

@@ -191,6 +191,13 @@ put_error(const SnRelaySlot *slot, Datum *values, bool *nulls)
 												  SN_ERROR_LEN));
 }
 
+/* shown_index: the number of a process; a sentinai-relay is the only one */
+static int
+shown_index(int index)
+{
+	return index == SN_OUTSIDE ? 0 : index;
+}
+
 /* put_relay_row: a relay's slot as a row of stat_relay_workers() */
 static void
 put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
@@ -198,7 +205,7 @@ put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 	Datum		values[RELAY_COLUMNS];
 	bool		nulls[RELAY_COLUMNS] = {false};
 
-	values[0] = Int32GetDatum(slot->index);
+	values[0] = Int32GetDatum(shown_index(slot->index));
 	values[1] = Int32GetDatum(slot->pid);
 	values[2] = CStringGetTextDatum(slot->breaker == SN_BREAKER_OPEN ?
 									"waiting" : "running");
@@ -294,7 +301,7 @@ put_stopped_row(ReturnSetInfo *rsinfo, int relay_id, int index,
 	bool		nulls[RELAY_COLUMNS];
 
 	memset(nulls, true, sizeof(nulls));
-	values[0] = Int32GetDatum(index);
+	values[0] = Int32GetDatum(shown_index(index));
 	values[2] = CStringGetTextDatum("stopped");
 	values[14] = Int32GetDatum(relay_id);
 	nulls[0] = nulls[2] = nulls[14] = false;
@@ -327,14 +334,20 @@ put_relay(ReturnSetInfo *rsinfo, const SnRelaySlot *slots, int relay_id,
 		  int workers, uint32 full)
 {
 	SnDatabase *db = sn_database_find();
+	bool		outside = workers == 0 && relay_id != 0;
 	int			i;
 
-	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
+	for (i = outside ? SN_OUTSIDE : 0; i <= SN_OUTSIDE; i++)
 	{
 		const SnRelaySlot *slot = find_relay(slots, relay_id, i);
 
+		if (i == SN_OUTSIDE && !outside)
+			break;
 		if (slot != NULL && slot->pid != 0)
 			put_relay_row(rsinfo, slot);
+		else if (outside)
+			put_stopped_row(rsinfo, relay_id, i, slot,
+							"no sentinai-relay is connected for it");
 		else if (i < workers)
 			put_stopped_row(rsinfo, relay_id, i, slot,
 							relay_id == 0 ? why_no_relay(db, i) :

@@ -15,7 +15,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -32,6 +31,7 @@
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
 #include "store/lane_share.h"
+#include "store/statement.h"
 #include "tenancy/gate.h"
 
 #define NAP_MS		1000		/* longest sleep between two looks */
@@ -131,17 +131,6 @@ count_out(int code, Datum arg)
 	(void) pg_atomic_fetch_sub_u32(&hints->waiters, 1);
 }
 
-/* leave_transaction: end the transaction of a CALL outside a block */
-static void
-leave_transaction(void)
-{
-	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect_ext failed");
-	SPI_commit();
-	if (SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "SPI_finish failed");
-}
-
 /* doze: sleep; a subscription that has no slot is woken by time only */
 static void
 doze(SnSubSlot *hints, long ms)
@@ -178,7 +167,7 @@ wait_for_lanes(text *worker_type, SnSubSlot *hints, int sub_id,
 		if (id != sub_id)
 			return false;		/* it was ended and made anew */
 		if (!atomic)
-			leave_transaction();
+			sn_leave_transaction();
 		left = TimestampDifferenceMilliseconds(sn_now(), deadline);
 		if (left <= 0)
 			return false;
@@ -237,7 +226,7 @@ sentinai_wait_for_work(PG_FUNCTION_ARGS)
 				 errdetail("The transaction stays open while it waits, with its snapshot and its locks."),
 				 errhint("CALL it by itself, outside a transaction block and not in a function.")));
 	else
-		leave_transaction();
+		sn_leave_transaction();
 	value = BoolGetDatum(wait_until(worker_type, deadline, atomic));
 
 	MemoryContextSwitchTo(caller);

@@ -298,9 +298,9 @@ fill_slot(SnRelaySlot *slot)
 	sn_relay.slot = slot;
 }
 
-/* take_slot: make this process known to views, sequencer and launcher */
-static void
-take_slot(void)
+/* sn_relay_take_slot: make this process known to views, sequencer and launcher */
+void
+sn_relay_take_slot(void)
 {
 	SnShared   *s = sn_shared();
 	SnRelaySlot *slot;
@@ -311,7 +311,7 @@ take_slot(void)
 		fill_slot(slot);
 	LWLockRelease(&s->lock);
 	if (slot == NULL)
-		ereport(FATAL,
+		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("too many relay processes"),
 				 errdetail("A server can run at most %d of them.",
@@ -319,31 +319,38 @@ take_slot(void)
 	before_shmem_exit(on_exit_relay, (Datum) 0);
 }
 
-/* publish_stats: what the views show of this process */
+/* sn_relay_show: what the views show of this process */
+void
+sn_relay_show(const SnRelayCoreStats *stats)
+{
+	SnRelaySlot *slot = sn_relay.slot;
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
+	if (stats->acked != slot->acked)
+		slot->last_ack_at = now;
+	if (stats->errors != slot->errors)
+	{
+		slot->last_error_at = now;
+		strlcpy(slot->last_error, stats->last_error, SN_ERROR_LEN);
+	}
+	slot->inflight = stats->inflight;
+	slot->barred = sn_relay.lanes.barred;
+	slot->breaker = stats->breaker;
+	slot->sent = stats->sent;
+	slot->acked = stats->acked;
+	slot->errors = stats->errors;
+	LWLockRelease(&sn_shared()->lock);
+}
+
+/* publish_stats: what is new, for the views and the server's log */
 static void
 publish_stats(void)
 {
-	SnRelaySlot *slot = sn_relay.slot;
 	SnRelayCoreStats stats;
-	TimestampTz now = GetCurrentTimestamp();
 
 	total_stats(&stats);
-	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
-	if (stats.acked != slot->acked)
-		slot->last_ack_at = now;
-	if (stats.errors != slot->errors)
-	{
-		slot->last_error_at = now;
-		strlcpy(slot->last_error, stats.last_error, SN_ERROR_LEN);
-	}
-	slot->inflight = stats.inflight;
-	slot->barred = sn_relay.lanes.barred;
-	slot->breaker = stats.breaker;
-	slot->sent = stats.sent;
-	slot->acked = stats.acked;
-	slot->errors = stats.errors;
-	LWLockRelease(&sn_shared()->lock);
-
+	sn_relay_show(&stats);
 	if (stats.errors > sn_relay.logged_errors &&
 		(sn_relay.logged_at == 0 || sn_relay_now_ms() - sn_relay.logged_at > LOG_EVERY_MS))
 	{
@@ -441,6 +448,28 @@ sn_relay_look_at_settings(void)
 	return found;
 }
 
+/* adopt: these are the settings from now on */
+static void
+adopt(SnRelaySettings next, MemoryContext context)
+{
+	if (sn_relay.settings_context != NULL)
+		MemoryContextDelete(sn_relay.settings_context);
+	sn_relay.settings_context = context;
+	sn_relay.settings = next;
+	snprintf(sn_relay.title, sizeof(sn_relay.title), "sentinai relay \"%s\"",
+			 text_to_cstring(next.name));
+}
+
+/* sn_relay_adopt_settings: go on with those that were found, without a core */
+void
+sn_relay_adopt_settings(void)
+{
+	MemoryContext context = sn_relay.next_context;
+
+	sn_relay.next_context = NULL;
+	adopt(sn_relay.next, context);
+}
+
 /* take_settings: go on with those that were found */
 static void
 take_settings(void)
@@ -451,12 +480,7 @@ take_settings(void)
 	sn_relay.next_context = NULL;	/* the last turn may find newer ones */
 	last_turn();
 	close_core();
-	if (sn_relay.settings_context != NULL)
-		MemoryContextDelete(sn_relay.settings_context);
-	sn_relay.settings_context = context;
-	sn_relay.settings = next;
-	snprintf(sn_relay.title, sizeof(sn_relay.title), "sentinai relay \"%s\"",
-			 text_to_cstring(next.name));
+	adopt(next, context);
 	if (sn_relay.workers == 0)
 		sn_relay.workers = sn_relay.settings.workers;
 	else if (sn_relay.workers != sn_relay.settings.workers)
@@ -569,7 +593,7 @@ start_relay_process(Datum arg)
 	sn_relay.turn = AllocSetContextCreate(TopMemoryContext, "sentinai relay turn",
 									   TURN_MEMORY, TURN_MEMORY,
 									   ALLOCSET_DEFAULT_MAXSIZE);
-	take_slot();
+	sn_relay_take_slot();
 }
 
 /* live: turn after turn, until it is to leave */

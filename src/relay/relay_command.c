@@ -168,14 +168,14 @@ want_refused(SnNames *types, bool wanted)
 	sn_names_of(elems, n, types);
 }
 
-/* check_workers: number of processes */
+/* check_workers: number of processes; 0: it is a sentinai-relay that sends */
 static int
 check_workers(int workers)
 {
-	if (workers < 1 || workers > SN_MAX_RELAY_WORKERS)
+	if (workers < 0 || workers > SN_MAX_RELAY_WORKERS)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("workers must be between 1 and %d",
+				 errmsg("workers must be between 0 and %d",
 						SN_MAX_RELAY_WORKERS)));
 	return workers;
 }

@@ -56,6 +56,9 @@ extern SnRelayProcess sn_relay;
 
 /* relay.c */
 extern bool sn_relay_look_at_settings(void);
+extern void sn_relay_adopt_settings(void);
+extern void sn_relay_take_slot(void);
+extern void sn_relay_show(const SnRelayCoreStats *stats);
 
 /* relay_turn.c */
 extern bool sn_relay_needs_database(void);

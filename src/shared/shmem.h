@@ -23,6 +23,7 @@
 #define SN_MAX_DATABASES	32
 #define SN_MAX_SUBS			192
 #define SN_MAX_RELAYS		32	/* processes */
+#define SN_OUTSIDE			16	/* number of the session of a sentinai-relay */
 #define SN_MAX_TOLD			32	/* relays that create_relay() has made */
 #define SN_ERROR_LEN		256
 #define SN_MAX_FAILURES		48
@@ -152,7 +153,8 @@ typedef struct SnRelaySlot
 {
 	Oid			dboid;			/* InvalidOid: nobody had it, or left in peace */
 	int			relay_id;		/* 0: the one of the server's parameters */
-	int			index;			/* number of the process among the relay's */
+	int			index;			/* number of the process among the relay's, or
+								 * SN_OUTSIDE */
 	int			pid;			/* 0: free; last_error is why */
 	int			procno;
 	pg_atomic_uint64 pending;	/* lanes that may have events to read; others

@@ -19,6 +19,8 @@
  *	  rules	  classid redaction, objid 0: redaction rules are set and dropped
  *	  round	  classid round_0, objid 0
  *	  relay	  classid event_log, objid sub_id, objsubid lane + 1 (session)
+ *	  outside classid event_log, objid sub_id, objsubid 0: a sentinai-relay works
+ *			  for a relay (session)
  *	  key	  classid event_idempotency, objid hash of tenant and key
  *	  part	  classid event_log, objid 0: one at a time asks for a partition
  *
@@ -273,17 +275,27 @@ sn_unlock_making(void)
 	unlock(sn_rel(SN_EVENT_LOG), 0, 0);
 }
 
-/*
- * sn_own_lane: the right of a relay process to send a lane's events, until the
- * process ends.
- */
-bool
-sn_own_lane(int sub_id, int lane)
+/* own: a lock of the session, until the process ends */
+static bool
+own(int sub_id, uint16 part)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_EVENT_LOG), sub_id,
-					   lane + 1);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_EVENT_LOG), sub_id, part);
 	return LockAcquire(&tag, ExclusiveLock, true, true) !=
 		LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* sn_own_lane: the right of a relay process to send a lane's events */
+bool
+sn_own_lane(int sub_id, int lane)
+{
+	return own(sub_id, lane + 1);
+}
+
+/* sn_own_relay: the right of a session to work for a sentinai-relay */
+bool
+sn_own_relay(int sub_id)
+{
+	return own(sub_id, 0);
 }

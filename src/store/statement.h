@@ -8,5 +8,6 @@
 #define SN_STATEMENT_H
 
 extern void sn_execute(const char *statement);
+extern void sn_leave_transaction(void);
 
 #endif							/* SN_STATEMENT_H */

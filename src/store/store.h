@@ -248,6 +248,7 @@ extern bool sn_lock_round(bool wait);
 extern bool sn_round_in_hands(void);
 extern void sn_unlock_round(void);
 extern bool sn_own_lane(int sub_id, int lane);
+extern bool sn_own_relay(int sub_id);
 extern void sn_lock_key(uint32 hash);
 extern void sn_unlock_key(uint32 hash);
 extern void sn_lock_making(void);

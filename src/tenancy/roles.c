@@ -72,6 +72,9 @@ static const Role roles[] = {
 	{"sentinai_auditor",
 		"verify_audit audit_proof audit_trail",
 	"actions tenant_grants work_grants audit_roots redactions", false, false},
+	{"sentinai_relay",
+		"relay_open relay_call relay_wait",
+	NULL, false, false},
 	{ADMIN,
 		"create_relay alter_relay drop_relay"
 		" grant_tenant revoke_tenant grant_work revoke_work require_proof"

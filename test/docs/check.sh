@@ -336,6 +336,10 @@ test_topics_options() {
     program_options sentinai-topics docs/kafka.md
 }
 
+test_relay_options() {
+    program_options sentinai-relay docs/kafka.md
+}
+
 # Options with their short form, argument, default and variables.
 test_options() {
     "$work" --help >"$place/help" 2>&1

@@ -84,7 +84,7 @@ installed_is_built() {
     for file in sentinai*.control sentinai*--*.sql sql/sentinai--*.sql; do
         cmp -s "$file" "$share/${file##*/}" || return 1
     done
-    for file in sentinai-work sentinai-trace sentinai-topics sentinai-intake sentinai-triage sentinai-policy sentinai-playbook sentinai-feedback; do
+    for file in sentinai-work sentinai-trace sentinai-topics sentinai-relay sentinai-intake sentinai-triage sentinai-policy sentinai-playbook sentinai-feedback; do
         cmp -s "build/workers/$file" "$pgbin/$file" || return 1
     done
 }

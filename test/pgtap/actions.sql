@@ -67,7 +67,7 @@ insert into calls (function, call) values
 -- server's own work is; a job of pg_cron is in its table.
 create temp table others as select regexp_split_to_table('publish publish_batch work_on act_as claim complete fail extend release wait_for_work
     mark_as_processing mark_as_completed consume_limit set_deadline meet_deadline cancel_deadline sla_scan enable_cron disable_cron cron_status maintain make_partitions index_partitions
-    wake_launcher wake_relay set_relay_paused after_restore recovery_id retention_status
+    wake_launcher wake_relay set_relay_paused relay_open relay_call relay_wait after_restore recovery_id retention_status
     stat_claimed stat_lane_state stat_round stat_rate stat_lag stat_clock stat_relays stat_server stat_failures partitions_until describe_event_type limit_buckets
     enable_cron disable_cron cron_status', '\s+') as function;
 -- after_restore() leaves a row where there is something to take into use: see test/tap/16_trail.pl.

@@ -39,6 +39,7 @@ begin
         when 'policy' then perform sentinai_platform.apply_policy(batch);
         when 'feedback' then perform sentinai_platform.apply_feedback(batch);
         when 'playbook' then perform sentinai_platform.apply_playbook(batch);
+        when 'tool' then perform sentinai_platform.apply_tool(batch);
     end case;
 end $$;
 comment on function sentinai_platform.apply_batch(text, jsonb) is 'For the handlers: what an agent does with events, all or nothing.';
@@ -64,7 +65,7 @@ begin
     if outcome = 'dead' then
         update sentinai_platform.commands c
         set status = 'failed', error = left(text, 8000), finished_at = clock_timestamp()
-        where c.execution_id = (event ->> 'event_id')::uuid;
+        where c.execution_id = case agent when 'tool' then event #>> '{payload,execution_id}' else event ->> 'event_id' end::uuid;
     end if;
     return outcome;
 end $$;
@@ -114,13 +115,19 @@ create function sentinai_platform.handle(agent text, batch jsonb, out handled in
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+declare
+    each record;
 begin
     if batch is null then
         raise exception using errcode = 'null_value_not_allowed', message = 'batch must not be null';
     elsif jsonb_typeof(batch) <> 'array' then
         perform sentinai_platform.refuse('', 'type', 'must be an array of events');
     end if;
-    handled := jsonb_array_length(batch); retried := 0; dead := 0;
+    retried := 0; dead := 0;
+    if agent = 'tool' then
+        select s.rest, s.retried, s.dead into batch, retried, dead from sentinai_platform.settle_tools(batch) s;
+    end if;
+    handled := jsonb_array_length(batch);
     if handled = 0 then
         return;
     end if;
@@ -135,7 +142,8 @@ begin
             raise;
         end if;
     end;
-    select h.handled, h.retried, h.dead into handled, retried, dead from sentinai_platform.handle_each(agent, batch) h;
+    each := sentinai_platform.handle_each(agent, batch);
+    handled := each.handled; retried := retried + each.retried; dead := dead + each.dead;
 end $$;
 comment on function sentinai_platform.handle(text, jsonb) is 'For the handlers: takes a batch as one set, and event by event when that fails.';
 
@@ -157,6 +165,12 @@ create function sentinai_platform.handle_policy(batch jsonb, out handled int, ou
     as $$ select * from sentinai_platform.handle('policy', batch) $$;
 comment on function sentinai_platform.handle_policy(jsonb) is 'Policy for a batch of TriageCompleted, PlaybookRecalculationRequested, ApprovalDecided, SLAImminent and SLAExpired: asks the guardrails, publishes PolicyEvaluationRequested and PolicyEvaluationCompleted, and then PlaybookMatched, ExceptionEscalated or ApprovalRequested with a deadline. What was decided it carries out; what nobody has decided in time it decides as the guardrail says. All else as handle_intake().';
 
+create function sentinai_platform.handle_tool(batch jsonb, out handled int, out retried int, out dead int)
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$ select * from sentinai_platform.handle('tool', batch) $$;
+comment on function sentinai_platform.handle_tool(jsonb) is 'Tools for a batch of ToolExecutionRequested, in which webhooks have the results of their calls: see prepare(). Does what needs no call, publishes ToolExecutionCompleted or ToolExecutionFailed, and gives back what is to be called again. ToolExecutionCompleted and ToolExecutionFailed go to the read model, and SLAExpired ends waits. All else as handle_intake().';
+
 create function sentinai_platform.subscribe_agents(start_from text default 'latest') returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -167,16 +181,17 @@ begin
                  ('triage', '{ExceptionNormalized}'),
                  ('policy', '{TriageCompleted,PlaybookRecalculationRequested,ApprovalDecided,SLAImminent,SLAExpired}'),
                  ('playbook', '{PlaybookMatched,ToolExecutionCompleted,ToolExecutionFailed,SLAExpired,ExceptionResolved,ExceptionEscalated}'),
+                 ('tool', '{ToolExecutionRequested,ToolExecutionCompleted,ToolExecutionFailed,SLAExpired}'),
                  ('feedback', '{ExceptionResolved,ExceptionEscalated}')) s (worker_type, event_types)
     where not exists (select from sentinai.stat_queue q where q.worker_type = s.worker_type);
 end $$;
-comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake", "triage", "policy", "playbook" and "feedback", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';
+comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake", "triage", "policy", "playbook", "tool" and "feedback", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';
 
 create function sentinai_platform.unsubscribe_agents() returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in ('intake', 'triage', 'policy', 'playbook', 'feedback');
+    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in ('intake', 'triage', 'policy', 'playbook', 'tool', 'feedback');
 end $$;
 comment on function sentinai_platform.unsubscribe_agents() is 'Drops the subscriptions of the agents, with what waits in them. Call it before DROP EXTENSION, which leaves them. Errors: as unsubscribe().';

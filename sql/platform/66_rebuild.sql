@@ -77,6 +77,10 @@ create function sentinai_platform.reset_exceptions(tenant_id text, events jsonb)
     -- which of them is open is not known yet, and there is one at most
     update sentinai_platform.approvals p set status = 'expired'
     where p.tenant_id = reset_exceptions.tenant_id and p.exception_id in (select b.exception_id from sentinai_platform.read_batch(events) b) and p.status = 'pending';
+    update sentinai_platform.tool_executions t
+    set status = 'requested', requests = 0, http_status = null, response = null, error = null, retryable = null, duration_ms = null,
+        finished_at = null, last_request = null, last_outcome = null
+    where t.tenant_id = reset_exceptions.tenant_id and t.exception_id in (select b.exception_id from sentinai_platform.read_batch(events) b);
     delete from sentinai_platform.feedback f
     where f.tenant_id = reset_exceptions.tenant_id and f.exception_id in (select b.exception_id from sentinai_platform.read_batch(events) b) $$;
 comment on function sentinai_platform.reset_exceptions(text, jsonb) is 'For rebuild_projections(): the rows of exceptions as they are before the first of their events.';
@@ -99,6 +103,7 @@ begin
     perform sentinai_platform.project_exceptions(events);
     perform sentinai_platform.project_approvals(events);
     perform sentinai_platform.project_feedback(events);
+    perform sentinai_platform.project_tools(events);
     return replayed;
 end $$;
 comment on function sentinai_platform.replay_exceptions(text, text[]) is 'For rebuild_projections(): the rows of some exceptions anew. Returns of how many the log has all events.';

@@ -49,7 +49,16 @@ begin
             ('feedback_metrics', 'update', '{work,operate}', false),
             ('feedback_metrics', 'delete', '{operate}', false),
             ('rebuilds', 'select', '{read}', false),
-            ('rebuilds', 'all', '{operate}', false)) v (tab, command, rights, shared)
+            ('rebuilds', 'all', '{operate}', false),
+            ('tools', 'select', '{read,work,operate}', true),
+            ('tools', 'all', '{operate}', false),
+            ('allowed_hosts', 'select', '{read,work,operate}', true),
+            ('tool_breakers', 'select', '{read,work,operate}', false),
+            ('tool_breakers', 'insert', '{work}', false),
+            ('tool_breakers', 'update', '{work}', false),
+            ('tool_executions', 'select', '{read,work,operate}', false),
+            ('tool_executions', 'insert', '{work,operate}', false),
+            ('tool_executions', 'update', '{work,operate}', false)) v (tab, command, rights, shared)
     loop
         execute format('alter table sentinai_platform.%I enable row level security', p.tab);
         execute format('create policy %I on sentinai_platform.%I for %s %s', p.command || '_rows', p.tab, p.command,
@@ -60,6 +69,9 @@ begin
         execute format('comment on policy %I on sentinai_platform.%I is %L', p.command || '_rows', p.tab,
             'Rows of tenants that the caller has such a right for.');
     end loop;
+    -- a host is reached from where the agent runs, so it is nobody's own
+    create policy all_rows on sentinai_platform.allowed_hosts using (sentinai.may('operate', '*'));
+    comment on policy all_rows on sentinai_platform.allowed_hosts is 'Who may operate for every tenant.';
 end $policies$;
 
 create function sentinai_platform.create_roles() returns void
@@ -93,6 +105,15 @@ begin
             ('sentinai_reader', '{get_exception,list_exceptions,get_feedback,get_feedback_metrics,sla_compliance,working_hours,add_working_time,get_command_status,require_read}'),
             ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path,working_hours,add_working_time,require_read,rebuild_projections,rebuild_step,rebuild_exceptions,rebuild_metrics,start_rebuild,history_of,read_histories,reset_exceptions,replay_exceptions,recount_day,count_feedback,read_batch,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,project_feedback}')) v (role, names)
         join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
+        union all
+        -- the tool agent
+        select p.oid::regprocedure, v.role
+        from (values
+            ('sentinai_agent', '{handle_tool,prepare,tool_events,update_fields,project_tools,url_parts,url_encode,tool_requests,take_trials,read_response,judge_result,note_breakers,update_of,start_wait,run_builtin,answer_request,find_answers,publish_answers,answer_tools,settle_tools,apply_tool}'),
+            ('sentinai_approver', '{execute_tool}'),
+            ('sentinai_reader', '{get_tool_execution,list_tool_executions}'),
+            ('sentinai_operator', '{check_setting,check_range,url_parts,check_headers,check_webhook,check_builtin,refuse,tool_events,update_fields,project_tools}')) v (role, names)
+        join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
     loop
         execute format('grant execute on routine %s to %I', g.name, g.role);
     end loop;
@@ -113,6 +134,11 @@ begin
     grant update (playbook) on sentinai_platform.exceptions to sentinai_approver;
     grant insert (tenant_id, playbook, version, steps, outcome, description) on sentinai_platform.playbooks to sentinai_operator;
     grant insert on sentinai_platform.playbook_steps to sentinai_operator;
+    grant select on sentinai_platform.tools, sentinai_platform.allowed_hosts to sentinai_agent;
+    grant select, insert, update on sentinai_platform.tool_breakers, sentinai_platform.tool_executions to sentinai_agent;
+    grant select on sentinai_platform.tools to sentinai_approver;
+    grant insert, update on sentinai_platform.tool_executions to sentinai_operator;
+    grant delete on sentinai_platform.tools, sentinai_platform.allowed_hosts to sentinai_operator;
     grant select on all tables in schema sentinai_platform to sentinai_reader, sentinai_operator;
     grant insert, update on sentinai_platform.exceptions, sentinai_platform.rebuilds to sentinai_operator;
     grant insert, update, delete on sentinai_platform.approvals, sentinai_platform.feedback, sentinai_platform.feedback_metrics to sentinai_operator;
@@ -125,7 +151,8 @@ begin
         from pg_attribute a
         where a.attrelid in ('sentinai_platform.mapping_rules'::regclass, 'sentinai_platform.triage_rules'::regclass,
                              'sentinai_platform.sla_rules'::regclass, 'sentinai_platform.guardrails'::regclass,
-                             'sentinai_platform.calendars'::regclass, 'sentinai_platform.calendar_hours'::regclass, 'sentinai_platform.calendar_holidays'::regclass)
+                             'sentinai_platform.calendars'::regclass, 'sentinai_platform.calendar_hours'::regclass, 'sentinai_platform.calendar_holidays'::regclass,
+                             'sentinai_platform.tools'::regclass, 'sentinai_platform.allowed_hosts'::regclass)
               and a.attnum > 0 and not a.attisdropped and a.attname not in ('changed_at', 'changed_by')
         group by a.attrelid
     loop
@@ -143,7 +170,7 @@ begin
     for g in
         select distinct o.kind, o.name, a.grantee
         from (select 'table', c.oid::regclass::text, c.relowner, c.relacl from pg_class c
-              where c.relnamespace = 'sentinai_platform'::regnamespace and c.relkind = 'r'
+              where c.relnamespace = 'sentinai_platform'::regnamespace and c.relkind in ('r', 'v')
               union all
               select 'routine', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
               from pg_proc p where p.pronamespace = 'sentinai_platform'::regnamespace

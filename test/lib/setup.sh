@@ -7,7 +7,7 @@
 
 # What building and running needs, beside PostgreSQL itself.
 base_packages=(build-essential libpq-dev libmicrohttpd-dev librdkafka-dev librabbitmq-dev libjansson-dev
-    kcat)
+    libcurl4-openssl-dev kcat)
 
 # Can extensions be built for the server of this pg_config? Debian's client
 # package has pgxs.mk, but no header of the server.
@@ -84,7 +84,7 @@ installed_is_built() {
     for file in sentinai*.control sentinai*--*.sql sql/sentinai--*.sql; do
         cmp -s "$file" "$share/${file##*/}" || return 1
     done
-    for file in sentinai-work sentinai-trace sentinai-topics sentinai-relay sentinai-intake sentinai-triage sentinai-policy sentinai-playbook sentinai-feedback; do
+    for file in sentinai-work sentinai-trace sentinai-topics sentinai-relay sentinai-intake sentinai-triage sentinai-policy sentinai-playbook sentinai-tool sentinai-feedback; do
         cmp -s "build/workers/$file" "$pgbin/$file" || return 1
     done
 }

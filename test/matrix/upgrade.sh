@@ -18,7 +18,7 @@ place=var/tmp/sentinai-upgrade
 log=$(mktemp /tmp/sentinai-upgrade.XXXXXX)
 trap 'rm -rf "$log" "/$place" "$chroots/17/$place" "$chroots/18/$place"' EXIT
 
-packages=(build-essential libpq-dev libmicrohttpd-dev librdkafka-dev librabbitmq-dev)
+packages=(build-essential libpq-dev libmicrohttpd-dev librdkafka-dev librabbitmq-dev libcurl4-openssl-dev)
 
 # have_packages ROOT: what building needs, in that system.
 have_packages() {

@@ -2,7 +2,7 @@
 -- Who may do what on the platform, and for which tenant.
 begin;
 create extension sentinai_platform;
-select plan(50);
+select plan(66);
 \ir lib/platform.sql
 
 select sentinai_platform.create_roles();
@@ -15,7 +15,7 @@ grant sentinai_operator to pf_op;
 grant sentinai_approver to pf_boss;
 select sentinai.grant_tenant('pf_pub', 'acme', 'publish'), sentinai.grant_tenant('pf_agent', 'acme', 'work'),
     sentinai.grant_tenant('pf_agent', 'acme', 'publish'), sentinai.grant_tenant('pf_read', 'acme', 'read'), sentinai.grant_tenant('pf_op', 'acme', 'operate'),
-    sentinai.grant_work('pf_agent', 'intake'), sentinai.grant_work('pf_agent', 'playbook'), sentinai.grant_tenant('pf_boss', 'acme', 'operate'), sentinai.grant_tenant('pf_boss', 'acme', 'publish'), sentinai.grant_tenant('pf_boss', 'globex', 'publish');
+    sentinai.grant_work('pf_agent', 'intake'), sentinai.grant_work('pf_agent', 'playbook'), sentinai.grant_work('pf_agent', 'tool'), sentinai.grant_tenant('pf_boss', 'acme', 'operate'), sentinai.grant_tenant('pf_boss', 'acme', 'publish'), sentinai.grant_tenant('pf_boss', 'globex', 'publish');
 set local sentinai.tenant_isolation = on;
 
 -- whom the functions are for
@@ -25,9 +25,9 @@ create function pg_temp.may(role text) returns text language sql as $$
         and has_function_privilege(role, p.oid, 'execute') $$;
 select is(pg_temp.may('pf_none'), null, 'nobody may anything unasked');
 select is(pg_temp.may('pf_pub'), 'create_manual_exception get_command_status submit_exception', 'who publishes has the commands');
-select is(pg_temp.may('pf_agent'), 'add_working_time handle_feedback handle_intake handle_playbook handle_policy handle_triage', 'agents have the handlers');
-select is(pg_temp.may('sentinai_approver'), 'approve create_manual_exception escalate execute_playbook get_command_status recalculate_playbook reject resolve submit_exception', 'who decides has the decisions, too');
-select is(pg_temp.may('pf_read'), 'add_working_time get_command_status get_exception get_feedback get_feedback_metrics get_playbook_execution list_exceptions list_playbook_executions sla_compliance', 'readers have the queries');
+select is(pg_temp.may('pf_agent'), 'add_working_time handle_feedback handle_intake handle_playbook handle_policy handle_tool handle_triage', 'agents have the handlers');
+select is(pg_temp.may('sentinai_approver'), 'approve create_manual_exception escalate execute_playbook execute_tool get_command_status recalculate_playbook reject resolve submit_exception', 'who decides has the decisions, too');
+select is(pg_temp.may('pf_read'), 'add_working_time get_command_status get_exception get_feedback get_feedback_metrics get_playbook_execution get_tool_execution list_exceptions list_playbook_executions list_tool_executions sla_compliance', 'readers have the queries');
 select is(pg_temp.may('pf_op'), 'add_working_time get_command_status put_playbook rebuild_projections rebuild_step subscribe_agents unsubscribe_agents', 'operators the agents and playbooks');
 select is((select count(*) from pg_class c where c.relnamespace = 'sentinai_platform'::regnamespace and c.relkind = 'r' and not c.relrowsecurity), 0::bigint, 'every table has rows of tenants');
 
@@ -109,6 +109,40 @@ reset role;
 insert into sentinai_platform.mapping_rules (tenant_id, field, pointers) values ('*', 'x', '{/x}'), ('globex', 'x', '{/x}');
 set local role pf_op;
 select is((select string_agg(tenant_id, ',') from sentinai_platform.mapping_rules), '*', 'those for all are seen, those of others are not');
+reset role;
+
+-- tools
+set local role pf_op;
+select lives_ok($$insert into sentinai_platform.tools (tenant_id, tool, kind, settings) values ('acme', 'pay', 'webhook', '{"url": "https://bank.example/pay", "secret_headers": {"Authorization": "bank"}}'), ('acme', 'own', 'update_field', '{"fields": ["severity"]}')$$, 'an operator writes the tools of its tenant');
+select throws_ok($$insert into sentinai_platform.tools (tenant_id, tool, kind, settings) values ('*', 'pay', 'webhook', '{"url": "https://bank.example/pay"}')$$, '42501', null, 'and not those for all, whose secrets are not its own');
+select throws_ok($$insert into sentinai_platform.allowed_hosts (tenant_id, host) values ('acme', 'bank.example')$$, '42501', null, 'where they may call is not for a tenant to say');
+select throws_ok($$update sentinai_platform.tool_breakers set state = 'closed'$$, '42501', null, 'nor how they stand');
+reset role;
+select sentinai.grant_tenant('pf_op', '*', 'operate');
+set local role pf_op;
+select lives_ok($$insert into sentinai_platform.allowed_hosts (tenant_id, host) values ('acme', 'bank.example'), ('globex', 'other.example')$$, 'but for who may operate for all');
+reset role;
+select sentinai.revoke_tenant('pf_op', '*', 'operate');
+select sentinai_platform.submit_exception('acme', 's', '{}', 'A-2');
+select sentinai_platform.handle_intake((select jsonb_agg(e) from jsonb_array_elements(pg_temp.batch('acme')) e where e ->> 'aggregate_id' = 'A-2'));
+set local role pf_boss;
+select lives_ok($$select sentinai_platform.execute_tool('acme', 'A-2', 'own', '{"field": "severity", "value": "low"}'), sentinai_platform.execute_tool('acme', 'A-2', 'pay')$$, 'who decides has tools called');
+select throws_ok($$select sentinai_platform.execute_tool('globex', 'G-1', 'pay')$$, 'SN404', null, 'for its own tenant');
+reset role;
+create temp table asked as select pg_temp.batch('acme', '{ToolExecutionRequested}') as batch;
+grant select on asked to public;
+set local role pf_agent;
+select is((select string_agg(host || networks || coalesce(result ->> 'error', ''), ',') from sentinai_platform.prepare('tool', (select batch from asked))), 'bank.example', 'an agent learns what it has to call');
+select is(sentinai_platform.handle_tool((select jsonb_agg(e || '{"result": {"status": 503}}') from asked, jsonb_array_elements(batch) e where e #>> '{payload,tool}' = 'pay'))::text, '(1,0,0)', 'says what came of it');
+select is(sentinai_platform.handle_tool((select jsonb_agg(e) from asked, jsonb_array_elements(batch) e where e #>> '{payload,tool}' = 'own'))::text, '(1,0,0)', 'and does what needs no call');
+select throws_ok($$update sentinai_platform.tools set kind = 'wait'$$, '42501', null, 'but changes no tool');
+reset role;
+select is((select severity from sentinai_platform.exceptions where exception_id = 'A-2'), 'low', 'so is the exception');
+select is(sentinai_platform.handle_tool(pg_temp.batch('acme', '{ToolExecutionCompleted,ToolExecutionFailed}'))::text, '(2,0,0)', 'outcomes are read back');
+set local role pf_read;
+select is((select string_agg(tool || ' ' || status, ', ' order by tool) from sentinai_platform.list_tool_executions('acme') where tool in ('own', 'pay')), 'own completed, pay failed', 'a reader sees executions');
+select is((select tool || ' ' || state || ' ' || failures from sentinai_platform.stat_tools), 'pay closed 1', 'and the breakers');
+select throws_ok($$select sentinai_platform.list_tool_executions('globex')$$, 'SN403', null, 'of its tenant');
 reset role;
 
 select * from finish();

@@ -88,7 +88,7 @@ END
 }
 
 run_section('Start');
-is(sql(q{select count(*) from sentinai.stat_queue}), 4, 'a subscription for each agent');
+is(sql(q{select count(*) from sentinai.stat_queue}), 6, 'a subscription for each agent');
 sql(q{insert into sentinai_platform.mapping_rules (tenant_id, field, pointers) values ('acme', 'amount', '{/amount}')});
 wait_for('all to ask for work', sub { sql(q{select count(*) from sentinai.stat_queue where last_claimed_at is null}) == 0 });
 

@@ -95,6 +95,22 @@ typedef struct AgentOption
 } AgentOption;
 
 /*
+ * What is to be done outside of the database for one event of a set handler's
+ * batch: a row of sentinai_platform.prepare(), its columns behind the event's
+ * id as text.  A task without a result is not done, and its event goes back.
+ */
+typedef struct AgentTask
+{
+	const AgentEvent *event;
+	const char *const *columns; /* NULL where SQL has null */
+	char	   *result;			/* out: JSON for the handler, of malloc() */
+} AgentTask;
+
+/* Does the tasks of a batch while no transaction is open. */
+typedef void (*AgentOutside) (AgentTask *tasks, int count,
+							  AgentContext *context);
+
+/*
  * An agent.  Zeroed members are allowed where it says "or NULL".  One with a
  * set handler has no handlers: sentinai_platform.handle() gets its name and
  * the batch, in the transaction that also claims the next batch.
@@ -108,6 +124,7 @@ typedef struct AgentDefinition
 								 * name */
 	void	   *settings;		/* the struct `options` point into, or NULL */
 	const char *set_handler;	/* name of a handler in the database, or NULL */
+	AgentOutside outside;		/* what it needs done before, or NULL */
 	const char *worker_type;	/* default of --worker-type, or NULL */
 	char	  **group;			/* an option that names the subscription when it
 								 * is given, or NULL */

@@ -35,9 +35,10 @@ batch_init(Batch *batch, PgBatch *claimed, const char *set_handler)
 	batch->states = calloc(count + 1, sizeof(EventState));
 	batch->failures = calloc(count + 1, sizeof(PgFailure));
 	batch->stopped = calloc(count + 1, sizeof(int));
+	batch->results = calloc(count + 1, sizeof(char *));
 	batch->set_handler = set_handler;
 	return batch->states != NULL && batch->failures != NULL &&
-		batch->stopped != NULL;
+		batch->stopped != NULL && batch->results != NULL;
 }
 
 /* Forgets the failures. */
@@ -52,6 +53,11 @@ free_failures(Batch *batch)
 void
 batch_free(Batch *batch)
 {
+	int			i;
+
+	for (i = 0; batch->results != NULL && i < batch->claimed.count; i++)
+		free(batch->results[i]);
+	free(batch->results);
 	free_failures(batch);
 	free(batch->states);
 	free(batch->failures);
@@ -124,6 +130,38 @@ batch_record_all(Batch *batch)
 		batch_record(batch, i, AGENT_COMPLETE, NULL, -1);
 }
 
+/*
+ * Keeps what was done outside for the set handler.  An event whose task was
+ * not done is given back, with the later ones of its key.
+ */
+void
+batch_record_tasks(Batch *batch, PgTasks *tasks)
+{
+	int			next = 0;
+	int			i;
+
+	for (i = 0; i < batch->claimed.count; i++)
+	{
+		AgentTask  *task = next < tasks->count &&
+			tasks->tasks[next].event == &batch->claimed.events[i] ?
+			&tasks->tasks[next++] : NULL;
+
+		if (batch_is_blocked(batch, i))
+			continue;
+		if (task != NULL && task->result == NULL)
+		{
+			batch_record(batch, i, AGENT_RELEASE, NULL, -1);
+			continue;
+		}
+		if (task != NULL)
+		{
+			batch->results[i] = task->result;
+			task->result = NULL;
+		}
+		batch_record(batch, i, AGENT_COMPLETE, NULL, -1);
+	}
+}
+
 /* Is there an outcome that the server does not know? */
 bool
 batch_has_news(const Batch *batch)
@@ -152,9 +190,33 @@ list_completed(Batch *batch)
 	return !ids->failed;
 }
 
-/* Makes the JSON array of the events that a set handler shall complete. */
+/* Adds an event to a JSON array, with what was done for it outside. */
 static bool
-list_handled(Batch *batch)
+list_event(Text *list, const AgentEvent *event, const char *result)
+{
+	size_t		length;
+	char	   *json = agent_event_json(event, &length);
+
+	if (json == NULL)
+		return false;
+	if (list->length > 1)
+		text_add(list, ",");
+	if (result == NULL)
+		text_add_bytes(list, json, length);
+	else
+	{
+		/* before the brace that closes the event, and its line end */
+		text_add_bytes(list, json, length - 2);
+		text_add_json_member(list, "result", result, true);
+		text_add(list, "}");
+	}
+	free(json);
+	return true;
+}
+
+/* Makes the JSON array of the events in a state, for the set handler. */
+static bool
+list_events(Batch *batch, EventState state)
 {
 	Text	   *list = &batch->completed_ids;
 	int			i;
@@ -162,22 +224,18 @@ list_handled(Batch *batch)
 	text_free(list);
 	text_add(list, "[");
 	for (i = 0; i < batch->claimed.count; i++)
-	{
-		size_t		length;
-		char	   *event;
-
-		if (batch->states[i] != EVENT_COMPLETED)
-			continue;
-		event = agent_event_json(&batch->claimed.events[i], &length);
-		if (event == NULL)
+		if (batch->states[i] == state &&
+			!list_event(list, &batch->claimed.events[i], batch->results[i]))
 			return false;
-		if (list->length > 1)
-			text_add(list, ",");
-		text_add_bytes(list, event, length);
-		free(event);
-	}
 	text_add(list, "]");
 	return !list->failed;
+}
+
+/* The JSON array of the events that nothing was done for; NULL: no memory. */
+const char *
+batch_list_open(Batch *batch)
+{
+	return list_events(batch, EVENT_OPEN) ? batch->completed_ids.data : NULL;
 }
 
 /* Puts all events into a turn for the set handler. */
@@ -185,7 +243,7 @@ static bool
 fill_set(Batch *batch, PgTurn *turn)
 {
 	turn->set_handler = batch->set_handler;
-	if (!list_handled(batch))
+	if (!list_events(batch, EVENT_COMPLETED))
 		return false;
 	turn->handled = batch->completed_ids.data;
 	return true;

@@ -33,6 +33,7 @@ typedef struct Batch
 	int			stopped_count;
 	bool		in_doubt;		/* the server may know some of the outcomes */
 	const char *set_handler;	/* of the definition, or NULL */
+	char	  **results;		/* what was done outside for it, by event */
 	Text		completed_ids;	/* for a set handler their events */
 } Batch;
 
@@ -43,6 +44,8 @@ extern bool batch_is_blocked(const Batch *batch, int index);
 extern void batch_record(Batch *batch, int index, AgentOutcome outcome,
 						 const char *error, int retry_in);
 extern void batch_record_all(Batch *batch);
+extern void batch_record_tasks(Batch *batch, PgTasks *tasks);
+extern const char *batch_list_open(Batch *batch);
 extern bool batch_has_news(const Batch *batch);
 extern bool batch_fill_turn(Batch *batch, PgTurn *turn);
 extern bool batch_fill_completed(Batch *batch, PgTurn *turn);

@@ -193,6 +193,79 @@ pg_turn(PgConn *conn, PgTurn *turn)
 	return status;
 }
 
+/* Takes the tasks out of a result; they are in the order of the events. */
+static bool
+take_tasks(PGresult *result, const PgBatch *batch, PgTasks *tasks)
+{
+	int			width = PQnfields(result) - 1;
+	int			event = 0;
+	int			row;
+	int			column;
+
+	tasks->count = PQntuples(result);
+	tasks->tasks = calloc((size_t) tasks->count + 1, sizeof(AgentTask));
+	tasks->cells = calloc((size_t) (tasks->count * width + 1), sizeof(char *));
+	if (tasks->tasks == NULL || tasks->cells == NULL)
+		return false;
+	for (row = 0; row < tasks->count; row++)
+	{
+		const char **cells = tasks->cells + row * width;
+
+		while (event < batch->count &&
+			   strcmp(batch->events[event].event_id,
+					  PQgetvalue(result, row, 0)) != 0)
+			event++;
+		if (event == batch->count)
+			return false;
+		for (column = 0; column < width; column++)
+			if (!PQgetisnull(result, row, column + 1))
+				cells[column] = PQgetvalue(result, row, column + 1);
+		tasks->tasks[row].event = &batch->events[event];
+		tasks->tasks[row].columns = cells;
+	}
+	return true;
+}
+
+/* Asks what a batch needs done outside of the database. */
+PgStatus
+pg_prepare(PgConn *conn, const char *set_handler, const char *list,
+		   const PgBatch *batch, PgTasks *tasks)
+{
+	Step		steps[4] = {0};
+	int			count = begin_steps(conn, steps);
+	int			prepare = count;
+	PgStatus	status;
+
+	steps[count].statement = ST_PREPARE;
+	steps[count].params[0] = set_handler;
+	steps[count++].params[1] = list;
+	steps[count++].statement = ST_COMMIT;
+	status = link_transaction(conn, steps, count, call_timeout(conn), NULL);
+	if (status == PG_DONE)
+	{
+		tasks->result = steps[prepare].result;
+		steps[prepare].result = NULL;
+		if (!take_tasks(tasks->result, batch, tasks))
+			status = link_lose(conn, "no memory, or tasks of other events");
+	}
+	link_clear(steps, count);
+	return status;
+}
+
+/* Frees tasks with their results. */
+void
+pg_tasks_free(PgTasks *tasks)
+{
+	int			i;
+
+	for (i = 0; tasks->tasks != NULL && i < tasks->count; i++)
+		free(tasks->tasks[i].result);
+	free(tasks->tasks);
+	free(tasks->cells);
+	PQclear(tasks->result);
+	memset(tasks, 0, sizeof(*tasks));
+}
+
 /* Extends the lease of a batch. */
 PgStatus
 pg_extend(PgConn *conn, const char *token)

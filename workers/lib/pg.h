@@ -43,6 +43,15 @@ typedef struct PgBatch
 	void	   *result;
 } PgBatch;
 
+/* What a batch needs done outside of the database.  It points into `result`. */
+typedef struct PgTasks
+{
+	AgentTask  *tasks;
+	int			count;
+	const char **cells;
+	void	   *result;
+} PgTasks;
+
 /* The end of one batch and the claim of the next, in one transaction. */
 typedef struct PgTurn
 {
@@ -69,6 +78,10 @@ extern void pg_set_interrupt(PgConn *conn, int fd, int grace);
 extern bool pg_is_connected(const PgConn *conn);
 extern void pg_disconnect(PgConn *conn);
 extern PgStatus pg_turn(PgConn *conn, PgTurn *turn);
+extern PgStatus pg_prepare(PgConn *conn, const char *set_handler,
+						   const char *list, const PgBatch *batch,
+						   PgTasks *tasks);
+extern void pg_tasks_free(PgTasks *tasks);
 extern PgStatus pg_extend(PgConn *conn, const char *token);
 extern PgStatus pg_release(PgConn *conn, const char *token, int *released);
 extern PgStatus pg_wait_for_work(PgConn *conn, int milliseconds, bool *ready);

@@ -34,7 +34,7 @@
 /* How long a cancelled wait may take to answer. */
 #define CANCEL_TIMEOUT (2 * SECOND)
 
-#define STATEMENT_COUNT (ST_HANDLE + 1)
+#define STATEMENT_COUNT (ST_PREPARE + 1)
 
 /* A wait for results. */
 typedef struct Wait
@@ -80,7 +80,9 @@ static const struct
 	[ST_PID] = {"sentinai_pid", "select pg_catalog.pg_backend_pid()", 0},
 	[ST_HANDLE] = {"sentinai_handle",
 		"select handled, retried, dead"
-		" from sentinai_platform.handle($1::text, $2::jsonb)", 2}
+		" from sentinai_platform.handle($1::text, $2::jsonb)", 2},
+	[ST_PREPARE] = {"sentinai_prepare",
+		"select * from sentinai_platform.prepare($1::text, $2::jsonb)", 2}
 };
 
 /* Makes a connection object; it is not connected yet. */

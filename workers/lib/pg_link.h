@@ -29,7 +29,8 @@ typedef enum Statement
 	ST_RELEASE,
 	ST_WAIT,
 	ST_PID,						/* from here on they are never prepared */
-	ST_HANDLE
+	ST_HANDLE,
+	ST_PREPARE
 } Statement;
 
 typedef struct Step

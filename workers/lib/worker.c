@@ -381,6 +381,40 @@ handle_events(Worker *worker)
 	return !lease_is_lost(worker->lease);
 }
 
+/*
+ * Does outside of the database what the set handler needs for the batch; false
+ * when the batch is lost.  A batch that cannot be prepared is given back.
+ */
+static bool
+work_outside(Worker *worker)
+{
+	const AgentDefinition *definition = worker->agent->definition;
+	AgentContext context = {.worker = worker,.retry_in = -1};
+	Batch	   *batch = &worker->batch;
+	const char *list = batch_list_open(batch);
+	PgTasks		tasks = {0};
+
+	if (list == NULL)
+		return false;
+	if (pg_prepare(worker->conn, definition->set_handler, list,
+				   &batch->claimed, &tasks) != PG_DONE)
+	{
+		pg_tasks_free(&tasks);
+		log_trouble(worker, "could not prepare a batch");
+		back_off(worker);
+		return true;
+	}
+	if (tasks.count > 0)
+	{
+		lease_handler_starts(worker->lease, report_due(worker));
+		definition->outside(tasks.tasks, tasks.count, &context);
+		lease_handler_ended(worker->lease);
+	}
+	batch_record_tasks(batch, &tasks);
+	pg_tasks_free(&tasks);
+	return !lease_is_lost(worker->lease);
+}
+
 /* Takes over a claimed batch and calls the handlers. */
 static void
 handle_batch(Worker *worker, PgBatch *claimed)
@@ -401,7 +435,12 @@ handle_batch(Worker *worker, PgBatch *claimed)
 	worker->has_batch = true;
 	if (stop_level(&agent->stop) != STOP_NOT)
 		return;
-	if (agent->definition->set_handler != NULL)
+	if (agent->definition->outside != NULL)
+	{
+		if (!work_outside(worker))
+			drop_batch(worker);
+	}
+	else if (agent->definition->set_handler != NULL)
 		batch_record_all(&worker->batch);
 	else if (!handle_events(worker))
 		drop_batch(worker);

@@ -8,7 +8,6 @@
  * see docs/platform.md.  The subscription has the handler's name, unless
  * WORKER_TYPE or GROUP_ID names another one.
  */
-#include "agent.h"
 #include "set_agent.h"
 
 typedef struct SetSettings
@@ -19,9 +18,7 @@ typedef struct SetSettings
 static SetSettings settings;
 
 static const AgentOption options[] = {
-	{"group-id", 0, AGENT_OPTION_STRING, offsetof(SetSettings, group_id), NULL,
-		0, 0, NULL, "GROUP_ID", false, false, "NAME",
-	"subscription that instances share, where it is not the worker type"},
+	SET_AGENT_GROUP(offsetof(SetSettings, group_id)),
 	{.name = NULL}
 };
 

@@ -77,6 +77,10 @@ create function sentinai_platform.reset_exceptions(tenant_id text, events jsonb)
     -- which of them is open is not known yet, and there is one at most
     update sentinai_platform.approvals p set status = 'expired'
     where p.tenant_id = reset_exceptions.tenant_id and p.exception_id in (select b.exception_id from sentinai_platform.read_batch(events) b) and p.status = 'pending';
+    delete from sentinai_platform.step_executions s
+    where s.tenant_id = reset_exceptions.tenant_id and s.exception_id in (select b.exception_id from sentinai_platform.read_batch(events) b);
+    delete from sentinai_platform.playbook_executions x
+    where x.tenant_id = reset_exceptions.tenant_id and x.exception_id in (select b.exception_id from sentinai_platform.read_batch(events) b);
     update sentinai_platform.tool_executions t
     set status = 'requested', requests = 0, http_status = null, response = null, error = null, retryable = null, duration_ms = null,
         finished_at = null, last_request = null, last_outcome = null
@@ -102,6 +106,7 @@ begin
     perform sentinai_platform.reset_exceptions(tenant_id, events);
     perform sentinai_platform.project_exceptions(events);
     perform sentinai_platform.project_approvals(events);
+    perform sentinai_platform.project_playbooks(events);
     perform sentinai_platform.project_feedback(events);
     perform sentinai_platform.project_tools(events);
     return replayed;
@@ -228,4 +233,4 @@ begin
         commit;
     end loop;
 end $$;
-comment on procedure sentinai_platform.rebuild_projections(text, int, uuid) is 'Writes the read models of a tenant''s exceptions anew, from the log: exceptions, approvals, feedback and its metrics. Agents go on meanwhile, and wait for a step at most. Ends with the rows that were there, if nothing was wrong with them. An exception of which the log has not all events any more is left as it is. CALL it outside of a transaction: each step has one of its own. max_exceptions: how many a step takes, 1 to 10,000. rebuild_id: one that was interrupted, to go on with; by default a new one. Its progress is a row of rebuilds. Needs the rights "operate" and "read". Errors: 22004 null tenant_id; SN403 not allowed; SN404 no such rebuild; SN422 invalid max_exceptions; 2D000 in a transaction.';
+comment on procedure sentinai_platform.rebuild_projections(text, int, uuid) is 'Writes the read models of a tenant''s exceptions anew, from the log: exceptions, approvals, executions of playbooks and their steps, feedback and its metrics. Agents go on meanwhile, and wait for a step at most. Ends with the rows that were there, if nothing was wrong with them. An exception of which the log has not all events any more is left as it is. CALL it outside of a transaction: each step has one of its own. max_exceptions: how many a step takes, 1 to 10,000. rebuild_id: one that was interrupted, to go on with; by default a new one. Its progress is a row of rebuilds. Needs the rights "operate" and "read". Errors: 22004 null tenant_id; SN403 not allowed; SN404 no such rebuild; SN422 invalid max_exceptions; 2D000 in a transaction.';

@@ -37,10 +37,12 @@ begin
             ('playbook_steps', 'insert', '{operate}', false),
             ('playbook_executions', 'select', '{read,work,operate}', false),
             ('playbook_executions', 'insert', '{work,operate}', false),
-            ('playbook_executions', 'update', '{work}', false),
+            ('playbook_executions', 'update', '{work,operate}', false),
+            ('playbook_executions', 'delete', '{operate}', false),
             ('step_executions', 'select', '{read,work,operate}', false),
-            ('step_executions', 'insert', '{work}', false),
-            ('step_executions', 'update', '{work}', false),
+            ('step_executions', 'insert', '{work,operate}', false),
+            ('step_executions', 'update', '{work,operate}', false),
+            ('step_executions', 'delete', '{operate}', false),
             ('feedback', 'select', '{read,work,operate}', false),
             ('feedback', 'insert', '{work,operate}', false),
             ('feedback', 'delete', '{operate}', false),
@@ -100,7 +102,7 @@ begin
             ('sentinai_agent', '{handle_playbook,apply_playbook,advance,next_turns,record_answers,project_playbooks,waves,project_executions,open_executions,project_step_executions,execution_document,exception_document,fill_in,missing_values,placeholders}'),
             ('sentinai_approver', '{execute_playbook,recalculate_playbook,lock_state,require_open,open_executions}'),
             ('sentinai_reader', '{get_playbook_execution,list_playbook_executions,require_page}'),
-            ('sentinai_operator', '{put_playbook,check_playbook,write_step,placeholders,refuse}'),
+            ('sentinai_operator', '{put_playbook,check_playbook,write_step,placeholders,refuse,project_playbooks,project_step_executions,project_executions,open_executions,waves}'),
             ('sentinai_approver', '{approve,reject,resolve,escalate,close_exception,decide,event_row,has_type,read_batch,project_exceptions,project_end,project_approvals}'),
             ('sentinai_reader', '{get_exception,list_exceptions,get_feedback,get_feedback_metrics,sla_compliance,working_hours,add_working_time,get_command_status,require_read}'),
             ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path,working_hours,add_working_time,require_read,rebuild_projections,rebuild_step,rebuild_exceptions,rebuild_metrics,start_rebuild,history_of,read_histories,reset_exceptions,replay_exceptions,recount_day,count_feedback,read_batch,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,project_feedback}')) v (role, names)
@@ -134,6 +136,7 @@ begin
     grant update (playbook) on sentinai_platform.exceptions to sentinai_approver;
     grant insert (tenant_id, playbook, version, steps, outcome, description) on sentinai_platform.playbooks to sentinai_operator;
     grant insert on sentinai_platform.playbook_steps to sentinai_operator;
+    grant insert, update, delete on sentinai_platform.playbook_executions, sentinai_platform.step_executions to sentinai_operator;
     grant select on sentinai_platform.tools, sentinai_platform.allowed_hosts to sentinai_agent;
     grant select, insert, update on sentinai_platform.tool_breakers, sentinai_platform.tool_executions to sentinai_agent;
     grant select on sentinai_platform.tools to sentinai_approver;

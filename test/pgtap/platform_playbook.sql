@@ -4,7 +4,7 @@
 -- tools that are statements and at times that are passed in.
 begin;
 create extension sentinai_platform;
-select plan(100);
+select plan(109);
 \ir lib/platform.sql
 
 -- play(): the playbook agent, for all there is for it; says what went wrong
@@ -13,22 +13,26 @@ create function pg_temp.play() returns text language sql as $$
 create function pg_temp.policy() returns text language sql as $$
     select coalesce(nullif((h.retried, h.dead)::text, '(0,0)'), '') from sentinai_platform.handle_policy(pg_temp.batch('m', '{TriageCompleted,PlaybookRecalculationRequested,ApprovalDecided}')) h $$;
 -- come(): an exception that the guardrails have a playbook for
-create function pg_temp.come(id text, data jsonb default '{"amount": 1}') returns text language plpgsql as $$
+create function pg_temp.match(id text, data jsonb default '{"amount": 1}') returns text language plpgsql as $$
 begin
     perform sentinai_platform.submit_exception('m', 'bank', data, id);
     perform sentinai_platform.handle_intake(pg_temp.batch('m'));
     perform sentinai_platform.handle_triage(pg_temp.batch('m', '{ExceptionNormalized}'));
-    perform pg_temp.policy();
-    return pg_temp.play();
+    return pg_temp.policy();
 end $$;
+create function pg_temp.come(id text, data jsonb default '{"amount": 1}') returns text language sql as $$
+    select pg_temp.match(id, data);
+    select pg_temp.play() $$;
 -- asked(): the last call of a tool for an exception
 create function pg_temp.asked(id text) returns jsonb language sql as $$
     select payload from sentinai.event_log where tenant_id = 'm' and aggregate_id = id and event_type = 'ToolExecutionRequested' order by event_id desc limit 1 $$;
 create function pg_temp.called(id text) returns text language sql as $$
     select format('%s %s', pg_temp.asked(id) ->> 'tool', pg_temp.asked(id) -> 'arguments') $$;
-create function pg_temp.answer(id text, response jsonb default '{}', call jsonb default null) returns text language sql as $$
+create function pg_temp.say(id text, response jsonb default '{}', call jsonb default null) returns uuid language sql as $$
     select sentinai.publish('ToolExecutionCompleted', 'm', id, jsonb_build_object('exception_id', id, 'execution_id', coalesce(call, pg_temp.asked(id)) -> 'execution_id',
-        'tool', coalesce(call, pg_temp.asked(id)) -> 'tool', 'duration_ms', 5, 'status', 200, 'response', response));
+        'tool', coalesce(call, pg_temp.asked(id)) -> 'tool', 'duration_ms', 5, 'status', 200, 'response', response)) $$;
+create function pg_temp.answer(id text, response jsonb default '{}', call jsonb default null) returns text language sql as $$
+    select pg_temp.say(id, response, call);
     select pg_temp.play() $$;
 create function pg_temp.break(id text, again boolean default null, cause uuid default null) returns text language sql as $$
     select sentinai.publish('ToolExecutionFailed', 'm', id, jsonb_strip_nulls(jsonb_build_object('exception_id', id, 'execution_id', pg_temp.asked(id) -> 'execution_id',
@@ -134,6 +138,15 @@ select is(pg_temp.answer('G') || pg_temp.stand('G') || ' ' || pg_temp.steps('G')
 select is(pg_temp.deadlines('G'), 'step cancelled', 'or waited for');
 select isnt(sentinai_platform.escalate('m', 'H', 'I want to see it'), null, 'another one is escalated');
 select is(pg_temp.play() || pg_temp.stand('H') || pg_temp.exception('H'), 'undo 1 cancelled 1 the exception was escalatedescalated undo f', 'and left as it is');
+select is(pg_temp.come('M') || (pg_temp.say('M') is not null and sentinai_platform.escalate('m', 'M', 'mine') is not null) || pg_temp.play(), 'true', 'what was answered before that, and is heard of after it');
+select is(pg_temp.flow('M'), 'PlaybookMatched StepRequested1 Escalated', 'has no next step');
+select is(pg_temp.match('N') || (sentinai_platform.escalate('m', 'N', 'mine') is not null) || pg_temp.play() || pg_temp.flow('N'), 'truePlaybookMatched Escalated', 'and what was chosen before it has not begun');
+select is(pg_temp.stand('N'), 'undo 1 cancelled the exception was escalated', 'nor will it');
+select is((pg_temp.rule(null, 1) || pg_temp.match('O') || (sentinai_platform.execute_playbook('m', 'O', 'try') is not null) || pg_temp.play()), 'true', 'what a person begins after it');
+select is(pg_temp.flow('O') || ' ' || pg_temp.stand('O'), 'Escalated PlaybookMatched StepRequested1 try 1 running 1', 'begins');
+select isnt(pg_temp.say('O'), null, 'an answer in time');
+select lives_ok($$select sentinai.sla_scan(100000, now() + interval '90 s')$$, 'of which nothing was heard in time');
+select is(pg_temp.play() || pg_temp.steps('O'), '1 completed, 2 requested', 'is one, and the step after it has its own time');
 
 -- commands
 create temp table x as select sentinai_platform.execute_playbook('m', 'H', 'pay', requested_by => 'mia', idempotency_key => 'k') as id;
@@ -173,18 +186,18 @@ select is(pg_temp.rule('try', 1) || sentinai_platform.recalculate_playbook('m', 
 select is(pg_temp.stand('L'), 'undo 1 compensating 2 superseded by version 1 of playbook "try"; try 1 waiting', 'which waits for the step that is under way');
 select is(pg_temp.rule('pay', 1) || sentinai_platform.recalculate_playbook('m', 'L') || pg_temp.policy() || pg_temp.play() ~ '^[0-9a-f-]{36}$', true, 'and yet another');
 select is(pg_temp.stand('L'), 'undo 1 compensating 2 superseded by version 1 of playbook "pay"; try 1 superseded superseded by version 1 of playbook "pay"; pay 1 waiting', 'of which only the last waits');
-select is(pg_temp.rule('try', 1) || sentinai_platform.recalculate_playbook('m', 'L') || pg_temp.policy() || pg_temp.play() ~ '^[0-9a-f-]{36}$', true, 'until they want the first again');
+select is(pg_temp.rule('undo', 1) || sentinai_platform.recalculate_playbook('m', 'L') || pg_temp.policy() || pg_temp.play() ~ '^[0-9a-f-]{36}$', true, 'until they want the first again');
 select is(pg_temp.break('L', false) || pg_temp.called('L'), format('un-a {"of": 5, "key": "%s"}', (select tool_execution_id from sentinai_platform.step_executions where exception_id = 'L' and step = 1 and not compensation)), 'what was done is undone');
-select is(pg_temp.answer('L') || pg_temp.called('L'), 'one {}', 'then it begins');
-select is(pg_temp.stand('L'), 'undo 1 superseded 1 superseded by version 1 of playbook "try"; try 1 superseded superseded by version 1 of playbook "pay"; pay 1 superseded superseded by version 1 of playbook "try"; try 1 running 1', 'alone');
-select is(pg_temp.answer('L') || pg_temp.answer('L') || pg_temp.exception('L'), 'resolved try resolved t', 'and ends');
+select is(pg_temp.answer('L') || pg_temp.called('L'), 'a {}', 'then it begins');
+select is(pg_temp.stand('L'), 'undo 1 superseded 1 superseded by version 1 of playbook "undo"; try 1 superseded superseded by version 1 of playbook "pay"; pay 1 superseded superseded by version 1 of playbook "undo"; undo 1 running 1', 'alone');
+select is(pg_temp.answer('L') || pg_temp.answer('L') || pg_temp.answer('L') || pg_temp.answer('L') || pg_temp.exception('L'), 'resolved undo resolved t', 'and ends');
 
 -- queries
 select is((select format('%s %s', (execution).state, (select string_agg(concat(s ->> 'step', case when s @> '{"compensation": true}' then 'u' end, s ->> 'tool'), ' ') from jsonb_array_elements(steps) s))
     from sentinai_platform.get_playbook_execution('m', (select execution_id from sentinai_platform.playbook_executions where exception_id = 'D'))),
     'compensated 1a 2b 3c 4d 3uun-c 1uun-a', 'an execution with its steps, in order');
 select is((select count(*) from sentinai_platform.get_playbook_execution('n', (select execution_id from sentinai_platform.playbook_executions where exception_id = 'D'))), 0::bigint, 'of one''s own tenant');
-select is(pg_temp.ids($$select * from sentinai_platform.list_playbook_executions('m', playbook => 'undo')$$), 'L,H,G,F,E,D', 'a list, the newest first');
+select is(pg_temp.ids($$select * from sentinai_platform.list_playbook_executions('m', playbook => 'undo')$$), 'L,L,N,M,H,G,F,E,D', 'a list, the newest first');
 select is(pg_temp.ids($$select * from sentinai_platform.list_playbook_executions('m', playbook => 'undo', max_rows => 2, before => (select execution_id from sentinai_platform.playbook_executions where exception_id = 'G'))$$), 'F,E', 'page by page');
 select is(pg_temp.ids($$select * from sentinai_platform.list_playbook_executions('m', state => 'completed', version => 1, exception_id => 'A', from_time => now() - interval '1 hour', to_time => clock_timestamp() + interval '1 s')$$), 'A', 'by all that can be asked for');
 select throws_ok($$select sentinai_platform.list_playbook_executions('m', max_rows => 0)$$, 'SN422', null, 'of at least a row');
@@ -192,10 +205,16 @@ select throws_ok($$select sentinai_platform.list_playbook_executions('m', max_ro
 -- written anew from the log, the read model is the same
 create temp table before as select (select jsonb_agg(to_jsonb(x) order by x.execution_id) from sentinai_platform.playbook_executions x) as executions,
     (select jsonb_agg(to_jsonb(s) order by s.execution_id, s.compensation, s.step) from sentinai_platform.step_executions s) as steps;
-delete from sentinai_platform.step_executions;
-delete from sentinai_platform.playbook_executions;
-select sentinai_platform.project_playbooks((select jsonb_agg(to_jsonb(e) order by event_id) from sentinai.event_log e where tenant_id = 'm'));
-select is((select jsonb_agg(to_jsonb(x) order by x.execution_id) from sentinai_platform.playbook_executions x), (select executions from before), 'executions are what the log says');
+update sentinai_platform.step_executions set state = 'cancelled', result = null;
+update sentinai_platform.playbook_executions set state = 'failed', step = 9;
+do $$
+declare
+    rebuild constant uuid := sentinai_platform.start_rebuild('m');
+begin
+    while sentinai_platform.rebuild_step(rebuild, 3) loop
+    end loop;
+end $$;
+select is((select jsonb_agg(to_jsonb(x) order by x.execution_id) from sentinai_platform.playbook_executions x), (select executions from before), 'rebuilt, executions are what the log says');
 select is((select jsonb_agg(to_jsonb(s) order by s.execution_id, s.compensation, s.step) from sentinai_platform.step_executions s), (select steps from before), 'and so are steps');
 
 select * from finish();

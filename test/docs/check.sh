@@ -4,7 +4,8 @@
 #
 #   test/docs/check.sh [TEST…]     readme pages settings properties errors
 #                                  conditions api comments links commands
-#                                  tiers options trace_options topics_options handler
+#                                  tiers options trace_options topics_options relay_options
+#                                  handler
 #                                  restore versions
 #                                  definer path loops sentences
 #
@@ -609,7 +610,7 @@ test_loops() {
     [ -z "$loop_role" ] || sql postgres "drop role $loop_role"
 }
 
-all=(readme pages settings properties errors conditions api comments links commands tiers options trace_options topics_options handler restore versions definer path loops sentences)
+all=(readme pages settings properties errors conditions api comments links commands tiers options trace_options topics_options relay_options handler restore versions definer path loops sentences)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
     [ "$(type -t "test_$name")" = function ] || {

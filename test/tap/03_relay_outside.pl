@@ -17,7 +17,7 @@ my $inflight = 20;    # events of a process without an answer
 my $relay = "$Agents::build/sentinai-relay";
 my $broker = MockBroker->new('--brokers', 1);
 my $node = new_node('relay_outside', 'sentinai.topic_partitions = 0', 'sentinai.launcher_naptime = 1s', 'max_worker_processes = 24',
-	'log_statement = none', "sentinai.relay_inflight = $inflight");
+	'log_statement = none', "sentinai.relay_inflight = $inflight", "include_if_exists 'test.conf'");
 
 Agents::use_node($node);
 sub sql { return $node->safe_psql('postgres', $_[0]); }
@@ -135,6 +135,14 @@ poll_ok($node, 'postgres', $unslept, q{select waiting_events = 0 and lag_events 
 my %last;
 is(scalar(grep { my ($n) = $_->{value} =~ /(\d+)/; my $late = ($last{ $_->{key} } // 0) > $n; $last{ $_->{key} } = $n unless $late; $late } $broker->records('sentinai.gone')),
 	0, 'in their order');
+
+# What the standbys have not confirmed is not sent.
+set_conf_now($node, $unslept, "synchronous_standby_names = 'nobody'", 'sentinai.sync_grace = 0');
+sql(q{set synchronous_commit = local; select sentinai.publish('S', 't', 'k', '{}', 'sure')});
+poll_ok($node, 'postgres', $unslept, q{select count(*) > 0 from pg_stat_activity where application_name = 'sentinai-relay' and wait_event = 'SyncRep'}, 'it waits for the standby');
+is(scalar($broker->records('sentinai.sure')), 0, 'before it sends');
+set_conf_now($node, $unslept, "synchronous_standby_names = ''");
+ok(wait_for($unslept, sub { $broker->records('sentinai.sure') == 1 }), 'then it goes out');
 
 # It ends when it is told to, and leaves nothing to be sent again.
 relay_passed_ok($node, 'postgres', $unslept, 'all is sent again');

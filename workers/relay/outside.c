@@ -53,7 +53,7 @@ static const char usage[] =
 "      --secret-directory=DIR  files with the secrets that its settings name\n"
 "      --library-directory=DIR  of sentinai_kafka.so and the like\n"
 "                          (default " SN_LIBRARY_DIRECTORY ")\n"
-"      --log-format=text|json  form of the lines on standard error\n"
+"      --log-format=FORMAT  of the lines on standard error: text or json\n"
 TOOL_USAGE;
 
 static Tool tool = {.program = PROGRAM, .usage = usage};
@@ -458,7 +458,11 @@ read_options(int argc, char **argv)
 		else if (letter == OPT_LIBRARIES)
 			library_directory = optarg;
 		else if (letter == OPT_LOG_FORMAT)
+		{
+			if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0)
+				tool_refuse(&tool, "no such format", optarg);
 			format = strcmp(optarg, "json") == 0 ? LOG_JSON : LOG_TEXT;
+		}
 		else if (!tool_option(&tool, argv, letter))
 			exit(EX_USAGE);
 	}

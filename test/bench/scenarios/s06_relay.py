@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: PostgreSQL
 
 import itertools
+import os
+import signal
+import subprocess
 
 from harness import load, queues as q
 from harness.broker import HEADERS, PRODUCER, Debezium, Raw
-from harness.cluster import BenchError, Meter
+from harness.cluster import BenchError, Meter, ROOT
 
 NUMBER = 6
 TITLE = "relay of a backlog to a real Kafka"
@@ -19,6 +22,12 @@ class Routed:
     """SentinAI, sending what Debezium's outbox router would."""
 
     name, label, role = "routed", "SentinAI, records as Debezium's", q.OURS
+
+
+class Outside:
+    """SentinAI's relay in a process outside of the server."""
+
+    name, label, role = "outside", "SentinAI, by sentinai-relay", q.OURS
 
 
 def kafka_conf(servers):
@@ -51,6 +60,36 @@ def ours(ctx, number, count, record_format):
     return {**answer, "wal_b": wal / count, "cpu_us": cpu * 1e6 / count}
 
 
+def outside(ctx, number, count):
+    """The same by sentinai-relay; its own CPU time counts, too."""
+    database, topic = ctx.database(q.SENTINAI), f"sentinai-{number}"
+    ctx.kafka.create(topic)
+    ctx.cluster.sql("select sentinai.pause_relay()", database)
+    ctx.cluster.sql(f"""select sentinai.create_relay('outside', 'kafka',
+        '{kafka_conf(ctx.kafka.servers)}', topic_template => '{topic}',
+        workers => 0)""", database)
+    count = ctx.fill(q.SENTINAI, count)
+    ctx.caught_up(database)
+    ctx.cluster.sql("checkpoint")
+    watch = load.Watch(ctx.kafka.servers, topic, count, 120)
+    meter = Meter(ctx.cluster)
+    program = subprocess.Popen(
+        [os.path.join(ROOT, "build/workers/sentinai-relay"),
+         "--relay=outside"], env=ctx.cluster.env(database),
+        stderr=subprocess.DEVNULL)
+    answer = watch.end()
+    wal, cpu = meter.read()
+    program.send_signal(signal.SIGTERM)
+    _, status, used = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(status)
+    cpu += used.ru_utime + used.ru_stime
+    ctx.cluster.sql("select sentinai.drop_relay('outside');"
+                    "select sentinai.resume_relay()", database)
+    ctx.cluster.until(database, "select bool_and(lag_events = 0)"
+                      " from sentinai.stat_relay", 120)
+    return {**answer, "wal_b": wal / count, "cpu_us": cpu * 1e6 / count}
+
+
 def debezium(ctx, peer, number, count):
     database, topic = ctx.database(peer), f"outbox.event.r{number}"
     ctx.kafka.create(topic)
@@ -79,7 +118,7 @@ def run(ctx):
     mine = ctx.install(ctx.ready([q.SENTINAI]))
     if mine:
         ctx.cluster.set(sentinai_kafka_conf=kafka_conf(servers))
-    bare, plain, routed = Raw(), Raw(), Routed()
+    bare, plain, routed, apart = Raw(), Raw(), Routed(), Outside()
     plain.name, plain.label = "plain", "librdkafka alone, no headers"
     turns = itertools.count(1)
 
@@ -87,10 +126,12 @@ def run(ctx):
         number = next(turns)
         if one is bare or one is plain:
             return raw(ctx, number, count, HEADERS if one is bare else 0)
+        if one is apart:
+            return outside(ctx, number, count)
         return ours(ctx, number, count,
                     "debezium" if one is routed else "cloudevents")
 
-    ctx.alternate([bare, plain, *mine, *([routed] if mine else [])], measure,
+    ctx.alternate([bare, plain, *mine, *([routed, apart] if mine else [])], measure,
                   ctx.depth(2, ctx.rounds))
     if mine:
         ctx.cluster.set(sentinai_kafka_conf=None,
@@ -113,6 +154,8 @@ def run(ctx):
     ctx.cluster.restart_with(wal_level="replica")
     speed = r.median("sentinai")
     r.ratio("SentinAI / librdkafka alone", speed, r.median("librdkafka"), 0.6)
+    r.ratio("sentinai-relay / a relay in the server", r.median("outside"),
+            speed, 0.6)
     r.ratio("SentinAI / Debezium", speed, r.median("debezium"), 5)
     r.ratio("SentinAI / Debezium, both sending Debezium's records",
             r.median("routed"), r.median("debezium"), 5)
@@ -122,5 +165,6 @@ def run(ctx):
                    ". Debezium's records have one header, the id. Rates are "
                    "from the first record in the topic to the last, for "
                    "librdkafka alone from the first send to the last "
-                   "acknowledgement. Debezium runs after the others (its slot reads the "
+                   "acknowledgement. The CPU of sentinai-relay is that of "
+                   "the server and its own. Debezium runs after the others (its slot reads the "
                    "WAL of all) on rows written while it streams.")

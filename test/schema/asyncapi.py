@@ -46,6 +46,20 @@ AWKWARD_VALUES = [
     ({"to": "t"}, False)]
 
 
+def fetch_packages(place, env):
+    """npm ci, again when the registry has not answered; what it said last."""
+    for _ in range(3):
+        fetched = subprocess.run(
+            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund",
+             "--loglevel=error"], cwd=place, env=env, text=True, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        if not fetched.returncode:
+            return
+    raise SystemExit("AsyncAPI's parser cannot be fetched by npm: " +
+                     fetched.stdout)
+
+
 def node_modules():
     """The packages of the lock file, fetched once; an environment for them."""
     source = os.path.join(HERE, "asyncapi")
@@ -60,14 +74,7 @@ def node_modules():
         os.makedirs(place)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(os.path.join(source, name), place)
-        fetched = subprocess.run(
-            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund",
-             "--loglevel=error"], cwd=place, env=env, text=True, check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT)
-        if fetched.returncode:
-            raise SystemExit("AsyncAPI's parser cannot be fetched by npm: " +
-                             fetched.stdout)
+        fetch_packages(place, env)
         with open(done, "w") as file:
             file.write(wanted)
     return env

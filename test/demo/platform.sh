@@ -93,7 +93,7 @@ step_flights() {
         state="$reported $triaged $asked $ran $called $resolved $waiting"
         [ "$state" = "$last" ] || last_at=$SECONDS
         last=$state
-        all_alive && [ $((SECONDS - last_at)) -lt $quiet_seconds ] || break
+        all_alive && [ $((SECONDS - last_at)) -lt "$quiet_seconds" ] || break
         sleep 0.3
     done
     table_at=-10

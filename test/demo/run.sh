@@ -138,7 +138,7 @@ step_build() {
 step_database() {
     local sum
     step 3 "A PostgreSQL of our own"
-    sum=$(cat "$root"/sentinai--*.sql | sha256sum)
+    sum=$(cat "$root"/sentinai*--*.sql | sha256sum)
     if [ -d "$home/data" ] && [ "${sum%% *}" != "$sql_sum" ]; then
         say "the extension's SQL has changed: a new cluster"
         quietly sn_cluster_stop "$home"

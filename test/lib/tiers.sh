@@ -92,9 +92,9 @@ tier_docs() {
     tcp_role=docs_agent with_cluster docs make PG_CONFIG="$pg_config" docs-check
 }
 
-# Two scripts at a time: most of the time they wait for something.
+# Three scripts at a time: most of the time they wait for something.
 tier_tap() {
-    in_place make PG_CONFIG="$pg_config" tap PROVE='prove -j2'
+    in_place make PG_CONFIG="$pg_config" tap PROVE='prove -j3'
 }
 
 tier_demo() {

@@ -21,13 +21,14 @@ declare
     u record;
 begin
     for u in
-        select e ->> 'tenant_id' as tenant_id, e ->> 'exception_id' as exception_id, e -> 'updated' as fields
+        select e ->> 'tenant_id' as tenant_id, e ->> 'exception_id' as exception_id, e -> 'updated' as fields,
+               sentinai.event_time((e ->> 'event_id')::uuid) as at
         from jsonb_array_elements(updates) with ordinality t (e, n) order by 1, 2, t.n
     loop
         update sentinai_platform.exceptions x
         set title = coalesce(u.fields ->> 'title', x.title), category = coalesce(u.fields ->> 'category', x.category),
             severity = coalesce(u.fields ->> 'severity', x.severity),
-            attributes = x.attributes || coalesce(u.fields -> 'attributes', '{}'), changed_at = clock_timestamp()
+            attributes = x.attributes || coalesce(u.fields -> 'attributes', '{}'), changed_at = greatest(x.changed_at, u.at)
         where x.tenant_id = u.tenant_id and x.exception_id = u.exception_id;
     end loop;
 end $$;
@@ -78,11 +79,23 @@ begin
     left join news r on r.ord = j.requested
     left join news o on o.ord = coalesce(j.completed, j.failed)
     where x.tenant_id = j.tenant_id and x.execution_id = j.execution_id;
-    perform sentinai_platform.update_fields((
-        select jsonb_agg(jsonb_build_object('tenant_id', e.tenant_id, 'exception_id', e.exception_id, 'updated', e.payload -> 'updated') order by e.ord)
-        from sentinai_platform.tool_events(events) e where e.event_type = 'ToolExecutionCompleted' and e.payload ? 'updated'));
 end $$;
-comment on function sentinai_platform.project_tools(jsonb) is 'For the tools: writes the read model tool_executions, and the fields of exceptions that tools have changed, from events: a JSON array of rows as claim() has them, in their order. Events that it has seen change nothing.';
+comment on function sentinai_platform.project_tools(jsonb) is 'For the tools: writes the read model tool_executions from events: a JSON array of rows as claim() has them, in their order. Events that it has seen change nothing.';
+
+create function sentinai_platform.project_updates(events jsonb) returns void
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    -- intake and triage that came later have said it anew
+    select sentinai_platform.update_fields(jsonb_agg(jsonb_build_object('tenant_id', e.tenant_id, 'exception_id', e.exception_id, 'event_id', e.event_id,
+               'updated', (e.payload -> 'updated') - case when l.triaged > e.event_id::text then '{severity,category}'::text[] else '{}' end) order by e.event_id))
+    from sentinai_platform.tool_events(events) e
+    left join lateral (
+        select max(b.event_id::text) filter (where b.event_type = 'TriageCompleted') as triaged,
+               max(b.event_id::text) filter (where b.event_type = 'ExceptionNormalized') as normalized
+        from sentinai_platform.read_batch(events) b where b.tenant_id = e.tenant_id and b.exception_id = e.exception_id) l on true
+    where e.event_type = 'ToolExecutionCompleted' and e.payload ? 'updated' and coalesce(l.normalized < e.event_id::text, true) $$;
+comment on function sentinai_platform.project_updates(jsonb) is 'For rebuild_projections(): gives exceptions the fields that tools have changed, when all else of them is there. events: all of their events.';
 
 create function sentinai_platform.url_encode(value text) returns text
     language sql immutable strict parallel safe
@@ -191,6 +204,10 @@ create function sentinai_platform.read_response(body text) returns jsonb
     set search_path = pg_catalog, pg_temp
     as $$
 begin
+    -- a number of ten characters may have 100,000 digits, and would be stored with them
+    if body ~ '(^|[[:space:]\[:,])-?[0-9]+(\.[0-9]+)?[eE]\+?[0-9]{3}' then
+        return to_jsonb(body);
+    end if;
     return body::jsonb;
 exception when others then
     -- what is no JSON is a text
@@ -365,24 +382,22 @@ create function sentinai_platform.find_answers(batch jsonb) returns jsonb
     select coalesce(jsonb_agg(to_jsonb(a) order by a.ord), '[]') from a where a.answer is not null $$;
 comment on function sentinai_platform.find_answers(jsonb) is 'For the tools: the answers that a batch leads to, a JSON array.';
 
-create function sentinai_platform.publish_answers(answers jsonb) returns void
-    language plpgsql volatile parallel unsafe
+create function sentinai_platform.publish_answers(answers jsonb) returns jsonb
+    language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
-begin
-    perform count(sentinai.publish(case when a.ok then 'ToolExecutionCompleted' else 'ToolExecutionFailed' end, a.tenant_id, a.exception_id,
+    select jsonb_agg(to_jsonb(a) || jsonb_build_object('event_id', sentinai.publish(case when a.ok then 'ToolExecutionCompleted' else 'ToolExecutionFailed' end, a.tenant_id, a.exception_id,
         jsonb_strip_nulls(jsonb_build_object('exception_id', a.exception_id, 'execution_id', a.execution_id, 'tool', a.tool,
             'duration_ms', coalesce(a.answer -> 'duration_ms', '0'), 'status', a.answer -> 'status',
             'error', case when not a.ok then a.answer -> 'error' end,
             'retryable', case when not a.ok then coalesce(a.answer -> 'retryable', 'false') end))
         || case when a.answer ? 'response' then jsonb_build_object('response', a.answer -> 'response') else '{}' end
         || case when a.answer ? 'updated' then jsonb_build_object('updated', a.answer -> 'updated') else '{}' end,
-        'exception', a.trace, correlation_id => a.exception_id, causation_id => a.event_id))
+        'exception', a.trace, correlation_id => a.exception_id, causation_id => a.event_id)))
     from (select r.*, (r.answer ->> 'ok')::boolean as ok from jsonb_to_recordset(answers)
               r (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, execution_id uuid, tool text, answer jsonb)
-          order by r.ord) a;
-end $$;
-comment on function sentinai_platform.publish_answers(jsonb) is 'For the tools: publishes what became of executions.';
+          order by r.ord) a $$;
+comment on function sentinai_platform.publish_answers(jsonb) is 'For the tools: publishes what became of executions. Returns the answers with the ids of their events.';
 
 create function sentinai_platform.answer_tools(batch jsonb) returns void
     language plpgsql volatile parallel unsafe
@@ -392,7 +407,7 @@ declare
     answers jsonb := sentinai_platform.find_answers(batch);
 begin
     begin
-        perform sentinai_platform.publish_answers(answers);
+        answers := sentinai_platform.publish_answers(answers);
     exception when sqlstate 'SN422' or sqlstate 'SN413' then
         -- one that cannot be kept, as it is too large or nested too deep, is found when it is alone
         if jsonb_array_length(answers) <> 1 then
@@ -400,7 +415,7 @@ begin
         end if;
         answers := jsonb_set(answers, '{0,answer}', (answers #> '{0,answer}') - '{response,updated}'::text[]
             || '{"ok": false, "error": "the response cannot be kept", "retryable": false}');
-        perform sentinai_platform.publish_answers(answers);
+        answers := sentinai_platform.publish_answers(answers);
     end;
     -- what else is known of it is read back from the event, which is redacted
     update sentinai_platform.tool_executions x
@@ -414,7 +429,8 @@ begin
     where c.execution_id = a.execution_id and c.tenant_id = a.tenant_id and c.command = 'execute_tool' and c.status <> 'completed';
     -- at once, since who hears of it may ask for it; the request had the value
     perform sentinai_platform.update_fields((
-        select jsonb_agg(jsonb_build_object('tenant_id', a ->> 'tenant_id', 'exception_id', a ->> 'exception_id', 'updated', a #> '{answer,updated}'))
+        select jsonb_agg(jsonb_build_object('tenant_id', a ->> 'tenant_id', 'exception_id', a ->> 'exception_id', 'event_id', a -> 'event_id',
+            'updated', a #> '{answer,updated}'))
         from jsonb_array_elements(answers) a where a -> 'answer' ? 'updated'));
 end $$;
 comment on function sentinai_platform.answer_tools(jsonb) is 'For the tools: publishes the answers to a batch, and notes them.';

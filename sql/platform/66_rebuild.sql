@@ -109,6 +109,7 @@ begin
     perform sentinai_platform.project_playbooks(events);
     perform sentinai_platform.project_feedback(events);
     perform sentinai_platform.project_tools(events);
+    perform sentinai_platform.project_updates(events);
     return replayed;
 end $$;
 comment on function sentinai_platform.replay_exceptions(text, text[]) is 'For rebuild_projections(): the rows of some exceptions anew. Returns of how many the log has all events.';

@@ -114,7 +114,7 @@ begin
             ('sentinai_agent', '{handle_tool,prepare,tool_events,update_fields,project_tools,url_parts,url_encode,tool_requests,take_trials,read_response,judge_result,note_breakers,update_of,start_wait,run_builtin,answer_request,find_answers,publish_answers,answer_tools,settle_tools,apply_tool}'),
             ('sentinai_approver', '{execute_tool}'),
             ('sentinai_reader', '{get_tool_execution,list_tool_executions}'),
-            ('sentinai_operator', '{check_setting,check_range,url_parts,check_headers,check_webhook,check_builtin,refuse,tool_events,update_fields,project_tools}')) v (role, names)
+            ('sentinai_operator', '{check_setting,check_range,url_parts,check_headers,check_webhook,check_builtin,refuse,tool_events,update_fields,project_tools,project_updates}')) v (role, names)
         join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
     loop
         execute format('grant execute on routine %s to %I', g.name, g.role);

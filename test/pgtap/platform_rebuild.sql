@@ -4,7 +4,7 @@
 -- of rebuild_projections(), in one transaction.
 begin;
 create extension sentinai_platform;
-select plan(26);
+select plan(27);
 \ir lib/platform.sql
 
 -- rebuilt(): all steps of a rebuild; how many there were
@@ -21,6 +21,7 @@ end $$;
 create temp table before (r text);
 create function pg_temp.rows() returns setof text language sql as $$
     select x::text from sentinai_platform.exceptions x union all select p::text from sentinai_platform.approvals p
+    union all select t::text from sentinai_platform.tool_executions t
     union all select f::text from sentinai_platform.feedback f union all select m::text from sentinai_platform.feedback_metrics m $$;
 -- diff(): what is not as it was
 create function pg_temp.diff() returns setof text language sql as $$
@@ -38,6 +39,7 @@ create function pg_temp.all_agents() returns void language sql as $$
     select sentinai_platform.handle_policy(pg_temp.batch(t, '{TriageCompleted,ApprovalDecided,SLAImminent,SLAExpired}')) from unnest('{acme,globex}'::text[]) t;
     select sentinai_platform.handle_policy(pg_temp.batch(t, '{TriageCompleted,ApprovalDecided,SLAImminent,SLAExpired}')) from unnest('{acme,globex}'::text[]) t;
     select sentinai_platform.handle_feedback(pg_temp.batch(t, '{ExceptionResolved,ExceptionEscalated}')) from unnest('{acme,globex}'::text[]) t $$;
+insert into sentinai_platform.tools (tenant_id, tool, kind, settings) values ('*', 'set', 'update_field', '{"fields": ["severity", "title", "attributes.owner"]}');
 select sentinai_platform.submit_exception(t, 'bank', jsonb_build_object('amount', n, 'title', 'number ' || n, 'occurred_at', '2026-01-01'), 'X-' || n) from generate_series(1, 100, 3) n, unnest('{acme,globex}'::text[]) t;
 select sentinai_platform.create_manual_exception('acme', '{"title": "by hand", "severity": "critical"}', 'mia', 'M-1');
 select pg_temp.all_agents();
@@ -47,6 +49,11 @@ select sentinai_platform.resolve('acme', 'X-' || n, 'done', 'well') from generat
 select sentinai_platform.escalate('acme', 'X-10', 'odd');
 select pg_temp.all_agents();
 select sentinai_platform.resolve('acme', 'X-10', 'in the end');
+-- tools change some, of which some are reported again later; one is no tool
+select sentinai.publish('ToolExecutionRequested', 'acme', 'X-' || n, jsonb_build_object('exception_id', 'X-' || n, 'execution_id', gen_random_uuid(), 'tool', tool, 'arguments', jsonb_build_object('field', tool_field, 'value', value)))
+from (values (1, 'set', 'severity', 'critical'), (4, 'set', 'attributes.owner', 'mia'), (13, 'set', 'severity', 'critical'), (13, 'set', 'attributes.owner', 'mia'), (16, 'set', 'title', 'new'), (16, 'none', 'title', 'newer')) v (n, tool, tool_field, value);
+select sentinai_platform.handle_tool(pg_temp.batch('acme', '{ToolExecutionRequested}'));
+select sentinai_platform.handle_tool(pg_temp.batch('acme', '{ToolExecutionCompleted,ToolExecutionFailed}'));
 -- reported again, when it has been dealt with and when it has not
 select sentinai_platform.submit_exception('acme', 'bank', jsonb_build_object('amount', n), 'X-' || n) from unnest('{1,4,7,100,97}'::int[]) n;
 select sentinai.sla_scan(100000, now() + interval '40 minutes');
@@ -64,6 +71,7 @@ select is((select string_agg(distinct state, ' ' order by state) from sentinai_p
 select is((select string_agg(distinct sla, ' ' order by sla) from sentinai_platform.exceptions), 'expired met on_track', 'of deadlines, too');
 select is((select string_agg(distinct status, ' ' order by status) from sentinai_platform.approvals), 'approved pending rejected', 'approvals that were decided, or not');
 select ok((select count(*) from before) > 150, 'and what became of them');
+select is((select string_agg(exception_id || severity || coalesce(attributes ->> 'owner', '-') || title, ' ' order by exception_id) from sentinai_platform.exceptions where tenant_id = 'acme' and exception_id in ('X-13', 'X-16')), 'X-13criticalmianumber 13 X-16low-new', 'what tools have changed');
 
 select ok(pg_temp.rebuilt('acme') > 5, 'nothing is wrong: a rebuild in steps');
 select is_empty('select pg_temp.diff()', 'changes nothing');
@@ -72,6 +80,7 @@ select is_empty('select pg_temp.diff()', 'neither');
 
 delete from sentinai_platform.exceptions where tenant_id = 'acme';
 delete from sentinai_platform.approvals where tenant_id = 'acme';
+delete from sentinai_platform.tool_executions where tenant_id = 'acme';
 delete from sentinai_platform.feedback where tenant_id = 'acme';
 delete from sentinai_platform.feedback_metrics where tenant_id = 'acme';
 select isnt_empty('select pg_temp.diff()', 'a tenant without rows');

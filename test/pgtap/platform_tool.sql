@@ -4,7 +4,7 @@
 -- without a token, but for what is tried again.
 begin;
 create extension sentinai_platform;
-select plan(100);
+select plan(101);
 \ir lib/platform.sql
 
 create function pg_temp.seen() returns jsonb language sql as $$
@@ -149,6 +149,8 @@ select throws_ok($$select sentinai_platform.handle_tool((select jsonb_agg(to_jso
 create temp table k as select pg_temp.ask('pay') as deep;
 select is(pg_temp.work(jsonb_build_object('status', 200, 'body', repeat('[', 1000) || repeat(']', 1000))) || pg_temp.work() || (select pg_temp.row(deep) from k),
     '1 called, (2,0,0)0 called, (1,0,0)failed 1 200 the response cannot be kept f 0', 'a response that no event may have');
+select is((select string_agg(jsonb_typeof(sentinai_platform.read_response(v)), ' ' order by n) from unnest('{"{\"a\": [1e131000]}",1E+999,"[1, -1.5e4000]","[1e99, 1.5e-300]","\"5e123456\"","{\"id\":\"a-5e123\"}"}'::text[]) with ordinality t (v, n)),
+    'string string string array string object', 'nor is a few characters a megabyte');
 select sentinai.set_redaction('m', 'ToolExecutionCompleted', '$.response.iban', 'replace');
 create temp table i as select pg_temp.ask('pay') as iban;
 select is(pg_temp.work('{"status": 200, "body": "{\"iban\": \"DE89\"}"}') || pg_temp.work() || (select pg_temp.row(iban) from i),
@@ -194,7 +196,7 @@ select is(pg_temp.work() || pg_temp.work() || (select pg_temp.row(p) from u), '0
 update sentinai_platform.exceptions set severity = 'low', attributes = '{}' where exception_id = 'X';
 create temp table was as select * from sentinai_platform.tool_executions;
 delete from sentinai_platform.tool_executions;
-select lives_ok($$select sentinai_platform.project_tools(pg_temp.seen())$$, 'from the log');
+select lives_ok($$select sentinai_platform.project_tools(pg_temp.seen()), sentinai_platform.project_updates(pg_temp.seen())$$, 'from the log');
 select is((select count(*) from (select to_jsonb(w) from was w except select to_jsonb(x) from sentinai_platform.tool_executions x) d), 0::bigint, 'come the same rows');
 select is((select severity || (attributes ->> 'owner') from sentinai_platform.exceptions where exception_id = 'X'), 'high{"n": 1}', 'and the fields that were changed');
 select lives_ok($$select sentinai_platform.project_tools(pg_temp.seen())$$, 'told again');

@@ -246,6 +246,9 @@ http_call_end(HttpCall *call, CURLM *multi, CURLcode code)
 	call->duration = (double) microseconds / 1000;
 	if (code == CURLE_OK || call->too_large)
 		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &call->status);
+	/* of several addresses of a host one may be refused, and another answer */
+	if (code == CURLE_OK)
+		call->refused = false;
 	if (call->refused)
 		refuse(call, "the address of the host is not allowed", false);
 	else if (call->too_large)

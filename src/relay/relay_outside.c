@@ -43,6 +43,9 @@
 PG_FUNCTION_INFO_V1(sentinai_relay_open);
 PG_FUNCTION_INFO_V1(sentinai_relay_call);
 
+#define MAX_ANSWER	((size_t) 256 * 1024 * 1024)	/* bytes of events, and
+														 * one event more */
+
 static bool opened = false;		/* this session works for a sentinai-relay */
 static SnWireOut answer;
 
@@ -321,7 +324,8 @@ call_begin(SnWireIn *in, SnHold hold)
 	{
 		look |= pg_atomic_exchange_u32(&sn_relay.slot->look, 0) != 0;
 		sn_relay.lanes.nlanes = sn_node()->lanes;
-		sn_relay.lanes.max_bytes = (size_t) sn_relay_buffer * 1024;
+		sn_relay.lanes.max_bytes = Min((size_t) sn_relay_buffer * 1024,
+									   MAX_ANSWER);
 		if (sn_database()->vacate_until > sn_now() ||
 			sn_sub_by_id(sn_relay.relay_id) == NULL ||
 			(look && !look_outside()))

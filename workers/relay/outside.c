@@ -28,6 +28,7 @@
 #define MAX_SLEEP_MS	1000
 #define ANSWERS_MS		10		/* so long answers may wait for each other */
 #define RETRY_MS		500		/* until the relay is asked for again */
+#define RETRY_MAX_MS	30000	/* the same after many failures */
 #define LOG_EVERY_MS	60000	/* repeated errors are logged so often */
 #define CLOSE_MS		2000
 #define HELD_OFF_MS		100
@@ -68,6 +69,7 @@ static bool stale;				/* the core has others */
 static uint64_t logged_errors;
 static int64_t logged_at;
 static int64_t client_logged_at;
+static int	retry_ms = RETRY_MS;	/* until it is tried again after a failure */
 
 /* Ends the program when it is told to. */
 static void
@@ -379,6 +381,7 @@ one_turn(SnRelayState *state)
 		return *state == SN_RELAY_HELD_OFF ? HELD_OFF_MS : -1;
 	wait = sn_relay_core_turn(lanes.core, sn_relay_now_ms());
 	sn_relay_lanes_progress(&lanes);
+	retry_ms = RETRY_MS;
 	log_errors();
 	if (*state == SN_RELAY_HELD_OFF)
 		return HELD_OFF_MS;
@@ -441,6 +444,14 @@ begin_anew(void)
 	outside_host_begin(&lanes);
 }
 
+/* Sleeps before the next try; longer each time. */
+static void
+pause_after_failure(void)
+{
+	session_pause(retry_ms);
+	retry_ms = retry_ms * 2 < RETRY_MAX_MS ? retry_ms * 2 : RETRY_MAX_MS;
+}
+
 /* Reads the options. */
 static void
 read_options(int argc, char **argv)
@@ -479,7 +490,7 @@ main(int argc, char **argv)
 	read_options(argc, argv);
 	take_signals();
 	if (setjmp(session_failed) != 0 && !session_stop)
-		session_pause(RETRY_MS);
+		pause_after_failure();
 	while (!session_stop)
 	{
 		begin_anew();

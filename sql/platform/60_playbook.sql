@@ -187,7 +187,9 @@ create function sentinai_platform.project_playbooks(events jsonb) returns void
 declare
     own jsonb;
 begin
-    perform sentinai_platform.project_step_executions(events);
+    if sentinai_platform.has_type(events, '{StepExecutionRequested,StepExecutionCompleted,StepExecutionFailed,ToolExecutionRequested}') then
+        perform sentinai_platform.project_step_executions(events);
+    end if;
     select jsonb_agg(b.event order by b.ord) into own from sentinai_platform.read_batch(events) b
     where b.event_type in ('PlaybookMatched', 'StepExecutionRequested', 'ExceptionResolved', 'ExceptionEscalated');
     perform sentinai_platform.project_executions(w) from sentinai_platform.waves(own) w;

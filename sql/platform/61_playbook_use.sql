@@ -165,7 +165,7 @@ begin
     where x.tenant_id = execute_playbook.tenant_id and x.exception_id = execute_playbook.exception_id;
     return accepted.execution_id;
 end $$;
-comment on function sentinai_platform.execute_playbook(text, text, text, int, text, text) is 'Has a playbook executed for an exception, whatever the guardrails say: publishes PlaybookMatched, and returns the execution id, which is the id of the event and of the playbook''s execution. version: by default the newest of the tenant''s own, else the newest for every tenant. requested_by: who it is for. idempotency_key: as of submit_exception(). Errors: as submit_exception(); SN404 no such exception or playbook; SN409 the exception is resolved or waits for an approval, or a playbook is under way for it.';
+comment on function sentinai_platform.execute_playbook(text, text, text, int, text, text) is 'Has a playbook executed for an exception, whatever the guardrails say: publishes PlaybookMatched, and returns the execution id, which is the id of the event and of the playbook''s execution. version: by default the newest of the tenant''s own, else the newest for every tenant; name it in a call that may be repeated with its key, since the newest may be another one then, which is SN409. requested_by: who it is for. idempotency_key: as of submit_exception(). Errors: as submit_exception(); SN404 no such exception or playbook; SN409 the exception is resolved or waits for an approval, or a playbook is under way for it.';
 
 create function sentinai_platform.recalculate_playbook(
         tenant_id text, exception_id text, reason text default null,

@@ -32,6 +32,8 @@ create table sentinai_platform.exceptions (
 create index on sentinai_platform.exceptions (tenant_id, opened_by);
 create index on sentinai_platform.exceptions (tenant_id, state, opened_by);
 create index on sentinai_platform.exceptions (tenant_id, exception_type, opened_by);
+create index on sentinai_platform.exceptions (tenant_id, severity, opened_by);
+create index on sentinai_platform.exceptions (tenant_id, category, opened_by);
 create index on sentinai_platform.exceptions (tenant_id, due_at) where due_at is not null;
 comment on table sentinai_platform.exceptions is 'Read model: one row for each exception, as the agents'' handlers and the commands have made it.';
 comment on column sentinai_platform.exceptions.tenant_id is 'Whose it is.';
@@ -229,6 +231,7 @@ create table sentinai_platform.approvals (
     playbook         text collate "C",
     playbook_version int,
     on_timeout       text collate "C" not null,
+    opened_by        uuid not null,
     requested_at     timestamptz not null,
     due_at           timestamptz not null,
     execution_id     uuid,
@@ -237,7 +240,9 @@ create table sentinai_platform.approvals (
     comment          text collate "C"
 );
 create unique index on sentinai_platform.approvals (tenant_id, exception_id) where status = 'pending';
-create index on sentinai_platform.approvals (tenant_id, status, due_at);
+create index on sentinai_platform.approvals (tenant_id, exception_id, opened_by);
+create index on sentinai_platform.approvals (tenant_id, opened_by);
+create index on sentinai_platform.approvals (tenant_id, status, opened_by);
 comment on table sentinai_platform.approvals is 'Read model: what people are asked to decide, and what they have decided.';
 comment on column sentinai_platform.approvals.approval_id is 'Its id.';
 comment on column sentinai_platform.approvals.tenant_id is 'Whose it is.';
@@ -248,6 +253,7 @@ comment on column sentinai_platform.approvals.reason is 'Why, as the guardrail s
 comment on column sentinai_platform.approvals.playbook is 'What is done when it is approved; null: people do it.';
 comment on column sentinai_platform.approvals.playbook_version is 'Version of the playbook.';
 comment on column sentinai_platform.approvals.on_timeout is 'What it becomes when the time is over.';
+comment on column sentinai_platform.approvals.opened_by is 'Event that asked for it. Lists are in the order of these.';
 comment on column sentinai_platform.approvals.requested_at is 'When it was asked for.';
 comment on column sentinai_platform.approvals.due_at is 'Until when it is to be decided.';
 comment on column sentinai_platform.approvals.execution_id is 'The command that has decided; null: none.';

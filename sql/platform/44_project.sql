@@ -207,9 +207,9 @@ create function sentinai_platform.project_approvals(events jsonb) returns void
 begin
     if sentinai_platform.has_type(events, '{ApprovalRequested}') then
         insert into sentinai_platform.approvals (approval_id, tenant_id, exception_id, status, rule, reason, playbook, playbook_version,
-            on_timeout, requested_at, due_at)
+            on_timeout, opened_by, requested_at, due_at)
         select (b.payload ->> 'approval_id')::uuid, b.tenant_id, b.exception_id, coalesce(d.decision, 'pending'), b.payload ->> 'rule', b.payload ->> 'reason',
-               b.payload ->> 'playbook', (b.payload ->> 'version')::int, b.payload ->> 'on_timeout', sentinai.event_time(b.event_id), (b.payload ->> 'due_at')::timestamptz
+               b.payload ->> 'playbook', (b.payload ->> 'version')::int, b.payload ->> 'on_timeout', b.event_id, sentinai.event_time(b.event_id), (b.payload ->> 'due_at')::timestamptz
         from sentinai_platform.read_batch(events) b
         -- one question at a time is open, so what was decided is never written as open
         left join lateral (
@@ -220,7 +220,7 @@ begin
         on conflict (approval_id) do update
         set tenant_id = excluded.tenant_id, exception_id = excluded.exception_id, status = excluded.status, rule = excluded.rule, reason = excluded.reason,
             playbook = excluded.playbook, playbook_version = excluded.playbook_version, on_timeout = excluded.on_timeout,
-            requested_at = excluded.requested_at, due_at = excluded.due_at,
+            opened_by = excluded.opened_by, requested_at = excluded.requested_at, due_at = excluded.due_at,
             execution_id = null, decided_at = null, decided_by = null, comment = null;
     end if;
     if sentinai_platform.has_type(events, '{ApprovalDecided}') then

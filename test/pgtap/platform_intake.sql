@@ -3,7 +3,7 @@
 -- from Kafka: so all of it is one transaction.
 begin;
 create extension sentinai_platform;
-select plan(47);
+select plan(50);
 \ir lib/platform.sql
 
 -- commands
@@ -78,6 +78,9 @@ select is(sentinai_platform.handle_intake(pg_temp.batch('q'))::text, '(7,0,0)', 
 select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('q', max_rows => 3)$$), 'Q-7,Q-6,Q-5', 'a page, the newest first');
 select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('q', max_rows => 3, before => (select opened_by from sentinai_platform.exceptions where exception_id = 'Q-5'))$$), 'Q-4,Q-3,Q-2', 'the next');
 select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('q', 'normalized', 't1', source => 'web', from_time => now() - interval '1 h', to_time => now() + interval '1 h', min_amount => 2, max_amount => 6, attributes => '{"currency": "EUR"}')$$), 'Q-5,Q-3', 'by what they are');
+select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('q', from_time => (select received_at from sentinai_platform.exceptions where exception_id = 'Q-1'), to_time => (select received_at + interval '1 ms' from sentinai_platform.exceptions where exception_id = 'Q-7'))$$), 'Q-7,Q-6,Q-5,Q-4,Q-3,Q-2,Q-1', 'of a time');
+select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('q', to_time => (select received_at from sentinai_platform.exceptions where exception_id = 'Q-1'))$$), null, 'before which there was nothing');
+select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('q', sla => 'on_track')$$), null, 'by their deadline');
 select throws_ok($$select sentinai_platform.list_exceptions('q', max_rows => 0)$$, 'SN422', null, 'a page of nothing');
 select is((select amount from sentinai_platform.get_exception('q', 'Q-3')), 3::numeric, 'one by its id');
 

@@ -3,7 +3,7 @@
 -- transaction, from batches without a token, at times that are passed in.
 begin;
 create extension sentinai_platform;
-select plan(41);
+select plan(51);
 \ir lib/platform.sql
 
 -- policy(): policy of all there is for it
@@ -80,6 +80,24 @@ select is(pg_temp.detail($$select sentinai_platform.resolve('m', 'S', null)$$), 
 select is(sentinai_platform.resolve('m', 'S', 'paid', idempotency_key => 'k'), sentinai_platform.resolve('m', 'S', 'paid', idempotency_key => 'k'), 'resolved once, by its key');
 select is(pg_temp.stand('S') || (select closed_at is not null from sentinai_platform.exceptions where exception_id = 'S'), 'resolved allowed pay paidtrue', 'with an end');
 select throws_ok($$select sentinai_platform.escalate('m', 'S', 'why')$$, 'SN409', null, 'and no way back');
+-- lists
+create function pg_temp.asked(query text) returns text language plpgsql as $$
+declare
+    result text;
+begin
+    execute format('select string_agg(exception_id, '' '' order by opened_by desc) from sentinai_platform.list_approvals(''m'' %s)', query) into result;
+    return result;
+end $$;
+select is(pg_temp.asked(''), 'Q T R A', 'what was asked for, the newest first');
+select is(pg_temp.asked(', max_rows => 2'), 'Q T', 'a page');
+select is(pg_temp.asked(format(', max_rows => 2, before => %L', (select opened_by from sentinai_platform.approvals where exception_id = 'T'))), 'R A', 'the next');
+select is(pg_temp.asked(', ''rejected'''), 'Q R', 'by what was decided');
+select is(pg_temp.asked(', rule => ''four eyes'', due_before => now() + interval ''2 days'', from_time => now(), to_time => ''infinity'', exception_id => ''A'''), 'A', 'and all else');
+select is(pg_temp.asked(', from_time => now() + interval ''1 hour'''), null, 'later there is nothing');
+select is(pg_temp.asked(', to_time => ''-infinity'''), null, 'nor before');
+select throws_ok($$select sentinai_platform.list_approvals('m', max_rows => 1001)$$, 'SN422', null, 'a page has an end');
+select throws_ok($$select sentinai_platform.list_approvals(null)$$, '22004', null, 'and a tenant');
+select is((select rule from sentinai_platform.get_approval('m', (select id from a))), 'four eyes', 'one by its id');
 select throws_ok($$select sentinai_platform.approve(null)$$, '22004', null, 'an approval there must be');
 
 select * from finish();

@@ -2,7 +2,7 @@
 -- Who may do what on the platform, and for which tenant.
 begin;
 create extension sentinai_platform;
-select plan(66);
+select plan(70);
 \ir lib/platform.sql
 
 select sentinai_platform.create_roles();
@@ -27,7 +27,7 @@ select is(pg_temp.may('pf_none'), null, 'nobody may anything unasked');
 select is(pg_temp.may('pf_pub'), 'create_manual_exception get_command_status submit_exception', 'who publishes has the commands');
 select is(pg_temp.may('pf_agent'), 'add_working_time handle_feedback handle_intake handle_playbook handle_policy handle_tool handle_triage', 'agents have the handlers');
 select is(pg_temp.may('sentinai_approver'), 'approve create_manual_exception escalate execute_playbook execute_tool get_command_status recalculate_playbook reject resolve submit_exception', 'who decides has the decisions, too');
-select is(pg_temp.may('pf_read'), 'add_working_time get_command_status get_exception get_feedback get_feedback_metrics get_playbook_execution get_tool_execution list_exceptions list_playbook_executions list_tool_executions sla_compliance', 'readers have the queries');
+select is(pg_temp.may('pf_read'), 'add_working_time get_approval get_command_status get_exception get_feedback get_feedback_metrics get_playbook_execution get_tool_execution list_approvals list_exceptions list_playbook_executions list_tool_executions sla_compliance', 'readers have the queries');
 select is(pg_temp.may('pf_op'), 'add_working_time get_command_status put_playbook rebuild_projections rebuild_step subscribe_agents unsubscribe_agents', 'operators the agents and playbooks');
 select is((select count(*) from pg_class c where c.relnamespace = 'sentinai_platform'::regnamespace and c.relkind = 'r' and not c.relrowsecurity), 0::bigint, 'every table has rows of tenants');
 
@@ -97,6 +97,21 @@ select lives_ok($$select sentinai_platform.resolve('acme', 'A-1', 'done', resolv
 select throws_ok($$update sentinai_platform.exceptions set severity = 'low'$$, '42501', null, 'and changes nothing else');
 set local role pf_pub;
 select throws_ok($$select sentinai_platform.escalate('acme', 'A-1', 'x')$$, '42501', null, 'decisions are not for all publishers');
+
+-- rebuilding
+reset role;
+grant sentinai_reader to pf_op;
+set local role pf_op;
+select throws_ok($$call sentinai_platform.rebuild_projections('acme')$$, 'SN403', null, 'who may not read a tenant does not rebuild it');
+reset role;
+select sentinai.grant_tenant('pf_op', 'acme', 'read');
+insert into before select pg_temp.read_models();
+delete from sentinai_platform.exceptions where tenant_id = 'acme';
+set local role pf_op;
+select ok(pg_temp.rebuilt('acme') > 1, 'who may read and operate does');
+select throws_ok($$select pg_temp.rebuilt('globex')$$, 'SN403', null, 'not for another tenant');
+reset role;
+select is_empty($$select * from pg_temp.diff() d where d ~ ' (exceptions|approvals|feedback)'$$, 'and the rows are there again');
 
 -- rules
 set local role pf_op;

@@ -50,3 +50,26 @@ begin
     execute format('select string_agg(exception_id, '','') from (%s) q', query) into result;
     return result;
 end $$;
+
+-- read_models(): all rows of the read models, but those of calls for playbooks, for
+-- which no agent works here. rebuilt(): all steps of a rebuild; how
+-- many there were. diff(): what is not as it was when the rows came into "before".
+create temp table before (r text);
+create function pg_temp.read_models() returns setof text language sql as $$
+    select 'exceptions' || x from sentinai_platform.exceptions x union all select 'approvals' || p from sentinai_platform.approvals p
+    union all select 'feedback' || f from sentinai_platform.feedback f union all select 'metrics' || m from sentinai_platform.feedback_metrics m
+    union all select 'playbooks' || e from sentinai_platform.playbook_executions e union all select 'steps' || s from sentinai_platform.step_executions s
+    union all select 'tools' || t from sentinai_platform.tool_executions t where t.requested_by is distinct from 'playbook' $$;
+create function pg_temp.rebuilt(tenant text, n int default 7) returns int language plpgsql as $$
+declare
+    id constant uuid := sentinai_platform.start_rebuild(tenant);
+    steps int := 0;
+begin
+    while sentinai_platform.rebuild_step(id, n) loop
+        steps := steps + 1;
+    end loop;
+    return steps;
+end $$;
+create function pg_temp.diff() returns setof text language sql as $$
+    (select 'missing ' || r from before except select 'missing ' || r from pg_temp.read_models() r)
+    union all (select 'new ' || r from pg_temp.read_models() r except select 'new ' || r from before) $$;

@@ -47,7 +47,7 @@ begin
     order by e.tenant_id, e.execution_id, e.ord
     on conflict do nothing;
     -- what the row has seen is left out, so that an event may be told twice
-    with news as materialized (
+    with news as (
         select e.*, x.status = 'completed' as was_completed from sentinai_platform.tool_events(events) e
         join sentinai_platform.tool_executions x on x.tenant_id = e.tenant_id and x.execution_id = e.execution_id
             and x.exception_id = e.exception_id and x.tool = e.tool
@@ -58,26 +58,28 @@ begin
                count(*) filter (where n.event_type = 'ToolExecutionRequested') as requests,
                coalesce(max(n.ord) filter (where n.event_type = 'ToolExecutionRequested'), 0) as requested,
                coalesce(max(n.ord) filter (where n.event_type = 'ToolExecutionFailed'), 0) as failed,
-               max(n.ord) filter (where n.event_type = 'ToolExecutionCompleted') as completed
+               bool_or(n.event_type = 'ToolExecutionCompleted') as completed,
+               (array_agg(n.event_id order by n.ord desc) filter (where n.event_type = 'ToolExecutionRequested'))[1] as last_request,
+               (array_agg(n.event_id order by n.event_type, n.ord desc) filter (where n.event_type <> 'ToolExecutionRequested'))[1] as last_outcome,
+               -- "Completed" comes before "Failed"
+               (array_agg(n.payload order by n.event_type, n.ord desc) filter (where n.event_type <> 'ToolExecutionRequested'))[1] as payload
         from news n group by n.tenant_id, n.execution_id, n.was_completed),
     -- a completed execution stays it, and a failed one may be requested again
     judged as (
-        select t.*, t.completed is not null or not t.was_completed and t.failed > t.requested as shows,
-               t.completed is null and t.was_completed as stays
+        select t.*, t.completed or not t.was_completed and t.failed > t.requested as shows,
+               not t.completed and t.was_completed as stays
         from told t)
     update sentinai_platform.tool_executions x
-    set requests = x.requests + j.requests, last_request = coalesce(r.event_id, x.last_request),
-        last_outcome = coalesce(o.event_id, x.last_outcome),
-        status = case when j.stays or j.completed is not null then 'completed' when j.shows then 'failed' else 'requested' end,
-        http_status = case when j.stays then x.http_status when j.shows then (o.payload ->> 'status')::int end,
-        response = case when j.stays then x.response when j.shows then o.payload -> 'response' end,
-        error = case when j.stays then x.error when j.shows then o.payload ->> 'error' end,
-        retryable = case when j.stays then x.retryable when j.shows then (o.payload ->> 'retryable')::boolean end,
-        duration_ms = case when j.stays then x.duration_ms when j.shows then (o.payload ->> 'duration_ms')::float8 end,
-        finished_at = case when j.stays then x.finished_at when j.shows then o.occurred_at end
+    set requests = x.requests + j.requests, last_request = coalesce(j.last_request, x.last_request),
+        last_outcome = coalesce(j.last_outcome, x.last_outcome),
+        status = case when j.stays or j.completed then 'completed' when j.shows then 'failed' else 'requested' end,
+        http_status = case when j.stays then x.http_status when j.shows then (j.payload ->> 'status')::int end,
+        response = case when j.stays then x.response when j.shows then j.payload -> 'response' end,
+        error = case when j.stays then x.error when j.shows then j.payload ->> 'error' end,
+        retryable = case when j.stays then x.retryable when j.shows then (j.payload ->> 'retryable')::boolean end,
+        duration_ms = case when j.stays then x.duration_ms when j.shows then (j.payload ->> 'duration_ms')::float8 end,
+        finished_at = case when j.stays then x.finished_at when j.shows then sentinai.event_time(j.last_outcome) end
     from judged j
-    left join news r on r.ord = j.requested
-    left join news o on o.ord = coalesce(j.completed, j.failed)
     where x.tenant_id = j.tenant_id and x.execution_id = j.execution_id;
 end $$;
 comment on function sentinai_platform.project_tools(jsonb) is 'For the tools: writes the read model tool_executions from events: a JSON array of rows as claim() has them, in their order. Events that it has seen change nothing.';
@@ -151,7 +153,7 @@ create function sentinai_platform.prepare(agent text, batch jsonb)
     as $$
 #variable_conflict use_column
 declare
-    trials text[];
+    trials text[] := '{}';
 begin
     select jsonb_agg(e order by n) into batch from jsonb_array_elements(batch) with ordinality t (e, n)
     where agent = 'tool' and e ->> 'event_type' = 'ToolExecutionRequested';
@@ -159,7 +161,9 @@ begin
         return;
     end if;
     perform sentinai_platform.project_tools(batch);
-    trials := sentinai_platform.take_trials(batch);
+    if exists (select from sentinai_platform.tool_breakers b where b.state <> 'closed') then
+        trials := sentinai_platform.take_trials(batch);
+    end if;
     return query
     with r as materialized (
         select q.*, (q.def).settings as s, u.host as to_host, u.port as to_port, coalesce((q.def).settings ->> 'method', 'POST') as verb,
@@ -442,6 +446,10 @@ create function sentinai_platform.settle_tools(batch jsonb, out rest jsonb, out 
 declare
     given_up jsonb;
 begin
+    rest := batch; retried := 0; dead := 0;
+    if not exists (select from jsonb_array_elements(batch) e where e ? 'result') then
+        return;
+    end if;
     perform sentinai_platform.note_breakers(batch);
     with again as (
         select distinct on (q.tenant_id, q.exception_id) q.ord, q.tenant_id, q.exception_id, q.event, q.event_id, j.judged

@@ -171,18 +171,25 @@ create function sentinai_platform.handle_tool(batch jsonb, out handled int, out 
     as $$ select * from sentinai_platform.handle('tool', batch) $$;
 comment on function sentinai_platform.handle_tool(jsonb) is 'Tools for a batch of ToolExecutionRequested, in which webhooks have the results of their calls: see prepare(). Does what needs no call, publishes ToolExecutionCompleted or ToolExecutionFailed, and gives back what is to be called again. ToolExecutionCompleted and ToolExecutionFailed go to the read model, and SLAExpired ends waits. All else as handle_intake().';
 
+create function sentinai_platform.agents() returns table (worker_type text, event_types text[])
+    language sql immutable parallel safe rows 10
+    set search_path = pg_catalog, pg_temp
+    as $$
+    values ('intake', '{ExceptionIngested,ManualExceptionCreated}'::text[]),
+           ('triage', '{ExceptionNormalized}'),
+           ('policy', '{TriageCompleted,PlaybookRecalculationRequested,ApprovalDecided,SLAImminent,SLAExpired}'),
+           ('playbook', '{PlaybookMatched,ToolExecutionCompleted,ToolExecutionFailed,SLAExpired,ExceptionResolved,ExceptionEscalated}'),
+           ('tool', '{ToolExecutionRequested,ToolExecutionCompleted,ToolExecutionFailed,SLAExpired}'),
+           ('feedback', '{ExceptionResolved,ExceptionEscalated}') $$;
+comment on function sentinai_platform.agents() is 'For subscribe_agents() and agents: which agents there are, and the event types that each works on.';
+
 create function sentinai_platform.subscribe_agents(start_from text default 'latest') returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
 begin
     perform sentinai.subscribe(s.worker_type, s.event_types, start_from)
-    from (values ('intake', '{ExceptionIngested,ManualExceptionCreated}'::text[]),
-                 ('triage', '{ExceptionNormalized}'),
-                 ('policy', '{TriageCompleted,PlaybookRecalculationRequested,ApprovalDecided,SLAImminent,SLAExpired}'),
-                 ('playbook', '{PlaybookMatched,ToolExecutionCompleted,ToolExecutionFailed,SLAExpired,ExceptionResolved,ExceptionEscalated}'),
-                 ('tool', '{ToolExecutionRequested,ToolExecutionCompleted,ToolExecutionFailed,SLAExpired}'),
-                 ('feedback', '{ExceptionResolved,ExceptionEscalated}')) s (worker_type, event_types)
+    from sentinai_platform.agents() s
     where not exists (select from sentinai.stat_queue q where q.worker_type = s.worker_type);
 end $$;
 comment on function sentinai_platform.subscribe_agents(text) is 'Makes the subscriptions of the agents, "intake", "triage", "policy", "playbook", "tool" and "feedback", unless they are there. start_from: as of subscribe(). Errors: as subscribe().';
@@ -192,6 +199,6 @@ create function sentinai_platform.unsubscribe_agents() returns void
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in ('intake', 'triage', 'policy', 'playbook', 'tool', 'feedback');
+    perform sentinai.unsubscribe(q.worker_type) from sentinai.stat_queue q where q.worker_type in (select a.worker_type from sentinai_platform.agents() a);
 end $$;
 comment on function sentinai_platform.unsubscribe_agents() is 'Drops the subscriptions of the agents, with what waits in them. Call it before DROP EXTENSION, which leaves them. Errors: as unsubscribe().';

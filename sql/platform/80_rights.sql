@@ -60,7 +60,10 @@ begin
             ('tool_breakers', 'update', '{work}', false),
             ('tool_executions', 'select', '{read,work,operate}', false),
             ('tool_executions', 'insert', '{work,operate}', false),
-            ('tool_executions', 'update', '{work,operate}', false)) v (tab, command, rights, shared)
+            ('tool_executions', 'update', '{work,operate}', false),
+            ('kafka_dead_letters', 'select', '{read,work,operate}', false),
+            ('kafka_dead_letters', 'insert', '{work}', false),
+            ('kafka_dead_letters', 'delete', '{work,operate}', false)) v (tab, command, rights, shared)
     loop
         execute format('alter table sentinai_platform.%I enable row level security', p.tab);
         execute format('create policy %I on sentinai_platform.%I for %s %s', p.command || '_rows', p.tab, p.command,
@@ -99,6 +102,8 @@ begin
         from (values
             ('sentinai_publisher', '{submit_exception,create_manual_exception,get_command_status,accept_command,exception_id_for,refuse}'),
             ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,working_hours,add_working_time,deadline_of,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
+            ('sentinai_agent', '{handle_records,read_records,read_record,give_up_record,retry_kafka_dead_letter,agents}'),
+            ('sentinai_operator', '{agents}'),
             ('sentinai_agent', '{handle_playbook,apply_playbook,advance,next_turns,record_answers,project_playbooks,waves,project_executions,open_executions,project_step_executions,execution_document,exception_document,fill_in,missing_values,placeholders}'),
             ('sentinai_approver', '{execute_playbook,recalculate_playbook,lock_state,require_open,open_executions}'),
             ('sentinai_reader', '{get_playbook_execution,list_playbook_executions,require_page}'),
@@ -126,6 +131,8 @@ begin
     grant update (status, error, finished_at) on sentinai_platform.commands to sentinai_agent;
     grant select, insert, update on sentinai_platform.exceptions, sentinai_platform.approvals, sentinai_platform.feedback_metrics to sentinai_agent;
     grant select, insert on sentinai_platform.feedback to sentinai_agent;
+    grant select, insert, delete on sentinai_platform.kafka_dead_letters to sentinai_agent;
+    grant delete on sentinai_platform.kafka_dead_letters to sentinai_operator;
     grant select on sentinai_platform.exceptions, sentinai_platform.approvals to sentinai_approver;
     grant update (state, outcome, closed_at, sla, changed_at) on sentinai_platform.exceptions to sentinai_approver;
     grant update (status, execution_id, decided_at, decided_by, comment) on sentinai_platform.approvals to sentinai_approver;

@@ -327,7 +327,7 @@ is(run_agent('counted', '-w', 'counted', '-x', 'cat', '--log-format', 'json'),
 	0, '--until-empty ends by itself');
 is(completed('counted'), 8, 'when all is done');
 like(slurp_file("$dir/counted.log"),
-	qr/^\{"time":"[^"]+","level":"info","program":"sentinai-work","message":"counts since the start","claimed":8,"completed":8,"retried":0,"dead":0,"released":0,"dropped":0,"reconnects":0,"batches":\d+,"lost":0\}$/m,
+	qr/^\{"time":"[^"]+","level":"info","program":"sentinai-work","message":"counts since the start","claimed":8,"completed":8,"retried":0,"dead":0,"released":0,"dropped":0,"reconnects":0,"batches":\d+,"lost":0,"unreadable":0\}$/m,
 	'the log has the counts');
 my @json = lines("$dir/counted.out");
 is(scalar(@json), 8, 'the command got one line per event');

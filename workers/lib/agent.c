@@ -73,7 +73,7 @@ static pthread_t main_thread;
 
 static const char *const count_names[COUNT_KINDS] = {
 	"claimed", "completed", "retried", "dead", "released", "dropped",
-	"reconnects", "batches", "lost"
+	"reconnects", "batches", "lost", "unreadable"
 };
 
 /* Wakes the main thread, because a thread has ended. */
@@ -440,11 +440,19 @@ start_http(Supervisor *supervisor)
 	return true;
 }
 
+/* Where batches come from; NULL: from claim(). */
+static const AgentSource *
+source_of(const AgentDefinition *definition)
+{
+	return definition->source != NULL ? definition->source() : NULL;
+}
+
 /* Starts all threads. */
 static bool
 start_threads(Supervisor *supervisor, Lease *leases)
 {
 	Agent	   *agent = supervisor->agent;
+	const AgentSource *source = source_of(agent->definition);
 	char		name[256];
 	int			i;
 
@@ -455,7 +463,8 @@ start_threads(Supervisor *supervisor, Lease *leases)
 	if (supervisor->keeper == NULL)
 		return false;
 	for (i = 0; i < supervisor->count; i++)
-		if (pthread_create(&supervisor->workers[i].thread, NULL, worker_main,
+		if (pthread_create(&supervisor->workers[i].thread, NULL,
+						   source != NULL ? source->run : worker_main,
 						   &supervisor->workers[i]) != 0)
 			return false;
 	return true;
@@ -548,6 +557,26 @@ take_group(Settings *settings, const AgentDefinition *definition)
 	settings->worker_type = group;
 }
 
+/* Runs what the options say, or says why not; the exit status. */
+static int
+start_configured(const AgentDefinition *definition, Settings *settings)
+{
+	const AgentSource *source = source_of(definition);
+	char		error[512];
+
+	if (source != NULL && definition->set_handler != NULL &&
+		!source->check(settings, definition->set_handler, error,
+					   sizeof(error)))
+	{
+		fprintf(stderr, "%s: %s\n", definition->name, error);
+		return EXIT_USAGE;
+	}
+	take_group(settings, definition);
+	log_init((LogLevel) settings->log_level,
+			 (LogFormat) settings->log_format, definition->name);
+	return start_agent(definition, settings);
+}
+
 /* Runs an agent; the result is the exit status of the program. */
 int
 agent_main(const AgentDefinition *definition, int argc, char **argv)
@@ -575,12 +604,7 @@ agent_main(const AgentDefinition *definition, int argc, char **argv)
 	else if (conf.settings.show_config)
 		conf_print_values(&conf, stdout);
 	else
-	{
-		take_group(&conf.settings, definition);
-		log_init((LogLevel) conf.settings.log_level,
-				 (LogFormat) conf.settings.log_format, definition->name);
-		status = start_agent(definition, &conf.settings);
-	}
+		status = start_configured(definition, &conf.settings);
 	conf_free(&conf);
 	return status;
 }

@@ -95,6 +95,18 @@ typedef struct AgentOption
 } AgentOption;
 
 /*
+ * Where an agent's batches come from, if not from claim(): check() says why
+ * the options cannot be used, and run() is the thread of a worker (worker.h).
+ */
+struct Settings;
+typedef struct AgentSource
+{
+	bool		(*check) (const struct Settings *settings, const char *agent,
+						  char *error, size_t size);
+	void	   *(*run) (void *worker);
+} AgentSource;
+
+/*
  * What is to be done outside of the database for one event of a set handler's
  * batch: a row of sentinai_platform.prepare(), its columns behind the event's
  * id as text.  A task without a result is not done, and its event goes back.
@@ -128,6 +140,8 @@ typedef struct AgentDefinition
 	const char *worker_type;	/* default of --worker-type, or NULL */
 	char	  **group;			/* an option that names the subscription when it
 								 * is given, or NULL */
+	const AgentSource *(*source) (void);	/* asked when options are read, or
+											 * NULL; its NULL is claim() */
 } AgentDefinition;
 
 /* Runs the agent until it is told to stop; the result is the exit status. */

@@ -39,7 +39,9 @@ static const struct
 	[COUNT_BATCHES] = {"sentinai_agent_batches_total",
 	"Batches that were claimed."},
 	[COUNT_LOST] = {"sentinai_agent_leases_lost_total",
-	"Batches that were lost before they were done."}
+	"Batches that were lost before they were done."},
+	[COUNT_UNREADABLE] = {"sentinai_agent_records_unreadable_total",
+	"Records of Kafka that are no events of ours."}
 };
 
 /* What a worker that is not ready is at; NULL: it is. */
@@ -51,7 +53,7 @@ worker_trouble(const Worker *worker)
 	switch ((LinkState) atomic_load(&worker->link))
 	{
 		case LINK_DOWN:
-			return "is not connected to the database";
+			return "is not connected";
 		case LINK_STANDBY:
 			return "is connected to a standby";
 		case LINK_REFUSED:

@@ -266,6 +266,47 @@ pg_tasks_free(PgTasks *tasks)
 	memset(tasks, 0, sizeof(*tasks));
 }
 
+/* Hands records to a set handler, in one transaction. */
+PgStatus
+pg_handle_records(PgConn *conn, PgRecords *records)
+{
+	Step		steps[4] = {0};
+	int			count = begin_steps(conn, steps);
+	int			handle = count;
+	char		partition[16];
+	char		attempts[16];
+	PgStatus	status;
+
+	snprintf(partition, sizeof(partition), "%d", records->partition);
+	snprintf(attempts, sizeof(attempts), "%d", records->max_attempts);
+	steps[count++] = (Step) {ST_RECORDS, {records->handler, records->topic,
+			partition, records->records, attempts}, NULL};
+	steps[count++].statement = ST_COMMIT;
+	status = link_transaction(conn, steps, count, call_timeout(conn), NULL);
+	if (status == PG_DONE)
+	{
+		PGresult   *result = steps[handle].result;
+
+		steps[handle].result = NULL;
+		records->result = result;
+		records->handled = atoi(PQgetvalue(result, 0, 0));
+		records->dead = atoi(PQgetvalue(result, 0, 1));
+		records->poison = PQgetvalue(result, 0, 2);
+		records->failed = PQgetvalue(result, 0, 3);
+		records->waiting = PQgetvalue(result, 0, 4);
+	}
+	link_clear(steps, count);
+	return status;
+}
+
+/* Frees the answer; its arrays are gone with it. */
+void
+pg_records_free(PgRecords *records)
+{
+	PQclear(records->result);
+	records->result = NULL;
+}
+
 /* Extends the lease of a batch. */
 PgStatus
 pg_extend(PgConn *conn, const char *token)

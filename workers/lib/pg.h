@@ -69,6 +69,22 @@ typedef struct PgTurn
 	PgBatch		batch;			/* out */
 } PgTurn;
 
+/* Records of one partition of Kafka for a set handler. */
+typedef struct PgRecords
+{
+	const char *handler;
+	const char *topic;
+	int			partition;
+	const char *records;		/* JSON array */
+	int			max_attempts;
+	int			handled;		/* out: done now */
+	int			dead;			/* out: given up */
+	const char *poison;			/* out: arrays of offsets: no events, */
+	const char *failed;			/* failed, and waiting behind these */
+	const char *waiting;
+	void	   *result;
+} PgRecords;
+
 extern PgConn *pg_new(const Settings *settings, const char *program,
 					  const char *worker_id);
 extern void pg_free(PgConn *conn);
@@ -82,6 +98,8 @@ extern PgStatus pg_prepare(PgConn *conn, const char *set_handler,
 						   const char *list, const PgBatch *batch,
 						   PgTasks *tasks);
 extern void pg_tasks_free(PgTasks *tasks);
+extern PgStatus pg_handle_records(PgConn *conn, PgRecords *records);
+extern void pg_records_free(PgRecords *records);
 extern PgStatus pg_extend(PgConn *conn, const char *token);
 extern PgStatus pg_release(PgConn *conn, const char *token, int *released);
 extern PgStatus pg_wait_for_work(PgConn *conn, int milliseconds, bool *ready);

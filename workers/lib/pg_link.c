@@ -34,7 +34,7 @@
 /* How long a cancelled wait may take to answer. */
 #define CANCEL_TIMEOUT (2 * SECOND)
 
-#define STATEMENT_COUNT (ST_PREPARE + 1)
+#define STATEMENT_COUNT (ST_RECORDS + 1)
 
 /* A wait for results. */
 typedef struct Wait
@@ -82,7 +82,11 @@ static const struct
 		"select handled, retried, dead"
 		" from sentinai_platform.handle($1::text, $2::jsonb)", 2},
 	[ST_PREPARE] = {"sentinai_prepare",
-		"select * from sentinai_platform.prepare($1::text, $2::jsonb)", 2}
+		"select * from sentinai_platform.prepare($1::text, $2::jsonb)", 2},
+	[ST_RECORDS] = {"sentinai_records",
+		"select handled, dead, poison, failed, waiting"
+		" from sentinai_platform.handle_records($1::text, $2::text, $3::int4,"
+		" $4::jsonb, $5::int4)", 5}
 };
 
 /* Makes a connection object; it is not connected yet. */

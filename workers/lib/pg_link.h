@@ -30,7 +30,8 @@ typedef enum Statement
 	ST_WAIT,
 	ST_PID,						/* from here on they are never prepared */
 	ST_HANDLE,
-	ST_PREPARE
+	ST_PREPARE,
+	ST_RECORDS
 } Statement;
 
 typedef struct Step

@@ -54,7 +54,7 @@ struct AgentContext
 };
 
 /* The thread does something, and should do the next thing in this time. */
-static void
+void
 worker_moves(Worker *worker, long long milliseconds)
 {
 	atomic_store(&worker->moves_until, clock_ms() + milliseconds +
@@ -709,6 +709,16 @@ make_turn(Worker *worker)
 	return true;
 }
 
+/* The thread ends: the connection, and then the thread's part in the agent. */
+void
+worker_end(Worker *worker)
+{
+	pg_free(worker->conn);
+	worker->conn = NULL;
+	atomic_store(&worker->finished, true);
+	worker->agent->on_exit();
+}
+
 /* The worker's thread. */
 void *
 worker_main(void *arg)
@@ -731,9 +741,6 @@ worker_main(void *arg)
 		drop_batch(worker);
 	}
 	pthread_mutex_unlock(&worker->lease->baton);
-	pg_free(worker->conn);
-	worker->conn = NULL;
-	atomic_store(&worker->finished, true);
-	worker->agent->on_exit();
+	worker_end(worker);
 	return NULL;
 }

@@ -30,6 +30,7 @@ typedef enum Count
 	COUNT_RECONNECTS,
 	COUNT_BATCHES,
 	COUNT_LOST,					/* batches */
+	COUNT_UNREADABLE,			/* records of Kafka that are no events */
 	COUNT_KINDS
 } Count;
 
@@ -103,6 +104,8 @@ typedef struct Worker
 
 extern bool worker_init(Worker *worker, Agent *agent, int number,
 						const char *worker_id, Lease *lease);
+extern void worker_moves(Worker *worker, long long milliseconds);
+extern void worker_end(Worker *worker);
 extern void *worker_main(void *arg);
 
 #endif							/* SENTINAI_WORKER_H */

@@ -5,20 +5,30 @@
  *	  What the agents of the platform have alike.
  *
  * Their work is done in the database, by a handler that takes a whole batch:
- * see docs/platform.md.  The subscription has the handler's name, unless
- * WORKER_TYPE or GROUP_ID names another one.
+ * see docs/platform.md.  Batches come from the subscription that has the
+ * handler's name, unless WORKER_TYPE or GROUP_ID names another one; or from
+ * Kafka, where GROUP_ID is the consumer group.
  */
+#include "kafka_source.h"
 #include "set_agent.h"
 
-typedef struct SetSettings
-{
-	char	   *group_id;
-} SetSettings;
-
-static SetSettings settings;
-
 static const AgentOption options[] = {
-	SET_AGENT_GROUP(offsetof(SetSettings, group_id)),
+	{"source", 0, AGENT_OPTION_CHOICE, offsetof(KafkaSettings, source),
+		"database", 0, 0, KAFKA_SOURCE_CHOICES, NULL, false, false, "SOURCE",
+	"where events come from"},
+	{"group-id", 0, AGENT_OPTION_STRING, offsetof(KafkaSettings, group_id),
+		NULL, 0, 200, NULL, "GROUP_ID", false, false, "NAME",
+		"what instances share: a subscription, where it is not the worker "
+	"type, or a consumer group of Kafka (default: sentinai. and the agent)"},
+	{"brokers", 0, AGENT_OPTION_STRING, offsetof(KafkaSettings, brokers),
+		NULL, 0, 0, NULL, "KAFKA_BROKERS", false, false, "ADDRESSES",
+	"brokers of Kafka, as HOST:PORT with commas between"},
+	{"topics", 0, AGENT_OPTION_STRING, offsetof(KafkaSettings, topics),
+		"sentinai.exception", 0, 0, NULL, NULL, false, false, "NAMES",
+	"topics of Kafka, with commas between; ^ begins a regular expression"},
+	{"kafka-conf", 0, AGENT_OPTION_STRING, offsetof(KafkaSettings, conf),
+		NULL, 0, 0, NULL, NULL, false, false, "FILE",
+	"properties of librdkafka, as in sentinai.kafka_conf; secrets in files"},
 	{.name = NULL}
 };
 
@@ -31,10 +41,11 @@ set_agent_main(const char *program, const char *summary, const char *handler,
 		.name = program,
 		.summary = summary,
 		.options = options,
-		.settings = &settings,
+		.settings = &kafka_settings,
 		.set_handler = handler,
 		.worker_type = handler,
-		.group = &settings.group_id
+		.group = &kafka_settings.group_id,
+		.source = kafka_source
 	};
 
 	return agent_main(&definition, argc, argv);

@@ -126,6 +126,14 @@
  * costs a producer.  Other topics go on meanwhile.
  *
  *
+ * READING BACK
+ *
+ * tail() hands out the event ids of the last records of a topic, at most
+ * per_partition of each of its partitions, and of what arrives there until the
+ * time until_ms of CLOCK_MONOTONIC: what an earlier producer had handed to the
+ * network may be stored later than its end.  NULL when a provider cannot.
+ *
+ *
  * WHEN THE BROKER IS AWAY
  *
  * Records wait in the handle without limit of time, at most
@@ -155,7 +163,7 @@
 #include <stdint.h>
 
 /* Version of everything in this file; raised with every change to it. */
-#define SN_BROKER_ABI 5
+#define SN_BROKER_ABI 6
 
 /* Name of the function to look up in a provider's library. */
 #define SN_BROKER_ENTRY "sn_broker_provider"
@@ -194,6 +202,24 @@ typedef enum SnSendResult
 	SN_SEND_NO_TOPIC,
 	SN_SEND_STOPPED
 } SnSendResult;
+
+typedef enum SnTailResult
+{
+	SN_TAIL_READ,				/* all of it */
+	SN_TAIL_PART,				/* it cannot be read, or not in the time */
+	SN_TAIL_AWAY				/* no broker answers: try again later */
+} SnTailResult;
+
+/* What tail() is to do */
+typedef struct SnTail
+{
+	const char *topic;
+	int			per_partition;	/* records */
+	int64_t		until_ms;		/* what arrives until then counts, too */
+	int			timeout_ms;
+	void		(*take) (void *arg, const char *event_id, size_t len);
+	void	   *arg;
+} SnTail;
 
 typedef enum SnReportKind
 {
@@ -291,6 +317,10 @@ typedef struct SnBrokerProvider
 	bool		(*create_topic) (SnBroker *broker, const char *topic,
 								 int partitions, int replication_factor,
 								 uint64_t opaque, char *err, size_t err_len);
+
+	/* Read a topic's end; err is filled for PART and AWAY. */
+	SnTailResult (*tail) (SnBroker *broker, const SnTail *tail, char *err,
+						  size_t err_len);
 
 	void		(*health) (SnBroker *broker, SnBrokerHealth *health);
 

@@ -72,6 +72,7 @@ check_rule_prop(SnProp *prop, char *err, size_t err_len)
 	if (strcmp(prop->name, "key") == 0 ||
 		strcmp(prop->name, "dead.letter.topic") == 0 ||
 		strcmp(prop->name, "dead.letter.headers") == 0 ||
+		strcmp(prop->name, "dedupe") == 0 ||
 		strcmp(prop->name, "transform") == 0 ||
 		strcmp(prop->name, "transform.timeout.ms") == 0)
 		return sn_prop_check_text(prop, err, err_len);
@@ -436,6 +437,18 @@ take_transform(SnRecordRules *rules, const SnProps *props, char *err,
 		refuse_rule(err, err_len, "transform", "out of memory");
 }
 
+/* Takes what is said of copies. */
+static bool
+take_dedupe(SnRecordRules *rules, const SnProps *props, char *err,
+			size_t err_len)
+{
+	const char *value = sn_props_get(props, "dedupe");
+
+	rules->dedupe_tail = value != NULL;
+	return value == NULL || strcmp(value, "tail") == 0 ||
+		refuse_rule(err, err_len, "dedupe", "it can only be tail");
+}
+
 /* Takes what the properties say. */
 static bool
 take_options(SnRecordRules *rules, const SnProps *props, char *err,
@@ -450,7 +463,8 @@ take_options(SnRecordRules *rules, const SnProps *props, char *err,
 			return false;
 	if (!check_headers(rules, err, err_len) ||
 		!take_dead_letter(rules, props, err, err_len) ||
-		!take_transform(rules, props, err, err_len))
+		!take_transform(rules, props, err, err_len) ||
+		!take_dedupe(rules, props, err, err_len))
 		return false;
 	if (key == NULL)
 		return true;

@@ -22,7 +22,7 @@ struct SnRecordEvent;
 
 /* The options there are, for hints */
 #define SN_RECORD_RULES_ARE \
-	"The options are key, headers, headers.metadata, topics, tombstones, dead.letter.topic, dead.letter.headers, transform and transform.timeout.ms."
+	"The options are key, headers, headers.metadata, topics, tombstones, dead.letter.topic, dead.letter.headers, transform, transform.timeout.ms and dedupe."
 
 /* Whose names the headers of the dead-letter topic have */
 typedef enum SnDeadHeaders
@@ -57,6 +57,7 @@ typedef struct SnRecordRules
 	SnDeadHeaders dead_letter_headers;
 	char	   *transform;		/* name of a function, for the host; NULL: none */
 	int			transform_timeout_ms;
+	bool		dedupe_tail;	/* what topics have at their ends is not sent */
 } SnRecordRules;
 
 extern SnRecordRules *sn_record_rules_parse(const char *text, char *err,

@@ -141,6 +141,7 @@ open_core(void)
 	config.lanes = SN_MAX_LANES;
 	config.max_events = sn_relay_inflight;
 	config.max_bytes = (size_t) sn_relay_buffer * 1024;
+	config.tail = sn_relay_tail(settings);
 	config.topic_partitions = sn_topic_partitions;
 	config.topic_replication = sn_topic_replication;
 	config.breaker_failures = sn_breaker_failures;

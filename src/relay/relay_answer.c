@@ -21,13 +21,7 @@ acknowledged(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
 	core->acked_at = now_ms;
 	SN_FAULT(relay_ack);
 	sn_core_topic_taken(core, topic, now_ms);
-	if (entry->parked)
-		sn_window_tell(&core->window, entry);
-	else
-	{
-		sn_core_leave_topic(entry);
-		sn_core_pass(core, entry);
-	}
+	sn_core_done(core, entry);
 }
 
 /* refused_report: the broker refuses an event, or all that came with it */

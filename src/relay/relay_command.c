@@ -139,6 +139,11 @@ check_records(SnRelayRow *row, bool again)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("records cannot be made: %s", err)));
+	if (rules != NULL && rules->dedupe_tail &&
+		strcmp(row->broker, sn_providers[SN_BROKER_KAFKA].name) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("records cannot be made: option \"dedupe\" is for relays to Kafka")));
 	sn_record_close(maker);
 	if (again)
 		row->transform_owner = rules == NULL || rules->transform == NULL ?

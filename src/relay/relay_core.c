@@ -40,6 +40,9 @@ sn_relay_core_open(const SnRelayCoreConfig *config, char *err, size_t err_len)
 	if (core == NULL)
 		return NULL;
 	core->config = *config;
+	if (config->provider->tail == NULL)
+		core->config.tail = 0;
+	sn_tail_again(&core->tail);
 	if (!sn_window_open(&core->window, config->lanes, config->max_events,
 						SN_MAX_PARKED) ||
 		!sn_topics_open(&core->topics))
@@ -73,6 +76,7 @@ sn_relay_core_close(SnRelayCore *core, int timeout_ms)
 		sn_record_close(core->maker);
 	sn_window_close(&core->window);
 	sn_topics_close(&core->topics);
+	sn_tail_free(&core->tail);
 	free(core);
 }
 
@@ -129,6 +133,20 @@ sn_core_pass(SnRelayCore *core, SnWindowEntry *entry)
 
 	while (sn_window_pass(&core->window, lane))
 		continue;
+}
+
+/* sn_core_done: the broker has an event; who parked it is told */
+void
+sn_core_done(SnRelayCore *core, SnWindowEntry *entry)
+{
+	entry->state = SN_ENTRY_DONE;
+	if (entry->parked)
+		sn_window_tell(&core->window, entry);
+	else
+	{
+		sn_core_leave_topic(entry);
+		sn_core_pass(core, entry);
+	}
 }
 
 /* sn_core_refuse: this event can never be sent */
@@ -195,6 +213,7 @@ send_again(SnRelayCore *core, int64_t now_ms)
 		entry = next;
 	}
 	sn_core_forget_requests(core, now_ms);
+	sn_tail_again(&core->tail);
 	core->inflight = 0;
 	(void) sn_later_forget(&core->later);
 	core->window.cursor = core->window.head;

@@ -39,6 +39,8 @@ typedef struct SnRelayCoreConfig
 	int			lanes;
 	int			max_events;		/* in the window */
 	size_t		max_bytes;		/* of the events in the window */
+	int			tail;			/* records to read back of each partition before
+								 * it is written; 0: none */
 	int			topic_partitions;	/* 0: the broker creates topics */
 	int			topic_replication;
 	int			breaker_failures;

@@ -270,6 +270,7 @@ call_settings(SnWireIn *in)
 	sn_wire_put(&answer, sn_node()->lanes);
 	sn_wire_put(&answer, sn_relay_inflight);
 	sn_wire_put(&answer, sn_relay_buffer);
+	sn_wire_put(&answer, sn_relay_tail(settings));
 	sn_wire_put(&answer, sn_topic_partitions);
 	sn_wire_put(&answer, sn_topic_replication);
 	sn_wire_put(&answer, sn_topic_timeout >= 0);

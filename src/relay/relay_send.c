@@ -109,6 +109,18 @@ send_one(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
 	if (core->breaker.state != SN_BREAKER_CLOSED &&
 		!sn_breaker_allow(&core->breaker, now_ms))
 		return false;
+	if (core->config.tail > 0)
+	{
+		if (entry->topic->tail_read != core->tail.start &&
+			!sn_core_read_back(core, entry->topic, now_ms))
+			return false;
+		if (sn_core_is_there(core, entry))
+		{
+			sn_breaker_untried(&core->breaker, now_ms);
+			sn_core_done(core, entry);
+			return true;
+		}
+	}
 	goes_on = hand_over(core, entry, &record, now_ms);
 	/* an event that cannot be sent tells nothing of the broker */
 	if (entry->state != SN_ENTRY_SENT)

@@ -18,6 +18,7 @@
 #include "base/sentinai.h"
 #include "base/text.h"
 #include "queue/filter.h"
+#include "relay/relay_core.h"
 #include "relay/relay_row.h"
 #include "relay/relay_settings.h"
 #include "shared/shmem.h"
@@ -170,6 +171,18 @@ sn_relay_rules(const char *record_options)
 	callback->arg = rules;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
 	return rules;
+}
+
+/*
+ * sn_relay_tail: how many records at the end of a partition may be those that the
+ * processes before these had on their way; 0: nobody wants to know
+ */
+int
+sn_relay_tail(const SnRelaySettings *settings)
+{
+	if (settings->rules == NULL || !settings->rules->dedupe_tail)
+		return 0;
+	return (sn_relay_inflight + SN_MAX_PARKED) * settings->workers;
 }
 
 /* take_rules: a relay's own rules of records */

@@ -41,6 +41,7 @@ extern SnRecordRules *sn_relay_rules(const char *record_options);
 extern bool sn_relay_settings_of_row(int sub_id, SnRelaySettings *settings);
 extern bool sn_relay_settings_same(const SnRelaySettings *a,
 								   const SnRelaySettings *b);
+extern int	sn_relay_tail(const SnRelaySettings *settings);
 extern void sn_relay_settings_of_server(SnRelaySettings *settings);
 
 #endif							/* SN_RELAY_SETTINGS_H */

@@ -9,6 +9,7 @@
 
 #include "relay/relay_core.h"
 #include "relay/relay_later.h"
+#include "relay/relay_tail.h"
 #include "relay/relay_topic.h"
 #include "relay/relay_window.h"
 
@@ -23,6 +24,7 @@ struct SnRelayCore
 	SnWindow	window;
 	SnTopicTable topics;
 	SnLater		later;			/* keys of what the cursor passed over */
+	SnTailIds	tail;			/* what topics have at their ends */
 	int			inflight;
 	int			nasked;			/* topics */
 	int64_t		asked_at;		/* with none asked before, or last answer */
@@ -44,6 +46,13 @@ extern void sn_core_refuse(SnRelayCore *core, SnWindowEntry *entry,
 						   const char *error);
 extern void sn_core_leave_topic(SnWindowEntry *entry);
 extern void sn_core_pass(SnRelayCore *core, SnWindowEntry *entry);
+extern void sn_core_done(SnRelayCore *core, SnWindowEntry *entry);
+
+/* relay_back.c */
+extern bool sn_core_read_back(SnRelayCore *core, SnTopic *topic,
+							  int64_t now_ms);
+extern bool sn_core_is_there(const SnRelayCore *core,
+							 const SnWindowEntry *entry);
 
 /* relay_send.c */
 extern void sn_core_send(SnRelayCore *core, int64_t now_ms);

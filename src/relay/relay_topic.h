@@ -46,6 +46,7 @@ typedef struct SnTopic
 	int			entries;		/* in the window, parked ones included */
 	int			nparked;		/* of these */
 	int			sent;			/* of these */
+	int			tail_read;		/* at which start; see relay_tail.h */
 	char	   *error;			/* why it is held; NULL: unknown */
 	char	   *denied;			/* why it could not be created, or NULL */
 } SnTopic;

@@ -204,6 +204,14 @@ is(sql('select count(*) from sentinai.dead_letter'), '0', 'no dead letters');
 is(log_count($node, qr/c0ffee5ec4e7|wr0ng5ec4e7|PRIVATE KEY/), 0, 'no secret in the log');
 is(sql(q{select count(*) from sentinai.stat_relay where last_error ~ 'c0ffee5ec4e7|wr0ng5ec4e7'}), '0', 'nor in the view');
 
+# Who may not read a topic cannot look what is there, says so, and goes on.
+sql(qq{select sentinai.create_relay('once', 'kafka', '$right', topic_template => 'sentinai.secret', record_options => 'dedupe=tail')});
+sql(q{select sentinai.publish('Thing', 'acme', 'k', '{"n": 0}', 'thing')});
+poll_ok($node, 'postgres', $unslept, q{select last_error ~ 'may be sent twice.*sentinai.secret.*authorization' from sentinai.stat_relay
+	where relay = 'once'}, 'dedupe without the right to read: stat_relay says so');
+ok(wait_for($unslept, sub { return $kafka->records('sentinai.secret') == 2; }), 'and the event arrives');
+sql(q{select sentinai.drop_relay('once')});
+
 # Each setting of docs/kafka.md is taken, by the server and by librdkafka, which
 # then tries to connect. Hosts are replaced by one that refuses, files by ours.
 my $page = slurp_file("$FindBin::RealBin/../../docs/kafka.md");

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- record_options of relays: what is taken, and what is refused with which words.
-select plan(59);
+select plan(62);
 create function pg_temp.said(options text) returns text language plpgsql as $$
 declare
     state text;
@@ -19,13 +19,15 @@ select is(pg_temp.said(o), 'taken', 'taken: ' || replace(o, E'\n', ' ')) from un
     'headers=region:eu', E'headers = region:eu , team: a b\nkey={tenant}', 'headers=a:1,b:2,c::;key={tenant}', 'headers=a%3Ab:%25%2C%3D', 'headers=ce_shard:1',
     'headers.metadata=user', 'headers.metadata=user:x-user, user.id', 'topics=OrderPaid:paid', 'topics=a:b/c:x.{tenant}.{event_type},Other:other',
     'tombstones=OrderDeleted', 'tombstones=a:b,c/d', 'key={metadata.user}; headers.metadata=user:u; topics=A:a; tombstones=A; headers=x:1',
-    'dead.letter.topic=dead', 'dead.letter.topic=dead; dead.letter.headers=both', 'dead.letter.headers=connect; dead.letter.topic=a.b', '']) o;
+    'dead.letter.topic=dead', 'dead.letter.topic=dead; dead.letter.headers=both', 'dead.letter.headers=connect; dead.letter.topic=a.b', 'dedupe=tail', '']) o;
 select ok(pg_temp.said(o) ~ '^SN422 record_options cannot be used: .* The options are$', o || ': ' || pg_temp.said(o)) from unnest(array[
     'keys={tenant}', 'key', 'key=', 'key=constant', 'key={tennant}', 'key={tenant', 'key={metadata.}', 'headers=region', 'headers=a:1,a:2', 'headers=a b:1', 'headers=event_id:x',
     'headers=ce_id:x', 'headers=ce_X:x', 'headers=__connect.errors.topic:x', 'headers=a:%1', 'headers=a:%00', 'headers=ä:1', 'headers=a:' || repeat('x', 1025),
     'headers=a:1; headers.metadata=u:a', 'headers.metadata=x:u,y:u', 'headers.metadata=traceparent', 'topics=A', 'topics=A:a b', 'topics=A:__x', 'tombstones=A B',
     'dead.letter.topic=a b', 'dead.letter.topic={tenant}', 'dead.letter.headers=connect', 'dead.letter.topic=a; dead.letter.headers=debezium',
-    'transform.timeout.ms=5', 'transform=a.b; transform.timeout.ms=0', 'transform=a.b; transform.timeout.ms=5001', 'transform=a.b; transform.timeout.ms=x']) o;
+    'transform.timeout.ms=5', 'transform=a.b; transform.timeout.ms=0', 'transform=a.b; transform.timeout.ms=5001', 'transform=a.b; transform.timeout.ms=x', 'dedupe=all']) o;
+select throws_ok($$select sentinai.create_relay('rec-rabbit', 'rabbitmq', 'hosts=localhost', record_options => 'dedupe=tail')$$,
+    'SN422', null, 'RabbitMQ has no end to read');
 create function public.rec_transform(jsonb) returns jsonb language sql as 'select $1';
 create function public."rec Set"(jsonb) returns setof jsonb language sql as 'select $1';
 select is(pg_temp.said('transform=public.rec_transform; transform.timeout.ms=5000'), 'taken', 'a transform');

@@ -17,6 +17,7 @@
 #include "fake_broker.h"
 
 SnBroker	fake;
+int			read_back;
 
 /* add_report: what the next poll() says */
 void
@@ -148,6 +149,20 @@ fake_close(SnBroker *b, int timeout_ms)
 	return true;
 }
 
+static SnTailResult
+fake_tail(SnBroker *b, const SnTail *tail, char *err, size_t err_len)
+{
+	int			i;
+
+	b->tails++;
+	snprintf(err, err_len, "fake error");
+	if (b->tail_of != NULL && strcmp(tail->topic, b->tail_of) != 0)
+		return b->tail;
+	for (i = 0; i < b->nstored && b->tail != SN_TAIL_AWAY; i++)
+		tail->take(tail->arg, b->stored[i], strlen(b->stored[i]));
+	return b->tail;
+}
+
 static const SnBrokerProvider provider = {
 	.abi = SN_BROKER_ABI,
 	.name = "fake",
@@ -158,6 +173,7 @@ static const SnBrokerProvider provider = {
 	.purge = fake_purge,
 	.restart = fake_restart,
 	.create_topic = fake_create_topic,
+	.tail = fake_tail,
 	.health = fake_health,
 	.close = fake_close,
 };
@@ -187,6 +203,7 @@ open_core_with(int max_events, size_t max_bytes, const char *control_topic)
 	config.lanes = LANES;
 	config.max_events = max_events;
 	config.max_bytes = max_bytes;
+	config.tail = read_back;
 	config.topic_partitions = 3;
 	config.topic_replication = 1;
 	config.breaker_failures = 3;

@@ -35,9 +35,13 @@ struct SnBroker
 	bool		topics_silent;	/* create_topic() gets no answer */
 	int			topics_asked;
 	int64_t		stalled_ms;
+	SnTailResult tail;			/* what tail() answers; its ids are those stored */
+	int			tails;			/* asked for */
+	const char *tail_of;		/* the only topic that has them; NULL: all */
 };
 
 extern SnBroker fake;
+extern int	read_back;			/* what a core that is opened reads back */
 
 extern void add_report(SnReportKind kind, SnReportStatus status, bool alone,
 					   uint64_t op);

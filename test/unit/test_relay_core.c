@@ -429,6 +429,109 @@ control_events_have_a_topic(void **state)
 	sn_relay_core_close(core, 0);
 }
 
+/* have_stored: events that an earlier producer had on its way */
+static void
+have_stored(int from, int to)
+{
+	for (; from <= to; from++)
+		strcpy(fake.stored[fake.nstored++], id_of(from));
+}
+
+/* What a topic has at its end is done; each topic is read once. */
+static void
+what_is_there_is_not_sent(void **state)
+{
+	SnRelayCore *core;
+	int64_t		pos;
+
+	read_back = 1000;
+	core = open_core(100, 1 << 20);
+	have_stored(1, 2);
+	push_first(core, 4);
+	turns(core, 2, 0);
+	assert_int_equal(fake.queued, 2);
+	assert_true(sn_relay_core_progress(core, 0, &pos));
+	assert_int_equal(pos, 3);
+	answer(2, SN_REPORT_OK, false);
+	turns(core, 1, 0);
+	assert_stored(4, 1, 2, 3, 4);
+	assert_int_equal(fake.tails, 1);
+	sn_relay_core_close(core, 0);
+	read_back = 0;
+}
+
+/* That another topic has an event is no reason to leave it out. */
+static void
+an_id_counts_in_its_topic(void **state)
+{
+	SnRelayCore *core;
+
+	read_back = 1000;
+	core = open_core(100, 1 << 20);
+	push_to(core, 1, 0, "a");
+	turns(core, 2, 0);
+	answer(1, SN_REPORT_OK, false);
+	turns(core, 1, 0);
+	fake.tail_of = "t.a";
+	push_to(core, 1, 1, "b");
+	turns(core, 2, 0);
+	assert_int_equal(fake.tails, 2);
+	assert_int_equal(fake.queued, 1);
+	sn_relay_core_close(core, 0);
+	read_back = 0;
+}
+
+/* A new producer reads again what the one before it had on its way. */
+static void
+a_new_producer_reads_back(void **state)
+{
+	SnRelayCore *core;
+
+	read_back = 1000;
+	core = open_core(100, 1 << 20);
+	push_first(core, 3);
+	turns(core, 2, 0);
+	have_stored(1, 2);
+	answer(1, SN_REPORT_RETRY, false);
+	turns(core, 2, 0);
+	assert_int_equal(fake.restarts, 1);
+	assert_int_equal(fake.tails, 2);
+	assert_int_equal(fake.queued, 1);
+	answer(1, SN_REPORT_OK, false);
+	turns(core, 1, 0);
+	assert_stored(3, 1, 2, 3);
+	sn_relay_core_close(core, 0);
+	read_back = 0;
+}
+
+/* Nothing goes while nobody answers; what cannot be read is said, and goes. */
+static void
+what_cannot_be_read_back_goes(void **state)
+{
+	SnRelayCore *core;
+	SnRelayCoreStats stats;
+
+	read_back = 1000;
+	core = open_core(100, 1 << 20);
+	fake.tail = SN_TAIL_AWAY;
+	push_first(core, 2);
+	turns(core, 5, 0);
+	assert_int_equal(fake.queued, 0);
+	sn_relay_core_stats(core, &stats);
+	assert_int_equal(stats.breaker, SN_BREAKER_OPEN);
+	fake.tail = SN_TAIL_PART;
+	turns(core, 5, 2000);
+	answer(fake.queued, SN_REPORT_OK, false);
+	turns(core, 2, 2000);
+	answer(fake.queued, SN_REPORT_OK, false);
+	turns(core, 2, 2000);
+	assert_stored(2, 1, 2);
+	sn_relay_core_stats(core, &stats);
+	assert_non_null(strstr(stats.last_error, "may be sent twice"));
+	sn_relay_core_close(core, 0);
+	read_back = 0;
+}
+
 int
 main(void)
 {
@@ -448,7 +551,11 @@ main(void)
 		cmocka_unit_test(room_is_bounded_by_events_and_bytes),
 		cmocka_unit_test(an_event_that_cannot_be_made_is_refused_in_its_order),
 		cmocka_unit_test(control_events_are_passed),
-		cmocka_unit_test(control_events_have_a_topic)
+		cmocka_unit_test(control_events_have_a_topic),
+		cmocka_unit_test(what_is_there_is_not_sent),
+		cmocka_unit_test(an_id_counts_in_its_topic),
+		cmocka_unit_test(a_new_producer_reads_back),
+		cmocka_unit_test(what_cannot_be_read_back_goes)
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

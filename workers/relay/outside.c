@@ -173,6 +173,7 @@ open_core(void)
 	config.lanes = (int) sn_wire_get(&in);
 	config.max_events = (int) sn_wire_get(&in);
 	config.max_bytes = (size_t) sn_wire_get(&in) * 1024;
+	config.tail = (int) sn_wire_get(&in);
 	config.topic_partitions = (int) sn_wire_get(&in);
 	config.topic_replication = (int) sn_wire_get(&in);
 	lanes.expires = sn_wire_get(&in) != 0;

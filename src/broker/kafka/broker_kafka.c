@@ -92,6 +92,7 @@ static const SnBrokerProvider provider = {
 	.purge = kafka_purge,
 	.restart = kafka_restart,
 	.create_topic = kafka_create_topic,
+	.tail = sn_kafka_tail,
 	.health = kafka_health,
 	.close = kafka_close
 };

@@ -126,10 +126,17 @@ extern void sn_kafka_note_certificate(SnBroker *broker, const char *line);
 extern void sn_kafka_cause(SnBroker *broker, const char *error, char *text,
 						   size_t text_len);
 
+/* broker_kafka_tail.c */
+extern SnTailResult sn_kafka_tail(SnBroker *broker, const SnTail *tail,
+								  char *err, size_t err_len);
+
 /* broker_kafka_producer.c */
 extern bool sn_kafka_start(SnBroker *broker, bool isolate,
 						   char *err, size_t err_len);
 extern bool sn_kafka_stop(SnBroker *broker, int timeout_ms);
+extern rd_kafka_t *sn_kafka_consumer(SnBroker *broker, char *err,
+									 size_t err_len);
+extern bool sn_kafka_end(rd_kafka_t *client, SnGates *gates, int timeout_ms);
 extern void sn_kafka_forget_secrets(SnBroker *broker);
 extern void sn_kafka_note_error(SnBroker *broker, const char *text);
 extern void sn_kafka_mask(const SnBroker *broker, char *text);

@@ -40,8 +40,9 @@ typedef struct Farewell
 	bool		abandoned;
 } Farewell;
 
-static bool destroy_within(rd_kafka_t *producer, SnGates *gates,
-						   int timeout_ms);
+static rd_kafka_t *make_client(SnBroker *broker, rd_kafka_type_t type,
+							   rd_kafka_conf_t *conf, char *err,
+							   size_t err_len);
 static void *destroy_main(void *arg);
 static void free_farewell(Farewell *farewell);
 static rd_kafka_conf_t *make_conf(SnBroker *broker, bool isolate, char *err,
@@ -64,9 +65,6 @@ bool
 sn_kafka_start(SnBroker *broker, bool isolate, char *err, size_t err_len)
 {
 	rd_kafka_conf_t *conf = make_conf(broker, isolate, err, err_len);
-	const char *method = sn_props_get(broker->conf,
-									  "sasl.oauthbearer.method");
-	sigset_t	before;
 
 	if (conf == NULL)
 		return false;
@@ -78,23 +76,10 @@ sn_kafka_start(SnBroker *broker, bool isolate, char *err, size_t err_len)
 		return false;
 	}
 	broker->worn_out = false;
-	sn_client_block_signals(&before);
-	broker->producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, err_len);
-
-	/* the library fetches such tokens itself, given a thread for it */
-	if (broker->producer != NULL && method != NULL &&
-		strcmp(method, "oidc") == 0)
-	{
-		rd_kafka_error_t *error;
-
-		error = rd_kafka_sasl_background_callbacks_enable(broker->producer);
-		rd_kafka_error_destroy(error);
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	broker->producer = make_client(broker, RD_KAFKA_PRODUCER, conf, err,
+								   err_len);
 	if (broker->producer == NULL)
 	{
-		sn_kafka_mask(broker, err);
-		rd_kafka_conf_destroy(conf);
 		sn_kafka_gates_free(broker->gates);
 		broker->gates = NULL;
 		return false;
@@ -109,6 +94,61 @@ sn_kafka_start(SnBroker *broker, bool isolate, char *err, size_t err_len)
 	broker->isolate = isolate;
 	broker->progress_at = sn_client_now_ms();
 	return true;
+}
+
+/* A client of the library, whose threads take no signals; it has conf then. */
+static rd_kafka_t *
+make_client(SnBroker *broker, rd_kafka_type_t type, rd_kafka_conf_t *conf,
+			char *err, size_t err_len)
+{
+	const char *method = sn_props_get(broker->conf,
+									  "sasl.oauthbearer.method");
+	rd_kafka_t *client;
+	sigset_t	before;
+
+	sn_client_block_signals(&before);
+	client = rd_kafka_new(type, conf, err, err_len);
+
+	/* the library fetches such tokens itself, given a thread for it */
+	if (client != NULL && method != NULL && strcmp(method, "oidc") == 0)
+		rd_kafka_error_destroy(rd_kafka_sasl_background_callbacks_enable(client));
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (client == NULL)
+	{
+		sn_kafka_mask(broker, err);
+		rd_kafka_conf_destroy(conf);
+	}
+	return client;
+}
+
+/*
+ * A consumer with the user's settings, for reading a topic's end.  It says
+ * nothing: what is wrong with the connection the producer says, too.
+ */
+rd_kafka_t *
+sn_kafka_consumer(SnBroker *broker, char *err, size_t err_len)
+{
+	static const char *const settings[][2] = {
+		{"enable.partition.eof", "true"},
+		{"auto.offset.reset", "earliest"},
+		{"isolation.level", "read_uncommitted"},
+		{"queued.max.messages.kbytes", "4096"},
+		{"fetch.wait.max.ms", "10"},
+		{"log_level", "0"},
+		{"log.queue", "true"}
+	};
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	bool		done = set_one(conf, "client.id", broker->client_id, err,
+							   err_len) &&
+		set_settings(broker, conf, err, err_len);
+	size_t		i;
+
+	for (i = 0; i < sizeof(settings) / sizeof(settings[0]) && done; i++)
+		done = set_one(conf, settings[i][0], settings[i][1], err, err_len);
+	if (done)
+		return make_client(broker, RD_KAFKA_CONSUMER, conf, err, err_len);
+	rd_kafka_conf_destroy(conf);
+	return NULL;
 }
 
 /* Ends the producer and forgets its records; false if it is still ending. */
@@ -137,7 +177,7 @@ sn_kafka_stop(SnBroker *broker, int timeout_ms)
 	broker->producer = NULL;
 	if (timeout_ms > SN_BROKER_CLOSE_MAX_MS)
 		timeout_ms = SN_BROKER_CLOSE_MAX_MS;
-	return destroy_within(producer, gates, timeout_ms);
+	return sn_kafka_end(producer, gates, timeout_ms);
 }
 
 /* Wipes the secrets kept for masking. */
@@ -174,9 +214,9 @@ sn_kafka_note_error(SnBroker *broker, const char *text)
 	sn_kafka_mask(broker, broker->last_error);
 }
 
-/* Destroys a producer in a thread; true if that was done in time. */
-static bool
-destroy_within(rd_kafka_t *producer, SnGates *gates, int timeout_ms)
+/* Destroys a client in a thread; true if that was done in time. */
+bool
+sn_kafka_end(rd_kafka_t *producer, SnGates *gates, int timeout_ms)
 {
 	Farewell   *farewell = calloc(1, sizeof(Farewell));
 	pthread_condattr_t attr;

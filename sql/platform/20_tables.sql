@@ -29,11 +29,12 @@ create table sentinai_platform.exceptions (
     changed_at     timestamptz not null,
     primary key (tenant_id, exception_id)
 );
-create index on sentinai_platform.exceptions (tenant_id, opened_by);
-create index on sentinai_platform.exceptions (tenant_id, state, opened_by);
-create index on sentinai_platform.exceptions (tenant_id, exception_type, opened_by);
-create index on sentinai_platform.exceptions (tenant_id, severity, opened_by);
-create index on sentinai_platform.exceptions (tenant_id, category, opened_by);
+-- Lists are in the order of opened_by. What stands behind it is filtered in the
+-- index, so that only rows that fit are read.
+create index on sentinai_platform.exceptions (tenant_id, opened_by, severity, source);
+create index on sentinai_platform.exceptions (tenant_id, state, opened_by, exception_type, severity);
+create index on sentinai_platform.exceptions (tenant_id, exception_type, opened_by, state, severity);
+create index on sentinai_platform.exceptions (tenant_id, category, opened_by, severity, source);
 create index on sentinai_platform.exceptions (tenant_id, due_at) where due_at is not null;
 comment on table sentinai_platform.exceptions is 'Read model: one row for each exception, as the agents'' handlers and the commands have made it.';
 comment on column sentinai_platform.exceptions.tenant_id is 'Whose it is.';

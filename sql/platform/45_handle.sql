@@ -47,9 +47,10 @@ comment on function sentinai_platform.apply_batch(text, jsonb) is 'For the handl
 create function sentinai_platform.is_fault_of_event(state text) returns boolean
     language sql immutable parallel safe
     set search_path = pg_catalog, pg_temp
-    -- what the data breaks, and what the core refuses of it; not what the server
-    -- lacks, what another session does, or a right that the role has not
-    as $$ select left(state, 2) in ('22', '23', 'SN', 'P0', '21') $$;
+    -- what the data breaks, or what it makes too large or too deep, and what the
+    -- core refuses of it; not what the server lacks, what another session does, or
+    -- a right that the role has not
+    as $$ select left(state, 2) in ('22', '23', 'SN', 'P0', '21', '54') $$;
 comment on function sentinai_platform.is_fault_of_event(text) is 'For the handlers: whether an SQLSTATE tells of an event, which then fails, or of the surroundings, in which case the batch is tried again.';
 
 create function sentinai_platform.note_failure(agent text, event jsonb, state text, message text, detail text) returns text
@@ -65,7 +66,9 @@ begin
     if outcome = 'dead' then
         update sentinai_platform.commands c
         set status = 'failed', error = left(text, 8000), finished_at = clock_timestamp()
-        where c.execution_id = case agent when 'tool' then event #>> '{payload,execution_id}' else event ->> 'event_id' end::uuid;
+        where c.execution_id = case agent when 'tool' then event #>> '{payload,execution_id}' else event ->> 'event_id' end::uuid
+              -- whoever publishes for one tenant may name what is another one's
+              and c.tenant_id = event ->> 'tenant_id' and (agent <> 'tool' or c.command = 'execute_tool');
     end if;
     return outcome;
 end $$;

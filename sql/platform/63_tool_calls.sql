@@ -192,7 +192,9 @@ begin
                       and not exists (select from jsonb_object_keys(r.s -> 'headers') k where lower(k) = 'content-type')) h), ''),
            coalesce((select string_agg(h.key || ': ' || h.value, e'\n' order by h.key) from jsonb_each_text(r.s -> 'secret_headers') h), ''),
            case when r.verb not in ('GET', 'DELETE') then (r.payload -> 'arguments')::text end,
-           least(coalesce((r.s ->> 'timeout_ms')::int, 10000), (r.payload ->> 'timeout_ms')::int), coalesce((r.s ->> 'max_response_bytes')::int, 65536)
+           -- 1000.0 is a whole number, too
+           least(coalesce((r.s ->> 'timeout_ms')::numeric, 10000), (r.payload ->> 'timeout_ms')::numeric)::int,
+           coalesce((r.s ->> 'max_response_bytes')::numeric, 65536)::int
     from r
     left join lateral (
         select array_to_string(h.networks, ',') as networks from sentinai_platform.allowed_hosts h
@@ -209,7 +211,7 @@ create function sentinai_platform.read_response(body text) returns jsonb
     as $$
 begin
     -- a number of ten characters may have 100,000 digits, and would be stored with them
-    if body ~ '(^|[[:space:]\[:,])-?[0-9]+(\.[0-9]+)?[eE]\+?[0-9]{3}' then
+    if body ~ '(^|[[:space:]\[:,])-?[0-9]+(\.[0-9]+)?[eE][+-]?[0-9]{3}' then
         return to_jsonb(body);
     end if;
     return body::jsonb;

@@ -4,7 +4,7 @@
 -- without a token, but for what is tried again.
 begin;
 create extension sentinai_platform;
-select plan(101);
+select plan(106);
 \ir lib/platform.sql
 
 create function pg_temp.seen() returns jsonb language sql as $$
@@ -128,6 +128,13 @@ select is(pg_temp.work(), '0 called, (6,0,0)', 'outcomes are read back');
 select is((select pg_temp.row(pay) || ', ' || pg_temp.row(nothing) from e), 'completed 1 200 {"done": null} 12.5, failed 1 no such tool f 0', 'into the read model');
 select is((select array_agg(causation_id = (select event_id from sentinai.event_log r where r.event_type = 'ToolExecutionRequested' and r.payload ->> 'execution_id' = l.payload ->> 'execution_id')) from sentinai.event_log l where event_type ~ '^ToolExecution(C|F)'), array[true, true, true, true, true, true], 'each has its cause');
 
+-- whole numbers
+select is(pg_temp.put('exact', 'webhook', '{"url": "https://bank.example/x", "timeout_ms": 500.0, "max_response_bytes": 10.0}'), 'fine', 'a whole number may be written with a point');
+select lives_ok($$select sentinai.publish('ToolExecutionRequested', 'm', 'X', jsonb_build_object('exception_id', 'X', 'execution_id', gen_random_uuid(), 'tool', 'exact', 'arguments', '{}'::jsonb, 'timeout_ms', 400.0))$$, 'in a request, too');
+select is((select max(timeout_ms || ' ' || max_response_bytes) from sentinai_platform.prepare('tool', pg_temp.seen()) p join sentinai.event_log l using (event_id) where l.payload ->> 'tool' = 'exact'), '400 10', 'and is prepared as one');
+select is(pg_temp.work(), '1 called, (1,0,0)', 'and called');
+select is(pg_temp.work(), '0 called, (1,0,0)', 'once');
+
 -- once
 select isnt(pg_temp.ask('pay', '{}', (select pay from e)), null, 'a completed one is requested again');
 select is(pg_temp.work(), '0 called, (1,0,0)', 'and not called');
@@ -149,8 +156,8 @@ select throws_ok($$select sentinai_platform.handle_tool((select jsonb_agg(to_jso
 create temp table k as select pg_temp.ask('pay') as deep;
 select is(pg_temp.work(jsonb_build_object('status', 200, 'body', repeat('[', 1000) || repeat(']', 1000))) || pg_temp.work() || (select pg_temp.row(deep) from k),
     '1 called, (2,0,0)0 called, (1,0,0)failed 1 200 the response cannot be kept f 0', 'a response that no event may have');
-select is((select string_agg(jsonb_typeof(sentinai_platform.read_response(v)), ' ' order by n) from unnest('{"{\"a\": [1e131000]}",1E+999,"[1, -1.5e4000]","[1e99, 1.5e-300]","\"5e123456\"","{\"id\":\"a-5e123\"}"}'::text[]) with ordinality t (v, n)),
-    'string string string array string object', 'nor is a few characters a megabyte');
+select is((select string_agg(jsonb_typeof(sentinai_platform.read_response(v)), ' ' order by n) from unnest('{"{\"a\": [1e131000]}",1E+999,"[1, -1.5e4000]","[1e99, 1.5e-30]","[1e-9999]","\"5e123456\"","{\"id\":\"a-5e123\"}"}'::text[]) with ordinality t (v, n)),
+    'string string string array string string object', 'nor is a few characters a megabyte');
 select sentinai.set_redaction('m', 'ToolExecutionCompleted', '$.response.iban', 'replace');
 create temp table i as select pg_temp.ask('pay') as iban;
 select is(pg_temp.work('{"status": 200, "body": "{\"iban\": \"DE89\"}"}') || pg_temp.work() || (select pg_temp.row(iban) from i),

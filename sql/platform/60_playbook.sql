@@ -8,12 +8,19 @@ create function sentinai_platform.placeholders(template jsonb) returns table (po
                regexp_matches(s.v #>> '{}', '\{\{(\??)([^{}]*)\}\}', 'g') m $$;
 comment on function sentinai_platform.placeholders(jsonb) is 'For the templates: the pointers that stand in one.';
 
-create function sentinai_platform.missing_values(template jsonb, document jsonb) returns text
+create function sentinai_platform.template_fault(template jsonb, document jsonb) returns text
     language sql immutable parallel safe
     set search_path = pg_catalog, pg_temp
-    as $$ select string_agg(distinct p.pointer, ', ' order by p.pointer) from sentinai_platform.placeholders(template) p
-          where not p.optional and nullif(document #> sentinai_platform.pointer_path(p.pointer), 'null') is null $$;
-comment on function sentinai_platform.missing_values(jsonb, jsonb) is 'For the templates: the pointers that have to find something, and do not; null: none.';
+    as $$
+    -- judged before it is filled in: a few kilobytes could become gigabytes
+    select case when string_agg(p.pointer, '') filter (where p.is_missing) is not null
+                then 'there is nothing at ' || string_agg(p.pointer, ', ' order by p.pointer) filter (where p.is_missing)
+                when octet_length(template::text) + coalesce(sum(p.uses * p.size), 0) > 262144 then 'the arguments are larger than 256 kB' end
+    from (select q.pointer, count(*) as uses, octet_length(v.value::text) as size, not bool_and(q.optional) and nullif(v.value, 'null') is null as is_missing
+          from sentinai_platform.placeholders(template) q
+          cross join lateral (select document #> sentinai_platform.pointer_path(q.pointer) as value) v
+          group by q.pointer, v.value) p $$;
+comment on function sentinai_platform.template_fault(jsonb, jsonb) is 'For the templates: why one cannot be filled in, as a pointer has to find something and does not, or as it would be too large; null: it can.';
 
 create function sentinai_platform.fill_in(template jsonb, document jsonb) returns jsonb
     language plpgsql immutable parallel safe
@@ -235,7 +242,7 @@ comment on function sentinai_platform.record_answers(jsonb) is 'For playbooks: w
 create function sentinai_platform.next_turns(batch jsonb)
     returns table (ord bigint, event_id uuid, trace jsonb, tenant_id text, exception_id text, execution_id uuid, playbook text, version int, owner text,
                    action text, after_step int, step int, name text, tool text, attempt int, compensation boolean, tool_execution_id uuid,
-                   pause interval, timeout interval, arguments jsonb, missing text, outcome text, reason text)
+                   pause interval, timeout interval, arguments jsonb, fault text, outcome text, reason text)
     language sql volatile parallel unsafe rows 100
     set search_path = pg_catalog, pg_temp
     as $$
@@ -299,10 +306,11 @@ create function sentinai_platform.next_turns(batch jsonb)
            case f.turn when 'retry' then f.attempt + 1 else 1 end, f.undoes,
            case f.turn when 'retry' then f.tool_execution_id else gen_random_uuid() end,
            case f.turn when 'retry' then (f.next).retry_after else '0' end, (f.next).timeout,
-           sentinai_platform.fill_in(a.template, f.document), sentinai_platform.missing_values(a.template, f.document),
+           case when t.fault is null then sentinai_platform.fill_in(a.template, f.document) end, t.fault,
            f.outcome, w.reason
     from first f
     cross join lateral (select case when f.undoes then (f.next).compensation_arguments else (f.next).arguments end as template) a
+    cross join lateral (select sentinai_platform.template_fault(a.template, f.document) as fault) t
     left join lateral (
         select left(case when f.owner is null then format('there is no version %s of playbook "%s"', f.version, f.playbook)
                          else format('%s %s (%s) failed: %s', case when s.compensation then 'undoing step' else 'step' end, s.step, s.name, s.error) end, 8000) as reason
@@ -340,12 +348,12 @@ begin
         select t.ord, 1002, 'ToolExecutionRequested', jsonb_build_object('exception_id', t.exception_id, 'execution_id', t.tool_execution_id,
                    'tool', t.tool, 'arguments', t.arguments, 'requested_by', 'playbook'),
                nullif(t.pause, '0'), t.event_id, t.trace, t.tenant_id, t.exception_id
-        from turn t where t.action = 'request' and t.missing is null
+        from turn t where t.action = 'request' and t.fault is null
         union all
         select t.ord, 1002, 'StepExecutionFailed', t.id || t.step_id || jsonb_build_object('retryable', false,
-                   'error', left('there is nothing at ' || t.missing, 8000)),
+                   'error', left(t.fault, 8000)),
                null, t.event_id, t.trace, t.tenant_id, t.exception_id
-        from turn t where t.action = 'request' and t.missing is not null
+        from turn t where t.action = 'request' and t.fault is not null
         union all
         select t.ord, 1001, case t.action when 'resolve' then 'ExceptionResolved' else 'ExceptionEscalated' end,
                t.id || case t.action when 'resolve' then jsonb_build_object('outcome', t.outcome, 'resolved_by', 'playbook')

@@ -104,7 +104,7 @@ begin
             ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,working_hours,add_working_time,deadline_of,judge,set_deadlines,apply_triage,pointer_path,refuse}'),
             ('sentinai_agent', '{handle_records,read_records,read_record,give_up_record,retry_kafka_dead_letter,agents}'),
             ('sentinai_operator', '{agents}'),
-            ('sentinai_agent', '{handle_playbook,apply_playbook,advance,next_turns,record_answers,project_playbooks,waves,project_executions,open_executions,project_step_executions,execution_document,exception_document,fill_in,missing_values,placeholders}'),
+            ('sentinai_agent', '{handle_playbook,apply_playbook,advance,next_turns,record_answers,project_playbooks,waves,project_executions,open_executions,project_step_executions,execution_document,exception_document,fill_in,template_fault,placeholders}'),
             ('sentinai_approver', '{execute_playbook,recalculate_playbook,lock_state,require_open,open_executions}'),
             ('sentinai_reader', '{get_playbook_execution,list_playbook_executions,require_page}'),
             ('sentinai_operator', '{put_playbook,check_playbook,write_step,placeholders,refuse,project_playbooks,project_step_executions,project_executions,open_executions,waves}'),

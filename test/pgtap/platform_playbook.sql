@@ -4,7 +4,7 @@
 -- tools that are statements and at times that are passed in.
 begin;
 create extension sentinai_platform;
-select plan(109);
+select plan(112);
 \ir lib/platform.sql
 
 -- play(): the playbook agent, for all there is for it; says what went wrong
@@ -94,6 +94,9 @@ select is(pg_temp.deadlines('A'), 'step met, step met, step met', 'in time');
 select is((select string_agg(distinct (sentinai.event_time(e.event_id) between x.started_at and x.ended_at)::text, ',') from sentinai.event_log e join sentinai_platform.playbook_executions x on x.exception_id = e.aggregate_id where e.aggregate_id = 'A' and e.event_type ~ '^Step'), 'true', 'its times are those of the events');
 select is(pg_temp.come('B', '{"amount": 5000}') || pg_temp.flow('B'), 'PlaybookMatched StepRequested1 StepFailed1 Escalated', 'what the arguments need has to be there');
 select is(pg_temp.stand('B'), 'pay 1 failed 1 step 1 (ask) failed: there is nothing at /attributes/ref', 'or people are told what is not');
+select is(sentinai_platform.put_playbook('m', 'shout', jsonb_build_array(jsonb_build_object('tool', 'ask', 'arguments', jsonb_build_object('x', repeat('{{ /attributes/ref }}', 2000))))), 1, 'a template may be of kilobytes');
+select is(pg_temp.rule('shout', 1) || pg_temp.come('W', jsonb_build_object('amount', 1, 'ref', repeat('x', 1000))), '', 'and would become megabytes');
+select is(pg_temp.stand('W') || pg_temp.rule('pay', 1), 'shout 1 failed 1 step 1 (ask) failed: the arguments are larger than 256 kB', 'which it does not');
 
 -- attempts, timeouts and failures
 select is(sentinai_platform.put_playbook('m', 'try', '[

@@ -167,6 +167,7 @@ begin
     return query
     with r as materialized (
         select q.*, (q.def).settings as s, u.host as to_host, u.port as to_port, coalesce((q.def).settings ->> 'method', 'POST') as verb,
+               case when (q.def).settings ->> 'method' in ('GET', 'DELETE') then octet_length((q.payload -> 'arguments')::text) end as in_url,
                b.since + (q.def).breaker_open - clock_timestamp() as left_open, b.state,
                row_number() over (partition by q.tenant_id, q.tool order by q.ord) as place
         from sentinai_platform.tool_requests(batch) q
@@ -178,9 +179,11 @@ begin
                 then jsonb_build_object('called', false, 'retryable', true, 'error', 'the circuit breaker of the tool is open',
                     'retry_in', greatest(extract(epoch from r.left_open), 0)::float8)
                 when a.networks is null
-                then jsonb_build_object('called', false, 'retryable', false, 'error', 'the host of the tool is not allowed') end,
+                then jsonb_build_object('called', false, 'retryable', false, 'error', 'the host of the tool is not allowed')
+                when r.in_url > 8192
+                then jsonb_build_object('called', false, 'retryable', false, 'error', 'the arguments are too large for a URL') end,
            r.execution_id, (r.def).tenant_id, r.attempt < (r.def).max_attempts, r.verb,
-           (r.s ->> 'url') || case when r.verb in ('GET', 'DELETE') then coalesce((
+           (r.s ->> 'url') || case when r.in_url <= 8192 then coalesce((
                select case when r.s ->> 'url' ~ '\?' then '&' else '?' end
                       || string_agg(sentinai_platform.url_encode(k.key) || '=' || sentinai_platform.url_encode(k.value), '&' order by k.key)
                from jsonb_each_text(r.payload -> 'arguments') k), '') else '' end,

@@ -4,7 +4,7 @@
 -- without a token, but for what is tried again.
 begin;
 create extension sentinai_platform;
-select plan(106);
+select plan(108);
 \ir lib/platform.sql
 
 create function pg_temp.seen() returns jsonb language sql as $$
@@ -134,6 +134,9 @@ select lives_ok($$select sentinai.publish('ToolExecutionRequested', 'm', 'X', js
 select is((select max(timeout_ms || ' ' || max_response_bytes) from sentinai_platform.prepare('tool', pg_temp.seen()) p join sentinai.event_log l using (event_id) where l.payload ->> 'tool' = 'exact'), '400 10', 'and is prepared as one');
 select is(pg_temp.work(), '1 called, (1,0,0)', 'and called');
 select is(pg_temp.work(), '0 called, (1,0,0)', 'once');
+select is(pg_temp.put('seek', 'webhook', '{"url": "https://bank.example/x", "method": "GET"}'), 'fine', 'a tool whose arguments are in its URL');
+create temp table g as select pg_temp.ask('seek', jsonb_build_object('a', repeat('x', 9000))) as long;
+select is(pg_temp.work() || pg_temp.work() || (select pg_temp.row(long) from g), '0 called, (1,0,0)0 called, (1,0,0)failed 1 the arguments are too large for a URL f 0', 'which is not made of any number of them');
 
 -- once
 select isnt(pg_temp.ask('pay', '{}', (select pay from e)), null, 'a completed one is requested again');

@@ -139,7 +139,7 @@ settings_of_server() {
 }
 
 test_settings() {
-    local other='sentinai\.(control|something|order)$'
+    local other='sentinai\.(control|something|order|exception|intake)$'
     settings_of_page >"$place/page"
     settings_of_server | sort >"$place/server"
     [ -s "$place/server" ]

@@ -18,7 +18,7 @@ comment on column sentinai_platform.rebuilds.rebuild_id is 'Its id.';
 comment on column sentinai_platform.rebuilds.tenant_id is 'Tenant whose read models are rebuilt.';
 comment on column sentinai_platform.rebuilds.phase is 'What is under way: "exceptions" with all that belongs to them, then "metrics", then "done".';
 comment on column sentinai_platform.rebuilds.exceptions is 'How many exceptions were rebuilt; one that was normalized several times may count as often.';
-comment on column sentinai_platform.rebuilds.kept is 'How many were left as they are, since the log has not all of their events any more.';
+comment on column sentinai_platform.rebuilds.kept is 'How many were left as they are, since the log has not all of their events any more, or one that cannot be replayed.';
 comment on column sentinai_platform.rebuilds.position is 'The last ExceptionNormalized that was read; event_time() tells from when it is.';
 comment on column sentinai_platform.rebuilds.day is 'The last day that was counted.';
 comment on column sentinai_platform.rebuilds.started_at is 'When it began. What began later needs no rebuild.';
@@ -114,6 +114,26 @@ begin
 end $$;
 comment on function sentinai_platform.replay_exceptions(text, text[]) is 'For rebuild_projections(): the rows of some exceptions anew. Returns of how many the log has all events.';
 
+create function sentinai_platform.replay_each(tenant_id text, exception_ids text[]) returns bigint
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+#variable_conflict use_variable
+begin
+    begin
+        return sentinai_platform.replay_exceptions(tenant_id, exception_ids);
+    exception when others then
+        if not sentinai_platform.is_fault_of_event(sqlstate) then
+            raise;
+        elsif cardinality(exception_ids) = 1 then
+            raise warning 'exception "%" is left as it is: an event of it cannot be replayed (%)', exception_ids[1], sqlstate;
+            return 0;
+        end if;
+    end;
+    return (select sum(sentinai_platform.replay_each(tenant_id, array[i.id])) from unnest(exception_ids) i (id));
+end $$;
+comment on function sentinai_platform.replay_each(text, text[]) is 'For rebuild_projections(): replay_exceptions() for a set, and one by one when that fails, so that only what is wrong is left as it is.';
+
 create function sentinai_platform.recount_day(tenant_id text, day date) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -167,7 +187,7 @@ begin
     from sentinai.get_events_by_tenant(r.tenant_id, '{ExceptionNormalized}', to_time => r.started_at, after_id => r.position, max_events => max_exceptions) e
     where e.aggregate_type = 'exception';
     if ids is not null then
-        replayed := sentinai_platform.replay_exceptions(r.tenant_id, ids);
+        replayed := sentinai_platform.replay_each(r.tenant_id, ids);
     end if;
     update sentinai_platform.rebuilds u
     set exceptions = u.exceptions + replayed, kept = u.kept + coalesce(cardinality(ids), 0) - replayed, position = coalesce(last, u.position),
@@ -234,4 +254,4 @@ begin
         commit;
     end loop;
 end $$;
-comment on procedure sentinai_platform.rebuild_projections(text, int, uuid) is 'Writes the read models of a tenant''s exceptions anew, from the log: exceptions, approvals, executions of playbooks and their steps, feedback and its metrics. Agents go on meanwhile, and wait for a step at most. Ends with the rows that were there, if nothing was wrong with them. An exception of which the log has not all events any more is left as it is. CALL it outside of a transaction: each step has one of its own. max_exceptions: how many a step takes, 1 to 10,000. rebuild_id: one that was interrupted, to go on with; by default a new one. Its progress is a row of rebuilds. Needs the rights "operate" and "read". Errors: 22004 null tenant_id; SN403 not allowed; SN404 no such rebuild; SN422 invalid max_exceptions; 2D000 in a transaction.';
+comment on procedure sentinai_platform.rebuild_projections(text, int, uuid) is 'Writes the read models of a tenant''s exceptions anew, from the log: exceptions, approvals, executions of playbooks and their steps, feedback and its metrics. Agents go on meanwhile, and wait for a step at most. Ends with the rows that were there, if nothing was wrong with them. An exception of which the log has not all events any more is left as it is, as is one with an event that cannot be replayed, of which a warning tells. CALL it outside of a transaction: each step has one of its own. max_exceptions: how many a step takes, 1 to 10,000. rebuild_id: one that was interrupted, to go on with; by default a new one. Its progress is a row of rebuilds. Needs the rights "operate" and "read". Errors: 22004 null tenant_id; SN403 not allowed; SN404 no such rebuild; SN422 invalid max_exceptions; 2D000 in a transaction.';

@@ -110,7 +110,7 @@ begin
             ('sentinai_operator', '{put_playbook,check_playbook,write_step,placeholders,refuse,project_playbooks,project_step_executions,project_executions,open_executions,waves}'),
             ('sentinai_approver', '{approve,reject,resolve,escalate,close_exception,decide,event_row,has_type,read_batch,project_exceptions,project_end,project_approvals}'),
             ('sentinai_reader', '{get_exception,list_exceptions,first_id,require_page,get_approval,list_approvals,get_feedback,get_feedback_metrics,sla_compliance,working_hours,add_working_time,get_command_status,require_read}'),
-            ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path,working_hours,add_working_time,require_read,rebuild_projections,rebuild_step,rebuild_exceptions,rebuild_metrics,start_rebuild,history_of,read_histories,reset_exceptions,replay_exceptions,recount_day,count_feedback,read_batch,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,project_feedback}')) v (role, names)
+            ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path,working_hours,add_working_time,require_read,rebuild_projections,rebuild_step,rebuild_exceptions,rebuild_metrics,start_rebuild,history_of,read_histories,reset_exceptions,replay_exceptions,replay_each,is_fault_of_event,recount_day,count_feedback,read_batch,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,project_feedback}')) v (role, names)
         join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
         union all
         -- the tool agent

@@ -4,7 +4,7 @@
 -- of rebuild_projections(), in one transaction.
 begin;
 create extension sentinai_platform;
-select plan(27);
+select plan(29);
 \ir lib/platform.sql
 
 insert into sentinai_platform.triage_rules (tenant_id, rule, condition, exception_type, severity, category, confidence, reason) values
@@ -108,6 +108,14 @@ insert into before select pg_temp.read_models();
 select ok(pg_temp.rebuilt('old') > 1, 'of an exception the log has not all events');
 select is_empty('select pg_temp.diff()', 'it is left as it is');
 select is((select kept from sentinai_platform.rebuilds where tenant_id = 'old'), 1::bigint, 'which is said');
+
+-- an event that says what cannot be: a step with the call of another one's
+select sentinai_platform.create_manual_exception('odd', '{"title": "t"}', exception_id => id) from unnest('{D-1,D-2}'::text[]) id;
+select sentinai_platform.handle_intake(pg_temp.batch('odd'));
+select sentinai.publish('StepExecutionRequested', 'odd', id, jsonb_build_object('exception_id', id, 'execution_id', gen_random_uuid(), 'playbook', 'p', 'version', 1, 'step', 1, 'attempt', 1,
+    'tool_execution_id', '01900000-0000-7000-8000-000000000002'::uuid)) from unnest('{D-1,D-2}'::text[]) id;
+select ok(pg_temp.rebuilt('odd') > 1, 'of two exceptions that cannot be both');
+select is((select exceptions + kept || ' ' || kept from sentinai_platform.rebuilds where tenant_id = 'odd'), '2 1', 'one is left as it is');
 
 -- errors
 select throws_ok($$call sentinai_platform.rebuild_projections(null)$$, '22004', null, 'a tenant there must be');

@@ -33,13 +33,26 @@ read_platform_options() {
     done
 }
 
-# start_agent NAME: one process with two connections.
+# start_agent NAME: one process with two connections. That for tools calls them
+# before its transaction, so it has the database as its only source.
 start_agent() {
-    local options=(--dbname "$database" --concurrency 2 --lease 20s)
-    [ "$1" != tool ] || options+=(--secrets-dir "$notes/secrets")
-    [ -z "$want_broker" ] || options+=(--source kafka --brokers "$bootstrap"
-        --topics "$topic" --group-id "$1-$port-$$")
+    local options=(--dbname "$database" --concurrency 2)
+    if [ "$1" = tool ]; then
+        options+=(--secrets-dir "$notes/secrets" --lease 20s)
+    elif [ "$want_broker" = kafka ]; then
+        options+=(--source kafka --brokers "$bootstrap"
+            --topics "$topics.exception" --group-id "$topics.$1")
+    fi
     start "$1" "$root/build/workers/sentinai-$1" "${options[@]}"
+}
+
+# A relay of the database's own. Its topics are of this run: a database that was
+# dropped had others.
+make_relay() {
+    [ "$want_broker" = kafka ] || return 0
+    topics=platform-$$
+    sql -c "select sentinai.create_relay('platform', 'kafka', 'bootstrap.servers=$bootstrap',
+        aggregate_types => '{exception}', topic_template => '$topics.{aggregate_type}')"
 }
 
 # The services that the tools call, on a port of their own.
@@ -62,8 +75,10 @@ step_platform() {
         psql -XqAt -d postgres -c "drop database if exists $database with (force)" \
             -c "create database $database" &&
             sql -c "create extension sentinai_platform cascade" \
+                -v subscribed="$([ "$want_broker" != kafka ] || echo '^tool$')" \
                 -v port="$(cat "$notes/endpoint")" \
                 -f "$root/test/demo/platform.sql" &&
+            make_relay &&
             gzip -dc "$flights" | head -$((exceptions + 1)) |
             sql -c "\copy demo.flight from pstdin (format csv, delimiter E'\t', header)"
     } >>"$log" 2>&1 || fail "Could not set up the database."

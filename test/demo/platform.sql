@@ -1,8 +1,9 @@
 -- test/demo/platform.sql: airlines and what they do about late flights.
 -- SPDX-License-Identifier: PostgreSQL
 --
--- Variables: port (of 127.0.0.1, where the services are that the tools call). The
--- database is new. Rules are for every tenant; a tenant is an airline.
+-- Variables: port (of 127.0.0.1, where the services are that the tools call),
+-- subscribed (a regular expression for the agents that claim). The database is
+-- new. Rules are for every tenant; a tenant is an airline.
 
 create schema demo;
 
@@ -128,4 +129,6 @@ select sentinai_platform.put_playbook('*', 'rebook', '[
     {"name": "tell the passengers", "tool": "desk",
      "arguments": {"flight": "{{ /title }}", "booking": "{{ /steps/2/response/reference }}"}}]', 'rebooked');
 
-select sentinai_platform.subscribe_agents();
+-- who has Kafka for its source needs no subscription
+select sentinai.subscribe(worker_type, event_types, 'latest')
+from sentinai_platform.agents() where worker_type ~ :'subscribed';

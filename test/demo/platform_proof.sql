@@ -56,7 +56,7 @@ select
     (select count(*) from event where event_type in ('ExceptionResolved', 'ExceptionEscalated')) as ends,
     (select count(*) from event where event_type = 'FeedbackCaptured') as feedback,
     (select count(*) from sentinai_platform.exceptions where state = 'resolved' and outcome is not null) as resolved,
-    (select count(*) from sentinai.dead_letter) as dead,
+    (select count(*) from sentinai.dead_letter) + (select count(*) from sentinai_platform.kafka_dead_letters) as dead,
     (select sum(lag_events + in_flight + retrying) from sentinai.stat_queue) as waiting;
 
 select what, figures, holds

@@ -140,11 +140,18 @@ create trigger fill_kind before insert or update on sentinai_platform.mapping_ru
     for each row execute function sentinai_platform.fill_kind();
 comment on trigger fill_kind on sentinai_platform.mapping_rules is 'The kind of a field that is always of one kind.';
 
+create function sentinai_platform.has_variable(condition jsonpath) returns boolean
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog, pg_temp
+    -- texts are taken out, so that a dollar in one is none
+    as $$ select regexp_replace(condition::text, '"(?:[^"\\]|\\.)*"', '""', 'g') ~ '\$""' $$;
+comment on function sentinai_platform.has_variable(jsonpath) is 'For the rules: whether a condition names a variable. There are none, and asking for one is an error.';
+
 create table sentinai_platform.triage_rules (
     tenant_id      text collate "C" not null,
     rule           text collate "C" not null check (length(rule) between 1 and 200),
     priority       int not null default 100,
-    condition      jsonpath not null,
+    condition      jsonpath not null check (not sentinai_platform.has_variable(condition)),
     exception_type text collate "C" check (length(exception_type) between 1 and 200),
     severity       text collate "C" check (severity in ('low', 'medium', 'high', 'critical')),
     category       text collate "C" check (length(category) between 1 and 200),
@@ -195,7 +202,7 @@ create table sentinai_platform.guardrails (
     tenant_id        text collate "C" not null,
     rule             text collate "C" not null check (length(rule) between 1 and 200),
     priority         int not null default 100,
-    condition        jsonpath not null,
+    condition        jsonpath not null check (not sentinai_platform.has_variable(condition)),
     decision         text collate "C" not null check (decision in ('allowed', 'needs_approval', 'forbidden')),
     playbook         text collate "C" check (length(playbook) between 1 and 200),
     playbook_version int not null default 1 check (playbook_version > 0),

@@ -29,7 +29,7 @@ create function sentinai_platform.judge(batch jsonb)
         from (
             select r.* from sentinai_platform.triage_rules r
             where r.tenant_id in (b.tenant_id, '*') and r.enabled
-                  and jsonb_path_match(b.payload, r.condition, '{}', true)
+                  and jsonb_path_match_tz(b.payload, r.condition, '{}', true)
             order by r.priority, r.tenant_id = '*', r.rule) m) j on true
     cross join lateral (
         select jsonb_build_object(

@@ -28,7 +28,7 @@ create function sentinai_platform.evaluate(batch jsonb)
     left join lateral (
         select r.* from sentinai_platform.guardrails r
         where r.tenant_id in (b.tenant_id, '*') and r.enabled
-              and jsonb_path_match(sentinai_platform.exception_document(x)
+              and jsonb_path_match_tz(sentinai_platform.exception_document(x)
                   || case b.event_type when 'TriageCompleted' then b.payload else '{}' end, r.condition, '{}', true)
         order by r.priority, r.tenant_id = '*', r.rule limit 1) g on true
     -- who has resolved it needs no policy, and a question that is open is not asked twice

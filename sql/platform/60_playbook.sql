@@ -290,7 +290,7 @@ create function sentinai_platform.next_turns(batch jsonb)
             where s.tenant_id = t.owner and s.playbook = t.playbook and s.version = t.version and case t.turn
                 when 'retry' then s.step = t.last
                 when 'go on' then s.step > coalesce(t.last, 0)
-                    and (s.condition is null or jsonb_path_match(t.document, s.condition, '{}', true))
+                    and (s.condition is null or jsonb_path_match_tz(t.document, s.condition, '{}', true))
                 when 'undo' then s.compensation_tool is not null and (not t.compensation or s.step < t.last)
                     and exists (select from sentinai_platform.step_executions f
                                 where f.execution_id = t.execution_id and not f.compensation and f.step = s.step and f.state = 'completed')

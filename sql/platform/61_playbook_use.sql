@@ -49,7 +49,9 @@ begin
     exception when data_exception or syntax_error then
         perform sentinai_platform.refuse(format('/%s/%s', step - 1, field), 'format', case field when 'condition' then 'is no jsonpath' else 'is no interval' end);
     end;
-    if times[1] <= '0' or times[1] > '1 year' then
+    if sentinai_platform.has_variable(condition) then
+        perform sentinai_platform.refuse(format('/%s/condition', step - 1), 'not', 'names a variable, and there are none');
+    elsif times[1] <= '0' or times[1] > '1 year' then
         perform sentinai_platform.refuse(format('/%s/timeout', step - 1), 'maximum', 'must be more than 0 and at most 1 year');
     elsif times[2] < '0' or times[2] > '1 day' then
         perform sentinai_platform.refuse(format('/%s/retry_after', step - 1), 'maximum', 'must be from 0 to 1 day');

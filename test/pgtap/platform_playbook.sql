@@ -4,7 +4,7 @@
 -- tools that are statements and at times that are passed in.
 begin;
 create extension sentinai_platform;
-select plan(112);
+select plan(113);
 \ir lib/platform.sql
 
 -- play(): the playbook agent, for all there is for it; says what went wrong
@@ -68,6 +68,7 @@ select is(pg_temp.detail($$select sentinai_platform.put_playbook('m', 'bad', '[{
     'SN422 /0/tries additionalProperties, /1/tool required, /2/on_failure enum', 'what is wrong with steps is told, by fields');
 select is(pg_temp.detail($$select sentinai_platform.put_playbook('m', 'bad', '[{"tool": "a", "arguments": {"x": ["{{ amount }}"]}}]')$$), 'SN422 /0/arguments pattern', 'so is a placeholder that is no pointer');
 select is(pg_temp.detail($$select sentinai_platform.put_playbook('m', 'bad', '[{"tool": "a"}, {"tool": "a", "condition": "$.x ="}]')$$), 'SN422 /1/condition format', 'a condition that is none');
+select is(pg_temp.detail($$select sentinai_platform.put_playbook('m', 'bad', '[{"tool": "a", "condition": "$.x == $y"}]')$$), 'SN422 /0/condition not', 'or names a variable');
 select is(pg_temp.detail($$select sentinai_platform.put_playbook('m', 'bad', '[{"tool": "a", "timeout": "soon"}]')$$), 'SN422 /0/timeout format', 'and a timeout that is none');
 select is(pg_temp.detail($$select sentinai_platform.put_playbook('m', 'bad', '[{"tool": "a", "timeout": "-1 s"}]')$$), 'SN422 /0/timeout maximum', 'or is over before it begins');
 select throws_ok($$select sentinai_platform.put_playbook('m', 'bad', null)$$, '22004', null, 'steps there must be');

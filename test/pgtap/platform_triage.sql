@@ -3,7 +3,7 @@
 -- batches without a token.
 begin;
 create extension sentinai_platform;
-select plan(24);
+select plan(27);
 \ir lib/platform.sql
 
 -- judged(): what triage makes of an exception of the tenant m that says this
@@ -73,6 +73,12 @@ select is((select string_agg(e.event_type || (e.correlation_id = e.aggregate_id)
     'SLAImminenttrue,SLAImminenttrue', 'for two, which is said in their flows');
 select throws_ok($$insert into sentinai_platform.sla_rules (tenant_id, resolve_within) values ('m', '-1 day')$$, '23514', null, 'no time at all');
 select throws_ok($$insert into sentinai_platform.triage_rules (tenant_id, rule, condition) values ('m', 'x', '$.[')$$, '42601', null, 'a condition that is none');
+select throws_ok($$insert into sentinai_platform.triage_rules (tenant_id, rule, condition) values ('m', 'x', '$.amount > $limit')$$, '23514', null, 'nor one with a variable');
+select lives_ok($$insert into sentinai_platform.triage_rules (tenant_id, rule, priority, condition, category) values ('m', 'late', 1, '$.attributes.t.datetime() < "2026-01-02".datetime() || $.attributes."a\"$b" == "$c"', 'dated')$$, 'a dollar in a text is none');
+select sentinai_platform.submit_exception('m', 'bank', v::jsonb, 'T-' || n) from unnest('{"{\"t\": \"2026-01-01 12:00:00+00\"}","{\"a\\\"$b\": \"$c\"}","{\"t\": \"soon\"}"}'::text[]) with ordinality u (v, n);
+select sentinai_platform.handle_intake(pg_temp.batch('m'));
+select sentinai_platform.handle_triage(pg_temp.batch('m', '{ExceptionNormalized}'));
+select is((select string_agg((category = 'dated')::text, ' ' order by exception_id) from sentinai_platform.exceptions where exception_id like 'T-_'), 'true true false', 'times with a zone are compared, too');
 
 select * from finish();
 rollback;

@@ -86,8 +86,7 @@ is($record->{partition},
 my $log = slurp_file("$kafka->{dir}/data/sentinai.order-$record->{partition}/00000000000000000000.log");
 is(unpack('n', substr $log, 21, 2) & 7, 0, 'records are not compressed');
 
-my ($lines) = $page =~ /```sh\n(.*?)```/s;
-my @lines = grep { /^kcat/ } split /\n/, $lines;
+my @lines = grep { /^kcat/ } map { split /\n/ } $page =~ /```sh\n(.*?)```/gs;
 is(scalar @lines, 3, 'the page has kcat lines');
 foreach my $line (@lines)
 {

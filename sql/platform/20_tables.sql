@@ -65,7 +65,7 @@ comment on column sentinai_platform.exceptions.outcome is 'How it ended.';
 comment on column sentinai_platform.exceptions.changed_at is 'When this row was changed.';
 
 create table sentinai_platform.commands (
-    execution_id uuid primary key,
+    execution_id uuid not null,
     tenant_id    text collate "C" not null,
     exception_id text collate "C" not null,
     command      text collate "C" not null,
@@ -73,7 +73,9 @@ create table sentinai_platform.commands (
     error        text collate "C",
     requested_at timestamptz not null,
     requested_by text collate "C" not null,
-    finished_at  timestamptz
+    finished_at  timestamptz,
+    -- an id of one tenant takes nothing from another one
+    primary key (execution_id, tenant_id)
 );
 comment on table sentinai_platform.commands is 'Commands that were accepted, and what became of them.';
 comment on column sentinai_platform.commands.execution_id is 'What the command returned: the id of the event that it published.';

@@ -9,7 +9,8 @@ create function sentinai_platform.accept_command(
 begin
     -- a repeated call gets the first id, and another event under its key is refused
     execution_id := sentinai.publish(event_type, tenant_id, exception_id, payload,
-        idempotency_key => command || ':' || idempotency_key);
+        -- an empty key is refused as one of publish() is
+        idempotency_key => case idempotency_key when '' then '' else command || ':' || idempotency_key end);
     insert into sentinai_platform.commands (execution_id, tenant_id, exception_id, command, status, requested_at, requested_by)
     values (execution_id, tenant_id, exception_id, command, case when done then 'completed' else 'accepted' end, clock_timestamp(), current_user)
     on conflict do nothing;

@@ -58,7 +58,7 @@ create function sentinai_platform.complete_commands(batch jsonb) returns void
     set search_path = pg_catalog, pg_temp
     as $$
     update sentinai_platform.commands c set status = 'completed', error = null, finished_at = clock_timestamp()
-    where c.execution_id in (select b.event_id from sentinai_platform.read_batch(batch) b) $$;
+    where (c.execution_id, c.tenant_id) in (select b.event_id, b.tenant_id from sentinai_platform.read_batch(batch) b) $$;
 comment on function sentinai_platform.complete_commands(jsonb) is 'For the handlers: the commands that have published the events of a batch are done.';
 
 create function sentinai_platform.has_type(events jsonb, types text[]) returns boolean

@@ -508,7 +508,7 @@ begin
     perform sentinai.publish('ToolExecutionRequested', tenant_id, exception_id,
         jsonb_build_object('exception_id', exception_id, 'execution_id', execution, 'tool', tool, 'arguments', arguments)
             || jsonb_strip_nulls(jsonb_build_object('requested_by', requested_by)),
-        idempotency_key => 'execute_tool:' || idempotency_key);
+        idempotency_key => case idempotency_key when '' then '' else 'execute_tool:' || idempotency_key end);
     insert into sentinai_platform.commands (execution_id, tenant_id, exception_id, command, status, requested_at, requested_by)
     values (execution, tenant_id, exception_id, 'execute_tool', 'accepted', clock_timestamp(), current_user)
     on conflict do nothing;

@@ -76,7 +76,7 @@ create function sentinai_platform.give_up_record(agent text, event jsonb, topic 
             (event ->> 'attempt')::int, left(error, 8000), topic, kafka_partition, (event ->> 'offset')::bigint);
     update sentinai_platform.commands c
     set status = 'failed', error = left(give_up_record.error, 8000), finished_at = clock_timestamp()
-    where c.execution_id = (event ->> 'event_id')::uuid $$;
+    where c.execution_id = (event ->> 'event_id')::uuid and c.tenant_id = event ->> 'tenant_id' $$;
 comment on function sentinai_platform.give_up_record(text, jsonb, text, int, text) is 'For handle_records(): an event becomes a dead letter, and its command has failed.';
 
 create function sentinai_platform.handle_records(agent text, topic text, kafka_partition int, records jsonb, max_attempts int default 5,

@@ -3,7 +3,7 @@
 -- from Kafka: so all of it is one transaction.
 begin;
 create extension sentinai_platform;
-select plan(50);
+select plan(51);
 \ir lib/platform.sql
 
 -- commands
@@ -83,6 +83,8 @@ select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('q', to_
 select is(pg_temp.ids($$select * from sentinai_platform.list_exceptions('q', sla => 'on_track')$$), null, 'by their deadline');
 select throws_ok($$select sentinai_platform.list_exceptions('q', max_rows => 0)$$, 'SN422', null, 'a page of nothing');
 select is((select amount from sentinai_platform.get_exception('q', 'Q-3')), 3::numeric, 'one by its id');
+
+select throws_ok($$select sentinai_platform.submit_exception('m', 's', '{}', idempotency_key => '')$$, 'SN422', null, 'an empty key would be that of all who have none');
 
 select * from finish();
 rollback;

@@ -4,7 +4,7 @@
 -- without a token, but for what is tried again.
 begin;
 create extension sentinai_platform;
-select plan(108);
+select plan(109);
 \ir lib/platform.sql
 
 create function pg_temp.seen() returns jsonb language sql as $$
@@ -216,11 +216,15 @@ select is((select count(*) from (select to_jsonb(w) from was w except select to_
 select throws_ok($$select sentinai_platform.execute_tool('m', 'nobody', 'pay')$$, 'SN404', 'no such exception', 'a tool is called for an exception');
 select throws_ok($$select sentinai_platform.execute_tool('m', 'X', 'nothing')$$, 'SN404', 'no such tool', 'that there is, as the tool');
 select is(pg_temp.detail($$select sentinai_platform.execute_tool('m', 'X', 'pay', '[]')$$), 'SN422 /arguments type', 'with arguments that fit');
+select throws_ok($$select sentinai_platform.execute_tool('m', 'X', 'pay', idempotency_key => '')$$, 'SN422', null, 'and a key that is one');
+-- somebody else has guessed the id
+insert into sentinai_platform.commands (execution_id, tenant_id, exception_id, command, status, requested_at, requested_by)
+    values (md5('execute_tool:m:k')::uuid, 'n', 'X', 'execute_tool', 'failed', now(), 'eve');
 create temp table c as select sentinai_platform.execute_tool('m', 'X', 'pay', '{"a": 1}', 'mia', 'k') as id;
 select is(sentinai_platform.execute_tool('m', 'X', 'pay', '{"a": 1}', 'mia', 'k'), (select id from c), 'once, by its key');
-select is((select command || ' ' || status from sentinai_platform.get_command_status((select id from c))), 'execute_tool accepted', 'it is accepted');
+select is((select command || ' ' || status from sentinai_platform.get_command_status((select id from c)) where tenant_id = 'm'), 'execute_tool accepted', 'it is accepted');
 select is(pg_temp.work(), '1 called, (1,0,0)', 'called');
-select is((select status from sentinai_platform.get_command_status((select id from c))), 'completed', 'and completed');
+select is((select string_agg(tenant_id || ' ' || status, ', ' order by tenant_id) from sentinai_platform.get_command_status((select id from c))), 'm completed, n failed', 'and completed, whoever else has its id');
 select is((select requested_by || status from sentinai_platform.get_tool_execution('m', (select id from c))), 'miacompleted', 'one by its id');
 select is((select string_agg(tool, ' ') from (select * from sentinai_platform.list_tool_executions('m', 'X', max_rows => 2)) l), 'pay pause', 'a page of them');
 select is((select string_agg(l.tool, ' ') from sentinai_platform.list_tool_executions('m', status => 'completed', tool => 'say') l), 'say', 'by tool and status');

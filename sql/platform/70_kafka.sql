@@ -36,7 +36,7 @@ create function sentinai_platform.read_record(record jsonb) returns jsonb
         'correlation_id', record ->> 'correlation_id', 'causation_id', (record ->> 'causation_id')::uuid,
         'occurred_at', (record ->> 'occurred_at')::timestamptz, 'attempt', (record ->> 'attempt')::int,
         'offset', (record ->> 'offset')::bigint) $$;
-comment on function sentinai_platform.read_record(jsonb) is 'For handle_records(): the event of a record, with its offset. Errors of class 22: it is not one of ours.';
+comment on function sentinai_platform.read_record(jsonb) is 'For handle_records(): the event of a record, with its offset. Errors of the classes 22 and 54: it is not one of ours.';
 
 create function sentinai_platform.read_records(agent text, records jsonb, out events jsonb, out poison bigint[])
     language plpgsql stable parallel unsafe
@@ -54,13 +54,13 @@ begin
         select coalesce(jsonb_agg(sentinai_platform.read_record(w.r) order by w.n), '[]') into events
         from unnest(wanted) with ordinality w (r, n);
         return;
-    exception when data_exception then
+    exception when data_exception or program_limit_exceeded then
         events := '[]';
     end;
     foreach record in array wanted loop
         begin
             events := events || sentinai_platform.read_record(record);
-        exception when data_exception then
+        exception when data_exception or program_limit_exceeded then
             poison := poison || (record ->> 'offset')::bigint;
         end;
     end loop;

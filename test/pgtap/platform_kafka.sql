@@ -2,7 +2,7 @@
 -- Records of Kafka through the handlers.
 begin;
 create extension sentinai_platform;
-select plan(23);
+select plan(24);
 \ir lib/platform.sql
 
 -- record(): what an agent makes of the record of an event
@@ -32,6 +32,7 @@ select is(pg_temp.handle(jsonb_build_array(pg_temp.record(pg_temp.of('a'), 1)), 
 insert into e values ('d', pg_temp.submit('D'));
 select is(pg_temp.handle(jsonb_build_array(pg_temp.record(pg_temp.of('d'), 5) || '{"value": "{\"broken\": "}', pg_temp.record(pg_temp.of('d'), 6) || '{"event_id": "none"}',
     pg_temp.record(pg_temp.of('d'), 7) || '{"occurred_at": "never"}', pg_temp.record(pg_temp.of('d'), 8) || '{"value": "{\"a\": \"\\u0000\"}"}', pg_temp.record(pg_temp.of('d'), 9))), '1 0 {5,6,7,8} {} {}', 'what cannot be read stops no other');
+select is(pg_temp.handle(jsonb_build_array(pg_temp.record(pg_temp.of('d'), 12) || jsonb_build_object('value', repeat('[', 50000) || repeat(']', 50000)))), '0 0 {12} {} {}', 'nor does what is too deep to be read');
 
 -- wrong for ever
 insert into e values ('f', pg_temp.submit('F', 'much')), ('g', pg_temp.submit('G'));

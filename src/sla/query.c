@@ -7,6 +7,7 @@
  * A deadline changes a few times in its life and is found by an index, so SQL
  * does it: ON CONFLICT and SKIP LOCKED are what is wanted.  Nothing that the
  * session has set changes what a statement means, or how it finds its rows.
+ * Planning one takes several times as long as running it, so plans are kept.
  */
 #include "postgres.h"
 
@@ -53,7 +54,39 @@ sn_query_end(SnQuery *query)
 	AtEOXact_GUC(false, query->guc_level);
 }
 
-/* sn_query_run: a statement; how many rows it has read or changed */
+/*
+ * plan_of: the plan of a statement, made when it first runs.  Statements are
+ * literals, so an address names one.
+ */
+static SPIPlanPtr
+plan_of(const char *sql, int nargs, const Oid *types)
+{
+	static struct
+	{
+		const char *sql;
+		SPIPlanPtr	plan;
+	}			kept[SN_QUERY_PLANS_MAX];
+	SPIPlanPtr	plan;
+	int			i;
+
+	for (i = 0; i < SN_QUERY_PLANS_MAX && kept[i].sql != NULL; i++)
+		if (kept[i].sql == sql)
+			return kept[i].plan;
+	plan = SPI_prepare(sql, nargs, unconstify(Oid *, types));
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\"", sql);
+	if (i < SN_QUERY_PLANS_MAX && SPI_keepplan(plan) == 0)
+	{
+		kept[i].sql = sql;
+		kept[i].plan = plan;
+	}
+	return plan;
+}
+
+/*
+ * sn_query_run: a statement; how many rows it has read or changed.  It is a
+ * literal, whose plan is kept.
+ */
 int
 sn_query_run(const char *sql, int nargs, const Oid *types, const Datum *values,
 			 const bool *nulls)
@@ -65,9 +98,8 @@ sn_query_run(const char *sql, int nargs, const Oid *types, const Datum *values,
 	for (i = 0; i < nargs; i++)
 		marks[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
 	marks[nargs] = '\0';
-	if (SPI_execute_with_args(sql, nargs, unconstify(Oid *, types),
-							  unconstify(Datum *, values), marks, false,
-							  0) < 0)
+	if (SPI_execute_plan(plan_of(sql, nargs, types),
+						 unconstify(Datum *, values), marks, false, 0) < 0)
 		elog(ERROR, "could not execute \"%s\"", sql);
 	return (int) SPI_processed;
 }

@@ -19,6 +19,7 @@ typedef struct SnQuery
 } SnQuery;
 
 #define SN_QUERY_ARGS_MAX 16
+#define SN_QUERY_PLANS_MAX 16
 
 extern void sn_query_begin(SnQuery *query);
 extern void sn_query_end(SnQuery *query);

@@ -20,6 +20,7 @@
 #   make check-matrix ON=18         PostgreSQL 17 and 18 and a newer librdkafka
 #   make check-analyze              gcc -fanalyzer, cppcheck, clang-tidy
 #   make check-patroni              docs/patroni.md in a cluster of three nodes
+#   make coverage                   how much of src/ and workers/ the tests run
 #   make check-long PARTS=assert    what is too long for every day, see test/long
 #   make installcheck REGRESS=publish ISOLATION=
 #   make pgtap T=test/pgtap/x.sql   make tap T=test/tap/x.pl
@@ -147,7 +148,10 @@ check-patroni:
 check-long:
 	test/long/check-long.sh $(PARTS)
 
-.PHONY: check-matrix check-analyze check-patroni check-long
+coverage:
+	PG_CONFIG='$(PG_CONFIG)' test/builds/coverage.sh $(TIERS)
+
+.PHONY: check-matrix check-analyze check-patroni check-long coverage
 .PHONY: unit pgtap tap kafka rabbitmq mock demo demo-check history chaos check-bugs \
 	check-points check-pooled check-hostile history-agent \
 	schema check-schema fuzz check-fuzz

@@ -551,12 +551,7 @@ declare
     -- only what is asked for, so that the planner sees which index serves
     condition text := '';
 begin
-    perform sentinai_platform.require_read($1);
-    if max_rows is null then
-        raise exception using errcode = 'null_value_not_allowed', message = 'max_rows must not be null';
-    elsif max_rows < 1 or max_rows > 1000 then
-        raise exception using errcode = 'SN422', message = 'max_rows must be from 1 to 1000';
-    end if;
+    perform sentinai_platform.require_page($1, max_rows);
     condition := concat(
         case when $2 is not null then ' and x.exception_id = $2' end,
         case when $3 is not null then ' and x.tool = $3' end,

@@ -94,8 +94,12 @@ look_at_platform() {
         playbooks "$ran" calls "$called" resolved "$resolved"
 }
 
+platform_is_through() {
+    [ "$resolved" -ge "$exceptions" ] && [ "$waiting" -eq 0 ]
+}
+
 step_flights() {
-    local state last='' last_at agent
+    local agent
     step $((steps - 1)) "Replay $exceptions late and cancelled flights of 2013 through six agents"
     for agent in "${agents[@]}"; do
         start_agent "$agent"
@@ -103,15 +107,7 @@ step_flights() {
     start people psql -Xq -d "$database" -c "$people"
     start reports psql -Xq -v ON_ERROR_STOP=1 -d "$database" -c "call demo.report($rate)"
     publisher_pids=("$!")
-    began=$SECONDS last_at=$SECONDS
-    until look_at_platform && [ "$resolved" -ge "$exceptions" ] && [ "$waiting" -eq 0 ]; do
-        state="$reported $triaged $asked $ran $called $resolved $waiting"
-        [ "$state" = "$last" ] || last_at=$SECONDS
-        last=$state
-        all_alive && [ $((SECONDS - last_at)) -lt "$quiet_seconds" ] || break
-        sleep 0.3
-    done
-    table_at=-10
+    follow look_at_platform platform_is_through reported triaged asked ran called resolved waiting
     sql -c "select pg_terminate_backend(pid) from pg_stat_activity where query = '$people'" >/dev/null
     stop_children
 }
@@ -162,13 +158,5 @@ run_platform() {
     [ -z "$want_broker" ] || step_broker
     step_platform
     step_flights
-    if step_platform_proof; then
-        printf '\n%sEvery figure holds.%s It took %d seconds.\n' \
-            "$green" "$plain" "$SECONDS"
-        say_next_of_platform
-    else
-        printf '\n%sA figure is off.%s The notes are in %s.\n' \
-            "$red" "$plain" "$notes" >&2
-        exit 1
-    fi
+    conclude step_platform_proof say_next_of_platform
 }

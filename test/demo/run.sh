@@ -281,6 +281,25 @@ relay_sent() {
     sql -c "select coalesce(sum(acked_count), 0) from sentinai.stat_relay"
 }
 
+# follow LOOK DONE COUNTER...: look again and again until DONE, or until none of
+# the counters moves any more, or somebody who should run has gone.
+follow() {
+    local look=$1 done=$2 counter state last='' last_at=$SECONDS
+    shift 2
+    began=$SECONDS
+    until "$look" && "$done"; do
+        state=
+        for counter in "$@"; do
+            state+=" ${!counter}"
+        done
+        [ "$state" = "$last" ] || last_at=$SECONDS
+        last=$state
+        all_alive && [ $((SECONDS - last_at)) -lt "$quiet_seconds" ] || break
+        sleep 0.3
+    done
+    table_at=-10
+}
+
 # Count what the notes tell: published, claimed, completed, failed, consumed.
 count_notes() {
     awk -F '\t' '
@@ -322,7 +341,7 @@ all_through() {
 }
 
 step_replay() {
-    local i state last='' last_at
+    local i
     step 6 "Replay 1 January 2013: 842 flights from New York, $publishers publishers, $agents agents"
     total=$(($(wc -l <"$day") - 1))
     run=$(sql -c "insert into demo.run default values returning run")
@@ -346,15 +365,7 @@ step_replay() {
             "$notes/published.$i"
         publisher_pids+=("$!")
     done
-    began=$SECONDS last_at=$SECONDS
-    until look && all_through; do
-        state="$published $claimed $completed $dead $relayed $consumed"
-        [ "$state" = "$last" ] || last_at=$SECONDS
-        last=$state
-        all_alive && [ $((SECONDS - last_at)) -lt $quiet_seconds ] || break
-        sleep 0.3
-    done
-    table_at=-10
+    follow look all_through published claimed completed dead relayed consumed
     stop_children
 }
 
@@ -414,10 +425,15 @@ run_demo() {
     step_broker
     step_extension
     step_replay
-    if step_proof; then
+    conclude step_proof say_next
+}
+
+# conclude PROOF SAY_NEXT: the last lines; without a proof the exit status is 1.
+conclude() {
+    if "$1"; then
         printf '\n%sEvery figure holds.%s It took %d seconds.\n' \
             "$green" "$plain" "$SECONDS"
-        say_next
+        "$2"
     else
         printf '\n%sA figure is off.%s The notes are in %s.\n' \
             "$red" "$plain" "$notes" >&2

@@ -40,10 +40,8 @@ BUGS = {
                         "--faults outage", {"lost"}),
     "resend": ("--seconds 12 --interval 1 --mock --rate 1000 "
                "--faults broker_down", {"order"}),
-    # one topic just made in eight loses something, so it takes some
-    "trust_implicit_ack": ("--seconds 20 --interval 5 --kafka --wide 0.2 "
-                           "--rate 100 --faults broker_restart,broker_kill",
-                           {"lost"}),
+    "trust_implicit_ack": ("--seconds 12 --interval 1 --mock --in-flight 5 "
+                           "--faults broker_newcomer", {"lost"}),
     "no_flush": (f"--seconds 12 --mock --async {CRASHES} 4",
                  {"aborted read"}),
     "tenant_before": (HARM, {"breach"}),

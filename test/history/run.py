@@ -110,6 +110,10 @@ def parse():
                         help="with a real Apache Kafka")
     parser.add_argument("--mock", action="store_true",
                         help="with librdkafka's mock cluster")
+    parser.add_argument("--in-flight", type=int, default=1,
+                        help="requests on their way to the mock cluster (1); "
+                        "with more than one it can only refuse a producer's "
+                        "first")
     parser.add_argument("--pgbouncer", action="store_true",
                         help="everybody through PgBouncer, transaction mode")
     parser.add_argument("--faults", default=",".join(FAULTS), metavar="LIST",

@@ -68,12 +68,14 @@ class Kafka:
 
 class Mock:
     """Answers with the errors it is told to. It does not look at sequence
-    numbers, so one request at a time is all that keeps its order."""
+    numbers, so one request at a time is all that keeps its order. With more of
+    them, a message each, it is a broker to whom every producer is new."""
 
-    settings = ("max.in.flight.requests.per.connection=1;"
-                "compression.type=lz4")     # see MOCK_PARTITIONS
-
-    def __init__(self):
+    def __init__(self, in_flight):
+        self.settings = (f"max.in.flight.requests.per.connection={in_flight};"
+                         "compression.type=lz4")    # see MOCK_PARTITIONS
+        if in_flight > 1:
+            self.settings += ";batch.num.messages=1"
         self.process = subprocess.Popen(
             [MOCK, "--stdin-exit"], text=True, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE)

@@ -15,6 +15,17 @@ PRODUCE_ERRORS = (
     "COORDINATOR_NOT_AVAILABLE", "LEADER_NOT_AVAILABLE",
     "UNKNOWN_TOPIC_OR_PART", "KAFKA_STORAGE_ERROR")
 
+BACKLOG = 300       # events, so that each partition has some
+TOGETHER = 200      # ms for them to be on their way before the first answer
+
+
+def relays(conn, condition, seconds=10):
+    """Wait until all of them are like that; the load may have ended first."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit and not conn.execute(
+            f"select {condition} from sentinai.stat_relay").fetchone()[0]:
+        time.sleep(0.05)
+
 
 class BrokerFaults:
 
@@ -56,6 +67,26 @@ class BrokerFaults:
         self.server.broker.order("errors Produce " + " ".join(errors))
         time.sleep(self.between(1, 3))
         self.server.broker.order("clear Produce")
+
+    @fault(needs="mock")
+    def broker_newcomer(self):
+        """The first record of a new producer is refused, and what came with it
+        is not: its partition had no leader yet."""
+        order = self.server.broker.order
+        with self.server.connect("nemesis", direct=True) as conn:
+            conn.execute("select sentinai.pause_relay()")
+            try:
+                relays(conn, "bool_and(state = 'paused') and "
+                       f"sum(lag_events) >= {BACKLOG}")
+                [acked] = conn.execute("select sum(acked_count) from "
+                                       "sentinai.stat_relay").fetchone()
+                order(f"rtt 1 {TOGETHER}")
+                order("errors Produce NOT_LEADER_FOR_PARTITION")
+            finally:
+                conn.execute("select sentinai.resume_relay()")
+            relays(conn, f"sum(acked_count) > {acked}")
+        order("clear Produce")
+        order("rtt 1 0")
 
     @fault(needs="mock", resend=True)
     def broker_down(self):

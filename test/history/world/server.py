@@ -99,7 +99,7 @@ class Server:
         if self.options.kafka:
             self.broker = Kafka(self.dir)
         elif self.options.mock:
-            self.broker = Mock()
+            self.broker = Mock(self.options.in_flight)
         if "proxy" in self.wanted:
             self.make_proxy()
         if self.options.kafka:

@@ -88,11 +88,17 @@ comment on column sentinai_platform.commands.requested_at is 'When it was called
 comment on column sentinai_platform.commands.requested_by is 'Role that called it.';
 comment on column sentinai_platform.commands.finished_at is 'When it was completed or failed.';
 
-create function sentinai_platform.pointer_path(pointer text) returns text[]
+create function sentinai_platform.unescape_path(pointer text) returns text[]
     language sql immutable strict parallel safe
-    set search_path = pg_catalog, pg_temp
-    as $$ select coalesce(array_agg(replace(replace(p, '~1', '/'), '~0', '~') order by n), '{}')
-          from string_to_table(pointer, '/') with ordinality t (p, n) where n > 1 $$;
+    begin atomic
+    select coalesce(array_agg(replace(replace(p, '~1', '/'), '~0', '~') order by n), '{}')
+    from string_to_table(pointer, '/') with ordinality t (p, n) where n > 1;
+    end;
+comment on function sentinai_platform.unescape_path(text) is 'For pointer_path(): the path of a JSON Pointer with escapes.';
+
+create function sentinai_platform.pointer_path(pointer text) returns text[]
+    language sql immutable parallel safe
+    return case when strpos(pointer, '~') = 0 then (string_to_array(pointer, '/'))[2:] else sentinai_platform.unescape_path(pointer) end;
 comment on function sentinai_platform.pointer_path(text) is 'For the mapping rules: the path, as operators of jsonb take it, that a JSON Pointer names.';
 
 create table sentinai_platform.mapping_rules (

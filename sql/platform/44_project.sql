@@ -5,21 +5,20 @@
 create function sentinai_platform.read_batch(batch jsonb)
     returns table (ord bigint, event jsonb, event_id uuid, event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb)
     language sql immutable parallel safe rows 100
-    set search_path = pg_catalog, pg_temp
-    as $$
+    begin atomic
     select e.ord, e.event, (e.event ->> 'event_id')::uuid, e.event ->> 'event_type', e.event ->> 'tenant_id',
            e.event ->> 'aggregate_id', e.event -> 'payload',
            -- the W3C trace goes on in what the handler publishes
            jsonb_strip_nulls(jsonb_build_object('traceparent', e.event #> '{metadata,traceparent}',
                'tracestate', e.event #> '{metadata,tracestate}'))
-    from jsonb_array_elements(batch) with ordinality e (event, ord) $$;
+    from jsonb_array_elements(batch) with ordinality e (event, ord);
+    end;
 comment on function sentinai_platform.read_batch(jsonb) is 'For the handlers: the events of a batch as rows, in their order.';
 
 create function sentinai_platform.event_row(event_id uuid, event_type text, tenant_id text, exception_id text, payload jsonb, causation_id uuid) returns jsonb
     language sql immutable parallel safe
-    set search_path = pg_catalog, pg_temp
-    as $$ select jsonb_build_object('event_id', event_id, 'event_type', event_type, 'tenant_id', tenant_id, 'aggregate_id', exception_id,
-        'payload', payload, 'causation_id', causation_id) $$;
+    return jsonb_build_object('event_id', event_id, 'event_type', event_type, 'tenant_id', tenant_id, 'aggregate_id', exception_id,
+        'payload', payload, 'causation_id', causation_id);
 comment on function sentinai_platform.event_row(uuid, text, text, text, jsonb, uuid) is 'For the projections: an event that was published, as a batch has it.';
 
 create function sentinai_platform.publish_event(event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb, causation_id uuid,
@@ -33,13 +32,16 @@ create function sentinai_platform.publish_event(event_type text, tenant_id text,
 comment on function sentinai_platform.publish_event(text, text, text, jsonb, jsonb, uuid, timestamptz) is 'For the handlers: publishes an event of an exception, and returns it for the projections.';
 
 create function sentinai_platform.lock_known(batch jsonb) returns bigint
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
+    as $$
+begin
     -- in a fixed order, so that agents do not wait for each other in a circle
-    as $$ select count(*) from (
+    return (select count(*) from (
         select from sentinai_platform.exceptions x
         where (x.tenant_id, x.exception_id) in (select b.tenant_id, b.exception_id from sentinai_platform.read_batch(batch) b)
-        order by x.tenant_id, x.exception_id for update) locked $$;
+        order by x.tenant_id, x.exception_id for update) locked);
+end $$;
 comment on function sentinai_platform.lock_known(jsonb) is 'For the handlers: locks those exceptions of a batch that are there, and returns how many. Events that change an exception are published under its lock, so their order is that of the changes.';
 
 create function sentinai_platform.lock_exceptions(batch jsonb) returns void
@@ -47,18 +49,21 @@ create function sentinai_platform.lock_exceptions(batch jsonb) returns void
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    if sentinai_platform.lock_known(batch) <> (select count(distinct (b.tenant_id, b.exception_id)) from sentinai_platform.read_batch(batch) b) then
+    if sentinai_platform.lock_known(batch) <> (
+        select count(*) from (select from sentinai_platform.read_batch(batch) b group by b.tenant_id, b.exception_id) known) then
         raise exception using errcode = 'SN404', message = 'no such exception', detail = 'Intake has not made it.';
     end if;
 end $$;
 comment on function sentinai_platform.lock_exceptions(jsonb) is 'For the handlers: locks the exceptions of a batch, which have to be there.';
 
 create function sentinai_platform.complete_commands(batch jsonb) returns void
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+begin
     update sentinai_platform.commands c set status = 'completed', error = null, finished_at = clock_timestamp()
-    where (c.execution_id, c.tenant_id) in (select b.event_id, b.tenant_id from sentinai_platform.read_batch(batch) b) $$;
+    where (c.execution_id, c.tenant_id) in (select b.event_id, b.tenant_id from sentinai_platform.read_batch(batch) b);
+end $$;
 comment on function sentinai_platform.complete_commands(jsonb) is 'For the handlers: the commands that have published the events of a batch are done.';
 
 create function sentinai_platform.has_type(events jsonb, types text[]) returns boolean
@@ -68,9 +73,10 @@ create function sentinai_platform.has_type(events jsonb, types text[]) returns b
 comment on function sentinai_platform.has_type(jsonb, text[]) is 'For the projections: whether one of the events is of one of the types.';
 
 create function sentinai_platform.project_normalized(events jsonb) returns void
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+begin
     insert into sentinai_platform.exceptions as x (tenant_id, exception_id, opened_by, state, origin, source,
         exception_type, severity, title, amount, currency, occurred_at, attributes, received_at, changed_at)
     -- the last word of an exception counts, and a fixed order keeps agents from waiting for each other
@@ -84,13 +90,15 @@ create function sentinai_platform.project_normalized(events jsonb) returns void
     on conflict (tenant_id, exception_id) do update
     set origin = excluded.origin, source = excluded.source, exception_type = excluded.exception_type, severity = excluded.severity,
         title = excluded.title, amount = excluded.amount, currency = excluded.currency, occurred_at = excluded.occurred_at,
-        attributes = excluded.attributes, changed_at = greatest(x.changed_at, excluded.changed_at) $$;
+        attributes = excluded.attributes, changed_at = greatest(x.changed_at, excluded.changed_at);
+end $$;
 comment on function sentinai_platform.project_normalized(jsonb) is 'For project_exceptions(): what ExceptionNormalized says.';
 
 create function sentinai_platform.project_progress(events jsonb) returns void
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+begin
     with e as (
         select b.*, sentinai.event_time(b.event_id) as at from sentinai_platform.read_batch(events) b),
     last as (
@@ -121,13 +129,15 @@ create function sentinai_platform.project_progress(events jsonb) returns void
         decision = coalesce(l.policy ->> 'decision', x.decision),
         playbook = case when l.choice is not null then l.choice ->> 'playbook' else x.playbook end,
         changed_at = greatest(x.changed_at, l.changed_at)
-    from last l where x.tenant_id = l.tenant_id and x.exception_id = l.exception_id and l.changed_at is not null $$;
+    from last l where x.tenant_id = l.tenant_id and x.exception_id = l.exception_id and l.changed_at is not null;
+end $$;
 comment on function sentinai_platform.project_progress(jsonb) is 'For project_exceptions(): what triage and policy say.';
 
 create function sentinai_platform.project_end(events jsonb) returns void
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+begin
     with last as (
         -- what is resolved stays so
         select distinct on (b.tenant_id, b.exception_id) b.*, sentinai.event_time(b.event_id) as at, b.event_type = 'ExceptionResolved' as resolved
@@ -142,13 +152,15 @@ create function sentinai_platform.project_end(events jsonb) returns void
         changed_at = greatest(x.changed_at, l.at)
     from last l
     where x.tenant_id = l.tenant_id and x.exception_id = l.exception_id and x.state <> 'resolved'
-          and l.event_type in ('ExceptionEscalated', 'ExceptionResolved') $$;
+          and l.event_type in ('ExceptionEscalated', 'ExceptionResolved');
+end $$;
 comment on function sentinai_platform.project_end(jsonb) is 'For project_exceptions(): what ExceptionResolved and ExceptionEscalated say.';
 
 create function sentinai_platform.project_sla(events jsonb) returns void
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+begin
     with last as (
         select b.tenant_id, b.exception_id, (b.payload ->> 'due_at')::timestamptz as due_at, bool_or(b.event_type = 'SLAExpired') as expired,
                -- saying it again changes nothing
@@ -161,19 +173,22 @@ create function sentinai_platform.project_sla(events jsonb) returns void
     from last l
     -- a deadline that was moved, or met, has another status; it does not matter which of these came first
     where x.tenant_id = l.tenant_id and x.exception_id = l.exception_id and x.due_at = l.due_at
-          and (x.sla = 'on_track' or x.sla = 'imminent' and l.expired) $$;
+          and (x.sla = 'on_track' or x.sla = 'imminent' and l.expired);
+end $$;
 comment on function sentinai_platform.project_sla(jsonb) is 'For project_exceptions() and policy: what SLAImminent and SLAExpired say of deadlines to resolve.';
 
 create function sentinai_platform.project_steps_done(events jsonb) returns void
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+begin
     update sentinai_platform.exceptions x
     set steps_done = x.steps_done + s.steps, changed_at = greatest(x.changed_at, s.at)
     from (select b.tenant_id, b.exception_id, count(*) as steps, max(sentinai.event_time(b.event_id)) as at
           from sentinai_platform.read_batch(events) b where b.event_type = 'StepExecutionCompleted' and not b.payload ?| '{skipped,compensation}'
           group by b.tenant_id, b.exception_id) s
-    where x.tenant_id = s.tenant_id and x.exception_id = s.exception_id $$;
+    where x.tenant_id = s.tenant_id and x.exception_id = s.exception_id;
+end $$;
 comment on function sentinai_platform.project_steps_done(jsonb) is 'For project_exceptions(): what StepExecutionCompleted says.';
 
 create function sentinai_platform.project_exceptions(events jsonb) returns void

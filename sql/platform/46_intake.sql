@@ -61,53 +61,55 @@ comment on function sentinai_platform.map_value(jsonb, text, text, text, jsonb, 
 
 create function sentinai_platform.map_fields(batch jsonb) returns table (ord bigint, fields jsonb)
     language sql stable parallel restricted rows 100
-    set search_path = pg_catalog, pg_temp
-    as $$
+    begin atomic
     with e as materialized (
-        select b.ord, b.tenant_id, b.payload ->> 'source' as source, b.payload -> 'data' as data
+        select b.ord, b.tenant_id, coalesce(b.payload ->> 'source', '*') as source, b.payload -> 'data' as data
         from sentinai_platform.read_batch(batch) b where b.event_type = 'ExceptionIngested'),
+    -- rules are the same for all that a tenant has from a source
+    origin as (select distinct e.tenant_id, e.source from e),
     candidate as (
-        select e.ord, r.field, r.pointers, r.kind, r.time_zone, r.translation, r.default_value, r.required,
+        select o.tenant_id, o.source, r.field, r.pointers, r.kind, r.time_zone, r.translation, r.default_value, r.required,
                (r.tenant_id <> '*')::int * 2 + (r.source <> '*')::int as rank
-        from e join sentinai_platform.mapping_rules r on r.tenant_id in (e.tenant_id, '*') and r.source in (e.source, '*')
+        from origin o join sentinai_platform.mapping_rules r on r.tenant_id in (o.tenant_id, '*') and r.source in (o.source, '*')
         union all
         -- a source that speaks as we do needs no rules
-        select e.ord, d.field, array['/' || d.field], d.kind, 'UTC', null, null, false, -1
-        from e cross join (values ('type', 'text'), ('severity', 'text'), ('title', 'text'), ('amount', 'number'),
-                                  ('currency', 'currency'), ('occurred_at', 'timestamp')) d (field, kind)),
-    rule as (
-        select distinct on (c.ord, c.field) c.* from candidate c order by c.ord, c.field, c.rank desc),
+        select o.tenant_id, o.source, d.field, array['/' || d.field], d.kind, 'UTC', null, null, false, -1
+        from origin o cross join (values ('type', 'text'), ('severity', 'text'), ('title', 'text'), ('amount', 'number'),
+                                         ('currency', 'currency'), ('occurred_at', 'timestamp')) d (field, kind)),
+    rule as materialized (
+        select distinct on (c.tenant_id, c.source, c.field) c.* from candidate c order by c.tenant_id, c.source, c.field, c.rank desc),
     mapped as (
-        select r.ord, r.field, r.rank,
+        select e.ord, r.field,
                sentinai_platform.map_value(f.value, coalesce(f.pointer, r.pointers[1]), r.kind, r.time_zone, r.translation, r.default_value, r.required) as value
-        from rule r join e on e.ord = r.ord
+        from e join rule r on r.tenant_id = e.tenant_id and r.source = e.source
         left join lateral (
             select p.pointer, e.data #> sentinai_platform.pointer_path(p.pointer) as value
             from unnest(r.pointers) with ordinality p (pointer, n)
             where nullif(e.data #> sentinai_platform.pointer_path(p.pointer), 'null') is not null
             order by p.n limit 1) f on true),
     split as (
-        select m.*, m.field in ('type', 'severity', 'title', 'amount', 'currency', 'occurred_at') as own from mapped m)
-    select s.ord,
-           coalesce(jsonb_object_agg(s.field, s.value) filter (where s.own and s.value is not null), '{}')
-           || jsonb_build_object('attributes', case when bool_or(not s.own)
-               then coalesce(jsonb_object_agg(s.field, s.value) filter (where not s.own and s.value is not null), '{}')
-               else (select e.data from e where e.ord = s.ord) end)
-    from split s group by s.ord $$;
+        select m.ord, bool_or(not m.own) as has_attributes,
+               coalesce(jsonb_object_agg(m.field, m.value) filter (where m.own and m.value is not null), '{}') as fields,
+               coalesce(jsonb_object_agg(m.field, m.value) filter (where not m.own and m.value is not null), '{}') as attributes
+        from (select n.*, n.field in ('type', 'severity', 'title', 'amount', 'currency', 'occurred_at') as own from mapped n) m
+        group by m.ord)
+    select e.ord, s.fields || jsonb_build_object('attributes', case when s.has_attributes then s.attributes else e.data end)
+    from split s join e on e.ord = s.ord;
+    end;
 comment on function sentinai_platform.map_fields(jsonb) is 'For intake: the fields of each ExceptionIngested of a batch, by the mapping rules.';
 
 create function sentinai_platform.normalize(batch jsonb)
     returns table (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, payload jsonb)
     language sql stable parallel restricted rows 100
-    set search_path = pg_catalog, pg_temp
-    as $$
+    begin atomic
     select b.ord, b.event_id, b.tenant_id, b.exception_id, b.trace,
            jsonb_build_object('exception_id', b.exception_id)
            || case b.event_type when 'ExceptionIngested'
               then m.fields || jsonb_build_object('origin', 'ingested', 'source', b.payload -> 'source')
               else '{"attributes": {}}'::jsonb || (b.payload - 'created_by') || '{"origin": "manual", "source": "manual"}' end
     from sentinai_platform.read_batch(batch) b left join sentinai_platform.map_fields(batch) m on m.ord = b.ord
-    order by b.ord $$;
+    order by b.ord;
+    end;
 comment on function sentinai_platform.normalize(jsonb) is 'For intake: the payload of ExceptionNormalized for each event of a batch.';
 
 create function sentinai_platform.apply_intake(batch jsonb) returns void

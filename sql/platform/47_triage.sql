@@ -15,8 +15,7 @@ comment on function sentinai_platform.deadline_of(sentinai_platform.sla_rules, t
 create function sentinai_platform.judge(batch jsonb)
     returns table (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, payload jsonb)
     language sql stable parallel restricted rows 100
-    set search_path = pg_catalog, pg_temp
-    as $$
+    begin atomic
     select b.ord, b.event_id, b.tenant_id, b.exception_id, b.trace, t.payload || coalesce(s.deadline, '{}')
     from sentinai_platform.read_batch(batch) b
     join sentinai_platform.exceptions x on x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
@@ -44,7 +43,8 @@ create function sentinai_platform.judge(batch jsonb)
         where r.tenant_id in (b.tenant_id, '*') and r.exception_type in (t.payload ->> 'type', '*') and r.severity in (t.payload ->> 'severity', '*')
               and x.closed_at is null
         order by r.tenant_id = '*', r.exception_type = '*', r.severity = '*' limit 1) s on true
-    order by b.ord $$;
+    order by b.ord;
+    end;
 comment on function sentinai_platform.judge(jsonb) is 'For triage: the payload of TriageCompleted for each event of a batch.';
 
 create function sentinai_platform.set_deadlines(events jsonb) returns void

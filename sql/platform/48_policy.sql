@@ -2,18 +2,20 @@
 
 create function sentinai_platform.exception_document(x sentinai_platform.exceptions) returns jsonb
     language sql stable parallel safe
-    set search_path = pg_catalog, pg_temp
-    as $$ select jsonb_strip_nulls(jsonb_build_object('exception_id', x.exception_id, 'type', x.exception_type, 'severity', x.severity,
+    return jsonb_strip_nulls(jsonb_build_object('exception_id', x.exception_id, 'type', x.exception_type, 'severity', x.severity,
         'category', x.category, 'confidence', x.confidence, 'source', x.source, 'title', x.title, 'amount', x.amount,
-        'currency', x.currency, 'attributes', x.attributes)) $$;
+        'currency', x.currency, 'attributes', x.attributes));
 comment on function sentinai_platform.exception_document(sentinai_platform.exceptions) is 'For policy and playbooks: an exception as conditions and templates see it.';
 
 create function sentinai_platform.evaluate(batch jsonb)
     returns table (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, asked text, decision text, rule text, reason text,
                    playbook text, playbook_version int, due_at timestamptz, on_timeout text, approval_id uuid, next text)
-    language sql volatile parallel unsafe rows 100
+    language plpgsql volatile parallel unsafe rows 100
     set search_path = pg_catalog, pg_temp
     as $$
+#variable_conflict use_column
+begin
+    return query
     select b.ord, b.event_id, b.tenant_id, b.exception_id, b.trace,
            case b.event_type when 'TriageCompleted' then 'triaged' else coalesce(b.payload ->> 'reason', 'recalculation') end,
            coalesce(g.decision, 'forbidden'), g.rule,
@@ -25,17 +27,19 @@ create function sentinai_platform.evaluate(batch jsonb)
     from (select distinct on (r.tenant_id, r.exception_id) r.* from sentinai_platform.read_batch(batch) r
           where r.event_type in ('TriageCompleted', 'PlaybookRecalculationRequested') order by r.tenant_id, r.exception_id, r.ord desc) b
     join sentinai_platform.exceptions x on x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
+    cross join lateral (
+        -- "offset" has it made once
+        select sentinai_platform.exception_document(x) || case b.event_type when 'TriageCompleted' then b.payload else '{}' end as document offset 0) d
     left join lateral (
         select r.* from sentinai_platform.guardrails r
-        where r.tenant_id in (b.tenant_id, '*') and r.enabled
-              and jsonb_path_match_tz(sentinai_platform.exception_document(x)
-                  || case b.event_type when 'TriageCompleted' then b.payload else '{}' end, r.condition, '{}', true)
+        where r.tenant_id in (b.tenant_id, '*') and r.enabled and jsonb_path_match_tz(d.document, r.condition, '{}', true)
         order by r.priority, r.tenant_id = '*', r.rule limit 1) g on true
     -- who has resolved it needs no policy, and a question that is open is not asked twice
     where x.state <> 'resolved'
           and not exists (select from sentinai_platform.approvals p
                           where p.tenant_id = b.tenant_id and p.exception_id = b.exception_id and p.status = 'pending')
-    order by b.ord $$;
+    order by b.ord;
+end $$;
 comment on function sentinai_platform.evaluate(jsonb) is 'For policy: what the guardrails say of each exception that was triaged, or that they are asked about again.';
 
 create function sentinai_platform.apply_guardrails(batch jsonb) returns void

@@ -2,16 +2,16 @@
 
 create function sentinai_platform.placeholders(template jsonb) returns table (pointer text, optional boolean)
     language sql immutable parallel safe rows 10
-    set search_path = pg_catalog, pg_temp
-    as $$ select btrim(m[2]), m[1] = '?'
+    begin atomic
+    select btrim(m[2]), m[1] = '?'
           from jsonb_path_query(template, 'strict $.** ? (@.type() == "string")') s (v),
-               regexp_matches(s.v #>> '{}', '\{\{(\??)([^{}]*)\}\}', 'g') m $$;
+               regexp_matches(s.v #>> '{}', '\{\{(\??)([^{}]*)\}\}', 'g') m;
+    end;
 comment on function sentinai_platform.placeholders(jsonb) is 'For the templates: the pointers that stand in one.';
 
 create function sentinai_platform.template_fault(template jsonb, document jsonb) returns text
     language sql immutable parallel safe
-    set search_path = pg_catalog, pg_temp
-    as $$
+    begin atomic
     -- judged before it is filled in: a few kilobytes could become gigabytes
     select case when string_agg(p.pointer, '') filter (where p.is_missing) is not null
                 then 'there is nothing at ' || string_agg(p.pointer, ', ' order by p.pointer) filter (where p.is_missing)
@@ -19,11 +19,12 @@ create function sentinai_platform.template_fault(template jsonb, document jsonb)
     from (select q.pointer, count(*) as uses, octet_length(v.value::text) as size, not bool_and(q.optional) and nullif(v.value, 'null') is null as is_missing
           from sentinai_platform.placeholders(template) q
           cross join lateral (select document #> sentinai_platform.pointer_path(q.pointer) as value) v
-          group by q.pointer, v.value) p $$;
+          group by q.pointer, v.value) p;
+    end;
 comment on function sentinai_platform.template_fault(jsonb, jsonb) is 'For the templates: why one cannot be filled in, as a pointer has to find something and does not, or as it would be too large; null: it can.';
 
 create function sentinai_platform.fill_in(template jsonb, document jsonb) returns jsonb
-    language plpgsql immutable parallel safe
+    language plpgsql immutable strict parallel safe
     set search_path = pg_catalog, pg_temp
     as $$
 declare
@@ -56,12 +57,12 @@ comment on function sentinai_platform.fill_in(jsonb, jsonb) is 'For the template
 
 create function sentinai_platform.execution_document(x sentinai_platform.exceptions, execution uuid) returns jsonb
     language sql stable parallel restricted
-    set search_path = pg_catalog, pg_temp
-    as $$
+    begin atomic
     select sentinai_platform.exception_document(x) || jsonb_build_object('execution_id', execution, 'steps', coalesce(
         (select jsonb_object_agg(s.step::text, coalesce(s.result, '{}')
                  || jsonb_strip_nulls(jsonb_build_object('state', s.state, 'error', s.error, 'tool_execution_id', s.tool_execution_id)))
-         from sentinai_platform.step_executions s where s.execution_id = execution and not s.compensation), '{}')) $$;
+         from sentinai_platform.step_executions s where s.execution_id = execution and not s.compensation), '{}'));
+    end;
 comment on function sentinai_platform.execution_document(sentinai_platform.exceptions, uuid) is 'For the templates: an exception and the steps of an execution, as conditions and templates see them.';
 
 -- The read model. What it becomes depends on the events alone.
@@ -106,9 +107,10 @@ end $$;
 comment on function sentinai_platform.project_step_executions(jsonb) is 'For project_playbooks(): the table step_executions.';
 
 create function sentinai_platform.open_executions(events jsonb) returns void
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+begin
     insert into sentinai_platform.playbook_executions (execution_id, tenant_id, exception_id, playbook, version, state, reason, requested_by,
         started_at, changed_at, ended_at)
     select b.event_id, b.tenant_id, b.exception_id, b.payload ->> 'playbook', (b.payload ->> 'version')::int,
@@ -122,36 +124,15 @@ create function sentinai_platform.open_executions(events jsonb) returns void
         where x.tenant_id = b.tenant_id and x.exception_id = b.exception_id and x.execution_id < b.event_id
               and x.state in ('waiting', 'running', 'compensating')) o
     where b.event_type = 'PlaybookMatched'
-    on conflict do nothing $$;
+    on conflict do nothing;
+end $$;
 comment on function sentinai_platform.open_executions(jsonb) is 'For project_playbooks() and execute_playbook(): a row for each PlaybookMatched. One of an exception runs; another one waits for its end, and the same once more does nothing.';
 
-create function sentinai_platform.project_executions(events jsonb) returns void
+create function sentinai_platform.end_executions(events jsonb) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    perform sentinai_platform.open_executions(events);
-    -- a later choice ends an earlier one
-    update sentinai_platform.playbook_executions x
-    set state = case x.state when 'waiting' then 'superseded' else 'compensating' end, changed_at = n.started_at,
-        reason = format('superseded by version %s of playbook "%s"', n.version, n.playbook),
-        ended_at = case x.state when 'waiting' then n.started_at end
-    from sentinai_platform.read_batch(events) b
-    join sentinai_platform.playbook_executions n on n.execution_id = b.event_id and n.state = 'waiting'
-    where b.event_type = 'PlaybookMatched' and x.tenant_id = n.tenant_id and x.exception_id = n.exception_id
-          and x.execution_id < n.execution_id and x.state in ('waiting', 'running', 'compensating');
-    -- and what a later one does tells that an earlier one is over
-    update sentinai_platform.playbook_executions x
-    set state = 'superseded', changed_at = sentinai.event_time(b.event_id), ended_at = sentinai.event_time(b.event_id)
-    from sentinai_platform.read_batch(events) b
-    where b.event_type <> 'PlaybookMatched' and x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
-          and x.execution_id < (b.payload ->> 'execution_id')::uuid and x.state in ('waiting', 'running', 'compensating');
-    update sentinai_platform.playbook_executions x
-    set step = (b.payload ->> 'step')::int, changed_at = sentinai.event_time(b.event_id), ended_at = null,
-        reason = case when x.ended_at is null then x.reason end,
-        state = case when b.payload @> '{"compensation": true}' then 'compensating' when x.state = 'compensating' then x.state else 'running' end
-    from sentinai_platform.read_batch(events) b
-    where b.event_type = 'StepExecutionRequested' and x.execution_id = (b.payload ->> 'execution_id')::uuid and x.tenant_id = b.tenant_id;
     update sentinai_platform.playbook_executions x
     set changed_at = sentinai.event_time(b.event_id), ended_at = sentinai.event_time(b.event_id), reason = b.payload ->> 'reason',
         state = case when b.event_type = 'ExceptionResolved' then 'completed'
@@ -175,16 +156,53 @@ begin
     set state = 'cancelled', ended_at = c.ended_at
     from cancelled c where s.execution_id = c.execution_id and s.state = 'requested';
 end $$;
+comment on function sentinai_platform.end_executions(jsonb) is 'For project_executions(): what ExceptionResolved and ExceptionEscalated say.';
+
+create function sentinai_platform.project_executions(events jsonb) returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if sentinai_platform.has_type(events, '{PlaybookMatched}') then
+        perform sentinai_platform.open_executions(events);
+        -- a later choice ends an earlier one
+        update sentinai_platform.playbook_executions x
+        set state = case x.state when 'waiting' then 'superseded' else 'compensating' end, changed_at = n.started_at,
+            reason = format('superseded by version %s of playbook "%s"', n.version, n.playbook),
+            ended_at = case x.state when 'waiting' then n.started_at end
+        from sentinai_platform.read_batch(events) b
+        join sentinai_platform.playbook_executions n on n.execution_id = b.event_id and n.state = 'waiting'
+        where b.event_type = 'PlaybookMatched' and x.tenant_id = n.tenant_id and x.exception_id = n.exception_id
+              and x.execution_id < n.execution_id and x.state in ('waiting', 'running', 'compensating');
+    end if;
+    -- and what a later one does tells that an earlier one is over
+    update sentinai_platform.playbook_executions x
+    set state = 'superseded', changed_at = sentinai.event_time(b.event_id), ended_at = sentinai.event_time(b.event_id)
+    from sentinai_platform.read_batch(events) b
+    where b.event_type <> 'PlaybookMatched' and x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
+          and x.execution_id < (b.payload ->> 'execution_id')::uuid and x.state in ('waiting', 'running', 'compensating');
+    if sentinai_platform.has_type(events, '{StepExecutionRequested}') then
+        update sentinai_platform.playbook_executions x
+        set step = (b.payload ->> 'step')::int, changed_at = sentinai.event_time(b.event_id), ended_at = null,
+            reason = case when x.ended_at is null then x.reason end,
+            state = case when b.payload @> '{"compensation": true}' then 'compensating' when x.state = 'compensating' then x.state else 'running' end
+        from sentinai_platform.read_batch(events) b
+        where b.event_type = 'StepExecutionRequested' and x.execution_id = (b.payload ->> 'execution_id')::uuid and x.tenant_id = b.tenant_id;
+    end if;
+    if sentinai_platform.has_type(events, '{ExceptionResolved,ExceptionEscalated}') then
+        perform sentinai_platform.end_executions(events);
+    end if;
+end $$;
 comment on function sentinai_platform.project_executions(jsonb) is 'For project_playbooks(): the table playbook_executions, from at most one event of each exception.';
 
 create function sentinai_platform.waves(events jsonb) returns setof jsonb
     language sql stable parallel restricted rows 10
-    set search_path = pg_catalog, pg_temp
-    as $$
+    begin atomic
     select jsonb_agg(w.event order by w.ord)
     from (select b.ord, b.event, row_number() over (partition by b.tenant_id, b.exception_id order by b.ord) as wave
           from sentinai_platform.read_batch(events) b) w
-    group by w.wave order by w.wave $$;
+    group by w.wave order by w.wave;
+    end;
 comment on function sentinai_platform.waves(jsonb) is 'For playbooks: sets with one event of each exception at most, which keep the order of its events.';
 
 create function sentinai_platform.project_playbooks(events jsonb) returns void
@@ -243,9 +261,12 @@ create function sentinai_platform.next_turns(batch jsonb)
     returns table (ord bigint, event_id uuid, trace jsonb, tenant_id text, exception_id text, execution_id uuid, playbook text, version int, owner text,
                    action text, after_step int, step int, name text, tool text, attempt int, compensation boolean, tool_execution_id uuid,
                    pause interval, timeout interval, arguments jsonb, fault text, outcome text, reason text)
-    language sql volatile parallel unsafe rows 100
+    language plpgsql volatile parallel unsafe rows 100
     set search_path = pg_catalog, pg_temp
     as $$
+#variable_conflict use_column
+begin
+    return query
     with open as materialized (
         select b.ord, b.event_id, b.trace, x.tenant_id, x.exception_id, x.execution_id, x.playbook, x.version, x.state,
                p.tenant_id as owner, p.outcome, sentinai_platform.execution_document(y, x.execution_id) as document,
@@ -310,14 +331,16 @@ create function sentinai_platform.next_turns(batch jsonb)
            f.outcome, w.reason
     from first f
     cross join lateral (select case when f.undoes then (f.next).compensation_arguments else (f.next).arguments end as template) a
-    cross join lateral (select sentinai_platform.template_fault(a.template, f.document) as fault) t
+    -- "offset" has it judged once
+    left join lateral (select sentinai_platform.template_fault(a.template, f.document) as fault offset 0) t on a.template is not null
     left join lateral (
         select left(case when f.owner is null then format('there is no version %s of playbook "%s"', f.version, f.playbook)
                          else format('%s %s (%s) failed: %s', case when s.compensation then 'undoing step' else 'step' end, s.step, s.name, s.error) end, 8000) as reason
         from (values (1)) v left join lateral (
             select e.* from sentinai_platform.step_executions e where e.execution_id = f.execution_id and e.state = 'failed'
             order by e.compensation desc, e.step desc limit 1) s on true) w on f.action = 'escalate'
-    where f.action <> 'wait' order by f.ord $$;
+    where f.action <> 'wait' order by f.ord;
+end $$;
 comment on function sentinai_platform.next_turns(jsonb) is 'For playbooks: what is to be done next for each exception of a batch. after_step: steps between it and the next one are skipped.';
 
 create function sentinai_platform.advance(batch jsonb) returns boolean

@@ -5,12 +5,12 @@ create function sentinai_platform.tool_events(batch jsonb)
     returns table (ord bigint, event jsonb, event_id uuid, event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb,
                    execution_id uuid, tool text, occurred_at timestamptz)
     language sql stable parallel safe rows 100
-    set search_path = pg_catalog, pg_temp
-    as $$
+    begin atomic
     select b.*, (b.payload ->> 'execution_id')::uuid, b.payload ->> 'tool', sentinai.event_time(b.event_id)
     from sentinai_platform.read_batch(batch) b
     where b.event_type in ('ToolExecutionRequested', 'ToolExecutionCompleted', 'ToolExecutionFailed')
-          and b.payload ->> 'exception_id' = b.exception_id $$;
+          and b.payload ->> 'exception_id' = b.exception_id;
+    end;
 comment on function sentinai_platform.tool_events(jsonb) is 'For the tools: the events of a batch that tell of executions.';
 
 create function sentinai_platform.update_fields(updates jsonb) returns void
@@ -111,8 +111,7 @@ create function sentinai_platform.tool_requests(batch jsonb)
     returns table (ord bigint, event jsonb, event_id uuid, tenant_id text, exception_id text, payload jsonb, trace jsonb, execution_id uuid, tool text,
                    attempt int, known sentinai_platform.tool_executions, def sentinai_platform.tools, is_same boolean)
     language sql stable parallel restricted rows 100
-    set search_path = pg_catalog, pg_temp
-    as $$
+    begin atomic
     select distinct on (e.tenant_id, e.execution_id, e.exception_id, e.tool)
            e.ord, e.event, e.event_id, e.tenant_id, e.exception_id, e.payload, e.trace, e.execution_id, e.tool,
            coalesce((e.event ->> 'attempt')::int, 1), x, d.def, x.exception_id = e.exception_id and x.tool = e.tool
@@ -122,7 +121,8 @@ create function sentinai_platform.tool_requests(batch jsonb)
         select t as def from sentinai_platform.tools t
         where t.tenant_id in (e.tenant_id, '*') and t.tool = e.tool and t.enabled order by t.tenant_id = '*' limit 1) d on true
     where e.event_type = 'ToolExecutionRequested'
-    order by e.tenant_id, e.execution_id, e.exception_id, e.tool, e.ord $$;
+    order by e.tenant_id, e.execution_id, e.exception_id, e.tool, e.ord;
+    end;
 comment on function sentinai_platform.tool_requests(jsonb) is 'For the tools: the executions that a batch requests, each once, with what is known of them and the tool.';
 
 -- Circuit breakers, with the words and rules of the one before the broker.

@@ -50,8 +50,7 @@ comment on column sentinai_platform.feedback_metrics.steps is 'Steps of playbook
 create function sentinai_platform.assess(batch jsonb)
     returns table (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, payload jsonb)
     language sql stable parallel restricted rows 100
-    set search_path = pg_catalog, pg_temp
-    as $$
+    begin atomic
     select b.ord, b.event_id, b.tenant_id, b.exception_id, b.trace, jsonb_build_object(
         'exception_id', b.exception_id,
         'state', case b.event_type when 'ExceptionResolved' then 'resolved' else 'escalated' end,
@@ -63,23 +62,27 @@ create function sentinai_platform.assess(batch jsonb)
         || jsonb_strip_nulls(jsonb_build_object('severity', x.severity))
     from sentinai_platform.read_batch(batch) b
     join sentinai_platform.exceptions x on x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
-    order by b.ord $$;
+    order by b.ord;
+    end;
 comment on function sentinai_platform.assess(jsonb) is 'For feedback: the payload of FeedbackCaptured for each event of a batch.';
 
 create function sentinai_platform.project_feedback(events jsonb) returns void
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+begin
     insert into sentinai_platform.feedback (event_id, tenant_id, exception_id, state, outcome, exception_type, severity, seconds, steps, ended_at)
     select b.event_id, b.tenant_id, b.exception_id, b.payload ->> 'state', b.payload ->> 'outcome', b.payload ->> 'type', b.payload ->> 'severity',
            (b.payload ->> 'seconds')::numeric, (b.payload ->> 'steps')::int, (b.payload ->> 'ended_at')::timestamptz
-    from sentinai_platform.read_batch(events) b where b.event_type = 'FeedbackCaptured' and b.payload ? 'state' $$;
+    from sentinai_platform.read_batch(events) b where b.event_type = 'FeedbackCaptured' and b.payload ? 'state';
+end $$;
 comment on function sentinai_platform.project_feedback(jsonb) is 'For feedback: writes the read model of feedback from FeedbackCaptured. events: as of project_exceptions().';
 
 create function sentinai_platform.count_feedback(event_ids uuid[]) returns void
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+begin
     insert into sentinai_platform.feedback_metrics as m (tenant_id, day, exception_type, resolved, escalated, seconds, longest_seconds, steps)
     select f.tenant_id, (f.ended_at at time zone 'UTC')::date, f.exception_type,
            count(*) filter (where f.state = 'resolved'), count(*) filter (where f.state = 'escalated'),
@@ -91,7 +94,8 @@ create function sentinai_platform.count_feedback(event_ids uuid[]) returns void
     group by 1, 2, 3 order by 1, 2, 3
     on conflict (tenant_id, day, exception_type) do update
     set resolved = m.resolved + excluded.resolved, escalated = m.escalated + excluded.escalated, seconds = m.seconds + excluded.seconds,
-        longest_seconds = greatest(m.longest_seconds, excluded.longest_seconds), steps = m.steps + excluded.steps $$;
+        longest_seconds = greatest(m.longest_seconds, excluded.longest_seconds), steps = m.steps + excluded.steps;
+end $$;
 comment on function sentinai_platform.count_feedback(uuid[]) is 'For feedback: adds rows of feedback to the metrics.';
 
 create function sentinai_platform.apply_feedback(batch jsonb) returns void

@@ -9,6 +9,7 @@ import argparse
 import glob
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,16 @@ ERRORS = os.path.join(ROOT, "docs/errors.md")
 # it commits, and so cannot pin its search_path; it names all by schema
 COMMITS = ("sentinai_platform.rebuild_projections(tenant_id text,"
            "max_exceptions integer,INOUT rebuild_id uuid)")
+
+
+def with_quoted_bodies(script):
+    """A script as pgspot can read it, which knows quoted bodies alone. The names
+    in others are those of the search_path when a script runs: it sets that."""
+    quoted = "    set search_path = pg_catalog, pg_temp\n    as $$"
+    script = re.sub(r"^    begin atomic\n(.*?);\n    end;$", quoted + r"\1 $$;",
+                    script, flags=re.M | re.S)
+    return re.sub(r"(parallel \w+)\n    return (.*?);$",
+                  r"\1\n" + quoted + r" select \2 $$;", script, flags=re.M | re.S)
 
 
 def parse():
@@ -91,10 +102,12 @@ class Run:
                         "sentinai_platform--*.sql"):
             for script in sorted(glob.glob(os.path.join(ROOT, pattern))):
                 self.report.calls += 1
+                with open(script, encoding="utf-8") as file:
+                    text = with_quoted_bodies(file.read())
                 done = subprocess.run(
                     [os.path.join(os.path.dirname(sys.executable), "pgspot"),
-                     "--proc-without-search-path", COMMITS, script], text=True, stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT, check=False)
+                     "--proc-without-search-path", COMMITS], input=text, text=True,
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
                 if done.returncode:
                     self.report.find(os.path.basename(script), done.stdout)
         self.report.end()

@@ -34,6 +34,7 @@
 
 #include "base/guc.h"
 #include "base/pin.h"
+#include "process/pace.h"
 #include "process/sequencer_main.h"
 #include "queue/backlog_limit.h"
 #include "relay/relay_row.h"
@@ -45,14 +46,6 @@
 #include "store/store.h"
 #include "upkeep/maintenance.h"
 
-#define BUSY_RATE 10000.0		/* events/s at which rounds are as far apart as
-								 * sentinai.round_interval; at half of it they
-								 * are an eighth of that apart */
-#define LONG_ROUND 1000			/* us; when rounds take longer than that, the
-								 * sequencer rests as long as it works */
-#define UNAWAITED 5				/* rounds are so many times as far apart when
-								 * nobody waits for what they bring */
-#define RATE_WINDOW 0.2			/* s over which the rate is averaged */
 #define RETRY_SOON 10			/* ms until a lock that was taken is tried again */
 #define BACKOFF_MIN 1000		/* ms after an error of a round */
 #define BACKOFF_MAX 30000
@@ -89,15 +82,13 @@ static Job	sla_job = {"deadlines", true};
 static SnDatabase *my_db = NULL;
 static uint64 passed = 0;		/* SnDatabase.commits before the last turn that
 								 * did what there was to do */
-static TimestampTz last_round = 0;	/* when the last turn began */
+static SnPace pace;				/* of turns */
 static TimestampTz next_maintenance = 0;
 static int	next_step = 0;		/* of the maintenance that is due */
 static TimestampTz next_watch = 0;	/* when backlogs are looked at again */
 static TimestampTz watch_took = 0;	/* us, of the look at hand */
 static TimestampTz next_sla = 0;	/* when deadlines are looked for again */
 static bool pass_again = false; /* settings changed in the midst of it */
-static double rate = 0;			/* events/s, smoothed */
-static TimestampTz round_took = 0;	/* the last turn, us */
 
 /* detach_sequencer: others no longer count on this process */
 static void
@@ -193,15 +184,6 @@ begin_turn(void)
 	return in_use() ? TURN_DONE : TURN_WAIT;
 }
 
-/* note_rate: so many events since the turn before */
-static void
-note_rate(int64 events, TimestampTz before, TimestampTz now)
-{
-	double		elapsed = Max(now - before, 1) / (double) USECS_PER_SEC;
-
-	rate = (rate * RATE_WINDOW + events) / (RATE_WINDOW + elapsed);
-}
-
 /* take_turn: a round, if there is anything to sequence */
 static Outcome
 take_turn(void)
@@ -216,9 +198,8 @@ take_turn(void)
 		outcome = TURN_TAKEN;
 	CommitTransactionCommand();
 	sn_round_wake();
-	note_rate(round.events, last_round, now);
-	last_round = now;
-	round_took = sn_now() - now;
+	sn_pace_round(&pace, round.events, now, sn_now() - now,
+				  sn_round_interval * INT64CONST(1000));
 	if (outcome != TURN_TAKEN)
 		passed = commits;
 	pgstat_report_stat(false);
@@ -490,20 +471,6 @@ someone_wants_us_out(void)
 	return my_db->vacate_until > sn_now();
 }
 
-/* round_pause: time until the next round may begin, for slices to fill */
-static TimestampTz
-round_pause(void)
-{
-	double		share = Min(rate / BUSY_RATE, 1.0);
-	double		pause = sn_round_interval * 1000 * share * share * share;
-
-	if (round_took > LONG_ROUND)
-		pause = Max(pause, Min(2 * round_took, sn_round_interval * 1000));
-	if (!sn_round_awaited(passed))
-		pause *= UNAWAITED;
-	return (TimestampTz) pause;
-}
-
 /* sleep_until_latch: sleep; a set latch ends it only when it may */
 static void
 sleep_until_latch(TimestampTz time, bool latch)
@@ -523,7 +490,7 @@ static TimestampTz
 next_sequencer_turn(void)
 {
 	TimestampTz due = sn_round_next_due();	/* by the wall clock */
-	TimestampTz nap = TimestampTzPlusMilliseconds(last_round,
+	TimestampTz nap = TimestampTzPlusMilliseconds(pace.began,
 												  sn_sequencer_naptime);
 
 	nap = Min(nap, next_maintenance);
@@ -550,7 +517,9 @@ wait_for_turn(void)
 	{
 		TimestampTz now = sn_now();
 		bool		work = pg_atomic_read_u64(&my_db->commits) != passed;
-		TimestampTz next = work ? last_round + round_pause() : 0;
+		TimestampTz next = !work ? 0 : pace.began +
+			sn_pace_pause(&pace, sn_round_awaited(passed),
+						  sn_round_interval * INT64CONST(1000));
 
 		if (round_job.not_before > now && next_maintenance > now)
 			sleep_until_latch(Min(round_job.not_before, next_maintenance),

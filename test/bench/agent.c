@@ -63,9 +63,9 @@ keep_handle(Agent *agent, PGresult *res)
 	strcpy(to, "}");
 }
 
-/* The events are in hand: note their arrival, pretend to work. */
+/* The events of a claim are in hand: note their arrival, pretend to work. */
 static int
-take_events(Agent *agent, PGresult *res)
+take_events(Agent *agent, PGresult *res, int64_t called)
 {
 	int			rows = PQntuples(res);
 	int64_t		now = now_ns();
@@ -80,7 +80,7 @@ take_events(Agent *agent, PGresult *res)
 			die(plan.claim, "has no column \"payload\"");
 		for (int i = 0; i < rows; i++)
 			note_seen(PQgetvalue(res, i, column),
-					  PQgetlength(res, i, column), now);
+					  PQgetlength(res, i, column), called, now);
 	}
 	if (rows > 0)
 	{
@@ -90,6 +90,17 @@ take_events(Agent *agent, PGresult *res)
 			sleep_until(now + (int64_t) (plan.work_us * 1000 * rows));
 	}
 	return rows;
+}
+
+/* A claim is called now. */
+static int64_t
+note_call_of_claim(Agent *agent)
+{
+	int64_t		now = now_ns();
+
+	if (plan.ways != NULL)
+		samples_add(&agent->tally->begins, now);
+	return now;
 }
 
 /* One statement that must work. */
@@ -135,11 +146,13 @@ plain_turn(Agent *agent)
 {
 	PGresult   *res;
 	int			rows;
+	int64_t		called;
 
 	if (!open_turn(agent))
 		return 0;
+	called = note_call_of_claim(agent);
 	res = execute(agent, "claim", plan.finish_with == 'b');
-	rows = take_events(agent, res);
+	rows = take_events(agent, res, called);
 	PQclear(res);
 	if (rows > 0 || plan.open != NULL)
 		PQclear(execute(agent, "finish", plan.finish_with != 'n'));
@@ -170,6 +183,7 @@ pipeline_turn(Agent *agent, bool in_hand)
 	PGresult   *res;
 	PGresult   *sync;
 	int			rows;
+	int64_t		called = note_call_of_claim(agent);
 
 	if (in_hand && PQsendQueryPrepared(agent->conn, "finish", 1, values,
 									   NULL, NULL, 0) != 1)
@@ -184,7 +198,7 @@ pipeline_turn(Agent *agent, bool in_hand)
 	if (PQresultStatus(sync) != PGRES_PIPELINE_SYNC)
 		die(plan.claim, "no end of the pipeline");
 	PQclear(sync);
-	rows = take_events(agent, res);
+	rows = take_events(agent, res, called);
 	PQclear(res);
 	return rows;
 }

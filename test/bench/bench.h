@@ -39,6 +39,7 @@ typedef struct Tally
 	long		events;
 	long		empty;			/* claims that found nothing */
 	Samples		times;			/* of each call */
+	Samples		begins;			/* when each claim was called; with --ways */
 } Tally;
 
 /* What the command line asked for; read-only once the threads run. */
@@ -80,6 +81,7 @@ typedef struct Plan
 
 	bool		latency;		/* match events by number, note their way */
 	const char *commits;		/* file that gets number and time of COMMIT */
+	const char *ways;			/* file that gets the way of every event */
 } Plan;
 
 extern Plan plan;
@@ -89,6 +91,7 @@ extern int64_t from_ns;			/* warm-up is over */
 extern int64_t until_ns;		/* the end */
 extern int64_t *committed_at;	/* by number of the event; 0: not yet */
 extern int64_t *seen_at;
+extern int64_t *called_at;		/* the claim that brought it */
 extern int64_t max_events;
 extern _Atomic int64_t next_seq;
 extern _Atomic long all_claimed;
@@ -101,7 +104,8 @@ extern int64_t now_ns(void);
 extern void sleep_until(int64_t when);
 extern void make_payload(char *payload, int64_t seq);
 extern int64_t find_seq(const char *payload, int len);
-extern void note_seen(const char *payload, int len, int64_t when);
+extern void note_seen(const char *payload, int len, int64_t called,
+					  int64_t when);
 extern PGconn *connect_db(void);
 extern void run_sql(PGconn *conn, const char *sql);
 extern void prepare(PGconn *conn, const char *name, const char *sql);

@@ -21,6 +21,7 @@ int64_t		from_ns;
 int64_t		until_ns;
 int64_t    *committed_at;
 int64_t    *seen_at;
+int64_t    *called_at;
 int64_t		max_events;
 _Atomic int64_t next_seq;
 _Atomic long all_claimed;
@@ -92,14 +93,16 @@ find_seq(const char *payload, int len)
 	return strtoll(at + 6, NULL, 10) - FIRST_SEQ;
 }
 
-/* Note when an event arrived; the first time counts. */
+/* Note when an event arrived, and who asked when; the first time counts. */
 void
-note_seen(const char *payload, int len, int64_t when)
+note_seen(const char *payload, int len, int64_t called, int64_t when)
 {
 	int64_t		seq = find_seq(payload, len);
 
-	if (seq >= 0 && seq < max_events && seen_at[seq] == 0)
-		seen_at[seq] = when;
+	if (seq < 0 || seq >= max_events || seen_at[seq] != 0)
+		return;
+	seen_at[seq] = when;
+	called_at[seq] = called;
 }
 
 /* A connection to the database that PG* name. */

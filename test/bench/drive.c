@@ -18,6 +18,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "bench.h"
 
@@ -72,6 +73,7 @@ static const Setting settings[] = {
 	{"topic", 's', &plan.topic},
 	{"latency", 'b', &plan.latency},
 	{"commits", 's', &plan.commits},
+	{"ways", 's', &plan.ways},
 };
 
 #define NUM_SETTINGS	((int) (sizeof(settings) / sizeof(settings[0])))
@@ -158,7 +160,8 @@ make_room(void)
 							(plan.seconds + plan.warmup + 2));
 	committed_at = calloc(max_events, sizeof(int64_t));
 	seen_at = calloc(max_events, sizeof(int64_t));
-	if (committed_at == NULL || seen_at == NULL)
+	called_at = calloc(max_events, sizeof(int64_t));
+	if (committed_at == NULL || seen_at == NULL || called_at == NULL)
 		die("latency", "out of memory");
 }
 
@@ -245,6 +248,42 @@ write_commits(void)
 		die(plan.commits, "could not write");
 }
 
+/* What to add to our times for the server's, which are seconds since 1970. */
+static int64_t
+to_wall_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t) t.tv_sec * NS + t.tv_nsec - now_ns();
+}
+
+/*
+ * A line for each claim: when it was called; and one for each event: its number,
+ * COMMIT, the call of the claim that brought it, and its arrival.
+ */
+static void
+write_ways(void)
+{
+	FILE	   *file = fopen(plan.ways, "w");
+	int64_t		ahead = to_wall_clock();
+
+	if (file == NULL)
+		die(plan.ways, "could not open");
+	for (int i = 0; i < num_threads; i++)
+		for (long k = 0; k < tallies[i].begins.count; k++)
+			fprintf(file, "%lld\n",
+					(long long) (tallies[i].begins.value[k] + ahead));
+	for (int64_t i = 0; i < next_seq && i < max_events; i++)
+		if (measuring(committed_at[i]) && seen_at[i] != 0)
+			fprintf(file, "%lld %lld %lld %lld\n", (long long) i,
+					(long long) (committed_at[i] + ahead),
+					(long long) (called_at[i] + ahead),
+					(long long) (seen_at[i] + ahead));
+	if (fclose(file) != 0)
+		die(plan.ways, "could not write");
+}
+
 /* Processor seconds of this process. */
 static double
 own_cpu(void)
@@ -308,6 +347,8 @@ main(int argc, char **argv)
 		print_latency();
 	if (plan.commits != NULL)
 		write_commits();
+	if (plan.ways != NULL)
+		write_ways();
 	printf("\"read\": %ld, \"claimed\": %ld, \"published\": %lld, "
 		   "\"cpu_s\": %.3f}\n",
 		   readers ? tallies[0].events : 0, (long) all_claimed,

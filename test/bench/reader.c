@@ -92,7 +92,7 @@ reader_main(void *arg)
 		if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		{
 			if (message->payload != NULL)
-				note_seen(message->payload, (int) message->len, now);
+				note_seen(message->payload, (int) message->len, now, now);
 			all_claimed++;
 			last_claimed = now;
 			if (measuring(now))

@@ -106,16 +106,6 @@ sn_number_is_integral(Numeric number)
 	return shape.words == 0 || shape.words <= shape.weight + 1;
 }
 
-/* sn_number_is_negative: below zero */
-bool
-sn_number_is_negative(Numeric number)
-{
-	Shape		shape;
-
-	number_shape(number, &shape);
-	return shape.negative;
-}
-
 /* compare_sizes: of two numbers that are not zero, without their signs */
 static int
 compare_sizes(const Shape *a, const Shape *b)

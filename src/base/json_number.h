@@ -15,6 +15,5 @@ extern Size sn_number_text_size(Numeric number);
 extern int	sn_number_words(Numeric number);
 extern int	sn_number_compare(Numeric a, Numeric b);
 extern bool sn_number_is_integral(Numeric number);
-extern bool sn_number_is_negative(Numeric number);
 
 #endif							/* SN_JSON_NUMBER_H */

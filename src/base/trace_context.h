@@ -15,7 +15,6 @@
 /* Length of a traceparent of version 00, and where its span is in it. */
 #define SN_TRACEPARENT_LEN 55
 #define SN_TRACE_SPAN_AT 36
-#define SN_TRACE_SPAN_LEN 16
 
 extern bool sn_is_traceparent(const char *text);
 extern bool sn_trace_parse(const char *text, size_t len, char *parent);

@@ -222,9 +222,9 @@ check_object(Datum value, Size max, int index, const char *what, Size *size)
 	return json;
 }
 
-/* sn_event_object: the same for who wants no more than that */
-Jsonb *
-sn_event_object(Datum value, Size max, int index, const char *what)
+/* event_object: the same for who wants no more than that */
+static Jsonb *
+event_object(Datum value, Size max, int index, const char *what)
 {
 	Size		size;
 
@@ -254,7 +254,7 @@ without(Jsonb *metadata, const char *name)
 Jsonb *
 sn_event_metadata(Datum value, int index)
 {
-	Jsonb	   *metadata = sn_event_object(value, SN_METADATA_MAX, index,
+	Jsonb	   *metadata = event_object(value, SN_METADATA_MAX, index,
 										   "metadata");
 
 	if (JB_ROOT_COUNT(metadata) == 0)

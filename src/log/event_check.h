@@ -29,8 +29,6 @@ extern text *sn_event_correlation(Datum value, int index);
 extern text *sn_event_type_arg(Datum value, const char *what);
 extern text *sn_tenant_arg(Datum value, const char *what);
 extern text *sn_event_aggregate_type(Datum value, bool isnull, int index);
-extern Jsonb *sn_event_object(Datum value, Size max, int index,
-							  const char *what);
 extern Jsonb *sn_event_metadata(Datum value, int index);
 
 #endif							/* SN_EVENT_CHECK_H */

@@ -71,7 +71,7 @@ sn_letter_lane(TupleTableSlot *slot)
 					  sn_node()->lanes);
 }
 
-/* sn_letter_set, sn_letter_set_null: a column of a letter */
+/* sn_letter_set, set_null: a column of a letter */
 void
 sn_letter_set(SnLetter *letter, AttrNumber column, Datum datum)
 {
@@ -79,16 +79,16 @@ sn_letter_set(SnLetter *letter, AttrNumber column, Datum datum)
 	letter->nulls[column - 1] = false;
 }
 
-void
-sn_letter_set_null(SnLetter *letter, AttrNumber column)
+static void
+set_null(SnLetter *letter, AttrNumber column)
 {
 	letter->values[column - 1] = (Datum) 0;
 	letter->nulls[column - 1] = true;
 }
 
-/* sn_letter_status_is: compare a letter's status */
-bool
-sn_letter_status_is(const SnLetter *letter, const char *status)
+/* has_status: compare a letter's status */
+static bool
+has_status(const SnLetter *letter, const char *status)
 {
 	return sn_text_is(DatumGetTextPP(letter->values[Anum_dead_status - 1]),
 					  status);
@@ -185,7 +185,7 @@ sn_dead_letter_attempts(const pg_uuid_t *id, const text *worker_type,
 
 	if (!sn_letter_find(id, worker_type, snapshot, &letter))
 		return 0;
-	return sn_letter_status_is(&letter, "pending") ? -1 :
+	return has_status(&letter, "pending") ? -1 :
 		DatumGetInt32(letter.values[Anum_dead_attempts - 1]);
 }
 
@@ -246,7 +246,7 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 	SnLetter	letter = {{0}};
 	bool		replaces = sn_letter_find(&retry->event_id, worker_type,
 										  snapshot, &letter);
-	bool		counts = !replaces || !sn_letter_status_is(&letter, "pending");
+	bool		counts = !replaces || !has_status(&letter, "pending");
 	int			i;
 
 	UnregisterSnapshot(snapshot);
@@ -269,9 +269,9 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 	sn_letter_set(&letter, Anum_dead_first_failed_at,
 				  TimestampTzGetDatum(retry->first_failed_at));
 	sn_letter_set(&letter, Anum_dead_dead_at, TimestampTzGetDatum(now));
-	sn_letter_set_null(&letter, Anum_dead_resolved_at);
-	sn_letter_set_null(&letter, Anum_dead_resolved_by);
-	sn_letter_set_null(&letter, Anum_dead_resolution);
+	set_null(&letter, Anum_dead_resolved_at);
+	set_null(&letter, Anum_dead_resolved_by);
+	set_null(&letter, Anum_dead_resolution);
 	sn_letter_set(&letter, Anum_dead_history, PointerGetDatum(retry->history));
 	sn_letter_set(&letter, Anum_dead_sub_id, Int32GetDatum(retry->sub_id));
 	sn_letter_set(&letter, Anum_dead_pos, Int64GetDatum(retry->pos));
@@ -287,7 +287,7 @@ sn_dead_letter_succeeded(const pg_uuid_t *id, const text *worker_type,
 	SnLetter	letter;
 
 	if (!sn_letter_find(id, worker_type, snapshot, &letter) ||
-		!sn_letter_status_is(&letter, "retrying"))
+		!has_status(&letter, "retrying"))
 		return;
 	sn_letter_set(&letter, Anum_dead_status, CStringGetTextDatum("succeeded"));
 	sn_letter_set(&letter, Anum_dead_resolved_at, TimestampTzGetDatum(now));
@@ -305,10 +305,10 @@ sn_dead_letter_given_back(const pg_uuid_t *id, const text *worker_type,
 	SnLetter	letter;
 
 	if (!sn_letter_find(id, worker_type, snapshot, &letter) ||
-		!sn_letter_status_is(&letter, "retrying"))
+		!has_status(&letter, "retrying"))
 		return;
 	sn_letter_set(&letter, Anum_dead_status, CStringGetTextDatum("pending"));
-	sn_letter_set_null(&letter, Anum_dead_resolved_by);
+	set_null(&letter, Anum_dead_resolved_by);
 	sn_letter_write(&letter, true);
 }
 

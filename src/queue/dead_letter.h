@@ -52,8 +52,6 @@ extern text *sn_row_text(const SnEventRow *row, AttrNumber column);
 extern text *sn_letter_text(const SnLetter *letter, AttrNumber column);
 extern int	sn_letter_lane(TupleTableSlot *slot);
 extern void sn_letter_set(SnLetter *letter, AttrNumber column, Datum datum);
-extern void sn_letter_set_null(SnLetter *letter, AttrNumber column);
-extern bool sn_letter_status_is(const SnLetter *letter, const char *status);
 extern bool sn_letter_find(const pg_uuid_t *id, const text *worker_type,
 						   Snapshot snapshot, SnLetter *letter);
 extern void sn_letter_write(SnLetter *letter, bool replaces);

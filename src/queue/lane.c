@@ -27,9 +27,9 @@
 
 #define LOOK_BACK	1000		/* versions */
 
-/* sn_bits_clear_count: how many bits are clear */
-int
-sn_bits_clear_count(const SnBits *bits)
+/* count_clear: how many bits are clear */
+static int
+count_clear(const SnBits *bits)
 {
 	return bits->nbytes * 8 -
 		(int) pg_popcount((const char *) bits->bytes, bits->nbytes);
@@ -521,7 +521,7 @@ assert_state(const SnLaneState *state)
 	/* the bitmap is for a range; its clear bits are open, or left for later */
 	Assert(state->resolved.bytes == NULL || state->pos < state->end_pos);
 	Assert(state->resolved.bytes == NULL ||
-		   sn_bits_clear_count(&state->resolved) >=
+		   count_clear(&state->resolved) >=
 		   state->open - state->nretries);
 }
 
@@ -607,7 +607,7 @@ sn_lane_release(SnLaneState *state)
 	state->worker_id = NULL;
 	state->changed = true;
 	if (state->resolved.bytes != NULL &&
-		sn_bits_clear_count(&state->resolved) == 0)
+		count_clear(&state->resolved) == 0)
 	{
 		state->pos = state->end_pos;
 		state->resolved.bytes = NULL;

@@ -85,7 +85,6 @@ extern bool sn_lane_behind(SnLaneReader *reader, int sub_id, int lane,
 						   Snapshot snapshot);
 extern bool sn_lane_carry_over(int sub_id, int lane);
 
-extern int	sn_bits_clear_count(const SnBits *bits);
 extern bool sn_bits_get(const SnBits *bits, int i);
 extern void sn_bits_set(SnBits *bits, int i);
 extern void sn_bits_make(SnBits *bits, int n);

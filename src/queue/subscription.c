@@ -54,6 +54,29 @@ sn_unknown_worker_type(const text *worker_type)
 }
 
 /*
+ * tenants_of: the tenants of the subscription's filter and of its earlier
+ * ones, a tenant perhaps more than once; false when it is for all tenants.
+ */
+static bool
+tenants_of(const SnSub *sub, List **tenants)
+{
+	int			i;
+	int			j;
+
+	*tenants = NIL;
+	for (i = 0; i < sub->nsegments; i++)
+	{
+		const SnNames *names = &sub->segments[i].filter.tenants;
+
+		if (names->n < 0)
+			return false;
+		for (j = 0; j < names->n; j++)
+			*tenants = lappend(*tenants, names->names[j]);
+	}
+	return true;
+}
+
+/*
  * sn_sub_require_work: an error unless the caller may claim from a subscription,
  * and work for every tenant that it has events of
  */
@@ -66,7 +89,7 @@ sn_sub_require_work(const SnSub *sub)
 	sn_require_claim(sub->worker_type);
 	if (!sn_gate_asks() || sn_gate_may(SN_RIGHT_WORK, NULL))
 		return;
-	if (!sn_sub_tenants(sub, &tenants))
+	if (!tenants_of(sub, &tenants))
 		sn_refuse_worker_type("work for");
 	foreach(lc, tenants)
 		if (!sn_gate_may(SN_RIGHT_WORK, lfirst(lc)))
@@ -541,29 +564,6 @@ sn_sub_policy(const SnSub *sub, const text *event_type)
 		if (sn_text_equal(sub->types[i].event_type, event_type))
 			return &sub->types[i].policy;
 	return &sub->policy;
-}
-
-/*
- * sn_sub_tenants: the tenants of the subscription's filter and of its earlier
- * ones, a tenant perhaps more than once; false when it is for all tenants.
- */
-bool
-sn_sub_tenants(const SnSub *sub, List **tenants)
-{
-	int			i;
-	int			j;
-
-	*tenants = NIL;
-	for (i = 0; i < sub->nsegments; i++)
-	{
-		const SnNames *names = &sub->segments[i].filter.tenants;
-
-		if (names->n < 0)
-			return false;
-		for (j = 0; j < names->n; j++)
-			*tenants = lappend(*tenants, names->names[j]);
-	}
-	return true;
 }
 
 /* sn_sub_ids: the numbers of all subscriptions */

@@ -74,7 +74,6 @@ extern SnSub *sn_sub_by_name(const text *worker_type);
 extern SnSub *sn_sub_by_id(int sub_id);
 extern SnSub *sn_sub_require(const text *worker_type);
 extern List *sn_sub_ids(void);
-extern bool sn_sub_tenants(const SnSub *sub, List **tenants);
 extern bool sn_subs_current(void);
 extern uint64 sn_subs_loads(void);
 extern void sn_sub_sources(SnSub *sub, Snapshot snapshot);

@@ -43,9 +43,9 @@ sn_type_scan_begin(SnTypeScan *scan, const text *event_type,
 	scan_keyed(scan, &key, event_type != NULL ? 1 : 0, snapshot);
 }
 
-/* sn_type_scan_version: find one version */
-void
-sn_type_scan_version(SnTypeScan *scan, const text *event_type, int32 version,
+/* scan_version: find one version */
+static void
+scan_version(SnTypeScan *scan, const text *event_type, int32 version,
 					 Snapshot snapshot)
 {
 	ScanKeyData keys[2];
@@ -89,7 +89,7 @@ sn_type_schema(const text *event_type, int32 version, Snapshot snapshot)
 	SnTypeScan	scan;
 	Jsonb	   *schema = NULL;
 
-	sn_type_scan_version(&scan, event_type, version, snapshot);
+	scan_version(&scan, event_type, version, snapshot);
 	while (schema == NULL && sn_type_scan_next(&scan))
 		if (!scan.dropped)
 			schema = DatumGetJsonbPCopy(scan.values[Anum_type_schema - 1]);

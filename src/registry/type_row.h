@@ -30,8 +30,6 @@ typedef struct SnTypeScan
 
 extern void sn_type_scan_begin(SnTypeScan *scan, const text *event_type,
 							   Snapshot snapshot);
-extern void sn_type_scan_version(SnTypeScan *scan, const text *event_type,
-								 int32 version, Snapshot snapshot);
 extern bool sn_type_scan_next(SnTypeScan *scan);
 extern void sn_type_scan_end(SnTypeScan *scan);
 extern Jsonb *sn_type_schema(const text *event_type, int32 version,

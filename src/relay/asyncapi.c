@@ -105,11 +105,11 @@ sn_api_close(StringInfo out)
 }
 
 /*
- * sn_api_key: an event type as a name of the document: what may not stand there
+ * document_key: an event type as a name of the document: what may not stand there
  * becomes "__" and two digits, and so does what would look like that
  */
-char *
-sn_api_key(const char *event_type)
+static char *
+document_key(const char *event_type)
 {
 	StringInfoData key;
 	const char *p;
@@ -125,9 +125,9 @@ sn_api_key(const char *event_type)
 	return key.data;
 }
 
-/* sn_api_time: a time in UTC, to the second */
-char *
-sn_api_time(TimestampTz at)
+/* utc_text: a time in UTC, to the second */
+static char *
+utc_text(TimestampTz at)
 {
 	pg_time_t	seconds = timestamptz_to_time_t(at);
 	char	   *text = palloc(64);
@@ -194,7 +194,7 @@ add_message(Api *api, const SnTypeScan *scan)
 	message = &api->messages[api->nmessages++];
 	message->event_type = text_to_cstring(scan->event_type);
 	message->version = scan->version;
-	message->key = psprintf("%s.v%d", sn_api_key(message->event_type),
+	message->key = psprintf("%s.v%d", document_key(message->event_type),
 							scan->version);
 	message->direction =
 		TextDatumGetCString(scan->values[Anum_type_direction - 1]);
@@ -203,7 +203,7 @@ add_message(Api *api, const SnTypeScan *scan)
 	message->compatibility =
 		TextDatumGetCString(scan->values[Anum_type_compatibility - 1]);
 	message->deprecated_since = !scan->deprecated ? NULL :
-		sn_api_time(DatumGetTimestampTz(scan->values[Anum_type_deprecated_since - 1]));
+		utc_text(DatumGetTimestampTz(scan->values[Anum_type_deprecated_since - 1]));
 	message->schema = DatumGetJsonbPCopy(scan->values[Anum_type_schema - 1]);
 	message->examples = DatumGetJsonbPCopy(scan->values[Anum_type_examples - 1]);
 	message->control = sn_is_control_name(message->event_type);
@@ -387,7 +387,7 @@ put_channels(StringInfo out, const Api *api, List **names)
 			strcmp(before, event_type) == 0)
 			continue;			/* or a version of the same */
 		before = event_type;
-		*names = lappend(*names, psprintf("events.%s", sn_api_key(event_type)));
+		*names = lappend(*names, psprintf("events.%s", document_key(event_type)));
 		put_channel(out, api, llast(*names), address, NULL, event_type, false);
 	}
 	if (api->control_topic != NULL)
@@ -517,7 +517,7 @@ sentinai_asyncapi(PG_FUNCTION_ARGS)
 						  psprintf("Events of database %s", database)));
 	sn_api_text(&out, "version",
 				title_arg(fcinfo, 1, "version",
-						  api.newest == 0 ? "0" : sn_api_time(api.newest)));
+						  api.newest == 0 ? "0" : utc_text(api.newest)));
 	sn_api_close(&out);
 	sn_api_text(&out, "defaultContentType", "application/json");
 	sn_api_servers(&out);

@@ -35,8 +35,6 @@ extern void sn_api_text(StringInfo out, const char *name, const char *value);
 extern void sn_api_ref(StringInfo out, const char *name, const char *place);
 extern void sn_api_open(StringInfo out, const char *name);
 extern void sn_api_close(StringInfo out);
-extern char *sn_api_key(const char *event_type);
-extern char *sn_api_time(TimestampTz at);
 extern void sn_api_message(StringInfo out, const SnApiMessage *message,
 						   SnRecordFormat format);
 extern void sn_api_schema(StringInfo out, const SnApiMessage *message);

@@ -118,9 +118,9 @@ contains(const int64 *xip, int n, int64 txid)
 		bsearch(&txid, xip, n, sizeof(int64), compare_int8) != NULL;
 }
 
-/* sn_gather_is_seen: whether what the transaction did was visible then */
-bool
-sn_gather_is_seen(const SnSeen *seen, int64 txid)
+/* is_seen: whether what the transaction did was visible then */
+static bool
+is_seen(const SnSeen *seen, int64 txid)
 {
 	return txid < seen->xmax && !contains(seen->xip, seen->nxip, txid);
 }
@@ -391,7 +391,7 @@ gather_due(SnGather *g, SnPart *part, Relation rel, bool only_here)
 		TupleTableSlot *slot = scan.slot;
 		bool		isnull;
 
-		if (!sn_gather_is_seen(g->seen,
+		if (!is_seen(g->seen,
 							   DatumGetInt64(slot_getattr(slot, Anum_log_txid,
 														  &isnull))))
 			continue;

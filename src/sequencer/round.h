@@ -70,7 +70,6 @@ extern bool sn_gather_waits(const SnSeen *seen, Snapshot snapshot);
 extern void sn_gather_sort(SnGather *gather);
 extern bool sn_gather_next(SnGather *gather, SnItem *item);
 extern void sn_gather_end(SnGather *gather);
-extern bool sn_gather_is_seen(const SnSeen *seen, int64 txid);
 
 /* streams.c */
 extern void sn_streams_load(Snapshot snapshot);

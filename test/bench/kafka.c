@@ -24,7 +24,6 @@
 
 #include "bench.h"
 
-#define MAX_PARTITIONS	1024
 #define WATCH_MS	20
 #define TIMEOUT_MS	10000
 #define NS	INT64_C(1000000000)

@@ -75,6 +75,29 @@ sub unnamed
 	} @files;
 }
 
+# idle(FILES): functions that a header of these declares and no other file takes. The
+# tests of single files count, and so does a name in quotes: the server calls it. What
+# agent.h declares is for agents that stand elsewhere.
+sub idle
+{
+	my ($files) = @_;
+	my %code = map { $_ => $files->{$_} =~ s{/\*.*?\*/}{}gsr } keys %$files;
+	my @found;
+
+	foreach my $header (grep { /\.h$/ && !m{/lib/agent\.h$} } sort keys %code)
+	{
+		foreach my $name ($code{$header} =~ /^extern\s[^;]*?\b(\w+)\(/mg)
+		{
+			my @takes = grep {
+				my $times = () = $code{$_} =~ /\b$name\b/g;
+				$times > ($_ eq $header) && $code{$_} !~ /^$name\(/m || $code{$_} =~ /"$name"/
+			} keys %code;
+			push @found, "$header: $name()" unless @takes;
+		}
+	}
+	return @found;
+}
+
 # strangers(ROOM, README): files and functions that it names and that are not there.
 # A name without a folder may be of any room.
 sub strangers
@@ -141,6 +164,8 @@ foreach my $unit (keys %needs)
 	delete $needs{$unit} unless $text{"$unit.c"};
 }
 result('no circle between files', circles(\%needs));
+my %programs = map { $_ => content($_) } glob '{workers/*/*,test/unit/*}.[ch]';
+result('what a header declares another file takes', idle({ %text, %programs }));
 result('librdkafka is in broker/kafka/ alone', @kafka);
 result('librabbitmq is in broker/rabbitmq/ alone', @rabbitmq);
 result('what the client library calls on its threads is in broker_kafka_gate.c and _cause.c', @callbacks);

@@ -23,9 +23,8 @@
 #define PARTITIONS 4
 #define PATIENCE_MS 20000
 
-/* Numbers of requests in Kafka's protocol. */
+/* The number of the request in Kafka's protocol. */
 #define REQUEST_PRODUCE 0
-#define REQUEST_METADATA 3
 
 /* What a consumer read. */
 typedef struct Stored

@@ -115,8 +115,8 @@ is_in_list(const Bytes *bytes, const char *networks)
 }
 
 /* May anybody on the internet have this address? */
-bool
-address_is_public(const struct sockaddr *address)
+static bool
+is_public(const struct sockaddr *address)
 {
 	Bytes		bytes;
 
@@ -126,8 +126,8 @@ address_is_public(const struct sockaddr *address)
 }
 
 /* Is it in one of the networks that are listed? */
-bool
-address_is_in(const struct sockaddr *address, const char *networks)
+static bool
+is_among(const struct sockaddr *address, const char *networks)
 {
 	Bytes		bytes;
 
@@ -138,7 +138,7 @@ address_is_in(const struct sockaddr *address, const char *networks)
 bool
 address_is_allowed(const struct sockaddr *address, const char *networks)
 {
-	return address_is_public(address) || address_is_in(address, networks);
+	return is_public(address) || is_among(address, networks);
 }
 
 /* The same for an address as text. */

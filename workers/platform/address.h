@@ -11,8 +11,6 @@
 
 #include <sys/socket.h>
 
-extern bool address_is_public(const struct sockaddr *address);
-extern bool address_is_in(const struct sockaddr *address, const char *networks);
 extern bool address_is_allowed(const struct sockaddr *address,
 							   const char *networks);
 extern bool address_text_is_allowed(const char *text, const char *networks);

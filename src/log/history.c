@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * history.c
- *		SnReading the log: get_events_by_aggregate(), get_events_by_tenant().
+ *		Reading the log: get_events_by_aggregate(), get_events_by_tenant(), and what
+ *		get_trace() looks at.
  *
  * The rows come straight from the indexes that begin with what is asked for,
  * partition by partition in the order of time, and only from partitions that
@@ -13,19 +14,16 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "base/text.h"
 #include "log/history.h"
 #include "log/log.h"
 #include "tenancy/gate.h"
@@ -36,357 +34,7 @@
 PG_FUNCTION_INFO_V1(sentinai_get_events_by_aggregate);
 PG_FUNCTION_INFO_V1(sentinai_get_events_by_exception);
 PG_FUNCTION_INFO_V1(sentinai_get_events_by_tenant);
-
-/* columns of the result, by their numbers in event_log */
-static const AttrNumber result_columns[] = {
-	Anum_log_event_id, Anum_log_event_type, Anum_log_tenant_id,
-	Anum_log_aggregate_type, Anum_log_aggregate_id, Anum_log_schema_version,
-	Anum_log_payload, Anum_log_metadata, Anum_log_correlation_id,
-	Anum_log_causation_id, Anum_log_occurred_at, Anum_log_deliver_at
-};
-
-static bool
-row_has_type(const SnQuestion *q, Datum event_type)
-{
-	int			i;
-
-	for (i = 0; i < q->ntypes; i++)
-		if (sn_text_equal(DatumGetTextPP(event_type),
-						  DatumGetTextPP(q->event_types[i])))
-			return true;
-	return q->ntypes < 0;
-}
-
-/* has_text: whether a column that may be null has a value asked for */
-static bool
-has_text(TupleTableSlot *slot, AttrNumber column, const text *wanted)
-{
-	bool		isnull;
-	Datum		value;
-
-	if (wanted == NULL)
-		return true;
-	value = slot_getattr(slot, column, &isnull);
-	return !isnull && sn_text_equal(DatumGetTextPP(value), wanted);
-}
-
-/* column_of: sn_log_column() for a row that is not taken apart */
-static AttrNumber
-column_of(TupleTableSlot *slot, AttrNumber column)
-{
-	return column == Anum_log_correlation_id && slot_attisnull(slot, column) ?
-		Anum_log_aggregate_id : column;
-}
-
-/* row_matches: whether a row that the index found is asked for */
-static bool
-row_matches(const SnQuestion *q, TupleTableSlot *slot)
-{
-	bool		isnull;
-	TimestampTz occurred_at =
-		DatumGetTimestampTz(slot_getattr(slot, Anum_log_occurred_at, &isnull));
-
-	return occurred_at >= q->from && occurred_at < q->to &&
-		has_text(slot, Anum_log_tenant_id, q->tenant_id) &&
-		has_text(slot, Anum_log_aggregate_id, q->aggregate_id) &&
-		has_text(slot, Anum_log_aggregate_type, q->aggregate_type) &&
-		has_text(slot, column_of(slot, Anum_log_correlation_id),
-				 q->correlation_id) &&
-		(!q->unnamed || slot_attisnull(slot, Anum_log_correlation_id)) &&
-		row_has_type(q, slot_getattr(slot, Anum_log_event_type, &isnull));
-}
-
-static pg_uuid_t *
-id_of(TupleTableSlot *slot)
-{
-	bool		isnull;
-
-	return DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id, &isnull));
-}
-
-/* flat: a value that is stored out of line, as a copy */
-static Datum
-flat(TupleTableSlot *slot, AttrNumber column, Datum value)
-{
-	if (TupleDescAttr(slot->tts_tupleDescriptor, column - 1)->attlen == -1 &&
-		VARATT_IS_EXTERNAL(DatumGetPointer(value)))
-		return PointerGetDatum(detoast_external_attr((struct varlena *)
-													 DatumGetPointer(value)));
-	return value;
-}
-
-/* may_read_row: a flow may have events of several tenants */
-static bool
-may_read_row(TupleTableSlot *slot)
-{
-	bool		isnull;
-
-	return !sn_gate_asks() ||
-		sn_may(SN_RIGHT_READ,
-			   DatumGetTextPP(slot_getattr(slot, Anum_log_tenant_id, &isnull)));
-}
-
-/* sn_history_put: add a row to the result if it is asked for */
-void
-sn_history_put(SnReading *r, TupleTableSlot *slot)
-{
-	Datum		values[lengthof(result_columns)];
-	bool		nulls[lengthof(result_columns)];
-	int			i;
-
-	if (sn_uuid_cmp(id_of(slot), &r->q->lower) <= 0 ||
-		sn_uuid_cmp(id_of(slot), &r->q->upper) >= 0 || !row_matches(r->q, slot))
-		return;
-	if (r->q->by_flow && !may_read_row(slot))
-		return;
-	if (r->q->put != NULL)
-	{
-		r->n += r->q->put(r->q->put_arg, slot);
-		return;
-	}
-	for (i = 0; i < lengthof(result_columns); i++)
-	{
-		AttrNumber	column = column_of(slot, result_columns[i]);
-
-		values[i] = slot_getattr(slot, column, &nulls[i]);
-		if (r->flatten && !nulls[i])
-			values[i] = flat(slot, column, values[i]);
-	}
-	tuplestore_putvalues(r->rsinfo->setResult, r->rsinfo->setDesc, values,
-						 nulls);
-	for (i = 0; i < lengthof(result_columns) && r->flatten; i++)
-	{
-		bool		isnull;
-
-		if (!nulls[i] &&
-			values[i] != slot_getattr(slot, column_of(slot, result_columns[i]),
-									  &isnull))
-			pfree(DatumGetPointer(values[i]));
-	}
-	r->n++;
-}
-
-/*
- * Rows of two scans in the order of their ids: what an index has of a tenant or
- * a key, and the tenant's lone events
- */
-typedef struct Merged
-{
-	SnScan		scans[2];
-	bool		found[2];		/* the scan's slot has a row to be taken */
-	int			last;			/* that the row at hand is of */
-	bool		taken;			/* so is that row: go on behind it */
-	bool		lone;			/* the second scan is open */
-} Merged;
-
-/*
- * advance: go on in one of the scans.  An index that somebody made may have
- * the lone events, too; they are taken from their own.
- */
-static void
-advance(Merged *merged, int i)
-{
-	do
-		merged->found[i] = sn_scan_next(&merged->scans[i]);
-	while (merged->found[i] && i == 0 &&
-		   sn_run_of(merged->scans[0].slot) == SN_RUN_LONE);
-}
-
-/* has_pages: whether anything was ever entered into an index */
-static bool
-has_pages(Oid index)
-{
-	Relation	rel = relation_open(index, AccessShareLock);
-	bool		result = RelationGetNumberOfBlocks(rel) > 1;	/* meta page */
-
-	relation_close(rel, AccessShareLock);
-	return result;
-}
-
-/* merged_lone: begin with the lone events, of one hash unless it is NULL */
-static void
-merged_lone(Merged *merged, const SnReading *r, const pg_uuid_t *above,
-			const int32 *hash)
-{
-	Oid			index = sn_index_of(r->rel, SN_TENANT_HASH, Anum_log_event_id,
-									Anum_log_partition_hash);
-	ScanKeyData keys[4];
-
-	merged->lone = has_pages(index);
-	merged->found[1] = merged->taken = false;
-	advance(merged, 0);
-	if (!merged->lone)
-		return;
-	sn_key_hashed(&keys[0], 1, r->q->tenant_id);
-	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, above);
-	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
-	if (hash != NULL)
-		sn_key_int4(&keys[3], 3, BTEqualStrategyNumber, *hash);
-	sn_scan_begin(&merged->scans[1], RelationGetRelid(r->rel), index,
-				  GetActiveSnapshot(), hash != NULL ? 4 : 3, keys,
-				  ForwardScanDirection);
-	advance(merged, 1);
-}
-
-/* merged_row: the row at hand, which is the lesser; NULL: no more */
-static TupleTableSlot *
-merged_row(Merged *merged)
-{
-	if (merged->taken)
-		advance(merged, merged->last);
-	merged->taken = false;
-	if (!merged->found[0] && !merged->found[1])
-		return NULL;
-	merged->last = !merged->found[0] ||
-		(merged->found[1] &&
-		 sn_uuid_cmp(id_of(merged->scans[1].slot),
-					 id_of(merged->scans[0].slot)) < 0);
-	return merged->scans[merged->last].slot;
-}
-
-static void
-merged_end(Merged *merged)
-{
-	if (merged->lone)
-		sn_scan_end(&merged->scans[1]);
-	sn_scan_end(&merged->scans[0]);
-}
-
-/* read_tenant: rows of a tenant, each run behind its first event */
-static void
-read_tenant(SnReading *r)
-{
-	ScanKeyData keys[3];
-	Merged		merged;
-	TupleTableSlot *slot;
-
-	sn_key_hashed(&keys[0], 1, r->q->tenant_id);
-	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->first_above);
-	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
-	sn_scan_begin(&merged.scans[0], RelationGetRelid(r->rel),
-				  sn_index_of(r->rel, SN_TENANT_HASH, Anum_log_event_id),
-				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
-	merged_lone(&merged, r, &r->first_above, NULL);
-	while (r->n < r->limit && (slot = merged_row(&merged)) != NULL)
-	{
-		bool		isnull;
-
-		merged.taken = true;
-		/* an index that somebody made may have more, or another tenant has
-		 * this hash */
-		if (sn_run_of(slot) < 0 ||
-			!sn_text_equal(DatumGetTextPP(slot_getattr(slot, Anum_log_tenant_id,
-													   &isnull)),
-						   r->q->tenant_id))
-			continue;
-		sn_history_put(r, slot);
-		if (!sn_run_begins(slot))
-			continue;
-		sn_run_follow(&r->runs, id_of(slot));
-		while (r->n < r->limit && sn_run_next(&r->runs))
-			sn_history_put(r, r->runs.scan.slot);
-	}
-	merged_end(&merged);
-}
-
-/* Events of a key in long runs, in the order of their ids */
-typedef struct Listed
-{
-	SnScan		firsts;			/* of the tenant's long runs */
-	pg_uuid_t	first;			/* of the run at hand */
-	int16		keys[SN_RUN_MAX];
-	int			nkeys;			/* 0: no run at hand */
-	int			next;			/* to be looked at */
-	bool		ended;
-} Listed;
-
-static void
-listed_begin(Listed *listed, const SnReading *r)
-{
-	ScanKeyData keys[4];
-
-	sn_key_int2(&keys[0], 1, BTEqualStrategyNumber, SN_RUN_LONG);
-	sn_key_text(&keys[1], 2, BTEqualStrategyNumber,
-				PointerGetDatum(r->q->tenant_id));
-	sn_key_uuid(&keys[2], 3, BTGreaterStrategyNumber, &r->first_above);
-	sn_key_uuid(&keys[3], 3, BTLessStrategyNumber, &r->q->upper);
-	sn_scan_begin(&listed->firsts, RelationGetRelid(r->rel),
-				  sn_index_of(r->rel, Anum_log_run, Anum_log_tenant_id,
-							  Anum_log_event_id),
-				  GetActiveSnapshot(), 4, keys, ForwardScanDirection);
-	listed->nkeys = listed->next = 0;
-	listed->ended = false;
-}
-
-/* listed_next: the next row before an id (NULL: of all), or NULL */
-static TupleTableSlot *
-listed_next(Listed *listed, SnReading *r, const pg_uuid_t *before)
-{
-	int16		wanted = sn_run_key(r->q->hash);
-
-	while (!listed->ended)
-	{
-		if (listed->nkeys > 0 && before != NULL &&
-			sn_uuid_cmp(&listed->first, before) > 0)
-			return NULL;
-		while (listed->next < listed->nkeys)
-		{
-			int			i = listed->next++;
-
-			if (listed->keys[i] == wanted &&
-				sn_run_fetch(&r->runs, &listed->first, i))
-				return r->runs.scan.slot;
-		}
-		listed->ended = !sn_scan_next(&listed->firsts);
-		if (listed->ended)
-			break;
-		listed->first = *id_of(listed->firsts.slot);
-		listed->nkeys = sn_run_get_keys(listed->firsts.slot, listed->keys);
-		listed->next = 0;
-	}
-	return NULL;
-}
-
-/*
- * sn_history_aggregate: rows of a key: from the index on its hash, from the lone
- * events of its tenant, and from long runs.
- */
-void
-sn_history_aggregate(SnReading *r)
-{
-	ScanKeyData keys[3];
-	Merged		merged;
-	Listed		listed;
-
-	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, r->q->hash);
-	sn_key_uuid(&keys[1], 2, BTGreaterStrategyNumber, &r->q->lower);
-	sn_key_uuid(&keys[2], 2, BTLessStrategyNumber, &r->q->upper);
-	sn_scan_begin(&merged.scans[0], RelationGetRelid(r->rel),
-				  sn_index_of(r->rel, Anum_log_partition_hash,
-							  Anum_log_event_id),
-				  GetActiveSnapshot(), 3, keys, ForwardScanDirection);
-	merged_lone(&merged, r, &r->q->lower, &r->q->hash);
-	listed_begin(&listed, r);
-	while (r->n < r->limit)
-	{
-		TupleTableSlot *row = merged_row(&merged);
-		TupleTableSlot *in_run =
-			listed_next(&listed, r, row != NULL ? id_of(row) : NULL);
-
-		if (in_run != NULL)
-			sn_history_put(r, in_run);
-		else if (row == NULL)
-			break;
-		else
-		{
-			if (abs(sn_run_of(row)) != SN_RUN_LONG)
-				sn_history_put(r, row);
-			merged.taken = true;
-		}
-	}
-	sn_scan_end(&listed.firsts);
-	merged_end(&merged);
-}
+PG_FUNCTION_INFO_V1(sentinai_flow_events);
 
 /*
  * read_partition: rows of one partition; returns how many were asked for.
@@ -399,7 +47,7 @@ static int
 read_partition(SnQuestion *q, const SnPartRange *range, bool begins,
 			   int limit, int *kept, ReturnSetInfo *rsinfo)
 {
-	SnReading		r = {.q = q, .rsinfo = rsinfo, .limit = limit};
+	SnReading	r = {.q = q, .rsinfo = rsinfo, .limit = limit};
 	bool		keep;
 
 	r.rel = try_relation_open(range->oid, AccessShareLock);
@@ -415,7 +63,7 @@ read_partition(SnQuestion *q, const SnPartRange *range, bool begins,
 	else if (q->by_aggregate)
 		sn_history_aggregate(&r);
 	else
-		read_tenant(&r);
+		sn_history_tenant(&r);
 	sn_run_end(&r.runs);
 	keep = r.n > 0 && !r.flatten;
 	*kept += keep;
@@ -448,9 +96,9 @@ sn_history_read(SnQuestion *q, ReturnSetInfo *rsinfo)
 	list_free_deep(ranges);
 }
 
-/* sn_history_require: the value of a text argument that must not be null */
-text *
-sn_history_require(FunctionCallInfo fcinfo, int arg, const char *name)
+/* required_text: the value of a text argument that must not be null */
+static text *
+required_text(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	if (PG_ARGISNULL(arg))
 		ereport(ERROR,
@@ -506,9 +154,9 @@ sn_history_bounds(FunctionCallInfo fcinfo, int arg, int after_arg, SnQuestion *q
 	}
 }
 
-/* sn_history_limit: how many rows are asked for */
-void
-sn_history_limit(const SnQuestion *q)
+/* check_limit: how many rows are asked for */
+static void
+check_limit(const SnQuestion *q)
 {
 	if (q->limit < 1 || q->limit > EVENTS_MAX)
 		ereport(ERROR,
@@ -526,7 +174,7 @@ answer(FunctionCallInfo fcinfo, SnQuestion *q, int arg)
 	q->correlation_id = PG_ARGISNULL(arg + 3) ? NULL :
 		PG_GETARG_TEXT_PP(arg + 3);
 	q->limit = PG_ARGISNULL(arg + 5) ? 0 : PG_GETARG_INT32(arg + 5);
-	sn_history_limit(q);
+	check_limit(q);
 	InitMaterializedSRF(fcinfo, 0);
 	if (sn_uuid_cmp(&q->lower, &q->upper) < 0)
 		sn_history_read(q, (ReturnSetInfo *) fcinfo->resultinfo);
@@ -537,8 +185,8 @@ answer(FunctionCallInfo fcinfo, SnQuestion *q, int arg)
 static void
 ask_key(FunctionCallInfo fcinfo, SnQuestion *q, const char *name)
 {
-	q->tenant_id = sn_history_require(fcinfo, 0, "tenant_id");
-	q->aggregate_id = sn_history_require(fcinfo, 1, name);
+	q->tenant_id = required_text(fcinfo, 0, "tenant_id");
+	q->aggregate_id = required_text(fcinfo, 1, name);
 	q->by_aggregate = true;
 	q->hash = sn_key_hash(q->tenant_id, q->aggregate_id);
 }
@@ -581,6 +229,29 @@ sentinai_get_events_by_tenant(PG_FUNCTION_ARGS)
 {
 	SnQuestion	q = {0};
 
-	q.tenant_id = sn_history_require(fcinfo, 0, "tenant_id");
+	q.tenant_id = required_text(fcinfo, 0, "tenant_id");
 	return answer(fcinfo, &q, 1);
+}
+
+/*
+ * flow_events(correlation_id text, tenant_id text, max_events int): what
+ * get_trace() looks at, in no order, and perhaps more than asked for
+ */
+Datum
+sentinai_flow_events(PG_FUNCTION_ARGS)
+{
+	SnQuestion	q = {.by_flow = true,.ntypes = -1,.from = DT_NOBEGIN,
+	.to = DT_NOEND};
+
+	q.correlation_id = required_text(fcinfo, 0, "correlation_id");
+	q.tenant_id = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+	if (q.tenant_id != NULL)
+		sn_require(SN_RIGHT_READ, q.tenant_id, "read");
+	q.limit = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);
+	check_limit(&q);
+	sn_uuid_floor(0, &q.lower);
+	sn_uuid_floor(SN_MAX_MS + 1, &q.upper);
+	InitMaterializedSRF(fcinfo, 0);
+	sn_history_read(&q, (ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
 }

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * history.h
- *		Reading the log by aggregate, by tenant and by flow: what the two files
- *		of that share.
+ *		Reading the log by aggregate, by tenant and by flow: what the files of
+ *		that share.
  */
 #ifndef SN_HISTORY_H
 #define SN_HISTORY_H
@@ -59,14 +59,26 @@ typedef struct SnReading
 	bool		flatten;		/* copy values that are stored out of line */
 } SnReading;
 
-extern void sn_history_put(SnReading *r, TupleTableSlot *slot);
-extern void sn_history_aggregate(SnReading *r);
+/* sn_history_id: the id of the event in a slot */
+static inline pg_uuid_t *
+sn_history_id(TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	return DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id, &isnull));
+}
+
+/* history.c */
 extern void sn_history_read(SnQuestion *q, ReturnSetInfo *rsinfo);
 extern void sn_history_bounds(FunctionCallInfo fcinfo, int from, int after,
 							  SnQuestion *q);
-extern void sn_history_limit(const SnQuestion *q);
-extern text *sn_history_require(FunctionCallInfo fcinfo, int arg,
-								const char *name);
+
+/* history_row.c */
+extern void sn_history_put(SnReading *r, TupleTableSlot *slot);
+
+/* history_part.c */
+extern void sn_history_tenant(SnReading *r);
+extern void sn_history_aggregate(SnReading *r);
 
 /* history_flow.c */
 extern void sn_history_flow(SnReading *r);

@@ -48,6 +48,35 @@ typedef struct Making
 	List	   *parameters;		/* Expr: the values it is run with */
 } Making;
 
+/* sn_outbox_check: the columns have to be those of outbox, in their order */
+void
+sn_outbox_check(Relation rel)
+{
+	static const struct
+	{
+		const char *name;
+		Oid			type;
+	}			columns[OUTBOX_COLUMNS] = {
+		{"id", UUIDOID}, {"tenant_id", TEXTOID}, {"aggregatetype", TEXTOID},
+		{"aggregateid", TEXTOID}, {"type", TEXTOID}, {"payload", JSONBOID},
+		{"metadata", JSONBOID}
+	};
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		same = desc->natts == OUTBOX_COLUMNS;
+	int			i;
+
+	for (i = 0; same && i < OUTBOX_COLUMNS; i++)
+		same = TupleDescAttr(desc, i)->atttypid == columns[i].type &&
+			strcmp(NameStr(TupleDescAttr(desc, i)->attname),
+				   columns[i].name) == 0;
+	if (!same)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("foreign table \"%s\" has other columns than outbox",
+						RelationGetRelationName(rel)),
+				 errhint("Make it with (id uuid, tenant_id text, aggregatetype text, aggregateid text, type text, payload jsonb, metadata jsonb), in this order, and drop none of its columns.")));
+}
+
 /* is_strange: what a query of its own cannot say, or not as often */
 static bool
 is_strange(Node *node, void *context)

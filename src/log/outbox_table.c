@@ -14,7 +14,6 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
@@ -31,35 +30,6 @@ typedef struct Insertion
 	bool		late;
 	bool		unless_present;
 } Insertion;
-
-/* sn_outbox_check: the columns have to be those of outbox, in their order */
-void
-sn_outbox_check(Relation rel)
-{
-	static const struct
-	{
-		const char *name;
-		Oid			type;
-	}			columns[OUTBOX_COLUMNS] = {
-		{"id", UUIDOID}, {"tenant_id", TEXTOID}, {"aggregatetype", TEXTOID},
-		{"aggregateid", TEXTOID}, {"type", TEXTOID}, {"payload", JSONBOID},
-		{"metadata", JSONBOID}
-	};
-	TupleDesc	desc = RelationGetDescr(rel);
-	bool		same = desc->natts == OUTBOX_COLUMNS;
-	int			i;
-
-	for (i = 0; same && i < OUTBOX_COLUMNS; i++)
-		same = TupleDescAttr(desc, i)->atttypid == columns[i].type &&
-			strcmp(NameStr(TupleDescAttr(desc, i)->attname),
-				   columns[i].name) == 0;
-	if (!same)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("foreign table \"%s\" has other columns than outbox",
-						RelationGetRelationName(rel)),
-				 errhint("Make it with (id uuid, tenant_id text, aggregatetype text, aggregateid text, type text, payload jsonb, metadata jsonb), in this order, and drop none of its columns.")));
-}
 
 /* plan_modify: an INSERT is planned, anything else refused */
 static List *

@@ -72,7 +72,7 @@ extern bool sn_gather_next(SnGather *gather, SnItem *item);
 extern void sn_gather_end(SnGather *gather);
 
 /* streams.c */
-extern void sn_streams_load(Snapshot snapshot);
+extern bool sn_streams_load(Snapshot snapshot);
 extern int32 sn_match_type(Datum event_type);
 extern int32 sn_match_tenant(Datum tenant_id);
 extern bool sn_match_tenants(void);

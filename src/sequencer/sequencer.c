@@ -440,7 +440,8 @@ take_one_round(SnDatabase *db, Snapshot snapshot)
 		return 0;
 
 	g.lanes = sn_node_activate()->lanes;
-	sn_streams_load(snapshot);
+	if (sn_streams_load(snapshot))
+		sn_tracks_rematch();
 	sn_tracks_load(snapshot, sn_match_tenants());
 	if (!sn_gather(&g))
 	{

@@ -17,7 +17,6 @@
 
 #include "sequencer/round.h"
 #include "sequencer/streams.h"
-#include "sequencer/tracks.h"
 
 /* Which version of a row of stream was read */
 typedef struct RowVersion
@@ -224,7 +223,6 @@ read_streams(Snapshot snapshot)
 	}
 	sn_table_end(scan);
 	replace_streams(rows);
-	sn_tracks_rematch();
 	versions = read;
 	nversions = nread;
 	MemoryContextSwitchTo(old);
@@ -237,18 +235,22 @@ read_streams(Snapshot snapshot)
 /*
  * sn_streams_load: the streams that the snapshot shows.  The table is small
  * and read in every round; its rows are taken apart only when one is new.
+ * Returns whether they were, and the filters may be others.
  */
-void
+bool
 sn_streams_load(Snapshot snapshot)
 {
 	SnTableScan *scan = sn_table_read(SN_STREAM, snapshot);
+	bool		anew;
 
 	if (streams_of != RelationGetRelid(scan->heap))
 		sn_streams_forget();
-	if (streams_of == InvalidOid || !same_rows(scan))
+	anew = streams_of == InvalidOid || !same_rows(scan);
+	if (anew)
 		read_streams(snapshot);
 	streams_of = RelationGetRelid(scan->heap);
 	sn_table_end(scan);
+	return anew;
 }
 
 /* sn_match_tenants: whether any filter has tenants */

@@ -307,6 +307,15 @@ free_told(Oid dboid)
 			s->told[i].dboid = InvalidOid;
 }
 
+/* sn_weights_reset: what claims know of the tracks' weights holds no more; lock held */
+void
+sn_weights_reset(SnDatabase *db)
+{
+	Assert(LWLockHeldByMeInMode(&sn_shared()->lock, LW_EXCLUSIVE));
+	db->weight_changes++;
+	pg_atomic_write_u64(&db->weights, 0);
+}
+
 /*
  * forget_contents: nothing that is known of the tables in a database holds any
  * more; lock held

@@ -12,15 +12,6 @@
 
 #include "shared/shmem.h"
 
-/* sn_weights_reset: what is known does not hold any more; lock held */
-void
-sn_weights_reset(SnDatabase *db)
-{
-	Assert(LWLockHeldByMeInMode(&sn_shared()->lock, LW_EXCLUSIVE));
-	db->weight_changes++;
-	pg_atomic_write_u64(&db->weights, 0);
-}
-
 /*
  * sn_weights_forget: the tables have changed, and everybody can see it.  Raises no
  * error.

@@ -34,6 +34,7 @@
  */
 #include "postgres.h"
 
+#include "access/twophase.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
@@ -43,6 +44,10 @@
 
 #include "store/lane_hints.h"
 #include "store/store.h"
+
+#define LOCKS_PER_SET 48		/* taken by making or dropping a set of partitions,
+								 * with indexes, triggers and row types */
+#define LOCKS_SHARE 4			/* one of so many may be ours */
 
 /* try_or_wait: take an exclusive lock; false when it is taken and !wait */
 static bool
@@ -298,4 +303,17 @@ bool
 sn_own_relay(int sub_id)
 {
 	return own(sub_id, 0);
+}
+
+/*
+ * sn_sets_at_once: how many sets one transaction may make or drop.  All of it is locked
+ * until its end, and the table of locks is shared with everybody.
+ */
+int
+sn_sets_at_once(void)
+{
+	int64		locks = (int64) max_locks_per_xact *
+		(MaxBackends + max_prepared_xacts);
+
+	return (int) Max(locks / LOCKS_SHARE / LOCKS_PER_SET, 1);
 }

@@ -17,7 +17,6 @@
 
 #include "access/relation.h"
 #include "access/table.h"
-#include "access/twophase.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "executor/spi.h"
@@ -39,10 +38,6 @@
 #include "store/range.h"
 #include "store/statement.h"
 #include "store/wall.h"
-
-#define LOCKS_PER_SET 48		/* taken by making or dropping one, with indexes,
-								 * triggers and row types */
-#define LOCKS_SHARE 4			/* one of so many may be ours */
 
 PG_FUNCTION_INFO_V1(sentinai_refuse_change);
 
@@ -367,19 +362,6 @@ sn_partition_ahead(int64 ms)
 {
 	return ms > SN_TICK_MS(sn_clock_last()) + interval_ms() &&
 		!find_stretch(SN_EVENT_LOG, ms).covered;
-}
-
-/*
- * sn_sets_at_once: how many sets one transaction may make or drop.  All of it is locked
- * until its end, and the table of locks is shared with everybody.
- */
-int
-sn_sets_at_once(void)
-{
-	int64		locks = (int64) max_locks_per_xact *
-		(MaxBackends + max_prepared_xacts);
-
-	return (int) Max(locks / LOCKS_SHARE / LOCKS_PER_SET, 1);
 }
 
 /*

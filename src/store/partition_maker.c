@@ -163,3 +163,16 @@ sn_require_partition(SnRel parent, Datum key, int64 ms)
 		elog(ERROR, "partition of table %u is missing", sn_rel(parent));
 	return result;
 }
+
+/* sn_range_require: sn_range_lock(), and the partition is made if it is not there */
+Oid
+sn_range_require(SnRel parent, const pg_uuid_t *id, LOCKMODE lockmode,
+				 SnRange *range)
+{
+	Oid			partition;
+
+	while (!OidIsValid(partition = sn_range_lock(parent, id, lockmode, range)))
+		(void) sn_require_partition(parent, UUIDPGetDatum(id),
+									SN_TICK_MS(sn_uuid_tick(id)));
+	return partition;
+}

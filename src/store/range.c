@@ -247,16 +247,3 @@ sn_range_lock(SnRel parent, const pg_uuid_t *id, LOCKMODE lockmode,
 	}
 	return partition;
 }
-
-/* sn_range_require: the same, made if it is not there */
-Oid
-sn_range_require(SnRel parent, const pg_uuid_t *id, LOCKMODE lockmode,
-				 SnRange *range)
-{
-	Oid			partition;
-
-	while (!OidIsValid(partition = sn_range_lock(parent, id, lockmode, range)))
-		(void) sn_require_partition(parent, UUIDPGetDatum(id),
-									SN_TICK_MS(sn_uuid_tick(id)));
-	return partition;
-}

@@ -53,6 +53,8 @@ extern Oid	sn_partition_of(SnRel parent, Datum key);
 extern Oid	sn_range_find(SnRel parent, const pg_uuid_t *id, SnRange *range);
 extern Oid	sn_range_lock(SnRel parent, const pg_uuid_t *id, LOCKMODE lockmode,
 						  SnRange *range);
+
+/* partition_maker.c */
 extern Oid	sn_range_require(SnRel parent, const pg_uuid_t *id,
 							 LOCKMODE lockmode, SnRange *range);
 

@@ -27,6 +27,7 @@ typedef struct SnBacklogLimit
 	bool		over;
 } SnBacklogLimit;
 
+/* backlog_row.c */
 extern List *sn_backlog_limits(const text *worker_type, const text *tenant_id);
 extern void sn_backlog_limit_write(SnBacklogLimit *limit);
 

@@ -25,7 +25,7 @@
 
 #include "base/args.h"
 #include "base/fault.h"
-#include "queue/claim.h"
+#include "queue/claim_work.h"
 #include "queue/dead_letter.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"

@@ -39,34 +39,14 @@ static const AttrNumber copied[][2] = {
 	{Anum_dead_metadata, Anum_log_metadata},
 };
 
-/* text_at: a column of a row as a text, or NULL */
-static text *
-text_at(const Datum *values, const bool *nulls, AttrNumber column)
-{
-	return nulls[column - 1] ? NULL : DatumGetTextPP(values[column - 1]);
-}
-
-/* sn_row_text, sn_letter_text: a column of an event or a letter as a text */
-text *
-sn_row_text(const SnEventRow *row, AttrNumber column)
-{
-	return text_at(row->values, row->nulls, column);
-}
-
-text *
-sn_letter_text(const SnLetter *letter, AttrNumber column)
-{
-	return text_at(letter->values, letter->nulls, column);
-}
-
 /* sn_letter_lane: the lane of the letter that a scan has found */
 int
 sn_letter_lane(TupleTableSlot *slot)
 {
 	slot_getallattrs(slot);
-	return sn_lane_of(sn_key_hash(text_at(slot->tts_values, slot->tts_isnull,
+	return sn_lane_of(sn_key_hash(sn_text_at(slot->tts_values, slot->tts_isnull,
 										  Anum_dead_tenant_id),
-								  text_at(slot->tts_values, slot->tts_isnull,
+								  sn_text_at(slot->tts_values, slot->tts_isnull,
 										  Anum_dead_aggregate_id)),
 					  sn_node()->lanes);
 }

@@ -48,8 +48,26 @@ extern const char *const sn_letter_statuses[];
 #define SN_RIGHTS_LETTER		SN_RIGHT_OPERATE
 #define SN_LETTER_MAY			"see or change dead letters of"
 
-extern text *sn_row_text(const SnEventRow *row, AttrNumber column);
-extern text *sn_letter_text(const SnLetter *letter, AttrNumber column);
+/* sn_text_at: a column of a row as a text, or NULL */
+static inline text *
+sn_text_at(const Datum *values, const bool *nulls, AttrNumber column)
+{
+	return nulls[column - 1] ? NULL : DatumGetTextPP(values[column - 1]);
+}
+
+/* sn_row_text, sn_letter_text: a column of an event or a letter as a text */
+static inline text *
+sn_row_text(const SnEventRow *row, AttrNumber column)
+{
+	return sn_text_at(row->values, row->nulls, column);
+}
+
+static inline text *
+sn_letter_text(const SnLetter *letter, AttrNumber column)
+{
+	return sn_text_at(letter->values, letter->nulls, column);
+}
+
 extern int	sn_letter_lane(TupleTableSlot *slot);
 extern void sn_letter_set(SnLetter *letter, AttrNumber column, Datum datum);
 extern bool sn_letter_find(const pg_uuid_t *id, const text *worker_type,

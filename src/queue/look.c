@@ -17,9 +17,11 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "queue/claim.h"
 #include "queue/lane_track.h"
 #include "queue/look.h"
+#include "queue/retry.h"
+#include "queue/stream.h"
+#include "queue/wanted.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
 

@@ -13,7 +13,7 @@
 #include "utils/builtins.h"
 
 #include "queue/attempt.h"
-#include "queue/claim.h"
+#include "queue/claim_work.h"
 
 /* fail_one: an event whose attempt is known to have been lost; what follows sees it */
 static void

@@ -24,8 +24,10 @@
 
 #include "base/args.h"
 #include "base/hash.h"
-#include "queue/claim.h"
 #include "queue/lane_track.h"
+#include "queue/retry.h"
+#include "queue/stream.h"
+#include "queue/wanted.h"
 #include "sequencer/tracks.h"
 #include "store/range.h"
 #include "tenancy/gate.h"

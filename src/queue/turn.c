@@ -24,7 +24,7 @@
 #include "port/atomics.h"
 #include "port/pg_bitutils.h"
 
-#include "queue/claim.h"
+#include "queue/claim_work.h"
 #include "queue/lane_track.h"
 #include "sequencer/track_weights.h"
 #include "store/lane_hints.h"

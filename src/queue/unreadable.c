@@ -14,7 +14,7 @@
 
 #include "base/json_size.h"
 #include "queue/attempt.h"
-#include "queue/claim.h"
+#include "queue/claim_work.h"
 
 /* column_fits: whether a column of the fetched event can be handed out */
 static bool

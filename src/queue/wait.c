@@ -26,7 +26,6 @@
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
-#include "queue/claim.h"
 #include "queue/look.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"

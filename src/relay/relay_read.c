@@ -25,8 +25,8 @@
 #include "utils/snapmgr.h"
 
 #include "log/log.h"
-#include "queue/claim.h"
 #include "queue/lane.h"
+#include "queue/wanted.h"
 #include "relay/relay_event.h"
 #include "relay/relay_process.h"
 #include "relay/relay_transform.h"

@@ -1,11 +1,11 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * claim.h
+ * claim_work.h
  *		A claim at work: what its parts share.
  */
-#ifndef SN_CLAIM_H
-#define SN_CLAIM_H
+#ifndef SN_CLAIM_WORK_H
+#define SN_CLAIM_WORK_H
 
 #include "postgres.h"
 
@@ -76,24 +76,29 @@ typedef struct SnLook
 /* In place of a track: what is due of a lane's retries, and nothing new */
 #define SN_SHARE_RETRIES (SN_TRACK_ALL + 1)
 
+/* claim.c */
 extern bool sn_claim_full(const SnClaim *claim);
 extern void sn_claim_new_snapshot(SnClaim *claim);
+extern SnEntry *sn_claim_add(SnClaim *claim, SnLook *look,
+							 const pg_uuid_t *id, SnPos pos);
+extern bool sn_claim_from_lane(SnClaim *claim, int lane, int track);
+
+/* turn.c */
+extern void sn_claim_take_turn(SnClaim *claim, SnLook *look, int track);
+extern void sn_claim_look_around(SnClaim *claim, uint32 first);
+
+/* take.c */
 extern void sn_claim_take_retries(SnClaim *claim, SnLook *look, int n);
 extern void sn_claim_take_more_retries(SnClaim *claim, SnLook *look);
 extern bool sn_claim_take_new(SnClaim *claim, SnLook *look, SnPos until);
-extern void sn_claim_take_turn(SnClaim *claim, SnLook *look, int track);
-extern bool sn_claim_from_lane(SnClaim *claim, int lane, int track);
-extern void sn_claim_look_around(SnClaim *claim, uint32 first);
-extern SnEntry *sn_claim_add(SnClaim *claim, SnLook *look,
-							 const pg_uuid_t *id, SnPos pos);
+
+/* rescue.c */
+extern void sn_rescue(SnClaim *claim, SnLaneState *state);
+
+/* unreadable.c */
 extern bool sn_claim_readable(SnClaim *claim);
 extern bool sn_row_readable(const SnEventRow *row);
 extern void sn_claim_give_up(SnClaim *claim, SnLook *look,
 							 const SnEntry *entry);
-extern bool sn_in_filter(const SnSub *sub, const SnFilter *filter,
-						 SnLogReader *log);
-extern bool sn_wanted(const SnSub *sub, const SnFilter *filter,
-					  SnLogReader *log);
-extern void sn_rescue(SnClaim *claim, SnLaneState *state);
 
-#endif							/* SN_CLAIM_H */
+#endif							/* SN_CLAIM_WORK_H */

@@ -6,9 +6,7 @@
  *
  * It is for a pool of connections that serves many tenants: whoever asks the
  * gate gets no other tenant any more.  It only narrows, so it needs no right of
- * its own, and what it says lives here and ends with the (sub)transaction that
- * called it.  No setting is involved, and so nothing survives in a session
- * that the next client gets.
+ * its own.
  *
  * A role that was marked by require_proof() may nothing until it brings a
  * proof: "<expiry>.<mac>", the expiry in seconds since 1970, the mac in
@@ -21,7 +19,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "common/hmac.h"
 #include "common/sha2.h"
 #include "fmgr.h"
@@ -45,59 +42,6 @@
 						 SN_RIGHT_OPERATE | SN_RIGHT_AUDIT)
 
 PG_FUNCTION_INFO_V1(sentinai_act_as);
-
-/* Whom the transaction acts for */
-typedef struct Acting
-{
-	SubTransactionId subid;		/* that has said so, and whose end it is */
-	Oid			role;			/* that has brought a proof; or InvalidOid */
-	int			len;
-	char		tenant_id[SN_TENANT_NAME_MAX];
-} Acting;
-
-bool		sn_acting = false;
-
-static Acting acting;
-
-/* acts_xact_end: the transaction is over, and so is this */
-static void
-acts_xact_end(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
-		event == XACT_EVENT_PREPARE)
-		sn_acting = false;
-}
-
-static void
-acts_subxact_end(SubXactEvent event, SubTransactionId subid,
-				 SubTransactionId parent, void *arg)
-{
-	if ((event == SUBXACT_EVENT_COMMIT_SUB ||
-		 event == SUBXACT_EVENT_ABORT_SUB) && subid == acting.subid)
-		sn_acting = false;
-}
-
-/* sn_acts_for: whether the transaction acts for this tenant */
-bool
-sn_acts_for(const text *tenant_id)
-{
-	return VARSIZE_ANY_EXHDR(tenant_id) == acting.len &&
-		memcmp(VARDATA_ANY(tenant_id), acting.tenant_id, acting.len) == 0;
-}
-
-/* sn_acts_for_whom: the tenant that the transaction acts for, which it does */
-text *
-sn_acts_for_whom(void)
-{
-	return cstring_to_text_with_len(acting.tenant_id, acting.len);
-}
-
-/* sn_acts_proved: whether this role has proved that it may act */
-bool
-sn_acts_proved(Oid role)
-{
-	return sn_acting && acting.role == role;
-}
 
 /* refuse: the one answer, whatever is wrong */
 static void pg_attribute_noreturn()
@@ -198,26 +142,6 @@ is_proof(const text *proof, const text *tenant_id)
 		expiry > timestamptz_to_time_t(GetCurrentTimestamp());
 }
 
-/* begin_acting: from now on */
-static void
-begin_acting(const text *tenant_id, bool proved)
-{
-	static bool registered = false;
-
-	if (!registered)
-	{
-		RegisterXactCallback(acts_xact_end, NULL);
-		RegisterSubXactCallback(acts_subxact_end, NULL);
-		registered = true;
-	}
-	if (!sn_acting)
-		acting.subid = GetCurrentSubTransactionId();
-	acting.role = proved ? GetUserId() : InvalidOid;
-	acting.len = VARSIZE_ANY_EXHDR(tenant_id);
-	memcpy(acting.tenant_id, VARDATA_ANY(tenant_id), acting.len);
-	sn_acting = true;
-}
-
 /* act_as(tenant text, proof text) returns void */
 Datum
 sentinai_act_as(PG_FUNCTION_ARGS)
@@ -235,6 +159,6 @@ sentinai_act_as(PG_FUNCTION_ARGS)
 		refuse();
 	if (sn_tenant_isolation && !sn_gate_was_granted(ANY_RIGHT, tenant_id))
 		refuse();
-	begin_acting(tenant_id, proved);
+	sn_act_for(tenant_id, proved);
 	PG_RETURN_VOID();
 }

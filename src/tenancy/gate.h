@@ -71,7 +71,8 @@ extern text *sn_tenant_or_every_arg(FunctionCallInfo fcinfo, int n,
 extern const text *sn_whose(const text *tenant_id);
 extern PGDLLEXPORT Datum sentinai_may_read(PG_FUNCTION_ARGS);
 
-/* act_as.c */
+/* acting.c */
+extern void sn_act_for(const text *tenant_id, bool proved);
 extern bool sn_acts_for(const text *tenant_id);
 extern text *sn_acts_for_whom(void);
 extern bool sn_acts_proved(Oid role);

@@ -131,7 +131,8 @@ extern void sn_rabbit_link_tell(SnRabbitLink *rabbit);
 extern bool sn_rabbit_connect(SnRabbitLink *rabbit);
 extern void sn_rabbit_disconnect(SnRabbitLink *rabbit);
 
-/* broker_rabbitmq_answer.c: under the lock, but for sn_rabbit_read */
+/* broker_rabbitmq_answer.c: under the lock, but for sn_rabbit_read and
+ * sn_rabbit_error_text */
 extern bool sn_rabbit_read(SnRabbitLink *rabbit);
 extern void sn_rabbit_report(SnRabbitLink *rabbit, SnRabbitReport *report,
 							 SnReportStatus status, const char *error);
@@ -140,9 +141,9 @@ extern void sn_rabbit_answer(SnRabbitLink *rabbit, SnRabbitMessage *message,
 extern void sn_rabbit_lose(SnRabbitLink *rabbit, const char *error);
 extern void sn_rabbit_purge(SnRabbitLink *rabbit, bool inflight);
 extern void sn_rabbit_note(SnRabbitLink *rabbit, const char *text);
+extern void sn_rabbit_error_text(amqp_rpc_reply_t reply, char *out);
 
 /* broker_rabbitmq_topic.c */
 extern bool sn_rabbit_make_topics(SnRabbitLink *rabbit);
-extern void sn_rabbit_error_text(amqp_rpc_reply_t reply, char *out);
 
 #endif							/* SN_BROKER_RABBITMQ_H */

@@ -124,27 +124,3 @@ is_refusal(amqp_rpc_reply_t reply)
 	return reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION &&
 		reply.reply.id == AMQP_CHANNEL_CLOSE_METHOD;
 }
-
-/* What an answer says, into SN_RABBIT_ERROR / 2 bytes. */
-void
-sn_rabbit_error_text(amqp_rpc_reply_t reply, char *out)
-{
-	amqp_bytes_t text = {0, NULL};
-
-	if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION)
-	{
-		snprintf(out, SN_RABBIT_ERROR / 2, "%s",
-				 amqp_error_string2(reply.library_error));
-		return;
-	}
-	if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION &&
-		reply.reply.id == AMQP_CHANNEL_CLOSE_METHOD)
-		text = ((amqp_channel_close_t *) reply.reply.decoded)->reply_text;
-	else if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION &&
-			 reply.reply.id == AMQP_CONNECTION_CLOSE_METHOD)
-		text = ((amqp_connection_close_t *) reply.reply.decoded)->reply_text;
-	if (text.len == 0)
-		text = amqp_cstring_bytes("no answer");
-	snprintf(out, SN_RABBIT_ERROR / 2, "%.*s", (int) text.len,
-			 (const char *) text.bytes);
-}

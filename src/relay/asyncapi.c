@@ -41,7 +41,6 @@
 #define NAMES_MAX 10000
 #define REFUSED_SAYS \
 	"Events that the broker has refused, with headers that say why: those of Kafka Connect (__connect.errors.*) and of Spring for Apache Kafka (kafka_dlt-*). A payload that is too large is left out."
-#define DOCUMENT_MAX (192 * 1024 * 1024)	/* bytes of text */
 
 PG_FUNCTION_INFO_V1(sentinai_asyncapi);
 
@@ -59,50 +58,6 @@ typedef struct Api
 	int			naggregates;
 	char	  **aggregates;		/* types that were named */
 } Api;
-
-/* sn_api_name: a member's name, after what is there already */
-void
-sn_api_name(StringInfo out, const char *name)
-{
-	if (out->len > DOCUMENT_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("the document would be larger than %d MB",
-						DOCUMENT_MAX / (1024 * 1024)),
-				 errhint("Ask for fewer event types at once.")));
-	if (out->data[out->len - 1] != '{')
-		appendStringInfoString(out, ", ");
-	escape_json(out, name);
-	appendStringInfoString(out, ": ");
-}
-
-void
-sn_api_text(StringInfo out, const char *name, const char *value)
-{
-	sn_api_name(out, name);
-	escape_json(out, value);
-}
-
-/* sn_api_ref: a member that refers to one of components */
-void
-sn_api_ref(StringInfo out, const char *name, const char *place)
-{
-	sn_api_name(out, name);
-	appendStringInfo(out, "{\"$ref\": \"#/components/%s\"}", place);
-}
-
-void
-sn_api_open(StringInfo out, const char *name)
-{
-	sn_api_name(out, name);
-	appendStringInfoChar(out, '{');
-}
-
-void
-sn_api_close(StringInfo out)
-{
-	appendStringInfoChar(out, '}');
-}
 
 /*
  * document_key: an event type as a name of the document: what may not stand there

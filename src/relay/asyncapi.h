@@ -30,16 +30,21 @@ typedef struct SnApiMessage
 	bool		control;		/* it goes to the topic of control events */
 } SnApiMessage;
 
+/* asyncapi_text.c */
 extern void sn_api_name(StringInfo out, const char *name);
 extern void sn_api_text(StringInfo out, const char *name, const char *value);
 extern void sn_api_ref(StringInfo out, const char *name, const char *place);
 extern void sn_api_open(StringInfo out, const char *name);
 extern void sn_api_close(StringInfo out);
+
+/* asyncapi_message.c */
 extern void sn_api_message(StringInfo out, const SnApiMessage *message,
 						   SnRecordFormat format);
 extern void sn_api_schema(StringInfo out, const SnApiMessage *message);
 extern void sn_api_shared_schemas(StringInfo out, SnRecordFormat format,
 								  bool control);
+
+/* asyncapi_server.c */
 extern void sn_api_servers(StringInfo out);
 
 #endif							/* SN_ASYNCAPI_H */

@@ -54,6 +54,30 @@ sub circles
 	return @found;
 }
 
+# calls(FILES): which .c file calls a function of which other. What is declared in a
+# header without a .c file is left out: the files of one subject share it.
+sub calls
+{
+	my ($files) = @_;
+	my %code = map { $_ => $files->{$_} =~ s{/\*.*?\*/|"(?:[^"\\\n]|\\.)*"}{}gsr } keys %$files;
+	my (%shared, %home, %needs);
+
+	foreach my $header (grep { /\.h$/ && !$code{ s/h$/c/r } } keys %code)
+	{
+		$shared{$_} = 1 foreach $code{$header} =~ /^extern\s[^;]*?\b(\w+)\(/mg;
+	}
+	foreach my $file (grep { /\.c$/ } keys %code)
+	{
+		$home{$2} = $file while $code{$file} =~ /^(?!static|#)([\w *]+)\n(\w+)\([^;{]*\)\n\{/mg;
+	}
+	foreach my $file (grep { /\.c$/ } keys %code)
+	{
+		$needs{$file}{$_} = 1 foreach grep { $_ ne $file }
+		  map { $home{$_} } grep { $home{$_} && !$shared{$_} } $code{$file} =~ /\b(\w+)\b/g;
+	}
+	return \%needs;
+}
+
 # content(FILE)
 sub content
 {
@@ -164,6 +188,7 @@ foreach my $unit (keys %needs)
 	delete $needs{$unit} unless $text{"$unit.c"};
 }
 result('no circle between files', circles(\%needs));
+result('no circle of calls', circles(calls(\%text)));
 my %programs = map { $_ => content($_) } glob '{workers/*/*,test/unit/*}.[ch]';
 result('what a header declares another file takes', idle({ %text, %programs }));
 result('librdkafka is in broker/kafka/ alone', @kafka);

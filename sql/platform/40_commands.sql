@@ -72,6 +72,7 @@ create function sentinai_platform.close_exception(command text, event_type text,
 #variable_conflict use_variable
 declare
     accepted record;
+    events jsonb;
     before text;
 begin
     payload := jsonb_strip_nulls(payload || jsonb_build_object('exception_id', exception_id));
@@ -87,8 +88,9 @@ begin
     elsif before = 'resolved' or before = state then
         raise exception using errcode = 'SN409', message = format('the exception is %s already', before);
     end if;
-    perform sentinai_platform.project_exceptions(jsonb_build_array(
-        sentinai_platform.event_row(accepted.execution_id, event_type, tenant_id, exception_id, payload, null)));
+    events := jsonb_build_array(sentinai_platform.event_row(accepted.execution_id, event_type, tenant_id, exception_id, payload, null));
+    perform sentinai_platform.project_exceptions(events);
+    perform sentinai_platform.project_playbooks(events);
     if state = 'resolved' then
         perform sentinai.meet_deadline(tenant_id, exception_id, 'resolve');
     end if;

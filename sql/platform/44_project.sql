@@ -107,9 +107,7 @@ begin
                max(e.at) filter (where e.event_type = 'TriageCompleted') as triaged_at,
                (array_agg(e.payload order by e.event_id desc) filter (where e.event_type = 'TriageCompleted'))[1] as triage,
                -- what is triaged after its end has no deadline any more
-               (array_agg(e.payload ->> 'due_at' order by e.event_id desc) filter (where e.event_type = 'TriageCompleted' and e.payload ? 'due_at'))[1]::timestamptz as due_at,
-               -- what is normalized again is as its source says, until it is triaged
-               (array_agg(e.event_type order by e.event_id desc) filter (where e.event_type in ('ExceptionNormalized', 'TriageCompleted')))[1] = 'TriageCompleted' as classified,
+               array_agg((e.payload ->> 'due_at')::timestamptz order by e.event_id desc) filter (where e.event_type = 'TriageCompleted' and e.payload ? 'due_at') as due_at,
                (array_agg(e.payload order by e.event_id desc) filter (where e.event_type = 'PolicyEvaluationCompleted'))[1] as policy,
                -- each evaluation chooses anew
                (array_agg(e.payload order by e.event_id desc) filter (where e.event_type in ('PolicyEvaluationCompleted', 'PlaybookMatched')))[1] as choice,
@@ -118,14 +116,15 @@ begin
     update sentinai_platform.exceptions x
     set state = case when x.state = 'resolved' then x.state when l.move = 'PlaybookMatched' then 'matched' when l.move = 'ApprovalRequested' then 'awaiting_approval'
                 when x.state = 'normalized' and l.triage is not null then 'triaged' else x.state end,
-        exception_type = case when l.classified then l.triage ->> 'type' else x.exception_type end,
-        severity = case when l.classified then l.triage ->> 'severity' else x.severity end,
+        exception_type = coalesce(l.triage ->> 'type', x.exception_type),
+        severity = coalesce(l.triage ->> 'severity', x.severity),
         category = coalesce(l.triage ->> 'category', x.category),
         confidence = coalesce((l.triage ->> 'confidence')::float8, x.confidence),
         reasons = coalesce(l.triage -> 'reasons', x.reasons),
         triaged_at = coalesce(l.triaged_at, x.triaged_at),
-        due_at = coalesce(l.due_at, x.due_at),
-        sla = case when l.due_at = x.due_at or l.due_at is null then x.sla else 'on_track' end,
+        due_at = coalesce(l.due_at[1], x.due_at),
+        -- moved there and back it is another deadline
+        sla = case when x.due_at = all (l.due_at) or l.due_at is null then x.sla else 'on_track' end,
         decision = coalesce(l.policy ->> 'decision', x.decision),
         playbook = case when l.choice is not null then l.choice ->> 'playbook' else x.playbook end,
         changed_at = greatest(x.changed_at, l.changed_at)
@@ -163,17 +162,17 @@ create function sentinai_platform.project_sla(events jsonb) returns void
 begin
     with last as (
         select b.tenant_id, b.exception_id, (b.payload ->> 'due_at')::timestamptz as due_at, bool_or(b.event_type = 'SLAExpired') as expired,
-               -- saying it again changes nothing
-               coalesce(min(sentinai.event_time(b.event_id)) filter (where b.event_type = 'SLAExpired'), min(sentinai.event_time(b.event_id))) as at
+               max(sentinai.event_time(b.event_id)) as at
         from sentinai_platform.read_batch(events) b
         where b.event_type in ('SLAImminent', 'SLAExpired') and b.payload ->> 'kind' = 'resolve'
         group by b.tenant_id, b.exception_id, (b.payload ->> 'due_at')::timestamptz)
     update sentinai_platform.exceptions x
     set sla = case when l.expired then 'expired' else 'imminent' end, changed_at = greatest(x.changed_at, l.at)
     from last l
-    -- a deadline that was moved, or met, has another status; it does not matter which of these came first
+    -- A deadline that was moved, or met, has another status. One that was moved back is
+    -- told of again, which counts even if policy has taken the old one for the new one.
     where x.tenant_id = l.tenant_id and x.exception_id = l.exception_id and x.due_at = l.due_at
-          and (x.sla = 'on_track' or x.sla = 'imminent' and l.expired);
+          and (x.sla in ('on_track', 'imminent') or x.sla = 'expired' and l.expired);
 end $$;
 comment on function sentinai_platform.project_sla(jsonb) is 'For project_exceptions() and policy: what SLAImminent and SLAExpired say of deadlines to resolve.';
 
@@ -223,14 +222,9 @@ begin
     if sentinai_platform.has_type(events, '{ApprovalRequested}') then
         insert into sentinai_platform.approvals (approval_id, tenant_id, exception_id, status, rule, reason, playbook, playbook_version,
             on_timeout, opened_by, requested_at, due_at)
-        select (b.payload ->> 'approval_id')::uuid, b.tenant_id, b.exception_id, coalesce(d.decision, 'pending'), b.payload ->> 'rule', b.payload ->> 'reason',
+        select (b.payload ->> 'approval_id')::uuid, b.tenant_id, b.exception_id, 'pending', b.payload ->> 'rule', b.payload ->> 'reason',
                b.payload ->> 'playbook', (b.payload ->> 'version')::int, b.payload ->> 'on_timeout', b.event_id, sentinai.event_time(b.event_id), (b.payload ->> 'due_at')::timestamptz
         from sentinai_platform.read_batch(events) b
-        -- one question at a time is open, so what was decided is never written as open
-        left join lateral (
-            select a.payload ->> 'decision' as decision from sentinai_platform.read_batch(events) a
-            where a.event_type = 'ApprovalDecided' and a.payload ->> 'approval_id' = b.payload ->> 'approval_id' limit 1) d
-            on sentinai_platform.has_type(events, '{ApprovalDecided}')
         where b.event_type = 'ApprovalRequested'
         on conflict (approval_id) do update
         set tenant_id = excluded.tenant_id, exception_id = excluded.exception_id, status = excluded.status, rule = excluded.rule, reason = excluded.reason,

@@ -64,6 +64,7 @@ begin
     into requested, events
     from (select e.*, jsonb_build_object('exception_id', e.exception_id) as id from sentinai_platform.evaluate(batch) e order by e.ord) o;
     perform sentinai_platform.project_exceptions(events);
+    perform sentinai_platform.project_playbooks(events);
     perform sentinai_platform.project_approvals(events);
     perform sentinai.set_deadline(d.tenant_id, d.exception_id, 'approval', (d.payload ->> 'due_at')::timestamptz, correlation_id => d.exception_id)
     from (select * from sentinai_platform.read_batch(events) e where e.event_type = 'ApprovalRequested' order by e.tenant_id, e.exception_id) d;
@@ -92,6 +93,7 @@ begin
         where b.event_type = 'ApprovalDecided' and x.state = 'awaiting_approval'
         order by b.ord) o;
     perform sentinai_platform.project_exceptions(events);
+    perform sentinai_platform.project_playbooks(events);
 end $$;
 comment on function sentinai_platform.apply_decisions(jsonb) is 'For policy: carries out what people have decided.';
 

@@ -203,7 +203,7 @@ create function sentinai_platform.waves(events jsonb) returns setof jsonb
           from sentinai_platform.read_batch(events) b) w
     group by w.wave order by w.wave;
     end;
-comment on function sentinai_platform.waves(jsonb) is 'For playbooks: sets with one event of each exception at most, which keep the order of its events.';
+comment on function sentinai_platform.waves(jsonb) is 'For playbooks and rebuild_projections(): sets with one event of each exception at most, which keep the order of its events.';
 
 create function sentinai_platform.project_playbooks(events jsonb) returns void
     language plpgsql volatile parallel unsafe
@@ -219,7 +219,7 @@ begin
     where b.event_type in ('PlaybookMatched', 'StepExecutionRequested', 'ExceptionResolved', 'ExceptionEscalated');
     perform sentinai_platform.project_executions(w) from sentinai_platform.waves(own) w;
 end $$;
-comment on function sentinai_platform.project_playbooks(jsonb) is 'For the handlers: writes to playbook_executions and step_executions what events say. events: a JSON array of events in their order, with "event_id", "event_type", "tenant_id", "aggregate_id" and "payload"; those of other types are left alone.';
+comment on function sentinai_platform.project_playbooks(jsonb) is 'For handlers and commands: writes to playbook_executions and step_executions what events say, in the lock of the exceptions. events: a JSON array of events in their order, with "event_id", "event_type", "tenant_id", "aggregate_id" and "payload"; those of other types are left alone.';
 
 -- The handler.
 
@@ -399,6 +399,28 @@ begin
 end $$;
 comment on function sentinai_platform.advance(jsonb) is 'For playbooks: does what is next for each exception of a batch. Returns whether to ask again.';
 
+create function sentinai_platform.project_strays(batch jsonb) returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    strays jsonb;
+begin
+    select jsonb_agg(b.event order by b.ord) into strays
+    from sentinai_platform.read_batch(batch) b
+    join sentinai_platform.exceptions x on x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
+    where case b.event_type
+          when 'PlaybookMatched' then not exists (select from sentinai_platform.playbook_executions e where e.execution_id = b.event_id)
+          when 'ExceptionResolved' then x.state <> 'resolved'
+          when 'ExceptionEscalated' then x.changed_at < sentinai.event_time(b.event_id)
+          else false end;
+    if strays is not null then
+        perform sentinai_platform.project_exceptions(strays);
+        perform sentinai_platform.project_playbooks(strays);
+    end if;
+end $$;
+comment on function sentinai_platform.project_strays(jsonb) is 'For playbooks: writes to the read models what somebody has published past the commands. Those, and policy, have written what they published.';
+
 create function sentinai_platform.apply_playbook(batch jsonb) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -417,10 +439,13 @@ begin
                        where s.tenant_id = b.tenant_id and s.exception_id = b.exception_id and s.state = 'requested') end;
     perform sentinai_platform.lock_exceptions(known);
     for wave in select w from sentinai_platform.waves(known) w loop
-        perform sentinai_platform.project_playbooks(wave);
+        perform sentinai_platform.project_strays(wave);
         perform sentinai_platform.record_answers(wave);
         perform sentinai.cancel_deadline(b.tenant_id, b.exception_id, 'step') from sentinai_platform.read_batch(wave) b
-        where b.event_type ~ '^Exception' and not b.payload ? 'execution_id';
+        where b.event_type ~ '^Exception' and not b.payload ? 'execution_id'
+              -- a playbook that was begun after that has a step of its own
+              and not exists (select from sentinai_platform.step_executions s
+                              where s.tenant_id = b.tenant_id and s.exception_id = b.exception_id and s.state = 'requested');
         while sentinai_platform.advance(wave) loop
         end loop;
     end loop;

@@ -232,8 +232,8 @@ begin
         case when $3 is not null then ' and x.playbook = $3' end,
         case when $4 is not null then ' and x.version = $4' end,
         case when $5 is not null then ' and x.exception_id = $5' end,
-        case when $6 is not null then ' and x.started_at >= $6' end,
-        case when $7 is not null then ' and x.started_at < $7' end,
+        case when $6 is not null then ' and x.execution_id >= sentinai_platform.first_id($6)' end,
+        case when $7 is not null then ' and x.execution_id < sentinai_platform.first_id($7)' end,
         case when $9 is not null then ' and x.execution_id < $9' end);
     return query execute 'select * from sentinai_platform.playbook_executions x where x.tenant_id = $1' || condition
         || ' order by x.execution_id desc limit $8'

@@ -60,9 +60,10 @@ begin
                coalesce(max(n.ord) filter (where n.event_type = 'ToolExecutionFailed'), 0) as failed,
                bool_or(n.event_type = 'ToolExecutionCompleted') as completed,
                (array_agg(n.event_id order by n.ord desc) filter (where n.event_type = 'ToolExecutionRequested'))[1] as last_request,
-               (array_agg(n.event_id order by n.event_type, n.ord desc) filter (where n.event_type <> 'ToolExecutionRequested'))[1] as last_outcome,
+               (array_agg(n.event_id order by n.ord desc) filter (where n.event_type <> 'ToolExecutionRequested'))[1] as last_outcome,
                -- "Completed" comes before "Failed"
-               (array_agg(n.payload order by n.event_type, n.ord desc) filter (where n.event_type <> 'ToolExecutionRequested'))[1] as payload
+               (array_agg(n.payload order by n.event_type, n.ord desc) filter (where n.event_type <> 'ToolExecutionRequested'))[1] as payload,
+               (array_agg(n.occurred_at order by n.event_type, n.ord desc) filter (where n.event_type <> 'ToolExecutionRequested'))[1] as finished_at
         from news n group by n.tenant_id, n.execution_id, n.was_completed),
     -- a completed execution stays it, and a failed one may be requested again
     judged as (
@@ -78,7 +79,7 @@ begin
         error = case when j.stays then x.error when j.shows then j.payload ->> 'error' end,
         retryable = case when j.stays then x.retryable when j.shows then (j.payload ->> 'retryable')::boolean end,
         duration_ms = case when j.stays then x.duration_ms when j.shows then (j.payload ->> 'duration_ms')::float8 end,
-        finished_at = case when j.stays then x.finished_at when j.shows then sentinai.event_time(j.last_outcome) end
+        finished_at = case when j.stays then x.finished_at when j.shows then j.finished_at end
     from judged j
     where x.tenant_id = j.tenant_id and x.execution_id = j.execution_id;
 end $$;
@@ -88,16 +89,11 @@ create function sentinai_platform.project_updates(events jsonb) returns void
     language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
-    -- intake and triage that came later have said it anew
     select sentinai_platform.update_fields(jsonb_agg(jsonb_build_object('tenant_id', e.tenant_id, 'exception_id', e.exception_id, 'event_id', e.event_id,
-               'updated', (e.payload -> 'updated') - case when l.triaged > e.event_id::text then '{severity,category}'::text[] else '{}' end) order by e.event_id))
+               'updated', e.payload -> 'updated') order by e.ord))
     from sentinai_platform.tool_events(events) e
-    left join lateral (
-        select max(b.event_id::text) filter (where b.event_type = 'TriageCompleted') as triaged,
-               max(b.event_id::text) filter (where b.event_type = 'ExceptionNormalized') as normalized
-        from sentinai_platform.read_batch(events) b where b.tenant_id = e.tenant_id and b.exception_id = e.exception_id) l on true
-    where e.event_type = 'ToolExecutionCompleted' and e.payload ? 'updated' and coalesce(l.normalized < e.event_id::text, true) $$;
-comment on function sentinai_platform.project_updates(jsonb) is 'For rebuild_projections(): gives exceptions the fields that tools have changed, when all else of them is there. events: all of their events.';
+    where e.event_type = 'ToolExecutionCompleted' and e.payload ? 'updated' $$;
+comment on function sentinai_platform.project_updates(jsonb) is 'For rebuild_projections(): gives exceptions the fields that tools have changed.';
 
 create function sentinai_platform.url_encode(value text) returns text
     language sql immutable strict parallel safe
@@ -556,8 +552,8 @@ begin
         case when $2 is not null then ' and x.exception_id = $2' end,
         case when $3 is not null then ' and x.tool = $3' end,
         case when $4 is not null then ' and x.status = $4' end,
-        case when $5 is not null then ' and x.requested_at >= $5' end,
-        case when $6 is not null then ' and x.requested_at < $6' end,
+        case when $5 is not null then ' and x.opened_by >= sentinai_platform.first_id($5)' end,
+        case when $6 is not null then ' and x.opened_by < sentinai_platform.first_id($6)' end,
         case when $8 is not null then ' and x.opened_by < $8' end);
     return query execute 'select * from sentinai_platform.tool_executions x where x.tenant_id = $1' || condition
         || ' order by x.opened_by desc limit $7'

@@ -89,6 +89,30 @@ create function sentinai_platform.reset_exceptions(tenant_id text, events jsonb)
     where f.tenant_id = reset_exceptions.tenant_id and f.exception_id in (select b.exception_id from sentinai_platform.read_batch(events) b) $$;
 comment on function sentinai_platform.reset_exceptions(text, jsonb) is 'For rebuild_projections(): the rows of exceptions as they are before the first of their events.';
 
+create function sentinai_platform.replay(events jsonb) returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    wave jsonb;
+begin
+    for wave in select w from sentinai_platform.waves(events) w loop
+        perform sentinai_platform.project_exceptions(wave);
+        perform sentinai_platform.project_playbooks(wave);
+        if sentinai_platform.has_type(wave, '{ApprovalRequested,ApprovalDecided}') then
+            perform sentinai_platform.project_approvals(wave);
+        end if;
+        if sentinai_platform.has_type(wave, '{ToolExecutionRequested,ToolExecutionCompleted,ToolExecutionFailed}') then
+            perform sentinai_platform.project_tools(wave);
+            perform sentinai_platform.project_updates(wave);
+        end if;
+        if sentinai_platform.has_type(wave, '{FeedbackCaptured}') then
+            perform sentinai_platform.project_feedback(wave);
+        end if;
+    end loop;
+end $$;
+comment on function sentinai_platform.replay(jsonb) is 'For rebuild_projections(): all that the read models take from events, each exception''s one after the other. events: in their order.';
+
 create function sentinai_platform.replay_exceptions(tenant_id text, exception_ids text[]) returns bigint
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -101,15 +125,13 @@ begin
     -- what is published from now on waits for us, and comes after what we read
     perform from sentinai_platform.exceptions x
     where x.tenant_id = replay_exceptions.tenant_id and x.exception_id = any (exception_ids) order by x.tenant_id, x.exception_id for update;
+    -- who decides holds the approval only
+    perform from sentinai_platform.approvals p
+    where p.tenant_id = replay_exceptions.tenant_id and p.exception_id = any (exception_ids) order by p.approval_id for update;
     select count(distinct h.exception_id), coalesce(jsonb_agg(e.event order by e.event ->> 'event_id'), '[]') into replayed, events
     from sentinai_platform.read_histories(tenant_id, exception_ids) h cross join lateral jsonb_array_elements(h.events) e (event);
     perform sentinai_platform.reset_exceptions(tenant_id, events);
-    perform sentinai_platform.project_exceptions(events);
-    perform sentinai_platform.project_approvals(events);
-    perform sentinai_platform.project_playbooks(events);
-    perform sentinai_platform.project_feedback(events);
-    perform sentinai_platform.project_tools(events);
-    perform sentinai_platform.project_updates(events);
+    perform sentinai_platform.replay(events);
     return replayed;
 end $$;
 comment on function sentinai_platform.replay_exceptions(text, text[]) is 'For rebuild_projections(): the rows of some exceptions anew. Returns of how many the log has all events.';

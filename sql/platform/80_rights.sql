@@ -104,11 +104,11 @@ begin
             ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,working_hours,add_working_time,deadline_of,judge,set_deadlines,apply_triage,pointer_path,unescape_path,refuse}'),
             ('sentinai_agent', '{handle_records,read_records,read_record,give_up_record,retry_kafka_dead_letter,agents}'),
             ('sentinai_operator', '{agents}'),
-            ('sentinai_agent', '{handle_playbook,apply_playbook,advance,next_turns,record_answers,project_playbooks,waves,project_executions,open_executions,end_executions,project_step_executions,execution_document,exception_document,fill_in,template_fault,placeholders}'),
+            ('sentinai_agent', '{handle_playbook,apply_playbook,advance,next_turns,record_answers,project_playbooks,waves,project_executions,open_executions,end_executions,project_strays,project_step_executions,execution_document,exception_document,fill_in,template_fault,placeholders}'),
             ('sentinai_approver', '{execute_playbook,recalculate_playbook,lock_state,require_open,open_executions}'),
             ('sentinai_reader', '{get_playbook_execution,list_playbook_executions,require_page}'),
-            ('sentinai_operator', '{has_variable,put_playbook,check_playbook,write_step,placeholders,refuse,project_playbooks,project_step_executions,project_executions,open_executions,end_executions,waves}'),
-            ('sentinai_approver', '{approve,reject,resolve,escalate,close_exception,decide,event_row,has_type,read_batch,project_exceptions,project_end,project_approvals}'),
+            ('sentinai_operator', '{has_variable,put_playbook,check_playbook,write_step,placeholders,refuse,project_playbooks,project_step_executions,project_executions,open_executions,end_executions,waves,replay}'),
+            ('sentinai_approver', '{approve,reject,resolve,escalate,close_exception,decide,event_row,has_type,read_batch,project_exceptions,project_end,project_approvals,project_playbooks,project_executions,end_executions,waves}'),
             ('sentinai_reader', '{get_exception,list_exceptions,first_id,require_page,get_approval,list_approvals,get_feedback,get_feedback_metrics,sla_compliance,working_hours,add_working_time,get_command_status,require_read}'),
             ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path,unescape_path,working_hours,add_working_time,require_read,rebuild_projections,rebuild_step,rebuild_exceptions,rebuild_metrics,start_rebuild,history_of,read_histories,reset_exceptions,replay_exceptions,replay_each,is_fault_of_event,recount_day,count_feedback,read_batch,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,project_feedback}')) v (role, names)
         join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
@@ -140,6 +140,8 @@ begin
     grant select, insert, update on sentinai_platform.playbook_executions, sentinai_platform.step_executions to sentinai_agent;
     grant select on sentinai_platform.playbooks to sentinai_approver;
     grant select, insert on sentinai_platform.playbook_executions to sentinai_approver;
+    grant update (state, reason, changed_at, ended_at) on sentinai_platform.playbook_executions to sentinai_approver;
+    grant select, update (state, ended_at) on sentinai_platform.step_executions to sentinai_approver;
     grant update (playbook) on sentinai_platform.exceptions to sentinai_approver;
     grant insert (tenant_id, playbook, version, steps, outcome, description) on sentinai_platform.playbooks to sentinai_operator;
     grant insert on sentinai_platform.playbook_steps to sentinai_operator;

@@ -4,7 +4,7 @@
 -- tools that are statements and at times that are passed in.
 begin;
 create extension sentinai_platform;
-select plan(113);
+select plan(119);
 \ir lib/platform.sql
 
 -- play(): the playbook agent, for all there is for it; says what went wrong
@@ -34,9 +34,11 @@ create function pg_temp.say(id text, response jsonb default '{}', call jsonb def
 create function pg_temp.answer(id text, response jsonb default '{}', call jsonb default null) returns text language sql as $$
     select pg_temp.say(id, response, call);
     select pg_temp.play() $$;
-create function pg_temp.break(id text, again boolean default null, cause uuid default null) returns text language sql as $$
+create function pg_temp.fails(id text, again boolean default null, cause uuid default null) returns uuid language sql as $$
     select sentinai.publish('ToolExecutionFailed', 'm', id, jsonb_strip_nulls(jsonb_build_object('exception_id', id, 'execution_id', pg_temp.asked(id) -> 'execution_id',
-        'tool', pg_temp.asked(id) -> 'tool', 'error', 'it is away', 'retryable', again)), causation_id => cause);
+        'tool', pg_temp.asked(id) -> 'tool', 'error', 'it is away', 'retryable', again)), causation_id => cause) $$;
+create function pg_temp.break(id text, again boolean default null, cause uuid default null) returns text language sql as $$
+    select pg_temp.fails(id, again, cause);
     select pg_temp.play() $$;
 -- flow(): what playbooks and tools have said of an exception
 create function pg_temp.flow(id text) returns text language sql as $$
@@ -196,12 +198,20 @@ select is(pg_temp.answer('L') || pg_temp.called('L'), 'a {}', 'then it begins');
 select is(pg_temp.stand('L'), 'undo 1 superseded 1 superseded by version 1 of playbook "undo"; try 1 superseded superseded by version 1 of playbook "pay"; pay 1 superseded superseded by version 1 of playbook "undo"; undo 1 running 1', 'alone');
 select is(pg_temp.answer('L') || pg_temp.answer('L') || pg_temp.answer('L') || pg_temp.answer('L') || pg_temp.exception('L'), 'resolved undo resolved t', 'and ends');
 
+-- chosen while something has failed of which the agent has not heard yet
+select is(pg_temp.rule('undo', 1) || pg_temp.come('P') || pg_temp.answer('P', '{"id": 6}') || (pg_temp.fails('P', false) is not null), 'true', 'a step fails');
+select is((sentinai_platform.recalculate_playbook('m', 'P') is not null) || pg_temp.policy() || pg_temp.stand('P'), 'trueundo 1 running 2; undo 1 cancelled it is under way already', 'and the same is chosen once more, at once');
+select is(pg_temp.play() || pg_temp.stand('P'), 'undo 1 compensating 1; undo 1 cancelled it is under way already', 'so what was done is undone');
+select is(pg_temp.come('Q') || (sentinai_platform.resolve('m', 'Q', 'by hand') is not null) || pg_temp.stand('Q') || ' ' || pg_temp.steps('Q'), 'trueundo 1 cancelled 1 the exception was resolved 1 cancelled', 'what a person resolves ends at once, too');
+select is(pg_temp.come('R') || (sentinai_platform.escalate('m', 'R', 'mine') is not null) || (sentinai_platform.execute_playbook('m', 'R', 'try') is not null) || (pg_temp.say('R', '{}', pg_temp.asked('R')) is not null) || pg_temp.play(), 'truetruetrue', 'begun anew, before the agent has heard of the end');
+select is(pg_temp.stand('R') || ' ' || right(pg_temp.deadlines('R'), 9), 'undo 1 cancelled 1 the exception was escalated; try 1 running 1 step open', 'it has its own time');
+
 -- queries
 select is((select format('%s %s', (execution).state, (select string_agg(concat(s ->> 'step', case when s @> '{"compensation": true}' then 'u' end, s ->> 'tool'), ' ') from jsonb_array_elements(steps) s))
     from sentinai_platform.get_playbook_execution('m', (select execution_id from sentinai_platform.playbook_executions where exception_id = 'D'))),
     'compensated 1a 2b 3c 4d 3uun-c 1uun-a', 'an execution with its steps, in order');
 select is((select count(*) from sentinai_platform.get_playbook_execution('n', (select execution_id from sentinai_platform.playbook_executions where exception_id = 'D'))), 0::bigint, 'of one''s own tenant');
-select is(pg_temp.ids($$select * from sentinai_platform.list_playbook_executions('m', playbook => 'undo')$$), 'L,L,N,M,H,G,F,E,D', 'a list, the newest first');
+select is(pg_temp.ids($$select * from sentinai_platform.list_playbook_executions('m', playbook => 'undo')$$), 'R,Q,P,P,L,L,N,M,H,G,F,E,D', 'a list, the newest first');
 select is(pg_temp.ids($$select * from sentinai_platform.list_playbook_executions('m', playbook => 'undo', max_rows => 2, before => (select execution_id from sentinai_platform.playbook_executions where exception_id = 'G'))$$), 'F,E', 'page by page');
 select is(pg_temp.ids($$select * from sentinai_platform.list_playbook_executions('m', state => 'completed', version => 1, exception_id => 'A', from_time => now() - interval '1 hour', to_time => clock_timestamp() + interval '1 s')$$), 'A', 'by all that can be asked for');
 select throws_ok($$select sentinai_platform.list_playbook_executions('m', max_rows => 0)$$, 'SN422', null, 'of at least a row');

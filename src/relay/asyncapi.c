@@ -2,12 +2,13 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * asyncapi.c
- *		asyncapi(): what the relay writes to Kafka, as an AsyncAPI 3.0 document.
+ *		asyncapi(): what a relay writes, as an AsyncAPI 3.0 document.
  *
  * The registry knows which types there are, and settings which topics.  It is
  * not known which aggregates have events of which type.  So all types are in
  * one channel, whose address has the placeholders of the topic template as
- * parameters.  Where the template has {event_type}, each type has its own.
+ * parameters.  Where the template has {event_type}, each type has its own; and
+ * so has a type whose topic the relay's options name.
  *
  * The document is made as text.  A name in it that stands for an event type has
  * letters, digits, '.', '-' and '_' only; two types never share one.
@@ -32,25 +33,29 @@
 #include "base/printable.h"
 #include "base/sqlstate.h"
 #include "base/text.h"
+#include "log/event_check.h"
+#include "queue/filter.h"
 #include "registry/event_type.h"
 #include "registry/register.h"
 #include "registry/type_row.h"
 #include "relay/asyncapi.h"
+#include "tenancy/gate.h"
 
 #define TITLE_MAX 1024			/* bytes */
 #define NAMES_MAX 10000
 #define REFUSED_SAYS \
 	"Events that the broker has refused, with headers that say why: those of Kafka Connect (__connect.errors.*) and of Spring for Apache Kafka (kafka_dlt-*). A payload that is too large is left out."
+#define REFUSED_SAYS_AMQP \
+	"Events that the broker has refused, with headers that say why (__connect.errors.*). A payload that is too large is left out."
 
 PG_FUNCTION_INFO_V1(sentinai_asyncapi);
 
 /* What the document is made of */
 typedef struct Api
 {
-	SnRecordFormat format;
-	const char *topic_template;
-	const char *control_topic;	/* NULL: control events are not sent */
-	const char *dead_letter_topic;	/* NULL: nor is what the broker refuses */
+	SnRelaySettings settings;	/* of the relay; its topic_template is not "" */
+	SnNames		types;			/* that it sends; n < 0: all */
+	SnApiRecords records;
 	int			nmessages;
 	int			room;
 	SnApiMessage *messages;
@@ -58,6 +63,15 @@ typedef struct Api
 	int			naggregates;
 	char	  **aggregates;		/* types that were named */
 } Api;
+
+/* Which messages a channel has */
+typedef enum ChannelKind
+{
+	CHANNEL_COMMON,				/* of types without one of their own */
+	CHANNEL_TYPE,				/* of one type */
+	CHANNEL_CONTROL,
+	CHANNEL_REFUSED				/* all that there are */
+} ChannelKind;
 
 /*
  * document_key: an event type as a name of the document: what may not stand there
@@ -131,6 +145,14 @@ title_arg(FunctionCallInfo fcinfo, int n, const char *name, char *otherwise)
 														  TITLE_MAX), name));
 }
 
+/* relay_arg: the name of a relay */
+static text *
+relay_arg(FunctionCallInfo fcinfo)
+{
+	SN_REQUIRE_ARG(4, "relay");
+	return sn_check_plain(PG_GETARG_TEXT_PP(4), "relay");
+}
+
 /* add_message: the row at hand */
 static void
 add_message(Api *api, const SnTypeScan *scan)
@@ -170,7 +192,7 @@ add_message(Api *api, const SnTypeScan *scan)
 static bool
 has_topic(const Api *api, const text *event_type)
 {
-	return api->control_topic != NULL &&
+	return api->settings.control_topic[0] != '\0' &&
 		sn_is_control_name(text_to_cstring(event_type)) &&
 		!sn_text_is(event_type, SN_TYPE_RECORD_REFUSED);
 }
@@ -183,8 +205,9 @@ take_all(Api *api)
 
 	sn_type_scan_begin(&scan, NULL, GetActiveSnapshot());
 	while (sn_type_scan_next(&scan))
-		if (!scan.dropped && (!sn_type_is_own(scan.event_type) ||
-							  has_topic(api, scan.event_type)))
+		if (!scan.dropped &&
+			(sn_type_is_own(scan.event_type) ? has_topic(api, scan.event_type) :
+			 api->types.n < 0 || sn_names_have(&api->types, scan.event_type)))
 			add_message(api, &scan);
 	sn_type_scan_end(&scan);
 }
@@ -245,8 +268,10 @@ put_parameters(StringInfo out, const Api *api, const char *address)
 
 /* put_bindings: what is known of a topic that the relay creates */
 static void
-put_bindings(StringInfo out, const char *address)
+put_bindings(StringInfo out, const Api *api, const char *address)
 {
+	if (api->records.amqp)
+		return;
 	sn_api_open(out, "bindings");
 	sn_api_open(out, "kafka");
 	if (strchr(address, '{') == NULL)
@@ -267,34 +292,58 @@ put_bindings(StringInfo out, const char *address)
 }
 
 /*
- * put_channel: a channel with all messages that go there: those of one event
- * type, or of all for NULL; control events go to a topic of their own
+ * own_template: the template of a type that has a channel to itself, or NULL
  */
+static const char *
+own_template(const Api *api, const char *event_type)
+{
+	const char *mapped = api->settings.rules == NULL ? NULL :
+	sn_record_rules_topic(api->settings.rules, event_type);
+
+	if (mapped != NULL)
+		return mapped;
+	return strstr(api->settings.topic_template, "{event_type}") == NULL ? NULL :
+		api->settings.topic_template;
+}
+
+/* goes_to: whether a message is one of a channel's; event_type: of CHANNEL_TYPE */
+static bool
+goes_to(const Api *api, const SnApiMessage *message, ChannelKind kind,
+		const char *event_type)
+{
+	if (strcmp(message->event_type, SN_TYPE_RECORD_REFUSED) == 0 ||
+		message->control != (kind == CHANNEL_CONTROL))
+		return false;
+	if (kind == CHANNEL_TYPE)
+		return strcmp(event_type, message->event_type) == 0;
+	return kind != CHANNEL_COMMON ||
+		own_template(api, message->event_type) == NULL;
+}
+
+/* put_channel: a channel with all messages that go there */
 static void
 put_channel(StringInfo out, const Api *api, const char *name,
-			const char *address, const char *says, const char *event_type,
-			bool control)
+			const char *address, ChannelKind kind, const char *event_type)
 {
 	int			i;
 
 	CHECK_FOR_INTERRUPTS();
 	sn_api_open(out, name);
 	sn_api_text(out, "address", address);
-	if (says != NULL)
-		sn_api_text(out, "description", says);
+	if (kind == CHANNEL_REFUSED)
+		sn_api_text(out, "description", api->records.amqp ? REFUSED_SAYS_AMQP :
+					REFUSED_SAYS);
 	put_parameters(out, api, address);
 	sn_api_open(out, "messages");
 	for (i = 0; i < api->nmessages; i++)
 	{
 		const SnApiMessage *message = &api->messages[i];
 
-		if (message->control == control &&
-			strcmp(message->event_type, SN_TYPE_RECORD_REFUSED) != 0 &&
-			(event_type == NULL || strcmp(event_type, message->event_type) == 0))
+		if (goes_to(api, message, kind, event_type))
 			sn_api_ref(out, message->key, psprintf("messages/%s", message->key));
 	}
 	sn_api_close(out);
-	put_bindings(out, address);
+	put_bindings(out, api, address);
 	sn_api_close(out);
 }
 
@@ -319,43 +368,54 @@ fill_type(const char *topic_template, const char *event_type)
 	return address.data;
 }
 
-/* put_channels: where events go; names gets those of the channels */
+/* put_type_channels: those of types that have one to themselves */
 static void
-put_channels(StringInfo out, const Api *api, List **names)
+put_type_channels(StringInfo out, const Api *api, List **names)
 {
-	bool		by_type = strstr(api->topic_template, "{event_type}") != NULL;
 	const char *before = "";
 	int			i;
 
-	sn_api_open(out, "channels");
-	if (!by_type)
-	{
-		*names = lappend(*names, "events");
-		put_channel(out, api, "events", api->topic_template, NULL, NULL, false);
-	}
-	for (i = 0; by_type && i < api->nmessages; i++)
+	for (i = 0; i < api->nmessages; i++)
 	{
 		const char *event_type = api->messages[i].event_type;
-		char	   *address = fill_type(api->topic_template, event_type);
+		const char *own = own_template(api, event_type);
+		char	   *address = own == NULL ? NULL : fill_type(own, event_type);
 
 		if (api->messages[i].control || address == NULL ||
 			strcmp(before, event_type) == 0)
 			continue;			/* or a version of the same */
 		before = event_type;
 		*names = lappend(*names, psprintf("events.%s", document_key(event_type)));
-		put_channel(out, api, llast(*names), address, NULL, event_type, false);
+		put_channel(out, api, llast(*names), address, CHANNEL_TYPE, event_type);
 	}
-	if (api->control_topic != NULL)
-	{
-		*names = lappend(*names, "control");
-		put_channel(out, api, "control", api->control_topic, NULL, NULL, true);
-	}
-	if (api->dead_letter_topic != NULL)
-	{
-		*names = lappend(*names, "refused");
-		put_channel(out, api, "refused", api->dead_letter_topic, REFUSED_SAYS,
-					NULL, false);
-	}
+}
+
+/* put_topic_channel: a channel of a topic, if it has a name */
+static void
+put_topic_channel(StringInfo out, const Api *api, char *name,
+				  const char *topic, ChannelKind kind, List **names)
+{
+	if (*topic == '\0')
+		return;
+	*names = lappend(*names, name);
+	put_channel(out, api, name, topic, kind, NULL);
+}
+
+/* put_channels: where events go; names gets those of the channels */
+static void
+put_channels(StringInfo out, const Api *api, List **names)
+{
+	const SnRelaySettings *settings = &api->settings;
+
+	sn_api_open(out, "channels");
+	if (strstr(settings->topic_template, "{event_type}") == NULL)
+		put_topic_channel(out, api, "events", settings->topic_template,
+						  CHANNEL_COMMON, names);
+	put_type_channels(out, api, names);
+	put_topic_channel(out, api, "control", settings->control_topic,
+					  CHANNEL_CONTROL, names);
+	put_topic_channel(out, api, "refused", settings->dead_letter_topic,
+					  CHANNEL_REFUSED, names);
 	sn_api_close(out);
 }
 
@@ -409,10 +469,10 @@ put_components(StringInfo out, const Api *api)
 	sn_api_open(out, "components");
 	sn_api_open(out, "messages");
 	for (i = 0; i < api->nmessages; i++)
-		sn_api_message(out, &api->messages[i], api->format);
+		sn_api_message(out, &api->messages[i], &api->records);
 	sn_api_close(out);
 	sn_api_open(out, "schemas");
-	sn_api_shared_schemas(out, api->format, has_control(api));
+	sn_api_shared_schemas(out, &api->records, has_control(api));
 	for (i = 0; i < api->nmessages; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -420,31 +480,54 @@ put_components(StringInfo out, const Api *api)
 	}
 	sn_api_close(out);
 	sn_api_open(out, "correlationIds");
-	if (api->format == SN_RECORD_CLOUDEVENTS || has_control(api))
-		put_flow(out, "flow", "header#/ce_correlationid");
-	if (api->format == SN_RECORD_STRUCTURED)
+	if (api->records.format == SN_RECORD_CLOUDEVENTS || has_control(api))
+		put_flow(out, "flow", api->records.amqp ?
+				 "header#/cloudEvents:correlationid" : "header#/ce_correlationid");
+	if (api->records.format == SN_RECORD_STRUCTURED)
 		put_flow(out, "flow.structured", "payload#/correlationid");
 	sn_api_close(out);
 	sn_api_close(out);
 }
 
+/* named_settings: what a relay of create_relay() is told */
+static void
+named_settings(Api *api, const text *name)
+{
+	SnSub	   *sub = sn_sub_by_name(name);
+
+	if (sub == NULL || !sub->is_relay || !sn_gate_may_watch(name) ||
+		!sn_relay_settings_of_row(sub->sub_id, &api->settings))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_NOT_FOUND),
+				 errmsg("relay \"%s\" does not exist",
+						text_to_cstring(name))));
+	api->types = sub->segments[sub->nsegments - 1].filter.types;
+}
+
 /* api_settings: what the relay is told */
 static void
-api_settings(Api *api)
+api_settings(Api *api, const text *name)
 {
-	api->format = (SnRecordFormat) sn_record_format;
-	api->topic_template = sn_topic_template == NULL ||
-		*sn_topic_template == '\0' ? sn_record_default_topic(api->format) :
-		sn_topic_template;
-	api->control_topic = sn_control_topic == NULL ||
-		*sn_control_topic == '\0' ? NULL : sn_control_topic;
-	api->dead_letter_topic = sn_dead_letter_topic == NULL ||
-		*sn_dead_letter_topic == '\0' ? NULL : sn_dead_letter_topic;
+	SnRelaySettings *settings = &api->settings;
+
+	if (sn_text_is(name, SN_RELAY_WORKER_TYPE))
+	{
+		sn_relay_settings_of_server(settings);
+		api->types = settings->filter.types;
+	}
+	else
+		named_settings(api, name);
+	if (settings->topic_template[0] == '\0')
+		settings->topic_template =
+			pstrdup(sn_record_default_topic(settings->format));
+	api->records.format = settings->format;
+	api->records.rules = settings->rules;
+	api->records.amqp = settings->provider == &sn_providers[SN_BROKER_RABBITMQ];
 }
 
 /*
- * asyncapi(title text, version text, event_types text[], aggregate_types text[])
- *		returns jsonb
+ * asyncapi(title text, version text, event_types text[], aggregate_types text[],
+ *		relay text) returns jsonb
  */
 Datum
 sentinai_asyncapi(PG_FUNCTION_ARGS)
@@ -458,7 +541,8 @@ sentinai_asyncapi(PG_FUNCTION_ARGS)
 	int			i;
 
 	api.aggregates = names_arg(fcinfo, 3, "aggregate_types", &api.naggregates);
-	api_settings(&api);
+	api_settings(&api, PG_NARGS() < 5 ? cstring_to_text(SN_RELAY_WORKER_TYPE) :
+				 relay_arg(fcinfo));
 	for (i = 0; i < ntypes; i++)
 		take_named(&api, types[i]);
 	if (types == NULL)
@@ -475,7 +559,7 @@ sentinai_asyncapi(PG_FUNCTION_ARGS)
 						  api.newest == 0 ? "0" : utc_text(api.newest)));
 	sn_api_close(&out);
 	sn_api_text(&out, "defaultContentType", "application/json");
-	sn_api_servers(&out);
+	sn_api_servers(&out, &api.settings);
 	put_channels(&out, &api, &channels);
 	put_operations(&out, channels);
 	put_components(&out, &api);

@@ -13,7 +13,7 @@
 #include "utils/jsonb.h"
 
 #include "base/compat.h"
-#include "relay/record.h"
+#include "relay/relay_settings.h"
 
 /* A version of an event type that the document has */
 typedef struct SnApiMessage
@@ -30,6 +30,14 @@ typedef struct SnApiMessage
 	bool		control;		/* it goes to the topic of control events */
 } SnApiMessage;
 
+/* What the records of a relay are like */
+typedef struct SnApiRecords
+{
+	SnRecordFormat format;
+	bool		amqp;			/* headers have the names that they have there */
+	const SnRecordRules *rules; /* NULL: none */
+} SnApiRecords;
+
 /* asyncapi_text.c */
 extern void sn_api_name(StringInfo out, const char *name);
 extern void sn_api_text(StringInfo out, const char *name, const char *value);
@@ -39,12 +47,12 @@ extern void sn_api_close(StringInfo out);
 
 /* asyncapi_message.c */
 extern void sn_api_message(StringInfo out, const SnApiMessage *message,
-						   SnRecordFormat format);
+						   const SnApiRecords *records);
 extern void sn_api_schema(StringInfo out, const SnApiMessage *message);
-extern void sn_api_shared_schemas(StringInfo out, SnRecordFormat format,
+extern void sn_api_shared_schemas(StringInfo out, const SnApiRecords *records,
 								  bool control);
 
 /* asyncapi_server.c */
-extern void sn_api_servers(StringInfo out);
+extern void sn_api_servers(StringInfo out, const SnRelaySettings *settings);
 
 #endif							/* SN_ASYNCAPI_H */

@@ -22,6 +22,8 @@
 #define ENVELOPE "envelope"
 #define KEY_PARTITION "key.partition"
 #define KEY_AGGREGATE "key.aggregate"
+#define KEY_MADE "key.made"
+#define MORE "headers.more"
 
 #define TEXT(name, says) "\"" name "\": {\"type\": \"string\", \"description\": \"" says "\"}"
 #define TRACE \
@@ -82,9 +84,30 @@ static const char *const shared[][2] = {
 	{KEY_AGGREGATE, "{\"type\": \"string\", \"description\": \"The aggregate id, or the tenant for an event without one.\", \"examples\": [\"A-1\", \"acme\"]}"},
 };
 
+/* prefix_of: what the headers of CloudEvents begin with */
+static const char *
+prefix_of(const SnApiRecords *records)
+{
+	return records->amqp ? "cloudEvents:" : "ce_";
+}
+
+/* put_prefixed: a schema, whose headers of CloudEvents have their names */
+static void
+put_prefixed(StringInfo out, const SnApiRecords *records, const char *schema)
+{
+	const char *at;
+
+	for (; (at = strstr(schema, "\"ce_")) != NULL; schema = at + 4)
+	{
+		appendBinaryStringInfo(out, schema, at + 1 - schema);
+		appendStringInfoString(out, prefix_of(records));
+	}
+	appendStringInfoString(out, schema);
+}
+
 /* put_shared: a schema that messages refer to */
 static void
-put_shared(StringInfo out, const char *name)
+put_shared(StringInfo out, const SnApiRecords *records, const char *name)
 {
 	int			i;
 
@@ -92,29 +115,101 @@ put_shared(StringInfo out, const char *name)
 		if (strcmp(shared[i][0], name) == 0)
 		{
 			sn_api_name(out, name);
-			appendStringInfoString(out, shared[i][1]);
+			put_prefixed(out, records, shared[i][1]);
 		}
 }
 
-/* sn_api_shared_schemas: those that records of this format need */
-void
-sn_api_shared_schemas(StringInfo out, SnRecordFormat format, bool control)
+/* has_more: whether the relay gives headers beside those of the format */
+static bool
+has_more(const SnApiRecords *records)
 {
+	int			i;
+
+	if (records->rules == NULL)
+		return false;
+	for (i = 0; i < records->rules->metadata.n; i++)
+		if (records->rules->metadata.items[i].value != NULL)
+			return true;
+	return records->rules->headers.n > 0;
+}
+
+/* put_more_name: the name of a header that the relay gives */
+static void
+put_more_name(StringInfo out, const SnApiRecords *records, const char *name)
+{
+	sn_api_open(out, strncmp(name, "ce_", 3) == 0 ?
+				psprintf("%s%s", prefix_of(records), name + 3) : name);
+}
+
+/* put_more: the headers that the relay gives beside those of the format */
+static void
+put_more(StringInfo out, const SnApiRecords *records)
+{
+	const SnRecordRules *rules = records->rules;
+	int			i;
+
+	sn_api_open(out, MORE);
+	sn_api_text(out, "type", "object");
+	sn_api_open(out, "properties");
+	for (i = 0; i < rules->headers.n; i++)
+	{
+		put_more_name(out, records, rules->headers.items[i].name);
+		sn_api_text(out, "const", rules->headers.items[i].value);
+		sn_api_close(out);
+	}
+	for (i = 0; i < rules->metadata.n; i++)
+	{
+		if (rules->metadata.items[i].value == NULL)
+			continue;
+		put_more_name(out, records, rules->metadata.items[i].value);
+		sn_api_text(out, "type", "string");
+		sn_api_text(out, "description",
+					psprintf("%s of the event's metadata; absent without it.",
+							 rules->metadata.items[i].name));
+		sn_api_close(out);
+	}
+	sn_api_close(out);
+	sn_api_close(out);
+}
+
+/* put_key_made: the key that a template of the relay makes */
+static void
+put_key_made(StringInfo out, const char *key)
+{
+	sn_api_open(out, KEY_MADE);
+	sn_api_text(out, "type", "string");
+	sn_api_text(out, "description",
+				psprintf("%s; of an event that lacks a value of it, the usual key.",
+						 key));
+	sn_api_close(out);
+}
+
+/* sn_api_shared_schemas: those that the records need */
+void
+sn_api_shared_schemas(StringInfo out, const SnApiRecords *records,
+					  bool control)
+{
+	SnRecordFormat format = records->format;
+
 	if (format == SN_RECORD_CLOUDEVENTS || control)
-		put_shared(out, CLOUDEVENTS);
+		put_shared(out, records, CLOUDEVENTS);
 	if (format == SN_RECORD_DEBEZIUM)
-		put_shared(out, DEBEZIUM);
+		put_shared(out, records, DEBEZIUM);
 	else if (format == SN_RECORD_RAW)
-		put_shared(out, RAW);
+		put_shared(out, records, RAW);
 	else if (format == SN_RECORD_STRUCTURED)
 	{
-		put_shared(out, STRUCTURED);
-		put_shared(out, ENVELOPE);
+		put_shared(out, records, STRUCTURED);
+		put_shared(out, records, ENVELOPE);
 	}
+	if (has_more(records))
+		put_more(out, records);
+	if (records->rules != NULL && records->rules->key != NULL)
+		put_key_made(out, records->rules->key);
 	if (format == SN_RECORD_DEBEZIUM)
-		put_shared(out, KEY_AGGREGATE);
+		put_shared(out, records, KEY_AGGREGATE);
 	if (format != SN_RECORD_DEBEZIUM || control)
-		put_shared(out, KEY_PARTITION);
+		put_shared(out, records, KEY_PARTITION);
 }
 
 /* put_type_and_schema: the attributes of CloudEvents that only its records have */
@@ -132,25 +227,45 @@ put_type_and_schema(StringInfo out, const SnApiMessage *message,
 /* put_headers_of: what the records of the version have in common, and its own */
 static void
 put_headers_of(StringInfo out, const SnApiMessage *message,
-			   SnRecordFormat format)
+			   const SnApiRecords *records)
 {
-	if (format == SN_RECORD_RAW || format == SN_RECORD_STRUCTURED)
-	{
-		sn_api_ref(out, "headers", format == SN_RECORD_RAW ?
-				   "schemas/" RAW : "schemas/" STRUCTURED);
-		return;
-	}
+	static const char *const of_format[] = {
+		[SN_RECORD_CLOUDEVENTS] = CLOUDEVENTS, [SN_RECORD_DEBEZIUM] = DEBEZIUM,
+		[SN_RECORD_RAW] = RAW, [SN_RECORD_STRUCTURED] = STRUCTURED
+	};
+
 	sn_api_open(out, "headers");
 	sn_api_name(out, "allOf");
-	appendStringInfo(out, "[{\"$ref\": \"#/components/schemas/%s\"}, {\"type\": \"object\", \"properties\": {",
-					 format == SN_RECORD_DEBEZIUM ? DEBEZIUM : CLOUDEVENTS);
-	if (format == SN_RECORD_DEBEZIUM)
-		appendStringInfo(out, "\"eventType\": {\"const\": \"%s\"}",
+	appendStringInfo(out, "[{\"$ref\": \"#/components/schemas/%s\"}",
+					 of_format[records->format]);
+	if (records->format == SN_RECORD_DEBEZIUM)
+		appendStringInfo(out, ", {\"type\": \"object\", \"properties\": {\"eventType\": {\"const\": \"%s\"}}}",
 						 message->event_type);
-	else
-		put_type_and_schema(out, message, "ce_");
-	appendStringInfoString(out, "}}]");
+	else if (records->format == SN_RECORD_CLOUDEVENTS)
+	{
+		appendStringInfoString(out, ", {\"type\": \"object\", \"properties\": {");
+		put_type_and_schema(out, message, prefix_of(records));
+		appendStringInfoString(out, "}}");
+	}
+	if (has_more(records))
+		appendStringInfoString(out, ", {\"$ref\": \"#/components/schemas/" MORE "\"}");
+	appendStringInfoChar(out, ']');
 	sn_api_close(out);
+}
+
+/* is_tombstone: whether records of the type have no value */
+static bool
+is_tombstone(const SnApiRecords *records, const SnApiMessage *message)
+{
+	return records->rules != NULL &&
+		sn_record_rules_tombstone(records->rules, message->event_type);
+}
+
+/* is_made: whether values are something else than payloads */
+static bool
+is_made(const SnApiRecords *records)
+{
+	return records->rules != NULL && records->rules->transform != NULL;
 }
 
 /*
@@ -158,9 +273,19 @@ put_headers_of(StringInfo out, const SnApiMessage *message,
  * put together for each version, so it has its schema here.
  */
 static void
-put_payload(StringInfo out, const SnApiMessage *message, SnRecordFormat format)
+put_payload(StringInfo out, const SnApiMessage *message,
+			const SnApiRecords *records)
 {
-	if (format != SN_RECORD_STRUCTURED)
+	if (is_tombstone(records, message) || is_made(records))
+	{
+		sn_api_open(out, "payload");
+		sn_api_text(out, "description", is_made(records) ?
+					"What a function of the relay makes of the event." :
+					"None: a tombstone.");
+		sn_api_close(out);
+		return;
+	}
+	if (records->format != SN_RECORD_STRUCTURED)
 	{
 		sn_api_ref(out, "payload", psprintf("schemas/%s", message->key));
 		return;
@@ -215,13 +340,31 @@ put_examples(StringInfo out, const SnApiMessage *message)
 		appendStringInfoChar(out, ']');
 }
 
+/* put_key_binding: what the key of the records is */
+static void
+put_key_binding(StringInfo out, const SnApiRecords *records)
+{
+	bool		made = records->rules != NULL && records->rules->key != NULL;
+
+	sn_api_open(out, "bindings");
+	sn_api_open(out, "kafka");
+	sn_api_ref(out, "key", made ? "schemas/" KEY_MADE :
+			   records->format == SN_RECORD_DEBEZIUM ?
+			   "schemas/" KEY_AGGREGATE : "schemas/" KEY_PARTITION);
+	sn_api_text(out, "bindingVersion", "0.5.0");
+	sn_api_close(out);
+	sn_api_close(out);
+}
+
 /* sn_api_message: a version of an event type, as records have it */
 void
 sn_api_message(StringInfo out, const SnApiMessage *message,
-			   SnRecordFormat format)
+			   const SnApiRecords *records)
 {
+	SnApiRecords usual = {.amqp = records->amqp};	/* CloudEvents */
+
 	if (message->control)
-		format = SN_RECORD_CLOUDEVENTS;
+		records = &usual;
 	sn_api_open(out, message->key);
 	sn_api_text(out, "name", message->event_type);
 	sn_api_text(out, "title", psprintf("%s, version %d", message->event_type,
@@ -229,22 +372,18 @@ sn_api_message(StringInfo out, const SnApiMessage *message,
 	if (message->description != NULL)
 		sn_api_text(out, "description", message->description);
 	sn_api_text(out, "contentType", "application/json");
-	put_headers_of(out, message, format);
-	put_payload(out, message, format);
-	put_correlation(out, format);
-	if (format != SN_RECORD_STRUCTURED)
+	put_headers_of(out, message, records);
+	put_payload(out, message, records);
+	put_correlation(out, records->format);
+	if (records->format != SN_RECORD_STRUCTURED && !is_made(records) &&
+		!is_tombstone(records, message))
 		put_examples(out, message); /* which are of the payload alone */
 	sn_api_name(out, "tags");
 	appendStringInfo(out, "[{\"name\": \"%s\"}%s]", message->direction,
 					 message->deprecated_since != NULL ?
 					 ", {\"name\": \"deprecated\"}" : "");
-	sn_api_open(out, "bindings");
-	sn_api_open(out, "kafka");
-	sn_api_ref(out, "key", format == SN_RECORD_DEBEZIUM ?
-			   "schemas/" KEY_AGGREGATE : "schemas/" KEY_PARTITION);
-	sn_api_text(out, "bindingVersion", "0.5.0");
-	sn_api_close(out);
-	sn_api_close(out);
+	if (!records->amqp)
+		put_key_binding(out, records);
 	sn_api_name(out, "x-schema-version");
 	appendStringInfo(out, "%d", message->version);
 	sn_api_text(out, "x-compatibility", message->compatibility);

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * asyncapi_server.c
- *		The brokers that asyncapi() names, as sentinai.kafka_conf has them.
+ *		The brokers that asyncapi() names, as the settings of the relay have them.
  *
  * Hosts and kinds of protection go out, and nothing else of the setting: no
  * user, no file, no password.
@@ -13,6 +13,7 @@
 
 #include "base/guc.h"
 #include "broker/kafka_conf.h"
+#include "broker/rabbitmq_conf.h"
 #include "relay/asyncapi.h"
 
 #define HOSTS_MAX 100
@@ -49,19 +50,16 @@ security_of(const SnProps *conf, const char *protocol)
 	return NULL;
 }
 
-/* put_server: one host of bootstrap.servers, which may have a protocol before it */
+/* put_server: one host, which may have a protocol before it */
 static void
-put_server(StringInfo out, int number, char *host, const char *protocol,
-		   const char *security)
+put_server(StringInfo out, const char *name, const char *host,
+		   const char *protocol, const char *security)
 {
-	char	   *behind = strstr(host, "://");
+	const char *behind = strstr(host, "://");
 
-	sn_api_open(out, psprintf("kafka%d", number));
+	sn_api_open(out, name);
 	sn_api_text(out, "host", behind != NULL ? behind + 3 : host);
-	sn_api_text(out, "protocol",
-				pg_strcasecmp(protocol, "ssl") == 0 ||
-				pg_strcasecmp(protocol, "sasl_ssl") == 0 ?
-				"kafka-secure" : "kafka");
+	sn_api_text(out, "protocol", protocol);
 	if (security != NULL)
 	{
 		sn_api_name(out, "security");
@@ -70,49 +68,68 @@ put_server(StringInfo out, int number, char *host, const char *protocol,
 	sn_api_close(out);
 }
 
-/* put_servers: all hosts of the setting */
+/* put_servers: all hosts of a list; their names have a number */
 static void
-put_servers(StringInfo out, const SnProps *conf)
+put_servers(StringInfo out, const char *hosts, const char *name,
+			const char *protocol, const char *security)
 {
-	const char *hosts = sn_props_get(conf, "bootstrap.servers");
-	const char *protocol = sn_props_get(conf, "security.protocol");
-	const char *security;
-	char	   *list;
+	char	   *rest = NULL;
 	char	   *host;
-	char	   *rest;
 	int			n = 0;
 
 	if (hosts == NULL)
-		hosts = sn_props_get(conf, "metadata.broker.list");
-	if (hosts == NULL)
 		return;
+	sn_api_open(out, "servers");
+	for (host = strtok_r(pstrdup(hosts), ", \t\n", &rest);
+		 host != NULL && n < HOSTS_MAX; host = strtok_r(NULL, ", \t\n", &rest))
+		put_server(out, psprintf("%s%d", name, ++n), host, protocol, security);
+	sn_api_close(out);
+}
+
+/* put_kafka: brokers of Kafka */
+static void
+put_kafka(StringInfo out, const SnProps *conf)
+{
+	const char *hosts = sn_props_get(conf, "bootstrap.servers");
+	const char *protocol = sn_props_get(conf, "security.protocol");
+
+	if (hosts == NULL)
+		hosts = sn_props_get(conf, "metadata.broker.list");
 	if (protocol == NULL)
 		protocol = "plaintext";
-	security = security_of(conf, protocol);
-	list = pstrdup(hosts);
-	sn_api_open(out, "servers");
-	for (host = strtok_r(list, ", \t\n", &rest); host != NULL && n < HOSTS_MAX;
-		 host = strtok_r(NULL, ", \t\n", &rest))
-		put_server(out, ++n, host, protocol, security);
-	sn_api_close(out);
+	put_servers(out, hosts, "kafka",
+				pg_strcasecmp(protocol, "ssl") == 0 ||
+				pg_strcasecmp(protocol, "sasl_ssl") == 0 ?
+				"kafka-secure" : "kafka", security_of(conf, protocol));
 }
 
 /* sn_api_servers: the member "servers", unless no broker is set */
 void
-sn_api_servers(StringInfo out)
+sn_api_servers(StringInfo out, const SnRelaySettings *settings)
 {
 	char		err[256];
+	SnRabbitmqConf rabbitmq = {NULL};
 	SnProps    *conf;
+	bool		kafka;
 
-	if (sn_broker != SN_BROKER_KAFKA || sn_kafka_conf == NULL ||
-		*sn_kafka_conf == '\0')
+	if (settings->provider == NULL)
 		return;
-	conf = sn_kafka_conf_parse(sn_kafka_conf, err, sizeof(err));
+	kafka = settings->provider == &sn_providers[SN_BROKER_KAFKA];
+	if (kafka)
+		conf = sn_kafka_conf_parse(settings->conf, err, sizeof(err));
+	else if (sn_rabbitmq_conf_parse(settings->conf, &rabbitmq, err, sizeof(err)))
+		conf = rabbitmq.props;
+	else
+		return;
 	if (conf == NULL)
 		return;
 	PG_TRY();
 	{
-		put_servers(out, conf);
+		if (kafka)
+			put_kafka(out, conf);
+		else
+			put_servers(out, rabbitmq.hosts, "rabbitmq",
+						rabbitmq.tls ? "amqps" : "amqp", "userPassword");
 	}
 	PG_FINALLY();
 	{

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- asyncapi(): what is in the document. test/schema has it parsed.
-select plan(31);
+select plan(49);
 select sentinai.register_event_type('aa.Order', '{"required": ["a"], "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"type": "integer"}}}', description => 'An order.', examples => '[{"a": 1}]');
 select sentinai.register_event_type('aa.Order', '{"required": ["a"], "properties": {"a": {"type": ["integer", "null"]}}}', direction => 'agent');
 select sentinai.register_event_type('aa:x/y__z', 'true');
@@ -36,6 +36,33 @@ select throws_ok($$select sentinai.asyncapi(event_types => '{null}')$$, 'SN422',
 select throws_ok($$select sentinai.asyncapi(aggregate_types => array['a b'])$$, 'SN422', null, 'no name of a type');
 select throws_ok($$select sentinai.asyncapi(e'a\nb')$$, 'SN422', null, 'a title is printable');
 select throws_ok($$select sentinai.asyncapi(event_types => (select array_agg('aa' || i) from generate_series(1, 10001) i))$$, 'SN422', null, 'too many types');
+-- relays with a name: their types, format, topics, headers, keys, brokers
+select sentinai.register_event_type('aa.Gone', 'true', examples => '[{}]');
+select sentinai.create_relay('aa', 'kafka', 'bootstrap.servers=k1:9092,k2:9092; security.protocol=ssl', event_types => '{aa.Order,aa.Gone}', topic_template => 'aa.{tenant}',
+    record_options => 'key={tenant}:{metadata.order}; headers=region:eu,ce_team:shop; headers.metadata=user:x-user; topics=aa.Gone:gone; tombstones=aa.Gone; dead.letter.topic=aa.dead');
+create temp table named as select sentinai.asyncapi(relay => 'aa') as d;
+select is((select array_agg(k order by k) from jsonb_object_keys(d#>'{components,messages}') k), '{aa.Gone.v1,aa.Order.v2}', 'the types that it sends') from named;
+select is(d->'servers', '{"kafka1": {"host": "k1:9092", "protocol": "kafka-secure"}, "kafka2": {"host": "k2:9092", "protocol": "kafka-secure"}}', 'its brokers') from named;
+select is((select jsonb_object_agg(k, v->'address') from jsonb_each(d->'channels') c (k, v)), '{"events": "aa.{tenant}", "events.aa.Gone": "gone", "refused": "aa.dead"}', 'its topics') from named;
+select is((select jsonb_object_agg(k, (select jsonb_agg(m order by m) from jsonb_object_keys(v->'messages') m)) from jsonb_each(d->'channels') c (k, v)),
+    '{"events": ["aa.Order.v2"], "events.aa.Gone": ["aa.Gone.v1"], "refused": ["aa.Gone.v1", "aa.Order.v2"]}', 'and what is in each') from named;
+select is(d#>'{components,schemas,headers.more,properties,region}', '{"const": "eu"}', 'headers that never change') from named;
+select is(d#>>'{components,schemas,headers.more,properties,x-user,type}', 'string', 'and of metadata') from named;
+select is(d#>'{components,messages,aa.Order.v2,headers,allOf,2}', '{"$ref": "#/components/schemas/headers.more"}', 'messages have them') from named;
+select is(d#>>'{components,messages,aa.Order.v2,bindings,kafka,key,$ref}', '#/components/schemas/key.made', 'the key by a template') from named;
+select ok(d#>>'{components,schemas,key.made,description}' ~ '^\{tenant\}:\{metadata.order\};', 'which is told') from named;
+select is(d#>'{components,messages,aa.Gone.v1,payload}', '{"description": "None: a tombstone."}', 'a tombstone has no payload') from named;
+select is(d#>'{components,messages,aa.Gone.v1,examples}', null, 'and no example') from named;
+select sentinai.create_relay('aa-rabbit', 'rabbitmq', 'hosts=r1,r2; security.protocol=ssl; ssl.ca.location=/ca', event_types => '{aa.Order}', record_options => 'headers=ce_team:shop');
+create temp table rabbit as select sentinai.asyncapi(relay => 'aa-rabbit') as d;
+select is(d#>'{servers,rabbitmq2}', '{"host": "r2", "protocol": "amqps", "security": [{"type": "userPassword"}]}', 'brokers of RabbitMQ') from rabbit;
+select ok(d#>'{components,schemas,headers.cloudevents,required}' ? 'cloudEvents:id', 'headers with their names on AMQP') from rabbit;
+select is(d#>'{components,schemas,headers.more,properties}', '{"cloudEvents:team": {"const": "shop"}}', 'these, too') from rabbit;
+select ok(d::text !~ '"(ce_|kafka)', 'nothing of Kafka') from rabbit;
+select throws_ok($$select sentinai.asyncapi(relay => 'aa-none')$$, 'SN404', null, 'a relay that does not exist');
+select throws_ok($$select sentinai.asyncapi(relay => null)$$, '22004', null, 'or is null');
+select is(sentinai.asyncapi(relay => 'relay'), sentinai.asyncapi(), 'the relay of the parameters is the one that is meant otherwise');
+select sentinai.drop_relay('aa'), sentinai.drop_relay('aa-rabbit');
 -- beside parallel workers
 create table aa_workload as select i from generate_series(1, 100000) i;
 analyze aa_workload;

@@ -415,6 +415,7 @@ create table sentinai_internal.relay (
     record_format   text collate "C" not null,
     record_options  text collate "C" not null,
     transform_owner text collate "C" not null,
+    limits          text collate "C" not null,
     workers         int not null,
     paused          boolean not null,
     node_no         int not null,
@@ -432,6 +433,7 @@ comment on column sentinai_internal.relay.topic_template is 'Topic of an event, 
 comment on column sentinai_internal.relay.record_format is 'Form of the records, as in sentinai.record_format.';
 comment on column sentinai_internal.relay.record_options is 'Key, headers, topics and tombstones of the records, the dead-letter topic and the transform; empty: those of the format, and none.';
 comment on column sentinai_internal.relay.transform_owner is 'Role that has the function of the transform, and whose rights it gets; when the function is another role''s the relay stops. Empty without one.';
+comment on column sentinai_internal.relay.limits is 'How much it may send in a second and have on its way; empty: no limits of its own.';
 comment on column sentinai_internal.relay.workers is 'Number of processes; 0: a sentinai-relay outside of the server sends.';
 comment on column sentinai_internal.relay.paused is 'Whether it is paused, by pause_relay().';
 comment on column sentinai_internal.relay.node_no is 'Row of node that this was decided on; a newer one pauses the relay.';

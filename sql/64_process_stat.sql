@@ -46,7 +46,7 @@ create function sentinai.stat_relays(out worker int, out pid int, out state text
         out error_count bigint, out dead_count bigint, out breaker text,
         out started_at timestamptz, out last_ack_at timestamptz,
         out last_error_at timestamptz, out last_error text, out locked_lanes bigint,
-        out relay_id int)
+        out relay_id int, out limited boolean)
     returns setof record
     language c volatile strict
     as 'MODULE_PATHNAME', 'sentinai_stat_relays';
@@ -218,11 +218,12 @@ comment on column sentinai.stat_relay_topic.dead_at is 'When that event becomes 
 create view sentinai.stat_relay as
 with relay as (
     select 0 as relay_id, 'relay'::text as relay, s.sub_id,
-           pg_catalog.current_setting('sentinai.relay_workers')::int as workers
+           pg_catalog.current_setting('sentinai.relay_workers')::int as workers,
+           pg_catalog.current_setting('sentinai.relay_limits') as limits
     from (values (true)) v (one)
          left join sentinai_internal.subscription s on s.worker_type = 'relay'
     union all
-    select r.sub_id, s.worker_type, r.sub_id, greatest(r.workers, 1)
+    select r.sub_id, s.worker_type, r.sub_id, greatest(r.workers, 1), r.limits
     from sentinai_internal.relay r
          join sentinai_internal.subscription s on s.sub_id = r.sub_id
 )
@@ -246,7 +247,9 @@ select w.worker,
        l.waiting_events,
        t.waiting_topics,
        b.blocked_by,
-       n.relay
+       n.relay,
+       nullif(n.limits, '') as limits,
+       p.limited
 from relay n
      cross join lateral pg_catalog.generate_series(0, n.workers - 1) as w (worker)
      left join sentinai.stat_relays() p on p.relay_id = n.relay_id and p.worker = w.worker
@@ -297,6 +300,8 @@ comment on column sentinai.stat_relay.last_error_at is 'Time of the last error.'
 comment on column sentinai.stat_relay.last_error is 'What the last error said, also of a process before this one.';
 comment on column sentinai.stat_relay.waiting_events is 'Events of its lanes set aside: for a topic that cannot be written, or to be tried again after a dead letter.';
 comment on column sentinai.stat_relay.waiting_topics is 'Topics that cannot be written and have events waiting (see stat_relay_topic); null when there is none.';
+comment on column sentinai.stat_relay.limits is 'How much the relay may send in a second and have on its way; null: no limits of its own.';
+comment on column sentinai.stat_relay.limited is 'Whether events wait for these limits now.';
 comment on column sentinai.stat_relay.blocked_by is 'Processes whose open transactions hold lanes of the relay, by retry_dead_letter() or discard_dead_letter(); 0 is a prepared transaction. These lanes stand still, others go on.';
 
 -- Of the lanes only: how far they are behind is not asked.

@@ -1005,6 +1005,7 @@ create table sentinai_internal.relay (
     record_format   text collate "C" not null,
     record_options  text collate "C" not null,
     transform_owner text collate "C" not null,
+    limits          text collate "C" not null,
     workers         int not null,
     paused          boolean not null,
     node_no         int not null,
@@ -1022,6 +1023,7 @@ comment on column sentinai_internal.relay.topic_template is 'Topic of an event, 
 comment on column sentinai_internal.relay.record_format is 'Form of the records, as in sentinai.record_format.';
 comment on column sentinai_internal.relay.record_options is 'Key, headers, topics and tombstones of the records, the dead-letter topic and the transform; empty: those of the format, and none.';
 comment on column sentinai_internal.relay.transform_owner is 'Role that has the function of the transform, and whose rights it gets; when the function is another role''s the relay stops. Empty without one.';
+comment on column sentinai_internal.relay.limits is 'How much it may send in a second and have on its way; empty: no limits of its own.';
 comment on column sentinai_internal.relay.workers is 'Number of processes; 0: a sentinai-relay outside of the server sends.';
 comment on column sentinai_internal.relay.paused is 'Whether it is paused, by pause_relay().';
 comment on column sentinai_internal.relay.node_no is 'Row of node that this was decided on; a newer one pauses the relay.';
@@ -1037,21 +1039,22 @@ comment on function sentinai.relay_is_paused(text) is 'The same for a relay by i
 create function sentinai.create_relay(
         name text, broker text, settings text, event_types text[] default null, aggregate_types text[] default null,
         tenants text[] default null, topic_template text default null, record_format text default null,
-        start_from text default 'latest', workers int default 1, record_options text default null)
+        start_from text default 'latest', workers int default 1, record_options text default null,
+        limits text default null)
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_create_relay';
-comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int, text) is 'Make a relay beside the one of the server''s parameters. broker: "kafka" or "rabbitmq". settings: as in sentinai.kafka_conf or sentinai.rabbitmq_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16, or 0 for a sentinai-relay outside of the server. record_options: key, headers, headers.metadata, topics and tombstones of the records, dead.letter.topic, dead.letter.headers, transform and transform.timeout.ms, as key=value separated by commas (docs/kafka.md); null: those of the format. For superusers and roles with the right ALTER SYSTEM on that parameter. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int, text, text) is 'Make a relay beside the one of the server''s parameters. broker: "kafka" or "rabbitmq". settings: as in sentinai.kafka_conf or sentinai.rabbitmq_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16, or 0 for a sentinai-relay outside of the server. record_options: key, headers, headers.metadata, topics and tombstones of the records, dead.letter.topic, dead.letter.headers, transform and transform.timeout.ms, as key=value separated by commas (docs/kafka.md); null: those of the format. limits: events.per.second, bytes.per.second and in.flight, as key=value separated by commas; null: none. For superusers and roles with the right ALTER SYSTEM on that parameter. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
 
 create function sentinai.alter_relay(
         name text, settings text default null, event_types text[] default null, aggregate_types text[] default null,
         tenants text[] default null, topic_template text default null, record_format text default null,
         workers int default null, all_event_types boolean default false, all_aggregate_types boolean default false,
-        all_tenants boolean default false, record_options text default null)
+        all_tenants boolean default false, record_options text default null, limits text default null)
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_alter_relay';
-comment on function sentinai.alter_relay(text, text, text[], text[], text[], text, text, int, boolean, boolean, boolean, text) is 'Change what is named of a relay; the rest stays. all_event_types, all_aggregate_types, all_tenants: no filter of that kind any more. Other event types or tenants hold for what is published from now on, everything else from the next event that is sent. topic_template: '' is the default of the format; record_options: all that shall hold, '' for none. Errors: 22004 null; SN404 unknown relay; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+comment on function sentinai.alter_relay(text, text, text[], text[], text[], text, text, int, boolean, boolean, boolean, text, text) is 'Change what is named of a relay; the rest stays. all_event_types, all_aggregate_types, all_tenants: no filter of that kind any more. Other event types or tenants hold for what is published from now on, everything else from the next event that is sent. topic_template: '' is the default of the format; record_options, limits: all that shall hold, '' for none. Errors: 22004 null; SN404 unknown relay; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
 
 create function sentinai.drop_relay(name text) returns bigint
     language c volatile parallel unsafe
@@ -1104,7 +1107,7 @@ create function sentinai.stat_relays(out worker int, out pid int, out state text
         out error_count bigint, out dead_count bigint, out breaker text,
         out started_at timestamptz, out last_ack_at timestamptz,
         out last_error_at timestamptz, out last_error text, out locked_lanes bigint,
-        out relay_id int)
+        out relay_id int, out limited boolean)
     returns setof record
     language c volatile strict
     as 'MODULE_PATHNAME', 'sentinai_stat_relays';
@@ -1152,11 +1155,12 @@ begin
     execute $v$create or replace view sentinai.stat_relay as
 with relay as (
     select 0 as relay_id, 'relay'::text as relay, s.sub_id,
-           pg_catalog.current_setting('sentinai.relay_workers')::int as workers
+           pg_catalog.current_setting('sentinai.relay_workers')::int as workers,
+           pg_catalog.current_setting('sentinai.relay_limits') as limits
     from (values (true)) v (one)
          left join sentinai_internal.subscription s on s.worker_type = 'relay'
     union all
-    select r.sub_id, s.worker_type, r.sub_id, greatest(r.workers, 1)
+    select r.sub_id, s.worker_type, r.sub_id, greatest(r.workers, 1), r.limits
     from sentinai_internal.relay r
          join sentinai_internal.subscription s on s.sub_id = r.sub_id
 )
@@ -1180,7 +1184,9 @@ select w.worker,
        l.waiting_events,
        t.waiting_topics,
        b.blocked_by,
-       n.relay
+       n.relay,
+       nullif(n.limits, '') as limits,
+       p.limited
 from relay n
      cross join lateral pg_catalog.generate_series(0, n.workers - 1) as w (worker)
      left join sentinai.stat_relays() p on p.relay_id = n.relay_id and p.worker = w.worker
@@ -1215,6 +1221,8 @@ drop function sentinai.stat_relay_workers();
 
 comment on column sentinai.stat_relay_topic.relay is 'The relay.';
 comment on view sentinai.stat_relay is 'One row for each process that a relay shall have: as many as sentinai.relay_workers says, or create_relay().';
+comment on column sentinai.stat_relay.limits is 'How much the relay may send in a second and have on its way; null: no limits of its own.';
+comment on column sentinai.stat_relay.limited is 'Whether events wait for these limits now.';
 comment on column sentinai.stat_relay.relay is 'The relay; "relay" is the one of the server''s parameters.';
 comment on column sentinai.stat_relay.dead_count is 'Events given up (see dead_letter, where worker_type is the relay) since the process started.';
 

@@ -193,6 +193,48 @@ check_event_types(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/*
+ * check_record_options: options of records that the server's relay can have.  A
+ * transform needs an owner, which create_relay() notes, and the topic of dead
+ * letters has a parameter.
+ */
+static bool
+check_record_options(char **newval, void **extra, GucSource source)
+{
+	SnRecordRules *rules;
+	char		err[SN_ERROR_LEN];
+
+	if (*newval == NULL || **newval == '\0')
+		return true;
+	rules = sn_record_rules_parse(*newval, err, sizeof(err));
+	if (rules == NULL)
+		GUC_check_errdetail("%s.", err);
+	else if (rules->transform != NULL)
+		GUC_check_errdetail("Only relays of create_relay() have a transform.");
+	else if (rules->dead_letter_topic != NULL)
+		GUC_check_errdetail("The topic for dead letters is that of sentinai.dead_letter_topic.");
+	else
+	{
+		sn_record_rules_free(rules);
+		return true;
+	}
+	sn_record_rules_free(rules);
+	return false;
+}
+
+/* check_relay_limits: limits that can hold */
+static bool
+check_relay_limits(char **newval, void **extra, GucSource source)
+{
+	SnRelayLimits limits;
+	char		err[SN_ERROR_LEN];
+
+	if (*newval == NULL || sn_relay_limits_parse(*newval, &limits, err, sizeof(err)))
+		return true;
+	GUC_check_errdetail("%s.", err);
+	return false;
+}
+
 /* check_secret_directory: a path that means one directory, and not everything */
 static bool
 check_secret_directory(char **newval, void **extra, GucSource source)

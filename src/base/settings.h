@@ -98,6 +98,12 @@ SN_ENUM(relay_start_from, SN_RELAY_EARLIEST, relay_start_options, PGC_SIGHUP, 0,
 		"Where the relay of a database begins when it runs for the first time.", NULL)
 SN_STRING(relay_event_types, "", PGC_SIGHUP, 0, check_event_types,
 		  "Types of the events that the relay sends, separated by commas; empty sends all.", NULL)
+SN_STRING(relay_record_options, "", PGC_SIGHUP, 0, check_record_options,
+		  "Key, headers, topics and tombstones of the records that the relay sends; empty: those of the format.",
+		  "It is written as record_options of create_relay().")
+SN_STRING(relay_limits, "", PGC_SIGHUP, 0, check_relay_limits,
+		  "How much the relay may send in a second and have on its way; empty: no limits of its own.",
+		  "It is written as limits of create_relay().")
 SN_INT(relay_inflight, 10000, 1, 100000, PGC_SIGHUP, 0, NULL,
 	   "Most events a relay has sent without an answer: the bound on duplicates after a crash.", NULL)
 SN_INT(relay_buffer, 32768, 1024, 1048576, PGC_SIGHUP, GUC_UNIT_KB, NULL,

@@ -178,7 +178,7 @@ put_stat_time(TimestampTz t, int column, Datum *values, bool *nulls)
 }
 
 /* Columns of stat_relay_workers(); stat_relays() has the relay's number behind them */
-#define RELAY_COLUMNS	15
+#define RELAY_COLUMNS	16
 
 /* put_error: what a relay's last error said, columns 11 and 12 */
 static void
@@ -220,6 +220,7 @@ put_relay_row(ReturnSetInfo *rsinfo, const SnRelaySlot *slot)
 	put_error(slot, values, nulls);
 	values[13] = Int64GetDatum((int64) slot->barred);
 	values[14] = Int32GetDatum(slot->relay_id);
+	values[15] = BoolGetDatum(slot->limited);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 

@@ -128,7 +128,7 @@ open_core(void)
 	config.broker.settings = settings->conf;
 	config.broker.secret_directory = sn_secret_directory;
 	config.broker.client_id = "sentinai-relay";
-	config.broker.queue_max_messages = sn_relay_inflight + SN_MAX_PARKED;
+	config.broker.queue_max_messages = sn_relay_window(settings) + SN_MAX_PARKED;
 	config.broker.queue_max_kbytes = sn_relay_buffer + sn_relay_buffer / 2;
 	config.broker.log = log_client;
 	config.record.format = settings->format;
@@ -139,13 +139,17 @@ open_core(void)
 	config.record.database = sn_relay.database;
 	config.record.rules = settings->record_options;
 	config.lanes = SN_MAX_LANES;
-	config.max_events = sn_relay_inflight;
+	config.max_events = sn_relay_window(settings);
 	config.max_bytes = (size_t) sn_relay_buffer * 1024;
 	config.tail = sn_relay_tail(settings);
 	config.topic_partitions = sn_topic_partitions;
 	config.topic_replication = sn_topic_replication;
 	config.breaker_failures = sn_breaker_failures;
 	config.breaker_open_ms = (int64) sn_breaker_open_time * 1000;
+	config.events_per_second =
+		sn_relay_share(settings, settings->limits.events_per_second);
+	config.bytes_per_second =
+		sn_relay_share(settings, settings->limits.bytes_per_second);
 	config.topic_changed = topic_changed;
 	sn_relay.max_text = Min(provider->settings->max_record(settings->conf),
 							SN_JSON_TEXT_MAX);
@@ -159,7 +163,7 @@ open_core(void)
 				 errhint("See %s.", provider->setting)));
 	log_client(NULL, 7, "START", "what is not marked is sent");
 	sn_relay.lanes.every = sn_relay.workers;
-	sn_relay.lanes.window = sn_relay_inflight;
+	sn_relay.lanes.window = config.max_events;
 	sn_relay.lanes.max_bytes = config.max_bytes;
 	sn_relay.lanes.expires = sn_topic_timeout >= 0;
 	sn_relay_lanes_begin(&sn_relay.lanes, core);
@@ -336,6 +340,7 @@ sn_relay_show(const SnRelayCoreStats *stats)
 		strlcpy(slot->last_error, stats->last_error, SN_ERROR_LEN);
 	}
 	slot->inflight = stats->inflight;
+	slot->limited = stats->limited;
 	slot->barred = sn_relay.lanes.barred;
 	slot->breaker = stats->breaker;
 	slot->sent = stats->sent;
@@ -419,6 +424,7 @@ stand_by(void)
 	close_core();
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
 	sn_relay.slot->inflight = 0;
+	sn_relay.slot->limited = false;
 	sn_relay.slot->breaker = SN_BREAKER_CLOSED;
 	LWLockRelease(&sn_shared()->lock);
 }

@@ -116,6 +116,21 @@ check_row_template(char *value)
 	return value == NULL ? "" : value;
 }
 
+/* refuse_of_kafka: an error for options that make sense with Kafka alone */
+static void
+refuse_of_kafka(const SnRecordRules *rules)
+{
+	const char *option = rules->dedupe_tail ? "dedupe" :
+	rules->dead_letter_headers == SN_DEAD_SPRING ? "dead.letter.headers=spring" :
+	NULL;
+
+	if (option != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("records cannot be made: option \"%s\" is for relays to Kafka",
+						option)));
+}
+
 /*
  * check_records: whether records can be made like that; returns whether what the
  * broker refuses goes to a topic.  again: the options were given now, so that the
@@ -139,11 +154,9 @@ check_records(SnRelayRow *row, bool again)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("records cannot be made: %s", err)));
-	if (rules != NULL && rules->dedupe_tail &&
+	if (rules != NULL &&
 		strcmp(row->broker, sn_providers[SN_BROKER_KAFKA].name) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("records cannot be made: option \"dedupe\" is for relays to Kafka")));
+		refuse_of_kafka(rules);
 	sn_record_close(maker);
 	if (again)
 		row->transform_owner = rules == NULL || rules->transform == NULL ?
@@ -183,6 +196,14 @@ check_workers(int workers)
 				 errmsg("workers must be between 0 and %d",
 						SN_MAX_RELAY_WORKERS)));
 	return workers;
+}
+
+/* check_limits: limits that can hold; "" for none */
+static char *
+check_limits(char *limits)
+{
+	(void) sn_relay_limits_of(limits);
+	return limits;
 }
 
 /* string_arg: an argument as a string; NULL for null */
@@ -254,6 +275,7 @@ relay_json(const SnRelayRow *row, const SnFilter *filter)
 						  "topic_template", row->topic_template,
 						  "record_format", row->record_format,
 						  "record_options", row->record_options,
+						  "limits", row->limits,
 						  "workers", psprintf("%d", row->workers),
 						  "paused", row->paused ? "true" : "false",
 						  NULL);
@@ -328,6 +350,7 @@ sentinai_create_relay(PG_FUNCTION_ARGS)
 	want_refused(&request.filter.types, check_records(&row, true));
 	sn_request_start(PG_GETARG_TEXT_PP(8), &request);
 	row.workers = check_workers(PG_GETARG_INT32(9));
+	row.limits = PG_ARGISNULL(11) ? "" : check_limits(string_arg(fcinfo, 11));
 
 	(void) sn_node_activate();
 	(void) sn_lock_streams(true);
@@ -404,6 +427,8 @@ sentinai_alter_relay(PG_FUNCTION_ARGS)
 		row.workers = check_workers(PG_GETARG_INT32(7));
 	if (!PG_ARGISNULL(11))
 		row.record_options = string_arg(fcinfo, 11);
+	if (!PG_ARGISNULL(12))
+		row.limits = check_limits(string_arg(fcinfo, 12));
 	alter_relay_filter(fcinfo, sub,
 					   check_records(&row, !PG_ARGISNULL(11)));
 	sn_relay_row_remove(row.sub_id);

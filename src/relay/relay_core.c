@@ -35,13 +35,17 @@ sn_core_note_error(SnRelayCore *core, const char *error)
 SnRelayCore *
 sn_relay_core_open(const SnRelayCoreConfig *config, char *err, size_t err_len)
 {
-	SnRelayCore *core = calloc(1, sizeof(SnRelayCore));
+	SnRelayCore *core;
 
+	if (config->tail > 0 && config->provider->tail == NULL)
+	{
+		snprintf(err, err_len, "option \"dedupe\" is for relays to Kafka");
+		return NULL;
+	}
+	core = calloc(1, sizeof(SnRelayCore));
 	if (core == NULL)
 		return NULL;
 	core->config = *config;
-	if (config->provider->tail == NULL)
-		core->config.tail = 0;
 	sn_tail_again(&core->tail);
 	if (!sn_window_open(&core->window, config->lanes, config->max_events,
 						SN_MAX_PARKED) ||
@@ -53,6 +57,8 @@ sn_relay_core_open(const SnRelayCoreConfig *config, char *err, size_t err_len)
 	}
 	sn_breaker_init(&core->breaker, config->breaker_failures,
 					config->breaker_open_ms);
+	sn_pace_init(&core->events, config->events_per_second);
+	sn_pace_init(&core->bytes, config->bytes_per_second);
 	core->maker = sn_record_open(&config->record, err, err_len);
 	if (core->maker != NULL)
 		core->broker = config->provider->open(&config->broker, err, err_len);
@@ -263,10 +269,14 @@ all_done(const SnRelayCore *core)
 
 /* next_relay_turn: when the events on their way need another turn, or -1 */
 static int64_t
-next_relay_turn(const SnRelayCore *core)
+next_relay_turn(SnRelayCore *core, int64_t now_ms)
 {
 	if (core->window.cursor != NULL)
-		return 10;
+	{
+		int64_t		limited = sn_core_limited(core, now_ms);
+
+		return limited > 10 ? limited : 10;
+	}
 	if (core->later.any)
 		return SN_LATER_MS;
 	return core->inflight > 0 ? 1000 : -1;
@@ -313,7 +323,7 @@ sn_relay_core_turn(SnRelayCore *core, int64_t now_ms)
 		/* when one could be tried, it waits for the answer about its topic */
 		return wait > 0 ? wait + 1 : 10;
 	}
-	wait = next_relay_turn(core);
+	wait = next_relay_turn(core, now_ms);
 	topic = sn_core_next_topic(core, now_ms);
 	return topic < 0 || (wait >= 0 && wait < topic) ? wait : topic;
 }

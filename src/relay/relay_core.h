@@ -45,6 +45,8 @@ typedef struct SnRelayCoreConfig
 	int			topic_replication;
 	int			breaker_failures;
 	int64_t		breaker_open_ms;
+	double		events_per_second;	/* 0: no limit */
+	double		bytes_per_second;	/* of values */
 
 	/* told when a topic is held, and without an error when it no longer is */
 	void		(*topic_changed) (const char *topic, const char *error);
@@ -101,6 +103,7 @@ typedef struct SnRelayCoreStats
 	uint64_t	errors;
 	uint64_t	refused;
 	int			held;			/* topics that cannot be written now */
+	bool		limited;		/* events wait for what may go in a second */
 	SnBreakerState breaker;
 	const char *last_error;		/* "" when there was none */
 } SnRelayCoreStats;

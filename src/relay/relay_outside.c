@@ -268,7 +268,7 @@ call_settings(SnWireIn *in)
 	sn_wire_put(&answer, settings->format);
 	sn_wire_put(&answer, sn_record_timestamp == SN_TIME_OCCURRED);
 	sn_wire_put(&answer, sn_node()->lanes);
-	sn_wire_put(&answer, sn_relay_inflight);
+	sn_wire_put(&answer, sn_relay_window(settings));
 	sn_wire_put(&answer, sn_relay_buffer);
 	sn_wire_put(&answer, sn_relay_tail(settings));
 	sn_wire_put(&answer, sn_topic_partitions);
@@ -276,6 +276,8 @@ call_settings(SnWireIn *in)
 	sn_wire_put(&answer, sn_topic_timeout >= 0);
 	sn_wire_put(&answer, sn_breaker_failures);
 	sn_wire_put(&answer, sn_breaker_open_time);
+	sn_wire_put(&answer, settings->limits.events_per_second);
+	sn_wire_put(&answer, settings->limits.bytes_per_second);
 }
 
 /* show_figures: what the process says of itself, for the views */
@@ -291,6 +293,7 @@ show_figures(SnWireIn *in)
 	stats.errors = (uint64) sn_wire_get(in);
 	sn_relay.lanes.barred = (uint64) sn_wire_get(in);
 	stats.last_error = sn_wire_get_string(in);
+	stats.limited = sn_wire_get(in) != 0;
 	if (stats.last_error == NULL || in->failed)
 		bad_message();
 	sn_relay_show(&stats);
@@ -451,7 +454,7 @@ call_read(SnWireIn *in)
 	int			lane;
 
 	get_positions(in, l->read_pos);
-	if (in->failed || room < 1 || room > sn_relay_inflight || lanes == 0)
+	if (in->failed || room < 1 || room > sn_relay_window(&sn_relay.settings) || lanes == 0)
 		bad_message();
 	memcpy(l->mark_pos, l->read_pos, sizeof(l->mark_pos));
 	sn_relay.read = NIL;

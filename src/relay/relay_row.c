@@ -36,6 +36,7 @@ read_relay(TupleTableSlot *slot, SnRelayRow *row)
 		TextDatumGetCString(values[Anum_relay_record_options - 1]);
 	row->transform_owner =
 		TextDatumGetCString(values[Anum_relay_transform_owner - 1]);
+	row->limits = TextDatumGetCString(values[Anum_relay_limits - 1]);
 	row->workers = DatumGetInt32(values[Anum_relay_workers - 1]);
 	row->paused = DatumGetBool(values[Anum_relay_paused - 1]);
 	row->node_no = DatumGetInt32(values[Anum_relay_node_no - 1]);
@@ -101,6 +102,7 @@ sn_relay_row_put(const SnRelayRow *row)
 		CStringGetTextDatum(row->record_options);
 	values[Anum_relay_transform_owner - 1] =
 		CStringGetTextDatum(row->transform_owner);
+	values[Anum_relay_limits - 1] = CStringGetTextDatum(row->limits);
 	values[Anum_relay_workers - 1] = Int32GetDatum(row->workers);
 	values[Anum_relay_paused - 1] = BoolGetDatum(row->paused);
 	values[Anum_relay_node_no - 1] = Int32GetDatum(row->node_no);

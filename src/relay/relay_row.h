@@ -25,6 +25,7 @@ typedef struct SnRelayRow
 	const char *record_format;
 	const char *record_options; /* "": none */
 	const char *transform_owner;	/* of the function that they name; "": none */
+	const char *limits;			/* "": none */
 	int			workers;
 	bool		paused;
 	int			node_no;		/* when that was decided */

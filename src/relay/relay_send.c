@@ -28,9 +28,20 @@ know_topic(SnRelayCore *core, SnWindowEntry *entry, const char *name,
 	return true;
 }
 
+/* sn_core_limited: milliseconds until the limits let another event go; 0: now */
+int64_t
+sn_core_limited(SnRelayCore *core, int64_t now_ms)
+{
+	int64_t		events = sn_pace_wait(&core->events, now_ms);
+	int64_t		bytes = sn_pace_wait(&core->bytes, now_ms);
+
+	return events > bytes ? events : bytes;
+}
+
 /* note_sent: the broker has an event */
 static void
-note_sent(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
+note_sent(SnRelayCore *core, SnWindowEntry *entry, const SnRecord *record,
+		  int64_t now_ms)
 {
 	SnTopic    *topic = entry->topic;
 
@@ -41,6 +52,8 @@ note_sent(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
 		topic->answered_at = now_ms;
 		topic->others = core->stats.acked;
 	}
+	sn_pace_take(&core->events, 1);
+	sn_pace_take(&core->bytes, (double) record->value_len);
 	core->inflight++;
 	core->stats.sent++;
 }
@@ -56,7 +69,7 @@ hand_over(SnRelayCore *core, SnWindowEntry *entry, const SnRecord *record,
 										sizeof(err)))
 	{
 		case SN_SEND_OK:
-			note_sent(core, entry, now_ms);
+			note_sent(core, entry, record, now_ms);
 			return true;
 		case SN_SEND_REFUSED:
 			sn_core_refuse(core, entry, err);
@@ -106,6 +119,9 @@ send_one(SnRelayCore *core, SnWindowEntry *entry, int64_t now_ms)
 			sn_core_release(core, entry);
 		return true;
 	}
+	core->stats.limited = sn_core_limited(core, now_ms) > 0;
+	if (core->stats.limited)
+		return false;
 	if (core->breaker.state != SN_BREAKER_CLOSED &&
 		!sn_breaker_allow(&core->breaker, now_ms))
 		return false;
@@ -134,6 +150,7 @@ sn_core_send(SnRelayCore *core, int64_t now_ms)
 {
 	SnWindowEntry *entry;
 
+	core->stats.limited = false;
 	while ((entry = core->window.cursor) != NULL && !core->recover)
 	{
 		bool		trial = core->breaker.state != SN_BREAKER_CLOSED;

@@ -86,6 +86,42 @@ filter_of_server(const SnRelaySettings *settings, SnFilter *filter)
 	sn_names_of(elems, n, &filter->types);
 }
 
+/* free_rules: the memory that has the settings goes away */
+static void
+free_rules(void *rules)
+{
+	sn_record_rules_free(rules);
+}
+
+/* sn_relay_rules: what record_options say, until the memory context is reset */
+SnRecordRules *
+sn_relay_rules(const char *record_options)
+{
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+	char		err[SN_ERROR_LEN];
+	SnRecordRules *rules = sn_record_rules_parse(record_options, err,
+												 sizeof(err));
+
+	if (rules == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("record_options cannot be used: %s", err),
+				 errhint(SN_RECORD_RULES_ARE)));
+	callback->func = free_rules;
+	callback->arg = rules;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	return rules;
+}
+
+/* take_rules: a relay's own rules of records */
+static void
+take_rules(SnRelaySettings *settings, const char *record_options)
+{
+	settings->record_options = copy_setting(record_options);
+	settings->rules = *record_options == '\0' ? NULL :
+		sn_relay_rules(record_options);
+}
+
 /* sn_relay_settings_of_server: what the server's parameters say */
 void
 sn_relay_settings_of_server(SnRelaySettings *settings)
@@ -97,9 +133,9 @@ sn_relay_settings_of_server(SnRelaySettings *settings)
 	settings->conf = copy_setting(provider == NULL ? NULL : *provider->value);
 	settings->workers = Max(sn_relay_workers, 1);
 	settings->format = (SnRecordFormat) sn_record_format;
-	settings->record_options = "";
-	settings->rules = NULL;
+	take_rules(settings, copy_setting(sn_relay_record_options));
 	settings->transform_owner = "";
+	settings->limits = sn_relay_limits_of(copy_setting(sn_relay_limits));
 	settings->topic_template = copy_setting(sn_topic_template);
 	settings->control_topic = copy_setting(sn_control_topic);
 	settings->dead_letter_topic = copy_setting(sn_dead_letter_topic);
@@ -146,31 +182,34 @@ sn_relay_provider(const char *name)
 	return NULL;				/* not reached */
 }
 
-/* free_rules: the memory that has the settings goes away */
-static void
-free_rules(void *rules)
+/* sn_relay_limits_of: what limits say */
+SnRelayLimits
+sn_relay_limits_of(const char *limits)
 {
-	sn_record_rules_free(rules);
-}
-
-/* sn_relay_rules: what record_options say, until the memory context is reset */
-SnRecordRules *
-sn_relay_rules(const char *record_options)
-{
-	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+	SnRelayLimits result;
 	char		err[SN_ERROR_LEN];
-	SnRecordRules *rules = sn_record_rules_parse(record_options, err,
-												 sizeof(err));
 
-	if (rules == NULL)
+	if (!sn_relay_limits_parse(limits, &result, err, sizeof(err)))
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
-				 errmsg("record_options cannot be used: %s", err),
-				 errhint(SN_RECORD_RULES_ARE)));
-	callback->func = free_rules;
-	callback->arg = rules;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-	return rules;
+				 errmsg("limits cannot be used: %s", err),
+				 errhint("Limits are %s.", SN_RELAY_LIMITS_ARE)));
+	return result;
+}
+
+/* sn_relay_window: most events that a process has sent without an answer */
+int
+sn_relay_window(const SnRelaySettings *settings)
+{
+	return settings->limits.in_flight > 0 ? settings->limits.in_flight :
+		sn_relay_inflight;
+}
+
+/* sn_relay_share: what a process has of a limit, as all have the same */
+double
+sn_relay_share(const SnRelaySettings *settings, int limit)
+{
+	return (double) limit / Max(settings->workers, 1);
 }
 
 /*
@@ -182,16 +221,7 @@ sn_relay_tail(const SnRelaySettings *settings)
 {
 	if (settings->rules == NULL || !settings->rules->dedupe_tail)
 		return 0;
-	return (sn_relay_inflight + SN_MAX_PARKED) * settings->workers;
-}
-
-/* take_rules: a relay's own rules of records */
-static void
-take_rules(SnRelaySettings *settings, const char *record_options)
-{
-	settings->record_options = copy_setting(record_options);
-	settings->rules = *record_options == '\0' ? NULL :
-		sn_relay_rules(record_options);
+	return (sn_relay_window(settings) + SN_MAX_PARKED) * settings->workers;
 }
 
 /*
@@ -214,6 +244,7 @@ sn_relay_settings_of_row(int sub_id, SnRelaySettings *settings)
 	settings->format = sn_relay_format(row.record_format);
 	take_rules(settings, row.record_options);
 	settings->transform_owner = copy_setting(row.transform_owner);
+	settings->limits = sn_relay_limits_of(row.limits);
 	settings->topic_template = copy_setting(row.topic_template);
 	settings->control_topic = "";
 	settings->dead_letter_topic = settings->rules == NULL ? "" :
@@ -231,5 +262,6 @@ sn_relay_settings_same(const SnRelaySettings *a, const SnRelaySettings *b)
 		strcmp(a->topic_template, b->topic_template) == 0 &&
 		strcmp(a->record_options, b->record_options) == 0 &&
 		strcmp(a->transform_owner, b->transform_owner) == 0 &&
+		memcmp(&a->limits, &b->limits, sizeof(SnRelayLimits)) == 0 &&
 		sn_names_equal(&a->aggregate_types, &b->aggregate_types);
 }

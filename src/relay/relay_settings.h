@@ -15,6 +15,7 @@
 #include "queue/stream.h"
 #include "relay/record.h"
 #include "relay/record_rules.h"
+#include "relay/relay_limits.h"
 #include "relay/relay_provider.h"
 
 typedef struct SnRelaySettings
@@ -29,6 +30,7 @@ typedef struct SnRelaySettings
 	char	   *record_options; /* "": none */
 	SnRecordRules *rules;		/* they; NULL: none */
 	char	   *transform_owner;	/* of the function they name; "": none */
+	SnRelayLimits limits;
 	char	   *topic_template; /* "": the format's default */
 	char	   *control_topic;	/* "": none */
 	char	   *dead_letter_topic;	/* "": none */
@@ -41,6 +43,9 @@ extern SnRecordRules *sn_relay_rules(const char *record_options);
 extern bool sn_relay_settings_of_row(int sub_id, SnRelaySettings *settings);
 extern bool sn_relay_settings_same(const SnRelaySettings *a,
 								   const SnRelaySettings *b);
+extern SnRelayLimits sn_relay_limits_of(const char *limits);
+extern int	sn_relay_window(const SnRelaySettings *settings);
+extern double sn_relay_share(const SnRelaySettings *settings, int limit);
 extern int	sn_relay_tail(const SnRelaySettings *settings);
 extern void sn_relay_settings_of_server(SnRelaySettings *settings);
 

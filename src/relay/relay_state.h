@@ -9,6 +9,7 @@
 
 #include "relay/relay_core.h"
 #include "relay/relay_later.h"
+#include "relay/relay_limits.h"
 #include "relay/relay_tail.h"
 #include "relay/relay_topic.h"
 #include "relay/relay_window.h"
@@ -21,6 +22,8 @@ struct SnRelayCore
 	SnBroker   *broker;
 	SnRecordMaker *maker;
 	SnBreaker	breaker;
+	SnPace		events;			/* what may go in a second */
+	SnPace		bytes;
 	SnWindow	window;
 	SnTopicTable topics;
 	SnLater		later;			/* keys of what the cursor passed over */
@@ -56,6 +59,7 @@ extern bool sn_core_is_there(const SnRelayCore *core,
 
 /* relay_send.c */
 extern void sn_core_send(SnRelayCore *core, int64_t now_ms);
+extern int64_t sn_core_limited(SnRelayCore *core, int64_t now_ms);
 
 /* relay_answer.c */
 extern void sn_core_take_reports(SnRelayCore *core, int64_t now_ms);

@@ -17,7 +17,7 @@
 #include "relay/record.h"
 
 /* Version of everything in this file; raised with every change to it. */
-#define SN_RELAY_PROTOCOL	1
+#define SN_RELAY_PROTOCOL	2
 
 /*
  * What can be asked for.  Lanes are a bit set; positions are one number for

@@ -161,6 +161,7 @@ typedef struct SnRelaySlot
 								 * only add, without the lock */
 	pg_atomic_uint32 look;		/* the switch or a dead letter changed */
 	int			inflight;		/* events sent and not answered */
+	bool		limited;		/* events wait for its limits */
 	int			breaker;		/* SnBreakerState */
 	uint64		barred;			/* lanes that others have locked */
 	int64		sent;			/* since its start */

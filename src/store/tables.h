@@ -47,7 +47,7 @@
 	AS(relay, id, sub_id) C(relay, broker) C(relay, settings) \
 	C(relay, aggregate_types) C(relay, topic_template) \
 	C(relay, record_format) C(relay, record_options) \
-	C(relay, transform_owner) C(relay, workers) C(relay, paused) C(relay, node_no) C(relay, recovery) \
+	C(relay, transform_owner) C(relay, limits) C(relay, workers) C(relay, paused) C(relay, node_no) C(relay, recovery) \
 	C(relay, changed_at) C(relay, changed_by)
 
 #define SN_COLUMNS_stream(C, AS) \

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- record_options of relays: what is taken, and what is refused with which words.
-select plan(62);
+select plan(77);
 create function pg_temp.said(options text) returns text language plpgsql as $$
 declare
     state text;
@@ -26,8 +26,31 @@ select ok(pg_temp.said(o) ~ '^SN422 record_options cannot be used: .* The option
     'headers=a:1; headers.metadata=u:a', 'headers.metadata=x:u,y:u', 'headers.metadata=traceparent', 'topics=A', 'topics=A:a b', 'topics=A:__x', 'tombstones=A B',
     'dead.letter.topic=a b', 'dead.letter.topic={tenant}', 'dead.letter.headers=connect', 'dead.letter.topic=a; dead.letter.headers=debezium',
     'transform.timeout.ms=5', 'transform=a.b; transform.timeout.ms=0', 'transform=a.b; transform.timeout.ms=5001', 'transform=a.b; transform.timeout.ms=x', 'dedupe=all']) o;
-select throws_ok($$select sentinai.create_relay('rec-rabbit', 'rabbitmq', 'hosts=localhost', record_options => 'dedupe=tail')$$,
-    'SN422', null, 'RabbitMQ has no end to read');
+select throws_ok(format($$select sentinai.create_relay('rec-rabbit', 'rabbitmq', 'hosts=localhost', record_options => %L)$$, o),
+    'SN422', null, 'not for RabbitMQ: ' || o) from unnest(array['dedupe=tail', 'dead.letter.topic=dead; dead.letter.headers=spring']) o;
+-- limits, likewise
+create function pg_temp.limited(limits text) returns text language plpgsql as $$
+declare
+    state text;
+    message text;
+    hint text;
+begin
+    perform sentinai.create_relay('rec-limited', 'kafka', 'bootstrap.servers=localhost:1', limits => limits);
+    select r.limits into message from sentinai.stat_relay r where relay = 'rec-limited';
+    perform sentinai.drop_relay('rec-limited');
+    return 'taken ' || coalesce(message, 'none');
+exception when others then
+    get stacked diagnostics state = returned_sqlstate, message = message_text, hint = pg_exception_hint;
+    return state || ' ' || message || coalesce(' ' || left(hint, 10), '');
+end $$;
+select is(pg_temp.limited(l), 'taken ' || coalesce(nullif(l, ''), 'none'), 'taken: ' || coalesce(l, 'null')) from unnest(array[
+    'events.per.second=1', 'bytes.per.second=1000000000; in.flight=100000', 'events.per.second=5,bytes.per.second=5,in.flight=1', '', null]) l;
+select ok(pg_temp.limited(l) ~ '^SN422 limits cannot be used: .* Limits are$', l || ': ' || pg_temp.limited(l)) from unnest(array[
+    'events=1', 'events.per.second=0', 'events.per.second=-1', 'events.per.second=1e3', 'bytes.per.second=1000000001', 'in.flight=100001', 'in.flight= ', 'events.per.second=99999999999999999999']) l;
+select sentinai.create_relay('rec-limited', 'kafka', 'bootstrap.servers=localhost:1', limits => 'in.flight=5');
+select sentinai.alter_relay('rec-limited', workers => 2);
+select is((select array_agg(distinct limits) from sentinai.stat_relay where relay = 'rec-limited'), '{in.flight=5}', 'limits stay when something else is changed');
+select sentinai.drop_relay('rec-limited');
 create function public.rec_transform(jsonb) returns jsonb language sql as 'select $1';
 create function public."rec Set"(jsonb) returns setof jsonb language sql as 'select $1';
 select is(pg_temp.said('transform=public.rec_transform; transform.timeout.ms=5000'), 'taken', 'a transform');

@@ -171,7 +171,13 @@ def topics(tap, conn, parser):
          {"control": ["DeadLettered.v1", "RetryScheduled.v1"],
           "events": ["api.v1.v1", "api.v1.v2"],
           "refused": ["api.v1.v1", "api.v1.v2"]}),
+        ("options of records", dict(relay_record_options="key={tenant}:{metadata.order}; "
+                                    "headers=region:eu; headers.metadata=user; topics=api.v1:mapped"),
+         {"control": ["DeadLettered.v1", "RetryScheduled.v1"], "events": [],
+          "events.api.v1": ["api.v1.v1", "api.v1.v2"],
+          "refused": ["api.v1.v1", "api.v1.v2"]}),
         ("raw records", dict(record_format="raw", topic_template=None,
+                            relay_record_options=None,
                             control_topic=None,
                             dead_letter_topic=None),
          {"events": ["api.v1.v1", "api.v1.v2"]}),

@@ -172,5 +172,18 @@ poll_ok($node, 'postgres', $unslept, q{select last_error like '%another role%' f
 sql(q{select sentinai.alter_relay('made', record_options => ''), pg_reload_conf()});
 is((grep { $_->{key} eq 'acme:late' } records('made', 6))[0]{value}, '{}', 'the event has waited');
 
+# A relay goes no faster than its limits let it, and says so; another does not wait.
+sql("select sentinai.create_relay('$_->[0]', 'kafka', '$conf', event_types => '{Paced}', topic_template => '$_->[0]', limits => '$_->[1]')")
+  foreach [ 'paced', 'events.per.second=5; in.flight=10' ], [ 'fast', '' ];
+sql(q{select count(*) from generate_series(1, 300) n, lateral sentinai.publish('Paced', 'acme', 'A-' || n % 7, '{}', 'order')});
+records('fast', 300);
+poll_ok($node, 'postgres', $unslept, q{select limited and limits = 'events.per.second=5; in.flight=10' from sentinai.stat_relay where relay = 'paced'}, 'limits and that they hold it up are shown');
+my ($went, $seconds) = split /\|/, sql(q{select sent_count, extract(epoch from clock_timestamp() - started_at)::int + 2 from sentinai.stat_relay where relay = 'paced'});
+cmp_ok($went, '<', 5 * $seconds + 5, 'it goes at its pace');
+cmp_ok($went, '<', 300, 'and is not through');
+sql(q{select sentinai.alter_relay('paced', limits => '')});
+records('paced', 300);
+poll_ok($node, 'postgres', $unslept, q{select not limited and limits is null from sentinai.stat_relay where relay = 'paced'}, 'without limits it is, at once');
+
 $node->stop;
 done_testing();

@@ -101,5 +101,18 @@ foreach my $list ('a b', 'A,,B', 'A, ', 'x' x 129, join ',', map { "T$_" } 0 .. 
 	is(state_in($node, 'postgres', "alter system set sentinai.relay_event_types = '$list'"), '22023', 'refused: ' . substr($list, 0, 20));
 }
 
+# Options of records, and limits, as relays of create_relay() have them.
+set_conf_now($node, $unslept, "sentinai.relay_record_options = 'headers=region:eu; headers.metadata=user; key={tenant}-{event_type}; topics=R:ruled; tombstones=R'", "sentinai.relay_limits = 'bytes.per.second=1000; in.flight=5'");
+sql(q{select sentinai.publish('R', 'acme', 'k', '{}', 'order', '{"user": "jo"}')});
+ok(wait_for($unslept, sub { $broker->records('ruled') > 0 }), 'a topic by event type');
+my ($ruled) = $broker->records('ruled');
+is_deeply([ $ruled->{key}, length($ruled->{value} // ''), @{ $ruled->{headers} }{qw(region user)} ], [ 'acme-R', 0, 'eu', 'jo' ], 'key, tombstone, headers');
+is(sql('select limits from sentinai.stat_relay'), 'bytes.per.second=1000; in.flight=5', 'limits are shown');
+foreach my $options ('kee={tenant}', 'transform=public.f', 'dead.letter.topic=dead', 'dedupe=all')
+{
+	is(state_in($node, 'postgres', "alter system set sentinai.relay_record_options = '$options'"), '22023', "refused: $options");
+}
+is(state_in($node, 'postgres', "alter system set sentinai.relay_limits = '$_'"), '22023', "refused: $_") foreach 'events=1', 'in.flight=0';
+
 $node->stop;
 done_testing();

@@ -18,6 +18,8 @@
 
 SnBroker	fake;
 int			read_back;
+double		events_per_second;
+double		bytes_per_second;
 
 /* add_report: what the next poll() says */
 void
@@ -208,6 +210,8 @@ open_core_with(int max_events, size_t max_bytes, const char *control_topic)
 	config.topic_replication = 1;
 	config.breaker_failures = 3;
 	config.breaker_open_ms = 1000;
+	config.events_per_second = events_per_second;
+	config.bytes_per_second = bytes_per_second;
 	core = sn_relay_core_open(&config, err, sizeof(err));
 	assert_non_null(core);
 	return core;

@@ -42,6 +42,8 @@ struct SnBroker
 
 extern SnBroker fake;
 extern int	read_back;			/* what a core that is opened reads back */
+extern double events_per_second;	/* and its limits */
+extern double bytes_per_second;
 
 extern void add_report(SnReportKind kind, SnReportStatus status, bool alone,
 					   uint64_t op);

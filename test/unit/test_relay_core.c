@@ -532,6 +532,55 @@ what_cannot_be_read_back_goes(void **state)
 	read_back = 0;
 }
 
+/* sent_by: how many were sent by some time, of which there was a turn every 100 ms */
+static int
+sent_by(SnRelayCore *core, int64_t from, int64_t until)
+{
+	for (; from <= until; from += 100)
+		turns(core, 1, from);
+	return fake.queued;
+}
+
+static void
+no_more_events_go_than_the_limit_lets(void **state)
+{
+	SnRelayCore *core;
+	SnRelayCoreStats stats;
+
+	events_per_second = 10;
+	core = open_core(100, 1 << 20);
+	push_first(core, 40);
+	turns(core, 2, 1000);
+	assert_int_equal(fake.queued, 10);	/* what a second has, at once */
+	sn_relay_core_stats(core, &stats);
+	assert_true(stats.limited);
+	assert_in_range(sn_relay_core_turn(core, 1000), 1, 100);
+	assert_int_equal(sent_by(core, 1000, 2000), 20);
+	assert_int_equal(sent_by(core, 2100, 4100), 40);
+	turns(core, 1, 4200);
+	sn_relay_core_stats(core, &stats);
+	assert_false(stats.limited);
+	sn_relay_core_close(core, 0);
+	events_per_second = 0;
+}
+
+static void
+no_more_bytes_go_than_the_limit_lets(void **state)
+{
+	SnRelayCore *core;
+
+	bytes_per_second = 1;
+	core = open_core(100, 1 << 20);
+	push_first(core, 3);		/* two bytes each */
+	turns(core, 2, 1000);
+	assert_int_equal(fake.queued, 1);	/* what is larger goes, too */
+	assert_int_equal(sent_by(core, 1100, 1900), 1);
+	assert_int_equal(sent_by(core, 2100, 2200), 2);
+	assert_int_equal(sent_by(core, 4200, 4300), 3);
+	sn_relay_core_close(core, 0);
+	bytes_per_second = 0;
+}
+
 int
 main(void)
 {
@@ -555,7 +604,9 @@ main(void)
 		cmocka_unit_test(what_is_there_is_not_sent),
 		cmocka_unit_test(an_id_counts_in_its_topic),
 		cmocka_unit_test(a_new_producer_reads_back),
-		cmocka_unit_test(what_cannot_be_read_back_goes)
+		cmocka_unit_test(what_cannot_be_read_back_goes),
+		cmocka_unit_test(no_more_events_go_than_the_limit_lets),
+		cmocka_unit_test(no_more_bytes_go_than_the_limit_lets)
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

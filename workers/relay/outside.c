@@ -179,6 +179,8 @@ open_core(void)
 	lanes.expires = sn_wire_get(&in) != 0;
 	config.breaker_failures = (int) sn_wire_get(&in);
 	config.breaker_open_ms = sn_wire_get(&in) * 1000;
+	config.events_per_second = (double) sn_wire_get(&in);
+	config.bytes_per_second = (double) sn_wire_get(&in);
 	config.broker.queue_max_messages = config.max_events + SN_MAX_PARKED;
 	config.broker.queue_max_kbytes = (int) (config.max_bytes / 1024 * 3 / 2);
 	config.topic_changed = topic_changed;
@@ -206,6 +208,7 @@ total_stats(SnRelayCoreStats *stats)
 {
 	*stats = before;
 	stats->inflight = 0;
+	stats->limited = false;
 	stats->breaker = SN_BREAKER_CLOSED;
 	if (lanes.core != NULL)
 	{

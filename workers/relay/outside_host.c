@@ -100,6 +100,7 @@ outside_host_turn(bool look, const SnRelayCoreStats *stats, bool *looked)
 	sn_wire_put(out, (int64_t) stats->errors);
 	sn_wire_put(out, (int64_t) l->barred);
 	sn_wire_put_string(out, stats->last_error);
+	sn_wire_put(out, stats->limited);
 	in = make_call(SN_CALL_BEGIN);
 	state = (SnRelayState) sn_wire_get(&in);
 	l->paused = sn_wire_get(&in) != 0;

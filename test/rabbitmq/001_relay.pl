@@ -15,7 +15,7 @@ use Test::More;
 
 my $rabbit = RabbitNode->new("$PostgreSQL::Test::Utils::tmp_check/rabbit_relay");
 my $node = new_node('rabbit_relay', "sentinai.broker = 'rabbitmq'",
-	"sentinai.rabbitmq_conf = '@{[$rabbit->conf]}'", 'sentinai.launcher_naptime = 1s');
+	"sentinai.rabbitmq_conf = '@{[$rabbit->conf]}'", 'sentinai.launcher_naptime = 1s', "include_if_exists 'test.conf'");
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
@@ -62,5 +62,52 @@ is(state_in($node, 'postgres', "set role driver; select sentinai.$_"), '42501', 
 is(state_in($node, 'postgres', "set role courier; select sentinai.$_"), '00000', $_)
   foreach "alter_relay('second', workers => 2)", "drop_relay('second')";
 is(state_in($node, 'postgres', "set role courier; select sentinai.drop_relay('second')"), 'SN404', 'it is gone');
+
+# what record_options say, on AMQP: headers, a key that chooses the queue, topics by
+# event type, tombstones, a transform, a topic for dead letters
+$rabbit->declare('exchange', 'keyed', 'direct');
+foreach my $queue (qw(acme:7 acme:order-3 paid.acme dead))
+{
+	$rabbit->declare('queue', $queue, {});
+	$rabbit->declare('binding', 'keyed', $queue, $queue);
+}
+my %options = (
+	keyed => 'key={tenant}:{metadata.order}; headers=region:eu,ce_team:shop; headers.metadata=user:x-user,count',
+	topics => 'topics=Paid:paid.{tenant}; tombstones=Gone; dead.letter.topic=dead');
+sql(qq{select sentinai.create_relay('keyed', 'rabbitmq', '@{[$rabbit->conf('exchange=keyed', 'routing.key={key}')]}', event_types => '{Keyed}', record_options => '$options{keyed}')});
+sql(qq{select sentinai.create_relay('topics', 'rabbitmq', '@{[$rabbit->conf('message.max.bytes=2000')]}', event_types => '{Paid,Gone,Large}', topic_template => 'of.{aggregate_type}', record_options => '$options{topics}')});
+sql(q{create schema shop;
+	create function shop.send(e jsonb) returns jsonb language sql as $$ select case when e->'payload'->>'test' = 'true' then null else jsonb_build_object('sent_for', e->>'tenant_id') end $$});
+sql(qq{select sentinai.create_relay('made', 'rabbitmq', '@{[$rabbit->conf]}', event_types => '{Made}', topic_template => 'made', record_options => 'transform=shop.send')});
+sql(q{
+	select sentinai.publish('Keyed', 'acme', 'order-3', '{"n": 1}', 'order', '{"order": 7, "user": "jo", "count": 2}');
+	select sentinai.publish('Keyed', 'acme', 'order-3', '{"n": 2}', 'order');
+	select sentinai.publish('Paid', 'acme', 'order-3', '{"n": 3}', 'order');
+	select sentinai.publish('Gone', 'acme', 'order-3', '{"n": 4}', 'order');
+	select sentinai.publish('Made', 'acme', 'order-3', '{"test": true}', 'order');
+	select sentinai.publish('Made', 'acme', 'order-3', '{}', 'order')});
+$id = sql(q{select sentinai.publish('Large', 'acme', 'order-3', jsonb_build_object('t', repeat('x', 2000)), 'order')});
+my ($keyed) = $rabbit->take('acme:7', 1);
+is_deeply([ $keyed->{body}, @{ $keyed->{headers} }{qw(region cloudEvents:team x-user count cloudEvents:partitionkey)} ],
+	[ '{"n": 1}', 'eu', 'shop', 'jo', '2', 'acme:7' ], 'headers that never change and of metadata, and a routing key of a key by template');
+my ($usual) = $rabbit->take('acme:order-3', 1);
+is_deeply([ $usual->{body}, @{ $usual->{headers} }{qw(region x-user)} ], [ '{"n": 2}', 'eu', undef ], 'an event that lacks a value of it keeps the usual one');
+is(($rabbit->take('paid.acme', 1))[0]{body}, '{"n": 3}', 'a topic by event type is a queue');
+my ($gone) = $rabbit->take('of.order', 1);
+is_deeply([ @$gone{qw(body type content_type)} ], [ '', 'Gone', undef ], 'a tombstone is a message without a body');
+is(($rabbit->take('made', 1))[0]{body}, '{"sent_for": "acme"}', 'a transform says what is sent, and what not');
+my ($dead) = $rabbit->take('dead', 1);
+is_deeply([ @{ $dead->{headers} }{qw(cloudEvents:id __connect.errors.stage sentinai_payload)} ], [ $id, 'TASK_PUT', 'omitted' ], 'what is too large is told in the topic for dead letters');
+like($dead->{headers}{'__connect.errors.exception.message'}, qr/larger/, 'and why');
+is_deeply([ grep { /^kafka/ } keys %{ $dead->{headers} } ], [], 'without headers of Spring for Kafka');
+is(state_in($node, 'postgres', "select sentinai.create_relay('no', 'rabbitmq', '@{[$rabbit->conf]}', record_options => '$_')"), 'SN422', "makes no sense: $_")
+  foreach 'dedupe=tail', 'dead.letter.topic=dead;dead.letter.headers=spring';
+
+# the relay of the parameters has options, too, and says when they make no sense
+set_conf($node, "sentinai.relay_record_options = 'headers=region:us; topics=Sold:sold'");
+sql(q{select sentinai.publish('Sold', 'acme', 'order-4', '{}', 'order')});
+is(($rabbit->take('sold', 1))[0]{headers}{region}, 'us', 'options of the relay of the parameters');
+set_conf($node, "sentinai.relay_record_options = 'dedupe=tail'");
+relay_says($node, 'postgres', 60, qr/option "dedupe" is for relays to Kafka/);
 
 done_testing();

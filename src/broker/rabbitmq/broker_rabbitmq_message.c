@@ -7,7 +7,8 @@
  * Headers of CloudEvents get the names that its binding to AMQP has, with the
  * prefix "cloudEvents:" in place of Kafka's "ce_".  What AMQP has a property
  * for is there: content-type, message-id, type, timestamp.  Messages are
- * persistent.
+ * persistent.  The headers that Spring for Apache Kafka has in dead-letter topics
+ * say nothing here, and are left out.
  */
 #include "broker/rabbitmq/broker_rabbitmq.h"
 
@@ -20,6 +21,7 @@
 
 #define KAFKA_PREFIX "ce_"
 #define AMQP_PREFIX "cloudEvents:"
+#define SPRING_PREFIX "kafka_dlt-"
 
 /* Where a block is filled. */
 typedef struct Filler
@@ -205,6 +207,8 @@ put_properties(Filler *filler, SnRabbitMessage *message,
 		const SnRecordHeader *header = &record->headers[i];
 		amqp_bytes_t value = put_header_value(filler, header);
 
+		if (strncmp(header->name, SPRING_PREFIX, sizeof(SPRING_PREFIX) - 1) == 0)
+			continue;
 		if (put_property(message, header->name, value))
 			continue;
 		entries[n].key = put_header_name(filler, header->name);

@@ -408,6 +408,23 @@ expire(SnRelayLanes *l)
 	return n > 0;
 }
 
+/*
+ * sn_relay_lanes_to_lock: lanes that a turn begins with locking, as far as is
+ * known before it
+ */
+uint64_t
+sn_relay_lanes_to_lock(const SnRelayLanes *l)
+{
+	uint64_t	lanes;
+
+	if (l->core == NULL)
+		return 0;
+	lanes = sn_relay_core_news_in(l->core);
+	if (sn_relay_lanes_marks_due(l) == 0)
+		lanes |= l->moved;
+	return lanes & ~l->barred;
+}
+
 /* sn_relay_lanes_look_due: whether it is time to look at the switch */
 bool
 sn_relay_lanes_look_due(const SnRelayLanes *l)

@@ -50,7 +50,8 @@ typedef struct SnRelayHost
 	uint64_t	(*waiting) (void);
 
 	/* Read what comes next in lanes, for sn_relay_lanes_push() when the
-	 * transaction has ended; false: there was nothing. */
+	 * transaction has ended; false: there was nothing.  The last call of a
+	 * turn. */
 	bool		(*read) (uint64_t lanes, int room);
 
 	/* Read parked events (topic NULL: without a label) and push them; *all:
@@ -108,6 +109,7 @@ extern void sn_relay_lanes_moved(SnRelayLanes *l, int lane, int64_t pos);
 extern void sn_relay_lanes_progress(SnRelayLanes *l);
 extern int64_t sn_relay_lanes_marks_due(const SnRelayLanes *l);
 extern bool sn_relay_lanes_have_room(const SnRelayLanes *l);
+extern uint64_t sn_relay_lanes_to_lock(const SnRelayLanes *l);
 extern bool sn_relay_lanes_look_due(const SnRelayLanes *l);
 extern bool sn_relay_lanes_need_turn(const SnRelayLanes *l);
 

@@ -280,9 +280,12 @@ call_settings(SnWireIn *in)
 	sn_wire_put(&answer, settings->limits.bytes_per_second);
 }
 
-/* show_figures: what the process says of itself, for the views */
+/*
+ * show_figures: what the process says of itself, for the views; *to_lock: the
+ * lanes that it is going to write
+ */
 static void
-show_figures(SnWireIn *in)
+show_figures(SnWireIn *in, uint64 *to_lock)
 {
 	SnRelayCoreStats stats = {0};
 
@@ -292,6 +295,7 @@ show_figures(SnWireIn *in)
 	stats.acked = (uint64) sn_wire_get(in);
 	stats.errors = (uint64) sn_wire_get(in);
 	sn_relay.lanes.barred = (uint64) sn_wire_get(in);
+	*to_lock = get_lanes(in);
 	stats.last_error = sn_wire_get_string(in);
 	stats.limited = sn_wire_get(in) != 0;
 	if (stats.last_error == NULL || in->failed)
@@ -322,8 +326,10 @@ call_begin(SnWireIn *in, SnHold hold)
 	SnRelayState state = hold == SN_HOLD_TAKEN ? SN_RELAY_GOES :
 		hold == SN_HOLD_BUSY ? SN_RELAY_HELD_OFF : SN_RELAY_LEAVES;
 	bool		look = sn_wire_get(in) != 0;
+	uint64		to_lock;
+	uint64		locked = 0;
 
-	show_figures(in);
+	show_figures(in, &to_lock);
 	if (hold == SN_HOLD_TAKEN)
 	{
 		look |= pg_atomic_exchange_u32(&sn_relay.slot->look, 0) != 0;
@@ -336,12 +342,15 @@ call_begin(SnWireIn *in, SnHold hold)
 			state = SN_RELAY_LEAVES;
 		else if (!sn_relay.lanes.paused)
 			sn_transform_ready();
+		if (state == SN_RELAY_GOES)
+			locked = sn_relay_database_host.lock(to_lock);
 	}
 	sn_wire_put(&answer, state);
 	sn_wire_put(&answer, sn_relay.lanes.paused);
 	sn_wire_put(&answer, look);
 	sn_wire_put(&answer,
 				(int64) pg_atomic_read_u64(&sn_relay.slot->pending));
+	sn_wire_put(&answer, (int64) locked);
 }
 
 /* call_own: take lanes */
@@ -449,6 +458,7 @@ static void
 call_read(SnWireIn *in)
 {
 	SnRelayLanes *l = &sn_relay.lanes;
+	XLogRecPtr	before = sn_relay.read_end;
 	uint64		lanes = get_lanes(in);
 	int64		room = sn_wire_get(in);
 	int			lane;
@@ -458,7 +468,8 @@ call_read(SnWireIn *in)
 		bad_message();
 	memcpy(l->mark_pos, l->read_pos, sizeof(l->mark_pos));
 	sn_relay.read = NIL;
-	(void) sn_relay_database_host.read(lanes, (int) room);
+	if (!sn_relay_database_host.read(lanes, (int) room))
+		sn_relay.read_end = before;
 	for (lane = 0; lane < l->nlanes; lane++)
 		sn_wire_put(&answer, l->read_pos[lane]);
 	sn_wire_put(&answer, (int64) sn_relay_database_host.waiting());

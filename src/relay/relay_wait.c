@@ -104,7 +104,10 @@ sentinai_relay_wait(PG_FUNCTION_ARGS)
 				 errmsg("relay_wait() cannot be called inside a transaction")));
 	sn_leave_transaction();
 	if (durable && sn_relay.read_end != InvalidXLogRecPtr)
+	{
 		sn_wait_confirmed(sn_relay.read_end);
+		sn_relay.read_end = InvalidXLogRecPtr;
+	}
 	sleep_for(lanes, milliseconds);
 	value = Int64GetDatum((int64) pg_atomic_read_u64(&sn_relay.slot->pending));
 

@@ -20,6 +20,10 @@
 	&(e)->traceparent, &(e)->tracestate, &(e)->outbox_id, &(e)->refused_id, \
 	&(e)->refused_topic, &(e)->refused_error, &(e)->metadata, &(e)->payload
 
+/* Its two numbers of eight bytes, seven of four, and the strings' places */
+#define NSTRINGS		15
+#define EVENT_HEAD		(2 * 8 + (7 + NSTRINGS) * 4)
+
 /* sn_wire_begin: an empty message in the memory of the one before */
 void
 sn_wire_begin(SnWireOut *out)
@@ -28,10 +32,12 @@ sn_wire_begin(SnWireOut *out)
 	out->failed = false;
 }
 
-/* put_raw: bytes */
-static void
-put_raw(SnWireOut *out, const void *bytes, size_t len)
+/* add_room: so many bytes more; NULL: no memory */
+static char *
+add_room(SnWireOut *out, size_t len)
 {
+	char	   *place;
+
 	if (out->room - out->len < len)
 	{
 		size_t		room = (out->room + len) * 2 + FIRST_ROOM;
@@ -40,33 +46,51 @@ put_raw(SnWireOut *out, const void *bytes, size_t len)
 		if (data == NULL)
 		{
 			out->failed = true;
-			return;
+			return NULL;
 		}
 		out->data = data;
 		out->room = room;
 	}
-	memcpy(out->data + out->len, bytes, len);
+	place = out->data + out->len;
 	out->len += len;
+	return place;
 }
 
-/* number_bytes: a number as it stands in a message */
-static void
-number_bytes(int64_t value, char *bytes)
+/* put_four: a number of four bytes; returns the place behind it */
+static inline char *
+put_four(char *at, int64_t value)
 {
-	int			i;
+	at[0] = (char) value;
+	at[1] = (char) (value >> 8);
+	at[2] = (char) (value >> 16);
+	at[3] = (char) (value >> 24);
+	return at + 4;
+}
 
-	for (i = 0; i < 8; i++)
-		bytes[i] = (char) ((uint64_t) value >> (8 * i) & 0xff);
+/* put_eight: one of eight */
+static inline char *
+put_eight(char *at, int64_t value)
+{
+	return put_four(put_four(at, value), value >> 32);
+}
+
+/* add_bytes: bytes, and a NUL */
+static inline char *
+add_bytes(char *at, const char *bytes, size_t len)
+{
+	memcpy(at, bytes, len);
+	at[len] = '\0';
+	return at + len + 1;
 }
 
 /* sn_wire_put: a number */
 void
 sn_wire_put(SnWireOut *out, int64_t value)
 {
-	char		bytes[8];
+	char	   *at = add_room(out, 8);
 
-	number_bytes(value, bytes);
-	put_raw(out, bytes, sizeof(bytes));
+	if (at != NULL)
+		put_eight(at, value);
 }
 
 /* sn_wire_put_first: in the place of the first number, now that it is known */
@@ -74,26 +98,21 @@ void
 sn_wire_put_first(SnWireOut *out, int64_t value)
 {
 	if (!out->failed)
-		number_bytes(value, out->data);
-}
-
-/* put_piece: bytes with their length, and a NUL */
-static void
-put_piece(SnWireOut *out, const char *bytes, size_t len)
-{
-	sn_wire_put(out, (int64_t) len);
-	put_raw(out, bytes, len);
-	put_raw(out, "", 1);
+		put_eight(out->data, value);
 }
 
 /* sn_wire_put_string: a string, or NULL */
 void
 sn_wire_put_string(SnWireOut *out, const char *string)
 {
-	if (string == NULL)
-		sn_wire_put(out, -1);
-	else
-		put_piece(out, string, strlen(string));
+	size_t		len = string == NULL ? 0 : strlen(string);
+	char	   *at = add_room(out, string == NULL ? 8 : 8 + len + 1);
+
+	if (at == NULL)
+		return;
+	at = put_eight(at, string == NULL ? -1 : (int64_t) len);
+	if (string != NULL)
+		add_bytes(at, string, len);
 }
 
 /* sn_wire_put_event: an event whose strings are one piece */
@@ -101,46 +120,67 @@ void
 sn_wire_put_event(SnWireOut *out, int lane, int64_t pos,
 				  const SnRecordEvent *event, const char *error)
 {
-	const char *const *strings[] = {EVENT_STRINGS(event)};
+	const char *const *strings[NSTRINGS] = {EVENT_STRINGS(event)};
+	size_t		error_len = error == NULL ? 0 : strlen(error);
+	char	   *at = add_room(out, EVENT_HEAD + event->block_len + 1 +
+							  (error == NULL ? 0 : error_len + 1));
 	size_t		i;
 
-	sn_wire_put(out, lane);
-	sn_wire_put(out, pos);
-	sn_wire_put_string(out, error);
-	sn_wire_put(out, event->schema_version);
-	sn_wire_put(out, event->occurred_us);
-	sn_wire_put(out, event->tombstone | event->unwanted << 1);
-	sn_wire_put(out, (int64_t) event->payload_len);
-	sn_wire_put(out, (int64_t) event->metadata_len);
-	for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
-		sn_wire_put(out, *strings[i] == NULL ? -1 : *strings[i] - event->block);
-	put_piece(out, event->block, event->block_len);
+	if (at == NULL)
+		return;
+	at = put_eight(at, pos);
+	at = put_eight(at, event->occurred_us);
+	at = put_four(at, lane);
+	at = put_four(at, event->schema_version);
+	at = put_four(at, event->tombstone | event->unwanted << 1);
+	at = put_four(at, (int64_t) event->payload_len);
+	at = put_four(at, (int64_t) event->metadata_len);
+	at = put_four(at, error == NULL ? -1 : (int64_t) error_len);
+	at = put_four(at, (int64_t) event->block_len);
+	for (i = 0; i < NSTRINGS; i++)
+		at = put_four(at, *strings[i] == NULL ? -1 :
+					  *strings[i] - event->block);
+	if (error != NULL)
+		at = add_bytes(at, error, error_len);
+	add_bytes(at, event->block, event->block_len);
+}
+
+/* four_at: a number of four bytes that stands there */
+static inline int32_t
+four_at(const char *at)
+{
+	const unsigned char *b = (const unsigned char *) at;
+
+	return (int32_t) ((uint32_t) b[0] | (uint32_t) b[1] << 8 |
+					  (uint32_t) b[2] << 16 | (uint32_t) b[3] << 24);
+}
+
+/* eight_at: one of eight */
+static inline int64_t
+eight_at(const char *at)
+{
+	return (int64_t) ((uint64_t) (uint32_t) four_at(at) |
+					  (uint64_t) (uint32_t) four_at(at + 4) << 32);
 }
 
 /* sn_wire_get: a number; 0 when there is none */
 int64_t
 sn_wire_get(SnWireIn *in)
 {
-	uint64_t	value = 0;
-	int			i;
-
 	if (in->failed || in->end - in->at < 8)
 	{
 		in->failed = true;
 		return 0;
 	}
-	for (i = 0; i < 8; i++)
-		value |= (uint64_t) (unsigned char) in->at[i] << (8 * i);
 	in->at += 8;
-	return (int64_t) value;
+	return eight_at(in->at - 8);
 }
 
-/* get_piece: bytes with their length, and a NUL; NULL for none */
+/* get_bytes: so many bytes, and a NUL; NULL for none (size -1) */
 static const char *
-get_piece(SnWireIn *in, size_t *len)
+get_bytes(SnWireIn *in, int64_t size, size_t *len)
 {
-	int64_t		size = sn_wire_get(in);
-	const char *piece = in->at;
+	const char *bytes = in->at;
 
 	*len = 0;
 	if (in->failed || size == -1)
@@ -152,7 +192,7 @@ get_piece(SnWireIn *in, size_t *len)
 	}
 	in->at += size + 1;
 	*len = (size_t) size;
-	return piece;
+	return bytes;
 }
 
 /* sn_wire_get_string: a string, or NULL */
@@ -160,7 +200,7 @@ const char *
 sn_wire_get_string(SnWireIn *in)
 {
 	size_t		len;
-	const char *string = get_piece(in, &len);
+	const char *string = get_bytes(in, sn_wire_get(in), &len);
 
 	if (string != NULL && strlen(string) != len)
 	{
@@ -198,27 +238,34 @@ void
 sn_wire_get_event(SnWireIn *in, int *lane, int64_t *pos,
 				  SnRecordEvent *event, const char **error)
 {
-	const char **strings[] = {EVENT_STRINGS(event)};
-	int64_t		places[sizeof(strings) / sizeof(strings[0])];
-	int64_t		flags;
+	const char **strings[NSTRINGS] = {EVENT_STRINGS(event)};
+	const char *head = in->at;
+	const char *places = head + EVENT_HEAD - NSTRINGS * 4;
+	size_t		len;
 	size_t		i;
 
 	memset(event, 0, sizeof(SnRecordEvent));
-	*lane = (int) sn_wire_get(in);
-	*pos = sn_wire_get(in);
-	*error = sn_wire_get_string(in);
-	event->schema_version = (int) sn_wire_get(in);
-	event->occurred_us = sn_wire_get(in);
-	flags = sn_wire_get(in);
-	event->tombstone = (flags & 1) != 0;
-	event->unwanted = (flags & 2) != 0;
-	event->payload_len = (size_t) sn_wire_get(in);
-	event->metadata_len = (size_t) sn_wire_get(in);
-	for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
-		places[i] = sn_wire_get(in);
-	event->block = get_piece(in, &event->block_len);
-	for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
-		*strings[i] = place_in_block(in, event, places[i]);
+	*lane = -1;
+	*pos = 0;
+	*error = NULL;
+	if (in->failed || in->end - in->at < EVENT_HEAD)
+	{
+		in->failed = true;
+		return;
+	}
+	in->at += EVENT_HEAD;
+	*pos = eight_at(head);
+	event->occurred_us = eight_at(head + 8);
+	*lane = four_at(head + 16);
+	event->schema_version = four_at(head + 20);
+	event->tombstone = (head[24] & 1) != 0;
+	event->unwanted = (head[24] & 2) != 0;
+	event->payload_len = (size_t) four_at(head + 28);
+	event->metadata_len = (size_t) four_at(head + 32);
+	*error = get_bytes(in, four_at(head + 36), &len);
+	event->block = get_bytes(in, four_at(head + 40), &event->block_len);
+	for (i = 0; i < NSTRINGS; i++)
+		*strings[i] = place_in_block(in, event, four_at(places + i * 4));
 	in->failed |= event->event_id == NULL ||
 		runs_out(event, event->payload, event->payload_len) ||
 		runs_out(event, event->metadata, event->metadata_len);

@@ -7,7 +7,7 @@
  *
  * A message is numbers of eight bytes, lowest first, and strings: their length
  * (-1: NULL), the bytes, and a NUL.  An event is one piece, as it is in memory
- * on either side.
+ * on either side, behind numbers of four bytes.
  *
  * Pure C, malloc only.
  */
@@ -17,7 +17,7 @@
 #include "relay/record.h"
 
 /* Version of everything in this file; raised with every change to it. */
-#define SN_RELAY_PROTOCOL	2
+#define SN_RELAY_PROTOCOL	3
 
 /*
  * What can be asked for.  Lanes are a bit set; positions are one number for
@@ -26,8 +26,9 @@
 typedef enum SnRelayCall
 {
 	SN_CALL_SETTINGS = 1,		/* -> what the core is opened with */
-	SN_CALL_BEGIN,				/* look, figures -> SnRelayState, paused, whether
-								 * it looked, lanes waiting */
+	SN_CALL_BEGIN,				/* look, figures, lanes to lock -> SnRelayState,
+								 * paused, whether it looked, lanes waiting, lanes
+								 * locked */
 	SN_CALL_OWN,				/* lanes -> lanes, positions */
 	SN_CALL_LOCK,				/* lanes -> lanes */
 	SN_CALL_SETTLE,				/* n, n times news */

@@ -165,7 +165,7 @@ SKIP:
 }
 is(state_in($node, 'postgres', q{select sentinai.relay_call(1, '')}), 'SN409', 'no session without relay_open()');
 is(state_in($node, 'postgres', q{select sentinai.relay_open('there', pg_backend_pid(), 0)}), 'SN422', 'nor with another protocol');
-is(state_in($node, 'postgres', q{select sentinai.relay_open('none', pg_backend_pid(), 2)}), 'SN404', 'nor without the relay');
-is(state_in($node, 'postgres', q{select sentinai.relay_open('there', pg_backend_pid(), 1); select sentinai.relay_call(n, m) from generate_series(3, 12) n, (values (''::bytea), (decode(repeat('ff', 4096), 'hex'))) v (m)}), 'SN422', 'nor for nonsense');
+is(state_in($node, 'postgres', q{select sentinai.relay_open('none', pg_backend_pid(), 3)}), 'SN404', 'nor without the relay');
+is(state_in($node, 'postgres', q{select sentinai.relay_open('there', pg_backend_pid(), 3); select sentinai.relay_call(n, m) from generate_series(3, 12) n, (values (''::bytea), (decode(repeat('ff', 4096), 'hex'))) v (m)}), 'SN422', 'nor for nonsense');
 $node->stop;
 done_testing();

@@ -87,7 +87,7 @@ my @calls = (
 	'index_partitions()', q{json_schema('{key}')}, 'maintain()', 'make_partitions(now())',
 	q{may('read', '{tenant}')}, q{may_read('{tenant}')}, q{may_audit('{tenant}')}, q{may_see_letter('{tenant}')}, q{may_see_worker_type('{worker}')},
 	q{partition_for('{tenant}', 'a', 12)}, q{partition_hash('a')}, 'partitions_until()', 'pause_relay()', 'resume_relay()', q{pause_relay('{worker}')}, q{resume_relay('{worker}')}, q{relay_is_paused('{worker}')}, q{set_relay_paused('{worker}', false)},
-	q{create_relay('{worker}', 'kafka', 'bootstrap.servers=localhost:1', tenants => '{{tenant}}')}, q{alter_relay('{worker}', workers => 2)}, q{drop_relay('{worker}')}, q{relay_open('{worker}', 1, 1)}, q{relay_call(1, '')},
+	q{create_relay('{worker}', 'kafka', 'bootstrap.servers=localhost:1', tenants => '{{tenant}}')}, q{alter_relay('{worker}', workers => 2)}, q{drop_relay('{worker}')}, q{relay_open('{worker}', 1, 3)}, q{relay_call(1, '')},
 	q{publish('alice.t', '{tenant}', 'a', '{}')}, q{publish('alice.t', 'alice', '{aggregate}', '{}', correlation_id => '{flow}', idempotency_key => '{key}')},
 	q{publish_batch('{alice.t,alice.t}', '{alice,{tenant}}', '{a,b}', array['{}', '{}']::jsonb[])},
 	q{purge_dead_letters(now())}, q{purge_dead_letters(now(), tenant_id => '{tenant}')}, q{purge_dead_letters(now(), '{worker}', 'alice')},

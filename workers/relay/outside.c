@@ -263,7 +263,7 @@ look_at_terms(void)
 	SnWireIn	in;
 	size_t		len;
 
-	session_call(SN_CALL_SETTINGS, &nothing, &in);
+	in = session_call(SN_CALL_SETTINGS, &nothing);
 	len = (size_t) (in.end - in.at);
 	if (len == terms.len && memcmp(in.at, terms.data, len) == 0)
 		return;
@@ -309,9 +309,7 @@ database_turn(bool last)
 	}
 	if (state == SN_RELAY_GOES && lanes.core != NULL && (last || !stale))
 		any = sn_relay_lanes_turn(&lanes, last);
-	session_commit();
-	if (any)
-		session_durable();
+	session_commit(any);
 	say_paused();
 	return state;
 }

@@ -6,6 +6,8 @@
  *
  * Each function is one call of the session, in the transaction of the turn;
  * what became of events, and what is parked, is collected and goes as one.
+ * What has no answer goes with the next that has, and the lanes that a turn is
+ * going to write are locked by its first call.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,8 @@ static SnWireOut collected;		/* of settle() or park() */
 static int64_t ncollected;
 static uint64_t waiting;		/* lanes that may have something to read */
 static uint64_t unread;			/* lanes to be read, whatever the server says */
+static uint64_t asked;			/* lanes that the turn's first call was to lock */
+static uint64_t granted;		/* and those that it has locked */
 static SnWireIn events;			/* that were read, and not pushed yet */
 static int64_t nevents;
 static SnRecordEvent first;		/* of a label */
@@ -45,10 +49,7 @@ begin_request(void)
 static SnWireIn
 make_call(SnRelayCall call)
 {
-	SnWireIn	answer;
-
-	session_call(call, &request, &answer);
-	return answer;
+	return session_call(call, &request);
 }
 
 /* Writes a position for each lane. */
@@ -92,6 +93,7 @@ outside_host_turn(bool look, const SnRelayCoreStats *stats, bool *looked)
 	SnWireIn	in;
 	SnRelayState state;
 
+	asked = sn_relay_lanes_to_lock(l);
 	sn_wire_put(out, look);
 	sn_wire_put(out, stats->inflight);
 	sn_wire_put(out, stats->breaker);
@@ -99,6 +101,7 @@ outside_host_turn(bool look, const SnRelayCoreStats *stats, bool *looked)
 	sn_wire_put(out, (int64_t) stats->acked);
 	sn_wire_put(out, (int64_t) stats->errors);
 	sn_wire_put(out, (int64_t) l->barred);
+	sn_wire_put(out, (int64_t) asked);
 	sn_wire_put_string(out, stats->last_error);
 	sn_wire_put(out, stats->limited);
 	in = make_call(SN_CALL_BEGIN);
@@ -106,6 +109,7 @@ outside_host_turn(bool look, const SnRelayCoreStats *stats, bool *looked)
 	l->paused = sn_wire_get(&in) != 0;
 	*looked = sn_wire_get(&in) != 0;
 	waiting = (uint64_t) sn_wire_get(&in);
+	granted = (uint64_t) sn_wire_get(&in);
 	if (in.failed)
 		bad_answer();
 	return state;
@@ -134,11 +138,14 @@ outside_own(uint64_t lanes, int64_t *pos)
 static uint64_t
 outside_lock(uint64_t lanes)
 {
+	uint64_t	locked = lanes & granted;
 	SnWireIn	in;
 
-	sn_wire_put(begin_request(), (int64_t) lanes);
+	if ((lanes & ~asked) == 0)
+		return locked;
+	sn_wire_put(begin_request(), (int64_t) (lanes & ~asked));
 	in = make_call(SN_CALL_LOCK);
-	return (uint64_t) sn_wire_get(&in);
+	return locked | (uint64_t) sn_wire_get(&in);
 }
 
 /* One thing more to be told; the first place is for how many there are. */
@@ -157,11 +164,9 @@ collect_one(void)
 static void
 tell_collected(SnRelayCall call)
 {
-	SnWireIn	in;
-
 	sn_wire_put_first(&collected, ncollected);
 	ncollected = 0;
-	session_call(call, &collected, &in);
+	session_tell(call, &collected);
 }
 
 /* What became of an event. */
@@ -214,7 +219,7 @@ outside_mark(uint64_t lanes, const int64_t *pos)
 {
 	sn_wire_put(begin_request(), (int64_t) lanes);
 	put_positions(pos);
-	(void) make_call(SN_CALL_MARK);
+	session_tell(SN_CALL_MARK, &request);
 }
 
 /* Lanes that may have something to read. */
@@ -234,7 +239,7 @@ outside_read(uint64_t lanes, int room)
 	sn_wire_put(out, (int64_t) lanes);
 	sn_wire_put(out, room);
 	put_positions(l->read_pos);
-	events = make_call(SN_CALL_READ);
+	events = session_last_call(SN_CALL_READ, &request);
 	for (lane = 0; lane < l->nlanes; lane++)
 		sn_relay_lanes_moved(l, lane, sn_wire_get(&events));
 	waiting = (uint64_t) sn_wire_get(&events);
@@ -242,7 +247,6 @@ outside_read(uint64_t lanes, int room)
 	if (events.failed)
 		bad_answer();
 	unread &= ~lanes;
-	session_keep();
 	return nevents > 0;
 }
 
@@ -334,7 +338,7 @@ outside_unlabel(const char *topic, uint64_t lanes)
 
 	sn_wire_put_string(out, topic);
 	sn_wire_put(out, (int64_t) lanes);
-	(void) make_call(SN_CALL_UNLABEL);
+	session_tell(SN_CALL_UNLABEL, &request);
 }
 
 /* There are more than the core can look after. */

@@ -4,6 +4,9 @@
  * session.c
  *	  The session in the server that works for a sentinai-relay.
  *
+ * Statements are queued, and go with the first one that has an answer: a
+ * turn that stores and reads is two round trips.
+ *
  * The process sleeps in the server, in relay_wait(), so that the sequencer can
  * wake it.  What the broker has to say ends that sleep, too: the client sends
  * a Sync, which relay_wait() sees, and which has no other effect.
@@ -26,6 +29,12 @@ volatile sig_atomic_t session_stop = 0;
 static PGconn *conn = NULL;
 static PGresult *last = NULL;	/* of the last call */
 static PGresult *kept = NULL;	/* of one whose events are not pushed yet */
+
+/* What is queued or on its way */
+static int	ncommands;
+static int	nsyncs;
+static int	wanted = -1;		/* the command whose result is `last`; -1: none */
+static bool in_transaction;
 
 /* Forgets a result. */
 static void
@@ -81,27 +90,32 @@ expect(PGresult *result, ExecStatusType status, const char *what)
 		fail(what, result);
 }
 
-/* Runs a statement without result. */
+/* Prepares a statement. */
 static void
-command(const char *statement)
+prepare(const char *name, const char *statement)
 {
-	expect(PQexec(conn, statement), PGRES_COMMAND_OK, "statement failed");
+	expect(PQprepare(conn, name, statement, 0, NULL), PGRES_COMMAND_OK,
+		   "cannot work for a relay");
 }
 
 /* Connects. */
 void
 session_connect(const Tool *tool)
 {
+	ncommands = nsyncs = 0;
+	wanted = -1;
+	in_transaction = false;
 	conn = tool_connect(tool);
 	if (PQstatus(conn) != CONNECTION_OK)
 		fail("cannot connect", NULL);
-	command("set statement_timeout = 0");
-	command("set idle_in_transaction_session_timeout = 0");
-	expect(PQprepare(conn, "call", "select sentinai.relay_call($1, $2)", 0,
-					 NULL), PGRES_COMMAND_OK, "cannot work for a relay");
-	expect(PQprepare(conn, "wait",
-					 "call sentinai.relay_wait($1, $2, $3, null)", 0, NULL),
-		   PGRES_COMMAND_OK, "cannot work for a relay");
+	expect(PQexec(conn, "set statement_timeout = 0"), PGRES_COMMAND_OK,
+		   "statement failed");
+	expect(PQexec(conn, "set idle_in_transaction_session_timeout = 0"),
+		   PGRES_COMMAND_OK, "statement failed");
+	prepare("begin", "begin");
+	prepare("commit", "commit");
+	prepare("call", "select sentinai.relay_call($1, $2)");
+	prepare("wait", "call sentinai.relay_wait($1, $2, $3, null)");
 }
 
 /* Has the session work for the relay; false: not now. */
@@ -121,18 +135,80 @@ session_open(const char *relay, const char **why_not)
 	return PQgetisnull(last, 0, 0);
 }
 
-/* Begins the transaction of a turn. */
+/* A function of libpq fails when the connection is gone. */
+static void
+need(int done)
+{
+	if (!done)
+		fail("connection lost", NULL);
+}
+
+/* Has a statement go with what is sent next. */
+static void
+queue(const char *name, int nvalues, const char *const *values,
+	  const int *lengths, const int *formats, int result_format)
+{
+	if (ncommands == 0 && nsyncs == 0)
+		need(PQenterPipelineMode(conn));
+	need(PQsendQueryPrepared(conn, name, nvalues, values, lengths, formats,
+							 result_format));
+	ncommands++;
+}
+
+/* The end of what an error in it undoes; sends all that was queued. */
+static void
+send_queued(void)
+{
+	need(PQpipelineSync(conn));
+	nsyncs++;
+}
+
+/* Takes a result of the pipeline; keeps the wanted one as `last`. */
+static void
+keep_result(PGresult *result)
+{
+	ExecStatusType status = PQresultStatus(result);
+
+	if (status == PGRES_PIPELINE_SYNC)
+		nsyncs--;
+	else if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+	{
+		forget(&last);
+		last = result;
+		fail("the server refuses a step of the relay", result);
+	}
+	else if (wanted-- == 0)
+	{
+		forget(&last);
+		last = result;
+		return;
+	}
+	PQclear(result);
+}
+
+/* Takes the answers to everything that was sent. */
+static void
+await_results(void)
+{
+	while (nsyncs > 0)
+	{
+		PGresult   *result = PQgetResult(conn);
+
+		if (result != NULL)
+			keep_result(result);
+		else
+			need(PQstatus(conn) == CONNECTION_OK);
+	}
+	ncommands = 0;
+	need(PQexitPipelineMode(conn));
+}
+
+/* Begins the transaction of a turn, with the first call. */
 void
 session_begin(void)
 {
-	command("begin");
-}
-
-/* Ends it. */
-void
-session_commit(void)
-{
-	command("commit");
+	queue("begin", 0, NULL, NULL, NULL, 0);
+	in_transaction = true;
 }
 
 /* Writes a number as the server reads it. */
@@ -145,12 +221,9 @@ put_int4(char *to, uint32_t value)
 		to[i] = (char) (value >> (24 - 8 * i) & 0xff);
 }
 
-/*
- * Makes a call.  The answer holds until the next one, or until session_keep()
- * and what follows that.
- */
+/* Makes a call that has no answer, with the next one that has. */
 void
-session_call(SnRelayCall call, const SnWireOut *request, SnWireIn *answer)
+session_tell(SnRelayCall call, const SnWireOut *request)
 {
 	char		number[4];
 	const char *values[] = {number, request->len == 0 ? "" : request->data};
@@ -163,25 +236,39 @@ session_call(SnRelayCall call, const SnWireOut *request, SnWireIn *answer)
 		exit(EX_OSERR);
 	}
 	put_int4(number, (uint32_t) call);
-	expect(PQexecPrepared(conn, "call", 2, values, lengths, formats, 1),
-		   PGRES_TUPLES_OK, "the server refuses a step of the relay");
-	answer->at = PQgetvalue(last, 0, 0);
-	answer->end = answer->at + PQgetlength(last, 0, 0);
-	answer->failed = false;
+	queue("call", 2, values, lengths, formats, 1);
 }
 
-/* Keeps the answer of the last call until the next one that is kept. */
-void
-session_keep(void)
-{
-	forget(&kept);
-	kept = last;
-	last = NULL;
-}
-
-/* Sends relay_wait(). */
+/* The same, and its answer is what the next await_results() keeps. */
 static void
-send_wait(bool durable, uint64_t lanes, int milliseconds)
+queue_wanted(SnRelayCall call, const SnWireOut *request)
+{
+	wanted = ncommands;
+	session_tell(call, request);
+}
+
+/* The answer that a result is. */
+static SnWireIn
+answer_of(const PGresult *result)
+{
+	const char *bytes = PQgetvalue(result, 0, 0);
+
+	return (SnWireIn) {bytes, bytes + PQgetlength(result, 0, 0), false};
+}
+
+/* Makes a call.  The answer holds until the next one. */
+SnWireIn
+session_call(SnRelayCall call, const SnWireOut *request)
+{
+	queue_wanted(call, request);
+	send_queued();
+	await_results();
+	return answer_of(last);
+}
+
+/* Queues relay_wait(), behind the end of a transaction. */
+static void
+queue_wait(bool durable, uint64_t lanes, int milliseconds)
 {
 	char		ms[16];
 	char		bits[32];
@@ -189,53 +276,47 @@ send_wait(bool durable, uint64_t lanes, int milliseconds)
 
 	snprintf(ms, sizeof(ms), "%d", milliseconds);
 	snprintf(bits, sizeof(bits), "%lld", (long long) lanes);
-	if (!PQenterPipelineMode(conn) ||
-		!PQsendQueryPrepared(conn, "wait", 3, params, NULL, NULL, 0) ||
-		!PQpipelineSync(conn))
-		fail("connection lost", NULL);
+	queue("wait", 3, params, NULL, NULL, 0);
+	send_queued();
 }
 
-/* Takes all there is to come after so many Syncs; returns lanes waiting. */
-static uint64_t
-end_wait(int syncs)
+/* Queues the end of the transaction. */
+static void
+queue_commit(void)
 {
-	uint64_t	waiting = 0;
-
-	while (syncs > 0)
-	{
-		PGresult   *result = PQgetResult(conn);
-
-		if (result == NULL)
-		{
-			if (PQstatus(conn) != CONNECTION_OK)
-				fail("connection lost", NULL);
-			continue;
-		}
-		forget(&last);
-		last = result;
-		switch (PQresultStatus(result))
-		{
-			case PGRES_PIPELINE_SYNC:
-				syncs--;
-				break;
-			case PGRES_TUPLES_OK:
-				waiting = (uint64_t) strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-				break;
-			default:
-				fail("the relay cannot wait", result);
-		}
-	}
-	if (!PQexitPipelineMode(conn))
-		fail("connection lost", NULL);
-	return waiting;
+	queue("commit", 0, NULL, NULL, NULL, 0);
+	send_queued();
+	in_transaction = false;
 }
 
-/* Waits until what was read last cannot be lost. */
+/*
+ * Makes the last call of a transaction: ends that, too, and waits until what
+ * was read cannot be lost, all in one round trip.  The answer holds until the
+ * next one of this kind.
+ */
+SnWireIn
+session_last_call(SnRelayCall call, const SnWireOut *request)
+{
+	queue_wanted(call, request);
+	queue_commit();
+	queue_wait(true, 0, 0);
+	await_results();
+	forget(&kept);
+	kept = last;
+	last = NULL;
+	return answer_of(kept);
+}
+
+/* Ends the transaction, if no last call did; durable: as that. */
 void
-session_durable(void)
+session_commit(bool durable)
 {
-	send_wait(true, 0, 0);
-	(void) end_wait(1);
+	if (!in_transaction)
+		return;
+	queue_commit();
+	if (durable)
+		queue_wait(true, 0, 0);
+	await_results();
 }
 
 /* Waits for input of some descriptors, or a signal; false: nothing came. */
@@ -263,20 +344,17 @@ uint64_t
 session_sleep(uint64_t lanes, int milliseconds, int broker_fd)
 {
 	struct pollfd fds[2] = {{.events = POLLIN}, {.events = POLLIN}};
-	int			syncs = 1;
 
-	send_wait(false, lanes, milliseconds);
+	wanted = ncommands;
+	queue_wait(false, lanes, milliseconds);
 	fds[0].fd = PQsocket(conn);
 	fds[1].fd = broker_fd;
 	if (!wait_for_input(fds, broker_fd < 0 ? 1 : 2, milliseconds + SLACK_MS))
 		fail("the server does not answer", NULL);
 	if (session_stop || fds[0].revents == 0)
-	{
-		if (!PQpipelineSync(conn))
-			fail("connection lost", NULL);
-		syncs++;
-	}
-	return end_wait(syncs);
+		send_queued();
+	await_results();
+	return (uint64_t) strtoll(PQgetvalue(last, 0, 0), NULL, 10);
 }
 
 /* Sleeps without the server, unless a signal came. */

@@ -25,11 +25,11 @@ extern void session_connect(const Tool *tool);
 extern bool session_open(const char *relay, const char **why_not);
 extern void session_close(void);
 extern void session_begin(void);
-extern void session_commit(void);
-extern void session_call(SnRelayCall call, const SnWireOut *request,
-						 SnWireIn *answer);
-extern void session_keep(void);
-extern void session_durable(void);
+extern void session_tell(SnRelayCall call, const SnWireOut *request);
+extern SnWireIn session_call(SnRelayCall call, const SnWireOut *request);
+extern SnWireIn session_last_call(SnRelayCall call,
+								  const SnWireOut *request);
+extern void session_commit(bool durable);
 extern uint64_t session_sleep(uint64_t lanes, int milliseconds, int broker_fd);
 extern void session_pause(int milliseconds);
 

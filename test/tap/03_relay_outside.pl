@@ -5,8 +5,11 @@
 use strict;
 use warnings FATAL => 'all';
 
+use AgentHttp;
 use Agents ();
+use FindBin;
 use MockBroker;
+use OutsideRelay;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Sentinai;
@@ -14,7 +17,6 @@ use Test::More;
 
 my $unslept = 60;    # seconds within which anything here has to happen
 my $inflight = 20;    # events of a process without an answer
-my $relay = "$Agents::build/sentinai-relay";
 my $broker = MockBroker->new('--brokers', 1);
 my $node = new_node('relay_outside', 'sentinai.topic_partitions = 0', 'sentinai.launcher_naptime = 1s', 'max_worker_processes = 24',
 	'log_statement = none', "sentinai.relay_inflight = $inflight", "include_if_exists 'test.conf'");
@@ -22,40 +24,6 @@ my $node = new_node('relay_outside', 'sentinai.topic_partitions = 0', 'sentinai.
 Agents::use_node($node);
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 sub conf { return 'bootstrap.servers=' . $broker->bootstrap . ",$MockBroker::soon" . ($_[0] // ''); }
-
-# start_relay(NAME, OPTION...): a sentinai-relay
-sub start_relay
-{
-	my ($name, @options) = @_;
-
-	return Agents::start($name, sub {
-		open STDERR, '>>', "$Agents::dir/$name.log" or POSIX::_exit(99);
-		exec { $relay } $relay, '--relay', 'there', '-U', 'ferry', @options;
-	});
-}
-
-# says(NAME, PATTERN): a test that its log has a line like that
-sub says
-{
-	my ($name, $pattern) = @_;
-
-	return ok(wait_for($unslept, sub { grep { /$pattern/ } Agents::lines("$Agents::dir/$name.log") }), "$name: $pattern");
-}
-
-# at_work(WORKERS, NAME): so many send, inside the server or outside of it
-sub at_work
-{
-	my ($workers, $name) = @_;
-	my $sent;
-
-	ok(wait_for($unslept, sub {
-		sql(q{select string_agg(coalesce(a.backend_type, '?'), ', ' order by s.worker) from sentinai.stat_relay s left join pg_stat_activity a using (pid) where relay = 'there'}) eq $workers
-	}), "$name: at work");
-	$sent = sql(q{select coalesce(sum(acked_count), 0) from sentinai.stat_relay where relay = 'there'});
-	return ok(wait_for($unslept, sub {
-		sql(q{select coalesce(sum(acked_count), 0) from sentinai.stat_relay where relay = 'there'}) > $sent + 50
-	}), "$name: sends");
-}
 
 sql(qq{
 	create extension sentinai;
@@ -71,17 +39,30 @@ my $load = start_load($node, 'postgres', 'publish', 2, q{
 
 # Take over, and take over again.
 at_work('sentinai relay', 'a worker');
-start_relay('one');
+start_relay('one', '--http', '0');
 says('one', 'workers inside the server send for it');
+becomes('one', '/readyz', 200, 'one that waits is ready', qr/^ready: another one sends$/);
+is(metrics_of('one')->{sentinai_relay_active}, 0, 'and not active');
 sql(q{select sentinai.alter_relay('there', workers => 0)});
 at_work('client backend', 'one outside');
-start_relay('two');
+becomes('one', '/readyz', 200, 'it is ready', qr/^ready$/);
+is(status_of('one', '/livez'), 200, 'and alive');
+my $metrics = metrics_of('one');
+is(join(' ', @$metrics{qw(sentinai_relay_active sentinai_relay_connected sentinai_relay_breaker_open)}), '1 1 0', 'active');
+cmp_ok($metrics->{sentinai_relay_events_acknowledged_total}, '>', 50, 'and counts');
+cmp_ok($metrics->{sentinai_relay_turn_duration_seconds_count}, '>', 3, 'its turns, too');
+my $page = slurp_file("$FindBin::RealBin/../../docs/kafka.md");
+is(join(' ', grep { $page !~ /^\| `$_`/m } (get('one', '/metrics'))[1] =~ /^# TYPE (\w+)/mg), '', 'the page names all metrics');
+start_relay('taken', '--http', '127.0.0.1:' . port_of('one'));
+is((Agents::end_of('taken'))[0], 69, 'a port in use ends a program');
+start_relay('two', '--http', '0', '--stuck-after', '1s');
 says('two', 'another sentinai-relay sends for it');
 kill 'KILL', $Agents::running{one};
 Agents::end_of('one');
 at_work('client backend', 'the one that waited, after kill -9 of the first');
 sql(q{select pg_terminate_backend(pid) from sentinai.stat_relay where relay = 'there'});
 at_work('client backend', 'again, after its session was ended');
+is(metrics_of('two')->{sentinai_relay_reconnects_total}, 1, 'it has connected again');
 sql(q{select sentinai.alter_relay('there', workers => 2)});
 at_work('sentinai relay, sentinai relay', 'two workers');
 says('two', 'workers inside the server send for it');
@@ -92,6 +73,7 @@ at_work('client backend', 'outside once more');
 sql(q{select sentinai.pause_relay('there')});
 poll_ok($node, 'postgres', $unslept, q{select state = 'paused' and in_flight = 0 from sentinai.stat_relay where relay = 'there'}, 'paused');
 says('two', 'paused');
+becomes('two', '/readyz', 200, 'one that is paused is ready', qr/^ready: paused$/);
 my $paused = $broker->records('sentinai.exception');
 poll_ok($node, 'postgres', $unslept, q{select lag_events > 50 from sentinai.stat_relay where relay = 'there'}, 'events wait');
 is(scalar($broker->records('sentinai.exception')), $paused, 'and none is sent');
@@ -100,19 +82,8 @@ at_work('client backend', 'after a pause');
 stop_load($load, $unslept);
 relay_passed_ok($node, 'postgres', $unslept, 'all is sent');
 
-my $order = sql(q{
-	select string_agg(aggregate_id || ' ' || event_id, E'\n' order by aggregate_id, x.position) from (
-		select l.aggregate_id, l.event_id, (s.slice_no, u.i) as position from sentinai_internal.slice s, unnest(s.event_ids) with ordinality u (id, i), sentinai.event_log l
-		where s.stream_id = 0 and l.event_id = u.id and l.event_type = 'T') x});
-my (%keys, %seen);
-my $copies = 0;
-foreach ($broker->records('sentinai.exception'))
-{
-	$copies++ if $seen{ $_->{headers}{ce_id} }++;
-	push @{ $keys{ $_->{key} } }, $_->{headers}{ce_id} if $seen{ $_->{headers}{ce_id} } == 1;
-}
-is(join("\n", map { my $key = $_; map { $key =~ s/^t://r . " $_" } @{ $keys{$key} } } sort keys %keys), $order,
-	'each event, and in the order of its key');
+my ($order, $copies) = order_and_copies(map { [ $_->{key} =~ s/^t://r, $_->{headers}{ce_id} ] } $broker->records('sentinai.exception'));
+is($order, published_order('T'), 'each event, and in the order of its key');
 cmp_ok($copies, '<=', $inflight * 6, 'few are sent again');
 
 # What is wrong with one record is its dead letter; it goes out when it can.
@@ -140,6 +111,7 @@ is(scalar(grep { my ($n) = $_->{value} =~ /(\d+)/; my $late = ($last{ $_->{key} 
 set_conf_now($node, $unslept, "synchronous_standby_names = 'nobody'", 'sentinai.sync_grace = 0');
 sql(q{set synchronous_commit = local; select sentinai.publish('S', 't', 'k', '{}', 'sure')});
 poll_ok($node, 'postgres', $unslept, q{select count(*) > 0 from pg_stat_activity where application_name = 'sentinai-relay' and wait_event = 'SyncRep'}, 'it waits for the standby');
+becomes('two', '/livez', 503, 'for longer than --stuck-after', qr/^stuck$/);
 is(scalar($broker->records('sentinai.sure')), 0, 'before it sends');
 set_conf_now($node, $unslept, "synchronous_standby_names = ''");
 ok(wait_for($unslept, sub { $broker->records('sentinai.sure') == 1 }), 'then it goes out');

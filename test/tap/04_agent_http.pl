@@ -4,8 +4,8 @@
 use strict;
 use warnings FATAL => 'all';
 
+use AgentHttp;
 use Agents;
-use IO::Socket::INET;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Sentinai ();
@@ -14,7 +14,6 @@ use Time::HiRes qw(time);
 
 my $node = Sentinai::new_node('agent_http');
 my $secret = 'marker-5be1';
-my %port;
 
 use_node($node);
 sql(q{create extension sentinai; select sentinai.subscribe('http', max_attempts => 2, backoff => '{0}')});
@@ -25,75 +24,7 @@ sub start_served
 	my ($name, @args) = @_;
 
 	start_work($name, undef, '-w', 'http', '--http', '0', '--reconnect-max', '200ms', '--wait', '1s', @args);
-	($port{$name}) = wait_for("the port of $name", sub {
-		(grep { defined } map { /serving http address=127\.0\.0\.1:(\d+)/ ? $1 : undef } lines("$dir/$name.log"))[0];
-	});
-	return;
-}
-
-sub connect_to
-{
-	my ($name) = @_;
-
-	return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{$name}, Timeout => 5) || die "connect: $!";
-}
-
-# ask(NAME, REQUEST): all that comes back
-sub ask
-{
-	my ($name, $request) = @_;
-	my $socket = connect_to($name);
-	local $SIG{PIPE} = 'IGNORE';
-	local $/;
-
-	alarm 60;
-	print $socket $request;
-	my $answer = readline($socket) // '';
-	alarm 0;
-	return $answer;
-}
-
-# get(NAME, PATH, METHOD): status and body
-sub get
-{
-	my ($name, $path, $method) = @_;
-	my $answer = ask($name, ($method // 'GET') . " $path HTTP/1.1\r\nHost: localhost\r\n\r\n");
-	my ($head, $body) = split /\r\n\r\n/, $answer, 2;
-
-	return (($head // '') =~ m{^HTTP/1\.1 (\d+)} ? $1 : 0, $body // '');
-}
-
-sub status_of { return (get(@_))[0]; }
-
-# becomes(NAME, PATH, STATUS, TEXT): a test that it answers so before long
-sub becomes
-{
-	my ($name, $path, $status, $text) = @_;
-
-	ok(Sentinai::wait_for(30, sub { status_of($name, $path) == $status }), $text) || diag(join ' ', get($name, $path));
-	return;
-}
-
-# metrics_of(NAME): values by name, and by name and labels; what is no metric is a failure
-sub metrics_of
-{
-	my ($name) = @_;
-	my (%value, %type);
-
-	foreach my $line (split /\n/, (get($name, '/metrics'))[1])
-	{
-		if ($line =~ /^# TYPE (\w+) (counter|gauge|histogram)$/) { $type{$1} = $2; }
-		elsif ($line =~ /^(([a-z_]+?)(?:_bucket|_sum|_count)?)(\{(?:[a-z_]+="[^"\\\n]*",?)+\})? (-?\d+(?:\.\d+)?)$/)
-		{
-			my ($metric, $base, $labels, $number) = ($1, $2, $3, $4);
-
-			fail("type of $line") unless $type{$base} || $type{$metric};
-			$value{$metric} += $number;
-			$value{"$metric$labels"} = $number if $labels;
-		}
-		elsif ($line !~ /^# HELP \w+ \S/) { fail("a line of metrics: $line"); }
-	}
-	return \%value;
+	return port_of($name);
 }
 
 # The life of an agent, and of its server.
@@ -152,7 +83,7 @@ pass('and events are handled');
 @slow = ();
 
 # A port that another one has, and one that is none.
-start_work('second', undef, '-w', 'http', '-x', 'true', '--http', "127.0.0.1:$port{one}");
+start_work('second', undef, '-w', 'http', '-x', 'true', '--http', '127.0.0.1:' . port_of('one'));
 is((end_of('second'))[0], 69, 'a port in use ends the agent');
 ok(scalar(grep { /could not serve --http.*in use/ } lines("$dir/second.log")), 'which says so');
 start_work('third', undef, '-w', 'http', '-x', 'true', '--http', '127.0.0.1:none');

@@ -419,25 +419,15 @@ static bool
 start_http(Supervisor *supervisor)
 {
 	const char *address = supervisor->agent->settings->http;
-	char		error[256];
-	const char *why = error;
 
 	if (address == NULL)
 		return true;
 	supervisor->health = (Health) {
 		supervisor->agent, supervisor->workers, supervisor->count, time(NULL)
 	};
-	supervisor->http = http_start(address, health_answer, &supervisor->health,
-								  error, sizeof(error));
-	if (supervisor->http == NULL)
-	{
-		log_line(LOG_ERROR, "could not serve --http",
-				 LOG_S("address", address), LOG_S("error", why), LOG_END);
-		return false;
-	}
-	log_line(LOG_INFO, "serving http",
-			 LOG_S("address", http_address(supervisor->http)), LOG_END);
-	return true;
+	supervisor->http = http_serve(address, health_answer,
+								  &supervisor->health);
+	return supervisor->http != NULL;
 }
 
 /* Where batches come from; NULL: from claim(). */

@@ -141,14 +141,6 @@ add_build_info(const Health *health, Text *body)
 	text_add(body, "} 1\n");
 }
 
-/* Appends a value of the process. */
-static void
-add_gauge(Text *body, const char *name, const char *help, long long value)
-{
-	metrics_add_head(body, name, "gauge", help);
-	metrics_add_value(body, name, 0, value);
-}
-
 /* Appends the metrics of all threads. */
 static int
 answer_metrics(const Health *health, Text *body)
@@ -158,11 +150,12 @@ answer_metrics(const Health *health, Text *body)
 	int			i;
 
 	add_build_info(health, body);
-	add_gauge(body, "process_start_time_seconds",
-			  "Start of the process, in seconds since 1970.", health->started);
-	add_gauge(body, "sentinai_agent_draining",
-			  "1 from the signal to stop on.",
-			  stop_level(&agent->stop) != STOP_NOT);
+	metrics_add_gauge(body, "process_start_time_seconds",
+					  "Start of the process, in seconds since 1970.",
+					  health->started);
+	metrics_add_gauge(body, "sentinai_agent_draining",
+					  "1 from the signal to stop on.",
+					  stop_level(&agent->stop) != STOP_NOT);
 	metrics_add_head(body, "sentinai_agent_connected", "gauge",
 					 "1 while a worker thread gets answers from the database.");
 	for (i = 0; i < health->count; i++)
@@ -198,6 +191,6 @@ health_answer(void *arg, const char *path, Text *body)
 		return answer_ready(health, body);
 	if (strcmp(path, "/metrics") == 0)
 		return answer_metrics(health, body);
-	text_add(body, "there are /livez, /readyz and /metrics\n");
+	text_add(body, HTTP_PATHS);
 	return HTTP_NOT_FOUND;
 }

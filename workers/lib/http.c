@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "http.h"
+#include "log.h"
 #include "stop.h"
 #include "value.h"
 
@@ -282,11 +283,8 @@ start_daemon(HttpServer *server, int fd)
 	return false;
 }
 
-/*
- * Starts a server; NULL and the reason when it cannot.  Signals must be
- * blocked already.
- */
-HttpServer *
+/* Starts a server; NULL and the reason when it cannot. */
+static HttpServer *
 http_start(const char *address, HttpAnswer answer, void *arg, char *error,
 		   size_t size)
 {
@@ -319,11 +317,28 @@ http_start(const char *address, HttpAnswer answer, void *arg, char *error,
 	return NULL;
 }
 
-/* Where it listens, as ADDRESS:PORT. */
-const char *
-http_address(const HttpServer *server)
+/*
+ * Starts a server and says in the log where, or why not (NULL).  Signals must
+ * be blocked already.
+ */
+HttpServer *
+http_serve(const char *address, HttpAnswer answer, void *arg)
 {
-	return server->address;
+	char		error[256];
+	const char *why = error;
+	HttpServer *server = http_start(address, answer, arg, error,
+									sizeof(error));
+
+	if (server == NULL)
+		log_line(LOG_ERROR, "could not serve --http",
+				 LOG_S("address", address), LOG_S("error", why), LOG_END);
+	else
+	{
+		const char *where = server->address;
+
+		log_line(LOG_INFO, "serving http", LOG_S("address", where), LOG_END);
+	}
+	return server;
 }
 
 /* Stops and frees a server, or does nothing for NULL. */

@@ -7,13 +7,14 @@
 #ifndef SENTINAI_HTTP_H
 #define SENTINAI_HTTP_H
 
-#include <stddef.h>
-
 #include "text.h"
 
 #define HTTP_OK 200
 #define HTTP_NOT_FOUND 404
 #define HTTP_UNAVAILABLE 503
+
+/* What a program answers to any other path. */
+#define HTTP_PATHS "there are /livez, /readyz and /metrics\n"
 
 typedef struct HttpServer HttpServer;
 
@@ -23,9 +24,8 @@ typedef struct HttpServer HttpServer;
  */
 typedef int (*HttpAnswer) (void *arg, const char *path, Text *body);
 
-extern HttpServer *http_start(const char *address, HttpAnswer answer,
-							  void *arg, char *error, size_t size);
-extern const char *http_address(const HttpServer *server);
+extern HttpServer *http_serve(const char *address, HttpAnswer answer,
+							  void *arg);
 extern void http_stop(HttpServer *server);
 
 #endif							/* SENTINAI_HTTP_H */

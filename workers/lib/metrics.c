@@ -64,6 +64,15 @@ metrics_add_value(Text *text, const char *name, int worker, long long value)
 	text_add(text, line);
 }
 
+/* Appends a value of the process, and what it is. */
+void
+metrics_add_gauge(Text *text, const char *name, const char *help,
+				  long long value)
+{
+	metrics_add_head(text, name, "gauge", help);
+	metrics_add_value(text, name, 0, value);
+}
+
 /* Appends a label, behind what comes before it. */
 void
 metrics_add_label(Text *text, const char *before, const char *label,

@@ -25,6 +25,8 @@ extern void metrics_add_head(Text *text, const char *name, const char *type,
 							 const char *help);
 extern void metrics_add_value(Text *text, const char *name, int worker,
 							  long long value);
+extern void metrics_add_gauge(Text *text, const char *name, const char *help,
+							  long long value);
 extern void metrics_add_label(Text *text, const char *before,
 							  const char *label, const char *value);
 extern void metrics_add_histogram(Text *text, const char *name,

@@ -19,9 +19,12 @@
 #include <sysexits.h>
 
 #include "log.h"
+#include "outside_health.h"
 #include "outside_host.h"
 #include "session.h"
+#include "stop.h"
 #include "tool.h"
+#include "value.h"
 
 #define PROGRAM "sentinai-relay"
 
@@ -35,7 +38,7 @@
 
 enum
 {
-	OPT_SECRETS = 256, OPT_LIBRARIES, OPT_LOG_FORMAT
+	OPT_SECRETS = 256, OPT_LIBRARIES, OPT_LOG_FORMAT, OPT_HTTP, OPT_STUCK_AFTER
 };
 
 static const struct option long_options[] = {
@@ -44,6 +47,8 @@ static const struct option long_options[] = {
 	{"secret-directory", required_argument, NULL, OPT_SECRETS},
 	{"library-directory", required_argument, NULL, OPT_LIBRARIES},
 	{"log-format", required_argument, NULL, OPT_LOG_FORMAT},
+	{"http", required_argument, NULL, OPT_HTTP},
+	{"stuck-after", required_argument, NULL, OPT_STUCK_AFTER},
 	{NULL, 0, NULL, 0}
 };
 
@@ -55,12 +60,18 @@ static const char usage[] =
 "      --library-directory=DIR  of sentinai_kafka.so and the like\n"
 "                          (default " SN_LIBRARY_DIRECTORY ")\n"
 "      --log-format=FORMAT  of the lines on standard error: text or json\n"
+"      --http=ADDRESS      serve /livez, /readyz and /metrics at ADDRESS:PORT, or\n"
+"                          at PORT of 127.0.0.1\n"
+"      --stuck-after=TIME  after which /livez takes a process that does not move\n"
+"                          for stuck (default 10min)\n"
 TOOL_USAGE;
 
 static Tool tool = {.program = PROGRAM, .usage = usage};
 static const char *relay_name;
 static const char *secret_directory = "";
 static const char *library_directory = SN_LIBRARY_DIRECTORY;
+static const char *http = NULL;
+static int	stuck_after = 10 * MINUTE;
 
 static SnRelayLanes lanes;
 static SnRelayCoreStats before;	/* of the cores before this one */
@@ -216,6 +227,7 @@ total_stats(SnRelayCoreStats *stats)
 		stats->sent += before.sent;
 		stats->acked += before.acked;
 		stats->errors += before.errors;
+		stats->refused += before.refused;
 	}
 	if (stats->last_error == NULL)
 		stats->last_error = "";
@@ -282,6 +294,7 @@ say_paused(void)
 {
 	static bool said = false;
 
+	outside_health_state(lanes.paused ? OUTSIDE_PAUSED : OUTSIDE_SENDS);
 	if (lanes.paused != said)
 		log_line(LOG_INFO, lanes.paused ? "paused" : "resumed",
 				 LOG_S("relay", relay_name), LOG_END);
@@ -295,10 +308,12 @@ database_turn(bool last)
 	bool		look = sn_relay_lanes_look_due(&lanes);
 	bool		any = false;
 	bool		looked;
+	long long	start = clock_us();
 	SnRelayCoreStats stats;
 	SnRelayState state;
 
 	total_stats(&stats);
+	outside_health_figures(&stats);
 	session_begin();
 	state = outside_host_turn(look && !last, &stats, &looked);
 	if (state == SN_RELAY_GOES && looked)
@@ -310,6 +325,7 @@ database_turn(bool last)
 	if (state == SN_RELAY_GOES && lanes.core != NULL && (last || !stale))
 		any = sn_relay_lanes_turn(&lanes, last);
 	session_commit(any);
+	outside_health_turn(clock_us() - start);
 	say_paused();
 	return state;
 }
@@ -399,11 +415,13 @@ take_relay(void)
 
 	while (!session_stop)
 	{
+		outside_health_moves(0);
 		if (session_open(relay_name, &why_not))
 		{
 			said[0] = '\0';
 			return true;
 		}
+		outside_health_state(OUTSIDE_WAITS);
 		if (strcmp(said, why_not) != 0)
 			log_line(LOG_INFO, "waiting", LOG_S("relay", relay_name),
 					 LOG_S("because", why_not), LOG_END);
@@ -423,9 +441,12 @@ work(void)
 	{
 		int64_t		wait = one_turn(&state);
 
+		outside_health_moves(0);
 		if (wait != 0 && state != SN_RELAY_LEAVES)
 			sleep_until_woken(wait);
 	}
+	if (session_stop)
+		outside_health_state(OUTSIDE_STOPS);
 	if (state != SN_RELAY_LEAVES)
 		end_core();
 	close_core();
@@ -450,6 +471,8 @@ begin_anew(void)
 static void
 pause_after_failure(void)
 {
+	outside_health_state(OUTSIDE_DOWN);
+	outside_health_moves(retry_ms);
 	session_pause(retry_ms);
 	retry_ms = retry_ms * 2 < RETRY_MAX_MS ? retry_ms * 2 : RETRY_MAX_MS;
 }
@@ -470,6 +493,14 @@ read_options(int argc, char **argv)
 			secret_directory = optarg;
 		else if (letter == OPT_LIBRARIES)
 			library_directory = optarg;
+		else if (letter == OPT_HTTP)
+			http = optarg;
+		else if (letter == OPT_STUCK_AFTER)
+		{
+			if (!value_parse_duration(optarg, &stuck_after) ||
+				stuck_after < SECOND || stuck_after > DAY)
+				tool_refuse(&tool, "no such time, from 1s to 1d", optarg);
+		}
 		else if (letter == OPT_LOG_FORMAT)
 		{
 			if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0)
@@ -491,12 +522,15 @@ main(int argc, char **argv)
 {
 	read_options(argc, argv);
 	take_signals();
+	if (http != NULL && !outside_health_serve(http, relay_name, stuck_after))
+		return EX_UNAVAILABLE;
 	if (setjmp(session_failed) != 0 && !session_stop)
 		pause_after_failure();
 	while (!session_stop)
 	{
 		begin_anew();
 		session_connect(&tool);
+		outside_health_connected();
 		if (take_relay())
 			work();
 		session_close();

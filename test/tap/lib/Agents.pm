@@ -34,7 +34,7 @@ sub use_node
 	($node) = @_;
 	$dir = PostgreSQL::Test::Utils::tempdir();
 	delete $ENV{$_}
-	  foreach grep { /^(SENTINAI_|WORKER_TYPE|CONCURRENCY|PGAPPNAME)/ } keys %ENV;
+	  foreach grep { /^(SENTINAI_(?!CACHE$|PATIENCE$)|WORKER_TYPE|CONCURRENCY|PGAPPNAME)/ } keys %ENV;
 	$ENV{PGHOST} = $node->host;
 	$ENV{PGPORT} = $node->port;
 	$ENV{PGDATABASE} = 'postgres';

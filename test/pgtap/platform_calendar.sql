@@ -85,10 +85,10 @@ create function pg_temp.states() returns text language sql as $$
 create temp table said (n serial, states text);
 insert into said (states) values (pg_temp.states());
 select sentinai_platform.resolve('acme', 'fast1', 'done');
-select sentinai.sla_scan(100000, now() + interval '50 minutes');
+select sentinai.sla_scan(100000, clock_timestamp() + interval '50 minutes');
 select sentinai_platform.handle_policy(pg_temp.batch('acme', '{SLAImminent,SLAExpired}'));
 insert into said (states) values (pg_temp.states());
-select sentinai.sla_scan(100000, now() + interval '2 hours');
+select sentinai.sla_scan(100000, clock_timestamp() + interval '2 hours');
 select sentinai_platform.handle_policy(pg_temp.batch('acme', '{SLAImminent,SLAExpired}'));
 insert into said (states) values (pg_temp.states());
 update sentinai_platform.exceptions set due_at = '2026-01-02 03:00Z' where exception_id in ('fast2', 'fast3');

@@ -24,12 +24,12 @@ select sentinai_platform.escalate('acme', 'F-4', 'why'), sentinai_platform.escal
 select is(sentinai_platform.handle_feedback(pg_temp.ends('acme') || pg_temp.ends('globex'))::text, '(5,0,0)', 'five have come to an end, of two tenants');
 select is((select string_agg(format('%s %s %s %s %s', state, outcome, exception_type, severity, steps), ', ' order by tenant_id, exception_id) from sentinai_platform.feedback),
     'resolved paid t1 high 0, resolved paid t0 high 0, resolved paid t1 high 0, escalated escalated t0 high 0, escalated escalated unclassified  0', 'what became of each');
-select is((select round(seconds) from sentinai_platform.feedback where tenant_id = 'acme' and exception_id = 'F-1'), 5400::numeric, 'and how long it took');
+select is((select round(seconds / 60) from sentinai_platform.feedback where tenant_id = 'acme' and exception_id = 'F-1'), 90::numeric, 'and how long it took');
 select is((select string_agg(distinct format('%s %s %s', e.aggregate_id = e.correlation_id, c.event_type ~ '^Exception', e.payload -> 'seconds' = to_jsonb(f.seconds)), ',')
     from sentinai_platform.feedback f join sentinai.event_log e on e.event_id = f.event_id and e.event_type = 'FeedbackCaptured' join sentinai.event_log c on c.event_id = e.causation_id), 't t t', 'as the events say, with their cause');
 select is(pg_temp.measured('acme'), 't0 1 1 0.000, t1 2 0 0.000', 'counted by type');
 select is(pg_temp.measured('globex'), 'unclassified 0 1', 'and by tenant');
-select is((select round(average_seconds) || ' ' || round(longest_seconds) from sentinai_platform.get_feedback_metrics('acme', of_type => 't1')), '2700 5400', 'with times');
+select is((select round(average_seconds / 60) || ' ' || round(longest_seconds / 60) from sentinai_platform.get_feedback_metrics('acme', of_type => 't1')), '45 90', 'with times');
 select is((select count(*) from sentinai_platform.get_feedback_metrics('acme', from_day => (now() at time zone 'UTC')::date + 2)), 0::bigint, 'of days');
 select is(sentinai_platform.handle_feedback(pg_temp.ends('acme'))::text, '(4,0,0)', 'the same batch again');
 select is(pg_temp.measured('acme'), 't0 1 1 0.000, t1 2 0 0.000', 'counts nothing');
@@ -48,7 +48,7 @@ select is(sentinai_platform.handle_feedback((select jsonb_agg(e) from jsonb_arra
 select is(pg_temp.measured('acme'), 't0 2 1 1.500, t1 3 0 0.000', 'is added to what was there');
 update sentinai_platform.exceptions set received_at = received_at - interval '3 days' where exception_id = 'F-6';
 select is(sentinai_platform.handle_feedback(pg_temp.ends('acme'))::text, '(7,0,0)', 'and another one');
-select is((select round(longest_seconds) from sentinai_platform.get_feedback_metrics('acme', of_type => 't0')), 259200::numeric, 'which took longest');
+select is((select round(longest_seconds / 3600) from sentinai_platform.get_feedback_metrics('acme', of_type => 't0')), 72::numeric, 'which took longest');
 
 -- errors
 select sentinai.publish('ExceptionResolved', 'x', 'X-1', '{"exception_id": "X-1", "outcome": "done"}');

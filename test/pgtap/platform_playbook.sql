@@ -111,7 +111,7 @@ select is(pg_temp.break('C', true, (select id from tries)) || pg_temp.flow('C'),
 select is(pg_temp.asked('C'), (select call from tries), 'as the same call');
 select is((select deliver_at - occurred_at > '9 s' from sentinai.event_log where aggregate_id = 'C' and event_type = 'ToolExecutionRequested' order by event_id desc limit 1), true, 'after a pause');
 select is(pg_temp.break('C', true, (select id from tries)) || pg_temp.flow('C'), 'PlaybookMatched StepRequested1 StepFailed1 StepRequested1.2', 'a failure of the attempt before is no failure of this one');
-select lives_ok($$select sentinai.sla_scan(100000, now() + interval '90 s')$$, 'no answer for a minute');
+select lives_ok($$select sentinai.sla_scan(100000, clock_timestamp() + interval '90 s')$$, 'no answer for a minute');
 select is(pg_temp.play() || pg_temp.flow('C'), 'PlaybookMatched StepRequested1 StepFailed1 StepRequested1.2 StepFailed1.2 StepRequested1.3', 'is a failure');
 select is(pg_temp.break('C', false) || pg_temp.flow('C'), 'PlaybookMatched StepRequested1 StepFailed1 StepRequested1.2 StepFailed1.2 StepRequested1.3 StepFailed1.3 StepRequested2', 'after the last the next step is done, if the playbook goes on');
 select is(pg_temp.answer('C', '{}', (select call from tries)) || pg_temp.steps('C'), '1 failed 3, 2 requested', 'an answer that comes late changes nothing');
@@ -151,7 +151,7 @@ select is(pg_temp.stand('N'), 'undo 1 cancelled the exception was escalated', 'n
 select is((pg_temp.rule(null, 1) || pg_temp.match('O') || (sentinai_platform.execute_playbook('m', 'O', 'try') is not null) || pg_temp.play()), 'true', 'what a person begins after it');
 select is(pg_temp.flow('O') || ' ' || pg_temp.stand('O'), 'Escalated PlaybookMatched StepRequested1 try 1 running 1', 'begins');
 select isnt(pg_temp.say('O'), null, 'an answer in time');
-select lives_ok($$select sentinai.sla_scan(100000, now() + interval '90 s')$$, 'of which nothing was heard in time');
+select lives_ok($$select sentinai.sla_scan(100000, clock_timestamp() + interval '90 s')$$, 'of which nothing was heard in time');
 select is(pg_temp.play() || pg_temp.steps('O'), '1 completed, 2 requested', 'is one, and the step after it has its own time');
 
 -- commands

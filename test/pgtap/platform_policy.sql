@@ -65,12 +65,12 @@ select is(pg_temp.come('R', '{"amount": 5000, "currency": "EUR"}'), 'awaiting_ap
 select isnt(sentinai_platform.reject(pg_temp.open('R'), 'mia'), null, 'is rejected');
 select is(pg_temp.policy() || pg_temp.stand('R'), '(8,0,0)escalated needs_approval', 'and goes to people');
 select is(pg_temp.come('T', '{"amount": 5000, "currency": "EUR"}') || pg_temp.come('Q', '{"quick": true}'), 'awaiting_approval needs_approvalawaiting_approval needs_approval', 'two for whom nobody has time');
-select lives_ok($$select sentinai.sla_scan(100000, now() + interval '2 hours')$$, 'two hours later');
+select lives_ok($$select sentinai.sla_scan(100000, clock_timestamp() + interval '2 hours')$$, 'two hours later');
 select is(pg_temp.policy() || pg_temp.policy() || pg_temp.stand('Q') || pg_temp.stand('T'), '(11,0,0)(12,0,0)escalated needs_approvalawaiting_approval needs_approval', 'one has had its time');
 select is(pg_temp.flow('Q'), 'PRequested PCompleted ApprovalRequested SLAImminent SLAExpired ApprovalDecided ExceptionEscalated', 'which was said before');
 select is((select string_agg(exception_id || status, ' ' order by exception_id) from sentinai_platform.approvals where exception_id in ('Q', 'T')), 'Qrejected Tpending', 'and is rejected, as its guardrail says');
 select throws_ok($$select sentinai_platform.approve((select approval_id from sentinai_platform.approvals where exception_id = 'Q'))$$, 'SN409', null, 'who comes later is late');
-select lives_ok($$select sentinai.sla_scan(100000, now() + interval '25 hours')$$, 'a day later');
+select lives_ok($$select sentinai.sla_scan(100000, clock_timestamp() + interval '25 hours')$$, 'a day later');
 select is(pg_temp.policy() || pg_temp.policy(), '(13,0,0)(14,0,0)', 'the other has had its time');
 select is((select status from sentinai_platform.approvals where exception_id = 'T'), 'expired', 'which is over');
 

@@ -37,10 +37,10 @@ select sentinai_platform.handle_tool((select jsonb_agg(e) from jsonb_array_eleme
 select sentinai_platform.handle_tool((select jsonb_agg(e) from jsonb_array_elements(pg_temp.batch('acme', '{ToolExecutionCompleted,ToolExecutionFailed}')) e where e #>> '{payload,tool}' in ('set', 'none')));
 -- reported again, when it has been dealt with and when it has not
 select sentinai_platform.submit_exception('acme', 'bank', jsonb_build_object('amount', n), 'X-' || n) from unnest('{1,4,7,100,97}'::int[]) n;
-select sentinai.sla_scan(100000, now() + interval '40 minutes');
+select sentinai.sla_scan(100000, clock_timestamp() + interval '40 minutes');
 select pg_temp.all_agents();
-select sentinai.sla_scan(100000, now() + interval '61 minutes');
-select sentinai.sla_scan(100000, now() + interval '25 hours');
+select sentinai.sla_scan(100000, clock_timestamp() + interval '61 minutes');
+select sentinai.sla_scan(100000, clock_timestamp() + interval '25 hours');
 select pg_temp.all_agents();
 select sentinai_platform.submit_exception('acme', 'bank', '{"amount": 99}', id) from unnest('{X-61,X-200}'::text[]) id;
 select pg_temp.all_agents();

@@ -68,7 +68,7 @@ select is(pg_temp.due('{"amount": 2000000, "currency": "EUR"}'), '4 hours', 'whi
 select is(pg_temp.due('{}'), '2 days', 'of the tenant');
 select is((select format('%s %s %s', kind, status, d.due_at = x.due_at) from sentinai.deadlines d join sentinai_platform.exceptions x on x.exception_id = d.aggregate_id order by deadline_id desc limit 1),
     'resolve open t', 'the deadline is there');
-select lives_ok($$select sentinai.sla_scan(100000, now() + interval '3 hours')$$, 'a quarter of eight hours is over');
+select lives_ok($$select sentinai.sla_scan(100000, clock_timestamp() + interval '3 hours')$$, 'a quarter of eight hours is over');
 select is((select string_agg(e.event_type || (e.correlation_id = e.aggregate_id), ',') from sentinai.event_log e join sentinai_platform.exceptions x on (x.tenant_id, x.exception_id) = (e.tenant_id, e.aggregate_id) where e.event_type ~ '^SLA'),
     'SLAImminenttrue,SLAImminenttrue', 'for two, which is said in their flows');
 select throws_ok($$insert into sentinai_platform.sla_rules (tenant_id, resolve_within) values ('m', '-1 day')$$, '23514', null, 'no time at all');

@@ -25,7 +25,7 @@
 
 #define NAME_MAX_LEN	256		/* of a tenant; a type has less */
 #define CACHE_ENTRIES	16384
-#define CACHE_SIZE		(64 * 1024 * 1024)
+#define CACHE_SIZE		(64 * 1024 * 1024)	/* of sets of rules */
 
 /* Bytes behind the end of a name are zero: a key is hashed as a whole */
 typedef struct TenantKey
@@ -54,6 +54,7 @@ typedef struct CachedSet
 } CachedSet;
 
 bool		sn_no_redactions = false;
+Size		sn_rulesets_size = 0;
 
 static MemoryContext cache_context = NULL;
 static HTAB *tenants = NULL;
@@ -122,6 +123,7 @@ make_rule_cache(void)
 	last_tenant = everyone = NULL;
 	last_set = NULL;
 	tenants = sets = NULL;
+	sn_rulesets_size = 0;
 	MemoryContextReset(cache_context);
 	tenants = make_rule_table("sentinai redaction tenants", sizeof(TenantKey),
 						 sizeof(CachedTenant));
@@ -145,7 +147,8 @@ static void
 ready_rules(void)
 {
 	if (known.valid && hash_get_num_entries(tenants) < CACHE_ENTRIES &&
-		hash_get_num_entries(sets) < CACHE_ENTRIES)
+		hash_get_num_entries(sets) < CACHE_ENTRIES &&
+		sn_rulesets_size < CACHE_SIZE)
 		return;
 	make_rule_cache();
 	sn_known_begin(&known);
@@ -224,7 +227,10 @@ find_set(CachedTenant *tenant, const text *event_type)
 		set = find_set(tenant, cstring_to_text(SN_EVERY))->set;
 	}
 	else if (set != NULL)
+	{
+		sn_rulesets_size += MemoryContextMemAllocated(set->context, false);
 		MemoryContextSetParent(set->context, cache_context);
+	}
 	entry = hash_search(sets, &key, HASH_ENTER, NULL);
 	entry->set = set;
 	return entry;

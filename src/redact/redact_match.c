@@ -243,6 +243,7 @@ make_state(const Active *at, uint32 hash)
 	if (state->kept)
 	{
 		set->states_size += size;
+		sn_rulesets_size += size;
 		state->chain = set->states[hash % SN_STATE_CHAINS];
 		set->states[hash % SN_STATE_CHAINS] = state;
 	}

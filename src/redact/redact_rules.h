@@ -116,6 +116,10 @@ struct SnRuleState
 #define SN_TRAIL_POINTER_MAX 256	/* bytes of a pointer */
 #define SN_TRAIL_SIZE	(SN_TRAIL_MAX * (SN_TRAIL_POINTER_MAX + 4))
 
+/* An entry has the method, the length of the pointer in two bytes, and that */
+#define SN_TRAIL_ENTRY_SIZE(entry) \
+	(3 + ((unsigned char) (entry)[1] | (unsigned char) (entry)[2] << 8))
+
 typedef struct SnTrail
 {
 	int			count;			/* of all */
@@ -144,6 +148,7 @@ typedef struct SnRuleSet
 	int			last_count;
 	Jsonb	   *last_list;		/* what it comes to */
 	Jsonb	   *last_alone;		/* metadata that has nothing but that */
+	struct SnShape *shape;		/* of the payload before, see redact_shape.c */
 } SnRuleSet;
 
 /* A rule as it is stored */
@@ -154,6 +159,9 @@ typedef struct SnRule
 } SnRule;
 
 extern const char *const sn_redact_methods[SN_METHODS];
+
+/* bytes that sets of rules in the cache need, about */
+extern Size sn_rulesets_size;
 
 /* redact_rules.c */
 extern SnRuleSet *sn_ruleset_begin(MemoryContext parent);

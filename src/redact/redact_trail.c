@@ -75,6 +75,11 @@ sn_trail_note(SnWalk *w, SnMethod method, bool hide_last)
 
 	if (++trail->count > SN_TRAIL_MAX)
 		return;
+	if (sn_shape_has_note(w))
+	{
+		trail->used += sn_shape_note(w, entry);
+		return;
+	}
 	if (w->root == SN_ROOT_METADATA)
 		n = put_bytes(pointer, 0, metadata, sizeof(metadata) - 1);
 	for (i = 0; i < w->depth; i++)
@@ -90,6 +95,7 @@ sn_trail_note(SnWalk *w, SnMethod method, bool hide_last)
 	entry[1] = (char) (n & 0xff);
 	entry[2] = (char) (n >> 8);
 	trail->used += 3 + n;
+	sn_shape_keep_note(w, entry);
 }
 
 /* push_text: a key, or an item */

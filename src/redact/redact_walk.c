@@ -61,10 +61,13 @@ static void
 write_names(SnWalk *w, JsonbContainer *object, const SnLook *look, Part *part)
 {
 	SnRuleState **next = w->next + look->first;
+	Size		from = w->out.len;
 	SnRun		run = {NULL};
 	SnJsonPlaces p;
 	bool		more;
 
+	if (sn_shape_names(w, part->head, &part->at))
+		return;
 	sn_json_places(&p, object, look->values_at);
 	do
 	{
@@ -87,16 +90,18 @@ write_names(SnWalk *w, JsonbContainer *object, const SnLook *look, Part *part)
 		}
 	}
 	while (more);
+	sn_shape_keep_names(w, part->head, from, part->at);
 }
 
 /* note_removed: the member at hand is gone */
 static void
 note_removed(SnWalk *w, SnRuleState *state, const SnJsonPlaces *p)
 {
-	bool		named;
+	bool		named = true;
 
-	sn_state_leave(sn_look_at_member(w, state, p, &named));
 	w->places[w->depth++] = (SnPlace) {p->key.name, p->key.len};
+	if (!sn_shape_has_note(w))
+		sn_state_leave(sn_look_at_member(w, state, p, &named));
 	sn_trail_note(w, SN_METHOD_REMOVE, !named);
 	w->depth--;
 }
@@ -131,6 +136,8 @@ write_members(SnWalk *w, JsonbContainer *object, const SnLook *look,
 		SnRuleState *next = w->next[i];
 		bool		named;
 
+		if (w->depth == 0)
+			w->member = i;
 		if (next == NULL)
 			stays(part, &p);
 		else if (next == &sn_look_removed)
@@ -249,6 +256,21 @@ write_root(SnWalk *w, const SnEffect *effect)
 		sn_out_close(&w->out, sn_out_open(&w->out, 0), JB_FOBJECT, 0, 0, 0);
 }
 
+/* look_at_root: what becomes of the members of the whole value */
+static bool
+look_at_root(SnWalk *w, JsonbContainer *object, SnRuleState *state,
+			 SnLook *look)
+{
+	bool		concerned;
+
+	if (!sn_shape_look(w, object, &concerned, look))
+	{
+		concerned = sn_look_at_members(w, object, state, &state->effect, look);
+		sn_shape_keep(w, object, concerned, look);
+	}
+	return concerned;
+}
+
 /* walk_root: the whole value; false when nothing was written */
 static bool
 walk_root(SnWalk *w, Jsonb *json, SnRuleState *state, Size max)
@@ -263,7 +285,7 @@ walk_root(SnWalk *w, Jsonb *json, SnRuleState *state, Size max)
 		sn_out_begin(&w->out, guess, max);
 		write_root(w, effect);
 	}
-	else if (sn_look_at_members(w, &json->root, state, effect, &look))
+	else if (look_at_root(w, &json->root, state, &look))
 	{
 		written = sn_look_finds(w, &json->root, state, &look);
 		if (written)
@@ -288,6 +310,7 @@ begin_walk(SnWalk *w, SnRuleSet *set, SnPathRoot root, const text *tenant_id,
 	w->next = w->next_here;
 	w->next_room = SN_NEXT_ROOM;
 	w->nnext = 0;
+	w->shape = NULL;
 	w->depth = 0;
 }
 

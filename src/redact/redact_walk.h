@@ -44,6 +44,8 @@ typedef struct SnPlace
 /* Members of objects that a walk knows about without taking memory for it */
 #define SN_NEXT_ROOM	64
 
+typedef struct SnShape SnShape;
+
 typedef struct SnWalk
 {
 	SnRuleSet  *set;
@@ -54,6 +56,8 @@ typedef struct SnWalk
 	SnRuleState **next;			/* of members of the objects that it is in */
 	int			nnext;
 	int			next_room;
+	SnShape    *shape;			/* what is known of such a payload, or NULL */
+	int			member;			/* of the payload, where the walk is */
 	int			depth;
 	SnPlace		places[SN_JSON_DEPTH_MAX + 1];
 	SnRuleState *next_here[SN_NEXT_ROOM];
@@ -137,6 +141,17 @@ extern SnRuleState *sn_look_at_item(SnWalk *w, SnRuleState *state,
 									const SnJsonPlaces *p, int index);
 extern bool sn_look_finds(SnWalk *w, JsonbContainer *object,
 						  SnRuleState *state, const SnLook *look);
+
+/* redact_shape.c */
+extern bool sn_shape_look(SnWalk *w, JsonbContainer *object, bool *concerned,
+						  SnLook *look);
+extern void sn_shape_keep(SnWalk *w, JsonbContainer *object, bool concerned,
+						  const SnLook *look);
+extern bool sn_shape_names(SnWalk *w, Size head, int *at);
+extern void sn_shape_keep_names(SnWalk *w, Size head, Size from, int n);
+extern bool sn_shape_has_note(const SnWalk *w);
+extern int	sn_shape_note(const SnWalk *w, char *entry);
+extern void sn_shape_keep_note(SnWalk *w, const char *entry);
 
 /* sn_look_passes: whether a value stays as it is, with all that is in it */
 static inline bool

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_redaction(), drop_redaction(), and what is stored of what is published.
 -- Hashes need a key, which test/tap/16_redact.pl has.  Statements commit one by one.
-select plan(136);
+select plan(137);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -254,6 +254,37 @@ select throws_ok($$select sentinai.redaction_changed()$$, '39P01', null, 'the tr
 insert into sentinai_internal.redaction values ('rd-broken', '*', '$.a', 'shred', null, null, null, now(), 'x');
 select is(pg_temp.stored('{"a": 1}', tenant => 'rd-broken'), 'XX001', 'a rule that cannot be read lets nothing through');
 select is(sentinai.drop_redaction('rd-broken', '*', '$.a')::text, '', 'and can be dropped');
+
+-- What was found of a payload is used for the next one that has the same members (redact_shape.c): none may be redacted by what held for another.
+select pg_temp.only('$.a', 'mask');
+select sentinai.set_redaction('rd', '*', '$.b', 'remove');
+select sentinai.set_redaction('rd', '*', '$.s', 'secrets');
+select sentinai.set_redaction('rd', '*', '$.l[*].x', 'replace');
+select sentinai.set_redaction('rd', '*', '$.l.*.y', 'replace');
+select sentinai.set_redaction('rd', '*', '$..password', 'remove');
+create temp table shape (no int generated always as identity, payload jsonb, alone text);
+insert into shape (payload) values
+    ('{}'), ('{"c": "x"}'), ('{"d": "x"}'), ('{"a": "12345678", "b": 1, "c": "x"}'), ('{"a": "87654321", "b": 2, "c": "yy"}'), ('{"d": "12345678", "b": 1, "c": "x"}'),
+    ('{"a": null, "b": 1, "c": "x"}'), ('{"a": 12345678, "b": 1, "c": "x"}'), ('{"a": true, "b": 1, "c": "x"}'), ('{"a": ["12345678"], "b": 1, "c": "x"}'), ('{"a": {"n": 1}, "b": 1, "c": "x"}'),
+    ('{"a": {"password": "p"}, "b": 1, "c": "x"}'), ('{"c": {"password": "p"}}'), ('{"c": {"passw0rd": "p"}}'), ('{"c": [{"password": "p"}]}'), ('{"password": 1, "c": "x"}'),
+    ('{"s": "nothing"}'), ('{"s": "4111111111111111"}'), ('{"s": 4111111111111111}'), ('{"s": ["4111111111111111", 1]}'),
+    ('{"l": []}'), ('{"l": {}}'), ('{"l": [{"x": 1, "y": 2}]}'), ('{"l": {"x": 1, "y": 2}}'), ('{"l": {"z": {"x": 1, "y": 2}}}'), ('{"l": [1]}'), ('{"l": "x"}');
+do $$
+declare
+    one shape;
+begin
+    for one in select * from shape loop
+        perform sentinai.set_redaction('rd.forget', '*', '$.x' || one.no, 'remove');
+        update shape set alone = (select pg_temp.stored(one.payload) || pg_temp.said(one.payload)) where no = one.no;
+        assert (select s.alone is not null from shape s where no = one.no);
+    end loop;
+end $$;
+create temp table behind as
+    select p.payload, p.alone, sentinai.publish('rd.t', 'rd', 'k', p.payload) as id
+    from (select unnest(array[one.payload, next.payload]) as payload, unnest(array[one.alone, next.alone]) as alone
+          from shape one, shape next order by one.no, next.no) p;
+select is((select array_agg(distinct b.payload) from behind b join sentinai.event_log e on e.event_id = b.id where e.payload::text || e.metadata <> b.alone), null,
+          'what is stored does not depend on the payload before');
 
 -- with isolation rules are for admins, and seen by who may audit
 create role rd_role;

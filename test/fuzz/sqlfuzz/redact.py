@@ -247,6 +247,11 @@ class Redact:
         return rng.choice((None, True, False, rng.randrange(10**9), -7, 0.25,
                            rng.choice(list(TEXTS)), rng.choice(list(TEXTS))))
 
+    def like(self, document):
+        """One with the same members, whose values may be others."""
+        return {name: self.document(1) if self.rng.random() < 0.4 else value
+                for name, value in document.items()}
+
     def publish(self, conn, tenant, event_type, document):
         """One way or another; payload and metadata as they are stored."""
         text = json.dumps(document)
@@ -281,10 +286,12 @@ class Redact:
             rules[place + (rule.path(),)] = rule
         for (tenant, event_type, _), rule in rules.items():
             rule.set(conn, tenant, event_type)
+        document = {}
         for _ in range(4):
             tenant = rng.choice(("t1", "t1", "t1", "t2"))
             event_type = rng.choice(("Type", "Type", "Type", "Other"))
-            document = self.document()
+            document = self.like(document) if rng.random() < 0.5 else \
+                self.document()
             used = [r for (t, e, _), r in rules.items()
                     if t in ("*", tenant) and e in ("*", event_type)]
             self.report.calls += 1

@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 
 #include "base/guc.h"
+#include "base/text.h"
 #include "log/clock_floor.h"
 #include "log/event.h"
 #include "log/event_check.h"
@@ -223,13 +224,15 @@ keep_limits_of_batch(const Batch *batch)
 		VARSIZE_ANY_EXHDR(batch->metadata);
 	SnCharge   *charge = sn_limits_ask() ?
 		sn_charge_begin(CurrentMemoryContext) : NULL;
+	text	   *tenant_id = NULL;
 	int			i;
 
 	for (i = 0; i < batch->n; i++)
 	{
-		text	   *tenant_id = sn_event_tenant(tenants->values[i],
-												tenants->nulls[i], i + 1);
-
+		if (tenant_id == NULL || tenants->nulls[i] ||
+			!sn_text_equal(tenant_id, DatumGetTextPP(tenants->values[i])))
+			tenant_id = sn_event_tenant(tenants->values[i],
+										tenants->nulls[i], i + 1);
 		sn_event_require(types->nulls[i], i + 1, "event_type");
 		sn_event_require(payloads->nulls[i], i + 1, "payload");
 		if (!sn_no_pressure)

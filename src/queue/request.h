@@ -11,6 +11,8 @@
 
 #include "fmgr.h"
 #include "utils/array.h"
+#include "utils/jsonb.h"
+#include "utils/snapshot.h"
 
 #include "queue/subscription.h"
 
@@ -56,9 +58,13 @@ extern void sn_request_note_changes(const SnRequest *request,
 									const char *changes);
 extern char *sn_lease_text(Datum max_lease);
 
+extern void sn_check_policy(int max_attempts, ArrayType *backoff);
+
 /* subscribe.c */
 extern int	sn_sub_make_relay(SnRequest *request);
 
-extern void sn_check_policy(int max_attempts, ArrayType *backoff);
+/* retry_policy.c */
+extern Jsonb *sn_policies_delete(const text *worker_type,
+								 const text *event_type, Snapshot snapshot);
 
 #endif							/* SN_REQUEST_H */

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * subscribe.c
- *		subscribe(), alter_subscription(), unsubscribe(), set_retry_policy().
+ *		subscribe(), alter_subscription(), unsubscribe().
  *
  * All of them hold the lock of subscriptions (lock.c) until the transaction
  * ends, so there is one of them at a time in a database; claims take no notice.
@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -39,7 +38,6 @@
 PG_FUNCTION_INFO_V1(sentinai_subscribe);
 PG_FUNCTION_INFO_V1(sentinai_alter_subscription);
 PG_FUNCTION_INFO_V1(sentinai_unsubscribe);
-PG_FUNCTION_INFO_V1(sentinai_set_retry_policy);
 
 /* delete_where: delete a table's rows whose column equals value */
 static void
@@ -468,61 +466,6 @@ sentinai_alter_subscription(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* policy_json: a retry policy, for the action log */
-static Jsonb *
-policy_json(const text *event_type, Datum max_attempts, Datum backoff)
-{
-	return sn_action_json("event_type", text_to_cstring(event_type),
-						  "max_attempts",
-						  psprintf("%d", DatumGetInt32(max_attempts)),
-						  "backoff", OidOutputFunctionCall(F_ARRAY_OUT, backoff),
-						  NULL);
-}
-
-/*
- * delete_policies: those of a worker type, or of one of its event types; what the
- * last was, or NULL
- */
-static Jsonb *
-delete_policies(const text *worker_type, const text *event_type,
-				Snapshot snapshot)
-{
-	SnTableScan *scan = sn_table_change(SN_RETRY_POLICY, snapshot, 0, NULL);
-	TupleTableSlot *slot;
-	Jsonb	   *before = NULL;
-
-	while ((slot = sn_table_next(scan)) != NULL)
-	{
-		if (sn_text_equal(DatumGetTextPP(slot->tts_values[0]), worker_type) &&
-			(event_type == NULL ||
-			 sn_text_equal(DatumGetTextPP(slot->tts_values[1]), event_type)))
-		{
-			before = policy_json(DatumGetTextPP(slot->tts_values[1]),
-								 slot->tts_values[Anum_policy_max_attempts - 1],
-								 slot->tts_values[Anum_policy_backoff - 1]);
-			sn_table_delete(scan);
-		}
-	}
-	sn_table_end(scan);
-	return before;
-}
-
-/* record_policy: note in the action log what a policy was and is */
-static void
-record_policy(const SnSub *sub, Jsonb *before, Jsonb *after)
-{
-	SnAction	action = {
-		.action = "set_retry_policy",
-		.object = text_to_cstring(sub->worker_type),
-		.before = before,
-		.after = after,
-	};
-
-	if (before == NULL ? after != NULL : after == NULL ||
-		compareJsonbContainers(&before->root, &after->root) != 0)
-		sn_sub_record_each(&action, sub);
-}
-
 /*
  * end_retries: delete what waits for a retry; its letters are pending again.
  * Returns how much that was.
@@ -566,7 +509,7 @@ end_subscription(int sub_id, const text *worker_type, ItemPointer tid,
 	int			half;
 
 	sn_delete_one(SN_SUBSCRIPTION, tid);
-	(void) delete_policies(worker_type, NULL, snapshot);
+	(void) sn_policies_delete(worker_type, NULL, snapshot);
 	waiting = end_retries(sub_id, worker_type, snapshot);
 	sn_replaced_forget(worker_type, snapshot);
 	for (half = 0; half < 2; half++)
@@ -633,52 +576,5 @@ sentinai_unsubscribe(PG_FUNCTION_ARGS)
 	sn_sub_record("unsubscribe", worker_type, &before, NULL);
 	(void) end_subscription(sub_id, worker_type, &tid, snapshot);
 	UnregisterSnapshot(snapshot);
-	PG_RETURN_VOID();
-}
-
-/* set_retry_policy(worker_type, event_type, max_attempts, backoff) */
-Datum
-sentinai_set_retry_policy(PG_FUNCTION_ARGS)
-{
-	Datum		values[Natts_policy];
-	bool		nulls[Natts_policy] = {false};
-	bool		removes = PG_ARGISNULL(2) && PG_ARGISNULL(3);
-	const SnSub *sub;
-	Jsonb	   *before;
-	Jsonb	   *after = NULL;
-	Snapshot	snapshot;
-	text	   *worker_type;
-	text	   *event_type;
-
-	SN_REQUIRE_ARG(0, "worker_type");
-	SN_REQUIRE_ARG(1, "event_type");
-	PreventCommandIfReadOnly("set_retry_policy()");
-	worker_type = PG_GETARG_TEXT_PP(0);
-	event_type = sn_event_type_arg(PG_GETARG_DATUM(1), "event_type");
-	sn_sub_require_manage(worker_type);
-	if (!removes)
-	{
-		SN_REQUIRE_ARG(2, "max_attempts");
-		SN_REQUIRE_ARG(3, "backoff");
-		sn_check_policy(PG_GETARG_INT32(2), PG_GETARG_ARRAYTYPE_P(3));
-	}
-	(void) sn_lock_streams(true);
-	sub = sn_sub_require(worker_type);
-
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	before = delete_policies(worker_type, event_type, snapshot);
-	UnregisterSnapshot(snapshot);
-	if (!removes)
-	{
-		values[Anum_policy_worker_type - 1] = PointerGetDatum(worker_type);
-		values[Anum_policy_event_type - 1] = PointerGetDatum(event_type);
-		values[Anum_policy_max_attempts - 1] = PG_GETARG_DATUM(2);
-		values[Anum_policy_backoff - 1] = PG_GETARG_DATUM(3);
-		sn_insert_one(sn_rel(SN_RETRY_POLICY), values, nulls);
-		after = policy_json(event_type, values[Anum_policy_max_attempts - 1],
-							values[Anum_policy_backoff - 1]);
-	}
-	record_policy(sub, before, after);
-	sn_subs_changed();
 	PG_RETURN_VOID();
 }

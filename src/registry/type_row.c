@@ -46,7 +46,7 @@ sn_type_scan_begin(SnTypeScan *scan, const text *event_type,
 /* scan_version: find one version */
 static void
 scan_version(SnTypeScan *scan, const text *event_type, int32 version,
-					 Snapshot snapshot)
+			 Snapshot snapshot)
 {
 	ScanKeyData keys[2];
 

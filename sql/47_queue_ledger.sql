@@ -21,3 +21,11 @@ create function sentinai.mark_as_completed(
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_mark_as_completed';
 comment on function sentinai.mark_as_completed(uuid, text, text, text, text) is 'Notes in the caller''s transaction that the worker type has completed an event; false if it had before. Arguments and errors: as mark_as_processing().';
+
+create function sentinai.mark_as_failed(
+        event_id uuid, worker_type text, error text, attempt int default 1,
+        retry_in interval default null)
+    returns text
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_mark_as_failed';
+comment on function sentinai.mark_as_failed(uuid, text, text, int, interval) is 'Tells in the caller''s transaction that an attempt at an event has failed which did not come from claim(), as fail() does: publishes RetryScheduled when it will be tried again after retry_in (0 to 366 days), and DeadLettered when retry_in is null. Who tries again, and keeps what was given up, is the caller; the ledger stays as it is. attempt: 1 for the first. Returns the error as it may be stored, with redactions and at most 8192 bytes; null, and nothing is published, when the log does not have the event, or the caller may not work for its tenant. Nothing is published about a control event. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';

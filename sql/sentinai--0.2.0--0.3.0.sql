@@ -1410,6 +1410,15 @@ begin
 end $function$;
 
 
+-- The ledger, for events that do not come from a claim.
+create function sentinai.mark_as_failed(
+        event_id uuid, worker_type text, error text, attempt int default 1,
+        retry_in interval default null)
+    returns text
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_mark_as_failed';
+comment on function sentinai.mark_as_failed(uuid, text, text, int, interval) is 'Tells in the caller''s transaction that an attempt at an event has failed which did not come from claim(), as fail() does: publishes RetryScheduled when it will be tried again after retry_in (0 to 366 days), and DeadLettered when retry_in is null. Who tries again, and keeps what was given up, is the caller; the ledger stays as it is. attempt: 1 for the first. Returns the error as it may be stored, with redactions and at most 8192 bytes; null, and nothing is published, when the log does not have the event, or the caller may not work for its tenant. Nothing is published about a control event. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+
 -- What they refuse now.
 comment on function sentinai.drop_event_type_version(text, int, boolean) is 'Drops a version of an event type. Events of it stay, and its number is never used again; registering its schema under its number brings it back. Reads the log until it finds such an event; what has not been committed is not seen. force: drop it whatever the log has. Errors: 22004 null; SN403 not allowed; SN404 unknown version; SN409 there are events of it; SN422 one of the extension''s own types; 25006 read-only transaction or standby.';
 comment on function sentinai.unsubscribe(text) is 'Ends a subscription: its position, open batches, waiting retries and retry policies are gone; its ledger and dead letters stay. A dead letter that was being tried again is pending again; when the subscription is made anew, pending ones count as its own. Waits for transactions that work on its batches. Errors: 22004 null; SN403 not allowed; SN404 unknown worker type; 25006 read-only transaction or standby.';

@@ -45,6 +45,7 @@ static const Role roles[] = {
 		"publish publish_batch work_on"
 		" claim complete fail extend release wait_for_work"
 		" is_already_processed mark_as_processing mark_as_completed"
+		" mark_as_failed"
 		" consume_limit set_deadline meet_deadline cancel_deadline",
 	NULL, true, false},
 	{"sentinai_reader",

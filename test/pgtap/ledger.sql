@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- The ledger for handlers fed by Kafka.
-select plan(42);
+select plan(54);
 create temp table e as select sentinai.publish('l.t', 'ledger', 'a', '{}') as id;
 
 select is(sentinai.is_already_processed((select id from e), 'ledger-a'), false, 'not begun');
@@ -62,4 +62,28 @@ select is((select string_agg(concat_ws(' ', status, p.attempt, worker_id), ', ' 
     'completed 1 claimer, completed 1 kafka, completed 1 claimer', 'what was done stays, what was begun is done');
 select is_empty($$select * from sentinai.claim('ledger-q')$$, 'nothing comes again');
 select sentinai.unsubscribe('ledger-q');
+-- What has failed is told as fail() tells it
+create temp table f as select sentinai.publish('l.t', 'ledger', 'f', '{}', correlation_id => 'ledger-flow',
+    metadata => '{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}') as id;
+create function pg_temp.told() returns text language sql as $$
+    select string_agg(concat_ws(' ', e.event_type, e.tenant_id, e.aggregate_id, e.correlation_id, substr(e.metadata ->> 'traceparent', 4, 32), e.payload ->> 'worker_type',
+        e.payload ->> 'event_type', e.payload ->> 'attempt', e.payload ->> 'error', (e.payload ->> 'due_at')::timestamptz - now() between '9 s' and '11 s'), ', ' order by e.event_id)
+    from sentinai.event_log e, f where e.causation_id = f.id $$;
+begin;
+select is(sentinai.mark_as_failed((select id from f), 'ledger-f', 'no', retry_in => '10 s'), 'no', 'it says what it has told');
+select is(pg_temp.told(), 'RetryScheduled ledger f ledger-flow 0af7651916cd43dd8448eb211c80319c ledger-f l.t 1 no t', 'a retry, in the flow and the trace of the event');
+rollback;
+select is(pg_temp.told(), null, 'in the transaction of the caller');
+select sentinai.set_redaction('ledger', 'l.t', '$.pan', 'secrets');
+select is(sentinai.mark_as_failed((select id from f), 'ledger-f', 'card 4111 1111 1111 1111', 5), 'card [redacted]', 'without what may not be stored');
+select is(pg_temp.told(), 'DeadLettered ledger f ledger-flow 0af7651916cd43dd8448eb211c80319c ledger-f l.t 5 card [redacted]', 'and that it was given up');
+select sentinai.drop_redaction('ledger', 'l.t', '$.pan');
+select is(sentinai.is_already_processed((select id from f), 'ledger-f'), false, 'the ledger stays as it is');
+select is(sentinai.mark_as_failed('01941f29-7c00-7000-8000-000000000001', 'ledger-f', 'no'), null, 'nothing is told of an event that is not there');
+select is((select sentinai.mark_as_failed(event_id, 'ledger-f', 'no') from sentinai.event_log where causation_id = (select id from f)), 'no', 'nor of one');
+select is(pg_temp.told(), 'DeadLettered ledger f ledger-flow 0af7651916cd43dd8448eb211c80319c ledger-f l.t 5 card [redacted]', 'that tells of another');
+select throws_ok($$select sentinai.mark_as_failed((select id from f), 'ledger-f', null)$$, '22004', null, 'no error');
+select throws_ok($$select sentinai.mark_as_failed((select id from f), 'ledger-f', 'no', 0)$$, 'SN422', null, 'no attempt');
+select throws_ok($$select sentinai.mark_as_failed((select id from f), 'ledger-f', 'no', retry_in => '-1 s')$$, 'SN422', null, 'a retry in the past');
+
 select * from finish();

@@ -53,6 +53,17 @@ create function sentinai_platform.is_fault_of_event(state text) returns boolean
     as $$ select left(state, 2) in ('22', '23', 'SN', 'P0', '21', '54') $$;
 comment on function sentinai_platform.is_fault_of_event(text) is 'For the handlers: whether an SQLSTATE tells of an event, which then fails, or of the surroundings, in which case the batch is tried again.';
 
+create function sentinai_platform.fail_command(agent text, event jsonb, error text) returns void
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    update sentinai_platform.commands c
+    set status = 'failed', error = left(fail_command.error, 8000), finished_at = clock_timestamp()
+    where c.execution_id = case agent when 'tool' then event #>> '{payload,execution_id}' else event ->> 'event_id' end::uuid
+          -- whoever publishes for one tenant may name what is another one's
+          and c.tenant_id = event ->> 'tenant_id' and (agent <> 'tool' or c.command = 'execute_tool') $$;
+comment on function sentinai_platform.fail_command(text, jsonb, text) is 'For the handlers: an event was given up, and so its command has failed.';
+
 create function sentinai_platform.note_failure(agent text, event jsonb, state text, message text, detail text) returns text
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -64,11 +75,7 @@ begin
     -- what does not fit is as wrong the next time
     outcome := sentinai.fail(event ->> 'token', (event ->> 'event_id')::uuid, text, state not in ('SN422', 'SN413', 'SN404'));
     if outcome = 'dead' then
-        update sentinai_platform.commands c
-        set status = 'failed', error = left(text, 8000), finished_at = clock_timestamp()
-        where c.execution_id = case agent when 'tool' then event #>> '{payload,execution_id}' else event ->> 'event_id' end::uuid
-              -- whoever publishes for one tenant may name what is another one's
-              and c.tenant_id = event ->> 'tenant_id' and (agent <> 'tool' or c.command = 'execute_tool');
+        perform sentinai_platform.fail_command(agent, event, text);
     end if;
     return outcome;
 end $$;

@@ -440,6 +440,20 @@ begin
 end $$;
 comment on function sentinai_platform.answer_tools(jsonb) is 'For the tools: publishes the answers to a batch, and notes them.';
 
+create function sentinai_platform.calls_again(batch jsonb)
+    returns table (ord bigint, tenant_id text, exception_id text, event jsonb, event_id uuid, error text, retry_in interval)
+    language sql stable parallel restricted rows 10
+    set search_path = pg_catalog, pg_temp
+    as $$
+    select distinct on (q.tenant_id, q.exception_id) q.ord, q.tenant_id, q.exception_id, q.event, q.event_id, j.judged ->> 'error',
+           (j.judged ->> 'retry_in')::float8 * interval '1 second'
+    from sentinai_platform.tool_requests(batch) q
+    cross join lateral (select sentinai_platform.judge_result(q.event -> 'result', (q.def).settings) as judged) j
+    where q.event ? 'result' and q.is_same and (q.known).status <> 'completed'
+          and not (j.judged ->> 'ok')::boolean and (j.judged ->> 'retryable')::boolean and q.attempt < (q.def).max_attempts
+    order by q.tenant_id, q.exception_id, q.ord $$;
+comment on function sentinai_platform.calls_again(jsonb) is 'For the tools: the calls of a batch that have failed and are to be made again, the first of each exception.';
+
 create function sentinai_platform.settle_tools(batch jsonb, out rest jsonb, out retried int, out dead int)
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -452,17 +466,9 @@ begin
         return;
     end if;
     perform sentinai_platform.note_breakers(batch);
-    with again as (
-        select distinct on (q.tenant_id, q.exception_id) q.ord, q.tenant_id, q.exception_id, q.event, q.event_id, j.judged
-        from sentinai_platform.tool_requests(batch) q
-        cross join lateral (select sentinai_platform.judge_result(q.event -> 'result', (q.def).settings) as judged) j
-        where q.event ? 'result' and q.event ->> 'token' is not null and q.is_same and (q.known).status <> 'completed'
-              and not (j.judged ->> 'ok')::boolean and (j.judged ->> 'retryable')::boolean and q.attempt < (q.def).max_attempts
-        order by q.tenant_id, q.exception_id, q.ord),
-    failed as materialized (
-        select a.*, sentinai.fail(a.event ->> 'token', a.event_id, a.judged ->> 'error', true,
-                                  (a.judged ->> 'retry_in')::float8 * interval '1 second') as outcome
-        from (select * from again order by ord) a)
+    with failed as materialized (
+        select a.*, sentinai.fail(a.event ->> 'token', a.event_id, a.error, true, a.retry_in) as outcome
+        from sentinai_platform.calls_again(batch) a where a.event ->> 'token' is not null order by a.ord)
     -- later events of a key that has failed have left the batch
     select coalesce(jsonb_agg(b.event order by b.ord) filter (where f.ord is null or b.ord < f.ord), '[]'),
            count(*) filter (where f.ord = b.ord and f.outcome = 'retrying'), count(*) filter (where f.ord = b.ord and f.outcome = 'dead'),

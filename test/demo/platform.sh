@@ -33,16 +33,13 @@ read_platform_options() {
     done
 }
 
-# start_agent NAME: one process with two connections. That for tools calls them
-# before its transaction, so it has the database as its only source.
+# start_agent NAME: one process with two connections.
 start_agent() {
     local options=(--dbname "$database" --concurrency 2)
-    if [ "$1" = tool ]; then
-        options+=(--secrets-dir "$notes/secrets" --lease 20s)
-    elif [ "$want_broker" = kafka ]; then
+    [ "$1" != tool ] || options+=(--secrets-dir "$notes/secrets" --lease 20s)
+    [ "$want_broker" != kafka ] ||
         options+=(--source kafka --brokers "$bootstrap"
             --topics "$topics.exception" --group-id "$topics.$1")
-    fi
     start "$1" "$root/build/workers/sentinai-$1" "${options[@]}"
 }
 
@@ -75,7 +72,7 @@ step_platform() {
         psql -XqAt -d postgres -c "drop database if exists $database with (force)" \
             -c "create database $database" &&
             sql -c "create extension sentinai_platform cascade" \
-                -v subscribed="$([ "$want_broker" != kafka ] || echo '^tool$')" \
+                -v source="${want_broker:-database}" \
                 -v port="$(cat "$notes/endpoint")" \
                 -f "$root/test/demo/platform.sql" &&
             make_relay &&

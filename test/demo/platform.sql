@@ -2,7 +2,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 --
 -- Variables: port (of 127.0.0.1, where the services are that the tools call),
--- subscribed (a regular expression for the agents that claim). The database is
+-- source (of the agents' events: "database" or "kafka"). The database is
 -- new. Rules are for every tenant; a tenant is an airline.
 
 create schema demo;
@@ -131,4 +131,4 @@ select sentinai_platform.put_playbook('*', 'rebook', '[
 
 -- who has Kafka for its source needs no subscription
 select sentinai.subscribe(worker_type, event_types, 'latest')
-from sentinai_platform.agents() where worker_type ~ :'subscribed';
+from sentinai_platform.agents() where :'source' = 'database';

@@ -57,7 +57,7 @@ select
     (select count(*) from event where event_type = 'FeedbackCaptured') as feedback,
     (select count(*) from sentinai_platform.exceptions where state = 'resolved' and outcome is not null) as resolved,
     (select count(*) from sentinai.dead_letter) + (select count(*) from sentinai_platform.kafka_dead_letters) as dead,
-    (select sum(lag_events + in_flight + retrying) from sentinai.stat_queue) as waiting;
+    (select coalesce(sum(lag_events + in_flight + retrying), 0) from sentinai.stat_queue) as waiting;
 
 select what, figures, holds
 from figure f,

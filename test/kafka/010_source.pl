@@ -1,6 +1,7 @@
-# test/kafka/010_source.pl: the agents of the platform with --source kafka do what
-# they do with --source database, row by row, while they are killed and the group
-# is rebalanced; what fails waits with its key, and what is no event stops nothing.
+# test/kafka/010_source.pl: the six agents of the platform with --source kafka do
+# what they do with --source database, row by row in every read model, while they
+# are killed and the group is rebalanced. What fails waits with its key, and is told
+# of as it is of claims; what is no event stops nothing; a call is made once.
 # SPDX-License-Identifier: PostgreSQL
 use strict;
 use warnings FATAL => 'all';
@@ -14,10 +15,11 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Sentinai ();
 use Test::More;
+use Webhook;
 
 my $unslept = 90;
 my @tenants = qw(acme globex initech);
-my @agents = qw(intake triage policy);
+my @agents = qw(intake triage policy playbook tool feedback);
 my $n = 0;
 my $kafka = KafkaNode->new("$PostgreSQL::Test::Utils::tmp_check/kafka_source",
 	'group.initial.rebalance.delay.ms=0', 'group.min.session.timeout.ms=1000');
@@ -39,8 +41,29 @@ sub of { my ($source, $query) = @_; return $node{$source}->safe_psql('postgres',
 
 use_node($node{kafka});
 append_to_file("$dir/kafka.conf", "session.timeout.ms=1500; heartbeat.interval.ms=300; fetch.wait.max.ms=50\n");
+# the group must not take who makes calls for dead, however slow this machine is
+append_to_file("$dir/tool.conf", "session.timeout.ms=3000; heartbeat.interval.ms=300; fetch.wait.max.ms=50\n");
 append_to_file("$dir/eager.conf", "session.timeout.ms=1500; heartbeat.interval.ms=300; partition.assignment.strategy=range\n");
-both(q{create extension sentinai_platform cascade;
+my $port = listen_for_calls();
+start_webhooks({
+	'/take' => sub { return (200, '{"taken": true}') },
+	'/undo' => sub { return (200, '{}') },
+	'/flaky' => sub { my ($key) = @_; return calls('/flaky', $key) > 1 ? (200, '{"n": 2}') : (503, '') },
+	'/judge' => sub { my (undef, undef, $body) = @_; return $body =~ /[05]\}$/ ? (422, '"no"') : (200, '{}') },
+	map { my $way = $_; ("/$way" => sub { my $end = time() + 30; select undef, undef, undef, 0.02 while !-e "$dir/$way" && time() < $end; return (200, '{}') }) } qw(hold lose) });
+both(qq{create extension sentinai_platform cascade;
+	insert into sentinai_platform.allowed_hosts (tenant_id, host, port, networks) values ('*', '127.0.0.1', $port, '{127.0.0.0/8}');
+	insert into sentinai_platform.tools (tenant_id, tool, kind, settings, max_attempts, breaker_threshold)
+	select '*', t, 'webhook', jsonb_build_object('url', 'http://127.0.0.1:$port/' || t, 'timeout_ms', 60000), 4, 100000 from unnest('{take,undo,flaky,judge,hold,lose}'::text[]) t;
+	insert into sentinai_platform.tools (tenant_id, tool, kind, settings) values
+		('*', 'label', 'update_field', '{"fields": ["attributes.label"]}'), ('*', 'tell', 'publish_event', '{"event_type": "desk.told"}')});
+both(q{
+	select sentinai_platform.put_playbook('*', 'p', '[
+		{"tool": "take", "arguments": {"n": "{{ /amount }}"}, "compensation": {"tool": "undo", "arguments": {"was": "{{ /steps/1/response/taken }}"}}},
+		{"tool": "flaky", "condition": "$.amount > 90 || $.amount < 4"},
+		{"tool": "label", "arguments": {"field": "attributes.label", "value": "seen"}},
+		{"tool": "judge", "arguments": {"n": "{{ /amount }}"}},
+		{"tool": "tell", "condition": "$.amount < 50", "arguments": {"n": "{{ /amount }}"}}]', 'done');
 	insert into sentinai_platform.mapping_rules (tenant_id, field, pointers, required) values ('*', 'amount', '{/amt}', true);
 	insert into sentinai_platform.triage_rules (tenant_id, rule, condition, severity) values
 		('*', 'large', '$.amount >= 50', 'high'), ('acme', 'small', '$.amount < 50', 'low');
@@ -67,7 +90,7 @@ sub start_platform
 	my $at = $node{$source};
 
 	start_work($name, undef, '-h', $at->host, '-p', $at->port, '-n', '17', '--reconnect-max', '200ms', '-c', 2,
-		$source eq 'kafka' ? ('--source', 'kafka', '--brokers', $kafka->bootstrap, '--kafka-conf', "$dir/kafka.conf") :
+		$source eq 'kafka' ? ('--source', 'kafka', '--brokers', $kafka->bootstrap, '--kafka-conf', $agent eq 'tool' ? "$dir/tool.conf" : "$dir/kafka.conf") :
 			('--lease', '2s', '--wait', '200ms'), @args);
 	return;
 }
@@ -148,7 +171,7 @@ foreach my $round (1 .. 6)
 	select undef, undef, undef, rand 0.3;
 	if ($round % 3 == 0)
 	{
-		of('kafka', q{select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ '^sentinai-(intake|triage|policy)'});
+		of('kafka', q{select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ '^sentinai-(intake|triage|policy|playbook|tool|feedback)'});
 	}
 	elsif ($round == 1)
 	{
@@ -176,30 +199,112 @@ foreach my $partition (0 .. 3)
 }
 submit(20);
 
+# Who decides does so in both: a third is approved, a third rejected, a third waits.
+sub decide
+{
+	both(q{select case (x.amount::int) % 3 when 0 then sentinai_platform.approve(a.approval_id, 'mia', 'ok') else sentinai_platform.reject(a.approval_id, 'mia', 'no') end
+		from sentinai_platform.approvals a join sentinai_platform.exceptions x using (tenant_id, exception_id)
+		where a.status = 'pending' and a.execution_id is null and x.amount::int % 3 <> 2});
+	return;
+}
+
+# done(SOURCE): exceptions that have come to their end in all read models
+sub done
+{
+	my ($source) = @_;
+
+	decide();
+	return of($source, q{select count(*) from sentinai_platform.exceptions x
+		where state in ('resolved', 'escalated') and exists (select from sentinai_platform.feedback f where f.tenant_id = x.tenant_id and f.exception_id = x.exception_id)
+			  or state = 'awaiting_approval' and x.amount::int % 3 = 2});
+}
+
 my $good = @tenants * $n * 9 / 10;
-my $done = q{select count(*) from sentinai_platform.exceptions where decision is not null};
-wait_for('all that does not fail for ever', sub { of('kafka', $done) == $good - @tenants });
+wait_for('all that does not fail for ever', sub { done('kafka') == $good - @tenants });
 wait_for('dead letters', sub { of('kafka', q{select count(*) from sentinai_platform.kafka_dead_letters where aggregate_id = 'EX-25'}) == @tenants });
 is(of('kafka', q{select string_agg(distinct attempts || ' ' || error, ';') from sentinai_platform.kafka_dead_letters where aggregate_id = 'EX-25'}), '5 P0001: trouble', 'what fails five times is a dead letter');
 is(of('kafka', q{select last_value > 4 from public.tries}), 't', 'what fails for a while is done');
-of('kafka', q{delete from public.trouble; select sentinai_platform.retry_kafka_dead_letter(event_id, worker_type) from sentinai_platform.kafka_dead_letters where aggregate_id = 'EX-25'});
-wait_for('the rest', sub { of('kafka', $done) == $good });
-wait_for('the database', sub { of('database', $done) == $good });
-wait_for('dead letters', sub { of('kafka', 'select count(*) from sentinai_platform.kafka_dead_letters') >= @tenants * $n - $good });
-ok(Sentinai::wait_for($unslept, sub { unreadable('kafka intake') >= 20 }), 'what is no event is passed, and said') || diag(unreadable('kafka intake'));
+of('kafka', q{delete from public.trouble; select sentinai_platform.retry_kafka_dead_letter(event_id, worker_type, 'mia') from sentinai_platform.kafka_dead_letters where aggregate_id = 'EX-25'});
+foreach my $source ('kafka', 'database')
+{
+	wait_for("the rest in $source", sub { done($source) == $good });
+	wait_for("the tools in $source", sub { of($source, q{select count(*) from sentinai_platform.tool_executions where last_outcome is null}) == 0 });
+}
+wait_for('dead letters', sub { of('kafka', q{select count(*) from sentinai_platform.kafka_dead_letters where status = 'pending'}) >= @tenants * $n - $good });
+is(of('kafka', q{select string_agg(distinct status || ' ' || settled_by, ';') from sentinai_platform.kafka_dead_letters where aggregate_id = 'EX-25'}), 'succeeded mia', 'who has tried it again is known');
+like(of('kafka', q{select string_agg(event_type || ' ' || (payload ->> 'attempt'), ',' order by event_id) from sentinai.event_log where tenant_id = 'acme' and aggregate_id = 'EX-25' and event_type ~ '^(Retry|Dead)'}),
+	qr/RetryScheduled 4,DeadLettered 5$/, 'RetryScheduled and DeadLettered tell of what failed');
 
-my $rows = q{select to_jsonb(x) - '{opened_by,received_at,changed_at,triaged_at,due_at,sla,closed_at,occurred_at}'::text[]
-	from sentinai_platform.exceptions x order by tenant_id, exception_id};
-is(of('kafka', $rows), of('database', $rows), 'both sources make the same exceptions');
+# All read models, without what is of the time or made at random.
+my %models = (
+	exceptions => 'opened_by,received_at,changed_at,triaged_at,due_at,sla,closed_at,occurred_at',
+	approvals => 'approval_id,opened_by,requested_at,due_at,execution_id,decided_at',
+	playbook_executions => 'execution_id,started_at,changed_at,ended_at',
+	step_executions => 'execution_id,tool_execution_id,call_id,due_at,requested_at,ended_at',
+	tool_executions => 'execution_id,opened_by,duration_ms,requested_at,finished_at,last_request,last_outcome',
+	feedback => 'event_id,seconds,ended_at',
+	feedback_metrics => 'day,seconds,longest_seconds');
+foreach my $model (sort keys %models)
+{
+	# a tool that publishes answers with the id of its event
+	my $rows = qq{select regexp_replace((to_jsonb(x) - '{$models{$model}}'::text[])::text, '"event_id": "[^"]*"', '') as r from sentinai_platform.$model x order by 1};
+	my @rows = map { [ split /\n/, of($_, $rows) ] } 'kafka', 'database';
+
+	cmp_ok(scalar @{ $rows[0] }, '>', 0, "there are $model");
+	is_deeply(@rows, "both sources make the same $model");
+}
 my $flows = q{select e.tenant_id, e.aggregate_id, string_agg(e.event_type, ',' order by e.event_id), string_agg(c.event_type, ',' order by e.event_id)
 	from sentinai.event_log e left join sentinai.event_log c on c.event_id = e.causation_id
 	where e.event_type not in ('DeadLettered', 'RetryScheduled') group by 1, 2 order by 1, 2};
 is(of('kafka', $flows), of('database', $flows), 'by the same events, in order, once, with the same causes');
 my $commands = q{select tenant_id, status, count(*) from sentinai_platform.commands group by 1, 2 order by 1, 2};
 is(of('kafka', $commands), of('database', $commands), 'and the same commands');
-my $letters = q{select tenant_id, aggregate_id, worker_type, %s from %s where worker_type in ('intake', 'triage', 'policy') order by 1, 2, 3};
+my $letters = q{select tenant_id, aggregate_id, worker_type, %s from %s where status = 'pending' order by 1, 2, 3};
 is(of('kafka', sprintf $letters, 'error', 'sentinai_platform.kafka_dead_letters'), of('database', sprintf $letters, 'reason', 'sentinai.dead_letter'), 'the same events die, for the same reasons');
+my $control = q{select tenant_id, aggregate_id, event_type, payload ->> 'worker_type', payload ->> 'attempt', payload ->> 'error' from sentinai.event_log
+	where event_type ~ '^(RetryScheduled|DeadLettered)$' and aggregate_id not in ('EX-25', 'EX-26') and payload ->> 'worker_type' <> 'tool' order by 1, 2, event_id};
+is(of('kafka', $control), of('database', $control), 'and the same is told of it');
 is(of('kafka', q{select count(*) from sentinai.event_processing where status <> 'completed'}), 0, 'nothing is left half done');
+
+# A call that runs keeps its partition while the group is rebalanced, and its result
+# while the connection is lost; so it is made once. ask(TOOL, HOW MANY): executions
+sub ask
+{
+	my ($tool, $how_many) = @_;
+	my @ids = split /\n/, of('kafka', "select gen_random_uuid() from generate_series(1, $how_many)");
+
+	of('kafka', qq{select sentinai.publish('ToolExecutionRequested', 'acme', 'EX-' || n, jsonb_build_object('exception_id', 'EX-' || n, 'execution_id', id, 'tool', '$tool', 'arguments', '{}'::jsonb))
+		from unnest('{@{[join ',', @ids]}}'::uuid[]) with ordinality u (id, n)});
+	return @ids;
+}
+
+sub outcomes
+{
+	my (@ids) = @_;
+	return of('kafka', qq{select string_agg(event_type, ' ') from sentinai.event_log where payload ->> 'execution_id' in ('@{[join "', '", @ids]}') and event_type <> 'ToolExecutionRequested'});
+}
+
+is((stop_agent('kafka tool 2'))[0], 0, 'a member leaves');
+delete $agents{'kafka tool 2'};
+my @held = ask('hold', 6);
+wait_for('the calls', sub { calls('/hold') == @held });
+of('kafka', q{select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name ~ '^sentinai-tool'});
+start_platform('kafka tool 3', 'kafka', 'tool');
+wait_for('a new member', sub { grep { /partitions assigned/ } lines("$dir/kafka tool 3.log") });
+append_to_file("$dir/hold", '');
+wait_for('the outcomes', sub { outcomes(@held) eq join ' ', ('ToolExecutionCompleted') x @held });
+is(scalar calls('/hold'), scalar @held, 'each call was made once, though another member came and the connection was lost');
+wait_for('its share', sub { grep { /partitions assigned.*"?held"?[=:] ?[1-9]/ } lines("$dir/kafka tool 3.log") });
+$agents{'kafka tool 3'} = 'tool';
+
+# Who is killed while he calls is another matter: the key is the same.
+my @lost = ask('lose', 4);
+wait_for('the calls', sub { calls('/lose') == @lost });
+crash($_) foreach 'kafka tool 1', 'kafka tool 3';
+wait_for('the calls again', sub { calls('/lose') == 2 * @lost });
+append_to_file("$dir/lose", '');
+wait_for('the outcomes', sub { outcomes(@lost) eq join ' ', ('ToolExecutionCompleted') x @lost });
+is(join(' ', sort map { (split / /)[4] } calls('/lose')), join(' ', sort @lost, @lost), 'what was not recorded is called again, with the same key');
 
 # Another protocol of the group, from the beginning: all is done already.
 my $before = of('kafka', 'select count(*) from sentinai.event_log');
@@ -210,7 +315,7 @@ is((stop_agent("kafka eager 1"))[0], 0, 'a member leaves');
 submit(10);
 wait_for('all of it', sub { of('kafka', q{select count(*) from sentinai_platform.exceptions}) == @tenants * $n * 9 / 10 });
 is((stop_agent("kafka eager 2"))[0], 0, 'and the other one');
-cmp_ok(of('kafka', 'select count(*) from sentinai.event_log'), '==', $before + @tenants * 10 + @tenants * 9, 'what was done is not done again');
+cmp_ok(of('kafka', 'select count(*) from sentinai.event_log'), '==', $before + @tenants * (10 + 9 + 1), 'what was done is not done again: 10 submitted, 9 of them normalized, 1 dead');
 is(scalar(grep { /"amt"|much/ } map { lines($_) } glob "'$dir'/*.log"), 0, 'no payload is in a log');
 
 $node{$_}->stop foreach keys %node;

@@ -2,7 +2,7 @@
 -- Records of Kafka through the handlers.
 begin;
 create extension sentinai_platform;
-select plan(24);
+select plan(53);
 \ir lib/platform.sql
 
 -- record(): what an agent makes of the record of an event
@@ -42,7 +42,7 @@ select matches((select error from sentinai_platform.kafka_dead_letters), '^SN422
 select is((select status from sentinai_platform.get_command_status(pg_temp.of('f'))), 'failed', 'its command has failed');
 select is(pg_temp.handle(jsonb_build_array(pg_temp.record(pg_temp.of('f'), 10))), '0 0 {} {} {}', 'and it is not tried again when its record comes once more');
 select throws_ok($$select sentinai_platform.retry_kafka_dead_letter(pg_temp.of('f'), 'intake')$$, 'SN422', null, 'nor does it work when somebody tries');
-select is((select count(*) from sentinai_platform.kafka_dead_letters), 1::bigint, 'and stays');
+select is((select string_agg(status, ' ') from sentinai_platform.kafka_dead_letters), 'pending', 'and stays');
 
 -- wrong for a while
 create function pg_temp.trouble() returns trigger language plpgsql as $$ begin raise exception 'trouble'; end $$;
@@ -55,9 +55,66 @@ select is(pg_temp.handle(pg_temp.three(4)), '0 0 {} {12} {13}', 'again');
 select is(pg_temp.handle(pg_temp.three(5)), '0 1 {} {13} {}', 'after the last attempt the next one of the key has its turn');
 drop trigger trouble on sentinai_platform.exceptions;
 select lives_ok($$select sentinai_platform.retry_kafka_dead_letter(pg_temp.of('h'), 'intake')$$, 'it can be handled when its trouble is over');
-select is((select format('%s %s', (select status from sentinai_platform.get_command_status(pg_temp.of('h'))), (select count(*) from sentinai_platform.kafka_dead_letters where aggregate_id = 'H'))), 'completed 0', 'and then it is none any more');
+select is((select format('%s %s', (select status from sentinai_platform.get_command_status(pg_temp.of('h'))), (select status || ' ' || (settled_by = current_user) from sentinai_platform.kafka_dead_letters where aggregate_id = 'H'))), 'completed succeeded true', 'and then it has succeeded');
+
+-- what is told of it: as fail() tells it
+create function pg_temp.told(name text) returns text language sql as $$
+    select string_agg(concat_ws(' ', c.event_type, c.payload ->> 'worker_type', c.payload ->> 'attempt', c.payload ->> 'error',
+        extract(epoch from (c.payload ->> 'due_at')::timestamptz - c.occurred_at)::int), ', ' order by c.event_id)
+    from sentinai.event_log c where c.causation_id = pg_temp.of(name) and c.event_type in ('RetryScheduled', 'DeadLettered') $$;
+select is(pg_temp.told('h'), 'RetryScheduled intake 1 P0001: trouble 1, RetryScheduled intake 4 P0001: trouble 8, DeadLettered intake 5 P0001: trouble', 'retries and the end are events of the exception');
+select matches(pg_temp.told('f'), '^DeadLettered intake 1 SN422: .*"/data/amount"}]$', 'what is wrong for ever has only the end');
+create trigger trouble before insert on sentinai_platform.exceptions for each row when (new.exception_id = 'J') execute function pg_temp.trouble();
+insert into e values ('j', pg_temp.submit('J'));
+select is((select format('%s %s', failed, delays) from sentinai_platform.handle_records('intake', 't', 0, jsonb_build_array(pg_temp.record(pg_temp.of('j'), 15, 2)))), '{15} {2000}', 'the wait is doubled');
+select is((select format('%s %s', failed, delays) from sentinai_platform.handle_records('intake', 't', 0, jsonb_build_array(pg_temp.record(pg_temp.of('j'), 15, 3)), backoff => '{5 s,7 s}')), '{15} {7000}', 'or what was asked for, the last one for all that follow');
+drop trigger trouble on sentinai_platform.exceptions;
+select is(pg_temp.handle(jsonb_build_array(pg_temp.record(pg_temp.of('j'), 15) || '{"event_id": "019aac3c-7d3f-7c52-9d0f-5b1a6f0c9e12", "value": "{}"}')), '0 1 {} {} {}', 'an event that the log does not have');
+select is((select error from sentinai_platform.kafka_dead_letters where kafka_offset = 15) ~ '^SN422: ', true, 'dies as others do');
+select is((select count(*) from sentinai.event_log where causation_id = '019aac3c-7d3f-7c52-9d0f-5b1a6f0c9e12'), 0::bigint, 'and nothing is told of it');
+
+-- letters that are settled
+select throws_ok($$select sentinai_platform.discard_kafka_dead_letter(pg_temp.of('h'), 'intake', 'late')$$, 'SN404', null, 'what has succeeded cannot be discarded');
+select lives_ok($$select sentinai_platform.discard_kafka_dead_letter(pg_temp.of('f'), 'intake', 'a typo', 'mia')$$, 'what nobody wants can');
+select is((select concat_ws(' ', status, settled_by, settled_because) from sentinai_platform.kafka_dead_letters where event_id = pg_temp.of('f')), 'discarded mia a typo', 'by whom, and why');
+select throws_ok($$select sentinai_platform.retry_kafka_dead_letter(pg_temp.of('f'), 'intake')$$, 'SN404', null, 'and is not tried again');
+select is(pg_temp.handle(jsonb_build_array(pg_temp.record(pg_temp.of('f'), 10))), '0 0 {} {} {}', 'nor is it when its record comes once more');
+select is(sentinai_platform.purge_kafka_dead_letters(now() - interval '1 h'), 0, 'none was settled before');
+update sentinai_platform.kafka_dead_letters set settled_at = now() - interval '91 days' where status = 'succeeded';
+insert into e values ('k', pg_temp.submit('K', 'much'));
+select is(pg_temp.handle(jsonb_build_array(pg_temp.record(pg_temp.of('k'), 20))), '0 1 {} {} {}', 'one more letter');
+select is((select string_agg(distinct status, ' ' order by status) from sentinai_platform.kafka_dead_letters), 'discarded pending', 'takes those with it that were settled 90 days ago');
+select is(sentinai_platform.purge_kafka_dead_letters('infinity'), 1, 'others go when somebody says so');
+select is((select string_agg(distinct status, ' ') from sentinai_platform.kafka_dead_letters), 'pending', 'but none that is pending');
+
+-- tools: what is to be called, and what came of it
+insert into sentinai_platform.allowed_hosts (tenant_id, host, port) values ('*', 'example.com', 443);
+insert into sentinai_platform.tools (tenant_id, tool, kind, settings, max_attempts) values ('*', 'call', 'webhook', '{"url": "https://example.com/x"}', 3), ('*', 'more', 'webhook', '{"url": "https://example.com/y"}', 9);
+create function pg_temp.ask(name text, tool text, exception text) returns void language sql as $$
+    insert into e values (name, sentinai.publish('ToolExecutionRequested', 'acme', exception, jsonb_build_object('exception_id', exception, 'execution_id', gen_random_uuid(), 'tool', tool, 'arguments', '{}'::jsonb))) $$;
+select pg_temp.ask('t1', 'call', 'A'), pg_temp.ask('t2', 'call', 'A'), pg_temp.ask('t3', 'call', 'B'), pg_temp.ask('t4', 'more', 'C');
+create function pg_temp.calls(names text[], attempt int default 1, answer jsonb default null) returns jsonb language sql as $$
+    select jsonb_agg(pg_temp.record(pg_temp.of(n), 30 + o, attempt) || case when answer is null then '{}' else jsonb_build_object('result', answer) end order by o)
+    from unnest(names) with ordinality u (n, o) $$;
+create function pg_temp.prepared(records jsonb) returns text language sql as $$
+    select coalesce(string_agg(e.name || ' ' || p.method || ' ' || p.url, ', ' order by e.name), '') from sentinai_platform.prepare_records('tool', records) p join e on e.id = p.event_id $$;
+select is(pg_temp.prepared(pg_temp.calls('{t1,t2,t3}')), 't1 POST https://example.com/x, t2 POST https://example.com/x, t3 POST https://example.com/x', 'what is to be called');
+select is(pg_temp.prepared(pg_temp.calls('{t1}') || '[{"event_id": "none", "event_type": "ToolExecutionRequested", "tenant_id": "acme", "value": "{}"}]'), 't1 POST https://example.com/x', 'beside what cannot be read');
+select is((select format('%s %s %s %s %s', handled, dead, failed, delays, waiting) from sentinai_platform.handle_records('tool', 't', 0,
+    pg_temp.calls('{t1}', 1, '{"status": 503}') || (pg_temp.calls('{t1,t2}', 1, '{"status": 200}') -> 1) || (pg_temp.calls('{t1,t2,t3}', 1, '{"status": 200, "body": "{}"}') -> 2))),
+    '1 0 {31} {1000} {32}', 'what has failed is called again, and what is behind it waits with its result');
+select is(pg_temp.told('t1'), 'RetryScheduled tool 1 HTTP status 503 1', 'which is told');
+select is(pg_temp.prepared(pg_temp.calls('{t1,t2,t3}', 2)), 't1 POST https://example.com/x, t2 POST https://example.com/x', 'what is done is not called any more');
+select is(pg_temp.handle(pg_temp.calls('{t1,t2,t3}', 3, '{"status": 503}'), 'tool'), '2 0 {} {} {}', 'after the attempts of the tool it is over');
+select is((select string_agg(e.event_type, ' ' order by e.event_id) from sentinai.event_log e where e.causation_id in (pg_temp.of('t1'), pg_temp.of('t2'), pg_temp.of('t3')) and e.event_type ~ '^Tool'),
+    'ToolExecutionCompleted ToolExecutionFailed ToolExecutionFailed', 'each with one outcome');
+select is(pg_temp.prepared(pg_temp.calls('{t4}', 5)), 't4 POST https://example.com/y', 'one that is tried more often');
+select is(pg_temp.handle(pg_temp.calls('{t4}', 5, '{"status": 503}'), 'tool'), '0 1 {} {} {}', 'and before them, when the agent has no more');
+select is((select concat_ws(' ', status, error) from sentinai_platform.kafka_dead_letters where event_id = pg_temp.of('t4')), 'pending HTTP status 503', 'with a letter');
+select is((select string_agg(e.event_type, ' ' order by e.event_id) from sentinai.event_log e where e.causation_id = pg_temp.of('t4')), 'DeadLettered ToolExecutionFailed', 'the playbook hears of it');
 
 -- arguments
+select throws_ok($$select sentinai_platform.handle_records('intake', 't', 0, '[]', backoff => '{}')$$, 'SN422', null, 'no backoff');
 select throws_ok($$select sentinai_platform.retry_kafka_dead_letter(pg_temp.of('h'), 'intake')$$, 'SN404', null, 'no letter');
 select throws_ok($$select sentinai_platform.handle_records('intake', 't', 0, null)$$, '22004', null, 'no records');
 select throws_ok($$select sentinai_platform.handle_records('intake', 't', 0, '{}')$$, 'SN422', null, 'no array');

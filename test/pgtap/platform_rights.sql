@@ -25,10 +25,10 @@ create function pg_temp.may(role text) returns text language sql as $$
         and has_function_privilege(role, p.oid, 'execute') $$;
 select is(pg_temp.may('pf_none'), null, 'nobody may anything unasked');
 select is(pg_temp.may('pf_pub'), 'create_manual_exception get_command_status submit_exception', 'who publishes has the commands');
-select is(pg_temp.may('pf_agent'), 'add_working_time handle_feedback handle_intake handle_playbook handle_policy handle_tool handle_triage retry_kafka_dead_letter', 'agents have the handlers');
+select is(pg_temp.may('pf_agent'), 'add_working_time discard_kafka_dead_letter handle_feedback handle_intake handle_playbook handle_policy handle_tool handle_triage purge_kafka_dead_letters retry_kafka_dead_letter', 'agents have the handlers');
 select is(pg_temp.may('sentinai_approver'), 'approve create_manual_exception escalate execute_playbook execute_tool get_command_status recalculate_playbook reject resolve submit_exception', 'who decides has the decisions, too');
 select is(pg_temp.may('pf_read'), 'add_working_time get_approval get_command_status get_exception get_feedback get_feedback_metrics get_playbook_execution get_tool_execution list_approvals list_exceptions list_playbook_executions list_tool_executions sla_compliance', 'readers have the queries');
-select is(pg_temp.may('pf_op'), 'add_working_time get_command_status put_playbook rebuild_projections rebuild_step subscribe_agents unsubscribe_agents', 'operators the agents and playbooks');
+select is(pg_temp.may('pf_op'), 'add_working_time discard_kafka_dead_letter get_command_status purge_kafka_dead_letters put_playbook rebuild_projections rebuild_step subscribe_agents unsubscribe_agents', 'operators the agents and playbooks');
 select is((select count(*) from pg_class c where c.relnamespace = 'sentinai_platform'::regnamespace and c.relkind = 'r' and not c.relrowsecurity), 0::bigint, 'every table has rows of tenants');
 
 -- commands

@@ -5,42 +5,19 @@ use strict;
 use warnings FATAL => 'all';
 
 use Agents;
-use Fcntl qw(:flock);
-use IO::Socket::INET;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Sentinai ();
 use Test::More;
 use Time::HiRes qw(time sleep);
+use Webhook;
 
 my $node = Sentinai::new_node('platform_tool');
 my $secret = 'xyzzy-7Qm2-very-secret';
 
 use_node($node);
 
-# The server: what it does is in the path; each request is a line of $dir/calls,
-# "BEGIN|END TIME METHOD PATH KEY AUTHORIZATION TRACEPARENT BODY".
-my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 100, ReuseAddr => 1) or die "listen: $!";
-my $port = $listener->sockport;
-
-sub note_call
-{
-	my ($line) = @_;
-
-	open my $file, '>>', "$dir/calls" or die $!;
-	flock $file, LOCK_EX;
-	syswrite $file, "$line\n";
-	close $file;
-	return;
-}
-
-# calls(PATH, KEY): lines of what came
-sub calls
-{
-	my ($path, $key) = @_;
-	return grep { /^BEGIN \S+ \S+ \Q$path\E / && (!defined $key || / \Q$key\E /) } lines("$dir/calls");
-}
-
+my $port = listen_for_calls();
 my %answers = (
 	'/ok' => sub { return (200, '{"accepted": true}') },
 	'/look?v=1&a=%26%3D&v=2' => sub { return (200, '[]') },
@@ -54,45 +31,7 @@ my %answers = (
 	'/down' => sub { return -e "$dir/down" ? (503, '') : (200, '{}') },
 	'/hold' => sub { my $end = time() + 30; sleep 0.05 while !-e "$dir/go" && time() < $end; return (200, '{}') });
 
-# serve(SOCKET): answers requests until the client has no more
-sub serve
-{
-	my ($socket) = @_;
-
-	while (defined(my $line = <$socket>))
-	{
-		my ($method, $path) = split / /, $line;
-		my %headers;
-
-		while (defined($line = <$socket>) && $line =~ /\S/)
-		{
-			$headers{ lc $1 } = $2 if $line =~ /^([^:]+):\s*(.*?)\r?\n$/;
-		}
-		my $body = '';
-		read $socket, $body, $headers{'content-length'} if $headers{'content-length'};
-		my $key = $headers{'idempotency-key'} // '-';
-		my $facts = join ' ', $method, $path, $key, map { my $v = $_ // '-'; $v =~ s/ /_/g; $v } $headers{authorization}, $headers{traceparent}, $body;
-		note_call("BEGIN @{[time]} $facts");
-		my ($status, $answer, $more) = ($answers{$path} // sub { return (404, 'what?') })->($key, $headers{authorization} // '');
-		print {$socket} "HTTP/1.1 $status X\r\nContent-Length: " . length($answer) . "\r\n" . ($more // '') . "\r\n$answer";
-		$socket->flush;
-		note_call("END @{[time]} $facts");
-	}
-	return;
-}
-
-start('server', sub {
-	local $SIG{CHLD} = 'IGNORE';
-	local $SIG{PIPE} = 'IGNORE';
-	while (1)
-	{
-		my $socket = $listener->accept or next;
-		next if fork;
-		serve($socket);
-		POSIX::_exit(0);
-	}
-});
-
+start_webhooks(\%answers);
 sql(q{create extension sentinai_platform cascade;
 	select sentinai_platform.subscribe_agents();
 	select sentinai.alter_subscription('tool', max_attempts => 10, backoff => '{0}')});

@@ -13,114 +13,154 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event.h"
 #include "kafka_record.h"
 
-/* Headers, and what sentinai_platform.handle_records() calls them. */
+/* Headers, and what they are of an event. */
 static const struct
 {
 	const char *header;
-	const char *member;
+	EventMember member;
 	bool		required;
 }			mapping[] = {
-	{"ce_id", "event_id", true},
-	{"ce_type", "event_type", true},
-	{"ce_tenantid", "tenant_id", true},
-	{"ce_subject", "aggregate_id", false},
-	{"ce_correlationid", "correlation_id", false},
-	{"ce_causationid", "causation_id", false},
-	{"ce_time", "occurred_at", false},
-	{"traceparent", "traceparent", false},
-	{"tracestate", "tracestate", false}
+	{"ce_id", EVENT_ID, true},
+	{"ce_type", EVENT_TYPE, true},
+	{"ce_tenantid", EVENT_TENANT_ID, true},
+	{"ce_subject", EVENT_AGGREGATE_ID, false},
+	{"ce_correlationid", EVENT_CORRELATION_ID, false},
+	{"ce_causationid", EVENT_CAUSATION_ID, false},
+	{"ce_time", EVENT_OCCURRED_AT, false},
+	{"traceparent", EVENT_TRACEPARENT, false},
+	{"tracestate", EVENT_TRACESTATE, false}
 };
 
-/* Adds bytes as a member; false when they are no text. */
-static bool
-add_text_member(Text *text, const char *name, const void *bytes, size_t length)
-{
-	char	   *string;
-	bool		is_text;
+#define HEADERS (sizeof(mapping) / sizeof(mapping[0]))
 
-	if (bytes == NULL || memchr(bytes, '\0', length) != NULL)
+/* Bytes of a record. */
+typedef struct Bytes
+{
+	const void *start;			/* NULL: there are none */
+	size_t		length;
+} Bytes;
+
+/* Finds the headers; false when one is missing. */
+static bool
+find_headers(rd_kafka_message_t *message, Bytes *values)
+{
+	rd_kafka_headers_t *headers;
+	size_t		i;
+
+	if (rd_kafka_message_headers(message, &headers) !=
+		RD_KAFKA_RESP_ERR_NO_ERROR)
 		return false;
-	string = strndup(bytes, length);
-	if (string == NULL)
-	{
-		text->failed = true;
-		return true;
-	}
-	is_text = text_is_utf8(string);
-	if (is_text)
-		text_add_json_member(text, name, string, false);
-	free(string);
-	return is_text;
+	for (i = 0; i < HEADERS; i++)
+		if (rd_kafka_header_get_last(headers, mapping[i].header,
+									 &values[i].start, &values[i].length) !=
+			RD_KAFKA_RESP_ERR_NO_ERROR)
+		{
+			values[i] = (Bytes) {NULL, 0};
+			if (mapping[i].required)
+				return false;
+		}
+	return true;
 }
 
-/* Adds the headers; false when one is missing or wrong. */
+/* Copies bytes as a string to a place, which moves; NULL: they are no text. */
+static const char *
+copy_text(char **place, const Bytes *bytes)
+{
+	char	   *copy = *place;
+
+	if (bytes->start == NULL ||
+		memchr(bytes->start, '\0', bytes->length) != NULL)
+		return NULL;
+	memcpy(copy, bytes->start, bytes->length);
+	copy[bytes->length] = '\0';
+	*place += bytes->length + 1;
+	return text_is_utf8(copy) ? copy : NULL;
+}
+
+/* Fills in an event, with its strings at a place; false: some are no text. */
 static bool
-add_headers(Text *text, const rd_kafka_headers_t *headers)
+fill_event(AgentEvent *event, const Bytes *values, const Bytes *payload,
+		   char *place)
 {
 	size_t		i;
 
-	for (i = 0; i < sizeof(mapping) / sizeof(mapping[0]); i++)
+	for (i = 0; i < HEADERS; i++)
 	{
-		const void *value;
-		size_t		length;
-		bool		found = rd_kafka_header_get_last(headers, mapping[i].header,
-													 &value, &length) ==
-			RD_KAFKA_RESP_ERR_NO_ERROR;
+		const char *value = copy_text(&place, &values[i]);
 
-		if (found ? !add_text_member(text, mapping[i].member, value, length) :
-			mapping[i].required)
+		if (value == NULL && values[i].start != NULL)
 			return false;
+		event_set(event, mapping[i].member, value);
 	}
-	return true;
+	event_set(event, EVENT_PAYLOAD, copy_text(&place, payload));
+	event->attempt = 1;
+	return event->payload != NULL;
 }
 
 /*
  * Reads a record.  False when it is none of ours: a tombstone, no CloudEvents,
- * or no text.  `members` is NULL when there is no memory.
+ * or no text.  NULL when there is no memory.
  */
 bool
-kafka_record_read(KafkaRecord *record, rd_kafka_message_t *message)
+kafka_record_read(KafkaRecord **record, rd_kafka_message_t *message)
 {
-	rd_kafka_headers_t *headers;
-	Text		text = {0};
+	Bytes		values[HEADERS];
+	Bytes		payload = {message->payload, message->len};
+	size_t		length = sizeof(KafkaRecord) + payload.length + 1;
+	size_t		i;
 
-	if (rd_kafka_message_headers(message, &headers) !=
-		RD_KAFKA_RESP_ERR_NO_ERROR ||
-		!add_headers(&text, headers) ||
-		!add_text_member(&text, "value", message->payload, message->len))
-	{
-		text_free(&text);
+	*record = NULL;
+	if (!find_headers(message, values))
 		return false;
-	}
-	if (text.failed)
-		text_free(&text);
-	record->offset = message->offset;
-	record->attempt = 1;
-	record->members = text.data;
-	return true;
+	for (i = 0; i < HEADERS; i++)
+		length += values[i].length + 1;
+	*record = calloc(1, length);
+	if (*record == NULL)
+		return true;
+	(*record)->offset = message->offset;
+	if (fill_event(&(*record)->event, values, &payload, (char *) (*record + 1)))
+		return true;
+	kafka_record_free(*record);
+	return false;
 }
 
-/* Frees what a record holds. */
+/* Frees a record, which may be NULL. */
 void
 kafka_record_free(KafkaRecord *record)
 {
-	free(record->members);
-	record->members = NULL;
+	if (record != NULL)
+		free(record->result);
+	free(record);
 }
 
 /* Appends a record as a JSON object. */
 void
 kafka_record_add(Text *text, const KafkaRecord *record)
 {
-	char		number[32];
+	char		offset[32];
+	size_t		i;
 
 	text_add(text, "{");
-	text_add(text, record->members);
-	snprintf(number, sizeof(number), "%lld", (long long) record->offset);
-	text_add_json_member(text, "offset", number, true);
-	snprintf(number, sizeof(number), "%d", record->attempt);
-	text_add_json_member(text, "attempt", number, true);
+	for (i = 0; i < HEADERS; i++)
+		event_add(text, &record->event, mapping[i].member);
+	text_add_json_member(text, "value", record->event.payload, false);
+	snprintf(offset, sizeof(offset), "%lld", (long long) record->offset);
+	text_add_json_member(text, "offset", offset, true);
+	event_add_attempt(text, &record->event);
+	if (record->result != NULL)
+		text_add_json_member(text, "result", record->result, true);
 	text_add(text, "}");
+}
+
+/* An attempt has failed: the next one begins anew. */
+void
+kafka_record_again(KafkaRecord *record)
+{
+	record->event.attempt++;
+	record->prepared = false;
+	free(record->result);
+	record->result = NULL;
 }

@@ -10,10 +10,10 @@
 #include "agent.h"
 #include "kafka_client.h"
 
-/* What the threads read; set before agent_main(). */
-extern KafkaSettings kafka_settings;
-
-/* The source of an agent's events that the settings name; NULL: claim(). */
-extern const AgentSource *kafka_source(void);
+/*
+ * The source of an agent's events that its settings name; NULL: claim().  The
+ * settings of such an agent begin with KafkaSettings.
+ */
+extern const AgentSource *kafka_source(const void *settings);
 
 #endif							/* SENTINAI_KAFKA_SOURCE_H */

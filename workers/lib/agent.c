@@ -83,40 +83,6 @@ wake_main_thread(void)
 	pthread_kill(main_thread, SIGNAL_THREAD_ENDED);
 }
 
-/* The event as one line of JSON, with the columns of claim(). */
-char *
-agent_event_json(const AgentEvent *event, size_t *length)
-{
-	Text		text = {0};
-	char		attempt[16];
-
-	snprintf(attempt, sizeof(attempt), "%d", event->attempt);
-	text_add(&text, "{");
-	text_add_json_member(&text, "token", event->token, false);
-	text_add_json_member(&text, "event_id", event->event_id, false);
-	text_add_json_member(&text, "event_type", event->event_type, false);
-	text_add_json_member(&text, "tenant_id", event->tenant_id, false);
-	text_add_json_member(&text, "aggregate_type", event->aggregate_type,
-						 false);
-	text_add_json_member(&text, "aggregate_id", event->aggregate_id, false);
-	text_add_json_member(&text, "schema_version", event->schema_version, true);
-	text_add_json_member(&text, "payload", event->payload, true);
-	text_add_json_member(&text, "metadata", event->metadata, true);
-	text_add_json_member(&text, "correlation_id", event->correlation_id,
-						 false);
-	text_add_json_member(&text, "causation_id", event->causation_id, false);
-	text_add_json_member(&text, "occurred_at", event->occurred_at, false);
-	text_add_json_member(&text, "attempt", attempt, true);
-	text_add(&text, "}\n");
-	if (text.failed)
-	{
-		text_free(&text);
-		return NULL;
-	}
-	*length = text.length;
-	return text.data;
-}
-
 /* Says on a handler's connection which event it works on. */
 bool
 agent_work_on(const AgentEvent *event, struct pg_conn *conn)
@@ -434,7 +400,8 @@ start_http(Supervisor *supervisor)
 static const AgentSource *
 source_of(const AgentDefinition *definition)
 {
-	return definition->source != NULL ? definition->source() : NULL;
+	return definition->source != NULL ?
+		definition->source(definition->settings) : NULL;
 }
 
 /* Starts all threads. */
@@ -555,8 +522,7 @@ start_configured(const AgentDefinition *definition, Settings *settings)
 	char		error[512];
 
 	if (source != NULL && definition->set_handler != NULL &&
-		!source->check(settings, definition->set_handler, error,
-					   sizeof(error)))
+		!source->check(settings, definition, error, sizeof(error)))
 	{
 		fprintf(stderr, "%s: %s\n", definition->name, error);
 		return EXIT_USAGE;

@@ -99,9 +99,11 @@ typedef struct AgentOption
  * the options cannot be used, and run() is the thread of a worker (worker.h).
  */
 struct Settings;
+struct AgentDefinition;
 typedef struct AgentSource
 {
-	bool		(*check) (const struct Settings *settings, const char *agent,
+	bool		(*check) (const struct Settings *settings,
+						  const struct AgentDefinition *definition,
 						  char *error, size_t size);
 	void	   *(*run) (void *worker);
 } AgentSource;
@@ -140,8 +142,9 @@ typedef struct AgentDefinition
 	const char *worker_type;	/* default of --worker-type, or NULL */
 	char	  **group;			/* an option that names the subscription when it
 								 * is given, or NULL */
-	const AgentSource *(*source) (void);	/* asked when options are read, or
-											 * NULL; its NULL is claim() */
+	const AgentSource *(*source) (const void *settings);	/* asked when options
+															 * are read, or NULL;
+															 * its NULL is claim() */
 } AgentDefinition;
 
 /* Runs the agent until it is told to stop; the result is the exit status. */
@@ -157,7 +160,10 @@ extern void agent_error(AgentContext *context, const char *format,...)
 /* Asks for this delay before the retry instead of the subscription's. */
 extern void agent_retry_in(AgentContext *context, int milliseconds);
 
-/* True when the result is not wanted any more: lease lost, or stop at once. */
+/*
+ * True when the result is not wanted any more: lease lost, or stop at once.  What
+ * works outside of the database asks at least once a second.
+ */
 extern bool agent_should_stop(AgentContext *context);
 
 /*

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "event.h"
 
 /*
  * Takes over a claimed batch.  For a set handler there is nothing to do here:
@@ -67,15 +68,6 @@ batch_free(Batch *batch)
 	memset(batch, 0, sizeof(*batch));
 }
 
-/* Are two strings, or two NULLs, equal? */
-static bool
-is_same(const char *a, const char *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return strcmp(a, b) == 0;
-}
-
 /* Must this event not be handled, because an earlier one of its key failed? */
 bool
 batch_is_blocked(const Batch *batch, int index)
@@ -84,13 +76,8 @@ batch_is_blocked(const Batch *batch, int index)
 	int			i;
 
 	for (i = 0; i < batch->stopped_count; i++)
-	{
-		const AgentEvent *other = &batch->claimed.events[batch->stopped[i]];
-
-		if (is_same(event->aggregate_id, other->aggregate_id) &&
-			is_same(event->tenant_id, other->tenant_id))
+		if (event_same_key(event, &batch->claimed.events[batch->stopped[i]]))
 			return true;
-	}
 	return false;
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event.h"
 #include "pg_link.h"
 #include "value.h"
 
@@ -56,24 +57,13 @@ take_batch(PGresult *result, PgBatch *batch)
 	for (i = 0; i < count; i++)
 	{
 		AgentEvent *event = &batch->events[i];
-		const char **columns[] = {
-			&event->token, &event->event_id, &event->event_type,
-			&event->tenant_id, &event->aggregate_type, &event->aggregate_id,
-			&event->schema_version, &event->payload, &event->metadata,
-			&event->correlation_id, &event->causation_id, &event->occurred_at
-		};
-		int			column;
+		int			member;
 
-		for (column = 0; column < 12; column++)
-			*columns[column] = PQgetisnull(result, i, column) ? NULL :
-				PQgetvalue(result, i, column);
-		event->attempt = atoi(PQgetvalue(result, i, 12));
-		event->traceparent = PQgetisnull(result, i, 13) ? NULL :
-			PQgetvalue(result, i, 13);
-		/* W3C: without the one the other says nothing */
-		event->tracestate = event->traceparent == NULL ||
-			PQgetisnull(result, i, 14) ? NULL :
-			PQgetvalue(result, i, 14);
+		for (member = 0; member < EVENT_MEMBERS; member++)
+			event_set(event, (EventMember) member,
+					  PQgetisnull(result, i, member) ? NULL :
+					  PQgetvalue(result, i, member));
+		event->attempt = atoi(PQgetvalue(result, i, EVENT_MEMBERS));
 	}
 	batch->count = count;
 	batch->result = result;
@@ -226,17 +216,17 @@ take_tasks(PGresult *result, const PgBatch *batch, PgTasks *tasks)
 	return true;
 }
 
-/* Asks what a batch needs done outside of the database. */
+/* Asks what events, or records, of a batch need done outside of the database. */
 PgStatus
 pg_prepare(PgConn *conn, const char *set_handler, const char *list,
-		   const PgBatch *batch, PgTasks *tasks)
+		   bool are_records, const PgBatch *batch, PgTasks *tasks)
 {
 	Step		steps[4] = {0};
 	int			count = begin_steps(conn, steps);
 	int			prepare = count;
 	PgStatus	status;
 
-	steps[count].statement = ST_PREPARE;
+	steps[count].statement = are_records ? ST_PREPARE_RECORDS : ST_PREPARE;
 	steps[count].params[0] = set_handler;
 	steps[count++].params[1] = list;
 	steps[count++].statement = ST_COMMIT;
@@ -274,13 +264,11 @@ pg_handle_records(PgConn *conn, PgRecords *records)
 	int			count = begin_steps(conn, steps);
 	int			handle = count;
 	char		partition[16];
-	char		attempts[16];
 	PgStatus	status;
 
 	snprintf(partition, sizeof(partition), "%d", records->partition);
-	snprintf(attempts, sizeof(attempts), "%d", records->max_attempts);
 	steps[count++] = (Step) {ST_RECORDS, {records->handler, records->topic,
-			partition, records->records, attempts}, NULL};
+			partition, records->records}, NULL};
 	steps[count++].statement = ST_COMMIT;
 	status = link_transaction(conn, steps, count, call_timeout(conn), NULL);
 	if (status == PG_DONE)
@@ -293,7 +281,8 @@ pg_handle_records(PgConn *conn, PgRecords *records)
 		records->dead = atoi(PQgetvalue(result, 0, 1));
 		records->poison = PQgetvalue(result, 0, 2);
 		records->failed = PQgetvalue(result, 0, 3);
-		records->waiting = PQgetvalue(result, 0, 4);
+		records->delays = PQgetvalue(result, 0, 4);
+		records->waiting = PQgetvalue(result, 0, 5);
 	}
 	link_clear(steps, count);
 	return status;

@@ -76,12 +76,12 @@ typedef struct PgRecords
 	const char *topic;
 	int			partition;
 	const char *records;		/* JSON array */
-	int			max_attempts;
 	int			handled;		/* out: done now */
 	int			dead;			/* out: given up */
 	const char *poison;			/* out: arrays of offsets: no events, */
-	const char *failed;			/* failed, and waiting behind these */
-	const char *waiting;
+	const char *failed;			/* failed, how many milliseconds to wait, */
+	const char *delays;
+	const char *waiting;		/* and waiting behind those that failed */
 	void	   *result;
 } PgRecords;
 
@@ -95,8 +95,8 @@ extern bool pg_is_connected(const PgConn *conn);
 extern void pg_disconnect(PgConn *conn);
 extern PgStatus pg_turn(PgConn *conn, PgTurn *turn);
 extern PgStatus pg_prepare(PgConn *conn, const char *set_handler,
-						   const char *list, const PgBatch *batch,
-						   PgTasks *tasks);
+						   const char *list, bool are_records,
+						   const PgBatch *batch, PgTasks *tasks);
 extern void pg_tasks_free(PgTasks *tasks);
 extern PgStatus pg_handle_records(PgConn *conn, PgRecords *records);
 extern void pg_records_free(PgRecords *records);

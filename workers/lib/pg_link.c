@@ -34,7 +34,7 @@
 /* How long a cancelled wait may take to answer. */
 #define CANCEL_TIMEOUT (2 * SECOND)
 
-#define STATEMENT_COUNT (ST_RECORDS + 1)
+#define STATEMENT_COUNT (ST_PREPARE_RECORDS + 1)
 
 /* A wait for results. */
 typedef struct Wait
@@ -61,9 +61,9 @@ static const struct
 		"select token, event_id, event_type, tenant_id, aggregate_type,"
 		" aggregate_id, schema_version, payload, metadata, correlation_id,"
 		" causation_id, pg_catalog.to_char(occurred_at at time zone 'UTC',"
-		" 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), attempt,"
+		" 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
 		" metadata operator(pg_catalog.->>) 'traceparent',"
-		" metadata operator(pg_catalog.->>) 'tracestate'"
+		" metadata operator(pg_catalog.->>) 'tracestate', attempt"
 		" from sentinai.claim($1::text, $2::int4, $3::interval, $4::text)",
 	4},
 	[ST_COMPLETE] = {"sentinai_complete",
@@ -84,9 +84,12 @@ static const struct
 	[ST_PREPARE] = {"sentinai_prepare",
 		"select * from sentinai_platform.prepare($1::text, $2::jsonb)", 2},
 	[ST_RECORDS] = {"sentinai_records",
-		"select handled, dead, poison, failed, waiting"
+		"select handled, dead, poison, failed, delays, waiting"
 		" from sentinai_platform.handle_records($1::text, $2::text, $3::int4,"
-		" $4::jsonb, $5::int4)", 5}
+		" $4::jsonb)", 4},
+	[ST_PREPARE_RECORDS] = {"sentinai_prepare_records",
+		"select * from sentinai_platform.prepare_records($1::text,"
+		" $2::jsonb)", 2}
 };
 
 /* Makes a connection object; it is not connected yet. */

@@ -31,7 +31,8 @@ typedef enum Statement
 	ST_PID,						/* from here on they are never prepared */
 	ST_HANDLE,
 	ST_PREPARE,
-	ST_RECORDS
+	ST_RECORDS,
+	ST_PREPARE_RECORDS
 } Statement;
 
 typedef struct Step

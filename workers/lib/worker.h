@@ -71,6 +71,12 @@ typedef enum LinkState
 	LINK_UP
 } LinkState;
 
+/* A failure that comes again and again gets a line so often. */
+#define SAY_AGAIN (30 * SECOND)
+
+/* Time for an answer of the database once it is time to end. */
+#define STOP_GRACE (2 * SECOND)
+
 /* As much of a failure as tells it from another one. */
 #define SAID_SIZE 256
 
@@ -86,6 +92,9 @@ typedef struct Worker
 	bool		was_connected;
 	bool		has_claimed;
 	bool		skip_claim;		/* the claim of the last turn was refused */
+	void		(*keep) (struct Worker *worker);	/* keeps its events its own
+													 * while it works, or NULL */
+	void	   *source;			/* for keep() */
 	bool		is_empty;		/* nothing was left to claim */
 	int			failures;		/* errors in a row */
 	bool		read_only;		/* the last of them: no writes are taken */
@@ -105,6 +114,7 @@ typedef struct Worker
 extern bool worker_init(Worker *worker, Agent *agent, int number,
 						const char *worker_id, Lease *lease);
 extern void worker_moves(Worker *worker, long long milliseconds);
+extern void worker_call_outside(Worker *worker, PgTasks *tasks);
 extern void worker_end(Worker *worker);
 extern void *worker_main(void *arg);
 

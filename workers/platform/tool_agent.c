@@ -9,6 +9,8 @@
  * with the batch (handle).  Calls for one exception come one behind the other,
  * and after one that is to be made again no more of it.
  *
+ * With Kafka as the source it is the same: see workers/kafka/kafka_outside.c.
+ *
  * Every call has its execution's id as Idempotency-Key.  A call whose result
  * was lost is made again with the same, so at the webhook a call comes at
  * least once; in the database its outcome stands once.
@@ -19,6 +21,7 @@
 #include <string.h>
 
 #include "http_call.h"
+#include "kafka_source.h"
 #include "log.h"
 #include "secret.h"
 #include "set_agent.h"
@@ -66,7 +69,7 @@ typedef struct Job
 
 typedef struct ToolSettings
 {
-	char	   *group_id;
+	KafkaSettings events;		/* where they come from */
 	char	   *secrets_dir;
 	int			max_calls;
 } ToolSettings;
@@ -77,7 +80,7 @@ typedef struct ToolSettings
 static ToolSettings settings;
 
 static const AgentOption options[] = {
-	SET_AGENT_GROUP(AT(group_id)),
+	SET_AGENT_OPTIONS,
 	{"secrets-dir", 0, AGENT_OPTION_STRING, AT(secrets_dir), NULL, 0, 0, NULL,
 		NULL, false, false, "DIRECTORY",
 	"folder of the secrets that tools name, one for each tenant in it"},
@@ -423,7 +426,8 @@ main(int argc, char **argv)
 		.set_handler = "tool",
 		.outside = make_calls,
 		.worker_type = "tool",
-		.group = &settings.group_id
+		.group = &settings.events.group_id,
+		.source = kafka_source
 	};
 
 	return agent_main(&definition, argc, argv);

@@ -84,17 +84,19 @@ demo-check:
 	test/demo/check.sh
 
 # The checker's own test, then every fault for three minutes, then tenants
-# through PgBouncer, then tenants who do harm.
+# through PgBouncer, then tenants who do harm, then the platform's agents.
 CHAOS = PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" \
 	test/history/private.py FAULTS=1 -- test/history/chaos.py
 HOSTILE = PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" test/history/hostile.py
+FLOW = PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" test/history/flow.py
 POOLED = PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" test/history/pooled.py
-history:
+history: workers
 	@status=0; \
 	"$$(test/history/setup)" test/history/selftest.py || status=1; \
 	$(CHAOS) --seed 1 --seconds 180 --interval 0.5 || status=1; \
 	$(POOLED) || status=1; \
 	$(HOSTILE) || status=1; \
+	$(FLOW) || status=1; \
 	exit $$status
 
 # make chaos SECONDS=3600 SEED=7 CHAOS_ARGS='--rate 300'
@@ -115,6 +117,9 @@ check-pooled:
 
 check-hostile:
 	exec env $(HOSTILE) --seconds $(or $(SECONDS),30) $(if $(SEED),--seed $(SEED))
+
+check-flow: workers
+	exec env $(FLOW) --seconds $(or $(SECONDS),12) $(if $(SEED),--seed $(SEED))
 
 history-agent: workers mock
 	$(MAKE) -C test/history PG_CONFIG='$(PG_CONFIG)'
@@ -153,5 +158,5 @@ coverage:
 
 .PHONY: check-matrix check-analyze check-patroni check-long coverage
 .PHONY: unit pgtap tap kafka rabbitmq mock demo demo-check history chaos check-bugs \
-	check-points check-pooled check-hostile history-agent \
+	check-points check-pooled check-hostile check-flow history-agent \
 	schema check-schema fuzz check-fuzz

@@ -2,9 +2,10 @@
 # bugs.py: does the checker find a product that is wrong?
 # SPDX-License-Identifier: PostgreSQL
 """Builds the project with one of the bugs of bugs/*.patch at a time, runs the
-workload with the faults that the bug needs, or the tenants who do harm, and demands that the checker finds
-it, by a rule that is about it, within five minutes. Every such run is made with
-the project as it is, too, and must be quiet.
+workload with the faults that the bug needs, the tenants who do harm, or the
+platform's flow, and demands that the checker finds it, by a rule that is about
+it, within five minutes. Every such run is made with the project as it is, too,
+and must be quiet.
 
 All of it happens in a folder of its own (private.py)."""
 
@@ -27,6 +28,7 @@ LIMIT = 300                     # seconds in which a bug must be found
 # that may find it)
 CALM = "--seconds 10 --lease 0.6 --faults none"
 HARM = "hostile.py --seconds 25"
+FLOW = "flow.py --seconds 12"
 CRASHES = "--faults immediate,postmaster --interval"
 BUGS = {
     "no_fence": (CALM, {"fence", "twice", "count", "overlap"}),
@@ -46,6 +48,12 @@ BUGS = {
                  {"aborted read"}),
     "tenant_before": (HARM, {"breach"}),
     "one_track": (HARM, {"starved"}),
+    "flow_lost": (FLOW, {"lost"}),
+    "flow_twice": (FLOW, {"twice"}),
+    "flow_undo": (FLOW, {"order"}),
+    "flow_late_answer": (FLOW, {"order", "twice"}),
+    "flow_unlocked": (FLOW, {"projection", "rebuilt"}),
+    "flow_updates": (FLOW, {"rebuilt"}),
 }
 VERDICT = re.compile(r"VIOLATIONS: (.*)")
 KEPT = re.compile(r"^kept: (\S+)", re.MULTILINE)

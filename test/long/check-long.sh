@@ -51,6 +51,7 @@ part() {
         bugs) with_tree_built make check-bugs ;;
         points) with_tree_built make check-points ;;
         hostile) with_tree_built make check-hostile SECONDS="$((seconds / 10))" ;;
+        flow) with_tree_built make check-flow SECONDS="$((seconds / 10))" ;;
         pooled) with_tree_built make check-pooled CALLS=1000000 ;;
         chaos) with_tree_built make chaos SECONDS="$seconds" CHAOS_ARGS=--kafka ;;
         *) "$here/$1" ;;
@@ -70,7 +71,7 @@ with_tree_built() {
 all_parts() {
     local script
     printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping frozen kafka-3 kafka-4 assert \
-        assert-tap asan asan-tap bugs points pooled hostile fuzz chaos valgrind
+        assert-tap asan asan-tap bugs points pooled hostile flow fuzz chaos valgrind
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||
             echo "${script##*/}"

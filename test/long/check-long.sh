@@ -35,6 +35,7 @@ part() {
         assert | asan) test/builds/run.sh "$1" unit installcheck pgtap ;;
         assert-tap | asan-tap) test/builds/run.sh "${1%-tap}" tap ;;
         valgrind) test/builds/run.sh valgrind ;;
+        coverage) test/builds/coverage.sh ;;
         matrix-*) test/matrix/run.sh "${1#matrix-}" ;;
         memory)
             SENTINAI_CALLS=100000 SENTINAI_TIER_SECONDS=7200 \
@@ -71,7 +72,7 @@ with_tree_built() {
 all_parts() {
     local script
     printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping frozen kafka-3 kafka-4 assert \
-        assert-tap asan asan-tap bugs points pooled hostile flow fuzz chaos valgrind
+        assert-tap asan asan-tap bugs points pooled hostile flow fuzz chaos valgrind coverage
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||
             echo "${script##*/}"
@@ -102,8 +103,8 @@ run_part() {
     sn_note "== $name (log: $logs/$name.log)"
     part "$name" >"$logs/$name.log" 2>&1 </dev/null
     status=$?
-    result=$(grep -E '[0-9]+ passed, [0-9]+ failed$' "$logs/$name.log" | tail -1)
-    : "${result:=$(sed -n 's/^result: //p' "$logs/$name.log" | tail -1)}"
+    result=$(sed -n 's/^result: //p' "$logs/$name.log" | tail -1)
+    : "${result:=$(grep -E '[0-9]+ passed, [0-9]+ failed$' "$logs/$name.log" | tail -1)}"
     if [ "$status" -eq 0 ]; then
         passed=$((passed + 1))
         : "${result:=passed}"

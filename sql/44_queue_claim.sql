@@ -35,6 +35,16 @@ create function sentinai.release(token text) returns int
     as 'MODULE_PATHNAME', 'sentinai_release';
 comment on function sentinai.release(text) is 'Gives back what is open of a batch, without counting an attempt, and returns how many events it was. Errors: 22004 null; SN403 not allowed; SN404 unknown token; SN409 stale token; 25006 read-only transaction or standby.';
 
+create function sentinai.limit_time(milliseconds int) returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_limit_time';
+comment on function sentinai.limit_time(int) is 'Until the transaction ends, or the savepoint that it is called in, at most so much processor time may be used. What takes longer is cancelled with 57014. A handler takes a limit for each event, so that rules or data that take for ever make their own event fail and nothing else. Another call sets another limit. milliseconds: from now on, at least 1; waiting for a disk or for somebody else does not count. Errors: 22004 null; SN422 less than 1.';
+
+create function sentinai.time_is_over() returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_time_is_over';
+comment on function sentinai.time_is_over() is 'Whether the last limit_time() of the session is the reason of a cancellation. One by statement_timeout or by a person has the same SQLSTATE.';
+
 create procedure sentinai.wait_for_work(worker_type text, timeout interval, inout ready boolean)
     language c
     as 'MODULE_PATHNAME', 'sentinai_wait_for_work';

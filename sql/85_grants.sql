@@ -46,6 +46,8 @@ grant execute on function
     sentinai.partition_for(text, text, int),
     sentinai.event_time(uuid),
     sentinai.validate_json(jsonb, jsonb),
+    sentinai.limit_time(int),
+    sentinai.time_is_over(),
     sentinai.act_as(text, text),
     sentinai.may("right" text, tenant text),
     sentinai.may_read(text),

@@ -871,6 +871,16 @@ create function sentinai.may("right" text, tenant text) returns boolean
     as 'MODULE_PATHNAME', 'sentinai_may';
 comment on function sentinai.may(text, text) is 'Whether the caller has a right for a tenant now, or for every one with "*". The rights are those of grant_tenant(). While sentinai.tenant_isolation is off everybody has them all but "admin". Errors: 22004 null; SN422 no such right.';
 
+create function sentinai.limit_time(milliseconds int) returns void
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_limit_time';
+comment on function sentinai.limit_time(int) is 'Until the transaction ends, or the savepoint that it is called in, at most so much processor time may be used. What takes longer is cancelled with 57014. A handler takes a limit for each event, so that rules or data that take for ever make their own event fail and nothing else. Another call sets another limit. milliseconds: from now on, at least 1; waiting for a disk or for somebody else does not count. Errors: 22004 null; SN422 less than 1.';
+
+create function sentinai.time_is_over() returns boolean
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_time_is_over';
+comment on function sentinai.time_is_over() is 'Whether the last limit_time() of the session is the reason of a cancellation. One by statement_timeout or by a person has the same SQLSTATE.';
+
 create function sentinai.grants_changed() returns trigger
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_grants_changed';
@@ -1830,6 +1840,8 @@ end $grants$;
 
 -- Grants to public and to pg_monitor, as in module 85, come here.
 grant execute on function
+    sentinai.limit_time(int),
+    sentinai.time_is_over(),
     sentinai.act_as(text, text),
     sentinai.may("right" text, tenant text),
     sentinai.may_read(text),

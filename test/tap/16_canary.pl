@@ -96,7 +96,7 @@ my @calls = (
 	q{revoke_lease('{worker}', '{agent}')}, q{revoke_lease('{worker}', '{held}'::uuid)}, 'set_relay_paused(false)',
 	q{set_retry_policy('{worker}', 'bob.t', 1, '{1s}')}, q{stat_claimed(2)}, 'stat_clock()', 'stat_failures()', 'stat_lag(2, 64)',
 	(map {; "stat_lane_state(2, $_)" } 0 .. 63), 'stat_rate(2, 1, 1)', 'stat_relays()', 'stat_round()', 'stat_server()',
-	q{subscribe('{worker}', '{bob.t}')}, q{unsubscribe('{worker}')}, q{validate_json('{}', '{}')}, 'wake_launcher()', 'wake_relay()',
+	q{subscribe('{worker}', '{bob.t}')}, q{unsubscribe('{worker}')}, q{validate_json('{}', '{}')}, 'limit_time(60000)', 'time_is_over()', 'wake_launcher()', 'wake_relay()',
 	(map {; "get_dead_letter('{$_}', '{worker}')", "get_dead_letter('{$_}', 'alice')", "audit_proof('{$_}')",
 		"edit_and_retry('{$_}', '{worker}', '{}', 'a', 'r')", "edit_and_retry('{$_}', 'alice', '{}', 'a', 'r')",
 		"retry_dead_letters(event_ids => array['{$_}'::uuid])", "retry_dead_letters('alice', event_ids => array['{$_}'::uuid])",

@@ -25,7 +25,24 @@ create table sentinai_platform.calendar_hours (
     primary key (tenant_id, calendar, weekday, opens),
     foreign key (tenant_id, calendar) references sentinai_platform.calendars on update cascade on delete cascade
 );
-comment on table sentinai_platform.calendar_hours is 'Working hours of calendars. A weekday may have several; what overlaps counts once.';
+create function sentinai_platform.check_hours() returns trigger
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    -- each makes every deadline dearer
+    if (select count(*) from sentinai_platform.calendar_hours h
+        where h.tenant_id = new.tenant_id and h.calendar = new.calendar and h.weekday = new.weekday) > 24 then
+        raise exception using errcode = 'SN422', message = 'a weekday of a calendar has at most 24 rows of hours',
+            detail = '[{"pointer": "/weekday", "keyword": "maxItems", "message": "has 24 rows already"}]';
+    end if;
+    return null;
+end $$;
+comment on function sentinai_platform.check_hours() is 'Trigger of calendar_hours: refuses more rows than anybody works in a day.';
+create trigger check_hours after insert or update on sentinai_platform.calendar_hours
+    for each row execute function sentinai_platform.check_hours();
+comment on trigger check_hours on sentinai_platform.calendar_hours is 'At most 24 rows for a weekday.';
+comment on table sentinai_platform.calendar_hours is 'Working hours of calendars. A weekday may have several, at most 24; what overlaps counts once. A calendar without hours is open all day.';
 comment on column sentinai_platform.calendar_hours.tenant_id is 'Tenant of the calendar.';
 comment on column sentinai_platform.calendar_hours.calendar is 'The calendar.';
 comment on column sentinai_platform.calendar_hours.weekday is 'Day on which they begin, 1 (Monday) to 7 (Sunday).';

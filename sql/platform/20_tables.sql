@@ -159,7 +159,7 @@ create table sentinai_platform.triage_rules (
     tenant_id      text collate "C" not null,
     rule           text collate "C" not null check (length(rule) between 1 and 200),
     priority       int not null default 100,
-    condition      jsonpath not null check (not sentinai_platform.has_variable(condition)),
+    condition      jsonpath not null check (not sentinai_platform.has_variable(condition) and length(condition::text) <= 4000),
     exception_type text collate "C" check (length(exception_type) between 1 and 200),
     severity       text collate "C" check (severity in ('low', 'medium', 'high', 'critical')),
     category       text collate "C" check (length(category) between 1 and 200),
@@ -174,7 +174,7 @@ comment on table sentinai_platform.triage_rules is 'What triage makes of an exce
 comment on column sentinai_platform.triage_rules.tenant_id is 'Tenant; "*" for every one.';
 comment on column sentinai_platform.triage_rules.rule is 'Name of the rule.';
 comment on column sentinai_platform.triage_rules.priority is 'The smallest number comes first; of equal ones those of the tenant before those for every tenant.';
-comment on column sentinai_platform.triage_rules.condition is 'A jsonpath predicate over the payload of ExceptionNormalized, as in $.amount > 1000000 && $.currency == "EUR". What it cannot compare does not match.';
+comment on column sentinai_platform.triage_rules.condition is 'A jsonpath predicate over the payload of ExceptionNormalized, as in $.amount > 1000000 && $.currency == "EUR", of at most 4,000 characters. What it cannot compare does not match.';
 comment on column sentinai_platform.triage_rules.exception_type is 'Type that it gives; null: none.';
 comment on column sentinai_platform.triage_rules.severity is 'Severity that it gives; null: none.';
 comment on column sentinai_platform.triage_rules.category is 'Category that it gives; null: none.';
@@ -210,7 +210,7 @@ create table sentinai_platform.guardrails (
     tenant_id        text collate "C" not null,
     rule             text collate "C" not null check (length(rule) between 1 and 200),
     priority         int not null default 100,
-    condition        jsonpath not null check (not sentinai_platform.has_variable(condition)),
+    condition        jsonpath not null check (not sentinai_platform.has_variable(condition) and length(condition::text) <= 4000),
     decision         text collate "C" not null check (decision in ('allowed', 'needs_approval', 'forbidden')),
     playbook         text collate "C" check (length(playbook) between 1 and 200),
     playbook_version int not null default 1 check (playbook_version > 0),

@@ -29,7 +29,7 @@ create table sentinai_platform.playbook_steps (
     of_steps               int not null,
     step                   int not null check (step between 1 and of_steps),
     name                   text collate "C" not null check (length(name) between 1 and 200),
-    condition              jsonpath check (not sentinai_platform.has_variable(condition)),
+    condition              jsonpath check (not sentinai_platform.has_variable(condition) and length(condition::text) <= 4000),
     tool                   text collate "C" not null check (length(tool) between 1 and 200),
     arguments              jsonb not null default '{}' check (jsonb_typeof(arguments) = 'object'),
     timeout                interval not null default '5 minutes' check (timeout > '0' and timeout <= '1 year'),

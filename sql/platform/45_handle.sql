@@ -45,12 +45,12 @@ end $$;
 comment on function sentinai_platform.apply_batch(text, jsonb) is 'For the handlers: what an agent does with events, all or nothing.';
 
 create function sentinai_platform.is_fault_of_event(state text) returns boolean
-    language sql immutable parallel safe
+    language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
-    -- what the data breaks, or what it makes too large or too deep, and what the
-    -- core refuses of it; not what the server lacks, what another session does, or
-    -- a right that the role has not
-    as $$ select left(state, 2) in ('22', '23', 'SN', 'P0', '21', '54') $$;
+    -- what the data breaks, or what it makes too large or too deep, what the core
+    -- refuses of it, and what takes too long; not what the server lacks, what
+    -- another session does, or a right that the role has not
+    as $$ select left(state, 2) in ('22', '23', 'SN', 'P0', '21', '54') or state = '57014' and sentinai.time_is_over() $$;
 comment on function sentinai_platform.is_fault_of_event(text) is 'For the handlers: whether an SQLSTATE tells of an event, which then fails, or of the surroundings, in which case the batch is tried again.';
 
 create function sentinai_platform.fail_command(agent text, event jsonb, error text) returns void
@@ -63,6 +63,27 @@ create function sentinai_platform.fail_command(agent text, event jsonb, error te
           -- whoever publishes for one tenant may name what is another one's
           and c.tenant_id = event ->> 'tenant_id' and (agent <> 'tool' or c.command = 'execute_tool') $$;
 comment on function sentinai_platform.fail_command(text, jsonb, text) is 'For the handlers: an event was given up, and so its command has failed.';
+
+create function sentinai_platform.limit_time(events bigint) returns void
+    language sql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    -- together they take far less than each alone may
+    as $$ select sentinai.limit_time((case when s.value ~ '^[1-9][0-9]{0,5}$' then s.value::int else 1000 end * (1 + (events - 1) / 100.0))::int)
+          from (select current_setting('sentinai_platform.event_time', true)) s (value) $$;
+comment on function sentinai_platform.limit_time(bigint) is 'For the handlers: how much processor time so many events may take. One may have the setting sentinai_platform.event_time in milliseconds, or a second.';
+
+create function sentinai_platform.what_failed(inout state text, inout message text, inout detail text)
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if state = '57014' then
+        state := 'SN413';
+        message := 'it takes too much time';
+        detail := 'Its data is too large for the conditions, templates, rules and calendars of its tenant.';
+    end if;
+end $$;
+comment on function sentinai_platform.what_failed(text, text, text) is 'For the handlers: what an event has failed with. That its time was over is said as what it is.';
 
 create function sentinai_platform.note_failure(agent text, event jsonb, state text, message text, detail text) returns text
     language plpgsql volatile parallel unsafe
@@ -89,6 +110,8 @@ declare
     event jsonb;
     key text[];
     stopped text[] := '{}';
+    slow text[] := '{}';
+    is_left boolean := false;
     outcome text;
     finishing boolean;
     state text;
@@ -100,26 +123,39 @@ begin
         -- later events of a key that has failed have left the batch
         key := array[event ->> 'tenant_id', event ->> 'aggregate_id'];
         continue when key::text = any (stopped);
+        -- a tenant whose time is over has no more of it now, so that others have theirs
+        if key[1] = any (slow) then
+            is_left := true;
+            continue;
+        end if;
         begin
+            perform sentinai_platform.limit_time(1);
             finishing := true;
             if sentinai_platform.finish(agent, jsonb_build_array(event)) = 1 then
                 finishing := false;
                 perform sentinai_platform.apply_batch(agent, jsonb_build_array(event));
             end if;
             handled := handled + 1;
-        exception when others then
+        exception when query_canceled or others then
             get stacked diagnostics state = returned_sqlstate, message = message_text, detail = pg_exception_detail;
             if finishing or event ->> 'token' is null or not sentinai_platform.is_fault_of_event(state) then
                 raise;
             end if;
+            if state = '57014' then
+                slow := slow || key[1];
+            end if;
+            select * into state, message, detail from sentinai_platform.what_failed(state, message, detail);
             outcome := sentinai_platform.note_failure(agent, event, state, message, detail);
             stopped := stopped || key::text;
             retried := retried + (outcome = 'retrying')::int;
             dead := dead + (outcome = 'dead')::int;
         end;
     end loop;
+    if is_left then
+        perform sentinai.release(batch #>> '{0,token}');
+    end if;
 end $$;
-comment on function sentinai_platform.handle_each(text, jsonb) is 'For the handlers: takes a batch event by event, each in a savepoint of its own, so that only what is wrong fails.';
+comment on function sentinai_platform.handle_each(text, jsonb) is 'For the handlers: takes a batch event by event, each in a savepoint of its own, so that only what is wrong fails. One that takes too long fails, too, and further ones of its tenant are given back.';
 
 create function sentinai_platform.handle(agent text, batch jsonb, out handled int, out retried int, out dead int)
     language plpgsql volatile parallel unsafe
@@ -142,12 +178,13 @@ begin
         return;
     end if;
     begin
+        perform sentinai_platform.limit_time(handled);
         if sentinai_platform.finish(agent, batch) = handled then
             perform sentinai_platform.apply_batch(agent, batch);
             return;
         end if;
         raise exception using errcode = 'SN409', message = 'some of the events are done already';
-    exception when others then
+    exception when query_canceled or others then
         if not sentinai_platform.is_fault_of_event(sqlstate) then
             raise;
         end if;

@@ -136,6 +136,9 @@ declare
     payload jsonb;
     state text;
 begin
+    if tenant_id is null then
+        raise exception using errcode = 'null_value_not_allowed', message = 'tenant_id must not be null';
+    end if;
     version := coalesce(version, (
         select p.version from sentinai_platform.playbooks p
         where p.tenant_id in (execute_playbook.tenant_id, '*') and p.playbook = execute_playbook.playbook

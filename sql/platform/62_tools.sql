@@ -85,7 +85,7 @@ create index on sentinai_platform.tool_executions (tenant_id, opened_by);
 create index on sentinai_platform.tool_executions (tenant_id, exception_id, opened_by);
 comment on table sentinai_platform.tool_executions is 'Read model: one row for each execution of a tool, as its events say.';
 comment on column sentinai_platform.tool_executions.tenant_id is 'Whose it is.';
-comment on column sentinai_platform.tool_executions.execution_id is 'Its id, which a webhook gets as idempotency key.';
+comment on column sentinai_platform.tool_executions.execution_id is 'Its id, which a webhook gets as idempotency key, after the tenant when the tool is for every tenant.';
 comment on column sentinai_platform.tool_executions.exception_id is 'Exception that it is about.';
 comment on column sentinai_platform.tool_executions.tool is 'Name of the tool.';
 comment on column sentinai_platform.tool_executions.arguments is 'What the tool was given.';

@@ -141,8 +141,8 @@ create function sentinai_platform.take_trials(batch jsonb) returns text[]
     select coalesce(array_agg(t.key), '{}') from tried t $$;
 comment on function sentinai_platform.take_trials(jsonb) is 'For the tools: tenants and tools whose breaker lets one call of the batch through.';
 
-create function sentinai_platform.prepare(agent text, batch jsonb)
-    returns table (event_id uuid, result jsonb, execution_id uuid, owner text, may_retry boolean, method text, url text, host text, port int,
+create function sentinai_platform.prepare_calls(batch jsonb)
+    returns table (event_id uuid, result jsonb, execution_id uuid, idempotency_key text, owner text, may_retry boolean, method text, url text, host text, port int,
                    networks text, headers text, secret_headers text, body text, timeout_ms int, max_response_bytes int)
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -151,11 +151,6 @@ create function sentinai_platform.prepare(agent text, batch jsonb)
 declare
     trials text[] := '{}';
 begin
-    select jsonb_agg(e order by n) into batch from jsonb_array_elements(batch) with ordinality t (e, n)
-    where agent = 'tool' and e ->> 'event_type' = 'ToolExecutionRequested';
-    if batch is null then
-        return;
-    end if;
     perform sentinai_platform.project_tools(batch);
     if exists (select from sentinai_platform.tool_breakers b where b.state <> 'closed') then
         trials := sentinai_platform.take_trials(batch);
@@ -178,7 +173,10 @@ begin
                 then jsonb_build_object('called', false, 'retryable', false, 'error', 'the host of the tool is not allowed')
                 when r.in_url > 8192
                 then jsonb_build_object('called', false, 'retryable', false, 'error', 'the arguments are too large for a URL') end,
-           r.execution_id, (r.def).tenant_id, r.attempt < (r.def).max_attempts, r.verb,
+           r.execution_id,
+           -- who may publish for one tenant can name the execution of another one
+           case when (r.def).tenant_id = '*' then sentinai_platform.url_encode(r.tenant_id) || ':' else '' end || r.execution_id,
+           (r.def).tenant_id, r.attempt < (r.def).max_attempts, r.verb,
            (r.s ->> 'url') || case when r.in_url <= 8192 then coalesce((
                select case when r.s ->> 'url' ~ '\?' then '&' else '?' end
                       || string_agg(sentinai_platform.url_encode(k.key) || '=' || sentinai_platform.url_encode(k.value), '&' order by k.key)
@@ -201,6 +199,53 @@ begin
               and (h.host = r.to_host or h.host like '*.%' and right(r.to_host, length(h.host) - 1) = substr(h.host, 2))
         order by h.tenant_id = '*', h.host <> r.to_host, length(h.host) desc limit 1) a on true
     order by r.ord;
+end $$;
+comment on function sentinai_platform.prepare_calls(jsonb) is 'For prepare(): what is to be called for ToolExecutionRequested of a batch, all or nothing.';
+
+create function sentinai_platform.prepare(agent text, batch jsonb)
+    returns table (event_id uuid, result jsonb, execution_id uuid, idempotency_key text, owner text, may_retry boolean, method text, url text, host text, port int,
+                   networks text, headers text, secret_headers text, body text, timeout_ms int, max_response_bytes int)
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+#variable_conflict use_column
+declare
+    event jsonb;
+    state text;
+    message text;
+    detail text;
+begin
+    select jsonb_agg(e order by n) into batch from jsonb_array_elements(batch) with ordinality t (e, n)
+    where agent = 'tool' and e ->> 'event_type' = 'ToolExecutionRequested';
+    if batch is null then
+        return;
+    end if;
+    begin
+        perform sentinai_platform.limit_time(jsonb_array_length(batch));
+        return query select * from sentinai_platform.prepare_calls(batch);
+        return;
+    exception when query_canceled or others then
+        if not sentinai_platform.is_fault_of_event(sqlstate) then
+            raise;
+        end if;
+    end;
+    for event in select e from jsonb_array_elements(batch) with ordinality t (e, n) order by n loop
+        begin
+            perform sentinai_platform.limit_time(1);
+            return query select * from sentinai_platform.prepare_calls(jsonb_build_array(event));
+        exception when query_canceled or others then
+            get stacked diagnostics state = returned_sqlstate, message = message_text, detail = pg_exception_detail;
+            if not sentinai_platform.is_fault_of_event(state) then
+                raise;
+            end if;
+            -- the handler hears of it as of a call that was not made
+            return query select (event ->> 'event_id')::uuid, jsonb_build_object('called', false, 'retryable', false,
+                    'error', left(concat(w.state, ': ', w.message, ': ' || nullif(w.detail, '')), 8000)),
+                (event #>> '{payload,execution_id}')::uuid, null::text, null::text, false, null::text, null::text, null::text, null::int,
+                null::text, null::text, null::text, null::text, null::int, null::int
+            from sentinai_platform.what_failed(state, message, detail) w;
+        end;
+    end loop;
 end $$;
 comment on function sentinai_platform.prepare(text, jsonb) is 'For agents that call out before their handler: what is to be called for a claimed batch, a row for each event with one. result: not null when nothing is to be called, what to hand on instead. The agent makes the calls outside of a transaction, puts each result into its event as "result", and calls handle(). Webhooks of executions that are completed have no row.';
 
@@ -525,7 +570,7 @@ begin
     end if;
     return execution;
 end $$;
-comment on function sentinai_platform.execute_tool(text, text, text, jsonb, text, text) is 'Has a tool called for an exception, whatever the guardrails say: publishes ToolExecutionRequested, and returns the execution id, which a webhook gets as idempotency key. tool: one of the tenant''s, or for every tenant. arguments: a JSON object. requested_by: who wants it. idempotency_key: as of submit_exception(). Errors: as submit_exception(); SN404 no such exception, or no such tool.';
+comment on function sentinai_platform.execute_tool(text, text, text, jsonb, text, text) is 'Has a tool called for an exception, whatever the guardrails say: publishes ToolExecutionRequested, and returns the execution id, which a webhook gets as idempotency key, after the tenant when the tool is for every tenant. tool: one of the tenant''s, or for every tenant. arguments: a JSON object. requested_by: who wants it. idempotency_key: as of submit_exception(). Errors: as submit_exception(); SN404 no such exception, or no such tool.';
 
 create function sentinai_platform.get_tool_execution(tenant_id text, execution_id uuid)
     returns setof sentinai_platform.tool_executions

@@ -9,12 +9,18 @@ create function sentinai_platform.working_hours(tenant_id text, calendar text, t
            * tstzmultirange(tstzrange(from_day::timestamp at time zone time_zone, to_day::timestamp at time zone time_zone))
     -- what began on the day before may last until today
     from (select from_day - 1 + n as d from generate_series(0, to_day - from_day) n) days
-    join sentinai_platform.calendar_hours h
-        on h.tenant_id = working_hours.tenant_id and h.calendar = working_hours.calendar and h.weekday = extract(isodow from d)
+    join (
+        select c.weekday, c.opens, c.closes from sentinai_platform.calendar_hours c
+        where c.tenant_id = working_hours.tenant_id and c.calendar = working_hours.calendar
+        union all
+        -- nobody has said yet when it is closed
+        select n, '00:00', '24:00' from generate_series(1, 7) n
+        where not exists (select from sentinai_platform.calendar_hours c
+                          where c.tenant_id = working_hours.tenant_id and c.calendar = working_hours.calendar)) h on h.weekday = extract(isodow from d)
     where (d + h.opens) at time zone time_zone < (d + (h.closes <= h.opens)::int + h.closes) at time zone time_zone
           and not exists (select from sentinai_platform.calendar_holidays o
                           where o.tenant_id = working_hours.tenant_id and o.calendar = working_hours.calendar and o.day = d) $$;
-comment on function sentinai_platform.working_hours(text, text, text, date, date) is 'For add_working_time(): when somebody works from the beginning of one day to that of another.';
+comment on function sentinai_platform.working_hours(text, text, text, date, date) is 'For add_working_time(): when somebody works from the beginning of one day to that of another. A calendar without hours is open all day.';
 
 create function sentinai_platform.add_working_time(tenant_id text, calendar text, start_at timestamptz, working_time interval) returns timestamptz
     language plpgsql stable parallel restricted

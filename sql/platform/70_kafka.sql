@@ -82,7 +82,7 @@ end $$;
 comment on function sentinai_platform.read_records(text, jsonb) is 'For handle_records(): the events that are for an agent, of tenants that the caller may work for, and no dead letters, in their order, and the offsets of what cannot be read.';
 
 create function sentinai_platform.prepare_records(agent text, records jsonb)
-    returns table (event_id uuid, result jsonb, execution_id uuid, owner text, may_retry boolean, method text, url text, host text, port int,
+    returns table (event_id uuid, result jsonb, execution_id uuid, idempotency_key text, owner text, may_retry boolean, method text, url text, host text, port int,
                    networks text, headers text, secret_headers text, body text, timeout_ms int, max_response_bytes int)
     language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -210,6 +210,7 @@ declare
     event jsonb;
     key text;
     stopped text[] := '{}';
+    slow text[] := '{}';
     state text;
     message text;
     detail text;
@@ -232,33 +233,39 @@ begin
         return;
     end if;
     begin
+        perform sentinai_platform.limit_time(jsonb_array_length(events));
         if sentinai_platform.finish(agent, events) = jsonb_array_length(events) then
             perform sentinai_platform.apply_batch(agent, events);
             handled := jsonb_array_length(events);
             return;
         end if;
         raise exception using errcode = 'SN409', message = 'some of the events are done already';
-    exception when others then
+    exception when query_canceled or others then
         if not sentinai_platform.is_fault_of_event(sqlstate) then
             raise;
         end if;
     end;
     for event in select e from jsonb_array_elements(events) with ordinality t (e, n) order by n loop
         key := array[event ->> 'tenant_id', event ->> 'aggregate_id']::text;
-        if key = any (stopped) then
+        if key = any (stopped) or event ->> 'tenant_id' = any (slow) then
             waiting := waiting || (event ->> 'offset')::bigint;
             continue;
         end if;
         begin
+            perform sentinai_platform.limit_time(1);
             if sentinai_platform.finish(agent, jsonb_build_array(event)) = 1 then
                 perform sentinai_platform.apply_batch(agent, jsonb_build_array(event));
                 handled := handled + 1;
             end if;
-        exception when others then
+        exception when query_canceled or others then
             get stacked diagnostics state = returned_sqlstate, message = message_text, detail = pg_exception_detail;
             if not sentinai_platform.is_fault_of_event(state) then
                 raise;
             end if;
+            if state = '57014' then
+                slow := slow || event ->> 'tenant_id';
+            end if;
+            select * into state, message, detail from sentinai_platform.what_failed(state, message, detail);
             wait := sentinai_platform.fail_record(agent, event, place, concat(state, ': ', message, ': ' || nullif(detail, '')), state not in ('SN422', 'SN413', 'SN404'));
             if wait is null then
                 dead := dead + 1;

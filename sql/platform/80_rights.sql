@@ -102,7 +102,7 @@ begin
         select p.oid::regprocedure as name, v.role
         from (values
             ('sentinai_publisher', '{submit_exception,create_manual_exception,get_command_status,accept_command,exception_id_for,refuse}'),
-            ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,working_hours,add_working_time,deadline_of,judge,set_deadlines,apply_triage,pointer_path,unescape_path,refuse}'),
+            ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_event,has_type,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,limit_time,what_failed,note_failure,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,working_hours,add_working_time,deadline_of,judge,set_deadlines,apply_triage,pointer_path,unescape_path,refuse}'),
             ('sentinai_agent', '{fail_command,handle_records,prepare_records,read_records,read_record,settle_records,fail_record,give_up_record,expire_kafka_dead_letters,purge_kafka_dead_letters,settle_letter,retry_kafka_dead_letter,discard_kafka_dead_letter,agents}'),
             ('sentinai_operator', '{agents,settle_letter,expire_kafka_dead_letters,purge_kafka_dead_letters,discard_kafka_dead_letter}'),
             ('sentinai_agent', '{handle_playbook,apply_playbook,advance,next_turns,record_answers,project_playbooks,waves,project_executions,open_executions,end_executions,project_strays,project_step_executions,execution_document,exception_document,fill_in,template_fault,placeholders}'),
@@ -117,7 +117,7 @@ begin
         -- the tool agent
         select p.oid::regprocedure, v.role
         from (values
-            ('sentinai_agent', '{handle_tool,prepare,tool_events,update_fields,project_tools,url_parts,url_encode,tool_requests,take_trials,read_response,judge_result,note_breakers,update_of,start_wait,run_builtin,answer_request,find_answers,publish_answers,answer_tools,calls_again,settle_tools,apply_tool}'),
+            ('sentinai_agent', '{handle_tool,prepare,prepare_calls,tool_events,update_fields,project_tools,url_parts,url_encode,tool_requests,take_trials,read_response,judge_result,note_breakers,update_of,start_wait,run_builtin,answer_request,find_answers,publish_answers,answer_tools,calls_again,settle_tools,apply_tool}'),
             ('sentinai_approver', '{execute_tool}'),
             ('sentinai_reader', '{get_tool_execution,list_tool_executions}'),
             ('sentinai_operator', '{check_setting,check_range,url_parts,check_headers,check_webhook,check_builtin,refuse,tool_events,update_fields,project_tools,project_updates}')) v (role, names)

@@ -24,7 +24,7 @@ create table demo.flight (
 -- what the services have noted
 create table demo.call (
     path text not null,
-    key uuid not null,
+    key text not null,
     number int not null,
     status int not null,
     effect text not null check (effect in ('done', 'nothing'))

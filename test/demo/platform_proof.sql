@@ -44,7 +44,7 @@ select
     (select count(distinct key) from demo.call where status = 503) as keys_away,
     (select count(*) from (select from demo.call group by key having bool_or(status = 503) and bool_or(effect = 'done')) c) as keys_later,
     (select count(*) from sentinai_platform.tool_executions t where t.status = 'completed'
-        and not exists (select from demo.call c where c.key = t.execution_id and c.effect = 'done')) as tools_unknown,
+        and not exists (select from demo.call c where c.key = t.tenant_id || ':' || t.execution_id and c.effect = 'done')) as tools_unknown,
     -- a hotel that was booked for who gets no seat is cancelled
     (select count(*) from sentinai_platform.tool_executions t join sentinai_platform.playbook_executions p using (tenant_id, exception_id)
         where p.state = 'compensated' and t.tool = 'hotel') as rooms,

@@ -2,12 +2,12 @@
 -- Working time by calendars, and how deadlines were kept. Times are passed in.
 begin;
 create extension sentinai_platform;
-select plan(39);
+select plan(43);
 \ir lib/platform.sql
 set local timezone = 'UTC';
 
 insert into sentinai_platform.calendars (tenant_id, calendar, time_zone) values
-    ('acme', 'office', 'Europe/Berlin'), ('acme', 'always', 'Europe/Berlin'), ('acme', 'night', 'America/New_York'), ('acme', 'never', 'UTC'),
+    ('acme', 'office', 'Europe/Berlin'), ('acme', 'always', 'Europe/Berlin'), ('acme', 'night', 'America/New_York'), ('acme', 'never', 'UTC'), ('acme', 'unsaid', 'UTC'),
     ('acme', 'lunch', 'Asia/Kolkata'), ('acme', 'sundays', 'Europe/Berlin'), ('acme', 'double', 'UTC'), ('globex', 'office', 'Asia/Tokyo');
 insert into sentinai_platform.calendar_hours (tenant_id, calendar, weekday, opens, closes)
     select 'acme', 'office', d, time '09:00', time '17:00' from generate_series(1, 5) d
@@ -17,9 +17,12 @@ insert into sentinai_platform.calendar_hours (tenant_id, calendar, weekday, open
     union all select 'acme', 'sundays', 7, '01:00', '04:00'
     union all select 'acme', 'double', 1, o, c from (values (time '08:00', time '12:00'), (time '10:00', time '14:00'), (time '20:00', time '20:00')) v (o, c)
     union all select 'acme', 'double', 2, '00:00', '01:00'
-    union all select 'globex', 'office', d, '09:00', '10:00' from generate_series(1, 5) d;
+    union all select 'globex', 'office', d, '09:00', '10:00' from generate_series(1, 5) d
+    union all select 'acme', 'never', 1, '09:00', '10:00';
 insert into sentinai_platform.calendar_holidays (tenant_id, calendar, day, name) values
-    ('acme', 'office', '2026-12-25', 'Christmas'), ('acme', 'night', '2026-12-25', null);
+    ('acme', 'office', '2026-12-25', 'Christmas'), ('acme', 'night', '2026-12-25', null), ('acme', 'unsaid', '2026-12-25', null);
+insert into sentinai_platform.calendar_holidays (tenant_id, calendar, day)
+    select 'acme', 'never', (date_trunc('week', now()) + n * interval '1 week')::date from generate_series(0, 600) n;
 
 -- due(): by a calendar of acme
 create function pg_temp.due(calendar text, start_at text, working_time interval) returns text language sql as $$
@@ -64,6 +67,12 @@ select is(pg_temp.due('double', '2026-11-30 20:00Z', '24 hours'), '2026-12-01 20
 
 -- errors
 select throws_ok($$select pg_temp.due('never', 'now', '1 hour')$$, 'SN422', null, 'nobody ever works');
+select is(pg_temp.due('unsaid', '2026-12-24 12:00Z', '24 hours'), '2026-12-26 12:00:00', 'where hours are not said yet it is open, but for holidays');
+-- more hours than a day has make deadlines dear, and nobody works so
+insert into sentinai_platform.calendar_hours (tenant_id, calendar, weekday, opens) select 'acme', 'unsaid', 1, make_time(n, 0, 0) from generate_series(0, 23) n;
+select throws_ok($$insert into sentinai_platform.calendar_hours (tenant_id, calendar, weekday, opens) values ('acme', 'unsaid', 1, '00:30')$$, 'SN422', null, 'a weekday has 24 rows');
+select lives_ok($$insert into sentinai_platform.calendar_hours (tenant_id, calendar, weekday, opens) values ('acme', 'unsaid', 2, '00:30')$$, 'another one has its own');
+select throws_ok($$update sentinai_platform.calendar_hours set weekday = 1 where calendar = 'unsaid' and weekday = 2$$, 'SN422', null, 'until they are moved');
 select throws_ok($$select pg_temp.due('nothing', 'now', '1 hour')$$, 'SN404', null, 'a calendar that is none');
 select throws_ok($$select pg_temp.due('office', 'now', '0')$$, 'SN422', null, 'no time at all');
 select throws_ok($$select pg_temp.due('office', 'infinity', '1 hour')$$, 'SN422', null, 'from never on');

@@ -4,7 +4,7 @@
 -- without a token, but for what is tried again.
 begin;
 create extension sentinai_platform;
-select plan(109);
+select plan(111);
 \ir lib/platform.sql
 
 create function pg_temp.seen() returns jsonb language sql as $$
@@ -231,5 +231,14 @@ select is((select string_agg(l.tool, ' ') from sentinai_platform.list_tool_execu
 select is((select count(*) from sentinai_platform.list_tool_executions('m', before => (select min(opened_by::text)::uuid from sentinai_platform.tool_executions))), 0::bigint, 'and the page before the first');
 select throws_ok($$select sentinai_platform.list_tool_executions('m', max_rows => 0)$$, 'SN422', null, 'of some size');
 
+-- the key of a call: a tenant can name the execution of another one, and of a tool for all has a key of his own
+insert into sentinai_platform.tools (tenant_id, tool, kind, settings) values ('*', 'shared', 'webhook', '{"url": "https://bank.example/s"}'), ('m', 'own', 'webhook', '{"url": "https://bank.example/o"}');
+select sentinai.publish('ToolExecutionRequested', v.tenant, 'X', jsonb_build_object('exception_id', 'X', 'execution_id', 'f3a8a9ee-79b2-4b7a-9c1c-1f0f6a2a3b11'::uuid, 'tool', 'shared', 'arguments', '{}'::jsonb))
+from (values ('m'), ('n o')) v (tenant);
+select is((select string_agg(idempotency_key, ' ' order by idempotency_key collate "C") from sentinai_platform.prepare('tool', (select jsonb_agg(to_jsonb(l)) from sentinai.event_log l where payload ->> 'tool' = 'shared'))),
+    'm:f3a8a9ee-79b2-4b7a-9c1c-1f0f6a2a3b11 n%20o:f3a8a9ee-79b2-4b7a-9c1c-1f0f6a2a3b11', 'two tenants have two keys');
+select sentinai.publish('ToolExecutionRequested', 'm', 'X', jsonb_build_object('exception_id', 'X', 'execution_id', gen_random_uuid(), 'tool', 'own', 'arguments', '{}'::jsonb));
+select is((select idempotency_key = execution_id::text from sentinai_platform.prepare('tool', (select jsonb_agg(to_jsonb(l)) from sentinai.event_log l where payload ->> 'tool' = 'own'))),
+    true, 'with a tool of the tenant''s own it is the id');
 select * from finish();
 rollback;

@@ -103,7 +103,7 @@ start_tool('tool', '-c', '1');
 
 my $ok = ask('ok');
 is(end_of_execution($ok), 'completed 200 {"accepted": true}', 'a webhook answers');
-like((calls('/ok', $ok))[0], qr{ POST /ok $ok Bearer_$secret 00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01 \{"n":_1\}$}, 'it had its key, its secret, the trace and the arguments');
+like((calls('/ok', $ok))[0], qr{ POST /ok acme:$ok Bearer_$secret 00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01 \{"n":_1\}$}, 'it had its key, its secret, the trace and the arguments');
 my $look = ask('look', undef, undef, '{"v": "2", "a": "&="}');
 is(end_of_execution($look), 'completed 200 []', 'arguments of GET');
 is(scalar calls('/look?v=1&a=%26%3D&v=2', $look), 1, 'are its query, and nothing more');
@@ -139,7 +139,8 @@ is(sql(qq{select status from sentinai_platform.get_command_status('$theirs')}), 
 
 # at the same time
 my $start = time();
-my @half = map { ask('half', 'acme', "EX-$_") } 1 .. 10;
+my @half = map { sql('select gen_random_uuid()') } 1 .. 10;
+sql(join ';', map { qq{select sentinai.publish('ToolExecutionRequested', 'acme', 'EX-$_', '{"exception_id": "EX-$_", "execution_id": "$half[$_ - 1]", "tool": "half", "arguments": {}}')} } 1 .. 10);
 end_of_execution($_) foreach @half;
 my ($now, $most) = (0, 0);
 foreach my $line (grep { m{ /half } } lines("$dir/calls"))
@@ -150,8 +151,8 @@ foreach my $line (grep { m{ /half } } lines("$dir/calls"))
 cmp_ok($most, '>=', 3, "calls are made at the same time ($most of 10)");
 my ($first, $second) = map { ask('half', 'acme', 'EX-one') } 1 .. 2;
 end_of_execution($second);
-my @order = map { (split / /)[0, 4] } grep { / ($first|$second) / } lines("$dir/calls");
-is("@order", "BEGIN $first END $first BEGIN $second END $second", 'those of an exception one after the other');
+my @order = map { (split / /)[0, 4] } grep { / acme:($first|$second) / } lines("$dir/calls");
+is("@order", "BEGIN acme:$first END acme:$first BEGIN acme:$second END acme:$second", 'those of an exception one after the other');
 
 # the circuit breaker
 append_to_file("$dir/down", '');

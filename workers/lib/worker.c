@@ -32,9 +32,6 @@
 /* Longest pause between vain claims, as a power of two of milliseconds. */
 #define MAX_SPIN_SHIFT 8
 
-/* After so many refusals that are not about the lease a batch is given up. */
-#define MAX_REFUSALS 10
-
 /* The thread does something, and should do the next thing in this time. */
 void
 worker_moves(Worker *worker, long long milliseconds)
@@ -105,12 +102,10 @@ handle_refusal(Worker *worker, const PgTurn *turn)
 	}
 	else
 		worker_log_trouble(worker, "the server refused a call");
+	if (worker_is_to_blame(worker))
+		atomic_store(&worker->link, LINK_REFUSED);
 	if (worker->has_batch && worker->failures >= MAX_REFUSALS)
-	{
-		/* not released: its end counts an attempt, so this has an end */
-		worker_log_failure(worker, LOG_ERROR, "giving up a batch");
-		worker_drop_batch(worker);
-	}
+		worker_give_up_batch(worker);
 	worker_back_off(worker);
 	return true;
 }

@@ -97,6 +97,7 @@ typedef struct Worker
 	void	   *source;			/* for keep() */
 	bool		is_empty;		/* nothing was left to claim */
 	int			failures;		/* errors in a row */
+	int			unprepared;		/* batches in a row that could not be prepared */
 	bool		read_only;		/* the last of them: no writes are taken */
 	char		said[SAID_SIZE];	/* the failure that was logged last */
 	long long	say_again;		/* when it is worth a line again */

@@ -203,8 +203,58 @@ worker_call_outside(Worker *worker, PgTasks *tasks)
 }
 
 /*
+ * Is the last refusal about us: rights that we have not, or a handler that is
+ * not there?  No event is to blame for that.
+ */
+bool
+worker_is_to_blame(const Worker *worker)
+{
+	const char *state = pg_sqlstate(worker->conn);
+
+	return strncmp(state, "42", 2) == 0 || strcmp(state, "3F000") == 0;
+}
+
+/*
+ * The server has refused a batch again and again.  It is not released, but
+ * for what no event is to blame for: its end counts an attempt, so this has
+ * an end.
+ */
+void
+worker_give_up_batch(Worker *worker)
+{
+	worker_log_failure(worker, LOG_ERROR, "giving up a batch");
+	if (!worker_is_to_blame(worker))
+		worker_drop_batch(worker);
+	else
+	{
+		worker_release_batch(worker);
+		end_batch(worker);
+	}
+}
+
+/*
+ * A batch could not be prepared and is given back; false when that happens
+ * again and again.  Its end counts an attempt then, so this has an end.
+ */
+static bool
+give_back_unprepared(Worker *worker)
+{
+	worker_log_trouble(worker, "could not prepare a batch");
+	if (worker_is_to_blame(worker))
+		atomic_store(&worker->link, LINK_REFUSED);
+	else if (++worker->unprepared >= MAX_REFUSALS)
+	{
+		worker->unprepared = 0;
+		worker_log_failure(worker, LOG_ERROR, "giving up a batch");
+		return false;
+	}
+	worker_back_off(worker);
+	return true;
+}
+
+/*
  * Does outside of the database what the set handler needs for the batch; false
- * when the batch is lost.  A batch that cannot be prepared is given back.
+ * when the batch is lost.
  */
 static bool
 work_outside(Worker *worker)
@@ -220,10 +270,9 @@ work_outside(Worker *worker)
 				   &batch->claimed, &tasks) != PG_DONE)
 	{
 		pg_tasks_free(&tasks);
-		worker_log_trouble(worker, "could not prepare a batch");
-		worker_back_off(worker);
-		return true;
+		return give_back_unprepared(worker);
 	}
+	worker->unprepared = 0;
 	if (tasks.count > 0)
 	{
 		lease_handler_starts(worker->lease, report_due(worker));

@@ -10,6 +10,9 @@
 #include "log.h"
 #include "worker.h"
 
+/* After so many refusals that are not about the lease a batch is given up. */
+#define MAX_REFUSALS 10
+
 /* worker_link.c */
 extern void worker_log_failure(const Worker *worker, LogLevel level,
 							   const char *message);
@@ -27,5 +30,7 @@ extern void worker_handle_batch(Worker *worker, PgBatch *claimed);
 extern void worker_finish_batch(Worker *worker, const PgTurn *turn);
 extern void worker_release_batch(Worker *worker);
 extern void worker_drop_batch(Worker *worker);
+extern void worker_give_up_batch(Worker *worker);
+extern bool worker_is_to_blame(const Worker *worker);
 
 #endif							/* SENTINAI_WORKER_PARTS_H */

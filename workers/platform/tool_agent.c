@@ -11,7 +11,8 @@
  *
  * With Kafka as the source it is the same: see workers/kafka/kafka_outside.c.
  *
- * Every call has its execution's id as Idempotency-Key.  A call whose result
+ * Every call has its execution's id as Idempotency-Key, after the tenant where
+ * tenants share the tool.  A call whose result
  * was lost is made again with the same, so at the webhook a call comes at
  * least once; in the database its outcome stands once.
  */
@@ -34,6 +35,7 @@ typedef enum Column
 {
 	COLUMN_RESULT,
 	COLUMN_EXECUTION,
+	COLUMN_KEY,
 	COLUMN_OWNER,
 	COLUMN_MAY_RETRY,
 	COLUMN_METHOD,
@@ -196,7 +198,7 @@ make_call(Job *job)
 	call->timeout = atol(columns[COLUMN_TIMEOUT]);
 	call->max_response = (size_t) atol(columns[COLUMN_MAX_RESPONSE]);
 	return http_call_add_header(call, "Idempotency-Key",
-								columns[COLUMN_EXECUTION]) &&
+								columns[COLUMN_KEY]) &&
 		(event->traceparent == NULL ||
 		 http_call_add_header(call, "traceparent", event->traceparent)) &&
 		(event->tracestate == NULL ||

@@ -41,7 +41,7 @@ sub note_call
 sub calls
 {
 	my ($path, $key) = @_;
-	return grep { /^BEGIN \S+ \S+ \Q$path\E / && (!defined $key || / \Q$key\E /) } lines("$dir/calls");
+	return grep { /^BEGIN \S+ \S+ \Q$path\E / && (!defined $key || / (?:\w+:)?\Q$key\E /) } lines("$dir/calls");
 }
 
 # serve(SOCKET, ANSWERS): answers requests until the client has no more

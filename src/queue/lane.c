@@ -15,7 +15,6 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
-#include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -153,152 +152,6 @@ read_lane_row(TupleTableSlot *slot, SnLaneState *state)
 	read_optional(slot, state);
 }
 
-/*
- * What this session knows of the lanes it has worked with.
- *
- * seen: a version, so that a scan for the newest one need not go through a
- * whole page of old ones.  One that was never committed does no harm: when
- * nothing is found from there on, the search begins anew.
- *
- * state: what this session itself has appended last.  It is the lane's state
- * as long as the lane's stamp in shared memory says that nobody has appended
- * since; the stamp changes under the lane's lock.  States of transactions that
- * failed, or whose end is another session's business, are forgotten.
- */
-#define KNOWN_LANES 512
-#define KNOWN_WORKER_ID 64
-
-typedef struct KnownLane
-{
-	int			sub_id;
-	int			lane;
-	int64		seen;
-	uint64		stamp;			/* of state; 0: none */
-	Oid			journal;		/* that it went to: another CREATE EXTENSION
-								 * makes another one */
-	SnLaneState state;			/* without resolved and retries */
-	bool		has_worker_id;
-	char		worker_id[KNOWN_WORKER_ID] pg_attribute_aligned(8);
-} KnownLane;
-
-static KnownLane known_lanes[KNOWN_LANES];
-static uint32 next_stamp = 0;
-
-/* known_lane: the place for what is known of a lane */
-static KnownLane *
-known_lane(int sub_id, int lane)
-{
-	/* unsigned: numbers of subscriptions go up to 2^31, and so would this */
-	uint32		place = (uint32) sub_id * SN_MAX_LANES + lane;
-	KnownLane  *known = &known_lanes[place % KNOWN_LANES];
-
-	if (known->sub_id != sub_id || known->lane != lane)
-	{
-		known->sub_id = sub_id;
-		known->lane = lane;
-		known->seen = 0;
-		known->stamp = 0;
-	}
-	return known;
-}
-
-/* forget_states: what this session has appended may not be so */
-static void
-forget_states(void)
-{
-	int			i;
-
-	for (i = 0; i < KNOWN_LANES; i++)
-		known_lanes[i].stamp = 0;
-}
-
-static void
-lane_xact_end(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		forget_states();
-}
-
-static void
-lane_subxact_end(SubXactEvent event, SubTransactionId subid,
-				 SubTransactionId parent, void *arg)
-{
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		forget_states();
-}
-
-/* new_stamp: one that no other session has, nor this one had before */
-static uint64
-new_stamp(void)
-{
-	if (next_stamp == 0)
-	{
-		RegisterXactCallback(lane_xact_end, NULL);
-		RegisterSubXactCallback(lane_subxact_end, NULL);
-	}
-	if (++next_stamp == 0)
-	{
-		forget_states();
-		next_stamp = 1;
-	}
-	return (uint64) MyProcPid << 32 | next_stamp;
-}
-
-/* remember_lane: a state that is being appended */
-static void
-remember_lane(const SnLaneState *state)
-{
-	SnSubSlot  *slot = sn_sub_slot(state->sub_id);
-	KnownLane  *known = known_lane(state->sub_id, state->lane);
-	Size		size = state->worker_id ? VARSIZE_ANY(state->worker_id) : 0;
-
-	known->seen = state->ver;
-	known->stamp = 0;
-	if (slot == NULL)
-		return;
-	known->stamp = new_stamp();
-	pg_atomic_write_u64(&slot->stamps[state->lane], known->stamp);
-	if (state->resolved.bytes != NULL || state->nretries > 0 ||
-		size > KNOWN_WORKER_ID)
-	{
-		known->stamp = 0;
-		return;
-	}
-	known->journal = sn_journal_id(SN_LANES);
-	known->state = *state;
-	known->state.changed = false;
-	known->state.worker_id = NULL;
-	known->has_worker_id = size > 0;
-	if (size > 0)
-		memcpy(known->worker_id, state->worker_id, size);
-}
-
-/*
- * recall_lane: the state of a lane, if this session was the last to append it
- */
-static bool
-recall_lane(int sub_id, int lane, SnLaneState *state)
-{
-	const KnownLane *known = known_lane(sub_id, lane);
-	SnSubSlot  *slot;
-	Size		size;
-
-	if (known->stamp == 0 || known->journal != sn_journal_id(SN_LANES))
-		return false;
-	slot = sn_sub_slot_find(sub_id);
-	if (slot == NULL ||
-		pg_atomic_read_u64(&slot->stamps[lane]) != known->stamp)
-		return false;
-	*state = known->state;
-	if (known->has_worker_id)
-	{
-		size = VARSIZE_ANY(known->worker_id);
-		state->worker_id = palloc(size);
-		memcpy(state->worker_id, known->worker_id, size);
-	}
-	return true;
-}
-
 /* find_newest: the newest row of a lane, if its version is not less than from */
 static TupleTableSlot *
 find_newest(SnJournalReader *reader, int sub_id, int lane, int64 from,
@@ -317,14 +170,13 @@ static TupleTableSlot *
 newest_lane_row(SnJournalReader *reader, int sub_id, int lane,
 				Snapshot snapshot)
 {
-	KnownLane  *known = known_lane(sub_id, lane);
-	TupleTableSlot *slot = find_newest(reader, sub_id, lane, known->seen,
-									   snapshot);
+	int64	   *seen = sn_lane_seen(sub_id, lane);
+	TupleTableSlot *slot = find_newest(reader, sub_id, lane, *seen, snapshot);
 	bool		isnull;
 
-	if (slot == NULL && known->seen > 0)
+	if (slot == NULL && *seen > 0)
 		slot = find_newest(reader, sub_id, lane, 0, snapshot);
-	known->seen = slot == NULL ? 0 :
+	*seen = slot == NULL ? 0 :
 		DatumGetInt64(slot_getattr(slot, Anum_lane_ver, &isnull));
 	return slot;
 }
@@ -354,7 +206,7 @@ void
 sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
 				  Snapshot snapshot, SnLaneState *state)
 {
-	if (!recall_lane(sub->sub_id, lane, state))
+	if (!sn_lane_recall(sub->sub_id, lane, state))
 		sn_lane_read_as_of(reader, sub, lane, snapshot, state);
 }
 
@@ -563,7 +415,7 @@ sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
 	set_optional(values, nulls, Anum_lane_track_pos, tracks,
 				 tracks ? tracks_datum(state) : 0);
 	sn_insert_row(appender->inserter, values, nulls);
-	remember_lane(state);
+	sn_lane_remember(state);
 }
 
 /* sn_lane_append_end: write what was appended */

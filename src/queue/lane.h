@@ -85,6 +85,11 @@ extern bool sn_lane_behind(SnLaneReader *reader, int sub_id, int lane,
 						   Snapshot snapshot);
 extern bool sn_lane_carry_over(int sub_id, int lane);
 
+/* lane_known.c */
+extern int64 *sn_lane_seen(int sub_id, int lane);
+extern void sn_lane_remember(const SnLaneState *state);
+extern bool sn_lane_recall(int sub_id, int lane, SnLaneState *state);
+
 extern bool sn_bits_get(const SnBits *bits, int i);
 extern void sn_bits_set(SnBits *bits, int i);
 extern void sn_bits_make(SnBits *bits, int n);

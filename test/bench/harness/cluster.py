@@ -225,6 +225,19 @@ class Cluster:
                 ticks += int(fields[13]) + int(fields[14])
         return ticks / TICKS
 
+    def cpu_of(self, title):
+        """Processor time of those processes that run, by their titles."""
+        ticks = 0
+        for pid, fields in self.processes().items():
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    ours = file.read().startswith(title.encode())
+            except OSError:
+                continue
+            if ours:
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / TICKS
+
     def wal_bytes(self):
         return self.number(
             "select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")

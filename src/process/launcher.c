@@ -503,6 +503,7 @@ forget_database(Database *database)
 	ListCell   *lc;
 
 	sn_database_free(database->oid);
+	sn_told_forget(database->oid);
 	if (!has_ended(&database->sequencer))
 		pfree(database->sequencer.handle);
 	forget_workers(database->relays);

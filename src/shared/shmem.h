@@ -249,6 +249,7 @@ extern void sn_wake_relays(uint64 lanes, bool look);
 
 /* told.c */
 extern bool sn_told_set(const SnRelayTold *list, int n);
+extern void sn_told_forget(Oid dboid);
 extern int	sn_told_get(Oid dboid, SnRelayTold list[SN_MAX_TOLD]);
 extern void sn_told_full(Oid dboid, int relay_id, int index, bool full);
 

@@ -75,6 +75,20 @@ sn_told_set(const SnRelayTold *list, int n)
 	return result;
 }
 
+/* sn_told_forget: a database is gone, and its relays with it */
+void
+sn_told_forget(Oid dboid)
+{
+	SnShared   *s = sn_shared();
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
+	for (i = 0; i < SN_MAX_TOLD; i++)
+		if (s->told[i].dboid == dboid)
+			s->told[i].dboid = InvalidOid;
+	LWLockRelease(&s->lock);
+}
+
 /* sn_told_get: copies of the relays of a database; returns how many */
 int
 sn_told_get(Oid dboid, SnRelayTold list[SN_MAX_TOLD])

@@ -169,5 +169,16 @@ is(sql(q{select string_agg(relay, ' ' order by relay) from sentinai.stat_relay})
 is(sql('select count(*) from sentinai_internal.subscription'), '2', 'nor a subscription');
 is(log_count($node, 'ERROR:.*(XX000|is gone)'), 0, 'no error by the way');
 
+# The places of a server's relays are free again when a database goes with its own.
+sql('drop database copy with (force)');
+foreach my $db (qw(first second))
+{
+	sql("create database $db");
+	sql('create extension sentinai', $db);
+	sql(q{select count(sentinai.create_relay('r' || i, 'kafka', 'bootstrap.servers=localhost:1', workers => case i when 20 then 1 else 0 end)) from generate_series(1, 20) i}, $db);
+	poll_ok($node, $db, $unslept, q{select pid is not null from sentinai.stat_relay where relay = 'r20'}, "$db: twenty relays are known");
+	sql("drop database $db with (force)");
+}
+
 $node->stop;
 done_testing();

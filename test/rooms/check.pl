@@ -68,7 +68,7 @@ sub calls
 	}
 	foreach my $file (grep { /\.c$/ } keys %code)
 	{
-		$home{$2} = $file while $code{$file} =~ /^(?!static|#)([\w *]+)\n(\w+)\([^;{]*\)\n\{/mg;
+		$home{$2} = $file while $code{$file} =~ /^(?!static|#)([\w *]+)\n(?!main\b)(\w+)\([^;{]*\)\n\{/mg;
 	}
 	foreach my $file (grep { /\.c$/ } keys %code)
 	{
@@ -188,8 +188,10 @@ foreach my $unit (keys %needs)
 	delete $needs{$unit} unless $text{"$unit.c"};
 }
 result('no circle between files', circles(\%needs));
-result('no circle of calls', circles(calls(\%text)));
 my %programs = map { $_ => content($_) } glob '{workers/*/*,test/unit/*}.[ch]';
+my %workers = map { $_ => $programs{$_} } grep { m{^workers/(?!test/)} } keys %programs;
+result('no circle of calls', circles(calls(\%text)));
+result('no circle of calls in workers', circles(calls(\%workers)));
 result('what a header declares another file takes', idle({ %text, %programs }));
 result('librdkafka is in broker/kafka/ alone', @kafka);
 result('librabbitmq is in broker/rabbitmq/ alone', @rabbitmq);

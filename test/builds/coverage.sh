@@ -2,7 +2,7 @@
 # test/builds/coverage.sh: how much of src/ and workers/ the tests run.
 # SPDX-License-Identifier: PostgreSQL
 #
-#   coverage.sh [TIER...]      by themselves: unit installcheck pgtap tap
+#   coverage.sh [TIER...]      by themselves: unit installcheck pgtap tap kafka
 #
 # A copy of the tree is built for gcov and tested as ever; who is killed by a
 # test leaves no count. lcov adds up. The report is log/coverage/index.html, its
@@ -17,7 +17,7 @@ root=$(cd "$here/../.." && pwd)
 place=${SENTINAI_COVERAGE:-/var/tmp/sentinai-coverage}
 tree=$place/src
 report=$root/log/coverage
-[ $# -gt 0 ] || set -- unit installcheck pgtap tap
+[ $# -gt 0 ] || set -- unit installcheck pgtap tap kafka
 
 # Servers and tests are of two users; both add to the same counts.
 umask 000

@@ -2,11 +2,12 @@
 # chaos.py: every fault there is, for as long as you like.
 # SPDX-License-Identifier: PostgreSQL
 """Runs run.py for each of the worlds that faults need: beside a real Apache
-Kafka, through PgBouncer, and with librdkafka's mock cluster, which can be told
-to answer with errors. --seconds is divided among them, and each begins with the
-faults that the others cannot have or come to later, so that a short run has had
-most of them. Retention drops the log while they run, but for the second, whose
-ledger is then whole. Arguments that it does not know go to run.py."""
+Kafka, through PgBouncer, with librdkafka's mock cluster, which can be told to
+answer with errors, and beside a real RabbitMQ. --seconds is divided among them,
+and each begins with the faults that the others cannot have or come to later, so
+that a short run has had most of them. Retention drops the log while they run,
+but for the second, whose ledger is then whole. Arguments that it does not know
+go to run.py."""
 
 import argparse
 import os
@@ -17,16 +18,22 @@ import child
 from world.nemesis import FAULTS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SPECIAL = {"kafka", "broker", "disk", "points"}
+SPECIAL = {"node", "broker", "disk", "points"}
 FIRST = [f for f, facts in FAULTS.items() if facts["needs"] & SPECIAL]
 MOCK = [f for f, facts in FAULTS.items() if "mock" in facts["needs"]] + [
     "relay", "terminate", "freeze", "sequencer", "immediate"]
+RABBITMQ = [f for f, facts in FAULTS.items()
+            if facts["needs"] & {"node", "broker", "rabbitmq"}] + [
+    "terminate", "freeze", "immediate"]
 WORLDS = (
-    ("Kafka", 0.46, ("--kafka", "--first", ",".join(FIRST))),
-    ("PgBouncer", 0.38, ("--pgbouncer", "--retention", "-1", "--first", ",".join(
+    ("Kafka", 0.41, ("--kafka", "--first", ",".join(FIRST))),
+    ("PgBouncer", 0.34, ("--pgbouncer", "--retention", "-1", "--first", ",".join(
         f for f in FAULTS if f not in FIRST))),
-    ("mock broker", 0.16, ("--mock", "--rate", "120", "--faults",
+    ("mock broker", 0.14, ("--mock", "--rate", "120", "--faults",
                            ",".join(MOCK))),
+    ("RabbitMQ", 0.11, ("--rabbitmq", "--rate", "300", "--faults",
+                        ",".join(RABBITMQ), "--first",
+                        "broker_alarm,broker_nacks,broker_kill,outage")),
 )
 
 

@@ -216,7 +216,8 @@ def parse():
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     options.drain = options.patience or options.drain
-    options.__dict__.update(kafka=False, mock=False, pgbouncer=False, window=1,
+    options.__dict__.update(kafka=False, rabbitmq=False, mock=False,
+                            pgbouncer=False, window=1,
                             relay_workers=1, retention=-1, late=False,
                             crowded_at=1000)
     return options

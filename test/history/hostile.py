@@ -220,8 +220,9 @@ def parse():
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     options.__dict__.update(
-        kafka=False, mock=False, pgbouncer=False, window=1, relay_workers=1,
-        retention=-1, late=False, wide=0, publishers=len(GOOD))
+        kafka=False, rabbitmq=False, mock=False, pgbouncer=False, window=1,
+        relay_workers=1, retention=-1, late=False, wide=0,
+        publishers=len(GOOD))
     return options
 
 

@@ -330,9 +330,9 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
-    options.__dict__.update(kafka=False, mock=False, pgbouncer=True, window=1,
-                            relay_workers=1, retention=-1, crowded_at=1000,
-                            late=False)
+    options.__dict__.update(kafka=False, rabbitmq=False, mock=False,
+                            pgbouncer=True, window=1, relay_workers=1,
+                            retention=-1, crowded_at=1000, late=False)
     child.obey()
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # of errors we expect
     server = Server(os.environ.get("PG_CONFIG", "pg_config"), options, set(),

@@ -108,6 +108,8 @@ def parse():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--kafka", action="store_true",
                         help="with a real Apache Kafka")
+    parser.add_argument("--rabbitmq", action="store_true",
+                        help="with a real RabbitMQ")
     parser.add_argument("--mock", action="store_true",
                         help="with librdkafka's mock cluster")
     parser.add_argument("--in-flight", type=int, default=1,
@@ -151,6 +153,8 @@ def parse():
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(10**6)
+    if options.rabbitmq:        # in place of another
+        options.kafka = options.mock = False
     options.faults = [f for f in options.faults.split(",") if f != "none"]
     for fault in options.faults:
         if fault not in FAULTS:
@@ -163,9 +167,11 @@ def say(text):
 
 
 def stop(threads, seconds=60):
+    """A busy machine may take longer (SENTINAI_PATIENCE)."""
     for thread in threads:
         thread.stopping.set()
-    limit = time.monotonic() + seconds
+    limit = time.monotonic() + seconds * float(
+        os.environ.get("SENTINAI_PATIENCE", 1))
     for thread in threads:
         thread.join(max(0.1, limit - time.monotonic()))
     return [t.name for t in threads if t.is_alive()]
@@ -182,7 +188,7 @@ def drive(options, world):
                        window=options.window,
                        relay_workers=options.relay_workers, subs=world.subs,
                        relay="relay",
-                       append_time=not options.mock)
+                       append_time=options.kafka)
     world.subscribe()
     if not options.late:
         for library in world.libraries:
@@ -235,6 +241,7 @@ def main():
                                       os._exit(3))
     say(f"seed {options.seed}, {options.seconds:.0f} s"
         f"{', Kafka' if options.kafka else ''}"
+        f"{', RabbitMQ' if options.rabbitmq else ''}"
         f"{', mock broker' if options.mock else ''}"
         f"{', PgBouncer' if options.pgbouncer else ''}")
     server = Server(os.environ.get("PG_CONFIG", "pg_config"), options,

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: PostgreSQL
 #
 # Prints each as a line of JSON, in the order of the queue, and confirms it.
-# Without a count it ends when the queue is empty, is not there, or does not answer:
-# a queue that has just come back may not. With one it tries again.
+# Without a count it takes what is there, many at a time, and ends when the queue is
+# not there, or does not answer: a queue that has just come back may not. With one it
+# tries again.
 import json
 import sys
 import time
@@ -30,18 +31,35 @@ def show(method, properties, body):
         'body': body.decode()}))
 
 
-def take():
+def take_all(channel):
     global taken
-    connection = pika.BlockingConnection(
-        pika.ConnectionParameters('127.0.0.1', port))
-    channel = connection.channel()
-    while count is None or taken < count:
+    there = channel.queue_declare(queue, passive=True).method.message_count
+    channel.basic_qos(prefetch_count=1000)
+    messages = channel.consume(queue, inactivity_timeout=5)
+    while taken < there:
+        method, properties, body = next(messages)
+        if method is None:
+            break
+        show(method, properties, body)
+        channel.basic_ack(method.delivery_tag)
+        taken += 1
+
+
+def take_some(channel):
+    global taken
+    while taken < count:
         method, properties, body = channel.basic_get(queue)
         if method is None:
             break
         show(method, properties, body)
         channel.basic_ack(method.delivery_tag)
         taken += 1
+
+
+def take():
+    connection = pika.BlockingConnection(
+        pika.ConnectionParameters('127.0.0.1', port))
+    (take_all if count is None else take_some)(connection.channel())
     connection.close()
 
 

@@ -1,9 +1,9 @@
 #!/bin/bash
-# test/rabbitmq/rabbitmq.sh: a real RabbitMQ, one node on loopback.
+# test/rabbitmq/rabbitmq.sh: a real RabbitMQ, nodes on loopback.
 # SPDX-License-Identifier: PostgreSQL
 #
-# A node lives in one directory: its data, log, and a port mapper of its own. Stop
-# and start with the same directory keep its data and its ports, also after a kill.
+# A node lives in one directory: its data, log, and a port mapper of its own, which
+# it shares with those that were started beside it as a cluster. Stop and start with the same directory keep its data and its ports, also after a kill.
 # Debian's package would start a service. So it is only taken apart, in the cache.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,7 +20,9 @@ usage() {
     cat <<EOF
 Usage: rabbitmq.sh COMMAND
   install                   Debian's RabbitMQ, in $cache (SENTINAI_CACHE moves it)
-  start DIR [KEY = VALUE…]  start a node in DIR; lines of its configuration
+  start DIR [KEY = VALUE…]  start a node in DIR, at the port that its file "port"
+                            has, or a new one; lines of its configuration
+  join DIR OTHER            start a new node in the cluster of the one in OTHER
   stop DIR                  end it; its data stays
   kill DIR                  kill -9; start DIR brings it back
   port DIR                  print the port of AMQP
@@ -55,7 +57,7 @@ run() {
     local dir=$1 tool=$2
     shift 2
     env HOME="$dir" ERL_EPMD_PORT="$(cat "$dir/epmd")" ERL_EPMD_ADDRESS=127.0.0.1 \
-        RABBITMQ_NODENAME="sn$(cat "$dir/port")@localhost" \
+        RABBITMQ_NODENAME="$(nodename "$dir")" \
         RABBITMQ_DIST_PORT="$(cat "$dir/dist")" \
         RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" \
         RABBITMQ_ENABLED_PLUGINS_FILE="$dir/plugins" \
@@ -69,12 +71,10 @@ write_config() {
     local dir=$1
     shift
     mkdir -p "$dir" || exit 1
-    [ -e "$dir/port" ] || {
-        sn_free_port >"$dir/port"
-        sn_free_port >"$dir/epmd"
-        sn_free_port >"$dir/dist"
-        echo '[].' >"$dir/plugins"
-    }
+    [ -e "$dir/port" ] || sn_free_port >"$dir/port"
+    [ -e "$dir/epmd" ] || sn_free_port >"$dir/epmd"
+    [ -e "$dir/dist" ] || sn_free_port >"$dir/dist"
+    echo '[].' >"$dir/plugins"
     {
         echo "listeners.tcp.1 = 127.0.0.1:$(cat "$dir/port")"
         echo 'disk_free_limit.absolute = 10MB'
@@ -97,6 +97,22 @@ start() {
     done
 }
 
+# nodename DIR: how nodes call each other.
+nodename() {
+    echo "sn$(cat "$1/port")@localhost"
+}
+
+join() {
+    local dir=$1 other=$2
+    mkdir -p "$dir" || exit 1
+    sn_free_port >"$dir/port"
+    cp "$other/epmd" "$dir/epmd" && cp -p "$other/.erlang.cookie" "$dir/" || exit 1
+    : >"$dir/joined"
+    start "$dir" 'cluster_formation.peer_discovery_backend = classic_config' \
+        "cluster_formation.classic_config.nodes.1 = $(nodename "$other")" \
+        "cluster_formation.classic_config.nodes.2 = $(nodename "$dir")"
+}
+
 # Its process, which has written its pid.
 alive() {
     [ -s "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null
@@ -115,11 +131,13 @@ end() {
 case ${1:-} in
 install) install_server ;;
 start) shift && start "$@" ;;
+join) join "$2" "$3" ;;
 stop) run "$2" rabbitmqctl -q stop >/dev/null && end TERM "$2" ;;
 kill)
     end KILL "$2"
-    # the port mapper answers as long as a node was not taken off its list
-    [ ! -e "$2/epmd" ] || sn_wait_until 10 epmd -port "$(cat "$2/epmd")" -kill >/dev/null 2>&1
+    # the port mapper answers as long as a node was not taken off its list; that of
+    # others stays
+    [ ! -e "$2/epmd" ] || [ -e "$2/joined" ] || sn_wait_until 10 epmd -port "$(cat "$2/epmd")" -kill >/dev/null 2>&1
     true
     ;;
 port) cat "$2/port" ;;

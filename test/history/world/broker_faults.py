@@ -40,24 +40,41 @@ class BrokerFaults:
         finally:
             self.server.broker.come_back()
 
-    @fault(needs="kafka")
+    @fault(needs="node")
     def broker_kill(self):
         """kill -9, and back after a while."""
         self.server.broker.kill()
         time.sleep(self.between(0, 2))
         self.server.broker.start()
 
-    @fault(needs="kafka")
+    @fault(needs="node")
     def broker_restart(self):
         self.server.broker.stop()
         self.server.broker.start()
 
-    @fault(needs="kafka")
+    @fault(needs="node")
     def broker_freeze(self):
         """Its connections stay open and nobody answers."""
         self.server.broker.signal(signal.SIGSTOP)
         time.sleep(self.between(2, 6))
         self.server.broker.signal(signal.SIGCONT)
+
+    @fault(needs="rabbitmq")
+    def broker_alarm(self):
+        """It has no memory, and reads nothing of who publishes."""
+        self.server.broker.ctl("set_vm_memory_high_watermark", "0.000001")
+        time.sleep(self.between(0, 2))
+        self.server.broker.ctl("set_vm_memory_high_watermark", "absolute",
+                               "512MB")
+
+    @fault(needs="rabbitmq")
+    def broker_nacks(self):
+        """Its queues are full, and refuse what comes."""
+        self.server.broker.ctl(
+            "set_policy", "--apply-to", "queues", "full", ".*",
+            '{"max-length": 1, "overflow": "reject-publish"}')
+        time.sleep(self.between(0, 2))
+        self.server.broker.ctl("clear_policy", "full")
 
     @fault(needs="mock", resend=True)
     def broker_errors(self):

@@ -6,7 +6,7 @@ crash   the server lost its memory: an asynchronous commit may be gone
 resend  the client sends again by itself, to a broker that cannot tell
 frozen  a handler may run while its lease has passed to another
 flows   the queue must go on all the time
-needs   what there must be: broker, kafka, mock, proxy, disk, clock, program
+needs   what there must be: broker, node, rabbitmq, mock, proxy, disk, clock, program
 """
 
 

@@ -122,18 +122,11 @@ def topics(world):
 
 
 def topic(server, name):
-    done = subprocess.run(
-        ["kcat", "-C", "-b", server.broker.bootstrap, "-t", name, "-e", "-q", "-J",
-         "-o", "beginning"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        check=False, timeout=600)
-    for line in done.stdout.splitlines():
-        record = json.loads(line)
-        headers = dict(zip(record["headers"][::2], record["headers"][1::2]))
-        payload = json.loads(record["payload"])
-        yield {"f": "kafka", "topic": name, "part": record["partition"],
-               "off": record["offset"], "ts": record["ts"],
-               "key": record["key"], "id": headers["ce_id"],
-               "uid": payload.get("u"), "h": digest(payload)}
+    for record in server.broker.records(name):
+        about = dict(record)
+        payload = about.pop("payload")
+        yield {"f": "kafka", "topic": name, **about, "uid": payload.get("u"),
+               "h": digest(payload)}
 
 
 def read(world):

@@ -10,7 +10,7 @@ from .faults import fault
 
 CUTS = ("off", "reset", "hole", "no_answer", "no_question", "bytes")
 AGENT = {"needs": "proxy", "frozen": True}
-RELAY = {"needs": "proxy kafka"}
+RELAY = {"needs": "proxy node"}
 
 
 class NetworkFaults:

@@ -16,7 +16,7 @@ import time
 import psycopg
 
 from . import disk, proxy
-from .broker import CONTROL_TOPIC, Kafka, Mock
+from .broker import CONTROL_TOPIC, Kafka, Mock, Node, RabbitMQ
 from .point_faults import has_points
 from .shell import ROOT, run, shell
 
@@ -47,7 +47,6 @@ sentinai.relay_workers = {relay_workers}
 sentinai.relay_inflight = {window}
 sentinai.crowded_at = {crowded_at}
 sentinai.control_topic = '{control_topic}'
-sentinai.kafka_conf = '{kafka_conf}'
 """
 
 # what publishers and agents write beside the extension's tables
@@ -67,8 +66,8 @@ SELECT = os.path.join(ROOT, "build/history/select.so")
 
 
 class Server:
-    """PostgreSQL and what options.kafka, .mock, .pgbouncer and the faults ask
-    for. settings: more of them. roles: who may log in beside postgres. pools:
+    """PostgreSQL and what options.kafka, .rabbitmq, .mock, .pgbouncer and the
+    faults ask for. settings: more of them. roles: who may log in beside postgres. pools:
     databases of the pooler, with the role that each logs in as."""
 
     def __init__(self, pg_config, options, wanted, settings="", roles=(),
@@ -98,11 +97,13 @@ class Server:
         os.chmod(self.dir, 0o755)
         if self.options.kafka:
             self.broker = Kafka(self.dir)
+        elif self.options.rabbitmq:
+            self.broker = RabbitMQ(self.dir)
         elif self.options.mock:
             self.broker = Mock(self.options.in_flight)
         if "proxy" in self.wanted:
             self.make_proxy()
-        if self.options.kafka:
+        if self.has_node():
             self.broker.make()
         if "disk" in self.wanted:
             self.make_disks()
@@ -116,6 +117,10 @@ class Server:
         if self.pool_port:
             self.start_pooler()
 
+    def has_node(self):
+        """Is the broker a server, and no mock of one?"""
+        return isinstance(self.broker, Node)
+
     def make_proxy(self):
         """Between the database and those who come from far, between the relay
         and the broker."""
@@ -125,7 +130,7 @@ class Server:
             return
         self.far_port = shell("sn_free_port")
         routes = {"database": (self.far_port, self.pool_port or self.port)}
-        if self.options.kafka:
+        if self.has_node():
             routes["broker"] = self.broker.move(shell("sn_free_port"))
         self.proxy = proxy.Proxy(program, self.dir, shell("sn_free_port"),
                                  routes)
@@ -165,20 +170,16 @@ class Server:
         os.rename(self.clock + ".new", self.clock)
 
     def make_cluster(self):
-        kafka_conf = ""
-        if self.broker:
-            kafka_conf = ";".join(filter(None, (
-                "bootstrap.servers=" + self.broker.bootstrap,
-                self.broker.settings)))
         settings = SETTINGS.format(
-            window=self.options.window, kafka_conf=kafka_conf,
-            control_topic=CONTROL_TOPIC,
+            window=self.options.window, control_topic=CONTROL_TOPIC,
             relay_workers=self.options.relay_workers,
             retention=self.options.retention,
             crowded_at=self.options.crowded_at,
             # a relay's start is told in detail only
             log_level="debug1" if self.broker else "warning",
             journal_size="64MB" if self.options.late else "64kB")
+        if self.broker:
+            settings += self.broker.settings()
         settings += self.settings.format(dir=self.dir)
         if self.far_port:
             settings += "listen_addresses = '127.0.0.1'\n"
@@ -293,8 +294,8 @@ ignore_startup_parameters = extra_float_digits,options
 
     def abilities(self):
         """What faults may need and is there."""
-        there = {"broker": self.broker, "kafka": self.options.kafka,
-                 "mock": self.options.mock, "proxy": self.proxy,
+        there = {"broker": self.broker, "node": self.has_node(),
+                 "rabbitmq": self.options.rabbitmq, "mock": self.options.mock, "proxy": self.proxy,
                  "disk": self.disks, "clock": self.clock,
                  "points": has_points(self.library)}
         return {what for what, thing in there.items() if thing}

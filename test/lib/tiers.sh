@@ -114,14 +114,14 @@ tier_kafka() {
     in_place make PG_CONFIG="$pg_config" kafka
 }
 
-# The server is fetched by the caller.
+# The server is fetched by the caller. Two scripts at a time, as in tap.
 tier_rabbitmq() {
     local cache=${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}
     "$root/test/rabbitmq/rabbitmq.sh" install &&
         mkdir -p "$place/cache" &&
         cp -r "$cache/rabbitmq" "$place/cache/" || return 1
     [ "$(id -u)" -ne 0 ] || chown -R "$(sn_server_user)" "$place/cache"
-    in_place make PG_CONFIG="$pg_config" rabbitmq
+    in_place make PG_CONFIG="$pg_config" rabbitmq PROVE='prove -j2'
 }
 
 # In the tree itself: its servers drop root's rights, its Python is the caller's.

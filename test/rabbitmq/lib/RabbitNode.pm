@@ -29,6 +29,24 @@ sub new
 	return $self;
 }
 
+# More nodes in its cluster, which start side by side; their files are in $dirs.
+sub joined
+{
+	my ($self, @dirs) = @_;
+	my @more = map { bless { dir => $_ }, ref $self } @dirs;
+
+	push @nodes, @more;
+	system('sh', '-c', 'tool=$1; other=$2; shift 2
+		for dir; do
+			"$tool" join "$dir" "$other" >"$dir.start.log" 2>&1 </dev/null || touch "$dir.bad" &
+		done
+		wait
+		for dir; do [ ! -e "$dir.bad" ] || exit 1; done', 'join', $tool, $self->{dir}, @dirs) == 0
+	  or die "RabbitMQ did not join, see @dirs";
+	$_->{port} = $_->tool('port') foreach @more;
+	return @more;
+}
+
 # Run the tool and give back what it printed.
 sub tool
 {
@@ -102,7 +120,8 @@ END
 {
 	my $status = $?;
 
-	foreach my $node (@nodes)
+	# the first has the port mapper of those beside it
+	foreach my $node (reverse @nodes)
 	{
 		system($tool, 'kill', $node->{dir});
 	}

@@ -129,13 +129,18 @@ class Breaker(threading.Thread):
         self.world.server.start()
 
 
-def drain(server, seconds):
-    """Until nothing is left to do; what is, when it takes too long."""
-    limit = time.monotonic() + seconds
+def drain(server, seconds, patience):
+    """Until nothing is left to do; what is, when it takes too long, or nothing
+    has moved."""
+    began = moved = time.monotonic()
+    before = None
     with server.connect("drain") as conn:
         while True:
             [left] = conn.execute(LEFT).fetchone()
-            if not left or time.monotonic() > limit:
+            now = time.monotonic()
+            if left != before:
+                before, moved = left, now
+            if not left or now > began + seconds or now > moved + patience:
                 return left
             time.sleep(0.3)
 
@@ -185,7 +190,7 @@ def drive(options, world):
         time.sleep(options.seconds)
         hung = stop([breaker]) + stop(clients)
         say(f"{len(breaker.done)} faults ({', '.join(breaker.done)}); draining")
-        left = drain(world.server, options.drain)
+        left = drain(world.server, options.drain, options.patience)
         if left:
             hung.append(f"the backlog, with {left} left,")
         for name in hung:
@@ -212,10 +217,10 @@ def parse():
                         help="seconds between faults (1)")
     parser.add_argument("--drain", type=float, default=120,
                         help="seconds in which all must be done (120)")
-    parser.add_argument("--patience", type=float, help="as --drain")
+    parser.add_argument("--patience", type=float, default=60,
+                        help="seconds in which something must have moved (60)")
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
-    options.drain = options.patience or options.drain
     options.__dict__.update(kafka=False, rabbitmq=False, mock=False,
                             pgbouncer=False, window=1,
                             relay_workers=1, retention=-1, late=False,

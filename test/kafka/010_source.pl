@@ -163,7 +163,7 @@ sub crash
 
 # kill -9 in the middle, also while something has failed and what came behind it
 # is done; and members that come and go
-foreach my $round (1 .. 6)
+foreach my $round (1 .. 4)
 {
 	my $name = (sort keys %agents)[ int rand keys %agents ];
 
@@ -197,7 +197,7 @@ foreach my $partition (0 .. 3)
 	produce([ 'ce_id=none', 'ce_type=ExceptionIngested', 'ce_tenantid=acme' ], "k|{}\n", @to);
 	produce([ "ce_id=$id$partition", 'ce_type=ExceptionIngested' ], "k|{}\n", @to);
 }
-submit(20);
+submit(10);
 
 # Who decides does so in both: a third is approved, a third rejected, a third waits.
 sub decide

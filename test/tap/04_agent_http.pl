@@ -70,6 +70,26 @@ is(join(' ', get('one', '/livez', 'HEAD')), '200 ', 'HEAD has no body');
 is(status_of('one', "/livez?$secret"), 200, 'a query is left out');
 like(ask('one', "GET /livez HTTP/1.1\r\nX: " . 'x' x 20000 . "\r\n\r\n"), qr{^(HTTP/1\.[01] 4|\z)}, 'a long request is refused');
 
+# Requests that are none, each answered with a refusal or with nothing; none
+# leaves anything behind.
+sub open_files { my @files = glob "/proc/$running{one}/fd/*"; return scalar @files; }
+sub memory { return slurp_file("/proc/$running{one}/status") =~ /^VmRSS:\s+(\d+)/m ? $1 : 0; }
+my @none = ('', "\r\n\r\n", "GET\r\n\r\n", "GET /livez\r\n\r\n", "GET /livez HTTP/9.9\r\n\r\n", "GET  HTTP/1.1\r\n\r\n", "\0\0\0\0", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+	"GET /livez HTTP/1.1\r\n\r\n", "GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n: none\r\n\r\n", "GET /" . 'a' x 100_000 . " HTTP/1.1\r\n\r\n",
+	"GET /livez HTTP/1.1\r\n" . join('', map { "H$_: $secret\r\n" } 1 .. 5000) . "\r\n", "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+	"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n",
+	"POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", "GET /%00%ff%2e%2e%zz?%n%s HTTP/1.1\r\nHost: x\r\n\r\n",
+	"GET http://$secret/livez HTTP/1.1\r\n\r\n", "CONNECT $secret:22 HTTP/1.1\r\nHost: x\r\n\r\n", "GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
+	"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET /livez HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", map { join '', map { chr rand 256 } 1 .. 1 + rand 3000 } 1 .. 60);
+sub ask_nonsense { my $socket = connect_to('one'); local $SIG{PIPE} = 'IGNORE'; syswrite $socket, $_[0]; shutdown $socket, 1; local $/; return readline($socket) // ''; }
+ask_nonsense($_) foreach @none;
+my ($files, $memory) = (open_files(), memory());
+my @odd = grep { !m{^(?:HTTP/1\.[01] (?:200|404|405|4\d\d|5\d\d)|\z)} } map { ask_nonsense($_) } (@none) x 5;
+is(scalar @odd, 0, 'what is no request is refused') || diag($odd[0]);
+ok(Sentinai::wait_for(30, sub { open_files() <= $files }), 'and leaves no open file');
+cmp_ok(memory(), '<', $memory + 4096, 'and no memory');
+is(status_of('one', '/readyz'), 200, 'after it all is as before');
+
 # Clients that take all connections and say next to nothing.
 my @slow = map { connect_to('one') } 1 .. 40;
 print $_ "GET /livez HT" foreach @slow;

@@ -222,7 +222,7 @@ class Huge(Part):
         sql = call.statement(args)
         self.cluster.reset_peak(self.session.pid)
         outcome = self.rolled_back(lambda: self.session.run(sql, True))
-        if outcome.state == "57014":
+        if outcome.timed_out():
             self.report.find(f"took {outcome.seconds:.0f} s", sql)
         peak = self.cluster.memory(self.session.pid)[1]
         if peak > self.MOST_PEAK:

@@ -49,6 +49,10 @@ class Outcome:
         self.rows = rows
         self.seconds = seconds
 
+    def timed_out(self):
+        """Took longer than it may. limit_time() cancels, too, as it is asked."""
+        return self.state == "57014" and "statement timeout" in self.message
+
     @property
     def failed(self):
         return self.state is not None
@@ -153,7 +157,7 @@ class Session:
             raise Crashed(outcome.message)
         elif state is None:
             pass
-        elif state == "57014" and not may_wait:
+        elif outcome.timed_out() and not may_wait:
             self.report.find(f"took {outcome.seconds:.1f} s", sql)
         elif not self.expected(state) and outcome.message[:25] != KNOWN:
             self.report.find(f"{state} {outcome.message}", sql)

@@ -20,6 +20,17 @@ create function sentinai.publish_batch(
     as 'MODULE_PATHNAME', 'sentinai_publish_batch';
 comment on function sentinai.publish_batch(text[], text[], text[], jsonb[], text, jsonb, text[]) is 'Publishes many events at once, each tenant''s in the order of the arrays, and returns their ids in that order. The arrays have one dimension, equal lengths and at most sentinai.max_batch elements; aggregate_type and metadata hold for all. Elements are as the arguments of publish(); if one is refused, all are, and the message tells which (from 1). Errors: as publish(); SN413 too many events; SN422 arrays that do not match.';
 
+create function sentinai.publish_events(
+        event_types text[], tenant_ids text[], aggregate_ids text[],
+        payloads jsonb[], aggregate_type text default 'exception',
+        metadata jsonb[] default null, correlation_ids text[] default null,
+        causation_ids uuid[] default null, deliver_at timestamptz[] default null,
+        schema_versions int[] default null)
+    returns uuid[]
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_publish_events';
+comment on function sentinai.publish_events(text[], text[], text[], jsonb[], text, jsonb[], text[], uuid[], timestamptz[], int[]) is 'Publishes many events at once, as publish_batch() does, where each has metadata, a cause, a time of delivery and a version of its own. The arrays that are given have one dimension, equal lengths and at most sentinai.max_batch elements; an element that is null is what publish() takes for it by default. aggregate_type holds for all. If one event is refused, all are, and the message tells which (from 1), unless there is one. Errors: as publish_batch().';
+
 create function sentinai.work_on(event_id uuid) returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_work_on';

@@ -74,6 +74,8 @@ create table sentinai_platform.playbook_executions (
 );
 create index on sentinai_platform.playbook_executions (tenant_id, execution_id);
 create index on sentinai_platform.playbook_executions (tenant_id, exception_id, execution_id);
+-- what handlers ask for: the few that are open, of an exception and not of a tenant
+create index on sentinai_platform.playbook_executions (tenant_id, exception_id) where state in ('waiting', 'running', 'compensating');
 create index on sentinai_platform.playbook_executions (tenant_id, state, execution_id);
 create index on sentinai_platform.playbook_executions (tenant_id, playbook, execution_id);
 comment on table sentinai_platform.playbook_executions is 'Read model: one row for each time that a playbook was chosen for an exception, as the events say.';

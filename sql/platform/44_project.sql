@@ -16,20 +16,44 @@ create function sentinai_platform.read_batch(batch jsonb)
 comment on function sentinai_platform.read_batch(jsonb) is 'For the handlers: the events of a batch as rows, in their order.';
 
 create function sentinai_platform.event_row(event_id uuid, event_type text, tenant_id text, exception_id text, payload jsonb, causation_id uuid) returns jsonb
-    language sql immutable parallel safe
+    language sql stable parallel safe
     return jsonb_build_object('event_id', event_id, 'event_type', event_type, 'tenant_id', tenant_id, 'aggregate_id', exception_id,
         'payload', payload, 'causation_id', causation_id);
 comment on function sentinai_platform.event_row(uuid, text, text, text, jsonb, uuid) is 'For the projections: an event that was published, as a batch has it.';
 
-create function sentinai_platform.publish_event(event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb, causation_id uuid,
-                                                deliver_at timestamptz default null) returns jsonb
-    language sql volatile parallel unsafe
+create type sentinai_platform.new_event as (event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb, causation_id uuid, deliver_at timestamptz);
+comment on type sentinai_platform.new_event is 'For publish_events(): an event of an exception.';
+comment on column sentinai_platform.new_event.event_type is 'Its type.';
+comment on column sentinai_platform.new_event.tenant_id is 'Its tenant.';
+comment on column sentinai_platform.new_event.exception_id is 'Its exception, which names its flow.';
+comment on column sentinai_platform.new_event.payload is 'Its payload.';
+comment on column sentinai_platform.new_event.trace is 'The trace that it goes on with, as metadata.';
+comment on column sentinai_platform.new_event.causation_id is 'The event that it comes from.';
+comment on column sentinai_platform.new_event.deliver_at is 'When it is delivered; null: at once.';
+
+create function sentinai_platform.publish_events(events sentinai_platform.new_event[]) returns jsonb
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
-    as $$ select sentinai_platform.event_row(
-        sentinai.publish(event_type, tenant_id, exception_id, payload, 'exception', trace, correlation_id => exception_id, causation_id => causation_id,
-            deliver_at => deliver_at),
-        event_type, tenant_id, exception_id, payload, causation_id) $$;
-comment on function sentinai_platform.publish_event(text, text, text, jsonb, jsonb, uuid, timestamptz) is 'For the handlers: publishes an event of an exception, and returns it for the projections.';
+    as $$
+declare
+    most constant int := current_setting('sentinai.max_batch');
+    part jsonb;
+    published jsonb;
+begin
+    for n in 1 .. cardinality(events) by most loop
+        with given as (
+            select array_agg(e.event_type) as types, array_agg(e.tenant_id) as tenants, array_agg(e.exception_id) as exceptions,
+                   array_agg(e.payload) as payloads, array_agg(e.trace) as traces, array_agg(e.causation_id) as causes, array_agg(e.deliver_at) as times
+            from unnest(events[n:n + most - 1]) e)
+        select jsonb_agg(sentinai_platform.event_row(p.event_id, p.event_type, p.tenant_id, p.exception_id, p.payload, p.causation_id)) into part
+        from given g,
+             unnest(sentinai.publish_events(g.types, g.tenants, g.exceptions, g.payloads, 'exception', g.traces, g.exceptions, g.causes, g.times),
+                    g.types, g.tenants, g.exceptions, g.payloads, g.causes) p (event_id, event_type, tenant_id, exception_id, payload, causation_id);
+        published := case when published is null then part else published || part end;
+    end loop;
+    return published;
+end $$;
+comment on function sentinai_platform.publish_events(sentinai_platform.new_event[]) is 'For the handlers: publishes events of exceptions, those of one in their order, and returns them for the projections; null: there are none.';
 
 create function sentinai_platform.lock_known(batch jsonb) returns bigint
     language plpgsql volatile parallel unsafe
@@ -66,11 +90,12 @@ begin
 end $$;
 comment on function sentinai_platform.complete_commands(jsonb) is 'For the handlers: the commands that have published the events of a batch are done.';
 
-create function sentinai_platform.has_type(events jsonb, types text[]) returns boolean
+create function sentinai_platform.types_of(events jsonb) returns text[]
     language sql immutable parallel safe
-    set search_path = pg_catalog, pg_temp
-    as $$ select exists (select from jsonb_array_elements(events) e where e ->> 'event_type' = any (types)) $$;
-comment on function sentinai_platform.has_type(jsonb, text[]) is 'For the projections: whether one of the events is of one of the types.';
+    begin atomic
+    select array(select distinct e ->> 'event_type' from jsonb_array_elements(events) e);
+    end;
+comment on function sentinai_platform.types_of(jsonb) is 'For the projections: the types that events have.';
 
 create function sentinai_platform.project_normalized(events jsonb) returns void
     language plpgsql volatile parallel unsafe
@@ -194,21 +219,23 @@ create function sentinai_platform.project_exceptions(events jsonb) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+declare
+    types constant text[] := sentinai_platform.types_of(events);
 begin
     -- only what there is something for: who may decide may not write all of it
-    if sentinai_platform.has_type(events, '{ExceptionNormalized}') then
+    if types && '{ExceptionNormalized}' then
         perform sentinai_platform.project_normalized(events);
     end if;
-    if sentinai_platform.has_type(events, '{TriageCompleted,PolicyEvaluationCompleted,PlaybookMatched,ApprovalRequested}') then
+    if types && '{TriageCompleted,PolicyEvaluationCompleted,PlaybookMatched,ApprovalRequested}' then
         perform sentinai_platform.project_progress(events);
     end if;
-    if sentinai_platform.has_type(events, '{StepExecutionCompleted}') then
+    if types && '{StepExecutionCompleted}' then
         perform sentinai_platform.project_steps_done(events);
     end if;
-    if sentinai_platform.has_type(events, '{SLAImminent,SLAExpired}') then
+    if types && '{SLAImminent,SLAExpired}' then
         perform sentinai_platform.project_sla(events);
     end if;
-    if sentinai_platform.has_type(events, '{ExceptionEscalated,ExceptionResolved}') then
+    if types && '{ExceptionEscalated,ExceptionResolved}' then
         perform sentinai_platform.project_end(events);
     end if;
 end $$;
@@ -218,8 +245,10 @@ create function sentinai_platform.project_approvals(events jsonb) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+declare
+    types constant text[] := sentinai_platform.types_of(events);
 begin
-    if sentinai_platform.has_type(events, '{ApprovalRequested}') then
+    if types && '{ApprovalRequested}' then
         insert into sentinai_platform.approvals (approval_id, tenant_id, exception_id, status, rule, reason, playbook, playbook_version,
             on_timeout, opened_by, requested_at, due_at)
         select (b.payload ->> 'approval_id')::uuid, b.tenant_id, b.exception_id, 'pending', b.payload ->> 'rule', b.payload ->> 'reason',
@@ -232,7 +261,7 @@ begin
             opened_by = excluded.opened_by, requested_at = excluded.requested_at, due_at = excluded.due_at,
             execution_id = null, decided_at = null, decided_by = null, comment = null;
     end if;
-    if sentinai_platform.has_type(events, '{ApprovalDecided}') then
+    if types && '{ApprovalDecided}' then
         update sentinai_platform.approvals p
         set status = b.payload ->> 'decision', decided_at = sentinai.event_time(b.event_id), decided_by = b.payload ->> 'decided_by',
             comment = b.payload ->> 'comment', execution_id = case when b.payload ? 'timed_out' then null else b.event_id end

@@ -120,8 +120,9 @@ declare
     events jsonb;
 begin
     perform sentinai_platform.lock_known(batch);
-    select jsonb_agg(sentinai_platform.publish_event('ExceptionNormalized', o.tenant_id, o.exception_id, o.payload, o.trace, o.event_id))
-    into events from (select * from sentinai_platform.normalize(batch) n order by n.ord) o;
+    events := sentinai_platform.publish_events(array(
+        select ('ExceptionNormalized', n.tenant_id, n.exception_id, n.payload, n.trace, n.event_id, null)::sentinai_platform.new_event
+        from sentinai_platform.normalize(batch) n order by n.ord));
     perform sentinai_platform.project_exceptions(events);
     perform sentinai_platform.complete_commands(batch);
 end $$;

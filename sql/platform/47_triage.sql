@@ -62,13 +62,14 @@ create function sentinai_platform.apply_triage(batch jsonb) returns void
     as $$
 declare
     events jsonb;
-    requested bigint;
 begin
     perform sentinai_platform.lock_exceptions(batch);
-    select count(sentinai_platform.publish_event('TriageRequested', o.tenant_id, o.exception_id,
-               jsonb_build_object('exception_id', o.exception_id, 'reason', 'normalized'), o.trace, o.event_id)),
-           jsonb_agg(sentinai_platform.publish_event('TriageCompleted', o.tenant_id, o.exception_id, o.payload, o.trace, o.event_id))
-    into requested, events from (select * from sentinai_platform.judge(batch) j order by j.ord) o;
+    events := sentinai_platform.publish_events(array(
+        select (s.type, j.tenant_id, j.exception_id, s.payload, j.trace, j.event_id, null)::sentinai_platform.new_event
+        from sentinai_platform.judge(batch) j
+        cross join lateral (values (1, 'TriageRequested', jsonb_build_object('exception_id', j.exception_id, 'reason', 'normalized')),
+                                   (2, 'TriageCompleted', j.payload)) s (n, type, payload)
+        order by j.ord, s.n));
     perform sentinai_platform.project_exceptions(events);
     perform sentinai_platform.set_deadlines(events);
 end $$;

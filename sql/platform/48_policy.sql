@@ -7,6 +7,15 @@ create function sentinai_platform.exception_document(x sentinai_platform.excepti
         'currency', x.currency, 'attributes', x.attributes));
 comment on function sentinai_platform.exception_document(sentinai_platform.exceptions) is 'For policy and playbooks: an exception as conditions and templates see it.';
 
+create function sentinai_platform.exception_of(tenant_id text, exception_id text) returns setof sentinai_platform.exceptions
+    language sql stable parallel restricted rows 1
+    begin atomic
+    -- "offset" has it looked up by its key, whatever is asked of its state. The
+    -- statistics know few that are open, so the planner would begin with all of these.
+    select x.* from sentinai_platform.exceptions x where x.tenant_id = exception_of.tenant_id and x.exception_id = exception_of.exception_id offset 0;
+    end;
+comment on function sentinai_platform.exception_of(text, text) is 'For policy and playbooks: the row of an exception.';
+
 create function sentinai_platform.evaluate(batch jsonb)
     returns table (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, asked text, decision text, rule text, reason text,
                    playbook text, playbook_version int, due_at timestamptz, on_timeout text, approval_id uuid, next text)
@@ -26,7 +35,7 @@ begin
                 else 'ExceptionEscalated' end
     from (select distinct on (r.tenant_id, r.exception_id) r.* from sentinai_platform.read_batch(batch) r
           where r.event_type in ('TriageCompleted', 'PlaybookRecalculationRequested') order by r.tenant_id, r.exception_id, r.ord desc) b
-    join sentinai_platform.exceptions x on x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
+    cross join lateral sentinai_platform.exception_of(b.tenant_id, b.exception_id) x
     cross join lateral (
         -- "offset" has it made once
         select sentinai_platform.exception_document(x) || case b.event_type when 'TriageCompleted' then b.payload else '{}' end as document offset 0) d
@@ -48,21 +57,20 @@ create function sentinai_platform.apply_guardrails(batch jsonb) returns void
     as $$
 declare
     events jsonb;
-    requested bigint;
 begin
-    select count(sentinai_platform.publish_event('PolicyEvaluationRequested', o.tenant_id, o.exception_id,
-               o.id || jsonb_build_object('reason', o.asked), o.trace, o.event_id)),
-           jsonb_agg(sentinai_platform.publish_event('PolicyEvaluationCompleted', o.tenant_id, o.exception_id,
-               o.id || jsonb_build_object('decision', o.decision, 'reasons', case when o.rule is null then '[]'
-                   else jsonb_build_array(jsonb_build_object('rule', o.rule, 'reason', o.reason)) end), o.trace, o.event_id))
-           || jsonb_agg(sentinai_platform.publish_event(o.next, o.tenant_id, o.exception_id, o.id || case o.next
-               when 'PlaybookMatched' then jsonb_build_object('playbook', o.playbook, 'version', o.playbook_version)
-               when 'ApprovalRequested' then jsonb_strip_nulls(jsonb_build_object('approval_id', o.approval_id, 'rule', o.rule, 'reason', o.reason,
-                   'playbook', o.playbook, 'version', o.playbook_version, 'due_at', o.due_at, 'on_timeout', o.on_timeout))
-               else jsonb_build_object('reason', case o.decision when 'allowed' then 'no playbook' else o.reason end) end,
-               o.trace, o.event_id))
-    into requested, events
-    from (select e.*, jsonb_build_object('exception_id', e.exception_id) as id from sentinai_platform.evaluate(batch) e order by e.ord) o;
+    events := sentinai_platform.publish_events(array(
+        select (s.type, o.tenant_id, o.exception_id, jsonb_build_object('exception_id', o.exception_id) || s.payload, o.trace, o.event_id, null)::sentinai_platform.new_event
+        from sentinai_platform.evaluate(batch) o
+        cross join lateral (values
+            (1, 'PolicyEvaluationRequested', jsonb_build_object('reason', o.asked)),
+            (2, 'PolicyEvaluationCompleted', jsonb_build_object('decision', o.decision, 'reasons', case when o.rule is null then '[]'
+                else jsonb_build_array(jsonb_build_object('rule', o.rule, 'reason', o.reason)) end)),
+            (3, o.next, case o.next
+                when 'PlaybookMatched' then jsonb_build_object('playbook', o.playbook, 'version', o.playbook_version)
+                when 'ApprovalRequested' then jsonb_strip_nulls(jsonb_build_object('approval_id', o.approval_id, 'rule', o.rule, 'reason', o.reason,
+                    'playbook', o.playbook, 'version', o.playbook_version, 'due_at', o.due_at, 'on_timeout', o.on_timeout))
+                else jsonb_build_object('reason', case o.decision when 'allowed' then 'no playbook' else o.reason end) end)) s (n, type, payload)
+        order by o.ord, s.n));
     perform sentinai_platform.project_exceptions(events);
     perform sentinai_platform.project_playbooks(events);
     perform sentinai_platform.project_approvals(events);
@@ -78,20 +86,20 @@ create function sentinai_platform.apply_decisions(batch jsonb) returns void
 declare
     events jsonb;
 begin
-    select jsonb_agg(sentinai_platform.publish_event(case when o.goes_on then 'PlaybookMatched' else 'ExceptionEscalated' end, o.tenant_id, o.exception_id,
-        jsonb_build_object('exception_id', o.exception_id) || case when o.goes_on
-            then jsonb_build_object('playbook', o.playbook, 'version', o.playbook_version)
-            else jsonb_build_object('reason', case o.decision when 'approved' then 'no playbook' else o.decision end) end,
-        o.trace, o.event_id))
-    into events
-    from (
-        select b.*, p.status as decision, p.playbook, p.playbook_version, p.status = 'approved' and p.playbook is not null as goes_on
-        from sentinai_platform.read_batch(batch) b
-        join sentinai_platform.approvals p on p.approval_id = (b.payload ->> 'approval_id')::uuid
-            and p.tenant_id = b.tenant_id and p.exception_id = b.exception_id and p.status = b.payload ->> 'decision'
-        join sentinai_platform.exceptions x on x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
-        where b.event_type = 'ApprovalDecided' and x.state = 'awaiting_approval'
-        order by b.ord) o;
+    events := sentinai_platform.publish_events(array(
+        select (case when o.goes_on then 'PlaybookMatched' else 'ExceptionEscalated' end, o.tenant_id, o.exception_id,
+            jsonb_build_object('exception_id', o.exception_id) || case when o.goes_on
+                then jsonb_build_object('playbook', o.playbook, 'version', o.playbook_version)
+                else jsonb_build_object('reason', case o.decision when 'approved' then 'no playbook' else o.decision end) end,
+            o.trace, o.event_id, null)::sentinai_platform.new_event
+        from (
+            select b.*, p.status as decision, p.playbook, p.playbook_version, p.status = 'approved' and p.playbook is not null as goes_on
+            from sentinai_platform.read_batch(batch) b
+            join sentinai_platform.approvals p on p.approval_id = (b.payload ->> 'approval_id')::uuid
+                and p.tenant_id = b.tenant_id and p.exception_id = b.exception_id and p.status = b.payload ->> 'decision'
+            cross join lateral sentinai_platform.exception_of(b.tenant_id, b.exception_id) x
+            where b.event_type = 'ApprovalDecided' and x.state = 'awaiting_approval') o
+        order by o.ord));
     perform sentinai_platform.project_exceptions(events);
     perform sentinai_platform.project_playbooks(events);
 end $$;
@@ -104,16 +112,16 @@ create function sentinai_platform.expire_approvals(batch jsonb) returns void
 declare
     events jsonb;
 begin
-    select jsonb_agg(sentinai_platform.publish_event('ApprovalDecided', o.tenant_id, o.exception_id,
-        jsonb_build_object('exception_id', o.exception_id, 'approval_id', o.approval_id, 'decision', o.on_timeout, 'timed_out', true,
-            'comment', 'nobody has decided in time'), o.trace, o.event_id))
-    into events
-    from (
-        select p.*, b.event_id, b.trace from sentinai_platform.read_batch(batch) b
-        join sentinai_platform.approvals p on p.tenant_id = b.tenant_id and p.exception_id = b.exception_id
-            and p.status = 'pending' and p.due_at <= (b.payload ->> 'due_at')::timestamptz
-        where b.event_type = 'SLAExpired' and b.payload ->> 'kind' = 'approval'
-        order by p.tenant_id, p.exception_id for update of p) o;
+    events := sentinai_platform.publish_events(array(
+        select ('ApprovalDecided', o.tenant_id, o.exception_id,
+            jsonb_build_object('exception_id', o.exception_id, 'approval_id', o.approval_id, 'decision', o.on_timeout, 'timed_out', true,
+                'comment', 'nobody has decided in time'), o.trace, o.event_id, null)::sentinai_platform.new_event
+        from (
+            select p.*, b.event_id, b.trace from sentinai_platform.read_batch(batch) b
+            join sentinai_platform.approvals p on p.tenant_id = b.tenant_id and p.exception_id = b.exception_id
+                and p.status = 'pending' and p.due_at <= (b.payload ->> 'due_at')::timestamptz
+            where b.event_type = 'SLAExpired' and b.payload ->> 'kind' = 'approval'
+            order by p.tenant_id, p.exception_id for update of p) o));
     perform sentinai_platform.project_approvals(events);
 end $$;
 comment on function sentinai_platform.expire_approvals(jsonb) is 'For policy: decides what nobody has decided in time.';

@@ -106,6 +106,16 @@ begin
 end $$;
 comment on function sentinai_platform.project_step_executions(jsonb) is 'For project_playbooks(): the table step_executions.';
 
+create function sentinai_platform.under_way(tenant_id text, exception_id text) returns setof sentinai_platform.playbook_executions
+    language sql stable parallel restricted rows 1
+    begin atomic
+    -- "offset" has them looked up for each exception. The statistics know few that
+    -- are open, if any, so the planner would read all of these for each event.
+    select x.* from sentinai_platform.playbook_executions x
+    where x.tenant_id = under_way.tenant_id and x.exception_id = under_way.exception_id and x.state in ('waiting', 'running', 'compensating') offset 0;
+    end;
+comment on function sentinai_platform.under_way(text, text) is 'For playbooks: the executions of an exception that are not over.';
+
 create function sentinai_platform.open_executions(events jsonb) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -120,9 +130,7 @@ begin
     cross join lateral (select sentinai.event_time(b.event_id) as at) t
     cross join lateral (
         select bool_or(x.state <> 'compensating' and x.playbook = b.payload ->> 'playbook' and x.version = (b.payload ->> 'version')::int) as same
-        from sentinai_platform.playbook_executions x
-        where x.tenant_id = b.tenant_id and x.exception_id = b.exception_id and x.execution_id < b.event_id
-              and x.state in ('waiting', 'running', 'compensating')) o
+        from sentinai_platform.under_way(b.tenant_id, b.exception_id) x where x.execution_id < b.event_id) o
     where b.event_type = 'PlaybookMatched'
     on conflict do nothing;
 end $$;
@@ -148,9 +156,9 @@ begin
         set state = 'cancelled', changed_at = sentinai.event_time(b.event_id), ended_at = sentinai.event_time(b.event_id),
             reason = case b.event_type when 'ExceptionResolved' then 'the exception was resolved' else 'the exception was escalated' end
         from sentinai_platform.read_batch(events) b
-        where b.event_type in ('ExceptionResolved', 'ExceptionEscalated') and x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
-              and x.execution_id < b.event_id and x.execution_id is distinct from (b.payload ->> 'execution_id')::uuid
-              and x.state in ('waiting', 'running', 'compensating')
+        cross join lateral sentinai_platform.under_way(b.tenant_id, b.exception_id) o
+        where b.event_type in ('ExceptionResolved', 'ExceptionEscalated') and o.execution_id < b.event_id
+              and o.execution_id is distinct from (b.payload ->> 'execution_id')::uuid and x.execution_id = o.execution_id
         returning x.execution_id, x.ended_at)
     update sentinai_platform.step_executions s
     set state = 'cancelled', ended_at = c.ended_at
@@ -162,8 +170,10 @@ create function sentinai_platform.project_executions(events jsonb) returns void
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+declare
+    types constant text[] := sentinai_platform.types_of(events);
 begin
-    if sentinai_platform.has_type(events, '{PlaybookMatched}') then
+    if types && '{PlaybookMatched}' then
         perform sentinai_platform.open_executions(events);
         -- a later choice ends an earlier one
         update sentinai_platform.playbook_executions x
@@ -172,16 +182,16 @@ begin
             ended_at = case x.state when 'waiting' then n.started_at end
         from sentinai_platform.read_batch(events) b
         join sentinai_platform.playbook_executions n on n.execution_id = b.event_id and n.state = 'waiting'
-        where b.event_type = 'PlaybookMatched' and x.tenant_id = n.tenant_id and x.exception_id = n.exception_id
-              and x.execution_id < n.execution_id and x.state in ('waiting', 'running', 'compensating');
+        cross join lateral sentinai_platform.under_way(n.tenant_id, n.exception_id) o
+        where b.event_type = 'PlaybookMatched' and o.execution_id < n.execution_id and x.execution_id = o.execution_id;
     end if;
     -- and what a later one does tells that an earlier one is over
     update sentinai_platform.playbook_executions x
     set state = 'superseded', changed_at = sentinai.event_time(b.event_id), ended_at = sentinai.event_time(b.event_id)
     from sentinai_platform.read_batch(events) b
-    where b.event_type <> 'PlaybookMatched' and x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
-          and x.execution_id < (b.payload ->> 'execution_id')::uuid and x.state in ('waiting', 'running', 'compensating');
-    if sentinai_platform.has_type(events, '{StepExecutionRequested}') then
+    cross join lateral sentinai_platform.under_way(b.tenant_id, b.exception_id) o
+    where b.event_type <> 'PlaybookMatched' and o.execution_id < (b.payload ->> 'execution_id')::uuid and x.execution_id = o.execution_id;
+    if types && '{StepExecutionRequested}' then
         update sentinai_platform.playbook_executions x
         set step = (b.payload ->> 'step')::int, changed_at = sentinai.event_time(b.event_id), ended_at = null,
             reason = case when x.ended_at is null then x.reason end,
@@ -189,7 +199,7 @@ begin
         from sentinai_platform.read_batch(events) b
         where b.event_type = 'StepExecutionRequested' and x.execution_id = (b.payload ->> 'execution_id')::uuid and x.tenant_id = b.tenant_id;
     end if;
-    if sentinai_platform.has_type(events, '{ExceptionResolved,ExceptionEscalated}') then
+    if types && '{ExceptionResolved,ExceptionEscalated}' then
         perform sentinai_platform.end_executions(events);
     end if;
 end $$;
@@ -212,7 +222,7 @@ create function sentinai_platform.project_playbooks(events jsonb) returns void
 declare
     own jsonb;
 begin
-    if sentinai_platform.has_type(events, '{StepExecutionRequested,StepExecutionCompleted,StepExecutionFailed,ToolExecutionRequested}') then
+    if sentinai_platform.types_of(events) && '{StepExecutionRequested,StepExecutionCompleted,StepExecutionFailed,ToolExecutionRequested}' then
         perform sentinai_platform.project_step_executions(events);
     end if;
     select jsonb_agg(b.event order by b.ord) into own from sentinai_platform.read_batch(events) b
@@ -230,26 +240,27 @@ create function sentinai_platform.record_answers(batch jsonb) returns void
 declare
     events jsonb;
 begin
-    select jsonb_agg(sentinai_platform.publish_event(case o.event_type when 'ToolExecutionCompleted' then 'StepExecutionCompleted' else 'StepExecutionFailed' end,
-               o.tenant_id, o.exception_id, o.said, o.trace, o.event_id)) into events
-    from (
-        select b.*, jsonb_strip_nulls(jsonb_build_object('exception_id', s.exception_id, 'execution_id', s.execution_id, 'step', s.step,
-                   'name', s.name, 'attempt', s.attempt, 'compensation', nullif(s.compensation, false)))
-               || case b.event_type
-                  when 'ToolExecutionCompleted' then jsonb_build_object('result', jsonb_build_object('response', b.payload -> 'response', 'status', b.payload -> 'status'))
-                  when 'ToolExecutionFailed' then jsonb_build_object('error', b.payload -> 'error', 'retryable', coalesce((b.payload ->> 'retryable')::boolean, true))
-                  else jsonb_build_object('error', 'no answer in time', 'retryable', true) end as said
-        from sentinai_platform.read_batch(batch) b
-        join sentinai_platform.exceptions x on x.tenant_id = b.tenant_id and x.exception_id = b.exception_id and x.state not in ('resolved', 'escalated')
-        -- an answer to a step that is over, or a failure of an attempt that is, finds none
-        join sentinai_platform.step_executions s on s.tenant_id = b.tenant_id and s.exception_id = b.exception_id and s.state = 'requested'
-            and case b.event_type
-                when 'ToolExecutionCompleted' then s.tool_execution_id = (b.payload ->> 'execution_id')::uuid
-                when 'ToolExecutionFailed' then s.tool_execution_id = (b.payload ->> 'execution_id')::uuid
-                    and coalesce((b.event ->> 'causation_id')::uuid = s.call_id, true)
-                when 'SLAExpired' then s.due_at <= (b.payload ->> 'due_at')::timestamptz
-                else false end
-        order by b.ord) o;
+    events := sentinai_platform.publish_events(array(
+        select (case o.event_type when 'ToolExecutionCompleted' then 'StepExecutionCompleted' else 'StepExecutionFailed' end,
+            o.tenant_id, o.exception_id, o.said, o.trace, o.event_id, null)::sentinai_platform.new_event
+        from (
+            select b.*, jsonb_strip_nulls(jsonb_build_object('exception_id', s.exception_id, 'execution_id', s.execution_id, 'step', s.step,
+                       'name', s.name, 'attempt', s.attempt, 'compensation', nullif(s.compensation, false)))
+                   || case b.event_type
+                      when 'ToolExecutionCompleted' then jsonb_build_object('result', jsonb_build_object('response', b.payload -> 'response', 'status', b.payload -> 'status'))
+                      when 'ToolExecutionFailed' then jsonb_build_object('error', b.payload -> 'error', 'retryable', coalesce((b.payload ->> 'retryable')::boolean, true))
+                      else jsonb_build_object('error', 'no answer in time', 'retryable', true) end as said
+            from sentinai_platform.read_batch(batch) b
+            join lateral sentinai_platform.exception_of(b.tenant_id, b.exception_id) x on x.state not in ('resolved', 'escalated')
+            -- an answer to a step that is over, or a failure of an attempt that is, finds none
+            join sentinai_platform.step_executions s on s.tenant_id = b.tenant_id and s.exception_id = b.exception_id and s.state = 'requested'
+                and case b.event_type
+                    when 'ToolExecutionCompleted' then s.tool_execution_id = (b.payload ->> 'execution_id')::uuid
+                    when 'ToolExecutionFailed' then s.tool_execution_id = (b.payload ->> 'execution_id')::uuid
+                        and coalesce((b.event ->> 'causation_id')::uuid = s.call_id, true)
+                    when 'SLAExpired' then s.due_at <= (b.payload ->> 'due_at')::timestamptz
+                    else false end) o
+        order by o.ord));
     perform sentinai_platform.project_playbooks(events);
     perform sentinai_platform.project_exceptions(events);
     perform sentinai.meet_deadline(b.tenant_id, b.exception_id, 'step') from sentinai_platform.read_batch(batch) b
@@ -272,9 +283,8 @@ begin
                p.tenant_id as owner, p.outcome, sentinai_platform.execution_document(y, x.execution_id) as document,
                c.step as last, c.compensation, c.state as last_state, c.attempt, c.retryable, c.error, c.tool_execution_id, d as definition
         from sentinai_platform.read_batch(batch) b
-        join sentinai_platform.exceptions y on y.tenant_id = b.tenant_id and y.exception_id = b.exception_id and y.state not in ('resolved', 'escalated')
-        join sentinai_platform.playbook_executions x on x.tenant_id = b.tenant_id and x.exception_id = b.exception_id
-            and x.state in ('waiting', 'running', 'compensating')
+        join lateral sentinai_platform.exception_of(b.tenant_id, b.exception_id) y on y.state not in ('resolved', 'escalated')
+        cross join lateral sentinai_platform.under_way(b.tenant_id, b.exception_id) x
         left join lateral (
             select q.* from sentinai_platform.playbooks q
             where q.tenant_id in (x.tenant_id, '*') and q.playbook = x.playbook and q.version = x.version
@@ -350,41 +360,42 @@ create function sentinai_platform.advance(batch jsonb) returns boolean
 declare
     events jsonb;
 begin
-    with turn as materialized (
-        select t.*, jsonb_build_object('exception_id', t.exception_id, 'execution_id', t.execution_id) as id,
-               jsonb_build_object('step', t.step, 'name', t.name, 'attempt', t.attempt)
-               || case when t.compensation then '{"compensation": true}' else '{}'::jsonb end as step_id,
-               clock_timestamp() + t.pause + t.timeout as due_at
-        from sentinai_platform.next_turns(batch) t),
-    said as (
-        select t.ord, s.step as seq, 'StepExecutionCompleted' as type, t.id || jsonb_build_object('step', s.step, 'name', s.name, 'skipped', true) as payload,
-               null::interval as pause, t.event_id, t.trace, t.tenant_id, t.exception_id
-        from turn t join sentinai_platform.playbook_steps s
-            on s.tenant_id = t.owner and s.playbook = t.playbook and s.version = t.version and s.step > t.after_step
-               and (s.step < t.step or t.step is null)
-        union all
-        select t.ord, 1001, 'StepExecutionRequested', t.id || t.step_id || jsonb_build_object('playbook', t.playbook, 'version', t.version,
-                   'tool', t.tool, 'tool_execution_id', t.tool_execution_id, 'due_at', t.due_at),
-               null, t.event_id, t.trace, t.tenant_id, t.exception_id
-        from turn t where t.action = 'request'
-        union all
-        select t.ord, 1002, 'ToolExecutionRequested', jsonb_build_object('exception_id', t.exception_id, 'execution_id', t.tool_execution_id,
-                   'tool', t.tool, 'arguments', t.arguments, 'requested_by', 'playbook'),
-               nullif(t.pause, '0'), t.event_id, t.trace, t.tenant_id, t.exception_id
-        from turn t where t.action = 'request' and t.fault is null
-        union all
-        select t.ord, 1002, 'StepExecutionFailed', t.id || t.step_id || jsonb_build_object('retryable', false,
-                   'error', left(t.fault, 8000)),
-               null, t.event_id, t.trace, t.tenant_id, t.exception_id
-        from turn t where t.action = 'request' and t.fault is not null
-        union all
-        select t.ord, 1001, case t.action when 'resolve' then 'ExceptionResolved' else 'ExceptionEscalated' end,
-               t.id || case t.action when 'resolve' then jsonb_build_object('outcome', t.outcome, 'resolved_by', 'playbook')
-                       else jsonb_build_object('reason', t.reason, 'escalated_by', 'playbook') end,
-               null, t.event_id, t.trace, t.tenant_id, t.exception_id
-        from turn t where t.action in ('resolve', 'escalate'))
-    select jsonb_agg(sentinai_platform.publish_event(o.type, o.tenant_id, o.exception_id, o.payload, o.trace, o.event_id, clock_timestamp() + o.pause))
-    into events from (select * from said order by ord, seq) o;
+    events := sentinai_platform.publish_events(array(
+        with turn as materialized (
+            select t.*, jsonb_build_object('exception_id', t.exception_id, 'execution_id', t.execution_id) as id,
+                   jsonb_build_object('step', t.step, 'name', t.name, 'attempt', t.attempt)
+                   || case when t.compensation then '{"compensation": true}' else '{}'::jsonb end as step_id,
+                   clock_timestamp() + t.pause + t.timeout as due_at
+            from sentinai_platform.next_turns(batch) t),
+        said as (
+            select t.ord, s.step as seq, 'StepExecutionCompleted' as type, t.id || jsonb_build_object('step', s.step, 'name', s.name, 'skipped', true) as payload,
+                   null::interval as pause, t.event_id, t.trace, t.tenant_id, t.exception_id
+            from turn t join sentinai_platform.playbook_steps s
+                on s.tenant_id = t.owner and s.playbook = t.playbook and s.version = t.version and s.step > t.after_step
+                   and (s.step < t.step or t.step is null)
+            union all
+            select t.ord, 1001, 'StepExecutionRequested', t.id || t.step_id || jsonb_build_object('playbook', t.playbook, 'version', t.version,
+                       'tool', t.tool, 'tool_execution_id', t.tool_execution_id, 'due_at', t.due_at),
+                   null, t.event_id, t.trace, t.tenant_id, t.exception_id
+            from turn t where t.action = 'request'
+            union all
+            select t.ord, 1002, 'ToolExecutionRequested', jsonb_build_object('exception_id', t.exception_id, 'execution_id', t.tool_execution_id,
+                       'tool', t.tool, 'arguments', t.arguments, 'requested_by', 'playbook'),
+                   nullif(t.pause, '0'), t.event_id, t.trace, t.tenant_id, t.exception_id
+            from turn t where t.action = 'request' and t.fault is null
+            union all
+            select t.ord, 1002, 'StepExecutionFailed', t.id || t.step_id || jsonb_build_object('retryable', false,
+                       'error', left(t.fault, 8000)),
+                   null, t.event_id, t.trace, t.tenant_id, t.exception_id
+            from turn t where t.action = 'request' and t.fault is not null
+            union all
+            select t.ord, 1001, case t.action when 'resolve' then 'ExceptionResolved' else 'ExceptionEscalated' end,
+                   t.id || case t.action when 'resolve' then jsonb_build_object('outcome', t.outcome, 'resolved_by', 'playbook')
+                           else jsonb_build_object('reason', t.reason, 'escalated_by', 'playbook') end,
+                   null, t.event_id, t.trace, t.tenant_id, t.exception_id
+            from turn t where t.action in ('resolve', 'escalate'))
+        select (o.type, o.tenant_id, o.exception_id, o.payload, o.trace, o.event_id, clock_timestamp() + o.pause)::sentinai_platform.new_event
+        from said o order by o.ord, o.seq));
     if events is null then
         return false;
     end if;

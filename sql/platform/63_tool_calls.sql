@@ -433,20 +433,27 @@ create function sentinai_platform.find_answers(batch jsonb) returns jsonb
 comment on function sentinai_platform.find_answers(jsonb) is 'For the tools: the answers that a batch leads to, a JSON array.';
 
 create function sentinai_platform.publish_answers(answers jsonb) returns jsonb
-    language sql volatile parallel unsafe
+    language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
-    select jsonb_agg(to_jsonb(a) || jsonb_build_object('event_id', sentinai.publish(case when a.ok then 'ToolExecutionCompleted' else 'ToolExecutionFailed' end, a.tenant_id, a.exception_id,
-        jsonb_strip_nulls(jsonb_build_object('exception_id', a.exception_id, 'execution_id', a.execution_id, 'tool', a.tool,
-            'duration_ms', coalesce(a.answer -> 'duration_ms', '0'), 'status', a.answer -> 'status',
-            'error', case when not a.ok then a.answer -> 'error' end,
-            'retryable', case when not a.ok then coalesce(a.answer -> 'retryable', 'false') end))
-        || case when a.answer ? 'response' then jsonb_build_object('response', a.answer -> 'response') else '{}' end
-        || case when a.answer ? 'updated' then jsonb_build_object('updated', a.answer -> 'updated') else '{}' end,
-        'exception', a.trace, correlation_id => a.exception_id, causation_id => a.event_id)))
-    from (select r.*, (r.answer ->> 'ok')::boolean as ok from jsonb_to_recordset(answers)
-              r (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, execution_id uuid, tool text, answer jsonb)
-          order by r.ord) a $$;
+declare
+    events jsonb;
+begin
+    events := sentinai_platform.publish_events(array(
+        select (case when a.ok then 'ToolExecutionCompleted' else 'ToolExecutionFailed' end, a.tenant_id, a.exception_id,
+            jsonb_strip_nulls(jsonb_build_object('exception_id', a.exception_id, 'execution_id', a.execution_id, 'tool', a.tool,
+                'duration_ms', coalesce(a.answer -> 'duration_ms', '0'), 'status', a.answer -> 'status',
+                'error', case when not a.ok then a.answer -> 'error' end,
+                'retryable', case when not a.ok then coalesce(a.answer -> 'retryable', 'false') end))
+            || case when a.answer ? 'response' then jsonb_build_object('response', a.answer -> 'response') else '{}' end
+            || case when a.answer ? 'updated' then jsonb_build_object('updated', a.answer -> 'updated') else '{}' end,
+            a.trace, a.event_id, null)::sentinai_platform.new_event
+        from (select r.*, (r.answer ->> 'ok')::boolean as ok from jsonb_to_recordset(answers)
+                  r (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, execution_id uuid, tool text, answer jsonb)) a
+        order by a.ord));
+    return (select jsonb_agg(a.answer || jsonb_build_object('event_id', a.event -> 'event_id') order by a.n)
+            from rows from (jsonb_array_elements(answers), jsonb_array_elements(events)) with ordinality a (answer, event, n));
+end $$;
 comment on function sentinai_platform.publish_answers(jsonb) is 'For the tools: publishes what became of executions. Returns the answers with the ids of their events.';
 
 create function sentinai_platform.answer_tools(batch jsonb) returns void

@@ -106,8 +106,9 @@ declare
     events jsonb;
 begin
     perform sentinai_platform.lock_exceptions(batch);
-    select jsonb_agg(sentinai_platform.publish_event('FeedbackCaptured', o.tenant_id, o.exception_id, o.payload, o.trace, o.event_id))
-    into events from (select * from sentinai_platform.assess(batch) a order by a.ord) o;
+    events := sentinai_platform.publish_events(array(
+        select ('FeedbackCaptured', a.tenant_id, a.exception_id, a.payload, a.trace, a.event_id, null)::sentinai_platform.new_event
+        from sentinai_platform.assess(batch) a order by a.ord));
     perform sentinai_platform.project_feedback(events);
     perform sentinai_platform.count_feedback(array(select b.event_id from sentinai_platform.read_batch(events) b));
 end $$;

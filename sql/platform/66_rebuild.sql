@@ -99,14 +99,14 @@ begin
     for wave in select w from sentinai_platform.waves(events) w loop
         perform sentinai_platform.project_exceptions(wave);
         perform sentinai_platform.project_playbooks(wave);
-        if sentinai_platform.has_type(wave, '{ApprovalRequested,ApprovalDecided}') then
+        if sentinai_platform.types_of(wave) && '{ApprovalRequested,ApprovalDecided}' then
             perform sentinai_platform.project_approvals(wave);
         end if;
-        if sentinai_platform.has_type(wave, '{ToolExecutionRequested,ToolExecutionCompleted,ToolExecutionFailed}') then
+        if sentinai_platform.types_of(wave) && '{ToolExecutionRequested,ToolExecutionCompleted,ToolExecutionFailed}' then
             perform sentinai_platform.project_tools(wave);
             perform sentinai_platform.project_updates(wave);
         end if;
-        if sentinai_platform.has_type(wave, '{FeedbackCaptured}') then
+        if sentinai_platform.types_of(wave) && '{FeedbackCaptured}' then
             perform sentinai_platform.project_feedback(wave);
         end if;
     end loop;

@@ -91,6 +91,7 @@ my @calls = (
 	q{create_relay('{worker}', 'kafka', 'bootstrap.servers=localhost:1', tenants => '{{tenant}}')}, q{alter_relay('{worker}', workers => 2)}, q{drop_relay('{worker}')}, q{relay_open('{worker}', 1, 3)}, q{relay_call(1, '')},
 	q{publish('alice.t', '{tenant}', 'a', '{}')}, q{publish('alice.t', 'alice', '{aggregate}', '{}', correlation_id => '{flow}', idempotency_key => '{key}')},
 	q{publish_batch('{alice.t,alice.t}', '{alice,{tenant}}', '{a,b}', array['{}', '{}']::jsonb[])},
+	q{publish_events('{alice.t,alice.t}', '{alice,{tenant}}', '{a,b}', array['{}', '{}']::jsonb[])},
 	q{purge_dead_letters(now())}, q{purge_dead_letters(now(), tenant_id => '{tenant}')}, q{purge_dead_letters(now(), '{worker}', 'alice')},
 	'recovery_id()', q{register_event_type('{key}', '{"type": "object"}')}, 'relay_is_paused()', 'retention_status()',
 	q{revoke_lease('{worker}', '{agent}')}, q{revoke_lease('{worker}', '{held}'::uuid)}, 'set_relay_paused(false)',

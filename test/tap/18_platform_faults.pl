@@ -93,7 +93,7 @@ stop_agent('triage');
 start_platform('triage', 'triage', '--lease', '1s', '-d', $node->connstr('postgres') . ' user=worker');
 submit('good', 'EX-3');
 wait_for('it', sub { state_of('good', 'EX-3') eq 'triaged' });
-foreach my $right ('execute on function sentinai_platform.publish_event', 'select on sentinai_platform.triage_rules')
+foreach my $right ('execute on function sentinai_platform.publish_events', 'select on sentinai_platform.triage_rules')
 {
 	my ($id) = 'EX-' . length $right;
 

@@ -109,7 +109,7 @@ metadata_string(Jsonb *metadata, const char *name)
 {
 	JsonbValue	value;
 
-	if (metadata == NULL || !JB_ROOT_IS_OBJECT(metadata) ||
+	if (!JB_ROOT_IS_OBJECT(metadata) ||
 		getKeyJsonValueFromContainer(&metadata->root, name, strlen(name),
 									 &value) == NULL ||
 		value.type != jbvString)
@@ -203,6 +203,7 @@ static Size
 find_parts(Parts *p, const Datum *values, const bool *nulls,
 		   const Refused *refused)
 {
+	static const JsonbValue no_string = {.type = jbvNull};
 	Jsonb	   *metadata = jsonb_of(values, Anum_log_metadata);
 
 	p->type = text_column(values, nulls, Anum_log_event_type);
@@ -211,11 +212,15 @@ find_parts(Parts *p, const Datum *values, const bool *nulls,
 	p->aggregate_id = text_column(values, nulls, Anum_log_aggregate_id);
 	p->correlation = text_column(values, nulls,
 								 sn_log_column(Anum_log_correlation_id, nulls));
-	p->parent = metadata_string(metadata, "traceparent");
-	p->state = metadata_string(metadata, "tracestate");
-	/* the one format that has a use for it */
-	p->outbox_id = metadata_string(sn_relay.settings.format == SN_RECORD_DEBEZIUM ?
-								   metadata : NULL, SN_OUTBOX_ID);
+	p->parent = p->state = p->outbox_id = no_string;
+	if (metadata != NULL)
+	{
+		p->parent = metadata_string(metadata, "traceparent");
+		p->state = metadata_string(metadata, "tracestate");
+		/* the one format that has a use for it */
+		if (sn_relay.settings.format == SN_RECORD_DEBEZIUM)
+			p->outbox_id = metadata_string(metadata, SN_OUTBOX_ID);
+	}
 	p->metadata.data = NULL;
 	p->metadata.len = 0;
 	if (sn_relay.settings.rules != NULL &&
@@ -381,18 +386,19 @@ sn_relay_event(const Datum *values, const bool *nulls, StringInfo json,
 			   Size max_text)
 {
 	const pg_uuid_t *id = DatumGetUUIDP(values[Anum_log_event_id - 1]);
-	const text *type = DatumGetTextPP(values[Anum_log_event_type - 1]);
 	Refused		none = {NULL};
 	SnRelayEvent *event = NULL;
 	SnTransformed transformed;
 	const SnTransformed *t = NULL;
 
 	if (sn_relay.settings.dead_letter_topic[0] != '\0' &&
-		sn_text_is(type, SN_TYPE_RECORD_REFUSED))
+		sn_text_is(DatumGetTextPP(values[Anum_log_event_type - 1]),
+				   SN_TYPE_RECORD_REFUSED))
 		event = refused_event(values, nulls, json, max_text);
 	if (event != NULL)
 		return event;
-	if (sn_relay.settings.rules != NULL && !sn_is_control_type(type))
+	if (sn_relay.settings.rules != NULL &&
+		!sn_is_control_type(DatumGetTextPP(values[Anum_log_event_type - 1])))
 		t = transform_of(values, nulls, &transformed);
 	if (t != NULL && t->kind == SN_TRANSFORM_DROPS)
 		return sn_relay_other_event(id);

@@ -213,8 +213,8 @@ sql('create extension sentinai');
 					else jsonb_build_object('i', i) end)
 				from generate_series(1, 100) i
 				union all
-				select to_jsonb(repeat('y', i) || chr(c) || repeat('z', 20 - i))
-				from generate_series(0, 20) i,
+				select to_jsonb(repeat('y', i) || chr(c) || repeat('z', 30 - i))
+				from generate_series(0, 30) i,
 					unnest(array[1, 10, 31, 32, 34, 92, 127, 233]) c
 				union all
 				select jsonb_agg(i::text || '"') from generate_series(1, 5000) i

@@ -106,7 +106,8 @@ extern rd_kafka_topic_t *sn_kafka_gate_topic(const SnGate *gate);
 extern bool sn_kafka_gate_admits(SnGate *gate, const SnRecord *record,
 								 int *place);
 extern bool sn_kafka_gate_sent(SnGate *gate, int place);
-extern void sn_kafka_gate_answered(SnGate *gate, int place, int partition);
+extern void sn_kafka_gate_answered(SnGate *gate, int place, int partition,
+								   int64_t now);
 extern void sn_kafka_gate_shut(SnGate *gate);
 
 /* broker_kafka_report.c */

@@ -197,7 +197,7 @@ sn_kafka_gate_sent(SnGate *gate, int place)
  * certain, or -1.
  */
 void
-sn_kafka_gate_answered(SnGate *gate, int place, int partition)
+sn_kafka_gate_answered(SnGate *gate, int place, int partition, int64_t now)
 {
 	if (place == SN_UNPLACED)
 	{
@@ -209,7 +209,7 @@ sn_kafka_gate_answered(SnGate *gate, int place, int partition)
 	else
 		gate->partitions[place].outstanding--;
 	if (partition >= 0 && have_partitions(gate) && partition < gate->count)
-		gate->partitions[partition].confirmed_at = sn_client_now_ms();
+		gate->partitions[partition].confirmed_at = now;
 }
 
 /* The topic may be another one from now on, whose brokers do not know us. */

@@ -28,7 +28,7 @@ static void treat_error(SnBroker *broker, rd_kafka_event_t *event);
 static void treat_log(SnBroker *broker, rd_kafka_event_t *event);
 static int	take_reports(SnBroker *broker, SnBrokerReport *reports, int max);
 static void report_record(SnBroker *broker,
-						  const rd_kafka_message_t *message,
+						  const rd_kafka_message_t *message, int64_t now,
 						  SnBrokerReport *report);
 static void report_topic(SnBroker *broker, rd_kafka_event_t *event,
 						 SnBrokerReport *report);
@@ -155,6 +155,7 @@ take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
 {
 	rd_kafka_event_t *event = broker->current;
 	const rd_kafka_message_t *message;
+	int64_t		now = sn_client_now_ms();
 	bool		progress = false;
 	int			n = 0;
 
@@ -163,12 +164,12 @@ take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
 		while (n < max &&
 			   (message = rd_kafka_event_message_next(event)) != NULL)
 		{
-			report_record(broker, message, &reports[n]);
+			report_record(broker, message, now, &reports[n]);
 			progress |= reports[n++].status == SN_REPORT_OK;
 		}
 		if (progress)
 		{
-			broker->progress_at = sn_client_now_ms();
+			broker->progress_at = now;
 			broker->trouble[0] = '\0';
 		}
 		if (n == max)
@@ -187,7 +188,7 @@ take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
  */
 static void
 report_record(SnBroker *broker, const rd_kafka_message_t *message,
-			  SnBrokerReport *report)
+			  int64_t now, SnBrokerReport *report)
 {
 	rd_kafka_resp_err_t code = message->err;
 	bool		stored = code == 0 && message->offset >= 0;
@@ -202,7 +203,7 @@ report_record(SnBroker *broker, const rd_kafka_message_t *message,
 								  (rd_kafka_message_t *) message);
 	report->opaque = sent->opaque;
 	sn_kafka_gate_answered(sent->gate, sent->partition,
-						   stored ? message->partition : -1);
+						   stored ? message->partition : -1, now);
 	if (report->status == SN_REPORT_NO_TOPIC)
 		sn_kafka_gate_shut(sent->gate);
 

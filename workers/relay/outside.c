@@ -369,7 +369,11 @@ sleep_until_woken(int64_t timeout)
 		else if (timeout > ANSWERS_MS)
 			timeout = ANSWERS_MS;
 	}
-	outside_host_waiting(session_sleep(interest, (int) timeout, broker_fd));
+	if (interest == 0 && broker_fd >= 0)
+		session_rest((int) timeout, broker_fd);
+	else
+		outside_host_waiting(session_sleep(interest, (int) timeout,
+										   broker_fd));
 }
 
 /*

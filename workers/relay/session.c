@@ -357,6 +357,22 @@ session_sleep(uint64_t lanes, int milliseconds, int broker_fd)
 	return (uint64_t) strtoll(PQgetvalue(last, 0, 0), NULL, 10);
 }
 
+/*
+ * Sleeps until the broker has answers, a signal came, or the time is over: what
+ * the sequencer has done is of no use yet, and so the server is left alone.
+ */
+void
+session_rest(int milliseconds, int broker_fd)
+{
+	struct pollfd fds[2] = {{.events = POLLIN}, {.events = POLLIN}};
+
+	fds[0].fd = PQsocket(conn);
+	fds[1].fd = broker_fd;
+	(void) wait_for_input(fds, 2, milliseconds);
+	if (fds[0].revents != 0)
+		need(PQconsumeInput(conn));
+}
+
 /* Sleeps without the server, unless a signal came. */
 void
 session_pause(int milliseconds)

@@ -42,8 +42,8 @@ my $granted = join "\n", sort
 	(map { "pg_monitor SELECT sentinai.$_" } qw(stat_agent stat_info stat_lane stat_queue stat_relay stat_relay_topic stat_retry)),
 	(map { "pg_monitor EXECUTE $_" } qw(partitions_until relay_is_paused relay_is_paused retention_status stat_claimed stat_clock stat_failures
 		  stat_lag stat_lane_state stat_rate stat_round stat_relays stat_server)),
-	(map { "public EXECUTE $_" } qw(act_as event_time get_partition_key may may_audit
-		  may_read may_see_letter may_see_limit may_see_worker_type partition_for partition_hash validate_json));
+	(map { "public EXECUTE $_" } qw(act_as event_time get_partition_key limit_time may may_audit
+		  may_read may_see_letter may_see_limit may_see_worker_type partition_for partition_hash time_is_over validate_json));
 
 sql('create extension sentinai');
 is(sql($rights), $granted, 'the rights after CREATE EXTENSION');

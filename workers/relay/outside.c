@@ -344,6 +344,23 @@ end_core(void)
 	close_core();
 }
 
+/*
+ * Sleeps in the server.  When that has a reason of its own to end the sleep, and
+ * it is no lane, somebody wants the relay to look.
+ */
+static void
+sleep_in_server(uint64_t interest, int timeout, int broker_fd)
+{
+	int64_t		until = sn_relay_now_ms() + timeout;
+	bool		by_server;
+	uint64_t	waiting = session_sleep(interest, timeout, broker_fd,
+										&by_server);
+
+	if (by_server && (waiting & interest) == 0 && sn_relay_now_ms() < until)
+		lanes.looked_at = 0;
+	outside_host_waiting(waiting);
+}
+
 /* Sleeps until the server, the broker, a signal or the clock wakes it. */
 static void
 sleep_until_woken(int64_t timeout)
@@ -372,8 +389,7 @@ sleep_until_woken(int64_t timeout)
 	if (interest == 0 && broker_fd >= 0)
 		session_rest((int) timeout, broker_fd);
 	else
-		outside_host_waiting(session_sleep(interest, (int) timeout,
-										   broker_fd));
+		sleep_in_server(interest, (int) timeout, broker_fd);
 }
 
 /*

@@ -338,10 +338,12 @@ wait_for_input(struct pollfd *fds, nfds_t n, int milliseconds)
 /*
  * Sleeps until one of the lanes may have events, the relay was changed, the
  * broker has answers (broker_fd -1: whatever that has), a signal came, or the
- * time is over.  Returns the lanes that may have events.
+ * time is over.  Returns the lanes that may have events; *by_server: it was the
+ * server that ended the sleep.
  */
 uint64_t
-session_sleep(uint64_t lanes, int milliseconds, int broker_fd)
+session_sleep(uint64_t lanes, int milliseconds, int broker_fd,
+			  bool *by_server)
 {
 	struct pollfd fds[2] = {{.events = POLLIN}, {.events = POLLIN}};
 
@@ -351,7 +353,8 @@ session_sleep(uint64_t lanes, int milliseconds, int broker_fd)
 	fds[1].fd = broker_fd;
 	if (!wait_for_input(fds, broker_fd < 0 ? 1 : 2, milliseconds + SLACK_MS))
 		fail("the server does not answer", NULL);
-	if (session_stop || fds[0].revents == 0)
+	*by_server = fds[0].revents != 0;
+	if (session_stop || !*by_server)
 		send_queued();
 	await_results();
 	return (uint64_t) strtoll(PQgetvalue(last, 0, 0), NULL, 10);

@@ -30,7 +30,8 @@ extern SnWireIn session_call(SnRelayCall call, const SnWireOut *request);
 extern SnWireIn session_last_call(SnRelayCall call,
 								  const SnWireOut *request);
 extern void session_commit(bool durable);
-extern uint64_t session_sleep(uint64_t lanes, int milliseconds, int broker_fd);
+extern uint64_t session_sleep(uint64_t lanes, int milliseconds, int broker_fd,
+							  bool *by_server);
 extern void session_rest(int milliseconds, int broker_fd);
 extern void session_pause(int milliseconds);
 

@@ -7,6 +7,7 @@
 #ifndef SN_EVENT_CHECK_H
 #define SN_EVENT_CHECK_H
 
+#include "base/compat.h"
 #include "log/event.h"
 
 #define SN_METADATA_MAX (64 * 1024)

@@ -11,6 +11,7 @@
 
 #include "utils/snapshot.h"
 
+#include "base/compat.h"
 #include "log/log.h"
 #include "queue/lane.h"
 #include "queue/subscription.h"

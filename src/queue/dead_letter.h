@@ -12,6 +12,7 @@
 #include "utils/jsonb.h"
 #include "utils/snapshot.h"
 
+#include "base/compat.h"
 #include "log/log.h"
 #include "tenancy/right.h"
 #include "queue/retry.h"

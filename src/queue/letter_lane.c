@@ -134,12 +134,12 @@ front_pos(const SnLetterLane *lane, const pg_uuid_t *id)
 }
 
 /*
- * place_of: where the letter's event goes: to the position it had, which no
+ * retry_position: where the letter's event goes: to the position it had, which no
  * other event has.  A letter of an earlier subscription of that name knows of
  * none.
  */
 static SnPos
-place_of(const SnLetterLane *lane, const SnLetter *letter)
+retry_position(const SnLetterLane *lane, const SnLetter *letter)
 {
 	SnPos		pos;
 
@@ -159,7 +159,7 @@ fresh_row(const SnLetterLane *lane, const SnLetter *letter, SnRetry *retry)
 	memset(retry, 0, sizeof(SnRetry));
 	retry->sub_id = lane->sub->sub_id;
 	retry->lane = lane->lane;
-	retry->pos = place_of(lane, letter);
+	retry->pos = retry_position(lane, letter);
 	retry->hash = sn_letter_hash(letter);
 	retry->tenant_id = sn_letter_text(letter, Anum_dead_tenant_id);
 	retry->aggregate_id = sn_letter_text(letter, Anum_dead_aggregate_id);

@@ -13,6 +13,7 @@
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/sentinai.h"
 #include "base/text.h"
 #include "queue/stream.h"

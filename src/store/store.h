@@ -21,6 +21,7 @@
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
+#include "base/compat.h"
 #include "base/sentinai.h"
 #include "shared/clock.h"
 #include "store/tables.h"

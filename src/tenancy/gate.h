@@ -11,6 +11,7 @@
 
 #include "fmgr.h"
 
+#include "base/compat.h"
 #include "base/guc.h"
 #include "tenancy/right.h"
 

@@ -12,6 +12,7 @@
 #include "nodes/pg_list.h"
 #include "utils/snapshot.h"
 
+#include "base/compat.h"
 #include "store/store.h"
 
 /* A walk over the roles that have grants for tenants, each once */

@@ -14,6 +14,8 @@
 
 #include "process/pace.h"
 
+#include "between.h"
+
 #define MS INT64_C(1000)
 #define SECOND (1000 * MS)
 #define INTERVAL (20 * MS)
@@ -104,8 +106,8 @@ test_singles(void **state)
 {
 	Run			r = run(&(Load) {.single_every = 50,.event_takes = 20});
 
-	assert_in_range(r.rounds, 440, 500);
-	assert_in_range(r.longest, 15 * MS, INTERVAL);
+	assert_between(r.rounds, 440, 500);
+	assert_between(r.longest, 15 * MS, INTERVAL);
 }
 
 /* Batches that fill their rounds keep nobody waiting behind them */
@@ -126,7 +128,7 @@ test_small_batches(void **state)
 	Run			r = run(&(Load) {.batch_every = MS / 2,.batch = 10,
 		.event_takes = 20});
 
-	assert_in_range(r.rounds, 440, 500);
+	assert_between(r.rounds, 440, 500);
 }
 
 /* A sequencer that never ends its work leaves half of the time to others */
@@ -135,7 +137,7 @@ test_long_rounds(void **state)
 {
 	Run			r = run(&(Load) {.single_every = MS,.round_takes = 4 * MS});
 
-	assert_in_range(r.worked, 4 * SECOND, 5 * SECOND);
+	assert_between(r.worked, 4 * SECOND, 5 * SECOND);
 }
 
 /* A round far longer than the interval is followed by the next at once */
@@ -157,10 +159,10 @@ test_unawaited(void **state)
 
 	for (i = 1; i <= 1000; i++)
 		sn_pace_round(&pace, 500, i * INTERVAL, 500, INTERVAL);
-	assert_in_range(sn_pace_pause(&pace, true, INTERVAL), INTERVAL - MS,
-					INTERVAL);
-	assert_in_range(sn_pace_pause(&pace, false, INTERVAL),
-					5 * (INTERVAL - MS), 5 * INTERVAL);
+	assert_between(sn_pace_pause(&pace, true, INTERVAL), INTERVAL - MS,
+				   INTERVAL);
+	assert_between(sn_pace_pause(&pace, false, INTERVAL),
+				   5 * (INTERVAL - MS), 5 * INTERVAL);
 	sn_pace_round(&pace, 500, 1001 * INTERVAL, 5 * MS, 0);
 	assert_int_equal(sn_pace_pause(&pace, false, 0), 0);
 }

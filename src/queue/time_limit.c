@@ -10,11 +10,13 @@
  * the processor is nobody's fault.
  *
  * A signal handler looks now and then whether the time is over, and cancels
- * the statement as a person would.  There is one limit at a time; it ends with
- * the savepoint or the transaction in which it was set.
+ * the statement as a person would; again, if the work goes on all the same.
+ * There is one limit at a time; it ends with the savepoint or the transaction
+ * in which it was set.
  */
 #include "postgres.h"
 
+#include <signal.h>
 #include <time.h>
 
 #include "access/xact.h"
@@ -38,9 +40,12 @@ static struct
 {
 	TimeoutId	id;
 	bool		is_registered;
+	struct sigaction cancel;	/* what SIGINT does but for us */
 	SubTransactionId subid;		/* where it was set; 0: there is none */
+	int			look;			/* so often, in milliseconds */
 	volatile int64 until;		/* processor time, in microseconds */
 	volatile bool is_over;		/* also of the last one, when it has ended */
+	volatile bool is_asked;		/* others want the cancellation that waits, too */
 } time_limit;
 
 /* What the process has used, in microseconds */
@@ -57,11 +62,32 @@ processor_time(void)
 static void
 look_at_time(void)
 {
-	if (time_limit.is_over || processor_time() < time_limit.until)
+	if (processor_time() < time_limit.until)
 		return;
 	time_limit.is_over = true;
+	if (!QueryCancelPending)
+		time_limit.is_asked = false;
 	QueryCancelPending = true;
 	InterruptPending = true;
+}
+
+/* note_cancel: SIGINT is how a person cancels, and statement_timeout */
+static void
+note_cancel(int signo)
+{
+	time_limit.is_asked = true;
+	time_limit.cancel.sa_handler(signo);
+}
+
+/* begin_looks: errors that reach the client end all timeouts of the session */
+static void
+begin_looks(void)
+{
+	if (!get_timeout_active(time_limit.id))
+		enable_timeout_every(time_limit.id,
+							 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+														 time_limit.look),
+							 time_limit.look);
 }
 
 /* end_limit: a cancellation that came too late for the work hits nobody else */
@@ -70,7 +96,7 @@ end_limit(void)
 {
 	disable_timeout(time_limit.id, false);
 	time_limit.subid = InvalidSubTransactionId;
-	if (time_limit.is_over)
+	if (time_limit.is_over && !time_limit.is_asked)
 		QueryCancelPending = false;
 }
 
@@ -82,11 +108,30 @@ limit_xact_end(XactEvent event, void *arg)
 }
 
 static void
-limit_subxact_end(SubXactEvent event, SubTransactionId subid,
-				  SubTransactionId parent, void *arg)
+limit_subxact(SubXactEvent event, SubTransactionId subid,
+			  SubTransactionId parent, void *arg)
 {
-	if (subid == time_limit.subid && event != SUBXACT_EVENT_START_SUB)
+	if (time_limit.subid == InvalidSubTransactionId)
+		return;
+	if (event == SUBXACT_EVENT_START_SUB)
+		begin_looks();			/* ROLLBACK TO begins its savepoint anew */
+	else if (subid == time_limit.subid)
 		end_limit();
+}
+
+/* watch_cancels: unless this process takes none */
+static void
+watch_cancels(void)
+{
+	struct sigaction act;
+
+	sigaction(SIGINT, NULL, &time_limit.cancel);
+	if (time_limit.cancel.sa_handler == SIG_IGN ||
+		time_limit.cancel.sa_handler == SIG_DFL)
+		return;
+	act = time_limit.cancel;
+	act.sa_handler = note_cancel;
+	sigaction(SIGINT, &act, NULL);
 }
 
 static void
@@ -96,7 +141,8 @@ register_limit(void)
 		return;
 	time_limit.id = RegisterTimeout(USER_TIMEOUT, look_at_time);
 	RegisterXactCallback(limit_xact_end, NULL);
-	RegisterSubXactCallback(limit_subxact_end, NULL);
+	RegisterSubXactCallback(limit_subxact, NULL);
+	watch_cancels();
 	time_limit.is_registered = true;
 }
 
@@ -105,7 +151,6 @@ Datum
 sentinai_limit_time(PG_FUNCTION_ARGS)
 {
 	int			milliseconds;
-	int			look;
 
 	SN_REQUIRE_ARG(0, "milliseconds");
 	milliseconds = PG_GETARG_INT32(0);
@@ -116,13 +161,11 @@ sentinai_limit_time(PG_FUNCTION_ARGS)
 	register_limit();
 	if (time_limit.subid != InvalidSubTransactionId)
 		end_limit();
-	time_limit.is_over = false;
+	time_limit.is_over = time_limit.is_asked = false;
 	time_limit.until = processor_time() + (int64) milliseconds * 1000;
 	time_limit.subid = GetCurrentSubTransactionId();
-	look = Max(LOOK_MIN, Min(LOOK_MAX, milliseconds / 10));
-	enable_timeout_every(time_limit.id,
-						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													 look), look);
+	time_limit.look = Max(LOOK_MIN, Min(LOOK_MAX, milliseconds / 10));
+	begin_looks();
 	PG_RETURN_VOID();
 }
 

@@ -323,12 +323,12 @@ sn_may_publish(const text *tenant_id)
 }
 
 /*
- * redact: the event as it is to be stored, before anybody looks into it.  size: of
- * the payload as text, at most.  What the events of a batch share is redacted for
- * each of them when it is put in.
+ * redact_payload: as it is to be stored, before anybody looks into it.  size: as
+ * text, at most.  The metadata follows when the event's trace is in it, see
+ * flow.h.
  */
 static void
-redact(SnEvent *event, Size size, int index)
+redact_payload(SnEvent *event, Size size, int index)
 {
 	Size		max = (Size) sn_max_payload * 1024;
 	Jsonb	   *given = event->payload;
@@ -337,9 +337,6 @@ redact(SnEvent *event, Size size, int index)
 									   given, max);
 	if (event->payload != given && !sn_redact_surely_fits(event->payload, size, max))
 		(void) check_fit(event->payload, max, index, "payload");
-	if (index == 0)
-		event->metadata = sn_redact_metadata(event->tenant_id, event->metadata,
-											 SN_METADATA_MAX);
 }
 
 /*
@@ -376,7 +373,7 @@ sn_check_event(SnEvent *event, const Datum *values, const bool *nulls,
 		event->correlation_id =
 			sn_event_correlation(values[SN_INPUT_CORRELATION_ID], index);
 	if (sn_redact_asks())
-		redact(event, size, index);
+		redact_payload(event, size, index);
 }
 
 /*

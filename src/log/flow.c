@@ -460,6 +460,21 @@ sn_flow_metadata(Jsonb *metadata, int *span_at)
 }
 
 /*
+ * sn_flow_redact: metadata, which events can share, as the rules for this one
+ * make it.  Its payload was redacted last.
+ */
+void
+sn_flow_redact(SnEvent *event)
+{
+	Jsonb	   *given = event->metadata;
+
+	event->metadata = sn_redact_metadata(event->tenant_id, given,
+										 SN_METADATA_MAX);
+	if (event->metadata != given && event->span_at != 0)
+		event->span_at = sn_flow_span_at(event->metadata);
+}
+
+/*
  * sn_flow_of: an event about another, which has no metadata of its own, goes on
  * with the other's trace whatever the caller works on.
  */

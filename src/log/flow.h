@@ -12,6 +12,7 @@
 #include "utils/jsonb.h"
 
 #include "log/event.h"
+#include "redact/redact.h"
 
 /* Whether a setting says something about what this transaction publishes */
 extern bool sn_flow_on;
@@ -28,8 +29,12 @@ extern Jsonb *sn_flow_metadata(Jsonb *metadata, int *span_at);
 extern int	sn_flow_span_at(Jsonb *metadata);
 extern void sn_flow_inherit(SnEvent *event);
 extern void sn_flow_of(SnEvent *event, Jsonb *cause_metadata);
+extern void sn_flow_redact(SnEvent *event);
 
-/* sn_flow_apply: an event that was checked gets what it was not given */
+/*
+ * sn_flow_apply: an event that was checked gets what it was not given.  Rules
+ * are for that, too, so its metadata is redacted here.
+ */
 static inline void
 sn_flow_apply(SnEvent *event)
 {
@@ -37,6 +42,8 @@ sn_flow_apply(SnEvent *event)
 		sn_flow_inherit(event);
 	if (sn_flow_on || JB_ROOT_COUNT(event->metadata) > 0)
 		event->metadata = sn_flow_metadata(event->metadata, &event->span_at);
+	if (sn_redact_asks())
+		sn_flow_redact(event);
 }
 
 #endif							/* SN_FLOW_H */

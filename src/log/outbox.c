@@ -295,16 +295,20 @@ keep_limits_of_row(const SnEvent *event)
 					  sn_event_bytes(event));
 }
 
-/* add_outbox_id: metadata with the id that the caller gave */
-static Jsonb *
-add_outbox_id(Jsonb *metadata, const char *given)
+/* add_outbox_id: the id that the caller gave, in metadata that no rule sees again */
+static void
+add_outbox_id(SnEvent *event, Datum given)
 {
-	char	   *json = psprintf("{\"%s\": \"%s\"}", SN_OUTBOX_ID, given);
+	char	   *json = psprintf("{\"%s\": \"%s\"}", SN_OUTBOX_ID,
+								DatumGetCString(DirectFunctionCall1(uuid_out,
+																	given)));
 	Datum		object = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
 
-	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
-											  JsonbPGetDatum(metadata),
-											  object));
+	event->metadata = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+														 JsonbPGetDatum(event->metadata),
+														 object));
+	if (event->span_at != 0)
+		event->span_at = sn_flow_span_at(event->metadata);
 }
 
 /*
@@ -328,7 +332,6 @@ take_given(SnEvent *event, Datum given, SnOutboxRow *row)
 				 errdetail("A row with the id %s was inserted before.",
 						   text)));
 	}
-	event->metadata = add_outbox_id(event->metadata, text);
 	return true;
 }
 
@@ -373,6 +376,8 @@ sn_outbox_put(TupleTableSlot *slot, SnOutboxRow *row)
 	if (sn_limits_ask())
 		keep_limits_of_row(&event);
 	sn_flow_apply(&event);
+	if (!slot->tts_isnull[OUTBOX_ID])
+		add_outbox_id(&event, slot->tts_values[OUTBOX_ID]);
 	if (event.span_at != 0 && !row->late)
 		sn_put_span(event.metadata, event.span_at, &row->id);
 	row->payload = event.payload;

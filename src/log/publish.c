@@ -303,18 +303,6 @@ keep_limits_of_batch(const Batch *batch)
 		sn_charge_take(charge);
 }
 
-/* redact_metadata: what all events share, as the rules for this one make it */
-static void
-redact_metadata(SnEvent *event)
-{
-	Jsonb	   *shared = event->metadata;
-
-	event->metadata = sn_redact_metadata(event->tenant_id, shared,
-										 SN_METADATA_MAX);
-	if (event->metadata != shared && event->span_at != 0)
-		event->span_at = sn_flow_span_at(event->metadata);
-}
-
 /* put_metadata: what all events of a batch share, with the trace they go on with */
 static void
 put_metadata(Batch *batch, SnEvent *event, int i)
@@ -336,7 +324,7 @@ put_metadata(Batch *batch, SnEvent *event, int i)
 	event->metadata = batch->metadata;
 	event->span_at = batch->span_at;
 	if (sn_redact_asks())
-		redact_metadata(event);
+		sn_flow_redact(event);
 }
 
 /* get_each: what only publish_events() says of the event at hand */
@@ -352,10 +340,6 @@ get_each(const Batch *batch, SnEvent *event, int place)
 		event->deliver_at =
 			check_deliver_at(DatumGetTimestampTz(values[EACH_DELIVER_AT]),
 							 place);
-	/* the check of a batch's event leaves out what mostly is shared */
-	if (place > 0 && sn_redact_asks())
-		event->metadata = sn_redact_metadata(event->tenant_id, event->metadata,
-											 SN_METADATA_MAX);
 }
 
 /* next_of_batch: the checked event at a place of the batch, from 0 */

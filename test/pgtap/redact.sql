@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_redaction(), drop_redaction(), and what is stored of what is published.
 -- Hashes need a key, which test/tap/16_redact.pl has.  Statements commit one by one.
-select plan(137);
+select plan(139);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -171,10 +171,28 @@ prepare returned as insert into sentinai.outbox (tenant_id, aggregateid, type, p
 select results_eq('returned', $$values ('{"n": 8}'::jsonb)$$, 'RETURNING shows what is stored');
 begin;
 set local sentinai.traceparent = 'malformed';
-create temp table traced as select unnest(sentinai.publish_batch('{rd.t,rd.t}', '{rd,rd}', '{trace,trace}', array['{"s": 1}'::jsonb, '{}'], metadata => '{"ip": "::1"}')) as id;
+select sentinai.publish('rd.t', 'rd', 'trace', '{"s": 1}', metadata => '{"ip": "::1"}');
+select sentinai.publish_batch('{rd.t,rd.t}', '{rd,rd}', '{trace,trace}', array['{"s": 1}'::jsonb, '{}'], metadata => '{"ip": "::1"}');
+select sentinai.publish_events('{rd.t,rd.t}', '{rd,rd}', '{trace,trace}', array['{"s": 1}'::jsonb, '{}'], metadata => array['{"ip": "::1"}'::jsonb, null]);
+insert into sentinai.outbox (id, tenant_id, aggregateid, type, payload, metadata) values ('01941f29-7c00-7000-8000-0000000000ab', 'rd', 'trace', 'rd.t', '{"s": 1}', '{"ip": "::1"}');
 commit;
-select is((select bool_and(metadata ->> 'traceparent' ~ ('^00-[0-9a-f]{32}-' || right(replace(event_id::text, '-', ''), 16) || '-01$')) from sentinai.event_log join traced on event_id = id), true, 'each event of a batch still has its own span');
-select is((select count(distinct substr(metadata ->> 'traceparent', 4, 32)) from sentinai.event_log join traced on event_id = id), 1::bigint, 'in one trace');
+select is((select bool_and(metadata ->> 'traceparent' ~ ('^00-[0-9a-f]{32}-' || right(replace(event_id::text, '-', ''), 16) || '-01$')) from sentinai.event_log where tenant_id = 'rd' and aggregate_id = 'trace'), true, 'each event still has its own span');
+select is((select count(distinct substr(metadata ->> 'traceparent', 4, 32)) from sentinai.event_log where tenant_id = 'rd' and aggregate_id = 'trace'), 1::bigint, 'in one trace');
+select is((select array_agg(metadata ->> 'outbox_id') from sentinai.event_log where tenant_id = 'rd' and aggregate_id = 'trace' and metadata ? 'outbox_id'), '{01941f29-7c00-7000-8000-0000000000ab}', 'with the id that was given');
+begin;
+set local sentinai.traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+set local sentinai.tracestate = 'vendor=state';
+select sentinai.set_redaction('rd', '*', '$metadata.tracestate', 'remove');
+select sentinai.publish('rd.t', 'rd', 'state', '{}');
+select sentinai.publish('rd.t', 'rd', 'state', '{}', idempotency_key => 'state');
+select sentinai.publish_batch('{rd.t,rd.t}', '{rd,rd}', '{state,state}', '{"{}","{}"}');
+select sentinai.publish_events('{rd.t}', '{rd}', '{state}', '{"{}"}');
+select sentinai.publish_events('{rd.t,rd.t}', '{rd,rd}', '{state,state}', '{"{}","{}"}');
+insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values ('rd', 'state', 'rd.t', '{}');
+select sentinai.drop_redaction('rd', '*', '$metadata.tracestate');
+commit;
+select is((select array_agg(distinct metadata) from sentinai.event_log where tenant_id = 'rd' and aggregate_id = 'state'),
+    array['{"redacted": {"remove": ["$metadata/tracestate"]}, "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}'::jsonb], 'what an event inherits is redacted, too');
 
 -- what looks at the payload sees what is stored
 select sentinai.register_event_type('rd.typed', '{"properties": {"a": {"maxLength": 5}}, "not": {"required": ["s"]}}');

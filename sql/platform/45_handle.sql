@@ -102,6 +102,18 @@ begin
 end $$;
 comment on function sentinai_platform.note_failure(text, jsonb, text, text, text) is 'For the handlers: an event has failed; so has its command, when nobody tries again.';
 
+create function sentinai_platform.settle(agent text, batch jsonb, out rest jsonb, out retried int, out dead int)
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    rest := batch; retried := 0; dead := 0;
+    if agent = 'tool' then
+        select s.* into rest, retried, dead from sentinai_platform.settle_tools(batch) s;
+    end if;
+end $$;
+comment on function sentinai_platform.settle(text, jsonb) is 'For the handlers: what has failed before them, outside of the database, leaves a batch.';
+
 create function sentinai_platform.handle_each(agent text, batch jsonb, out handled int, out retried int, out dead int)
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
@@ -112,6 +124,7 @@ declare
     stopped text[] := '{}';
     slow text[] := '{}';
     is_left boolean := false;
+    settled record;
     outcome text;
     finishing boolean;
     state text;
@@ -130,10 +143,18 @@ begin
         end if;
         begin
             perform sentinai_platform.limit_time(1);
+            finishing := false;
+            settled := sentinai_platform.settle(agent, jsonb_build_array(event));
+            if settled.rest = '[]' then
+                stopped := stopped || key::text;
+                retried := retried + settled.retried;
+                dead := dead + settled.dead;
+                continue;
+            end if;
             finishing := true;
-            if sentinai_platform.finish(agent, jsonb_build_array(event)) = 1 then
+            if sentinai_platform.finish(agent, settled.rest) = 1 then
                 finishing := false;
-                perform sentinai_platform.apply_batch(agent, jsonb_build_array(event));
+                perform sentinai_platform.apply_batch(agent, settled.rest);
             end if;
             handled := handled + 1;
         exception when query_canceled or others then
@@ -157,40 +178,49 @@ begin
 end $$;
 comment on function sentinai_platform.handle_each(text, jsonb) is 'For the handlers: takes a batch event by event, each in a savepoint of its own, so that only what is wrong fails. One that takes too long fails, too, and further ones of its tenant are given back.';
 
-create function sentinai_platform.handle(agent text, batch jsonb, out handled int, out retried int, out dead int)
+create function sentinai_platform.handle_set(agent text, batch jsonb, out handled int, out retried int, out dead int)
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
 declare
-    each record;
+    rest jsonb;
+begin
+    perform sentinai_platform.limit_time(jsonb_array_length(batch));
+    select s.* into rest, retried, dead from sentinai_platform.settle(agent, batch) s;
+    handled := jsonb_array_length(rest);
+    if handled = 0 then
+        return;
+    end if;
+    if sentinai_platform.finish(agent, rest) <> handled then
+        raise exception using errcode = 'SN409', message = 'some of the events are done already';
+    end if;
+    perform sentinai_platform.apply_batch(agent, rest);
+end $$;
+comment on function sentinai_platform.handle_set(text, jsonb) is 'For the handlers: takes a batch as one set, all or nothing.';
+
+create function sentinai_platform.handle(agent text, batch jsonb, out handled int, out retried int, out dead int)
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
 begin
     if batch is null then
         raise exception using errcode = 'null_value_not_allowed', message = 'batch must not be null';
     elsif jsonb_typeof(batch) <> 'array' then
         perform sentinai_platform.refuse('', 'type', 'must be an array of events');
     end if;
-    retried := 0; dead := 0;
-    if agent = 'tool' then
-        select s.rest, s.retried, s.dead into batch, retried, dead from sentinai_platform.settle_tools(batch) s;
-    end if;
-    handled := jsonb_array_length(batch);
-    if handled = 0 then
+    handled := 0; retried := 0; dead := 0;
+    if batch = '[]' then
         return;
     end if;
     begin
-        perform sentinai_platform.limit_time(handled);
-        if sentinai_platform.finish(agent, batch) = handled then
-            perform sentinai_platform.apply_batch(agent, batch);
-            return;
-        end if;
-        raise exception using errcode = 'SN409', message = 'some of the events are done already';
+        select s.* into handled, retried, dead from sentinai_platform.handle_set(agent, batch) s;
+        return;
     exception when query_canceled or others then
         if not sentinai_platform.is_fault_of_event(sqlstate) then
             raise;
         end if;
     end;
-    each := sentinai_platform.handle_each(agent, batch);
-    handled := each.handled; retried := retried + each.retried; dead := dead + each.dead;
+    select e.* into handled, retried, dead from sentinai_platform.handle_each(agent, batch) e;
 end $$;
 comment on function sentinai_platform.handle(text, jsonb) is 'For the handlers: takes a batch as one set, and event by event when that fails.';
 

@@ -371,7 +371,9 @@ declare
 begin
     case tool.kind
         when 'webhook' then
-            perform sentinai_platform.refuse('/result', 'required', 'is missing: the batch was not prepared');
+            -- it was none when the batch was prepared, or the one before it was to be called again
+            raise exception using errcode = 'SN409', message = 'the webhook was not called',
+                detail = 'The batch was not prepared, or the tool has changed since.';
         when 'update_field' then
             return sentinai_platform.update_of(tool.settings, arguments);
         when 'wait' then
@@ -387,9 +389,6 @@ begin
             return jsonb_build_object('ok', true, 'response', jsonb_build_object('event_id', event));
     end case;
 exception when sqlstate 'SN422' or sqlstate 'SN413' or sqlstate 'SN403' then
-    if tool.kind = 'webhook' then
-        raise;
-    end if;
     return jsonb_build_object('ok', false, 'error', format('%s: %s', sqlstate, sqlerrm));
 end $$;
 comment on function sentinai_platform.run_builtin(jsonb, sentinai_platform.tools, jsonb) is 'For the tools: does what needs no call. Null: the answer comes later.';

@@ -198,6 +198,28 @@ begin
 end $$;
 comment on function sentinai_platform.settle_records(jsonb, jsonb) is 'For handle_records(): what settle_tools() is for handle(): says what is to be called again and when, what waits behind it, and what is left of a batch.';
 
+create function sentinai_platform.handle_record_set(agent text, events jsonb, place jsonb,
+        out handled int, out dead int, out failed bigint[], out delays int[], out waiting bigint[])
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    rest jsonb := events;
+begin
+    dead := 0; failed := '{}'; delays := '{}'; waiting := '{}';
+    perform sentinai_platform.limit_time(jsonb_array_length(events));
+    if agent = 'tool' then
+        select s.* into rest, failed, delays, waiting, dead from sentinai_platform.settle_records(events, place) s;
+    end if;
+    handled := sentinai_platform.finish(agent, rest);
+    if handled not in (0, jsonb_array_length(rest)) then
+        raise exception using errcode = 'SN409', message = 'some of the events are done already';
+    elsif handled > 0 then
+        perform sentinai_platform.apply_batch(agent, rest);
+    end if;
+end $$;
+comment on function sentinai_platform.handle_record_set(text, jsonb, jsonb) is 'For handle_records(): takes events as one set, all or nothing. place: as of fail_record().';
+
 create function sentinai_platform.handle_records(agent text, topic text, kafka_partition int, records jsonb, max_attempts int default 5,
         backoff interval[] default '{1s,2s,4s,8s}',
         out handled int, out dead int, out poison bigint[], out failed bigint[], out delays int[], out waiting bigint[])
@@ -211,6 +233,7 @@ declare
     key text;
     stopped text[] := '{}';
     slow text[] := '{}';
+    one record;
     state text;
     message text;
     detail text;
@@ -225,21 +248,12 @@ begin
     end if;
     handled := 0; dead := 0; failed := '{}'; delays := '{}'; waiting := '{}';
     select r.events, r.poison into events, poison from sentinai_platform.read_records(agent, records) r;
-    if agent = 'tool' then
-        select s.rest, s.failed, s.delays, s.waiting, s.dead into events, failed, delays, waiting, dead
-        from sentinai_platform.settle_records(events, place) s;
-    end if;
     if events = '[]' then
         return;
     end if;
     begin
-        perform sentinai_platform.limit_time(jsonb_array_length(events));
-        if sentinai_platform.finish(agent, events) = jsonb_array_length(events) then
-            perform sentinai_platform.apply_batch(agent, events);
-            handled := jsonb_array_length(events);
-            return;
-        end if;
-        raise exception using errcode = 'SN409', message = 'some of the events are done already';
+        select s.* into handled, dead, failed, delays, waiting from sentinai_platform.handle_record_set(agent, events, place) s;
+        return;
     exception when query_canceled or others then
         if not sentinai_platform.is_fault_of_event(sqlstate) then
             raise;
@@ -252,10 +266,10 @@ begin
             continue;
         end if;
         begin
-            perform sentinai_platform.limit_time(1);
-            if sentinai_platform.finish(agent, jsonb_build_array(event)) = 1 then
-                perform sentinai_platform.apply_batch(agent, jsonb_build_array(event));
-                handled := handled + 1;
+            select s.* into one from sentinai_platform.handle_record_set(agent, jsonb_build_array(event), place) s;
+            handled := handled + one.handled; dead := dead + one.dead; failed := failed || one.failed; delays := delays || one.delays;
+            if one.failed <> '{}' then
+                stopped := stopped || key;
             end if;
         exception when query_canceled or others then
             get stacked diagnostics state = returned_sqlstate, message = message_text, detail = pg_exception_detail;

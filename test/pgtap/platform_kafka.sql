@@ -2,7 +2,7 @@
 -- Records of Kafka through the handlers.
 begin;
 create extension sentinai_platform;
-select plan(53);
+select plan(56);
 \ir lib/platform.sql
 
 -- record(): what an agent makes of the record of an event
@@ -112,6 +112,12 @@ select is(pg_temp.prepared(pg_temp.calls('{t4}', 5)), 't4 POST https://example.c
 select is(pg_temp.handle(pg_temp.calls('{t4}', 5, '{"status": 503}'), 'tool'), '0 1 {} {} {}', 'and before them, when the agent has no more');
 select is((select concat_ws(' ', status, error) from sentinai_platform.kafka_dead_letters where event_id = pg_temp.of('t4')), 'pending HTTP status 503', 'with a letter');
 select is((select string_agg(e.event_type, ' ' order by e.event_id) from sentinai.event_log e where e.causation_id = pg_temp.of('t4')), 'DeadLettered ToolExecutionFailed', 'the playbook hears of it');
+select pg_temp.ask('t5', 'more', 'D'), pg_temp.ask('t6', 'more', 'E');
+select is(pg_temp.prepared(pg_temp.calls('{t5,t6}', 5)) <> '', true, 'two more');
+select is(pg_temp.handle(jsonb_build_array(pg_temp.calls('{t5}', 5, jsonb_build_object('status', 503, 'body', repeat('[', 1000) || repeat(']', 1000))) -> 0, pg_temp.calls('{t5,t6}', 5, '{"status": 503}') -> 1), 'tool'),
+    '0 2 {} {} {}', 'of two, one has an answer that no event may have');
+select is((select string_agg(e.payload ->> 'error', ', ' order by e.payload ->> 'error') from sentinai.event_log e where e.causation_id in (pg_temp.of('t5'), pg_temp.of('t6')) and e.event_type = 'ToolExecutionFailed'),
+    'HTTP status 503, the response cannot be kept', 'which is the matter of that one');
 
 -- arguments
 select throws_ok($$select sentinai_platform.handle_records('intake', 't', 0, '[]', backoff => '{}')$$, 'SN422', null, 'no backoff');

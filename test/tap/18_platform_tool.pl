@@ -199,6 +199,16 @@ sql(q{select sentinai.alter_subscription('tool', max_attempts => 2); update sent
 is(take_by_hand(qq({"other 1": {"status": 503, "body": "$deep"}, "other 2": {"status": 503}})), "t\n(0,0,2)", 'an answer that cannot be kept ends its own execution');
 is(sql(q{select string_agg(payload ->> 'error', ', ' order by event_id) from sentinai.event_log where aggregate_id ~ '^other .' and event_type = 'ToolExecutionFailed'}),
 	'the response cannot be kept, HTTP status 503', 'and that of the others is told');
+sql(q{alter function sentinai_platform.prepare(text, jsonb) rename to unprepare});
+start_tool('early', '-c', '1', '--lease', '1s');
+my $early = ask('ok');
+wait_for('a refusal', sub { grep { /could not prepare/ } lines("$dir/early.log") });
+sleep 1.5;
+is(scalar(grep { /warning .*could not prepare/ } lines("$dir/early.log")), 1, 'an agent whose functions are away says so now and then');
+sql(q{alter function sentinai_platform.unprepare(text, jsonb) rename to prepare});
+is(end_of_execution($early), 'completed 200 {"accepted": true}', 'and goes on when they are there');
+is((stop_agent('early'))[0], 0, 'that one stops, too');
+
 # secrets are nowhere
 $node->command_ok([ 'pg_dumpall', '-f', "$dir/dump" ], 'all there is');
 is(scalar(grep { /\Q$secret\E/ } map { lines($_) } "$dir/dump", "$dir/tool.log", "$dir/next.log", $node->logfile), 0, 'and no secret in it, nor in a log');

@@ -174,9 +174,10 @@ handle_answer(Worker *worker, PgTurn *turn)
 	const Settings *settings = worker->agent->settings;
 
 	atomic_store(&worker->link, LINK_UP);
-	worker->failures = 0;
+	/* a claim tells nothing of a batch that could not be prepared before */
+	if (worker->unprepared == 0)
+		worker_forget_failures(worker);
 	worker->read_only = false;
-	worker->said[0] = '\0';
 	worker->skip_claim = false;
 	if (worker->has_batch)
 		worker_finish_batch(worker, turn);

@@ -240,9 +240,10 @@ static bool
 give_back_unprepared(Worker *worker)
 {
 	worker_log_trouble(worker, "could not prepare a batch");
+	worker->unprepared++;
 	if (worker_is_to_blame(worker))
 		atomic_store(&worker->link, LINK_REFUSED);
-	else if (++worker->unprepared >= MAX_REFUSALS)
+	else if (worker->unprepared >= MAX_REFUSALS)
 	{
 		worker->unprepared = 0;
 		worker_log_failure(worker, LOG_ERROR, "giving up a batch");
@@ -273,6 +274,7 @@ work_outside(Worker *worker)
 		return give_back_unprepared(worker);
 	}
 	worker->unprepared = 0;
+	worker_forget_failures(worker);
 	if (tasks.count > 0)
 	{
 		lease_handler_starts(worker->lease, report_due(worker));

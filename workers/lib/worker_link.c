@@ -48,6 +48,14 @@ worker_log_trouble(Worker *worker, const char *message)
 	worker_log_failure(worker, worker_failure_level(worker, message), message);
 }
 
+/* The server does what we ask for again: the next failure is the first. */
+void
+worker_forget_failures(Worker *worker)
+{
+	worker->failures = 0;
+	worker->said[0] = '\0';
+}
+
 /* The stop level that ends what the worker is waiting for. */
 static StopLevel
 waits_until(const Worker *worker)

@@ -21,6 +21,7 @@ extern void worker_log_trouble(Worker *worker, const char *message);
 extern bool worker_must_end(const Worker *worker);
 extern void worker_set_interrupt(Worker *worker);
 extern void worker_back_off(Worker *worker);
+extern void worker_forget_failures(Worker *worker);
 extern bool worker_give_up(Worker *worker, int status);
 extern bool worker_ensure_connected(Worker *worker);
 extern void worker_lose_connection(Worker *worker, bool claimed);

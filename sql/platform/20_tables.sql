@@ -288,6 +288,25 @@ begin
 end $$;
 comment on function sentinai_platform.stamp_rule() is 'Trigger of the tables of rules: who changed a rule, and when. What is inserted has defaults, which a dump that is restored overrides.';
 
+create function sentinai_platform.check_tenant() returns trigger
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    -- as publish() has it: a rule for a tenant that no event can have would be one that never holds
+    if new.tenant_id = '' then
+        perform sentinai_platform.refuse('/tenant_id', 'minLength', 'must not be empty');
+    elsif octet_length(new.tenant_id) > 256 then
+        perform sentinai_platform.refuse('/tenant_id', 'maxLength', 'must not be longer than 256 bytes');
+    elsif strpos(new.tenant_id, ':') > 0 then
+        perform sentinai_platform.refuse('/tenant_id', 'pattern', 'must not contain ":"');
+    elsif new.tenant_id ~ '[\u0001-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]' then
+        perform sentinai_platform.refuse('/tenant_id', 'pattern', 'must consist of printable characters');
+    end if;
+    return new;
+end $$;
+comment on function sentinai_platform.check_tenant() is 'Trigger of the tables of rules, playbooks and tools: refuses a tenant that there cannot be.';
+
 do $triggers$
 declare
     t text;

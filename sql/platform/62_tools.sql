@@ -267,4 +267,9 @@ begin
         execute format('create trigger stamp_rule before update on sentinai_platform.%I for each row execute function sentinai_platform.stamp_rule()', t);
         execute format('comment on trigger stamp_rule on sentinai_platform.%I is %L', t, 'Who changed a row, and when.');
     end loop;
+    -- what is a part of a calendar or playbook has its tenant
+    foreach t in array '{mapping_rules,triage_rules,sla_rules,guardrails,calendars,playbooks,allowed_hosts,tools}'::text[] loop
+        execute format('create trigger check_tenant before insert or update on sentinai_platform.%I for each row execute function sentinai_platform.check_tenant()', t);
+        execute format('comment on trigger check_tenant on sentinai_platform.%I is %L', t, 'A tenant that there can be.');
+    end loop;
 end $triggers$;

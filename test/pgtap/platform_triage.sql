@@ -3,7 +3,7 @@
 -- batches without a token.
 begin;
 create extension sentinai_platform;
-select plan(27);
+select plan(68);
 \ir lib/platform.sql
 
 -- judged(): what triage makes of an exception of the tenant m that says this
@@ -79,6 +79,19 @@ select sentinai_platform.submit_exception('m', 'bank', v::jsonb, 'T-' || n) from
 select sentinai_platform.handle_intake(pg_temp.batch('m'));
 select sentinai_platform.handle_triage(pg_temp.batch('m', '{ExceptionNormalized}'));
 select is((select string_agg((category = 'dated')::text, ' ' order by exception_id) from sentinai_platform.exceptions where exception_id like 'T-_'), 'true true false', 'times with a zone are compared, too');
+
+-- whose rules there may be
+select is(pg_temp.detail(format(v.statement, t.tenant)), 'SN422 /tenant_id ' || t.keyword, concat(left(v.statement, 45), ' for a tenant that there cannot be: ', t.keyword))
+from (values ('', 'minLength'), ('a:b', 'pattern'), (e'a\nb', 'pattern'), (e'a\u202Eb', 'pattern'), (repeat('ä', 129), 'maxLength')) t (tenant, keyword),
+    (values ('insert into sentinai_platform.mapping_rules (tenant_id, field, pointers) values (%L, ''a'', ''{/a}'')'),
+        ('insert into sentinai_platform.triage_rules (tenant_id, rule, condition, severity) values (%L, ''a'', ''$.a == 1'', ''low'')'),
+        ('insert into sentinai_platform.sla_rules (tenant_id, resolve_within) values (%L, ''1 h'')'),
+        ('insert into sentinai_platform.guardrails (tenant_id, rule, condition, decision) values (%L, ''a'', ''$.a == 1'', ''allowed'')'),
+        ('insert into sentinai_platform.calendars (tenant_id, calendar, time_zone) values (%L, ''a'', ''UTC'')'),
+        ('insert into sentinai_platform.allowed_hosts (tenant_id, host) values (%L, ''a'')'),
+        ('insert into sentinai_platform.tools (tenant_id, tool, kind, settings) values (%L, ''a'', ''notify'', ''{"channel": "a"}'')'),
+        ('select sentinai_platform.put_playbook(%L, ''a'', ''[{"tool": "a"}]'')')) v (statement);
+select lives_ok($$insert into sentinai_platform.sla_rules (tenant_id, resolve_within) values (repeat('ä', 128), '1 h'), ('😀 "%', '1 h')$$, 'odd ones there are');
 
 select * from finish();
 rollback;

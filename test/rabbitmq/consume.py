@@ -31,18 +31,30 @@ def show(method, properties, body):
         'body': body.decode()}))
 
 
+# No more than these are ever on their way here: what the broker takes back it may put
+# behind what it has handed out meanwhile.
 def take_all(channel):
     global taken
     there = channel.queue_declare(queue, passive=True).method.message_count
-    channel.basic_qos(prefetch_count=1000)
-    messages = channel.consume(queue, inactivity_timeout=5)
     while taken < there:
-        method, properties, body = next(messages)
-        if method is None:
+        wanted = min(there - taken, 1000)
+        channel.basic_qos(prefetch_count=wanted)
+        came = 0
+        for method, properties, body in channel.consume(
+                queue, inactivity_timeout=5):
+            if method is None:
+                break
+            show(method, properties, body)
+            last = method.delivery_tag
+            came += 1
+            if came == wanted:
+                break
+        channel.cancel()
+        if came > 0:
+            channel.basic_ack(last, multiple=True)
+        taken += came
+        if came < wanted:
             break
-        show(method, properties, body)
-        channel.basic_ack(method.delivery_tag)
-        taken += 1
 
 
 def take_some(channel):

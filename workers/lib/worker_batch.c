@@ -215,15 +215,20 @@ worker_is_to_blame(const Worker *worker)
 }
 
 /*
- * The server has refused a batch again and again.  It is not released, but
- * for what no event is to blame for: its end counts an attempt, so this has
- * an end.
+ * The server has refused a batch again and again.  It is not released: its end
+ * counts an attempt, so this has an end.  But what no event is to blame for
+ * uses up no attempt where the whole work was undone, as that of a set handler
+ * is.  A handler of single events has done its work when its report is
+ * refused, and would do it for ever.
  */
 void
 worker_give_up_batch(Worker *worker)
 {
+	bool		was_undone =
+		worker->agent->definition->set_handler != NULL;
+
 	worker_log_failure(worker, LOG_ERROR, "giving up a batch");
-	if (!worker_is_to_blame(worker))
+	if (!was_undone || !worker_is_to_blame(worker))
 		worker_drop_batch(worker);
 	else
 	{

@@ -122,7 +122,8 @@ PLAIN = {
     "json": ["(" + v + "::pg_catalog.text::pg_catalog.json)" for v in JSONS],
 }
 
-# What is right for a parameter of that name, whatever the function.
+# What is right for a parameter of that name, whatever the function. One that is an
+# array elsewhere has a second line, with brackets.
 ORDINARY = {
     "worker_type": [text(w) for w in ("fz_all", "fz_some", "fz_block",
                                       "fz_free", "fz_none")],
@@ -140,6 +141,7 @@ ORDINARY = {
     "payload": cast("jsonb", '{"canary": "c4n4ry"}'),
     "payloads": ["""('{"{}","{\\"a\\": 1}"}'::pg_catalog._jsonb)"""],
     "metadata": cast("jsonb", "{}"),
+    "metadata[]": ["""('{"{}",NULL}'::pg_catalog._jsonb)"""],
     "correlation_id": [text("c1")],
     "correlation_ids": cast("_text", "{c1,NULL}"),
     "idempotency_key": [text("k1"), "(null::pg_catalog.text)"],
@@ -159,6 +161,9 @@ ORDINARY = {
     "partitions": cast("int4", "12"),
     "until": [from_now("+", "1 hour")],
     "deliver_at": [from_now("+", "1 hour")],
+    "deliver_at[]": ["(array[" + from_now("+", "1 hour") + ", null])"],
+    "causation_ids": cast("_uuid", "{NULL,NULL}"),
+    "schema_versions": cast("_int4", "{1,NULL}"),
 }
 
 # A wait is not to last; everything else about the type stands.
@@ -199,7 +204,8 @@ def arrays(element, rng):
     one = [rng.choice(PLAIN.get(element, [f"null::pg_catalog.{element}"]))
            for _ in range(4)]
     good = {"text": "fz.a", "uuid": "01943c5e-0000-7000-8000-000000000000",
-            "interval": "1s", "jsonb": "{}", "bool": "t"}.get(element, "1")
+            "interval": "1s", "jsonb": "{}", "bool": "t",
+            "timestamptz": "2026-01-01"}.get(element, "1")
     item = f'"{good}"'
     shapes = [f"{{{item}}}", f"{{{item},NULL}}", "{NULL}", "{NULL,NULL}", "{}",
               f"[-5:-4]={{{item},{item}}}", f"[0:0]={{{item}}}",
@@ -243,7 +249,10 @@ def ordinary(param, ground, rng):
     """A value that the function should accept."""
     if param.optional and rng.random() < 0.2:
         return null(param.type)
-    known = ground.pool(param) or ORDINARY.get(param.name)
+    name = param.name
+    if plain_name(param.type).startswith("_"):
+        name = name + "[]" if name + "[]" in ORDINARY else name
+    known = ground.pool(param) or ORDINARY.get(name)
     if known:
         return rng.choice(known)
     return rng.choice(hostile(param, rng))

@@ -287,7 +287,8 @@ sub outcomes
 is((stop_agent('kafka tool 2'))[0], 0, 'a member leaves');
 delete $agents{'kafka tool 2'};
 my @held = ask('hold', 6);
-wait_for('the calls', sub { calls('/hold') == @held });
+# those that come later wait behind what a thread calls
+wait_for('calls', sub { calls('/hold') > 0 });
 of('kafka', q{select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name ~ '^sentinai-tool'});
 start_platform('kafka tool 3', 'kafka', 'tool');
 wait_for('a new member', sub { grep { /partitions assigned/ } lines("$dir/kafka tool 3.log") });
@@ -298,13 +299,21 @@ wait_for('its share', sub { grep { /partitions assigned.*"?held"?[=:] ?[1-9]/ } 
 $agents{'kafka tool 3'} = 'tool';
 
 # Who is killed while he calls is another matter: the key is the same.
+sub called { return map { (split / /)[4] =~ s/.*://r } calls('/lose') }
 my @lost = ask('lose', 4);
-wait_for('the calls', sub { calls('/lose') == @lost });
+wait_for('calls', sub { called() > 0 });
+my @away = called();
 crash($_) foreach 'kafka tool 1', 'kafka tool 3';
-wait_for('the calls again', sub { calls('/lose') == 2 * @lost });
+wait_for('the calls again', sub { my %times; $times{$_}++ foreach called(); !grep { $times{$_} < 2 } @away });
 append_to_file("$dir/lose", '');
 wait_for('the outcomes', sub { outcomes(@lost) eq join ' ', ('ToolExecutionCompleted') x @lost });
-is(join(' ', sort map { (split / /)[4] =~ s/.*://r } calls('/lose')), join(' ', sort @lost, @lost), 'what was not recorded is called again, with the same key');
+{
+	my %times;
+
+	$times{$_}++ foreach called();
+	is(join(' ', map { "$_ $times{$_}" } sort @away), join(' ', map { "$_ 2" } sort @away), 'what was not recorded is called again, with the same key');
+	is(join(' ', grep { ($times{$_} // 0) !~ /^[12]$/ } @lost), '', 'each was called, none of them more than that');
+}
 
 # Another protocol of the group, from the beginning: all is done already.
 my $before = of('kafka', 'select count(*) from sentinai.event_log');

@@ -72,7 +72,7 @@ create function sentinai_platform.limit_time(events bigint) returns void
           from (select current_setting('sentinai_platform.event_time', true)) s (value) $$;
 comment on function sentinai_platform.limit_time(bigint) is 'For the handlers: how much processor time so many events may take. One may have the setting sentinai_platform.event_time in milliseconds, or a second.';
 
-create function sentinai_platform.what_failed(inout state text, inout message text, inout detail text)
+create function sentinai_platform.what_failed(state text, message text, detail text, out error text, out retryable boolean)
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
@@ -82,25 +82,25 @@ begin
         message := 'it takes too much time';
         detail := 'Its data is too large for the conditions, templates, rules and calendars of its tenant.';
     end if;
+    error := concat(state, ': ', message, ': ' || nullif(detail, ''));
+    -- what does not fit is as wrong the next time
+    retryable := state not in ('SN422', 'SN413', 'SN404');
 end $$;
-comment on function sentinai_platform.what_failed(text, text, text) is 'For the handlers: what an event has failed with. That its time was over is said as what it is.';
+comment on function sentinai_platform.what_failed(text, text, text) is 'For the handlers: what an event has failed of, and whether it may succeed later. That its time was over is said as what it is.';
 
-create function sentinai_platform.note_failure(agent text, event jsonb, state text, message text, detail text) returns text
+create function sentinai_platform.note_failure(agent text, event jsonb, error text, retryable boolean) returns text
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
 declare
-    outcome text;
-    text constant text := concat(state, ': ', message, ': ' || nullif(detail, ''));
+    outcome constant text := sentinai.fail(event ->> 'token', (event ->> 'event_id')::uuid, error, retryable);
 begin
-    -- what does not fit is as wrong the next time
-    outcome := sentinai.fail(event ->> 'token', (event ->> 'event_id')::uuid, text, state not in ('SN422', 'SN413', 'SN404'));
     if outcome = 'dead' then
-        perform sentinai_platform.fail_command(agent, event, text);
+        perform sentinai_platform.fail_command(agent, event, error);
     end if;
     return outcome;
 end $$;
-comment on function sentinai_platform.note_failure(text, jsonb, text, text, text) is 'For the handlers: an event has failed; so has its command, when nobody tries again.';
+comment on function sentinai_platform.note_failure(text, jsonb, text, boolean) is 'For the handlers: an event has failed; so has its command, when nobody tries again.';
 
 create function sentinai_platform.settle(agent text, batch jsonb, out rest jsonb, out retried int, out dead int)
     language plpgsql volatile parallel unsafe
@@ -165,8 +165,8 @@ begin
             if state = '57014' then
                 slow := slow || key[1];
             end if;
-            select * into state, message, detail from sentinai_platform.what_failed(state, message, detail);
-            outcome := sentinai_platform.note_failure(agent, event, state, message, detail);
+            select sentinai_platform.note_failure(agent, event, w.error, w.retryable) into outcome
+            from sentinai_platform.what_failed(state, message, detail) w;
             stopped := stopped || key::text;
             retried := retried + (outcome = 'retrying')::int;
             dead := dead + (outcome = 'dead')::int;

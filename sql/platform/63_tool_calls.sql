@@ -240,7 +240,7 @@ begin
             end if;
             -- the handler hears of it as of a call that was not made
             return query select (event ->> 'event_id')::uuid, jsonb_build_object('called', false, 'retryable', false,
-                    'error', left(concat(w.state, ': ', w.message, ': ' || nullif(w.detail, '')), 8000)),
+                    'error', left(w.error, 8000)),
                 (event #>> '{payload,execution_id}')::uuid, null::text, null::text, false, null::text, null::text, null::text, null::int,
                 null::text, null::text, null::text, null::text, null::int, null::int
             from sentinai_platform.what_failed(state, message, detail) w;

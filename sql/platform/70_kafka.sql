@@ -279,8 +279,8 @@ begin
             if state = '57014' then
                 slow := slow || event ->> 'tenant_id';
             end if;
-            select * into state, message, detail from sentinai_platform.what_failed(state, message, detail);
-            wait := sentinai_platform.fail_record(agent, event, place, concat(state, ': ', message, ': ' || nullif(detail, '')), state not in ('SN422', 'SN413', 'SN404'));
+            select sentinai_platform.fail_record(agent, event, place, w.error, w.retryable) into wait
+            from sentinai_platform.what_failed(state, message, detail) w;
             if wait is null then
                 dead := dead + 1;
             else

@@ -37,15 +37,14 @@ publish_outcome(const char *type, const SnFailure *failure,
 	sn_control_tell(&control);
 }
 
-/* stored_error: what the attempt failed of, as it may be stored */
-static text *
-stored_error(const SnFailure *failure, const SnEventRow *event)
+/* sn_attempt_error: what an attempt failed of, as rules for the event make it */
+text *
+sn_attempt_error(text *error, const SnEventRow *event)
 {
 	if (!sn_redact_asks())
-		return failure->error;
+		return error;
 	return sn_redact_error(sn_row_text(event, Anum_log_tenant_id),
-						   sn_row_text(event, Anum_log_event_type),
-						   failure->error);
+						   sn_row_text(event, Anum_log_event_type), error);
 }
 
 /* new_row: the row of event_retry for an event that had none */
@@ -151,7 +150,7 @@ sn_attempt_failed(const SnFailure *failure)
 	if (!had_row)
 		new_row(failure, &event, &retry);
 	retry.attempt = entry->attempt;
-	error = stored_error(failure, &event);
+	error = sn_attempt_error(failure->error, &event);
 	sn_history_add(&retry, VARDATA_ANY(error), VARSIZE_ANY_EXHDR(error),
 				   state->worker_id, failure->now);
 

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "queue/batch.h"
+#include "queue/dead_letter.h"
 
 /* A failed attempt */
 typedef struct SnFailure
@@ -33,6 +34,7 @@ typedef enum SnOutcome
 	SN_DEAD_BLOCKING
 } SnOutcome;
 
+extern text *sn_attempt_error(text *error, const SnEventRow *event);
 extern SnOutcome sn_attempt_failed(const SnFailure *failure);
 extern SnOutcome sn_batch_fail(SnBatch *batch, const SnEntry *entry,
 							   text *error, bool retryable, int64 wait);

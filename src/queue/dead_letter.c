@@ -45,9 +45,9 @@ sn_letter_lane(TupleTableSlot *slot)
 {
 	slot_getallattrs(slot);
 	return sn_lane_of(sn_key_hash(sn_text_at(slot->tts_values, slot->tts_isnull,
-										  Anum_dead_tenant_id),
+											 Anum_dead_tenant_id),
 								  sn_text_at(slot->tts_values, slot->tts_isnull,
-										  Anum_dead_aggregate_id)),
+											 Anum_dead_aggregate_id)),
 					  sn_node()->lanes);
 }
 

@@ -20,9 +20,9 @@
 #include "base/printable.h"
 #include "log/event.h"
 #include "log/log.h"
+#include "queue/attempt.h"
 #include "queue/control.h"
 #include "queue/subscription.h"
-#include "redact/redact.h"
 #include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_mark_as_failed);
@@ -48,9 +48,7 @@ find_event(const pg_uuid_t *id, const text *worker_type, SnEventRow *event)
 static text *
 storable_error(text *error, const SnEventRow *event)
 {
-	if (sn_redact_asks())
-		error = sn_redact_error(sn_row_text(event, Anum_log_tenant_id),
-								sn_row_text(event, Anum_log_event_type), error);
+	error = sn_attempt_error(error, event);
 	return sn_storable_text(VARDATA_ANY(error), VARSIZE_ANY_EXHDR(error),
 							SN_ERROR_MAX);
 }

@@ -392,8 +392,8 @@ gather_due(SnGather *g, SnPart *part, Relation rel, bool only_here)
 		bool		isnull;
 
 		if (!is_seen(g->seen,
-							   DatumGetInt64(slot_getattr(slot, Anum_log_txid,
-														  &isnull))))
+					 DatumGetInt64(slot_getattr(slot, Anum_log_txid,
+												&isnull))))
 			continue;
 		if (only_here &&
 			in_log(g, DatumGetUUIDP(slot_getattr(slot, Anum_log_event_id,

@@ -57,8 +57,8 @@ sn_relay_core_open(const SnRelayCoreConfig *config, char *err, size_t err_len)
 	}
 	sn_breaker_init(&core->breaker, config->breaker_failures,
 					config->breaker_open_ms);
-	sn_pace_init(&core->events, config->events_per_second);
-	sn_pace_init(&core->bytes, config->bytes_per_second);
+	sn_rate_init(&core->events, config->events_per_second);
+	sn_rate_init(&core->bytes, config->bytes_per_second);
 	core->maker = sn_record_open(&config->record, err, err_len);
 	if (core->maker != NULL)
 		core->broker = config->provider->open(&config->broker, err, err_len);

@@ -5,9 +5,9 @@
  *		How fast a relay may send, and how much may be on its way.
  *
  * The text of limits is a list of properties (props.c).  What goes in a second
- * is a bucket.  Something goes as long as there is anything in it, and takes
- * what it needs; so what is larger than the bucket goes, too, and what follows
- * waits for it.
+ * is a bucket, as limits of tenants are.  Something goes as long as there is
+ * anything in it, and takes what it needs; so what is larger than the bucket
+ * goes, too, and what follows waits for it.
  */
 #include "relay/relay_limits.h"
 
@@ -30,6 +30,8 @@ static const LimitRule limit_rules[] = {
 	{"in.flight", SN_LIMIT_MAX_IN_FLIGHT, offsetof(SnRelayLimits, in_flight)}
 };
 
+#define SECOND INT64_C(1000000)	/* us */
+#define PARTS 1000				/* of a unit, since a process has a share of a rate */
 #define NLIMITS (sizeof(limit_rules) / sizeof(limit_rules[0]))
 
 /* The rule of a name, or NULL. */
@@ -88,31 +90,28 @@ sn_relay_limits_parse(const char *text, SnRelayLimits *limits, char *err,
 	return true;
 }
 
-/* A full bucket. */
+/* The bucket of a rate, of units a second; 0: no limit. */
 void
-sn_pace_init(SnPace *pace, double rate)
+sn_rate_init(SnBucket *bucket, double rate)
 {
-	pace->rate = pace->left = rate;
-	pace->at = 0;
+	int64_t		value = (int64_t) (rate * PARTS + 0.5);
+
+	sn_bucket_fill(bucket, rate > 0 && value < 1 ? 1 : value, SECOND, 0);
 }
 
 /* Milliseconds until something may go; 0: now. */
 int64_t
-sn_pace_wait(SnPace *pace, int64_t now_ms)
+sn_rate_wait(SnBucket *bucket, int64_t now_ms)
 {
-	if (pace->rate == 0)
+	if (bucket->value == 0)
 		return 0;
-	if (now_ms > pace->at)
-		pace->left += pace->rate * (double) (now_ms - pace->at) / 1000;
-	if (pace->left > pace->rate)
-		pace->left = pace->rate;
-	pace->at = now_ms;
-	return pace->left > 0 ? 0 : (int64_t) (-pace->left / pace->rate * 1000) + 1;
+	return (sn_bucket_wait(bucket, 1, now_ms * 1000) + 999) / 1000;
 }
 
-/* Something goes. */
+/* Something goes, however large it is. */
 void
-sn_pace_take(SnPace *pace, double units)
+sn_rate_take(SnBucket *bucket, int64_t units, int64_t now_ms)
 {
-	pace->left -= units;
+	if (bucket->value > 0)
+		sn_bucket_owe(bucket, units * PARTS, now_ms * 1000);
 }

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tenancy/bucket.h"
+
 /* Largest figures that can be given */
 #define SN_LIMIT_MAX	1000000000
 #define SN_LIMIT_MAX_IN_FLIGHT	100000	/* as of sentinai.relay_inflight */
@@ -30,16 +32,8 @@ typedef struct SnRelayLimits
 extern bool sn_relay_limits_parse(const char *text, SnRelayLimits *limits,
 								  char *err, size_t err_len);
 
-/* A bucket that holds what may go in a second, and fills at that rate. */
-typedef struct SnPace
-{
-	double		rate;			/* a second; 0: no limit */
-	double		left;			/* below 0: what went too early */
-	int64_t		at;				/* when that was; milliseconds */
-} SnPace;
-
-extern void sn_pace_init(SnPace *pace, double rate);
-extern int64_t sn_pace_wait(SnPace *pace, int64_t now_ms);
-extern void sn_pace_take(SnPace *pace, double units);
+extern void sn_rate_init(SnBucket *bucket, double rate);
+extern int64_t sn_rate_wait(SnBucket *bucket, int64_t now_ms);
+extern void sn_rate_take(SnBucket *bucket, int64_t units, int64_t now_ms);
 
 #endif							/* SN_RELAY_LIMITS_H */

@@ -32,8 +32,8 @@ know_topic(SnRelayCore *core, SnWindowEntry *entry, const char *name,
 int64_t
 sn_core_limited(SnRelayCore *core, int64_t now_ms)
 {
-	int64_t		events = sn_pace_wait(&core->events, now_ms);
-	int64_t		bytes = sn_pace_wait(&core->bytes, now_ms);
+	int64_t		events = sn_rate_wait(&core->events, now_ms);
+	int64_t		bytes = sn_rate_wait(&core->bytes, now_ms);
 
 	return events > bytes ? events : bytes;
 }
@@ -52,8 +52,8 @@ note_sent(SnRelayCore *core, SnWindowEntry *entry, const SnRecord *record,
 		topic->answered_at = now_ms;
 		topic->others = core->stats.acked;
 	}
-	sn_pace_take(&core->events, 1);
-	sn_pace_take(&core->bytes, (double) record->value_len);
+	sn_rate_take(&core->events, 1, now_ms);
+	sn_rate_take(&core->bytes, (int64_t) record->value_len, now_ms);
 	core->inflight++;
 	core->stats.sent++;
 }

@@ -22,8 +22,8 @@ struct SnRelayCore
 	SnBroker   *broker;
 	SnRecordMaker *maker;
 	SnBreaker	breaker;
-	SnPace		events;			/* what may go in a second */
-	SnPace		bytes;
+	SnBucket	events;			/* what may go in a second */
+	SnBucket	bytes;
 	SnWindow	window;
 	SnTopicTable topics;
 	SnLater		later;			/* keys of what the cursor passed over */

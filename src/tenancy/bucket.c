@@ -42,7 +42,7 @@ bring_up(SnBucket *b, int64_t now)
 	if (elapsed <= 0)
 		return;
 	b->at = now;
-	if (b->left < b->value && elapsed < b->window)
+	if (b->left < b->value && (elapsed < b->window || b->left < 0))
 		b->left += quotient(elapsed, b->value, b->part, b->window, &b->part);
 	else
 		b->left = b->value;
@@ -93,6 +93,18 @@ sn_bucket_take(SnBucket *b, int64_t n, int64_t now)
 	b->left -= n;
 	b->total += n;
 	return true;
+}
+
+/*
+ * sn_bucket_owe: take n units, also those that are not there.  They are owed, and
+ * nobody can take any before they have come.
+ */
+void
+sn_bucket_owe(SnBucket *b, int64_t n, int64_t now)
+{
+	bring_up(b, now);
+	b->left -= n;
+	b->total += n;
 }
 
 /*

@@ -256,6 +256,26 @@ test_give_back(void **state)
 	}
 }
 
+/* What was taken and is not there comes first, however long that takes. */
+static void
+test_debt(void **state)
+{
+	SnBucket	b;
+
+	(void) state;
+	sn_bucket_fill(&b, 10, SECOND, 5);
+	sn_bucket_owe(&b, 4, 5);
+	assert_true(sn_bucket_take(&b, 6, 5));
+	sn_bucket_owe(&b, 35, 5);
+	assert_int_equal(sn_bucket_wait(&b, 1, 5), 36 * SECOND / 10);
+	assert_false(sn_bucket_take(&b, 1, 5 + 2 * SECOND));
+	assert_int_equal(sn_bucket_wait(&b, 1, 5 + 2 * SECOND), 16 * SECOND / 10);
+	assert_true(sn_bucket_take(&b, 1, 5 + 36 * SECOND / 10));
+	assert_false(sn_bucket_take(&b, 1, 5 + 36 * SECOND / 10));
+	sn_bucket_owe(&b, 35, 5 + 36 * SECOND / 10);
+	assert_true(sn_bucket_is_full(&b, 10 * SECOND));
+}
+
 int
 main(void)
 {
@@ -266,6 +286,7 @@ main(void)
 		cmocka_unit_test(test_boundaries),
 		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_give_back),
+		cmocka_unit_test(test_debt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,7 @@ import time
 import checker
 import child
 from checker import flow_rules, model
-from run import say, stop
+from run import close, conclude, say, stop, tell
 from world.final import BAD_LINE
 from world.platform import (AGENTS, SETUP, TENANTS, Endpoint, Instances, Person,
                             Rebuilder)
@@ -247,18 +247,11 @@ def main():
         recorder.close()
         report = checker.hold(flow_rules.Flow(model.read(path)),
                               flow_rules.RULES)
-        for line in report.lines():
-            say(line)
-        for line in report.witnesses(model.read(path)):
-            say(line)
+        tell(report, path)
         keep = not report.ok
     finally:
-        server.close(keep=keep or options.keep)
-        if keep or options.keep:
-            say(f"kept: {server.dir} (history.jsonl, server.log)")
-    say(f"{'ok' if report.ok else 'not ok'} 1 - history of the platform's flow: "
-        f"seed {options.seed}, {len(report.violations):,} violations")
-    return 0 if report.ok else 1
+        close(server, keep or options.keep)
+    return conclude("history of the platform's flow", options, report)
 
 
 if __name__ == "__main__":

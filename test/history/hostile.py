@@ -19,7 +19,7 @@ import time
 import checker
 import child
 from checker import model
-from run import World, say, stop
+from run import World, close, conclude, say, stop, tell
 from world import final
 from world.agent import Agent
 from world.hostile import READ, Den, haunt
@@ -253,20 +253,13 @@ def main():
             recorder.take(written)
         recorder.close()
         report = checker.check_records(model.read(path))
-        for line in report.lines():
-            say(line)
-        for line in report.witnesses(model.read(path)):
-            say(line)
+        tell(report, path)
         keep = not report.ok
     finally:
         for process, _ in haunts:
             process.kill()
-        server.close(keep=keep or options.keep)
-        if keep or options.keep:
-            say(f"kept: {server.dir} (history.jsonl, server.log)")
-    say(f"{'ok' if report.ok else 'not ok'} 1 - history of hostile tenants: "
-        f"seed {options.seed}, {len(report.violations):,} violations")
-    return 0 if report.ok else 1
+        close(server, keep or options.keep)
+    return conclude("history of hostile tenants", options, report)
 
 
 if __name__ == "__main__":

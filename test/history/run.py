@@ -233,6 +233,26 @@ def drive(options, world):
             world.recorder.take(path)
 
 
+def tell(report, path):
+    """What the checker has found, and the operations that show it."""
+    for line in [*report.lines(), *report.witnesses(model.read(path))]:
+        say(line)
+
+
+def close(server, keep):
+    """Ends the server; says where its files are, if they are kept."""
+    server.close(keep=keep)
+    if keep:
+        say(f"kept: {server.dir} (history.jsonl, server.log)")
+
+
+def conclude(what, options, report):
+    """The line of the test; returns the exit status."""
+    say(f"{'ok' if report.ok else 'not ok'} 1 - {what}: seed {options.seed}, "
+        f"{len(report.violations):,} violations")
+    return 0 if report.ok else 1
+
+
 def main():
     options = parse()
     child.obey()
@@ -258,10 +278,7 @@ def main():
         drive(options, world)
         recorder.close()
         report = checker.check_records(model.read(path))
-        for line in report.lines():
-            say(line)
-        for line in report.witnesses(model.read(path)):
-            say(line)
+        tell(report, path)
         keep = not report.ok
     except BaseException as error:
         keep = not isinstance(error, SystemExit)
@@ -271,14 +288,11 @@ def main():
     finally:
         for library in world.libraries if world else ():
             library.kill()
-        server.close(keep=keep or options.keep)
-        if keep or options.keep:
-            say(f"kept: {server.dir} (history.jsonl, server.log)")
-    what = f"seed {options.seed}, {len(report.violations):,} violations"
-    say(f"{'ok' if report.ok else 'not ok'} 1 - history: {what}")
+        close(server, keep or options.keep)
+    status = conclude("history", options, report)
     say(f"# again: run.py {' '.join(sys.argv[1:])}" +
         ("" if "--seed" in sys.argv else f" --seed {options.seed}"))
-    return 0 if report.ok else 1
+    return status
 
 
 if __name__ == "__main__":

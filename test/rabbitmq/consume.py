@@ -1,6 +1,8 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # test/rabbitmq/consume.py PORT QUEUE [COUNT]: takes the messages of a queue.
 # SPDX-License-Identifier: PostgreSQL
+#
+# Debian's own Python runs it: only that has Debian's pika.
 #
 # Prints each as a line of JSON, in the order of the queue, and confirms it.
 # Without a count it takes what is there, many at a time, and ends when the queue is

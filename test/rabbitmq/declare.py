@@ -1,6 +1,8 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # test/rabbitmq/declare.py PORT WHAT ARGUMENTS: makes something in a RabbitMQ.
 # SPDX-License-Identifier: PostgreSQL
+#
+# Debian's own Python runs it: only that has Debian's pika.
 #
 #   exchange NAME TYPE
 #   queue NAME JSON            its arguments

@@ -129,7 +129,7 @@ class RabbitMQ(Node):
             file.write(self.port)
         self.start()
         for queue in (topic_of("exception"), CONTROL_TOPIC):
-            run("python3", os.path.join(RABBITMQ, "declare.py"), self.port,
+            run(os.path.join(RABBITMQ, "declare.py"), self.port,
                 "queue", queue, '{"x-queue-type": "quorum"}')
 
     def ctl(self, *arguments):
@@ -137,7 +137,7 @@ class RabbitMQ(Node):
 
     def records(self, topic):
         done = subprocess.run(
-            ["python3", os.path.join(RABBITMQ, "consume.py"), self.port, topic],
+            [os.path.join(RABBITMQ, "consume.py"), self.port, topic],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
             timeout=600)
         for line in done.stdout.splitlines():

@@ -90,7 +90,7 @@ sub take
 	my ($self, $queue, @count) = @_;
 	my ($out, $err);
 
-	IPC::Run::run([ 'python3', "$FindBin::RealBin/consume.py", $self->{port}, $queue, @count ],
+	IPC::Run::run([ "$FindBin::RealBin/consume.py", $self->{port}, $queue, @count ],
 		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($unread))
 	  or die "consume.py: $err";
 	return map { JSON::PP::decode_json($_) } split /\n/, $out;
@@ -101,7 +101,7 @@ sub declare
 {
 	my ($self, @what) = @_;
 
-	IPC::Run::run([ 'python3', "$FindBin::RealBin/declare.py", $self->{port},
+	IPC::Run::run([ "$FindBin::RealBin/declare.py", $self->{port},
 			map { ref $_ ? JSON::PP::encode_json($_) : $_ } @what ])
 	  or die "declare.py: @what";
 	return;

@@ -109,10 +109,11 @@ cached_tenant(const text *tenant_id)
 	return tenant;
 }
 
-/* make_rule_cache: an empty one */
+/* make_rule_cache: an empty one; without memory for it nothing is known */
 static void
 make_rule_cache(void)
 {
+	known.valid = sn_no_redactions = false;
 	if (cache_context == NULL)
 	{
 		cache_context = AllocSetContextCreate(TopMemoryContext,

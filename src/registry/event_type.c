@@ -90,13 +90,15 @@ sn_type_is_own(const text *event_type)
 #undef SN_IS
 }
 
-/* make_cache: an empty one */
+/* make_cache: an empty one; without memory for it nothing is known */
 static void
 make_cache(void)
 {
 	HASHCTL		ctl = {.keysize = sizeof(TypeKey),
 	.entrysize = sizeof(CachedType)};
+	bool		valid = known.valid;
 
+	known.valid = false;
 	if (cache_context == NULL)
 	{
 		cache_context = AllocSetContextCreate(TopMemoryContext,
@@ -111,6 +113,7 @@ make_cache(void)
 	ctl.hcxt = cache_context;
 	cache = hash_create("sentinai event types", 64, &ctl,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	known.valid = valid;
 }
 
 /* is_full: whether the cache has to be emptied before it takes more */

@@ -258,7 +258,8 @@ add_rule_item(SnRecordItems *list, const ListRule *rule, const char *text,
 		item->value = copy_part(colon + 1, len - name_len - 1);
 	else if (rule->kind == ITEM_METADATA)
 		item->value = copy_part(text, len);
-	if (item->name == NULL)
+	if (item->name == NULL || (item->value == NULL &&
+							   (colon != NULL || rule->kind == ITEM_METADATA)))
 		return refuse_rule(err, err_len, rule->option, "out of memory");
 	if (!check_item(rule, item, err, err_len))
 		return false;

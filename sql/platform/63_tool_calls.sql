@@ -103,6 +103,15 @@ create function sentinai_platform.url_encode(value text) returns text
           from regexp_split_to_table(value, '') with ordinality t (c, n) $$;
 comment on function sentinai_platform.url_encode(text) is 'For the tools: a text as it stands in the query of a URL.';
 
+create function sentinai_platform.tenant_of_key(tenant_id text) returns text
+    language sql immutable strict parallel safe
+    set search_path = pg_catalog, pg_temp
+    -- Services take keys of up to 255 characters, and an execution's id has 36. What a
+    -- URL has encoded has no "=", so no name is another one's hash.
+    as $$ select case when length(e.name) <= 200 then e.name else 'sha256=' || encode(sha256(convert_to(tenant_id, 'UTF8')), 'hex') end
+          from (select sentinai_platform.url_encode(tenant_id)) e (name) $$;
+comment on function sentinai_platform.tenant_of_key(text) is 'For the tools: a tenant as it stands in an idempotency key: as in a URL, or its hash when that would be longer than 200 characters.';
+
 create function sentinai_platform.tool_requests(batch jsonb)
     returns table (ord bigint, event jsonb, event_id uuid, tenant_id text, exception_id text, payload jsonb, trace jsonb, execution_id uuid, tool text,
                    attempt int, known sentinai_platform.tool_executions, def sentinai_platform.tools, is_same boolean)
@@ -175,7 +184,7 @@ begin
                 then jsonb_build_object('called', false, 'retryable', false, 'error', 'the arguments are too large for a URL') end,
            r.execution_id,
            -- who may publish for one tenant can name the execution of another one
-           case when (r.def).tenant_id = '*' then sentinai_platform.url_encode(r.tenant_id) || ':' else '' end || r.execution_id,
+           case when (r.def).tenant_id = '*' then sentinai_platform.tenant_of_key(r.tenant_id) || ':' else '' end || r.execution_id,
            (r.def).tenant_id, r.attempt < (r.def).max_attempts, r.verb,
            (r.s ->> 'url') || case when r.in_url <= 8192 then coalesce((
                select case when r.s ->> 'url' ~ '\?' then '&' else '?' end

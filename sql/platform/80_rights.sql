@@ -117,7 +117,7 @@ begin
         -- the tool agent
         select p.oid::regprocedure, v.role
         from (values
-            ('sentinai_agent', '{handle_tool,prepare,prepare_calls,tool_events,update_fields,project_tools,url_parts,url_encode,tool_requests,take_trials,read_response,judge_result,note_breakers,update_of,start_wait,run_builtin,answer_request,find_answers,publish_answers,answer_tools,calls_again,settle_tools,apply_tool}'),
+            ('sentinai_agent', '{handle_tool,prepare,prepare_calls,tool_events,update_fields,project_tools,url_parts,url_encode,tenant_of_key,tool_requests,take_trials,read_response,judge_result,note_breakers,update_of,start_wait,run_builtin,answer_request,find_answers,publish_answers,answer_tools,calls_again,settle_tools,apply_tool}'),
             ('sentinai_approver', '{execute_tool}'),
             ('sentinai_reader', '{get_tool_execution,list_tool_executions}'),
             ('sentinai_operator', '{check_setting,check_range,url_parts,check_headers,check_webhook,check_builtin,refuse,tool_events,update_fields,project_tools,project_updates}')) v (role, names)

@@ -31,7 +31,7 @@
 #include "base/hash.h"
 
 #define MAX_KEYS		200000
-#define MAX_KEY_LEN		200
+#define MAX_KEY_LEN		255		/* as services have it */
 #define IDLE_SECONDS	30
 #define STATUS_REFUSED	422		/* its name in libmicrohttpd has changed */
 

@@ -4,7 +4,7 @@
 -- without a token, but for what is tried again.
 begin;
 create extension sentinai_platform;
-select plan(111);
+select plan(113);
 \ir lib/platform.sql
 
 create function pg_temp.seen() returns jsonb language sql as $$
@@ -241,5 +241,12 @@ select is((select string_agg(idempotency_key, ' ' order by idempotency_key colla
 select sentinai.publish('ToolExecutionRequested', 'm', 'X', jsonb_build_object('exception_id', 'X', 'execution_id', gen_random_uuid(), 'tool', 'own', 'arguments', '{}'::jsonb));
 select is((select idempotency_key = execution_id::text from sentinai_platform.prepare('tool', (select jsonb_agg(to_jsonb(l)) from sentinai.event_log l where payload ->> 'tool' = 'own'))),
     true, 'with a tool of the tenant''s own it is the id');
+-- the longest names there can be; services take 255 characters
+select sentinai.publish('ToolExecutionRequested', v.tenant, 'L', jsonb_build_object('exception_id', 'L', 'execution_id', gen_random_uuid(), 'tool', 'shared', 'arguments', '{}'::jsonb))
+from (values (repeat('ü', 128)), (repeat('ü', 127) || 'u'), (repeat('u', 200)), (repeat('u', 201))) v (tenant);
+create temp table long_keys as select p.idempotency_key as key, l.tenant_id, p.execution_id from sentinai.event_log l
+    cross join lateral sentinai_platform.prepare('tool', jsonb_build_array(to_jsonb(l))) p where l.aggregate_id = 'L' and l.event_type = 'ToolExecutionRequested';
+select is((select concat_ws(' ', count(distinct key), max(length(key)) <= 255, bool_and(key ~ '^[!-~]+$'), bool_and(right(key, 37) = ':' || execution_id)) from long_keys), '4 t t t', 'no key is longer than services take, or another one''s');
+select is((select string_agg(left(key, 7), ' ' order by tenant_id) from long_keys), 'uuuuuuu sha256= sha256= sha256=', 'the tenant is its hash where it would be too long');
 select * from finish();
 rollback;

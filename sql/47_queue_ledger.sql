@@ -29,3 +29,11 @@ create function sentinai.mark_as_failed(
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_mark_as_failed';
 comment on function sentinai.mark_as_failed(uuid, text, text, int, interval) is 'Tells in the caller''s transaction that an attempt at an event has failed which did not come from claim(), as fail() does: publishes RetryScheduled when it will be tried again after retry_in (0 to 366 days), and DeadLettered when retry_in is null. Who tries again, and keeps what was given up, is the caller; the ledger stays as it is. attempt: 1 for the first. Returns the error as it may be stored, with redactions and at most 8192 bytes; null, and nothing is published, when the log does not have the event, or the caller may not work for its tenant. Nothing is published about a control event. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 22008 interval out of range; 25006 read-only transaction or standby.';
+
+create function sentinai.mark_as_settled(
+        event_id uuid, worker_type text, outcome text, inout actor text default session_user,
+        inout reason text default null)
+    returns record
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_mark_as_settled';
+comment on function sentinai.mark_as_settled(uuid, text, text, text, text) is 'Tells in the caller''s transaction what somebody has done with an event that mark_as_failed() gave up, as retry_dead_letter() and discard_dead_letter() do: publishes DeadLetterRetried when outcome is "retried", and DeadLetterDiscarded when it is "discarded", and writes a row of actions. The caller keeps what was given up, and has it done. actor: who does it, 1 to 256 bytes. reason: 1 to 8192 bytes, or null. Returns both as they may be stored, with redactions; null, and nothing is published, when the log does not have the event, or the caller may neither work nor operate for its tenant. Nothing is published about a control event. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 25006 read-only transaction or standby.';

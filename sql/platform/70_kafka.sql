@@ -293,25 +293,31 @@ begin
 end $$;
 comment on function sentinai_platform.handle_records(text, text, int, jsonb, int, interval[]) is 'For agents with "--source kafka": handles records of one partition, in their order, as handle_intake() and its kin do a batch, in the caller''s transaction. agent: its name. records: a JSON array of objects with the values of the headers (event_id, event_type, tenant_id, aggregate_id, correlation_id, causation_id, occurred_at, traceparent, tracestate), "offset", "attempt" (from 1 on), "value": the record''s value as text, and for webhooks "result": see prepare_records(). Events of types that the agent has not, of tenants that the caller may not work for, and those that are done or dead letters are passed. max_attempts: the last attempt of an event; one that fails then, or in a way that will not change, becomes a row of kafka_dead_letters. backoff: waits before the second attempt, the third and so on, the last one for all that follow. RetryScheduled and DeadLettered tell of each. Returns how many were handled and died, and offsets: of what cannot be read as an event, of what has failed and shall come again after so many milliseconds (delays), and of what waits behind it because it has the same key. Errors: 22004 null; SN422 no array, or no backoff; those of mark_as_completed() and publish(), where they are not the fault of an event.';
 
-create function sentinai_platform.settle_letter(event_id uuid, worker_type text, status text, actor text, reason text default null) returns jsonb
+create function sentinai_platform.settle_letter(event_id uuid, worker_type text, outcome text, actor text, reason text default null) returns jsonb
     language plpgsql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
 #variable_conflict use_variable
 declare
     letter sentinai_platform.kafka_dead_letters;
+    told record;
 begin
-    update sentinai_platform.kafka_dead_letters d
-    set status = settle_letter.status, settled_at = clock_timestamp(), settled_by = coalesce(actor, current_user), settled_because = left(reason, 8000)
-    where d.event_id = settle_letter.event_id and d.worker_type = settle_letter.worker_type and d.status = 'pending'
-    returning * into letter;
+    select * into letter from sentinai_platform.kafka_dead_letters d
+    where d.event_id = settle_letter.event_id and d.worker_type = settle_letter.worker_type and d.status = 'pending' for update;
     if not found then
         raise exception using errcode = 'SN404', message = 'no such dead letter', detail = 'It is unknown, settled, or of a tenant that the caller may not work for.';
     end if;
+    actor := coalesce(actor, current_user);
+    -- as the core stores it; it does not when its log has no such event
+    told := sentinai.mark_as_settled(event_id, worker_type, outcome, actor, reason);
+    update sentinai_platform.kafka_dead_letters d
+    set status = case outcome when 'retried' then 'succeeded' else outcome end, settled_at = clock_timestamp(),
+        settled_by = coalesce(told.actor, actor), settled_because = coalesce(told.reason, reason)
+    where d.event_id = settle_letter.event_id and d.worker_type = settle_letter.worker_type;
     perform sentinai_platform.expire_kafka_dead_letters();
     return letter.event;
 end $$;
-comment on function sentinai_platform.settle_letter(uuid, text, text, text, text) is 'For retry_kafka_dead_letter() and discard_kafka_dead_letter(): a pending letter is so no more. Returns its event.';
+comment on function sentinai_platform.settle_letter(uuid, text, text, text, text) is 'For retry_kafka_dead_letter() and discard_kafka_dead_letter(): a pending letter is so no more, which DeadLetterRetried or DeadLetterDiscarded tells of. outcome: as of mark_as_settled(). Returns its event.';
 
 create function sentinai_platform.retry_kafka_dead_letter(event_id uuid, worker_type text, actor text default null) returns void
     language plpgsql volatile parallel unsafe
@@ -323,12 +329,12 @@ begin
     if event_id is null or worker_type is null then
         raise exception using errcode = 'null_value_not_allowed', message = 'event_id and worker_type must not be null';
     end if;
-    batch := jsonb_build_array(sentinai_platform.settle_letter(event_id, worker_type, 'succeeded', actor));
+    batch := jsonb_build_array(sentinai_platform.settle_letter(event_id, worker_type, 'retried', actor));
     if sentinai_platform.finish(worker_type, batch) = 1 then
         perform sentinai_platform.apply_batch(worker_type, batch);
     end if;
 end $$;
-comment on function sentinai_platform.retry_kafka_dead_letter(uuid, text, text) is 'Handles a pending event of kafka_dead_letters again, now and in the caller''s transaction; if that succeeds the letter has. It comes after later events of its key. actor: who does it, the current user by default. What a webhook is to be called for has failed already: request it anew with execute_tool(). Errors: 22004 null; SN404 no such letter; what is still wrong with it.';
+comment on function sentinai_platform.retry_kafka_dead_letter(uuid, text, text) is 'Handles a pending event of kafka_dead_letters again, now and in the caller''s transaction; if that succeeds the letter has, and DeadLetterRetried tells of it. It comes after later events of its key. actor: who does it, the current user by default, at most 256 bytes. What a webhook is to be called for has failed already: request it anew with execute_tool(). Errors: 22004 null; SN404 no such letter; SN422 invalid argument; what is still wrong with it.';
 
 create function sentinai_platform.discard_kafka_dead_letter(event_id uuid, worker_type text, reason text, actor text default null) returns void
     language plpgsql volatile parallel unsafe
@@ -340,4 +346,4 @@ begin
     end if;
     perform sentinai_platform.settle_letter(event_id, worker_type, 'discarded', actor, reason);
 end $$;
-comment on function sentinai_platform.discard_kafka_dead_letter(uuid, text, text, text) is 'Gives an event of kafka_dead_letters up for good. reason: why. actor: who says so, the current user by default. Errors: 22004 null; SN404 no such letter.';
+comment on function sentinai_platform.discard_kafka_dead_letter(uuid, text, text, text) is 'Gives an event of kafka_dead_letters up for good, and DeadLetterDiscarded tells of it. reason: why, 1 to 8192 bytes. actor: who says so, the current user by default, at most 256 bytes. Errors: 22004 null; SN404 no such letter; SN422 invalid argument.';

@@ -176,30 +176,21 @@ sn_control_tell(const SnControl *control)
 				   make_payload(control));
 }
 
-/* begin_letter: the members that every event about a letter has */
-static void
-begin_letter(StringInfo json, const SnLetter *letter)
-{
-	appendStringInfoString(json, "{\"worker_type\": ");
-	append_json_text(json, sn_letter_text(letter, Anum_dead_worker_type));
-	appendStringInfoString(json, ", \"event_id\": ");
-	append_json_id(json, DatumGetUUIDP(letter->values[Anum_dead_event_id - 1]));
-	appendStringInfoString(json, ", \"event_type\": ");
-	append_json_text(json, sn_letter_text(letter, Anum_dead_event_type));
-}
-
 /* sn_control_letter: publish what somebody has done with a letter */
 void
 sn_control_letter(const SnLetterAction *action)
 {
-	SnEventRow	about;
 	StringInfoData json;
 
-	sn_letter_event(action->letter, &about);
-	if (sn_is_control_event(&about))
+	if (sn_is_control_event(action->event))
 		return;
 	initStringInfo(&json);
-	begin_letter(&json, action->letter);
+	appendStringInfoString(&json, "{\"worker_type\": ");
+	append_json_text(&json, action->worker_type);
+	appendStringInfoString(&json, ", \"event_id\": ");
+	append_json_id(&json, action->event_id);
+	appendStringInfoString(&json, ", \"event_type\": ");
+	append_json_text(&json, sn_row_text(action->event, Anum_log_event_type));
 	appendStringInfoString(&json, ", \"actor\": ");
 	append_json_text(&json, action->actor);
 	appendStringInfoString(&json, ", \"reason\": ");
@@ -210,9 +201,7 @@ sn_control_letter(const SnLetterAction *action)
 		append_json_id(&json, action->replaced_by);
 	}
 	appendStringInfoChar(&json, '}');
-	tell_about(action->type, &about,
-			   DatumGetUUIDP(action->letter->values[Anum_dead_event_id - 1]),
-			   json.data);
+	tell_about(action->type, action->event, action->event_id, json.data);
 }
 
 /* append_json_texts: append an array of texts as one of JSON strings */

@@ -31,7 +31,9 @@ typedef struct SnControl
 typedef struct SnLetterAction
 {
 	const char *type;			/* SN_TYPE_LETTER_... */
-	const SnLetter *letter;		/* as it was before */
+	const text *worker_type;
+	const SnEventRow *event;	/* that it is about */
+	const pg_uuid_t *event_id;
 	const text *actor;
 	const text *reason;			/* may be NULL */
 	const pg_uuid_t *replaced_by;	/* may be NULL */

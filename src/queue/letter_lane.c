@@ -253,7 +253,11 @@ write_action(SnLetterLane *lane, SnLetter *letter, const char *type,
 			 const pg_uuid_t *replaced_by)
 {
 	SnLetterWhy why = storable(letter, given);
-	SnLetterAction action = {type, letter, why.actor, why.reason, replaced_by};
+	SnEventRow	event;
+	SnLetterAction action = {
+		type, sn_letter_text(letter, Anum_dead_worker_type), &event,
+		letter_id(letter), why.actor, why.reason, replaced_by
+	};
 
 	sn_letter_set(letter, Anum_dead_status,
 				  CStringGetTextDatum(sn_letter_statuses[status]));
@@ -270,6 +274,7 @@ write_action(SnLetterLane *lane, SnLetter *letter, const char *type,
 					  TimestampTzGetDatum(lane->now));
 	sn_letter_write(letter, true);
 	record_action(letter, type, &why, replaced_by);
+	sn_letter_event(letter, &event);
 	sn_control_letter(&action);
 	if (lane->sub == NULL)
 		return;

@@ -45,7 +45,7 @@ static const Role roles[] = {
 		"publish publish_batch publish_events work_on"
 		" claim complete fail extend release wait_for_work"
 		" is_already_processed mark_as_processing mark_as_completed"
-		" mark_as_failed"
+		" mark_as_failed mark_as_settled"
 		" consume_limit set_deadline meet_deadline cancel_deadline",
 	NULL, true, false},
 	{"sentinai_reader",
@@ -56,7 +56,8 @@ static const Role roles[] = {
 	{"sentinai_operator",
 		"subscribe alter_subscription unsubscribe set_retry_policy"
 		" revoke_lease retry_event give_up_event"
-		" retry_dead_letter discard_dead_letter purge_dead_letters"
+		" retry_dead_letter discard_dead_letter mark_as_settled"
+		" purge_dead_letters"
 		" dead_letters get_dead_letter dead_letter_stats retry_dead_letters"
 		" discard_dead_letters edit_and_retry set_alert drop_alert"
 		" set_limit drop_limit set_weight drop_weight set_backlog_limit drop_backlog_limit limit_buckets"

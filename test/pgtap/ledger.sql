@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- The ledger for handlers fed by Kafka.
-select plan(54);
+select plan(66);
 create temp table e as select sentinai.publish('l.t', 'ledger', 'a', '{}') as id;
 
 select is(sentinai.is_already_processed((select id from e), 'ledger-a'), false, 'not begun');
@@ -85,5 +85,27 @@ select is(pg_temp.told(), 'DeadLettered ledger f ledger-flow 0af7651916cd43dd844
 select throws_ok($$select sentinai.mark_as_failed((select id from f), 'ledger-f', null)$$, '22004', null, 'no error');
 select throws_ok($$select sentinai.mark_as_failed((select id from f), 'ledger-f', 'no', 0)$$, 'SN422', null, 'no attempt');
 select throws_ok($$select sentinai.mark_as_failed((select id from f), 'ledger-f', 'no', retry_in => '-1 s')$$, 'SN422', null, 'a retry in the past');
+
+-- What was done with it then is told as retry_dead_letter() and discard_dead_letter() tell it
+create function pg_temp.settled() returns text language sql as $$
+    select string_agg(concat_ws(' ', e.event_type, e.aggregate_id, e.correlation_id, substr(e.metadata ->> 'traceparent', 4, 32), e.payload), ', ' order by e.event_id)
+    from sentinai.event_log e, f where e.causation_id = f.id and e.event_type ~ '^DeadLetter[RD]' and e.event_type <> 'DeadLettered' $$;
+begin;
+select is((select actor || coalesce(reason, '') from sentinai.mark_as_settled((select id from f), 'ledger-f', 'retried')), session_user::text, 'tried again, by the caller');
+select is(pg_temp.settled(), format('DeadLetterRetried f ledger-flow 0af7651916cd43dd8448eb211c80319c {"actor": "%s", "reason": null, "event_id": "%s", "event_type": "l.t", "worker_type": "ledger-f"}', session_user, (select id from f)), 'is told in the flow and the trace of the event');
+rollback;
+select is(pg_temp.settled(), null, 'in the transaction of the caller');
+select sentinai.set_redaction('ledger', 'l.t', '$.pan', 'secrets');
+select is((select actor || ': ' || reason from sentinai.mark_as_settled((select id from f), 'ledger-f', 'discarded', 'ann', 'card 4111 1111 1111 1111')), 'ann: card [redacted]', 'given up, without what may not be stored');
+select is(pg_temp.settled(), format('DeadLetterDiscarded f ledger-flow 0af7651916cd43dd8448eb211c80319c {"actor": "ann", "reason": "card [redacted]", "event_id": "%s", "event_type": "l.t", "worker_type": "ledger-f"}', (select id from f)), 'is told, too');
+select sentinai.drop_redaction('ledger', 'l.t', '$.pan');
+select is((select concat_ws(' ', kind, tenant_id, aggregate_id, worker_type, object = f.id::text, actor, reason, before ->> 'status', after ->> 'status') from sentinai.actions, f where action = 'mark_as_settled'),
+    'action ledger f ledger-f t ann card [redacted] pending discarded', 'and written down');
+select is((select m is null from sentinai.mark_as_settled('01941f29-7c00-7000-8000-000000000001', 'ledger-f', 'retried') m), true, 'nothing is told of an event that is not there');
+select is((select actor from sentinai.event_log e cross join lateral sentinai.mark_as_settled(e.event_id, 'ledger-f', 'retried', 'ann') where e.causation_id = (select id from f) limit 1), 'ann', 'nor of one');
+select is((select count(*) from sentinai.event_log where event_type = 'DeadLetterRetried' and tenant_id = 'ledger'), 0::bigint, 'that tells of another');
+select throws_ok($$select sentinai.mark_as_settled((select id from f), 'ledger-f', 'succeeded')$$, 'SN422', null, 'no outcome');
+select throws_ok($$select sentinai.mark_as_settled((select id from f), 'ledger-f', 'retried', null)$$, '22004', null, 'nobody');
+select throws_ok($$select sentinai.mark_as_settled((select id from f), 'ledger-f', 'retried', 'ann', '')$$, 'SN422', null, 'no reason');
 
 select * from finish();

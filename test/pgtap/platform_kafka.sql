@@ -2,7 +2,7 @@
 -- Records of Kafka through the handlers.
 begin;
 create extension sentinai_platform;
-select plan(56);
+select plan(62);
 \ir lib/platform.sql
 
 -- record(): what an agent makes of the record of an event
@@ -86,6 +86,20 @@ select is(pg_temp.handle(jsonb_build_array(pg_temp.record(pg_temp.of('k'), 20)))
 select is((select string_agg(distinct status, ' ' order by status) from sentinai_platform.kafka_dead_letters), 'discarded pending', 'takes those with it that were settled 90 days ago');
 select is(sentinai_platform.purge_kafka_dead_letters('infinity'), 1, 'others go when somebody says so');
 select is((select string_agg(distinct status, ' ') from sentinai_platform.kafka_dead_letters), 'pending', 'but none that is pending');
+
+-- what is told of them: as retry_dead_letter() and discard_dead_letter() tell it
+create function pg_temp.settled(name text) returns text language sql as $$
+    select string_agg(concat_ws(' ', c.event_type, c.aggregate_id, c.payload - 'event_id'), ', ' order by c.event_id)
+    from sentinai.event_log c where c.causation_id = pg_temp.of(name) and c.event_type in ('DeadLetterRetried', 'DeadLetterDiscarded') $$;
+select is(pg_temp.settled('h'), format('DeadLetterRetried H {"actor": "%s", "reason": null, "event_type": "ExceptionIngested", "worker_type": "intake"}', current_user), 'one that was tried again is an event of its exception');
+select is(pg_temp.settled('f'), 'DeadLetterDiscarded F {"actor": "mia", "reason": "a typo", "event_type": "ExceptionIngested", "worker_type": "intake"}', 'so is one that was discarded, once');
+select is((select string_agg(concat_ws(' ', a.aggregate_id, a.actor, a.reason, a.after ->> 'status'), ', ' order by a.aggregate_id) from sentinai.actions a where a.action = 'mark_as_settled' and a.tenant_id = 'acme'),
+    format('F mia a typo discarded, H %s retried', current_user), 'and a row of actions');
+select throws_ok($$select sentinai_platform.discard_kafka_dead_letter(pg_temp.of('k'), 'intake', repeat('x', 9000))$$, 'SN422', null, 'a reason that no event may have');
+select sentinai.set_redaction('acme', '*', '$.pan', 'secrets');
+select lives_ok($$select sentinai_platform.discard_kafka_dead_letter(pg_temp.of('k'), 'intake', 'card 4111 1111 1111 1111', 'mia')$$, 'one with a secret');
+select is((select settled_because from sentinai_platform.kafka_dead_letters where event_id = pg_temp.of('k')), 'card [redacted]', 'is kept without it');
+select sentinai.drop_redaction('acme', '*', '$.pan');
 
 -- tools: what is to be called, and what came of it
 insert into sentinai_platform.allowed_hosts (tenant_id, host, port) values ('*', 'example.com', 443);

@@ -874,7 +874,7 @@ comment on function sentinai.may(text, text) is 'Whether the caller has a right 
 create function sentinai.limit_time(milliseconds int) returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_limit_time';
-comment on function sentinai.limit_time(int) is 'Until the transaction ends, or the savepoint that it is called in, at most so much processor time may be used. What takes longer is cancelled with 57014, and again if it goes on all the same. A handler takes a limit for each event, so that rules or data that take for ever make their own event fail and nothing else. Another call sets another limit. milliseconds: from now on, at least 1; waiting for a disk or for somebody else does not count. Errors: 22004 null; SN422 less than 1.';
+comment on function sentinai.limit_time(int) is 'Until the transaction ends, or the savepoint that it is called in, at most so much processor time may be used. What takes longer is cancelled with 57014, and again if it goes on all the same. A handler takes a limit for each event, so that rules or data that take for ever make their own event fail and nothing else. Another call sets another limit. milliseconds: from now on, at least 1; waiting for a disk or for somebody else does not count. Nor does what parallel workers of a query use: only max_parallel_workers_per_gather = 0, which is not set here, keeps a query from having any. Errors: 22004 null; SN422 less than 1.';
 
 create function sentinai.time_is_over() returns boolean
     language c volatile parallel unsafe

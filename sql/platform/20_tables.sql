@@ -241,7 +241,7 @@ create table sentinai_platform.approvals (
     approval_id      uuid primary key,
     tenant_id        text collate "C" not null,
     exception_id     text collate "C" not null,
-    status           text collate "C" not null default 'pending' check (status in ('pending', 'approved', 'rejected', 'expired')),
+    status           text collate "C" not null default 'pending' check (status in ('pending', 'approved', 'rejected', 'expired', 'cancelled')),
     rule             text collate "C" not null,
     reason           text collate "C",
     playbook         text collate "C",
@@ -263,7 +263,7 @@ comment on table sentinai_platform.approvals is 'Read model: what people are ask
 comment on column sentinai_platform.approvals.approval_id is 'Its id.';
 comment on column sentinai_platform.approvals.tenant_id is 'Whose it is.';
 comment on column sentinai_platform.approvals.exception_id is 'Exception that it is about.';
-comment on column sentinai_platform.approvals.status is '"pending", "approved", "rejected", or "expired": nobody has decided in time.';
+comment on column sentinai_platform.approvals.status is '"pending", "approved", "rejected", "expired": nobody has decided in time, or "cancelled": the exception was resolved or escalated without it.';
 comment on column sentinai_platform.approvals.rule is 'Guardrail that asks for it.';
 comment on column sentinai_platform.approvals.reason is 'Why, as the guardrail says.';
 comment on column sentinai_platform.approvals.playbook is 'What is done when it is approved; null: people do it.';

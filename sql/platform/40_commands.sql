@@ -91,6 +91,7 @@ begin
     events := jsonb_build_array(sentinai_platform.event_row(accepted.execution_id, event_type, tenant_id, exception_id, payload, null));
     perform sentinai_platform.project_exceptions(events);
     perform sentinai_platform.project_playbooks(events);
+    perform sentinai_platform.cancel_approvals(events);
     if state = 'resolved' then
         perform sentinai.meet_deadline(tenant_id, exception_id, 'resolve');
     end if;
@@ -106,7 +107,7 @@ create function sentinai_platform.resolve(
     set search_path = pg_catalog, pg_temp
     as $$ select sentinai_platform.close_exception('resolve', 'ExceptionResolved', tenant_id, exception_id,
         jsonb_build_object('outcome', outcome, 'comment', comment, 'resolved_by', resolved_by), idempotency_key, 'resolved') $$;
-comment on function sentinai_platform.resolve(text, text, text, text, text, text) is 'Says that an exception is dealt with: publishes ExceptionResolved, meets its deadline, and returns the execution id, which is the id of the event. outcome: how it ended, at most 200 characters. comment: at most 8,000. resolved_by: who did it. idempotency_key: as of submit_exception(). Errors: as submit_exception(); SN404 no such exception; SN409 it is resolved already.';
+comment on function sentinai_platform.resolve(text, text, text, text, text, text) is 'Says that an exception is dealt with: publishes ExceptionResolved, meets its deadline, cancels an approval that it waits for, and returns the execution id, which is the id of the event. outcome: how it ended, at most 200 characters. comment: at most 8,000. resolved_by: who did it. idempotency_key: as of submit_exception(). Errors: as submit_exception(); SN404 no such exception; SN409 it is resolved already.';
 
 create function sentinai_platform.escalate(
         tenant_id text, exception_id text, reason text, escalated_to text default null,
@@ -116,7 +117,7 @@ create function sentinai_platform.escalate(
     set search_path = pg_catalog, pg_temp
     as $$ select sentinai_platform.close_exception('escalate', 'ExceptionEscalated', tenant_id, exception_id,
         jsonb_build_object('reason', reason, 'escalated_to', escalated_to, 'escalated_by', escalated_by), idempotency_key, 'escalated') $$;
-comment on function sentinai_platform.escalate(text, text, text, text, text, text) is 'Hands an exception to people: publishes ExceptionEscalated, and returns the execution id, which is the id of the event. Its deadline goes on. reason: at most 8,000 characters. escalated_to, escalated_by: to whom, and by whom. idempotency_key: as of submit_exception(). Errors: as submit_exception(); SN404 no such exception; SN409 it is escalated or resolved already.';
+comment on function sentinai_platform.escalate(text, text, text, text, text, text) is 'Hands an exception to people: publishes ExceptionEscalated, and returns the execution id, which is the id of the event. Its deadline goes on; an approval that it waits for is cancelled. reason: at most 8,000 characters. escalated_to, escalated_by: to whom, and by whom. idempotency_key: as of submit_exception(). Errors: as submit_exception(); SN404 no such exception; SN409 it is escalated or resolved already.';
 
 create function sentinai_platform.decide(command text, approval_id uuid, decision text, decided_by text, comment text)
     returns uuid
@@ -155,7 +156,7 @@ create function sentinai_platform.approve(approval_id uuid, decided_by text defa
     language sql volatile parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$ select sentinai_platform.decide('approve', approval_id, 'approved', decided_by, comment) $$;
-comment on function sentinai_platform.approve(uuid, text, text) is 'Approves what a guardrail has asked for: publishes ApprovalDecided, and returns the execution id, which is the id of the event. Called again it returns the same. decided_by: who has decided. comment: at most 8,000 characters. Errors: 22004 null approval_id; SN404 unknown; SN409 it was rejected, or the time is over; those of publish().';
+comment on function sentinai_platform.approve(uuid, text, text) is 'Approves what a guardrail has asked for: publishes ApprovalDecided, and returns the execution id, which is the id of the event. Called again it returns the same. decided_by: who has decided. comment: at most 8,000 characters. Errors: 22004 null approval_id; SN404 unknown; SN409 it was rejected or cancelled, or the time is over; those of publish().';
 
 create function sentinai_platform.reject(approval_id uuid, decided_by text default null, comment text default null) returns uuid
     language sql volatile parallel unsafe

@@ -269,5 +269,33 @@ begin
         where b.event_type = 'ApprovalDecided' and p.approval_id = (b.payload ->> 'approval_id')::uuid
               and p.tenant_id = b.tenant_id and p.exception_id = b.exception_id;
     end if;
+    if types && '{ExceptionResolved,ExceptionEscalated}' then
+        -- whoever closes the exception, nobody is asked any more
+        update sentinai_platform.approvals p
+        set status = 'cancelled', decided_at = sentinai.event_time(c.event_id),
+            comment = case c.event_type when 'ExceptionResolved' then 'the exception was resolved' else 'the exception was escalated' end
+        from (select distinct on (q.approval_id) q.approval_id, b.event_id, b.event_type
+              from sentinai_platform.read_batch(events) b
+              join sentinai_platform.approvals q on q.tenant_id = b.tenant_id and q.exception_id = b.exception_id and q.opened_by < b.event_id
+              where b.event_type in ('ExceptionResolved', 'ExceptionEscalated') and q.status = 'pending'
+              order by q.approval_id, b.event_id) c
+        where p.approval_id = c.approval_id and p.status = 'pending';
+    end if;
 end $$;
 comment on function sentinai_platform.project_approvals(jsonb) is 'For handlers and commands: writes the read model of approvals from events that were just published. events: as of project_exceptions().';
+
+create function sentinai_platform.cancel_approvals(events jsonb) returns void
+    language plpgsql volatile parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if not sentinai_platform.types_of(events) && '{ExceptionResolved,ExceptionEscalated}' then
+        return;
+    end if;
+    perform sentinai_platform.project_approvals(events);
+    perform sentinai.cancel_deadline(b.tenant_id, b.exception_id, 'approval')
+    from sentinai_platform.read_batch(events) b
+    join sentinai_platform.approvals p on p.tenant_id = b.tenant_id and p.exception_id = b.exception_id
+    where b.event_type in ('ExceptionResolved', 'ExceptionEscalated') and p.status = 'cancelled' and p.decided_at = sentinai.event_time(b.event_id);
+end $$;
+comment on function sentinai_platform.cancel_approvals(jsonb) is 'For handlers and commands that close exceptions: nobody is asked about them any more. events: as of project_exceptions().';

@@ -401,6 +401,7 @@ begin
     end if;
     perform sentinai_platform.project_playbooks(events);
     perform sentinai_platform.project_exceptions(events);
+    perform sentinai_platform.cancel_approvals(events);
     perform sentinai.meet_deadline(b.tenant_id, b.exception_id, 'resolve') from sentinai_platform.read_batch(events) b
     where b.event_type = 'ExceptionResolved';
     perform sentinai.set_deadline(b.tenant_id, b.exception_id, 'step', (b.payload ->> 'due_at')::timestamptz, threshold => 1, correlation_id => b.exception_id)
@@ -428,6 +429,7 @@ begin
     if strays is not null then
         perform sentinai_platform.project_exceptions(strays);
         perform sentinai_platform.project_playbooks(strays);
+        perform sentinai_platform.cancel_approvals(strays);
     end if;
 end $$;
 comment on function sentinai_platform.project_strays(jsonb) is 'For playbooks: writes to the read models what somebody has published past the commands. Those, and policy, have written what they published.';

@@ -99,7 +99,7 @@ begin
     for wave in select w from sentinai_platform.waves(events) w loop
         perform sentinai_platform.project_exceptions(wave);
         perform sentinai_platform.project_playbooks(wave);
-        if sentinai_platform.types_of(wave) && '{ApprovalRequested,ApprovalDecided}' then
+        if sentinai_platform.types_of(wave) && '{ApprovalRequested,ApprovalDecided,ExceptionResolved,ExceptionEscalated}' then
             perform sentinai_platform.project_approvals(wave);
         end if;
         if sentinai_platform.types_of(wave) && '{ToolExecutionRequested,ToolExecutionCompleted,ToolExecutionFailed}' then

@@ -3,7 +3,7 @@
 -- transaction, from batches without a token, at times that are passed in.
 begin;
 create extension sentinai_platform;
-select plan(51);
+select plan(60);
 \ir lib/platform.sql
 
 -- policy(): policy of all there is for it
@@ -99,6 +99,25 @@ select throws_ok($$select sentinai_platform.list_approvals('m', max_rows => 1001
 select throws_ok($$select sentinai_platform.list_approvals(null)$$, '22004', null, 'and a tenant');
 select is((select rule from sentinai_platform.get_approval('m', (select id from a))), 'four eyes', 'one by its id');
 select throws_ok($$select sentinai_platform.approve(null)$$, '22004', null, 'an approval there must be');
+
+-- nobody is asked about what is closed
+create function pg_temp.asks(id text) returns text language sql as $$
+    select string_agg(concat_ws(' ', p.status, p.comment, p.decided_by, p.execution_id, p.decided_at is not null, d.status), ', ' order by p.opened_by)
+    from sentinai_platform.approvals p left join sentinai.deadlines d on d.tenant_id = 'm' and d.aggregate_id = id and d.kind = 'approval' where p.exception_id = id $$;
+select is(pg_temp.come('C', '{"amount": 5000, "currency": "EUR"}') || pg_temp.come('D', '{"amount": 5000, "currency": "EUR"}'), 'awaiting_approval needs_approvalawaiting_approval needs_approval', 'two that wait');
+create temp table open as select pg_temp.open('C') as c, pg_temp.open('D') as d;
+select isnt(sentinai_platform.escalate('m', 'C', 'at once'), sentinai_platform.resolve('m', 'D', 'paid'), 'one is escalated, one resolved');
+select is(pg_temp.asks('C'), 'cancelled the exception was escalated t cancelled', 'what waits for people is cancelled');
+select is(pg_temp.asks('D'), 'cancelled the exception was resolved t cancelled', 'of both');
+select throws_ok('select sentinai_platform.approve(c) from open', 'SN409', null, 'and cannot be approved');
+select isnt(sentinai_platform.recalculate_playbook('m', 'C'), null, 'asked again');
+select sentinai_platform.handle_policy(pg_temp.batch('m', '{PlaybookRecalculationRequested}'));
+select is(pg_temp.stand('C'), 'awaiting_approval needs_approval', 'it waits again');
+select is((select string_agg(status, ' ' order by opened_by) from sentinai_platform.approvals where exception_id = 'C'), 'cancelled pending', 'for another approval');
+-- past the commands, too
+select sentinai.publish('ExceptionResolved', 'm', 'C', '{"exception_id": "C", "outcome": "paid"}');
+select sentinai_platform.handle_playbook(pg_temp.batch('m', '{ExceptionResolved}'));
+select is((select string_agg(status, ' ' order by opened_by) from sentinai_platform.approvals where exception_id = 'C'), 'cancelled cancelled', 'somebody else has resolved it');
 
 select * from finish();
 rollback;

@@ -52,7 +52,7 @@ select pg_temp.all_agents();
 insert into before select pg_temp.read_models();
 select is((select string_agg(distinct state, ' ' order by state) from sentinai_platform.exceptions), 'awaiting_approval escalated matched resolved', 'exceptions of all states');
 select is((select string_agg(distinct sla, ' ' order by sla) from sentinai_platform.exceptions), 'expired met on_track', 'of deadlines, too');
-select is((select string_agg(distinct status, ' ' order by status) from sentinai_platform.approvals), 'approved pending rejected', 'approvals that were decided, or not');
+select is((select string_agg(distinct status, ' ' order by status) from sentinai_platform.approvals), 'approved cancelled pending rejected', 'approvals that were decided, or not');
 select ok((select count(*) from before) > 150, 'and what became of them');
 select is((select string_agg(exception_id || severity || coalesce(attributes ->> 'owner', '-') || title, ' ' order by exception_id) from sentinai_platform.exceptions where tenant_id = 'acme' and exception_id in ('X-13', 'X-16')), 'X-13criticalmianumber 13 X-16low-new', 'what tools have changed');
 

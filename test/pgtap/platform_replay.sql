@@ -5,11 +5,11 @@
 -- times that are passed in. Another seed: psql -v seed=0.7 (0 to 1).
 begin;
 create extension sentinai_platform;
-select plan(11);
+select plan(13);
 \ir lib/platform.sql
 \if :{?seed}
 \else
-\set seed 0.16
+\set seed 0.17
 \endif
 
 insert into sentinai_platform.triage_rules (tenant_id, rule, condition, exception_type, severity, category) values
@@ -110,7 +110,12 @@ select is((select string_agg(distinct state, ' ' order by state) from sentinai_p
 select is((select string_agg(distinct state, ' ' order by state) from sentinai_platform.step_executions), 'cancelled completed failed requested skipped', 'and of steps');
 select is((select string_agg(distinct reason, ', ') from sentinai_platform.playbook_executions where reason ~ 'already'), 'it is under way already', 'of which some were chosen twice');
 select cmp_ok((select count(*) from sentinai_platform.step_executions where compensation), '>', 5::bigint, 'and some were undone');
-select is((select count(distinct status) from sentinai_platform.approvals), 4::bigint, 'approvals that were decided in time, or not');
+select is((select count(distinct status) from sentinai_platform.approvals), 5::bigint, 'approvals that were decided in time, or not, or cancelled');
+select is_empty($$select x.exception_id, p.status from sentinai_platform.approvals p join sentinai_platform.exceptions x using (tenant_id, exception_id)
+    where p.status = 'pending' and x.state <> 'awaiting_approval'$$, 'nobody is asked about what is over');
+select is_empty($$select d.aggregate_id, d.kind, d.status from sentinai.deadlines d join sentinai_platform.exceptions x on (x.tenant_id, x.exception_id) = (d.tenant_id, d.aggregate_id)
+    where d.status not in ('met', 'cancelled', 'expired') and case d.kind when 'resolve' then x.state = 'resolved' when 'step' then x.state <> 'matched'
+        when 'approval' then x.state <> 'awaiting_approval' end$$, 'nor are there deadlines for it');
 select ok(pg_temp.rebuilt('m') > 3, 'all of it is rebuilt');
 select is_empty('select pg_temp.lost()', 'and is the same');
 

@@ -5,8 +5,8 @@
 use strict;
 use warnings FATAL => 'all';
 
-use File::Copy;
 use MockBroker;
+use OwnServer;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Sentinai;
@@ -16,45 +16,11 @@ my $unslept = 60;    # seconds within which anything here has to happen
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $next = '999.0.0';
 
-sub config
-{
-	my ($what) = @_;
-
-	chomp(my $path = `pg_config --$what`);
-	return $path;
-}
-
-# A server whose extension folder is ours: its programs are copied, as they look
-# for their files beside where they lie; the rest is linked.
-my ($bin, $share, $lib) = map { config($_) } qw(bindir sharedir pkglibdir);
-my ($root) = "$bin\0$share" =~ m{^(/.*/|/)[^\0]*\0\1};
-my ($my_bin, $my_share, $my_lib) = map { "$dir/server/" . substr($_, length $root) } $bin, $share, $lib;
-
-foreach my $pair ([ $share, $my_share ], [ "$share/extension", "$my_share/extension" ])
-{
-	my ($from, $to) = @$pair;
-
-	system_or_bail('mkdir', '-p', $to);
-	foreach my $file (glob "$from/*")
-	{
-		symlink $file, "$to/" . ($file =~ s{.*/}{}r) unless $file eq "$share/extension";
-	}
-}
-system_or_bail('mkdir', '-p', $my_bin, $my_lib =~ s{/[^/]*$}{}r);
-copy("$bin/$_", "$my_bin/$_") && chmod 0755, "$my_bin/$_"
-  foreach qw(postgres initdb pg_ctl pg_config);
-foreach my $file (glob "$bin/*")
-{
-	symlink $file, "$my_bin/" . ($file =~ s{.*/}{}r);
-}
-symlink $lib, $my_lib unless -e $my_lib;
+my ($bin, $extensions) = own_server($dir);
 
 # The next version: it replaces what everybody uses all the time, adds a table
 # and a view, and changes a view.
-my ($control) = slurp_file("$share/extension/sentinai.control");
-my ($version) = $control =~ /default_version = '(.*?)'/;
-unlink "$my_share/extension/sentinai.control";
-append_to_file("$my_share/extension/sentinai.control", $control);
+my $version = version_of("$extensions/sentinai.control");
 my $script = slurp_file("$ENV{TESTDIR}/sql/update.sql.in") =~ s/\@TO\@/$next/gr;
 my $new = <<'END';
 create table sentinai.added (id int primary key, at timestamptz default clock_timestamp());
@@ -80,10 +46,10 @@ create function sentinai.unsubscribe(worker_type text, why text default null) re
 create function sentinai.added() returns int language sql as 'select 1';
 END
 ok($script =~ s/^-- From here on/$new\n$&/m, 'new objects go into the template of a script');
-append_to_file("$my_share/extension/sentinai--$version--$next.sql", $script);
+append_to_file("$extensions/sentinai--$version--$next.sql", $script);
 
 my $broker = MockBroker->new('--brokers', 1);
-my $node = PostgreSQL::Test::Cluster->new('update', install_path => $my_bin =~ s{/bin$}{}r);
+my $node = PostgreSQL::Test::Cluster->new('update', install_path => $bin =~ s{/bin$}{}r);
 $node->init;
 $node->append_conf('postgresql.conf', join("\n",
 		"shared_preload_libraries = 'sentinai'", 'max_worker_processes = 20',

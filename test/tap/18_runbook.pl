@@ -4,16 +4,21 @@ use strict;
 use warnings FATAL => 'all';
 
 use Agents;
+use IPC::Run ();
+use OwnServer;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Sentinai ();
 use Test::More;
 
 my $page = slurp_file('docs/runbook.md');
-my $node = Sentinai::new_node('runbook');
+my $home = PostgreSQL::Test::Utils::tempdir();
+my ($bin, $extensions, $libraries) = own_server($home);
+my $node = Sentinai::new_node('runbook', { install_path => $bin =~ s{/bin$}{}r });
 
 use_node($node);
-$ENV{PATH} = "$build:$ENV{PATH}";
+$ENV{PATH} = "$build:$bin:$ENV{PATH}";
+$ENV{PGDATA} = $node->data_dir;
 $ENV{PSQLRC} = '/dev/null';
 $ENV{ON_ERROR_STOP} = 1;
 mkdir "$dir/place" or die $!;
@@ -130,6 +135,55 @@ run_section('Connection failures');
 submit('EX-after', '1');
 wait_for('the agents to be back', sub { state_of('EX-after') eq 'escalated' });
 pass('agents make new connections');
+
+# the upgrade: exceptions come in all the time, and agents are looked at before they
+# are exchanged
+{
+	my $exchange = pop @{ $blocks{Upgrade} };
+	my @pids = map { pid_of($_) } qw(intake triage policy playbook tool feedback triage-2);
+	my $next = '9.9.9';
+	my $library = slurp_file("$libraries/sentinai.so");
+	my $version = version_of("$extensions/sentinai.control");
+	my $platform = version_of("$extensions/sentinai_platform.control");
+	my $publisher = IPC::Run::start([ 'bash', '-c', q{
+		n=0
+		until [ -e "$0/enough" ]; do
+			n=$((n + 1))
+			until psql -Xqc "select sentinai_platform.submit_exception('acme', 'bank', '{\"sum\": $n}', 'EX-up-$n', idempotency_key => 'up-$n')"; do sleep 0.1; done
+			echo $n >"$0/submitted"
+			sleep 0.02
+		done >/dev/null 2>&1}, $dir ]);
+	# it is empty for a moment
+	my $submitted = sub { return -e "$dir/submitted" && slurp_file("$dir/submitted") =~ /(\d+)/ ? $1 : 0 };
+	my $more = sub {
+		my $until = $submitted->() + 10;
+
+		return wait_for('more exceptions', sub { $submitted->() >= $until });
+	};
+
+	# install, as install(1) does it: another library, and scripts to another version
+	$more->();
+	$library =~ s/\Q$version\E\0/$next\0/ == 1 && length $version == length $next or die 'the version of the library';
+	unlink "$libraries/sentinai.so";
+	append_to_file("$libraries/sentinai.so", $library);
+	append_to_file("$extensions/sentinai--$version--$next.sql", slurp_file("$ENV{TESTDIR}/sql/update.sql.in") =~ s/\@TO\@/$next/gr);
+	append_to_file("$extensions/sentinai_platform--$platform--$next.sql",
+		"create function sentinai_platform.added() returns int language sql set search_path = pg_catalog, pg_temp return 1;\n");
+	set_version("$extensions/$_.control", $next) foreach qw(sentinai sentinai_platform);
+	like(run_section('Upgrade'), qr/$next\s+\| t\b.*sentinai\s+\| $next.*sentinai_platform\s+\| $next/s, 'library and objects are of the next version');
+	$more->();
+	is(scalar(grep { kill 0, $_ } @pids), scalar @pids, 'no agent has ended');
+	push @{ $blocks{Upgrade} = [] }, $exchange;
+	run_section('Upgrade');
+	is(scalar(grep { kill 0, $_ } @pids), 1, 'but those that were exchanged');
+	$more->();
+	append_to_file("$dir/enough", '');
+	$publisher->finish;
+	wait_for('all exceptions', sub { sql(q{select count(*) from sentinai_platform.exceptions where exception_id ~ '^EX-up-' and state = 'escalated'}) == $submitted->() });
+	pass('all that came meanwhile went through');
+	is(sql(q{select count(*) from (select from sentinai.event_log where aggregate_id ~ '^EX-up-' group by aggregate_id, event_type having count(*) > 1) e}), 0, 'once');
+	is(sql(q{select count(*) from sentinai.dead_letter where status = 'pending' and aggregate_id ~ '^EX-up-'}), 0, 'and nothing was given up');
+}
 
 # the emergency: its first two blocks are the trouble, the last is the way back
 {

@@ -18,11 +18,13 @@ our @EXPORT = qw(new_node add_make_set set_conf set_kafka_conf set_conf_now relo
 # Every deadline is so many times as long: a build that looks harder is slower.
 my $patience = $ENV{SENTINAI_PATIENCE} || 1;
 
-# new_node(NAME, SETTING...): a started server with the library preloaded.
+# new_node(NAME, SETTING...): a started server with the library preloaded. A hash
+# before the settings has options of Cluster->new().
 sub new_node
 {
 	my ($name, @settings) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my %options = @settings && ref $settings[0] ? %{ shift @settings } : ();
+	my $node = PostgreSQL::Test::Cluster->new($name, %options);
 
 	$node->init(allows_streaming => 1);
 	$node->append_conf('postgresql.conf',

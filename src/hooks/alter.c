@@ -88,13 +88,13 @@ guard_owner(const RoleSpec *role, Oid relid)
 }
 
 /*
- * guard_subcommand: one of ALTER TABLE.  What a dump has of a partition is
- * among those that pass.
+ * is_harmless: whether a subcommand only says how a table is stored, or what the
+ * planner knows of it.  A trigger that fires always is one of ours.
  */
-static void
-guard_subcommand(const AlterTableCmd *cmd, Oid relid)
+static bool
+is_harmless(AlterTableType subtype)
 {
-	switch (cmd->subtype)
+	switch (subtype)
 	{
 		case AT_SetTableSpace:
 		case AT_SetStatistics:
@@ -106,8 +106,51 @@ guard_subcommand(const AlterTableCmd *cmd, Oid relid)
 		case AT_DropCluster:
 		case AT_ReplicaIdentity:
 		case AT_SetLogged:
-		case AT_EnableAlwaysTrig:	/* which are ours only */
-			break;
+		case AT_EnableAlwaysTrig:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* refused_as: what a subcommand would change that nobody may, or NULL */
+static const char *
+refused_as(AlterTableType subtype)
+{
+	switch (subtype)
+	{
+		case AT_AddInherit:
+			return "a parent";
+		case AT_EnableTrig:
+		case AT_EnableTrigAll:
+		case AT_EnableTrigUser:
+		case AT_DisableTrig:
+		case AT_DisableTrigAll:
+		case AT_DisableTrigUser:
+			return "when a trigger fires";
+		case AT_DisableRowSecurity:
+		case AT_NoForceRowSecurity:
+			return "row security";
+		default:
+			return NULL;
+	}
+}
+
+/*
+ * guard_subcommand: one of ALTER TABLE.  What a dump has of a partition is
+ * among those that pass.
+ */
+static void
+guard_subcommand(const AlterTableCmd *cmd, Oid relid)
+{
+	const char *what = refused_as(cmd->subtype);
+
+	if (is_harmless(cmd->subtype))
+		return;
+	if (what != NULL)
+		sn_refuse(what, relid);
+	switch (cmd->subtype)
+	{
 		case AT_SetRelOptions:
 		case AT_ResetRelOptions:
 			guard_options((List *) cmd->def, relid);
@@ -132,26 +175,11 @@ guard_subcommand(const AlterTableCmd *cmd, Oid relid)
 		case AT_DetachPartitionFinalize:
 			sn_refuse_alter("the list of partitions", relid, RETENTION_HINT);
 			break;
-		case AT_AddInherit:
-			sn_refuse("a parent", relid);
-			break;
-		case AT_EnableTrig:
-		case AT_EnableTrigAll:
-		case AT_EnableTrigUser:
-		case AT_DisableTrig:
-		case AT_DisableTrigAll:
-		case AT_DisableTrigUser:
-			sn_refuse("when a trigger fires", relid);
-			break;
 		case AT_EnableRowSecurity:
 		case AT_ForceRowSecurity:
 			if (sn_is_member(RelationRelationId, relid) ||
 				!sn_wall_may_rise(relid, cmd->subtype == AT_ForceRowSecurity))
 				sn_refuse("row security", relid);
-			break;
-		case AT_DisableRowSecurity:
-		case AT_NoForceRowSecurity:
-			sn_refuse("row security", relid);
 			break;
 		default:
 			sn_refuse_alter("the definition", relid, ALLOWED_HINT);

@@ -28,7 +28,7 @@ typedef struct SnLogPart
 {
 	SnRange		range;
 	Relation	heap;
-	TupleTableSlot *slot;		/* for rows fetched by place */
+	TupleTableSlot *slot;		/* for rows fetched by TID */
 	IndexFetchTableData *fetch; /* keeps the page of the last one pinned */
 	BlockNumber nblocks;		/* the table had at least that many */
 	bool		scanning;		/* scan is open */
@@ -140,11 +140,11 @@ by_index(SnLogReader *reader, SnLogPart *part, const pg_uuid_t *id)
 	return sn_scan_next(&part->scan);
 }
 
-/* at_place: fetch the row at a place, if the table has the place */
+/* fetch_tid: fetch the row at a TID, if the table is that long */
 static bool
-at_place(SnLogReader *reader, SnLogPart *part, const ItemPointerData *place)
+fetch_tid(SnLogReader *reader, SnLogPart *part, const ItemPointerData *row_tid)
 {
-	ItemPointerData tid = *place;
+	ItemPointerData tid = *row_tid;
 	bool		again = false;
 
 	if (ItemPointerGetBlockNumber(&tid) >= part->nblocks)
@@ -185,17 +185,17 @@ sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id)
 }
 
 /*
- * sn_log_fetch_at: the same, with the place where the row is unless something
+ * sn_log_fetch_at: the same, with the TID where the row is unless something
  * has moved it since (VACUUM FULL, a restore).
  */
 bool
 sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
-				const ItemPointerData *place)
+				const ItemPointerData *row_tid)
 {
 	SnLogPart  *part = log_part_of(reader, id);
 
-	if (part != NULL && ItemPointerIsValid(place) &&
-		at_place(reader, part, place))
+	if (part != NULL && ItemPointerIsValid(row_tid) &&
+		fetch_tid(reader, part, row_tid))
 	{
 		bool		isnull;
 		Datum		there = slot_getattr(reader->slot, Anum_log_event_id,
@@ -236,7 +236,7 @@ sn_log_columns(SnLogReader *reader, const SnLogRef *ref, Datum *values,
 						  nulls);
 		return true;
 	}
-	if (!at_place(reader, part, &ref->tid))
+	if (!fetch_tid(reader, part, &ref->tid))
 		return false;
 	slot_getallattrs(reader->slot);
 	memcpy(values, reader->slot->tts_values, Natts_log * sizeof(Datum));

@@ -58,7 +58,7 @@ extern SnLogReader *sn_log_begin(Snapshot snapshot);
 extern void sn_log_snapshot(SnLogReader *reader, Snapshot snapshot);
 extern bool sn_log_fetch(SnLogReader *reader, const pg_uuid_t *id);
 extern bool sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
-							const ItemPointerData *place);
+							const ItemPointerData *row_tid);
 extern void sn_log_ref(SnLogReader *reader, SnLogRef *ref);
 extern bool sn_log_columns(SnLogReader *reader, const SnLogRef *ref,
 						   Datum *values, bool *nulls);

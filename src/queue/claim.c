@@ -74,7 +74,7 @@ sn_claim_full(const SnClaim *claim)
  * batch.  The caller fills in what is special about it.
  */
 SnEntry *
-sn_claim_add(SnClaim *claim, SnLook *look, const pg_uuid_t *id, SnPos pos)
+sn_claim_add(SnClaim *claim, SnClaimLook *look, const pg_uuid_t *id, SnPos pos)
 {
 	MemoryContext old = MemoryContextSwitchTo(claim->memory);
 	int			room = claim->entries.room;
@@ -122,7 +122,7 @@ recheck_sub(SnClaim *claim)
 
 /* hold_lane: the batch takes the lane */
 static void
-hold_lane(SnClaim *claim, SnLook *look)
+hold_lane(SnClaim *claim, SnClaimLook *look)
 {
 	SnLaneState *state = &look->state;
 
@@ -143,7 +143,7 @@ hold_lane(SnClaim *claim, SnLook *look)
 
 /* leave_lane: nothing in the lane for this batch */
 static void
-leave_lane(SnClaim *claim, SnLook *look)
+leave_lane(SnClaim *claim, SnClaimLook *look)
 {
 	if (look->more)
 		sn_hint_set(claim->hints, look->state.lane);
@@ -215,7 +215,7 @@ leave_share(SnClaim *claim, int lane)
  * get what is left.  Where an event of the lane has to be alone they take turns.
  */
 static int
-retries_turn(SnClaim *claim, const SnLook *look, int track)
+retries_turn(SnClaim *claim, const SnClaimLook *look, int track)
 {
 	const SnLaneState *state = &look->state;
 	int			room = claim->limit - claim->entries.n;
@@ -238,7 +238,7 @@ retries_turn(SnClaim *claim, const SnLook *look, int track)
 bool
 sn_claim_from_lane(SnClaim *claim, int lane, int track)
 {
-	SnLook		look = {.first = claim->entries.n};
+	SnClaimLook		look = {.first = claim->entries.n};
 
 	ItemPointerSetInvalid(&look.last_tid);
 	if (!sn_lock_lane(claim->sub->sub_id, lane, false))

@@ -61,7 +61,7 @@ typedef struct SnClaim
 } SnClaim;
 
 /* A look at a lane */
-typedef struct SnLook
+typedef struct SnClaimLook
 {
 	SnLaneState state;
 	int			first;			/* entries before the lane's */
@@ -70,8 +70,8 @@ typedef struct SnLook
 	int			tracks;			/* that may have more, a bit for each */
 	bool		due_left;		/* retries that are due were left */
 	TimestampTz last_due;		/* of the last retry that was looked at */
-	ItemPointerData last_tid;	/* its place; invalid: none was */
-} SnLook;
+	ItemPointerData last_tid;	/* of its row; invalid: none was */
+} SnClaimLook;
 
 /* In place of a track: what is due of a lane's retries, and nothing new */
 #define SN_SHARE_RETRIES (SN_TRACK_ALL + 1)
@@ -79,18 +79,18 @@ typedef struct SnLook
 /* claim.c */
 extern bool sn_claim_full(const SnClaim *claim);
 extern void sn_claim_new_snapshot(SnClaim *claim);
-extern SnEntry *sn_claim_add(SnClaim *claim, SnLook *look,
+extern SnEntry *sn_claim_add(SnClaim *claim, SnClaimLook *look,
 							 const pg_uuid_t *id, SnPos pos);
 extern bool sn_claim_from_lane(SnClaim *claim, int lane, int track);
 
 /* turn.c */
-extern void sn_claim_take_turn(SnClaim *claim, SnLook *look, int track);
+extern void sn_claim_take_turn(SnClaim *claim, SnClaimLook *look, int track);
 extern void sn_claim_look_around(SnClaim *claim, uint32 first);
 
 /* take.c */
-extern void sn_claim_take_retries(SnClaim *claim, SnLook *look, int n);
-extern void sn_claim_take_more_retries(SnClaim *claim, SnLook *look);
-extern bool sn_claim_take_new(SnClaim *claim, SnLook *look, SnPos until);
+extern void sn_claim_take_retries(SnClaim *claim, SnClaimLook *look, int n);
+extern void sn_claim_take_more_retries(SnClaim *claim, SnClaimLook *look);
+extern bool sn_claim_take_new(SnClaim *claim, SnClaimLook *look, SnPos until);
 
 /* rescue.c */
 extern void sn_rescue(SnClaim *claim, SnLaneState *state);
@@ -98,7 +98,7 @@ extern void sn_rescue(SnClaim *claim, SnLaneState *state);
 /* unreadable.c */
 extern bool sn_claim_readable(SnClaim *claim);
 extern bool sn_row_readable(const SnEventRow *row);
-extern void sn_claim_give_up(SnClaim *claim, SnLook *look,
+extern void sn_claim_give_up(SnClaim *claim, SnClaimLook *look,
 							 const SnEntry *entry);
 
 #endif							/* SN_CLAIM_WORK_H */

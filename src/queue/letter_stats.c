@@ -103,7 +103,7 @@ names_json(HTAB *names)
 
 /* count_rows: the rows of a tenant, or of all for NULL */
 static void
-count_rows(const text *tenant_id, HTAB *types, HTAB *workers, int64 *sums)
+count_rows(const text *tenant_id, HTAB *types, HTAB *subs, int64 *sums)
 {
 	int64		again[SN_LETTER_STATUSES] = {0};
 	ScanKeyData key;
@@ -118,7 +118,7 @@ count_rows(const text *tenant_id, HTAB *types, HTAB *workers, int64 *sums)
 	{
 		CHECK_FOR_INTERRUPTS();
 		add_counts(types, scan.slot, Anum_count_event_type, sums);
-		add_counts(workers, scan.slot, Anum_count_worker_type, again);
+		add_counts(subs, scan.slot, Anum_count_worker_type, again);
 	}
 	sn_scan_end(&scan);
 }
@@ -155,7 +155,7 @@ sentinai_dead_letter_stats(PG_FUNCTION_ARGS)
 {
 	const text *tenant_id = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	HTAB	   *types = make_names();
-	HTAB	   *workers = make_names();
+	HTAB	   *subs = make_names();
 	int64		sums[SN_LETTER_STATUSES] = {0};
 	int64		total = 0;
 	Datum		values[COLUMNS] = {0};
@@ -166,7 +166,7 @@ sentinai_dead_letter_stats(PG_FUNCTION_ARGS)
 	sn_require(SN_RIGHTS_SEE_LETTER, tenant_id, SN_LETTER_MAY);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	count_rows(tenant_id, types, workers, sums);
+	count_rows(tenant_id, types, subs, sums);
 	for (i = 0; i < SN_LETTER_STATUSES; i++)
 	{
 		values[1 + i] = Int64GetDatum(sums[i]);
@@ -174,7 +174,7 @@ sentinai_dead_letter_stats(PG_FUNCTION_ARGS)
 	}
 	values[0] = Int64GetDatum(total);
 	values[1 + SN_LETTER_STATUSES] = names_json(types);
-	values[2 + SN_LETTER_STATUSES] = names_json(workers);
+	values[2 + SN_LETTER_STATUSES] = names_json(subs);
 	nulls[3 + SN_LETTER_STATUSES] =
 		!oldest_pending(tenant_id, &values[3 + SN_LETTER_STATUSES]);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));

@@ -75,7 +75,7 @@ has_new(SnSub *sub, SnLaneLook *look, int track, Snapshot snapshot,
 		look->common_left = look->common_left || track == SN_TRACK_COMMON;
 		if (*budget <= 0)
 			found = true;
-		else if (sn_log_fetch_at(log, &id, &stream->place) &&
+		else if (sn_log_fetch_at(log, &id, &stream->row_tid) &&
 				 sn_wanted(sub, stream->filter, log))
 		{
 			passing = false;

@@ -409,9 +409,9 @@ sn_stream_next(SnStreamReader *reader, SnPos *pos, pg_uuid_t *id)
 	*pos = SN_SLICE_POS(reader->slice_no, reader->off);
 	*id = reader->ids[reader->off];
 	if (reader->row_tids != NULL)
-		reader->place = reader->row_tids[reader->off];
+		reader->row_tid = reader->row_tids[reader->off];
 	else
-		ItemPointerSetInvalid(&reader->place);
+		ItemPointerSetInvalid(&reader->row_tid);
 	reader->off++;
 	return true;
 }

@@ -51,7 +51,7 @@ struct SnStreamPart;
 typedef struct SnStreamReader
 {
 	const SnFilter *filter;		/* of the event last read */
-	ItemPointerData place;		/* where the row of that event may be */
+	ItemPointerData row_tid;	/* where the row of that event may be */
 	/* the rest is private */
 	Relation	parent;
 	void	   *desc;			/* partitions that parts was made from */

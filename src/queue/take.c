@@ -86,7 +86,7 @@ keep_key(SnClaim *claim, SnEntry *entry, const text *tenant_id,
  * (passed) or cannot be handed out (left).
  */
 static Fate
-take_retry(SnClaim *claim, SnLook *look, const SnRetry *retry)
+take_retry(SnClaim *claim, SnClaimLook *look, const SnRetry *retry)
 {
 	SnLaneState *state = &look->state;
 	SnLogRef	ref = {-1};
@@ -123,7 +123,7 @@ take_retry(SnClaim *claim, SnLook *look, const SnRetry *retry)
  * they only waited, too.
  */
 static void
-take_followers(SnClaim *claim, SnLook *look, const SnRetry *head)
+take_followers(SnClaim *claim, SnClaimLook *look, const SnRetry *head)
 {
 	SnRetry		next = *head;
 
@@ -141,7 +141,7 @@ take_followers(SnClaim *claim, SnLook *look, const SnRetry *head)
 
 /* take_head: what a due head is good for */
 static Fate
-take_head(SnClaim *claim, SnLook *look, const SnRetry *head)
+take_head(SnClaim *claim, SnClaimLook *look, const SnRetry *head)
 {
 	Fate		fate;
 
@@ -181,7 +181,7 @@ add_to(Rows *list, const SnRetry *row)
  * Nothing that comes may be parked behind them, so the snapshot is a new one.
  */
 static void
-drop_gone(SnClaim *claim, SnLook *look, const Rows *gone)
+drop_gone(SnClaim *claim, SnClaimLook *look, const Rows *gone)
 {
 	SnLaneState *state = &look->state;
 
@@ -194,7 +194,7 @@ drop_gone(SnClaim *claim, SnLook *look, const Rows *gone)
 
 /* give_up_unreadable: they cannot be handed out */
 static void
-give_up_unreadable(SnClaim *claim, SnLook *look, const Rows *unreadable)
+give_up_unreadable(SnClaim *claim, SnClaimLook *look, const Rows *unreadable)
 {
 	int			i;
 
@@ -219,7 +219,7 @@ give_up_unreadable(SnClaim *claim, SnLook *look, const Rows *unreadable)
  * at before.  Those that cannot be handed out go to the lists.
  */
 static void
-walk_due(SnClaim *claim, SnLook *look, Rows *gone, Rows *unreadable)
+walk_due(SnClaim *claim, SnClaimLook *look, Rows *gone, Rows *unreadable)
 {
 	bool		again = ItemPointerIsValid(&look->last_tid);
 	SnScan		scan;
@@ -252,7 +252,7 @@ walk_due(SnClaim *claim, SnLook *look, Rows *gone, Rows *unreadable)
 
 /* sn_claim_take_retries: take what is due of the lane's retries, so many at most */
 void
-sn_claim_take_retries(SnClaim *claim, SnLook *look, int n)
+sn_claim_take_retries(SnClaim *claim, SnClaimLook *look, int n)
 {
 	int			limit = claim->limit;
 	Rows		gone = {NULL};
@@ -277,7 +277,7 @@ sn_claim_take_retries(SnClaim *claim, SnLook *look, int n)
  * been parked behind them by this one.
  */
 void
-sn_claim_take_more_retries(SnClaim *claim, SnLook *look)
+sn_claim_take_more_retries(SnClaim *claim, SnClaimLook *look)
 {
 	Rows		gone = {NULL};
 	Rows		unreadable = {NULL};
@@ -315,7 +315,7 @@ fill_parked(SnClaim *claim, SnLaneState *state, SnPos pos,
  * itself.
  */
 static bool
-park_taken(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
+park_taken(SnClaim *claim, SnClaimLook *look, SnPos pos, const pg_uuid_t *id)
 {
 	SnRetry		retry;
 
@@ -345,7 +345,7 @@ park_taken(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
 
 /* decide_event: what becomes of an event that is not resolved */
 static Fate
-decide_event(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
+decide_event(SnClaim *claim, SnClaimLook *look, SnPos pos, const pg_uuid_t *id)
 {
 	SnLaneState *state = &look->state;
 	bool		solo = pos < state->lost_pos;
@@ -356,7 +356,7 @@ decide_event(SnClaim *claim, SnLook *look, SnPos pos, const pg_uuid_t *id)
 		claim->skipped = state->lane;
 		return FATE_LEFT;
 	}
-	if (!sn_log_fetch_at(claim->log, id, &claim->stream->place) ||
+	if (!sn_log_fetch_at(claim->log, id, &claim->stream->row_tid) ||
 		!sn_wanted(claim->sub, claim->stream->filter, claim->log))
 	{
 		state->changed = true;
@@ -443,7 +443,7 @@ keep_rest(SnClaim *claim, Walk *walk, SnPos pos)
 
 /* put_down: the state of the lane after the walk */
 static void
-put_down(SnLook *look, Walk *walk)
+put_down(SnClaimLook *look, Walk *walk)
 {
 	SnLaneState *state = &look->state;
 
@@ -477,7 +477,7 @@ put_down(SnLook *look, Walk *walk)
  * not seem to have it.  Whether it came to the end of the track.
  */
 bool
-sn_claim_take_new(SnClaim *claim, SnLook *look, SnPos until)
+sn_claim_take_new(SnClaim *claim, SnClaimLook *look, SnPos until)
 {
 	SnLaneState *state = &look->state;
 	SnStreamReader *stream = claim->stream;

@@ -49,7 +49,7 @@ common_left(SnClaim *claim, const SnLaneState *state)
 
 /* take_common: take new events of the common track */
 static void
-take_common(SnClaim *claim, SnLook *look)
+take_common(SnClaim *claim, SnClaimLook *look)
 {
 	look->tracks |= 1 << SN_TRACK_COMMON;
 	if (sn_claim_take_new(claim, look, SN_POS_MAX))
@@ -61,7 +61,7 @@ take_common(SnClaim *claim, SnLook *look)
  * then is noted, so that it is not looked for from afar the next time.
  */
 static void
-take_other(SnClaim *claim, SnLook *look)
+take_other(SnClaim *claim, SnClaimLook *look)
 {
 	SnLaneState *state = &look->state;
 	SnPos		left = common_left(claim, state);
@@ -82,7 +82,7 @@ take_other(SnClaim *claim, SnLook *look)
  * comes behind a range is not for whoever takes the rest of it.
  */
 static void
-take_whole_lane(SnClaim *claim, SnLook *look)
+take_whole_lane(SnClaim *claim, SnClaimLook *look)
 {
 	SnLaneState *state = &look->state;
 	bool		rest = state->pos < state->end_pos;
@@ -96,7 +96,7 @@ take_whole_lane(SnClaim *claim, SnLook *look)
 
 /* take_from: take new events of a track */
 static void
-take_from(SnClaim *claim, SnLook *look, int track)
+take_from(SnClaim *claim, SnClaimLook *look, int track)
 {
 	if (look->state.track != track)
 		sn_lane_switch(&look->state, claim->sub, track);
@@ -110,7 +110,7 @@ take_from(SnClaim *claim, SnLook *look, int track)
 
 /* fits: whether the batch has room for all that several tracks of the lane have */
 static bool
-fits(SnClaim *claim, const SnLook *look)
+fits(SnClaim *claim, const SnClaimLook *look)
 {
 	const SnLaneState *state = &look->state;
 	int			room = claim->limit - claim->entries.n;
@@ -144,7 +144,7 @@ fits(SnClaim *claim, const SnLook *look)
  * one, the common one, or the next that has any
  */
 void
-sn_claim_take_turn(SnClaim *claim, SnLook *look, int track)
+sn_claim_take_turn(SnClaim *claim, SnClaimLook *look, int track)
 {
 	SnLaneState *state = &look->state;
 	int			n = claim->entries.n;

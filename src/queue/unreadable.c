@@ -47,7 +47,7 @@ sn_row_readable(const SnEventRow *row)
  * becomes a dead letter.
  */
 void
-sn_claim_give_up(SnClaim *claim, SnLook *look, const SnEntry *entry)
+sn_claim_give_up(SnClaim *claim, SnClaimLook *look, const SnEntry *entry)
 {
 	SnFailure	failure = {
 		.sub = claim->sub,

@@ -130,7 +130,7 @@ sn_example_fits(SnMaking *making, const SnRules *asked, const char *text)
 	MemoryContext old = MemoryContextSwitchTo(making->scratch);
 	Jsonb	   *json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 														  CStringGetDatum(text)));
-	SnStep		top = {.index = -1};
+	SnCheckStep top = {.index = -1};
 	JsonbValue	value;
 	bool		ok = true;
 	int			i;

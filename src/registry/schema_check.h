@@ -10,13 +10,13 @@
 #include "registry/schema_node.h"
 
 /* Where in the value: a member or an item of the place before */
-typedef struct SnStep
+typedef struct SnCheckStep
 {
-	const struct SnStep *parent;	/* NULL: this is the value as a whole */
+	const struct SnCheckStep *parent;	/* NULL: this is the value as a whole */
 	const char *name;			/* of a member, or NULL */
 	int			len;
 	int			index;			/* of an item, or -1 */
-} SnStep;
+} SnCheckStep;
 
 typedef struct SnCheck
 {
@@ -26,11 +26,11 @@ typedef struct SnCheck
 } SnCheck;
 
 /* Which members or items of one container a schema has spoken of */
-typedef struct SnSeen
+typedef struct SnCheckSeen
 {
 	int			n;
 	bool	   *is_seen;
-} SnSeen;
+} SnCheckSeen;
 
 extern void sn_schema_pause(SnCheck *check);
 
@@ -63,17 +63,17 @@ sn_check_spent(SnCheck *check, const SnCheck *quiet)
 
 extern int	sn_schema_compare(SnCheck *check, const JsonbValue *a,
 							  const JsonbValue *b);
-extern bool sn_schema_broken(SnCheck *check, const SnStep *step,
+extern bool sn_schema_broken(SnCheck *check, const SnCheckStep *step,
 							 const char *keyword, const char *format,...)
 			pg_attribute_printf(4, 5);
 extern bool sn_check_node(SnCheck *check, const SnNode *node,
-						  const JsonbValue *value, const SnStep *step,
-						  SnSeen *seen);
+						  const JsonbValue *value, const SnCheckStep *step,
+						  SnCheckSeen *seen);
 extern bool sn_check_object(SnCheck *check, const SnObjectRule *rule,
-							JsonbContainer *object, const SnStep *step,
-							SnSeen *seen);
+							JsonbContainer *object, const SnCheckStep *step,
+							SnCheckSeen *seen);
 extern bool sn_check_array(SnCheck *check, const SnArrayRule *rule,
-						   JsonbContainer *array, const SnStep *step,
-						   SnSeen *seen);
+						   JsonbContainer *array, const SnCheckStep *step,
+						   SnCheckSeen *seen);
 
 #endif							/* SN_SCHEMA_CHECK_H */

@@ -18,8 +18,8 @@ typedef struct Merge
 {
 	SnCheck    *check;
 	const SnObjectRule *rule;
-	const SnStep *step;			/* of the object */
-	SnSeen	   *seen;
+	const SnCheckStep *step;			/* of the object */
+	SnCheckSeen *seen;
 	int			next;			/* property */
 	bool		ok;
 } Merge;
@@ -35,7 +35,7 @@ may_stop(const SnCheck *check, bool ok)
 static void
 miss(Merge *merge, const SnProperty *property)
 {
-	SnStep		inner = {.parent = merge->step,.name = property->key.name,
+	SnCheckStep inner = {.parent = merge->step,.name = property->key.name,
 	.len = property->key.len,.index = -1};
 
 	sn_schema_spend(merge->check, 1);
@@ -65,7 +65,7 @@ find_property(Merge *merge, const SnJsonKey *key)
 /* check_patterns: returns whether any pattern speaks of the member */
 static bool
 check_patterns(Merge *merge, const SnJsonKey *key, const JsonbValue *value,
-			   const SnStep *inner)
+			   const SnCheckStep *inner)
 {
 	bool		any = false;
 	int			i;
@@ -90,7 +90,7 @@ check_member(Merge *merge, int i, const SnJsonKey *key,
 {
 	const SnObjectRule *rule = merge->rule;
 	const SnProperty *property = find_property(merge, key);
-	SnStep		inner = {.parent = merge->step,.name = key->name,
+	SnCheckStep inner = {.parent = merge->step,.name = key->name,
 	.len = key->len,.index = -1};
 	bool		known = false;
 
@@ -124,7 +124,7 @@ check_member(Merge *merge, int i, const SnJsonKey *key,
 /* check_dependent: what the presence of a member asks for */
 static bool
 check_dependent(SnCheck *check, const SnDependent *dependent,
-				JsonbContainer *object, const SnStep *step, SnSeen *seen)
+				JsonbContainer *object, const SnCheckStep *step, SnCheckSeen *seen)
 {
 	JsonbValue	value;
 	bool		ok = true;
@@ -137,7 +137,7 @@ check_dependent(SnCheck *check, const SnDependent *dependent,
 	for (i = 0; i < dependent->nkeys; i++)
 	{
 		const SnJsonKey *key = &dependent->keys[i];
-		SnStep		inner = {.parent = step,.name = key->name,
+		SnCheckStep inner = {.parent = step,.name = key->name,
 		.len = key->len,.index = -1};
 
 		if (getKeyJsonValueFromContainer(object, key->name, key->len,
@@ -155,7 +155,7 @@ check_dependent(SnCheck *check, const SnDependent *dependent,
 
 bool
 sn_check_object(SnCheck *check, const SnObjectRule *rule,
-				JsonbContainer *object, const SnStep *step, SnSeen *seen)
+				JsonbContainer *object, const SnCheckStep *step, SnCheckSeen *seen)
 {
 	Merge		merge = {check, rule, step, seen, 0, true};
 	SnJsonWalk	walk;
@@ -212,7 +212,7 @@ has_twins(SnCheck *check, JsonbContainer *array)
 /* check_contains: how many items match a schema, whatever stands where */
 static bool
 check_contains(SnCheck *check, const SnArrayRule *rule, JsonbContainer *array,
-			   const SnStep *step, SnSeen *seen)
+			   const SnCheckStep *step, SnCheckSeen *seen)
 {
 	SnCheck		quiet = sn_check_quietly(check);
 	SnJsonWalk	walk;
@@ -223,7 +223,7 @@ check_contains(SnCheck *check, const SnArrayRule *rule, JsonbContainer *array,
 	sn_json_walk(&walk, array);
 	for (i = 0; sn_json_next(&walk, NULL, &item); i++)
 	{
-		SnStep		inner = {.parent = step,.index = i};
+		SnCheckStep inner = {.parent = step,.index = i};
 
 		if (!sn_check_node(&quiet, rule->contains, &item, &inner, NULL))
 			continue;
@@ -245,7 +245,7 @@ check_contains(SnCheck *check, const SnArrayRule *rule, JsonbContainer *array,
 /* check_items: prefixItems and items */
 static bool
 check_items(SnCheck *check, const SnArrayRule *rule, JsonbContainer *array,
-			const SnStep *step, SnSeen *seen)
+			const SnCheckStep *step, SnCheckSeen *seen)
 {
 	SnJsonWalk	walk;
 	JsonbValue	item;
@@ -255,7 +255,7 @@ check_items(SnCheck *check, const SnArrayRule *rule, JsonbContainer *array,
 	sn_json_walk(&walk, array);
 	for (i = 0; !may_stop(check, ok) && sn_json_next(&walk, NULL, &item); i++)
 	{
-		SnStep		inner = {.parent = step,.index = i};
+		SnCheckStep inner = {.parent = step,.index = i};
 		const SnNode *node = i < rule->prefix_items.n ?
 			rule->prefix_items.nodes[i] : rule->items;
 
@@ -270,7 +270,7 @@ check_items(SnCheck *check, const SnArrayRule *rule, JsonbContainer *array,
 
 bool
 sn_check_array(SnCheck *check, const SnArrayRule *rule, JsonbContainer *array,
-			   const SnStep *step, SnSeen *seen)
+			   const SnCheckStep *step, SnCheckSeen *seen)
 {
 	int			n = JsonContainerSize(array);
 	bool		ok = true;

@@ -42,7 +42,7 @@ sn_schema_pointer(const char *parent, const char *name, int len)
  * before it, as it would be too long.
  */
 static bool
-append_step(StringInfo out, const SnStep *step)
+append_step(StringInfo out, const SnCheckStep *step)
 {
 	int			before;
 
@@ -74,7 +74,7 @@ append_step(StringInfo out, const SnStep *step)
  * for the caller to return.
  */
 bool
-sn_schema_broken(SnCheck *check, const SnStep *step, const char *keyword,
+sn_schema_broken(SnCheck *check, const SnCheckStep *step, const char *keyword,
 				 const char *format,...)
 {
 	StringInfoData pointer;

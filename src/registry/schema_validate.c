@@ -113,7 +113,7 @@ is_among(SnCheck *check, const SnNode *node, const JsonbValue *value)
 
 static bool
 check_values(SnCheck *check, const SnNode *node, const JsonbValue *value,
-			 const SnStep *step)
+			 const SnCheckStep *step)
 {
 	bool		ok = true;
 
@@ -128,7 +128,7 @@ check_values(SnCheck *check, const SnNode *node, const JsonbValue *value,
 
 /* broken_bound: a number breaks a keyword; the bound becomes text if that is said */
 static bool
-broken_bound(SnCheck *check, const SnStep *step, const char *keyword,
+broken_bound(SnCheck *check, const SnCheckStep *step, const char *keyword,
 			 const char *how, Numeric bound)
 {
 	if (check->errors == NULL)
@@ -159,7 +159,7 @@ is_multiple(SnCheck *check, Numeric number, Numeric of)
 
 static bool
 check_number(SnCheck *check, const SnNumberRule *rule, Numeric number,
-			 const SnStep *step)
+			 const SnCheckStep *step)
 {
 	bool		ok = true;
 
@@ -184,7 +184,7 @@ check_number(SnCheck *check, const SnNumberRule *rule, Numeric number,
 
 static bool
 check_string(SnCheck *check, const SnStringRule *rule, const JsonbValue *value,
-			 const SnStep *step)
+			 const SnCheckStep *step)
 {
 	const char *text = value->val.string.val;
 	int			len = value->val.string.len;
@@ -221,8 +221,8 @@ check_string(SnCheck *check, const SnStringRule *rule, const JsonbValue *value,
 }
 
 /* make_seen: a set of its own for a branch that may not match, or NULL */
-static SnSeen *
-make_seen(SnCheck *check, const SnSeen *outer, SnSeen *place)
+static SnCheckSeen *
+make_seen(SnCheck *check, const SnCheckSeen *outer, SnCheckSeen *place)
 {
 	if (outer == NULL)
 		return NULL;
@@ -234,7 +234,7 @@ make_seen(SnCheck *check, const SnSeen *outer, SnSeen *place)
 
 /* merge_seen: a branch has matched: what it has spoken of counts */
 static void
-merge_seen(SnSeen *outer, const SnSeen *branch)
+merge_seen(SnCheckSeen *outer, const SnCheckSeen *branch)
 {
 	int			i;
 
@@ -245,11 +245,11 @@ merge_seen(SnSeen *outer, const SnSeen *branch)
 /* matches: whether a branch matches; nothing is reported */
 static bool
 matches(SnCheck *check, const SnNode *node, const JsonbValue *value,
-		const SnStep *step, SnSeen *seen)
+		const SnCheckStep *step, SnCheckSeen *seen)
 {
 	SnCheck		quiet = sn_check_quietly(check);
-	SnSeen		place;
-	SnSeen	   *own = make_seen(check, seen, &place);
+	SnCheckSeen place;
+	SnCheckSeen *own = make_seen(check, seen, &place);
 	bool		ok = sn_check_node(&quiet, node, value, step, own);
 
 	sn_check_spent(check, &quiet);
@@ -263,7 +263,7 @@ matches(SnCheck *check, const SnNode *node, const JsonbValue *value,
 /* count_matches: of a list, up to a number that is enough unless seen is asked for */
 static int
 count_matches(SnCheck *check, const SnNodes *nodes, int enough,
-			  const JsonbValue *value, const SnStep *step, SnSeen *seen)
+			  const JsonbValue *value, const SnCheckStep *step, SnCheckSeen *seen)
 {
 	int			n = 0;
 	int			i;
@@ -275,7 +275,7 @@ count_matches(SnCheck *check, const SnNodes *nodes, int enough,
 
 static bool
 check_all_of(SnCheck *check, const SnNodes *nodes, const JsonbValue *value,
-			 const SnStep *step, SnSeen *seen)
+			 const SnCheckStep *step, SnCheckSeen *seen)
 {
 	bool		ok = true;
 	int			i;
@@ -288,7 +288,7 @@ check_all_of(SnCheck *check, const SnNodes *nodes, const JsonbValue *value,
 /* check_choices: anyOf, oneOf and not */
 static bool
 check_choices(SnCheck *check, const SnBranches *branches,
-			  const JsonbValue *value, const SnStep *step, SnSeen *seen)
+			  const JsonbValue *value, const SnCheckStep *step, SnCheckSeen *seen)
 {
 	bool		ok = true;
 	int			n;
@@ -313,7 +313,7 @@ check_choices(SnCheck *check, const SnBranches *branches,
 /* check_branches: other schemas for the same value */
 static bool
 check_branches(SnCheck *check, const SnBranches *branches,
-			   const JsonbValue *value, const SnStep *step, SnSeen *seen)
+			   const JsonbValue *value, const SnCheckStep *step, SnCheckSeen *seen)
 {
 	bool		all = check->errors != NULL;
 	bool		ok = true;
@@ -338,7 +338,7 @@ check_branches(SnCheck *check, const SnBranches *branches,
 
 /* broken_type: a value is of none of the types; their names if that is said */
 static bool
-broken_type(SnCheck *check, const SnStep *step, int types)
+broken_type(SnCheck *check, const SnCheckStep *step, int types)
 {
 	bool		is_said = check->errors != NULL &&
 		check->errors->count < SN_SCHEMA_ERRORS_MAX;
@@ -350,7 +350,7 @@ broken_type(SnCheck *check, const SnStep *step, int types)
 /* check_scalar: what the node says of a value that has no others in it */
 static inline bool
 check_scalar(SnCheck *check, const SnNode *node, const JsonbValue *value,
-			 const SnStep *step)
+			 const SnCheckStep *step)
 {
 	if (value->type == jbvNumeric && node->number != NULL)
 		return check_number(check, node->number, value->val.numeric, step);
@@ -362,7 +362,7 @@ check_scalar(SnCheck *check, const SnNode *node, const JsonbValue *value,
 /* check_value: what the node says of a value of this type */
 static bool
 check_value(SnCheck *check, const SnNode *node, const JsonbValue *value,
-			const SnStep *step, SnSeen *seen)
+			const SnCheckStep *step, SnCheckSeen *seen)
 {
 	if (value->type != jbvBinary)
 		return check_scalar(check, node, value, step);
@@ -377,12 +377,12 @@ check_value(SnCheck *check, const SnNode *node, const JsonbValue *value,
 /* check_unevaluated: what nothing else of the node has spoken of */
 static bool
 check_unevaluated(SnCheck *check, const SnNode *rule,
-				  JsonbContainer *container, const SnStep *step, SnSeen *seen)
+				  JsonbContainer *container, const SnCheckStep *step, SnCheckSeen *seen)
 {
 	SnJsonWalk	walk;
 	SnJsonKey	key = {0};
 	JsonbValue	value;
-	SnStep		inner = {.parent = step,.index = -1};
+	SnCheckStep inner = {.parent = step,.index = -1};
 	bool		is_object = JsonContainerIsObject(container);
 	bool		ok = true;
 	int			i = 0;
@@ -416,7 +416,7 @@ unevaluated_of(const SnNode *node, const JsonbValue *value)
 /* check_parts: all of a node but what is left at the end */
 static bool
 check_parts(SnCheck *check, const SnNode *node, const JsonbValue *value,
-			const SnStep *step, SnSeen *seen)
+			const SnCheckStep *step, SnCheckSeen *seen)
 {
 	bool		ok = check_value(check, node, value, step, seen);
 	bool		all = check->errors != NULL;
@@ -434,10 +434,10 @@ check_parts(SnCheck *check, const SnNode *node, const JsonbValue *value,
  */
 bool
 sn_check_node(SnCheck *check, const SnNode *node, const JsonbValue *value,
-			  const SnStep *step, SnSeen *seen)
+			  const SnCheckStep *step, SnCheckSeen *seen)
 {
 	const SnNode *left;
-	SnSeen		own;
+	SnCheckSeen own;
 	bool		ok;
 
 	sn_schema_spend(check, 1);
@@ -476,7 +476,7 @@ sn_schema_check(const SnSchema *schema, Jsonb *value, SnSchemaErrors *errors)
 		.errors = errors,
 		.budget = STEPS_MIN + (int64) VARSIZE(value) * STEPS_PER_BYTE,
 	};
-	SnStep		top = {.index = -1};
+	SnCheckStep top = {.index = -1};
 	JsonbValue	root;
 
 	if (errors != NULL)

@@ -103,5 +103,5 @@ sn_type_replace(ItemPointer tid, Datum *values, bool *nulls)
 {
 	if (tid != NULL)
 		sn_delete_one(SN_EVENT_TYPE, tid);
-	sn_insert_one(sn_rel(SN_EVENT_TYPE), values, nulls);
+	sn_insert_one(SN_EVENT_TYPE, values, nulls);
 }

@@ -42,17 +42,17 @@ typedef struct Want
 	bool		seen;			/* its row was looked for */
 	SnPos		next_pos;
 	pg_uuid_t	id;
-	ItemPointerData place;
+	ItemPointerData row_tid;
 	const SnFilter *filter;		/* that it still has to pass; or NULL */
 	Datum	   *values;			/* its row, which a transform gets; or NULL */
 	bool	   *nulls;
 	SnRelayEvent *event;		/* NULL: not there */
 } Want;
 
-/* The place of a wanted event's row, and its number */
+/* Where a wanted event's row is, and its number */
 typedef struct Order
 {
-	uint64		place;
+	uint64		tid;
 	int			want;
 } Order;
 
@@ -68,10 +68,10 @@ struct SnRelayReader
 	int			room;			/* of wants */
 };
 
-#define ST_SORT sort_by_place
+#define ST_SORT sort_by_tid
 #define ST_ELEMENT_TYPE Order
 #define ST_COMPARE(a, b) \
-	((a)->place < (b)->place ? -1 : (a)->place > (b)->place)
+	((a)->tid < (b)->tid ? -1 : (a)->tid > (b)->tid)
 #define ST_SCOPE static
 #define ST_DEFINE
 #include "lib/sort_template.h"
@@ -162,7 +162,7 @@ sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max, bool *more)
 		want->seen = false;
 		want->next_pos = at + 1;
 		want->id = id;
-		want->place = reader->stream->place;
+		want->row_tid = reader->stream->row_tid;
 		want->filter = reader->stream->filter;
 		want->event = NULL;
 		want->values = NULL;
@@ -221,7 +221,7 @@ fetch_event(SnRelayReader *reader, SnLogReader *log, Want *want)
 {
 	CHECK_FOR_INTERRUPTS();
 	want->seen = true;
-	if (!sn_log_fetch_at(log, &want->id, &want->place))
+	if (!sn_log_fetch_at(log, &want->id, &want->row_tid))
 		return 0;
 	if (!is_to_send(reader, want, log))
 	{
@@ -237,7 +237,7 @@ fetch_event(SnRelayReader *reader, SnLogReader *log, Want *want)
 	return want->event->event.payload_len + EVENT_COST;
 }
 
-/* order_of: numbers of the wanted events by the place of their rows */
+/* order_of: numbers of the wanted events by where their rows are */
 static Order *
 order_of(const SnRelayReader *reader)
 {
@@ -246,14 +246,14 @@ order_of(const SnRelayReader *reader)
 
 	for (i = 0; i < reader->nwants; i++)
 	{
-		const ItemPointerData *place = &reader->wants[i].place;
+		const ItemPointerData *row_tid = &reader->wants[i].row_tid;
 
 		order[i].want = i;
-		order[i].place =
-			(uint64) ItemPointerGetBlockNumberNoCheck(place) << 16 |
-			ItemPointerGetOffsetNumberNoCheck(place);
+		order[i].tid =
+			(uint64) ItemPointerGetBlockNumberNoCheck(row_tid) << 16 |
+			ItemPointerGetOffsetNumberNoCheck(row_tid);
 	}
-	sort_by_place(order, reader->nwants);
+	sort_by_tid(order, reader->nwants);
 	return order;
 }
 

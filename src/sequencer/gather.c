@@ -213,7 +213,7 @@ take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 						   g->lanes);
 	item.type = sn_match_type(values[Anum_log_event_type - 1]);
 	item.tenant = sn_tracks_note(values[Anum_log_tenant_id - 1]);
-	item.place = slot->tts_tid;
+	item.row_tid = slot->tts_tid;
 	add_gathered(g, &item);
 }
 
@@ -283,7 +283,7 @@ read_transaction(SnGather *g, PartReading *r)
 /*
  * take_found: gather what an entry of the index on txid stands for, unless it
  * was read behind another.  The entries of a transaction come in the order of
- * their places, which is almost always that of the ids.  Where it is not, an
+ * their TIDs, which is almost always that of the ids.  Where it is not, an
  * event is gathered twice at most, and sn_gather_next() leaves one out.
  */
 static void

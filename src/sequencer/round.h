@@ -33,16 +33,16 @@ typedef struct SnItem
 	int32		type;			/* which streams want it, see sn_match_type() */
 	int32		tenant;			/* see sn_tracks_note() */
 	int16		lane;
-	ItemPointerData place;		/* of its row */
+	ItemPointerData row_tid;
 } SnItem;
 
 /* Where a round has put events of a stream */
-typedef struct SnNews
+typedef struct SnStreamNews
 {
 	int64		events;
 	uint64		lanes;
 	uint64		tracks[SN_TRACKS];	/* lanes of each track */
-} SnNews;
+} SnStreamNews;
 
 /* The events of a round, gathered in any order and read in that of their ids */
 typedef struct SnGather
@@ -77,7 +77,7 @@ extern int32 sn_match_type(Datum event_type);
 extern int32 sn_match_tenant(Datum tenant_id);
 extern bool sn_match_tenants(void);
 extern int	sn_stream_count(void);
-extern void sn_stream_news(int stream_id, SnNews *news);
+extern void sn_stream_news(int stream_id, SnStreamNews *news);
 extern void sn_streams_forget(void);
 
 /* slice.c */

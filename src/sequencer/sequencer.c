@@ -52,7 +52,7 @@ typedef struct Announcement
 {
 	SnDatabase *db;				/* NULL: it took no round */
 	int			rounds;
-	SnNews		news;			/* of the stream of all events */
+	SnStreamNews news;			/* of the stream of all events */
 	uint64		commits;		/* SnDatabase.commits before the snapshot */
 	bool		by_sequencer;
 	SubTransactionId subid;		/* in which the last round was taken */
@@ -81,7 +81,7 @@ forget_seen(void)
  * is behind, about.
  */
 static uint64
-wake_subscription(SnSubSlot *slot, const SnNews *news)
+wake_subscription(SnSubSlot *slot, const SnStreamNews *news)
 {
 	int64		events = news->events;
 	uint64		behind;
@@ -107,7 +107,7 @@ wake_subscription(SnSubSlot *slot, const SnNews *news)
 
 /* wake_all: wake the readers of every stream; raises no error */
 static void
-wake_all(const SnNews *news)
+wake_all(const SnStreamNews *news)
 {
 	SnShared   *s = sn_shared();
 	SnSubSlot  *slots[SN_MAX_SUBS];
@@ -400,7 +400,7 @@ await_number(void)
 static void
 sequence(SnGather *g)
 {
-	SnNews		news;
+	SnStreamNews news;
 	int			track;
 
 	Assert(sn_round_is_ours());
@@ -512,7 +512,7 @@ bool
 sn_round_inline(void)
 {
 	SnRound		round;
-	SnNews		news;
+	SnStreamNews news;
 
 	if (!take_round(false, &round) || round.events == 0)
 		return false;
@@ -581,7 +581,7 @@ wake_readers(void)
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		SnSubSlot  *sub;
-		SnNews		news;
+		SnStreamNews news;
 
 		/* one that was subscribed again may still read an earlier stream */
 		sub = sn_sub_slot_find(DatumGetInt32(slot->tts_values[Anum_sub_id - 1]));
@@ -604,7 +604,7 @@ wake_readers(void)
 void
 sn_round_leave(void)
 {
-	SnNews		news;
+	SnStreamNews news;
 
 	if (unwoken == 0)
 		return;

@@ -219,7 +219,7 @@ append(SliceWriter *writer, SnStream *stream, const SnItem *item, int64 round_no
 	memcpy(slice->array + ARR_OVERHEAD_NONULLS(1) + slice->n * UUID_LEN,
 		   &item->id, UUID_LEN);
 	memcpy(VARDATA(slice->row_tids) + slice->n * sizeof(ItemPointerData),
-		   &item->place, sizeof(ItemPointerData));
+		   &item->row_tid, sizeof(ItemPointerData));
 	slice->n++;
 	stream->events++;
 	stream->touched[track] |= UINT64CONST(1) << item->lane;

@@ -290,14 +290,14 @@ sn_stream_count(void)
  * all events.  Raises no error.
  */
 void
-sn_stream_news(int stream_id, SnNews *news)
+sn_stream_news(int stream_id, SnStreamNews *news)
 {
 	int			i = sn_stream_find(stream_id);
 	int			track;
 
 	if (sn_streams.n == 0)
 	{
-		memset(news, 0xff, sizeof(SnNews));
+		memset(news, 0xff, sizeof(SnStreamNews));
 		news->events = PG_INT64_MAX;
 		return;
 	}

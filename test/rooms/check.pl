@@ -149,7 +149,7 @@ find(
 	'src');
 die 'no table, or no files' unless %place && %text;
 
-my (%needs, %names, @homeless, @path, @below, @kafka, @rabbitmq, @server, @version, @twins, @callbacks, %homes);
+my (%needs, %names, @homeless, @path, @below, @kafka, @rabbitmq, @server, @version, @twins, @callbacks, %homes, %types);
 foreach my $file (sort keys %text)
 {
 	my ($unit) = $file =~ /(.*)\.[ch]$/;
@@ -169,6 +169,7 @@ foreach my $file (sort keys %text)
 		}
 	}
 	push @{ $homes{$1} }, $file while $text{$file} =~ /^static\b[^;{}()]*\n(\w+)\(/mg;
+	push @{ $types{$_} }, $file foreach $text{$file} =~ /^(?:\} |typedef enum \w+ )(Sn\w+);/mg;
 	push @kafka, $file if $file !~ m{^broker/kafka/} && $text{$file} =~ /#include <librdkafka/;
 	push @rabbitmq, $file if $file !~ m{^broker/rabbitmq/} && $text{$file} =~ /#include <(?:amqp|rabbitmq-c)/;
 	push @callbacks, $file
@@ -180,6 +181,8 @@ result('every file is in a room of the table', @homeless);
 result('no two files have one name', @twins);
 result('no static functions of two files have one name',
 	map { "$_: @{ $homes{$_} }" } grep { @{ $homes{$_} } > 1 } sort keys %homes);
+result('no two of our types have one name',
+	map { "$_: @{ $types{$_} }" } grep { @{ $types{$_} } > 1 } sort keys %types);
 result('our headers are included by their room', @path);
 result('no room includes one below it', @below);
 # A header without a .c file is what several files share, not one of them.

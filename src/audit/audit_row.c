@@ -151,7 +151,7 @@ sn_interval_write(const SnInterval *interval)
 	values[Anum_interval_chain - 1] = digest_datum(&interval->chain);
 	values[Anum_interval_closed_at - 1] =
 		TimestampTzGetDatum(GetCurrentTimestamp());
-	sn_insert_one(sn_rel(SN_AUDIT_INTERVAL), values, nulls);
+	sn_insert_one(SN_AUDIT_INTERVAL, values, nulls);
 }
 
 /* sn_interval_chain: its place in the chain, behind that of the one before */

@@ -208,12 +208,14 @@ note_key(Oid partition, text *tenant_id, text *key, int64 body_hash,
 {
 	Datum		values[Natts_idem];
 	bool		nulls[Natts_idem] = {false};
+	SnInserter *inserter = sn_insert_begin(partition, false);
 
 	values[Anum_idem_event_id - 1] = UUIDPGetDatum(id);
 	values[Anum_idem_body_hash - 1] = Int64GetDatum(body_hash);
 	values[Anum_idem_tenant_id - 1] = PointerGetDatum(tenant_id);
 	values[Anum_idem_key - 1] = PointerGetDatum(key);
-	sn_insert_one(partition, values, nulls);
+	sn_insert_row(inserter, values, nulls);
+	(void) sn_insert_end(inserter);
 }
 
 /*

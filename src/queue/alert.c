@@ -110,7 +110,7 @@ write_alert(Alert *alert, bool replaces)
 {
 	if (replaces)
 		sn_delete_one(SN_ALERT, &alert->tid);
-	sn_insert_one(sn_rel(SN_ALERT), alert->values, alert->nulls);
+	sn_insert_one(SN_ALERT, alert->values, alert->nulls);
 	CommandCounterIncrement();
 }
 

@@ -63,6 +63,6 @@ sn_backlog_limit_write(SnBacklogLimit *limit)
 {
 	if (ItemPointerIsValid(&limit->tid))
 		sn_delete_one(SN_BACKLOG_LIMIT, &limit->tid);
-	sn_insert_one(sn_rel(SN_BACKLOG_LIMIT), limit->values, limit->nulls);
+	sn_insert_one(SN_BACKLOG_LIMIT, limit->values, limit->nulls);
 	sn_pressure_changed();
 }

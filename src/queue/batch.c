@@ -333,7 +333,11 @@ drop_retry(SnLaneState *state, SnPos pos)
 
 	for (i = 0; i < state->nretries; i++)
 		if (state->retries[i] == pos)
-			state->retries[i--] = state->retries[--state->nretries];
+		{
+			state->retries[i] = state->retries[--state->nretries];
+			return;
+		}
+	Assert(false);
 }
 
 /* sn_batch_drop: an event is no longer open in the batch */
@@ -348,6 +352,7 @@ sn_batch_drop(SnBatch *batch, const SnEntry *entry)
 	{
 		if (state->resolved.bytes == NULL)
 			sn_bits_make(&state->resolved, state->open - state->nretries);
+		Assert(!sn_bits_get(&state->resolved, entry->bit));
 		sn_bits_set(&state->resolved, entry->bit);
 	}
 	state->open--;

@@ -137,7 +137,7 @@ sn_letter_write(SnLetter *letter, bool replaces)
 		sn_delete_one(SN_DEAD_LETTER, &letter->tid);
 		CommandCounterIncrement();
 	}
-	sn_insert_one(sn_rel(SN_DEAD_LETTER), letter->values, letter->nulls);
+	sn_insert_one(SN_DEAD_LETTER, letter->values, letter->nulls);
 	sn_letter_count(letter, replaces ? (int) letter->was : -1,
 					sn_letter_status(sn_letter_text(letter, Anum_dead_status)));
 	CommandCounterIncrement();

@@ -71,7 +71,7 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 	values[Anum_stream_tenants - 1] =
 		sn_names_array(&filter->tenants, &nulls[Anum_stream_tenants - 1]);
 	nulls[Anum_stream_first_round - 1] = true;
-	sn_insert_one(sn_rel(SN_STREAM), values, nulls);
+	sn_insert_one(SN_STREAM, values, nulls);
 	return result;
 }
 

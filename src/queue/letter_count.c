@@ -55,7 +55,7 @@ put_sum(const Sum *sum, bool folded)
 	for (i = 0; i < SN_LETTER_STATUSES; i++)
 		values[Anum_count_pending - 1 + i] = Int64GetDatum(sum->letters[i]);
 	values[Anum_count_folded - 1] = BoolGetDatum(folded);
-	sn_insert_one(sn_rel(SN_DEAD_LETTER_COUNT), values, nulls);
+	sn_insert_one(SN_DEAD_LETTER_COUNT, values, nulls);
 }
 
 /* sn_letter_count: a letter's status was before and is after; -1: no letter */

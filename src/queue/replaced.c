@@ -42,7 +42,7 @@ sn_replaced_note(const text *worker_type, const pg_uuid_t *event_id,
 	values[Anum_replaced_worker_type - 1] = PointerGetDatum(worker_type);
 	values[Anum_replaced_replaced_by - 1] = UUIDPGetDatum(by);
 	values[Anum_replaced_event_id - 1] = UUIDPGetDatum(event_id);
-	sn_insert_one(sn_rel(SN_DEAD_LETTER_REPLACED), values, nulls);
+	sn_insert_one(SN_DEAD_LETTER_REPLACED, values, nulls);
 }
 
 /* sn_replaced_has: whether an event has the place of a dead letter */

@@ -504,6 +504,7 @@ sn_retry_unlabel(int sub_id, const char *topic, uint64 lanes)
 	Oid			types[3] = {INT4OID, TEXTOID, INT8OID};
 	Datum		args[3];
 
+	Assert(sn_lanes_are_owned(sub_id, lanes));
 	args[0] = Int32GetDatum(sub_id);
 	args[1] = CStringGetTextDatum(topic);
 	args[2] = Int64GetDatum((int64) lanes);

@@ -118,7 +118,7 @@ sentinai_set_retry_policy(PG_FUNCTION_ARGS)
 		values[Anum_policy_event_type - 1] = PointerGetDatum(event_type);
 		values[Anum_policy_max_attempts - 1] = PG_GETARG_DATUM(2);
 		values[Anum_policy_backoff - 1] = PG_GETARG_DATUM(3);
-		sn_insert_one(sn_rel(SN_RETRY_POLICY), values, nulls);
+		sn_insert_one(SN_RETRY_POLICY, values, nulls);
 		after = policy_json(event_type, values[Anum_policy_max_attempts - 1],
 							values[Anum_policy_backoff - 1]);
 	}

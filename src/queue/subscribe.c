@@ -218,7 +218,7 @@ make_subscription(const SnRequest *request, Snapshot snapshot)
 		Int64GetDatum(sn_newest_round(snapshot) + 1);
 	nulls[Anum_sub_tracks_from - 1] = request->is_relay;
 	set_policy(request, values);
-	sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
+	sn_insert_one(SN_SUBSCRIPTION, values, nulls);
 	count_letters(request, DatumGetInt32(values[Anum_sub_id - 1]),
 				  DatumGetInt64(values[Anum_sub_start_pos - 1]));
 	if (!request->is_relay)		/* the relay's row is written down, too */
@@ -317,7 +317,7 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 		sn_hint_free_at_commit(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 	}
 	sn_delete_one(SN_SUBSCRIPTION, tid);
-	sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
+	sn_insert_one(SN_SUBSCRIPTION, values, nulls);
 	sn_request_note_changes(request, changes);
 	sn_sub_record(notes ? "subscribe" : "alter_subscription",
 				  request->worker_type, &before, &after);
@@ -356,7 +356,7 @@ sn_sub_refilter(int sub_id, const SnFilter *filter, bool wait)
 		sn_change_filter(sub, sn_filter_stream(filter, snapshot), values,
 						 nulls);
 		sn_delete_one(SN_SUBSCRIPTION, &tid);
-		sn_insert_one(sn_rel(SN_SUBSCRIPTION), values, nulls);
+		sn_insert_one(SN_SUBSCRIPTION, values, nulls);
 	}
 	UnregisterSnapshot(snapshot);
 	sn_subs_changed();

@@ -308,7 +308,7 @@ put_rule(const Meant *meant, Datum *values, bool *nulls)
 						RULES_MAX),
 				 errhint("A path can be the way to many values: $..name, $.name.* or $.name[*].")));
 	CommandCounterIncrement();
-	sn_insert_one(sn_rel(SN_REDACTION), values, nulls);
+	sn_insert_one(SN_REDACTION, values, nulls);
 	tell_change("set_redaction", meant, found.before, after);
 }
 

@@ -111,7 +111,7 @@ sn_relay_row_put(const SnRelayRow *row)
 		TimestampTzGetDatum(GetCurrentTimestamp());
 	values[Anum_relay_changed_by - 1] =
 		CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
-	sn_insert_one(sn_rel(SN_RELAY), values, nulls);
+	sn_insert_one(SN_RELAY, values, nulls);
 }
 
 /* sn_relay_row_remove: remove the row of a relay */

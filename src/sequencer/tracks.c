@@ -371,7 +371,7 @@ set_apart(Tenant *tenant, int64 round_no)
 
 		first[Anum_track_no - 1] = Int32GetDatum(track);
 		first[Anum_track_first_round - 1] = Int64GetDatum(round_no);
-		sn_insert_one(sn_rel(SN_TRACK), first, nulls);
+		sn_insert_one(SN_TRACK, first, nulls);
 		used |= 1 << track;
 		pg_atomic_write_u32(&sn_database()->tracks_used, used);
 	}
@@ -379,7 +379,7 @@ set_apart(Tenant *tenant, int64 round_no)
 		PointerGetDatum(cstring_to_text_with_len(tenant->name, tenant->len));
 	values[Anum_on_track - 1] = Int32GetDatum(track);
 	values[Anum_on_since_round - 1] = Int64GetDatum(round_no);
-	sn_insert_one(sn_rel(SN_TRACK_TENANT), values, nulls);
+	sn_insert_one(SN_TRACK_TENANT, values, nulls);
 	sn_note_weights_changed();
 	tenant->track = track;
 	on_track[track]++;

@@ -387,12 +387,13 @@ sn_insert_end(SnInserter *ins)
 	return present;
 }
 
-/* sn_insert_one: write one row */
+/* sn_insert_one: write one row; whoever may change the table does */
 void
-sn_insert_one(Oid relid, Datum *values, bool *nulls)
+sn_insert_one(SnRel table, Datum *values, bool *nulls)
 {
-	SnInserter *ins = sn_insert_begin(relid, false);
+	SnInserter *ins = sn_insert_begin(sn_rel(table), false);
 
+	Assert(sn_change_is_ours(table));
 	sn_insert_row(ins, values, nulls);
 	(void) sn_insert_end(ins);
 }

@@ -141,35 +141,83 @@ sn_lane_in_hands(int sub_id, int lane)
 }
 
 #ifdef USE_ASSERT_CHECKING
+/* holds_lock: whether this session has a lock */
+static bool
+holds_lock(Oid class, uint32 object, uint16 part)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, part);
+	return LockHeldByMe(&tag, ExclusiveLock);
+}
+
 /* sn_lane_is_ours: whether this session has a lane's lock */
 bool
 sn_lane_is_ours(int sub_id, int lane)
 {
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_SUBSCRIPTION), sub_id,
-					   lane + 1);
-	return LockHeldByMe(&tag, ExclusiveLock);
+	return holds_lock(sn_rel(SN_SUBSCRIPTION), sub_id, lane + 1);
 }
 
 /* sn_streams_are_ours: whether this session has the lock of subscriptions */
 bool
 sn_streams_are_ours(void)
 {
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_SUBSCRIPTION), 0, 0);
-	return LockHeldByMe(&tag, ExclusiveLock);
+	return holds_lock(sn_rel(SN_SUBSCRIPTION), 0, 0);
 }
 
 /* sn_round_is_ours: whether this session has the round lock */
 bool
 sn_round_is_ours(void)
 {
-	LOCKTAG		tag;
+	return holds_lock(sn_rel(SN_ROUND_0), 0, 0);
+}
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, sn_rel(SN_ROUND_0), 0, 0);
-	return LockHeldByMe(&tag, ExclusiveLock);
+/* sn_lanes_are_owned: whether this session is the one that sends these lanes */
+bool
+sn_lanes_are_owned(int sub_id, uint64 lanes)
+{
+	int			lane;
+
+	for (lane = 0; lane < SN_MAX_LANES; lane++)
+		if ((lanes & SN_LANE_BIT(lane)) != 0 &&
+			!holds_lock(sn_rel(SN_EVENT_LOG), sub_id, lane + 1))
+			return false;
+	return true;
+}
+
+/*
+ * sn_change_is_ours: whether this session has the lock that a change of a table
+ * takes.  Tables that are not named here have none: they are only added to, or
+ * the lane's lock is asserted where their rows are written.
+ */
+bool
+sn_change_is_ours(SnRel table)
+{
+	switch (table)
+	{
+		case SN_SUBSCRIPTION:
+		case SN_STREAM:
+		case SN_RETRY_POLICY:
+		case SN_RELAY:
+			return sn_streams_are_ours();
+		case SN_TRACK:
+		case SN_TRACK_TENANT:
+			return sn_round_is_ours();
+		case SN_EVENT_TYPE:
+		case SN_ALERT:
+		case SN_REDACTION:
+			return holds_lock(sn_rel(table), 0, 0);
+		case SN_TENANT_GRANT:
+		case SN_WORK_GRANT:
+		case SN_PROOF_ROLE:
+			return holds_lock(sn_rel(SN_TENANT_GRANT), 0, 0);
+		case SN_TENANT_LIMIT:
+		case SN_TENANT_WEIGHT:
+		case SN_BACKLOG_LIMIT:
+			return holds_lock(sn_rel(SN_TENANT_LIMIT), 0, 0);
+		default:
+			return true;
+	}
 }
 #endif
 

@@ -175,7 +175,7 @@ write_node_row(int node_no, const SnNode *node)
 	values[Anum_node_activated_at - 1] =
 		TimestampTzGetDatum(GetCurrentTimestamp());
 	values[Anum_node_recovery - 1] = Int64GetDatum(sn_recovery_id());
-	sn_insert_one(sn_rel(SN_NODE), values, nulls);
+	sn_insert_one(SN_NODE, values, nulls);
 	CommandCounterIncrement();
 	sn_note_published();		/* the sequencer may begin */
 }

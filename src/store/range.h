@@ -50,6 +50,11 @@ extern Oid	sn_partition_of(SnRel parent, Datum key);
 /* the tables that are partitioned by event id come first in SnRel */
 #define SN_BY_EVENT (SN_EVENT_IDEMPOTENCY + 1)
 
+StaticAssertDecl(SN_EVENT_LOG < SN_BY_EVENT && SN_EVENT_PROCESSING < SN_BY_EVENT,
+				 "a table that is partitioned by event id does not come first");
+StaticAssertDecl(SN_SLICE == SN_BY_EVENT,
+				 "slice follows them: what comes behind it has no partitions");
+
 extern Oid	sn_range_find(SnRel parent, const pg_uuid_t *id, SnRange *range);
 extern Oid	sn_range_lock(SnRel parent, const pg_uuid_t *id, LOCKMODE lockmode,
 						  SnRange *range);

@@ -311,6 +311,7 @@ sn_table_read(SnRel table, Snapshot snapshot)
 SnTableScan *
 sn_table_change(SnRel table, Snapshot snapshot, int nkeys, ScanKey keys)
 {
+	Assert(sn_change_is_ours(table));
 	return begin_table(table, RowExclusiveLock, snapshot, nkeys, keys);
 }
 
@@ -351,6 +352,7 @@ sn_delete_one(SnRel table, ItemPointer tid)
 {
 	Relation	rel = table_open(sn_rel(table), RowExclusiveLock);
 
+	Assert(sn_change_is_ours(table));
 	simple_heap_delete(rel, tid);
 	table_close(rel, NoLock);
 }

@@ -161,7 +161,7 @@ extern void sn_insert_row(SnInserter *ins, Datum *values, bool *nulls);
 extern List *sn_insert_end(SnInserter *ins);
 
 /* One row; visible, or gone, after the next CommandCounterIncrement() */
-extern void sn_insert_one(Oid relid, Datum *values, bool *nulls);
+extern void sn_insert_one(SnRel table, Datum *values, bool *nulls);
 extern void sn_delete_one(SnRel table, ItemPointer tid);
 
 /* Table scans: all rows, in no order */
@@ -236,6 +236,8 @@ extern void sn_unlock_lane(int sub_id, int lane);
 extern bool sn_lane_is_ours(int sub_id, int lane);
 extern bool sn_round_is_ours(void);
 extern bool sn_streams_are_ours(void);
+extern bool sn_lanes_are_owned(int sub_id, uint64 lanes);
+extern bool sn_change_is_ours(SnRel table);
 #endif
 extern bool sn_lane_in_hands(int sub_id, int lane);
 extern bool sn_lock_streams(bool wait);

@@ -119,5 +119,5 @@ sn_action_record(const SnAction *action)
 	set_column(values, nulls, Anum_action_before, action->before);
 	set_column(values, nulls, Anum_action_after, action->after);
 	set_column(values, nulls, Anum_action_reason, action->reason);
-	sn_insert_one(sn_rel(SN_ACTION_LOG), values, nulls);
+	sn_insert_one(SN_ACTION_LOG, values, nulls);
 }

@@ -181,7 +181,7 @@ add(Grant *grant)
 		values[i] = grant->keys[i].sk_argument;
 	values[i++] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[i] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
-	sn_insert_one(sn_rel(grant->table), values, nulls);
+	sn_insert_one(grant->table, values, nulls);
 	finish_grant(grant, true);
 	return BoolGetDatum(true);
 }

@@ -176,7 +176,7 @@ sentinai_set_limit(PG_FUNCTION_ARGS)
 		CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
 	(void) sn_lock_limits(true);
 	before = take_limit_row(tenant_id, kind);
-	sn_insert_one(sn_rel(SN_TENANT_LIMIT), values, nulls);
+	sn_insert_one(SN_TENANT_LIMIT, values, nulls);
 	record("set_limit", tenant_id, kind, before, limit_json(values));
 	sn_limits_changed();
 	PG_RETURN_VOID();

@@ -94,7 +94,7 @@ put_weight(text *tenant_id, WeightRow *row, int weight)
 			TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		values[Anum_weight_changed_by - 1] =
 			CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
-		sn_insert_one(sn_rel(SN_TENANT_WEIGHT), values, nulls);
+		sn_insert_one(SN_TENANT_WEIGHT, values, nulls);
 	}
 	CommandCounterIncrement();
 	sn_action_record(&done);

@@ -20,10 +20,10 @@
 #include "base/guc.h"
 #include "base/printable.h"
 #include "base/sentinai.h"
+#include "log/event_run.h"
 #include "log/flow.h"
-#include "log/run.h"
-#include "relay/record.h"
 #include "queue/filter.h"
+#include "relay/record.h"
 #include "relay/relay_provider.h"
 #include "relay/relay_settings.h"
 

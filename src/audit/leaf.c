@@ -19,7 +19,7 @@
 #include "utils/jsonb.h"
 
 #include "audit/leaf.h"
-#include "log/log.h"
+#include "log/log_read.h"
 
 /* A column of the log, and how its text is made */
 typedef struct Field

@@ -17,7 +17,7 @@
 #include "audit/audit_row.h"
 #include "audit/trees.h"
 #include "base/sentinai.h"
-#include "log/log.h"
+#include "log/log_read.h"
 #include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_audit_proof);

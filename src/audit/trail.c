@@ -30,7 +30,7 @@
 #include "base/text.h"
 #include "log/event.h"
 #include "log/history.h"
-#include "log/log.h"
+#include "log/log_read.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
 

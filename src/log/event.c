@@ -18,7 +18,7 @@
 #include "base/text.h"
 #include "log/clock_floor.h"
 #include "log/event.h"
-#include "log/run.h"
+#include "log/event_run.h"
 #include "registry/event_type.h"
 #include "store/xact_end.h"
 

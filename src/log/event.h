@@ -72,7 +72,7 @@ extern void sn_write_events(SnWriter *writer, const SnEvent *events,
 							const pg_uuid_t *ids, int n, bool consecutive);
 extern void sn_write_end(SnWriter *writer);
 
-/* key.c */
+/* partition_key.c */
 extern int32 sn_key_hash(const text *tenant_id, const text *aggregate_id);
 
 #endif							/* SN_EVENT_H */

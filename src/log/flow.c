@@ -40,7 +40,7 @@
 #include "base/trace_context.h"
 #include "log/event_check.h"
 #include "log/flow.h"
-#include "log/log.h"
+#include "log/log_read.h"
 
 #define UUID_TEXT_LEN 36
 

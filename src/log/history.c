@@ -10,7 +10,7 @@
  * the time range and the keyset touch.  So the cost never hangs on statistics
  * or on the size of the log: a descent for each partition, and the rows
  * between the bounds until enough of them pass the filters; for an aggregate
- * also the first event of each of the tenant's long runs, see run.h.
+ * also the first event of each of the tenant's long runs, see event_run.h.
  */
 #include "postgres.h"
 
@@ -25,7 +25,7 @@
 #include "utils/snapmgr.h"
 
 #include "log/history.h"
-#include "log/log.h"
+#include "log/log_read.h"
 #include "tenancy/gate.h"
 
 #define EVENTS_MAX 10000		/* rows of one call */

@@ -15,7 +15,7 @@
 #include "utils/rel.h"
 
 #include "log/event.h"
-#include "log/run.h"
+#include "log/event_run.h"
 
 /* What is asked for */
 typedef struct SnQuestion

@@ -6,7 +6,7 @@
  *		order of their ids.
  *
  * Each run stands in an index with its first event, or with a list of its keys;
- * events that are alone in their call have an index of their own.  See run.h.
+ * events that are alone in their call have an index of their own.  See event_run.h.
  */
 #include "postgres.h"
 
@@ -17,7 +17,7 @@
 
 #include "base/text.h"
 #include "log/history.h"
-#include "log/log.h"
+#include "log/log_read.h"
 
 /*
  * Rows of two scans in the order of their ids: what an index has of a tenant or

@@ -37,7 +37,7 @@
 
 #include "base/guc.h"
 #include "log/idempotency.h"
-#include "log/log.h"
+#include "log/log_read.h"
 #include "redact/redact.h"
 #include "store/range.h"
 

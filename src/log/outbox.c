@@ -16,7 +16,7 @@
  * the unique violation that a table would raise.
  *
  * COPY into the table cannot ask for the ids of its rows, so they are taken when
- * the rows are written, all at once: such rows make runs (run.h).
+ * the rows are written, all at once: such rows make runs (event_run.h).
  */
 #include "postgres.h"
 
@@ -29,10 +29,10 @@
 #include "log/clock_floor.h"
 #include "log/event.h"
 #include "log/event_check.h"
+#include "log/event_run.h"
 #include "log/flow.h"
 #include "log/idempotency.h"
 #include "log/outbox.h"
-#include "log/run.h"
 #include "log/tenant_order.h"
 #include "store/xact_end.h"
 #include "tenancy/charge.h"

@@ -4,7 +4,7 @@
  * tenant_order.c
  *		The order in which a call writes its events: by tenant.
  *
- * Events of one tenant with consecutive ids make a run (run.h), which pays for
+ * Events of one tenant with consecutive ids make a run (event_run.h), which pays for
  * the indexes once.  A batch that names its tenants in turn would have no run
  * at all.  So a call's events are written tenant by tenant: the tenants in the
  * order of their first events, and the events of each in the order given.

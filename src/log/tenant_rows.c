@@ -19,7 +19,7 @@
 
 #include "base/compat.h"
 #include "base/text.h"
-#include "log/run.h"
+#include "log/event_run.h"
 #include "log/tenant_scan.h"
 #include "tenancy/gate.h"
 

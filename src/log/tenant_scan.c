@@ -6,7 +6,7 @@
  *		tenants only, or asks for one.
  *
  * The view and the policies ask may_read() about each row, and no index helps with
- * that: most events are in none on the tenant (log/run.h), and one for all of them
+ * that: most events are in none on the tenant (log/event_run.h), and one for all of them
  * would cost every publisher more than what it saves few readers.  But
  * get_events_by_tenant() finds a tenant's events by what there is.  So this offers
  * the planner a scan that goes the same ways, for each of the tenants.

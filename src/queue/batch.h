@@ -12,7 +12,7 @@
 #include "utils/snapshot.h"
 
 #include "base/compat.h"
-#include "log/log.h"
+#include "log/log_read.h"
 #include "queue/lane.h"
 #include "queue/subscription.h"
 #include "queue/token.h"

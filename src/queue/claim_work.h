@@ -83,19 +83,19 @@ extern SnEntry *sn_claim_add(SnClaim *claim, SnClaimLook *look,
 							 const pg_uuid_t *id, SnPos pos);
 extern bool sn_claim_from_lane(SnClaim *claim, int lane, int track);
 
-/* turn.c */
+/* claim_turn.c */
 extern void sn_claim_take_turn(SnClaim *claim, SnClaimLook *look, int track);
 extern void sn_claim_look_around(SnClaim *claim, uint32 first);
 
-/* take.c */
+/* claim_take.c */
 extern void sn_claim_take_retries(SnClaim *claim, SnClaimLook *look, int n);
 extern void sn_claim_take_more_retries(SnClaim *claim, SnClaimLook *look);
 extern bool sn_claim_take_new(SnClaim *claim, SnClaimLook *look, SnPos until);
 
-/* rescue.c */
+/* claim_rescue.c */
 extern void sn_rescue(SnClaim *claim, SnLaneState *state);
 
-/* unreadable.c */
+/* claim_unreadable.c */
 extern bool sn_claim_readable(SnClaim *claim);
 extern bool sn_row_readable(const SnEventRow *row);
 extern void sn_claim_give_up(SnClaim *claim, SnClaimLook *look,

@@ -26,7 +26,7 @@
 #include "log/event.h"
 #include "log/event_check.h"
 #include "log/flow.h"
-#include "log/log.h"
+#include "log/log_read.h"
 #include "queue/control.h"
 
 #define HISTORY_ERROR_MAX	1024	/* bytes of an error text in the history */

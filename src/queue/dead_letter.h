@@ -13,9 +13,9 @@
 #include "utils/snapshot.h"
 
 #include "base/compat.h"
-#include "log/log.h"
-#include "tenancy/right.h"
+#include "log/log_read.h"
 #include "queue/retry.h"
+#include "tenancy/right.h"
 
 /* An event, in the columns of event_log, copied */
 typedef struct SnEventRow

@@ -25,7 +25,7 @@
 #include "base/printable.h"
 #include "base/text.h"
 #include "log/event.h"
-#include "log/log.h"
+#include "log/log_read.h"
 #include "queue/attempt.h"
 #include "queue/control.h"
 #include "queue/subscription.h"

@@ -28,7 +28,7 @@
 #include "base/args.h"
 #include "base/printable.h"
 #include "log/event.h"
-#include "log/log.h"
+#include "log/log_read.h"
 #include "queue/ledger.h"
 #include "queue/subscription.h"
 #include "store/range.h"

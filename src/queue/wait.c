@@ -6,7 +6,7 @@
  *
  * Called outside a transaction block, it ends its transaction before it sleeps,
  * so that no snapshot and no lock is held meanwhile.  It looks at lanes
- * without locking them, so as not to be in the way of a claim (look.c).
+ * without locking them, so as not to be in the way of a claim (lane_look.c).
  *
  * A lane whose lock another transaction has is left alone, whatever is in it:
  * a claim could not take it either.  The end of that transaction wakes.
@@ -26,7 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
-#include "queue/look.h"
+#include "queue/lane_look.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
 #include "store/lane_share.h"

@@ -9,7 +9,7 @@
 
 #include "postgres.h"
 
-#include "log/log.h"
+#include "log/log_read.h"
 #include "queue/subscription.h"
 
 extern bool sn_in_filter(const SnSub *sub, const SnFilter *filter,

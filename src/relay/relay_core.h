@@ -4,7 +4,7 @@
  * relay_core.h
  *		The relay without its host: what is sent, answered, sent again.
  *
- * The host (relay.c in the server, or a process on libpq) reads events in
+ * The host (relay_main.c in the server, or a process on libpq) reads events in
  * order, pushes them, calls turn() and asks how far each lane got; the core
  * talks to the broker.  Pure C, malloc only, one thread.
  *

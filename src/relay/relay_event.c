@@ -20,7 +20,7 @@
 #include "base/text.h"
 #include "log/event.h"
 #include "log/event_check.h"
-#include "log/log.h"
+#include "log/log_read.h"
 #include "queue/dead_letter.h"
 #include "relay/json_text.h"
 #include "relay/relay_event.h"

@@ -54,7 +54,7 @@ typedef struct SnRelayProcess
 
 extern SnRelayProcess sn_relay;
 
-/* relay.c */
+/* relay_main.c */
 extern bool sn_relay_look_at_settings(void);
 extern void sn_relay_adopt_settings(void);
 extern void sn_relay_take_slot(void);

@@ -24,7 +24,7 @@
 #include "utils/datum.h"
 #include "utils/snapmgr.h"
 
-#include "log/log.h"
+#include "log/log_read.h"
 #include "queue/lane.h"
 #include "queue/wanted.h"
 #include "relay/relay_event.h"

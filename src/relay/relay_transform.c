@@ -36,7 +36,7 @@
 #include "utils/varlena.h"
 
 #include "base/sqlstate.h"
-#include "log/log.h"
+#include "log/log_read.h"
 #include "relay/relay_process.h"
 #include "relay/relay_transform.h"
 #include "store/guarded.h"

@@ -32,7 +32,7 @@
 
 #include "base/guc.h"
 #include "base/hash.h"
-#include "log/run.h"
+#include "log/event_run.h"
 #include "sequencer/parts.h"
 #include "sequencer/round.h"
 #include "sequencer/tracks.h"

@@ -8,7 +8,7 @@
  * has been passed by everybody: those that are not due yet, and those that
  * wait for a retry, or behind one.  That can last for years, so before their
  * partition is dropped they are copied to event_kept.  Who looks for an event
- * by its id finds it there (log.c), and so does the round in which it is due
+ * by its id finds it there (log_read.c), and so does the round in which it is due
  * (gather.c).
  *
  * Which events these are does not change once it is asked: a mark (see

@@ -20,7 +20,7 @@
 #include "queue/alert.h"
 #include "queue/dead_letter.h"
 #include "queue/lane.h"
-#include "queue/look.h"
+#include "queue/lane_look.h"
 #include "queue/subscription.h"
 #include "sequencer/round.h"
 #include "shared/failure.h"

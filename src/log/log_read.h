@@ -1,11 +1,11 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * log.h
+ * log_read.h
  *		Reading rows of event_log by event id.
  */
-#ifndef SN_LOG_H
-#define SN_LOG_H
+#ifndef SN_LOG_READ_H
+#define SN_LOG_READ_H
 
 #include "postgres.h"
 
@@ -69,4 +69,4 @@ extern Datum sn_log_datum(SnLogReader *reader, AttrNumber column,
 						  bool *isnull);
 extern text *sn_log_text(SnLogReader *reader, AttrNumber column);
 
-#endif							/* SN_LOG_H */
+#endif							/* SN_LOG_READ_H */

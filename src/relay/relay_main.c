@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * relay.c
+ * relay_main.c
  *		The relay process: reads the log in order, hands it to the broker.
  *
  * One turn: what the broker answered is taken; then, if lanes got events and

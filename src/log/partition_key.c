@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * key.c
+ * partition_key.c
  *		Partition key of an event and what follows from it, for SQL and for
  *		publish.  Databases are UTF-8 (CREATE EXTENSION refuses others), so the
  *		key's bytes are those of any Kafka client, and its hash is, too.

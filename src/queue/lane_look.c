@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * look.c
+ * lane_look.c
  *		What a lane has, without claiming it: for those who wait, and for
  *		maintenance.
  *
@@ -17,8 +17,8 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "queue/lane_look.h"
 #include "queue/lane_track.h"
-#include "queue/look.h"
 #include "queue/retry.h"
 #include "queue/stream.h"
 #include "queue/wanted.h"

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * resolve.c
+ * batch_command.c
  *		complete(), fail(), extend(), release(): what the holder of a batch does
  *		with it.
  *

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * turn.c
+ * claim_turn.c
  *		How the tracks of the lanes take turns in a claim.
  *
  * Among lanes: when more is waiting than a batch holds, each track that may have

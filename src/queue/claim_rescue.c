@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * rescue.c
+ * claim_rescue.c
  *		What becomes of a batch whose lease was lost, in one of its lanes.
  *
  * The lease costs every event still open an attempt.  Which of several was the

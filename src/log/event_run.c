@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * run.c
- *		Runs of events, see run.h: reading them, and the list of keys.
+ * event_run.c
+ *		Runs of events, see event_run.h: reading them, and the list of keys.
  *
  * The ids of a run are consecutive ticks that one call took at once, so no
  * other event can lie between them.
@@ -13,7 +13,7 @@
 #include "utils/array.h"
 #include "utils/uuid.h"
 
-#include "log/run.h"
+#include "log/event_run.h"
 
 /* sn_run_begin: a reader of a partition that the caller keeps open */
 void

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * unreadable.c
+ * claim_unreadable.c
  *		Events that no reader could hold, as claim() meets them.
  *
  * publish() takes none, but the log may have one from elsewhere, such as a

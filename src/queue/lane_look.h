@@ -1,11 +1,11 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * look.h
+ * lane_look.h
  *		What a lane has, without claiming it.
  */
-#ifndef SN_LOOK_H
-#define SN_LOOK_H
+#ifndef SN_LANE_LOOK_H
+#define SN_LANE_LOOK_H
 
 #include "postgres.h"
 
@@ -34,4 +34,4 @@ extern bool sn_look_and_pass(SnSub *sub, SnSubSlot *hints, int lane,
 							 TimestampTz now, int *budget, bool may_write);
 extern bool sn_pass_unwanted_step(void);
 
-#endif							/* SN_LOOK_H */
+#endif							/* SN_LANE_LOOK_H */

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * take.c
+ * claim_take.c
  *		What a claim takes from a lane: due retries, and what comes next in a
  *		track of the stream.  Where there is much of both each gets half.
  *

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * run.h
+ * event_run.h
  *		Runs: events of one tenant that one call published with consecutive ids.
  *
  * What all events of a run have in common need not be in an index for each of
@@ -13,8 +13,8 @@
  * It is in one index, on tenant and hash, instead of one for each: readers of
  * a key pass over the tenant's other lone events in that index.
  */
-#ifndef SN_RUN_H
-#define SN_RUN_H
+#ifndef SN_EVENT_RUN_H
+#define SN_EVENT_RUN_H
 
 #include "postgres.h"
 
@@ -58,4 +58,4 @@ extern Datum sn_run_keys(const int32 *hashes, int n);
 extern int	sn_run_get_keys(TupleTableSlot *slot, int16 *keys);
 extern int16 sn_run_key(int32 hash);
 
-#endif							/* SN_RUN_H */
+#endif							/* SN_EVENT_RUN_H */

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: PostgreSQL
  *
- * log.c
+ * log_read.c
  *		Reading rows of event_log by event id.
  *
  * Who knows where a row was when it was sequenced spares the index; it is used
@@ -19,7 +19,7 @@
 #include "storage/bufmgr.h"
 #include "utils/snapmgr.h"
 
-#include "log/log.h"
+#include "log/log_read.h"
 #include "store/range.h"
 
 #define COPIES_MAX	(1024 * 1024)	/* bytes */

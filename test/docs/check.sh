@@ -285,13 +285,12 @@ test_links() {
 }
 
 # For readers of another first language: a sentence has 25 words at most, a cell
-# of a table 30. Pages that a program writes are not prose, nor is the log of what
-# was measured.
+# of a table 30. Pages that a program writes are not prose.
 test_sentences() {
     local page prose=(README.md SECURITY.md CONTRIBUTING.md)
-    for page in docs/*.md docs/design/*.md src/README.md src/*/README.md workers/README.md; do
+    for page in docs/*.md docs/design/*.md src/README.md src/*/README.md workers/README.md test/README.md test/history/README.md; do
         case ${page#docs/} in
-            sql-api.md | platform-sql.md | platform-events.md | check-long.md | design/performance-log.md) ;;
+            sql-api.md | platform-sql.md | platform-events.md | check-long.md) ;;
             *) prose+=("$page") ;;
         esac
     done

@@ -51,7 +51,10 @@ newest_id_tick(Oid partition)
 	return result;
 }
 
-/* newest_action_tick: the tick of the newest row of the action log, or 0 */
+/*
+ * newest_action_tick: the tick of the newest row of the action log, or 0.  One
+ * that was rolled back counts here and in what follows: its tick was taken.
+ */
 static SnTick
 newest_action_tick(void)
 {

@@ -490,7 +490,10 @@ sn_flow_of(SnEvent *event, Jsonb *cause_metadata)
 	event->span_at = sn_flow_span_at(event->metadata);
 }
 
-/* work_on(event_id uuid) returns void */
+/*
+ * work_on(event_id uuid) returns void: for the rest of the transaction, as SET
+ * LOCAL does, so that no session behind a pool goes on with it
+ */
 Datum
 sentinai_work_on(PG_FUNCTION_ARGS)
 {

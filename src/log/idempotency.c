@@ -129,7 +129,10 @@ sn_idempotency_body(const SnEvent *event)
 	return (int64) add_json(hash, event->payload);
 }
 
-/* look_in: look a key up in one partition */
+/*
+ * look_in: look a key up in one partition, with a snapshot that also sees what
+ * is not committed: whoever noted the key there has not ended yet, or is us
+ */
 static void
 look_in(Oid partition, text *tenant_id, text *key, const pg_uuid_t *oldest,
 		Noted *noted)

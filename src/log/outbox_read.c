@@ -165,6 +165,7 @@ fetch_outbox_rows(ForeignScanState *node)
 	reading->nrows = reading->next = 0;
 	if (reading->portal == NULL)
 		compute(node, reading, &values);
+	/* as whoever the query is for, who may not change who he is meanwhile */
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(reading->user,
 						   context | SECURITY_LOCAL_USERID_CHANGE);

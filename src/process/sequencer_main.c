@@ -560,7 +560,7 @@ after_turn(Outcome outcome)
 														   RETRY_SOON);
 }
 
-/* connect: to the database the launcher named, with handlers in place */
+/* connect_database: to the one the launcher named, with handlers in place */
 static void
 connect_database(Oid dboid)
 {

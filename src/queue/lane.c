@@ -24,7 +24,8 @@
 #include "queue/lane.h"
 #include "store/lane_hints.h"
 
-#define LOOK_BACK	1000		/* versions */
+#define LOOK_BACK	1000		/* versions: a token that is older is stale, so that a
+								 * guess does not read the whole journal */
 
 /* count_clear: how many bits are clear */
 static int

@@ -120,6 +120,8 @@ sn_lane_remember(const SnLaneState *state)
 		return;
 	known->stamp = new_stamp();
 	pg_atomic_write_u64(&slot->stamps[state->lane], known->stamp);
+
+	/* the others' are worthless now, also where ours is too large to keep */
 	if (state->resolved.bytes != NULL || state->nretries > 0 ||
 		size > KNOWN_WORKER_ID)
 	{

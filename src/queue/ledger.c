@@ -143,7 +143,10 @@ begin_ledger_scan(SnScan *scan, Oid partition, const pg_uuid_t *event_id,
 	table_close(rel, AccessShareLock);
 }
 
-/* find_completed: what a snapshot sees of a key; nothing when it is not there */
+/*
+ * find_completed: what a snapshot sees of a key; nothing when it is not there.
+ * No lock stays: the events that are asked for may be of any number of partitions.
+ */
 static Found
 find_completed(const pg_uuid_t *event_id, const text *worker_type,
 			   Snapshot snapshot)

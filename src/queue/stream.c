@@ -106,6 +106,7 @@ load_parts(SnStreamReader *reader)
 	SnPartRange *map;
 	int			i;
 
+	/* the parent stays locked, so no new lock brings the news of a partition */
 	AcceptInvalidationMessages();
 	desc = RelationGetPartitionDesc(reader->parent, true);
 	if ((void *) desc == reader->desc)

@@ -174,7 +174,7 @@ wait_for_lanes(text *worker_type, SnSubSlot *hints, int sub_id,
 	}
 }
 
-/* wait: until there is work or the deadline has come */
+/* wait_until: there is work or the deadline has come */
 static bool
 wait_until(text *worker_type, TimestampTz deadline, bool atomic)
 {

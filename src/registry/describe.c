@@ -52,7 +52,7 @@ take_version(const SnTypeScan *scan, Version *version)
 }
 
 /*
- * find_version: a version, or for 0 the newest that is not deprecated, or the
+ * pick_version: a version, or for 0 the newest that is not deprecated, or the
  * newest when all are
  */
 static void

@@ -51,7 +51,7 @@ put_escaped(SnRecordMaker *maker, const char *text)
 	return copy;
 }
 
-/* urn:sentinai:schema:<event type>:<version>, or NULL without a version. */
+/* put_schema: urn:sentinai:schema:<event type>:<version>, or NULL without a version. */
 static const char *
 put_schema(SnRecordMaker *maker, const SnRecordEvent *event)
 {

@@ -227,7 +227,7 @@ note_end(const ErrorData *error)
 }
 
 /*
- * on_exit: end the transaction, which may hold locks, give the slot back, stop
+ * on_exit_relay: end the transaction, which may hold locks, give the slot back, stop
  * the client's threads, and only then give up the lanes: outside of a
  * transaction nobody else releases the locks of a session.
  */
@@ -613,6 +613,7 @@ live(void)
 
 		if (ProcDiePending)
 		{
+			/* the server waits for us, and what we end with is a commit */
 			HOLD_INTERRUPTS();
 			last_turn();
 			RESUME_INTERRUPTS();

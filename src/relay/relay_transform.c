@@ -131,7 +131,7 @@ sn_transform_owner(const char *name)
 	return GetUserNameFromId(owner, false);
 }
 
-/* prepare: a plan that calls the function */
+/* prepare_transform: a plan that calls the function */
 static void
 prepare_transform(const char *name)
 {

@@ -85,7 +85,7 @@ sn_clock_raise(SnTick floor)
 		;
 }
 
-/* put_ms_tick: the leading 64 bits of a UUIDv7 */
+/* put_leading: the leading 64 bits of a UUIDv7 */
 static void
 put_leading(SnTick tick, uint16 version, pg_uuid_t *uuid)
 {

@@ -78,6 +78,7 @@ init_shared(SnShared *s)
 		init_database_slot(&s->databases[i]);
 	for (i = 0; i < SN_MAX_SUBS; i++)
 	{
+		/* nobody knows what was waiting: look at every lane and track once */
 		pg_atomic_init_u64(&s->subs[i].pending, PG_UINT64_MAX);
 		for (track = 0; track < SN_TRACKS; track++)
 			pg_atomic_init_u64(&s->subs[i].tracks[track], PG_UINT64_MAX);

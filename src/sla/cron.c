@@ -106,7 +106,7 @@ find_job(Job *job)
 	SPI_finish();
 }
 
-/* refuse: why there can be no job, and what to do about it */
+/* refuse_job: why there can be no job, and what to do about it */
 static void
 refuse_job(const char *why, const char *schedule)
 {

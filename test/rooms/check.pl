@@ -78,6 +78,19 @@ sub calls
 	return \%needs;
 }
 
+# misnamed(FILE, TEXT): comments that name another function than the one below them.
+sub misnamed
+{
+	my ($file, $text) = @_;
+	my @found;
+
+	while ($text =~ m{^/\*\s(?:\s\*\s)?(\w+):(?:(?!\*/).)*\*/\n(?:\w[\w *()]*\n)(\w+)\(}msg)
+	{
+		push @found, "$file: $1 stands above $2" if $1 ne $2 && $1 ne 'index';
+	}
+	return @found;
+}
+
 # content(FILE)
 sub content
 {
@@ -183,6 +196,8 @@ result('no static functions of two files have one name',
 	map { "$_: @{ $homes{$_} }" } grep { @{ $homes{$_} } > 1 } sort keys %homes);
 result('no two of our types have one name',
 	map { "$_: @{ $types{$_} }" } grep { @{ $types{$_} } > 1 } sort keys %types);
+result('comments name the function that they stand above',
+	map { misnamed($_, $text{$_}) } grep { /\.c$/ } sort keys %text);
 result('our headers are included by their room', @path);
 result('no room includes one below it', @below);
 # A header without a .c file is what several files share, not one of them.

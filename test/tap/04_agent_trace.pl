@@ -125,7 +125,7 @@ SKIP:
 # The C library: a handler with a connection of its own.
 my $chained = sql("select sentinai.publish('Chained', 'acme', 'A-4', '{}',
 	metadata => '{\"traceparent\": \"00-$trace-00f067aa0ba902b7-00\"}')");
-command_ok([ "$build/chain", '-w', 'chain', '--until-empty' ], 'a handler that publishes');
-is(events_of('chain.next'), "$chained|A-4|$trace own", 'agent_work_on() hands on');
+command_ok([ "$build/chain", '-w', 'chain', '--next-type', 'Linked', '--until-empty' ], 'a handler that publishes');
+is(events_of('Linked'), "$chained|A-4|$trace own", 'agent_work_on() hands on');
 
 done_testing();

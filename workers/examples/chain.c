@@ -4,29 +4,36 @@
  * chain.c
  *	  An agent that publishes: what it publishes inherits flow and trace.
  *
- * Every event of the worker type leads to one of the type chain.next, on a
- * connection of the handler's own, for which libpq's environment holds.  A
- * connection for each event is the simplest and not the fastest.
+ * Every event of the worker type leads to another one, whose type is an option
+ * of this agent's own.  It is published on a connection of the handler's, for
+ * which libpq's environment holds.  A connection for each event is the simplest
+ * and not the fastest.
  */
+#include <stddef.h>
 #include <stdio.h>
 
 #include <libpq-fe.h>
 
 #include "agent.h"
 
+typedef struct ChainSettings
+{
+	char	   *next_type;
+} ChainSettings;
+
 /* Publishes one event that the event at hand has caused. */
 static bool
-publish_next(const AgentEvent *event, PGconn *conn)
+publish_next(const AgentEvent *event, const char *type, PGconn *conn)
 {
-	const char *params[] = {event->tenant_id, event->aggregate_id};
+	const char *params[] = {type, event->tenant_id, event->aggregate_id};
 	PGresult   *result;
 	bool		done;
 
 	PQclear(PQexec(conn, "begin"));
 	if (!agent_work_on(event, conn))
 		return false;
-	result = PQexecParams(conn, "select sentinai.publish('chain.next',"
-						  " $1::text, $2::text, '{}')", 2, NULL, params, NULL,
+	result = PQexecParams(conn, "select sentinai.publish($1::text,"
+						  " $2::text, $3::text, '{}')", 3, NULL, params, NULL,
 						  NULL, 0);
 	done = PQresultStatus(result) == PGRES_TUPLES_OK;
 	PQclear(result);
@@ -39,8 +46,9 @@ publish_next(const AgentEvent *event, PGconn *conn)
 static AgentOutcome
 on_anything(const AgentEvent *event, AgentContext *context)
 {
+	const ChainSettings *settings = agent_settings(context);
 	PGconn	   *conn = PQconnectdb("");
-	bool		done = publish_next(event, conn);
+	bool		done = publish_next(event, settings->next_type, conn);
 
 	if (!done)
 		agent_error(context, "%s", PQerrorMessage(conn));
@@ -51,6 +59,14 @@ on_anything(const AgentEvent *event, AgentContext *context)
 int
 main(int argc, char **argv)
 {
+	static ChainSettings settings;
+	static const AgentOption options[] = {
+		{.name = "next-type",.type = AGENT_OPTION_STRING,
+			.offset = offsetof(ChainSettings, next_type),
+			.fallback = "chain.next",.argument = "TYPE",
+		.help = "event type of what is published"},
+		{.name = NULL}
+	};
 	static const AgentHandler handlers[] = {
 		{AGENT_ANY_TYPE, on_anything},
 		{NULL, NULL}
@@ -58,7 +74,9 @@ main(int argc, char **argv)
 	const AgentDefinition chain = {
 		.name = "chain",
 		.summary = "publishes an event for each event",
-		.handlers = handlers
+		.handlers = handlers,
+		.options = options,
+		.settings = &settings
 	};
 
 	return agent_main(&chain, argc, argv);

@@ -8,15 +8,10 @@
  * are not resolved (as many as the state says), and the rows of event_retry at
  * the positions the state lists.  While a batch holds a lane, the lane's
  * position stays.
- *
- * The session that claimed a batch remembers its events, so that complete()
- * there need not read the log again.  What it remembers are facts that do not
- * change; whether they still matter is read from the lanes.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "base/text.h"
@@ -25,21 +20,6 @@
 #include "queue/retry.h"
 #include "store/lane_hints.h"
 #include "store/lane_share.h"
-
-#define REMEMBERED_BATCHES	8
-#define REMEMBERED_EVENTS	10000
-
-/* A batch claimed in this session */
-typedef struct Remembered
-{
-	MemoryContext context;		/* holds everything; NULL: free */
-	pg_uuid_t	batch;
-	SnEntries	entries;
-	SnPos		lane_pos[SN_MAX_LANES]; /* that bits are counted from */
-} Remembered;
-
-static Remembered remembered[REMEMBERED_BATCHES];
-static int	next_remembered = 0;
 
 /* sn_batch_stale: the error for a token whose batch somebody else has */
 void
@@ -283,22 +263,19 @@ still_open(const SnLaneState *state, const SnEntry *entry)
 static bool
 recall_batch(SnBatch *batch)
 {
-	Remembered *found = NULL;
+	const SnPos *lane_pos;
+	const SnEntries *known = sn_batch_known(&batch->token.batch, &lane_pos);
 	int			i;
 
-	for (i = 0; i < REMEMBERED_BATCHES; i++)
-		if (remembered[i].context != NULL &&
-			memcmp(&remembered[i].batch, &batch->token.batch, UUID_LEN) == 0)
-			found = &remembered[i];
-	if (found == NULL)
+	if (known == NULL)
 		return false;
 	for (i = 0; i < batch->nlanes; i++)
-		if (batch->lanes[i].pos != found->lane_pos[batch->lanes[i].lane])
+		if (batch->lanes[i].pos != lane_pos[batch->lanes[i].lane])
 			return false;
 
-	for (i = 0; i < found->entries.n; i++)
+	for (i = 0; i < known->n; i++)
 	{
-		const SnEntry *entry = &found->entries.items[i];
+		const SnEntry *entry = &known->items[i];
 
 		if (still_open(sn_batch_lane(batch, entry->lane), entry))
 			*sn_entries_add(&batch->open) = *entry;
@@ -479,57 +456,4 @@ sn_batch_close(SnBatch *batch)
 	batch->log = NULL;
 	UnregisterSnapshot(batch->snapshot);
 	CommandCounterIncrement();
-}
-
-/* sn_batch_memory: a context for events that may be remembered */
-MemoryContext
-sn_batch_memory(void)
-{
-	return AllocSetContextCreate(CurrentMemoryContext, "sentinai batch",
-								 ALLOCSET_DEFAULT_SIZES);
-}
-
-/* forget: give up what is remembered in a place */
-static void
-forget(Remembered *place)
-{
-	if (place->context != NULL)
-		MemoryContextDelete(place->context);
-	place->context = NULL;
-	place->entries.n = 0;
-}
-
-/* remembered_events: how many events are remembered */
-static int
-remembered_events(void)
-{
-	int			n = 0;
-	int			i;
-
-	for (i = 0; i < REMEMBERED_BATCHES; i++)
-		n += remembered[i].entries.n;
-	return n;
-}
-
-/*
- * sn_batch_remember: keep the events of a batch claimed here, and their
- * context, for complete() in this session; the oldest are given up for it.
- */
-void
-sn_batch_remember(MemoryContext context, const SnToken *token,
-				  const SnEntries *entries, const SnPos *lane_pos)
-{
-	Remembered *place = &remembered[next_remembered];
-	int			i;
-
-	forget(place);
-	for (i = 1; i < REMEMBERED_BATCHES &&
-		 remembered_events() + entries->n > REMEMBERED_EVENTS; i++)
-		forget(&remembered[(next_remembered + i) % REMEMBERED_BATCHES]);
-	MemoryContextSetParent(context, TopMemoryContext);
-	place->context = context;
-	place->batch = token->batch;
-	place->entries = *entries;
-	memcpy(place->lane_pos, lane_pos, sizeof(place->lane_pos));
-	next_remembered = (next_remembered + 1) % REMEMBERED_BATCHES;
 }

@@ -83,6 +83,9 @@ extern void sn_entries_left(SnEntries *entries, SnSub *sub,
 extern void sn_entry_wait(SnLaneState *state, const SnEntry *entry, int32 hash,
 						  TimestampTz now);
 
+/* batch_known.c */
+extern const SnEntries *sn_batch_known(const pg_uuid_t *batch,
+									   const SnPos **lane_pos);
 extern MemoryContext sn_batch_memory(void);
 extern void sn_batch_remember(MemoryContext context, const SnToken *token,
 							  const SnEntries *entries,

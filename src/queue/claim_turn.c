@@ -4,173 +4,22 @@
  * claim_turn.c
  *		How the tracks of the lanes take turns in a claim.
  *
- * Among lanes: when more is waiting than a batch holds, each track that may have
+ * When more is waiting than a batch holds, each track that may have
  * something gets an equal share of it first, and so do the lanes that have
  * nothing new, where retries may be due or a batch was lost; then what is left
  * goes to whoever has more.  Shares are counted through all batches, so they are
  * equal for small ones, too.  Where tenants have weights the shares are as the
- * weights of the tracks (sequencer/track_weights.c).
- *
- * In a lane: a batch takes new events from one track, and the lane stays with it
- * until it has passed what was handed out.  So all that is kept of the others is
- * where they stand.  Where a batch has room for all that a lane has, it takes
- * that, in the order of positions.  An event of another track than the common one waits until
- * the lane has passed what the common one has of earlier rounds: its tenant may
- * have events there (sequencer/tracks.c).
+ * weights of the tracks (sequencer/track_weights.c).  Whose turn it is in one of
+ * them: claim_lane.c.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "port/pg_bitutils.h"
 
 #include "queue/claim_work.h"
-#include "queue/lane_track.h"
 #include "sequencer/track_weights.h"
 #include "store/lane_hints.h"
-
-/*
- * common_left: the first event that a lane has left on the common track, when it
- * is not the one at hand
- */
-static SnPos
-common_left(SnClaim *claim, const SnLaneState *state)
-{
-	SnPos		pos;
-	pg_uuid_t	id;
-
-	sn_sub_sources(claim->sub, claim->snapshot);
-	sn_stream_seek(claim->stream, claim->sub->sources, claim->sub->nsources,
-				   state->lane, SN_TRACK_COMMON,
-				   sn_lane_track_pos(state, claim->sub, SN_TRACK_COMMON),
-				   claim->snapshot);
-	return sn_stream_next(claim->stream, &pos, &id) ? pos : SN_POS_MAX;
-}
-
-/* take_common: take new events of the common track */
-static void
-take_common(SnClaim *claim, SnClaimLook *look)
-{
-	look->tracks |= 1 << SN_TRACK_COMMON;
-	if (sn_claim_take_new(claim, look, SN_POS_MAX))
-		look->tracks &= ~(1 << SN_TRACK_COMMON);
-}
-
-/*
- * take_other: take new events of another track.  What is known of the common one
- * then is noted, so that it is not looked for from afar the next time.
- */
-static void
-take_other(SnClaim *claim, SnClaimLook *look)
-{
-	SnLaneState *state = &look->state;
-	SnPos		left = common_left(claim, state);
-
-	look->tracks |= 1 << state->track;
-	if (sn_claim_take_new(claim, look, left == SN_POS_MAX ? SN_POS_MAX :
-						  SN_ROUND_POS(SN_POS_ROUND(left) + 1)))
-		look->tracks &= ~(1 << state->track);
-	if (left != SN_POS_MAX)
-		look->tracks |= 1 << SN_TRACK_COMMON;
-	state->at[SN_TRACK_COMMON] =
-		Max(state->at[SN_TRACK_COMMON],
-			Min(left, SN_ROUND_POS(SN_POS_ROUND(state->end_pos))));
-}
-
-/*
- * take_whole_lane: take what is left of a range of all tracks, or all there is.  What
- * comes behind a range is not for whoever takes the rest of it.
- */
-static void
-take_whole_lane(SnClaim *claim, SnClaimLook *look)
-{
-	SnLaneState *state = &look->state;
-	bool		rest = state->pos < state->end_pos;
-
-	if (sn_claim_take_new(claim, look, rest ? state->end_pos : SN_POS_MAX) &&
-		!rest)
-		look->tracks = 0;
-	else
-		look->tracks = (1 << SN_TRACKS) - 1;
-}
-
-/* take_from: take new events of a track */
-static void
-take_from(SnClaim *claim, SnClaimLook *look, int track)
-{
-	if (look->state.track != track)
-		sn_lane_switch(&look->state, claim->sub, track);
-	if (track == SN_TRACK_COMMON)
-		take_common(claim, look);
-	else if (track == SN_TRACK_ALL)
-		take_whole_lane(claim, look);
-	else
-		take_other(claim, look);
-}
-
-/* fits: whether the batch has room for all that several tracks of the lane have */
-static bool
-fits(SnClaim *claim, const SnClaimLook *look)
-{
-	const SnLaneState *state = &look->state;
-	int			room = claim->limit - claim->entries.n;
-	int			track;
-
-	if (claim->sharing || pg_popcount32(look->tracks) < 2 ||
-		sn_lane_track_pos(state, claim->sub,
-						  SN_TRACK_COMMON) < claim->sub->tracks_pos)
-		return false;
-	sn_sub_sources(claim->sub, claim->snapshot);
-	for (track = 0; track < SN_TRACKS && room >= 0; track++)
-	{
-		SnPos		pos;
-		pg_uuid_t	id;
-
-		if ((look->tracks & 1 << track) == 0)
-			continue;
-		sn_stream_seek(claim->stream, claim->sub->sources,
-					   claim->sub->nsources, state->lane, track,
-					   sn_lane_track_pos(state, claim->sub, track),
-					   claim->snapshot);
-		while (room >= 0 && sn_stream_next(claim->stream, &pos, &id))
-			room--;
-	}
-	return room >= 0;
-}
-
-/*
- * sn_claim_take_turn: take new events from a lane, of one track: the one at hand
- * if the lane has not passed what it has handed out of it, otherwise the given
- * one, the common one, or the next that has any
- */
-void
-sn_claim_take_turn(SnClaim *claim, SnClaimLook *look, int track)
-{
-	SnLaneState *state = &look->state;
-	int			n = claim->entries.n;
-	int			i;
-
-	if (state->pos < state->end_pos)
-	{
-		take_from(claim, look, state->track);
-		return;
-	}
-	if (fits(claim, look))
-	{
-		take_from(claim, look, SN_TRACK_ALL);
-		return;
-	}
-	for (i = -2; i < SN_TRACKS && claim->entries.n == n &&
-		 state->pos == state->end_pos && !sn_claim_full(claim); i++)
-	{
-		int			next = i == -2 ? track : i == -1 ? SN_TRACK_COMMON :
-			(track + i) % SN_TRACKS;
-
-		if ((look->tracks & 1 << next) != 0 &&
-			(next == track || !claim->only))
-			take_from(claim, look, next);
-	}
-}
 
 /* go_through: take from lanes until the batch is full, or the share of it */
 static void

@@ -76,15 +76,15 @@ typedef struct SnClaimLook
 /* In place of a track: what is due of a lane's retries, and nothing new */
 #define SN_SHARE_RETRIES (SN_TRACK_ALL + 1)
 
-/* claim.c */
 extern bool sn_claim_full(const SnClaim *claim);
 extern void sn_claim_new_snapshot(SnClaim *claim);
 extern SnEntry *sn_claim_add(SnClaim *claim, SnClaimLook *look,
 							 const pg_uuid_t *id, SnPos pos);
+
+/* claim_lane.c */
 extern bool sn_claim_from_lane(SnClaim *claim, int lane, int track);
 
 /* claim_turn.c */
-extern void sn_claim_take_turn(SnClaim *claim, SnClaimLook *look, int track);
 extern void sn_claim_look_around(SnClaim *claim, uint32 first);
 
 /* claim_take.c */

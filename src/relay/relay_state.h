@@ -8,6 +8,7 @@
 #define SN_RELAY_STATE_H
 
 #include "relay/relay_core.h"
+#include "relay/relay_entry.h"
 #include "relay/relay_later.h"
 #include "relay/relay_limits.h"
 #include "relay/relay_tail.h"
@@ -42,14 +43,6 @@ struct SnRelayCore
 	char		news_topic[SN_RECORD_MAX_TOPIC + 1];
 	char		news_error[SN_ERROR_TEXT];
 };
-
-/* relay_core.c */
-extern void sn_core_note_error(SnRelayCore *core, const char *error);
-extern void sn_core_refuse(SnRelayCore *core, SnWindowEntry *entry,
-						   const char *error);
-extern void sn_core_leave_topic(SnWindowEntry *entry);
-extern void sn_core_pass(SnRelayCore *core, SnWindowEntry *entry);
-extern void sn_core_done(SnRelayCore *core, SnWindowEntry *entry);
 
 /* relay_back.c */
 extern bool sn_core_read_back(SnRelayCore *core, SnTopic *topic,

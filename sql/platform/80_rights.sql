@@ -7,42 +7,23 @@ declare
 begin
     for p in
         select * from (values
-            ('exceptions', 'select', '{read,work,operate}', false),
-            ('exceptions', 'insert', '{work,operate}', false),
-            ('exceptions', 'update', '{work,operate}', false),
-            ('commands', 'select', '{read,publish,work,operate}', false),
-            ('commands', 'insert', '{publish,operate}', false),
-            ('commands', 'update', '{work}', false),
-            ('mapping_rules', 'select', '{read,work,operate}', true),
-            ('mapping_rules', 'all', '{operate}', false),
-            ('triage_rules', 'select', '{read,work,operate}', true),
-            ('triage_rules', 'all', '{operate}', false),
-            ('sla_rules', 'select', '{read,work,operate}', true),
-            ('sla_rules', 'all', '{operate}', false),
-            ('guardrails', 'select', '{read,work,operate}', true),
-            ('guardrails', 'all', '{operate}', false),
-            ('calendars', 'select', '{read,work,operate}', true),
-            ('calendars', 'all', '{operate}', false),
-            ('calendar_hours', 'select', '{read,work,operate}', true),
-            ('calendar_hours', 'all', '{operate}', false),
-            ('calendar_holidays', 'select', '{read,work,operate}', true),
-            ('calendar_holidays', 'all', '{operate}', false),
+            ('allowed_hosts', 'select', '{read,work,operate}', true),
             ('approvals', 'select', '{read,work,operate}', false),
             ('approvals', 'insert', '{work,operate}', false),
             ('approvals', 'update', '{work,operate}', false),
             ('approvals', 'delete', '{operate}', false),
-            ('playbooks', 'select', '{read,work,operate}', true),
-            ('playbooks', 'insert', '{operate}', false),
-            ('playbook_steps', 'select', '{read,work,operate}', true),
-            ('playbook_steps', 'insert', '{operate}', false),
-            ('playbook_executions', 'select', '{read,work,operate}', false),
-            ('playbook_executions', 'insert', '{work,operate}', false),
-            ('playbook_executions', 'update', '{work,operate}', false),
-            ('playbook_executions', 'delete', '{operate}', false),
-            ('step_executions', 'select', '{read,work,operate}', false),
-            ('step_executions', 'insert', '{work,operate}', false),
-            ('step_executions', 'update', '{work,operate}', false),
-            ('step_executions', 'delete', '{operate}', false),
+            ('calendar_holidays', 'select', '{read,work,operate}', true),
+            ('calendar_holidays', 'all', '{operate}', false),
+            ('calendar_hours', 'select', '{read,work,operate}', true),
+            ('calendar_hours', 'all', '{operate}', false),
+            ('calendars', 'select', '{read,work,operate}', true),
+            ('calendars', 'all', '{operate}', false),
+            ('commands', 'select', '{read,publish,work,operate}', false),
+            ('commands', 'insert', '{publish,operate}', false),
+            ('commands', 'update', '{work}', false),
+            ('exceptions', 'select', '{read,work,operate}', false),
+            ('exceptions', 'insert', '{work,operate}', false),
+            ('exceptions', 'update', '{work,operate}', false),
             ('feedback', 'select', '{read,work,operate}', false),
             ('feedback', 'insert', '{work,operate}', false),
             ('feedback', 'delete', '{operate}', false),
@@ -50,21 +31,41 @@ begin
             ('feedback_metrics', 'insert', '{work,operate}', false),
             ('feedback_metrics', 'update', '{work,operate}', false),
             ('feedback_metrics', 'delete', '{operate}', false),
+            ('guardrails', 'select', '{read,work,operate}', true),
+            ('guardrails', 'all', '{operate}', false),
+            ('kafka_dead_letters', 'select', '{read,work,operate}', false),
+            ('kafka_dead_letters', 'insert', '{work}', false),
+            ('kafka_dead_letters', 'update', '{work,operate}', false),
+            ('kafka_dead_letters', 'delete', '{work,operate}', false),
+            ('mapping_rules', 'select', '{read,work,operate}', true),
+            ('mapping_rules', 'all', '{operate}', false),
+            ('playbook_executions', 'select', '{read,work,operate}', false),
+            ('playbook_executions', 'insert', '{work,operate}', false),
+            ('playbook_executions', 'update', '{work,operate}', false),
+            ('playbook_executions', 'delete', '{operate}', false),
+            ('playbook_steps', 'select', '{read,work,operate}', true),
+            ('playbook_steps', 'insert', '{operate}', false),
+            ('playbooks', 'select', '{read,work,operate}', true),
+            ('playbooks', 'insert', '{operate}', false),
             ('rebuilds', 'select', '{read}', false),
             ('rebuilds', 'all', '{operate}', false),
-            ('tools', 'select', '{read,work,operate}', true),
-            ('tools', 'all', '{operate}', false),
-            ('allowed_hosts', 'select', '{read,work,operate}', true),
+            ('sla_rules', 'select', '{read,work,operate}', true),
+            ('sla_rules', 'all', '{operate}', false),
+            ('step_executions', 'select', '{read,work,operate}', false),
+            ('step_executions', 'insert', '{work,operate}', false),
+            ('step_executions', 'update', '{work,operate}', false),
+            ('step_executions', 'delete', '{operate}', false),
             ('tool_breakers', 'select', '{read,work,operate}', false),
             ('tool_breakers', 'insert', '{work}', false),
             ('tool_breakers', 'update', '{work}', false),
             ('tool_executions', 'select', '{read,work,operate}', false),
             ('tool_executions', 'insert', '{work,operate}', false),
             ('tool_executions', 'update', '{work,operate}', false),
-            ('kafka_dead_letters', 'select', '{read,work,operate}', false),
-            ('kafka_dead_letters', 'insert', '{work}', false),
-            ('kafka_dead_letters', 'update', '{work,operate}', false),
-            ('kafka_dead_letters', 'delete', '{work,operate}', false)) v (tab, command, rights, shared)
+            ('tools', 'select', '{read,work,operate}', true),
+            ('tools', 'all', '{operate}', false),
+            ('triage_rules', 'select', '{read,work,operate}', true),
+            ('triage_rules', 'all', '{operate}', false)
+        ) v (tab, command, rights, shared)
     loop
         execute format('alter table sentinai_platform.%I enable row level security', p.tab);
         execute format('create policy %I on sentinai_platform.%I for %s %s', p.command || '_rows', p.tab, p.command,
@@ -92,81 +93,258 @@ begin
         create role sentinai_approver nologin;
     end if;
     for g in
-        select v.role, v.member from (values ('sentinai_publisher', 'sentinai_approver'), ('sentinai_approver', 'sentinai_admin')) v (role, member)
+        select v.role, v.member from (values
+            ('sentinai_approver', 'sentinai_admin'),
+            ('sentinai_publisher', 'sentinai_approver')
+        ) v (role, member)
         where not exists (select from pg_auth_members m where m.roleid = v.role::regrole and m.member = v.member::regrole)
     loop
         execute format('grant %I to %I', g.role, g.member);
     end loop;
     grant usage on schema sentinai_platform to sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_approver;
     for g in
-        select p.oid::regprocedure as name, v.role
+        select p.oid::regprocedure as name, 'sentinai_' || r as role
         from (values
-            ('sentinai_publisher', '{submit_exception,create_manual_exception,get_command_status,accept_command,exception_id_for,refuse}'),
-            ('sentinai_agent', '{handle_intake,handle_triage,handle_policy,handle_feedback,assess,project_feedback,count_feedback,apply_feedback,lock_known,lock_exceptions,complete_commands,event_row,publish_events,types_of,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,cancel_approvals,evaluate,apply_guardrails,apply_decisions,expire_approvals,apply_policy,read_batch,finish,apply_batch,is_fault_of_event,limit_time,what_failed,note_failure,settle,handle_set,handle_each,handle,convert_value,map_value,map_fields,normalize,apply_intake,working_hours,add_working_time,deadline_of,judge,set_deadlines,apply_triage,pointer_path,unescape_path,refuse}'),
-            ('sentinai_agent', '{fail_command,handle_records,handle_record_set,prepare_records,read_records,read_record,settle_records,fail_record,give_up_record,expire_kafka_dead_letters,purge_kafka_dead_letters,settle_letter,retry_kafka_dead_letter,discard_kafka_dead_letter,agents}'),
-            ('sentinai_operator', '{agents,settle_letter,expire_kafka_dead_letters,purge_kafka_dead_letters,discard_kafka_dead_letter}'),
-            ('sentinai_agent', '{handle_playbook,apply_playbook,advance,next_turns,record_answers,project_playbooks,waves,project_executions,open_executions,under_way,end_executions,project_strays,project_step_executions,execution_document,exception_document,exception_of,fill_in,template_fault,placeholders}'),
-            ('sentinai_approver', '{execute_playbook,recalculate_playbook,lock_state,require_open,open_executions,under_way}'),
-            ('sentinai_reader', '{get_playbook_execution,list_playbook_executions,require_page}'),
-            ('sentinai_operator', '{has_variable,put_playbook,check_playbook,write_step,placeholders,refuse,project_playbooks,project_step_executions,project_executions,open_executions,under_way,end_executions,waves,replay}'),
-            ('sentinai_approver', '{approve,reject,resolve,escalate,close_exception,decide,event_row,types_of,read_batch,project_exceptions,project_end,project_approvals,cancel_approvals,project_playbooks,project_executions,end_executions,waves}'),
-            ('sentinai_reader', '{get_exception,list_exceptions,first_id,require_page,get_approval,list_approvals,get_feedback,get_feedback_metrics,sla_compliance,working_hours,add_working_time,get_command_status,require_read}'),
-            ('sentinai_operator', '{get_command_status,subscribe_agents,unsubscribe_agents,pointer_path,unescape_path,working_hours,add_working_time,require_read,rebuild_projections,rebuild_step,rebuild_exceptions,rebuild_metrics,start_rebuild,history_of,read_histories,reset_exceptions,replay_exceptions,replay_each,is_fault_of_event,recount_day,count_feedback,read_batch,types_of,project_exceptions,project_normalized,project_progress,project_end,project_sla,project_steps_done,project_approvals,project_feedback}')) v (role, names)
-        join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
-        union all
-        -- the tool agent
-        select p.oid::regprocedure, v.role
-        from (values
-            ('sentinai_agent', '{handle_tool,prepare,prepare_calls,tool_events,update_fields,project_tools,url_parts,url_encode,tenant_of_key,tool_requests,take_trials,read_response,judge_result,note_breakers,update_of,start_wait,run_builtin,answer_request,find_answers,publish_answers,answer_tools,calls_again,settle_tools,apply_tool}'),
-            ('sentinai_approver', '{execute_tool}'),
-            ('sentinai_reader', '{get_tool_execution,list_tool_executions}'),
-            ('sentinai_operator', '{check_setting,check_range,url_parts,check_headers,check_webhook,check_builtin,refuse,tool_events,update_fields,project_tools,project_updates}')) v (role, names)
-        join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = any (v.names::text[])
+            ('accept_command', '{publisher}'),
+            ('add_working_time', '{agent,reader,operator}'),
+            ('advance', '{agent}'),
+            ('agents', '{agent,operator}'),
+            ('answer_request', '{agent}'),
+            ('answer_tools', '{agent}'),
+            ('apply_batch', '{agent}'),
+            ('apply_decisions', '{agent}'),
+            ('apply_feedback', '{agent}'),
+            ('apply_guardrails', '{agent}'),
+            ('apply_intake', '{agent}'),
+            ('apply_playbook', '{agent}'),
+            ('apply_policy', '{agent}'),
+            ('apply_tool', '{agent}'),
+            ('apply_triage', '{agent}'),
+            ('approve', '{approver}'),
+            ('assess', '{agent}'),
+            ('calls_again', '{agent}'),
+            ('cancel_approvals', '{agent,approver}'),
+            ('check_builtin', '{operator}'),
+            ('check_headers', '{operator}'),
+            ('check_playbook', '{operator}'),
+            ('check_range', '{operator}'),
+            ('check_setting', '{operator}'),
+            ('check_webhook', '{operator}'),
+            ('close_exception', '{approver}'),
+            ('complete_commands', '{agent}'),
+            ('convert_value', '{agent}'),
+            ('count_feedback', '{agent,operator}'),
+            ('create_manual_exception', '{publisher}'),
+            ('deadline_of', '{agent}'),
+            ('decide', '{approver}'),
+            ('discard_kafka_dead_letter', '{agent,operator}'),
+            ('end_executions', '{agent,operator,approver}'),
+            ('escalate', '{approver}'),
+            ('evaluate', '{agent}'),
+            ('event_row', '{agent,approver}'),
+            ('exception_document', '{agent}'),
+            ('exception_id_for', '{publisher}'),
+            ('exception_of', '{agent}'),
+            ('execute_playbook', '{approver}'),
+            ('execute_tool', '{approver}'),
+            ('execution_document', '{agent}'),
+            ('expire_approvals', '{agent}'),
+            ('expire_kafka_dead_letters', '{agent,operator}'),
+            ('fail_command', '{agent}'),
+            ('fail_record', '{agent}'),
+            ('fill_in', '{agent}'),
+            ('find_answers', '{agent}'),
+            ('finish', '{agent}'),
+            ('first_id', '{reader}'),
+            ('get_approval', '{reader}'),
+            ('get_command_status', '{publisher,reader,operator}'),
+            ('get_exception', '{reader}'),
+            ('get_feedback', '{reader}'),
+            ('get_feedback_metrics', '{reader}'),
+            ('get_playbook_execution', '{reader}'),
+            ('get_tool_execution', '{reader}'),
+            ('give_up_record', '{agent}'),
+            ('handle', '{agent}'),
+            ('handle_each', '{agent}'),
+            ('handle_feedback', '{agent}'),
+            ('handle_intake', '{agent}'),
+            ('handle_playbook', '{agent}'),
+            ('handle_policy', '{agent}'),
+            ('handle_record_set', '{agent}'),
+            ('handle_records', '{agent}'),
+            ('handle_set', '{agent}'),
+            ('handle_tool', '{agent}'),
+            ('handle_triage', '{agent}'),
+            ('has_variable', '{operator}'),
+            ('history_of', '{operator}'),
+            ('is_fault_of_event', '{agent,operator}'),
+            ('judge', '{agent}'),
+            ('judge_result', '{agent}'),
+            ('limit_time', '{agent}'),
+            ('list_approvals', '{reader}'),
+            ('list_exceptions', '{reader}'),
+            ('list_playbook_executions', '{reader}'),
+            ('list_tool_executions', '{reader}'),
+            ('lock_exceptions', '{agent}'),
+            ('lock_known', '{agent}'),
+            ('lock_state', '{approver}'),
+            ('map_fields', '{agent}'),
+            ('map_value', '{agent}'),
+            ('next_turns', '{agent}'),
+            ('normalize', '{agent}'),
+            ('note_breakers', '{agent}'),
+            ('note_failure', '{agent}'),
+            ('open_executions', '{agent,operator,approver}'),
+            ('placeholders', '{agent,operator}'),
+            ('pointer_path', '{agent,operator}'),
+            ('prepare', '{agent}'),
+            ('prepare_calls', '{agent}'),
+            ('prepare_records', '{agent}'),
+            ('project_approvals', '{agent,operator,approver}'),
+            ('project_end', '{agent,operator,approver}'),
+            ('project_exceptions', '{agent,operator,approver}'),
+            ('project_executions', '{agent,operator,approver}'),
+            ('project_feedback', '{agent,operator}'),
+            ('project_normalized', '{agent,operator}'),
+            ('project_playbooks', '{agent,operator,approver}'),
+            ('project_progress', '{agent,operator}'),
+            ('project_sla', '{agent,operator}'),
+            ('project_step_executions', '{agent,operator}'),
+            ('project_steps_done', '{agent,operator}'),
+            ('project_strays', '{agent}'),
+            ('project_tools', '{agent,operator}'),
+            ('project_updates', '{operator}'),
+            ('publish_answers', '{agent}'),
+            ('publish_events', '{agent}'),
+            ('purge_kafka_dead_letters', '{agent,operator}'),
+            ('put_playbook', '{operator}'),
+            ('read_batch', '{agent,operator,approver}'),
+            ('read_histories', '{operator}'),
+            ('read_record', '{agent}'),
+            ('read_records', '{agent}'),
+            ('read_response', '{agent}'),
+            ('rebuild_exceptions', '{operator}'),
+            ('rebuild_metrics', '{operator}'),
+            ('rebuild_projections', '{operator}'),
+            ('rebuild_step', '{operator}'),
+            ('recalculate_playbook', '{approver}'),
+            ('record_answers', '{agent}'),
+            ('recount_day', '{operator}'),
+            ('refuse', '{publisher,agent,operator}'),
+            ('reject', '{approver}'),
+            ('replay', '{operator}'),
+            ('replay_each', '{operator}'),
+            ('replay_exceptions', '{operator}'),
+            ('require_open', '{approver}'),
+            ('require_page', '{reader}'),
+            ('require_read', '{reader,operator}'),
+            ('reset_exceptions', '{operator}'),
+            ('resolve', '{approver}'),
+            ('retry_kafka_dead_letter', '{agent}'),
+            ('run_builtin', '{agent}'),
+            ('set_deadlines', '{agent}'),
+            ('settle', '{agent}'),
+            ('settle_letter', '{agent,operator}'),
+            ('settle_records', '{agent}'),
+            ('settle_tools', '{agent}'),
+            ('sla_compliance', '{reader}'),
+            ('start_rebuild', '{operator}'),
+            ('start_wait', '{agent}'),
+            ('submit_exception', '{publisher}'),
+            ('subscribe_agents', '{operator}'),
+            ('take_trials', '{agent}'),
+            ('template_fault', '{agent}'),
+            ('tenant_of_key', '{agent}'),
+            ('tool_events', '{agent,operator}'),
+            ('tool_requests', '{agent}'),
+            ('types_of', '{agent,operator,approver}'),
+            ('under_way', '{agent,operator,approver}'),
+            ('unescape_path', '{agent,operator}'),
+            ('unsubscribe_agents', '{operator}'),
+            ('update_fields', '{agent,operator}'),
+            ('update_of', '{agent}'),
+            ('url_encode', '{agent}'),
+            ('url_parts', '{agent,operator}'),
+            ('waves', '{agent,operator,approver}'),
+            ('what_failed', '{agent}'),
+            ('working_hours', '{agent,reader,operator}'),
+            ('write_step', '{operator}')
+        ) v (name, roles)
+        join pg_proc p on p.pronamespace = 'sentinai_platform'::regnamespace and p.proname = v.name
+        cross join unnest(v.roles::text[]) r
     loop
         execute format('grant execute on routine %s to %I', g.name, g.role);
     end loop;
-    grant select, insert on sentinai_platform.commands to sentinai_publisher;
-    grant select on sentinai_platform.commands, sentinai_platform.mapping_rules, sentinai_platform.triage_rules,
-        sentinai_platform.sla_rules, sentinai_platform.guardrails, sentinai_platform.calendars, sentinai_platform.calendar_hours,
-        sentinai_platform.calendar_holidays to sentinai_agent;
-    grant update (status, error, finished_at) on sentinai_platform.commands to sentinai_agent;
-    grant select, insert, update on sentinai_platform.exceptions, sentinai_platform.approvals, sentinai_platform.feedback_metrics to sentinai_agent;
-    grant select, insert on sentinai_platform.feedback to sentinai_agent;
-    grant select, insert, delete on sentinai_platform.kafka_dead_letters to sentinai_agent;
-    grant delete on sentinai_platform.kafka_dead_letters to sentinai_operator;
-    grant update (status, settled_at, settled_by, settled_because) on sentinai_platform.kafka_dead_letters to sentinai_agent, sentinai_operator;
-    grant select on sentinai_platform.exceptions, sentinai_platform.approvals to sentinai_approver;
-    grant update (state, outcome, closed_at, sla, changed_at) on sentinai_platform.exceptions to sentinai_approver;
-    grant update (status, execution_id, decided_at, decided_by, comment) on sentinai_platform.approvals to sentinai_approver;
-    grant select on sentinai_platform.playbooks, sentinai_platform.playbook_steps to sentinai_agent;
-    grant select, insert, update on sentinai_platform.playbook_executions, sentinai_platform.step_executions to sentinai_agent;
-    grant select on sentinai_platform.playbooks to sentinai_approver;
-    grant select, insert on sentinai_platform.playbook_executions to sentinai_approver;
-    grant update (state, reason, changed_at, ended_at) on sentinai_platform.playbook_executions to sentinai_approver;
-    grant select, update (state, ended_at) on sentinai_platform.step_executions to sentinai_approver;
-    grant update (playbook) on sentinai_platform.exceptions to sentinai_approver;
-    grant insert (tenant_id, playbook, version, steps, outcome, description) on sentinai_platform.playbooks to sentinai_operator;
-    grant insert on sentinai_platform.playbook_steps to sentinai_operator;
-    grant insert, update, delete on sentinai_platform.playbook_executions, sentinai_platform.step_executions to sentinai_operator;
-    grant select on sentinai_platform.tools, sentinai_platform.allowed_hosts to sentinai_agent;
-    grant select, insert, update on sentinai_platform.tool_breakers, sentinai_platform.tool_executions to sentinai_agent;
-    grant select on sentinai_platform.tools to sentinai_approver;
-    grant insert, update on sentinai_platform.tool_executions to sentinai_operator;
-    grant delete on sentinai_platform.tools, sentinai_platform.allowed_hosts to sentinai_operator;
+    for g in
+        select * from (values
+            ('allowed_hosts', 'agent', 'select'),
+            ('allowed_hosts', 'operator', 'delete'),
+            ('approvals', 'agent', 'select, insert, update'),
+            ('approvals', 'operator', 'insert, update, delete'),
+            ('approvals', 'approver', 'select, update (status, execution_id, decided_at, decided_by, comment)'),
+            ('calendar_holidays', 'agent', 'select'),
+            ('calendar_holidays', 'operator', 'delete'),
+            ('calendar_hours', 'agent', 'select'),
+            ('calendar_hours', 'operator', 'delete'),
+            ('calendars', 'agent', 'select'),
+            ('calendars', 'operator', 'delete'),
+            ('commands', 'publisher', 'select, insert'),
+            ('commands', 'agent', 'select, update (status, error, finished_at)'),
+            ('exceptions', 'agent', 'select, insert, update'),
+            ('exceptions', 'operator', 'insert, update'),
+            ('exceptions', 'approver', 'select, update (state, outcome, closed_at, sla, changed_at, playbook)'),
+            ('feedback', 'agent', 'select, insert'),
+            ('feedback', 'operator', 'insert, update, delete'),
+            ('feedback_metrics', 'agent', 'select, insert, update'),
+            ('feedback_metrics', 'operator', 'insert, update, delete'),
+            ('guardrails', 'agent', 'select'),
+            ('guardrails', 'operator', 'delete'),
+            ('kafka_dead_letters', 'agent', 'select, insert, update (status, settled_at, settled_by, settled_because), delete'),
+            ('kafka_dead_letters', 'operator', 'update (status, settled_at, settled_by, settled_because), delete'),
+            ('mapping_rules', 'agent', 'select'),
+            ('mapping_rules', 'operator', 'delete'),
+            ('playbook_executions', 'agent', 'select, insert, update'),
+            ('playbook_executions', 'operator', 'insert, update, delete'),
+            ('playbook_executions', 'approver', 'select, insert, update (state, reason, changed_at, ended_at)'),
+            ('playbook_steps', 'agent', 'select'),
+            ('playbook_steps', 'operator', 'insert'),
+            ('playbooks', 'agent', 'select'),
+            ('playbooks', 'operator', 'insert (tenant_id, playbook, version, steps, outcome, description)'),
+            ('playbooks', 'approver', 'select'),
+            ('rebuilds', 'operator', 'insert, update'),
+            ('sla_rules', 'agent', 'select'),
+            ('sla_rules', 'operator', 'delete'),
+            ('step_executions', 'agent', 'select, insert, update'),
+            ('step_executions', 'operator', 'insert, update, delete'),
+            ('step_executions', 'approver', 'select, update (state, ended_at)'),
+            ('tool_breakers', 'agent', 'select, insert, update'),
+            ('tool_executions', 'agent', 'select, insert, update'),
+            ('tool_executions', 'operator', 'insert, update'),
+            ('tools', 'agent', 'select'),
+            ('tools', 'operator', 'delete'),
+            ('tools', 'approver', 'select'),
+            ('triage_rules', 'agent', 'select'),
+            ('triage_rules', 'operator', 'delete')
+        ) v (tab, role, rights)
+    loop
+        execute format('grant %s on sentinai_platform.%I to %I', g.rights, g.tab, 'sentinai_' || g.role);
+    end loop;
     grant select on all tables in schema sentinai_platform to sentinai_reader, sentinai_operator;
-    grant insert, update on sentinai_platform.exceptions, sentinai_platform.rebuilds to sentinai_operator;
-    grant insert, update, delete on sentinai_platform.approvals, sentinai_platform.feedback, sentinai_platform.feedback_metrics to sentinai_operator;
-    grant delete on sentinai_platform.mapping_rules, sentinai_platform.triage_rules,
-        sentinai_platform.sla_rules, sentinai_platform.guardrails, sentinai_platform.calendars, sentinai_platform.calendar_hours,
-        sentinai_platform.calendar_holidays to sentinai_operator;
     -- who wrote a rule, and when, is not for the writer to say
     for g in
         select a.attrelid::regclass as name, string_agg(quote_ident(a.attname), ', ' order by a.attnum) as columns
         from pg_attribute a
-        where a.attrelid in ('sentinai_platform.mapping_rules'::regclass, 'sentinai_platform.triage_rules'::regclass,
-                             'sentinai_platform.sla_rules'::regclass, 'sentinai_platform.guardrails'::regclass,
-                             'sentinai_platform.calendars'::regclass, 'sentinai_platform.calendar_hours'::regclass, 'sentinai_platform.calendar_holidays'::regclass,
-                             'sentinai_platform.tools'::regclass, 'sentinai_platform.allowed_hosts'::regclass)
+        where a.attrelid = any ('{
+              sentinai_platform.allowed_hosts,
+              sentinai_platform.calendar_holidays,
+              sentinai_platform.calendar_hours,
+              sentinai_platform.calendars,
+              sentinai_platform.guardrails,
+              sentinai_platform.mapping_rules,
+              sentinai_platform.sla_rules,
+              sentinai_platform.tools,
+              sentinai_platform.triage_rules
+              }'::regclass[])
               and a.attnum > 0 and not a.attisdropped and a.attname not in ('changed_at', 'changed_by')
         group by a.attrelid
     loop

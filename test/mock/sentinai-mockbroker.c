@@ -62,8 +62,7 @@ static bool find_request(const char *name, int16_t *key);
 static bool make_topics(rd_kafka_mock_cluster_t *cluster, int n,
 						char **topics);
 static bool write_file(const char *path, const char *text);
-static void serve(rd_kafka_mock_cluster_t *cluster, bool stdin_exit,
-				  const sigset_t *mask);
+static void serve(rd_kafka_mock_cluster_t *cluster, const sigset_t *mask);
 static bool read_input(rd_kafka_mock_cluster_t *cluster);
 static void run_line(rd_kafka_mock_cluster_t *cluster, char *line);
 static void stop(int signo);
@@ -86,10 +85,13 @@ static const Command commands[] = {
 #define NCOMMANDS ((int) (sizeof(commands) / sizeof(commands[0])))
 
 static int	nbrokers = 1;
+static const char *file = NULL; /* to write the addresses to */
+static bool stdin_exit = false; /* end with the input */
 static volatile sig_atomic_t stopped = 0;
 
-int
-main(int argc, char **argv)
+/* Reads the options; -1 to go on, or the exit status. */
+static int
+read_options(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"brokers", required_argument, NULL, 'b'},
@@ -98,15 +100,6 @@ main(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0}
 	};
-	struct sigaction action = {.sa_handler = stop};
-	const char *file = NULL;
-	bool		stdin_exit = false;
-	rd_kafka_mock_cluster_t *cluster;
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	rd_kafka_t *handle;
-	sigset_t	all;
-	sigset_t	before;
-	char		err[256];
 	int			c;
 
 	while ((c = getopt_long(argc, argv, "b:f:eh", options, NULL)) != -1)
@@ -129,19 +122,43 @@ main(int argc, char **argv)
 				return 2;
 		}
 	}
-	if (nbrokers < 1 || nbrokers > 20)
-	{
-		fprintf(stderr, "sentinai-mockbroker: 1 to 20 brokers\n");
-		return 2;
-	}
+	if (nbrokers >= 1 && nbrokers <= 20)
+		return -1;
+	fprintf(stderr, "sentinai-mockbroker: 1 to 20 brokers\n");
+	return 2;
+}
+
+/* Blocks signals, so that threads have them blocked; before: what may come in. */
+static void
+take_signals(sigset_t *before)
+{
+	struct sigaction action = {.sa_handler = stop};
+	sigset_t	all;
+
 	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
-	sigdelset(&before, SIGTERM);
-	sigdelset(&before, SIGINT);
+	sigprocmask(SIG_SETMASK, &all, before);
+	sigdelset(before, SIGTERM);
+	sigdelset(before, SIGINT);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
+}
+
+int
+main(int argc, char **argv)
+{
+	rd_kafka_mock_cluster_t *cluster;
+	rd_kafka_conf_t *conf;
+	rd_kafka_t *handle;
+	sigset_t	before;
+	char		err[256];
+	int			status = read_options(argc, argv);
+
+	if (status >= 0)
+		return status;
+	take_signals(&before);
 
 	/* the handle itself connects to nothing: no warning about that */
+	conf = rd_kafka_conf_new();
 	rd_kafka_conf_set(conf, "log_level", "3", NULL, 0);
 	handle = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, sizeof(err));
 	cluster = handle == NULL ? NULL :
@@ -157,7 +174,7 @@ main(int argc, char **argv)
 		return 1;
 	printf("%s\n", rd_kafka_mock_cluster_bootstraps(cluster));
 	fflush(stdout);
-	serve(cluster, stdin_exit, &before);
+	serve(cluster, &before);
 	rd_kafka_mock_cluster_destroy(cluster);
 	rd_kafka_destroy(handle);
 	if (file != NULL)
@@ -364,7 +381,7 @@ write_file(const char *path, const char *text)
 
 /* Runs commands until a signal, or the end of input if that counts. */
 static void
-serve(rd_kafka_mock_cluster_t *cluster, bool stdin_exit, const sigset_t *mask)
+serve(rd_kafka_mock_cluster_t *cluster, const sigset_t *mask)
 {
 	struct pollfd input = {.fd = STDIN_FILENO,.events = POLLIN};
 

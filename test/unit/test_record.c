@@ -346,8 +346,22 @@ test_rules(void **state)
 	assert_int_equal(strlen(header(&record, "a")), 1024);
 	assert_null(header(&record, "ce_id"));
 	sn_record_close(maker);
+	options.rules = "key={tennant}";
+	assert_null(sn_record_open(&options, err, sizeof(err)));
+}
 
-	/* dead letters under the names of one of the two */
+/* Dead letters have their reasons under the names of one of the two. */
+static void
+test_dead_letter_headers(void **state)
+{
+	SnRecordOptions options = {
+		.topic_template = "all", .dead_letter_topic = "d.order", .database = "db 1"
+	};
+	SnRecordEvent event = full_event();
+	SnRecordMaker *maker;
+	SnRecord	record;
+
+	(void) state;
 	event.refused_id = ID;
 	event.refused_error = "too large";
 	options.rules = "dead.letter.topic=d.order; dead.letter.headers=connect";
@@ -363,8 +377,6 @@ test_rules(void **state)
 	assert_null(header(&record, "__connect.errors.exception.message"));
 	assert_string_equal(header(&record, "kafka_dlt-exception-message"), "too large");
 	sn_record_close(maker);
-	options.rules = "key={tennant}";
-	assert_null(sn_record_open(&options, err, sizeof(err)));
 }
 
 /* A trace that is not one is not passed on, and its state goes with it. */
@@ -718,6 +730,7 @@ main(void)
 		cmocka_unit_test(test_raw),
 		cmocka_unit_test(test_structured),
 		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_dead_letter_headers),
 		cmocka_unit_test(test_bad_trace),
 		cmocka_unit_test(test_control),
 		cmocka_unit_test(test_control_alone),

@@ -41,8 +41,8 @@
  * Position of an event in a lane of a stream: round number (41 bits, the
  * milliseconds since SN_EPOCH_MS at which the round was taken, made strictly
  * rising), track (3 bits), chunk (11 bits, the slice within round, lane and
- * track), offset (8 bits, the place within the slice).  Positions of all streams are comparable: an
- * event sequenced by a later round has a greater position in every stream.
+ * track), place in the slice (8 bits).  Positions of all streams are comparable:
+ * an event sequenced by a later round has a greater position in every stream.
  * A slice's number is its position shifted right by SN_OFF_BITS.
  */
 typedef int64 SnPos;
@@ -56,7 +56,7 @@ typedef int64 SnPos;
 #define SN_CHUNK_BITS	14			/* track and chunk */
 #define SN_TRACK_SHIFT	11			/* in the number of a slice */
 #define SN_SLICE_MAX	180		/* events in a slice: two slices fit a page; the
-								 * offsets from here on are free, dead_letter.c */
+								 * places from here on are free, letter_lane.c */
 
 #define SN_ROUND_POS(round_no) \
 	((SnPos) (round_no) << (SN_CHUNK_BITS + SN_OFF_BITS))
@@ -77,7 +77,7 @@ typedef int64 SnPos;
 StaticAssertDecl(SN_ROUND_BITS + SN_CHUNK_BITS + SN_OFF_BITS == 63,
 				 "a position is a bigint that is not negative");
 StaticAssertDecl(SN_SLICE_MAX < (1 << SN_OFF_BITS),
-				 "the offset of every event of a slice fits");
+				 "the place of every event of a slice fits");
 StaticAssertDecl(SN_TRACKS == 1 << (SN_CHUNK_BITS - SN_TRACK_SHIFT),
 				 "every track has a part of the chunks");
 StaticAssertDecl(SN_MAX_LANES <= 64, "a set of lanes is a uint64");

@@ -110,7 +110,7 @@ is_taken(const SnLetterLane *lane, SnPos pos)
 
 /*
  * front_pos: a position for an event that has none of its own: before the round
- * it was in, in the order of ids.  No slice has so high an offset, so no event
+ * it was in, in the order of ids.  No slice has so high a place, so no event
  * of the queue has it.
  */
 static SnPos

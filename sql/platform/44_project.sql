@@ -16,10 +16,11 @@ create function sentinai_platform.read_batch(batch jsonb)
 comment on function sentinai_platform.read_batch(jsonb) is 'For the handlers: the events of a batch as rows, in their order.';
 
 create function sentinai_platform.event_row(event_id uuid, event_type text, tenant_id text, exception_id text, payload jsonb, causation_id uuid) returns jsonb
-    language sql stable parallel safe
+    language sql stable parallel restricted
+    -- what is not in the log must not be in a read model
     return jsonb_build_object('event_id', event_id, 'event_type', event_type, 'tenant_id', tenant_id, 'aggregate_id', exception_id,
-        'payload', payload, 'causation_id', causation_id);
-comment on function sentinai_platform.event_row(uuid, text, text, text, jsonb, uuid) is 'For the projections: an event that was published, as a batch has it.';
+        'payload', sentinai.redacted_payload(tenant_id, event_type, payload), 'causation_id', causation_id);
+comment on function sentinai_platform.event_row(uuid, text, text, text, jsonb, uuid) is 'For the projections: an event that was published, as it is stored and as a batch has it.';
 
 create type sentinai_platform.new_event as (event_type text, tenant_id text, exception_id text, payload jsonb, trace jsonb, causation_id uuid, deliver_at timestamptz);
 comment on type sentinai_platform.new_event is 'For publish_events(): an event of an exception.';

@@ -58,7 +58,7 @@ create function sentinai_platform.fail_command(agent text, event jsonb, error te
     set search_path = pg_catalog, pg_temp
     as $$
     update sentinai_platform.commands c
-    set status = 'failed', error = left(fail_command.error, 8000), finished_at = clock_timestamp()
+    set status = 'failed', error = left(sentinai.redacted_error(event ->> 'tenant_id', event ->> 'event_type', fail_command.error), 8000), finished_at = clock_timestamp()
     where c.execution_id = case agent when 'tool' then event #>> '{payload,execution_id}' else event ->> 'event_id' end::uuid
           -- whoever publishes for one tenant may name what is another one's
           and c.tenant_id = event ->> 'tenant_id' and (agent <> 'tool' or c.command = 'execute_tool') $$;
@@ -82,11 +82,16 @@ begin
         message := 'it takes too much time';
         detail := 'Its data is too large for the conditions, templates, rules and calendars of its tenant.';
     end if;
+    -- Our own errors have no values. What the server says may quote one, and show a row.
+    if state !~ '^SN' then
+        detail := '';
+        message := case when state ~ '^22' then regexp_replace(message, '".*"', '"..."') else message end;
+    end if;
     error := concat(state, ': ', message, ': ' || nullif(detail, ''));
     -- what does not fit is as wrong the next time
     retryable := state not in ('SN422', 'SN413', 'SN404');
 end $$;
-comment on function sentinai_platform.what_failed(text, text, text) is 'For the handlers: what an event has failed of, and whether it may succeed later. That its time was over is said as what it is.';
+comment on function sentinai_platform.what_failed(text, text, text) is 'For the handlers: what an event has failed of, without values of it, and whether it may succeed later. That its time was over is said as what it is.';
 
 create function sentinai_platform.note_failure(agent text, event jsonb, error text, retryable boolean) returns text
     language plpgsql volatile parallel unsafe

@@ -459,10 +459,11 @@ begin
         from (select r.*, (r.answer ->> 'ok')::boolean as ok from jsonb_to_recordset(answers)
                   r (ord bigint, event_id uuid, tenant_id text, exception_id text, trace jsonb, execution_id uuid, tool text, answer jsonb)) a
         order by a.ord));
-    return (select jsonb_agg(a.answer || jsonb_build_object('event_id', a.event -> 'event_id') order by a.n)
+    return (select jsonb_agg(a.answer || jsonb_build_object('event_id', a.event -> 'event_id',
+                'answer', a.event -> 'payload' || jsonb_build_object('ok', a.answer #> '{answer,ok}')) order by a.n)
             from rows from (jsonb_array_elements(answers), jsonb_array_elements(events)) with ordinality a (answer, event, n));
 end $$;
-comment on function sentinai_platform.publish_answers(jsonb) is 'For the tools: publishes what became of executions. Returns the answers with the ids of their events.';
+comment on function sentinai_platform.publish_answers(jsonb) is 'For the tools: publishes what became of executions. Returns the answers as their events have them, with the ids of these.';
 
 create function sentinai_platform.answer_tools(batch jsonb) returns void
     language plpgsql volatile parallel unsafe
@@ -492,7 +493,7 @@ begin
         error = case when not (a.answer ->> 'ok')::boolean then a.answer ->> 'error' end, finished_at = clock_timestamp()
     from jsonb_to_recordset(answers) a (tenant_id text, execution_id uuid, answer jsonb)
     where c.execution_id = a.execution_id and c.tenant_id = a.tenant_id and c.command = 'execute_tool' and c.status <> 'completed';
-    -- at once, since who hears of it may ask for it; the request had the value
+    -- at once, since who hears of it may ask for it
     perform sentinai_platform.update_fields((
         select jsonb_agg(jsonb_build_object('tenant_id', a ->> 'tenant_id', 'exception_id', a ->> 'exception_id', 'event_id', a -> 'event_id',
             'updated', a #> '{answer,updated}'))

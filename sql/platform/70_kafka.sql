@@ -143,8 +143,9 @@ declare
     again constant boolean := retryable and attempt < (place ->> 'max_attempts')::int;
     wait constant interval := case when again then coalesce(retry_in,
         (place #>> array['backoff', (least(attempt, jsonb_array_length(place -> 'backoff')) - 1)::text])::interval) end;
-    -- as the core stores it; it does not when its log has no such event
-    text constant text := coalesce(sentinai.mark_as_failed((event ->> 'event_id')::uuid, agent, error, attempt, wait), error);
+    -- as the core stores it, also when its log has no such event
+    text constant text := coalesce(sentinai.mark_as_failed((event ->> 'event_id')::uuid, agent, error, attempt, wait),
+        sentinai.redacted_error(event ->> 'tenant_id', event ->> 'event_type', error));
 begin
     if again then
         return ceil(extract(epoch from wait) * 1000);

@@ -39,13 +39,14 @@ typedef struct Role
 static const Role roles[] = {
 	{"sentinai_publisher",
 		"publish publish_batch publish_events work_on"
+		" redacted_payload redacted_error"
 		" set_deadline meet_deadline cancel_deadline",
 	NULL, true, false},
 	{"sentinai_agent",
 		"publish publish_batch publish_events work_on"
 		" claim complete fail extend release wait_for_work"
 		" is_already_processed mark_as_processing mark_as_completed"
-		" mark_as_failed mark_as_settled"
+		" mark_as_failed mark_as_settled redacted_payload redacted_error"
 		" consume_limit set_deadline meet_deadline cancel_deadline",
 	NULL, true, false},
 	{"sentinai_reader",

@@ -23,7 +23,7 @@ select is((select coalesce(string_agg(c.relname, ' ' order by c.relname), '') fr
 create function pg_temp.has(role text) returns text language sql as $$
     select coalesce(string_agg(a.proname, ' ' order by a.proname), '') from api a
     where has_function_privilege(role, a.oid, 'execute') $$;
-select is(pg_temp.has('sentinai_publisher'), 'cancel_deadline meet_deadline publish publish_batch publish_events set_deadline work_on', 'a publisher publishes, and sets deadlines');
+select is(pg_temp.has('sentinai_publisher'), 'cancel_deadline meet_deadline publish publish_batch publish_events redacted_error redacted_payload set_deadline work_on', 'a publisher publishes, and sets deadlines');
 select is(pg_temp.has('sentinai_reader'), 'describe_event_type get_events_by_aggregate get_events_by_exception get_events_by_tenant get_trace json_schema trace_tree', 'a reader reads');
 select is(pg_temp.has('sentinai_auditor'), 'audit_proof audit_trail verify_audit', 'an auditor verifies');
 select ok(not has_function_privilege('sentinai_operator', 'sentinai.grant_tenant(name,text,text)', 'execute'), 'an operator grants nothing');

@@ -94,6 +94,7 @@ my @calls = (
 	q{publish_batch('{alice.t,alice.t}', '{alice,{tenant}}', '{a,b}', array['{}', '{}']::jsonb[])},
 	q{publish_events('{alice.t,alice.t}', '{alice,{tenant}}', '{a,b}', array['{}', '{}']::jsonb[])},
 	q{purge_dead_letters(now())}, q{purge_dead_letters(now(), tenant_id => '{tenant}')}, q{purge_dead_letters(now(), '{worker}', 'alice')},
+	q{redacted_payload('{tenant}', '{key}', '{}')}, q{redacted_payload('alice', '{key}', '{}')}, q{redacted_error('{tenant}', '{key}', 'x')}, q{redacted_error('alice', '{key}', 'x')},
 	'recovery_id()', q{register_event_type('{key}', '{"type": "object"}')}, 'relay_is_paused()', 'retention_status()',
 	q{revoke_lease('{worker}', '{agent}')}, q{revoke_lease('{worker}', '{held}'::uuid)}, 'set_relay_paused(false)',
 	q{set_retry_policy('{worker}', 'bob.t', 1, '{1s}')}, q{stat_claimed(2)}, 'stat_clock()', 'stat_failures()', 'stat_lag(2, 64)',

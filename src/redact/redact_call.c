@@ -23,9 +23,9 @@
 PG_FUNCTION_INFO_V1(sentinai_redacted_payload);
 PG_FUNCTION_INFO_V1(sentinai_redacted_error);
 
-/* require_event: whose event it is, and of which type */
+/* require_redactable: whose event it is, and of which type; the caller has a right */
 static void
-require_event(FunctionCallInfo fcinfo)
+require_redactable(FunctionCallInfo fcinfo)
 {
 	SN_REQUIRE_ARG(0, "tenant_id");
 	SN_REQUIRE_ARG(1, "event_type");
@@ -39,7 +39,7 @@ sentinai_redacted_payload(PG_FUNCTION_ARGS)
 {
 	Datum		payload;
 
-	require_event(fcinfo);
+	require_redactable(fcinfo);
 	SN_REQUIRE_ARG(2, "payload");
 	payload = PG_GETARG_DATUM(2);
 	if (!sn_redact_asks())
@@ -61,7 +61,7 @@ sentinai_redacted_error(PG_FUNCTION_ARGS)
 {
 	text	   *error;
 
-	require_event(fcinfo);
+	require_redactable(fcinfo);
 	SN_REQUIRE_ARG(2, "error");
 	error = PG_GETARG_TEXT_PP(2);
 	if (sn_redact_asks())

@@ -49,21 +49,22 @@ create function sentinai.create_relay(
         name text, broker text, settings text, event_types text[] default null, aggregate_types text[] default null,
         tenants text[] default null, topic_template text default null, record_format text default null,
         start_from text default 'latest', workers int default 1, record_options text default null,
-        limits text default null)
+        limits text default null, dedupe text default null)
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_create_relay';
-comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int, text, text) is 'Make a relay beside the one of the server''s parameters. broker: "kafka" or "rabbitmq". settings: as in sentinai.kafka_conf or sentinai.rabbitmq_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16, or 0 for a sentinai-relay outside of the server. record_options: key, headers, headers.metadata, topics and tombstones of the records, dead.letter.topic, dead.letter.headers, transform and transform.timeout.ms, as key=value separated by commas (docs/kafka.md); null: those of the format. limits: events.per.second, bytes.per.second and in.flight, as key=value separated by commas; null: none. For superusers and roles with the right ALTER SYSTEM on that parameter. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+comment on function sentinai.create_relay(text, text, text, text[], text[], text[], text, text, text, int, text, text, text) is 'Make a relay beside the one of the server''s parameters. broker: "kafka" or "rabbitmq". settings: as in sentinai.kafka_conf or sentinai.rabbitmq_conf; secrets are files. event_types, aggregate_types, tenants: what it sends; null sends all. topic_template, record_format: as the parameters of that name; null: the default. start_from: "latest", "earliest" or a time, as subscribe() takes it. workers: number of processes, 1 to 16, or 0 for a sentinai-relay outside of the server. record_options: key, headers, headers.metadata, topics and tombstones of the records, dead.letter.topic, dead.letter.headers, transform, transform.timeout.ms and dedupe, as key=value separated by commas (docs/kafka.md); null: those of the format. limits: events.per.second, bytes.per.second and in.flight, as key=value separated by commas; null: none. dedupe: "tail" is the record option dedupe=tail, what a topic of Kafka has at its ends is not sent again; null: as record_options say. For superusers and roles with the right ALTER SYSTEM on that parameter. Errors: 22004 null; SN409 the name is in use, or too many relays; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
 
 create function sentinai.alter_relay(
         name text, settings text default null, event_types text[] default null, aggregate_types text[] default null,
         tenants text[] default null, topic_template text default null, record_format text default null,
         workers int default null, all_event_types boolean default false, all_aggregate_types boolean default false,
-        all_tenants boolean default false, record_options text default null, limits text default null)
+        all_tenants boolean default false, record_options text default null, limits text default null,
+        dedupe text default null)
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_alter_relay';
-comment on function sentinai.alter_relay(text, text, text[], text[], text[], text, text, int, boolean, boolean, boolean, text, text) is 'Change what is named of a relay; the rest stays. all_event_types, all_aggregate_types, all_tenants: no filter of that kind any more. Other event types or tenants hold for what is published from now on, everything else from the next event that is sent. topic_template: '' is the default of the format; record_options, limits: all that shall hold, '' for none. Errors: 22004 null; SN404 unknown relay; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+comment on function sentinai.alter_relay(text, text, text[], text[], text[], text, text, int, boolean, boolean, boolean, text, text, text) is 'Change what is named of a relay; the rest stays. all_event_types, all_aggregate_types, all_tenants: no filter of that kind any more. Other event types or tenants hold for what is published from now on, everything else from the next event that is sent. topic_template: '' is the default of the format; record_options, limits: all that shall hold, '' for none. dedupe: "tail" adds that record option; it ends with record_options that do not have it. Errors: 22004 null; SN404 unknown relay; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
 
 create function sentinai.drop_relay(name text) returns bigint
     language c volatile parallel unsafe

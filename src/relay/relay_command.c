@@ -213,6 +213,25 @@ string_arg(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
+/*
+ * with_dedupe: record options with what argument dedupe says, which is one of
+ * them under a name of its own
+ */
+static const char *
+with_dedupe(const char *options, const char *dedupe)
+{
+	if (dedupe == NULL)
+		return options;
+	if (strcmp(dedupe, "tail") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_INVALID),
+				 errmsg("dedupe can only be \"tail\""),
+				 errhint("It ends with record_options that do not have it.")));
+	if (sn_relay_rules(options)->dedupe_tail)
+		return options;
+	return psprintf("%s%sdedupe=tail", options, *options == '\0' ? "" : "; ");
+}
+
 /* relay_name_arg: the name of a relay; which the server's is must be said elsewhere */
 static text *
 relay_name_arg(FunctionCallInfo fcinfo)
@@ -346,7 +365,9 @@ sentinai_create_relay(PG_FUNCTION_ARGS)
 	row.topic_template = check_row_template(string_arg(fcinfo, 6));
 	format = string_arg(fcinfo, 7);
 	row.record_format = format == NULL ? "cloudevents" : format;
-	row.record_options = PG_ARGISNULL(10) ? "" : string_arg(fcinfo, 10);
+	row.record_options = with_dedupe(PG_ARGISNULL(10) ? "" :
+									 string_arg(fcinfo, 10),
+									 string_arg(fcinfo, 12));
 	want_refused(&request.filter.types, check_records(&row, true));
 	sn_request_start(PG_GETARG_TEXT_PP(8), &request);
 	row.workers = check_workers(PG_GETARG_INT32(9));
@@ -427,6 +448,8 @@ sentinai_alter_relay(PG_FUNCTION_ARGS)
 		row.workers = check_workers(PG_GETARG_INT32(7));
 	if (!PG_ARGISNULL(11))
 		row.record_options = string_arg(fcinfo, 11);
+	row.record_options = with_dedupe(row.record_options,
+									 string_arg(fcinfo, 13));
 	if (!PG_ARGISNULL(12))
 		row.limits = check_limits(string_arg(fcinfo, 12));
 	alter_relay_filter(fcinfo, sub,

@@ -1,5 +1,5 @@
 # test/kafka/013_dedupe.pl: kill -9 of the relay and of the whole server under
-# load, with dedupe=tail. What arrives in a real broker is what was committed, once.
+# load, with dedupe => 'tail'. What arrives in a real broker is what was committed, once.
 # SPDX-License-Identifier: PostgreSQL
 use strict;
 use warnings FATAL => 'all';
@@ -47,7 +47,7 @@ sub load
 
 sql('create extension sentinai');
 sql(qq{select sentinai.create_relay('once', 'kafka', 'bootstrap.servers=@{[$kafka->bootstrap]}', start_from => 'earliest',
-	record_options => 'dedupe=tail')});
+	dedupe => 'tail')});
 foreach my $try (1 .. 3)
 {
 	my $run = load();

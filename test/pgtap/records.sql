@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- record_options of relays: what is taken, and what is refused with which words.
-select plan(77);
+select plan(84);
 create function pg_temp.said(options text) returns text language plpgsql as $$
 declare
     state text;
@@ -28,6 +28,21 @@ select ok(pg_temp.said(o) ~ '^SN422 record_options cannot be used: .* The option
     'transform.timeout.ms=5', 'transform=a.b; transform.timeout.ms=0', 'transform=a.b; transform.timeout.ms=5001', 'transform=a.b; transform.timeout.ms=x', 'dedupe=all']) o;
 select throws_ok(format($$select sentinai.create_relay('rec-rabbit', 'rabbitmq', 'hosts=localhost', record_options => %L)$$, o),
     'SN422', null, 'not for RabbitMQ: ' || o) from unnest(array['dedupe=tail', 'dead.letter.topic=dead; dead.letter.headers=spring']) o;
+-- dedupe, one of them under a name of its own
+create function pg_temp.has(call text) returns text language plpgsql as $$
+begin
+    execute 'select sentinai.' || call;
+    return (select after->>'record_options' from sentinai.actions order by action_id desc limit 1);
+exception when others then
+    return sqlstate || ' ' || sqlerrm;
+end $$;
+select is(pg_temp.has($$create_relay('rec-dedupe', 'kafka', 'bootstrap.servers=localhost:1', dedupe => 'tail')$$), 'dedupe=tail', 'dedupe of a relay that is made');
+select is(pg_temp.has($$alter_relay('rec-dedupe', record_options => 'headers=a:b')$$), 'headers=a:b', 'it ends with options that do not have it');
+select is(pg_temp.has($$alter_relay('rec-dedupe', dedupe => 'tail')$$), 'headers=a:b; dedupe=tail', 'and is added to what there is');
+select is(pg_temp.has($$alter_relay('rec-dedupe', dedupe => 'tail')$$), 'headers=a:b; dedupe=tail', 'once');
+select is(pg_temp.has($$alter_relay('rec-dedupe', dedupe => 'tail, key=x')$$), 'SN422 dedupe can only be "tail"', 'it is nothing else');
+select is(pg_temp.has($$drop_relay('rec-dedupe')$$), null, 'dropped');
+select is(pg_temp.has($$create_relay('rec-dedupe', 'rabbitmq', 'hosts=localhost', dedupe => 'tail')$$), 'SN422 records cannot be made: option "dedupe" is for relays to Kafka', 'nor for RabbitMQ');
 -- limits, likewise
 create function pg_temp.limited(limits text) returns text language plpgsql as $$
 declare

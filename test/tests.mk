@@ -9,6 +9,7 @@
 #   make demo-check                 the quickstart itself, in a folder of its own
 #   make history                    the history checker, servers of its own
 #   make chaos SECONDS=3600         the same for longer, see test/history
+#   make check-dedupe SECONDS=600   no copies with dedupe, whatever is killed
 #   make check-bugs BUGS=no_fence   does it find the bugs of test/history/bugs? (all)
 #   make check-pooled CALLS=1000000 twenty tenants through PgBouncer
 #   make check-hostile SECONDS=600  twenty tenants, two of whom do harm
@@ -121,6 +122,15 @@ check-hostile:
 check-flow: workers
 	exec env $(FLOW) --seconds $(or $(SECONDS),12) $(if $(SEED),--seed $(SEED))
 
+# With dedupe no event is in a topic twice, whoever of relay, server and broker is
+# killed. Without what freezes: a dead relay's records that the broker reads only
+# then come after the look.
+check-dedupe:
+	exec env PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" \
+		test/history/private.py FAULTS=1 -- test/history/run.py --kafka --dedupe \
+		--seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
+		--faults relay,broker_kill,broker_restart,outage,immediate,fast,postmaster,sequencer,terminate
+
 history-agent: workers mock
 	$(MAKE) -C test/history PG_CONFIG='$(PG_CONFIG)'
 
@@ -158,5 +168,5 @@ coverage:
 
 .PHONY: check-matrix check-analyze check-patroni check-long coverage
 .PHONY: unit pgtap tap kafka rabbitmq mock demo demo-check history chaos check-bugs \
-	check-points check-pooled check-hostile check-flow history-agent \
+	check-points check-pooled check-hostile check-flow check-dedupe history-agent \
 	schema check-schema fuzz check-fuzz

@@ -296,6 +296,17 @@ def two_windows_for_a_start(records, rng):
     return world.finish(copies=[8, 8])
 
 
+@mutant("duplicates")
+def copies_with_dedupe(records, rng):
+    """The relay was killed once, and did not look what the topic had."""
+    world = World(rng.random()).run()
+    world.fault("relay")
+    world.starts += 1
+    records = world.finish(copies=[8])
+    rows(records, "run")[0]["dedupe"] = True
+    return records
+
+
 @mutant("lost")
 def not_relayed(records, rng):
     """A stored event is in no topic."""

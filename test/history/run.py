@@ -116,6 +116,9 @@ def parse():
                         help="requests on their way to the mock cluster (1); "
                         "with more than one it can only refuse a producer's "
                         "first")
+    parser.add_argument("--dedupe", action="store_true",
+                        help="the relay looks what topics have before it "
+                        "sends, and there are no copies")
     parser.add_argument("--pgbouncer", action="store_true",
                         help="everybody through PgBouncer, transaction mode")
     parser.add_argument("--faults", default=",".join(FAULTS), metavar="LIST",
@@ -185,7 +188,7 @@ def drive(options, world):
     """Load and faults, heal, drain, final reads."""
     add = world.recorder.add
     world.recorder.add(f="run", wall=time.time_ns() // 10**6, seed=options.seed,
-                       window=options.window,
+                       window=options.window, dedupe=options.dedupe,
                        relay_workers=options.relay_workers, subs=world.subs,
                        relay="relay",
                        append_time=options.kafka)

@@ -47,12 +47,16 @@ part() {
                 ./quickstart test tap
             ;;
         kafka-*) SENTINAI_KAFKA=${1#*-} ./quickstart test kafka ;;
-        frozen) SENTINAI_FROZEN_SECONDS=600 ./quickstart test tap ;;
+        frozen)
+            T=test/tap/03_relays.pl SENTINAI_FROZEN_SECONDS=600 SENTINAI_TIER_SECONDS=1800 \
+                ./quickstart test tap
+            ;;
         fuzz) with_tree_built make check-fuzz SECONDS="$seconds" ;;
         bugs) with_tree_built make check-bugs ;;
         points) with_tree_built make check-points ;;
         hostile) with_tree_built make check-hostile SECONDS="$((seconds / 10))" ;;
         flow) with_tree_built make check-flow SECONDS="$((seconds / 10))" ;;
+        dedupe) with_tree_built make check-dedupe SECONDS="$((seconds / 10))" ;;
         pooled) with_tree_built make check-pooled CALLS=1000000 ;;
         chaos) with_tree_built make chaos SECONDS="$seconds" CHAOS_ARGS=--kafka ;;
         *) "$here/$1" ;;
@@ -72,7 +76,7 @@ with_tree_built() {
 all_parts() {
     local script
     printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping frozen kafka-3 kafka-4 assert \
-        assert-tap asan asan-tap bugs points pooled hostile flow fuzz chaos valgrind coverage
+        assert-tap asan asan-tap bugs points dedupe pooled hostile flow fuzz chaos valgrind coverage
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||
             echo "${script##*/}"

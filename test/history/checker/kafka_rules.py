@@ -83,8 +83,11 @@ def duplicates(h, report):
     """Copies: at most a window for each time that a relay process, or its
     producer, started over; the first start of each has nothing to repeat. A
     broker that does not know a producer's retries may add a window for each
-    fault that causes them. None is farther from the first than that."""
+    fault that causes them. None is farther from the first than that. With dedupe
+    only a topic that could not be read back is a reason, and the relay says so."""
     starts = max(h.relay_starts - h.run.get("relay_workers", 1), 0)
+    if h.run.get("dedupe"):
+        starts = h.relay_doubts
     resends = sum(bool(f[3].get("resend")) for f in h.faults)
     limit = h.run.get("window", 0) * (starts + resends)
     first, copies = {}, 0

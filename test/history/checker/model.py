@@ -137,6 +137,7 @@ class History:
         self.kafka = []             # records of the topics, as read
         self.kafka_read = False
         self.relay_starts = 0
+        self.relay_doubts = 0
         self.work_read = False
         self.drains = []
         self.views = []             # what they said and what was counted
@@ -392,6 +393,7 @@ class Loader:
 
     def take_relay(self, r):
         self.h.relay_starts = r["starts"]
+        self.h.relay_doubts = r.get("doubts", 0)
 
     def take_views(self, r):
         self.h.views.append(r)

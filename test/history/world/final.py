@@ -63,6 +63,7 @@ NO_SPACE = re.compile(r"\[(\d+)\] \w+ .*PANIC: .*No space left on device")
 # not fit on a full disk.
 NO_CACHE = re.compile(r"XX000 +FATAL: +could not write init file$")
 START = re.compile(r"sentinai relay: START:")
+DOUBT = re.compile(r"events may be sent twice")
 KILLED = re.compile(r"\(PID (\d+)\) was terminated by signal (\d+)")
 
 
@@ -166,9 +167,9 @@ def log_row(event_id, txid, tenant, aggregate, type_, payload, gone):
 
 
 def read_server_log(world):
-    """Lines that no fault of ours explains, and how often a relay began to send
-    from what was stored or noted."""
-    starts = 0
+    """Lines that no fault of ours explains, how often a relay began to send from
+    what was stored or noted, and how often it could not read a topic back."""
+    starts = doubts = 0
     with open(world.server.dir + "/server.log", encoding="utf-8",
               errors="replace") as file:
         for line in file:
@@ -179,10 +180,11 @@ def read_server_log(world):
             if world.server.disks and NO_CACHE.search(line):
                 continue
             starts += START.search(line) is not None
+            doubts += DOUBT.search(line) is not None
             killed = KILLED.search(line)
             if BAD_LINE.search(line) or (
                     killed and int(killed[1]) not in world.killed and
                     killed[2] not in ("3", "9")):
                 world.recorder.add(f="server", line=line.strip()[:300])
     if world.server.broker:
-        world.recorder.add(f="relay", starts=starts)
+        world.recorder.add(f="relay", starts=starts, doubts=doubts)

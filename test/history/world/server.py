@@ -180,6 +180,8 @@ class Server:
             journal_size="64MB" if self.options.late else "64kB")
         if self.broker:
             settings += self.broker.settings()
+            if self.options.dedupe:
+                settings += "sentinai.relay_record_options = 'dedupe=tail'\n"
         settings += self.settings.format(dir=self.dir)
         if self.far_port:
             settings += "listen_addresses = '127.0.0.1'\n"

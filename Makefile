@@ -24,7 +24,7 @@ HEADERS     := $(wildcard src/*.h src/*/*.h src/*/*/*.h)
 BROKERS     ?= kafka rabbitmq
 PROVIDERS   := $(BROKERS:%=sentinai_%.so)
 LIBS_kafka  := -lrdkafka -lpthread
-LIBS_rabbitmq := -lrabbitmq -lpthread
+LIBS_rabbitmq := -lrabbitmq -lssl -lcrypto -lpthread
 MODULE_big  := sentinai
 OBJS        := $(patsubst %.c,%.o,$(filter-out $(if $(FAULTS),,src/base/fault.c),$(SOURCES)))
 

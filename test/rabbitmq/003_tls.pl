@@ -18,9 +18,24 @@ my $pki = PostgreSQL::Test::Utils::tempdir();
 
 my $makes = Pki->new($pki);
 
+# show(NAME): the certificate that the broker has from now on
+sub show
+{
+	my ($name) = @_;
+
+	foreach my $kind (qw(pem key))
+	{
+		unlink "$pki/server.$kind";
+		symlink "$pki/$name.$kind", "$pki/server.$kind" or die $!;
+	}
+	return;
+}
+
 $makes->authority($_) foreach qw(ours others);
-$makes->certificate('server', 'ours', 'DNS:localhost,IP:127.0.0.2');
+$makes->certificate('new', 'ours', 'DNS:localhost,IP:127.0.0.2');
+$makes->certificate('old', 'ours', 'DNS:localhost', -1);
 $makes->certificate('client', 'ours', 'DNS:relay');
+show('new');
 my $port = PostgreSQL::Test::Cluster::get_free_port();
 my $rabbit = RabbitNode->new("$PostgreSQL::Test::Utils::tmp_check/rabbit_tls",
 	"listeners.ssl.1 = 127.0.0.1:$port", "ssl_options.cacertfile = $pki/ours.pem",
@@ -42,17 +57,25 @@ sub try
 
 $node->safe_psql('postgres', q{create extension sentinai;
 	select sentinai.publish('Paid', 'acme', 'order-1', '{}', aggregate_type => 'order')});
+my $at = qr/could not connect to RabbitMQ at/;
+my $not_accepted = qr/certificate of the broker is not accepted: /;
 my @own = ("ssl.certificate.location=$pki/client.pem", "ssl.key.location=$pki/client.key");
 try('localhost', 'others', @own);
-relay_says($node, 'postgres', $unslept, qr/could not connect to RabbitMQ at localhost:$port: .*(SSL|verif)/i);
+relay_says($node, 'postgres', $unslept, qr/$at localhost:$port: ${not_accepted}its authority is not known \(ssl\.ca\.location\)/);
 try('127.0.0.1', 'ours', @own);
-relay_says($node, 'postgres', $unslept, qr/could not connect to RabbitMQ at 127\.0\.0\.1:$port: .*host/i);
+relay_says($node, 'postgres', $unslept, qr/$at 127\.0\.0\.1:$port: ${not_accepted}it is for another host name \(hosts\)/);
 try('localhost', 'ours');
-relay_says($node, 'postgres', $unslept, qr/could not connect to RabbitMQ at localhost:$port: /);
+relay_says($node, 'postgres', $unslept, qr/$at localhost:$port: /);
+show('old');
+$rabbit->ctl('eval', 'ssl:clear_pem_cache().');
+try('localhost', 'ours', @own);
+relay_says($node, 'postgres', $unslept, qr/$at localhost:$port: ${not_accepted}it has expired/);
 is($rabbit->waiting('sentinai.order'), undef, 'nothing was sent to whom was not proved');
 chmod 0644, "$pki/client.key";
 try('localhost', 'ours', @own);
 relay_says($node, 'postgres', $unslept, qr/"ssl\.key\.location" must belong to the server's user with mode 0600/);
+show('new');
+$rabbit->ctl('eval', 'ssl:clear_pem_cache().');
 chmod 0600, "$pki/client.key";
 $node->reload;
 is(scalar $rabbit->take('sentinai.order', 1), 1, 'with all that is right the event arrives');

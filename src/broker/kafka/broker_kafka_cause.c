@@ -17,26 +17,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/client/certificate.h"
+
 /* Before this version a nonce was sent twice, and Kafka 4 looks at it. */
 #define SCRAM_RIGHT		0x02060100
-
-/* OpenSSL's numbers for what can be wrong with a certificate (X509_V_ERR_*). */
-static const struct
-{
-	int			code;
-	const char *means;
-}			refusals[] = {
-	{2, "its issuer is not known (ssl.ca.location)"},
-	{9, "it is not valid yet"},
-	{10, "it has expired"},
-	{18, "it is signed by itself and not known (ssl.ca.location)"},
-	{19, "its authority is not known (ssl.ca.location)"},
-	{20, "its issuer is not known (ssl.ca.location)"},
-	{21, "its issuer is not known (ssl.ca.location)"},
-	{23, "it has been revoked"},
-	{62, "it is for another host name (bootstrap.servers)"},
-	{64, "it is for another address (bootstrap.servers)"}
-};
 
 /* What librdkafka's texts do not say. */
 static const struct
@@ -71,19 +55,9 @@ check_certificate(rd_kafka_t *producer, const char *name, int32_t id,
 				  int *error, int depth, const char *der, size_t der_len,
 				  char *why, size_t why_len, void *opaque)
 {
-	size_t		i;
-
 	if (*error == 0)
 		return 1;
-	for (i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
-	{
-		if (refusals[i].code == *error)
-		{
-			snprintf(why, why_len, "%s", refusals[i].means);
-			return 0;
-		}
-	}
-	snprintf(why, why_len, "OpenSSL's error %d", *error);
+	sn_certificate_refusal(*error, "bootstrap.servers", why, why_len);
 	return 0;
 }
 

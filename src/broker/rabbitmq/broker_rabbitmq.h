@@ -108,6 +108,7 @@ typedef struct SnRabbitLink
 	char	   *key_place;		/* of the private key, or NULL */
 	char	   *client_id;
 	amqp_connection_state_t connection;
+	int			refusal;		/* OpenSSL's, of the broker's certificate; or 0 */
 	int			next_host;
 } SnRabbitLink;
 

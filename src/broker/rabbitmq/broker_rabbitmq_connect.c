@@ -9,10 +9,13 @@
  */
 #include "broker/rabbitmq/broker_rabbitmq.h"
 
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "broker/client/certificate.h"
 
 #define CONNECT_S 3
 #define ANSWER_S 10				/* of the broker, to what is asked */
@@ -24,6 +27,9 @@
 static void choose_host(SnRabbitLink *rabbit, char *host, int *port);
 static amqp_socket_t *make_socket(SnRabbitLink *rabbit);
 static bool set_up_tls(SnRabbitLink *rabbit, amqp_socket_t *socket);
+static int	ask_openssl(X509_STORE_CTX *store, void *rabbit);
+static void say_no_socket(const SnRabbitLink *rabbit, int status, char *text,
+						  size_t len);
 static bool open_connection(SnRabbitLink *rabbit, char *text, size_t len);
 static bool log_in(SnRabbitLink *rabbit, char *text);
 static bool open_channels(SnRabbitLink *rabbit, char *text);
@@ -83,7 +89,7 @@ open_connection(SnRabbitLink *rabbit, char *text, size_t len)
 	{
 		status = amqp_socket_open_noblock(socket, host, port, &connect);
 		if (status != AMQP_STATUS_OK)
-			snprintf(reason, sizeof(reason), "%s", amqp_error_string2(status));
+			say_no_socket(rabbit, status, reason, sizeof(reason));
 		else if (take_fd(rabbit))
 		{
 			amqp_set_handshake_timeout(rabbit->connection, &answer);
@@ -148,8 +154,11 @@ set_up_tls(SnRabbitLink *rabbit, amqp_socket_t *socket)
 {
 	const SnRabbitmqConf *conf = &rabbit->conf;
 
+	rabbit->refusal = 0;
 	amqp_ssl_socket_set_verify_peer(socket, 1);
 	amqp_ssl_socket_set_verify_hostname(socket, 1);
+	SSL_CTX_set_cert_verify_callback(amqp_ssl_socket_get_context(socket),
+									 ask_openssl, rabbit);
 	return amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2,
 											AMQP_TLSvLATEST) ==
 		AMQP_STATUS_OK &&
@@ -157,6 +166,37 @@ set_up_tls(SnRabbitLink *rabbit, amqp_socket_t *socket)
 		(conf->certificate == NULL ||
 		 amqp_ssl_socket_set_key(socket, conf->certificate,
 								 rabbit->key_place) == AMQP_STATUS_OK);
+}
+
+/*
+ * What OpenSSL would do by itself.  Its reason is kept, since the library says no
+ * more than that there was one.
+ */
+static int
+ask_openssl(X509_STORE_CTX *store, void *rabbit)
+{
+	int			good = X509_verify_cert(store);
+
+	if (good <= 0)
+		((SnRabbitLink *) rabbit)->refusal = X509_STORE_CTX_get_error(store);
+	return good;
+}
+
+/* Why there is no connection to write on. */
+static void
+say_no_socket(const SnRabbitLink *rabbit, int status, char *text, size_t len)
+{
+	char		why[64];
+	int			refusal = status == AMQP_STATUS_SSL_HOSTNAME_VERIFY_FAILED ?
+		SN_CERTIFICATE_OTHER_HOST : rabbit->refusal;
+
+	if (refusal == 0)
+	{
+		snprintf(text, len, "%s", amqp_error_string2(status));
+		return;
+	}
+	sn_certificate_refusal(refusal, "hosts", why, sizeof(why));
+	snprintf(text, len, "certificate of the broker is not accepted: %s", why);
 }
 
 /* From now on the host can end what waits on the socket; false: it wants to. */

@@ -6,6 +6,7 @@ use warnings FATAL => 'all';
 
 use Encode ();
 use FindBin;
+use JSON::PP ();
 use lib "$FindBin::RealBin/lib";
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -76,15 +77,19 @@ my %options = (
 	topics => 'topics=Paid:paid.{tenant}; tombstones=Gone; dead.letter.topic=dead');
 sql(qq{select sentinai.create_relay('keyed', 'rabbitmq', '@{[$rabbit->conf('exchange=keyed', 'routing.key={key}')]}', event_types => '{Keyed}', record_options => '$options{keyed}')});
 sql(qq{select sentinai.create_relay('topics', 'rabbitmq', '@{[$rabbit->conf('message.max.bytes=2000')]}', event_types => '{Paid,Gone,Large}', topic_template => 'of.{aggregate_type}', record_options => '$options{topics}')});
-sql(q{create schema shop;
-	create function shop.send(e jsonb) returns jsonb language sql as $$ select case when e->'payload'->>'test' = 'true' then null else jsonb_build_object('sent_for', e->>'tenant_id') end $$});
-sql(qq{select sentinai.create_relay('made', 'rabbitmq', '@{[$rabbit->conf]}', event_types => '{Made}', topic_template => 'made', record_options => 'transform=shop.send')});
+sql(q{create schema shop authorization courier;
+	set role courier;
+	create function shop.send(e jsonb) returns jsonb language sql as $$ select case when (e->'payload'->>'test')::boolean then null else jsonb_build_object('sent_for', e->>'tenant_id', 'by', current_user) end $$});
+sql(qq{set role courier; select sentinai.create_relay('made', 'rabbitmq', '@{[$rabbit->conf]}', event_types => '{Made}', topic_template => 'made', record_options => 'transform=shop.send')});
+sql(qq{select sentinai.create_relay('$_', 'rabbitmq', '@{[$rabbit->conf]}', event_types => '{Formed}', topic_template => '$_', record_format => '$_')})
+  foreach qw(cloudevents_structured debezium raw);
 sql(q{
 	select sentinai.publish('Keyed', 'acme', 'order-3', '{"n": 1}', 'order', '{"order": 7, "user": "jo", "count": 2}');
 	select sentinai.publish('Keyed', 'acme', 'order-3', '{"n": 2}', 'order');
 	select sentinai.publish('Paid', 'acme', 'order-3', '{"n": 3}', 'order');
 	select sentinai.publish('Gone', 'acme', 'order-3', '{"n": 4}', 'order');
 	select sentinai.publish('Made', 'acme', 'order-3', '{"test": true}', 'order');
+	select sentinai.publish('Made', 'acme', 'order-3', '{"test": "perhaps"}', 'order');
 	select sentinai.publish('Made', 'acme', 'order-3', '{}', 'order')});
 $id = sql(q{select sentinai.publish('Large', 'acme', 'order-3', jsonb_build_object('t', repeat('x', 2000)), 'order')});
 my ($keyed) = $rabbit->take('acme:7', 1);
@@ -95,7 +100,16 @@ is_deeply([ $usual->{body}, @{ $usual->{headers} }{qw(region x-user)} ], [ '{"n"
 is(($rabbit->take('paid.acme', 1))[0]{body}, '{"n": 3}', 'a topic by event type is a queue');
 my ($gone) = $rabbit->take('of.order', 1);
 is_deeply([ @$gone{qw(body type content_type)} ], [ '', 'Gone', undef ], 'a tombstone is a message without a body');
-is(($rabbit->take('made', 1))[0]{body}, '{"sent_for": "acme"}', 'a transform says what is sent, and what not');
+is(($rabbit->take('made', 1))[0]{body}, '{"by": "courier", "sent_for": "acme"}', 'a transform says what is sent, and what not, with the rights of its owner');
+is(sql(q{select reason from sentinai.dead_letter where worker_type = 'made'}), 'transform failed with SQLSTATE 22P02', 'its failure is a dead letter of that event only');
+my $formed = sql(q{select sentinai.publish('Formed', 'acme', 'order-3', '{"n": 5}', 'order')});
+my %formed = map { $_ => $rabbit->take($_, 1) } qw(cloudevents_structured debezium raw);
+delete $_->{headers}{'x-delivery-count'} foreach values %formed;    # the queue's own
+my $envelope = JSON::PP->new->decode($formed{cloudevents_structured}{body});
+is_deeply([ @$envelope{qw(specversion id type subject tenantid data)}, $formed{cloudevents_structured}{content_type}, keys %{ $formed{cloudevents_structured}{headers} } ],
+	[ '1.0', $formed, 'Formed', 'order-3', 'acme', { n => 5 }, 'application/cloudevents+json; charset=UTF-8', 'event_id' ], 'CloudEvents in structured mode');
+is_deeply([ map { @$_{qw(message_id body headers)} } @formed{qw(debezium raw)} ], [ $formed, '{"n": 5}', { id => $formed, eventType => 'Formed', event_id => $formed }, $formed, '{"n": 5}', { event_id => $formed } ], "headers of Debezium, and of none")
+  or diag explain \%formed;
 my ($dead) = $rabbit->take('dead', 1);
 is_deeply([ @{ $dead->{headers} }{qw(cloudEvents:id __connect.errors.stage sentinai_payload)} ], [ $id, 'TASK_PUT', 'omitted' ], 'what is too large is told in the topic for dead letters');
 like($dead->{headers}{'__connect.errors.exception.message'}, qr/larger/, 'and why');

@@ -165,6 +165,42 @@ relay_says($node, 'postgres', $unslept, qr/could not connect to RabbitMQ at 127\
 $rabbit->ctl('add_user', 'eve', 'c4n4ry-pa55');
 $rabbit->ctl('set_permissions', 'eve', '.*', '.*', '.*');
 check('after the right password', 'sentinai.login', 'login');
+
+# a queue that it may not make, and an exchange that it may not write to: their events
+# wait, others go on, and the right to it is enough
+sub denied_ok
+{
+	my ($name, $queue, $type) = @_;
+
+	publish(10, $type);
+	publish(10, "beside-$type");
+	poll_ok($node, 'postgres', $unslept, qq{select topic = 'sentinai.$type' and reason ~ 'ACCESS_REFUSED' from sentinai.stat_relay_topic}, "$name: stat_relay_topic says so");
+	ok(log_count($node, qr/"sentinai\.$type".*ACCESS_REFUSED/) > 0, "$name: and the log");
+	check("beside $name", $queue =~ s/$type/beside-$type/r, "beside-$type");
+	$rabbit->ctl('set_permissions', 'eve', '.*', '.*', '.*');
+	check($name, $queue, $type);
+	return;
+}
+
+$rabbit->ctl('set_permissions', 'eve', 'beside', '.*', '.*');
+denied_ok('no right to make it', 'sentinai.made', 'made');
+# a queue that is deleted is made again
+publish(10, 'deleted');
+relay_passed_ok($node, 'postgres', $unslept, 'the queue is there');
+$rabbit->ctl('delete_queue', 'sentinai.deleted');
+$sent{deleted} = 0;
+publish(10, 'deleted');
+check('after its queue was deleted', 'sentinai.deleted', 'deleted');
+is(sql(q{select count(*) from sentinai.dead_letter}), '40', 'none of these events is a dead letter');
+foreach my $type (qw(told beside-told))
+{
+	$rabbit->declare('exchange', "sentinai.$type", 'fanout');
+	$rabbit->declare('queue', $type, {});
+	$rabbit->declare('binding', "sentinai.$type", $type, '');
+}
+$rabbit->ctl('set_permissions', 'eve', '.*', 'beside', '.*');
+set_conf($node, "sentinai.rabbitmq_conf = '@{[$rabbit->conf('exchange={topic}', 'username=eve', qq{password.file=$secrets/password})]}'");
+denied_ok('no right to write to it', 'told', 'told');
 unlike(slurp_file($node->logfile), qr/c4n4ry/, 'no password in the log');
 
 done_testing();

@@ -30,9 +30,10 @@
  * What is whose fault
  *
  * A message that no queue takes comes back, before its confirm: it is refused,
- * alone, for good.  A negative confirm is no fault of the message: RETRY.  An
- * exchange that is not there or may not be written closes the channel: its
- * messages are NO_TOPIC, all others RETRY.
+ * alone, for good.  But when its way is the one that is made for its topic, the
+ * queue could not be made, or was deleted: NO_TOPIC.  A negative confirm is no
+ * fault of the message: RETRY.  An exchange that is not there or may not be
+ * written closes the channel: its messages are NO_TOPIC, all others RETRY.
  *
  * Invariant: no message has anything of payload or password.
  */
@@ -52,6 +53,7 @@ struct SnBroker
 {
 	SnBrokerConfig config;		/* with copies of its strings */
 	SnRabbitmqConf conf;
+	bool		makes;			/* every record has a way that is made for it */
 	SnRabbitLink *link;			/* NULL between a failed restart and the next */
 	int			messages;		/* at most */
 	size_t		bytes;
@@ -206,6 +208,7 @@ rabbit_send(SnBroker *broker, const SnRecord *record, char *err,
 	message = sn_rabbit_message_make(&broker->conf, record, err, err_len);
 	if (message == NULL)
 		return SN_SEND_REFUSED;
+	message->way_is_made = broker->makes;
 	result = queue_message(broker, message);
 	if (result == SN_SEND_STOPPED)
 		snprintf(err, err_len, "producer has to be replaced");
@@ -369,6 +372,9 @@ rabbit_create_topic(SnBroker *broker, const char *topic, int partitions,
 	request->report.kind = SN_REPORT_TOPIC;
 	request->report.opaque = opaque;
 	strcpy(request->name, topic);
+	broker->makes = broker->conf.declare &&
+		strstr(broker->conf.exchange, "{key}") == NULL &&
+		strstr(broker->conf.routing_key, "{key}") == NULL;
 	pthread_mutex_lock(&rabbit->lock);
 	for (end = &rabbit->topics; *end != NULL; end = &(*end)->next)
 		continue;

@@ -45,6 +45,7 @@ typedef struct SnRabbitMessage
 	uint64_t	tag;			/* of its confirm */
 	unsigned	key;			/* its counter */
 	bool		returned;		/* no queue takes it */
+	bool		way_is_made;	/* with its topic; so it may be made again */
 	bool		given_up;		/* purged while the thread was writing it */
 	const char *exchange;
 	const char *routing_key;

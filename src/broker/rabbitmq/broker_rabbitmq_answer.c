@@ -187,7 +187,8 @@ confirm_one(SnRabbitLink *rabbit, uint64_t tag, bool stored)
 		return;
 	rabbit->flight[tag & rabbit->flight_mask] = NULL;
 	if (message->returned)
-		sn_rabbit_answer(rabbit, message, SN_REPORT_REFUSED,
+		sn_rabbit_answer(rabbit, message, message->way_is_made ?
+						 SN_REPORT_NO_TOPIC : SN_REPORT_REFUSED,
 						 "no queue takes it (NO_ROUTE)");
 	else if (stored)
 	{

@@ -91,6 +91,7 @@ static bool
 answer_topic(SnRabbitLink *rabbit, SnRabbitTopic *topic,
 			 amqp_rpc_reply_t reply)
 {
+	amqp_channel_close_ok_t heard = {0};
 	bool		refused = is_refusal(reply);
 	bool		good = reply.reply_type == AMQP_RESPONSE_NORMAL;
 	char		text[SN_RABBIT_ERROR] = "";
@@ -106,6 +107,9 @@ answer_topic(SnRabbitLink *rabbit, SnRabbitTopic *topic,
 	pthread_mutex_unlock(&rabbit->lock);
 	if (good || !refused)
 		return good;
+	/* the broker takes a second channel of a number only after that */
+	amqp_send_method(rabbit->connection, 2, AMQP_CHANNEL_CLOSE_OK_METHOD,
+					 &heard);
 	amqp_channel_open(rabbit->connection, 2);
 	reply = amqp_get_rpc_reply(rabbit->connection);
 	if (reply.reply_type == AMQP_RESPONSE_NORMAL)

@@ -214,7 +214,7 @@ escaped_char(Translation *t)
 	else if (c == 'c' && t->at < t->end && isalpha((unsigned char) *t->at))
 		value = *t->at++ & 0x1F;
 	else if (c != '\0' && strchr("^$\\.*+?()[]{}|/-", c) != NULL)
-		value = c;
+		value = (unsigned char) c;
 	return value > CHAR_MAX_ ? -1 : value;
 }
 

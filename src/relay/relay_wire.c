@@ -58,7 +58,7 @@ add_room(SnWireOut *out, size_t len)
 
 /* put_four: a number of four bytes; returns the place behind it */
 static inline char *
-put_four(char *at, int64_t value)
+put_four(char *at, uint64_t value)
 {
 	at[0] = (char) value;
 	at[1] = (char) (value >> 8);
@@ -69,7 +69,7 @@ put_four(char *at, int64_t value)
 
 /* put_eight: one of eight */
 static inline char *
-put_eight(char *at, int64_t value)
+put_eight(char *at, uint64_t value)
 {
 	return put_four(put_four(at, value), value >> 32);
 }

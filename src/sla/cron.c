@@ -165,6 +165,7 @@ Datum
 sentinai_enable_cron(PG_FUNCTION_ARGS)
 {
 	const char *schedule;
+	const char *why;
 	Job			before;
 	Job			after;
 
@@ -172,8 +173,9 @@ sentinai_enable_cron(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("enable_cron()");
 	sn_require_every("schedule scans");
 	schedule = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	if (state() != NULL)
-		refuse_job(state(), schedule);
+	why = state();
+	if (why != NULL)
+		refuse_job(why, schedule);
 	find_job(&before);
 	SPI_connect();
 	/* a job of that name and of the caller's is changed */

@@ -26,7 +26,9 @@
 double
 sn_limit_seconds(int64 wait)
 {
-	return ((wait + 999) / 1000) / 1000.0;
+	int64		milliseconds = (wait + 999) / 1000;
+
+	return milliseconds / 1000.0;
 }
 
 /* sn_limit_reset_at: when a bucket is full again if nobody takes anything */

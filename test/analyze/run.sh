@@ -4,8 +4,8 @@
 #
 #   run.sh [gcc] [cppcheck] [tidy]    all three by itself
 #
-# Configuration: gcc.supp and cppcheck.supp beside this file, .clang-tidy at the
-# top. The server's headers are those of PG_CONFIG. Prints what is found; the
+# Configuration: gcc.supp, cppcheck.supp and tidy.supp beside this file, .clang-tidy
+# at the top. The server's headers are those of PG_CONFIG. Prints what is found; the
 # last line is `N passed, N failed`, a file or a tool each.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,6 +22,11 @@ passed=0 failed=0
 # Every source but the tests'; their own folders are searched for headers.
 mapfile -t sources < <(printf '%s\n' src/*.c src/*/*.c src/*/*/*.c workers/*/*.c test/mock/*.c |
     grep -v '^workers/test/')
+
+folders=(-Isrc)
+for folder in workers/*/; do
+    folders+=("-I${folder%/}")
+done
 
 # result STATUS NAME: counts it; what was found is in the log.
 result() {
@@ -55,7 +60,7 @@ each_source() {
     done
 }
 
-# Findings of gcc that gcc.supp does not have, by file and text; lines move.
+# Findings that a list does not have, by file and text; lines move.
 not_suppressed() {
     awk 'NR == FNR { known[$0] = 1; next }
         /: (warning|(fatal )?error): / {
@@ -65,7 +70,7 @@ not_suppressed() {
         }
         /: In function / { show = 0 }
         show { print; found = 1 }
-        END { exit found }' "$here/gcc.supp" -
+        END { exit found }' "$here/$1" -
 }
 
 gcc_source() {
@@ -73,7 +78,7 @@ gcc_source() {
         -fanalyzer-verbosity=0 -Wall -Wextra \
         -Wno-unused-parameter -Wno-missing-field-initializers \
         -Wno-sign-compare -fno-strict-aliasing "${flags[@]}" -c \
-        -o /dev/null "$1" 2>&1 | not_suppressed
+        -o /dev/null "$1" 2>&1 | not_suppressed gcc.supp
 }
 
 run_gcc() {
@@ -86,12 +91,13 @@ run_cppcheck() {
         --enable=warning,portability,performance --library=posix \
         --library="$here/postgres.cfg" -DPG_VERSION_NUM=150000 -D__GNUC__=12 \
         --suppressions-list="$here/cppcheck.supp" --template="{file}:{line}: {id}: {message}" \
-        -Isrc -Iworkers/lib -Iworkers/work "${sources[@]}" >"$log" 2>&1
+        "${folders[@]}" "${sources[@]}" >"$log" 2>&1
     result $? cppcheck
 }
 
 tidy_source() {
-    clang-tidy-14 --quiet "$1" -- -std=gnu99 -Wno-everything "${flags[@]}"
+    clang-tidy-14 --quiet "$1" -- -std=gnu99 -Wno-everything "${flags[@]}" 2>&1 |
+        sed -E "s#^($PWD|/usr/include/postgresql/[0-9]+)/##" | not_suppressed tidy.supp
 }
 
 run_tidy() {
@@ -102,8 +108,8 @@ find_postgres "$log"
 sn_install_packages "$log" gcc clang-tidy-14 cppcheck "${base_packages[@]}" ||
     sn_die "could not install the analyzers"
 flags=(-I"$("$pg_config" --includedir-server)" -I"$("$pg_config" --includedir)"
-    -Isrc -Iworkers/lib -Iworkers/work -D_GNU_SOURCE
-    '-DSENTINAI_VERSION="x"')
+    "${folders[@]}" -D_GNU_SOURCE
+    '-DSENTINAI_VERSION="x"' '-DSN_LIBRARY_DIRECTORY="x"')
 [ $# -gt 0 ] || set -- gcc cppcheck tidy
 for tool in "$@"; do
     [ "$(type -t "run_$tool")" = function ] || sn_die "no analyzer $tool"

@@ -374,7 +374,6 @@ init_entries(Conf *conf)
 		entry->base = is_own ? conf->definition->settings :
 			(char *) &conf->settings;
 		/* without options of its own there are none to come here */
-		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 		if (entry->option->fallback != NULL &&
 			!store_value(conf, entry, CONF_DEFAULT, entry->option->fallback))
 			return false;

@@ -194,7 +194,7 @@ take_tasks(PGresult *result, const PgBatch *batch, PgTasks *tasks)
 
 	tasks->count = PQntuples(result);
 	tasks->tasks = calloc((size_t) tasks->count + 1, sizeof(AgentTask));
-	tasks->cells = calloc((size_t) (tasks->count * width + 1), sizeof(char *));
+	tasks->cells = calloc((size_t) tasks->count * (size_t) width + 1, sizeof(char *));
 	if (tasks->tasks == NULL || tasks->cells == NULL)
 		return false;
 	for (row = 0; row < tasks->count; row++)

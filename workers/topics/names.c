@@ -51,11 +51,30 @@ template_prefix(const char *topic_template, const char *tenant, char *prefix,
 	return true;
 }
 
-/* The tenant of a name, when it is one tenant's. */
-static char *
-tenant_of(const char *topic_template, const char *tenant)
+/* A name, with its tenant when it is one tenant's; false: out of memory. */
+static bool
+set_name(Name *name, const char *topic, const char *tenant)
 {
-	return template_has(topic_template, TENANT) ? strdup(tenant) : NULL;
+	name->topic = strdup(topic);
+	name->tenant = tenant == NULL ? NULL : strdup(tenant);
+	return name->topic != NULL && (tenant == NULL || name->tenant != NULL);
+}
+
+/* One more name, not yet set; NULL: out of memory. */
+static Name *
+next_name(Names *names)
+{
+	if (names->count == names->room)
+	{
+		int			room = names->room == 0 ? 64 : names->room * 2;
+		Name	   *all = realloc(names->all, (size_t) room * sizeof(Name));
+
+		if (all == NULL)
+			return NULL;
+		names->all = all;
+		names->room = room;
+	}
+	return &names->all[names->count++];
 }
 
 /* Adds the topic of an event; false and why when there is none. */
@@ -73,23 +92,12 @@ names_add(Names *names, const char *topic_template, const char *tenant,
 
 	if (!sn_record_fill_template(topic_template, &event, topic, err, err_len))
 		return false;
-	if (names->count == names->room)
-	{
-		int			room = names->room == 0 ? 64 : names->room * 2;
-		Name	   *all = realloc(names->all, (size_t) room * sizeof(Name));
-
-		if (all == NULL)
-		{
-			snprintf(err, err_len, "out of memory");
-			return false;
-		}
-		names->all = all;
-		names->room = room;
-	}
-	name = &names->all[names->count++];
-	name->topic = strdup(topic);
-	name->tenant = tenant_of(topic_template, tenant);
-	return true;
+	name = next_name(names);
+	if (name != NULL && set_name(name, topic, template_has(topic_template, TENANT) ?
+								 tenant : NULL))
+		return true;
+	snprintf(err, err_len, "out of memory");
+	return false;
 }
 
 /* Order of two names. */

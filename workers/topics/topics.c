@@ -92,14 +92,14 @@ TOOL_USAGE;
 
 static Tool tool = {.program = PROGRAM, .usage = usage};
 
-/* Adds to a list. */
+/* Adds to a list; NULL is a copy that there was no memory for. */
 static void
 list_add(List *list, const char *value)
 {
 	const char **all = realloc(list->all, ((size_t) list->count + 1) *
 							   sizeof(char *));
 
-	if (all == NULL || list->count >= LIST_MAX)
+	if (all == NULL || value == NULL || list->count >= LIST_MAX)
 	{
 		fprintf(stderr, PROGRAM ": too many of them\n");
 		exit(EX_OSERR);
@@ -328,13 +328,12 @@ add_seen(Options *options, const Settings *settings, PGconn *conn,
 		return false;
 	for (i = 0; i < PQntuples(result); i++)
 	{
-		const char *tenant = strdup(PQgetvalue(result, i, 0));
+		const char *tenant = PQgetvalue(result, i, 0);
 
 		good = add_name(names, settings, tenant, PQgetvalue(result, i, 1),
 						PQgetvalue(result, i, 2)) && good;
-		if (i == 0 || strcmp(PQgetvalue(result, i, 0),
-							 PQgetvalue(result, i - 1, 0)) != 0)
-			list_add(&options->tenants, tenant);
+		if (i == 0 || strcmp(tenant, PQgetvalue(result, i - 1, 0)) != 0)
+			list_add(&options->tenants, strdup(tenant));
 	}
 	PQclear(result);
 	return good;

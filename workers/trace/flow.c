@@ -14,7 +14,7 @@ enum
 {
 	EVENT_ID, PARENT_ID, DEPTH, EVENT_TYPE, TENANT_ID, AGGREGATE_TYPE,
 	AGGREGATE_ID, TRACEPARENT, OCCURRED_TEXT, OCCURRED, WORKER_TYPE, STATUS,
-	ATTEMPTS, WORKER_ID, ERROR, CLAIMED, COMPLETED, DEAD, DUE
+	ATTEMPTS, WORKER_ID, ERROR_TEXT, CLAIMED, COMPLETED, DEAD, DUE
 };
 
 #define MICROSECONDS(column) \
@@ -76,7 +76,7 @@ take_work(Flow *flow, int row)
 	work->status = text_at(flow, row, STATUS);
 	work->attempts = text_at(flow, row, ATTEMPTS);
 	work->worker_id = text_at(flow, row, WORKER_ID);
-	work->error = text_at(flow, row, ERROR);
+	work->error = text_at(flow, row, ERROR_TEXT);
 	work->claimed = number_at(flow, row, CLAIMED);
 	work->completed = number_at(flow, row, COMPLETED);
 	work->dead = number_at(flow, row, DEAD);

@@ -2,10 +2,11 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * args.c
- *		Checks of arguments that several queue functions share.
+ *		Checks of arguments that several functions share.
  */
 #include "postgres.h"
 
+#include "commands/trigger.h"
 #include "common/int.h"
 #include "nodes/nodes.h"
 #include "utils/builtins.h"
@@ -27,6 +28,16 @@ sn_null_argument(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 			 errmsg("%s must not be null", name)));
+}
+
+/* sn_require_trigger: a function that triggers call was not called by hand */
+void
+sn_require_trigger(FunctionCallInfo fcinfo, const char *name)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("%s() can only be called as a trigger", name)));
 }
 
 /*

@@ -28,6 +28,7 @@
 	do { if (PG_ARGISNULL(n)) sn_null_argument(name); } while (0)
 
 extern void sn_null_argument(const char *name) pg_attribute_noreturn();
+extern void sn_require_trigger(FunctionCallInfo fcinfo, const char *name);
 extern int64 sn_duration(const Interval *value, const char *name, int64 min,
 						 int64 max);
 extern int64 sn_duration_of(const Interval *value);

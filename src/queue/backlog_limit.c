@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -187,10 +186,7 @@ sentinai_drop_backlog_limit(PG_FUNCTION_ARGS)
 Datum
 sentinai_backlog_limit_changed(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("backlog_limit_changed() can only be called as a trigger")));
+	sn_require_trigger(fcinfo, "backlog_limit_changed");
 	sn_pressure_changed();
 	PG_RETURN_POINTER(NULL);
 }

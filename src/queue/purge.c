@@ -17,13 +17,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/timestamp.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "base/args.h"
 #include "base/guc.h"
@@ -283,10 +282,7 @@ sn_purge_step(void)
 Datum
 sentinai_refuse_letter_change(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("refuse_letter_change() can only be called as a trigger")));
+	sn_require_trigger(fcinfo, "refuse_letter_change");
 	ereport(ERROR,
 			(errcode(ERRCODE_SN_CONFLICT),
 			 errmsg("\"dead_letter\" cannot be changed by hand"),

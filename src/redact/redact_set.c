@@ -11,7 +11,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -371,10 +370,7 @@ sentinai_drop_redaction(PG_FUNCTION_ARGS)
 Datum
 sentinai_redaction_changed(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("redaction_changed() can only be called as a trigger")));
+	sn_require_trigger(fcinfo, "redaction_changed");
 	sn_redactions_changed();
 	PG_RETURN_POINTER(NULL);
 }

@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -527,10 +526,7 @@ sn_type_drop(text *event_type, int32 version)
 Datum
 sentinai_event_type_changed(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("event_type_changed() can only be called as a trigger")));
+	sn_require_trigger(fcinfo, "event_type_changed");
 	sn_types_changed();
 	PG_RETURN_POINTER(NULL);
 }

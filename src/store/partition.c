@@ -539,10 +539,7 @@ sentinai_refuse_change(PG_FUNCTION_ARGS)
 {
 	TriggerData *data;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("refuse_change() can only be called as a trigger")));
+	sn_require_trigger(fcinfo, "refuse_change");
 	data = (TriggerData *) fcinfo->context;
 	sn_refuse_change(data->tg_trigger->tgnargs > 0 ?
 					 data->tg_trigger->tgargs[0] :	/* what a view shows of it */

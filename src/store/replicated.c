@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "base/args.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "replication/logicalworker.h"
@@ -38,10 +39,7 @@ sentinai_refuse_replication(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("refuse_replication() can only be called as a trigger")));
+	sn_require_trigger(fcinfo, "refuse_replication");
 	if (is_applied())
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -254,10 +253,7 @@ sentinai_require_proof(PG_FUNCTION_ARGS)
 Datum
 sentinai_grants_changed(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("grants_changed() can only be called as a trigger")));
+	sn_require_trigger(fcinfo, "grants_changed");
 	sn_grants_changed();
 	PG_RETURN_POINTER(NULL);
 }

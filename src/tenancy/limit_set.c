@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -209,10 +208,7 @@ sentinai_drop_limit(PG_FUNCTION_ARGS)
 Datum
 sentinai_limit_changed(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("limit_changed() can only be called as a trigger")));
+	sn_require_trigger(fcinfo, "limit_changed");
 	sn_limits_changed();
 	PG_RETURN_POINTER(NULL);
 }

@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -147,10 +146,7 @@ sentinai_drop_weight(PG_FUNCTION_ARGS)
 Datum
 sentinai_weight_changed(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("weight_changed() can only be called as a trigger")));
+	sn_require_trigger(fcinfo, "weight_changed");
 	sn_note_weights_changed();
 	PG_RETURN_POINTER(NULL);
 }

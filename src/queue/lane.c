@@ -266,15 +266,6 @@ sn_lane_resolved_by(const SnSub *sub, int lane, const pg_uuid_t *batch,
 		resolved_in(1, sub, lane, batch, snapshot);
 }
 
-/* set_optional: a column that is null unless present */
-static inline void
-set_optional(Datum *values, bool *nulls, AttrNumber column, bool present,
-			 Datum datum)
-{
-	values[column - 1] = datum;
-	nulls[column - 1] = !present;
-}
-
 /* bitmap_datum: the bitmap of a state as a bytea */
 static Datum
 bitmap_datum(const SnBits *bits)
@@ -394,26 +385,26 @@ sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
 		appender->inserter = sn_journal_append(SN_LANES);
 	state->ver++;
 	set_numbers(values, state);
-	set_optional(values, nulls, Anum_lane_batch, state->held,
+	sn_set_column(values, nulls, Anum_lane_batch, state->held,
 				 UUIDPGetDatum(&state->batch));
-	set_optional(values, nulls, Anum_lane_done_batch, state->done,
+	sn_set_column(values, nulls, Anum_lane_done_batch, state->done,
 				 UUIDPGetDatum(&state->done_batch));
-	set_optional(values, nulls, Anum_lane_lease_until, state->held,
+	sn_set_column(values, nulls, Anum_lane_lease_until, state->held,
 				 TimestampTzGetDatum(state->lease_until));
-	set_optional(values, nulls, Anum_lane_claimed_at, state->claimed_at != 0,
+	sn_set_column(values, nulls, Anum_lane_claimed_at, state->claimed_at != 0,
 				 TimestampTzGetDatum(state->claimed_at));
-	set_optional(values, nulls, Anum_lane_worker_id, state->worker_id != NULL,
+	sn_set_column(values, nulls, Anum_lane_worker_id, state->worker_id != NULL,
 				 PointerGetDatum(state->worker_id));
-	set_optional(values, nulls, Anum_lane_resolved,
+	sn_set_column(values, nulls, Anum_lane_resolved,
 				 state->resolved.bytes != NULL,
 				 state->resolved.bytes ? bitmap_datum(&state->resolved) : 0);
-	set_optional(values, nulls, Anum_lane_retries, state->nretries > 0,
+	sn_set_column(values, nulls, Anum_lane_retries, state->nretries > 0,
 				 state->nretries > 0 ? retries_datum(state) : 0);
-	set_optional(values, nulls, Anum_lane_track,
+	sn_set_column(values, nulls, Anum_lane_track,
 				 state->track != SN_TRACK_COMMON,
 				 Int32GetDatum(state->track));
 	tracks = has_tracks(state);
-	set_optional(values, nulls, Anum_lane_track_pos, tracks,
+	sn_set_column(values, nulls, Anum_lane_track_pos, tracks,
 				 tracks ? tracks_datum(state) : 0);
 	sn_insert_row(appender->inserter, values, nulls);
 	sn_lane_remember(state);

@@ -329,15 +329,6 @@ sn_retry_probe_end(SnRetryProbe *probe)
 	probe->open = false;
 }
 
-/* set_value: a column that may be null */
-static inline void
-set_value(Datum *values, bool *nulls, AttrNumber column, bool present,
-		  Datum datum)
-{
-	values[column - 1] = datum;
-	nulls[column - 1] = !present;
-}
-
 /* sn_retry_insert: add a row to those of an inserter, as it is */
 void
 sn_retry_insert(SnInserter *inserter, const SnRetry *retry)
@@ -355,22 +346,22 @@ sn_retry_insert(SnInserter *inserter, const SnRetry *retry)
 	values[Anum_retry_attempt - 1] = Int32GetDatum(retry->attempt);
 	values[Anum_retry_solo - 1] = BoolGetDatum(retry->solo);
 	values[Anum_retry_dead - 1] = BoolGetDatum(retry->dead);
-	set_value(values, nulls, Anum_retry_due_at, retry->has_due,
+	sn_set_column(values, nulls, Anum_retry_due_at, retry->has_due,
 			  TimestampTzGetDatum(retry->due_at));
-	set_value(values, nulls, Anum_retry_not_before, retry->not_before != 0,
+	sn_set_column(values, nulls, Anum_retry_not_before, retry->not_before != 0,
 			  TimestampTzGetDatum(retry->not_before));
-	set_value(values, nulls, Anum_retry_first_failed_at,
+	sn_set_column(values, nulls, Anum_retry_first_failed_at,
 			  retry->first_failed_at != 0,
 			  TimestampTzGetDatum(retry->first_failed_at));
 	values[Anum_retry_tenant_id - 1] = PointerGetDatum(retry->tenant_id);
-	set_value(values, nulls, Anum_retry_aggregate_id,
+	sn_set_column(values, nulls, Anum_retry_aggregate_id,
 			  retry->aggregate_id != NULL,
 			  PointerGetDatum(retry->aggregate_id));
-	set_value(values, nulls, Anum_retry_last_error, retry->last_error != NULL,
+	sn_set_column(values, nulls, Anum_retry_last_error, retry->last_error != NULL,
 			  PointerGetDatum(retry->last_error));
-	set_value(values, nulls, Anum_retry_history, retry->history != NULL,
+	sn_set_column(values, nulls, Anum_retry_history, retry->history != NULL,
 			  PointerGetDatum(retry->history));
-	set_value(values, nulls, Anum_retry_topic, retry->topic != NULL,
+	sn_set_column(values, nulls, Anum_retry_topic, retry->topic != NULL,
 			  PointerGetDatum(retry->topic));
 	sn_insert_row(inserter, values, nulls);
 }

@@ -160,6 +160,15 @@ extern SnInserter *sn_insert_begin(Oid relid, bool unless_present);
 extern void sn_insert_row(SnInserter *ins, Datum *values, bool *nulls);
 extern List *sn_insert_end(SnInserter *ins);
 
+/* sn_set_column: a column that is null unless present */
+static inline void
+sn_set_column(Datum *values, bool *nulls, AttrNumber column, bool present,
+			  Datum datum)
+{
+	values[column - 1] = datum;
+	nulls[column - 1] = !present;
+}
+
 /* One row; visible, or gone, after the next CommandCounterIncrement() */
 extern void sn_insert_one(SnRel table, Datum *values, bool *nulls);
 extern void sn_delete_one(SnRel table, ItemPointer tid);

@@ -9,11 +9,11 @@
  * may be sent: SN_TAIL_MS for all topics of a start together.  What was not read
  * by then is not waited for: its events are sent at least once.
  */
+#include "base/monotonic.h"
 #include "relay/relay_state.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* What the broker's answers are noted in */
 typedef struct Noting
@@ -21,16 +21,6 @@ typedef struct Noting
 	SnTailIds  *ids;
 	const char *topic;
 } Noting;
-
-/* clock_ms: the host's clock, now: its turn's time stands still */
-static int64_t
-clock_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* note_id: a topic has an event */
 static void
@@ -61,7 +51,7 @@ sn_core_read_back(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 {
 	Noting		noting = {&core->tail, topic->name};
 	char		err[SN_ERROR_TEXT] = "no time is left";
-	int64_t		began = clock_ms();
+	int64_t		began = sn_monotonic_ms();	/* a turn's time stands still */
 	SnTail		tail = {
 		.topic = topic->name,
 		.per_partition = core->config.tail,
@@ -83,7 +73,7 @@ sn_core_read_back(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 		(void) sn_breaker_failure(&core->breaker, now_ms);
 		return false;
 	}
-	core->tail.spent += clock_ms() - began;
+	core->tail.spent += sn_monotonic_ms() - began;
 	topic->tail_read = core->tail.start;
 	if (result != SN_TAIL_READ)
 		give_up_tail(core, topic, err);

@@ -14,7 +14,6 @@
 
 #include <assert.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/fault.h"
 
@@ -23,16 +22,6 @@
 								 * says that they changed */
 #define EXPIRE_AT_ONCE	1000	/* events */
 #define LANE_BIT(lane)	(UINT64_C(1) << (lane))
-
-/* sn_relay_now_ms: a clock that no one sets */
-int64_t
-sn_relay_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* sn_relay_lanes_begin: a new core goes on from the stored positions */
 void
@@ -134,7 +123,7 @@ sn_relay_lanes_marks_due(const SnRelayLanes *l)
 		return -1;
 	if (unmarked(l) >= worth_a_turn(l))
 		return 0;
-	wait = l->marked_at + MARK_EVERY_MS - sn_relay_now_ms();
+	wait = l->marked_at + MARK_EVERY_MS - sn_monotonic_ms();
 	return wait < 0 ? 0 : wait;
 }
 
@@ -148,7 +137,7 @@ lock_relay_lanes(SnRelayLanes *l, uint64_t lanes)
 	uint64_t	locked = lanes == 0 ? 0 : l->host->lock(lanes);
 
 	if ((lanes & ~locked & ~l->barred) != 0)
-		l->barred_at = sn_relay_now_ms();
+		l->barred_at = sn_monotonic_ms();
 	l->barred |= lanes & ~locked;
 	return locked;
 }
@@ -213,7 +202,7 @@ store_marks(SnRelayLanes *l, uint64_t locked)
 	for (lane = 0; lane < l->nlanes; lane++)
 		if ((marked & LANE_BIT(lane)) != 0)
 			l->unmarked[lane] = 0;
-	l->marked_at = sn_relay_now_ms();
+	l->marked_at = sn_monotonic_ms();
 	return marked;
 }
 
@@ -327,7 +316,7 @@ wants_parked(const SnRelayLanes *l)
 {
 	SnWant		want;
 
-	return sn_relay_now_ms() >= l->wanted_at &&
+	return sn_monotonic_ms() >= l->wanted_at &&
 		sn_relay_core_wants(l->core, &want);
 }
 
@@ -347,7 +336,7 @@ read_wanted(SnRelayLanes *l)
 		all &= (l->owned & l->barred) == 0;
 		sn_relay_core_fetched(l->core, want.number, all);
 		if (n == 0 && !all)
-			l->wanted_at = sn_relay_now_ms() + SN_BARRED_MS;
+			l->wanted_at = sn_monotonic_ms() + SN_BARRED_MS;
 	}
 	return pushed;
 }
@@ -381,7 +370,7 @@ read_labels(SnRelayLanes *l)
 		if (!topic_has_label(l, &label))
 			l->host->unlabel(label.topic, l->owned);
 		else if (!sn_relay_core_has_parked(l->core, label.topic, label.error,
-										   sn_relay_now_ms()))
+										   sn_monotonic_ms()))
 		{
 			/* the next start, or a reload, looks again */
 			l->host->too_many_labels();
@@ -398,13 +387,13 @@ expire(SnRelayLanes *l)
 	int			n = 0;
 	const char *topic;
 
-	if (!l->expires || sn_relay_now_ms() - l->expired_at < LOOK_EVERY_MS)
+	if (!l->expires || sn_monotonic_ms() - l->expired_at < LOOK_EVERY_MS)
 		return false;
 	while (n < EXPIRE_AT_ONCE &&
 		   (topic = sn_relay_core_waiting(l->core, &number)) != NULL)
 		n += l->host->expire(topic, l->owned & ~l->barred, EXPIRE_AT_ONCE - n);
 	if (n < EXPIRE_AT_ONCE)
-		l->expired_at = sn_relay_now_ms();
+		l->expired_at = sn_monotonic_ms();
 	return n > 0;
 }
 
@@ -429,7 +418,7 @@ sn_relay_lanes_to_lock(const SnRelayLanes *l)
 bool
 sn_relay_lanes_look_due(const SnRelayLanes *l)
 {
-	return sn_relay_now_ms() - l->looked_at >= LOOK_EVERY_MS;
+	return sn_monotonic_ms() - l->looked_at >= LOOK_EVERY_MS;
 }
 
 /* sn_relay_lanes_need_turn: whether there is anything else to do in a transaction */
@@ -438,7 +427,7 @@ sn_relay_lanes_need_turn(const SnRelayLanes *l)
 {
 	if (l->core == NULL)
 		return false;
-	if (l->barred != 0 && sn_relay_now_ms() - l->barred_at >= SN_BARRED_MS)
+	if (l->barred != 0 && sn_monotonic_ms() - l->barred_at >= SN_BARRED_MS)
 		return true;
 	return (sn_relay_core_news_in(l->core) & ~l->barred) != 0 ||
 		sn_relay_lanes_marks_due(l) == 0 ||
@@ -458,7 +447,7 @@ sn_relay_lanes_turn(SnRelayLanes *l, bool last)
 	bool		pushed = false;
 	bool		wrote;
 
-	if (sn_relay_now_ms() - l->barred_at >= SN_BARRED_MS)
+	if (sn_monotonic_ms() - l->barred_at >= SN_BARRED_MS)
 		l->barred = 0;
 	own_lanes(l);
 	if (!last && !l->paused)

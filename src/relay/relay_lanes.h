@@ -14,6 +14,7 @@
 #ifndef SN_RELAY_LANES_H
 #define SN_RELAY_LANES_H
 
+#include "base/monotonic.h"
 #include "relay/relay_core.h"
 
 #define SN_RELAY_LANES	64		/* as many as a bit set has */
@@ -97,7 +98,6 @@ typedef struct SnRelayLanes
 	int64_t		wanted_at;		/* not before this time: parked events */
 } SnRelayLanes;
 
-extern int64_t sn_relay_now_ms(void);
 extern void sn_relay_lanes_begin(SnRelayLanes *l, SnRelayCore *core);
 extern bool sn_relay_lanes_turn(SnRelayLanes *l, bool last);
 extern void sn_relay_lanes_push(SnRelayLanes *l, int lane, int64_t next_pos,

@@ -66,7 +66,7 @@ PGDLLEXPORT void sn_relay_main(Datum arg);
 static void
 log_client(void *arg, int level, const char *facility, const char *text)
 {
-	int64		now = sn_relay_now_ms();
+	int64		now = sn_monotonic_ms();
 
 	if (strcmp(facility, "CONFWARN") == 0)
 		level = 7;				/* about properties that we set ourselves */
@@ -358,7 +358,7 @@ publish_stats(void)
 	total_stats(&stats);
 	sn_relay_show(&stats);
 	if (stats.errors > sn_relay.logged_errors &&
-		(sn_relay.logged_at == 0 || sn_relay_now_ms() - sn_relay.logged_at > LOG_EVERY_MS))
+		(sn_relay.logged_at == 0 || sn_monotonic_ms() - sn_relay.logged_at > LOG_EVERY_MS))
 	{
 		ereport(LOG,
 				(errmsg("%s: %s", sn_relay.title, stats.last_error),
@@ -366,7 +366,7 @@ publish_stats(void)
 						   (unsigned long long) stats.errors,
 						   sn_breaker_name(stats.breaker))));
 		sn_relay.logged_errors = stats.errors;
-		sn_relay.logged_at = sn_relay_now_ms();
+		sn_relay.logged_at = sn_monotonic_ms();
 	}
 }
 
@@ -411,7 +411,7 @@ last_turn(void)
 {
 	if (sn_relay.lanes.core == NULL || sn_relay.sub_id == 0)
 		return;
-	sn_relay_core_settle(sn_relay.lanes.core, sn_relay_now_ms());
+	sn_relay_core_settle(sn_relay.lanes.core, sn_monotonic_ms());
 	sn_relay_database_turn(true);
 	publish_stats();
 }
@@ -565,7 +565,7 @@ one_turn(void)
 	}
 	if (sn_relay.leave || sn_relay.lanes.core == NULL)
 		return sn_relay.held_off ? HELD_OFF_MS : -1;
-	wait = sn_relay_core_turn(sn_relay.lanes.core, sn_relay_now_ms());
+	wait = sn_relay_core_turn(sn_relay.lanes.core, sn_monotonic_ms());
 	sn_relay_lanes_progress(&sn_relay.lanes);
 	publish_stats();
 	if (sn_relay.held_off)

@@ -31,7 +31,7 @@ may_look(void)
 	if (pg_atomic_exchange_u32(&sn_relay.slot->look, 0) == 0 &&
 		!sn_relay_lanes_look_due(&sn_relay.lanes))
 		return false;
-	sn_relay.lanes.looked_at = sn_relay_now_ms();
+	sn_relay.lanes.looked_at = sn_monotonic_ms();
 	return true;
 }
 

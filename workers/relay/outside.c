@@ -110,7 +110,7 @@ take_signals(void)
 static void
 log_client(void *arg, int level, const char *facility, const char *text)
 {
-	int64_t		now = sn_relay_now_ms();
+	int64_t		now = sn_monotonic_ms();
 
 	(void) arg;
 	if (level > 4 || strcmp(facility, "CONFWARN") == 0 ||
@@ -254,7 +254,7 @@ static void
 log_errors(void)
 {
 	SnRelayCoreStats stats;
-	int64_t		now = sn_relay_now_ms();
+	int64_t		now = sn_monotonic_ms();
 
 	total_stats(&stats);
 	if (stats.errors <= logged_errors ||
@@ -318,7 +318,7 @@ database_turn(bool last)
 	state = outside_host_turn(look && !last, &stats, &looked);
 	if (state == SN_RELAY_GOES && looked)
 	{
-		lanes.looked_at = sn_relay_now_ms();
+		lanes.looked_at = sn_monotonic_ms();
 		lanes.look_for_redrives = true;
 		look_at_terms();
 	}
@@ -339,7 +339,7 @@ end_core(void)
 {
 	if (lanes.core == NULL)
 		return;
-	sn_relay_core_settle(lanes.core, sn_relay_now_ms());
+	sn_relay_core_settle(lanes.core, sn_monotonic_ms());
 	(void) database_turn(true);
 	close_core();
 }
@@ -351,12 +351,12 @@ end_core(void)
 static void
 sleep_in_server(uint64_t interest, int timeout, int broker_fd)
 {
-	int64_t		until = sn_relay_now_ms() + timeout;
+	int64_t		until = sn_monotonic_ms() + timeout;
 	bool		by_server;
 	uint64_t	waiting = session_sleep(interest, timeout, broker_fd,
 										&by_server);
 
-	if (by_server && (waiting & interest) == 0 && sn_relay_now_ms() < until)
+	if (by_server && (waiting & interest) == 0 && sn_monotonic_ms() < until)
 		lanes.looked_at = 0;
 	outside_host_waiting(waiting);
 }
@@ -417,7 +417,7 @@ one_turn(SnRelayState *state)
 	}
 	if (lanes.core == NULL)
 		return *state == SN_RELAY_HELD_OFF ? HELD_OFF_MS : -1;
-	wait = sn_relay_core_turn(lanes.core, sn_relay_now_ms());
+	wait = sn_relay_core_turn(lanes.core, sn_monotonic_ms());
 	sn_relay_lanes_progress(&lanes);
 	retry_ms = RETRY_MS;
 	log_errors();

@@ -40,16 +40,6 @@ sn_client_pipe_empty(int fd)
 		continue;
 }
 
-/* Milliseconds of a clock that never steps. */
-int64_t
-sn_client_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* The time in so many milliseconds, by the same clock. */
 void
 sn_client_deadline(struct timespec *until, int timeout_ms)

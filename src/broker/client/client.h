@@ -14,9 +14,10 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "base/monotonic.h"
+
 extern bool sn_client_pipe(int fds[2]);
 extern void sn_client_pipe_empty(int fd);
-extern int64_t sn_client_now_ms(void);
 extern void sn_client_deadline(struct timespec *until, int timeout_ms);
 extern void sn_client_block_signals(sigset_t *before);
 

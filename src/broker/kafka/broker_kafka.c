@@ -180,7 +180,7 @@ kafka_send(SnBroker *broker, const SnRecord *record, char *err,
 	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 	{
 		if (broker->outstanding == 0)
-			broker->progress_at = sn_client_now_ms();
+			broker->progress_at = sn_monotonic_ms();
 		broker->outstanding++;
 		if (!sn_kafka_gate_sent(gate, partition))
 			broker->worn_out = true;
@@ -301,7 +301,7 @@ kafka_health(SnBroker *broker, SnBrokerHealth *health)
 	health->outstanding = broker->outstanding;
 	health->failures = broker->failures;
 	if (broker->outstanding > 0)
-		health->stalled_ms = sn_client_now_ms() - broker->progress_at;
+		health->stalled_ms = sn_monotonic_ms() - broker->progress_at;
 	health->last_error = broker->last_error;
 	health->trouble = broker->trouble;
 }

@@ -187,7 +187,7 @@ sn_kafka_gate_sent(SnGate *gate, int place)
 	}
 	partition = &gate->partitions[place];
 	if (partition->outstanding++ == 0 &&
-		sn_client_now_ms() - partition->confirmed_at > CONFIRM_AGAIN_MS)
+		sn_monotonic_ms() - partition->confirmed_at > CONFIRM_AGAIN_MS)
 		partition->confirmed_at = 0;
 	return __atomic_load_n(&gate->told, __ATOMIC_ACQUIRE) == gate->count;
 }

@@ -92,7 +92,7 @@ sn_kafka_start(SnBroker *broker, bool isolate, char *err, size_t err_len)
 	if (write(broker->wake[1], "w", 1) < 0 && errno != EAGAIN)
 		sn_kafka_note_error(broker, "could not write to the wake pipe");
 	broker->isolate = isolate;
-	broker->progress_at = sn_client_now_ms();
+	broker->progress_at = sn_monotonic_ms();
 	return true;
 }
 

@@ -39,7 +39,7 @@ int
 sn_kafka_reports(SnBroker *broker, int timeout_ms, SnBrokerReport *reports,
 				 int max)
 {
-	int64_t		deadline = sn_client_now_ms() + timeout_ms;
+	int64_t		deadline = sn_monotonic_ms() + timeout_ms;
 	int			n = 0;
 
 	while (n < max)
@@ -58,7 +58,7 @@ sn_kafka_reports(SnBroker *broker, int timeout_ms, SnBrokerReport *reports,
 static rd_kafka_event_t *
 next_report_event(SnBroker *broker, int timeout_ms)
 {
-	int64_t		deadline = sn_client_now_ms() + timeout_ms;
+	int64_t		deadline = sn_monotonic_ms() + timeout_ms;
 	rd_kafka_event_t *event;
 
 	while (broker->queue != NULL)
@@ -155,7 +155,7 @@ take_reports(SnBroker *broker, SnBrokerReport *reports, int max)
 {
 	rd_kafka_event_t *event = broker->current;
 	const rd_kafka_message_t *message;
-	int64_t		now = sn_client_now_ms();
+	int64_t		now = sn_monotonic_ms();
 	bool		progress = false;
 	int			n = 0;
 
@@ -289,7 +289,7 @@ sn_kafka_topic_timeout(const SnBroker *broker)
 static int
 remaining(int64_t deadline)
 {
-	int64_t		left = deadline - sn_client_now_ms();
+	int64_t		left = deadline - sn_monotonic_ms();
 
 	return left > 0 ? (int) left : 0;
 }

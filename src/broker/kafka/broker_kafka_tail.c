@@ -51,7 +51,7 @@ static void close_reading(Reading *reading, int timeout_ms);
 SnTailResult
 sn_kafka_tail(SnBroker *broker, const SnTail *tail, char *err, size_t err_len)
 {
-	int64_t		deadline = sn_client_now_ms() + tail->timeout_ms;
+	int64_t		deadline = sn_monotonic_ms() + tail->timeout_ms;
 	Reading		reading = {0};
 	SnTailResult result = SN_TAIL_AWAY;
 
@@ -143,12 +143,12 @@ read_ends(const SnTail *tail, Reading *reading, int64_t deadline, char *err,
 		  size_t err_len)
 {
 	while (reading->nended < reading->partitions ||
-		   sn_client_now_ms() < tail->until_ms)
+		   sn_monotonic_ms() < tail->until_ms)
 	{
 		rd_kafka_message_t *message;
 		bool		fine;
 
-		if (sn_client_now_ms() >= deadline)
+		if (sn_monotonic_ms() >= deadline)
 		{
 			snprintf(err, err_len, "%d of %d partitions were read in the time",
 					 reading->nended, reading->partitions);

@@ -237,7 +237,7 @@ queue_message(SnBroker *broker, SnRabbitMessage *message)
 	else
 	{
 		if (rabbit->messages == 0)
-			rabbit->progress_at = sn_client_now_ms();
+			rabbit->progress_at = sn_monotonic_ms();
 		rabbit->on_their_way[message->key]++;
 		rabbit->messages++;
 		rabbit->bytes += message->body.len;
@@ -400,7 +400,7 @@ rabbit_health(SnBroker *broker, SnBrokerHealth *health)
 		health->outstanding = rabbit->messages + rabbit->unread;
 		health->failures += rabbit->failures;
 		if (rabbit->messages > 0)
-			health->stalled_ms = sn_client_now_ms() - rabbit->progress_at;
+			health->stalled_ms = sn_monotonic_ms() - rabbit->progress_at;
 		keep_texts(broker);
 		pthread_mutex_unlock(&rabbit->lock);
 	}

@@ -192,7 +192,7 @@ confirm_one(SnRabbitLink *rabbit, uint64_t tag, bool stored)
 						 "no queue takes it (NO_ROUTE)");
 	else if (stored)
 	{
-		rabbit->progress_at = sn_client_now_ms();
+		rabbit->progress_at = sn_monotonic_ms();
 		rabbit->trouble[0] = '\0';
 		rabbit->answered = true;
 		sn_rabbit_answer(rabbit, message, SN_REPORT_OK, "");

@@ -311,11 +311,11 @@ wait_for_work(SnRabbitLink *rabbit, int fd, int timeout_ms)
 	/* without a connection, new records are no reason to try at once */
 	if (fd < 0)
 	{
-		int64_t		until = sn_client_now_ms() + timeout_ms;
+		int64_t		until = sn_monotonic_ms() + timeout_ms;
 
-		while (link_goes_on(rabbit) && sn_client_now_ms() < until)
+		while (link_goes_on(rabbit) && sn_monotonic_ms() < until)
 		{
-			(void) poll(fds, 1, (int) (until - sn_client_now_ms()) + 1);
+			(void) poll(fds, 1, (int) (until - sn_monotonic_ms()) + 1);
 			sn_client_pipe_empty(rabbit->work[0]);
 		}
 		return;

@@ -64,7 +64,7 @@ create function sentinai.alter_relay(
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_alter_relay';
-comment on function sentinai.alter_relay(text, text, text[], text[], text[], text, text, int, boolean, boolean, boolean, text, text, text) is 'Change what is named of a relay; the rest stays. all_event_types, all_aggregate_types, all_tenants: no filter of that kind any more. Other event types or tenants hold for what is published from now on, everything else from the next event that is sent. topic_template: '' is the default of the format; record_options, limits: all that shall hold, '' for none. dedupe: "tail" adds that record option; it ends with record_options that do not have it. Errors: 22004 null; SN404 unknown relay; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+comment on function sentinai.alter_relay(text, text, text[], text[], text[], text, text, int, boolean, boolean, boolean, text, text, text) is 'Change what is named of a relay; the rest stays. all_event_types, all_aggregate_types, all_tenants: no filter of that kind any more. Another filter holds for what is published from now on, everything else from the next event that is sent. topic_template: '' is the default of the format; record_options, limits: all that shall hold, '' for none. dedupe: "tail" adds that record option; it ends with record_options that do not have it. Errors: 22004 null; SN404 unknown relay; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
 
 create function sentinai.drop_relay(name text) returns bigint
     language c volatile parallel unsafe

@@ -664,11 +664,13 @@ comment on column sentinai.audit_roots.root is 'Root of the Merkle tree over the
 comment on column sentinai.audit_roots.chain is 'Digest of the row and of the tenant''s chain before it, in hexadecimal.';
 comment on column sentinai.audit_roots.closed_at is 'When it was closed.';
 
--- Filters with tenants, and the tracks of lanes.
-alter table sentinai_internal.stream add column tenants text[] collate "C";
+-- Filters with tenants and aggregate types, and the tracks of lanes.
+alter table sentinai_internal.stream add column tenants text[] collate "C",
+    add column aggregate_types text[] collate "C";
 
-comment on table sentinai_internal.stream is 'Filters: subscriptions with the same sets of event types and tenants share a stream of slices. Stream 0 holds every event.';
+comment on table sentinai_internal.stream is 'Filters: subscriptions and relays with the same sets of event types, tenants and aggregate types share a stream of slices. Stream 0 holds every event.';
 comment on column sentinai_internal.stream.tenants is 'Sorted tenants of the filter; null means all.';
+comment on column sentinai_internal.stream.aggregate_types is 'Sorted aggregate types of the filter, which only relays have; null means all.';
 
 create table sentinai_internal.track (
     track       int primary key,
@@ -1010,7 +1012,6 @@ create table sentinai_internal.relay (
     sub_id          int primary key,
     broker          text collate "C" not null,
     settings        text collate "C" not null,
-    aggregate_types text[] collate "C",
     topic_template  text collate "C" not null,
     record_format   text collate "C" not null,
     record_options  text collate "C" not null,
@@ -1028,7 +1029,6 @@ comment on table sentinai_internal.relay is 'Relays made by create_relay(). What
 comment on column sentinai_internal.relay.sub_id is 'Subscription that the relay reads; its worker type is the name of the relay.';
 comment on column sentinai_internal.relay.broker is 'Kind of broker, as in sentinai.broker.';
 comment on column sentinai_internal.relay.settings is 'What the broker''s library is told, as in sentinai.kafka_conf. Secrets are files that it names.';
-comment on column sentinai_internal.relay.aggregate_types is 'Aggregate types whose events are sent; null: all.';
 comment on column sentinai_internal.relay.topic_template is 'Topic of an event, as in sentinai.topic_template.';
 comment on column sentinai_internal.relay.record_format is 'Form of the records, as in sentinai.record_format.';
 comment on column sentinai_internal.relay.record_options is 'Key, headers, topics and tombstones of the records, the dead-letter topic and the transform; empty: those of the format, and none.';
@@ -1065,7 +1065,7 @@ create function sentinai.alter_relay(
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_alter_relay';
-comment on function sentinai.alter_relay(text, text, text[], text[], text[], text, text, int, boolean, boolean, boolean, text, text, text) is 'Change what is named of a relay; the rest stays. all_event_types, all_aggregate_types, all_tenants: no filter of that kind any more. Other event types or tenants hold for what is published from now on, everything else from the next event that is sent. topic_template: '' is the default of the format; record_options, limits: all that shall hold, '' for none. dedupe: "tail" adds that record option; it ends with record_options that do not have it. Errors: 22004 null; SN404 unknown relay; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
+comment on function sentinai.alter_relay(text, text, text[], text[], text[], text, text, int, boolean, boolean, boolean, text, text, text) is 'Change what is named of a relay; the rest stays. all_event_types, all_aggregate_types, all_tenants: no filter of that kind any more. Another filter holds for what is published from now on, everything else from the next event that is sent. topic_template: '' is the default of the format; record_options, limits: all that shall hold, '' for none. dedupe: "tail" adds that record option; it ends with record_options that do not have it. Errors: 22004 null; SN404 unknown relay; SN422 invalid argument; 42501 not allowed; 25006 read-only transaction or standby.';
 
 create function sentinai.drop_relay(name text) returns bigint
     language c volatile parallel unsafe

@@ -36,7 +36,8 @@ bool
 sn_filters_equal(const SnFilter *a, const SnFilter *b)
 {
 	return sn_names_equal(&a->types, &b->types) &&
-		sn_names_equal(&a->tenants, &b->tenants);
+		sn_names_equal(&a->tenants, &b->tenants) &&
+		sn_names_equal(&a->aggregate_types, &b->aggregate_types);
 }
 
 /* sn_filter_stream: the stream of a filter, made if there is none */
@@ -47,8 +48,8 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 	TupleTableSlot *slot;
 	Datum		values[Natts_stream] = {0};
 	bool		nulls[Natts_stream] = {false};
-	int			result = filter->types.n < 0 && filter->tenants.n < 0 ?
-		SN_STREAM_ALL : -1;
+	int			result = filter->types.n < 0 && filter->tenants.n < 0 &&
+		filter->aggregate_types.n < 0 ? SN_STREAM_ALL : -1;
 
 	Assert(sn_streams_are_ours());
 	while (result < 0 && (slot = sn_table_next(scan)) != NULL)
@@ -70,6 +71,9 @@ sn_filter_stream(const SnFilter *filter, Snapshot snapshot)
 		sn_names_array(&filter->types, &nulls[Anum_stream_event_types - 1]);
 	values[Anum_stream_tenants - 1] =
 		sn_names_array(&filter->tenants, &nulls[Anum_stream_tenants - 1]);
+	values[Anum_stream_aggregate_types - 1] =
+		sn_names_array(&filter->aggregate_types,
+					   &nulls[Anum_stream_aggregate_types - 1]);
 	nulls[Anum_stream_first_round - 1] = true;
 	sn_insert_one(SN_STREAM, values, nulls);
 	return result;

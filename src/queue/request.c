@@ -197,6 +197,7 @@ sn_request_subscribe(FunctionCallInfo fcinfo, SnRequest *request)
 					 &request->filter.types);
 	sn_request_names(fcinfo, 7, "tenants", sn_tenant_arg,
 					 &request->filter.tenants);
+	request->filter.aggregate_types.n = -1;
 	sn_request_start(PG_GETARG_TEXT_PP(2), request);
 	request->max_attempts = PG_GETARG_INT32(3);
 	request->backoff = PG_GETARG_ARRAYTYPE_P(4);
@@ -242,6 +243,7 @@ sn_request_alter(FunctionCallInfo fcinfo, const Datum *row,
 	request->keeps_tenants = alter_names(fcinfo, 7, "tenants", 8,
 										 sn_tenant_arg,
 										 &request->filter.tenants);
+	request->filter.aggregate_types.n = -1;
 	request->max_attempts = DatumGetInt32(PG_ARGISNULL(2) ?
 										  row[Anum_sub_max_attempts - 1] :
 										  PG_GETARG_DATUM(2));

@@ -16,11 +16,15 @@
 #include "base/sentinai.h"
 #include "store/store.h"
 
-/* What a subscription wants: events of these types, of these tenants */
+/*
+ * What a subscription wants: events of these types, of these tenants, of
+ * aggregates of these types.  Only those of relays have the last.
+ */
 typedef struct SnFilter
 {
 	SnNames		types;
 	SnNames		tenants;
+	SnNames		aggregate_types;
 } SnFilter;
 
 /*

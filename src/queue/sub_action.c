@@ -38,6 +38,8 @@ sn_sub_shape(SnSubShape *shape, const SnFilter *filter, const Datum *row)
 {
 	copy_filter_names(&shape->filter.types, &filter->types);
 	copy_filter_names(&shape->filter.tenants, &filter->tenants);
+	copy_filter_names(&shape->filter.aggregate_types,
+					  &filter->aggregate_types);
 	shape->max_attempts = row[Anum_sub_max_attempts - 1];
 	shape->backoff = PointerGetDatum(DatumGetArrayTypePCopy(row[Anum_sub_backoff - 1]));
 	shape->on_dead = sn_text_copy(DatumGetTextPP(row[Anum_sub_on_dead - 1]));

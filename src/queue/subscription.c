@@ -209,10 +209,14 @@ sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment)
 		segment->first_round = nulls[Anum_stream_first_round - 1] ? -1 :
 			DatumGetInt64(values[Anum_stream_first_round - 1]);
 		sn_names_read(values[Anum_stream_event_types - 1],
-				   nulls[Anum_stream_event_types - 1],
-				   &segment->filter.types);
+					  nulls[Anum_stream_event_types - 1],
+					  &segment->filter.types);
 		sn_names_read(values[Anum_stream_tenants - 1],
-				   nulls[Anum_stream_tenants - 1], &segment->filter.tenants);
+					  nulls[Anum_stream_tenants - 1],
+					  &segment->filter.tenants);
+		sn_names_read(values[Anum_stream_aggregate_types - 1],
+					  nulls[Anum_stream_aggregate_types - 1],
+					  &segment->filter.aggregate_types);
 	}
 	sn_table_end(scan);
 	if (!found)

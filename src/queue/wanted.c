@@ -60,6 +60,13 @@ has_a_place(const SnSub *sub, SnLogReader *log)
 		sn_replaced_has(sub->worker_type, &id, log->snapshot);
 }
 
+/* passes_part: whether the fetched event's value of a column is in a part of a filter */
+static bool
+passes_part(const SnNames *names, SnLogReader *log, AttrNumber column)
+{
+	return names->n < 0 || sn_names_have(names, sn_log_text(log, column));
+}
+
 /*
  * sn_in_filter: whether the event that the log reader has fetched passes the
  * filter, and is not from before the subscription's start.  filter: what its
@@ -71,10 +78,10 @@ sn_in_filter(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
 	bool		isnull;
 
 	if (filter != NULL &&
-		(!sn_names_have(&filter->types,
-						sn_log_text(log, Anum_log_event_type)) ||
-		 !sn_names_have(&filter->tenants,
-						sn_log_text(log, Anum_log_tenant_id))))
+		(!passes_part(&filter->types, log, Anum_log_event_type) ||
+		 !passes_part(&filter->tenants, log, Anum_log_tenant_id) ||
+		 !passes_part(&filter->aggregate_types, log,
+					  Anum_log_aggregate_type)))
 		return false;
 	if (sub->start_xmax >= 0 &&
 		seen_at_start(sub, DatumGetInt64(sn_log_datum(log, Anum_log_txid,

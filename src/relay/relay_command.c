@@ -289,7 +289,7 @@ relay_json(const SnRelayRow *row, const SnFilter *filter)
 	return sn_action_json("broker", row->broker,
 						  "event_types", sn_names_string(&filter->types),
 						  "aggregate_types",
-						  sn_names_string(&row->aggregate_types),
+						  sn_names_string(&filter->aggregate_types),
 						  "tenants", sn_names_string(&filter->tenants),
 						  "topic_template", row->topic_template,
 						  "record_format", row->record_format,
@@ -359,7 +359,7 @@ sentinai_create_relay(PG_FUNCTION_ARGS)
 	sn_request_names(fcinfo, 3, "event_types", sn_event_type_arg,
 					 &request.filter.types);
 	sn_request_names(fcinfo, 4, "aggregate_types", sn_event_type_arg,
-					 &row.aggregate_types);
+					 &request.filter.aggregate_types);
 	sn_request_names(fcinfo, 5, "tenants", sn_tenant_arg,
 					 &request.filter.tenants);
 	row.topic_template = check_row_template(string_arg(fcinfo, 6));
@@ -415,6 +415,8 @@ alter_relay_filter(FunctionCallInfo fcinfo, SnSub *sub, bool refused)
 	SnFilter	filter = *relay_filter_of(sub);
 
 	alter_part(fcinfo, 2, "event_types", 8, sn_event_type_arg, &filter.types);
+	alter_part(fcinfo, 3, "aggregate_types", 9, sn_event_type_arg,
+			   &filter.aggregate_types);
 	alter_part(fcinfo, 4, "tenants", 10, sn_tenant_arg, &filter.tenants);
 	want_refused(&filter.types, refused);
 	(void) sn_sub_refilter(sub->sub_id, &filter, true);
@@ -438,8 +440,6 @@ sentinai_alter_relay(PG_FUNCTION_ARGS)
 	before = relay_json(&row, relay_filter_of(sub));
 	if (!PG_ARGISNULL(1))
 		row.conf = check_conf(provider, PG_GETARG_TEXT_PP(1));
-	alter_part(fcinfo, 3, "aggregate_types", 9, sn_event_type_arg,
-				&row.aggregate_types);
 	if (!PG_ARGISNULL(5))
 		row.topic_template = check_row_template(string_arg(fcinfo, 5));
 	if (!PG_ARGISNULL(6))

@@ -170,17 +170,6 @@ sn_relay_want(SnRelayReader *reader, int lane, SnPos pos, int max, bool *more)
 	return n;
 }
 
-/* is_to_send: whether the relay sends the event that was fetched */
-static bool
-is_to_send(const SnRelayReader *reader, const Want *want, SnLogReader *log)
-{
-	const SnNames *types = &sn_relay.settings.aggregate_types;
-
-	return sn_in_filter(reader->sub, want->filter, log) &&
-		(types->n < 0 ||
-		 sn_names_have(types, sn_log_text(log, Anum_log_aggregate_type)));
-}
-
 /*
  * copy_for_transform: copy a row for a transform, which is called when nothing is read any
  * more: it may ask for anything, and what is known of subscriptions has to stay
@@ -223,7 +212,7 @@ fetch_event(SnRelayReader *reader, SnLogReader *log, Want *want)
 	want->seen = true;
 	if (!sn_log_fetch_at(log, &want->id, &want->row_tid))
 		return 0;
-	if (!is_to_send(reader, want, log))
+	if (!sn_in_filter(reader->sub, want->filter, log))
 	{
 		want->event = sn_relay_other_event(&want->id);
 		return EVENT_COST;

@@ -25,9 +25,6 @@ read_relay(TupleTableSlot *slot, SnRelayRow *row)
 	row->sub_id = DatumGetInt32(values[Anum_relay_id - 1]);
 	row->broker = TextDatumGetCString(values[Anum_relay_broker - 1]);
 	row->conf = TextDatumGetCString(values[Anum_relay_settings - 1]);
-	sn_names_read(values[Anum_relay_aggregate_types - 1],
-				  slot->tts_isnull[Anum_relay_aggregate_types - 1],
-				  &row->aggregate_types);
 	row->topic_template =
 		TextDatumGetCString(values[Anum_relay_topic_template - 1]);
 	row->record_format =
@@ -91,9 +88,6 @@ sn_relay_row_put(const SnRelayRow *row)
 	values[Anum_relay_id - 1] = Int32GetDatum(row->sub_id);
 	values[Anum_relay_broker - 1] = CStringGetTextDatum(row->broker);
 	values[Anum_relay_settings - 1] = CStringGetTextDatum(row->conf);
-	values[Anum_relay_aggregate_types - 1] =
-		sn_names_array(&row->aggregate_types,
-					   &nulls[Anum_relay_aggregate_types - 1]);
 	values[Anum_relay_topic_template - 1] =
 		CStringGetTextDatum(row->topic_template);
 	values[Anum_relay_record_format - 1] =

@@ -11,7 +11,6 @@
 
 #include "nodes/pg_list.h"
 
-#include "base/names.h"
 #include "queue/stream.h"
 #include "store/store.h"
 
@@ -20,7 +19,6 @@ typedef struct SnRelayRow
 	int			sub_id;			/* its subscription */
 	const char *broker;
 	const char *conf;			/* what the broker's library is told */
-	SnNames		aggregate_types;
 	const char *topic_template; /* "": the format's default */
 	const char *record_format;
 	const char *record_options; /* "": none */

@@ -69,7 +69,7 @@ filter_of_server(const SnRelaySettings *settings, SnFilter *filter)
 	ListCell   *lc;
 	int			n = 0;
 
-	filter->types.n = filter->tenants.n = -1;
+	filter->types.n = filter->tenants.n = filter->aggregate_types.n = -1;
 	if (names == NIL)
 		return;
 	if (settings->dead_letter_topic[0] != '\0')
@@ -140,7 +140,6 @@ sn_relay_settings_of_server(SnRelaySettings *settings)
 	settings->control_topic = copy_setting(sn_control_topic);
 	settings->dead_letter_topic = copy_setting(sn_dead_letter_topic);
 	filter_of_server(settings, &settings->filter);
-	settings->aggregate_types.n = -1;
 }
 
 /* sn_relay_format: a form of records by its name */
@@ -249,7 +248,6 @@ sn_relay_settings_of_row(int sub_id, SnRelaySettings *settings)
 	settings->control_topic = "";
 	settings->dead_letter_topic = settings->rules == NULL ? "" :
 		copy_setting(settings->rules->dead_letter_topic);
-	settings->aggregate_types = row.aggregate_types;
 	return true;
 }
 
@@ -262,6 +260,5 @@ sn_relay_settings_same(const SnRelaySettings *a, const SnRelaySettings *b)
 		strcmp(a->topic_template, b->topic_template) == 0 &&
 		strcmp(a->record_options, b->record_options) == 0 &&
 		strcmp(a->transform_owner, b->transform_owner) == 0 &&
-		memcmp(&a->limits, &b->limits, sizeof(SnRelayLimits)) == 0 &&
-		sn_names_equal(&a->aggregate_types, &b->aggregate_types);
+		memcmp(&a->limits, &b->limits, sizeof(SnRelayLimits)) == 0;
 }

@@ -11,7 +11,6 @@
 
 #include "nodes/pg_list.h"
 
-#include "base/names.h"
 #include "queue/stream.h"
 #include "relay/record.h"
 #include "relay/record_rules.h"
@@ -24,7 +23,6 @@ typedef struct SnRelaySettings
 	const SnProvider *provider; /* NULL: no broker is set up */
 	char	   *conf;			/* what the broker's library is told */
 	SnFilter	filter;			/* of the server's; another's is its subscription's */
-	SnNames		aggregate_types;
 	int			workers;		/* processes */
 	SnRecordFormat format;
 	char	   *record_options; /* "": none */

@@ -188,7 +188,7 @@ take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 	SnItem		item;
 	Datum	   *values;
 
-	slot_getsomeattrs(slot, Anum_log_tenant_id);
+	slot_getsomeattrs(slot, g->columns);
 	values = slot->tts_values;
 	if (DatumGetInt64(values[Anum_log_txid - 1]) == g->own)
 		return;
@@ -211,7 +211,7 @@ take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 	item.id = *DatumGetUUIDP(values[Anum_log_event_id - 1]);
 	item.lane = sn_lane_of(DatumGetInt32(values[Anum_log_partition_hash - 1]),
 						   g->lanes);
-	item.type = sn_match_type(values[Anum_log_event_type - 1]);
+	item.kind = sn_match_kind(values);
 	item.tenant = sn_tracks_note(values[Anum_log_tenant_id - 1]);
 	item.row_tid = slot->tts_tid;
 	add_gathered(g, &item);
@@ -475,6 +475,7 @@ sn_gather(SnGather *g)
 	int			i;
 
 	describe_snapshot(g);
+	g->columns = sn_kind_columns();
 	clock = pg_atomic_read_u64(&sn_shared()->clock);
 	parts = sn_parts_log(&n);
 	same = gather_part(g, sn_parts_kept(), false,

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * round.h
- *		The parts of a round, shared by sequencer.c, gather.c, streams.c and
- *		slice.c.
+ *		The parts of a round, shared by sequencer.c, gather.c, streams.c, kinds.c
+ *		and slice.c.
  */
 #ifndef SN_ROUND_H
 #define SN_ROUND_H
@@ -30,7 +30,7 @@ typedef struct SnSeen
 typedef struct SnItem
 {
 	pg_uuid_t	id;
-	int32		type;			/* which streams want it, see sn_match_type() */
+	int32		kind;			/* which streams want it, see sn_match_kind() */
 	int32		tenant;			/* see sn_tracks_note() */
 	int16		lane;
 	ItemPointerData row_tid;
@@ -52,6 +52,7 @@ typedef struct SnGather
 	SnSeen		now;			/* what will have been seen after this round */
 	int64		own;			/* number of this transaction, or 0 */
 	int			lanes;
+	int			columns;		/* of a row, that are looked at */
 	int64		count;			/* events gathered, some of them twice */
 	SnItem	   *items;			/* until they need too much memory */
 	int64		room;
@@ -73,12 +74,16 @@ extern void sn_gather_end(SnGather *gather);
 
 /* streams.c */
 extern bool sn_streams_load(Snapshot snapshot);
-extern int32 sn_match_type(Datum event_type);
 extern int32 sn_match_tenant(Datum tenant_id);
 extern bool sn_match_tenants(void);
 extern int	sn_stream_count(void);
 extern void sn_stream_news(int stream_id, SnStreamNews *news);
 extern void sn_streams_forget(void);
+
+/* kinds.c */
+extern void sn_kinds_begin(void);
+extern int	sn_kind_columns(void);
+extern int32 sn_match_kind(const Datum *values);
 
 /* slice.c */
 extern int64 sn_write_slices(SnGather *gather, Snapshot snapshot,

@@ -329,15 +329,15 @@ write_rest(SliceWriter *writer)
 static void
 append_matching(SliceWriter *writer, const SnItem *item, int64 round_no)
 {
-	const SnMatch *type = item->type < 0 ? NULL :
-		&sn_streams.types->places[item->type];
+	const SnMatch *kind = item->kind < 0 ? NULL :
+		&sn_streams.kinds[item->kind];
 	int32		match = sn_tracks_match(item->tenant);
 	const SnMatch *tenant = match < 0 ? NULL : &sn_streams.tenants->places[match];
 	int			i;
 
-	for (i = 0; type != NULL && i < type->nstreams; i++)
+	for (i = 0; kind != NULL && i < kind->nstreams; i++)
 	{
-		SnStream   *stream = sn_streams.all[type->streams[i]];
+		SnStream   *stream = sn_streams.all[kind->streams[i]];
 
 		if (!stream->of_tenants && !stream->left_out)
 			append(writer, stream, item, round_no);
@@ -348,8 +348,8 @@ append_matching(SliceWriter *writer, const SnItem *item, int64 round_no)
 		SnStream   *stream = sn_streams.all[place];
 
 		if (!stream->left_out &&
-			(!stream->of_types ||
-			 (type != NULL && sn_match_has(type, place))))
+			(!stream->of_kinds ||
+			 (kind != NULL && sn_match_has(kind, place))))
 			append(writer, stream, item, round_no);
 	}
 }
@@ -373,7 +373,7 @@ sn_write_slices(SnGather *gather, Snapshot snapshot, int64 round_no)
 		Assert(sn_uuid_cmp(&last, &item.id) < 0);
 		last = item.id;
 		append(&writer, sn_streams.all[0], &item, round_no);
-		if (item.type >= 0 || sn_streams.tenants->n > 0)
+		if (item.kind >= 0 || sn_streams.tenants->n > 0)
 			append_matching(&writer, &item, round_no);
 		if (gather->next % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();

@@ -25,6 +25,8 @@ typedef struct RowVersion
 	TransactionId xmin;
 } RowVersion;
 
+#define KINDS_MAX	8192		/* that are kept for the next round */
+
 SnStreams	sn_streams = {NULL};
 
 static Oid	streams_of = InvalidOid;	/* table they were read from */
@@ -41,31 +43,36 @@ sn_streams_forget(void)
 	streams_of = InvalidOid;
 	versions = NULL;
 	sn_streams.all = NULL;
-	sn_streams.types = sn_streams.tenants = NULL;
+	sn_streams.types = sn_streams.aggregates = sn_streams.tenants = NULL;
+	sn_streams.nkinds = 0;
 	nversions = sn_streams.n = 0;
 }
+
+/* The names in a part of a filter; none, when it is null, for all */
+typedef struct FilterPart
+{
+	int			n;
+	Datum	   *names;
+} FilterPart;
 
 /* A row of stream as it was read */
 typedef struct StreamRow
 {
 	int			stream_id;
 	bool		unfilled;
-	int			ntypes;			/* 0: all */
-	Datum	   *types;
-	int			ntenants;
-	Datum	   *tenants;
+	FilterPart	types;
+	FilterPart	aggregates;
+	FilterPart	tenants;
 } StreamRow;
 
-/* read_filter_names: a part of a filter; 0 when it is null, for all */
-static int
-read_filter_names(TupleTableSlot *slot, AttrNumber column, Datum **names)
+/* read_filter_part: a part of a filter */
+static void
+read_filter_part(TupleTableSlot *slot, AttrNumber column, FilterPart *part)
 {
-	int			n = 0;
-
 	if (!slot->tts_isnull[column - 1])
 		deconstruct_array(DatumGetArrayTypePCopy(slot->tts_values[column - 1]),
-						  TEXTOID, -1, false, TYPALIGN_INT, names, NULL, &n);
-	return n;
+						  TEXTOID, -1, false, TYPALIGN_INT, &part->names, NULL,
+						  &part->n);
 }
 
 /* read_stream_row: take what is needed from a row of stream */
@@ -77,8 +84,9 @@ read_stream_row(TupleTableSlot *slot)
 	slot_getallattrs(slot);
 	row->stream_id = DatumGetInt32(slot->tts_values[Anum_stream_id - 1]);
 	row->unfilled = slot->tts_isnull[Anum_stream_first_round - 1];
-	row->ntypes = read_filter_names(slot, Anum_stream_event_types, &row->types);
-	row->ntenants = read_filter_names(slot, Anum_stream_tenants, &row->tenants);
+	read_filter_part(slot, Anum_stream_event_types, &row->types);
+	read_filter_part(slot, Anum_stream_aggregate_types, &row->aggregates);
+	read_filter_part(slot, Anum_stream_tenants, &row->tenants);
 	return row;
 }
 
@@ -111,15 +119,36 @@ copy_stream(SnStream *stream, const SnStream *from)
 	}
 }
 
-/* match_filters: find the streams by the names in their filters */
+/* match_part: find a stream by the names in a part of its filter */
 static void
-match_filters(List *rows, int ntypes, int ntenants)
+match_part(SnMatches *matches, const FilterPart *part, int stream)
 {
-	ListCell   *lc;
-	int			stream = 1;
 	int			i;
 
+	for (i = 0; i < part->n; i++)
+		sn_matches_add(matches, DatumGetTextPP(part->names[i]), stream);
+}
+
+/* match_filters: find the streams by the names in their filters */
+static void
+match_filters(List *rows)
+{
+	ListCell   *lc;
+	int			ntypes = 0;
+	int			naggregates = 0;
+	int			ntenants = 0;
+	int			stream = 1;
+
+	foreach(lc, rows)
+	{
+		StreamRow  *row = lfirst(lc);
+
+		ntypes += row->types.n;
+		naggregates += row->aggregates.n;
+		ntenants += row->tenants.n;
+	}
 	sn_streams.types = sn_matches_make(ntypes, sn_streams.n);
+	sn_streams.aggregates = sn_matches_make(naggregates, sn_streams.n);
 	sn_streams.tenants = sn_matches_make(ntenants, sn_streams.n);
 	foreach(lc, rows)
 	{
@@ -127,14 +156,12 @@ match_filters(List *rows, int ntypes, int ntenants)
 
 		if (row->stream_id == SN_STREAM_ALL)
 			continue;
-		for (i = 0; i < row->ntypes; i++)
-			sn_matches_add(sn_streams.types, DatumGetTextPP(row->types[i]),
-						   stream);
-		for (i = 0; i < row->ntenants; i++)
-			sn_matches_add(sn_streams.tenants,
-						   DatumGetTextPP(row->tenants[i]), stream);
+		match_part(sn_streams.types, &row->types, stream);
+		match_part(sn_streams.aggregates, &row->aggregates, stream);
+		match_part(sn_streams.tenants, &row->tenants, stream);
 		stream++;
 	}
+	sn_kinds_begin();
 }
 
 /*
@@ -145,8 +172,6 @@ static void
 replace_streams(List *rows)
 {
 	SnStream  **fresh = palloc0(sizeof(SnStream *) * (list_length(rows) + 1));
-	int			ntypes = 0;
-	int			ntenants = 0;
 	int			n = 1;
 	ListCell   *lc;
 
@@ -160,11 +185,11 @@ replace_streams(List *rows)
 			copy_stream(stream, sn_streams.all[old]);
 		stream->stream_id = row->stream_id;
 		stream->unfilled = row->unfilled;
-		stream->of_types = row->ntypes > 0;
-		stream->of_tenants = row->ntenants > 0;
+		stream->of_types = row->types.n > 0;
+		stream->of_aggregates = row->aggregates.n > 0;
+		stream->of_kinds = stream->of_types || stream->of_aggregates;
+		stream->of_tenants = row->tenants.n > 0;
 		fresh[row->stream_id == SN_STREAM_ALL ? 0 : n++] = stream;
-		ntypes += row->ntypes;
-		ntenants += row->ntenants;
 	}
 	if (fresh[0] == NULL)
 		ereport(ERROR,
@@ -175,7 +200,7 @@ replace_streams(List *rows)
 	sn_streams.all = fresh;
 	sn_streams.n = n;
 
-	match_filters(rows, ntypes, ntenants);
+	match_filters(rows);
 }
 
 /* same_rows: whether the rows are those read before */
@@ -234,7 +259,8 @@ read_streams(Snapshot snapshot)
 
 /*
  * sn_streams_load: the streams that the snapshot shows.  The table is small
- * and read in every round; its rows are taken apart only when one is new.
+ * and read in every round; its rows are taken apart only when one is new, or
+ * too many kinds are known, which are forgotten by that.
  * Returns whether they were, and the filters may be others.
  */
 bool
@@ -245,7 +271,8 @@ sn_streams_load(Snapshot snapshot)
 
 	if (streams_of != RelationGetRelid(scan->heap))
 		sn_streams_forget();
-	anew = streams_of == InvalidOid || !same_rows(scan);
+	anew = streams_of == InvalidOid || sn_streams.nkinds > KINDS_MAX ||
+		!same_rows(scan);
 	if (anew)
 		read_streams(snapshot);
 	streams_of = RelationGetRelid(scan->heap);
@@ -261,16 +288,9 @@ sn_match_tenants(void)
 }
 
 /*
- * sn_match_type, sn_match_tenant: which streams besides that of all events have
- * an event's type, or its tenant, in their filters: numbers for
- * sn_write_slices().
+ * sn_match_tenant: which streams besides that of all events have an event's
+ * tenant in their filters: a number for sn_write_slices()
  */
-int32
-sn_match_type(Datum event_type)
-{
-	return sn_matches_find(sn_streams.types, event_type);
-}
-
 int32
 sn_match_tenant(Datum tenant_id)
 {

@@ -35,6 +35,8 @@ typedef struct SnStream
 	int			stream_id;
 	bool		unfilled;		/* first_round is null */
 	bool		of_types;		/* its filter has event types */
+	bool		of_aggregates;	/* it has aggregate types */
+	bool		of_kinds;		/* it has one of these */
 	bool		of_tenants;		/* it has tenants */
 	bool		left_out;		/* of this round: its row is locked */
 	int64		events;			/* in this round */
@@ -49,7 +51,10 @@ typedef struct SnStreams
 	SnStream  **all;			/* the first is SN_STREAM_ALL */
 	int			n;
 	SnMatches  *types;			/* in their filters */
+	SnMatches  *aggregates;		/* types of these */
 	SnMatches  *tenants;
+	SnMatch    *kinds;			/* see kinds.c */
+	int			nkinds;			/* pairs that are known */
 } SnStreams;
 
 extern SnStreams sn_streams;

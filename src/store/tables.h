@@ -45,14 +45,13 @@
 
 #define SN_COLUMNS_relay(C, AS) \
 	AS(relay, id, sub_id) C(relay, broker) C(relay, settings) \
-	C(relay, aggregate_types) C(relay, topic_template) \
-	C(relay, record_format) C(relay, record_options) \
+	C(relay, topic_template) C(relay, record_format) C(relay, record_options) \
 	C(relay, transform_owner) C(relay, limits) C(relay, workers) C(relay, paused) C(relay, node_no) C(relay, recovery) \
 	C(relay, changed_at) C(relay, changed_by)
 
 #define SN_COLUMNS_stream(C, AS) \
 	AS(stream, id, stream_id) C(stream, event_types) \
-	C(stream, first_round) C(stream, tenants)
+	C(stream, first_round) C(stream, tenants) C(stream, aggregate_types)
 
 #define SN_COLUMNS_sub(C, AS) \
 	AS(sub, id, sub_id) C(sub, worker_type) C(sub, stream_id) \

@@ -3,7 +3,7 @@
 -- sequencer sees what is committed, so there is no transaction around it all.
 \set QUIET on
 set client_min_messages = warning;
-select plan(30);
+select plan(37);
 
 create schema seqtest;
 create table seqtest.mine (id uuid, what text, n int);
@@ -59,6 +59,51 @@ select sentinai.subscribe('seq_never', '{SeqNever}');
 insert into seqtest.mine select sentinai.publish('SeqA', 'seq', 'agg0', '{}'), 'never', 0;
 call seqtest.settle('never', 1);
 select isnt((select first_round from sentinai_internal.stream where stream_id = seqtest.stream('seq_never')), null, 'a stream without events has a first round too');
+
+-- filters with aggregate types, which relays have: alone, with types, with tenants, with both
+create function seqtest.relay(name text, types text[] default null, tenants text[] default null, aggregates text[] default null) returns void language sql as
+$$ select sentinai.create_relay(name, 'kafka', 'bootstrap.servers=localhost:1', event_types => types, tenants => tenants, aggregate_types => aggregates, workers => 0) $$;
+select seqtest.relay('seq_g', aggregates => '{g1,g2}');
+select seqtest.relay('seq_gt', '{SeqA,SeqB}', aggregates => '{g1}');
+select seqtest.relay('seq_gn', tenants => '{seq}', aggregates => '{g2}');
+select seqtest.relay('seq_gtn', '{SeqC}', '{seq,seq2}', '{g1,g3}');
+select seqtest.relay('seq_tn', '{SeqC}', '{seq2}');
+insert into seqtest.mine select sentinai.publish(t, n, 'agg' || i, '{}', 'g' || g), 'kinds', i
+  from generate_series(1, 3) i, generate_series(1, 4) g, unnest('{SeqA,SeqB,SeqC,SeqD}'::text[]) t, unnest('{seq,seq2}'::text[]) n;
+call seqtest.settle('kinds', 96);
+create view seqtest.wanted as
+select s.worker_type, e.event_id as id from sentinai_internal.subscription s join sentinai_internal.stream f using (stream_id) join sentinai.event_log e
+       on coalesce(event_type = any (f.event_types), true) and coalesce(tenant_id = any (f.tenants), true) and coalesce(aggregate_type = any (f.aggregate_types), true)
+ where s.worker_type like 'seq\_%';
+create view seqtest.has as
+select s.worker_type, q.id from sentinai_internal.subscription s join seqtest.sequenced q using (stream_id) where s.worker_type like 'seq\_%';
+select bag_eq($$select w.* from seqtest.wanted w join seqtest.mine m using (id) where m.what = 'kinds'$$,
+              $$select h.* from seqtest.has h join seqtest.mine m using (id) where m.what = 'kinds'$$, 'each stream has what its filter wants of types, tenants and aggregate types');
+select is((select string_agg(worker_type || ' ' || n, ', ' order by worker_type) from (select worker_type, count(*) as n from seqtest.has join seqtest.mine using (id) where what = 'kinds' group by 1) x),
+          'seq_ab 48, seq_all 96, seq_b 24, seq_g 48, seq_gn 12, seq_gt 12, seq_gtn 12, seq_tn 12', 'so many of each');
+
+-- very many kinds of events
+select seqtest.relay('seq_kinds', (select array_agg('SeqKind' || i) from generate_series(1, 500) i), aggregates => (select array_agg('k' || i) from generate_series(1, 20) i));
+create procedure seqtest.publish_kinds(kind text) language sql as $$
+insert into seqtest.mine
+select id, kind, g from generate_series(1, 20) g, unnest(sentinai.publish_batch(
+    (select array_agg('SeqKind' || i) from generate_series(1, 500) i), array_fill('seq'::text, array[500]),
+    array_fill('agg1'::text, array[500]), array_fill('{}'::jsonb, array[500]), 'k' || g)) id $$;
+call seqtest.publish_kinds('many');
+call seqtest.settle('many', 10000);
+insert into seqtest.mine select sentinai.publish('SeqKind1', 'seq', 'agg1', '{}', 'k1'), 'few', 1;
+call seqtest.settle('few', 1);
+select is((select count(*) from seqtest.has h join seqtest.mine m using (id) where m.what = 'many' and worker_type = 'seq_kinds'), 10000::bigint, 'ten thousand kinds of events');
+select is((select count(*) from seqtest.has h join seqtest.mine m using (id) where m.what = 'few' and worker_type = 'seq_kinds'), 1::bigint, 'and the next of them');
+
+-- who shares a stream, and what becomes of it
+select seqtest.relay('seq_same', aggregates => '{g2,g1,g2}');
+select is(seqtest.stream('seq_same'), seqtest.stream('seq_g'), 'equal filters share a stream');
+select sentinai.alter_relay('seq_same', aggregate_types => '{g1}', event_types => '{SeqB,SeqA}');
+select is(seqtest.stream('seq_same'), seqtest.stream('seq_gt'), 'another filter, another stream');
+select sentinai.alter_relay('seq_same', all_aggregate_types => true);
+select is(seqtest.stream('seq_same'), seqtest.stream('seq_ab'), 'one that an agent has');
+select sentinai.drop_relay(w) from unnest('{seq_g,seq_gt,seq_gn,seq_gtn,seq_tn,seq_kinds,seq_same}'::text[]) w;
 
 -- slices
 insert into seqtest.mine

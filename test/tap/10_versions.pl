@@ -290,6 +290,10 @@ sub walk
 	is(sql('select version, installed_version from sentinai.stat_info'), "$version|$version", 'ALTER EXTENSION UPDATE');
 	moved_on('and all goes on');
 	is(sql($pids), $workers, 'with the same processes');
+	like(sql(q{
+		select sentinai.subscribe('same', '{Busy}');
+		select count(distinct stream_id) from sentinai_internal.subscription where worker_type in ('some', 'same');
+		select sentinai.unsubscribe('same')}), qr/^1$/m, 'a stream from before is shared with who wants the same now');
 	sql(q{select sentinai.register_event_type('Typed', '{"type": "object", "required": ["n"]}')});
 	ok(wait_for($unslept, sub { log_count($node, qr/ERROR:  payload does not fit/) > $refused }), 'a session from before learns of a type');
 	$session{typed}{run}->finish;

@@ -39,7 +39,7 @@ begin
             || jsonb_strip_nulls(jsonb_build_object('submitted_by', submitted_by)),
         idempotency_key)).execution_id;
 end $$;
-comment on function sentinai_platform.submit_exception(text, text, jsonb, text, text, text) is 'Reports an exception as a system has it: publishes ExceptionIngested, and returns the execution id, which is the id of the event. source: the name of the system, at most 200 characters. data: what it says, a JSON object. exception_id: by default a new one, made from the idempotency key where there is one. submitted_by: who it is reported for. idempotency_key: a repeated call within sentinai.idempotency_window returns the first execution id and does nothing. Errors: as publish(); SN422 with the fields as JSON Pointers in the detail; SN409 the key was used for something else; 42501 no right to the function.';
+comment on function sentinai_platform.submit_exception(text, text, jsonb, text, text, text) is 'Reports an exception as a system has it: publishes ExceptionIngested, and returns the execution id, which is the id of the event. source: the name of the system, at most 200 characters. data: what it says, a JSON object. exception_id: by default a new one, made from the idempotency key where there is one. submitted_by: who it is reported for. idempotency_key: at most 480 bytes; a repeated call within sentinai.idempotency_window returns the first execution id and does nothing. Errors: as publish(); SN422 with the fields as JSON Pointers in the detail; SN409 the key was used for something else; 42501 no right to the function.';
 
 create function sentinai_platform.create_manual_exception(
         tenant_id text, exception jsonb, created_by text default null,

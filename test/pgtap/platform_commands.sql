@@ -3,7 +3,7 @@
 -- argument: what is missing is named, and is never something that is unknown.
 begin;
 create extension sentinai_platform;
-select plan(5);
+select plan(6);
 \ir lib/platform.sql
 
 -- state(): of a statement that leaves nothing
@@ -39,6 +39,9 @@ insert into call values
 select is((select string_agg(c.command || ' ' || s.state, ', ') from call c,
         pg_temp.state(format('select sentinai_platform.%I(%s)', c.command, array_to_string(c.arguments, ', '))) s (state) where s.state <> 'done'),
     null, 'with all of its arguments every command is done');
+select is((select string_agg(distinct s.state, ', ') from call c,
+        pg_temp.state(format('select sentinai_platform.%I(%s)', c.command, array_to_string(array_replace(c.arguments, '''k''', 'repeat(''k'', 480)'), ', '))) s (state) where '''k''' = any (c.arguments)),
+    'done', 'and with the longest idempotency key that it is said to have');
 create temp table tried as
     select c.command, i, v.value, pg_temp.state(format('select sentinai_platform.%I(%s)', c.command,
                (select string_agg(case when n = i then v.value else a end, ', ' order by n) from unnest(c.arguments) with ordinality u (a, n)))) as state

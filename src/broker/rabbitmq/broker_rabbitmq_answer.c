@@ -11,6 +11,7 @@
 #include "broker/rabbitmq/broker_rabbitmq.h"
 
 #include <errno.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ static void take_channel_close(SnRabbitLink *rabbit,
 static bool names_exchange(const SnRabbitMessage *message, const char *text);
 static bool is_bytes(amqp_bytes_t bytes, const char *text);
 static void lose_connection(SnRabbitLink *rabbit, const char *text);
+static const char *tls_reason(int status);
 
 /* Reads all that has come; false when the connection is lost. */
 bool
@@ -346,6 +348,18 @@ sn_rabbit_note(SnRabbitLink *rabbit, const char *text)
 	snprintf(rabbit->trouble, SN_RABBIT_ERROR, "%s", text);
 }
 
+/*
+ * What OpenSSL knows of an error, or NULL: such as that the broker wants a
+ * certificate, which with TLS 1.3 it says only when the client believes in the
+ * connection.
+ */
+static const char *
+tls_reason(int status)
+{
+	return status == AMQP_STATUS_SSL_ERROR ?
+		ERR_reason_error_string(ERR_peek_last_error()) : NULL;
+}
+
 /* What an answer says, into SN_RABBIT_ERROR / 2 bytes. */
 void
 sn_rabbit_error_text(amqp_rpc_reply_t reply, char *out)
@@ -354,8 +368,11 @@ sn_rabbit_error_text(amqp_rpc_reply_t reply, char *out)
 
 	if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION)
 	{
-		snprintf(out, SN_RABBIT_ERROR / 2, "%s",
-				 amqp_error_string2(reply.library_error));
+		const char *why = tls_reason(reply.library_error);
+
+		snprintf(out, SN_RABBIT_ERROR / 2, "%s%s%s",
+				 amqp_error_string2(reply.library_error),
+				 why == NULL ? "" : ": ", why == NULL ? "" : why);
 		return;
 	}
 	if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION &&

@@ -47,6 +47,7 @@
 #include "shared/clock.h"
 #include "shared/recovery.h"
 #include "shared/shmem.h"
+#include "store/xact_watch.h"
 
 #define DELAY_MIN 1000			/* ms until a worker that ended is started again */
 #define DELAY_MAX 30000
@@ -106,7 +107,7 @@ warn_idle(void)
 
 /* launcher_xact_end: after CREATE EXTENSION */
 static void
-launcher_xact_end(XactEvent event, void *arg)
+launcher_xact_end(XactEvent event)
 {
 	if (event == XACT_EVENT_PRE_COMMIT && wake_at_commit)
 		warn_idle();
@@ -117,17 +118,13 @@ launcher_xact_end(XactEvent event, void *arg)
 		wake_at_commit = false;
 }
 
+static SnXactWatch watch = {.end = launcher_xact_end};
+
 /* wake_launcher(): the end of the install script */
 Datum
 sentinai_wake_launcher(PG_FUNCTION_ARGS)
 {
-	static bool registered = false;
-
-	if (!registered)
-	{
-		RegisterXactCallback(launcher_xact_end, NULL);
-		registered = true;
-	}
+	sn_watch_xacts(&watch);
 	wake_at_commit = true;
 	PG_RETURN_VOID();
 }

@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 
 #include "queue/lane.h"
+#include "store/xact_watch.h"
 
 #define KNOWN_LANES 512
 #define KNOWN_WORKER_ID 64		/* bytes; a longer one is read again */
@@ -75,29 +76,26 @@ forget_states(void)
 }
 
 static void
-lane_xact_end(XactEvent event, void *arg)
+lane_xact_end(XactEvent event)
 {
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		forget_states();
 }
 
 static void
-lane_subxact_end(SubXactEvent event, SubTransactionId subid,
-				 SubTransactionId parent, void *arg)
+lane_subxact_end(SubXactEvent event, SubTransactionId subid)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		forget_states();
 }
 
+static SnXactWatch watch = {.end = lane_xact_end,.sub_end = lane_subxact_end};
+
 /* new_stamp: one that no other session has, nor this one had before */
 static uint64
 new_stamp(void)
 {
-	if (next_stamp == 0)
-	{
-		RegisterXactCallback(lane_xact_end, NULL);
-		RegisterSubXactCallback(lane_subxact_end, NULL);
-	}
+	sn_watch_xacts(&watch);
 	if (++next_stamp == 0)
 	{
 		forget_states();

@@ -30,6 +30,7 @@
 #include "queue/subscription.h"
 #include "sequencer/tracks.h"
 #include "store/store.h"
+#include "store/xact_watch.h"
 #include "tenancy/gate.h"
 
 static MemoryContext cache_context = NULL;
@@ -145,19 +146,20 @@ invalidate(Datum arg, Oid relid)
  * there
  */
 static void
-subscriptions_xact_end(XactEvent event, void *arg)
+subscriptions_xact_end(XactEvent event)
 {
 	if (event == XACT_EVENT_ABORT)
 		cache_valid = false;
 }
 
 static void
-subscriptions_subxact_end(SubXactEvent event, SubTransactionId subid,
-						  SubTransactionId parent, void *arg)
+subscriptions_subxact_end(SubXactEvent event, SubTransactionId subid)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		cache_valid = false;
 }
+
+static SnXactWatch watch = {.end = subscriptions_xact_end,.sub_end = subscriptions_subxact_end};
 
 /* sn_subs_changed: this transaction has changed what the cache holds */
 void
@@ -490,8 +492,7 @@ make_cache_valid(void)
 											  "sentinai subscriptions",
 											  ALLOCSET_DEFAULT_SIZES);
 		sn_watch_relations(invalidate);
-		RegisterXactCallback(subscriptions_xact_end, NULL);
-		RegisterSubXactCallback(subscriptions_subxact_end, NULL);
+		sn_watch_xacts(&watch);
 	}
 	MemoryContextReset(cache_context);
 	cache = NIL;

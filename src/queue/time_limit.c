@@ -27,6 +27,7 @@
 
 #include "base/args.h"
 #include "base/sqlstate.h"
+#include "store/xact_watch.h"
 
 PG_FUNCTION_INFO_V1(sentinai_limit_time);
 PG_FUNCTION_INFO_V1(sentinai_time_is_over);
@@ -101,15 +102,14 @@ end_limit(void)
 }
 
 static void
-limit_xact_end(XactEvent event, void *arg)
+limit_xact_end(XactEvent event)
 {
 	if (time_limit.subid != InvalidSubTransactionId)
 		end_limit();
 }
 
 static void
-limit_subxact(SubXactEvent event, SubTransactionId subid,
-			  SubTransactionId parent, void *arg)
+limit_subxact(SubXactEvent event, SubTransactionId subid)
 {
 	if (time_limit.subid == InvalidSubTransactionId)
 		return;
@@ -118,6 +118,8 @@ limit_subxact(SubXactEvent event, SubTransactionId subid,
 	else if (subid == time_limit.subid)
 		end_limit();
 }
+
+static SnXactWatch watch = {.end = limit_xact_end,.sub_end = limit_subxact};
 
 /* watch_cancels: unless this process takes none */
 static void
@@ -140,8 +142,7 @@ register_limit(void)
 	if (time_limit.is_registered)
 		return;
 	time_limit.id = RegisterTimeout(USER_TIMEOUT, look_at_time);
-	RegisterXactCallback(limit_xact_end, NULL);
-	RegisterSubXactCallback(limit_subxact, NULL);
+	sn_watch_xacts(&watch);
 	watch_cancels();
 	time_limit.is_registered = true;
 }

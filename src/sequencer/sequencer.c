@@ -42,6 +42,7 @@
 #include "shared/clock.h"
 #include "shared/shmem.h"
 #include "store/journal.h"
+#include "store/xact_watch.h"
 
 static SnSeen seen;				/* xip in TopMemoryContext */
 static Oid	seen_in = InvalidOid;	/* journal it belongs to; invalid: read it */
@@ -186,7 +187,7 @@ announce_rounds(void)
 }
 
 static void
-round_xact_end(XactEvent event, void *arg)
+round_xact_end(XactEvent event)
 {
 	if (pending.db == NULL)
 		return;
@@ -213,8 +214,7 @@ round_xact_end(XactEvent event, void *arg)
 }
 
 static void
-round_subxact_end(SubXactEvent event, SubTransactionId subid,
-				  SubTransactionId parent, void *arg)
+round_subxact_end(SubXactEvent event, SubTransactionId subid)
 {
 	/* not one that a round's own statement began, whose work is none of it */
 	if (event == SUBXACT_EVENT_ABORT_SUB && pending.db != NULL &&
@@ -225,18 +225,13 @@ round_subxact_end(SubXactEvent event, SubTransactionId subid,
 	}
 }
 
+static SnXactWatch watch = {.end = round_xact_end,.sub_end = round_subxact_end};
+
 /* begin_announcement: this transaction looks at what the last round had seen */
 static void
 begin_announcement(SnDatabase *db, bool by_sequencer)
 {
-	static bool registered = false;
-
-	if (!registered)
-	{
-		RegisterXactCallback(round_xact_end, NULL);
-		RegisterSubXactCallback(round_subxact_end, NULL);
-		registered = true;
-	}
+	sn_watch_xacts(&watch);
 	if (pending.db != NULL)
 		return;
 	memset(&pending, 0, sizeof(pending));

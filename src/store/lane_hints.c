@@ -21,6 +21,7 @@
 #include "store/lane_hints.h"
 #include "store/store.h"
 #include "store/xact_end.h"
+#include "store/xact_watch.h"
 
 /* lanes that this transaction gave back, by subscription */
 typedef struct Freed
@@ -289,7 +290,7 @@ sn_hint_keep_lane(SnSubSlot *slot, int lane)
 
 /* hints_xact_end: the lanes are free for others from here on */
 static void
-hints_xact_end(XactEvent event, void *arg)
+hints_xact_end(XactEvent event)
 {
 	int			i;
 
@@ -316,15 +317,7 @@ hints_xact_end(XactEvent event, void *arg)
 	ngone = 0;
 }
 
-static void
-register_callback(void)
-{
-	static bool registered = false;
-
-	if (!registered)
-		RegisterXactCallback(hints_xact_end, NULL);
-	registered = true;
-}
+static SnXactWatch watch = {.end = hints_xact_end};
 
 /*
  * sn_hint_drop_at_commit: this transaction ends a subscription; its slot is
@@ -334,7 +327,7 @@ register_callback(void)
 void
 sn_hint_drop_at_commit(int sub_id)
 {
-	register_callback();
+	sn_watch_xacts(&watch);
 	if (ngone < SN_MAX_SUBS)
 		gone[ngone++] = sub_id;
 }
@@ -348,7 +341,7 @@ note_freed(SnSubSlot *slot)
 {
 	Freed	   *mine;
 
-	register_callback();
+	sn_watch_xacts(&watch);
 	sn_sub_touched(slot);
 	mine = find_freed(slot);
 	if (mine == NULL && nfreed < SN_MAX_SUBS)

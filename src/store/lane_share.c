@@ -29,6 +29,7 @@
 
 #include "store/lane_hints.h"
 #include "store/lane_share.h"
+#include "store/xact_watch.h"
 
 /* What this transaction did to a lane */
 typedef struct Note
@@ -89,7 +90,7 @@ wake_waiting(SnSubSlot *slot)
 }
 
 static void
-share_xact_end(XactEvent event, void *arg)
+share_xact_end(XactEvent event)
 {
 	int			i;
 
@@ -115,8 +116,7 @@ share_xact_end(XactEvent event, void *arg)
 }
 
 static void
-share_subxact_end(SubXactEvent event, SubTransactionId subid,
-				  SubTransactionId parent, void *arg)
+share_subxact_end(SubXactEvent event, SubTransactionId subid)
 {
 	int			level = GetCurrentTransactionNestLevel();
 	int			i;
@@ -128,6 +128,8 @@ share_subxact_end(SubXactEvent event, SubTransactionId subid,
 			notes[i].level = level - 1;
 }
 
+static SnXactWatch watch = {.end = share_xact_end,.sub_end = share_subxact_end};
+
 /* room_for_notes: for so many notes more; nothing is changed before that is there */
 static void
 room_for_notes(int more)
@@ -136,8 +138,7 @@ room_for_notes(int more)
 	{
 		room = 4 * SN_MAX_LANES;
 		notes = MemoryContextAlloc(TopMemoryContext, room * sizeof(Note));
-		RegisterXactCallback(share_xact_end, NULL);
-		RegisterSubXactCallback(share_subxact_end, NULL);
+		sn_watch_xacts(&watch);
 	}
 	if (nnotes + more > room)
 	{

@@ -38,6 +38,7 @@
 #include "store/range.h"
 #include "store/store.h"
 #include "store/xact_end.h"
+#include "store/xact_watch.h"
 
 typedef struct NodeRow
 {
@@ -190,11 +191,13 @@ forget_node(Datum arg, int cacheid, uint32 hashvalue)
  * node_xact_end: a row written by a transaction that failed is not there.
  */
 static void
-node_xact_end(XactEvent event, void *arg)
+node_xact_end(XactEvent event)
 {
 	if (event == XACT_EVENT_ABORT)
 		current_for = InvalidOid;
 }
+
+static SnXactWatch watch = {.end = node_xact_end};
 
 /* take_over: make this cluster and database the one in force */
 static void
@@ -230,7 +233,7 @@ load_node(bool store)
 	if (!registered)
 	{
 		CacheRegisterSyscacheCallback(RELOID, forget_node, (Datum) 0);
-		RegisterXactCallback(node_xact_end, NULL);
+		sn_watch_xacts(&watch);
 		registered = true;
 	}
 	read_newest(&row);

@@ -18,6 +18,7 @@
 
 #include "store/owner.h"
 #include "store/store.h"
+#include "store/xact_watch.h"
 
 static SnCaller worker;			/* who a worker is */
 static bool working = false;	/* as the owner, in this transaction */
@@ -54,13 +55,15 @@ sn_become_caller(const SnCaller *caller)
  * back, a commit has not.
  */
 static void
-stop_working(XactEvent event, void *arg)
+stop_working(XactEvent event)
 {
 	if (working && event == XACT_EVENT_PRE_COMMIT)
 		sn_become_caller(&worker);
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_ABORT)
 		working = false;
 }
+
+static SnXactWatch watch = {.end = stop_working};
 
 /*
  * sn_work_as_owner: for a worker, until its transaction ends.  The tables are
@@ -69,15 +72,10 @@ stop_working(XactEvent event, void *arg)
 void
 sn_work_as_owner(void)
 {
-	static bool registered = false;
 	Relation	rel;
 
 	Assert(!working);
-	if (!registered)
-	{
-		RegisterXactCallback(stop_working, NULL);
-		registered = true;
-	}
+	sn_watch_xacts(&watch);
 	rel = table_open(sn_rel(SN_SUBSCRIPTION), AccessShareLock);
 	sn_become_owner(rel, &worker);
 	working = true;

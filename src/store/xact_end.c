@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * xact_end.c
- *		The one room that watches transactions end.
+ *		What others see of a transaction once it has ended.
  *
  * A transaction that published counts itself in SnDatabase.commits and wakes
  * the sequencer, after its events have become visible to others.  One that
@@ -22,10 +22,10 @@
 #include "miscadmin.h"
 
 #include "store/xact_end.h"
+#include "store/xact_watch.h"
 
 PG_FUNCTION_INFO_V1(sentinai_wake_relay);
 
-static bool registered = false;
 static SnDatabase *published = NULL;	/* this transaction published */
 static SnForget forget = NULL;	/* of what this transaction has buffered */
 static bool relays_noted = false;	/* there are others than before */
@@ -70,7 +70,7 @@ tell_relays_changed(void)
 }
 
 static void
-wake_xact_end(XactEvent event, void *arg)
+wake_xact_end(XactEvent event)
 {
 	switch (event)
 	{
@@ -100,8 +100,7 @@ wake_xact_end(XactEvent event, void *arg)
 }
 
 static void
-wake_subxact_end(SubXactEvent event, SubTransactionId subid,
-				 SubTransactionId parent, void *arg)
+wake_subxact_end(SubXactEvent event, SubTransactionId subid)
 {
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
@@ -110,15 +109,7 @@ wake_subxact_end(SubXactEvent event, SubTransactionId subid,
 		forget(subid);
 }
 
-static void
-register_callbacks(void)
-{
-	if (registered)
-		return;
-	RegisterXactCallback(wake_xact_end, NULL);
-	RegisterSubXactCallback(wake_subxact_end, NULL);
-	registered = true;
-}
+static SnXactWatch watch = {.end = wake_xact_end,.sub_end = wake_subxact_end};
 
 /* sn_note_published: this transaction wrote events */
 void
@@ -126,7 +117,7 @@ sn_note_published(void)
 {
 	if (published != NULL)
 		return;
-	register_callbacks();
+	sn_watch_xacts(&watch);
 	published = sn_database();
 }
 
@@ -134,7 +125,7 @@ sn_note_published(void)
 void
 sn_note_buffered(SnForget how)
 {
-	register_callbacks();
+	sn_watch_xacts(&watch);
 	forget = how;
 }
 
@@ -142,7 +133,7 @@ sn_note_buffered(SnForget how)
 void
 sn_note_relay_change(void)
 {
-	register_callbacks();
+	sn_watch_xacts(&watch);
 	relay_noted = true;
 }
 
@@ -150,7 +141,7 @@ sn_note_relay_change(void)
 void
 sn_note_relays_changed(void)
 {
-	register_callbacks();
+	sn_watch_xacts(&watch);
 	relays_noted = true;
 }
 
@@ -161,7 +152,7 @@ sn_note_relays_changed(void)
 void
 sn_note_weights_changed(void)
 {
-	register_callbacks();
+	sn_watch_xacts(&watch);
 	weights_noted = true;
 }
 
@@ -186,7 +177,7 @@ sn_sub_touched(SnSubSlot *slot)
 {
 	int			i;
 
-	register_callbacks();
+	sn_watch_xacts(&watch);
 	for (i = 0; i < ntouched; i++)
 		if (touched[i] == slot)
 			return;

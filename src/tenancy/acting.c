@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 
 #include "base/names.h"
+#include "store/xact_watch.h"
 #include "tenancy/gate.h"
 
 /* Whom the transaction acts for */
@@ -31,7 +32,7 @@ static Acting acting;
 
 /* acts_xact_end: the transaction is over, and so is this */
 static void
-acts_xact_end(XactEvent event, void *arg)
+acts_xact_end(XactEvent event)
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
@@ -39,13 +40,14 @@ acts_xact_end(XactEvent event, void *arg)
 }
 
 static void
-acts_subxact_end(SubXactEvent event, SubTransactionId subid,
-				 SubTransactionId parent, void *arg)
+acts_subxact_end(SubXactEvent event, SubTransactionId subid)
 {
 	if ((event == SUBXACT_EVENT_COMMIT_SUB ||
 		 event == SUBXACT_EVENT_ABORT_SUB) && subid == acting.subid)
 		sn_acting = false;
 }
+
+static SnXactWatch watch = {.end = acts_xact_end,.sub_end = acts_subxact_end};
 
 /* sn_acts_for: whether the transaction acts for this tenant */
 bool
@@ -73,14 +75,7 @@ sn_acts_proved(Oid role)
 void
 sn_act_for(const text *tenant_id, bool proved)
 {
-	static bool registered = false;
-
-	if (!registered)
-	{
-		RegisterXactCallback(acts_xact_end, NULL);
-		RegisterSubXactCallback(acts_subxact_end, NULL);
-		registered = true;
-	}
+	sn_watch_xacts(&watch);
 	if (!sn_acting)
 		acting.subid = GetCurrentSubTransactionId();
 	acting.role = proved ? GetUserId() : InvalidOid;

@@ -32,6 +32,7 @@
 #include "utils/snapmgr.h"
 
 #include "queue/retry.h"
+#include "store/xact_watch.h"
 #include "upkeep/keep.h"
 
 #define KEEP_AT_ONCE 2000		/* events copied or looked at in a transaction */
@@ -61,7 +62,7 @@ static struct
 
 /* keep_xact_end: copies that are not there are made again, from the first on */
 static void
-keep_xact_end(XactEvent event, void *arg)
+keep_xact_end(XactEvent event)
 {
 	if (reached.subid == InvalidSubTransactionId)
 		return;
@@ -82,8 +83,7 @@ keep_xact_end(XactEvent event, void *arg)
 
 /* keep_subxact_end: the same; those that began after this one were in it */
 static void
-keep_subxact_end(SubXactEvent event, SubTransactionId subid,
-				 SubTransactionId parent, void *arg)
+keep_subxact_end(SubXactEvent event, SubTransactionId subid)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB && reached.subid >= subid)
 	{
@@ -92,18 +92,13 @@ keep_subxact_end(SubXactEvent event, SubTransactionId subid,
 	}
 }
 
+static SnXactWatch watch = {.end = keep_xact_end,.sub_end = keep_subxact_end};
+
 /* note_reached: what is copied from now on is this subtransaction's */
 static void
 note_reached(void)
 {
-	static bool registered = false;
-
-	if (!registered)
-	{
-		RegisterXactCallback(keep_xact_end, NULL);
-		RegisterSubXactCallback(keep_subxact_end, NULL);
-		registered = true;
-	}
+	sn_watch_xacts(&watch);
 	reached.subid = GetCurrentSubTransactionId();
 }
 

@@ -162,7 +162,7 @@ find(
 	'src');
 die 'no table, or no files' unless %place && %text;
 
-my (%needs, %names, @homeless, @path, @below, @kafka, @rabbitmq, @server, @version, @twins, @callbacks, %homes, %types);
+my (%needs, %names, @homeless, @path, @below, @kafka, @rabbitmq, @server, @version, @twins, @callbacks, @ends, %homes, %types);
 foreach my $file (sort keys %text)
 {
 	my ($unit) = $file =~ /(.*)\.[ch]$/;
@@ -188,6 +188,7 @@ foreach my $file (sort keys %text)
 	push @callbacks, $file
 	  if $file !~ m{^broker/kafka/broker_kafka_(?:gate|cause)\.c$} && $text{$file} =~ /\brd_kafka_\w+_set_\w+_cb\b/;
 	push @server, $file if $file =~ m{^broker/} && $text{$file} =~ /#include "postgres\.h"/;
+	push @ends, $file if $file ne 'store/xact_watch.c' && $text{$file} =~ /\bRegister(?:Sub)?XactCallback\b/;
 	push @version, $file if $file ne 'base/compat.h' && $text{$file} =~ /PG_VERSION_NUM/;
 }
 result('every file is in a room of the table', @homeless);
@@ -215,6 +216,7 @@ result('librdkafka is in broker/kafka/ alone', @kafka);
 result('librabbitmq is in broker/rabbitmq/ alone', @rabbitmq);
 result('what the client library calls on its threads is in broker_kafka_gate.c and _cause.c', @callbacks);
 result('no header of the server in broker/', @server);
+result('who wants to know of the end of a transaction asks store/xact_watch.c', @ends);
 result('the version of the server is asked for in base/compat.h alone', @version);
 result("what $_ names is there", strangers('', content($_)))
   foreach glob('docs/design/*.md'), 'workers/README.md';

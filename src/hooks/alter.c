@@ -212,7 +212,7 @@ static bool
 is_named(Oid index)
 {
 #define NO_TABLE(symbol, table, columns)
-#define NAME_OF_INDEX(symbol, index) #index,
+#define NAME_OF_INDEX(symbol, index, keys) #index,
 	static const char *const names[] = {
 		SN_RELATIONS(NO_TABLE, NAME_OF_INDEX)
 	};

@@ -31,9 +31,9 @@
 #define SN_NAME_AS(table, name, column)	#column,
 #define SN_TABLE_ENTRY(name, sql, columns) \
 	[SN_##name] = {#sql, Natts_##columns, \
-		(const char *const[]) {SN_COLUMNS_##columns(SN_NAME, SN_NAME_AS) NULL}},
-#define SN_INDEX_ENTRY(name, sql) \
-	[SN_##name] = {#sql},
+		(const char *const[]) {SN_COLUMNS_##columns(SN_NAME, SN_NAME_AS) NULL}, NULL},
+#define SN_INDEX_ENTRY(name, sql, keys) \
+	[SN_##name] = {#sql, 0, NULL, keys},
 
 /* Tables and indexes */
 static const struct
@@ -41,6 +41,7 @@ static const struct
 	const char *name;
 	int			natts;			/* 0: an index */
 	const char *const *columns;
+	const char *keys;			/* of an index */
 }			rels[] =
 {
 	SN_RELATIONS(SN_TABLE_ENTRY, SN_INDEX_ENTRY)
@@ -110,6 +111,27 @@ assert_columns(SnRel which, Oid relid)
 #endif
 }
 
+/* assert_keys: an index has the columns that scans of it count */
+static void
+assert_keys(SnRel which, Oid relid)
+{
+#ifdef USE_ASSERT_CHECKING
+	StringInfoData keys;
+	int			n = count_columns(relid);
+	int			i;
+
+	if (rels[which].keys == NULL || sn_other_version() != NULL)
+		return;
+	initStringInfo(&keys);
+	for (i = 1; i <= n; i++)
+		appendStringInfo(&keys, "%s%s", i > 1 ? "," : "",
+						 get_attname(relid, i, false));
+	if (strcmp(keys.data, rels[which].keys) != 0)
+		elog(PANIC, "index \"%s\" is on (%s) and not on (%s)",
+			 rels[which].name, keys.data, rels[which].keys);
+#endif
+}
+
 /*
  * may_lack_columns: whether a table may be one of the version before, which does
  * not have the last columns yet.  Partitions and what they are of may not.
@@ -149,6 +171,7 @@ check_columns(SnRel which, Oid relid)
 						   rels[which].natts),
 				 errhint("After an update of the library run ALTER EXTENSION sentinai UPDATE; do not add columns to its tables.")));
 	assert_columns(which, relid);
+	assert_keys(which, relid);
 }
 
 /*

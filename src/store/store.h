@@ -73,7 +73,7 @@ SN_NUMBERS(sla);
 
 /* Tables and indexes, by the names that sn_rel() knows */
 #define SN_REL_TABLE(name, sql, columns)	SN_##name,
-#define SN_REL_INDEX(name, sql)				SN_##name,
+#define SN_REL_INDEX(name, sql, keys)		SN_##name,
 
 typedef enum SnRel
 {

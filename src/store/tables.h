@@ -8,7 +8,9 @@
  * The numbers that C knows them by (SN_EVENT_LOG, Anum_log_event_id, Natts_log)
  * and the names that are looked up come from these lists.  Columns stand in
  * the order of the table: C(table, column), or AS(table, name in C, column).
- * Builds with assertions compare them with the catalogue.
+ * Scans count the columns of an index from 1, as its list has them; expressions
+ * have the names that the server gives them.  Builds with assertions compare all
+ * of it with the catalogue.
  */
 #ifndef SN_TABLES_H
 #define SN_TABLES_H
@@ -200,66 +202,66 @@
 	TABLE(TRACK, track, track) \
 	TABLE(TRACK_TENANT, track_tenant, on) \
 	TABLE(SUBSCRIPTION, subscription, sub) \
-	INDEX(SUBSCRIPTION_NAME_IDX, subscription_worker_type_key) \
+	INDEX(SUBSCRIPTION_NAME_IDX, subscription_worker_type_key, "worker_type") \
 	TABLE(ROUND_0, round_0, round) \
 	TABLE(ROUND_1, round_1, round) \
-	INDEX(ROUND_0_IDX, round_0_idx) \
-	INDEX(ROUND_1_IDX, round_1_idx) \
+	INDEX(ROUND_0_IDX, round_0_idx, "round_no") \
+	INDEX(ROUND_1_IDX, round_1_idx, "round_no") \
 	TABLE(LANE_STATE_0, lane_state_0, lane) \
 	TABLE(LANE_STATE_1, lane_state_1, lane) \
-	INDEX(LANE_STATE_0_IDX, lane_state_0_idx) \
-	INDEX(LANE_STATE_1_IDX, lane_state_1_idx) \
+	INDEX(LANE_STATE_0_IDX, lane_state_0_idx, "sub_id,lane,ver") \
+	INDEX(LANE_STATE_1_IDX, lane_state_1_idx, "sub_id,lane,ver") \
 	TABLE(EVENT_RETRY, event_retry, retry) \
-	INDEX(EVENT_RETRY_PKEY, event_retry_pkey) \
-	INDEX(EVENT_RETRY_KEY_IDX, event_retry_key_idx) \
-	INDEX(EVENT_RETRY_DUE_IDX, event_retry_due_idx) \
-	INDEX(EVENT_RETRY_NEXT_IDX, event_retry_next_idx) \
-	INDEX(EVENT_RETRY_TOPIC_IDX, event_retry_topic_idx) \
+	INDEX(EVENT_RETRY_PKEY, event_retry_pkey, "sub_id,lane,pos") \
+	INDEX(EVENT_RETRY_KEY_IDX, event_retry_key_idx, "sub_id,lane,partition_hash,pos") \
+	INDEX(EVENT_RETRY_DUE_IDX, event_retry_due_idx, "sub_id,lane,due_at") \
+	INDEX(EVENT_RETRY_NEXT_IDX, event_retry_next_idx, "sub_id,due_at") \
+	INDEX(EVENT_RETRY_TOPIC_IDX, event_retry_topic_idx, "sub_id,topic,lane,pos") \
 	TABLE(DEAD_LETTER, dead_letter, dead) \
-	INDEX(DEAD_LETTER_PENDING_IDX, dead_letter_pending_idx) \
-	INDEX(DEAD_LETTER_SETTLED_IDX, dead_letter_settled_idx) \
-	INDEX(DEAD_LETTER_TENANT_IDX, dead_letter_tenant_idx) \
-	INDEX(DEAD_LETTER_WORKER_IDX, dead_letter_worker_idx) \
-	INDEX(DEAD_LETTER_STATUS_IDX, dead_letter_status_idx) \
+	INDEX(DEAD_LETTER_PENDING_IDX, dead_letter_pending_idx, "worker_type,tenant_id,coalesce,coalesce1,coalesce2,event_id") \
+	INDEX(DEAD_LETTER_SETTLED_IDX, dead_letter_settled_idx, "resolved_at") \
+	INDEX(DEAD_LETTER_TENANT_IDX, dead_letter_tenant_idx, "tenant_id,status,dead_at,event_id,worker_type") \
+	INDEX(DEAD_LETTER_WORKER_IDX, dead_letter_worker_idx, "worker_type,status,dead_at,event_id") \
+	INDEX(DEAD_LETTER_STATUS_IDX, dead_letter_status_idx, "status,dead_at,event_id,worker_type") \
 	TABLE(DEAD_LETTER_REPLACED, dead_letter_replaced, replaced) \
-	INDEX(DEAD_LETTER_REPLACED_PKEY, dead_letter_replaced_pkey) \
+	INDEX(DEAD_LETTER_REPLACED_PKEY, dead_letter_replaced_pkey, "worker_type,replaced_by") \
 	TABLE(DEAD_LETTER_COUNT, dead_letter_count, count) \
-	INDEX(DEAD_LETTER_COUNT_IDX, dead_letter_count_idx) \
-	INDEX(DEAD_LETTER_COUNT_NEW_IDX, dead_letter_count_new_idx) \
+	INDEX(DEAD_LETTER_COUNT_IDX, dead_letter_count_idx, "tenant_id,worker_type,event_type") \
+	INDEX(DEAD_LETTER_COUNT_NEW_IDX, dead_letter_count_new_idx, "tenant_id,worker_type,event_type") \
 	TABLE(ALERT, alert, alert) \
-	INDEX(ALERT_PKEY, alert_pkey) \
+	INDEX(ALERT_PKEY, alert_pkey, "alert,tenant_id") \
 	TABLE(RETRY_POLICY, retry_policy, policy) \
 	TABLE(EVENT_TYPE, event_type, type) \
-	INDEX(EVENT_TYPE_PKEY, event_type_pkey) \
+	INDEX(EVENT_TYPE_PKEY, event_type_pkey, "event_type,version") \
 	TABLE(TENANT_GRANT, tenant_grant, grant) \
-	INDEX(TENANT_GRANT_PKEY, tenant_grant_pkey) \
+	INDEX(TENANT_GRANT_PKEY, tenant_grant_pkey, "role,tenant_id,right_name") \
 	TABLE(WORK_GRANT, work_grant, work) \
-	INDEX(WORK_GRANT_PKEY, work_grant_pkey) \
+	INDEX(WORK_GRANT_PKEY, work_grant_pkey, "worker_type,role") \
 	TABLE(PROOF_ROLE, proof_role, proof) \
-	INDEX(PROOF_ROLE_PKEY, proof_role_pkey) \
+	INDEX(PROOF_ROLE_PKEY, proof_role_pkey, "role") \
 	TABLE(ACTION_LOG, action_log, action) \
-	INDEX(ACTION_LOG_CLOCK_IDX, action_log_clock_idx) \
-	INDEX(ACTION_LOG_TENANT_IDX, action_log_tenant_idx) \
-	INDEX(ACTION_LOG_AGGREGATE_IDX, action_log_aggregate_idx) \
+	INDEX(ACTION_LOG_CLOCK_IDX, action_log_clock_idx, "clock_id") \
+	INDEX(ACTION_LOG_TENANT_IDX, action_log_tenant_idx, "tenant_id,clock_id") \
+	INDEX(ACTION_LOG_AGGREGATE_IDX, action_log_aggregate_idx, "tenant_id,kind,aggregate_id,clock_id") \
 	TABLE(TENANT_LIMIT, tenant_limit, limit) \
-	INDEX(TENANT_LIMIT_PKEY, tenant_limit_pkey) \
+	INDEX(TENANT_LIMIT_PKEY, tenant_limit_pkey, "tenant_id,kind") \
 	TABLE(TENANT_WEIGHT, tenant_weight, weight) \
-	INDEX(TENANT_WEIGHT_PKEY, tenant_weight_pkey) \
-	INDEX(TENANT_WEIGHT_IDX, tenant_weight_weight_idx) \
+	INDEX(TENANT_WEIGHT_PKEY, tenant_weight_pkey, "tenant_id") \
+	INDEX(TENANT_WEIGHT_IDX, tenant_weight_weight_idx, "weight") \
 	TABLE(BACKLOG_LIMIT, backlog_limit, pressure) \
-	INDEX(BACKLOG_LIMIT_PKEY, backlog_limit_pkey) \
+	INDEX(BACKLOG_LIMIT_PKEY, backlog_limit_pkey, "worker_type,tenant_id") \
 	TABLE(AUDIT_INTERVAL, audit_interval, interval) \
-	INDEX(AUDIT_INTERVAL_PKEY, audit_interval_pkey) \
-	INDEX(AUDIT_INTERVAL_TO_IDX, audit_interval_to_idx) \
+	INDEX(AUDIT_INTERVAL_PKEY, audit_interval_pkey, "interval_no") \
+	INDEX(AUDIT_INTERVAL_TO_IDX, audit_interval_to_idx, "to_id") \
 	TABLE(AUDIT_ROOT, audit_root, root) \
-	INDEX(AUDIT_ROOT_PKEY, audit_root_pkey) \
-	INDEX(AUDIT_ROOT_INTERVAL_IDX, audit_root_interval_idx) \
+	INDEX(AUDIT_ROOT_PKEY, audit_root_pkey, "tenant_id,root_no") \
+	INDEX(AUDIT_ROOT_INTERVAL_IDX, audit_root_interval_idx, "interval_no,tenant_id") \
 	TABLE(REDACTION, redaction, redaction) \
-	INDEX(REDACTION_PKEY, redaction_pkey) \
+	INDEX(REDACTION_PKEY, redaction_pkey, "tenant_id,event_type,path") \
 	TABLE(DEADLINE, deadline, deadline) \
-	INDEX(DEADLINE_KEY_IDX, deadline_key_idx) \
-	INDEX(DEADLINE_NEXT_IDX, deadline_next_idx) \
-	INDEX(DEADLINE_ENDED_IDX, deadline_ended_idx) \
+	INDEX(DEADLINE_KEY_IDX, deadline_key_idx, "tenant_id,aggregate_id,kind,deadline_id") \
+	INDEX(DEADLINE_NEXT_IDX, deadline_next_idx, "next_at") \
+	INDEX(DEADLINE_ENDED_IDX, deadline_ended_idx, "ended_at") \
 	TABLE(SLA_THRESHOLD, sla_threshold, sla)
 
 #endif							/* SN_TABLES_H */

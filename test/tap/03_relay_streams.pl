@@ -127,6 +127,7 @@ sub pause { sql('select sentinai.' . $_[0] . "_relay('$_')") foreach sort keys %
 # What was there before a stream was is filtered, too.
 sql('create extension sentinai');
 publish(90);
+poll_ok($node, 'postgres', $unslept, q{select count(*) = 90 from sentinai_internal.slice, unnest(event_ids)}, 'sequenced');
 relay('orders', 'earliest', aggregate_types => [qw(order)]);
 relay('same', 'earliest', aggregate_types => [qw(order order)]);
 relay('two', 'earliest', aggregate_types => [qw(order bill)]);

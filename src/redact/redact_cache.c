@@ -88,11 +88,22 @@ make_rule_table(const char *name, Size key, Size entry)
 	return hash_create(name, 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
+/*
+ * cut_name: a name, or as much of it as a name may have.  What no event can be
+ * called is asked about, too, and must not be known under another's name.
+ */
+static const text *
+cut_name(const text *name, int max)
+{
+	return VARSIZE_ANY_EXHDR(name) <= max ? name :
+		cstring_to_text_with_len(VARDATA_ANY(name), max);
+}
+
 /* cached_tenant: a tenant in the cache, which gets it when it has it not */
 static CachedTenant *
 cached_tenant(const text *tenant_id)
 {
-	TenantKey	key = {.len = Min(VARSIZE_ANY_EXHDR(tenant_id), NAME_MAX_LEN)};
+	TenantKey	key = {.len = VARSIZE_ANY_EXHDR(tenant_id)};
 	CachedTenant *tenant;
 	SnRuleScan	scan;
 	bool		has_rules;
@@ -215,7 +226,7 @@ find_set(CachedTenant *tenant, const text *event_type)
 
 	memset(&key, 0, sizeof(key));
 	key.tenant = tenant;
-	key.len = Min(VARSIZE_ANY_EXHDR(event_type), SN_TYPE_NAME_MAX);
+	key.len = VARSIZE_ANY_EXHDR(event_type);
 	memcpy(key.type, VARDATA_ANY(event_type), key.len);
 	entry = hash_search(sets, &key, HASH_FIND, NULL);
 	if (entry != NULL)
@@ -252,6 +263,8 @@ sn_ruleset_of(const text *tenant_id, const text *event_type)
 	ready_rules();
 	if (sn_no_redactions)
 		return NULL;
+	tenant_id = cut_name(tenant_id, NAME_MAX_LEN);
+	event_type = cut_name(event_type, SN_TYPE_NAME_MAX);
 	if (everyone == NULL)
 		everyone = cached_tenant(cstring_to_text(SN_EVERY));
 	if (last_tenant == NULL ||

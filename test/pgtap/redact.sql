@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_redaction(), drop_redaction(), and what is stored of what is published.
 -- Hashes need a key, which test/tap/16_redact.pl has.  Statements commit one by one.
-select plan(139);
+select plan(143);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -303,6 +303,14 @@ create temp table behind as
           from shape one, shape next order by one.no, next.no) p;
 select is((select array_agg(distinct b.payload) from behind b join sentinai.event_log e on e.event_id = b.id where e.payload::text || e.metadata <> b.alone), null,
           'what is stored does not depend on the payload before');
+
+-- A name that no event can have is asked about, and hides no rule from one that has it.
+select sentinai.set_redaction('rd', rpad('rd.', 128, 't'), '$.a', 'remove');
+select sentinai.set_redaction(rpad('rd', 256, 't'), '*', '$.a', 'remove');
+select is(sentinai.redacted_payload('rd', rpad('rd.', 129, 't'), '{"a": 1}'), '{}', 'a type with a name that is too long is the one that it begins with');
+select is(pg_temp.stored('{"a": 1}', type => rpad('rd.', 128, 't')), '{}', 'whose rule holds after that');
+select is(sentinai.redacted_payload(rpad('rd', 257, 't'), 'rd.t', '{"a": 1}'), '{}', 'and so is a tenant');
+select is(pg_temp.stored('{"a": 1}', tenant => rpad('rd', 256, 't')), '{}', 'with its rule');
 
 -- with isolation rules are for admins, and seen by who may audit
 create role rd_role;

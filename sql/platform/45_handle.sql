@@ -82,10 +82,10 @@ begin
         message := 'it takes too much time';
         detail := 'Its data is too large for the conditions, templates, rules and calendars of its tenant.';
     end if;
-    -- Our own errors have no values. What the server says may quote one, and show a row.
+    -- Our own errors have no values. What the server says may quote one, and show a row; lc_messages has other quotes.
     if state !~ '^SN' then
         detail := '';
-        message := case when state ~ '^22' then regexp_replace(message, '".*"', '"..."') else message end;
+        message := case when state ~ '^22' then regexp_replace(message, '["«»„“”].*["«»„“”]', '"..."') else message end;
     end if;
     error := concat(state, ': ', message, ': ' || nullif(detail, ''));
     -- what does not fit is as wrong the next time

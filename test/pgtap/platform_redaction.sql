@@ -3,7 +3,7 @@
 -- table of the platform, and not in what an agent says of a failure.
 begin;
 create extension sentinai_platform;
-select plan(20);
+select plan(21);
 \ir lib/platform.sql
 
 -- Each value that a rule is for has its own number behind this.
@@ -105,6 +105,9 @@ select is((select format('%s %s', handled, dead) from sentinai_platform.handle_r
 select is((select string_agg(concat_ws(' ', d.aggregate_id, d.error), ', ' order by d.aggregate_id) from sentinai_platform.kafka_dead_letters d),
     'I 22P02: invalid input syntax for type numeric: "...", N 23502: null value in column "state" of relation "exceptions" violates not-null constraint', 'with the reason');
 select is((select string_agg(c.error, ', ') from sentinai_platform.commands c where c.error ~ 'CANARY') || (select string_agg(e.payload::text, ', ') from sentinai.event_log e where e.event_type = 'DeadLettered' and e.payload::text ~ 'CANARY'), null, 'and without the values');
+select is((select string_agg(w.error, ', ') from unnest(array['"CANARY-x"', '»CANARY-x«', '« CANARY-x »', '„CANARY-x“', '”CANARY-x”']) quoted
+        cross join sentinai_platform.what_failed('22P02', format('invalid %s', quoted), '') w where w.error <> '22P02: invalid "..."'), null,
+    'whatever quotes the language of the server has');
 
 select * from finish();
 rollback;

@@ -43,8 +43,8 @@ begin
         select r.* from sentinai_platform.guardrails r
         where r.tenant_id in (b.tenant_id, '*') and r.enabled and jsonb_path_match_tz(d.document, r.condition, '{}', true)
         order by r.priority, r.tenant_id = '*', r.rule limit 1) g on true
-    -- who has resolved it needs no policy, and a question that is open is not asked twice
-    where x.state <> 'resolved'
+    -- who has resolved it needs no policy, and a question is not asked again before its answer was carried out
+    where x.state not in ('resolved', 'awaiting_approval')
           and not exists (select from sentinai_platform.approvals p
                           where p.tenant_id = b.tenant_id and p.exception_id = b.exception_id and p.status = 'pending')
     order by b.ord;

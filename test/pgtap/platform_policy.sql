@@ -3,7 +3,7 @@
 -- transaction, from batches without a token, at times that are passed in.
 begin;
 create extension sentinai_platform;
-select plan(60);
+select plan(64);
 \ir lib/platform.sql
 
 -- policy(): policy of all there is for it
@@ -118,6 +118,17 @@ select is((select string_agg(status, ' ' order by opened_by) from sentinai_platf
 select sentinai.publish('ExceptionResolved', 'm', 'C', '{"exception_id": "C", "outcome": "paid"}');
 select sentinai_platform.handle_playbook(pg_temp.batch('m', '{ExceptionResolved}'));
 select is((select string_agg(status, ' ' order by opened_by) from sentinai_platform.approvals where exception_id = 'C'), 'cancelled cancelled', 'somebody else has resolved it');
+-- A decision that policy comes to behind a second request to ask the guardrails.
+select is(pg_temp.come('E', '{"amount": 5000, "currency": "EUR"}'), 'awaiting_approval needs_approval', 'one more that waits');
+select sentinai_platform.escalate('m', 'E', 'at once');
+select count(sentinai_platform.recalculate_playbook('m', 'E', n)) from unnest('{one,two}'::text[]) n;
+create temp table asked as select e, row_number() over (order by e ->> 'event_id') as n from jsonb_array_elements(pg_temp.batch('m', '{PlaybookRecalculationRequested}')) e where e ->> 'aggregate_id' = 'E';
+select sentinai_platform.handle_policy(jsonb_build_array(e)) from asked where n = 1;
+select isnt(sentinai_platform.reject(pg_temp.open('E')), null, 'is rejected');
+select sentinai_platform.handle_policy((select jsonb_agg(e) from jsonb_array_elements(pg_temp.batch('m', '{PlaybookRecalculationRequested,ApprovalDecided}')) e where e ->> 'aggregate_id' = 'E'
+    and e ->> 'event_id' <> (select asked.e ->> 'event_id' from asked where n = 1)));
+select is(pg_temp.stand('E'), 'escalated needs_approval', 'which escalates it');
+select is((select string_agg(status, ' ' order by opened_by) from sentinai_platform.approvals where exception_id = 'E'), 'cancelled rejected', 'and nobody is asked again');
 
 select * from finish();
 rollback;

@@ -42,6 +42,7 @@ typedef struct PairKind
 
 static pairs_hash *pairs;		/* with aggregate types: the kinds that are known */
 static int	kind_room;			/* for so many of them */
+static int *wanting;			/* streams that want the kind at hand */
 
 /* sn_kinds_begin: the filters are others; in the memory of the streams */
 void
@@ -53,6 +54,7 @@ sn_kinds_begin(void)
 		return;
 	kind_room = KINDS_FIRST;
 	sn_streams.kinds = palloc(kind_room * sizeof(SnMatch));
+	wanting = palloc(sn_streams.n * sizeof(int));
 	pairs = pairs_create(CurrentMemoryContext, KINDS_FIRST, NULL);
 }
 
@@ -78,28 +80,35 @@ is_named_by(const SnMatch *match, int stream, bool has_part)
 	return !has_part || (match != NULL && sn_match_has(match, stream));
 }
 
-/* add_kind: the streams that want a pair that comes for the first time; its number */
+/*
+ * add_kind: the streams that want a pair that comes for the first time; its
+ * number.  A round may have as many kinds as events, so each takes what it needs.
+ */
 static int32
 add_kind(const SnMatch *type, const SnMatch *aggregate)
 {
 	SnMatch    *kind;
+	int			n = 0;
 	int			i;
 
 	if (sn_streams.nkinds == kind_room)
 		sn_streams.kinds = repalloc(sn_streams.kinds,
 									(kind_room *= 2) * sizeof(SnMatch));
-	kind = &sn_streams.kinds[sn_streams.nkinds];
-	memset(kind, 0, sizeof(SnMatch));
-	kind->streams = MemoryContextAlloc(sn_streams.context,
-									   sn_streams.n * sizeof(int));
 	for (i = 1; i < sn_streams.n; i++)
 	{
 		const SnStream *stream = sn_streams.all[i];
 
 		if (stream->of_kinds && is_named_by(type, i, stream->of_types) &&
 			is_named_by(aggregate, i, stream->of_aggregates))
-			kind->streams[kind->nstreams++] = i;
+			wanting[n++] = i;
 	}
+	kind = &sn_streams.kinds[sn_streams.nkinds];
+	memset(kind, 0, sizeof(SnMatch));
+	kind->nstreams = n;
+	if (n > 0)
+		kind->streams = memcpy(MemoryContextAlloc(sn_streams.context,
+												  n * sizeof(int)),
+							   wanting, n * sizeof(int));
 	return sn_streams.nkinds++;
 }
 

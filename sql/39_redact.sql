@@ -16,12 +16,12 @@ create function sentinai.drop_redaction(tenant text, event_type text, path text)
 comment on function sentinai.drop_redaction(text, text, text) is 'Drops a rule that set_redaction() has set. From the next transaction of each session on events are stored without it. Errors: 22004 null; SN404 there is no such rule; SN422 invalid argument; 25006 read-only transaction or standby.';
 
 create function sentinai.redacted_payload(tenant_id text, event_type text, payload jsonb) returns jsonb
-    language c stable parallel restricted
+    language c stable parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_redacted_payload';
 comment on function sentinai.redacted_payload(text, text, jsonb) is 'What publish() would store of a payload, by the rules of set_redaction(): for who keeps in tables of his own what he publishes. A payload that is redacted already stays as it is. Errors: 22004 null; SN403 tenant_id is not one the caller may publish or work for; SN413 larger or nested deeper than an event''s; F0000 the key for a hash cannot be read.';
 
 create function sentinai.redacted_error(tenant_id text, event_type text, error text) returns text
-    language c stable parallel restricted
+    language c stable parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_redacted_error';
 comment on function sentinai.redacted_error(text, text, text) is 'An error text about an event of that type as fail() would redact it, by the rules of set_redaction(); of what it returns fail() stores 8192 bytes. Errors: 22004 null; SN403 tenant_id is not one the caller may publish or work for; F0000 the key for a hash cannot be read.';
 

@@ -17,7 +17,7 @@ comment on function sentinai_platform.read_batch(jsonb) is 'For the handlers: th
 
 -- What is not in the log must not be in a read model: so it has what is stored.
 create function sentinai_platform.event_row(event_id uuid, event_type text, tenant_id text, exception_id text, payload jsonb, causation_id uuid) returns jsonb
-    language sql stable parallel restricted
+    language sql stable parallel unsafe
     return jsonb_build_object('event_id', event_id, 'event_type', event_type, 'tenant_id', tenant_id, 'aggregate_id', exception_id,
         'payload', sentinai.redacted_payload(tenant_id, event_type, payload), 'causation_id', causation_id);
 comment on function sentinai_platform.event_row(uuid, text, text, text, jsonb, uuid) is 'For the projections: an event that was published, as it is stored and as a batch has it.';

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_redaction(), drop_redaction(), and what is stored of what is published.
 -- Hashes need a key, which test/tap/16_redact.pl has.  Statements commit one by one.
-select plan(143);
+select plan(144);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -303,6 +303,15 @@ create temp table behind as
           from shape one, shape next order by one.no, next.no) p;
 select is((select array_agg(distinct b.payload) from behind b join sentinai.event_log e on e.event_id = b.id where e.payload::text || e.metadata <> b.alone), null,
           'what is stored does not depend on the payload before');
+
+-- a query that asks for many of them
+begin;
+set local parallel_setup_cost = 0;
+set local parallel_tuple_cost = 0;
+set local min_parallel_table_scan_size = 0;
+select set_redaction from sentinai.set_redaction('rd', '*', '$.a', 'remove');
+select lives_ok($$select count(sentinai.redacted_payload('rd.parallel', 'rd.t', '{"a": 1}')), count(sentinai.redacted_error('rd.parallel', 'rd.t', 'x')) from pg_class$$, 'is not divided among workers');
+rollback;
 
 -- A name that no event can have is asked about, and hides no rule from one that has it.
 select sentinai.set_redaction('rd', rpad('rd.', 128, 't'), '$.a', 'remove');

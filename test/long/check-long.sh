@@ -59,6 +59,10 @@ part() {
         dedupe) with_tree_built make check-dedupe SECONDS="$((seconds / 10))" ;;
         pooled) with_tree_built make check-pooled CALLS=1000000 ;;
         chaos) with_tree_built make chaos SECONDS="$seconds" CHAOS_ARGS=--kafka ;;
+        platform)
+            ./quickstart platform --exceptions 10000 --rate 1000 &&
+                ./quickstart down
+            ;;
         *) "$here/$1" ;;
     esac
 }
@@ -76,7 +80,7 @@ with_tree_built() {
 all_parts() {
     local script
     printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping frozen kafka-3 kafka-4 assert \
-        assert-tap asan asan-tap bugs points dedupe pooled hostile flow fuzz chaos valgrind coverage
+        assert-tap asan asan-tap platform bugs points dedupe pooled hostile flow fuzz chaos valgrind coverage
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||
             echo "${script##*/}"

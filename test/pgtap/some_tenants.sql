@@ -57,9 +57,10 @@ create temp table filled as select first_round from sentinai_internal.stream whe
 select isnt(first_round, null, 'a stream knows its first round') from filled;
 
 -- Later, again and once more
-create temp table due as select sentinai.publish('some.x', t, 'later', '{}', deliver_at => clock_timestamp() + '0.2 s') as id, t from unnest('{some-a,some-b}'::text[]) t;
+select sentinai.publish('some.x', 'some-b', 'tomorrow', '{}', deliver_at => clock_timestamp() + '1 day') is not null;
 select sentinai.publish('some.x', 'some-c', 'k', '{}') is not null;
 select is(pg_temp.drain('some-one'), null, 'a delayed event is not there');
+create temp table due as select sentinai.publish('some.x', t, 'later', '{}', deliver_at => clock_timestamp() + '0.2 s') as id, t from unnest('{some-a,some-b}'::text[]) t;
 do $$ begin
     for i in 1..1000 loop
         exit when (select count(*) from sentinai_internal.slice s, unnest(event_ids) e, due where s.stream_id = 0 and e = id) = 2;

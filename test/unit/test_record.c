@@ -295,7 +295,7 @@ test_rules(void **state)
 	SnRecordMaker *maker = sn_record_open(&options, err, sizeof(err));
 	SnRecordEvent event = full_event();
 	SnRecord	record;
-	char		large[1026];
+	char		large[1028] = "";	/* and two that are not there */
 
 	(void) state;
 	if (maker == NULL)
@@ -332,9 +332,8 @@ test_rules(void **state)
 
 	/* a value that no header can have */
 	event.event_type = "Other";
-	memset(large, 'x', sizeof(large));
+	memset(large, 'x', 1025);
 	large[0] = '=';
-	large[sizeof(large) - 1] = '\0';
 	event.metadata = large;
 	event.metadata_len = sizeof(large);
 	assert_true(sn_record_make(maker, &event, &record, err, sizeof(err)));

@@ -347,22 +347,22 @@ sn_retry_insert(SnInserter *inserter, const SnRetry *retry)
 	values[Anum_retry_solo - 1] = BoolGetDatum(retry->solo);
 	values[Anum_retry_dead - 1] = BoolGetDatum(retry->dead);
 	sn_set_column(values, nulls, Anum_retry_due_at, retry->has_due,
-			  TimestampTzGetDatum(retry->due_at));
+				  TimestampTzGetDatum(retry->due_at));
 	sn_set_column(values, nulls, Anum_retry_not_before, retry->not_before != 0,
-			  TimestampTzGetDatum(retry->not_before));
+				  TimestampTzGetDatum(retry->not_before));
 	sn_set_column(values, nulls, Anum_retry_first_failed_at,
-			  retry->first_failed_at != 0,
-			  TimestampTzGetDatum(retry->first_failed_at));
+				  retry->first_failed_at != 0,
+				  TimestampTzGetDatum(retry->first_failed_at));
 	values[Anum_retry_tenant_id - 1] = PointerGetDatum(retry->tenant_id);
 	sn_set_column(values, nulls, Anum_retry_aggregate_id,
-			  retry->aggregate_id != NULL,
-			  PointerGetDatum(retry->aggregate_id));
+				  retry->aggregate_id != NULL,
+				  PointerGetDatum(retry->aggregate_id));
 	sn_set_column(values, nulls, Anum_retry_last_error, retry->last_error != NULL,
-			  PointerGetDatum(retry->last_error));
+				  PointerGetDatum(retry->last_error));
 	sn_set_column(values, nulls, Anum_retry_history, retry->history != NULL,
-			  PointerGetDatum(retry->history));
+				  PointerGetDatum(retry->history));
 	sn_set_column(values, nulls, Anum_retry_topic, retry->topic != NULL,
-			  PointerGetDatum(retry->topic));
+				  PointerGetDatum(retry->topic));
 	sn_insert_row(inserter, values, nulls);
 }
 

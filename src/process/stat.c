@@ -21,6 +21,7 @@
 
 #include "base/guc.h"
 #include "base/printable.h"
+#include "base/result_row.h"
 #include "base/sentinai.h"
 #include "queue/subscription.h"
 #include "relay/relay_provider.h"
@@ -88,18 +89,14 @@ newest_journal_row(FunctionCallInfo fcinfo, SnJournal journal, int nkeys,
 	TupleTableSlot *slot = sn_journal_newest(&reader, journal,
 											 GetActiveSnapshot(), nkeys, keys);
 	Datum		result = (Datum) 0;
-	TupleDesc	desc;
 
 	if (slot == NULL)
 		fcinfo->isnull = true;
 	else
 	{
 		/* a row of either half counts as one of the first */
-		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type must be a row type");
 		slot_getallattrs(slot);
-		result = HeapTupleGetDatum(heap_form_tuple(desc, slot->tts_values,
-												   slot->tts_isnull));
+		result = sn_row_datum(fcinfo, slot->tts_values, slot->tts_isnull);
 	}
 	sn_journal_end(&reader);
 	return result;
@@ -141,10 +138,7 @@ sentinai_stat_rate(PG_FUNCTION_ARGS)
 	SnRateSample base = {0};
 	Datum		values[2] = {0};
 	bool		nulls[2] = {true, true};
-	TupleDesc	desc;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	if (slot != NULL)
 	{
 		LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
@@ -165,8 +159,7 @@ sentinai_stat_rate(PG_FUNCTION_ARGS)
 		values[1] = Float8GetDatum(rate(failed, base.failed, now, base.at));
 		nulls[0] = nulls[1] = false;
 	}
-	desc = BlessTupleDesc(desc);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+	PG_RETURN_DATUM(sn_row_datum(fcinfo, values, nulls));
 }
 
 /* put_stat_time: a timestamp column, null for "never" */
@@ -406,10 +399,7 @@ sentinai_stat_server(PG_FUNCTION_ARGS)
 	const char *problem = why_none(db);
 	Datum		values[9] = {0};
 	bool		nulls[9] = {false};
-	TupleDesc	desc;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	values[0] = CStringGetTextDatum(SENTINAI_VERSION);
 	values[1] = BoolGetDatum(sn_preloaded());
 	values[2] = Int32GetDatum(s->launcher_pid);
@@ -428,6 +418,5 @@ sentinai_stat_server(PG_FUNCTION_ARGS)
 	values[7] = IntervalPGetDatum(clock_ahead());
 	nulls[8] = problem == NULL;
 	values[8] = CStringGetTextDatum(problem ? problem : "");
-	desc = BlessTupleDesc(desc);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+	PG_RETURN_DATUM(sn_row_datum(fcinfo, values, nulls));
 }

@@ -11,10 +11,8 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -23,6 +21,7 @@
 #include "base/args.h"
 #include "base/control_type.h"
 #include "base/printable.h"
+#include "base/result_row.h"
 #include "base/text.h"
 #include "log/event.h"
 #include "log/log_read.h"
@@ -159,12 +158,8 @@ settled_row(FunctionCallInfo fcinfo, const SnLetterAction *settled)
 		PointerGetDatum(settled->actor), PointerGetDatum(settled->reason)
 	};
 	bool		nulls[2] = {settled->actor == NULL, settled->reason == NULL};
-	TupleDesc	desc;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values,
-											 nulls));
+	return sn_row_datum(fcinfo, values, nulls);
 }
 
 /* mark_as_settled(event_id, worker_type, outcome, actor, reason) returns record */

@@ -21,7 +21,6 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -30,6 +29,7 @@
 
 #include "base/args.h"
 #include "base/hash.h"
+#include "base/result_row.h"
 #include "base/text.h"
 #include "log/event.h"
 #include "queue/letter_filter.h"
@@ -423,16 +423,13 @@ report(FunctionCallInfo fcinfo, const Bulk *bulk, int letters)
 {
 	Datum		values[3];
 	bool		nulls[3] = {false};
-	TupleDesc	desc;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	values[0] = Int32GetDatum(letters);
 	values[1] = Int32GetDatum(bulk->skipped);
 	nulls[2] = !bulk->more || bulk->cursor.worker_type == NULL;
 	if (!nulls[2])
 		values[2] = PointerGetDatum(sn_letter_cursor_text(&bulk->cursor));
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+	PG_RETURN_DATUM(sn_row_datum(fcinfo, values, nulls));
 }
 
 /* bulk_command: both functions */

@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
+#include "base/result_row.h"
 #include "base/text.h"
 #include "log/event.h"
 #include "queue/letter_filter.h"
@@ -282,16 +283,12 @@ Datum
 sentinai_get_dead_letter(PG_FUNCTION_ARGS)
 {
 	SnLetter	letter;
-	TupleDesc	desc;
 
 	SN_REQUIRE_ARG(0, "event_id");
 	SN_REQUIRE_ARG(1, "worker_type");
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	if (!sn_letter_find(PG_GETARG_UUID_P(0), PG_GETARG_TEXT_PP(1),
 						GetActiveSnapshot(), &letter) ||
 		!sn_may(SN_RIGHTS_SEE_LETTER, sn_letter_text(&letter, Anum_dead_tenant_id)))
 		sn_letter_unknown();
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, letter.values,
-													  letter.nulls)));
+	PG_RETURN_DATUM(sn_row_datum(fcinfo, letter.values, letter.nulls));
 }

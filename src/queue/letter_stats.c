@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -17,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
+#include "base/result_row.h"
 #include "queue/dead_letter.h"
 #include "tenancy/gate.h"
 
@@ -160,12 +160,9 @@ sentinai_dead_letter_stats(PG_FUNCTION_ARGS)
 	int64		total = 0;
 	Datum		values[COLUMNS] = {0};
 	bool		nulls[COLUMNS] = {false};
-	TupleDesc	desc;
 	int			i;
 
 	sn_require(SN_RIGHTS_SEE_LETTER, tenant_id, SN_LETTER_MAY);
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	count_rows(tenant_id, types, subs, sums);
 	for (i = 0; i < SN_LETTER_STATUSES; i++)
 	{
@@ -177,5 +174,5 @@ sentinai_dead_letter_stats(PG_FUNCTION_ARGS)
 	values[2 + SN_LETTER_STATUSES] = names_json(subs);
 	nulls[3 + SN_LETTER_STATUSES] =
 		!oldest_pending(tenant_id, &values[3 + SN_LETTER_STATUSES]);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+	PG_RETURN_DATUM(sn_row_datum(fcinfo, values, nulls));
 }

@@ -13,10 +13,8 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/condition_variable.h"
@@ -26,6 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
+#include "base/result_row.h"
 #include "queue/lane_look.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
@@ -205,7 +204,6 @@ sentinai_wait_for_work(PG_FUNCTION_ARGS)
 		castNode(CallContext, fcinfo->context)->atomic;
 	MemoryContext caller = CurrentMemoryContext;
 	TimestampTz deadline;
-	TupleDesc	desc;
 	text	   *worker_type;
 	Datum		value;
 	bool		isnull = false;
@@ -229,8 +227,5 @@ sentinai_wait_for_work(PG_FUNCTION_ARGS)
 	value = BoolGetDatum(wait_until(worker_type, deadline, atomic));
 
 	MemoryContextSwitchTo(caller);
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
-													  &value, &isnull)));
+	PG_RETURN_DATUM(sn_row_datum(fcinfo, &value, &isnull));
 }

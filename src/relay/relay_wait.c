@@ -11,10 +11,8 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
@@ -22,6 +20,7 @@
 #include "utils/memutils.h"
 
 #include "base/args.h"
+#include "base/result_row.h"
 #include "base/sqlstate.h"
 #include "relay/durable.h"
 #include "relay/relay_outside.h"
@@ -80,7 +79,6 @@ sentinai_relay_wait(PG_FUNCTION_ARGS)
 		!IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic;
 	MemoryContext caller = CurrentMemoryContext;
-	TupleDesc	desc;
 	bool		durable;
 	int			milliseconds;
 	uint64		lanes;
@@ -112,8 +110,5 @@ sentinai_relay_wait(PG_FUNCTION_ARGS)
 	value = Int64GetDatum((int64) pg_atomic_read_u64(&sn_relay.slot->pending));
 
 	MemoryContextSwitchTo(caller);
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
-													  &value, &isnull)));
+	PG_RETURN_DATUM(sn_row_datum(fcinfo, &value, &isnull));
 }

@@ -16,12 +16,12 @@
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
 #include "base/args.h"
+#include "base/result_row.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
 #include "tenancy/right.h"
@@ -215,13 +215,10 @@ sentinai_cron_status(PG_FUNCTION_ARGS)
 {
 	const char *what = state();
 	Job			job = {0};
-	TupleDesc	desc;
 	Datum		values[4] = {0};
 	bool		nulls[4] = {false, true, true, true};
 
 	sn_require_every("look at scheduled scans");
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	if (what == NULL)
 		find_job(&job);
 	if (what == NULL)
@@ -238,6 +235,5 @@ sentinai_cron_status(PG_FUNCTION_ARGS)
 		values[3] = CStringGetTextDatum(job.schedule);
 		nulls[2] = nulls[3] = false;
 	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
-													  values, nulls)));
+	PG_RETURN_DATUM(sn_row_datum(fcinfo, values, nulls));
 }

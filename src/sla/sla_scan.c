@@ -11,15 +11,14 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
+#include "base/result_row.h"
 #include "base/sqlstate.h"
 #include "sla/deadline.h"
 #include "sla/query.h"
@@ -91,12 +90,8 @@ scan_answer(FunctionCallInfo fcinfo, const SnTold *told, bool more)
 	Datum		values[] = {Int32GetDatum(told->imminent),
 		Int32GetDatum(told->expired), BoolGetDatum(more)};
 	bool		nulls[lengthof(values)] = {false};
-	TupleDesc	desc;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values,
-											 nulls));
+	return sn_row_datum(fcinfo, values, nulls);
 }
 
 /* sla_scan(max_deadlines int, at timestamptz) returns record */

@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xlog.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -18,6 +17,7 @@
 #include "base/args.h"
 #include "base/guc.h"
 #include "base/compat.h"
+#include "base/result_row.h"
 #include "base/sqlstate.h"
 #include "base/steady.h"
 #include "base/text.h"
@@ -79,10 +79,7 @@ answer_row(FunctionCallInfo fcinfo, const Answer *answer)
 {
 	Datum		values[5] = {BoolGetDatum(answer->allowed)};
 	bool		nulls[5] = {false, true, true, true, true};
-	TupleDesc	desc;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	if (answer->limited)
 	{
 		values[1] = Int64GetDatum(answer->bucket.value);
@@ -93,8 +90,7 @@ answer_row(FunctionCallInfo fcinfo, const Answer *answer)
 		memset(nulls, 0, sizeof(nulls));
 		nulls[3] = answer->wait == SN_BUCKET_NEVER;
 	}
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values,
-											 nulls));
+	return sn_row_datum(fcinfo, values, nulls);
 }
 
 /*

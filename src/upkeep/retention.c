@@ -18,7 +18,6 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -26,6 +25,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
+#include "base/result_row.h"
 #include "queue/lag.h"
 #include "queue/retry.h"
 #include "queue/subscription.h"
@@ -360,13 +360,10 @@ sentinai_retention_status(PG_FUNCTION_ARGS)
 	Verdict		verdict = {false};
 	Datum		values[5];
 	bool		nulls[5] = {false};
-	TupleDesc	desc;
 	SnPartRange first;
 
 	if (sn_node_active())
 		verdict = retention_verdict(&mark, snapshot, true);
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	nulls[0] = !oldest(PG_INT64_MAX, &first);
 	values[0] = nulls[0] ? (Datum) 0 :
 		TimestampTzGetDatum(sn_ms_timestamp(first.lower));
@@ -376,6 +373,5 @@ sentinai_retention_status(PG_FUNCTION_ARGS)
 	values[4] = BoolGetDatum(verdict.wanted &&
 							 any_retry(verdict.oldest.upper, snapshot));
 	UnregisterSnapshot(snapshot);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
-													  values, nulls)));
+	PG_RETURN_DATUM(sn_row_datum(fcinfo, values, nulls));
 }

@@ -76,7 +76,7 @@ def run(ctx):
             if ctx.install([queue], "_old")]
     fresh = old // 2 // (4 * rounds)    # four kinds of measurement are old
     for queue in able:
-        prepare(ctx, queue, ctx.depth(40000, 400000), old,
+        prepare(ctx, queue, ctx.depth(120000, 400000), old,
                 old - fresh * 4 * rounds)
 
     def measure(one):

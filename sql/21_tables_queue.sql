@@ -180,32 +180,30 @@ create table sentinai_internal.lane_state_0 (
     worker_id   text collate "C",
     resolved    bytea,
     retries     bigint[],
-    track       int,
-    track_pos   bigint[]
+    common_pos  bigint
 );
 
 comment on table sentinai_internal.lane_state_0 is 'One half of the journal; one is filled while the other is emptied.';
 comment on column sentinai_internal.lane_state_0.sub_id is 'The subscription.';
-comment on column sentinai_internal.lane_state_0.lane is 'The lane.';
+comment on column sentinai_internal.lane_state_0.lane is 'The lane, plus 64 times the track.';
 comment on column sentinai_internal.lane_state_0.ver is 'Version of the lane''s state.';
-comment on column sentinai_internal.lane_state_0.pos is 'Every event before this position is resolved, in the track at hand.';
+comment on column sentinai_internal.lane_state_0.pos is 'Every event before this position is resolved.';
 comment on column sentinai_internal.lane_state_0.end_pos is 'Position after the last event handed out so far; equal to pos when nothing is open or resolved ahead.';
-comment on column sentinai_internal.lane_state_0.batch is 'Batch that holds the lane; null when the lane is free.';
+comment on column sentinai_internal.lane_state_0.batch is 'Batch that holds the track of the lane; null when it is free.';
 comment on column sentinai_internal.lane_state_0.done_batch is 'Batch that was last resolved here.';
 comment on column sentinai_internal.lane_state_0.lease_until is 'Deadline of the batch''s lease.';
 comment on column sentinai_internal.lane_state_0.claimed_at is 'Time of the claim.';
 comment on column sentinai_internal.lane_state_0.lost_pos is 'Events before this position were in a batch that was lost and are handed out one by one.';
 comment on column sentinai_internal.lane_state_0.lost is 'Attempts that lost leases have cost the events before lost_pos.';
 comment on column sentinai_internal.lane_state_0.open is 'Events of the batch still open here.';
-comment on column sentinai_internal.lane_state_0.parked is 'Rows of event_retry for this lane.';
+comment on column sentinai_internal.lane_state_0.parked is 'Rows of event_retry for this lane, of all its tracks; in the common one''s rows.';
 comment on column sentinai_internal.lane_state_0.completed is 'Events completed so far.';
 comment on column sentinai_internal.lane_state_0.failed is 'Failed attempts so far, lost leases included.';
-comment on column sentinai_internal.lane_state_0.dead is 'Dead letters that nobody has dealt with.';
+comment on column sentinai_internal.lane_state_0.dead is 'Dead letters of the lane that nobody has dealt with; in the common track''s rows.';
 comment on column sentinai_internal.lane_state_0.worker_id is 'Agent that holds the batch, as it named itself.';
 comment on column sentinai_internal.lane_state_0.resolved is 'Bit n is set when the n-th event from pos is resolved; null when none is.';
 comment on column sentinai_internal.lane_state_0.retries is 'Positions of the event_retry rows in the batch that are still open.';
-comment on column sentinai_internal.lane_state_0.track is 'The track at hand, that pos and end_pos are in; null for the common one.';
-comment on column sentinai_internal.lane_state_0.track_pos is 'Position in each track, when it was last at hand; 0: never. Null when no other than the common one was.';
+comment on column sentinai_internal.lane_state_0.common_pos is 'Every event of the common track before this position is resolved, as far as another track knows; null for the common one.';
 
 create table sentinai_internal.lane_state_1 (like sentinai_internal.lane_state_0 including comments);
 create unique index lane_state_0_idx on sentinai_internal.lane_state_0 (sub_id, lane, ver);

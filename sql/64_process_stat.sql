@@ -79,15 +79,14 @@ select s.sub_id,
        t.worker_id,
        t.claimed_at,
        t.lease_until,
-       coalesce(case when t.batch is not null then t.open end, 0) as in_flight,
+       coalesce(t.open, 0)::int as in_flight,
        -- a retry that is handed out again waits no more
-       coalesce(t.parked - case when t.batch is null then 0
-                                else coalesce(pg_catalog.cardinality(t.retries), 0) end, 0) as parked,
+       coalesce(t.parked - coalesce(t.retries, 0), 0)::bigint as parked,
        coalesce(t.completed, 0) as completed_count,
        coalesce(t.failed, 0) as failed_count,
        coalesce(t.dead, 0) as dead,
        l.events
-           + coalesce(8 * pg_catalog.octet_length(t.resolved) - pg_catalog.bit_count(t.resolved), 0)
+           + coalesce(t.left, 0)
            + coalesce(t.parked, 0) as lag_events,
        least(l.oldest_at, sentinai.event_time(r.event_id)) as oldest_unfinished_at
 from sentinai_internal.subscription s
@@ -95,7 +94,24 @@ from sentinai_internal.subscription s
      join sentinai_internal.stream f on f.stream_id = s.stream_id
      cross join lateral (select n.lanes from sentinai_internal.node n order by n.node_no desc limit 1) n
      cross join lateral sentinai.stat_lag(s.sub_id, n.lanes) l
-     left join lateral sentinai.stat_lane_state(s.sub_id, l.lane) t on true
+     -- Its tracks.  The limit is for the planner, which would expect more and compile.
+     cross join lateral (
+         select pg_catalog.max(x.pos) filter (where k.track = 0) as pos,
+                (pg_catalog.array_agg(x.batch order by x.lease_until) filter (where x.batch is not null))[1] as batch,
+                (pg_catalog.array_agg(x.worker_id order by x.lease_until) filter (where x.batch is not null))[1] as worker_id,
+                pg_catalog.max(x.claimed_at) as claimed_at,
+                pg_catalog.min(x.lease_until) as lease_until,
+                pg_catalog.sum(x.open) filter (where x.batch is not null) as open,
+                pg_catalog.sum(pg_catalog.cardinality(x.retries)) filter (where x.batch is not null) as retries,
+                pg_catalog.sum(x.parked)::bigint as parked,
+                pg_catalog.sum(x.completed)::bigint as completed,
+                pg_catalog.sum(x.failed)::bigint as failed,
+                pg_catalog.sum(x.dead)::bigint as dead,
+                pg_catalog.sum(8 * pg_catalog.octet_length(x.resolved) - pg_catalog.bit_count(x.resolved))::bigint as left
+         from (select u.track
+               from pg_catalog.unnest(0 || array(select c.track from sentinai_internal.track c)) as u (track)
+               limit 8) k
+              cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane + 64 * k.track) x) t
      left join lateral (
          select x.event_id from sentinai_internal.event_retry x
          where x.sub_id = s.sub_id and x.lane = l.lane
@@ -108,7 +124,7 @@ comment on column sentinai.stat_lane.worker_type is 'The subscription.';
 comment on column sentinai.stat_lane.is_relay is 'Whether it is the relay''s.';
 comment on column sentinai.stat_lane.lane is 'The lane.';
 comment on column sentinai.stat_lane.pos is 'Every event before this position is resolved.';
-comment on column sentinai.stat_lane.batch is 'Batch that holds the lane.';
+comment on column sentinai.stat_lane.batch is 'Batch that holds a track of the lane; of several the one whose lease ends first.';
 comment on column sentinai.stat_lane.worker_id is 'Agent that holds it.';
 comment on column sentinai.stat_lane.claimed_at is 'Time of the claim.';
 comment on column sentinai.stat_lane.lease_until is 'Deadline of the lease.';
@@ -321,7 +337,11 @@ from sentinai_internal.subscription s
      cross join lateral (
          select g.lane from pg_catalog.generate_series(0, n.lanes - 1) as g (lane)
          limit 64) l
-     cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane) t
+     cross join lateral (
+         select u.track
+         from pg_catalog.unnest(0 || array(select c.track from sentinai_internal.track c)) as u (track)
+         limit 8) k
+     cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane + 64 * k.track) t
 where t.batch is not null and sentinai.may_see_worker_type(s.worker_type)
 group by 1, 2, 3;
 

@@ -35,7 +35,6 @@
  */
 #define SN_TRACKS		8
 #define SN_TRACK_COMMON 0
-#define SN_TRACK_ALL	SN_TRACKS	/* all of them, in the order of positions */
 
 /*
  * Position of an event in a lane of a stream: round number (41 bits, the
@@ -82,8 +81,14 @@ StaticAssertDecl(SN_TRACKS == 1 << (SN_CHUNK_BITS - SN_TRACK_SHIFT),
 				 "every track has a part of the chunks");
 StaticAssertDecl(SN_MAX_LANES <= 64, "a set of lanes is a uint64");
 
-/* in column lane of slice: the slices of a lane's tracks lie apart */
+/*
+ * A track of a lane as a number, a strip: in column lane of slice and of
+ * lane_state.  That of the common track is the lane's.
+ */
 #define SN_LANE_TRACK(lane, track)	((lane) + SN_MAX_LANES * (track))
+#define SN_STRIPS					(SN_MAX_LANES * SN_TRACKS)
+#define SN_STRIP_LANE(strip)		((strip) % SN_MAX_LANES)
+#define SN_STRIP_TRACK(strip)		((strip) / SN_MAX_LANES)
 
 /* worker type of the relay's subscription; reserved */
 #define SN_RELAY_WORKER_TYPE		"relay"

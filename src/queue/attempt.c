@@ -90,9 +90,9 @@ give_up_retry(const SnFailure *failure, SnRetry *retry, bool had_row,
 	retry->dead = blocks;
 	if (blocks)
 		sn_retry_put(retry, true);
-	state->parked += (int) blocks - (int) had_row;
-	if (sn_dead_letter_put(event, sub->worker_type, retry, failure->now))
-		state->dead++;
+	sn_lane_count(state, (int) blocks - (int) had_row,
+				  sn_dead_letter_put(event, sub->worker_type, retry,
+									 failure->now));
 	publish_outcome(SN_TYPE_DEAD_LETTERED, failure, retry, event);
 	return blocks ? SN_DEAD_BLOCKING : SN_DEAD;
 }
@@ -106,7 +106,7 @@ try_again(const SnFailure *failure, SnRetry *retry, bool had_row,
 	retry->has_due = true;
 	retry->due_at = retry->not_before = failure->now + wait;
 	sn_retry_put(retry, failure->sub->ordered);
-	failure->state->parked += !had_row;
+	sn_lane_count(failure->state, !had_row, 0);
 	if (!failure->lost)
 		publish_outcome(SN_TYPE_RETRY_SCHEDULED, failure, retry, event);
 	return SN_RETRYING;
@@ -144,7 +144,7 @@ sn_attempt_failed(const SnFailure *failure)
 	{
 		if (had_row)
 			sn_retry_remove(&retry, 1, failure->sub->ordered, failure->now);
-		state->parked -= had_row;
+		sn_lane_count(state, -(int) had_row, 0);
 		return SN_DEAD;
 	}
 	if (!had_row)

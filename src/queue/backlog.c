@@ -123,8 +123,7 @@ write_arranged_rows(Arranger *arranger)
 			sn_retry_insert(inserter, &arranger->rows[i]);
 		else
 		{
-			arranger->state->parked--;
-			arranger->state->changed = true;
+			sn_lane_count(arranger->state, -1, 0);
 		}
 	}
 	(void) sn_insert_end(inserter);
@@ -159,13 +158,12 @@ arrange_rows(Arranger *arranger, Snapshot snapshot)
 }
 
 /*
- * sn_arrange_range: what the range of an ordered subscription's lane has left
- * of keys that have rows goes there, too: retries are handed out before what a
+ * arrange_range: what a range of an ordered subscription's lane has left of keys that have rows goes there, too: retries are handed out before what a
  * range has left.  What a batch has of it is left to the end of the batch.  The
  * caller has the lane's lock and is going to store the state if it changed.
  */
-void
-sn_arrange_range(SnSub *sub, SnLaneState *state, TimestampTz now)
+static void
+arrange_range(SnSub *sub, SnLaneState *state, TimestampTz now)
 {
 	Snapshot	snapshot;
 	SnLogReader *log;
@@ -173,7 +171,7 @@ sn_arrange_range(SnSub *sub, SnLaneState *state, TimestampTz now)
 	SnRetryProbe probe = {false};
 	int			i = state->held ? state->open - state->nretries : 0;
 
-	if (state->parked == 0 || state->pos == state->end_pos ||
+	if (sn_lane_whole(state)->parked == 0 || state->pos == state->end_pos ||
 		(state->held && state->resolved.bytes == NULL))
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -202,27 +200,36 @@ sn_arrange_range(SnSub *sub, SnLaneState *state, TimestampTz now)
 		sn_lane_release(state);
 }
 
+/* sn_arrange_ranges: the same for all tracks of a lane */
+void
+sn_arrange_ranges(SnLane *lane, TimestampTz now)
+{
+	int			track;
+
+	for (track = 0; lane->tracks >> track != 0; track++)
+		if (lane->of[track] != NULL)
+			arrange_range(lane->sub, lane->of[track], now);
+}
+
 /* arrange_lane: what waits in one lane */
 static void
-arrange_lane(Arranger *arranger, SnSub *sub, int lane)
+arrange_lane(Arranger *arranger, SnSub *sub, int number)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SnLaneAppender appender = {NULL};
-	SnLaneState state;
+	SnLaneReader reader = {false};
+	SnLane		lane;
 
-	sn_lane_read(sub, lane, snapshot, &state);
-	arranger->state = &state;
+	sn_lane_open(&lane, &reader, sub, number, snapshot);
+	sn_lane_read_end(&reader);
+	arranger->state = lane.of[SN_TRACK_COMMON];
 	arranger->keys = NIL;
-	if (state.parked > 0)
+	if (arranger->state->parked > 0)
 		arrange_rows(arranger, snapshot);
 	UnregisterSnapshot(snapshot);
 	if (arranger->ordered)
-		sn_arrange_range(sub, &state, arranger->now);
-	if (!state.changed)
-		return;
-	sn_lane_append(&appender, &state);
-	sn_lane_append_end(&appender);
-	CommandCounterIncrement();
+		sn_arrange_ranges(&lane, arranger->now);
+	if (sn_lane_store(&lane))
+		CommandCounterIncrement();
 }
 
 /*

@@ -9,9 +9,9 @@
 
 #include "postgres.h"
 
-#include "queue/lane.h"
+#include "queue/lane_track.h"
 
 extern void sn_arrange_backlog(int sub_id, bool ordered, bool block);
-extern void sn_arrange_range(SnSub *sub, SnLaneState *state, TimestampTz now);
+extern void sn_arrange_ranges(SnLane *lane, TimestampTz now);
 
 #endif							/* SN_BACKLOG_H */

@@ -87,6 +87,8 @@ add_range(SnEntries *entries, SnSub *sub, SnLaneState *state, int left,
 		entry->event_id = id;
 		entry->pos = pos;
 		entry->lane = state->lane;
+		entry->track = state->track;
+		entry->from = state->pos;
 		entry->bit = bit;
 		entry->attempt = pos < state->lost_pos ? state->lost + 1 : 1;
 		if (!sn_log_fetch_at(log, &id, &stream->row_tid))
@@ -117,6 +119,7 @@ add_retries(SnEntries *entries, SnLaneState *state, Snapshot snapshot)
 		entry->event_id = retry.event_id;
 		entry->pos = retry.pos;
 		entry->lane = state->lane;
+		entry->track = state->track;
 		entry->bit = -1;
 		entry->attempt = retry.attempt + 1;
 		entry->tenant_id = retry.tenant_id;
@@ -146,17 +149,55 @@ sn_entries_left(SnEntries *entries, SnSub *sub, SnLaneState *state,
 	(void) add_range(entries, sub, state, PG_INT32_MAX, log, snapshot);
 }
 
-/* was_resolved: whether the journal remembers the batch's end in every lane */
+/* resolved_in_lane: whether the journal remembers the batch's end in a lane */
+static bool
+resolved_in_lane(SnBatch *batch, int lane)
+{
+	int			tracks = sn_lane_tracks(batch->snapshot);
+	int			track;
+
+	for (track = 0; tracks >> track != 0; track++)
+		if ((tracks & 1 << track) != 0 &&
+			sn_lane_resolved_by(batch->sub, SN_LANE_TRACK(lane, track),
+								&batch->token.batch, batch->snapshot))
+			return true;
+	return false;
+}
+
+/* was_resolved: whether it does in every lane */
 static bool
 was_resolved(SnBatch *batch)
 {
 	int			i;
 
 	for (i = 0; i < batch->nlanes; i++)
-		if (!sn_lane_resolved_by(batch->sub, batch->lanes[i].lane,
-								 &batch->token.batch, batch->snapshot))
+		if (!resolved_in_lane(batch, batch->lanes[i]->lane))
 			return false;
 	return true;
+}
+
+/* sn_is_batch: whether that batch holds a track of a lane, which is held */
+bool
+sn_is_batch(const SnLaneState *state, const void *batch)
+{
+	return memcmp(&state->batch, batch, UUID_LEN) == 0;
+}
+
+/* add_held: the tracks of a lane that the batch holds; whether there are any */
+static bool
+add_held(SnBatch *batch, const SnLane *lane)
+{
+	int			n = batch->nlanes;
+	int			track;
+
+	for (track = 0; lane->tracks >> track != 0; track++)
+		if (lane->of[track] != NULL && lane->of[track]->held &&
+			sn_is_batch(lane->of[track], &batch->token.batch))
+			batch->lanes[batch->nlanes++] = lane->of[track];
+	if (batch->nlanes > n)
+		return true;
+	batch->lanes[batch->nlanes++] = lane->of[SN_TRACK_COMMON];
+	return false;
 }
 
 /* read_batch_lanes: the states of the token's lanes, which are locked */
@@ -167,17 +208,15 @@ read_batch_lanes(SnBatch *batch)
 	bool		holds = true;
 	int			lane;
 
-	batch->lanes = palloc(sn_node()->lanes * sizeof(SnLaneState));
+	batch->lanes = palloc(SN_STRIPS * sizeof(SnLaneState *));
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 	{
-		SnLaneState *state = &batch->lanes[batch->nlanes];
+		SnLane		found;
 
 		if ((batch->token.lanes & SN_LANE_BIT(lane)) == 0)
 			continue;
-		sn_lane_read_next(&reader, batch->sub, lane, batch->snapshot, state);
-		holds = holds && state->held &&
-			memcmp(&state->batch, &batch->token.batch, UUID_LEN) == 0;
-		batch->nlanes++;
+		sn_lane_open(&found, &reader, batch->sub, lane, batch->snapshot);
+		holds = add_held(batch, &found) && holds;
 	}
 	sn_lane_read_end(&reader);
 	if (!holds && !was_resolved(batch))
@@ -224,9 +263,24 @@ sn_batch_lane(SnBatch *batch, int lane)
 	int			i;
 
 	for (i = 0; i < batch->nlanes; i++)
-		if (batch->lanes[i].lane == lane)
-			return &batch->lanes[i];
+		if (batch->lanes[i]->lane == lane)
+			return batch->lanes[i];
 	elog(ERROR, "lane %d is not in the batch", lane);
+	return NULL;
+}
+
+/* sn_batch_state: the track that the batch holds for an event */
+SnLaneState *
+sn_batch_state(SnBatch *batch, const SnEntry *entry)
+{
+	int			i;
+
+	for (i = 0; i < batch->nlanes; i++)
+		if (batch->lanes[i]->lane == entry->lane &&
+			batch->lanes[i]->track == entry->track)
+			return batch->lanes[i];
+	elog(ERROR, "track %d of lane %d is not in the batch", entry->track,
+		 entry->lane);
 	return NULL;
 }
 
@@ -238,7 +292,7 @@ sn_batch_count(const SnBatch *batch)
 	int			i;
 
 	for (i = 0; i < batch->nlanes && !batch->resolved; i++)
-		n += batch->lanes[i].open;
+		n += batch->lanes[i]->open;
 	return n;
 }
 
@@ -263,21 +317,19 @@ still_open(const SnLaneState *state, const SnEntry *entry)
 static bool
 recall_batch(SnBatch *batch)
 {
-	const SnPos *lane_pos;
-	const SnEntries *known = sn_batch_known(&batch->token.batch, &lane_pos);
+	const SnEntries *known = sn_batch_known(&batch->token.batch);
 	int			i;
 
 	if (known == NULL)
 		return false;
-	for (i = 0; i < batch->nlanes; i++)
-		if (batch->lanes[i].pos != lane_pos[batch->lanes[i].lane])
-			return false;
-
 	for (i = 0; i < known->n; i++)
 	{
 		const SnEntry *entry = &known->items[i];
+		const SnLaneState *state = sn_batch_state(batch, entry);
 
-		if (still_open(sn_batch_lane(batch, entry->lane), entry))
+		if (entry->bit >= 0 && entry->from != state->pos)
+			return false;
+		if (still_open(state, entry))
 			*sn_entries_add(&batch->open) = *entry;
 	}
 	return batch->open.n == sn_batch_count(batch);
@@ -298,7 +350,7 @@ sn_batch_load(SnBatch *batch)
 	if (batch->log == NULL)
 		batch->log = sn_log_begin(batch->snapshot);
 	for (i = 0; i < batch->nlanes; i++)
-		sn_entries_of_lane(&batch->open, batch->sub, &batch->lanes[i],
+		sn_entries_of_lane(&batch->open, batch->sub, batch->lanes[i],
 						   batch->log, batch->snapshot);
 }
 
@@ -321,7 +373,7 @@ drop_retry(SnLaneState *state, SnPos pos)
 void
 sn_batch_drop(SnBatch *batch, const SnEntry *entry)
 {
-	SnLaneState *state = sn_batch_lane(batch, entry->lane);
+	SnLaneState *state = sn_batch_state(batch, entry);
 
 	if (entry->bit < 0)
 		drop_retry(state, entry->pos);
@@ -356,7 +408,7 @@ sn_entry_wait(SnLaneState *state, const SnEntry *entry, int32 hash,
 	};
 
 	sn_retry_put(&retry, true);
-	state->parked++;
+	sn_lane_count(state, 1, 0);
 }
 
 /*
@@ -372,7 +424,8 @@ sn_batch_give_back(SnBatch *batch)
 	int			i;
 
 	for (i = 0; i < batch->nlanes; i++)
-		waiting = waiting || batch->lanes[i].parked > 0;
+		waiting = waiting ||
+			sn_lane_whole(batch->lanes[i])->parked > 0;
 	if (waiting && batch->sub->ordered)
 		sn_batch_load(batch);
 	for (i = 0; i < batch->open.n; i++)
@@ -385,7 +438,7 @@ sn_batch_give_back(SnBatch *batch)
 							entry->tenant_id, entry->aggregate_id,
 							batch->snapshot, &hash))
 		{
-			sn_entry_wait(sn_batch_lane(batch, entry->lane), entry, hash,
+			sn_entry_wait(sn_batch_state(batch, entry), entry, hash,
 						  batch->now);
 			sn_batch_drop(batch, entry);
 		}
@@ -393,8 +446,8 @@ sn_batch_give_back(SnBatch *batch)
 	sn_retry_probe_end(&probe);
 	for (i = 0; i < batch->nlanes; i++)
 	{
-		batch->lanes[i].done = false;
-		sn_lane_release(&batch->lanes[i]);
+		batch->lanes[i]->done = false;
+		sn_lane_release(batch->lanes[i]);
 	}
 }
 
@@ -432,13 +485,13 @@ sn_batch_append(SnBatch *batch)
 	batch->resolved = sn_batch_count(batch) == 0;
 	for (i = 0; i < batch->nlanes; i++)
 	{
-		SnLaneState *state = &batch->lanes[i];
+		SnLaneState *state = batch->lanes[i];
 
 		if (batch->resolved)
 			resolve_lane(state);
 		else if (!state->changed)
 			continue;
-		if (state->parked > 0 || state->pos < state->end_pos)
+		if (sn_lane_whole(state)->parked > 0 || state->pos < state->end_pos)
 			with_work |= SN_LANE_BIT(state->lane);
 		sn_lane_append(&appender, state);
 	}

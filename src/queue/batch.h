@@ -24,6 +24,8 @@ typedef struct SnEntry
 	pg_uuid_t	event_id;
 	SnPos		pos;
 	int			lane;
+	int			track;			/* that the batch holds for it */
+	SnPos		from;			/* position of that: what bit counts from */
 	int			bit;			/* in the lane's bitmap; -1: row of event_retry */
 	int			attempt;		/* of this hand-out, from 1 */
 	text	   *tenant_id;		/* NULL: the event is no longer in the log */
@@ -47,7 +49,8 @@ typedef struct SnBatch
 	TimestampTz now;
 	bool		resolved;		/* nothing of it is open any more */
 	int			nlanes;
-	SnLaneState *lanes;			/* ascending */
+	SnLaneState **lanes;		/* the tracks of its lanes that it holds, ascending by
+								 * lane; once resolved, the common ones */
 	SnLogReader *log;			/* NULL: not needed yet */
 	SnEntries	open;			/* its open events, once loaded */
 	bool		loaded;
@@ -65,6 +68,7 @@ extern int	sn_batch_release(SnBatch *batch);
 extern void sn_batch_load(SnBatch *batch);
 extern void sn_batch_close(SnBatch *batch);
 extern SnLaneState *sn_batch_lane(SnBatch *batch, int lane);
+extern SnLaneState *sn_batch_state(SnBatch *batch, const SnEntry *entry);
 extern void sn_batch_drop(SnBatch *batch, const SnEntry *entry);
 extern void sn_batch_give_back(SnBatch *batch);
 extern void sn_batch_free(SnBatch *batch, uint64 with_work);
@@ -84,11 +88,9 @@ extern void sn_entry_wait(SnLaneState *state, const SnEntry *entry, int32 hash,
 						  TimestampTz now);
 
 /* batch_known.c */
-extern const SnEntries *sn_batch_known(const pg_uuid_t *batch,
-									   const SnPos **lane_pos);
+extern const SnEntries *sn_batch_known(const pg_uuid_t *batch);
 extern MemoryContext sn_batch_memory(void);
 extern void sn_batch_remember(MemoryContext context, const SnToken *token,
-							  const SnEntries *entries,
-							  const SnPos *lane_pos);
+							  const SnEntries *entries);
 
 #endif							/* SN_BATCH_H */

@@ -193,7 +193,7 @@ write_ledger(SnBatch *batch, SnEntry **chosen, int n)
 
 	for (i = 0; i < n; i++)
 	{
-		SnLaneState *state = sn_batch_lane(batch, chosen[i]->lane);
+		SnLaneState *state = sn_batch_state(batch, chosen[i]);
 		SnLedgerRow row = {
 			.event_id = chosen[i]->event_id,
 			.worker_type = batch->sub->worker_type,
@@ -236,7 +236,7 @@ remove_retries(SnBatch *batch, SnEntry **chosen, int n)
 			sn_dead_letter_succeeded(&entry->event_id,
 									 batch->sub->worker_type,
 									 batch->snapshot, batch->now);
-		sn_batch_lane(batch, entry->lane)->parked--;
+		sn_lane_count(sn_batch_state(batch, entry), -1, 0);
 		nrows++;
 	}
 	if (nrows > 0)
@@ -326,7 +326,7 @@ park_behind(SnBatch *batch, SnInserter *inserter, const SnEntry *entry,
 	};
 
 	sn_retry_insert(inserter, &retry);
-	sn_batch_lane(batch, entry->lane)->parked++;
+	sn_lane_count(sn_batch_state(batch, entry), 1, 0);
 }
 
 /* park_later: the later events of a key leave the batch */
@@ -366,7 +366,7 @@ sn_batch_fail(SnBatch *batch, const SnEntry *entry, text *error,
 {
 	SnFailure	failure = {
 		.sub = batch->sub,
-		.state = sn_batch_lane(batch, entry->lane),
+		.state = sn_batch_state(batch, entry),
 		.entry = entry,
 		.error = error,
 		.retryable = retryable,
@@ -435,7 +435,7 @@ extend_share(SnBatch *batch, int64 lease)
 	if (!sn_sub_shares(batch->sub, batch->hints))
 		return;
 	for (i = 0; i < batch->nlanes; i++)
-		if (batch->lanes[i].lease_until <= batch->now)
+		if (batch->lanes[i]->lease_until <= batch->now)
 			share.max_lanes = batch->sub->max_lanes;
 	if (!sn_share_take(&share, batch->token.lanes))
 		ereport(ERROR,
@@ -466,10 +466,10 @@ sentinai_extend(PG_FUNCTION_ARGS)
 	extend_share(&batch, lease);
 	for (i = 0; i < batch.nlanes; i++)
 	{
-		if (batch.now + lease < batch.lanes[i].lease_until)
-			shortened |= SN_LANE_BIT(batch.lanes[i].lane);
-		batch.lanes[i].lease_until = batch.now + lease;
-		batch.lanes[i].changed = true;
+		if (batch.now + lease < batch.lanes[i]->lease_until)
+			shortened |= SN_LANE_BIT(batch.lanes[i]->lane);
+		batch.lanes[i]->lease_until = batch.now + lease;
+		batch.lanes[i]->changed = true;
 	}
 	sn_batch_append(&batch);
 	if (shortened != 0)

@@ -23,28 +23,24 @@ typedef struct Remembered
 	MemoryContext context;		/* holds everything; NULL: free */
 	pg_uuid_t	batch;
 	SnEntries	entries;
-	SnPos		lane_pos[SN_MAX_LANES]; /* that bits are counted from */
 } Remembered;
 
 static Remembered remembered[REMEMBERED_BATCHES];
 static int	next_remembered = 0;
 
 /*
- * sn_batch_known: the events that a batch had when it was claimed here, and
- * where its lanes stood; NULL when that is not remembered
+ * sn_batch_known: the events that a batch had when it was claimed here; NULL
+ * when that is not remembered
  */
 const SnEntries *
-sn_batch_known(const pg_uuid_t *batch, const SnPos **lane_pos)
+sn_batch_known(const pg_uuid_t *batch)
 {
 	int			i;
 
 	for (i = 0; i < REMEMBERED_BATCHES; i++)
 		if (remembered[i].context != NULL &&
 			memcmp(&remembered[i].batch, batch, UUID_LEN) == 0)
-		{
-			*lane_pos = remembered[i].lane_pos;
 			return &remembered[i].entries;
-		}
 	return NULL;
 }
 
@@ -84,7 +80,7 @@ remembered_events(void)
  */
 void
 sn_batch_remember(MemoryContext context, const SnToken *token,
-				  const SnEntries *entries, const SnPos *lane_pos)
+				  const SnEntries *entries)
 {
 	Remembered *place = &remembered[next_remembered];
 	int			i;
@@ -97,6 +93,5 @@ sn_batch_remember(MemoryContext context, const SnToken *token,
 	place->context = context;
 	place->batch = token->batch;
 	place->entries = *entries;
-	memcpy(place->lane_pos, lane_pos, sizeof(place->lane_pos));
 	next_remembered = (next_remembered + 1) % REMEMBERED_BATCHES;
 }

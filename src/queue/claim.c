@@ -76,10 +76,11 @@ static void
 move_on(SnClaim *claim, uint32 first)
 {
 	uint32		expected = first + 1;
-	int			next = claim->skipped >= 0 ? claim->skipped : claim->last + 1;
+	int			next = claim->skipped >= 0 ? SN_STRIP_LANE(claim->skipped) :
+		claim->last + 1;
 
 	if (claim->hints != NULL && claim->skipped >= 0)
-		pg_atomic_write_u32(&claim->hints->lost_lane, claim->skipped + 1);
+		pg_atomic_write_u32(&claim->hints->lost_strip, claim->skipped + 1);
 	if (claim->hints != NULL && (claim->skipped >= 0 || claim->last >= 0))
 		(void) pg_atomic_compare_exchange_u32(&claim->hints->next_lane,
 											  &expected, (uint32) next);
@@ -133,13 +134,11 @@ store(SnClaim *claim)
 	if (claim->token.lanes != 0)
 		sn_token_seal(&claim->token);
 	for (i = 0; i < claim->nstates; i++)
-	{
-		SnLaneState *state = &claim->states[i];
-
-		if (claim->token.lanes & SN_LANE_BIT(state->lane))
-			state->batch = claim->token.batch;
-		sn_lane_append(&appender, state);
-	}
+		if (claim->states[i]->held)
+			claim->states[i]->batch = claim->token.batch;
+	for (i = 0; i < claim->nstates; i++)
+		if (claim->states[i]->changed)
+			sn_lane_append(&appender, claim->states[i]);
 	sn_lane_append_end(&appender);
 	claim->parker = NULL;
 	claim->nstates = 0;
@@ -223,8 +222,7 @@ finish(SnClaim *claim)
 	if (claim->snapshot != NULL)
 		UnregisterSnapshot(claim->snapshot);
 	if (claim->entries.n > 0)
-		sn_batch_remember(claim->memory, &claim->token, &claim->entries,
-						  claim->lane_pos);
+		sn_batch_remember(claim->memory, &claim->token, &claim->entries);
 }
 
 /*
@@ -266,7 +264,7 @@ sentinai_claim(PG_FUNCTION_ARGS)
 	uint64		commits;
 	uint64		sequenced;
 
-	memset(claim, 0, offsetof(SnClaim, lane_pos));
+	memset(claim, 0, offsetof(SnClaim, states));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SN_REQUIRE_ARG(0, "worker_type");
 	SN_REQUIRE_ARG(1, "max_events");

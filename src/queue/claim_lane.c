@@ -4,12 +4,10 @@
  * claim_lane.c
  *		What a claim does in one lane, and whose turn it is there.
  *
- * A batch takes new events from one track, and the lane stays with it until it
- * has passed what was handed out.  So all that is kept of the others is where
- * they stand.  Where a batch has room for all that a lane has, it takes that, in
- * the order of positions.  An event of another track than the common one waits
- * until the lane has passed what the common one has of earlier rounds: its
- * tenant may have events there (sequencer/tracks.c).
+ * A batch holds the tracks that it has taken from, and others may take from the
+ * lane's other tracks meanwhile.  An event of another track than the common one
+ * waits where its tenant may have events there that are not resolved
+ * (lane_track.c).
  */
 #include "postgres.h"
 
@@ -20,149 +18,6 @@
 #include "queue/lane_track.h"
 #include "store/lane_hints.h"
 #include "store/lane_share.h"
-
-/*
- * common_left: the first event that a lane has left on the common track, when it
- * is not the one at hand
- */
-static SnPos
-common_left(SnClaim *claim, const SnLaneState *state)
-{
-	SnPos		pos;
-	pg_uuid_t	id;
-
-	sn_sub_sources(claim->sub, claim->snapshot);
-	sn_stream_seek(claim->stream, claim->sub->sources, claim->sub->nsources,
-				   state->lane, SN_TRACK_COMMON,
-				   sn_lane_track_pos(state, claim->sub, SN_TRACK_COMMON),
-				   claim->snapshot);
-	return sn_stream_next(claim->stream, &pos, &id) ? pos : SN_POS_MAX;
-}
-
-/* take_common: take new events of the common track */
-static void
-take_common(SnClaim *claim, SnClaimLook *look)
-{
-	look->tracks |= 1 << SN_TRACK_COMMON;
-	if (sn_claim_take_new(claim, look, SN_POS_MAX))
-		look->tracks &= ~(1 << SN_TRACK_COMMON);
-}
-
-/*
- * take_other: take new events of another track.  What is known of the common one
- * then is noted, so that it is not looked for from afar the next time.
- */
-static void
-take_other(SnClaim *claim, SnClaimLook *look)
-{
-	SnLaneState *state = &look->state;
-	SnPos		left = common_left(claim, state);
-
-	look->tracks |= 1 << state->track;
-	if (sn_claim_take_new(claim, look, left == SN_POS_MAX ? SN_POS_MAX :
-						  SN_ROUND_POS(SN_POS_ROUND(left) + 1)))
-		look->tracks &= ~(1 << state->track);
-	if (left != SN_POS_MAX)
-		look->tracks |= 1 << SN_TRACK_COMMON;
-	state->at[SN_TRACK_COMMON] =
-		Max(state->at[SN_TRACK_COMMON],
-			Min(left, SN_ROUND_POS(SN_POS_ROUND(state->end_pos))));
-}
-
-/*
- * take_whole_lane: take what is left of a range of all tracks, or all there is.  What
- * comes behind a range is not for whoever takes the rest of it.
- */
-static void
-take_whole_lane(SnClaim *claim, SnClaimLook *look)
-{
-	SnLaneState *state = &look->state;
-	bool		rest = state->pos < state->end_pos;
-
-	if (sn_claim_take_new(claim, look, rest ? state->end_pos : SN_POS_MAX) &&
-		!rest)
-		look->tracks = 0;
-	else
-		look->tracks = (1 << SN_TRACKS) - 1;
-}
-
-/* take_from: take new events of a track */
-static void
-take_from(SnClaim *claim, SnClaimLook *look, int track)
-{
-	if (look->state.track != track)
-		sn_lane_switch(&look->state, claim->sub, track);
-	if (track == SN_TRACK_COMMON)
-		take_common(claim, look);
-	else if (track == SN_TRACK_ALL)
-		take_whole_lane(claim, look);
-	else
-		take_other(claim, look);
-}
-
-/* fits: whether the batch has room for all that several tracks of the lane have */
-static bool
-fits(SnClaim *claim, const SnClaimLook *look)
-{
-	const SnLaneState *state = &look->state;
-	int			room = claim->limit - claim->entries.n;
-	int			track;
-
-	if (claim->sharing || pg_popcount32(look->tracks) < 2 ||
-		sn_lane_track_pos(state, claim->sub,
-						  SN_TRACK_COMMON) < claim->sub->tracks_pos)
-		return false;
-	sn_sub_sources(claim->sub, claim->snapshot);
-	for (track = 0; track < SN_TRACKS && room >= 0; track++)
-	{
-		SnPos		pos;
-		pg_uuid_t	id;
-
-		if ((look->tracks & 1 << track) == 0)
-			continue;
-		sn_stream_seek(claim->stream, claim->sub->sources,
-					   claim->sub->nsources, state->lane, track,
-					   sn_lane_track_pos(state, claim->sub, track),
-					   claim->snapshot);
-		while (room >= 0 && sn_stream_next(claim->stream, &pos, &id))
-			room--;
-	}
-	return room >= 0;
-}
-
-/*
- * take_new_events: take new events from a lane, of one track: the one at hand
- * if the lane has not passed what it has handed out of it, otherwise the given
- * one, the common one, or the next that has any
- */
-static void
-take_new_events(SnClaim *claim, SnClaimLook *look, int track)
-{
-	SnLaneState *state = &look->state;
-	int			n = claim->entries.n;
-	int			i;
-
-	if (state->pos < state->end_pos)
-	{
-		take_from(claim, look, state->track);
-		return;
-	}
-	if (fits(claim, look))
-	{
-		take_from(claim, look, SN_TRACK_ALL);
-		return;
-	}
-	for (i = -2; i < SN_TRACKS && claim->entries.n == n &&
-		 state->pos == state->end_pos && !sn_claim_full(claim); i++)
-	{
-		int			next = i == -2 ? track : i == -1 ? SN_TRACK_COMMON :
-			(track + i) % SN_TRACKS;
-
-		if ((look->tracks & 1 << next) != 0 &&
-			(next == track || !claim->only))
-			take_from(claim, look, next);
-	}
-}
 
 /* recheck_sub: the subscription as it is, now that a lane's lock is held */
 static void
@@ -177,51 +32,104 @@ recheck_sub(SnClaim *claim)
 		sn_unknown_worker_type(claim->worker_type);
 }
 
-/* hold_lane: the batch takes the lane */
+/* hold_lane: the batch takes the track at hand */
 static void
 hold_lane(SnClaim *claim, SnClaimLook *look)
 {
-	SnLaneState *state = &look->state;
+	SnLaneState *state = look->state;
+	int			i;
 
+	look->taken |= 1 << state->track;
+	if (sn_lane_whole(state)->parked > state->nretries)
+		look->more = true;
 	state->held = true;			/* by a batch that has its number in store() */
 	state->claimed_at = claim->now;
 	state->lease_until = claim->now + claim->lease;
 	state->worker_id = claim->worker_id;
 	state->open = claim->entries.n - look->first;
 	state->changed = true;
+	for (i = look->first; i < claim->entries.n; i++)
+		claim->entries.items[i].from = state->pos;
 	claim->token.lanes |= SN_LANE_BIT(state->lane);
-	claim->lane_pos[state->lane] = state->pos;
 	claim->last = state->lane;
 	sn_hint_keep_lane(claim->hints, state->lane);
 	sn_hint_defer_until(claim->hints, state->lane, state->lease_until);
-	if (look->more || state->parked > state->nretries)
-		sn_hint_pending_after_batch(claim->hints, state->lane);
-}
-
-/* leave_lane: nothing in the lane for this batch */
-static void
-leave_lane(SnClaim *claim, SnClaimLook *look)
-{
-	if (look->more)
-		sn_hint_set(claim->hints, look->state.lane);
-	else if (look->next_due != 0)
-		sn_hint_defer_until(claim->hints, look->state.lane, look->next_due);
-}
-
-/* is_leased: whether somebody has the lane; says so in the hints */
-static bool
-is_leased(SnClaim *claim, SnLaneState *state)
-{
-	if (!state->held || state->lease_until <= claim->now)
-		return false;
-	sn_hint_pending_after_batch(claim->hints, state->lane);
-	sn_hint_defer_until(claim->hints, state->lane, state->lease_until);
-	return true;
 }
 
 /*
- * must_wait: whether the lane was lost and the batch has events already.  What
- * a lost lane has may have to stay alone, so it is left for the next claim.
+ * find_work: what the lane may have in each track: those that others hold are
+ * not for now, and what was lost or left of a range is work, too.
+ */
+static void
+find_work(SnClaim *claim, SnClaimLook *look)
+{
+	SnLane	   *lane = &look->lane;
+	int			track;
+
+	look->due = sn_lane_due_tracks(lane, claim->now, claim->stream,
+								   claim->snapshot);
+	for (track = 0; lane->tracks >> track != 0; track++)
+	{
+		const SnLaneState *state = lane->of[track];
+
+		if (state == NULL)
+			continue;
+		if (state->held && state->lease_until > claim->now)
+		{
+			look->leased |= 1 << track;
+			sn_hint_pending_after_batch(claim->hints, lane->lane);
+			sn_hint_defer_until(claim->hints, lane->lane, state->lease_until);
+		}
+		else if (state->held)
+			look->due |= 1 << track;
+		else if (state->pos < state->end_pos)
+			look->tracks |= 1 << track;
+	}
+	if (look->leased != 0 && claim->sub->max_lanes != SN_MAX_LANES)
+		look->leased = lane->tracks;	/* who has a share has whole lanes */
+	if (lane->tracks != 1 << SN_TRACK_COMMON &&
+		lane->of[SN_TRACK_COMMON]->parked > 0)
+	{
+		look->next_due = sn_retry_next_due(claim->sub->sub_id, lane->lane,
+										   claim->now, claim->snapshot);
+		look->next_due = look->next_due == DT_NOEND ? 0 : look->next_due;
+	}
+}
+
+/*
+ * leave_hints: what the lane has left.  Tracks that are held have it when their
+ * batches end.  What waits for the common one does so until its batch ends, or
+ * else is looked at once more, since this claim may have taken it further; and so
+ * is a lane where a batch was lost, as others may have waited for that.
+ */
+static void
+leave_hints(SnClaim *claim, SnClaimLook *look)
+{
+	int			left = look->tracks | look->due;
+	int			lane = look->lane.lane;
+	int			held = look->taken | look->leased;
+	bool		common_held = (held & 1 << SN_TRACK_COMMON) != 0;
+
+	sn_hint_leave_tracks(claim->hints, lane, look->tracks);
+	if ((look->lane.tracks & ~look->leased) != 0)
+		sn_hint_leave_due(claim->hints, lane,
+						  (look->due & ~look->leased) != 0);
+	if ((look->taken != 0 && (look->more || (left & look->taken) != 0)) ||
+		look->lane.waits_batch || look->lane.waits_common)
+		sn_hint_pending_after_batch(claim->hints, lane);
+	if ((left & ~(held | look->bound)) != 0 || look->rescued ||
+		(look->lane.waits_common && !common_held) ||
+		(look->lane.waits_batch && held == 0) ||
+		(look->taken == 0 && look->more))
+		sn_hint_set(claim->hints, lane);
+	else if (look->next_due != 0 &&
+			 (look->taken == 0 || look->lane.tracks != 1 << SN_TRACK_COMMON))
+		sn_hint_defer_until(claim->hints, lane, look->next_due);
+}
+
+/*
+ * must_wait: whether the track was lost and the batch has events already.  What
+ * it may have may have to stay alone, so it is left for the next claim.
  */
 static bool
 must_wait(SnClaim *claim, SnLaneState *state)
@@ -229,13 +137,13 @@ must_wait(SnClaim *claim, SnLaneState *state)
 	if (!state->held || claim->entries.n == 0)
 		return false;
 	sn_hint_set(claim->hints, state->lane);
-	claim->skipped = state->lane;
+	claim->skipped = SN_LANE_TRACK(state->lane, state->track);
 	return true;
 }
 
 /*
- * take_share: the lane becomes the role's, if that may have one more.  Where
- * nobody counts, it is the batch alone that gets no more than that.
+ * take_share: the lane becomes the role's, if that may have one more.  Where nobody
+ * counts, it is the batch alone that gets no more than that.
  */
 static bool
 take_share(SnClaim *claim, int lane)
@@ -258,7 +166,7 @@ take_share(SnClaim *claim, int lane)
 	return !claim->sated;
 }
 
-/* leave_share: the batch has nothing of the lane */
+/* leave_share: the batch has nothing more of the lane */
 static void
 leave_share(SnClaim *claim, int lane)
 {
@@ -267,19 +175,19 @@ leave_share(SnClaim *claim, int lane)
 }
 
 /*
- * retries_turn: how many retries of a lane come before what is new.  Where there
+ * retries_turn: how many retries of a track come before what is new.  Where there
  * may be both each gets half of the room, and an odd event in turn; then retries
- * get what is left.  Where an event of the lane has to be alone they take turns.
+ * get what is left.  Where an event has to be alone they take turns.
  */
 static int
-retries_turn(SnClaim *claim, const SnClaimLook *look, int track)
+retries_turn(SnClaim *claim, const SnClaimLook *look, bool new_too)
 {
-	const SnLaneState *state = &look->state;
+	const SnLaneState *state = look->state;
 	int			room = claim->limit - claim->entries.n;
 	bool		first;
 
-	if (track == SN_SHARE_RETRIES ||
-		(look->tracks == 0 && state->pos == state->end_pos))
+	if (!new_too || ((look->tracks & 1 << state->track) == 0 &&
+					 state->pos == state->end_pos))
 		return room;
 	first = sn_hint_retries_first(claim->hints, state->lane, claim->now);
 	if (state->pos < state->lost_pos)
@@ -287,58 +195,181 @@ retries_turn(SnClaim *claim, const SnClaimLook *look, int track)
 	return (room + first) / 2;
 }
 
+/* keep_state: a state of the lane that changed is to be appended, once */
+static void
+keep_state(SnClaim *claim, const SnClaimLook *look, SnLaneState *state)
+{
+	int			i;
+
+	for (i = look->nstates; i < claim->nstates; i++)
+		if (claim->states[i] == state)
+			return;
+	claim->states[claim->nstates++] = state;
+}
+
 /*
- * sn_claim_from_lane: take from a lane what it has, if it is free: what is due,
- * and new events of a track, or else of another; or of no track, when only what
- * is due is wanted.  Returns whether this claim is done with the lane.
+ * rescue_lane: the track at hand was lost, and so was all that its batch has in
+ * the lane: a token is good as long as its batch holds a track of each lane.
+ */
+static void
+rescue_lane(SnClaim *claim, SnClaimLook *look)
+{
+	pg_uuid_t	batch = look->state->batch;
+	int			track;
+
+	look->rescued = true;
+	for (track = 0; look->lane.tracks >> track != 0; track++)
+	{
+		SnLaneState *state = look->lane.of[track];
+
+		if (state == NULL || !state->held || !sn_is_batch(state, &batch))
+			continue;
+		sn_rescue(claim, state);
+		sn_claim_new_snapshot(claim);
+		keep_state(claim, look, state);
+		look->due |= 1 << track;
+		look->tracks |= 1 << track;
+	}
+}
+
+/*
+ * take_fresh: take what the range of the track at hand has left, and new
+ * events.  Those whose tenants may have events on the common track, from before
+ * they were set apart, wait for that.
+ */
+static void
+take_fresh(SnClaim *claim, SnClaimLook *look, bool new_too)
+{
+	SnLaneState *state = look->state;
+	int			bit = 1 << state->track;
+	SnPos		until = SN_POS_MAX;
+
+	if (state->pos == state->end_pos &&
+		(!new_too || (look->tracks & bit) == 0))
+		return;
+	if (state->track != SN_TRACK_COMMON)
+	{
+		/* as of the snapshot that the events are read under */
+		sn_lane_forget(&look->lane);
+		until = Max(sn_lane_bound(&look->lane, state->track, claim->stream,
+								  claim->snapshot), state->end_pos);
+	}
+	look->tracks |= bit;
+	if (sn_claim_take_new(claim, look, until))
+		look->tracks &= ~bit;
+	else if (until != SN_POS_MAX && !sn_claim_full(claim))
+	{
+		look->bound |= bit;
+		look->lane.waits_common = true;
+	}
+}
+
+/* take_from: what is due of the track at hand, and what is new */
+static void
+take_from(SnClaim *claim, SnClaimLook *look, bool new_too)
+{
+	SnLaneState *state = look->state;
+	int			bit = 1 << state->track;
+
+	if (state->held)
+		rescue_lane(claim, look);
+	ItemPointerSetInvalid(&look->last_tid);
+	look->due_left = false;
+	if ((look->due & bit) != 0 && sn_lane_whole(state)->parked > 0)
+		sn_claim_take_retries(claim, look, retries_turn(claim, look, new_too));
+	look->more = look->more || sn_claim_full(claim);
+	if (!sn_claim_full(claim) || state->pos < state->end_pos)
+		take_fresh(claim, look, new_too);
+	if (look->due_left && !sn_claim_full(claim))
+		sn_claim_take_more_retries(claim, look);
+	look->due = look->due_left ? look->due | bit : look->due & ~bit;
+}
+
+/* look_again: what has waited for the common track, as that has gone on */
+static void
+look_again(SnClaim *claim, SnClaimLook *look)
+{
+	look->lane.waits_common = false;
+	look->bound = 0;
+	look->due |= sn_lane_due_tracks(&look->lane, claim->now, claim->stream,
+									claim->snapshot) & ~(1 << SN_TRACK_COMMON);
+}
+
+/*
+ * take_from_track: take from a track of the lane what it has, if it is free:
+ * what is due, and new events if these are wanted
+ */
+static void
+take_from_track(SnClaim *claim, SnClaimLook *look, int track, bool new_too)
+{
+	SnLaneState *state = look->state = look->lane.of[track];
+
+	if ((look->leased & 1 << track) != 0 || must_wait(claim, state) ||
+		!take_share(claim, state->lane))
+		return;
+	look->first = claim->entries.n;
+	take_from(claim, look, new_too);
+	if (claim->entries.n > look->first)
+		hold_lane(claim, look);
+	else
+		leave_share(claim, state->lane);
+	if (state->changed)
+		keep_state(claim, look, state);
+	sn_lane_forget(&look->lane);
+	if (track == SN_TRACK_COMMON && look->lane.waits_common)
+		look_again(claim, look);
+}
+
+/*
+ * take_in_turn: take from the tracks of a lane: from the given one, the
+ * common one, and the others that have something; from no other than the given
+ * one if that is all that is asked for now.
+ */
+static void
+take_in_turn(SnClaim *claim, SnClaimLook *look, int track)
+{
+	bool		only = claim->only && track != SN_SHARE_RETRIES;
+	int			left = look->lane.tracks;
+	int			i;
+
+	for (i = -2; i < SN_TRACKS && left != 0 && !sn_claim_full(claim); i++)
+	{
+		int			next = i == -2 ? track : i == -1 ? SN_TRACK_COMMON :
+			(track + i) % SN_TRACKS;
+		int			bit = 1 << next;
+
+		if ((left & bit) == 0 || ((look->tracks | look->due) & bit) == 0 ||
+			(only && next != track))
+			continue;
+		left &= ~bit;
+		take_from_track(claim, look, next, track != SN_SHARE_RETRIES);
+	}
+}
+
+/*
+ * sn_claim_from_lane: take from the tracks of a lane that are free: from a given
+ * one first; or only what is due.  Returns whether this claim is done with the
+ * lane.
  */
 bool
 sn_claim_from_lane(SnClaim *claim, int lane, int track)
 {
-	SnClaimLook		look = {.first = claim->entries.n};
+	SnClaimLook		look = {.nstates = claim->nstates};
 
-	ItemPointerSetInvalid(&look.last_tid);
 	if (!sn_lock_lane(claim->sub->sub_id, lane, false))
 		return true;
 	sn_hint_clear(claim->hints, lane);
 	look.tracks = sn_hint_take_tracks(claim->hints, lane);
 	sn_claim_new_snapshot(claim);
 	recheck_sub(claim);
-	sn_lane_read_next(&claim->reader, claim->sub, lane, claim->snapshot,
-					  &look.state);
-	if (is_leased(claim, &look.state) || must_wait(claim, &look.state) ||
-		!take_share(claim, lane))
-	{
-		sn_hint_leave_tracks(claim->hints, lane, look.tracks);
+	sn_lane_open(&look.lane, &claim->reader, claim->sub, lane,
+				 claim->snapshot);
+	look.tracks &= look.lane.tracks;
+	find_work(claim, &look);
+	take_in_turn(claim, &look, track);
+	leave_hints(claim, &look);
+	if (claim->nstates == look.nstates)
 		sn_unlock_lane(claim->sub->sub_id, lane);
-		return true;
-	}
-	if (look.state.held)
-	{
-		sn_rescue(claim, &look.state);
-		sn_claim_new_snapshot(claim);
-	}
-	if (look.state.parked > 0)
-		sn_claim_take_retries(claim, &look, retries_turn(claim, &look, track));
-	look.more = look.more || sn_claim_full(claim);
-	if (!sn_claim_full(claim) || look.state.pos < look.state.end_pos)
-		take_new_events(claim, &look, track);
-	if (look.due_left && !sn_claim_full(claim))
-		sn_claim_take_more_retries(claim, &look);
-	sn_hint_leave_tracks(claim->hints, lane, look.tracks);
-	sn_hint_leave_due(claim->hints, lane, look.due_left);
-	look.more = look.more || look.tracks != 0 || look.due_left;
-
-	if (claim->entries.n > look.first)
-		hold_lane(claim, &look);
-	else
-	{
-		leave_lane(claim, &look);
-		leave_share(claim, lane);
-	}
-	if (look.state.changed)
-		claim->states[claim->nstates++] = look.state;
-	else
-		sn_unlock_lane(claim->sub->sub_id, lane);
-	return look.state.changed;
+	return claim->nstates != look.nstates ||
+		((look.tracks | look.due) & ~(look.leased | look.bound)) == 0;
 }

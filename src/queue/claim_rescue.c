@@ -59,7 +59,7 @@ fail_range(SnClaim *claim, SnLaneState *state, const SnEntry *entries, int n)
 		int32		hash;
 
 		if (n == 1 ||
-			(claim->sub->ordered && state->parked > 0 &&
+			(claim->sub->ordered && sn_lane_whole(state)->parked > 0 &&
 			 sn_retry_blocks(&claim->probe, claim->sub->sub_id, entry->lane,
 							 entry->tenant_id, entry->aggregate_id,
 							 claim->snapshot, &hash)))

@@ -88,7 +88,7 @@ keep_key(SnClaim *claim, SnEntry *entry, const text *tenant_id,
 static Fate
 take_retry(SnClaim *claim, SnClaimLook *look, const SnRetry *retry)
 {
-	SnLaneState *state = &look->state;
+	SnLaneState *state = look->state;
 	SnLogRef	ref = {-1};
 	SnEventRow	row;
 	SnEntry    *entry;
@@ -147,7 +147,7 @@ take_head(SnClaim *claim, SnClaimLook *look, const SnRetry *head)
 
 	if (head->solo && claim->entries.n > 0)
 	{
-		claim->skipped = look->state.lane;
+		claim->skipped = SN_LANE_TRACK(look->state->lane, look->state->track);
 		look->more = true;
 		return FATE_TAKEN;		/* by the next claim */
 	}
@@ -183,12 +183,11 @@ add_to(Rows *list, const SnRetry *row)
 static void
 drop_gone(SnClaim *claim, SnClaimLook *look, const Rows *gone)
 {
-	SnLaneState *state = &look->state;
+	SnLaneState *state = look->state;
 
 	sn_retry_remove(gone->rows, gone->n, claim->sub->ordered, claim->now);
 	sn_claim_new_snapshot(claim);
-	state->parked -= gone->n;
-	state->changed = true;
+	sn_lane_count(state, -gone->n, 0);
 	look->more = true;
 }
 
@@ -215,17 +214,19 @@ give_up_unreadable(SnClaim *claim, SnClaimLook *look, const Rows *unreadable)
 }
 
 /*
- * walk_due: take what is due of the lane's retries, behind those that were looked
- * at before.  Those that cannot be handed out go to the lists.
+ * walk_due: take what is due of the track's retries, behind those that were
+ * looked at before.  Those that cannot be handed out go to the lists.  After
+ * very many of other tracks it is their turn first.
  */
 static void
 walk_due(SnClaim *claim, SnClaimLook *look, Rows *gone, Rows *unreadable)
 {
 	bool		again = ItemPointerIsValid(&look->last_tid);
+	int			others = 0;
 	SnScan		scan;
 
 	look->due_left = false;
-	sn_retry_scan_due(&scan, claim->sub->sub_id, look->state.lane,
+	sn_retry_scan_due(&scan, claim->sub->sub_id, look->state->lane,
 					  again ? look->last_due : DT_NOBEGIN, claim->now,
 					  claim->snapshot);
 	while (!look->due_left && sn_scan_next(&scan))
@@ -237,6 +238,12 @@ walk_due(SnClaim *claim, SnClaimLook *look, Rows *gone, Rows *unreadable)
 		if (again && head.due_at == look->last_due &&
 			ItemPointerCompare(&head.tid, &look->last_tid) <= 0)
 			continue;
+		if (sn_lane_retry_track(&look->lane, &head, claim->stream,
+								claim->snapshot) != look->state->track)
+		{
+			look->due_left = ++others >= SN_DUE_LOOKED_AT;
+			continue;
+		}
 		look->due_left = sn_claim_full(claim);
 		if (look->due_left)
 			break;
@@ -262,7 +269,7 @@ sn_claim_take_retries(SnClaim *claim, SnClaimLook *look, int n)
 	claim->limit = Min(limit, claim->entries.n + n);
 	walk_due(claim, look, &gone, &unreadable);
 	claim->limit = limit;
-	next_due = sn_retry_next_due(claim->sub->sub_id, look->state.lane,
+	next_due = sn_retry_next_due(claim->sub->sub_id, look->state->lane,
 								 claim->now, claim->snapshot);
 	look->next_due = next_due == DT_NOEND ? 0 : next_due;
 	if (gone.n > 0)
@@ -319,9 +326,9 @@ park_taken(SnClaim *claim, SnClaimLook *look, SnPos pos, const pg_uuid_t *id)
 {
 	SnRetry		retry;
 
-	if (!claim->sub->ordered || look->state.parked == 0)
+	if (!claim->sub->ordered || sn_lane_whole(look->state)->parked == 0)
 		return false;
-	fill_parked(claim, &look->state, pos, id, &retry);
+	fill_parked(claim, look->state, pos, id, &retry);
 	if (!sn_retry_head(&claim->probe, retry.sub_id, retry.lane, retry.hash,
 					   retry.tenant_id, retry.aggregate_id, -1,
 					   claim->snapshot, NULL))
@@ -338,7 +345,7 @@ park_taken(SnClaim *claim, SnClaimLook *look, SnPos pos, const pg_uuid_t *id)
 			claim->parker = sn_retry_begin();
 		sn_retry_insert(claim->parker, &retry);
 	}
-	look->state.parked++;
+	sn_lane_count(look->state, 1, 0);
 	claim->parked++;
 	return true;
 }
@@ -347,13 +354,13 @@ park_taken(SnClaim *claim, SnClaimLook *look, SnPos pos, const pg_uuid_t *id)
 static Fate
 decide_event(SnClaim *claim, SnClaimLook *look, SnPos pos, const pg_uuid_t *id)
 {
-	SnLaneState *state = &look->state;
+	SnLaneState *state = look->state;
 	bool		solo = pos < state->lost_pos;
 	SnEntry    *entry;
 
 	if (solo && claim->entries.n > 0)
 	{
-		claim->skipped = state->lane;
+		claim->skipped = SN_LANE_TRACK(state->lane, state->track);
 		return FATE_LEFT;
 	}
 	if (!sn_log_fetch_at(claim->log, id, &claim->stream->row_tid) ||
@@ -445,7 +452,7 @@ keep_rest(SnClaim *claim, Walk *walk, SnPos pos)
 static void
 put_down(SnClaimLook *look, Walk *walk)
 {
-	SnLaneState *state = &look->state;
+	SnLaneState *state = look->state;
 
 	if (walk->pos == state->pos && walk->end == state->end_pos &&
 		walk->bits.n == 0)
@@ -479,7 +486,7 @@ put_down(SnClaimLook *look, Walk *walk)
 bool
 sn_claim_take_new(SnClaim *claim, SnClaimLook *look, SnPos until)
 {
-	SnLaneState *state = &look->state;
+	SnLaneState *state = look->state;
 	SnStreamReader *stream = claim->stream;
 	Walk		walk = {.old = state->resolved,.old_end = state->end_pos,
 	.pos = state->pos,.end = state->end_pos};
@@ -501,7 +508,6 @@ sn_claim_take_new(SnClaim *claim, SnClaimLook *look, SnPos until)
 			fate = open ? decide_event(claim, look, pos, &id) : FATE_PASSED;
 		if (fate == FATE_LEFT)
 		{
-			look->more = true;
 			end = false;
 			keep_rest(claim, &walk, pos);
 			break;

@@ -54,17 +54,25 @@ typedef struct Shares
 /*
  * find_shares: who may have something in the lanes.  Those lanes that seem to have
  * retries are first: where they have none, their share goes on to the tracks.
+ * Beside a tenant that is set apart these are also lanes with new events: the
+ * retries may be others'.
  */
 static void
 find_shares(SnClaim *claim, uint64 pending, Shares *shares)
 {
 	uint64		lanes[SN_TRACKS];
 	uint64		others = pending;
+	bool		apart = false;
 	int			track;
 
 	(void) sn_hint_tracks(claim->hints, pending, lanes);
 	for (track = 0; track < SN_TRACKS; track++)
+	{
+		apart = apart || (track != SN_TRACK_COMMON && lanes[track] != 0);
 		others &= ~lanes[track];
+	}
+	if (apart)
+		others |= sn_hint_retries(claim->hints, pending);
 	shares->n = 0;
 	shares->due = sn_hint_retries(claim->hints, others) != 0;
 	if (others != 0)
@@ -232,11 +240,11 @@ sn_claim_look_around(SnClaim *claim, uint32 first)
 	claim->sharing = are_crowded(claim, &shares);
 	if (claim->sharing)
 	{
-		uint32		lost = pg_atomic_exchange_u32(&claim->hints->lost_lane, 0);
+		uint32		lost = pg_atomic_exchange_u32(&claim->hints->lost_strip, 0);
 
 		if (lost > 0)
-			go_through(claim, pending & SN_LANE_BIT(lost - 1), first,
-					   SN_TRACK_COMMON);
+			go_through(claim, pending & SN_LANE_BIT(SN_STRIP_LANE(lost - 1)),
+					   first, SN_STRIP_TRACK(lost - 1));
 		if (sn_claim_full(claim))
 			return;
 		weigh_shares(&shares);

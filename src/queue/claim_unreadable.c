@@ -51,7 +51,7 @@ sn_claim_give_up(SnClaim *claim, SnClaimLook *look, const SnEntry *entry)
 {
 	SnFailure	failure = {
 		.sub = claim->sub,
-		.state = &look->state,
+		.state = look->state,
 		.entry = entry,
 		.error = cstring_to_text("payload or metadata is too large as text, or nested too deep, to be handed out"),
 		.retryable = false,

@@ -38,7 +38,8 @@ sn_claim_add(SnClaim *claim, SnClaimLook *look, const pg_uuid_t *id, SnPos pos)
 	MemoryContextSwitchTo(old);
 	entry->event_id = *id;
 	entry->pos = pos;
-	entry->lane = look->state.lane;
+	entry->lane = look->state->lane;
+	entry->track = look->state->track;
 	return entry;
 }
 

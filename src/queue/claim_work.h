@@ -11,6 +11,7 @@
 
 #include "queue/batch.h"
 #include "queue/dead_letter.h"
+#include "queue/lane_track.h"
 #include "queue/retry.h"
 #include "queue/stream.h"
 
@@ -46,7 +47,7 @@ typedef struct SnClaim
 	bool		solo;			/* its event has to stay alone */
 	bool		enough;			/* passed so much that it has to stop */
 	bool		sated;			/* its role may have no more lanes */
-	int			skipped;		/* lane left because of a solo event; -1 */
+	int			skipped;		/* strip left because of a solo event; -1 */
 	int			last;			/* last lane it took events from; -1 */
 	int			parked;
 	int			unwanted;
@@ -55,26 +56,33 @@ typedef struct SnClaim
 	bool		only;			/* no other track than the given one, for now */
 	int			fresh;			/* events read that no batch had before */
 
-	/* by lane, and not cleared: only what is said to be there is */
-	SnPos		lane_pos[SN_MAX_LANES];	/* of the token's lanes */
-	SnLaneState states[SN_MAX_LANES];	/* nstates of them, to be appended */
+	/* not cleared: only as many as there are */
+	SnLaneState *states[SN_STRIPS]; /* nstates of them, to be appended */
 } SnClaim;
 
-/* A look at a lane */
+/* A look at a lane; of the sets, each has a bit for each track */
 typedef struct SnClaimLook
 {
-	SnLaneState state;
-	int			first;			/* entries before the lane's */
+	SnLane		lane;
+	SnLaneState *state;			/* of the track at hand */
+	int			nstates;		/* states of the claim before the lane's */
 	bool		more;			/* work was left */
 	TimestampTz next_due;		/* of a retry that is not due; 0: none */
-	int			tracks;			/* that may have more, a bit for each */
+	int			tracks;			/* that may have more that is new */
+	int			due;			/* that may have retries that are due, or were lost */
+	int			leased;			/* that others hold */
+	int			bound;			/* that wait for the common one, at first */
+	int			taken;			/* that the batch holds */
+	bool		rescued;		/* a batch was lost here */
+	/* of the track at hand */
+	int			first;			/* entries before its */
 	bool		due_left;		/* retries that are due were left */
 	TimestampTz last_due;		/* of the last retry that was looked at */
 	ItemPointerData last_tid;	/* of its row; invalid: none was */
 } SnClaimLook;
 
 /* In place of a track: what is due of a lane's retries, and nothing new */
-#define SN_SHARE_RETRIES (SN_TRACK_ALL + 1)
+#define SN_SHARE_RETRIES SN_TRACKS
 
 extern bool sn_claim_full(const SnClaim *claim);
 extern void sn_claim_new_snapshot(SnClaim *claim);

@@ -18,7 +18,6 @@
 #include "utils/snapmgr.h"
 
 #include "queue/filter.h"
-#include "queue/lane.h"
 #include "queue/lane_track.h"
 #include "sequencer/tracks.h"
 
@@ -130,53 +129,57 @@ sn_drop_unused_streams(void)
 	sn_table_end(scan);
 }
 
-/* has_unread: whether a lane has an event that is not resolved */
+/* is_left: whether a lane has an event that is not resolved, or is held */
 static bool
-has_unread(SnSub *sub, SnLaneState *state, SnStreamReader *stream,
-		   Snapshot snapshot)
+is_left(const SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
 {
+	const SnSub *sub = lane->sub;
 	int			track;
 
-	for (track = 0; track < SN_TRACKS; track++)
+	for (track = 0; lane->tracks >> track != 0; track++)
 	{
 		SnPos		pos;
 		pg_uuid_t	id;
 
-		sn_stream_seek(stream, sub->sources, sub->nsources, state->lane, track,
-					   sn_lane_track_pos(state, sub, track), snapshot);
-		if (sn_stream_next(stream, &pos, &id))
+		if (lane->of[track] == NULL)
+			continue;
+		sn_stream_seek(stream, sub->sources, sub->nsources, lane->lane, track,
+					   sn_lane_track_pos(lane, track), snapshot);
+		if (lane->of[track]->held || sn_stream_next(stream, &pos, &id))
 			return true;
 	}
 	return false;
 }
 
-/*
- * move_lane: a lane that has nothing left moves to a position, in each of the
- * tracks in use
- */
+/* move_lane: a lane that has nothing left moves to a position, in all its tracks */
 static void
-move_lane(SnLaneState *state, int tracks, SnPos pos)
+move_lane(SnLane *lane, SnPos pos)
 {
 	int			track;
 
-	for (track = 0; track < SN_TRACKS; track++)
-		if (tracks & 1 << track)
-			state->at[track] = pos;
-	state->track = SN_TRACK_COMMON;
-	state->pos = state->end_pos = pos;
-	sn_lane_release(state);
+	for (track = 0; lane->tracks >> track != 0; track++)
+	{
+		SnLaneState *state = lane->of[track];
+
+		if (state == NULL)
+			continue;
+		state->pos = state->end_pos = pos;
+		if (state->whole != NULL)
+			state->common_pos = pos;
+		sn_lane_release(state);
+	}
 }
 
-/* passed_in_lane: the position that a lane has reached in all of these tracks */
+/* passed_in_lane: the position that a lane has reached in all of its tracks */
 static SnPos
-passed_in_lane(const SnSub *sub, const SnLaneState *state, int tracks)
+passed_in_lane(const SnLane *lane)
 {
 	SnPos		lowest = SN_POS_MAX;
 	int			track;
 
-	for (track = 0; track < SN_TRACKS; track++)
-		if (tracks & 1 << track)
-			lowest = Min(lowest, sn_lane_track_pos(state, sub, track));
+	for (track = 0; lane->tracks >> track != 0; track++)
+		if (lane->of[track] != NULL)
+			lowest = Min(lowest, sn_lane_track_pos(lane, track));
 	return lowest;
 }
 
@@ -189,28 +192,24 @@ move_lanes(SnSub *sub, int64 round_no, Snapshot snapshot)
 {
 	SnStreamReader *stream = sn_stream_begin();
 	SnLaneReader reader = {false};
-	SnLaneAppender appender = {NULL};
 	int			lanes = sn_node()->lanes;
 	SnPos		lowest = SN_POS_MAX;
-	int			tracks = sn_tracks_used(snapshot);
-	int			lane;
+	int			i;
 
 	sn_sub_sources(sub, snapshot);
-	for (lane = 0; lane < lanes; lane++)
+	for (i = 0; i < lanes; i++)
 	{
-		SnLaneState state;
+		SnLane		lane;
 
-		sn_lane_read_next(&reader, sub, lane, snapshot, &state);
-		if (!state.held &&
-			passed_in_lane(sub, &state, tracks) < SN_ROUND_POS(round_no) &&
-			!has_unread(sub, &state, stream, snapshot))
+		sn_lane_open(&lane, &reader, sub, i, snapshot);
+		if (passed_in_lane(&lane) < SN_ROUND_POS(round_no) &&
+			!is_left(&lane, stream, snapshot))
 		{
-			move_lane(&state, tracks, SN_ROUND_POS(round_no));
-			sn_lane_append(&appender, &state);
+			move_lane(&lane, SN_ROUND_POS(round_no));
+			(void) sn_lane_store(&lane);
 		}
-		lowest = Min(lowest, passed_in_lane(sub, &state, tracks));
+		lowest = Min(lowest, passed_in_lane(&lane));
 	}
-	sn_lane_append_end(&appender);
 	sn_lane_read_end(&reader);
 	sn_stream_end(stream);
 	return lowest;

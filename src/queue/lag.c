@@ -100,13 +100,13 @@ begin_lag(Lag *lag, int lanes)
 
 /* note_positions: where a lane stands in each track */
 static void
-note_positions(Lag *lag, const SnLaneState *state)
+note_positions(Lag *lag, const SnLane *lane)
 {
 	int			track;
 
 	for (track = 0; track < SN_TRACKS; track++)
-		lag->lane[SN_LANE_TRACK(state->lane, track)].from =
-			sn_lane_track_pos(state, lag->sub, track);
+		lag->lane[SN_LANE_TRACK(lane->lane, track)].from =
+			sn_lane_track_pos(lane, track);
 }
 
 /* open_lag_part: false when it has gone, or has no pages */
@@ -282,6 +282,14 @@ find_last(Lag *lag)
 		lag_of_part(lag, list_nth(lag->parts, i), lacks_last, take_last);
 }
 
+/* tracks_of: the tracks of a lane whose states there are */
+static int
+tracks_of(const Lag *lag)
+{
+	return lag->sub->is_relay ? 1 << SN_TRACK_COMMON :
+		sn_tracks_used(lag->snapshot);
+}
+
 /* note_passed: what each lane has passed */
 static void
 note_passed(Lag *lag)
@@ -291,10 +299,11 @@ note_passed(Lag *lag)
 
 	for (i = 0; i < lag->lanes; i++)
 	{
-		SnLaneState state;
+		SnLane		lane;
 
-		sn_lane_read_as_of(&reader, lag->sub, i, lag->snapshot, &state);
-		note_positions(lag, &state);
+		sn_lane_open_as_of(&lane, &reader, lag->sub, i, tracks_of(lag),
+						   lag->snapshot);
+		note_positions(lag, &lane);
 	}
 	sn_lane_read_end(&reader);
 }
@@ -361,8 +370,7 @@ sn_sub_lags_in(SnSub *sub, int tracks, Snapshot snapshot)
 static void
 oldest_of(Lag *lag, const SnLaneState *state)
 {
-	Lane	   *lane =
-		&lag->lane[SN_LANE_TRACK(state->lane, state->track % SN_TRACKS)];
+	Lane	   *lane = &lag->lane[SN_LANE_TRACK(state->lane, state->track)];
 	SnStreamReader *stream = sn_stream_begin();
 	SnPos		pos;
 	int			i = 0;
@@ -383,15 +391,21 @@ find_positions(Lag *lag)
 
 	for (i = 0; i < lag->lanes; i++)
 	{
-		SnLaneState state;
+		SnLane		lane;
+		int			track;
 
-		sn_lane_read_as_of(&reader, lag->sub, i, lag->snapshot, &state);
-		if (state.resolved.bytes != NULL)
+		sn_lane_open_as_of(&lane, &reader, lag->sub, i, tracks_of(lag),
+						   lag->snapshot);
+		for (track = 0; lane.tracks >> track != 0; track++)
 		{
-			oldest_of(lag, &state);
-			state.pos = state.end_pos;
+			SnLaneState *state = lane.of[track];
+
+			if (state == NULL || state->resolved.bytes == NULL)
+				continue;
+			oldest_of(lag, state);
+			state->pos = state->end_pos;
 		}
-		note_positions(lag, &state);
+		note_positions(lag, &lane);
 	}
 	sn_lane_read_end(&reader);
 }

@@ -22,7 +22,6 @@
 
 #include "base/fault.h"
 #include "queue/lane.h"
-#include "store/lane_hints.h"
 
 #define LOOK_BACK	1000		/* versions: a token that is older is stale, so that a
 								 * guess does not read the whole journal */
@@ -73,28 +72,6 @@ value(TupleTableSlot *slot, AttrNumber column, bool *isnull)
 #define int4_of(slot, column) \
 	DatumGetInt32((slot)->tts_values[(column) - 1])
 
-/* read_tracks: the track at hand, and where the others stand */
-static void
-read_tracks(TupleTableSlot *slot, SnLaneState *state)
-{
-	bool		isnull;
-	Datum		datum = value(slot, Anum_lane_track, &isnull);
-	ArrayType  *array;
-
-	state->track = isnull ? SN_TRACK_COMMON : DatumGetInt32(datum);
-	datum = value(slot, Anum_lane_track_pos, &isnull);
-	if (isnull)
-		return;
-	array = DatumGetArrayTypeP(datum);
-	if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) != SN_TRACKS ||
-		ARR_HASNULL(array) || state->track < 0 || state->track > SN_TRACK_ALL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("state of lane %d has no positions of its tracks",
-						state->lane)));
-	memcpy(state->at, ARR_DATA_PTR(array), sizeof(state->at));
-}
-
 /* read_optional: the columns that may be null */
 static void
 read_optional(TupleTableSlot *slot, SnLaneState *state)
@@ -132,7 +109,8 @@ read_optional(TupleTableSlot *slot, SnLaneState *state)
 		state->nretries = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 		state->retries = (SnPos *) ARR_DATA_PTR(array);
 	}
-	read_tracks(slot, state);
+	datum = value(slot, Anum_lane_common_pos, &isnull);
+	state->common_pos = isnull ? 0 : DatumGetInt64(datum);
 }
 
 /* read_lane_row: a row of the journal as a state */
@@ -153,62 +131,66 @@ read_lane_row(TupleTableSlot *slot, SnLaneState *state)
 	read_optional(slot, state);
 }
 
-/* find_newest: the newest row of a lane, if its version is not less than from */
+/* find_newest: the newest row of a strip, if its version is not less than from */
 static TupleTableSlot *
-find_newest(SnJournalReader *reader, int sub_id, int lane, int64 from,
+find_newest(SnJournalReader *reader, int sub_id, int strip, int64 from,
 			Snapshot snapshot)
 {
 	ScanKeyData keys[3];
 
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub_id);
-	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, strip);
 	sn_key_int8(&keys[2], 3, BTGreaterEqualStrategyNumber, from);
 	return sn_journal_newest(reader, SN_LANES, snapshot, 3, keys);
 }
 
-/* newest_lane_row: the newest row of a lane, or NULL */
+/* newest_lane_row: the newest row of a strip, or NULL */
 static TupleTableSlot *
-newest_lane_row(SnJournalReader *reader, int sub_id, int lane,
+newest_lane_row(SnJournalReader *reader, int sub_id, int strip,
 				Snapshot snapshot)
 {
-	int64	   *seen = sn_lane_seen(sub_id, lane);
-	TupleTableSlot *slot = find_newest(reader, sub_id, lane, *seen, snapshot);
+	int64	   *seen = sn_lane_seen(sub_id, strip);
+	TupleTableSlot *slot = find_newest(reader, sub_id, strip, *seen, snapshot);
 	bool		isnull;
 
 	if (slot == NULL && *seen > 0)
-		slot = find_newest(reader, sub_id, lane, 0, snapshot);
+		slot = find_newest(reader, sub_id, strip, 0, snapshot);
 	*seen = slot == NULL ? 0 :
 		DatumGetInt64(slot_getattr(slot, Anum_lane_ver, &isnull));
 	return slot;
 }
 
 /*
- * sn_lane_read_as_of: the state of a lane as a snapshot shows it, by a reader
- * that can be used for more lanes.  Memory of the state is the caller's
+ * sn_lane_read_as_of: the state of a track of a lane as a snapshot shows it, by
+ * a reader that can be used for more.  Memory of the state is the caller's
  * context's.
  */
 void
-sn_lane_read_as_of(SnLaneReader *reader, const SnSub *sub, int lane,
+sn_lane_read_as_of(SnLaneReader *reader, const SnSub *sub, int lane, int track,
 				   Snapshot snapshot, SnLaneState *state)
 {
-	TupleTableSlot *slot = newest_lane_row(reader, sub->sub_id, lane, snapshot);
+	TupleTableSlot *slot = newest_lane_row(reader, sub->sub_id,
+										   SN_LANE_TRACK(lane, track),
+										   snapshot);
 
 	memset(state, 0, sizeof(SnLaneState));
 	state->sub_id = sub->sub_id;
 	state->lane = lane;
+	state->track = track;
 	if (slot != NULL)
 		read_lane_row(slot, state);
 	else
-		state->pos = state->end_pos = sub->start_pos;
+		state->pos = state->end_pos = track == SN_TRACK_COMMON ?
+			sub->start_pos : sub->tracks_pos;
 }
 
 /* sn_lane_read_next: the same by one who has just taken the snapshot */
 void
-sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
+sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane, int track,
 				  Snapshot snapshot, SnLaneState *state)
 {
-	if (!sn_lane_recall(sub->sub_id, lane, state))
-		sn_lane_read_as_of(reader, sub, lane, snapshot, state);
+	if (!sn_lane_recall(sub->sub_id, SN_LANE_TRACK(lane, track), state))
+		sn_lane_read_as_of(reader, sub, lane, track, snapshot, state);
 }
 
 /* sn_lane_read_end: close a reader */
@@ -218,19 +200,19 @@ sn_lane_read_end(SnLaneReader *reader)
 	sn_journal_end(reader);
 }
 
-/* sn_lane_read: the state of one lane under a snapshot */
+/* sn_lane_read: the state of a lane's common track under a snapshot */
 void
 sn_lane_read(const SnSub *sub, int lane, Snapshot snapshot, SnLaneState *state)
 {
 	SnLaneReader reader = {false};
 
-	sn_lane_read_next(&reader, sub, lane, snapshot, state);
+	sn_lane_read_next(&reader, sub, lane, SN_TRACK_COMMON, snapshot, state);
 	sn_lane_read_end(&reader);
 }
 
 /* resolved_in: whether a half's newest rows tell that a batch was resolved */
 static bool
-resolved_in(int half, const SnSub *sub, int lane, const pg_uuid_t *batch,
+resolved_in(int half, const SnSub *sub, int strip, const pg_uuid_t *batch,
 			Snapshot snapshot)
 {
 	ScanKeyData keys[2];
@@ -239,7 +221,7 @@ resolved_in(int half, const SnSub *sub, int lane, const pg_uuid_t *batch,
 	int			i;
 
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, sub->sub_id);
-	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, strip);
 	sn_journal_scan(&scan, SN_LANES, half, snapshot, 2, keys);
 	for (i = 0; !found && i < LOOK_BACK && sn_scan_next(&scan); i++)
 	{
@@ -256,14 +238,14 @@ resolved_in(int half, const SnSub *sub, int lane, const pg_uuid_t *batch,
 
 /*
  * sn_lane_resolved_by: whether the journal remembers that a batch was resolved
- * in a lane, when others have had the lane since.
+ * in a strip, when others have had it since.
  */
 bool
-sn_lane_resolved_by(const SnSub *sub, int lane, const pg_uuid_t *batch,
+sn_lane_resolved_by(const SnSub *sub, int strip, const pg_uuid_t *batch,
 					Snapshot snapshot)
 {
-	return resolved_in(0, sub, lane, batch, snapshot) ||
-		resolved_in(1, sub, lane, batch, snapshot);
+	return resolved_in(0, sub, strip, batch, snapshot) ||
+		resolved_in(1, sub, strip, batch, snapshot);
 }
 
 /* bitmap_datum: the bitmap of a state as a bytea */
@@ -294,42 +276,13 @@ retries_datum(const SnLaneState *state)
 	return PointerGetDatum(array);
 }
 
-/* has_tracks: whether another track than the common one was ever at hand */
-static bool
-has_tracks(const SnLaneState *state)
-{
-	int			track;
-
-	if (state->track != SN_TRACK_COMMON)
-		return true;
-	for (track = SN_TRACK_COMMON + 1; track < SN_TRACKS; track++)
-		if (state->at[track] != 0)
-			return true;
-	return false;
-}
-
-/* tracks_datum: the positions of a state's tracks as a bigint[] */
-static Datum
-tracks_datum(const SnLaneState *state)
-{
-	Size		size = ARR_OVERHEAD_NONULLS(1) + sizeof(state->at);
-	ArrayType  *array = palloc0(size);
-
-	SET_VARSIZE(array, size);
-	array->ndim = 1;
-	array->elemtype = INT8OID;
-	ARR_DIMS(array)[0] = SN_TRACKS;
-	ARR_LBOUND(array)[0] = 1;
-	memcpy(ARR_DATA_PTR(array), state->at, sizeof(state->at));
-	return PointerGetDatum(array);
-}
-
 /* set_numbers: the columns that are never null */
 static void
 set_numbers(Datum *values, const SnLaneState *state)
 {
 	values[Anum_lane_sub_id - 1] = Int32GetDatum(state->sub_id);
-	values[Anum_lane_lane - 1] = Int32GetDatum(state->lane);
+	values[Anum_lane_lane - 1] =
+		Int32GetDatum(SN_LANE_TRACK(state->lane, state->track));
 	values[Anum_lane_ver - 1] = Int64GetDatum(state->ver);
 	values[Anum_lane_pos - 1] = Int64GetDatum(state->pos);
 	values[Anum_lane_end_pos - 1] = Int64GetDatum(state->end_pos);
@@ -355,7 +308,9 @@ assert_state(const SnLaneState *state)
 	Assert(state->parked >= 0 && state->dead >= 0);
 	Assert(state->completed >= 0 && state->failed >= 0);
 	Assert((state->lost == 0) == (state->lost_pos == 0));
-	Assert(state->track >= 0 && state->track <= SN_TRACK_ALL);
+	Assert(state->track >= 0 && state->track < SN_TRACKS);
+	Assert((state->track == SN_TRACK_COMMON) == (state->whole == NULL));
+	Assert(state->whole == NULL || (state->parked == 0 && state->dead == 0));
 
 	/* a batch has the lane until all of its lanes are done; nobody, nothing */
 	Assert(state->open >= state->nretries && state->nretries >= 0);
@@ -369,18 +324,13 @@ assert_state(const SnLaneState *state)
 		   state->open - state->nretries);
 }
 
-/*
- * sn_lane_append: the state becomes the lane's next version, visible after
- * sn_lane_append_end().  All lanes of one appender go to the same half.
- */
-void
-sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
+/* append_row: the state becomes the next version of its strip */
+static void
+append_row(SnLaneAppender *appender, SnLaneState *state)
 {
 	Datum		values[Natts_lane];
 	bool		nulls[Natts_lane] = {false};
-	bool		tracks;
 
-	assert_state(state);
 	if (appender->inserter == NULL)
 		appender->inserter = sn_journal_append(SN_LANES);
 	state->ver++;
@@ -400,14 +350,26 @@ sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
 				 state->resolved.bytes ? bitmap_datum(&state->resolved) : 0);
 	sn_set_column(values, nulls, Anum_lane_retries, state->nretries > 0,
 				 state->nretries > 0 ? retries_datum(state) : 0);
-	sn_set_column(values, nulls, Anum_lane_track,
+	sn_set_column(values, nulls, Anum_lane_common_pos,
 				 state->track != SN_TRACK_COMMON,
-				 Int32GetDatum(state->track));
-	tracks = has_tracks(state);
-	sn_set_column(values, nulls, Anum_lane_track_pos, tracks,
-				 tracks ? tracks_datum(state) : 0);
+				 Int64GetDatum(state->common_pos));
 	sn_insert_row(appender->inserter, values, nulls);
 	sn_lane_remember(state);
+	state->changed = false;
+}
+
+/*
+ * sn_lane_append: the state becomes the next version of its track of the lane,
+ * visible after sn_lane_append_end(), and what it has changed of the lane as a
+ * whole goes with it.  All of one appender goes to the same half.
+ */
+void
+sn_lane_append(SnLaneAppender *appender, SnLaneState *state)
+{
+	assert_state(state);
+	append_row(appender, state);
+	if (state->whole != NULL && state->whole->changed)
+		append_row(appender, state->whole);
 }
 
 /* sn_lane_append_end: write what was appended */
@@ -417,25 +379,6 @@ sn_lane_append_end(SnLaneAppender *appender)
 	if (appender->inserter != NULL)
 		(void) sn_insert_end(appender->inserter);
 	appender->inserter = NULL;
-}
-
-/*
- * sn_lane_put_back: store what somebody has changed in a lane, and tell those
- * who wait for its work
- */
-void
-sn_lane_put_back(SnLaneState *state, SnSubSlot *hints)
-{
-	SnLaneAppender appender = {NULL};
-
-	if (state->changed)
-		sn_lane_append(&appender, state);
-	sn_lane_append_end(&appender);
-	CommandCounterIncrement();
-	if (state->held)
-		sn_hint_pending_after_batch(hints, state->lane);
-	else
-		sn_hint_free_at_commit(hints, 0, SN_LANE_BIT(state->lane));
 }
 
 /*
@@ -466,20 +409,21 @@ sn_lane_release(SnLaneState *state)
 
 /* sn_lane_behind: whether the newest row is in the half that takes no rows */
 bool
-sn_lane_behind(SnLaneReader *reader, int sub_id, int lane, Snapshot snapshot)
+sn_lane_behind(SnLaneReader *reader, int sub_id, int strip, Snapshot snapshot)
 {
-	return newest_lane_row(reader, sub_id, lane, snapshot) != NULL &&
+	return newest_lane_row(reader, sub_id, strip, snapshot) != NULL &&
 		reader->newest != sn_journal_used(SN_LANES);
 }
 
 /*
- * sn_lane_carry_over: make sure that the newest version of a lane is in the
+ * sn_lane_carry_over: make sure that the newest version of a strip is in the
  * half that takes rows now.  False when somebody holds the lane: try later.
  * The lock is kept until the end of the transaction if a row was written.
  */
 bool
-sn_lane_carry_over(int sub_id, int lane)
+sn_lane_carry_over(int sub_id, int strip)
 {
+	int			lane = SN_STRIP_LANE(strip);
 	SnLaneReader reader = {false};
 	SnLaneAppender appender = {NULL};
 	SnLaneState state = {0};
@@ -490,10 +434,11 @@ sn_lane_carry_over(int sub_id, int lane)
 	if (!sn_lock_lane(sub_id, lane, false))
 		return false;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	slot = newest_lane_row(&reader, sub_id, lane, snapshot);
+	slot = newest_lane_row(&reader, sub_id, strip, snapshot);
 	behind = slot != NULL && reader.newest != sn_journal_used(SN_LANES);
 	state.sub_id = sub_id;
 	state.lane = lane;
+	state.track = SN_STRIP_TRACK(strip);
 	if (behind)
 		read_lane_row(slot, &state);
 	sn_lane_read_end(&reader);
@@ -503,7 +448,7 @@ sn_lane_carry_over(int sub_id, int lane)
 		sn_unlock_lane(sub_id, lane);
 		return true;
 	}
-	sn_lane_append(&appender, &state);
+	append_row(&appender, &state);	/* its counts, too, as they are */
 	sn_lane_append_end(&appender);
 	SN_FAULT(journal_carry);
 	return true;

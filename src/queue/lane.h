@@ -27,10 +27,15 @@ typedef struct SnBits
 	int			nbytes;
 } SnBits;
 
+/*
+ * A track of a lane.  What counts rows of event_retry and letters (parked, dead)
+ * is the lane's as a whole, and stands in the state of the common track.
+ */
 typedef struct SnLaneState
 {
 	int			sub_id;
 	int			lane;
+	int			track;
 	int64		ver;			/* 0: nothing stored yet */
 	SnPos		pos;
 	SnPos		end_pos;
@@ -51,12 +56,29 @@ typedef struct SnLaneState
 	SnBits		resolved;
 	int			nretries;
 	SnPos	   *retries;
-	int			track;			/* at hand: pos, end_pos and what is resolved are
-								 * in it; or SN_TRACK_ALL */
-	SnPos		at[SN_TRACKS];	/* where the others stand, or all of them stood;
-								 * 0: were never at hand */
+	SnPos		common_pos;		/* all before it is resolved in the common track,
+								 * as far as this one knows; 0 in that itself */
+	struct SnLaneState *whole;	/* the common track's; NULL: this is it */
 	bool		changed;		/* since it was read; not stored */
 } SnLaneState;
+
+/* sn_lane_whole: the state that counts for all tracks of a lane */
+static inline SnLaneState *
+sn_lane_whole(SnLaneState *state)
+{
+	return state->whole == NULL ? state : state->whole;
+}
+
+/* sn_lane_count: so many rows of event_retry and letters more, or less */
+static inline void
+sn_lane_count(SnLaneState *state, int parked, int dead)
+{
+	SnLaneState *whole = sn_lane_whole(state);
+
+	whole->parked += parked;
+	whole->dead += dead;
+	whole->changed = state->changed = true;
+}
 
 typedef SnJournalReader SnLaneReader;
 
@@ -66,29 +88,29 @@ typedef struct SnLaneAppender
 } SnLaneAppender;
 
 extern void sn_lane_read_as_of(SnLaneReader *reader, const SnSub *sub,
-							   int lane, Snapshot snapshot,
+							   int lane, int track, Snapshot snapshot,
 							   SnLaneState *state);
 extern void sn_lane_read_next(SnLaneReader *reader, const SnSub *sub, int lane,
-							  Snapshot snapshot, SnLaneState *state);
+							  int track, Snapshot snapshot,
+							  SnLaneState *state);
 extern void sn_lane_read_end(SnLaneReader *reader);
 extern void sn_lane_read(const SnSub *sub, int lane, Snapshot snapshot,
 						 SnLaneState *state);
 
-extern bool sn_lane_resolved_by(const SnSub *sub, int lane,
+extern bool sn_lane_resolved_by(const SnSub *sub, int strip,
 								const pg_uuid_t *batch, Snapshot snapshot);
 
 extern void sn_lane_append(SnLaneAppender *appender, SnLaneState *state);
 extern void sn_lane_append_end(SnLaneAppender *appender);
-extern void sn_lane_put_back(SnLaneState *state, SnSubSlot *hints);
 extern void sn_lane_release(SnLaneState *state);
-extern bool sn_lane_behind(SnLaneReader *reader, int sub_id, int lane,
+extern bool sn_lane_behind(SnLaneReader *reader, int sub_id, int strip,
 						   Snapshot snapshot);
-extern bool sn_lane_carry_over(int sub_id, int lane);
+extern bool sn_lane_carry_over(int sub_id, int strip);
 
 /* lane_known.c */
-extern int64 *sn_lane_seen(int sub_id, int lane);
+extern int64 *sn_lane_seen(int sub_id, int strip);
 extern void sn_lane_remember(const SnLaneState *state);
-extern bool sn_lane_recall(int sub_id, int lane, SnLaneState *state);
+extern bool sn_lane_recall(int sub_id, int strip, SnLaneState *state);
 
 extern bool sn_bits_get(const SnBits *bits, int i);
 extern void sn_bits_set(SnBits *bits, int i);

@@ -8,9 +8,9 @@
  * whole page of old ones.  One that was never committed does no harm: when
  * nothing is found from there on, the search begins anew.
  *
- * state: what this session itself has appended last.  It is the lane's state
+ * state: what this session itself has appended last.  It is the track's state
  * as long as the lane's stamp in shared memory says that nobody has appended
- * since; the stamp changes under the lane's lock.  States of transactions that
+ * since, to this track or another; the stamp changes under the lane's lock.  States of transactions that
  * failed, or whose end is another session's business, are forgotten.
  */
 #include "postgres.h"
@@ -27,7 +27,7 @@
 typedef struct KnownLane
 {
 	int			sub_id;
-	int			lane;
+	int			strip;
 	int64		seen;
 	uint64		stamp;			/* of state; 0: none */
 	Oid			journal;		/* that it went to: another CREATE EXTENSION
@@ -39,30 +39,53 @@ typedef struct KnownLane
 
 static KnownLane known_lanes[KNOWN_LANES];
 static uint32 next_stamp = 0;
+static bool tracks_known = false;	/* others than common ones are */
 
-/* known_lane: the place for what is known of a lane */
+/*
+ * known_place: the place for what is known of a strip.  Those of a subscription
+ * have places of their own, and so have the common tracks of eight in a row.
+ */
 static KnownLane *
-known_lane(int sub_id, int lane)
+known_place(int sub_id, int strip)
 {
 	/* unsigned: numbers of subscriptions go up to 2^31, and so would this */
-	uint32		place = (uint32) sub_id * SN_MAX_LANES + lane;
-	KnownLane  *known = &known_lanes[place % KNOWN_LANES];
+	uint32		place = ((uint32) sub_id + 5 * SN_STRIP_TRACK(strip)) *
+		SN_MAX_LANES + SN_STRIP_LANE(strip);
 
-	if (known->sub_id != sub_id || known->lane != lane)
+	return &known_lanes[place % KNOWN_LANES];
+}
+
+/* known_lane_if: what is known of a strip, or NULL */
+static KnownLane *
+known_lane_if(int sub_id, int strip)
+{
+	KnownLane  *known = known_place(sub_id, strip);
+
+	return known->sub_id == sub_id && known->strip == strip ? known : NULL;
+}
+
+/* known_lane: the place for what is known of a strip, which is its own then */
+static KnownLane *
+known_lane(int sub_id, int strip)
+{
+	KnownLane  *known = known_lane_if(sub_id, strip);
+
+	if (known == NULL)
 	{
+		known = known_place(sub_id, strip);
 		known->sub_id = sub_id;
-		known->lane = lane;
+		known->strip = strip;
 		known->seen = 0;
 		known->stamp = 0;
 	}
 	return known;
 }
 
-/* sn_lane_seen: the version of a lane that this session saw last; 0: none */
+/* sn_lane_seen: the version of a strip that this session saw last; 0: none */
 int64 *
-sn_lane_seen(int sub_id, int lane)
+sn_lane_seen(int sub_id, int strip)
 {
-	return &known_lane(sub_id, lane)->seen;
+	return &known_lane(sub_id, strip)->seen;
 }
 
 /* forget_states: what this session has appended may not be so */
@@ -104,20 +127,44 @@ new_stamp(void)
 	return (uint64) MyProcPid << 32 | next_stamp;
 }
 
+/*
+ * put_stamp: a track of a lane is appended to.  What is known of its other tracks
+ * goes on to be so, if it was until now.
+ */
+static uint64
+put_stamp(SnSubSlot *slot, const SnLaneState *state)
+{
+	uint64		before = pg_atomic_read_u64(&slot->stamps[state->lane]);
+	uint64		stamp = new_stamp();
+	int			track;
+
+	pg_atomic_write_u64(&slot->stamps[state->lane], stamp);
+	tracks_known = tracks_known || state->track != SN_TRACK_COMMON;
+	for (track = 0; tracks_known && before != 0 && track < SN_TRACKS; track++)
+	{
+		KnownLane  *other = known_lane_if(state->sub_id,
+										  SN_LANE_TRACK(state->lane, track));
+
+		if (other != NULL && other->stamp == before)
+			other->stamp = stamp;
+	}
+	return stamp;
+}
+
 /* sn_lane_remember: a state that is being appended */
 void
 sn_lane_remember(const SnLaneState *state)
 {
 	SnSubSlot  *slot = sn_sub_slot(state->sub_id);
-	KnownLane  *known = known_lane(state->sub_id, state->lane);
+	int			strip = SN_LANE_TRACK(state->lane, state->track);
+	KnownLane  *known = known_lane(state->sub_id, strip);
 	Size		size = state->worker_id ? VARSIZE_ANY(state->worker_id) : 0;
 
 	known->seen = state->ver;
 	known->stamp = 0;
 	if (slot == NULL)
 		return;
-	known->stamp = new_stamp();
-	pg_atomic_write_u64(&slot->stamps[state->lane], known->stamp);
+	known->stamp = put_stamp(slot, state);
 
 	/* the others' are worthless now, also where ours is too large to keep */
 	if (state->resolved.bytes != NULL || state->nretries > 0 ||
@@ -130,18 +177,19 @@ sn_lane_remember(const SnLaneState *state)
 	known->state = *state;
 	known->state.changed = false;
 	known->state.worker_id = NULL;
+	known->state.whole = NULL;
 	known->has_worker_id = size > 0;
 	if (size > 0)
 		memcpy(known->worker_id, state->worker_id, size);
 }
 
 /*
- * sn_lane_recall: the state of a lane, if this session was the last to append it
+ * sn_lane_recall: the state of a strip, if this session was the last to append it
  */
 bool
-sn_lane_recall(int sub_id, int lane, SnLaneState *state)
+sn_lane_recall(int sub_id, int strip, SnLaneState *state)
 {
-	const KnownLane *known = known_lane(sub_id, lane);
+	const KnownLane *known = known_lane(sub_id, strip);
 	SnSubSlot  *slot;
 	Size		size;
 
@@ -149,7 +197,7 @@ sn_lane_recall(int sub_id, int lane, SnLaneState *state)
 		return false;
 	slot = sn_sub_slot_find(sub_id);
 	if (slot == NULL ||
-		pg_atomic_read_u64(&slot->stamps[lane]) != known->stamp)
+		pg_atomic_read_u64(&slot->stamps[SN_STRIP_LANE(strip)]) != known->stamp)
 		return false;
 	*state = known->state;
 	if (known->has_worker_id)

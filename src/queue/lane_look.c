@@ -18,7 +18,6 @@
 #include "utils/snapmgr.h"
 
 #include "queue/lane_look.h"
-#include "queue/lane_track.h"
 #include "queue/retry.h"
 #include "queue/stream.h"
 #include "queue/wanted.h"
@@ -29,12 +28,12 @@
 
 /* is_free: whether no earlier event of its key is in the fetched one's way */
 static bool
-is_free(const SnSub *sub, const SnLaneState *state, SnLogReader *log,
+is_free(const SnSub *sub, SnLaneState *state, SnLogReader *log,
 		SnRetryProbe *probe)
 {
 	int32		hash;
 
-	return !sub->ordered || state->parked == 0 ||
+	return !sub->ordered || sn_lane_whole(state)->parked == 0 ||
 		!sn_retry_blocks(probe, sub->sub_id, state->lane,
 						 sn_log_text(log, Anum_log_tenant_id),
 						 sn_log_text(log, Anum_log_aggregate_id),
@@ -44,35 +43,36 @@ is_free(const SnSub *sub, const SnLaneState *state, SnLogReader *log,
 /*
  * has_new: whether a track of the lane has an event to hand out that is no
  * retry.  After so many that a claim would only pass, it is time for one that
- * does.
+ * does.  Those that have to wait for the common track are not for now.
  */
 static bool
-has_new(SnSub *sub, SnLaneLook *look, int track, Snapshot snapshot,
-		int *budget)
+has_new(SnLaneLook *look, SnLaneState *state, Snapshot snapshot, int *budget)
 {
-	const SnLaneState *state = &look->state;
+	SnSub	   *sub = look->lane.sub;
 	SnStreamReader *stream = sn_stream_begin();
 	SnLogReader *log = sn_log_begin(snapshot);
 	SnRetryProbe probe = {false};
-	bool		open = track == state->track && state->pos < state->end_pos;
+	SnPos		until = state->track == SN_TRACK_COMMON ? SN_POS_MAX :
+		Max(sn_lane_bound(&look->lane, state->track, stream, snapshot),
+			state->end_pos);
+	bool		open = state->pos < state->end_pos;
 	bool		passing = !open && look->passed == 0;
 	SnPos		pos;
 	pg_uuid_t	id;
 	bool		found = false;
 	int			i;
 
-	sn_sub_sources(sub, snapshot);
-	if (open)
-		sn_lane_seek(stream, sub, state, snapshot);
-	else
-		sn_stream_seek(stream, sub->sources, sub->nsources, state->lane, track,
-					   sn_lane_track_pos(state, sub, track), snapshot);
+	sn_lane_seek(stream, sub, state, snapshot);
 	for (i = 0; !found && sn_stream_next(stream, &pos, &id); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (pos >= until)
+		{
+			look->lane.waits_common = true;
+			break;
+		}
 		if (open && pos < state->end_pos && sn_bits_get(&state->resolved, i))
 			continue;
-		look->common_left = look->common_left || track == SN_TRACK_COMMON;
 		if (*budget <= 0)
 			found = true;
 		else if (sn_log_fetch_at(log, &id, &stream->row_tid) &&
@@ -84,7 +84,7 @@ has_new(SnSub *sub, SnLaneLook *look, int track, Snapshot snapshot,
 		else if (passing)
 		{
 			look->passed = pos + 1;
-			look->passed_track = track;
+			look->passing = state;
 		}
 		(*budget)--;
 	}
@@ -95,84 +95,131 @@ has_new(SnSub *sub, SnLaneLook *look, int track, Snapshot snapshot,
 }
 
 /*
- * has_new_in_lane: whether one of the tracks that may have something has.  Those
- * that are not at hand wait until the lane has passed what it has handed out.
+ * has_new_in_lane: whether one of the tracks that are free and may have something
+ * has
  */
 static bool
-has_new_in_lane(SnSub *sub, SnSubSlot *hints, SnLaneLook *look,
-				Snapshot snapshot, int *budget)
+has_new_in_lane(SnSubSlot *hints, SnLaneLook *look, Snapshot snapshot,
+				int *budget)
 {
-	const SnLaneState *state = &look->state;
-	int			tracks = sn_hint_lane_tracks(hints, state->lane);
+	SnLane	   *lane = &look->lane;
+	int			tracks = sn_hint_lane_tracks(hints, lane->lane);
 	int			track;
 
 	/* what was before has to be passed first */
-	if (sn_lane_track_pos(state, sub, SN_TRACK_COMMON) < sub->tracks_pos)
+	if (lane->of[SN_TRACK_COMMON]->pos < lane->sub->tracks_pos)
 		tracks |= 1 << SN_TRACK_COMMON;
+	for (track = 0; lane->tracks >> track != 0; track++)
+	{
+		SnLaneState *state = lane->of[track];
 
-	if (state->pos < state->end_pos)
-		return has_new(sub, look, state->track, snapshot, budget);
-	for (track = 0; track < SN_TRACKS; track++)
-		if ((tracks & 1 << track) != 0 &&
-			has_new(sub, look, track, snapshot, budget))
+		if (state != NULL && !state->held &&
+			((tracks & 1 << track) != 0 || state->pos < state->end_pos) &&
+			has_new(look, state, snapshot, budget))
 			return true;
+	}
 	return false;
 }
 
 /*
+ * look_at_leases: until when tracks are held; one that was lost is ready.  Whether
+ * a track is free; where roles have shares of lanes, the whole lane.
+ */
+static bool
+look_at_leases(SnLaneLook *look, TimestampTz now)
+{
+	bool		any_free = false;
+	bool		running = false;
+	int			track;
+
+	for (track = 0; look->lane.tracks >> track != 0; track++)
+	{
+		const SnLaneState *state = look->lane.of[track];
+
+		if (state == NULL)
+			continue;
+		any_free = any_free || !state->held;
+		if (!state->held)
+			continue;
+		look->held = true;
+		look->when = Min(look->when, state->lease_until);
+		look->ready = look->ready || state->lease_until <= now;
+		running = running || state->lease_until > now;
+	}
+	if (!running || look->lane.sub->max_lanes == SN_MAX_LANES)
+		return any_free;
+	look->ready = false;
+	return false;
+}
+
+/* look_at_retries: whether a batch could have one now, or else when one is due */
+static void
+look_at_retries(SnLaneLook *look, TimestampTz now, Snapshot snapshot)
+{
+	SnLane	   *lane = &look->lane;
+	SnStreamReader *stream;
+	TimestampTz due;
+
+	if (lane->of[SN_TRACK_COMMON]->parked == 0)
+		return;
+	due = sn_retry_next_due(lane->sub->sub_id, lane->lane,
+							look->held ? now : DT_NOBEGIN, snapshot);
+	look->when = Min(look->when, due);
+	if (!look->held)
+	{
+		look->ready = look->ready || due <= now;
+		return;
+	}
+	stream = sn_stream_begin();
+	look->ready = look->ready ||
+		sn_lane_due_tracks(lane, now, stream, snapshot) != 0;
+	sn_stream_end(stream);
+}
+
+/*
  * sn_look_at_lane: what a claim would find in the lane.  budget is how many
- * events to look at, and gets less; where it ends, the lane counts as ready.
+ * events to look at, and gets less; where it ends, the lane counts as ready.  So
+ * it does when something waits for the common track, which only a claim takes
+ * further: it has what it would pass or park.
  */
 void
 sn_look_at_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 				int *budget, SnLaneLook *look)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnLaneReader reader = {false};
 
 	memset(look, 0, sizeof(SnLaneLook));
-	sn_lane_read(sub, lane, snapshot, &look->state);
-	if (look->state.held)
+	look->when = DT_NOEND;
+	sn_lane_open(&look->lane, &reader, sub, lane, snapshot);
+	sn_lane_read_end(&reader);
+	if (look_at_leases(look, now))
 	{
-		look->when = look->state.lease_until;
-		look->ready = look->when <= now;
-	}
-	else
-	{
-		look->when = look->state.parked == 0 ? DT_NOEND :
-			sn_retry_next_due(sub->sub_id, lane, DT_NOBEGIN, snapshot);
-		look->ready = look->when <= now ||
-			has_new_in_lane(sub, hints, look, snapshot, budget);
+		look_at_retries(look, now, snapshot);
+		look->ready = look->ready ||
+			has_new_in_lane(hints, look, snapshot, budget) ||
+			(look->lane.waits_common && !look->lane.of[SN_TRACK_COMMON]->held);
 	}
 	UnregisterSnapshot(snapshot);
 }
 
-/*
- * can_pass: whether there is something unwanted to be passed.  On another track
- * than the common one that is so when nothing is left of what is read merged.
- */
+/* can_pass: whether there is something unwanted to be passed */
 static bool
-can_pass(SnSub *sub, const SnLaneLook *look)
+can_pass(const SnLaneLook *look)
 {
-	return look->passed > 0 &&
-		(look->passed_track == SN_TRACK_COMMON || !look->common_left ||
-		 sn_lane_track_pos(&look->state, sub,
-						   SN_TRACK_COMMON) >= sub->tracks_pos);
+	return look->passed > 0;
 }
 
-/* pass: the lane's position goes where all before is unwanted */
+/* pass: the track's position goes where all before is unwanted */
 static void
-pass(SnSub *sub, SnLaneLook *look)
+pass(SnLaneLook *look)
 {
 	SnLaneAppender appender = {NULL};
+	SnLaneState *state = look->passing;
 
-	if (look->passed_track != look->state.track)
-		sn_lane_switch(&look->state, sub, look->passed_track);
-	if (look->passed_track != SN_TRACK_COMMON)
-		look->state.at[SN_TRACK_COMMON] =
-			Max(look->state.at[SN_TRACK_COMMON], sub->tracks_pos);
-	look->state.pos = look->state.end_pos = look->passed;
-	sn_lane_release(&look->state);
-	sn_lane_append(&appender, &look->state);
+	state->pos = state->end_pos = look->passed;
+	sn_lane_release(state);
+	sn_lane_append(&appender, state);
 	sn_lane_append_end(&appender);
 	CommandCounterIncrement();
 }
@@ -183,11 +230,10 @@ hint_found(SnSubSlot *hints, int lane, const SnLaneLook *look)
 {
 	if (look->ready)
 		sn_hint_set(hints, lane);
-	else if (look->when != DT_NOEND)
-	{
+	if (look->held || (!look->ready && look->when != DT_NOEND))
 		sn_hint_pending_after_batch(hints, lane);
+	if ((look->held || !look->ready) && look->when != DT_NOEND)
 		sn_hint_defer_until(hints, lane, look->when);
-	}
 }
 
 /*
@@ -216,16 +262,16 @@ sn_look_and_pass(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 	}
 	sn_look_at_lane(sub, hints, lane, now, budget, &look);
 	hint_found(hints, lane, &look);
-	if (can_pass(sub, &look) && may_write)
+	if (can_pass(&look) && may_write)
 	{
 		/* who waits has no snapshot, and a row may need one to be stored */
 		PushActiveSnapshot(GetTransactionSnapshot());
-		pass(sub, &look);
+		pass(&look);
 		PopActiveSnapshot();
 	}
 	else
 	{
-		if (can_pass(sub, &look))
+		if (can_pass(&look))
 			sn_hint_set(hints, lane); /* for one who may */
 		sn_unlock_lane(sub->sub_id, lane);
 	}
@@ -260,7 +306,7 @@ pass_unwanted_of(SnSub *sub, int *budget)
 			*budget -= 1 + SN_LOOK_MAX - left;
 		}
 		left = SN_LOOK_MAX;
-		if (!can_pass(sub, &look) ||
+		if (!can_pass(&look) ||
 			!sn_look_and_pass(sub, hints, next_lane, now, &left, true))
 			next_lane++;
 	}

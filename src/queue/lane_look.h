@@ -11,7 +11,7 @@
 
 #include "utils/timestamp.h"
 
-#include "queue/lane.h"
+#include "queue/lane_track.h"
 #include "shared/shmem.h"
 
 #define SN_LOOK_MAX	1000		/* events that a look passes */
@@ -22,10 +22,10 @@ typedef struct SnLaneLook
 	TimestampTz when;			/* if not: when it may, DT_NOEND for never by
 								 * itself */
 	SnPos		passed;			/* everything before it is unwanted, and the
-								 * lane's position is not there yet; 0: no */
-	int			passed_track;	/* on which track */
-	bool		common_left;	/* the common track has something not resolved */
-	SnLaneState state;
+								 * position is not there yet; 0: no */
+	SnLaneState *passing;		/* on which track */
+	bool		held;			/* a batch has a track */
+	SnLane		lane;
 } SnLaneLook;
 
 extern void sn_look_at_lane(SnSub *sub, SnSubSlot *hints, int lane,

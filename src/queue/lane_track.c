@@ -2,81 +2,378 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * lane_track.c
- *		The tracks of a lane: where it stands in each, and which is at hand.
+ *		A lane with all its tracks: where each stands, what one has to wait for in
+ *		the common one, and whose a retry is.
+ *
+ * A batch holds a track of a lane, and others may hold the lane's other tracks
+ * meanwhile.  docs/design/lane-holds.md says why the order of keys holds.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+
+#include "base/text.h"
 #include "queue/lane_track.h"
-#include "sequencer/tracks.h"
+#include "shared/shmem.h"
+#include "store/lane_hints.h"
+
+/* sn_lane_tracks: the tracks that lanes have, a bit for each */
+int
+sn_lane_tracks(Snapshot snapshot)
+{
+	uint32		used = pg_atomic_read_u32(&sn_database()->tracks_used);
+
+	return used != 0 && sn_preloaded() ? (int) used : sn_tracks_used(snapshot);
+}
+
+/* begin_lane: a lane whose states are still to be read */
+static void
+begin_lane(SnLane *lane, SnSub *sub, int number, int tracks)
+{
+	memset(lane, 0, sizeof(SnLane));
+	lane->sub = sub;
+	lane->lane = number;
+	lane->tracks = tracks;
+	lane->passed = lane->napart = SN_NOT_KNOWN;
+}
+
+/* add_state: one more of a lane's tracks; the common one is the first */
+static SnLaneState *
+add_state(SnLane *lane, int track)
+{
+	return lane->of[track] = palloc(sizeof(SnLaneState));
+}
+
+/*
+ * sn_lane_open: a lane as it is, by one who has just taken the snapshot.  A
+ * relay and a lane where nobody was set apart have the common track alone.
+ */
+void
+sn_lane_open(SnLane *lane, SnLaneReader *reader, SnSub *sub, int number,
+			 Snapshot snapshot)
+{
+	int			track;
+
+	begin_lane(lane, sub, number, sub->is_relay ? 1 << SN_TRACK_COMMON :
+			   sn_lane_tracks(snapshot));
+	for (track = 0; lane->tracks >> track != 0; track++)
+	{
+		if ((lane->tracks & 1 << track) == 0)
+			continue;
+		sn_lane_read_next(reader, sub, number, track, snapshot,
+						  add_state(lane, track));
+		if (track != SN_TRACK_COMMON)
+			lane->of[track]->whole = lane->of[SN_TRACK_COMMON];
+	}
+}
+
+/* sn_lane_open_as_of: some tracks of a lane as any snapshot shows them */
+void
+sn_lane_open_as_of(SnLane *lane, SnLaneReader *reader, SnSub *sub, int number,
+				   int tracks, Snapshot snapshot)
+{
+	int			track;
+
+	begin_lane(lane, sub, number, tracks | 1 << SN_TRACK_COMMON);
+	for (track = 0; lane->tracks >> track != 0; track++)
+	{
+		if ((lane->tracks & 1 << track) == 0)
+			continue;
+		sn_lane_read_as_of(reader, sub, number, track, snapshot,
+						   add_state(lane, track));
+		if (track != SN_TRACK_COMMON)
+			lane->of[track]->whole = lane->of[SN_TRACK_COMMON];
+	}
+}
+
+/* sn_lane_store: append those of a lane's states that changed; whether any did */
+bool
+sn_lane_store(SnLane *lane)
+{
+	SnLaneAppender appender = {NULL};
+	bool		any = false;
+	int			track;
+
+	for (track = 0; lane->tracks >> track != 0; track++)
+	{
+		if (lane->of[track] == NULL || !lane->of[track]->changed)
+			continue;
+		sn_lane_append(&appender, lane->of[track]);
+		any = true;
+	}
+	sn_lane_append_end(&appender);
+	return any;
+}
+
+/*
+ * sn_lane_put_back: store what somebody has changed in a lane, and tell those
+ * who wait for its work
+ */
+void
+sn_lane_put_back(SnLane *lane, SnSubSlot *hints)
+{
+	int			track;
+
+	if (!sn_lane_store(lane))
+		return;
+	CommandCounterIncrement();
+	sn_hint_free_at_commit(hints, 0, SN_LANE_BIT(lane->lane));
+	for (track = 0; lane->tracks >> track != 0; track++)
+		if (lane->of[track] != NULL && lane->of[track]->held)
+			sn_hint_pending_after_batch(hints, lane->lane);
+}
+
+/* sn_lane_forget: what was found out about a lane may be otherwise by now */
+void
+sn_lane_forget(SnLane *lane)
+{
+	lane->passed = lane->napart = SN_NOT_KNOWN;
+	lane->hands_known = false;
+	lane->in_hands = NIL;
+}
+
+/* common_pos: where a lane stands in the common track, as far as any of them knows */
+static SnPos
+common_pos(const SnLane *lane)
+{
+	SnPos		result = lane->of[SN_TRACK_COMMON]->pos;
+	int			track;
+
+	for (track = SN_TRACK_COMMON + 1; lane->tracks >> track != 0; track++)
+		if (lane->of[track] != NULL)
+			result = Max(result, lane->of[track]->common_pos);
+	return result;
+}
 
 /*
  * sn_lane_track_pos: where a lane stands in a track.  What is read merged has
- * one position for all of them; all tracks at hand have passed what is before
- * the lane's own.
+ * one position for all of them.
  */
 SnPos
-sn_lane_track_pos(const SnLaneState *state, const SnSub *sub, int track)
+sn_lane_track_pos(const SnLane *lane, int track)
 {
-	SnPos		common = state->track == SN_TRACK_COMMON ? state->pos :
-		state->at[SN_TRACK_COMMON];
+	SnPos		common = common_pos(lane);
 
-	if (track == state->track)
-		return state->pos;
-	if (state->track == SN_TRACK_ALL)
-		return Max(state->pos, Max(state->at[track], sub->tracks_pos));
-	if (track == SN_TRACK_COMMON || common < sub->tracks_pos)
+	if (track == SN_TRACK_COMMON || common < lane->sub->tracks_pos ||
+		lane->of[track] == NULL)
 		return common;
-	return Max(state->at[track], sub->tracks_pos);
+	return Max(lane->of[track]->pos, lane->sub->tracks_pos);
 }
 
-/* sn_lane_switch: take up another track, in a lane that has none open */
-void
-sn_lane_switch(SnLaneState *state, const SnSub *sub, int track)
-{
-	SnPos		at[SN_TRACKS];
-	SnPos		least = SN_POS_MAX;
-	int			i;
-
-	Assert(track != state->track && !state->held);
-	Assert(state->pos == state->end_pos && state->lost == 0);
-	Assert(state->resolved.bytes == NULL);
-	for (i = 0; i < SN_TRACKS; i++)
-	{
-		at[i] = sn_lane_track_pos(state, sub, i);
-		least = Min(least, at[i]);
-	}
-	for (i = 0; i < SN_TRACKS; i++)
-		if (i == state->track || i == SN_TRACK_COMMON ||
-			state->track == SN_TRACK_ALL || track == SN_TRACK_ALL)
-			state->at[i] = at[i];
-	state->track = track;
-	state->pos = track == SN_TRACK_ALL ? least :
-		track == SN_TRACK_COMMON ? at[track] : Max(at[track], sub->tracks_pos);
-	state->end_pos = state->pos;
-}
-
-/*
- * sn_lane_seek: have a reader begin with what the lane has in the track at hand.
- * Of all tracks those are merged that the snapshot knows: one that came later
- * has nothing in a range that was handed out before.
- */
+/* sn_lane_seek: have a reader begin with what a track of a lane has left */
 void
 sn_lane_seek(SnStreamReader *stream, SnSub *sub, const SnLaneState *state,
 			 Snapshot snapshot)
 {
-	SnStarts	starts;
+	sn_sub_sources(sub, snapshot);
+	sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
+				   state->track, state->pos, snapshot);
+}
+
+/* read_apart: who has another track, once for a lane */
+static void
+read_apart(SnLane *lane, Snapshot snapshot)
+{
+	if (lane->napart == SN_NOT_KNOWN)
+		lane->napart = sn_tracks_apart(snapshot, &lane->apart);
+}
+
+/*
+ * common_passed: the first position of the common track that is neither resolved
+ * nor has a row of event_retry; SN_POS_MAX: there is none that the snapshot shows
+ */
+static SnPos
+common_passed(SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
+{
+	const SnLaneState *common = lane->of[SN_TRACK_COMMON];
+	SnPos		pos;
+	pg_uuid_t	id;
+	int			i;
+
+	if (lane->passed != SN_NOT_KNOWN)
+		return lane->passed;
+	lane->passed = SN_POS_MAX;
+	sn_lane_seek(stream, lane->sub, common, snapshot);
+	for (i = 0; sn_stream_next(stream, &pos, &id); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (pos < common->end_pos && sn_bits_get(&common->resolved, i))
+			continue;
+		lane->passed = pos;
+		break;
+	}
+	return lane->passed;
+}
+
+/*
+ * sn_lane_bound: from where on the events of a track have to wait for the common
+ * one, where their tenants had theirs before; SN_POS_MAX: nowhere.  What the
+ * common one has passed is noted, so that it is not looked for again.
+ */
+SnPos
+sn_lane_bound(SnLane *lane, int track, SnStreamReader *stream,
+			  Snapshot snapshot)
+{
+	SnLaneState *state = lane->of[track];
+	SnPos		needed = lane->sub->tracks_pos;
+	SnPos		result = SN_POS_MAX;
+	SnPos		passed;
+	int			i;
+
+	read_apart(lane, snapshot);
+	for (i = 0; i < lane->napart; i++)
+		if (lane->apart[i].track == track)
+			needed = Max(needed, SN_ROUND_POS(lane->apart[i].since_round));
+	if (state->common_pos >= needed)
+		return SN_POS_MAX;
+	passed = common_passed(lane, stream, snapshot);
+	state->common_pos = Max(state->common_pos, Min(passed, needed));
+	if (passed < lane->sub->tracks_pos)
+		return 0;
+	for (i = 0; i < lane->napart; i++)
+		if (lane->apart[i].track == track &&
+			SN_ROUND_POS(lane->apart[i].since_round) > passed)
+			result = Min(result, SN_ROUND_POS(lane->apart[i].since_round));
+	return result;
+}
+
+/* add_in_hands: a retry that the batch of a track has */
+static void
+add_in_hands(SnLane *lane, int track, const SnRetry *retry)
+{
+	SnInHands  *added = palloc(sizeof(SnInHands));
+
+	added->track = track;
+	added->tenant_id = retry->tenant_id;
+	lane->in_hands = lappend(lane->in_hands, added);
+}
+
+/* read_in_hands: whose retries are with batches, once for a lane */
+static void
+read_in_hands(SnLane *lane, Snapshot snapshot)
+{
+	int			track;
+	int			i;
+
+	for (track = 0; !lane->hands_known && lane->tracks >> track != 0; track++)
+	{
+		const SnLaneState *state = lane->of[track];
+		SnRetry		retry;
+
+		for (i = 0; state != NULL && state->held && i < state->nretries; i++)
+			if (sn_retry_get(state->sub_id, state->lane, state->retries[i],
+							 snapshot, &retry))
+				add_in_hands(lane, track, &retry);
+	}
+	lane->hands_known = true;
+}
+
+/* is_elsewhere: whether the batch of another track has a retry of the tenant */
+static bool
+is_elsewhere(SnLane *lane, const text *tenant_id, int track, Snapshot snapshot)
+{
+	ListCell   *lc;
+
+	read_in_hands(lane, snapshot);
+	foreach(lc, lane->in_hands)
+	{
+		const SnInHands *in_hands = lfirst(lc);
+
+		if (in_hands->track != track &&
+			sn_text_equal(in_hands->tenant_id, tenant_id))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * track_of_tenant: the track that a tenant has; -1 when the common one has not
+ * passed what it had there.  What is still read merged is the common one's,
+ * whoever's it is.
+ */
+static int
+track_of_tenant(SnLane *lane, const text *tenant_id, SnStreamReader *stream,
+				Snapshot snapshot)
+{
+	int			i;
+
+	read_apart(lane, snapshot);
+	for (i = 0; i < lane->napart; i++)
+	{
+		const SnApart *apart = &lane->apart[i];
+		SnPos		passed;
+
+		if (!sn_text_equal(apart->tenant_id, tenant_id))
+			continue;
+		passed = common_passed(lane, stream, snapshot);
+		if (passed < lane->sub->tracks_pos)
+			break;
+		return passed < SN_ROUND_POS(apart->since_round) ? -1 : apart->track;
+	}
+	return SN_TRACK_COMMON;
+}
+
+/*
+ * sn_lane_retry_track: the track that a batch has to hold to get a retry, that of
+ * its tenant.  -1: nobody gets it now, since a batch of another track may have an
+ * event of its key, from when its tenant had that one.  What it waits for is
+ * noted.
+ */
+int
+sn_lane_retry_track(SnLane *lane, const SnRetry *retry, SnStreamReader *stream,
+					Snapshot snapshot)
+{
 	int			track;
 
-	sn_sub_sources(sub, snapshot);
-	if (state->track != SN_TRACK_ALL)
+	if (lane->tracks == 1 << SN_TRACK_COMMON)
+		return SN_TRACK_COMMON;
+	track = track_of_tenant(lane, retry->tenant_id, stream, snapshot);
+	if (track < 0)
+		lane->waits_common = true;
+	else if (lane->of[track] == NULL || lane->of[track]->held ||
+			 is_elsewhere(lane, retry->tenant_id, track, snapshot))
+		lane->waits_batch = true;
+	else
+		return track;
+	return -1;
+}
+
+/*
+ * sn_lane_due_tracks: the tracks that have retries that are due, a bit for each.
+ * Of very many the first are looked at.  What is behind them waits until these
+ * are done with, be that for the batch that has their track.
+ */
+int
+sn_lane_due_tracks(SnLane *lane, TimestampTz now, SnStreamReader *stream,
+				   Snapshot snapshot)
+{
+	int			result = 0;
+	int			left = SN_DUE_LOOKED_AT;
+	SnScan		scan;
+
+	if (lane->of[SN_TRACK_COMMON]->parked == 0)
+		return 0;
+	if (lane->tracks == 1 << SN_TRACK_COMMON)
+		return 1 << SN_TRACK_COMMON;
+	sn_retry_scan_due(&scan, lane->sub->sub_id, lane->lane, DT_NOBEGIN, now,
+					  snapshot);
+	while (result != lane->tracks && sn_scan_next(&scan))
 	{
-		sn_stream_seek(stream, sub->sources, sub->nsources, state->lane,
-					   state->track, state->pos, snapshot);
-		return;
+		SnRetry		retry;
+		int			track;
+
+		sn_retry_read(scan.slot, &retry);
+		track = sn_lane_retry_track(lane, &retry, stream, snapshot);
+		if (track >= 0)
+			result |= 1 << track;
+		if (--left == 0)
+		{
+			lane->waits_batch = true;
+			break;
+		}
 	}
-	starts.tracks = sn_tracks_used(snapshot);
-	for (track = 0; track < SN_TRACKS; track++)
-		starts.at[track] = sn_lane_track_pos(state, sub, track);
-	sn_stream_seek_all(stream, sub->sources, sub->nsources, state->lane,
-					   &starts, snapshot);
+	sn_scan_end(&scan);
+	return result;
 }

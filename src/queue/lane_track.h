@@ -2,20 +2,65 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * lane_track.h
- *		The tracks of a lane: where it stands in each, and which is at hand.
+ *		A lane with all its tracks.
  */
 #ifndef SN_LANE_TRACK_H
 #define SN_LANE_TRACK_H
 
 #include "postgres.h"
 
-#include "queue/lane.h"
-#include "queue/stream.h"
+#include "nodes/pg_list.h"
 
-extern SnPos sn_lane_track_pos(const SnLaneState *state, const SnSub *sub,
-							   int track);
-extern void sn_lane_switch(SnLaneState *state, const SnSub *sub, int track);
+#include "queue/lane.h"
+#include "queue/retry.h"
+#include "queue/stream.h"
+#include "sequencer/tracks.h"
+
+/* What is not known of a lane yet */
+#define SN_NOT_KNOWN (-1)
+
+#define SN_DUE_LOOKED_AT 100	/* retries, to know whose they are */
+
+/* A retry that a batch has */
+typedef struct SnInHands
+{
+	int			track;
+	text	   *tenant_id;
+} SnInHands;
+
+/* A lane, as a snapshot shows it */
+typedef struct SnLane
+{
+	SnSub	   *sub;
+	int			lane;
+	int			tracks;			/* that it has, a bit for each */
+	SnLaneState *of[SN_TRACKS]; /* their states; NULL: it has no such track */
+	SnPos		passed;			/* all before it is resolved in the common track,
+								 * or has a row; SN_NOT_KNOWN */
+	int			napart;			/* SN_NOT_KNOWN */
+	SnApart    *apart;			/* tenants that have another track */
+	bool		hands_known;
+	List	   *in_hands;		/* of SnInHands */
+	bool		waits_common;	/* something waits for the common track */
+	bool		waits_batch;	/* something waits for a batch of another track */
+} SnLane;
+
+extern int	sn_lane_tracks(Snapshot snapshot);
+extern void sn_lane_open(SnLane *lane, SnLaneReader *reader, SnSub *sub,
+						 int number, Snapshot snapshot);
+extern void sn_lane_open_as_of(SnLane *lane, SnLaneReader *reader, SnSub *sub,
+							   int number, int tracks, Snapshot snapshot);
+extern bool sn_lane_store(SnLane *lane);
+extern void sn_lane_put_back(SnLane *lane, SnSubSlot *hints);
+extern void sn_lane_forget(SnLane *lane);
+extern SnPos sn_lane_track_pos(const SnLane *lane, int track);
 extern void sn_lane_seek(SnStreamReader *stream, SnSub *sub,
 						 const SnLaneState *state, Snapshot snapshot);
+extern SnPos sn_lane_bound(SnLane *lane, int track, SnStreamReader *stream,
+						   Snapshot snapshot);
+extern int	sn_lane_retry_track(SnLane *lane, const SnRetry *retry,
+								SnStreamReader *stream, Snapshot snapshot);
+extern int	sn_lane_due_tracks(SnLane *lane, TimestampTz now,
+							   SnStreamReader *stream, Snapshot snapshot);
 
 #endif							/* SN_LANE_TRACK_H */

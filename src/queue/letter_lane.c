@@ -31,6 +31,7 @@
 void
 sn_letter_lane_open(SnLetterLane *lane, const text *worker_type, int number)
 {
+	SnLaneReader reader = {false};
 	Snapshot	snapshot;
 
 	memset(lane, 0, sizeof(SnLetterLane));
@@ -41,7 +42,8 @@ sn_letter_lane_open(SnLetterLane *lane, const text *worker_type, int number)
 	if (lane->sub != NULL)
 	{
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
-		sn_lane_read(lane->sub, number, snapshot, &lane->state);
+		sn_lane_open(&lane->all, &reader, lane->sub, number, snapshot);
+		sn_lane_read_end(&reader);
 		UnregisterSnapshot(snapshot);
 	}
 	lane->now = sn_now();
@@ -63,8 +65,8 @@ sn_letter_lane_find(const SnLetterLane *lane, const pg_uuid_t *id,
 void
 sn_letter_lane_close(SnLetterLane *lane)
 {
-	if (lane->sub != NULL && lane->state.changed)
-		sn_lane_put_back(&lane->state, sn_sub_slot(lane->sub->sub_id));
+	if (lane->sub != NULL)
+		sn_lane_put_back(&lane->all, sn_sub_slot(lane->sub->sub_id));
 }
 
 /* sn_letter_hash: hash of the key that the letter's event has */
@@ -166,6 +168,13 @@ fresh_row(const SnLetterLane *lane, const SnLetter *letter, SnRetry *retry)
 	retry->last_error = sn_letter_text(letter, Anum_dead_reason);
 }
 
+/* count_lane: so many rows of event_retry and letters more, or less */
+static void
+count_lane(SnLetterLane *lane, int parked, int dead)
+{
+	sn_lane_count(lane->all.of[SN_TRACK_COMMON], parked, dead);
+}
+
 /* put_back: the row goes to its place among those of its key, due now */
 static void
 put_back(SnLetterLane *lane, SnRetry *retry, bool blocking)
@@ -179,10 +188,10 @@ put_back(SnLetterLane *lane, SnRetry *retry, bool blocking)
 	if (blocking)
 		sn_retry_delete(retry, 1);
 	else
-		lane->state.parked++;
+		count_lane(lane, 1, 0);
 	sn_retry_put(retry, lane->sub->ordered);
 	if (lane->sub->ordered)
-		sn_arrange_range(lane->sub, &lane->state, lane->now);
+		sn_arrange_ranges(&lane->all, lane->now);
 }
 
 /* id_text: an id, or NULL */
@@ -278,8 +287,7 @@ write_action(SnLetterLane *lane, SnLetter *letter, const char *type,
 	sn_control_letter(&action);
 	if (lane->sub == NULL)
 		return;
-	lane->state.dead--;
-	lane->state.changed = true;
+	count_lane(lane, 0, -1);
 }
 
 /* sn_letter_retry: the letter's event is tried again */
@@ -310,7 +318,7 @@ unblock_key(SnLetterLane *lane, const SnLetter *letter)
 	if (lane->sub == NULL || !find_blocking(lane, letter, &retry))
 		return;
 	sn_retry_remove(&retry, 1, lane->sub->ordered, lane->now);
-	lane->state.parked--;
+	count_lane(lane, -1, 0);
 }
 
 /* sn_letter_discard: the letter is settled without another attempt */
@@ -336,7 +344,7 @@ put_other(SnLetterLane *lane, const SnLetter *letter, const pg_uuid_t *id)
 	if (blocking)
 	{
 		other.pos = retry.pos;
-		lane->state.parked--;
+		count_lane(lane, -1, 0);
 	}
 	other.event_id = *id;
 	other.last_error = NULL;

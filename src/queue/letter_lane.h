@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "queue/dead_letter.h"
-#include "queue/lane.h"
+#include "queue/lane_track.h"
 
 /* A lane of a worker type, locked, whose letters somebody deals with */
 typedef struct SnLetterLane
@@ -18,7 +18,7 @@ typedef struct SnLetterLane
 	const text *worker_type;
 	SnSub	   *sub;			/* NULL: it has gone */
 	int			lane;
-	SnLaneState state;			/* if there is sub */
+	SnLane		all;			/* if there is sub */
 	TimestampTz now;
 } SnLetterLane;
 

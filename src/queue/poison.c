@@ -25,6 +25,7 @@
 #include "queue/attempt.h"
 #include "queue/backlog.h"
 #include "queue/dead_letter.h"
+#include "queue/lane_track.h"
 #include "queue/ledger.h"
 #include "queue/retry.h"
 #include "redact/redact.h"
@@ -44,9 +45,8 @@ typedef struct Patient
 	text	   *tenant_id;
 	text	   *aggregate_id;	/* or NULL */
 	text	   *event_type;
-	SnBatch		batch;			/* that holds the lane; without lanes: none does */
-	SnLaneState own;			/* of a lane that is free */
-	SnLaneState *state;
+	SnBatch		batch;			/* that has the event; without lanes: none has */
+	SnLane		all;			/* the lane, when no batch has it */
 	bool		waits;			/* in event_retry */
 	SnRetry		retry;			/* if it waits */
 } Patient;
@@ -112,23 +112,70 @@ find_lane(Patient *patient)
 	UnregisterSnapshot(snapshot);
 }
 
-/* read_lane: the lane's state under a new snapshot, and whether it is free */
+/* has_event: whether the batch that holds a track of the lane has the event */
 static bool
-read_lane(Patient *patient)
+has_event(Patient *patient, SnLaneState *state, SnLogReader *log)
 {
 	SnBatch    *batch = &patient->batch;
+	SnEntries	entries = {NULL};
+	int			i;
 
-	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	sn_lane_read(batch->sub, patient->lane, batch->snapshot, &patient->own);
-	if (!patient->own.held)
-		return true;
-	UnregisterSnapshot(batch->snapshot);
+	sn_entries_of_lane(&entries, batch->sub, state, log, batch->snapshot);
+	for (i = 0; i < entries.n; i++)
+		if (memcmp(&entries.items[i].event_id, &patient->id, UUID_LEN) == 0)
+			return true;
 	return false;
 }
 
 /*
- * lock_lane: lock the event's lane, with all others of the batch that holds it.
- * The lane is looked at before, as a batch's lanes are locked in their order.
+ * read_lane: the lane under a new snapshot, and the track whose batch has the
+ * event, or NULL; then the snapshot stays
+ */
+static SnLaneState *
+read_lane(Patient *patient)
+{
+	SnBatch    *batch = &patient->batch;
+	SnLaneReader reader = {false};
+	SnLaneState *result = NULL;
+	SnLogReader *log;
+	int			track;
+
+	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	sn_lane_open(&patient->all, &reader, batch->sub, patient->lane,
+				 batch->snapshot);
+	sn_lane_read_end(&reader);
+	log = sn_log_begin(batch->snapshot);
+	for (track = 0; result == NULL && patient->all.tracks >> track != 0; track++)
+		if (patient->all.of[track] != NULL && patient->all.of[track]->held &&
+			has_event(patient, patient->all.of[track], log))
+			result = patient->all.of[track];
+	sn_log_end(log);
+	if (result != NULL)
+		UnregisterSnapshot(batch->snapshot);
+	return result;
+}
+
+/* entry_of: the event among those of its batch, or NULL */
+static const SnEntry *
+entry_of(Patient *patient)
+{
+	SnBatch    *batch = &patient->batch;
+	int			i;
+
+	if (batch->nlanes == 0)
+		return NULL;
+	sn_batch_load(batch);
+	for (i = 0; i < batch->open.n; i++)
+		if (memcmp(&batch->open.items[i].event_id, &patient->id,
+				   UUID_LEN) == 0)
+			return &batch->open.items[i];
+	return NULL;
+}
+
+/*
+ * lock_lane: lock the event's lane, with all others of the batch that has the
+ * event.  The lane is looked at before, as a batch's lanes are locked in their
+ * order.
  */
 static void
 lock_lane(Patient *patient, text *worker_type)
@@ -138,27 +185,29 @@ lock_lane(Patient *patient, text *worker_type)
 	for (;;)
 	{
 		int			sub_id = batch->sub->sub_id;
+		SnLaneState *state;
 
 		CHECK_FOR_INTERRUPTS();
-		if (read_lane(patient))
+		state = read_lane(patient);
+		if (state == NULL)
 		{
 			UnregisterSnapshot(batch->snapshot);
 			sn_lock_lane_yielding(sub_id, patient->lane);
 			batch->sub = sn_sub_require(worker_type);
-			if (batch->sub->sub_id == sub_id && read_lane(patient))
+			if (batch->sub->sub_id == sub_id && read_lane(patient) == NULL)
 				break;
 		}
-		else if (sn_batch_seize(batch, sub_id, sn_is_batch,
-								&patient->own.batch))
+		else if (sn_batch_seize(batch, sub_id, sn_is_batch, &state->batch))
 		{
-			patient->state = sn_batch_lane(batch, patient->lane);
-			return;
+			if (entry_of(patient) != NULL)
+				return;
+			sn_batch_close(batch);	/* it has gone on meanwhile */
+			memset(batch, 0, sizeof(SnBatch));
 		}
 		batch->sub = sn_sub_require(worker_type);
 	}
 	batch->hints = sn_sub_slot(batch->sub->sub_id);
 	batch->now = sn_now();
-	patient->state = &patient->own;
 }
 
 /* admit: find the event and keep everybody else from it */
@@ -182,28 +231,11 @@ admit(Patient *patient, FunctionCallInfo fcinfo)
 		not_there(patient);
 }
 
-/* entry_of: the event among those of its batch, or NULL */
-static const SnEntry *
-entry_of(Patient *patient)
-{
-	SnBatch    *batch = &patient->batch;
-	int			i;
-
-	if (batch->nlanes == 0)
-		return NULL;
-	sn_batch_load(batch);
-	for (i = 0; i < batch->open.n; i++)
-		if (memcmp(&batch->open.items[i].event_id, &patient->id,
-				   UUID_LEN) == 0)
-			return &batch->open.items[i];
-	return NULL;
-}
-
 /* discharge: store the lane and tell those who wait */
 static void
 discharge(Patient *patient)
 {
-	sn_lane_put_back(patient->state, patient->batch.hints);
+	sn_lane_put_back(&patient->all, patient->batch.hints);
 	sn_batch_close(&patient->batch);
 }
 
@@ -256,6 +288,8 @@ sentinai_retry_event(PG_FUNCTION_ARGS)
 	patient.retry.due_at = patient.batch.now;
 	patient.retry.not_before = 0;
 	sn_retry_replace(&patient.retry);
+	sn_hint_free_at_commit(patient.batch.hints, 0,
+						   SN_LANE_BIT(patient.lane));
 	ereport(LOG,
 			(errmsg("retry of an event was brought forward by \"%s\"",
 					text_to_cstring(actor))));
@@ -266,12 +300,13 @@ sentinai_retry_event(PG_FUNCTION_ARGS)
 
 /* give_up_waiting: an event of event_retry, or of what the range has left */
 static void
-give_up_waiting(Patient *patient, const SnEntry *entry, text *error)
+give_up_waiting(Patient *patient, SnLaneState *state, const SnEntry *entry,
+				text *error)
 {
 	SnBatch    *batch = &patient->batch;
 	SnFailure	failure = {
 		.sub = batch->sub,
-		.state = patient->state,
+		.state = state,
 		.entry = entry,
 		.error = error,
 		.given_up = true,
@@ -282,28 +317,48 @@ give_up_waiting(Patient *patient, const SnEntry *entry, text *error)
 	(void) sn_attempt_failed(&failure);
 }
 
-/* give_up_left: an event that was handed out and given back with its lane */
+/* left_in: the event in what the range of a track has left, or NULL */
+static const SnEntry *
+left_in(Patient *patient, SnLaneState *state, SnEntries *left)
+{
+	SnBatch    *batch = &patient->batch;
+	int			i;
+
+	sn_entries_left(left, batch->sub, state, batch->log, batch->snapshot);
+	for (i = 0; i < left->n; i++)
+		if (memcmp(&left->items[i].event_id, &patient->id, UUID_LEN) == 0)
+			return &left->items[i];
+	return NULL;
+}
+
+/* give_up_left: an event that was handed out and given back with its track */
 static void
 give_up_left(Patient *patient, text *error)
 {
 	SnBatch    *batch = &patient->batch;
-	SnLaneState *state = patient->state;
+	SnLaneState *state = NULL;
 	SnEntries	left = {NULL};
-	int			i;
+	const SnEntry *found = NULL;
+	SnEntry		entry;
+	int			track;
 
-	sn_entries_left(&left, batch->sub, state, batch->log, batch->snapshot);
-	for (i = 0; i < left.n; i++)
-		if (memcmp(&left.items[i].event_id, &patient->id, UUID_LEN) == 0)
-			break;
-	if (i == left.n)
+	for (track = 0; found == NULL && patient->all.tracks >> track != 0; track++)
+	{
+		state = patient->all.of[track];
+		left.n = 0;
+		if (state != NULL && state->pos < state->end_pos)
+			found = left_in(patient, state, &left);
+	}
+	if (found == NULL)
 		not_there(patient);
-	left.items[i].attempt--;
-	give_up_waiting(patient, &left.items[i], error);
+	entry = *found;
+	entry.attempt--;
+	give_up_waiting(patient, state, &entry, error);
 	if (state->resolved.bytes == NULL)
 		sn_bits_make(&state->resolved, left.n);
-	sn_bits_set(&state->resolved, left.items[i].bit);
+	sn_bits_set(&state->resolved, entry.bit);
 	if (batch->sub->ordered)
-		sn_arrange_range(batch->sub, state, batch->now);
+		sn_arrange_ranges(&patient->all, batch->now);
 	if (!state->held)
 		sn_lane_release(state);
 }
@@ -357,7 +412,8 @@ sentinai_give_up_event(PG_FUNCTION_ARGS)
 			.aggregate_id = patient.retry.aggregate_id,
 		};
 
-		give_up_waiting(&patient, &waiting, error);
+		give_up_waiting(&patient, patient.all.of[SN_TRACK_COMMON], &waiting,
+						error);
 	}
 	else
 		give_up_left(&patient, error);

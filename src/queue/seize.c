@@ -22,6 +22,7 @@
 #include "base/args.h"
 #include "base/printable.h"
 #include "queue/batch.h"
+#include "queue/lane_track.h"
 #include "queue/sub_action.h"
 #include "store/lane_hints.h"
 #include "tenancy/gate.h"
@@ -29,7 +30,7 @@
 PG_FUNCTION_INFO_V1(sentinai_revoke_worker);
 PG_FUNCTION_INFO_V1(sentinai_revoke_batch);
 
-/* find_lanes: the lanes of the batches that match, and which these are */
+/* find_lanes: the lanes of the batches that match, and which these are by strip */
 static uint64
 find_lanes(SnSub *sub, SnBatchMatch matches, const void *arg,
 		   pg_uuid_t *batches)
@@ -37,43 +38,57 @@ find_lanes(SnSub *sub, SnBatchMatch matches, const void *arg,
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SnLaneReader reader = {false};
 	uint64		result = 0;
-	int			lane;
+	int			i;
 
-	for (lane = 0; lane < sn_node()->lanes; lane++)
+	memset(batches, 0, SN_STRIPS * sizeof(pg_uuid_t));
+	for (i = 0; i < sn_node()->lanes; i++)
 	{
-		SnLaneState state;
+		SnLane		lane;
+		int			track;
 
 		CHECK_FOR_INTERRUPTS();
-		sn_lane_read_next(&reader, sub, lane, snapshot, &state);
-		if (!state.held || !matches(&state, arg))
-			continue;
-		batches[lane] = state.batch;
-		result |= SN_LANE_BIT(lane);
+		sn_lane_open(&lane, &reader, sub, i, snapshot);
+		for (track = 0; lane.tracks >> track != 0; track++)
+		{
+			const SnLaneState *state = lane.of[track];
+
+			if (state == NULL || !state->held || !matches(state, arg))
+				continue;
+			batches[SN_LANE_TRACK(i, track)] = state->batch;
+			result |= SN_LANE_BIT(i);
+		}
 	}
 	sn_lane_read_end(&reader);
 	UnregisterSnapshot(snapshot);
 	return result;
 }
 
-/* read_held: the states of those lanes, now locked, that have not changed hands */
+/* read_held: the tracks of those lanes, now locked, that have not changed hands */
 static void
 read_held(SnBatch *batch, uint64 lanes, const pg_uuid_t *batches)
 {
 	SnLaneReader reader = {false};
-	int			lane;
+	int			i;
 
-	batch->lanes = palloc(sn_node()->lanes * sizeof(SnLaneState));
-	for (lane = 0; lane < SN_MAX_LANES; lane++)
+	batch->lanes = palloc(SN_STRIPS * sizeof(SnLaneState *));
+	for (i = 0; i < SN_MAX_LANES; i++)
 	{
-		SnLaneState *state = &batch->lanes[batch->nlanes];
+		SnLane		lane;
+		int			track;
 
-		if ((lanes & SN_LANE_BIT(lane)) == 0)
+		if ((lanes & SN_LANE_BIT(i)) == 0)
 			continue;
-		sn_lane_read_next(&reader, batch->sub, lane, batch->snapshot, state);
-		if (!state->held || !sn_is_batch(state, &batches[lane]))
-			continue;
-		batch->token.lanes |= SN_LANE_BIT(lane);
-		batch->nlanes++;
+		sn_lane_open(&lane, &reader, batch->sub, i, batch->snapshot);
+		for (track = 0; lane.tracks >> track != 0; track++)
+		{
+			SnLaneState *state = lane.of[track];
+
+			if (state == NULL || !state->held ||
+				!sn_is_batch(state, &batches[SN_LANE_TRACK(i, track)]))
+				continue;
+			batch->token.lanes |= SN_LANE_BIT(i);
+			batch->lanes[batch->nlanes++] = state;
+		}
 	}
 	sn_lane_read_end(&reader);
 }
@@ -86,7 +101,7 @@ bool
 sn_batch_seize(SnBatch *batch, int sub_id, SnBatchMatch matches,
 			   const void *arg)
 {
-	pg_uuid_t	batches[SN_MAX_LANES];
+	pg_uuid_t	batches[SN_STRIPS];
 	uint64		lanes;
 	int			lane;
 
@@ -128,7 +143,7 @@ sn_batch_release(SnBatch *batch)
 		return 0;
 	sn_batch_give_back(batch);
 	for (i = 0; i < batch->nlanes; i++)
-		sn_lane_append(&appender, &batch->lanes[i]);
+		sn_lane_append(&appender, batch->lanes[i]);
 	sn_lane_append_end(&appender);
 	sn_batch_free(batch, batch->token.lanes);
 	return n;
@@ -140,13 +155,6 @@ is_of_worker(const SnLaneState *state, const void *arg)
 {
 	return state->worker_id != NULL &&
 		sn_text_equal(state->worker_id, arg);
-}
-
-/* sn_is_batch: whether a lane is held by that batch */
-bool
-sn_is_batch(const SnLaneState *state, const void *batch)
-{
-	return memcmp(&state->batch, batch, UUID_LEN) == 0;
 }
 
 /* record_seizure: note in the action log whose batches were taken */

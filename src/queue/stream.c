@@ -160,43 +160,11 @@ sn_stream_seek(SnStreamReader *reader, const SnSource *sources, int nsources,
 	reader->off = 0;
 }
 
-/*
- * sn_stream_seek_all: the same for all tracks, each from a position of its own,
- * in the order of positions
- */
-void
-sn_stream_seek_all(SnStreamReader *reader, const SnSource *sources,
-				   int nsources, int lane, const SnStarts *starts,
-				   Snapshot snapshot)
-{
-	SnPos		from = SN_POS_MAX;
-	int			track;
-
-	for (track = 0; track < SN_TRACKS; track++)
-		if (starts->tracks & 1 << track)
-			from = Min(from, starts->at[track]);
-	sn_stream_seek(reader, sources, nsources, lane, SN_TRACK_COMMON, from,
-				   snapshot);
-	reader->track = SN_TRACK_ALL;
-	reader->starts = *starts;
-	reader->upto = PG_INT64_MAX;
-}
-
 /* merged_tracks: the tracks that are read together now, a bit for each; or 0 */
 static int
 merged_tracks(const SnStreamReader *reader)
 {
-	if (reader->track == SN_TRACK_ALL)
-		return reader->starts.tracks;
 	return reader->sources[reader->source].merged;
-}
-
-/* start_of: where the reader was sent, in a track */
-static SnPos
-start_of(const SnStreamReader *reader, int track)
-{
-	return reader->track == SN_TRACK_ALL ? reader->starts.at[track] :
-		reader->start;
 }
 
 /* scan_track: have a scan of a partition begin with the next slices of a track */
@@ -211,7 +179,7 @@ scan_track(SnStreamReader *reader, SnStreamPart *part, SnScan *scan, int track,
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber,
 				SN_LANE_TRACK(reader->lane, track));
 	sn_key_int8(&keys[2], 3, BTGreaterEqualStrategyNumber,
-				Max(reader->from, SN_POS_SLICE(start_of(reader, track))));
+				Max(reader->from, SN_POS_SLICE(reader->start)));
 	sn_key_int8(&keys[3], 3, BTLessEqualStrategyNumber, reader->upto);
 	if (open)
 		sn_scan_again(scan, reader->snapshot, 4, keys);
@@ -322,7 +290,6 @@ take_slice(SnStreamReader *reader, TupleTableSlot *slot)
 {
 	ArrayType  *array;
 	bytea	   *row_tids;
-	SnPos		start;
 
 	slot_getallattrs(slot);
 	array = DatumGetArrayTypeP(slot->tts_values[Anum_slice_event_ids - 1]);
@@ -335,9 +302,8 @@ take_slice(SnStreamReader *reader, TupleTableSlot *slot)
 		DatumGetInt64(slot->tts_values[Anum_slice_no - 1]);
 	reader->events_before =
 		DatumGetInt64(slot->tts_values[Anum_slice_events_before - 1]);
-	start = start_of(reader, SN_SLICE_TRACK(reader->slice_no));
-	reader->off = reader->slice_no == SN_POS_SLICE(start) ?
-		SN_POS_OFF(start) : 0;
+	reader->off = reader->slice_no == SN_POS_SLICE(reader->start) ?
+		SN_POS_OFF(reader->start) : 0;
 	reader->from = reader->slice_no + 1;
 	reader->ids = (const pg_uuid_t *) ARR_DATA_PTR(array);
 	reader->n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));

@@ -41,13 +41,6 @@ typedef struct SnSource
 	int			merged;			/* 0: side by side */
 } SnSource;
 
-/* Where to begin in each track */
-typedef struct SnStarts
-{
-	int			tracks;			/* to be read, a bit for each */
-	SnPos		at[SN_TRACKS];
-} SnStarts;
-
 #define SN_POS_MAX		PG_INT64_MAX
 
 struct SnStreamPart;
@@ -65,7 +58,6 @@ typedef struct SnStreamReader
 	Snapshot	snapshot;
 	int			lane;
 	int			track;
-	SnStarts	starts;			/* of SN_TRACK_ALL */
 	const SnSource *sources;
 	int			nsources;
 	int			source;
@@ -86,9 +78,6 @@ extern SnStreamReader *sn_stream_begin(void);
 extern void sn_stream_seek(SnStreamReader *reader, const SnSource *sources,
 						   int nsources, int lane, int track, SnPos from,
 						   Snapshot snapshot);
-extern void sn_stream_seek_all(SnStreamReader *reader, const SnSource *sources,
-							   int nsources, int lane, const SnStarts *starts,
-							   Snapshot snapshot);
 extern bool sn_stream_next(SnStreamReader *reader, SnPos *pos, pg_uuid_t *id);
 extern void sn_stream_end(SnStreamReader *reader);
 

@@ -218,17 +218,29 @@ from_claim(Work *work, const SnLaneState *state, int attempts)
 	set_time(work, WORK_CLAIMED_AT, state->claimed_at);
 }
 
-/* from_retry: it waits for another attempt, or behind one of its key */
-static void
-from_retry(Work *work, const SnLaneState *state, const SnRetry *retry)
+/* in_batch: whether a batch has the row of event_retry */
+static bool
+in_batch(const SnLaneState *state, const SnRetry *retry)
 {
 	int			i;
 
-	set_trace_text(work, WORK_ERROR, retry->last_error);
 	for (i = 0; state->held && i < state->nretries; i++)
 		if (state->retries[i] == retry->pos)
+			return true;
+	return false;
+}
+
+/* from_retry: it waits for another attempt, or behind one of its key */
+static void
+from_retry(Work *work, const SnLane *lane, const SnRetry *retry)
+{
+	int			track;
+
+	set_trace_text(work, WORK_ERROR, retry->last_error);
+	for (track = 0; lane->tracks >> track != 0; track++)
+		if (lane->of[track] != NULL && in_batch(lane->of[track], retry))
 		{
-			from_claim(work, state, retry->attempt + 1);
+			from_claim(work, lane->of[track], retry->attempt + 1);
 			return;
 		}
 	if (retry->dead)
@@ -288,15 +300,16 @@ find_place(const Tracing *t, SnSub *sub, int lane, SnPos *pos, int *track,
 
 /* from_lane: what the lane tells about an event that nothing else tells of */
 static void
-from_lane(Tracing *t, SnSub *sub, const SnLaneState *state)
+from_lane(Tracing *t, SnSub *sub, const SnLane *lane)
 {
 	SnPos		pos;
 	SnPos		from;
 	SnPos		end;
+	const SnLaneState *state;
 	int			track;
 	bool		wanted;
 	bool		known;
-	bool		found = find_place(t, sub, state->lane, &pos, &track, &wanted);
+	bool		found = find_place(t, sub, lane->lane, &pos, &track, &wanted);
 	Work	   *work;
 
 	if (!wanted)
@@ -304,9 +317,9 @@ from_lane(Tracing *t, SnSub *sub, const SnLaneState *state)
 	work = work_of(t, sub->worker_type, &known);
 	if (!found)
 		return;
-	from = sn_lane_track_pos(state, sub, track);
-	end = track == state->track || state->track == SN_TRACK_ALL ?
-		state->end_pos : from;
+	state = lane->of[lane->of[track] != NULL ? track : SN_TRACK_COMMON];
+	from = sn_lane_track_pos(lane, track);
+	end = Max(state->end_pos, from);
 	if (pos >= end || (pos >= from && !state->held))
 		set_status(work, "waiting");
 	else if (pos >= from)
@@ -326,7 +339,8 @@ from_sub(Tracing *t, SnSub *sub)
 	bool		known = false;
 	Work	   *work = NULL;
 	ListCell   *lc;
-	SnLaneState state;
+	SnLaneReader reader = {false};
+	SnLane		lane;
 	SnRetry		retry;
 
 	foreach(lc, t->works)
@@ -334,12 +348,14 @@ from_sub(Tracing *t, SnSub *sub)
 			work = lfirst(lc);
 	if (work != NULL && work->settled)
 		return;
-	sn_lane_read(sub, sn_lane_of(hash, sn_node()->lanes), t->snapshot, &state);
-	if (sn_retry_find(sub->sub_id, state.lane, hash, t->id, t->snapshot,
+	sn_lane_open(&lane, &reader, sub, sn_lane_of(hash, sn_node()->lanes),
+				 t->snapshot);
+	sn_lane_read_end(&reader);
+	if (sn_retry_find(sub->sub_id, lane.lane, hash, t->id, t->snapshot,
 					  &retry))
-		from_retry(work_of(t, sub->worker_type, &known), &state, &retry);
+		from_retry(work_of(t, sub->worker_type, &known), &lane, &retry);
 	else if (work == NULL)
-		from_lane(t, sub, &state);
+		from_lane(t, sub, &lane);
 }
 
 /* trace_event: rows for all that is known of an event */

@@ -194,6 +194,42 @@ sn_track_of(const text *tenant_id, Snapshot snapshot)
 	return result;
 }
 
+/* sn_tracks_apart: the tenants that a snapshot shows set apart; how many */
+int
+sn_tracks_apart(Snapshot snapshot, SnApart **list)
+{
+	SnTableScan *scan;
+	TupleTableSlot *slot;
+	int			places_made = 8;
+	int			n = 0;
+
+	*list = NULL;
+	if (!sn_present(SN_TRACK_TENANT))
+		return 0;
+	*list = palloc(places_made * sizeof(SnApart));
+	scan = sn_table_read(SN_TRACK_TENANT, snapshot);
+	while ((slot = sn_table_next(scan)) != NULL)
+	{
+		SnApart    *apart;
+
+		if (n == places_made)
+		{
+			places_made *= 2;
+			*list = repalloc(*list, places_made * sizeof(SnApart));
+		}
+		apart = &(*list)[n++];
+		slot_getallattrs(slot);
+		apart->tenant_id =
+			DatumGetTextPCopy(slot->tts_values[Anum_on_tenant_id - 1]);
+		apart->track =
+			DatumGetInt32(slot->tts_values[Anum_on_track - 1]) % SN_TRACKS;
+		apart->since_round =
+			DatumGetInt64(slot->tts_values[Anum_on_since_round - 1]);
+	}
+	sn_table_end(scan);
+	return n;
+}
+
 /* make_table: an empty table of tenants */
 static void
 make_table(void)

@@ -11,7 +11,16 @@
 
 #include "utils/snapshot.h"
 
+/* A tenant that was set apart */
+typedef struct SnApart
+{
+	text	   *tenant_id;
+	int			track;
+	int64		since_round;	/* the first whose events of it went there */
+} SnApart;
+
 extern int	sn_tracks_used(Snapshot snapshot);
+extern int	sn_tracks_apart(Snapshot snapshot, SnApart **list);
 extern int	sn_track_of(const text *tenant_id, Snapshot snapshot);
 
 /* for rounds */

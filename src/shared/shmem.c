@@ -86,7 +86,7 @@ init_shared(SnShared *s)
 		pg_atomic_init_u64(&s->subs[i].due, 0);
 		pg_atomic_init_u64(&s->subs[i].new_first, 0);
 		pg_atomic_init_u32(&s->subs[i].next_share, 0);
-		pg_atomic_init_u32(&s->subs[i].lost_lane, 0);
+		pg_atomic_init_u32(&s->subs[i].lost_strip, 0);
 		pg_atomic_init_u64(&s->subs[i].after_batch, 0);
 		pg_atomic_init_u64(&s->subs[i].deferred, 0);
 		pg_atomic_init_u64(&s->subs[i].blocked, 0);
@@ -491,7 +491,7 @@ sn_sub_slot(int sub_id)
 		pg_atomic_write_u64(&slot->due, 0);
 		pg_atomic_write_u64(&slot->new_first, 0);
 		pg_atomic_write_u32(&slot->next_share, 0);
-		pg_atomic_write_u32(&slot->lost_lane, 0);
+		pg_atomic_write_u32(&slot->lost_strip, 0);
 		pg_atomic_write_u64(&slot->after_batch, 0);
 		pg_atomic_write_u64(&slot->deferred, 0);
 		pg_atomic_write_u64(&slot->next_check, SN_NEVER);

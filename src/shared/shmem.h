@@ -136,12 +136,13 @@ typedef struct SnSubSlot
 	pg_atomic_uint32 next_share;	/* likewise, of which share its first event is */
 	pg_atomic_uint64 new_first; /* lanes where what is new has the odd event of
 								 * the next batch, and not retries */
-	pg_atomic_uint32 lost_lane; /* one more than the lane that the next claim
-								 * looks at first: its events have to be alone */
+	pg_atomic_uint32 lost_strip;	/* one more than the strip that the next claim
+									 * looks at first: its events have to be alone */
 	pg_atomic_uint64 claimed_at;	/* when the last one began, 0: none did */
 	pg_atomic_uint32 waiters;	/* processes in wait_for_work(); never reset,
 								 * as they may outlive their subscription */
-	pg_atomic_uint64 stamps[SN_MAX_LANES];	/* of who changed each lane last, lane.c */
+	pg_atomic_uint64 stamps[SN_MAX_LANES];	/* of who changed each lane last,
+											 * lane_known.c */
 	pg_atomic_uint64 holders[SN_MAX_LANES];	/* role that has each lane, and until
 											 * when: lane_share.c; 0: none */
 	SnRateSample samples[2];	/* under SnShared.lock */

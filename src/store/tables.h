@@ -79,7 +79,7 @@
 	C(lane, lease_until) C(lane, claimed_at) C(lane, lost_pos) \
 	C(lane, lost) C(lane, open) C(lane, parked) C(lane, completed) \
 	C(lane, failed) C(lane, dead) C(lane, worker_id) C(lane, resolved) \
-	C(lane, retries) C(lane, track) C(lane, track_pos)
+	C(lane, retries) C(lane, common_pos)
 
 #define SN_COLUMNS_retry(C, AS) \
 	C(retry, sub_id) C(retry, lane) C(retry, pos) C(retry, event_id) \

@@ -23,6 +23,7 @@
 #include "queue/lane_look.h"
 #include "queue/subscription.h"
 #include "sequencer/round.h"
+#include "sequencer/tracks.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"
 #include "sla/deadline.h"
@@ -254,17 +255,20 @@ left_behind(int carry)
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SnLaneReader reader = {false};
 	int			lanes = sn_node()->lanes;
+	int			tracks = sn_tracks_used(snapshot);
 	int			n = 0;
 	ListCell   *lc;
 
 	foreach(lc, sn_sub_ids())
 	{
-		int			lane;
+		int			strip;
 
-		for (lane = 0; lane < lanes; lane++)
-			if (sn_lane_behind(&reader, lfirst_int(lc), lane, snapshot) &&
+		for (strip = 0; strip < SN_STRIPS; strip++)
+			if (SN_STRIP_LANE(strip) < lanes &&
+				(tracks & 1 << SN_STRIP_TRACK(strip)) != 0 &&
+				sn_lane_behind(&reader, lfirst_int(lc), strip, snapshot) &&
 				n++ < carry)
-				(void) sn_lane_carry_over(lfirst_int(lc), lane);
+				(void) sn_lane_carry_over(lfirst_int(lc), strip);
 	}
 	sn_lane_read_end(&reader);
 	UnregisterSnapshot(snapshot);

@@ -48,6 +48,8 @@ BUGS = {
                  {"aborted read"}),
     "tenant_before": (HARM, {"breach"}),
     "one_track": (HARM, {"starved"}),
+    "track_overtakes": (CALM, {"passed", "overlap", "order"}),
+    "retry_of_any": (CALM, {"overlap", "passed", "twice", "fence"}),
     "flow_lost": (FLOW, {"lost"}),
     "flow_twice": (FLOW, {"twice"}),
     "flow_undo": (FLOW, {"order"}),

@@ -1,14 +1,22 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Every order of claim(), complete(), fail(), release(), extend(), lost leases, redrives, discards and changed rules over
 -- a few keys, drawn at random and compared with a model. Seeds 1 to model_runs; `psql -v model_seed=N` begins with another.
+-- The keys are of two tenants; turns_model.sql has them set apart and brought back all the time, in one lane.
 \if :{?model_seed} \else \set model_seed 1 \endif
 \if :{?model_runs} \else \set model_runs 30 \endif
 \if :{?model_steps} \else \set model_steps 80 \endif
+\if :{?model_lane} \else \set model_lane null \endif
 select plan(:model_runs);
 
 -- What the model knows: of every event its key, its place there and what became of it
 create temp table ev (n int primary key, id uuid unique, key text, st text not null default 'waiting', token text, not_before timestamptz);
-create temp table batch (token text primary key, lease timestamptz);
+create temp table batch (token text primary key, lease timestamptz, worker text);
+-- the keys and whose they are; all in one lane, if one is given
+create temp table keys as
+select i, 'model-' || i % 2 as tenant,
+    (select min(k) from (select 'k' || i || case when g > 0 then '-' || g else '' end as k from generate_series(0, 2000) g) c
+     where :model_lane is null or (sentinai.partition_hash('model-' || i % 2 || ':' || k) & 2147483647) % 64 = :model_lane) as key
+from generate_series(1, 4) i;
 create temp table rule (ordered boolean, block boolean, max_attempts int, types text[]);
 create temp table trace (o serial, what text);
 create temp table said (seed int, fault text);
@@ -26,12 +34,13 @@ create procedure pg_temp.look_at_letters() language sql as $$
           and exists (select from sentinai.dead_letter d where d.event_id = ev.id and d.worker_type = 'model' and d.status = 'pending') $$;
 
 create procedure pg_temp.publish() language plpgsql as $$
-declare k text := 'k' || pg_temp.die(4); m int := pg_temp.die(3);
+declare k text; t text; m int := pg_temp.die(3); which int := pg_temp.die(4);
 begin
+    select key, tenant into k, t from keys where i = which;
     call pg_temp.note(format('publish %s of %s', m, k));
     for i in 1..m loop
         insert into ev(n, id, key)
-        select (select count(*) from ev) + 1, sentinai.publish('m.t', 'model', k, '{}'), k;
+        select (select count(*) from ev) + 1, sentinai.publish('m.t', t, k, '{}'), k;
     end loop;
 end $$;
 
@@ -51,11 +60,11 @@ end $$;
 
 -- claim, and compare what comes with what may come
 create procedure pg_temp.claim(most int, lease interval) language plpgsql as $$
-declare t text; bad text; got text; began timestamptz := sentinai.stat_clock();
+declare t text; bad text; got text; w text := 'w' || pg_temp.die(3); began timestamptz := sentinai.stat_clock();
 begin
     create temp table if not exists got (o bigint, token text, id uuid, attempt int);
     truncate got;
-    insert into got select row_number() over (), c.token, c.event_id, c.attempt from sentinai.claim('model', most, lease) c;
+    insert into got select row_number() over (), c.token, c.event_id, c.attempt from sentinai.claim('model', most, lease, w) c;
     call pg_temp.look_at_letters();
     select min(got.token), string_agg(ev.key || ':' || ev.n || '#' || attempt, ' ' order by o) into t, got from got left join ev using (id);
     call pg_temp.note(format('claim %s for %s: %s', most, lease, got));
@@ -77,7 +86,7 @@ begin
 
     -- who had them before has nothing any more
     delete from batch b where b.token in (select ev.token from got join ev using (id));
-    insert into batch values (t, began + lease);
+    insert into batch values (t, began + lease, w);
     update ev set st = 'out', token = t, not_before = null from got where got.id = ev.id;
     update ev set st = 'waiting', token = null where st = 'out' and not exists (select from batch b where b.token = ev.token);
 end $$;
@@ -148,15 +157,53 @@ begin
     end if;
 end $$;
 
+-- what operators do: refused where the event is not in the state for it
+create procedure pg_temp.operate() language plpgsql as $$
+declare e ev; what int := pg_temp.die(3); w text := 'w' || pg_temp.die(3);
+begin
+    select * into e from ev where st in ('waiting', 'out') order by random() limit 1;
+    if what = 1 then
+        call pg_temp.note('revoke ' || w);
+        perform sentinai.revoke_lease('model', w, 'me');
+        update ev set st = 'waiting', token = null where token in (select token from batch where worker = w);
+        delete from batch where worker = w;
+    elsif e.n is null then return;
+    elsif what = 2 then
+        begin
+            perform sentinai.retry_event(e.id, 'model', 'me');
+            call pg_temp.note('at once ' || e.n);
+            update ev set not_before = null where n = e.n;
+        exception when sqlstate 'SN404' or sqlstate 'SN409' then null;
+        end;
+    else
+        begin
+            perform sentinai.give_up_event(e.id, 'model', 'me', 'r');
+            call pg_temp.note('give up ' || e.n);
+            call pg_temp.look_at_letters();
+            if e.token is not null and (select ordered and block from rule) then
+                update ev set token = null, st = 'waiting' where token = e.token and key = e.key and n > e.n;
+            end if;
+        exception when sqlstate 'SN404' or sqlstate 'SN409' then
+            if e.st = 'out' and exists (select from batch where token = e.token and lease > sentinai.stat_clock()) then
+                call pg_temp.wrong('not to be given up: ' || e.n || ' ' || sqlerrm);
+            end if;
+        end;
+    end if;
+end $$;
+
 create procedure pg_temp.step() language plpgsql as $$
-declare what int := pg_temp.die(20);
+declare what int := pg_temp.die(21);
 begin
     if what <= 4 then call pg_temp.publish();
     elsif what <= 8 then call pg_temp.claim(pg_temp.die(4), '1 min');
     elsif what <= 10 then call pg_temp.claim(pg_temp.die(4), '1 microsecond');
     elsif what <= 16 then call pg_temp.use_batch();
     elsif what <= 18 then call pg_temp.letter();
-    else call pg_temp.rules();
+    elsif what <= 19 then call pg_temp.rules();
+    elsif what <= 20 then call pg_temp.operate();
+    else
+        call pg_temp.note('maintain');
+        perform sentinai.maintain();
     end if;
 end $$;
 
@@ -216,12 +263,22 @@ begin
 end $$;
 
 create procedure pg_temp.run(seed int, steps int) language plpgsql as $$
+declare began text := clock_timestamp()::text;
 begin
     truncate ev, batch, rule, trace;
     perform set_config('model.seed', seed::text, false), setseed(1.0 / seed);
     insert into rule values (true, false, 2, '{m.t}');
-    perform sentinai.unsubscribe(worker_type) from sentinai_internal.subscription where worker_type = 'model';
-    perform sentinai.subscribe('model', '{m.t}', max_attempts => 2, backoff => '{0s,20ms}');
+    perform sentinai.unsubscribe(worker_type) from sentinai_internal.subscription where worker_type in ('model', 'model-other');
+    -- every other time it begins with what another one has waiting
+    if seed % 2 = 0 then
+        perform sentinai.subscribe('model-other', '{m.t}');
+        commit;
+        for i in 1..8 loop
+            call pg_temp.publish();
+            commit;
+        end loop;
+    end if;
+    perform sentinai.subscribe('model', '{m.t}', start_from => began, max_attempts => 2, backoff => '{0s,20ms}');
     commit;
     for i in 1..steps loop
         exit when exists (select from said);
@@ -242,7 +299,7 @@ begin
     call pg_temp.drain();
     call pg_temp.check_end();
     commit;
-    perform sentinai.unsubscribe('model');
+    perform sentinai.unsubscribe(worker_type) from sentinai_internal.subscription where worker_type in ('model', 'model-other');
     commit;
 end $$;
 

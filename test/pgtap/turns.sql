@@ -2,7 +2,7 @@
 -- Tenants take turns: how many events of others are served before one that comes
 -- last, that order is kept, and that all is as before when all was handed out.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(37);
+select plan(41);
 
 \set tenant turn-last
 \ir lib/queue.sql
@@ -213,6 +213,21 @@ select is(pg_temp.wrong('turn-fails'), 0::bigint, 'and the order is kept');
 select is((select sum(attempts) from sentinai.dead_letter where worker_type = 'turn-fails'), null, 'nothing died');
 select is((select count(*) from sentinai.event_processing where worker_type = 'turn-fails' and tenant_id = 'turn-d'), 3200::bigint, 'each is completed');
 
-select sentinai.unsubscribe(w) from unnest('{turn-one,turn-two,turn-past,turn-fails}'::text[]) w;
+-- Many retries of a tenant whose track a batch has: nobody is sent for them, and others are served
+select sentinai.subscribe('turn-many', '{turn-many}', backoff => '{0s}', max_attempts => 1000, ordered => false);
+select cardinality(sentinai.publish_batch(array_agg('turn-many'::text), array_agg('turn-e'::text), array_agg('k1'::text), array_agg('{}'::jsonb))) from generate_series(1, 3000);
+select pg_temp.last('turn-last', 5);
+select pg_temp.sequenced();
+create temp table many as select token, event_id from sentinai.claim('turn-many', 300);
+select is(count(*) filter (where sentinai.fail(token, event_id, 'x') = 'retrying'), 300::bigint, 'retries of a tenant that is set apart') from many;
+select is((select count(*) from sentinai.claim('turn-many', 10)), 10::bigint, 'a batch of them');
+call sentinai.wait_for_work('turn-many', '0', null) \gset
+select is(:'ready'::boolean, false, 'there is nothing for another');
+select sentinai.publish('turn-many', 'turn-last', key, '{}') from (select min(k) as key from (select 'k' || i as k from generate_series(1, 5000) i) k
+    where (sentinai.partition_hash('turn-last:' || k) & 2147483647) % 64 = (sentinai.partition_hash('turn-e:k1') & 2147483647) % 64) k;
+select pg_temp.sequenced();
+select is((select string_agg(tenant_id, ' ') from sentinai.claim('turn-many', 10)), 'turn-last'::text, 'but what is new of others in their lane');
+
+select sentinai.unsubscribe(w) from unnest('{turn-one,turn-two,turn-past,turn-fails,turn-many}'::text[]) w;
 drop table turns_served;
 select * from finish();

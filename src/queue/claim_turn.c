@@ -223,6 +223,19 @@ take_shares(SnClaim *claim, const Shares *shares, uint32 first)
 }
 
 /*
+ * note_alone: a tenant that is set apart has all the turns, as others have
+ * nothing.  The next one that is shared is theirs: by the numbers it would be
+ * the tenant's, since the last one before was the others'.
+ */
+static void
+note_alone(SnClaim *claim)
+{
+	if (claim->hints != NULL &&
+		pg_atomic_read_u32(&claim->hints->next_share) != 0)
+		pg_atomic_write_u32(&claim->hints->next_share, 0);
+}
+
+/*
  * sn_claim_look_around: go through the lanes until the batch is full, beginning
  * with one of them.  Those that have nothing new may have a retry.
  */
@@ -238,6 +251,8 @@ sn_claim_look_around(SnClaim *claim, uint32 first)
 	claim->only = false;
 	claim->limit = claim->max;
 	claim->sharing = are_crowded(claim, &shares);
+	if (shares.n == 1 && shares.track[0] != SN_TRACK_COMMON)
+		note_alone(claim);
 	if (claim->sharing)
 	{
 		uint32		lost = pg_atomic_exchange_u32(&claim->hints->lost_strip, 0);

@@ -2,7 +2,7 @@
 -- Tenants take turns: how many events of others are served before one that comes
 -- last, that order is kept, and that all is as before when all was handed out.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(41);
+select plan(42);
 
 \set tenant turn-last
 \ir lib/queue.sql
@@ -228,6 +228,29 @@ select sentinai.publish('turn-many', 'turn-last', key, '{}') from (select min(k)
 select pg_temp.sequenced();
 select is((select string_agg(tenant_id, ' ') from sentinai.claim('turn-many', 10)), 'turn-last'::text, 'but what is new of others in their lane');
 
-select sentinai.unsubscribe(w) from unnest('{turn-one,turn-two,turn-past,turn-fails,turn-many}'::text[]) w;
+-- Who comes to a tenant that had all the turns has the next one
+select sentinai.subscribe('turn-next', '{turn-next}');
+select cardinality(sentinai.publish_batch(array_agg('turn-next'::text), array_agg('turn-e'::text), array_agg('k' || i), array_agg('{}'::jsonb))) from generate_series(1, 3000) i;
+select pg_temp.last('turn-last', 5);
+select pg_temp.sequenced();
+create temp table nexts (o serial, tenant text);
+do $$
+declare t text; who text;
+begin
+    for i in -8..12 loop
+        if i > 0 and i % 3 = 0 then
+            perform sentinai.publish('turn-next', 'turn-last', 'k' || i, '{}');
+            commit;
+            perform pg_temp.sequenced();
+        end if;
+        select token, tenant_id into t, who from sentinai.claim('turn-next', 1);
+        perform sentinai.complete(t);
+        insert into nexts (tenant) select who where i > 0;
+        commit;
+    end loop;
+end $$;
+select is((select string_agg(right(tenant, 1), '' order by o) from nexts), repeat('eet', 4), 'who comes beside a tenant that had all the turns has the next one');
+
+select sentinai.unsubscribe(w) from unnest('{turn-one,turn-two,turn-past,turn-fails,turn-many,turn-next}'::text[]) w;
 drop table turns_served;
 select * from finish();

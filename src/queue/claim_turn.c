@@ -195,6 +195,8 @@ count_turns(const Shares *shares, uint32 first, int n, int *counts)
 
 /*
  * take_shares: each gets its share, and what those before have left of theirs.
+ * A lane is the first one's that has something there, so another track begins in
+ * each batch.
  * Returns a track that has its turn with what is left then.
  */
 static int
@@ -203,6 +205,7 @@ take_shares(SnClaim *claim, const Shares *shares, uint32 first)
 	int			room = claim->max - claim->entries.n;
 	uint32		next = pg_atomic_fetch_add_u32(&claim->hints->next_share, room);
 	int			counts[SN_TRACKS + 1];
+	int			retries = shares->track[0] == SN_SHARE_RETRIES;
 	int			i;
 
 	count_turns(shares, next, room, counts);
@@ -210,10 +213,13 @@ take_shares(SnClaim *claim, const Shares *shares, uint32 first)
 	claim->limit = claim->entries.n;
 	for (i = 0; i < shares->n; i++)
 	{
-		claim->limit += counts[i];
+		int			share = i < retries ? i :
+			retries + (i + next / room) % (shares->n - retries);
+
+		claim->limit += counts[share];
 		if (sn_claim_full(claim))
 			continue;
-		go_through(claim, shares->lanes[i], first, shares->track[i]);
+		go_through(claim, shares->lanes[share], first, shares->track[share]);
 		if (claim->solo || claim->enough)
 			break;
 	}
@@ -236,6 +242,24 @@ note_alone(SnClaim *claim)
 }
 
 /*
+ * take_lost: take what has to be alone and found another batch begun.  That was
+ * of the other tracks of its lane, too, so it comes before these.
+ */
+static void
+take_lost(SnClaim *claim, uint64 pending, uint32 first)
+{
+	uint32		lost;
+
+	if (claim->hints == NULL ||
+		pg_atomic_read_u32(&claim->hints->lost_strip) == 0)
+		return;
+	lost = pg_atomic_exchange_u32(&claim->hints->lost_strip, 0);
+	if (lost > 0)
+		go_through(claim, pending & SN_LANE_BIT(SN_STRIP_LANE(lost - 1)),
+				   first, SN_STRIP_TRACK(lost - 1));
+}
+
+/*
  * sn_claim_look_around: go through the lanes until the batch is full, beginning
  * with one of them.  Those that have nothing new may have a retry.
  */
@@ -253,15 +277,11 @@ sn_claim_look_around(SnClaim *claim, uint32 first)
 	claim->sharing = are_crowded(claim, &shares);
 	if (shares.n == 1 && shares.track[0] != SN_TRACK_COMMON)
 		note_alone(claim);
+	take_lost(claim, pending, first);
+	if (sn_claim_full(claim))
+		return;
 	if (claim->sharing)
 	{
-		uint32		lost = pg_atomic_exchange_u32(&claim->hints->lost_strip, 0);
-
-		if (lost > 0)
-			go_through(claim, pending & SN_LANE_BIT(SN_STRIP_LANE(lost - 1)),
-					   first, SN_STRIP_TRACK(lost - 1));
-		if (sn_claim_full(claim))
-			return;
 		weigh_shares(&shares);
 		track = take_shares(claim, &shares, first);
 	}

@@ -19,7 +19,7 @@ CRASHES = 4                     # one for each of the tables
 OLD, NEW = 500, 20
 PLAIN = SimpleNamespace(kafka=False, rabbitmq=False, mock=False,
                         pgbouncer=False, window=100, relay_workers=1,
-                        late=False, retention=-1)
+                        late=False, retention=-1, crowded_at=1000)
 PUBLISH = """
 select sentinai.publish('A', 'acme', 'a' || i %% 50, '{}')
 from generate_series(1, %s) i

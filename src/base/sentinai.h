@@ -35,6 +35,7 @@
  */
 #define SN_TRACKS		8
 #define SN_TRACK_COMMON 0
+#define SN_ALL_TRACKS	((1 << SN_TRACKS) - 1)	/* a bit for each */
 
 /*
  * Position of an event in a lane of a stream: round number (41 bits, the
@@ -45,6 +46,8 @@
  * A slice's number is its position shifted right by SN_OFF_BITS.
  */
 typedef int64 SnPos;
+
+#define SN_POS_MAX		PG_INT64_MAX
 
 #define SN_EPOCH_MS		INT64CONST(1735689600000)	/* 2025-01-01 00:00 UTC */
 /* what 41 bits hold (2094), less a year of room for partitions made ahead */

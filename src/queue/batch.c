@@ -215,7 +215,8 @@ read_batch_lanes(SnBatch *batch)
 
 		if ((batch->token.lanes & SN_LANE_BIT(lane)) == 0)
 			continue;
-		sn_lane_open(&found, &reader, batch->sub, lane, batch->snapshot);
+		sn_lane_open_busy(&found, &reader, batch->sub, lane, batch->hints,
+						  batch->snapshot);
 		holds = add_held(batch, &found) && holds;
 	}
 	sn_lane_read_end(&reader);

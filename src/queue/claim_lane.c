@@ -56,6 +56,21 @@ hold_lane(SnClaim *claim, SnClaimLook *look)
 	sn_hint_defer_until(claim->hints, state->lane, state->lease_until);
 }
 
+/* open_lane: the lane as it is; all of it where retries wait, be they anybody's */
+static void
+open_lane(SnClaim *claim, SnClaimLook *look, int number)
+{
+	SnLane	   *lane = &look->lane;
+
+	sn_lane_open_busy(lane, &claim->reader, claim->sub, number, claim->hints,
+					  claim->snapshot);
+	if (lane->of[SN_TRACK_COMMON]->parked > 0)
+		sn_lane_read_all(lane, &claim->reader, claim->snapshot);
+	look->tracks &= lane->tracks;
+	if (sn_hint_take_behind(claim->hints, number))
+		look->behind = lane->tracks & ~(look->tracks | 1 << SN_TRACK_COMMON);
+}
+
 /*
  * find_work: what the lane may have in each track: those that others hold are
  * not for now, and what was lost or left of a range is work, too.
@@ -109,16 +124,19 @@ leave_hints(SnClaim *claim, SnClaimLook *look)
 	int			lane = look->lane.lane;
 	int			held = look->taken | look->leased;
 	bool		common_held = (held & 1 << SN_TRACK_COMMON) != 0;
+	bool		waits = look->lane.waits_common || look->behind != 0;
 
-	sn_hint_leave_tracks(claim->hints, lane, look->tracks);
+	sn_hint_leave_tracks(claim->hints, lane, look->tracks & ~look->bound);
+	if ((look->bound | look->behind) != 0)
+		sn_hint_leave_behind(claim->hints, lane);
 	if ((look->lane.tracks & ~look->leased) != 0)
 		sn_hint_leave_due(claim->hints, lane,
 						  (look->due & ~look->leased) != 0);
 	if ((look->taken != 0 && (look->more || (left & look->taken) != 0)) ||
-		look->lane.waits_batch || look->lane.waits_common)
+		look->lane.waits_batch || waits)
 		sn_hint_pending_after_batch(claim->hints, lane);
 	if ((left & ~(held | look->bound)) != 0 || look->rescued ||
-		(look->lane.waits_common && !common_held) ||
+		(waits && !common_held) ||
 		(look->lane.waits_batch && held == 0) ||
 		(look->taken == 0 && look->more))
 		sn_hint_set(claim->hints, lane);
@@ -245,8 +263,9 @@ take_fresh(SnClaim *claim, SnClaimLook *look, bool new_too)
 	SnPos		until = SN_POS_MAX;
 
 	if (state->pos == state->end_pos &&
-		(!new_too || (look->tracks & bit) == 0))
+		(!new_too || ((look->tracks | look->behind) & bit) == 0))
 		return;
+	look->behind &= ~bit;
 	if (state->track != SN_TRACK_COMMON)
 	{
 		/* as of the snapshot that the events are read under */
@@ -285,11 +304,53 @@ take_from(SnClaim *claim, SnClaimLook *look, bool new_too)
 	look->due = look->due_left ? look->due | bit : look->due & ~bit;
 }
 
+/* has_before: whether a track has anything new before a position */
+static bool
+has_before(SnClaim *claim, const SnLaneState *state, SnPos until)
+{
+	SnPos		pos;
+	pg_uuid_t	id;
+
+	if (until == SN_POS_MAX)
+		return true;			/* as those say who put it there */
+	sn_lane_seek(claim->stream, claim->sub, state, claim->snapshot);
+	return sn_stream_next(claim->stream, &pos, &id) && pos < until;
+}
+
+/*
+ * recheck_behind: which tracks wait no longer for the common one.  Whoever had
+ * something of the lane leaves that to those who come when his batch ends.
+ */
+static void
+recheck_behind(SnClaim *claim, SnClaimLook *look)
+{
+	int			track;
+
+	for (track = 0; look->behind >> track != 0; track++)
+	{
+		int			bit = 1 << track;
+		const SnLaneState *state;
+
+		if ((look->behind & bit) == 0)
+			continue;
+		state = sn_lane_state(&look->lane, &claim->reader, track,
+							  claim->snapshot);
+		if (!has_before(claim, state,
+						sn_lane_bound(&look->lane, track, claim->stream,
+									  claim->snapshot)))
+			continue;
+		look->behind &= ~bit;
+		look->tracks |= bit;
+	}
+}
+
 /* look_again: what has waited for the common track, as that has gone on */
 static void
 look_again(SnClaim *claim, SnClaimLook *look)
 {
 	look->lane.waits_common = false;
+	look->behind |= look->bound;
+	look->tracks &= ~look->bound;
 	look->bound = 0;
 	look->due |= sn_lane_due_tracks(&look->lane, claim->now, claim->stream,
 									claim->snapshot) & ~(1 << SN_TRACK_COMMON);
@@ -302,7 +363,8 @@ look_again(SnClaim *claim, SnClaimLook *look)
 static void
 take_from_track(SnClaim *claim, SnClaimLook *look, int track, bool new_too)
 {
-	SnLaneState *state = look->state = look->lane.of[track];
+	SnLaneState *state = look->state =
+		sn_lane_state(&look->lane, &claim->reader, track, claim->snapshot);
 
 	if ((look->leased & 1 << track) != 0 || must_wait(claim, state) ||
 		!take_share(claim, state->lane))
@@ -338,8 +400,8 @@ take_in_turn(SnClaim *claim, SnClaimLook *look, int track)
 			(track + i) % SN_TRACKS;
 		int			bit = 1 << next;
 
-		if ((left & bit) == 0 || ((look->tracks | look->due) & bit) == 0 ||
-			(only && next != track))
+		if ((left & bit) == 0 || (only && next != track) ||
+			((look->tracks | look->due | look->behind) & bit) == 0)
 			continue;
 		left &= ~bit;
 		take_from_track(claim, look, next, track != SN_SHARE_RETRIES);
@@ -362,11 +424,11 @@ sn_claim_from_lane(SnClaim *claim, int lane, int track)
 	look.tracks = sn_hint_take_tracks(claim->hints, lane);
 	sn_claim_new_snapshot(claim);
 	recheck_sub(claim);
-	sn_lane_open(&look.lane, &claim->reader, claim->sub, lane,
-				 claim->snapshot);
-	look.tracks &= look.lane.tracks;
+	open_lane(claim, &look, lane);
 	find_work(claim, &look);
 	take_in_turn(claim, &look, track);
+	if (look.taken == 0 && look.behind != 0)
+		recheck_behind(claim, &look);
 	leave_hints(claim, &look);
 	if (claim->nstates == look.nstates)
 		sn_unlock_lane(claim->sub->sub_id, lane);

@@ -72,6 +72,7 @@ typedef struct SnClaimLook
 	int			due;			/* that may have retries that are due, or were lost */
 	int			leased;			/* that others hold */
 	int			bound;			/* that wait for the common one, at first */
+	int			behind;			/* that did so, and may still */
 	int			taken;			/* that the batch holds */
 	bool		rescued;		/* a batch was lost here */
 	/* of the track at hand */

@@ -22,6 +22,7 @@
 
 #include "base/fault.h"
 #include "queue/lane.h"
+#include "store/lane_hints.h"
 
 #define LOOK_BACK	1000		/* versions: a token that is older is stale, so that a
 								 * guess does not read the whole journal */
@@ -333,6 +334,9 @@ append_row(SnLaneAppender *appender, SnLaneState *state)
 
 	if (appender->inserter == NULL)
 		appender->inserter = sn_journal_append(SN_LANES);
+	if (state->held || state->pos < state->end_pos)
+		sn_hint_busy(sn_sub_slot_find(state->sub_id), state->lane,
+					 state->track);
 	state->ver++;
 	set_numbers(values, state);
 	sn_set_column(values, nulls, Anum_lane_batch, state->held,

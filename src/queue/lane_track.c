@@ -47,6 +47,34 @@ add_state(SnLane *lane, int track)
 }
 
 /*
+ * sn_lane_state: the state of one of a lane's tracks, read at its first use.  The
+ * caller has taken the snapshot since he has the lane's lock.
+ */
+SnLaneState *
+sn_lane_state(SnLane *lane, SnLaneReader *reader, int track, Snapshot snapshot)
+{
+	if (lane->of[track] == NULL)
+	{
+		sn_lane_read_next(reader, lane->sub, lane->lane, track, snapshot,
+						  add_state(lane, track));
+		if (track != SN_TRACK_COMMON)
+			lane->of[track]->whole = lane->of[SN_TRACK_COMMON];
+	}
+	return lane->of[track];
+}
+
+/* sn_lane_read_all: the states of a lane that were not read yet */
+void
+sn_lane_read_all(SnLane *lane, SnLaneReader *reader, Snapshot snapshot)
+{
+	int			track;
+
+	for (track = 0; lane->tracks >> track != 0; track++)
+		if ((lane->tracks & 1 << track) != 0)
+			(void) sn_lane_state(lane, reader, track, snapshot);
+}
+
+/*
  * sn_lane_open: a lane as it is, by one who has just taken the snapshot.  A
  * relay and a lane where nobody was set apart have the common track alone.
  */
@@ -54,18 +82,34 @@ void
 sn_lane_open(SnLane *lane, SnLaneReader *reader, SnSub *sub, int number,
 			 Snapshot snapshot)
 {
-	int			track;
-
 	begin_lane(lane, sub, number, sub->is_relay ? 1 << SN_TRACK_COMMON :
 			   sn_lane_tracks(snapshot));
+	sn_lane_read_all(lane, reader, snapshot);
+}
+
+/*
+ * sn_lane_open_busy: likewise, by one who has the lane's lock; but of other
+ * tracks than the common one only those that may be held, or have a range that
+ * is not passed.
+ */
+void
+sn_lane_open_busy(SnLane *lane, SnLaneReader *reader, SnSub *sub, int number,
+				  SnSubSlot *hints, Snapshot snapshot)
+{
+	int			busy = sn_hint_busy_tracks(hints, number) |
+		1 << SN_TRACK_COMMON;
+	int			track;
+
+	begin_lane(lane, sub, number, sn_lane_tracks(snapshot));
 	for (track = 0; lane->tracks >> track != 0; track++)
 	{
-		if ((lane->tracks & 1 << track) == 0)
+		const SnLaneState *state;
+
+		if ((lane->tracks & busy & 1 << track) == 0)
 			continue;
-		sn_lane_read_next(reader, sub, number, track, snapshot,
-						  add_state(lane, track));
-		if (track != SN_TRACK_COMMON)
-			lane->of[track]->whole = lane->of[SN_TRACK_COMMON];
+		state = sn_lane_state(lane, reader, track, snapshot);
+		if (!state->held && state->pos == state->end_pos)
+			sn_hint_idle(hints, number, track);
 	}
 }
 
@@ -222,10 +266,11 @@ sn_lane_bound(SnLane *lane, int track, SnStreamReader *stream,
 	SnPos		passed;
 	int			i;
 
+	if (state->common_pos >= Max(needed, sn_apart_until()))
+		return SN_POS_MAX;
 	read_apart(lane, snapshot);
 	for (i = 0; i < lane->napart; i++)
-		if (lane->apart[i].track == track)
-			needed = Max(needed, SN_ROUND_POS(lane->apart[i].since_round));
+		needed = Max(needed, SN_ROUND_POS(lane->apart[i].since_round));
 	if (state->common_pos >= needed)
 		return SN_POS_MAX;
 	passed = common_passed(lane, stream, snapshot);
@@ -332,7 +377,8 @@ sn_lane_retry_track(SnLane *lane, const SnRetry *retry, SnStreamReader *stream,
 	track = track_of_tenant(lane, retry->tenant_id, stream, snapshot);
 	if (track < 0)
 		lane->waits_common = true;
-	else if (lane->of[track] == NULL || lane->of[track]->held ||
+	else if ((lane->tracks & 1 << track) == 0 ||
+			 (lane->of[track] != NULL && lane->of[track]->held) ||
 			 is_elsewhere(lane, retry->tenant_id, track, snapshot))
 		lane->waits_batch = true;
 	else

@@ -34,7 +34,8 @@ typedef struct SnLane
 	SnSub	   *sub;
 	int			lane;
 	int			tracks;			/* that it has, a bit for each */
-	SnLaneState *of[SN_TRACKS]; /* their states; NULL: it has no such track */
+	SnLaneState *of[SN_TRACKS]; /* their states; NULL: it has no such track, or
+								 * nobody has read it yet */
 	SnPos		passed;			/* all before it is resolved in the common track,
 								 * or has a row; SN_NOT_KNOWN */
 	int			napart;			/* SN_NOT_KNOWN */
@@ -48,6 +49,12 @@ typedef struct SnLane
 extern int	sn_lane_tracks(Snapshot snapshot);
 extern void sn_lane_open(SnLane *lane, SnLaneReader *reader, SnSub *sub,
 						 int number, Snapshot snapshot);
+extern void sn_lane_open_busy(SnLane *lane, SnLaneReader *reader, SnSub *sub,
+							  int number, SnSubSlot *hints, Snapshot snapshot);
+extern SnLaneState *sn_lane_state(SnLane *lane, SnLaneReader *reader, int track,
+								  Snapshot snapshot);
+extern void sn_lane_read_all(SnLane *lane, SnLaneReader *reader,
+							 Snapshot snapshot);
 extern void sn_lane_open_as_of(SnLane *lane, SnLaneReader *reader, SnSub *sub,
 							   int number, int tracks, Snapshot snapshot);
 extern bool sn_lane_store(SnLane *lane);

@@ -41,7 +41,6 @@ typedef struct SnSource
 	int			merged;			/* 0: side by side */
 } SnSource;
 
-#define SN_POS_MAX		PG_INT64_MAX
 
 struct SnStreamPart;
 

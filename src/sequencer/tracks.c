@@ -194,6 +194,30 @@ sn_track_of(const text *tenant_id, Snapshot snapshot)
 	return result;
 }
 
+/*
+ * sn_apart_until: a position of which a session that has any snapshot knows that
+ * all tenants it shows set apart were so before it; SN_POS_MAX: not known
+ */
+SnPos
+sn_apart_until(void)
+{
+	SnDatabase *db = sn_database();
+
+	if (!sn_preloaded() || pg_atomic_read_u32(&db->tracks_used) == 0)
+		return SN_POS_MAX;
+	return SN_ROUND_POS(pg_atomic_read_u64(&db->apart_round));
+}
+
+/* note_apart: a tenant is set apart from a round on, for those who see that */
+static void
+note_apart(int64 round_no)
+{
+	SnDatabase *db = sn_database();
+
+	if ((uint64) round_no > pg_atomic_read_u64(&db->apart_round))
+		pg_atomic_write_u64(&db->apart_round, round_no);
+}
+
 /* sn_tracks_apart: the tenants that a snapshot shows set apart; how many */
 int
 sn_tracks_apart(Snapshot snapshot, SnApart **list)
@@ -265,6 +289,7 @@ read_tenants(Snapshot snapshot)
 			DatumGetInt32(slot->tts_values[Anum_on_track - 1]) % SN_TRACKS;
 		on_track[tenants[who].track]++;
 		napart++;
+		note_apart(DatumGetInt64(slot->tts_values[Anum_on_since_round - 1]));
 	}
 	sn_table_end(scan);
 }
@@ -415,6 +440,7 @@ set_apart(Tenant *tenant, int64 round_no)
 		PointerGetDatum(cstring_to_text_with_len(tenant->name, tenant->len));
 	values[Anum_on_track - 1] = Int32GetDatum(track);
 	values[Anum_on_since_round - 1] = Int64GetDatum(round_no);
+	note_apart(round_no);
 	sn_insert_one(SN_TRACK_TENANT, values, nulls);
 	sn_note_weights_changed();
 	tenant->track = track;

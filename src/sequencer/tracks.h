@@ -11,6 +11,8 @@
 
 #include "utils/snapshot.h"
 
+#include "base/sentinai.h"
+
 /* A tenant that was set apart */
 typedef struct SnApart
 {
@@ -20,6 +22,7 @@ typedef struct SnApart
 } SnApart;
 
 extern int	sn_tracks_used(Snapshot snapshot);
+extern SnPos sn_apart_until(void);
 extern int	sn_tracks_apart(Snapshot snapshot, SnApart **list);
 extern int	sn_track_of(const text *tenant_id, Snapshot snapshot);
 

@@ -49,6 +49,7 @@ init_database_slot(SnDatabase *db)
 	pg_atomic_init_u64(&db->asked, 0);
 	pg_atomic_init_u64(&db->tracks, 0);
 	pg_atomic_init_u32(&db->tracks_used, 0);
+	pg_atomic_init_u64(&db->apart_round, 0);
 	pg_atomic_init_u64(&db->weights, 0);
 	db->weight_changes = 0;
 	pg_atomic_init_u32(&db->relays_changed, 0);
@@ -81,7 +82,11 @@ init_shared(SnShared *s)
 		/* nobody knows what was waiting: look at every lane and track once */
 		pg_atomic_init_u64(&s->subs[i].pending, PG_UINT64_MAX);
 		for (track = 0; track < SN_TRACKS; track++)
+		{
 			pg_atomic_init_u64(&s->subs[i].tracks[track], PG_UINT64_MAX);
+			pg_atomic_init_u64(&s->subs[i].busy[track], PG_UINT64_MAX);
+		}
+		pg_atomic_init_u64(&s->subs[i].behind_common, 0);
 		pg_atomic_init_u64(&s->subs[i].behind, 0);
 		pg_atomic_init_u64(&s->subs[i].due, 0);
 		pg_atomic_init_u64(&s->subs[i].new_first, 0);
@@ -328,6 +333,7 @@ forget_contents(SnDatabase *db)
 	memset(&db->mark, 0, sizeof(SnMark));
 	db->audit_asked = db->audit_decided = 0;
 	pg_atomic_write_u32(&db->tracks_used, 0);
+	pg_atomic_write_u64(&db->apart_round, 0);
 	sn_weights_reset(db);
 	pg_atomic_write_u32(&db->relays_changed, 1);
 	free_told(db->dboid);
@@ -462,7 +468,10 @@ sn_sub_look_everywhere(SnSubSlot *slot)
 	int			track;
 
 	for (track = 0; track < SN_TRACKS; track++)
+	{
+		pg_atomic_write_u64(&slot->busy[track], PG_UINT64_MAX);
 		pg_atomic_write_u64(&slot->tracks[track], PG_UINT64_MAX);
+	}
 	pg_atomic_write_u64(&slot->pending, PG_UINT64_MAX);
 }
 

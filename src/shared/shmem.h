@@ -85,6 +85,8 @@ typedef struct SnDatabase
 	pg_atomic_uint64 tracks;	/* changes of who has which track, but for those
 								 * that rounds make */
 	pg_atomic_uint32 tracks_used;	/* perhaps, a bit for each; 0: not known */
+	pg_atomic_uint64 apart_round;	/* no tenant was set apart in a later one,
+									 * where tracks_used is known */
 	pg_atomic_uint64 weights;	/* of the tracks, a byte for each; 0: not known */
 	uint64		weight_changes; /* under SnShared.lock */
 	pg_atomic_uint64 rounds;	/* rounds and their events since the start */
@@ -115,6 +117,11 @@ typedef struct SnRateSample
  *				transaction has its lock; he is woken when that is given back
  *	  tracks	which of a lane's tracks a claim has to look at: set before the
  *				lane is put into pending, cleared like that
+ *	  behind_common
+ *				has tracks that have something, but for that they wait for the
+ *				common one: they are not in tracks
+ *	  busy		which of a lane's tracks may be held, or have a range that is
+ *				not passed; the others have nothing but what is new
  *	  due		the claim that was there last has left retries that are due
  *
  * lane_hints.c moves lanes between the sets.
@@ -128,6 +135,8 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 deferred;
 	pg_atomic_uint64 blocked;
 	pg_atomic_uint64 tracks[SN_TRACKS];
+	pg_atomic_uint64 behind_common;
+	pg_atomic_uint64 busy[SN_TRACKS];
 	pg_atomic_uint64 due;
 	pg_atomic_uint64 behind;	/* about how many events were sequenced and not
 								 * claimed since the server started */

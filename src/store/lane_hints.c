@@ -139,24 +139,33 @@ sn_hint_tracks(SnSubSlot *slot, uint64 pending, uint64 *lanes)
 	return n;
 }
 
-/* sn_hint_lane_tracks: the tracks of a lane that may have something, a bit for each */
-int
-sn_hint_lane_tracks(SnSubSlot *slot, int lane)
+/* tracks_in: the tracks in whose set a lane is, a bit for each; without sets all */
+static int
+tracks_in(pg_atomic_uint64 *sets, int lane)
 {
 	uint32		used = pg_atomic_read_u32(&sn_database()->tracks_used);
 	int			result = 0;
 	int			track;
 
 	if (used == 0)
-		used = (1 << SN_TRACKS) - 1;
-	if (slot == NULL)
+		used = SN_ALL_TRACKS;
+	if (sets == NULL)
 		return used;
 	for (track = 0; track < SN_TRACKS; track++)
 		if ((used & 1 << track) != 0 &&
-			(pg_atomic_read_u64(&slot->tracks[track]) &
-			 SN_LANE_BIT(lane)) != 0)
+			(pg_atomic_read_u64(&sets[track]) & SN_LANE_BIT(lane)) != 0)
 			result |= 1 << track;
 	return result;
+}
+
+/* sn_hint_lane_tracks: the tracks of a lane that may have something, a bit for each */
+int
+sn_hint_lane_tracks(SnSubSlot *slot, int lane)
+{
+	if (slot == NULL ||
+		(pg_atomic_read_u64(&slot->behind_common) & SN_LANE_BIT(lane)) != 0)
+		return tracks_in(NULL, lane);
+	return tracks_in(slot->tracks, lane);
 }
 
 /*
@@ -167,7 +176,7 @@ sn_hint_lane_tracks(SnSubSlot *slot, int lane)
 int
 sn_hint_take_tracks(SnSubSlot *slot, int lane)
 {
-	int			result = sn_hint_lane_tracks(slot, lane);
+	int			result = tracks_in(slot == NULL ? NULL : slot->tracks, lane);
 	int			track;
 
 	if (slot == NULL)
@@ -178,6 +187,66 @@ sn_hint_take_tracks(SnSubSlot *slot, int lane)
 			(void) pg_atomic_fetch_and_u64(&slot->tracks[track],
 										   ~SN_LANE_BIT(lane));
 	return result;
+}
+
+/*
+ * sn_hint_take_behind: whether tracks of a lane wait for the common one.  The
+ * caller finds out whether they still do, or says that he has not.
+ */
+bool
+sn_hint_take_behind(SnSubSlot *slot, int lane)
+{
+	uint64		bit = SN_LANE_BIT(lane);
+
+	if (slot == NULL || (pg_atomic_read_u64(&slot->behind_common) & bit) == 0)
+		return false;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	return (pg_atomic_fetch_and_u64(&slot->behind_common, ~bit) & bit) != 0;
+}
+
+/* sn_hint_leave_behind: tracks of a lane wait for the common one */
+void
+sn_hint_leave_behind(SnSubSlot *slot, int lane)
+{
+	if (slot == NULL)
+		return;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	(void) pg_atomic_fetch_or_u64(&slot->behind_common, SN_LANE_BIT(lane));
+}
+
+/* sn_hint_busy_tracks: those of a lane that may be held, or have something open */
+int
+sn_hint_busy_tracks(SnSubSlot *slot, int lane)
+{
+	return tracks_in(slot == NULL ? NULL : slot->busy, lane);
+}
+
+/* sn_hint_busy: a track of a lane is held, or has something open, from now on */
+void
+sn_hint_busy(SnSubSlot *slot, int lane, int track)
+{
+	uint64		bit = SN_LANE_BIT(lane);
+
+	if (slot == NULL || (pg_atomic_read_u64(&slot->busy[track]) & bit) != 0)
+		return;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	(void) pg_atomic_fetch_or_u64(&slot->busy[track], bit);
+}
+
+/*
+ * sn_hint_idle: neither is so, by a state that was read under the lane's lock.
+ * Should this transaction abort, it may be so again.
+ */
+void
+sn_hint_idle(SnSubSlot *slot, int lane, int track)
+{
+	uint64		bit = SN_LANE_BIT(lane);
+
+	if (slot == NULL || (pg_atomic_read_u64(&slot->busy[track]) & bit) == 0)
+		return;
+	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	sn_sub_touched(slot);
+	(void) pg_atomic_fetch_and_u64(&slot->busy[track], ~bit);
 }
 
 /* sn_hint_leave_tracks: there may be more in these tracks of a lane */

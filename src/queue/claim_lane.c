@@ -37,6 +37,7 @@ static void
 hold_lane(SnClaim *claim, SnClaimLook *look)
 {
 	SnLaneState *state = look->state;
+	int			before = look->taken & 1 << state->track ? state->open : 0;
 	int			i;
 
 	look->taken |= 1 << state->track;
@@ -46,7 +47,7 @@ hold_lane(SnClaim *claim, SnClaimLook *look)
 	state->claimed_at = claim->now;
 	state->lease_until = claim->now + claim->lease;
 	state->worker_id = claim->worker_id;
-	state->open = claim->entries.n - look->first;
+	state->open = before + claim->entries.n - look->first;
 	state->changed = true;
 	for (i = look->first; i < claim->entries.n; i++)
 		claim->entries.items[i].from = state->pos;
@@ -408,6 +409,43 @@ take_in_turn(SnClaim *claim, SnClaimLook *look, int track)
 	}
 }
 
+/* is_cut: whether the track at hand has more than its share of the batch */
+static bool
+is_cut(SnClaim *claim, const SnClaimLook *look)
+{
+	return claim->only && look->taken != 0 && claim->entries.n == claim->limit &&
+		(look->tracks & look->taken) != 0;
+}
+
+/* new_until: the position after the last new event of the track at hand */
+static SnPos
+new_until(const SnClaim *claim, const SnClaimLook *look)
+{
+	int			i;
+
+	for (i = claim->entries.n - 1; i >= look->first; i--)
+		if (claim->entries.items[i].bit >= 0 &&
+			claim->entries.items[i].lane == look->lane.lane &&
+			claim->entries.items[i].track == look->state->track)
+			return claim->entries.items[i].pos + 1;
+	return 0;
+}
+
+/*
+ * sn_claim_go_on: others have left of their shares, so take more new events of
+ * the track that a look took from last
+ */
+void
+sn_claim_go_on(SnClaim *claim, SnClaimLook *look)
+{
+	look->mine = new_until(claim, look);
+	look->first = claim->entries.n;
+	take_fresh(claim, look, true);
+	if (claim->entries.n > look->first)
+		hold_lane(claim, look);
+	leave_hints(claim, look);
+}
+
 /*
  * sn_claim_from_lane: take from the tracks of a lane that are free: from a given
  * one first; or only what is due.  Returns whether this claim is done with the
@@ -430,6 +468,9 @@ sn_claim_from_lane(SnClaim *claim, int lane, int track)
 	if (look.taken == 0 && look.behind != 0)
 		recheck_behind(claim, &look);
 	leave_hints(claim, &look);
+	if (is_cut(claim, &look))
+		claim->cut = lappend(claim->cut,
+							 memcpy(palloc(sizeof(look)), &look, sizeof(look)));
 	if (claim->nstates == look.nstates)
 		sn_unlock_lane(claim->sub->sub_id, lane);
 	return claim->nstates != look.nstates ||

@@ -424,6 +424,14 @@ step(SnClaim *claim, Walk *walk, SnPos pos, bool taken)
 		add_bit(&walk->bits, true);
 }
 
+/* step_over: one event further, which the batch has already */
+static void
+step_over(Walk *walk)
+{
+	walk->i++;
+	add_bit(&walk->bits, false);
+}
+
 /*
  * keep_rest: the bits of the old range that the walk did not come to.  pos is
  * the next event of the lane.
@@ -502,6 +510,11 @@ sn_claim_take_new(SnClaim *claim, SnClaimLook *look, SnPos until)
 			!sn_bits_get(&walk.old, walk.i);
 		Fate		fate;
 
+		if (open && pos < look->mine)
+		{
+			step_over(&walk);
+			continue;
+		}
 		if (sn_claim_full(claim) || pos >= until)
 			fate = FATE_LEFT;
 		else

@@ -269,6 +269,7 @@ sn_claim_look_around(SnClaim *claim, uint32 first)
 	uint64		pending = sn_hint_pending(claim->hints, claim->now);
 	int			track = SN_TRACK_COMMON;
 	Shares		shares;
+	ListCell   *lc;
 
 	find_shares(claim, pending, &shares);
 	claim->visited = 0;
@@ -286,4 +287,8 @@ sn_claim_look_around(SnClaim *claim, uint32 first)
 		track = take_shares(claim, &shares, first);
 	}
 	go_through(claim, pending, first, track);
+	foreach(lc, claim->cut)
+		if (!sn_claim_full(claim))
+			sn_claim_go_on(claim, lfirst(lc));
+	claim->cut = NIL;
 }

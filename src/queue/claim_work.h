@@ -54,6 +54,7 @@ typedef struct SnClaim
 	uint64		visited;		/* lanes that it was at */
 	bool		sharing;		/* tracks get shares of the batch */
 	bool		only;			/* no other track than the given one, for now */
+	List	   *cut;			/* looks that ended with a share, and have more */
 	int			fresh;			/* events read that no batch had before */
 
 	/* not cleared: only as many as there are */
@@ -77,6 +78,7 @@ typedef struct SnClaimLook
 	bool		rescued;		/* a batch was lost here */
 	/* of the track at hand */
 	int			first;			/* entries before its */
+	SnPos		mine;			/* what is open before it the batch has; 0: none */
 	bool		due_left;		/* retries that are due were left */
 	TimestampTz last_due;		/* of the last retry that was looked at */
 	ItemPointerData last_tid;	/* of its row; invalid: none was */
@@ -92,6 +94,7 @@ extern SnEntry *sn_claim_add(SnClaim *claim, SnClaimLook *look,
 
 /* claim_lane.c */
 extern bool sn_claim_from_lane(SnClaim *claim, int lane, int track);
+extern void sn_claim_go_on(SnClaim *claim, SnClaimLook *look);
 
 /* claim_turn.c */
 extern void sn_claim_look_around(SnClaim *claim, uint32 first);

@@ -329,14 +329,14 @@ assert_state(const SnLaneState *state)
 static void
 append_row(SnLaneAppender *appender, SnLaneState *state)
 {
+	SnSubSlot  *slot = sn_sub_slot(state->sub_id);
 	Datum		values[Natts_lane];
 	bool		nulls[Natts_lane] = {false};
 
 	if (appender->inserter == NULL)
 		appender->inserter = sn_journal_append(SN_LANES);
 	if (state->held || state->pos < state->end_pos)
-		sn_hint_busy(sn_sub_slot_find(state->sub_id), state->lane,
-					 state->track);
+		sn_hint_busy(slot, state->lane, state->track);
 	state->ver++;
 	set_numbers(values, state);
 	sn_set_column(values, nulls, Anum_lane_batch, state->held,
@@ -358,7 +358,7 @@ append_row(SnLaneAppender *appender, SnLaneState *state)
 				 state->track != SN_TRACK_COMMON,
 				 Int64GetDatum(state->common_pos));
 	sn_insert_row(appender->inserter, values, nulls);
-	sn_lane_remember(state);
+	sn_lane_remember(state, slot);
 	state->changed = false;
 }
 

@@ -109,7 +109,7 @@ extern bool sn_lane_carry_over(int sub_id, int strip);
 
 /* lane_known.c */
 extern int64 *sn_lane_seen(int sub_id, int strip);
-extern void sn_lane_remember(const SnLaneState *state);
+extern void sn_lane_remember(const SnLaneState *state, SnSubSlot *slot);
 extern bool sn_lane_recall(int sub_id, int strip, SnLaneState *state);
 
 extern bool sn_bits_get(const SnBits *bits, int i);

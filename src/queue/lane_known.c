@@ -151,11 +151,10 @@ put_stamp(SnSubSlot *slot, const SnLaneState *state)
 	return stamp;
 }
 
-/* sn_lane_remember: a state that is being appended */
+/* sn_lane_remember: a state that is being appended; slot may be NULL */
 void
-sn_lane_remember(const SnLaneState *state)
+sn_lane_remember(const SnLaneState *state, SnSubSlot *slot)
 {
-	SnSubSlot  *slot = sn_sub_slot(state->sub_id);
 	int			strip = SN_LANE_TRACK(state->lane, state->track);
 	KnownLane  *known = known_lane(state->sub_id, strip);
 	Size		size = state->worker_id ? VARSIZE_ANY(state->worker_id) : 0;

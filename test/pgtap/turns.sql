@@ -2,7 +2,7 @@
 -- Tenants take turns: how many events of others are served before one that comes
 -- last, that order is kept, and that all is as before when all was handed out.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(45);
+select plan(47);
 
 \set tenant turn-last
 \ir lib/queue.sql
@@ -275,6 +275,30 @@ begin
 end $$;
 select is((select count(*) from losts where tenant = 'turn-e'), 3::bigint, 'what was lost comes beside others of its lane');
 
-select sentinai.unsubscribe(w) from unnest('{turn-one,turn-two,turn-past,turn-fails,turn-many,turn-next,turn-lost}'::text[]) w;
+-- A claim has as many events as were asked for, also where one lane has nearly all
+select sentinai.subscribe('turn-full', '{turn-full}');
+select cardinality(sentinai.publish_batch(array_agg('turn-full'::text), array_agg('turn-e'::text), array_agg('k1'::text), array_agg(jsonb_build_object('n', i)))) from generate_series(1, 400) i;
+truncate turns_served;
+create temp table fulls (n bigint);
+do $$
+declare t text; n bigint;
+begin
+    for i in 1..12 loop
+        perform sentinai.publish('turn-full', 'turn-last', 'k2', '{}');
+        commit;
+        perform pg_temp.sequenced();
+        with got as (select row_number() over () as o, c.* from sentinai.claim('turn-full', 10) c),
+            noted as (insert into turns_served (worker, batch, tenant, key, n, id)
+                select 'turn-full', i, tenant_id, aggregate_id, 0, event_id from got order by o)
+        select min(token), count(*) into t, n from got;
+        perform sentinai.complete(t);
+        insert into fulls values (n);
+        commit;
+    end loop;
+end $$;
+select is((select array_agg(distinct n) from fulls), '{10}'::bigint[], 'batches are full');
+select is(pg_temp.wrong('turn-full'), 0::bigint, 'and in order');
+
+select sentinai.unsubscribe(w) from unnest('{turn-one,turn-two,turn-past,turn-fails,turn-many,turn-next,turn-lost,turn-full}'::text[]) w;
 drop table turns_served;
 select * from finish();

@@ -8,6 +8,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use IPC::Run ();
+use POSIX qw(strftime);
 
 sub new
 {
@@ -24,7 +25,18 @@ sub openssl
 
 	IPC::Run::run([ 'openssl', @args ], '<', \undef, '>', \$out, '2>', \$err)
 	  or die "openssl @args: $err";
-	return;
+	return $out . $err;
+}
+
+# validity(DAYS): from now on; negative: until so long ago. From 3.4 on OpenSSL
+# refuses an end before the start, and takes both.
+sub validity
+{
+	my ($days) = @_;
+	my $when = sub { return strftime('%Y%m%d%H%M%SZ', gmtime(time + 86400 * shift)) };
+
+	return ('-days', $days) if $days > 0 || openssl('x509', '-help') !~ /-not_after/;
+	return ('-not_before', $when->($days - 1), '-not_after', $when->($days));
 }
 
 # authority(NAME): one that signs.
@@ -51,7 +63,7 @@ sub certificate
 	close $out;
 	openssl('req', '-newkey', 'rsa:2048', '-nodes', '-subj', "/CN=$name",
 		'-keyout', "$base.key", '-out', "$base.csr");
-	openssl('x509', '-req', '-days', $days // 2, '-in', "$base.csr",
+	openssl('x509', '-req', validity($days // 2), '-in', "$base.csr",
 		'-CA', "$by.pem", '-CAkey', "$by.key", '-CAcreateserial',
 		'-extfile', "$base.ext", '-out', "$base.pem");
 	chmod 0600, "$base.key" or die $!;

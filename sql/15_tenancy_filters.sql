@@ -23,4 +23,4 @@ comment on function sentinai.may_audit(text) is 'For views: whether the current 
 create function sentinai.may_see_worker_type(worker_type text) returns boolean
     language c stable parallel restricted cost 5
     as 'MODULE_PATHNAME', 'sentinai_may_see_worker_type';
-comment on function sentinai.may_see_worker_type(text) is 'For views: whether the current user may see a subscription: who may claim from it, and who may read or operate for every tenant.';
+comment on function sentinai.may_see_worker_type(text) is 'For views: whether the current user may see a subscription and its figures: who may claim from it and work for all its tenants, and who may read or operate for every tenant.';

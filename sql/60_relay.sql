@@ -77,23 +77,14 @@ create function sentinai.set_relay_paused(name text, paused boolean) returns voi
 comment on function sentinai.set_relay_paused(text, boolean) is 'For pause_relay() and resume_relay(): store the switch of a relay.';
 
 create function sentinai.pause_relay(name text) returns void
-    language sql volatile security definer
-    set search_path = pg_catalog, pg_temp
-    as $$
-        select case when name = 'relay' then sentinai.set_relay_paused(true)
-                    else sentinai.set_relay_paused(name, true) end
-    $$;
-comment on function sentinai.pause_relay(text) is 'The same as pause_relay() for a relay by its name. Errors: 22004 null; SN404 unknown relay; 25006 read-only transaction or standby.';
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_pause_relay';
+comment on function sentinai.pause_relay(text) is 'The same as pause_relay() for a relay by its name. Errors: 22004 null; SN403 not allowed; SN404 unknown relay; 25006 read-only transaction or standby.';
 
 create function sentinai.resume_relay(name text) returns void
-    language sql volatile security definer
-    set search_path = pg_catalog, pg_temp
-    as $$
-        select sentinai.after_restore();
-        select case when name = 'relay' then sentinai.set_relay_paused(false)
-                    else sentinai.set_relay_paused(name, false) end
-    $$;
-comment on function sentinai.resume_relay(text) is 'The same as resume_relay() for a relay by its name. Errors: 22004 null; SN404 unknown relay; 25006 read-only transaction or standby.';
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_resume_relay';
+comment on function sentinai.resume_relay(text) is 'The same as resume_relay() for a relay by its name. Errors: 22004 null; SN403 not allowed; SN404 unknown relay; 25006 read-only transaction or standby.';
 
 -- For sentinai-relay, which does outside of the server what a relay process does.
 

@@ -231,7 +231,7 @@ comment on column sentinai.stat_relay_topic.reason is 'What the broker said then
 comment on column sentinai.stat_relay_topic.relay is 'The relay.';
 comment on column sentinai.stat_relay_topic.dead_at is 'When that event becomes a dead letter, by sentinai.topic_timeout; null for never.';
 
-create view sentinai.stat_relay as
+create view sentinai.stat_relay with (security_barrier) as
 with relay as (
     select 0 as relay_id, 'relay'::text as relay, s.sub_id,
            pg_catalog.current_setting('sentinai.relay_workers')::int as workers,
@@ -293,7 +293,8 @@ from relay n
                and k.classid = 'sentinai_internal.subscription'::pg_catalog.regclass
                and k.objid::bigint = n.sub_id
                and k.objsubid > 0 and k.pid is distinct from p.pid
-               and p.locked_lanes >> (k.objsubid - 1) & 1 = 1) b on p.locked_lanes <> 0;
+               and p.locked_lanes >> (k.objsubid - 1) & 1 = 1) b on p.locked_lanes <> 0
+where sentinai.may_see_worker_type(n.relay);
 
 comment on view sentinai.stat_relay is 'One row for each process that a relay shall have: as many as sentinai.relay_workers says, or create_relay().';
 comment on column sentinai.stat_relay.relay is 'The relay; "relay" is the one of the server''s parameters.';

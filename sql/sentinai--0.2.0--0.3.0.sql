@@ -70,7 +70,7 @@ comment on function sentinai.may_audit(text) is 'For views: whether the current 
 create function sentinai.may_see_worker_type(worker_type text) returns boolean
     language c stable parallel restricted cost 5
     as 'MODULE_PATHNAME', 'sentinai_may_see_worker_type';
-comment on function sentinai.may_see_worker_type(text) is 'For views: whether the current user may see a subscription: who may claim from it, and who may read or operate for every tenant.';
+comment on function sentinai.may_see_worker_type(text) is 'For views: whether the current user may see a subscription and its figures: who may claim from it and work for all its tenants, and who may read or operate for every tenant.';
 
 -- What tenants may use.
 
@@ -1102,23 +1102,14 @@ create function sentinai.set_relay_paused(name text, paused boolean) returns voi
 comment on function sentinai.set_relay_paused(text, boolean) is 'For pause_relay() and resume_relay(): store the switch of a relay.';
 
 create function sentinai.pause_relay(name text) returns void
-    language sql volatile security definer
-    set search_path = pg_catalog, pg_temp
-    as $$
-        select case when name = 'relay' then sentinai.set_relay_paused(true)
-                    else sentinai.set_relay_paused(name, true) end
-    $$;
-comment on function sentinai.pause_relay(text) is 'The same as pause_relay() for a relay by its name. Errors: 22004 null; SN404 unknown relay; 25006 read-only transaction or standby.';
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_pause_relay';
+comment on function sentinai.pause_relay(text) is 'The same as pause_relay() for a relay by its name. Errors: 22004 null; SN403 not allowed; SN404 unknown relay; 25006 read-only transaction or standby.';
 
 create function sentinai.resume_relay(name text) returns void
-    language sql volatile security definer
-    set search_path = pg_catalog, pg_temp
-    as $$
-        select sentinai.after_restore();
-        select case when name = 'relay' then sentinai.set_relay_paused(false)
-                    else sentinai.set_relay_paused(name, false) end
-    $$;
-comment on function sentinai.resume_relay(text) is 'The same as resume_relay() for a relay by its name. Errors: 22004 null; SN404 unknown relay; 25006 read-only transaction or standby.';
+    language c volatile parallel unsafe
+    as 'MODULE_PATHNAME', 'sentinai_resume_relay';
+comment on function sentinai.resume_relay(text) is 'The same as resume_relay() for a relay by its name. Errors: 22004 null; SN403 not allowed; SN404 unknown relay; 25006 read-only transaction or standby.';
 
 -- For sentinai-relay, which does outside of the server what a relay process does.
 
@@ -1187,7 +1178,7 @@ end $view$;
 
 do $view$
 begin
-    execute $v$create or replace view sentinai.stat_relay as
+    execute $v$create or replace view sentinai.stat_relay with (security_barrier) as
 with relay as (
     select 0 as relay_id, 'relay'::text as relay, s.sub_id,
            pg_catalog.current_setting('sentinai.relay_workers')::int as workers,
@@ -1249,7 +1240,8 @@ from relay n
                and k.classid = 'sentinai_internal.subscription'::pg_catalog.regclass
                and k.objid::bigint = n.sub_id
                and k.objsubid > 0 and k.pid is distinct from p.pid
-               and p.locked_lanes >> (k.objsubid - 1) & 1 = 1) b on p.locked_lanes <> 0$v$;
+               and p.locked_lanes >> (k.objsubid - 1) & 1 = 1) b on p.locked_lanes <> 0
+where sentinai.may_see_worker_type(n.relay)$v$;
 end $view$;
 
 drop function sentinai.stat_relay_workers();

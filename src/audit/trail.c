@@ -31,6 +31,7 @@
 #include "log/event.h"
 #include "log/history.h"
 #include "log/log_read.h"
+#include "queue/subscription.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
 
@@ -248,7 +249,7 @@ may_see(const Trail *trail, TupleTableSlot *slot)
 	return trail->sees_all || slot->tts_isnull[Anum_action_worker_type - 1] ||
 		!sn_text_is(DatumGetTextPP(slot->tts_values[Anum_action_tenant_id - 1]),
 					SN_EVERY) ||
-		sn_gate_may_watch(DatumGetTextPP(slot->tts_values[Anum_action_worker_type - 1]));
+		sn_sub_may_watch(sn_sub_by_name(DatumGetTextPP(slot->tts_values[Anum_action_worker_type - 1])));
 }
 
 /* is_in_trail: whether a row of action_log is asked for, and the caller's to see */

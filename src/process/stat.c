@@ -36,6 +36,7 @@
 PG_FUNCTION_INFO_V1(sentinai_event_time);
 PG_FUNCTION_INFO_V1(sentinai_stat_claimed);
 PG_FUNCTION_INFO_V1(sentinai_stat_clock);
+PG_FUNCTION_INFO_V1(sentinai_stat_failures);
 PG_FUNCTION_INFO_V1(sentinai_stat_lane_state);
 PG_FUNCTION_INFO_V1(sentinai_stat_rate);
 PG_FUNCTION_INFO_V1(sentinai_stat_relay_workers);
@@ -66,12 +67,21 @@ rate(int64 total, int64 before, TimestampTz now, TimestampTz then)
 	return Max(total - before, 0) / ((double) (now - then) / USECS_PER_SEC);
 }
 
+/* may_watch: whether the subscription is one that the caller may see figures of */
+static bool
+may_watch(FunctionCallInfo fcinfo)
+{
+	return !sn_gate_asks() ||
+		sn_sub_may_watch(sn_sub_by_id(PG_GETARG_INT32(0)));
+}
+
 /* stat_claimed(sub_id): when claim() was last called, since the server's start */
 Datum
 sentinai_stat_claimed(PG_FUNCTION_ARGS)
 {
 	SnSubSlot  *slot = sn_sub_slot_find(PG_GETARG_INT32(0));
-	uint64		at = slot == NULL ? 0 : pg_atomic_read_u64(&slot->claimed_at);
+	uint64		at = slot == NULL || !may_watch(fcinfo) ? 0 :
+		pg_atomic_read_u64(&slot->claimed_at);
 
 	if (at == 0)
 		PG_RETURN_NULL();
@@ -107,19 +117,20 @@ Datum
 sentinai_stat_lane_state(PG_FUNCTION_ARGS)
 {
 	ScanKeyData keys[2];
-	SnSub	   *sub = sn_gate_asks() ? sn_sub_by_id(PG_GETARG_INT32(0)) : NULL;
 
-	if (sn_gate_asks() && (sub == NULL || !sn_gate_may_watch(sub->worker_type)))
-		PG_RETURN_NULL();		/* it names agents */
+	if (!may_watch(fcinfo))
+		PG_RETURN_NULL();
 	sn_key_int4(&keys[0], 1, BTEqualStrategyNumber, PG_GETARG_INT32(0));
 	sn_key_int4(&keys[1], 2, BTEqualStrategyNumber, PG_GETARG_INT32(1));
 	return newest_journal_row(fcinfo, SN_LANES, lengthof(keys), keys);
 }
 
-/* stat_round(): the newest round */
+/* stat_round(): the newest round, which says how much all tenants publish */
 Datum
 sentinai_stat_round(PG_FUNCTION_ARGS)
 {
+	if (!sn_gate_may_watch())
+		PG_RETURN_NULL();
 	return newest_journal_row(fcinfo, SN_ROUNDS, 0, NULL);
 }
 
@@ -139,7 +150,7 @@ sentinai_stat_rate(PG_FUNCTION_ARGS)
 	Datum		values[2] = {0};
 	bool		nulls[2] = {true, true};
 
-	if (slot != NULL)
+	if (slot != NULL && may_watch(fcinfo))
 	{
 		LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
 		if (now - slot->samples[1].at >= SAMPLE_AGE_US)
@@ -331,6 +342,8 @@ put_relay(ReturnSetInfo *rsinfo, const SnRelaySlot *slots, int relay_id,
 	bool		outside = workers == 0 && relay_id != 0;
 	int			i;
 
+	if (!sn_sub_may_watch(relay_id == 0 ? NULL : sn_sub_by_id(relay_id)))
+		return;
 	for (i = outside ? SN_OUTSIDE : 0; i <= SN_OUTSIDE; i++)
 	{
 		const SnRelaySlot *slot = find_relay(slots, relay_id, i);
@@ -416,7 +429,43 @@ sentinai_stat_server(PG_FUNCTION_ARGS)
 		values[6] = Int64GetDatum((int64) (commits - Min(sequenced, commits)));
 	}
 	values[7] = IntervalPGetDatum(clock_ahead());
+	nulls[4] = nulls[5] = nulls[6] = db == NULL || !sn_gate_may_watch();
 	nulls[8] = problem == NULL;
 	values[8] = CStringGetTextDatum(problem ? problem : "");
 	PG_RETURN_DATUM(sn_row_datum(fcinfo, values, nulls));
+}
+
+/* put_failure_row: a failure as a row of stat_failures() */
+static void
+put_failure_row(ReturnSetInfo *rsinfo, const SnFailing *failure)
+{
+	Datum		values[7];
+	bool		nulls[7] = {false};
+
+	values[0] = CStringGetTextDatum(failure->step);
+	values[1] = TimestampTzGetDatum(failure->since);
+	values[2] = Int64GetDatum(failure->count);
+	values[3] = TimestampTzGetDatum(failure->last_at);
+	values[4] = TimestampTzGetDatum(failure->retry_at);
+	nulls[4] = failure->retry_at == 0;
+	values[5] = CStringGetTextDatum(unpack_sql_state(failure->sqlstate));
+	values[6] = CStringGetTextDatum(failure->message);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* stat_failures(): what fails in this database, of whatever tenant it is */
+Datum
+sentinai_stat_failures(PG_FUNCTION_ARGS)
+{
+	SnFailing	copy[SN_MAX_FAILURES];
+	int			i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!sn_gate_may_watch())
+		return (Datum) 0;
+	sn_shared_copy(copy, sn_shared()->failures, sizeof(copy));
+	for (i = 0; i < SN_MAX_FAILURES; i++)
+		if (copy[i].dboid == MyDatabaseId)
+			put_failure_row((ReturnSetInfo *) fcinfo->resultinfo, &copy[i]);
+	return (Datum) 0;
 }

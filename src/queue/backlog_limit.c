@@ -127,7 +127,7 @@ sentinai_set_backlog_limit(PG_FUNCTION_ARGS)
 	tenant_id = limited_tenant_arg(fcinfo, 1);
 	check_backlog_limit(fcinfo);
 	PreventCommandIfReadOnly("set_backlog_limit()");
-	if (!sn_gate_may_watch(worker_type))
+	if (!sn_sub_may_watch(sn_sub_by_name(worker_type)))
 		sn_unknown_worker_type(worker_type);	/* nor hear that it is there */
 	(void) sn_sub_require(worker_type);
 	(void) sn_lock_limits(true);

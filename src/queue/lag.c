@@ -487,7 +487,7 @@ sentinai_stat_lag(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	begin_lag(&lag, Min(PG_GETARG_INT32(1), SN_MAX_LANES));
-	if (lag.sub != NULL)
+	if (lag.sub != NULL && sn_sub_may_watch(lag.sub))
 		count(&lag);
 	for (i = 0; i < lag.lanes; i++)
 	{

@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * sub_action.c
- *		What people do with subscriptions, for the action log.
+ *		What people do with subscriptions and relays, for the action log.
  *
- * A subscription may be for some tenants.  Each has a row of its own then, which
+ * A subscription or relay may be for some tenants.  Each has a row of its own then, which
  * names no other: its auditor sees that row, and nothing of the others'.  What
  * is for every tenant is one row of all of them.
  */
@@ -32,14 +32,20 @@ copy_filter_names(SnNames *to, const SnNames *from)
 		to->names[i] = sn_text_copy(from->names[i]);
 }
 
+/* sn_filter_copy: a filter that stays as it is */
+void
+sn_filter_copy(SnFilter *to, const SnFilter *from)
+{
+	copy_filter_names(&to->types, &from->types);
+	copy_filter_names(&to->tenants, &from->tenants);
+	copy_filter_names(&to->aggregate_types, &from->aggregate_types);
+}
+
 /* sn_sub_shape: what a subscription is: its filter, and the rest as in its row */
 void
 sn_sub_shape(SnSubShape *shape, const SnFilter *filter, const Datum *row)
 {
-	copy_filter_names(&shape->filter.types, &filter->types);
-	copy_filter_names(&shape->filter.tenants, &filter->tenants);
-	copy_filter_names(&shape->filter.aggregate_types,
-					  &filter->aggregate_types);
+	sn_filter_copy(&shape->filter, filter);
 	shape->max_attempts = row[Anum_sub_max_attempts - 1];
 	shape->backoff = PointerGetDatum(DatumGetArrayTypePCopy(row[Anum_sub_backoff - 1]));
 	shape->on_dead = sn_text_copy(DatumGetTextPP(row[Anum_sub_on_dead - 1]));
@@ -49,24 +55,24 @@ sn_sub_shape(SnSubShape *shape, const SnFilter *filter, const Datum *row)
 	shape->max_lanes = DatumGetInt32(row[Anum_sub_max_lanes - 1]);
 }
 
-/* tenant_of_shape: what a subscription has to do with a tenant; NULL: nothing */
-static const char *
-tenant_of_shape(const SnSubShape *shape, const text *tenant_id)
+/* sn_filter_tells: what a filter says of a tenant to himself; NULL: nothing */
+const char *
+sn_filter_tells(const SnFilter *filter, const text *tenant_id)
 {
-	if (shape->filter.tenants.n < 0)
+	if (filter->tenants.n < 0)
 		return SN_EVERY;
-	return sn_names_have(&shape->filter.tenants, tenant_id) ?
+	return sn_names_have(&filter->tenants, tenant_id) ?
 		text_to_cstring(tenant_id) : NULL;
 }
 
-/* shape_json: a subscription as it is for a tenant; NULL: there is none */
+/* shape_json: a subscription as it is for a tenant */
 static Jsonb *
-shape_json(const SnSubShape *shape, const text *tenant_id)
+shape_json(const void *what, const text *tenant_id)
 {
-	if (shape == NULL)
-		return NULL;
+	const SnSubShape *shape = what;
+
 	return sn_action_json("event_types", sn_names_string(&shape->filter.types),
-						  "tenant", tenant_of_shape(shape, tenant_id),
+						  "tenant", sn_filter_tells(&shape->filter, tenant_id),
 						  "max_attempts",
 						  psprintf("%d", DatumGetInt32(shape->max_attempts)),
 						  "backoff",
@@ -81,22 +87,16 @@ shape_json(const SnSubShape *shape, const text *tenant_id)
 
 /* record_for: a row of a tenant, if something of it has changed */
 static void
-record_for(const char *function, const text *worker_type,
-		   const text *tenant_id, const SnSubShape *before,
-		   const SnSubShape *after)
+record_for(SnAction *action, const text *tenant_id, SnTold told,
+		   const void *before, const void *after)
 {
-	SnAction	action = {
-		.action = function,
-		.tenant_id = tenant_id,
-		.worker_type = worker_type,
-		.object = text_to_cstring(worker_type),
-		.before = shape_json(before, tenant_id),
-		.after = shape_json(after, tenant_id),
-	};
-
+	action->tenant_id = tenant_id;
+	action->before = before == NULL ? NULL : told(before, tenant_id);
+	action->after = after == NULL ? NULL : told(after, tenant_id);
 	if (before == NULL || after == NULL ||
-		compareJsonbContainers(&action.before->root, &action.after->root) != 0)
-		sn_action_record(&action);
+		compareJsonbContainers(&action->before->root,
+							   &action->after->root) != 0)
+		sn_action_record(action);
 }
 
 /* add_tenants: those of a filter; every: it is for every one */
@@ -124,28 +124,39 @@ tenants_in_order(List *list, SnNames *tenants)
 }
 
 /*
- * sn_sub_record: a subscription was made, changed or ended: what it was, and what
- * it is; NULL: it was not there
+ * sn_record_told: what has a filter was made, changed or ended: what it was, and
+ * what it is, as it is told to each tenant; NULL: it was not there.  Both begin with
+ * their filter.
  */
 void
-sn_sub_record(const char *function, const text *worker_type,
-			  const SnSubShape *before, const SnSubShape *after)
+sn_record_told(const char *function, const text *worker_type, SnTold told,
+			   const SnFilter *before, const SnFilter *after)
 {
+	SnAction	action = {.action = function,.worker_type = worker_type,
+	.object = text_to_cstring(worker_type)};
 	List	   *list = NIL;
 	SnNames		tenants;
 	bool		every = false;
 	int			i;
 
 	if (before != NULL)
-		add_tenants(&before->filter.tenants, &list, &every);
+		add_tenants(&before->tenants, &list, &every);
 	if (after != NULL)
-		add_tenants(&after->filter.tenants, &list, &every);
+		add_tenants(&after->tenants, &list, &every);
 	if (every)
-		record_for(function, worker_type, cstring_to_text(SN_EVERY), before,
-				   after);
+		record_for(&action, cstring_to_text(SN_EVERY), told, before, after);
 	tenants_in_order(list, &tenants);
 	for (i = 0; i < tenants.n; i++)
-		record_for(function, worker_type, tenants.names[i], before, after);
+		record_for(&action, tenants.names[i], told, before, after);
+}
+
+/* sn_sub_record: the same of a subscription */
+void
+sn_sub_record(const char *function, const text *worker_type,
+			  const SnSubShape *before, const SnSubShape *after)
+{
+	sn_record_told(function, worker_type, shape_json, (const SnFilter *) before,
+				   (const SnFilter *) after);
 }
 
 /*

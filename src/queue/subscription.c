@@ -17,6 +17,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -32,6 +33,8 @@
 #include "store/store.h"
 #include "store/xact_watch.h"
 #include "tenancy/gate.h"
+
+PG_FUNCTION_INFO_V1(sentinai_may_see_worker_type);
 
 static MemoryContext cache_context = NULL;
 static List *cache = NIL;		/* of SnSub */
@@ -78,23 +81,51 @@ tenants_of(const SnSub *sub, List **tenants)
 }
 
 /*
- * sn_sub_require_work: an error unless the caller may claim from a subscription,
- * and work for every tenant that it has events of
+ * may_work: whether the caller may claim from a subscription, and work for every
+ * tenant that it has events of
  */
-void
-sn_sub_require_work(const SnSub *sub)
+static bool
+may_work(const SnSub *sub)
 {
 	List	   *tenants;
 	ListCell   *lc;
 
-	sn_require_claim(sub->worker_type);
+	if (!sn_may_claim(sub->worker_type))
+		return false;
 	if (!sn_gate_asks() || sn_gate_may(SN_RIGHT_WORK, NULL))
-		return;
+		return true;
 	if (!tenants_of(sub, &tenants))
-		sn_refuse_worker_type("work for");
+		return false;
 	foreach(lc, tenants)
 		if (!sn_gate_may(SN_RIGHT_WORK, lfirst(lc)))
-			sn_refuse_worker_type("work for");
+			return false;
+	return true;
+}
+
+/* sn_sub_require_work: an error unless he may */
+void
+sn_sub_require_work(const SnSub *sub)
+{
+	if (!may_work(sub))
+		sn_refuse_worker_type("work for");
+}
+
+/*
+ * sn_sub_may_watch: whether the caller may see that there is a subscription, and
+ * its figures: who may watch all, or gets its events.  NULL: there is none.
+ */
+bool
+sn_sub_may_watch(const SnSub *sub)
+{
+	return sn_gate_may_watch() || (sub != NULL && may_work(sub));
+}
+
+/* may_see_worker_type(worker_type text) returns boolean */
+Datum
+sentinai_may_see_worker_type(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) &&
+				   sn_sub_may_watch(sn_sub_by_name(PG_GETARG_TEXT_PP(0))));
 }
 
 /* sn_sub_require_lease: an error if a lease is longer than the subscription allows */

@@ -495,7 +495,7 @@ named_settings(Api *api, const text *name)
 {
 	SnSub	   *sub = sn_sub_by_name(name);
 
-	if (sub == NULL || !sub->is_relay || !sn_gate_may_watch(name) ||
+	if (sub == NULL || !sub->is_relay || !sn_sub_may_watch(sub) ||
 		!sn_relay_settings_of_row(sub->sub_id, &api->settings))
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_NOT_FOUND),

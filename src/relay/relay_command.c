@@ -30,12 +30,12 @@
 #include "log/event_check.h"
 #include "queue/filter.h"
 #include "queue/request.h"
+#include "queue/sub_action.h"
 #include "relay/relay_row.h"
 #include "relay/relay_settings.h"
 #include "relay/relay_transform.h"
 #include "shared/recovery.h"
 #include "store/xact_end.h"
-#include "tenancy/action.h"
 #include "tenancy/right.h"
 
 PG_FUNCTION_INFO_V1(sentinai_create_relay);
@@ -279,18 +279,46 @@ take_relay(FunctionCallInfo fcinfo, text **name, SnRelayRow *row)
 	return sub;
 }
 
+/* relay_filter_of: what events a relay sends now */
+static const SnFilter *
+relay_filter_of(const SnSub *sub)
+{
+	return &sub->segments[sub->nsegments - 1].filter;
+}
+
+/* A relay at a time, for the action log; what is copied stays as it was */
+typedef struct RelayShape
+{
+	SnFilter	filter;			/* first: sn_record_told() */
+	SnRelayRow	row;
+} RelayShape;
+
+/* relay_shape: what a relay is; its row has texts of its own */
+static RelayShape *
+relay_shape(const SnRelayRow *row, const SnSub *sub)
+{
+	RelayShape *shape = palloc(sizeof(RelayShape));
+
+	sn_filter_copy(&shape->filter, relay_filter_of(sub));
+	shape->row = *row;
+	return shape;
+}
+
 /*
- * relay_json: a relay for the action log.  Without its settings, which only
+ * relay_json: a relay as it is for a tenant.  Without its settings, which only
  * superusers can read as a parameter
  */
 static Jsonb *
-relay_json(const SnRelayRow *row, const SnFilter *filter)
+relay_json(const void *what, const text *tenant_id)
 {
+	const SnFilter *filter = &((const RelayShape *) what)->filter;
+	const SnRelayRow *row = &((const RelayShape *) what)->row;
+
 	return sn_action_json("broker", row->broker,
 						  "event_types", sn_names_string(&filter->types),
 						  "aggregate_types",
 						  sn_names_string(&filter->aggregate_types),
-						  "tenants", sn_names_string(&filter->tenants),
+						  "tenant", sn_filter_tells(filter, tenant_id),
 						  "topic_template", row->topic_template,
 						  "record_format", row->record_format,
 						  "record_options", row->record_options,
@@ -302,20 +330,11 @@ relay_json(const SnRelayRow *row, const SnFilter *filter)
 
 /* record_relay: write down what was done to a relay */
 static void
-record_relay(const char *action, const text *name, Jsonb *before, Jsonb *after)
+record_relay(const char *action, const text *name, const RelayShape *before,
+			 const RelayShape *after)
 {
-	SnAction	a = {.action = action, .before = before, .after = after};
-
-	a.object = text_to_cstring(name);
-	a.tenant_id = cstring_to_text(SN_EVERY);
-	sn_action_record(&a);
-}
-
-/* relay_filter_of: what events a relay sends now */
-static const SnFilter *
-relay_filter_of(const SnSub *sub)
-{
-	return &sub->segments[sub->nsegments - 1].filter;
+	sn_record_told(action, name, relay_json, (const SnFilter *) before,
+				   (const SnFilter *) after);
 }
 
 /* decide_switch: whether the relay is paused from now on, in this place */
@@ -384,7 +403,7 @@ sentinai_create_relay(PG_FUNCTION_ARGS)
 	decide_switch(&row, false);
 	sn_relay_row_put(&row);
 	record_relay("create_relay", request.worker_type, NULL,
-				 relay_json(&row, &request.filter));
+				 relay_shape(&row, require_relay(request.worker_type)));
 	note_relays();
 	PG_RETURN_VOID();
 }
@@ -429,7 +448,7 @@ sentinai_alter_relay(PG_FUNCTION_ARGS)
 	text	   *name;
 	SnSub	   *sub;
 	SnRelayRow	row;
-	Jsonb	   *before;
+	RelayShape *before;
 	const SnProvider *provider;
 
 	PreventCommandIfReadOnly("alter_relay()");
@@ -437,7 +456,7 @@ sentinai_alter_relay(PG_FUNCTION_ARGS)
 	sub = take_relay(fcinfo, &name, &row);
 	provider = sn_relay_provider(row.broker);
 	require_setup(provider);
-	before = relay_json(&row, relay_filter_of(sub));
+	before = relay_shape(&row, sub);
 	if (!PG_ARGISNULL(1))
 		row.conf = check_conf(provider, PG_GETARG_TEXT_PP(1));
 	if (!PG_ARGISNULL(5))
@@ -457,7 +476,7 @@ sentinai_alter_relay(PG_FUNCTION_ARGS)
 	sn_relay_row_remove(row.sub_id);
 	sn_relay_row_put(&row);
 	record_relay("alter_relay", name, before,
-				 relay_json(&row, relay_filter_of(require_relay(name))));
+				 relay_shape(&row, require_relay(name)));
 	note_relays();
 	PG_RETURN_VOID();
 }
@@ -475,7 +494,7 @@ sentinai_drop_relay(PG_FUNCTION_ARGS)
 	require_some_setup();
 	sub = take_relay(fcinfo, &name, &row);
 	require_setup(sn_relay_provider(row.broker));
-	record_relay("drop_relay", name, relay_json(&row, relay_filter_of(sub)), NULL);
+	record_relay("drop_relay", name, relay_shape(&row, sub), NULL);
 	unsent = sn_sub_drop_relay(name);
 	sn_relay_row_remove(row.sub_id);
 	note_relays();
@@ -494,18 +513,18 @@ sentinai_set_relay_paused(PG_FUNCTION_ARGS)
 	bool		paused;
 	SnSub	   *sub;
 	SnRelayRow	row;
-	Jsonb	   *before;
+	RelayShape *before;
 
 	SN_REQUIRE_ARG(1, "paused");
 	PreventCommandIfReadOnly("set_relay_paused()");
 	paused = PG_GETARG_BOOL(1);
 	sub = take_relay(fcinfo, &name, &row);
-	before = relay_json(&row, relay_filter_of(sub));
+	before = relay_shape(&row, sub);
 	decide_switch(&row, paused);
 	sn_relay_row_remove(row.sub_id);
 	sn_relay_row_put(&row);
 	record_relay(paused ? "pause_relay" : "resume_relay", name, before,
-				 relay_json(&row, relay_filter_of(require_relay(name))));
+				 relay_shape(&row, require_relay(name)));
 	note_relays();
 	PG_RETURN_VOID();
 }

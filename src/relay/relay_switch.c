@@ -9,12 +9,15 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "base/args.h"
+#include "base/text.h"
 #include "relay/relay_row.h"
 #include "relay/relay_store.h"
 #include "shared/recovery.h"
@@ -28,6 +31,10 @@ PG_FUNCTION_INFO_V1(sentinai_relay_is_paused);
 PG_FUNCTION_INFO_V1(sentinai_pause_relay);
 PG_FUNCTION_INFO_V1(sentinai_resume_relay);
 PG_FUNCTION_INFO_V1(sentinai_relay_control_changed);
+
+/* Who lets a relay send takes the database into use */
+#define AFTER_RESTORE \
+	" from (select " SN_SCHEMA ".after_restore() offset 0) r"
 
 /* What pause_relay() or resume_relay() stored last */
 typedef struct Switch
@@ -116,47 +123,60 @@ sentinai_relay_is_paused(PG_FUNCTION_ARGS)
 	if (sn_text_is(name, SN_RELAY_WORKER_TYPE))
 		PG_RETURN_BOOL(sn_relay_is_paused(0));
 	sub = sn_sub_by_name(name);
-	if (sub == NULL || !sub->is_relay)
+	if (sub == NULL || !sub->is_relay || !sn_sub_may_watch(sub))
 		PG_RETURN_NULL();
 	PG_RETURN_BOOL(sn_relay_is_paused(sub->sub_id));
 }
 
 /*
- * turn_switch: by a statement of the owner's, for who may: the relay is every
- * tenant's
+ * turn_switch: by a statement of the owner's, for who may: a relay sends what
+ * more than one tenant may publish.  own is about the server's relay, named about
+ * the one that the caller has named.
  */
 static void
-turn_switch(const char *function, const char *statement)
+turn_switch(FunctionCallInfo fcinfo, const char *function, const char *own,
+			const char *named)
 {
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {(Datum) 0};
 	SnCaller	caller;
+	bool		is_own = PG_NARGS() == 0;
 
 	PreventCommandIfReadOnly(function);
 	sn_require_every("pause or resume the relay");
+	if (!is_own)
+	{
+		SN_REQUIRE_ARG(0, "name");
+		values[0] = PG_GETARG_DATUM(0);
+		is_own = sn_text_is(PG_GETARG_TEXT_PP(0), SN_RELAY_WORKER_TYPE);
+	}
 	sn_become_tables_owner(&caller);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute(statement, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not execute \"%s\"", statement);
+	if (SPI_execute_with_args(is_own ? own : named, is_own ? 0 : 1, types, values,
+							  NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not turn the switch");
 	SPI_finish();
 	sn_become_caller(&caller);
 }
 
-/* pause_relay() returns void */
+/* pause_relay() and pause_relay(name text) return void */
 Datum
 sentinai_pause_relay(PG_FUNCTION_ARGS)
 {
-	turn_switch("pause_relay()",
-				"select " SN_SCHEMA ".set_relay_paused(true)");
+	turn_switch(fcinfo, "pause_relay()",
+				"select " SN_SCHEMA ".set_relay_paused(true)",
+				"select " SN_SCHEMA ".set_relay_paused($1, true)");
 	PG_RETURN_VOID();
 }
 
-/* resume_relay() returns void */
+/* resume_relay() and resume_relay(name text) return void */
 Datum
 sentinai_resume_relay(PG_FUNCTION_ARGS)
 {
-	turn_switch("resume_relay()",
-				"select " SN_SCHEMA ".set_relay_paused(false)"
-				" from (select " SN_SCHEMA ".after_restore() offset 0) r");
+	turn_switch(fcinfo, "resume_relay()",
+				"select " SN_SCHEMA ".set_relay_paused(false)" AFTER_RESTORE,
+				"select " SN_SCHEMA ".set_relay_paused($1, false)" AFTER_RESTORE);
 	PG_RETURN_VOID();
 }
 

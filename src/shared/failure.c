@@ -13,16 +13,11 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 
 #include "shared/failure.h"
 #include "shared/shmem.h"
-
-PG_FUNCTION_INFO_V1(sentinai_stat_failures);
 
 /*
  * find_failing: the slot of a step of this database, or a free one; lock held
@@ -104,37 +99,4 @@ sn_failure_known(const char *step)
 	known = find_failing(step, false) != NULL;
 	LWLockRelease(&sn_shared()->lock);
 	return known;
-}
-
-/* put_failure_row: a failure as a row of stat_failures() */
-static void
-put_failure_row(ReturnSetInfo *rsinfo, const SnFailing *failure)
-{
-	Datum		values[7];
-	bool		nulls[7] = {false};
-
-	values[0] = CStringGetTextDatum(failure->step);
-	values[1] = TimestampTzGetDatum(failure->since);
-	values[2] = Int64GetDatum(failure->count);
-	values[3] = TimestampTzGetDatum(failure->last_at);
-	values[4] = TimestampTzGetDatum(failure->retry_at);
-	nulls[4] = failure->retry_at == 0;
-	values[5] = CStringGetTextDatum(unpack_sql_state(failure->sqlstate));
-	values[6] = CStringGetTextDatum(failure->message);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-}
-
-/* stat_failures(): what fails in this database */
-Datum
-sentinai_stat_failures(PG_FUNCTION_ARGS)
-{
-	SnFailing	copy[SN_MAX_FAILURES];
-	int			i;
-
-	InitMaterializedSRF(fcinfo, 0);
-	sn_shared_copy(copy, sn_shared()->failures, sizeof(copy));
-	for (i = 0; i < SN_MAX_FAILURES; i++)
-		if (copy[i].dboid == MyDatabaseId)
-			put_failure_row((ReturnSetInfo *) fcinfo->resultinfo, &copy[i]);
-	return (Datum) 0;
 }

@@ -21,7 +21,6 @@ PG_FUNCTION_INFO_V1(sentinai_may);
 PG_FUNCTION_INFO_V1(sentinai_may_read);
 PG_FUNCTION_INFO_V1(sentinai_may_see_letter);
 PG_FUNCTION_INFO_V1(sentinai_may_audit);
-PG_FUNCTION_INFO_V1(sentinai_may_see_worker_type);
 
 /* sn_tenant_or_every_arg: the name of a tenant, or "*" */
 text *
@@ -88,12 +87,4 @@ Datum
 sentinai_may_audit(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(sn_may(SN_RIGHT_AUDIT, tenant_of(fcinfo)));
-}
-
-/* may_see_worker_type(worker_type text) returns boolean */
-Datum
-sentinai_may_see_worker_type(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_BOOL(!PG_ARGISNULL(0) &&
-				   sn_gate_may_watch(PG_GETARG_TEXT_PP(0)));
 }

@@ -426,16 +426,15 @@ sn_gate_may_claim(const text *worker_type)
 }
 
 /*
- * sn_gate_may_watch: whether the caller may see that there is a subscription,
- * and its figures: who may claim from it, or is there for all tenants.
+ * sn_gate_may_watch: whether the caller may see figures that are of all tenants
+ * together: who is there for all of them, or watches the server.
  */
 bool
-sn_gate_may_watch(const text *worker_type)
+sn_gate_may_watch(void)
 {
 	return !sn_gate_asks() ||
 		sn_gate_may(SN_RIGHT_READ | SN_RIGHT_OPERATE, NULL) ||
-		(!sn_acting && has_privs_of_role(sn_gate_asker(), ROLE_PG_MONITOR)) ||
-		sn_gate_may_claim(worker_type);
+		(!sn_acting && has_privs_of_role(sn_gate_asker(), ROLE_PG_MONITOR));
 }
 
 /* sn_gate_is_admin: whether the caller may everything, whatever act_as() says */

@@ -27,7 +27,7 @@ sn_gate_asks(void)
 
 extern bool sn_gate_may(int rights, const text *tenant_id);
 extern bool sn_gate_may_claim(const text *worker_type);
-extern bool sn_gate_may_watch(const text *worker_type);
+extern bool sn_gate_may_watch(void);
 extern bool sn_gate_is_admin(void);
 extern bool sn_gate_needs_proof(void);
 extern bool sn_gate_was_granted(int rights, const text *tenant_id);

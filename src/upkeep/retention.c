@@ -33,6 +33,7 @@
 #include "store/holder.h"
 #include "store/range.h"
 #include "store/store.h"
+#include "tenancy/gate.h"
 #include "upkeep/drop_partition.h"
 #include "upkeep/keep.h"
 #include "upkeep/maintenance.h"
@@ -350,7 +351,8 @@ blockers(const Verdict *verdict)
 
 /*
  * retention_status(out oldest timestamptz, out wanted boolean,
- *		out blocked_by text[], out unsequenced boolean, out retrying boolean)
+ *		out blocked_by text[], out unsequenced boolean, out retrying boolean):
+ * what keeps it is told who may know of all subscriptions
  */
 Datum
 sentinai_retention_status(PG_FUNCTION_ARGS)
@@ -362,11 +364,12 @@ sentinai_retention_status(PG_FUNCTION_ARGS)
 	bool		nulls[5] = {false};
 	SnPartRange first;
 
-	if (sn_node_active())
+	if (sn_node_active() && sn_gate_may_watch())
 		verdict = retention_verdict(&mark, snapshot, true);
 	nulls[0] = !oldest(PG_INT64_MAX, &first);
 	values[0] = nulls[0] ? (Datum) 0 :
 		TimestampTzGetDatum(sn_ms_timestamp(first.lower));
+	nulls[1] = nulls[2] = nulls[3] = nulls[4] = !sn_gate_may_watch();
 	values[1] = BoolGetDatum(verdict.wanted);
 	values[2] = blockers(&verdict);
 	values[3] = BoolGetDatum(verdict.unsequenced);

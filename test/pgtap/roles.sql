@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- create_roles(): every function of the API is some role's, and what a role has
 -- is enough for its work.
-select plan(16);
+select plan(17);
 begin;
 select lives_ok($$select sentinai.create_roles()$$, 'the roles are made');
 select lives_ok($$select sentinai.create_roles()$$, 'and once more');
@@ -20,6 +20,8 @@ select is((select coalesce(string_agg(a.proname, ' ' order by a.proname), '') fr
 select is((select coalesce(string_agg(c.relname, ' ' order by c.relname), '') from pg_class c
            where c.relnamespace = 'sentinai'::regnamespace and c.relkind in ('v', 'f')
                  and not has_table_privilege('sentinai_admin', c.oid, 'select')), '', 'so is every view');
+-- the gate would ask about its owner
+select is((select coalesce(string_agg(oid::regprocedure::text, ' '), '') from pg_proc where pronamespace = 'sentinai'::regnamespace and prosecdef), '', 'no function runs as another role');
 create function pg_temp.has(role text) returns text language sql as $$
     select coalesce(string_agg(a.proname, ' ' order by a.proname), '') from api a
     where has_function_privilege(role, a.oid, 'execute') $$;

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Who may do what for whom: grants, and the gate that every function asks.
-select plan(143);
+select plan(155);
 \set tenant gate-a
 \ir lib/queue.sql
 
@@ -347,6 +347,9 @@ select throws_ok($$select sentinai.register_event_type('gate.t', '{"type": "stri
 select throws_ok($$select sentinai.deprecate_event_type('gate.t')$$, 'SN403', null, 'what it is by itself');
 select throws_ok($$select sentinai.pause_relay()$$, 'SN403', null, 'the relay');
 select throws_ok($$select sentinai.resume_relay()$$, 'SN403', null, 'in both directions');
+select throws_ok($$select sentinai.pause_relay('relay')$$, 'SN403', null, 'by its name, too');
+select throws_ok($$select sentinai.resume_relay('relay')$$, 'SN403', null, 'in both directions');
+select throws_ok($$select sentinai.pause_relay('gate-nobody')$$, 'SN403', null, 'nor is he told which there are');
 select throws_ok($$select sentinai.make_partitions(now())$$, 'SN403', null, 'partitions');
 select throws_ok($$select sentinai.index_partitions()$$, 'SN403', null, 'their indexes');
 select throws_ok($$select sentinai.maintain()$$, 'SN403', null, 'maintenance');
@@ -359,6 +362,52 @@ select lives_ok($$select sentinai.pause_relay(), sentinai.resume_relay(), sentin
 reset role;
 select sentinai.drop_event_type_version('gate.mine', 1, true);
 
+-- Figures: of the subscriptions whose events he gets, and of no others
+create role gate_watch nologin;
+grant execute on all functions in schema sentinai to gate_watch;
+grant select on all tables in schema sentinai to gate_watch;
+select sentinai.subscribe('gate-ours', '{gate.f}', 'earliest', tenants => '{gate-a,gate-b}'), sentinai.subscribe('gate-mine', '{gate.f}', 'earliest', tenants => '{gate-b}'),
+    sentinai.subscribe('gate-hers', '{gate.f}', 'earliest', tenants => '{gate-a}');
+select sentinai.publish('gate.f', t, 'k', '{}') from unnest('{gate-a,gate-b}'::text[]) t;
+select sentinai.grant_work('gate_watch', w) from unnest('{gate-ours,gate-mine}'::text[]) w;
+select sentinai.grant_tenant('gate_watch', 'gate-b', r) from unnest('{publish,work,read,operate}'::text[]) r;
+do $$ begin
+    for i in 1..3000 loop
+        exit when (select lag_events >= 2 from sentinai.stat_queue where worker_type = 'gate-ours');
+        commit;
+        perform pg_sleep(0.01);
+    end loop;
+end $$;
+create temp table gate_subs as select sub_id, worker_type from sentinai_internal.subscription where worker_type in ('gate-ours', 'gate-mine', 'gate-hers');
+grant select on gate_subs to public;
+create function pg_temp.watched() returns text language sql as $$
+    select coalesce(string_agg(worker_type, ' ' order by worker_type), '') from sentinai.stat_queue where worker_type like 'gate-%' $$;
+create function pg_temp.counted() returns text language sql as $$
+    select coalesce(string_agg(worker_type, ' ' order by worker_type), '') from gate_subs
+    where (select sum(events) from sentinai.stat_lag(sub_id, 64)) > 0 $$;
+select is(pg_temp.counted(), 'gate-hers gate-mine gate-ours', 'there is something to count');
+set role gate_watch;
+select is(pg_temp.watched(), 'gate-mine', 'a subscription that he could claim from if it were for other tenants is not shown');
+select is(pg_temp.counted(), 'gate-mine', 'nor counted for who asks by its number');
+select is((select count(*) from gate_subs s where s.worker_type <> 'gate-mine' and (sentinai.stat_claimed(s.sub_id) is not null or (sentinai.stat_rate(s.sub_id, 1, 1)).completed_per_second is not null)), 0::bigint, 'neither are its agents');
+select ok(i.version is not null and num_nulls(i.last_round, i.rounds_count, i.sequenced_count, i.unsequenced_commits, i.retention_wanted, i.retention_blocked_by, i.failing_steps) = 7,
+    'what all tenants do together says nothing of others') from sentinai.stat_info i;
+select ok(not exists (select from sentinai.stat_relay) and not exists (select from sentinai.stat_relays()), 'a relay of others is not shown');
+reset role;
+select sentinai.grant_tenant('gate_watch', 'gate-a', 'work');
+set role gate_watch;
+select is(pg_temp.watched(), 'gate-mine gate-ours', 'who works for all its tenants sees a subscription');
+begin;
+select sentinai.act_as('gate-b');
+select is(pg_temp.watched() || ', ' || pg_temp.counted(), 'gate-mine, gate-mine', 'unless he acts for one of them');
+rollback;
+reset role;
+select sentinai.require_proof('gate_watch');
+set role gate_watch;
+select is(pg_temp.watched() || pg_temp.counted(), '', 'or has not proved whom he acts for');
+reset role;
+select sentinai.require_proof('gate_watch', false);
+
 -- Without isolation only a subscription that was granted is somebody's
 set sentinai.tenant_isolation = off;
 set role gate_app;
@@ -368,8 +417,8 @@ reset role;
 
 drop schema gate cascade;
 drop table batch;
-drop owned by gate_group, gate_app, gate_other, gate_apart, gate_agent, gate_admin, gate_chief, gate_gone, gate_owner;
-drop role gate_owner, gate_other, gate_apart, gate_gone, gate_chief, gate_group, gate_app, gate_agent, gate_admin;
-select sentinai.unsubscribe('gate'), sentinai.unsubscribe('gate-secret');
+drop owned by gate_group, gate_app, gate_other, gate_apart, gate_agent, gate_admin, gate_chief, gate_gone, gate_owner, gate_watch;
+drop role gate_watch, gate_owner, gate_other, gate_apart, gate_gone, gate_chief, gate_group, gate_app, gate_agent, gate_admin;
+select sentinai.unsubscribe(w) from unnest('{gate,gate-secret,gate-ours,gate-mine,gate-hers}'::text[]) w;
 
 select * from finish();

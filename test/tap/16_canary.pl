@@ -43,6 +43,7 @@ sql(qq{
 sql(qq{select sentinai.set_limit('bob', 'calls', 5, '1 hour'), sentinai.set_weight('bob', 7), sentinai.set_alert('dead_letters', 'bob', 100, channels => '{$canary}'),
 	sentinai.set_backlog_limit('$canary-sub', 'bob', 1000000), sentinai.set_redaction('bob', '*', '\$.$canary-flow', 'replace', replacement => '"$canary"'),
 	sentinai.set_sla_threshold('bob', 0.5), sentinai.set_deadline('bob', '$canary-1', 'r', now() + interval '1 hour', correlation_id => '$canary-flow');
+	select sentinai.create_relay('$canary-relay', 'kafka', 'bootstrap.servers=127.0.0.1:1', tenants => '{bob}');
 	set role bob; select sentinai.consume_limit('bob', 'calls', 3)});
 
 # Bob's work: a letter, a retry, something completed and something in hand.
@@ -57,11 +58,11 @@ sql(qq{
 	select sentinai.complete(token, array[event_id]) from batch where n = 3;
 	insert into batch select 9, token, event_id from sentinai.claim('$canary-sub', 1, '1 hour', '$canary-agent')});
 my %bob = (tenant => 'bob', aggregate => "$canary-1", flow => "$canary-flow", key => "$canary-key", worker => "$canary-sub",
-	agent => "$canary-agent",
+	relay => "$canary-relay", agent => "$canary-agent",
 	map { $_->[0] => sql("select $_->[2] from batch where n = $_->[1] limit 1") } [ 'dead', 1, 'event_id' ], [ 'waiting', 2, 'event_id' ],
 	[ 'done', 3, 'event_id' ], [ 'held', 9, 'event_id' ], [ 'token', 9, 'token' ]);
 my %nobody = (%bob, tenant => 'nob', aggregate => 'nothing-1', flow => 'nothing-flow', key => 'nothing-key',
-	worker => 'nothing-sub', agent => 'nothing-agent');
+	worker => 'nothing-sub', relay => 'nothing-relay', agent => 'nothing-agent');
 $nobody{$_} =~ s/.{12}\z/000000000000/ foreach qw(dead waiting done held);
 $nobody{token} =~ s/.{32}\z/'0' x 32/e;
 
@@ -88,7 +89,8 @@ my @calls = (
 	q{grant_work('alice', '{worker}')}, q{revoke_work('bob', '{worker}')}, q{require_proof('bob')},
 	'index_partitions()', q{json_schema('{key}')}, 'maintain()', 'make_partitions(now())',
 	q{may('read', '{tenant}')}, q{may_read('{tenant}')}, q{may_audit('{tenant}')}, q{may_see_letter('{tenant}')}, q{may_see_worker_type('{worker}')},
-	q{partition_for('{tenant}', 'a', 12)}, q{partition_hash('a')}, 'partitions_until()', 'pause_relay()', 'resume_relay()', q{pause_relay('{worker}')}, q{resume_relay('{worker}')}, q{relay_is_paused('{worker}')}, q{set_relay_paused('{worker}', false)},
+	q{partition_for('{tenant}', 'a', 12)}, q{partition_hash('a')}, 'partitions_until()', 'pause_relay()', 'resume_relay()', q{set_relay_paused('{worker}', false)},
+	(map {; "asyncapi('$_')", "pause_relay('$_')", "resume_relay('$_')", "relay_is_paused('$_')" } qw({worker} {relay} relay)),
 	q{create_relay('{worker}', 'kafka', 'bootstrap.servers=localhost:1', tenants => '{{tenant}}')}, q{alter_relay('{worker}', workers => 2)}, q{drop_relay('{worker}')}, q{relay_open('{worker}', 1, 3)}, q{relay_call(1, '')},
 	q{publish('alice.t', '{tenant}', 'a', '{}')}, q{publish('alice.t', 'alice', '{aggregate}', '{}', correlation_id => '{flow}', idempotency_key => '{key}')},
 	q{publish_batch('{alice.t,alice.t}', '{alice,{tenant}}', '{a,b}', array['{}', '{}']::jsonb[])},
@@ -136,7 +138,7 @@ sub filled
 {
 	my ($text, $of) = @_;
 
-	return $text =~ s/\{(tenant|aggregate|flow|key|worker|agent|dead|waiting|done|held|token)\}/$of->{$1}/gr;
+	return $text =~ s/\{(tenant|aggregate|flow|key|worker|relay|agent|dead|waiting|done|held|token)\}/$of->{$1}/gr;
 }
 
 # answers(VALUES): what alice is told for each statement
@@ -170,7 +172,7 @@ foreach my $i (0 .. $#all)
 	# what alice has said herself does not count
 	$bobs =~ s/\Q$_\E//g foreach map { $bob{$_} } grep { $all[$i] =~ /\{$_\}/ } sort keys %bob;
 	unlike($bobs, qr/$canary/, "nothing of bob's: $all[$i]");
-	next unless $all[$i] =~ /\{(?:tenant|aggregate|flow|key|worker|agent|dead|waiting|done|held|token)\}/;
+	next unless $all[$i] =~ /\{(?:tenant|aggregate|flow|key|worker|relay|agent|dead|waiting|done|held|token)\}/;
 	my @two = map {
 		my ($text, $of) = @$_;
 

@@ -54,6 +54,7 @@ put_result(Verification *v, const SnInterval *interval, const char *tenant_id,
 	bool		nulls[VERIFY_COLUMNS] = {false};
 
 	values[VERIFY_INTERVAL_NO] = Int64GetDatum(interval->no);
+	nulls[VERIFY_INTERVAL_NO] = interval->no == 0;
 	nulls[VERIFY_TENANT_ID] = tenant_id == NULL;
 	if (tenant_id != NULL)
 		values[VERIFY_TENANT_ID] = CStringGetTextDatum(tenant_id);
@@ -149,24 +150,45 @@ verify_roots(Verification *v, const SnInterval *interval, SnTrees *trees)
 		put_result(v, interval, NULL, interval->events, -1, "chain broken");
 }
 
+/* put_added: events of tenants that an interval has no root of */
+static void
+put_added(Verification *v, const SnInterval *interval, SnTrees *trees)
+{
+	SnTenantTree **tenants;
+	int			n;
+	int			i;
+
+	tenants = sn_trees_sorted(trees, &n);
+	for (i = 0; i < n; i++)
+		if (!tenants[i]->compared)
+			put_result(v, interval, tenants[i]->tenant_id, 0,
+					   tenants[i]->tree.leaves, "added");
+}
+
+/* verify_before: the first interval begins with the log, so nothing is older */
+static void
+verify_before(Verification *v, const pg_uuid_t *lower, const SnInterval *first)
+{
+	SnInterval	before = {.from_id = *lower,.to_id = first->from_id};
+	SnTrees    *trees = sn_trees_begin(CurrentMemoryContext, lower);
+
+	trees->only = v->tenant_id;
+	(void) sn_trees_read(trees, v->snapshot, &before.to_id, PG_INT64_MAX);
+	put_added(v, &before, trees);
+	sn_trees_end(trees);
+}
+
 /* verify_interval: one interval */
 static void
 verify_interval(Verification *v, const SnInterval *interval)
 {
 	SnTrees    *trees = sn_trees_begin(CurrentMemoryContext,
 									   &interval->from_id);
-	SnTenantTree **tenants;
-	int			n;
-	int			i;
 
 	trees->only = v->tenant_id;
 	(void) sn_trees_read(trees, v->snapshot, &interval->to_id, PG_INT64_MAX);
 	verify_roots(v, interval, trees);
-	tenants = sn_trees_sorted(trees, &n);
-	for (i = 0; i < n; i++)
-		if (!tenants[i]->compared)
-			put_result(v, interval, tenants[i]->tenant_id, 0,
-					   tenants[i]->tree.leaves, "added");
+	put_added(v, interval, trees);
 	sn_trees_end(trees);
 	v->last = *interval;
 }
@@ -239,6 +261,8 @@ sentinai_verify_audit(PG_FUNCTION_ARGS)
 			if (v.last.no == 0)
 				(void) sn_interval_of(v.snapshot, interval.no - 1, &v.last);
 			old = MemoryContextSwitchTo(scratch);
+			if (interval.no == 1)
+				verify_before(&v, &lower, &interval);
 			verify_interval(&v, &interval);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(scratch);

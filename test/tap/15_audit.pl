@@ -132,7 +132,10 @@ like(after(q{delete from sentinai_internal.audit_interval where interval_no >= (
 	qr/acme chain broken/, 'the last one of a tenant');
 like(after('update sentinai_internal.audit_interval set events = 0 where interval_no = 1'), qr/- chain broken/, 'an interval with another count');
 like(after("drop table $part"), qr/^acme dropped, beta dropped$/, 'a partition that is dropped');
-is(after("create table public.held partition of sentinai_internal.event_log for values from ('01800000-0000-0000-0000-000000000000') to ('01800001-0000-0000-0000-000000000000'); drop table $part"),
+is(after("create table public.held partition of sentinai_internal.event_log for values from ('01800000-0000-0000-0000-000000000000') to ('01800001-0000-0000-0000-000000000000');
+	create temp table t on commit drop as select * from $part where event_id = '$first';
+	create unique index on public.held (event_id); update t set event_id = '01800000-0000-7000-8000-000000000000'; insert into public.held select * from t", $_), 'acme added', 'an insertion before all') foreach 'acme', '';
+is(after("create table public.held partition of sentinai_internal.event_log for values from ('01800000-0000-0000-0000-000000000000') to ('01800001-0000-0000-0000-000000000000'); create unique index on public.held (event_id); drop table $part"),
 	'acme dropped, beta dropped', 'and one that is newer than one that is held');
 
 # Proofs

@@ -14,6 +14,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "commands/copyfrom_internal.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
@@ -104,11 +105,40 @@ show(TupleTableSlot *slot, const SnOutboxRow *row)
 							slot, false);
 }
 
+/* say_line: which line of a COPY an error is about */
+static void
+say_line(void *arg)
+{
+	CopyFromState copy = arg;
+
+	errcontext("COPY %s, line %llu", copy->cur_relname,
+			   (unsigned long long) copy->cur_lineno);
+}
+
+/*
+ * quote_no_line: COPY would have an error quote the row, to the client and in the
+ * server's log, where a rule of redaction has not seen it yet
+ */
+static void
+quote_no_line(ErrorContextCallback *line)
+{
+	const ErrorContextCallback *copy = error_context_stack;
+
+	if (copy == NULL || copy->callback != CopyFromErrorCallback)
+		return;
+	line->callback = say_line;
+	line->arg = copy->arg;
+	line->previous = copy->previous;
+	error_context_stack = line;
+}
+
 /* insert_outbox_row: publish a row; NULL when its id was given before */
 static TupleTableSlot *
 insert_outbox_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
 				  TupleTableSlot *plan_slot)
 {
+	ErrorContextCallback *context = error_context_stack;
+	ErrorContextCallback line;
 	const Insertion *insertion = rri->ri_FdwState;
 	MemoryContext old =
 		MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
@@ -116,10 +146,12 @@ insert_outbox_row(EState *estate, ResultRelInfo *rri, TupleTableSlot *slot,
 	SnOutboxRow row = {.late = insertion->late && !shown,
 		.unless_present = insertion->unless_present};
 
+	quote_no_line(&line);
 	if (!sn_outbox_put(slot, &row))
 		slot = NULL;
 	else if (shown)
 		show(slot, &row);
+	error_context_stack = context;
 	MemoryContextSwitchTo(old);
 	return slot;
 }

@@ -129,6 +129,13 @@ acme\tC\tOrder\t$copy\t$meta
 \\.
 	begin; select sentinai.publish('Order', 'acme', 'C', \$j\$$doc\$j\$, metadata => '$meta'); rollback;
 	begin; insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values ('acme', 'C', 'Order', \$j\$$doc\$j\$); rollback});
+my (undef, undef, $refused) = $node->psql('postgres', qq{
+	copy sentinai.outbox (tenant_id, aggregateid, type, payload) from stdin;
+ac:me\tC\tOrder\t$copy
+\\.
+});
+like($refused, qr/COPY outbox, line 1$/m, 'a COPY that is refused names the line');
+unlike($refused, qr/$canary/, 'and quotes nothing of it');
 ok(wait_for($unslept, sub {
 	$node->safe_psql('postgres', qq{create temp table c as select * from sentinai.claim('agent', 1);
 		select sentinai.fail(token, event_id, 'Authorization: bearer ${canary}9876543210 refused', false) from c}) eq 'dead'

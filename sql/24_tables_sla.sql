@@ -22,6 +22,7 @@ create table sentinai_internal.deadline (
 create unique index deadline_open_idx on sentinai_internal.deadline (tenant_id, aggregate_id, kind) where status = 'open';
 create index deadline_key_idx on sentinai_internal.deadline (tenant_id, aggregate_id, kind, deadline_id);
 create index deadline_next_idx on sentinai_internal.deadline (next_at) where next_at is not null;
+create index deadline_turn_idx on sentinai_internal.deadline (tenant_id, next_at) where next_at is not null;
 create index deadline_ended_idx on sentinai_internal.deadline (ended_at) where ended_at is not null;
 
 comment on table sentinai_internal.deadline is 'Deadlines of aggregates, open ones and those that have ended. Functions write it; the view deadlines shows it.';

@@ -1600,6 +1600,7 @@ create table sentinai_internal.deadline (
 create unique index deadline_open_idx on sentinai_internal.deadline (tenant_id, aggregate_id, kind) where status = 'open';
 create index deadline_key_idx on sentinai_internal.deadline (tenant_id, aggregate_id, kind, deadline_id);
 create index deadline_next_idx on sentinai_internal.deadline (next_at) where next_at is not null;
+create index deadline_turn_idx on sentinai_internal.deadline (tenant_id, next_at) where next_at is not null;
 create index deadline_ended_idx on sentinai_internal.deadline (ended_at) where ended_at is not null;
 
 comment on table sentinai_internal.deadline is 'Deadlines of aggregates, open ones and those that have ended. Functions write it; the view deadlines shows it.';
@@ -1656,7 +1657,7 @@ create function sentinai.set_deadline(
     returns timestamptz
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_set_deadline';
-comment on function sentinai.set_deadline(text, text, text, timestamptz, timestamptz, float8, text, text) is 'Sets a deadline of an aggregate, or moves the open one of that kind. Returns when SLAImminent will be published; null: it will not. SLAExpired is published at due_at, unless the deadline is met or cancelled before. Both are events of the aggregate. kind: what it is a deadline for, at most 100 bytes. due_at: within ten years of now; it may be over. warn_at: not after due_at; or threshold: the share of the time from when the deadline was set to due_at, more than 0 and at most 1 (1: no SLAImminent); by default the tenant''s, see set_sla_threshold(). A deadline that moves to a later time is warned of again; one that moves to an earlier time is not. Setting what is set already changes nothing. After SLAExpired it is a new deadline. correlation_id: the flow of its events; by default that of the event that is worked on, else the aggregate''s. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; 25006 read-only transaction or standby.';
+comment on function sentinai.set_deadline(text, text, text, timestamptz, timestamptz, float8, text, text) is 'Sets a deadline of an aggregate, or moves the open one of that kind. Returns when SLAImminent will be published; null: it will not. SLAExpired is published at due_at, unless the deadline is met or cancelled before. Both are events of the aggregate. kind: what it is a deadline for, at most 100 bytes. due_at: within ten years of now; it may be over. warn_at: not after due_at; or threshold: the share of the time from when the deadline was set to due_at, more than 0 and at most 1 (1: no SLAImminent); by default the tenant''s, see set_sla_threshold(). A deadline that moves to a later time is warned of again; one that moves to an earlier time is not. Setting what is set already changes nothing; what changes counts as an event in the tenant''s limit. After SLAExpired it is a new deadline. correlation_id: the flow of its events; by default that of the event that is worked on, else the aggregate''s. Errors: 22004 null where there must be a value; SN403 not allowed; SN422 invalid argument; SN429 limit of events_published reached; 25006 read-only transaction or standby.';
 
 create function sentinai.meet_deadline(tenant_id text, aggregate_id text, kind text) returns text
     language c volatile parallel unsafe

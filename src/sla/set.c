@@ -17,6 +17,8 @@
 #include "log/flow.h"
 #include "sla/deadline.h"
 #include "sla/query.h"
+#include "tenancy/charge.h"
+#include "tenancy/limit.h"
 
 PG_FUNCTION_INFO_V1(sentinai_set_deadline);
 
@@ -30,7 +32,20 @@ typedef struct Wish
 	text	   *aggregate_type;
 	SnEvent		flow;			/* correlation and causation */
 	TimestampTz now;
+	bool		charged;
 } Wish;
+
+/*
+ * charge_wish: a deadline that is set or moved becomes an event, so it takes one of
+ * the tenant's.  What it finds as it shall be costs nothing.
+ */
+static void
+charge_wish(Wish *wish)
+{
+	if (!wish->charged && sn_limits_ask())
+		sn_charge_event(wish->key.tenant_id, 0);
+	wish->charged = true;
+}
 
 /* warn_wish: the arguments that say when SLAImminent is due */
 static void
@@ -118,6 +133,7 @@ set_new(Wish *wish, TimestampTz *warn_at)
 				 wish->flow.correlation_id == NULL);
 	put_optional(values, nulls, 9, UUIDPGetDatum(wish->flow.causation_id),
 				 wish->flow.causation_id == NULL);
+	charge_wish(wish);
 	return sn_query_run("insert into sentinai_internal.deadline (tenant_id, aggregate_type, aggregate_id, kind,"
 						" status, due_at, warn_at, next_at, set_at, set_by, moves, correlation_id, causation_id)"
 						" values ($1, $2, $3, $4, 'open', $5, $6, coalesce($6, $5), $7, $8, 0, $9, $10)"
@@ -155,6 +171,7 @@ move_found(Wish *wish, TimestampTz *warn_at)
 	values[4] = PointerGetDatum(wish->aggregate_type);
 	put_optional(values, nulls, 5, PointerGetDatum(wish->flow.correlation_id),
 				 wish->flow.correlation_id == NULL);
+	charge_wish(wish);
 	(void) sn_query_run("update sentinai_internal.deadline d"
 						" set due_at = $2, warn_at = $3, set_by = $4, moves = d.moves + 1, aggregate_type = $5,"
 						" correlation_id = coalesce($6, d.correlation_id),"

@@ -8,6 +8,10 @@
  * An index has what is to be published next of each open deadline, by time.  So
  * a look costs one descent, however many are open.  A step takes a bounded
  * number of them and passes over those that another scan has, or an agent.
+ *
+ * Where more have come than a step takes, it takes some more in turn: a few of
+ * each tenant that waits, as one that has very many would keep all others waiting
+ * until they are told.
  */
 #include "postgres.h"
 
@@ -15,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 #include "base/guc.h"
@@ -29,6 +34,8 @@ PG_FUNCTION_INFO_V1(sentinai_sla_scan);
 
 #define STEP_DEADLINES	1000	/* of one step */
 #define SCAN_MAX		1000000 /* of one call */
+#define TURN_TENANTS	"500"	/* that are looked at in one turn */
+#define TURN_EACH		"2"		/* deadlines of each */
 
 /* one_has_come: whether the index has a row up to a time */
 static bool
@@ -65,6 +72,63 @@ tell_some(TimestampTz now, int max, SnTold *told)
 					 " order by d.next_at limit $2 for update skip locked",
 					 lengthof(types), types, values, NULL);
 	sn_deadlines_tell(n, now, told);
+	sn_query_end(&query);
+	CommandCounterIncrement();
+	return n;
+}
+
+/*
+ * next_waiting: the next tenants in the order of names of whom something has come,
+ * as an array; false: none.  Each of them is found by one descent.
+ */
+static bool
+next_waiting(TimestampTz now, Datum *tenants)
+{
+	static char last[SN_TENANT_NAME_MAX + 1] = "";	/* whose turn it was */
+	Oid			types[] = {TIMESTAMPTZOID, TEXTOID};
+	Datum		values[] = {TimestampTzGetDatum(now), CStringGetTextDatum(last)};
+	bool		none;
+	bool		behind;
+	Datum		name;
+
+	sn_query_run("with recursive w (tenant_id, next_at, n) as ("
+				 "(select d.tenant_id, d.next_at, 1 from sentinai_internal.deadline d"
+				 " where d.next_at is not null and d.tenant_id > $2 order by d.tenant_id, d.next_at limit 1)"
+				 " union all"
+				 " select f.tenant_id, f.next_at, w.n + 1 from w cross join lateral ("
+				 "select d.tenant_id, d.next_at from sentinai_internal.deadline d"
+				 " where d.next_at is not null and d.tenant_id > w.tenant_id order by d.tenant_id, d.next_at limit 1) f"
+				 " where w.n < " TURN_TENANTS ")"
+				 " select array_agg(w.tenant_id) filter (where w.next_at <= $1),"
+				 " case when count(*) = " TURN_TENANTS " then max(w.tenant_id) end from w",
+				 lengthof(types), types, values, NULL);
+	*tenants = sn_query_datum(0, 1, &none);
+	name = sn_query_datum(0, 2, &behind);
+	strlcpy(last, behind ? "" : TextDatumGetCString(name), sizeof(last));
+	return !none;
+}
+
+/* tell_in_turn: the same of tenants one after the other, a few of each */
+static int
+tell_in_turn(TimestampTz now, int max, SnTold *told)
+{
+	Oid			types[] = {TIMESTAMPTZOID, INT4OID, TEXTARRAYOID};
+	Datum		values[] = {TimestampTzGetDatum(now), Int32GetDatum(max), 0};
+	SnQuery		query;
+	int			n = 0;
+
+	sn_query_begin(&query);
+	if (next_waiting(now, &values[2]))
+	{
+		n = sn_query_run("select" SN_DEADLINE_COLUMNS
+						 " from sentinai_internal.deadline d where d.next_at <= $1 and d.deadline_id = any (array("
+						 "select x.deadline_id from unnest($3) t (tenant_id) cross join lateral ("
+						 "select y.deadline_id from sentinai_internal.deadline y"
+						 " where y.tenant_id = t.tenant_id and y.next_at <= $1 order by y.next_at limit " TURN_EACH ") x"
+						 " limit $2)) for update skip locked",
+						 lengthof(types), types, values, NULL);
+		sn_deadlines_tell(n, now, told);
+	}
 	sn_query_end(&query);
 	CommandCounterIncrement();
 	return n;
@@ -118,6 +182,8 @@ sentinai_sla_scan(PG_FUNCTION_ARGS)
 		asked = Min(left, STEP_DEADLINES);
 		n = tell_some(now, asked, &told);
 		left -= n;
+		if (n == asked && left > 0)
+			left -= tell_in_turn(now, left, &told);
 	} while (n == asked && left > 0);
 	PG_RETURN_DATUM(scan_answer(fcinfo, &told, n == asked));
 }
@@ -126,11 +192,14 @@ sentinai_sla_scan(PG_FUNCTION_ARGS)
 bool
 sn_sla_step(void)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	SnTold		told = {0};
 
-	return sn_present(SN_DEADLINE) &&
-		tell_some(GetCurrentTimestamp(), STEP_DEADLINES, &told) ==
-		STEP_DEADLINES;
+	if (!sn_present(SN_DEADLINE) ||
+		tell_some(now, STEP_DEADLINES, &told) < STEP_DEADLINES)
+		return false;
+	(void) tell_in_turn(now, STEP_DEADLINES, &told);
+	return true;
 }
 
 /* sn_deadline_purge_step: remove some that ended long ago; whether there are more */

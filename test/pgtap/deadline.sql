@@ -2,7 +2,7 @@
 -- Deadlines: set, moved, met, cancelled; what is told of them, at times that are
 -- passed in.  In one transaction, so that the sequencer sees none of them.
 begin;
-select plan(76);
+select plan(81);
 
 -- what was told of an aggregate
 create function pg_temp.told(of text) returns text language sql as $$
@@ -86,8 +86,10 @@ select is((select count(*) from sentinai.actions where action = 'set_sla_thresho
 
 -- a bound
 select lives_ok($$select sentinai.set_deadline('dl.b', 'b' || i, 'r', now() + interval '1 day', threshold => 1) from generate_series(1, 2500) i$$, 'many at a time');
+select sentinai.set_deadline('dl.c', 'c', 'r', now() + interval '1 day 1 minute', threshold => 1);
 select results_eq($$select * from sentinai.sla_scan(1200, now() + interval '2 days')$$, $$values (2, 1200, true)$$, 'are told in parts');
-select results_eq($$select * from sentinai.sla_scan(at => now() + interval '2 days')$$, $$values (0, 1302, false)$$, 'until there are none');
+select is((pg_temp.d('c')).status, 'expired', 'one of another tenant, which is behind all of them, has its turn');
+select results_eq($$select * from sentinai.sla_scan(at => now() + interval '2 days')$$, $$values (0, 1303, false)$$, 'until there are none');
 select is((select count(distinct aggregate_id) from sentinai.event_log where tenant_id = 'dl.b'), 2500::bigint, 'each of them');
 
 -- the flow of what is worked on
@@ -98,6 +100,13 @@ select set_config('sentinai.work_on', '', true);
 select is(pg_temp.scan(now() + interval '2 hours'), '1 1 f', 'and told');
 select is((select string_agg(distinct e.aggregate_type || e.correlation_id || (e.causation_id = :'event_id'), '')
     from sentinai.event_log e where e.event_type like 'SLA%' and e.aggregate_id = 'f' and e.tenant_id = 'dl.t'), 'orderflowtrue', 'goes on with its flow');
+
+-- each becomes an event, and is counted as one
+select sentinai.set_limit('dl.l', 'events_published', 2, '1 hour');
+select lives_ok($$select sentinai.set_deadline('dl.l', 'a', 'r', now()), sentinai.set_deadline('dl.l', 'a', 'r', now())$$, 'a limit of events has room for one');
+select lives_ok($$select sentinai.set_deadline('dl.l', 'a', 'r', now() + interval '1 hour')$$, 'and for one that moves it');
+select throws_ok($$select sentinai.set_deadline('dl.l', 'b', 'r', now())$$, 'SN429', null, 'not for another');
+select throws_ok($$select sentinai.publish('dl.x', 'dl.l', 'b', '{}')$$, 'SN429', null, 'or for an event');
 
 -- what is refused
 select throws_ok($$select sentinai.set_deadline('dl.t', 'a', 'r', 'infinity')$$, 'SN422', 'due_at must be finite', 'no time');

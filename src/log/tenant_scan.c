@@ -76,11 +76,11 @@ static const CustomScanMethods scan_methods = {
 
 /* is_tenant: whether an expression is the column of the tenant */
 static bool
-is_tenant(Node *node, Index rti)
+is_tenant(Node *node, Index rti, AttrNumber column)
 {
 	return IsA(node, Var) && ((Var *) node)->varno == rti &&
 		((Var *) node)->varlevelsup == 0 &&
-		((Var *) node)->varattno == Anum_log_tenant_id;
+		((Var *) node)->varattno == column;
 }
 
 /* is_filter_function: whether a function is may_read(), under whatever name */
@@ -105,7 +105,7 @@ is_given(Node *node)
 
 /* look_at: what one condition says of the tenants */
 static void
-look_at(Node *clause, Index rti, Wanted *wanted)
+look_at(Node *clause, Index rti, AttrNumber column, Wanted *wanted)
 {
 	List	   *args;
 
@@ -113,23 +113,23 @@ look_at(Node *clause, Index rti, Wanted *wanted)
 	{
 		args = ((FuncExpr *) clause)->args;
 		if (wanted->column == NULL && list_length(args) == 1 &&
-			is_tenant(linitial(args), rti) &&
+			is_tenant(linitial(args), rti, column) &&
 			is_filter_function(((FuncExpr *) clause)->funcid))
 			wanted->column = linitial(args);
 	}
 	else if (IsA(clause, OpExpr) && ((OpExpr *) clause)->opno == TextEqualOperator)
 	{
 		args = ((OpExpr *) clause)->args;
-		if (is_tenant(linitial(args), rti) && is_given(lsecond(args)))
+		if (is_tenant(linitial(args), rti, column) && is_given(lsecond(args)))
 			wanted->named = lsecond(args);
-		else if (is_tenant(lsecond(args), rti) && is_given(linitial(args)))
+		else if (is_tenant(lsecond(args), rti, column) && is_given(linitial(args)))
 			wanted->named = linitial(args);
 	}
 }
 
 /* get_wanted: what the conditions of a query say of the tenants */
 static void
-get_wanted(RelOptInfo *rel, Wanted *wanted)
+get_wanted(RelOptInfo *rel, AttrNumber column, Wanted *wanted)
 {
 	ListCell   *lc;
 
@@ -137,7 +137,21 @@ get_wanted(RelOptInfo *rel, Wanted *wanted)
 	wanted->named = NULL;
 	foreach(lc, rel->baserestrictinfo)
 		look_at((Node *) lfirst_node(RestrictInfo, lc)->clause, rel->relid,
-				wanted);
+				column, wanted);
+}
+
+/*
+ * names_foreign: whether a query asks for a tenant that the caller may not read.
+ * It gets nothing, so nothing that is known of that tenant may change the plan:
+ * how long the query takes would tell of it.
+ */
+static bool
+names_foreign(const Wanted *wanted)
+{
+	const Const *named = (const Const *) wanted->named;
+
+	return named != NULL && IsA(named, Const) && !named->constisnull &&
+		!sn_may(SN_RIGHT_READ, DatumGetTextPP(named->constvalue));
 }
 
 /* needs_system_columns: whether a query looks at more than the columns of rows */
@@ -236,9 +250,10 @@ add_scan(PlannerInfo *root, RelOptInfo *rel, Oid relid)
 	Wanted		wanted;
 	CustomPath *custom;
 	text	  **tenants = NULL;
+	double		part = 0;
 	int			n = 1;
 
-	get_wanted(rel, &wanted);
+	get_wanted(rel, Anum_log_tenant_id, &wanted);
 	if (wanted.column == NULL || !is_part_of_log(relid) ||
 		needs_system_columns(rel) ||
 		(wanted.named == NULL && !sn_gate_readable(&tenants, &n)))
@@ -251,9 +266,10 @@ add_scan(PlannerInfo *root, RelOptInfo *rel, Oid relid)
 	custom->methods = &path_methods;
 	if (wanted.named != NULL)
 		custom->custom_private = list_make1(wanted.named);
-	set_cost(root, rel, &custom->path,
-			 estimate_part(root, (Node *) wanted.column, 0, wanted.named,
-						   tenants, n), n);
+	if (!names_foreign(&wanted))
+		part = estimate_part(root, (Node *) wanted.column, 0, wanted.named,
+							 tenants, n);
+	set_cost(root, rel, &custom->path, part, n);
 	add_path(rel, &custom->path);
 }
 
@@ -289,6 +305,21 @@ make_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
 	return &scan->scan.plan;
 }
 
+/* asks_for_foreign: whether a query asks for such a tenant beside may_read(column) */
+static bool
+asks_for_foreign(PlannerInfo *root, Node *column)
+{
+	const Var  *var = (const Var *) column;
+	Wanted		wanted;
+
+	if (!sn_gate_asks() || !IsA(column, Var) || var->varlevelsup != 0 ||
+		var->varno >= root->simple_rel_array_size ||
+		root->simple_rel_array[var->varno] == NULL)
+		return false;
+	get_wanted(root->simple_rel_array[var->varno], var->varattno, &wanted);
+	return names_foreign(&wanted);
+}
+
 /*
  * readable_part(internal) returns internal: how many rows of a table may_read() lets
  * through, for the planner: as many as the caller's tenants have.
@@ -304,7 +335,9 @@ sentinai_readable_part(PG_FUNCTION_ARGS)
 	if (!IsA(request, SupportRequestSelectivity) || request->is_join)
 		PG_RETURN_POINTER(NULL);
 	request->selectivity = 1;
-	if (sn_gate_readable(&tenants, &n))
+	if (asks_for_foreign(request->root, linitial(request->args)))
+		request->selectivity = 0;
+	else if (sn_gate_readable(&tenants, &n))
 		request->selectivity = estimate_part(request->root,
 											 linitial(request->args),
 											 request->varRelid, NULL,

@@ -136,6 +136,11 @@ foreach my $query (
 is(as('pair', "begin; select sentinai.act_as('acme'); $_", $on), as('reader', "begin; select sentinai.act_as('acme'); $_", $off), "act_as() narrows: $_")
   foreach 'select count(*) from sentinai.event_log', 'select count(*) from sentinai_internal.event_log', "select count(*) from $leaf";
 
+# What is known of a tenant's rows has no part in the plan of who may not see them.
+is(as('reader', qq{explain select * from $_ where tenant_id = 'globex'}) =~ s/globex/X/gr,
+	as('reader', qq{explain select * from $_ where tenant_id = 'none'}) =~ s/none/X/gr, "a query for a tenant of others is planned as for none: $_")
+  foreach qw(sentinai.event_log sentinai.event_processing sentinai.deadlines);
+
 # A plan is as old as it is, and shows what may be seen now.
 my %count = map { $_ => as($_, 'select count(*) from sentinai.event_log') } qw(reader pair everybody nobody);
 foreach my $from ('sentinai.event_log', 'sentinai_internal.event_log', $leaf)

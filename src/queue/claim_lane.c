@@ -392,7 +392,7 @@ static void
 take_in_turn(SnClaim *claim, SnClaimLook *look, int track)
 {
 	bool		only = claim->only && track != SN_SHARE_RETRIES;
-	int			left = look->lane.tracks;
+	int			left = look->lane.tracks & ~look->taken;
 	int			i;
 
 	for (i = -2; i < SN_TRACKS && left != 0 && !sn_claim_full(claim); i++)
@@ -409,12 +409,13 @@ take_in_turn(SnClaim *claim, SnClaimLook *look, int track)
 	}
 }
 
-/* is_cut: whether the track at hand has more than its share of the batch */
+/* is_cut: whether the claim had to leave what a lane has, for the shares of others */
 static bool
 is_cut(SnClaim *claim, const SnClaimLook *look)
 {
-	return claim->only && look->taken != 0 && claim->entries.n == claim->limit &&
-		(look->tracks & look->taken) != 0;
+	return claim->only && look->taken != 0 &&
+		((look->tracks | look->due | look->behind) &
+		 ~(look->leased | look->bound)) != 0;
 }
 
 /* new_until: the position after the last new event of the track at hand */
@@ -433,16 +434,22 @@ new_until(const SnClaim *claim, const SnClaimLook *look)
 
 /*
  * sn_claim_go_on: others have left of their shares, so take more new events of
- * the track that a look took from last
+ * the track that a look took from last, and then what the lane's others have
  */
 void
 sn_claim_go_on(SnClaim *claim, SnClaimLook *look)
 {
-	look->mine = new_until(claim, look);
-	look->first = claim->entries.n;
-	take_fresh(claim, look, true);
-	if (claim->entries.n > look->first)
-		hold_lane(claim, look);
+	look->lane.sub = claim->sub;	/* subscriptions may have been read anew */
+	if ((look->taken & 1 << look->state->track) != 0)
+	{
+		look->mine = new_until(claim, look);
+		look->first = claim->entries.n;
+		take_fresh(claim, look, true);
+		if (claim->entries.n > look->first)
+			hold_lane(claim, look);
+		look->mine = 0;
+	}
+	take_in_turn(claim, look, SN_TRACK_COMMON);
 	leave_hints(claim, look);
 }
 

@@ -54,7 +54,7 @@ typedef struct SnClaim
 	uint64		visited;		/* lanes that it was at */
 	bool		sharing;		/* tracks get shares of the batch */
 	bool		only;			/* no other track than the given one, for now */
-	List	   *cut;			/* looks that ended with a share, and have more */
+	List	   *cut;			/* looks at lanes that have more, for later */
 	int			fresh;			/* events read that no batch had before */
 
 	/* not cleared: only as many as there are */

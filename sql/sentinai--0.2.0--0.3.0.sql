@@ -1797,6 +1797,7 @@ comment on column sentinai.weights.weight is 'Turns in a round of turns.';
 comment on column sentinai.weights.changed_at is 'When it was set.';
 comment on column sentinai.weights.changed_by is 'Role that set it.';
 
+-- From here on for all that this file makes; see the modules 80, 82, 85 and 90.
 -- Row-level security; maintenance gives it to the partitions that are there.
 do $walls$
 declare
@@ -1835,7 +1836,6 @@ begin
     end loop;
 end $walls$;
 
--- From here on for all that this file makes; see the modules 80, 85 and 90.
 do $triggers$
 declare
     t regclass;

@@ -211,10 +211,9 @@ guard_table(const AlterTableStmt *stmt)
 static bool
 is_named(Oid index)
 {
-#define NO_TABLE(symbol, table, columns)
 #define NAME_OF_INDEX(symbol, index, keys) #index,
 	static const char *const names[] = {
-		SN_RELATIONS(NO_TABLE, NAME_OF_INDEX)
+		SN_RELATIONS(SN_NO_REL, SN_NO_REL, NAME_OF_INDEX)
 	};
 	const char *name = get_rel_name(index);
 	int			i;

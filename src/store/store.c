@@ -44,7 +44,7 @@ static const struct
 	const char *keys;			/* of an index */
 }			rels[] =
 {
-	SN_RELATIONS(SN_TABLE_ENTRY, SN_INDEX_ENTRY)
+	SN_RELATIONS(SN_TABLE_ENTRY, SN_TABLE_ENTRY, SN_INDEX_ENTRY)
 };
 
 static Oid	rel_oids[SN_REL_COUNT];

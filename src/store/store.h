@@ -29,55 +29,24 @@
 /* Anum_TABLE_COLUMN, and Natts_TABLE: how many */
 #define SN_ANUM(table, column)			Anum_##table##_##column,
 #define SN_ANUM_AS(table, name, column)	Anum_##table##_##name,
-#define SN_NUMBERS(table) \
+#define SN_NUMBERS(name, sql, table) \
 	enum \
 	{ \
 		Anum_##table##_none, \
 		SN_COLUMNS_##table(SN_ANUM, SN_ANUM_AS) \
 		Anum_##table##_end, \
 		Natts_##table = Anum_##table##_end - 1 \
-	}
+	};
+#define SN_NO_REL(name, sql, what)
 
-SN_NUMBERS(log);
-SN_NUMBERS(proc);
-SN_NUMBERS(idem);
-SN_NUMBERS(slice);
-SN_NUMBERS(node);
-SN_NUMBERS(control);
-SN_NUMBERS(relay);
-SN_NUMBERS(stream);
-SN_NUMBERS(track);
-SN_NUMBERS(on);
-SN_NUMBERS(sub);
-SN_NUMBERS(round);
-SN_NUMBERS(lane);
-SN_NUMBERS(retry);
-SN_NUMBERS(dead);
-SN_NUMBERS(replaced);
-SN_NUMBERS(count);
-SN_NUMBERS(alert);
-SN_NUMBERS(policy);
-SN_NUMBERS(type);
-SN_NUMBERS(grant);
-SN_NUMBERS(work);
-SN_NUMBERS(proof);
-SN_NUMBERS(action);
-SN_NUMBERS(limit);
-SN_NUMBERS(weight);
-SN_NUMBERS(pressure);
-SN_NUMBERS(interval);
-SN_NUMBERS(root);
-SN_NUMBERS(redaction);
-SN_NUMBERS(deadline);
-SN_NUMBERS(sla);
+SN_RELATIONS(SN_NUMBERS, SN_NO_REL, SN_NO_REL)
 
 /* Tables and indexes, by the names that sn_rel() knows */
-#define SN_REL_TABLE(name, sql, columns)	SN_##name,
-#define SN_REL_INDEX(name, sql, keys)		SN_##name,
+#define SN_REL_NAME(name, sql, what)	SN_##name,
 
 typedef enum SnRel
 {
-	SN_RELATIONS(SN_REL_TABLE, SN_REL_INDEX)
+	SN_RELATIONS(SN_REL_NAME, SN_REL_NAME, SN_REL_NAME)
 	SN_REL_COUNT
 } SnRel;
 

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * tables.h
- *		Tables, their columns and their indexes, as sql/20_tables_log.sql and
- *		21_tables_queue.sql make them.
+ *		Tables, their columns and their indexes, as the modules
+ *		sql/2N_tables_SUBJECT.sql make them.
  *
  * The numbers that C knows them by (SN_EVENT_LOG, Anum_log_event_id, Natts_log)
  * and the names that are looked up come from these lists.  Columns stand in
@@ -187,14 +187,14 @@
 
 /*
  * Tables partitioned by event id come first (range.h); halves of a journal
- * follow each other (journal.c).
+ * follow each other (journal.c).  ALIKE: a table with the columns of another.
  */
-#define SN_RELATIONS(TABLE, INDEX) \
+#define SN_RELATIONS(TABLE, ALIKE, INDEX) \
 	TABLE(EVENT_LOG, event_log, log) \
 	TABLE(EVENT_PROCESSING, event_processing, proc) \
 	TABLE(EVENT_IDEMPOTENCY, event_idempotency, idem) \
 	TABLE(SLICE, slice, slice) \
-	TABLE(EVENT_KEPT, event_kept, log) \
+	ALIKE(EVENT_KEPT, event_kept, log) \
 	TABLE(NODE, node, node) \
 	TABLE(RELAY_CONTROL, relay_control, control) \
 	TABLE(RELAY, relay, relay) \
@@ -204,11 +204,11 @@
 	TABLE(SUBSCRIPTION, subscription, sub) \
 	INDEX(SUBSCRIPTION_NAME_IDX, subscription_worker_type_key, "worker_type") \
 	TABLE(ROUND_0, round_0, round) \
-	TABLE(ROUND_1, round_1, round) \
+	ALIKE(ROUND_1, round_1, round) \
 	INDEX(ROUND_0_IDX, round_0_idx, "round_no") \
 	INDEX(ROUND_1_IDX, round_1_idx, "round_no") \
 	TABLE(LANE_STATE_0, lane_state_0, lane) \
-	TABLE(LANE_STATE_1, lane_state_1, lane) \
+	ALIKE(LANE_STATE_1, lane_state_1, lane) \
 	INDEX(LANE_STATE_0_IDX, lane_state_0_idx, "sub_id,lane,ver") \
 	INDEX(LANE_STATE_1_IDX, lane_state_1_idx, "sub_id,lane,ver") \
 	TABLE(EVENT_RETRY, event_retry, retry) \

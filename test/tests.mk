@@ -39,6 +39,7 @@ ISOLATION_OPTS := --inputdir=test/isolation --load-extension=sentinai
 PROVE ?= prove
 PG_PROVE ?= pg_prove
 PGTAP_DB := contrib_pgtap
+pgtap_roles = $(shell grep -oh 'create role [a-z_]*' test/pgtap/*.sql | sed 's/.* //' | sort -u | paste -sd,)
 
 # All parts run, also when one has failed.
 unit:
@@ -50,8 +51,11 @@ unit:
 	test/rooms/released.sh || status=1; \
 	exit $$status
 
+# Roles outlive their database, and a script that was stopped drops none of its own.
 pgtap:
 	'$(bindir)/dropdb' --if-exists $(PGTAP_DB)
+	PGOPTIONS='-c client_min_messages=warning' '$(bindir)/psql' -Xq -d postgres \
+		-c 'drop role if exists $(pgtap_roles)'
 	'$(bindir)/createdb' $(PGTAP_DB)
 	'$(bindir)/psql' -Xq -v ON_ERROR_STOP=1 -d $(PGTAP_DB) \
 		-c 'create extension pgtap' -c 'create extension sentinai'

@@ -21,7 +21,7 @@ DATA        := $(wildcard sql/sentinai--*.sql)
 SOURCES     := $(wildcard src/*.c src/*/*.c)
 HEADERS     := $(wildcard src/*.h src/*/*.h src/*/*/*.h)
 # make BROKERS=kafka builds that one alone.
-BROKERS     ?= kafka rabbitmq
+BROKERS     ?= $(sort $(patsubst src/broker/%_conf.c,%,$(wildcard src/broker/*_conf.c)))
 PROVIDERS   := $(BROKERS:%=sentinai_%.so)
 LIBS_kafka  := -lrdkafka -lpthread
 LIBS_rabbitmq := -lrabbitmq -lssl -lcrypto -lpthread

@@ -33,9 +33,6 @@
 #define SN_STRING(name, ...) char *sn_##name;
 #include "base/settings.h"
 
-char	   *sn_kafka_conf = NULL;
-char	   *sn_rabbitmq_conf = NULL;
-
 static const struct config_enum_entry format_options[] = {
 	{"cloudevents", SN_RECORD_CLOUDEVENTS, false},
 	{"cloudevents_structured", SN_RECORD_STRUCTURED, false},
@@ -62,7 +59,7 @@ static const struct config_enum_entry unknown_type_options[] = {
 	{NULL, 0, false}
 };
 
-/* from the table of brokers */
+/* from the list of brokers */
 static struct config_enum_entry broker_options[SN_BROKER_KINDS + 1];
 
 /* Values below are more likely to be days or hours without their unit. */
@@ -133,36 +130,6 @@ check_topic_timeout(int *newval, void **extra, GucSource source)
 {
 	return warn_if_small("sentinai.topic_timeout", *newval, sn_topic_timeout,
 						 LEAST_SECONDS, "seconds");
-}
-
-/*
- * check_provider_conf: syntax and what is refused; whether the client library
- * knows a property is found out by the relay, which has it
- */
-static bool
-check_provider_conf(const SnProvider *provider, const char *value)
-{
-	char		err[256];
-
-	if (value == NULL || *value == '\0' ||
-		provider->settings->check(value, err, sizeof(err)))
-		return true;
-	/* the server would show the value, in which there may be a secret */
-	GUC_check_errmsg("invalid value for parameter \"%s\"", provider->setting);
-	GUC_check_errdetail("The value cannot be used: %s.", err);
-	return false;
-}
-
-static bool
-check_kafka_conf(char **newval, void **extra, GucSource source)
-{
-	return check_provider_conf(&sn_providers[SN_BROKER_KAFKA], *newval);
-}
-
-static bool
-check_rabbitmq_conf(char **newval, void **extra, GucSource source)
-{
-	return check_provider_conf(&sn_providers[SN_BROKER_RABBITMQ], *newval);
 }
 
 /* check_event_types: names of event types, separated by commas */
@@ -299,15 +266,6 @@ define_all(void)
 #include "base/settings.h"
 }
 
-/* define_provider: the setting that configures a broker */
-static void
-define_provider(const SnProvider *provider, GucStringCheckHook check)
-{
-	DefineCustomStringVariable(provider->setting, provider->describes, NULL,
-							   provider->value, "", PGC_SIGHUP,
-							   GUC_SUPERUSER_ONLY, check, NULL, NULL);
-}
-
 /* sn_guc_init: define all settings and reserve their prefix */
 void
 sn_guc_init(void)
@@ -321,7 +279,6 @@ sn_guc_init(void)
 	}
 	define_all();
 	sn_flow_define();
-	define_provider(&sn_providers[SN_BROKER_KAFKA], check_kafka_conf);
-	define_provider(&sn_providers[SN_BROKER_RABBITMQ], check_rabbitmq_conf);
+	sn_provider_define();
 	MarkGUCPrefixReserved("sentinai");
 }

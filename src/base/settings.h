@@ -11,8 +11,8 @@
  * SN_ENUM(name, default, options, context, flags, text, more)
  * SN_STRING(name, default, context, flags, check hook, text, more)
  *
- * Two need more than a check hook and stand in log/flow.c: work_on and
- * traceparent.
+ * Some need more than a check hook: work_on and traceparent stand in log/flow.c,
+ * and a broker's parameter comes from the list in relay/relay_provider.h.
  *
  * The unit is one of the flags; more is a second sentence, or NULL.  No guard:
  * it is included with these four defined, and undefines them.

@@ -2,10 +2,11 @@
  * SPDX-License-Identifier: PostgreSQL
  *
  * relay_provider.c
- *		The brokers there are, and the loading of the library that talks to one.
+ *		The brokers there are, their parameters, and the loading of the library
+ *		that talks to one.
  *
- * A broker more is a line in the table, a kind in base/guc.h, its folder in
- * src/broker/ and the parser of its settings beside that.
+ * A broker more is a line of the list in relay_provider.h, its folder in
+ * src/broker/ and the parser of its parameter beside that.
  */
 #include "postgres.h"
 
@@ -13,29 +14,69 @@
 
 #include "miscadmin.h"
 
+#include "base/guc.h"
 #include "broker/kafka_conf.h"
 #include "broker/rabbitmq_conf.h"
 #include "relay/relay_provider.h"
 
+/* A broker's parameter and its hook; what the server calls has no argument of ours */
+#define BROKER_PARAMETER(kind, name, ...) \
+	static char *name##_conf = NULL; \
+	static bool \
+	check_##name##_conf(char **newval, void **extra, GucSource source) \
+	{ \
+		return check_parameter(&sn_providers[SN_BROKER_##kind], *newval); \
+	}
+
+#define BROKER_LINE(kind, broker, library, text) \
+	[SN_BROKER_##kind] = { \
+		.name = #broker, \
+		.client = library, \
+		.setting = "sentinai." #broker "_conf", \
+		.describes = text, \
+		.value = &broker##_conf, \
+		.check = check_##broker##_conf, \
+		.settings = &sn_##broker##_settings \
+	},
+
+/*
+ * check_parameter: syntax and what is refused; whether the client library
+ * knows a property is found out by the relay, which has it
+ */
+static bool
+check_parameter(const SnProvider *provider, const char *value)
+{
+	char		err[256];
+
+	if (value == NULL || *value == '\0' ||
+		provider->settings->check(value, err, sizeof(err)))
+		return true;
+	/* the server would show the value, in which there may be a secret */
+	GUC_check_errmsg("invalid value for parameter \"%s\"", provider->setting);
+	GUC_check_errdetail("The value cannot be used: %s.", err);
+	return false;
+}
+
+SN_BROKERS(BROKER_PARAMETER)
+
 const SnProvider sn_providers[SN_BROKER_KINDS] = {
 	[SN_BROKER_NONE] = {.name = "none"},
-	[SN_BROKER_KAFKA] = {
-		.name = "kafka",
-		.client = "librdkafka",
-		.setting = "sentinai.kafka_conf",
-		.describes = "Properties of librdkafka, key=value separated by commas; the relay runs when bootstrap.servers is among them.",
-		.value = &sn_kafka_conf,
-		.settings = &sn_kafka_settings
-	},
-	[SN_BROKER_RABBITMQ] = {
-		.name = "rabbitmq",
-		.client = "librabbitmq",
-		.setting = "sentinai.rabbitmq_conf",
-		.describes = "Properties of the connection to RabbitMQ, key=value separated by commas; the relay runs when hosts is among them.",
-		.value = &sn_rabbitmq_conf,
-		.settings = &sn_rabbitmq_settings
-	}
+	SN_BROKERS(BROKER_LINE)
 };
+
+/* sn_provider_define: the parameters that configure the brokers */
+void
+sn_provider_define(void)
+{
+	const SnProvider *provider;
+
+	for (provider = sn_providers; provider < sn_providers + SN_BROKER_KINDS; provider++)
+		if (provider->setting != NULL)
+			DefineCustomStringVariable(provider->setting, provider->describes,
+									   NULL, provider->value, "", PGC_SIGHUP,
+									   GUC_SUPERUSER_ONLY, provider->check,
+									   NULL, NULL);
+}
 
 /* sn_provider_wanted: the broker to produce to; NULL when none is set up */
 const SnProvider *

@@ -71,7 +71,7 @@ static bool check_by_rule(const PropRule *rule, const SnProp *prop,
 						  char *err, size_t err_len);
 static bool check_template(const SnProp *prop, char *err, size_t err_len);
 static bool check_whole_number(const PropRule *rule, const SnProp *prop, char *err,
-						 size_t err_len);
+							   size_t err_len);
 static bool is_word_of(const char *words, const char *value);
 static bool check_together(const SnRabbitmqConf *conf, char *err,
 						   size_t err_len);
@@ -265,7 +265,7 @@ check_template(const SnProp *prop, char *err, size_t err_len)
 /* A whole number within its bounds. */
 static bool
 check_whole_number(const PropRule *rule, const SnProp *prop, char *err,
-			 size_t err_len)
+				   size_t err_len)
 {
 	size_t		len = strlen(prop->value);
 	long		value = len < 12 ? atol(prop->value) : 0;

@@ -132,16 +132,16 @@ describe_value(Describing *d, const Above *above, const char *name,
 			"as the payload as a whole" : psprintf("as \"%s\" above", same->name);
 }
 
-/* describe_node: the same for one schema */
+/* describe_node: the same for one schema, of what need not be there */
 static void
 describe_node(Describing *d, const Above *above, const char *name,
-			  const SnNode *node, bool required)
+			  const SnNode *node)
 {
 	SnRules		rules = {0};
 
 	if (!sn_describe_gather(&rules, node))
 		d->cut = true;
-	describe_value(d, above, name, &rules, required);
+	describe_value(d, above, name, &rules, false);
 	pfree(rules.nodes);
 }
 
@@ -240,18 +240,18 @@ describe_others(Describing *d, const Above *at, const SnObjectRule *rule)
 		describe_node(d, at, psprintf("/%s/", sn_describe_line(rule->patterns[i].text.name,
 															   rule->patterns[i].text.len,
 															   NAME_MAX_)),
-					  rule->patterns[i].node, false);
+					  rule->patterns[i].node);
 	if (rule->additional != NULL && !rule->additional->never)
-		describe_node(d, at, "(others)", rule->additional, false);
+		describe_node(d, at, "(others)", rule->additional);
 	if (rule->unevaluated != NULL && !rule->unevaluated->never)
-		describe_node(d, at, "(others)", rule->unevaluated, false);
+		describe_node(d, at, "(others)", rule->unevaluated);
 	for (i = 0; i < rule->ndependents; i++)
 		if (rule->dependents[i].node != NULL)
 			describe_node(d, at, psprintf("(with %s)",
 										  sn_describe_line(rule->dependents[i].key.name,
 														   rule->dependents[i].key.len,
 														   NAME_MAX_)),
-						  rule->dependents[i].node, false);
+						  rule->dependents[i].node);
 }
 
 /* describe_items: what is in an array; fields of items stand below it at once */
@@ -263,7 +263,7 @@ describe_items(Describing *d, const Above *at, const SnArrayRule *rule)
 	int			i;
 
 	for (i = 0; i < rule->prefix_items.n; i++)
-		describe_node(d, at, psprintf("[%d]", i), rule->prefix_items.nodes[i], false);
+		describe_node(d, at, psprintf("[%d]", i), rule->prefix_items.nodes[i]);
 	if (rule->items == NULL || rule->items->never)
 		return;
 	d->cut |= !sn_describe_gather(&items, rule->items);
@@ -292,7 +292,7 @@ describe_ways(Describing *d, const Above *at, const SnNodes *ways,
 		return;
 	inner.level++;
 	for (i = 0; i < ways->n && !d->full; i++)
-		describe_node(d, &inner, psprintf("%d.", i + 1), ways->nodes[i], false);
+		describe_node(d, &inner, psprintf("%d.", i + 1), ways->nodes[i]);
 }
 
 /* describe_choices: what depends on the value */
@@ -303,11 +303,11 @@ describe_choices(Describing *d, const Above *at, const SnNode *node)
 	describe_ways(d, at, &node->branches->one_of, "(exactly one of)");
 	if (node->branches->if_schema == NULL)
 		return;
-	describe_node(d, at, "(if)", node->branches->if_schema, false);
+	describe_node(d, at, "(if)", node->branches->if_schema);
 	if (node->branches->then_schema != NULL)
-		describe_node(d, at, "(then)", node->branches->then_schema, false);
+		describe_node(d, at, "(then)", node->branches->then_schema);
 	if (node->branches->else_schema != NULL)
-		describe_node(d, at, "(else)", node->branches->else_schema, false);
+		describe_node(d, at, "(else)", node->branches->else_schema);
 }
 
 /* describe_inside: rows for all that is in a value */

@@ -380,7 +380,7 @@ compile_dependents(const SnKeywordPlace *place, void *field)
 
 /*
  * compile_properties: properties and required go into one list, which
- * sn_schema_merge_properties() puts in order, so that a check goes through both
+ * merge_properties() puts in order, so that a check goes through both
  * at once.
  */
 static void

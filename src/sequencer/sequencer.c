@@ -465,7 +465,7 @@ take_round(bool by_sequencer, SnRound *round)
 	Snapshot	snapshot;
 	uint64		commits;
 
-	if (!sn_lock_round(false))
+	if (!sn_lock_round())
 		return false;
 	sn_store_ready();
 	begin_announcement(db, by_sequencer);

@@ -278,12 +278,12 @@ sn_lock_redactions(void)
 	(void) try_or_wait(sn_rel(SN_REDACTION), 0, 0, true);
 }
 
-/* sn_lock_round: the right to take a round */
+/* sn_lock_round: the right to take a round; nobody waits for it */
 bool
-sn_lock_round(bool wait)
+sn_lock_round(void)
 {
 	sn_hint_will_lock_round();
-	return try_or_wait(sn_rel(SN_ROUND_0), 0, 0, wait);
+	return try_or_wait(sn_rel(SN_ROUND_0), 0, 0, false);
 }
 
 /* sn_round_in_hands: whether another transaction is taking a round */

@@ -225,7 +225,7 @@ extern bool sn_lock_alerts(bool wait);
 extern bool sn_lock_counts(void);
 extern bool sn_lock_limits(bool wait);
 extern void sn_lock_redactions(void);
-extern bool sn_lock_round(bool wait);
+extern bool sn_lock_round(void);
 extern bool sn_round_in_hands(void);
 extern void sn_unlock_round(void);
 extern bool sn_own_lane(int sub_id, int lane);

@@ -95,7 +95,7 @@ sn_tracks_step(void)
 	if (!sn_present(SN_TRACK_TENANT) || sn_round_taken())
 		return false;
 	tracks = tracks_of_tenants();
-	if (tracks == 0 || passed_tracks(tracks) == 0 || !sn_lock_round(false))
+	if (tracks == 0 || passed_tracks(tracks) == 0 || !sn_lock_round())
 		return false;
 	if (sn_lock_streams(false))
 		tracks = passed_tracks(tracks);

@@ -235,7 +235,7 @@ newest_round_stays(void)
 static bool
 turn_rounds(void)
 {
-	if (!sn_lock_round(false))
+	if (!sn_lock_round())
 		return false;
 	if (!sn_journal_turn(SN_ROUNDS) && newest_round_stays() &&
 		sn_journal_seize(SN_ROUNDS))

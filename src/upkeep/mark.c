@@ -47,7 +47,7 @@ sn_mark_read(SnMark *mark, int64 taken)
 bool
 sn_mark_make(SnMark *mark)
 {
-	if (sn_round_taken() || !sn_lock_round(false))
+	if (sn_round_taken() || !sn_lock_round())
 		return false;
 	sn_mark_read(mark, SN_TICK_MS(sn_clock_take(1)));
 	sn_unlock_round();
@@ -75,16 +75,16 @@ sn_mark_set(const SnMark *mark)
 	LWLockRelease(&sn_shared()->lock);
 }
 
-/* any_row: whether an index range of a partition has a visible row */
+/* has_event_of: whether a partition has a visible event of such transactions */
 static bool
-any_row(Relation rel, AttrNumber column, int nkeys, ScanKey keys,
-		Snapshot snapshot)
+has_event_of(Relation rel, ScanKey txid, Snapshot snapshot)
 {
 	SnScan		scan;
 	bool		found;
 
-	sn_scan_begin(&scan, RelationGetRelid(rel), sn_index_of(rel, column),
-				  snapshot, nkeys, keys, ForwardScanDirection);
+	sn_scan_begin(&scan, RelationGetRelid(rel),
+				  sn_index_of(rel, Anum_log_txid), snapshot, 1, txid,
+				  ForwardScanDirection);
 	found = sn_scan_next(&scan);
 	sn_scan_end(&scan);
 	return found;
@@ -105,11 +105,11 @@ sn_mark_saw_all(Oid partition, const SnMark *mark, Snapshot snapshot)
 	if (rel == NULL)
 		return true;			/* somebody else was faster */
 	sn_key_int8(&key, 1, BTGreaterEqualStrategyNumber, mark->xmax);
-	missing = any_row(rel, Anum_log_txid, 1, &key, snapshot);
+	missing = has_event_of(rel, &key, snapshot);
 	for (i = 0; i < mark->nxip && !missing; i++)
 	{
 		sn_key_int8(&key, 1, BTEqualStrategyNumber, mark->xip[i]);
-		missing = any_row(rel, Anum_log_txid, 1, &key, snapshot);
+		missing = has_event_of(rel, &key, snapshot);
 	}
 	relation_close(rel, AccessShareLock);
 	return !missing;

@@ -11,21 +11,13 @@
 #include "base/hex.h"
 #include "base/text.h"
 
-/* has_bytes: whether a text has these bytes */
-static inline bool
-has_bytes(const text *value, const char *bytes, Size len)
-{
-	return VARSIZE_ANY_EXHDR(value) == len &&
-		memcmp(VARDATA_ANY(value), bytes, len) == 0;
-}
-
 /* sn_text_equal: whether two texts, or NULLs, are the same */
 bool
 sn_text_equal(const text *a, const text *b)
 {
 	if (a == NULL || b == NULL)
 		return a == b;
-	return has_bytes(a, VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b));
+	return sn_text_has(a, VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b));
 }
 
 /* sn_text_compare: their order, as collation "C" has it */
@@ -44,7 +36,7 @@ sn_text_compare(const text *a, const text *b)
 bool
 sn_text_is(const text *value, const char *name)
 {
-	return has_bytes(value, name, strlen(name));
+	return sn_text_has(value, name, strlen(name));
 }
 
 /* sn_text_copy: a text, or NULL, in the current memory context */

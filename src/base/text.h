@@ -10,6 +10,16 @@
 
 #include "postgres.h"
 
+#include "base/compat.h"
+
+/* sn_text_has: whether a text is these bytes; publishers ask it for each event */
+static inline bool
+sn_text_has(const text *value, const char *bytes, Size len)
+{
+	return VARSIZE_ANY_EXHDR(value) == len &&
+		memcmp(VARDATA_ANY(value), bytes, len) == 0;
+}
+
 extern bool sn_text_equal(const text *a, const text *b);
 extern int	sn_text_compare(const text *a, const text *b);
 extern text *sn_text_copy(const text *from);

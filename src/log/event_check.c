@@ -108,8 +108,7 @@ typedef struct KnownName
 static bool
 is_known(const KnownName *known, const text *t)
 {
-	return known->len > 0 && VARSIZE_ANY_EXHDR(t) == known->len &&
-		memcmp(VARDATA_ANY(t), known->bytes, known->len) == 0;
+	return known->len > 0 && sn_text_has(t, known->bytes, known->len);
 }
 
 /* sn_is_control_type: whether events of a type tell about other events */

@@ -8,6 +8,7 @@
 
 #include "utils/jsonb.h"
 
+#include "base/text.h"
 #include "log/event_check.h"
 #include "queue/replaced.h"
 #include "queue/wanted.h"
@@ -40,9 +41,8 @@ is_own_control(const SnSub *sub, SnLogReader *log, const text *event_type)
 	return getKeyJsonValueFromContainer(&payload->root, "worker_type",
 										strlen("worker_type"), &value) &&
 		value.type == jbvString &&
-		value.val.string.len == VARSIZE_ANY_EXHDR(sub->worker_type) &&
-		memcmp(value.val.string.val, VARDATA_ANY(sub->worker_type),
-			   value.val.string.len) == 0;
+		sn_text_has(sub->worker_type, value.val.string.val,
+					value.val.string.len);
 }
 
 /*

@@ -248,14 +248,6 @@ find_set(CachedTenant *tenant, const text *event_type)
 	return entry;
 }
 
-/* is_name: whether a text is that name */
-static inline bool
-is_name(const text *t, const char *bytes, int len)
-{
-	return VARSIZE_ANY_EXHDR(t) == len &&
-		memcmp(VARDATA_ANY(t), bytes, len) == 0;
-}
-
 /* sn_ruleset_of: the rules for events of a type of a tenant, or NULL */
 SnRuleSet *
 sn_ruleset_of(const text *tenant_id, const text *event_type)
@@ -268,13 +260,13 @@ sn_ruleset_of(const text *tenant_id, const text *event_type)
 	if (everyone == NULL)
 		everyone = cached_tenant(cstring_to_text(SN_EVERY));
 	if (last_tenant == NULL ||
-		!is_name(tenant_id, last_tenant->key.bytes, last_tenant->key.len))
+		!sn_text_has(tenant_id, last_tenant->key.bytes, last_tenant->key.len))
 	{
 		last_tenant = cached_tenant(tenant_id);
 		last_set = NULL;
 	}
 	if (last_set == NULL ||
-		!is_name(event_type, last_set->key.type, last_set->key.len))
+		!sn_text_has(event_type, last_set->key.type, last_set->key.len))
 		last_set = find_set(last_tenant->has_rules ? last_tenant : everyone,
 							event_type);
 	return last_set->set;

@@ -206,8 +206,8 @@ look_up_type(const text *event_type)
 static CachedType *
 find_type(const text *event_type)
 {
-	if (last == NULL || last->key.len != VARSIZE_ANY_EXHDR(event_type) ||
-		memcmp(last->key.bytes, VARDATA_ANY(event_type), last->key.len) != 0)
+	if (last == NULL ||
+		!sn_text_has(event_type, last->key.bytes, last->key.len))
 		last = look_up_type(event_type);
 	return last;
 }

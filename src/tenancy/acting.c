@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 
 #include "base/names.h"
+#include "base/text.h"
 #include "store/xact_watch.h"
 #include "tenancy/gate.h"
 
@@ -53,8 +54,7 @@ static SnXactWatch watch = {.end = acts_xact_end,.sub_end = acts_subxact_end};
 bool
 sn_acts_for(const text *tenant_id)
 {
-	return VARSIZE_ANY_EXHDR(tenant_id) == acting.len &&
-		memcmp(VARDATA_ANY(tenant_id), acting.tenant_id, acting.len) == 0;
+	return sn_text_has(tenant_id, acting.tenant_id, acting.len);
 }
 
 /* sn_acts_for_whom: the tenant that the transaction acts for, which it does */

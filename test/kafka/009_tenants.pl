@@ -147,6 +147,10 @@ is((topics('plan'))[1], 64, 'tenants are needed');
 is((topics('plan', '-t', 'a', '--aggregate-type', 'a/b'))[1], 1, 'a topic that cannot be');
 is((topics('create', '--apply', '-t', 'a'))[1], 64, 'a broker is needed');
 is((topics('create', '--apply', '-b', $kafka->bootstrap, client('acme'), '-t', 'zeta', '--aggregate-type', 'order'))[1], 1, 'a client that may not');
+set_conf_now($node, $unslept, q{sentinai.topic_template = '{aggregate_type}.{tenant}.{event_type}'});
+(undef, $status, $err) = topics('plan', '-t', 'a', '-t', 'b', qw(--aggregate-type x --aggregate-type x.a --event-type T --event-type b.T));
+is($status, 1, 'a template by which two tenants would share a topic');
+like($err, qr/x\.a\.b\.T would be a topic of a and of b/, 'which is told');
 
 $node->stop;
 $kafka->stop;

@@ -107,16 +107,34 @@ compare_names(const void *a, const void *b)
 	return strcmp(((const Name *) a)->topic, ((const Name *) b)->topic);
 }
 
-/* Sorts the names; of those that are the same one stays. */
-void
-names_sort(Names *names)
+/* Is a topic two tenants'?  Of sorted names; says which. */
+static bool
+is_shared(const Name *a, const Name *b, char *err, size_t err_len)
+{
+	if (strcmp(a->topic, b->topic) != 0 || a->tenant == NULL ||
+		strcmp(a->tenant, b->tenant) == 0)
+		return false;
+	snprintf(err, err_len, "%s would be a topic of %s and of %s", a->topic,
+			 a->tenant, b->tenant);
+	return true;
+}
+
+/*
+ * Sorts the names; of those that are the same one stays.  False and why when
+ * that would be the topic of two tenants.
+ */
+bool
+names_sort(Names *names, char *err, size_t err_len)
 {
 	int			kept = 0;
 	int			i;
 
 	if (names->count == 0)
-		return;
+		return true;
 	qsort(names->all, (size_t) names->count, sizeof(Name), compare_names);
+	for (i = 1; i < names->count; i++)
+		if (is_shared(&names->all[i - 1], &names->all[i], err, err_len))
+			return false;
 	for (i = 1; i < names->count; i++)
 	{
 		if (strcmp(names->all[i].topic, names->all[kept].topic) == 0)
@@ -128,6 +146,7 @@ names_sort(Names *names)
 			names->all[++kept] = names->all[i];
 	}
 	names->count = kept + 1;
+	return true;
 }
 
 /* Frees all. */

@@ -29,7 +29,7 @@ typedef struct Names
 extern bool names_add(Names *names, const char *topic_template,
 					  const char *tenant, const char *aggregate_type,
 					  const char *event_type, char *err, size_t err_len);
-extern void names_sort(Names *names);
+extern bool names_sort(Names *names, char *err, size_t err_len);
 extern void names_free(Names *names);
 
 extern bool template_has(const char *topic_template, const char *placeholder);

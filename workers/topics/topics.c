@@ -563,6 +563,19 @@ run(const Options *options, const Settings *settings, const Names *names)
 	return good;
 }
 
+/* Each topic once, or says which would be two tenants'. */
+static bool
+sort_names(Names *names)
+{
+	char		err[1024];
+
+	if (names_sort(names, err, sizeof(err)))
+		return true;
+	fprintf(stderr, PROGRAM ": %s; put {tenant} first, with a '.' behind it\n",
+			err);
+	return false;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -584,8 +597,7 @@ main(int argc, char **argv)
 		add_named(&options, &settings, &names) &&
 		add_seen(&options, &settings, conn, &names);
 	PQfinish(conn);
-	names_sort(&names);
-	good = good && run(&options, &settings, &names);
+	good = good && sort_names(&names) && run(&options, &settings, &names);
 	names_free(&names);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;

@@ -168,7 +168,8 @@ sub recovered_until
 	my $on = copy_of($node, 'base', $name, has_restoring => 1, standby => 0);
 
 	$on->append_conf('postgresql.conf', "recovery_target_name = 'here'\nrecovery_target_action = 'shutdown'\narchive_mode = off");
-	$on->start(fail_ok => 1);
+	# not by start(), which ends the script when the server has come and gone
+	run_log([ 'pg_ctl', '-w', '-D', $on->data_dir, '-l', $on->logfile, 'start' ]);
 	ok(wait_for($unslept, sub { !-e $on->data_dir . '/postmaster.pid' }), "$name: a recovery that stops");
 	ok(-e $on->data_dir . '/sentinai_recovery', "$name: it is noted");
 	unlink $on->data_dir . '/recovery.signal';

@@ -33,7 +33,8 @@ static const struct
 	{"alert unknown ca", "the broker wants another client certificate"},
 	{"SSL alert number 116", "the broker wants a client certificate"},
 	{"unexpected eof", "does this port speak TLS?"},
-	{"wrong version number", "does this port speak TLS?"}
+	{"wrong version number", "does this port speak TLS?"},
+	{"connecting to a PLAINTEXT broker", "does this port speak TLS?"}
 };
 
 static int	check_certificate(rd_kafka_t *producer, const char *name,

@@ -105,11 +105,7 @@ find_work(SnClaim *claim, SnClaimLook *look)
 		look->leased = lane->tracks;	/* who has a share has whole lanes */
 	if (lane->tracks != 1 << SN_TRACK_COMMON &&
 		lane->of[SN_TRACK_COMMON]->parked > 0)
-	{
-		look->next_due = sn_retry_next_due(claim->sub->sub_id, lane->lane,
-										   claim->now, claim->snapshot);
-		look->next_due = look->next_due == DT_NOEND ? 0 : look->next_due;
-	}
+		sn_claim_note_due(claim, look);
 }
 
 /*

@@ -257,6 +257,17 @@ walk_due(SnClaim *claim, SnClaimLook *look, Rows *gone, Rows *unreadable)
 	sn_scan_end(&scan);
 }
 
+/* sn_claim_note_due: when a retry of the lane is due that is not yet */
+void
+sn_claim_note_due(SnClaim *claim, SnClaimLook *look)
+{
+	TimestampTz next_due = sn_retry_next_due(claim->sub->sub_id,
+											 look->lane.lane, claim->now,
+											 claim->snapshot);
+
+	look->next_due = next_due == DT_NOEND ? 0 : next_due;
+}
+
 /* sn_claim_take_retries: take what is due of the lane's retries, so many at most */
 void
 sn_claim_take_retries(SnClaim *claim, SnClaimLook *look, int n)
@@ -264,14 +275,11 @@ sn_claim_take_retries(SnClaim *claim, SnClaimLook *look, int n)
 	int			limit = claim->limit;
 	Rows		gone = {NULL};
 	Rows		unreadable = {NULL};
-	TimestampTz next_due;
 
 	claim->limit = Min(limit, claim->entries.n + n);
 	walk_due(claim, look, &gone, &unreadable);
 	claim->limit = limit;
-	next_due = sn_retry_next_due(claim->sub->sub_id, look->state->lane,
-								 claim->now, claim->snapshot);
-	look->next_due = next_due == DT_NOEND ? 0 : next_due;
+	sn_claim_note_due(claim, look);
 	if (gone.n > 0)
 		drop_gone(claim, look, &gone);
 	if (unreadable.n > 0)

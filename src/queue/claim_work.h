@@ -100,6 +100,7 @@ extern void sn_claim_go_on(SnClaim *claim, SnClaimLook *look);
 extern void sn_claim_look_around(SnClaim *claim, uint32 first);
 
 /* claim_take.c */
+extern void sn_claim_note_due(SnClaim *claim, SnClaimLook *look);
 extern void sn_claim_take_retries(SnClaim *claim, SnClaimLook *look, int n);
 extern void sn_claim_take_more_retries(SnClaim *claim, SnClaimLook *look);
 extern bool sn_claim_take_new(SnClaim *claim, SnClaimLook *look, SnPos until);

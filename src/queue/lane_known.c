@@ -10,8 +10,9 @@
  *
  * state: what this session itself has appended last.  It is the track's state
  * as long as the lane's stamp in shared memory says that nobody has appended
- * since, to this track or another; the stamp changes under the lane's lock.  States of transactions that
- * failed, or whose end is another session's business, are forgotten.
+ * since, to this track or another; the stamp changes under the lane's lock.
+ * States of transactions that failed, or whose end is another session's
+ * business, are forgotten.
  */
 #include "postgres.h"
 

@@ -39,11 +39,18 @@ begin_lane(SnLane *lane, SnSub *sub, int number, int tracks)
 	lane->passed = lane->napart = SN_NOT_KNOWN;
 }
 
-/* add_state: one more of a lane's tracks; the common one is the first */
-static SnLaneState *
-add_state(SnLane *lane, int track)
+/* read_state: one more of a lane's tracks, read in one way; the common one is first */
+static void
+read_state(SnLane *lane, SnLaneReader *reader, int track, Snapshot snapshot,
+		   void (*read) (SnLaneReader *, const SnSub *, int, int, Snapshot,
+						 SnLaneState *))
 {
-	return lane->of[track] = palloc(sizeof(SnLaneState));
+	SnLaneState *state = palloc(sizeof(SnLaneState));
+
+	read(reader, lane->sub, lane->lane, track, snapshot, state);
+	if (track != SN_TRACK_COMMON)
+		state->whole = lane->of[SN_TRACK_COMMON];
+	lane->of[track] = state;
 }
 
 /*
@@ -54,12 +61,7 @@ SnLaneState *
 sn_lane_state(SnLane *lane, SnLaneReader *reader, int track, Snapshot snapshot)
 {
 	if (lane->of[track] == NULL)
-	{
-		sn_lane_read_next(reader, lane->sub, lane->lane, track, snapshot,
-						  add_state(lane, track));
-		if (track != SN_TRACK_COMMON)
-			lane->of[track]->whole = lane->of[SN_TRACK_COMMON];
-	}
+		read_state(lane, reader, track, snapshot, sn_lane_read_next);
 	return lane->of[track];
 }
 
@@ -122,14 +124,8 @@ sn_lane_open_as_of(SnLane *lane, SnLaneReader *reader, SnSub *sub, int number,
 
 	begin_lane(lane, sub, number, tracks | 1 << SN_TRACK_COMMON);
 	for (track = 0; lane->tracks >> track != 0; track++)
-	{
-		if ((lane->tracks & 1 << track) == 0)
-			continue;
-		sn_lane_read_as_of(reader, sub, number, track, snapshot,
-						   add_state(lane, track));
-		if (track != SN_TRACK_COMMON)
-			lane->of[track]->whole = lane->of[SN_TRACK_COMMON];
-	}
+		if ((lane->tracks & 1 << track) != 0)
+			read_state(lane, reader, track, snapshot, sn_lane_read_as_of);
 }
 
 /* sn_lane_store: append those of a lane's states that changed; whether any did */

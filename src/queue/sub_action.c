@@ -4,9 +4,9 @@
  * sub_action.c
  *		What people do with subscriptions and relays, for the action log.
  *
- * A subscription or relay may be for some tenants.  Each has a row of its own then, which
- * names no other: its auditor sees that row, and nothing of the others'.  What
- * is for every tenant is one row of all of them.
+ * A subscription or relay may be for some tenants.  Each has a row of its own
+ * then, which names no other: its auditor sees that row, and nothing of the
+ * others'.  What is for every tenant is one row of all of them.
  */
 #include "postgres.h"
 

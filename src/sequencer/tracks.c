@@ -12,7 +12,7 @@
  *
  * Order is kept by two rules.  An event of another track than the common one is
  * handed out when the lane has passed all of the common one's from earlier
- * rounds (claim_take.c): so what a tenant published before it was set apart comes
+ * rounds (lane_track.c): so what a tenant published before it was set apart comes
  * first.  And a tenant comes back to the common track when all subscriptions
  * have passed what it has on the other (upkeep), never from one of the others
  * to the next.  In a round, a tenant's events are all on one track.

@@ -39,6 +39,7 @@ foreach ($from, $to)
 		create extension sentinai;
 		create table beside (i int primary key);
 		select sentinai.subscribe('work', start_from => 'earliest');
+		select sentinai.maintain(); -- a table that is replicated has to be on both sides
 		select sentinai.publish('Tested', 't1', 'x' || i, '{}') from generate_series(1, 3) i});
 }
 poll_ok($from, 'postgres', $unslept, 'select last_round is not null from sentinai.stat_info', 'a round is taken');

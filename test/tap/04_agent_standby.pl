@@ -5,6 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use FindBin;
+use IO::Socket::UNIX;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Sentinai;
@@ -42,7 +43,7 @@ sub start_agent
 	}
 	push @children, $pid;
 	append_to_file("$dir/$name.log", '');
-	return;
+	return $pid;
 }
 
 # said(NAME, REGEX): lines of an agent's log that match
@@ -100,4 +101,33 @@ $standby->promote;
 works_ok($standby, 'it works for the new primary');
 cmp_ok(time() - $start, '<', 10 * ($ENV{SENTINAI_PATIENCE} || 1), 'soon');
 $standby->stop;
+
+# read_from(SOCKET, END): what comes, up to END
+sub read_from
+{
+	my ($socket, $end) = @_;
+	my $data = '';
+
+	while ($data !~ /$end$/)
+	{
+		sysread $socket, $data, 65536, length $data or die 'the agent has gone';
+	}
+	return;
+}
+
+# Stopped while the refusal of a standby is on its way: it has given nothing.  One
+# that answers when it is told to is made here.
+my $listener = IO::Socket::UNIX->new(Local => "$dir/.s.PGSQL.5432", Listen => 1) or die $!;
+my $agent = start_agent('late', "dbname=postgres host=$dir port=5432 target_session_attrs=any", '--prepare', 'off');
+my $connection = $listener->accept;
+read_from($connection, qr/\0\0/);
+syswrite $connection, pack('a N N a N a', 'R', 8, 0, 'Z', 5, 'I');
+read_from($connection, qr/S\0\0\0\x04/);
+kill 'TERM', $agent;
+ok(wait_for($unslept, sub { said('late', 'stopping') }), 'an agent is stopped while it asks a standby');
+my $refusal = "SERROR\0C0A000\0Mcannot set transaction read-write mode during recovery\0\0";
+syswrite $connection, pack('a N a* a N a', 'E', 4 + length $refusal, $refusal, 'Z', 5, 'I');
+waitpid $agent, 0;
+is($? >> 8, 0, 'and ends in order, since it holds nothing');
+is(said('late', 'what the last claim may hold'), 0, 'and says nothing of what it could hold');
 done_testing();

@@ -158,7 +158,8 @@ worker_ensure_connected(Worker *worker)
 
 /*
  * The connection was lost in a turn: the server may know its outcomes, and
- * may have given us a batch.  Nobody can give that back when we end.
+ * may have given us a batch, unless it takes no writes.  Nobody can give that
+ * back when we end.
  */
 void
 worker_lose_connection(Worker *worker, bool claimed)
@@ -170,7 +171,7 @@ worker_lose_connection(Worker *worker, bool claimed)
 	worker_log_trouble(worker, worker->read_only ?
 					   "the server is a standby, or read-only for us" :
 					   "connection lost");
-	if (claimed && worker_must_end(worker))
+	if (claimed && !worker->read_only && worker_must_end(worker))
 	{
 		log_line(LOG_WARNING, "what the last claim may hold comes back when "
 				 "its lease has run out", LOG_N("worker", worker->number),

@@ -133,8 +133,8 @@ comment on column sentinai.stat_lane.parked is 'Events waiting for a retry, or b
 comment on column sentinai.stat_lane.completed_count is 'Events completed so far.';
 comment on column sentinai.stat_lane.failed_count is 'Attempts failed so far.';
 comment on column sentinai.stat_lane.dead is 'Dead letters nobody has dealt with.';
-comment on column sentinai.stat_lane.lag_events is 'Events that are not finished. Until it has come to them, events that it will not get count too: of other types while it reads its past, and about its own failures.';
-comment on column sentinai.stat_lane.oldest_unfinished_at is 'Time of the oldest event that is not finished.';
+comment on column sentinai.stat_lane.lag_events is 'Events that are not finished. Until it has come to them, events that it will not get count too: of other types and tenants while it reads its past, and about its own failures. Null, for who may not see figures of all tenants, while those of other tenants count.';
+comment on column sentinai.stat_lane.oldest_unfinished_at is 'Time of the oldest event that is not finished. Null where lag_events is.';
 
 create view sentinai.stat_queue with (security_barrier) as
 select q.worker_type,

@@ -271,7 +271,7 @@ create function sentinai.set_backlog_limit(
     returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_set_backlog_limit';
-comment on function sentinai.set_backlog_limit(text, text, bigint, text, interval) is 'Sets how many events may wait in a subscription, in place of what was set before. The sequencer''s process looks once a second, or less often when many have to be counted. While more wait, who publishes what the subscription gets is held up, until it has come down to nine tenths; BackpressureDetected and BackpressureCleared are published once in each episode, as events of the tenant. Retries that wait for their time do not count. tenant_id: whose events are counted, and who is held up; "*" for all together. max_backlog: 1 to 10^12. policy: "refuse" (SN429) or "delay": a statement of a client waits for max_delay (at most a minute), then goes on. Errors: 22004 null; SN404 unknown worker type; SN422 invalid argument; 25006 read-only transaction or standby.';
+comment on function sentinai.set_backlog_limit(text, text, bigint, text, interval) is 'Sets how many events may wait in a subscription, in place of what was set before. The sequencer''s process looks once a second, or less often when many have to be counted. While more wait, who publishes what the subscription gets is held up, until it has come down to nine tenths; BackpressureDetected and BackpressureCleared are published once in each episode, as events of the tenant. Retries that wait for their time do not count, nor what was published before the subscription was made. tenant_id: whose events are counted, and who is held up; "*" for all together. max_backlog: 1 to 10^12. policy: "refuse" (SN429) or "delay": a statement of a client waits for max_delay (at most a minute), then goes on. Errors: 22004 null; SN404 unknown worker type; SN422 invalid argument; 25006 read-only transaction or standby.';
 
 create function sentinai.drop_backlog_limit(worker_type text, tenant_id text) returns boolean
     language c volatile parallel unsafe
@@ -1029,6 +1029,8 @@ where sentinai.may_see_worker_type(s.worker_type)$v$;
 end $view$;
 
 comment on column sentinai.stat_lane.batch is 'Batch that holds a track of the lane; of several the one whose lease ends first.';
+comment on column sentinai.stat_lane.lag_events is 'Events that are not finished. Until it has come to them, events that it will not get count too: of other types and tenants while it reads its past, and about its own failures. Null, for who may not see figures of all tenants, while those of other tenants count.';
+comment on column sentinai.stat_lane.oldest_unfinished_at is 'Time of the oldest event that is not finished. Null where lag_events is.';
 
 -- Relays that create_relay() makes.
 

@@ -6,7 +6,8 @@
  *		and notes which are over.
  *
  * The backlog of a subscription is what its slices say, lane by lane (lag.c), in
- * a few milliseconds whatever its length.  No tenant has a longer one.  Only
+ * a few milliseconds whatever its length.  What it reads of its past is none: no
+ * publisher can do anything about that.  No tenant has a longer one.  Only
  * when that is over a tenant's limit are the tenant's own events counted, in the
  * log: those that are not older than the first one that waits in their lane, on
  * the tracks that they may be on.
@@ -58,15 +59,6 @@ typedef struct Watch
 	int64		looked_at;
 } Watch;
 
-/* What waits in a subscription */
-typedef struct Waiting
-{
-	int64		events;
-	Datum		oldest;			/* timestamptz[]: the first one of each lane */
-	Datum		since;			/* the first one of all */
-	bool		none;			/* there is none */
-} Waiting;
-
 static Watch watch;
 static bool nothing_watched = false;
 static bool watch_registered = false;
@@ -85,32 +77,6 @@ sn_backlogs_are_watched(void)
 	return !nothing_watched;
 }
 
-/* waiting_in: what waits in a subscription */
-static Waiting
-waiting_in(const SnSub *sub)
-{
-	Oid			types[] = {INT4OID, INT4OID};
-	Datum		args[] = {Int32GetDatum(sub->sub_id),
-	Int32GetDatum(sn_node()->lanes)};
-	Waiting		waiting = {0};
-	SPITupleTable *table;
-	bool		isnull;
-
-	if (SPI_execute_with_args("select pg_catalog.sum(l.events)::bigint,"
-							  " pg_catalog.array_agg(l.oldest_at order by l.lane),"
-							  " pg_catalog.min(l.oldest_at)"
-							  " from sentinai.stat_lag($1, $2) l",
-							  2, types, args, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "the backlog cannot be read");
-	table = SPI_tuptable;
-	waiting.events = DatumGetInt64(SPI_getbinval(table->vals[0], table->tupdesc,
-												 1, &isnull));
-	waiting.oldest = SPI_getbinval(table->vals[0], table->tupdesc, 2, &isnull);
-	waiting.since = SPI_getbinval(table->vals[0], table->tupdesc, 3,
-								  &waiting.none);
-	return waiting;
-}
-
 /* filter_of: what a subscription gets by now */
 static const SnFilter *
 filter_of(const SnSub *sub)
@@ -119,36 +85,21 @@ filter_of(const SnSub *sub)
 }
 
 /*
- * wait_of_tenant: since when events wait on the tracks that a tenant's may be on.
- * In between the others of its lane were handed out.  False: none waits.
+ * waiting_for: what waits in a subscription for all tenants, or on the tracks
+ * that a tenant's may be on.  In between the others of its lane were handed out.
  */
-static bool
-wait_of_tenant(const SnSub *sub, const text *tenant_id, Waiting *waiting)
+static int64
+waiting_for(SnSub *sub, const text *tenant_id, TimestampTz *oldest)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	int			lanes = sn_node()->lanes;
-	TimestampTz oldest[SN_MAX_LANES];
-	Datum		elems[SN_MAX_LANES];
-	TimestampTz since = DT_NOEND;
-	bool		found;
-	int			i;
+	int64		events;
 
-	found = sn_sub_oldest(unconstify(SnSub *, sub),
-						  1 << SN_TRACK_COMMON |
-						  1 << sn_track_of(tenant_id, snapshot),
-						  snapshot, oldest);
+	events = sn_sub_backlog(sub, sn_text_is(tenant_id, SN_EVERY) ? -1 :
+							1 << SN_TRACK_COMMON |
+							1 << sn_track_of(tenant_id, snapshot),
+							snapshot, oldest);
 	UnregisterSnapshot(snapshot);
-	for (i = 0; i < lanes; i++)
-	{
-		elems[i] = TimestampTzGetDatum(oldest[i]);
-		since = Min(since, oldest[i]);
-	}
-	waiting->since = TimestampTzGetDatum(since);
-	waiting->oldest =
-		PointerGetDatum(construct_array(elems, lanes, TIMESTAMPTZOID,
-										sizeof(TimestampTz), FLOAT8PASSBYVAL,
-										TYPALIGN_DOUBLE));
-	return found;
+	return events;
 }
 
 /* wants_tenant: whether a subscription is for a tenant at all */
@@ -160,20 +111,33 @@ wants_tenant(const SnSub *sub, const text *tenant_id)
 
 /* count_page: some more events of a tenant; false when there are no more */
 static bool
-count_page(const SnSub *sub, const text *tenant_id, const Waiting *waiting)
+count_page(const SnSub *sub, const text *tenant_id, const TimestampTz *oldest)
 {
 	Oid			types[] = {TEXTOID, TEXTARRAYOID, TIMESTAMPTZOID, UUIDOID,
 		INT4OID, TIMESTAMPTZARRAYOID, INT4OID};
 	char		nulls[] = "       ";
-	Datum		args[lengthof(types)] = {PointerGetDatum(tenant_id), 0,
-		waiting->since, UUIDPGetDatum(&watch.after),
-		Int32GetDatum(PAGE_EVENTS), waiting->oldest,
-		Int32GetDatum(sn_node()->lanes)};
+	int			lanes = sn_node()->lanes;
+	TimestampTz since = DT_NOEND;
+	Datum		elems[SN_MAX_LANES];
+	Datum		args[lengthof(types)] = {PointerGetDatum(tenant_id), 0, 0,
+		UUIDPGetDatum(&watch.after), Int32GetDatum(PAGE_EVENTS), 0,
+	Int32GetDatum(lanes)};
 	SPITupleTable *table;
 	bool		isnull;
 	int64		n;
 	Datum		last;
+	int			i;
 
+	for (i = 0; i < lanes; i++)
+	{
+		elems[i] = TimestampTzGetDatum(oldest[i]);
+		since = Min(since, oldest[i]);
+	}
+	args[2] = TimestampTzGetDatum(since);
+	args[5] = PointerGetDatum(construct_array(elems, lanes, TIMESTAMPTZOID,
+											  sizeof(TimestampTz),
+											  FLOAT8PASSBYVAL,
+											  TYPALIGN_DOUBLE));
 	args[1] = sn_names_array(&filter_of(sub)->types, &isnull);
 	if (isnull)
 		nulls[1] = 'n';
@@ -203,23 +167,20 @@ count_page(const SnSub *sub, const text *tenant_id, const Waiting *waiting)
  * is not known yet.  more: another step will tell more.
  */
 static int64
-measure_backlog(const SnSub *sub, const SnBacklogLimit *limit, bool *more)
+measure_backlog(SnSub *sub, const SnBacklogLimit *limit, bool *more)
 {
-	Waiting		waiting = waiting_in(sub);
+	TimestampTz oldest[SN_MAX_LANES];
+	int64		events = waiting_for(sub, limit->tenant_id, oldest);
 
 	*more = false;
-	if (waiting.events <= limit->max_backlog * 9 / 10 || waiting.none ||
+	if (events <= limit->max_backlog * 9 / 10 ||
 		sn_text_is(limit->tenant_id, SN_EVERY))
-		return waiting.events;
-	if (!wants_tenant(sub, limit->tenant_id) ||
-		!wait_of_tenant(sub, limit->tenant_id, &waiting))
-	{
-		watch.counting = false;
+		return events;
+	if (!wants_tenant(sub, limit->tenant_id))
 		return 0;
-	}
 	if (!watch.counting)
 		watch.counted = watch.looked_at = 0;
-	watch.counting = count_page(sub, limit->tenant_id, &waiting) &&
+	watch.counting = count_page(sub, limit->tenant_id, oldest) &&
 		watch.counted <= limit->max_backlog &&
 		watch.looked_at < GIVE_UP * limit->max_backlog + PAGE_EVENTS;
 	*more = watch.counting;

@@ -28,6 +28,7 @@
 #include "queue/stream.h"
 #include "sequencer/tracks.h"
 #include "store/range.h"
+#include "tenancy/gate.h"
 
 PG_FUNCTION_INFO_V1(sentinai_stat_lag);
 
@@ -54,6 +55,9 @@ typedef struct Lag
 	bool		one_will_do;	/* whether any lane has events is all there is
 								 * to know */
 	bool		found;			/* one has */
+	bool		is_backlog;		/* only what the subscription was there for */
+	bool		of_others;		/* counted are events of tenants that are not
+								 * its own */
 	int			lanes;
 	int			tracks;			/* in use, a bit for each */
 	int			end;			/* of what there is in lane */
@@ -382,9 +386,9 @@ oldest_of(Lag *lag, const SnLaneState *state)
 	sn_stream_end(stream);
 }
 
-/* find_positions: where each lane stands */
+/* find_positions: where each lane stands; what it has left from a position on */
 static void
-find_positions(Lag *lag)
+find_positions(Lag *lag, SnPos since)
 {
 	SnLaneReader reader = {false};
 	int			i;
@@ -402,7 +406,8 @@ find_positions(Lag *lag)
 
 			if (state == NULL || state->resolved.bytes == NULL)
 				continue;
-			oldest_of(lag, state);
+			if (state->pos >= since)
+				oldest_of(lag, state);
 			state->pos = state->end_pos;
 		}
 		note_positions(lag, &lane);
@@ -410,22 +415,41 @@ find_positions(Lag *lag)
 	sn_lane_read_end(&reader);
 }
 
-/* count: the events of all lanes */
+/*
+ * backlog_pos: from where on events are a subscription's backlog: none is what
+ * came before it was made
+ */
+static SnPos
+backlog_pos(const SnSub *sub)
+{
+	return sub->tracks_pos < SN_POS_MAX ? sub->tracks_pos : 0;
+}
+
+/*
+ * count: the events of all lanes.  Where a subscription reads the stream of all,
+ * those that it does not want count, too; they are no backlog.
+ */
 static void
 count(Lag *lag)
 {
-	SnPos		since = 0;
+	SnPos		since = lag->is_backlog ? backlog_pos(lag->sub) : 0;
 	int			i;
 
 	sn_sub_sources(lag->sub, lag->snapshot);
-	find_positions(lag);
+	find_positions(lag, since);
 	for (i = 0; i < lag->sub->nsources; i++)
 	{
 		const SnSource *source = &lag->sub->sources[i];
 
-		find_first(lag, source->stream_id, since, source->until);
-		find_last(lag);
-		since = source->until;
+		if (!lag->is_backlog || source->filter == NULL)
+		{
+			lag->found = false;
+			find_first(lag, source->stream_id, since, source->until);
+			find_last(lag);
+			lag->of_others |= lag->found && source->filter != NULL &&
+				source->filter->tenants.n >= 0;
+		}
+		since = Max(since, source->until);
 	}
 }
 
@@ -447,14 +471,15 @@ sn_sub_left(SnSub *sub, Snapshot snapshot)
 }
 
 /*
- * sn_sub_oldest: the time of the first event in each lane that waits on some
- * tracks, DT_NOEND where none does; whether any does
+ * sn_sub_backlog: how many events wait on some tracks that have come since the
+ * subscription was made; oldest: the time of the first one in each lane,
+ * DT_NOEND where none does
  */
-bool
-sn_sub_oldest(SnSub *sub, int tracks, Snapshot snapshot, TimestampTz *oldest)
+int64
+sn_sub_backlog(SnSub *sub, int tracks, Snapshot snapshot, TimestampTz *oldest)
 {
-	Lag			lag = {sub, snapshot};
-	bool		found = false;
+	Lag			lag = {sub, snapshot,.is_backlog = true};
+	int64		result = 0;
 	int			i;
 
 	begin_lag(&lag, sn_node()->lanes);
@@ -469,9 +494,10 @@ sn_sub_oldest(SnSub *sub, int tracks, Snapshot snapshot, TimestampTz *oldest)
 		oldest[i % SN_MAX_LANES] =
 			Min(oldest[i % SN_MAX_LANES],
 				sn_ms_timestamp(SN_TICK_MS(sn_uuid_tick(&lag.lane[i].oldest))));
-		found = true;
+		result += lag.lane[i].events;
 	}
-	return found;
+	list_free_deep(lag.parts);
+	return result;
 }
 
 /*
@@ -483,15 +509,17 @@ sentinai_stat_lag(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Lag			lag = {sn_sub_by_id(PG_GETARG_INT32(0)), GetActiveSnapshot()};
+	bool		hidden;
 	int			i;
 
 	InitMaterializedSRF(fcinfo, 0);
 	begin_lag(&lag, Min(PG_GETARG_INT32(1), SN_MAX_LANES));
 	if (lag.sub != NULL && sn_sub_may_watch(lag.sub))
 		count(&lag);
+	hidden = lag.of_others && !sn_gate_may_watch();
 	for (i = 0; i < lag.lanes; i++)
 	{
-		bool		nulls[3] = {false, false, true};
+		bool		nulls[3] = {false, hidden, true};
 		Datum		values[3];
 		SnTick		tick = 0;
 		int64		events = 0;
@@ -502,7 +530,7 @@ sentinai_stat_lag(PG_FUNCTION_ARGS)
 			const Lane *lane = &lag.lane[SN_LANE_TRACK(i, track)];
 
 			events += lane->events;
-			if (!lane->any)
+			if (!lane->any || hidden)
 				continue;
 			if (nulls[2] || sn_uuid_tick(&lane->oldest) < tick)
 				tick = sn_uuid_tick(&lane->oldest);

@@ -14,8 +14,8 @@
 #include "queue/subscription.h"
 
 extern bool sn_sub_lags(SnSub *sub, int64 round_no, Snapshot snapshot);
-extern bool sn_sub_oldest(SnSub *sub, int tracks, Snapshot snapshot,
-						  TimestampTz *oldest);
+extern int64 sn_sub_backlog(SnSub *sub, int tracks, Snapshot snapshot,
+							TimestampTz *oldest);
 extern int64 sn_sub_left(SnSub *sub, Snapshot snapshot);
 extern int	sn_sub_lags_in(SnSub *sub, int tracks, Snapshot snapshot);
 

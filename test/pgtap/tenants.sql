@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Who may do what for whom: grants, and the gate that every function asks.
-select plan(155);
+select plan(159);
 \set tenant gate-a
 \ir lib/queue.sql
 
@@ -366,8 +366,8 @@ select sentinai.drop_event_type_version('gate.mine', 1, true);
 create role gate_watch nologin;
 grant execute on all functions in schema sentinai to gate_watch;
 grant select on all tables in schema sentinai to gate_watch;
-select sentinai.subscribe('gate-ours', '{gate.f}', 'earliest', tenants => '{gate-a,gate-b}'), sentinai.subscribe('gate-mine', '{gate.f}', 'earliest', tenants => '{gate-b}'),
-    sentinai.subscribe('gate-hers', '{gate.f}', 'earliest', tenants => '{gate-a}');
+select sentinai.subscribe('gate-ours', '{gate.f}', tenants => '{gate-a,gate-b}'), sentinai.subscribe('gate-mine', '{gate.f}', tenants => '{gate-b}'),
+    sentinai.subscribe('gate-hers', '{gate.f}', tenants => '{gate-a}');
 select sentinai.publish('gate.f', t, 'k', '{}') from unnest('{gate-a,gate-b}'::text[]) t;
 select sentinai.grant_work('gate_watch', w) from unnest('{gate-ours,gate-mine}'::text[]) w;
 select sentinai.grant_tenant('gate_watch', 'gate-b', r) from unnest('{publish,work,read,operate}'::text[]) r;
@@ -407,6 +407,30 @@ set role gate_watch;
 select is(pg_temp.watched() || pg_temp.counted(), '', 'or has not proved whom he acts for');
 reset role;
 select sentinai.require_proof('gate_watch', false);
+
+-- What a new subscription for some tenants reads of its past are events of all
+select sentinai.subscribe('gate-past', '{gate.f}', 'earliest', tenants => '{gate-b}'), sentinai.grant_work('gate_watch', 'gate-past');
+create function pg_temp.past_lag() returns text language sql as $$
+    select concat_ws(' ', lag_events is not null, oldest_unfinished_at is not null, lag_seconds is not null,
+        (select count(*) from sentinai.stat_lane where worker_type = 'gate-past' and num_nonnulls(lag_events, oldest_unfinished_at) > 0))
+    from sentinai.stat_queue where worker_type = 'gate-past' $$;
+select cmp_ok(lag_events, '>', 2::bigint, 'it counts with them') from sentinai.stat_queue where worker_type = 'gate-past';
+select is(pg_temp.past_lag(), 't t t 64', 'and shows it to who may see all');
+set role gate_watch;
+select is(pg_temp.past_lag(), 'f f f 0', 'but not to who works for some');
+reset role;
+call sentinai.wait_for_work('gate-past', '0', null) \gset
+do $$ begin
+    for i in 1..3000 loop
+        exit when (select lag_events = 1 from sentinai.stat_queue where worker_type = 'gate-past');
+        perform sentinai.release(min(token)) from sentinai.claim('gate-past', 100) having count(*) > 0;
+        perform sentinai.maintain();
+        commit;
+    end loop;
+end $$;
+set role gate_watch;
+select is((select lag_events from sentinai.stat_queue where worker_type = 'gate-past'), 1::bigint, 'until it has passed those of others');
+reset role;
 
 -- Without isolation only a subscription that was granted is somebody's
 set sentinai.tenant_isolation = off;

@@ -142,6 +142,31 @@ over_ok('*', 'false', 'the end of it');
 is(told('f3'), '', 'nothing waited of a tenant that it does not get');
 $ask->(q{select sentinai.drop_backlog_limit('few', t) from unnest('{*,f3}'::text[]) t});
 
+# What was published before a subscription was made counts for nobody, whosever it is.
+$ask->(q{select fill('past', 300), fill('late', 60)});
+my $maker = $node->background_psql($dbname);
+$maker->query_safe(q{begin; select sentinai.subscribe('late', '{bl.slow}', 'earliest', tenants => '{late}'), sentinai.subscribe('everybody', null, 'earliest')});
+$ask->(q{select fill('past', 100)});
+poll_ok($node, $dbname, $patience, q{select lag_events >= 460 from sentinai.stat_queue}, 'there are rounds while a subscription is made');
+$maker->query_safe('commit');
+$maker->quit;
+$ask->(q{select sentinai.set_backlog_limit(w, t, 50) from unnest('{late,everybody}'::text[]) w, unnest('{*,late}'::text[]) t});
+$ask->(q{select sentinai.set_backlog_limit('everybody', '*', 150)});
+$ask->(q{select sentinai.set_backlog_limit('slow', 'mark', 1), fill('mark', 2)});
+over_ok('mark', 'true', 'a look later');
+is($ask->(q{select count(*) from sentinai.backlog_limits where worker_type <> 'slow' and over_since is not null}), '0', 'the past is no backlog');
+cmp_ok($ask->(q{select min(lag_events) from sentinai.stat_queue where worker_type <> 'slow'}), '>=', 460, 'though it waits');
+$ask->(q{select sentinai.drop_backlog_limit('everybody', t) from unnest('{*,late}'::text[]) t});
+$ask->(q{select fill('late', 60)});
+over_ok('late', 'true', 'what comes after that is');
+over_ok('*', 'true', 'of all of them together, too');
+is(state_of(q{select fill('past', 1)}), '00000', 'others are not held up');
+$ask->(q{select work('late')});
+over_ok('late', 'false', 'when it was worked on');
+over_ok('*', 'false', 'together, too');
+$ask->(q{select sentinai.drop_backlog_limit('late', t) from unnest('{*,late}'::text[]) t});
+$ask->(q{select sentinai.drop_backlog_limit('slow', 'mark'), sentinai.unsubscribe('late'), sentinai.unsubscribe('everybody'), work('slow')});
+
 # Everybody's together, and a delay.
 $ask->(q{select sentinai.set_backlog_limit('slow', '*', 10, 'delay', '600 milliseconds')});
 $ask->(q{select fill('t' || i, 1) from generate_series(1, 20) i});
@@ -164,7 +189,7 @@ $publisher->query_until(qr/published/, '');
 cmp_ok(time - $begin, '<', 45, 'until there is room, and not longer');
 $publisher->quit;
 over_ok('*', 'false', 'the end');
-is(told('*'), join(',', ('BackpressureDetected', 'BackpressureCleared') x 2), 'is told once');
+is(told('*'), join(',', ('BackpressureDetected', 'BackpressureCleared') x 3), 'is told once');
 
 # What a subscription that is gone had does not hold anybody up.
 $ask->(q{select sentinai.set_backlog_limit('slow', '*', 10)});

@@ -24,7 +24,9 @@
 #include "log/flow.h"
 #include "queue/letter_lane.h"
 #include "queue/replaced.h"
+#include "tenancy/charge.h"
 #include "tenancy/gate.h"
+#include "tenancy/limit.h"
 
 PG_FUNCTION_INFO_V1(sentinai_retry_dead_letter);
 PG_FUNCTION_INFO_V1(sentinai_discard_dead_letter);
@@ -147,6 +149,8 @@ publish_corrected(const SnLetter *letter, FunctionCallInfo fcinfo)
 						  values[SN_INPUT_METADATA] : PG_GETARG_DATUM(5));
 	sn_check_event(&event, values, nulls, version, 0);
 	sn_check_version(&event, version, 0);
+	if (sn_limits_ask())
+		sn_charge_event(event.tenant_id, sn_event_bytes(&event));
 	event.causation_id = DatumGetUUIDP(letter->values[Anum_dead_event_id - 1]);
 	sn_flow_apply(&event);
 	sn_publish(&event, id);

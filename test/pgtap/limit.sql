@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_limit() and consume_limit(), and what publishers notice of them.
 -- Statements commit one by one.
-select plan(156);
+select plan(170);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -265,6 +265,35 @@ select is(sentinai.drop_backlog_limit('li.sub', 't'), false, 'once');
 select throws_ok($$select sentinai.backlog_limit_changed()$$, '39P01', null, 'the trigger''s function is for the trigger');
 select throws_ok($$select sentinai.publish('BackpressureCleared', 't', 'k', '{}')$$, 'SN422', null, 'nobody else tells of backlogs');
 select sentinai.unsubscribe('li.sub');
+
+-- What somebody publishes counts, however he does it; what the extension tells of events does not: agents have to say what became of them
+select sentinai.subscribe('li.work', '{li.x}', max_attempts => 1);
+create temp table told as select i, sentinai.publish('li.x', 'li.tell', 'k' || i, '{"n": 1}') as id from generate_series(1, 4) i;
+create temp table work as select * from sentinai.claim('li.work') limit 0;
+do $$ begin
+    for i in 1..3000 loop
+        insert into work select * from sentinai.claim('li.work');
+        exit when (select count(*) from work) >= 4;
+        commit;
+        perform pg_sleep(0.01);
+    end loop;
+end $$;
+select sentinai.fail(token, event_id, 'bad') from work join told on id = event_id where i < 4;
+select sentinai.set_limit('li.tell', 'events_published', 0, '1 minute');
+select throws_ok(format(q, id), 'SN429', null, q) from told, (values
+    ('select pg_temp.publish(''li.tell'') -- %L'), ('select pg_temp.batch(''{li.tell}'') -- %L'),
+    ('select sentinai.publish_events(''{li.x}'', ''{li.tell}'', ''{k}'', array[''{}''::jsonb]) -- %L'),
+    ('insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values (''li.tell'', ''k'', ''li.x'', ''{}'') -- %L'),
+    ('select sentinai.set_deadline(''li.tell'', ''k'', ''pay'', now()) -- %L'),
+    ('select sentinai.edit_and_retry(%L, ''li.work'', ''{"n": 2}'', ''me'', ''why'')')) v(q) where i = 1;
+select is(refused, 6::bigint, 'all were counted') from sentinai.limit_usage where tenant_id = 'li.tell';
+select lives_ok(format(q, id, 'li.work'), q) from (values
+    (1, 'select sentinai.retry_dead_letter(%L, %L)'), (2, 'select sentinai.discard_dead_letter(%L, %L, ''me'', ''why'')'),
+    (2, 'select sentinai.mark_as_failed(%L, %L, ''bad'', 1)'), (2, 'select sentinai.mark_as_settled(%L, %L, ''discarded'', ''me'', ''why'')'),
+    (4, 'select sentinai.give_up_event(%L, %L, ''me'', ''why'')')) v(i, q) join told using (i);
+select is(pg_temp.events('li.tell'), 4::bigint + 3 + 5, 'each was told');
+select is(refused, 6::bigint, 'and none refused') from sentinai.limit_usage where tenant_id = 'li.tell';
+select sentinai.unsubscribe('li.work');
 select dblink_disconnect('li');
 delete from sentinai_internal.tenant_limit;
 drop owned by li_app;

@@ -25,9 +25,9 @@
 #include "base/fault.h"
 #include "queue/claim_work.h"
 #include "queue/dead_letter.h"
+#include "queue/share.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
-#include "store/lane_share.h"
 #include "tenancy/gate.h"
 
 #define MAX_EVENTS		10000
@@ -109,9 +109,8 @@ begin_claim(SnClaim *claim)
 	sn_sub_require_lease(claim->sub, claim->lease);
 	claim->hints = sn_sub_slot(claim->sub->sub_id);
 	claim->now = sn_now();
-	claim->sated = sn_sub_shares(claim->sub, claim->hints) &&
-		sn_share_until(claim->hints, GetUserId(), claim->sub->max_lanes,
-					   claim->now) != DT_NOBEGIN;
+	claim->sated = sn_sub_share_until(claim->sub, claim->hints,
+									  claim->now) != DT_NOBEGIN;
 	if (claim->hints != NULL)
 		pg_atomic_write_u64(&claim->hints->claimed_at, (uint64) claim->now);
 	claim->log = sn_log_begin(NULL);

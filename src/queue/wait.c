@@ -26,9 +26,9 @@
 #include "base/args.h"
 #include "base/result_row.h"
 #include "queue/lane_look.h"
+#include "queue/share.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
-#include "store/lane_share.h"
 #include "store/statement.h"
 #include "tenancy/gate.h"
 
@@ -93,8 +93,7 @@ look_for_work(text *worker_type, bool atomic, int *sub_id, long *sleep_ms)
 	SnSub	   *sub = sn_sub_require(worker_type);
 	SnSubSlot  *hints = sn_sub_slot(sub->sub_id);
 	TimestampTz now = sn_now();
-	TimestampTz share = sn_sub_shares(sub, hints) ?
-		sn_share_until(hints, GetUserId(), sub->max_lanes, now) : DT_NOBEGIN;
+	TimestampTz share = sn_sub_share_until(sub, hints, now);
 	bool		ready = share == DT_NOBEGIN && has_work(sub, hints, atomic);
 
 	now = sn_now();

@@ -99,6 +99,7 @@ init_shared(SnShared *s)
 		pg_atomic_init_u32(&s->subs[i].next_lane, 0);
 		pg_atomic_init_u64(&s->subs[i].claimed_at, 0);
 		pg_atomic_init_u32(&s->subs[i].waiters, 0);
+		pg_atomic_init_u64(&s->subs[i].unsure, 0);
 		for (lane = 0; lane < SN_MAX_LANES; lane++)
 		{
 			pg_atomic_init_u64(&s->subs[i].stamps[lane], 0);
@@ -507,6 +508,7 @@ sn_sub_slot(int sub_id)
 		pg_atomic_write_u64(&slot->blocked, 0);
 		pg_atomic_write_u32(&slot->next_lane, 0);
 		pg_atomic_write_u64(&slot->claimed_at, 0);
+		pg_atomic_write_u64(&slot->unsure, 0);
 		for (lane = 0; lane < SN_MAX_LANES; lane++)
 		{
 			pg_atomic_write_u64(&slot->stamps[lane], 0);

@@ -15,8 +15,8 @@
  * Within the transaction it is free already.  What was taken and given back is
  * noted, and undone when the transaction or its savepoint is rolled back: then
  * the locks of the lanes are still there.  A prepared transaction keeps what it
- * has taken, and gives back nothing: such a lane counts until its lease is over
- * or somebody claims it.
+ * has taken.  What it gives back is not sure any more: how it ends is not seen
+ * here, so whoever needs the lane looks what it says (queue/share.c).
  *
  * Nothing here is stored.  After a restart of the server the batches of before
  * do not count.
@@ -108,6 +108,10 @@ share_xact_end(XactEvent event)
 			undo(0);
 			break;
 		case XACT_EVENT_PREPARE:
+			for (i = 0; i < nnotes; i++)
+				if (notes[i].frees && notes[i].slot->sub_id == notes[i].sub_id)
+					pg_atomic_fetch_or_u64(&notes[i].slot->unsure,
+										   SN_LANE_BIT(notes[i].lane));
 			break;
 		default:
 			return;
@@ -162,7 +166,20 @@ add_note(SnSubSlot *slot, int lane, bool frees, uint64 after)
 	note->after = after;
 }
 
-/* freed_here: the lanes that this transaction has given back */
+/* changed_here: the lanes that this transaction has taken or given back */
+static uint64
+changed_here(const SnSubSlot *slot)
+{
+	uint64		result = 0;
+	int			i;
+
+	for (i = 0; i < nnotes; i++)
+		if (notes[i].slot == slot)
+			result |= SN_LANE_BIT(notes[i].lane);
+	return result;
+}
+
+/* freed_here: those that it has given back in the end */
 static uint64
 freed_here(const SnSubSlot *slot)
 {
@@ -258,6 +275,27 @@ sn_share_free_at_commit(SnSubSlot *slot, uint64 lanes)
 	for (lane = 0; lane < SN_MAX_LANES; lane++)
 		if ((lanes & SN_LANE_BIT(lane)) != 0)
 			add_note(slot, lane, true, 0);
+}
+
+/*
+ * sn_share_unsure: lanes that count, though a prepared transaction may have given
+ * them back
+ */
+uint64
+sn_share_unsure(SnSubSlot *slot)
+{
+	uint64		unsure = pg_atomic_read_u64(&slot->unsure);
+
+	return unsure == 0 ? 0 : unsure & ~changed_here(slot);
+}
+
+/* sn_share_settle: whether such a lane is held; the caller has its lock */
+void
+sn_share_settle(SnSubSlot *slot, int lane, bool is_held)
+{
+	if (!is_held)
+		pg_atomic_write_u64(&slot->holders[lane], 0);
+	(void) pg_atomic_fetch_and_u64(&slot->unsure, ~SN_LANE_BIT(lane));
 }
 
 /*

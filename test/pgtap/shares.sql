@@ -2,7 +2,7 @@
 -- How long and how much of a subscription one agent may hold: max_lease is a wall
 -- for claim() and extend(), max_lanes for all batches of a role together, whatever
 -- they call themselves, however they end, and in whatever transaction.
-select plan(42);
+select plan(50);
 \set tenant share
 \ir lib/queue.sql
 
@@ -94,6 +94,34 @@ rollback to c;
 select sentinai.complete(pg_temp.token());
 commit;
 select is(pg_temp.take(1000), 3, 'and one after it that commits');
+select sentinai.release(pg_temp.token());
+
+-- In a prepared one, which ends in whatever session
+select is(pg_temp.take(1000), 3, 'three again');
+begin;
+select sentinai.complete(pg_temp.token());
+prepare transaction 'share';
+select is(pg_temp.take(), 0, 'what a prepared transaction completes counts');
+rollback prepared 'share';
+select is(pg_temp.take(), 0, 'rolled back, it is held still');
+begin;
+select sentinai.complete(pg_temp.token());
+prepare transaction 'share';
+call sentinai.wait_for_work('share', '0', null) \gset
+select is(:'ready'::text, 'f', 'so there is no work for the role');
+commit prepared 'share';
+call sentinai.wait_for_work('share', '0', null) \gset
+select is(:'ready'::text, 't', 'committed, there is');
+select is(pg_temp.take(1000), 3, 'and it counts no more');
+begin;
+select sentinai.release(pg_temp.token());
+prepare transaction 'share';
+commit prepared 'share';
+begin;
+select is(pg_temp.take(), 1, 'nor for a claim without a look before');
+select sentinai.release(pg_temp.token());
+rollback;
+select is(pg_temp.take(1000), 3, 'and what is rolled back is as before');
 select sentinai.release(pg_temp.token());
 
 -- A lease that runs out. Lost lanes are the first that a claim comes to, so none does here.

@@ -1,0 +1,77 @@
+/*
+ * SPDX-License-Identifier: PostgreSQL
+ *
+ * share.c
+ *		Whether a role may have one more lane of a subscription.
+ *
+ * What roles hold is counted in shared memory (store/lane_share.c).  How a
+ * prepared transaction has ended is not: where the share of a role is used up,
+ * the lanes that such ones may have given back are looked at.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/snapmgr.h"
+
+#include "queue/lane_track.h"
+#include "queue/share.h"
+#include "store/lane_hints.h"
+#include "store/lane_share.h"
+
+/* is_held: whether a batch has a track of the lane, whose lock is held */
+static bool
+is_held(SnSub *sub, int number)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnLaneReader reader = {false};
+	SnLane		lane;
+	bool		result = false;
+	int			track;
+
+	sn_lane_open(&lane, &reader, sub, number, snapshot);
+	sn_lane_read_end(&reader);
+	UnregisterSnapshot(snapshot);
+	for (track = 0; lane.tracks >> track != 0; track++)
+		result = result || (lane.of[track] != NULL && lane.of[track]->held);
+	return result;
+}
+
+/*
+ * settle_unsure: find out about lanes that are not sure.  One whose lock somebody
+ * has stays so: that may be the prepared transaction.
+ */
+static void
+settle_unsure(SnSub *sub, SnSubSlot *slot)
+{
+	uint64		unsure = sn_share_unsure(slot);
+	int			lane;
+
+	for (lane = 0; lane < SN_MAX_LANES; lane++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if ((unsure & SN_LANE_BIT(lane)) == 0 ||
+			!sn_lock_lane(sub->sub_id, lane, false))
+			continue;
+		if (slot->sub_id == sub->sub_id)
+			sn_share_settle(slot, lane, is_held(sub, lane));
+		sn_unlock_lane(sub->sub_id, lane);
+	}
+}
+
+/*
+ * sn_sub_share_until: when the caller's role may have a lane again, if no batch
+ * ends before; DT_NOBEGIN: now
+ */
+TimestampTz
+sn_sub_share_until(SnSub *sub, SnSubSlot *slot, TimestampTz now)
+{
+	TimestampTz until;
+
+	if (!sn_sub_shares(sub, slot))
+		return DT_NOBEGIN;
+	until = sn_share_until(slot, GetUserId(), sub->max_lanes, now);
+	if (until == DT_NOBEGIN || sn_share_unsure(slot) == 0)
+		return until;
+	settle_unsure(sub, slot);
+	return sn_share_until(slot, GetUserId(), sub->max_lanes, now);
+}

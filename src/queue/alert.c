@@ -234,7 +234,7 @@ sentinai_set_alert(PG_FUNCTION_ARGS)
 	put_alert(&alert, Anum_alert_channels, channels, false);
 	put_alert(&alert, Anum_alert_set_at, TimestampTzGetDatum(sn_now()), false);
 	put_alert(&alert, Anum_alert_set_by,
-			  CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false)),
+			  PointerGetDatum(sn_session_role()),
 			  false);
 	if (!replaces)
 	{

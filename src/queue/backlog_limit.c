@@ -150,7 +150,7 @@ sentinai_set_backlog_limit(PG_FUNCTION_ARGS)
 	limit->values[Anum_pressure_changed_at - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	limit->values[Anum_pressure_changed_by - 1] =
-		CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+		PointerGetDatum(sn_session_role());
 	record_backlog_limit("set_backlog_limit", worker_type, tenant_id, before,
 						 what_it_is(limit));
 	sn_backlog_limit_write(limit);

@@ -337,7 +337,7 @@ sentinai_set_redaction(PG_FUNCTION_ARGS)
 	values[Anum_redaction_changed_at - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	values[Anum_redaction_changed_by - 1] =
-		CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+		PointerGetDatum(sn_session_role());
 	put_rule(&meant, values, nulls);
 	PG_RETURN_VOID();
 }

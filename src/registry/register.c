@@ -28,6 +28,7 @@
 #include "registry/register.h"
 #include "registry/schema.h"
 #include "registry/type_row.h"
+#include "tenancy/action.h"
 #include "tenancy/gate.h"
 
 #define SCHEMA_MAX		(1024 * 1024)	/* bytes, as text */
@@ -376,7 +377,7 @@ add_version(const Registration *new, int32 version)
 	values[Anum_type_registered_at - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	values[Anum_type_registered_by - 1] =
-		PointerGetDatum(cstring_to_text(GetUserNameFromId(GetUserId(), false)));
+		PointerGetDatum(sn_session_role());
 	nulls[Anum_type_deprecated_since - 1] = true;
 	set_columns(new, values, nulls);
 	sn_type_replace(NULL, values, nulls);

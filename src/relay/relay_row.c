@@ -15,6 +15,7 @@
 #include "queue/filter.h"
 #include "relay/relay_row.h"
 #include "shared/shmem.h"
+#include "tenancy/action.h"
 
 /* read_relay: a row of the table, copied */
 static void
@@ -104,7 +105,7 @@ sn_relay_row_put(const SnRelayRow *row)
 	values[Anum_relay_changed_at - 1] =
 		TimestampTzGetDatum(GetCurrentTimestamp());
 	values[Anum_relay_changed_by - 1] =
-		CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
+		PointerGetDatum(sn_session_role());
 	sn_insert_one(SN_RELAY, values, nulls);
 }
 

@@ -17,6 +17,7 @@
 #include "log/flow.h"
 #include "sla/deadline.h"
 #include "sla/query.h"
+#include "tenancy/action.h"
 #include "tenancy/charge.h"
 #include "tenancy/limit.h"
 
@@ -128,7 +129,7 @@ set_new(Wish *wish, TimestampTz *warn_at)
 	put_optional(values, nulls, 5, TimestampTzGetDatum(*warn_at),
 				 *warn_at == DT_NOEND);
 	values[6] = TimestampTzGetDatum(wish->now);
-	values[7] = CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
+	values[7] = PointerGetDatum(sn_session_role());
 	put_optional(values, nulls, 8, PointerGetDatum(wish->flow.correlation_id),
 				 wish->flow.correlation_id == NULL);
 	put_optional(values, nulls, 9, UUIDPGetDatum(wish->flow.causation_id),
@@ -167,7 +168,7 @@ move_found(Wish *wish, TimestampTz *warn_at)
 	values[1] = TimestampTzGetDatum(wish->due_at);
 	put_optional(values, nulls, 2, TimestampTzGetDatum(*warn_at),
 				 *warn_at == DT_NOEND);
-	values[3] = CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
+	values[3] = PointerGetDatum(sn_session_role());
 	values[4] = PointerGetDatum(wish->aggregate_type);
 	put_optional(values, nulls, 5, PointerGetDatum(wish->flow.correlation_id),
 				 wish->flow.correlation_id == NULL);

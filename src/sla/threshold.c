@@ -89,7 +89,7 @@ put_threshold(text *tenant_id, float8 threshold)
 	Oid			types[] = {TEXTOID, FLOAT8OID, TIMESTAMPTZOID, TEXTOID};
 	Datum		values[] = {PointerGetDatum(tenant_id), Float8GetDatum(threshold),
 		TimestampTzGetDatum(GetCurrentTimestamp()),
-		CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false))};
+		PointerGetDatum(sn_session_role())};
 
 	(void) sn_query_run("insert into sentinai_internal.sla_threshold (tenant_id, threshold, changed_at, changed_by)"
 						" values ($1, $2, $3, $4) on conflict (tenant_id)"

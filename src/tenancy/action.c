@@ -80,6 +80,17 @@ role_name(Oid role)
 }
 
 /*
+ * sn_session_role: who does it, for columns such as changed_by: the role that has
+ * logged in.  The current one is nobody in particular in a SECURITY DEFINER
+ * function.
+ */
+text *
+sn_session_role(void)
+{
+	return role_name(GetSessionUserId());
+}
+
+/*
  * sn_action_record: note what the caller has changed.  An update of the
  * extension may still have to make the table.
  */
@@ -106,10 +117,8 @@ sn_action_record(const SnAction *action)
 	set_column(values, nulls, Anum_action_worker_type, action->worker_type);
 	set_column(values, nulls, Anum_action_aggregate_id, action->aggregate_id);
 	set_column(values, nulls, Anum_action_actor,
-			   action->actor != NULL ? action->actor :
-			   role_name(GetSessionUserId()));
-	set_column(values, nulls, Anum_action_session_role,
-			   role_name(GetSessionUserId()));
+			   action->actor != NULL ? action->actor : sn_session_role());
+	set_column(values, nulls, Anum_action_session_role, sn_session_role());
 	set_column(values, nulls, Anum_action_acting_role, role_name(GetUserId()));
 	set_column(values, nulls, Anum_action_action,
 			   cstring_to_text(action->action));

@@ -39,6 +39,7 @@ extern void (*sn_action_clock_ready) (void);
 
 extern const char *const sn_action_kinds[];
 
+extern text *sn_session_role(void);
 extern void sn_action_record(const SnAction *action);
 
 /* sn_action_json("role", role, "right", right, NULL): an object of strings */

@@ -179,7 +179,7 @@ add(Grant *grant)
 	for (i = 0; i < grant->nkeys; i++)
 		values[i] = grant->keys[i].sk_argument;
 	values[i++] = TimestampTzGetDatum(GetCurrentTimestamp());
-	values[i] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	values[i] = PointerGetDatum(sn_session_role());
 	sn_insert_one(grant->table, values, nulls);
 	finish_grant(grant, true);
 	return BoolGetDatum(true);

@@ -172,7 +172,7 @@ sentinai_set_limit(PG_FUNCTION_ARGS)
 	values[Anum_limit_changed_at - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	values[Anum_limit_changed_by - 1] =
-		CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+		PointerGetDatum(sn_session_role());
 	(void) sn_lock_limits(true);
 	before = take_limit_row(tenant_id, kind);
 	sn_insert_one(SN_TENANT_LIMIT, values, nulls);

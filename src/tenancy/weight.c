@@ -92,7 +92,7 @@ put_weight(text *tenant_id, WeightRow *row, int weight)
 		values[Anum_weight_changed_at - 1] =
 			TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		values[Anum_weight_changed_by - 1] =
-			CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+			PointerGetDatum(sn_session_role());
 		sn_insert_one(SN_TENANT_WEIGHT, values, nulls);
 	}
 	CommandCounterIncrement();

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- The action log: whoever changes how things are done, or does something with what
 -- is there, leaves a row of who, when, before and after. Every function is asked.
-select plan(38);
+select plan(41);
 \set tenant act
 \ir lib/queue.sql
 create role act_one nologin;
@@ -132,6 +132,36 @@ begin;
 select sentinai.set_limit('act', 'act_calls', 6, '1 hour');
 rollback;
 select is((select count(*) from sentinai.actions where action_id > :last), 0::bigint, 'nor does what is rolled back');
+
+-- Who did it is the role that has logged in, in every table, after SET ROLE and so in a SECURITY DEFINER function.
+create role act_by superuser nologin;
+create function pg_temp.by(who text, out columns text) language plpgsql as $$
+declare c record; found boolean;
+begin
+    columns := '';
+    for c in select a.attrelid::regclass as rel, a.attname from pg_attribute a join pg_class r on r.oid = a.attrelid
+             where r.relnamespace = 'sentinai_internal'::regnamespace and r.relkind in ('r', 'p') and a.attname ~ '_by$' and a.atttypid = 'text'::regtype
+                   and a.attname <> 'resolved_by' order by r.relname
+    loop
+        execute format('select exists (select from %s where %I = %L)', c.rel, c.attname, who) into found;
+        columns := columns || case when found then c.rel || '.' || c.attname || ' ' else '' end;
+    end loop;
+end $$;
+begin;
+set local role act_by;
+select sentinai.subscribe('act-b', '{act.t}'), sentinai.set_limit('act', 'act_calls', 5, '1 hour'), sentinai.set_backlog_limit('act-b', 'act', 100), sentinai.set_weight('act', 5),
+    sentinai.set_alert('dead_letters', 'act', 100), sentinai.set_sla_threshold('act', 0.5), sentinai.set_redaction('act', 'act.t', '$.iban', 'mask'),
+    sentinai.grant_tenant('act_two', 'act', 'read'), sentinai.grant_work('act_two', 'act-w'), sentinai.require_proof('act_two'), sentinai.register_event_type('act.by', '{}'),
+    sentinai.create_relay('act-r', 'kafka', 'bootstrap.servers=localhost:1'), sentinai.pause_relay(), sentinai.set_deadline('act', 'k', 'pay', now() + interval '1 hour');
+select sentinai.set_deadline('act', 'k', 'pay', now() + interval '2 hours');
+select is(pg_temp.by('act_by'), '', 'not the role that it has set');
+select is(pg_temp.by(session_user), 'sentinai_internal.alert.set_by sentinai_internal.backlog_limit.changed_by sentinai_internal.deadline.set_by sentinai_internal.event_type.registered_by ' ||
+    'sentinai_internal.proof_role.granted_by sentinai_internal.redaction.changed_by sentinai_internal.relay.changed_by sentinai_internal.relay_control.changed_by ' ||
+    'sentinai_internal.sla_threshold.changed_by sentinai_internal.tenant_grant.granted_by sentinai_internal.tenant_limit.changed_by sentinai_internal.tenant_weight.changed_by ' ||
+    'sentinai_internal.work_grant.granted_by ', 'but the session''s, in each of them');
+select ok((actor, session_role, acting_role) = (session_user::text, session_user::text, 'act_by'), 'the action log has both') from sentinai.actions where action = 'set_limit' order by action_id desc limit 1;
+rollback;
+drop role act_by;
 
 -- A subscription for some tenants has a row for each, which names no other.
 select max(action_id) as last from sentinai.actions \gset

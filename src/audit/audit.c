@@ -200,6 +200,7 @@ close_interval(Snapshot snapshot, SnTrees *closed, const pg_uuid_t *end)
 	interval.from_id = interval_from;
 	interval.to_id = interval_close(closed, end, told);
 	interval.events = closed->events;
+	interval.closed_at = GetCurrentTimestamp();
 	sn_merkle_begin(&tree, NULL);
 	inserter = sn_insert_begin(sn_rel(SN_AUDIT_ROOT), false);
 	for (i = 0; i < n; i++)

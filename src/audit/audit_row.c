@@ -33,29 +33,44 @@ digest_datum(const SnDigest *digest)
 													sizeof(digest->bytes)));
 }
 
+/* evidence: the columns of a row, none of which is null unless somebody has put it there */
+static Datum *
+evidence(TupleTableSlot *slot)
+{
+	int			i;
+
+	slot_getallattrs(slot);
+	for (i = 0; i < slot->tts_nvalid; i++)
+		if (slot->tts_isnull[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("the evidence is not what it was"),
+					 errdetail("Column \"%s\" is null in a row.",
+							   NameStr(TupleDescAttr(slot->tts_tupleDescriptor, i)->attname))));
+	return slot->tts_values;
+}
+
 static void
 read_interval(TupleTableSlot *slot, SnInterval *result)
 {
-	Datum	   *values;
+	Datum	   *values = evidence(slot);
 
-	slot_getallattrs(slot);
-	values = slot->tts_values;
 	result->no = DatumGetInt64(values[Anum_interval_no - 1]);
 	result->from_id = *DatumGetUUIDP(values[Anum_interval_from_id - 1]);
 	result->to_id = *DatumGetUUIDP(values[Anum_interval_to_id - 1]);
 	result->events = DatumGetInt64(values[Anum_interval_events - 1]);
 	read_digest(values[Anum_interval_root - 1], &result->root);
 	read_digest(values[Anum_interval_chain - 1], &result->chain);
+	result->closed_at =
+		DatumGetTimestampTz(values[Anum_interval_closed_at - 1]);
 }
 
 /* read_root: in the current memory context */
 static void
 read_root(TupleTableSlot *slot, SnRoot *result)
 {
-	Datum	   *values;
+	Datum	   *values = evidence(slot);
 
-	slot_getallattrs(slot);
-	values = slot->tts_values;
 	result->tenant_id = DatumGetTextPCopy(values[Anum_root_tenant_id - 1]);
 	result->no = DatumGetInt64(values[Anum_root_no - 1]);
 	result->interval_no = DatumGetInt64(values[Anum_root_interval_no - 1]);
@@ -150,7 +165,7 @@ sn_interval_write(const SnInterval *interval)
 	values[Anum_interval_root - 1] = digest_datum(&interval->root);
 	values[Anum_interval_chain - 1] = digest_datum(&interval->chain);
 	values[Anum_interval_closed_at - 1] =
-		TimestampTzGetDatum(GetCurrentTimestamp());
+		TimestampTzGetDatum(interval->closed_at);
 	sn_insert_one(SN_AUDIT_INTERVAL, values, nulls);
 }
 
@@ -165,6 +180,7 @@ sn_interval_chain(SnInterval *interval, const SnDigest *before)
 	sn_sha_add(interval->to_id.data, UUID_LEN);
 	sn_sha_add_int64(interval->events);
 	sn_sha_add(interval->root.bytes, sizeof(interval->root.bytes));
+	sn_sha_add_int64(interval->closed_at + SN_UNIX_EPOCH_US);
 	sn_sha_end(&interval->chain);
 }
 

@@ -24,6 +24,7 @@ typedef struct SnInterval
 	int64		events;
 	SnDigest	root;			/* over the chains of its tenants */
 	SnDigest	chain;
+	TimestampTz closed_at;
 } SnInterval;
 
 /* A tenant in an interval */

@@ -6,14 +6,18 @@
  *
  * Who checks a proof outside the database has to make the same bytes.  So a
  * field is its text: a length of four bytes, the highest first, and UTF-8; a
- * length of 0xFFFFFFFF for null.  Times are microseconds since 1970.  How an
- * event is stored (runs, the flow that is named by the aggregate) is no part
- * of it.
+ * length of 0xFFFFFFFF for null.  Times are microseconds since 1970.
+ *
+ * How an event is stored is a field of its own, since that is how readers find it:
+ * who makes the first event of a run look like another hides the run from the
+ * history.  Evidence is of rows of the log, which nothing of ours changes.  Copies in
+ * event_kept are stored otherwise, but are in no tree.
  */
 #include "postgres.h"
 
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -25,7 +29,7 @@
 typedef struct Field
 {
 	const char *name;
-	AttrNumber	column;
+	AttrNumber	column;			/* 0: of several, see storage_text() */
 	char	   *(*text) (Datum value);
 } Field;
 
@@ -84,15 +88,53 @@ static const Field fields[] =
 	{"correlation_id", Anum_log_correlation_id, of_text},
 	{"causation_id", Anum_log_causation_id, of_uuid},
 	{"payload", Anum_log_payload, of_json},
-	{"metadata", Anum_log_metadata, of_json}
+	{"metadata", Anum_log_metadata, of_json},
+	{"storage", 0, NULL}
 };
+
+/* keys_text: a digest of a run's keys, which are those of other events */
+static char *
+keys_text(Datum keys)
+{
+	char	   *text = OidOutputFunctionCall(F_ARRAY_OUT, keys);
+	SnDigest	digest;
+
+	sn_sha_begin(SN_SHA_KEYS);
+	sn_sha_add(text, strlen(text));
+	sn_sha_end(&digest);
+	return sn_digest_text(&digest);
+}
+
+/*
+ * storage_text: what of a row is about the row: the place in a run, whether the
+ * flow has a name of its own, and the keys of a long run
+ */
+static char *
+storage_text(const Datum *values, const bool *nulls)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	if (!nulls[Anum_log_run - 1])
+		appendStringInfo(&text, "%d",
+						 DatumGetInt16(values[Anum_log_run - 1]));
+	if (!nulls[Anum_log_correlation_id - 1])
+		appendStringInfoString(&text, " named");
+	if (!nulls[Anum_log_run_keys - 1])
+		appendStringInfo(&text, " %s",
+						 keys_text(values[Anum_log_run_keys - 1]));
+	return text.data;
+}
 
 /* field_text: NULL for null */
 static char *
 field_text(const Field *field, const Datum *values, const bool *nulls)
 {
-	AttrNumber	column = sn_log_column(field->column, nulls);
+	AttrNumber	column;
 
+	if (field->column == 0)
+		return storage_text(values, nulls);
+	column = sn_log_column(field->column, nulls);
 	return nulls[column - 1] ? NULL : field->text(values[column - 1]);
 }
 

@@ -64,5 +64,6 @@ extern void sn_merkle_root(SnMerkle *tree, SnDigest *root);
 #define SN_SHA_NODE		0x01
 #define SN_SHA_ROOT		0x02	/* of a tenant, in its chain */
 #define SN_SHA_INTERVAL	0x03	/* of all tenants, in the chain of intervals */
+#define SN_SHA_KEYS		0x04	/* of a run, in the leaf of its first event */
 
 #endif							/* SN_MERKLE_H */

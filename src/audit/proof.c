@@ -17,6 +17,7 @@
 #include "audit/audit_row.h"
 #include "audit/trees.h"
 #include "base/sentinai.h"
+#include "base/text.h"
 #include "log/log_read.h"
 #include "tenancy/gate.h"
 
@@ -36,10 +37,11 @@ static text *
 tenant_to_audit(Snapshot snapshot, const pg_uuid_t *id)
 {
 	SnLogReader *reader = sn_log_begin(snapshot);
-	text	   *tenant_id = NULL;
+	text	   *tenant_id = sn_log_fetch(reader, id) ?
+		sn_log_text(reader, Anum_log_tenant_id) : NULL;
 
-	if (sn_log_fetch(reader, id))
-		tenant_id = DatumGetTextPCopy(PointerGetDatum(sn_log_text(reader, Anum_log_tenant_id)));
+	if (tenant_id != NULL)
+		tenant_id = sn_text_copy(tenant_id);
 	sn_log_end(reader);
 	if (tenant_id == NULL || !sn_may(SN_RIGHT_AUDIT, tenant_id))
 		refuse_event();

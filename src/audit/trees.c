@@ -202,6 +202,14 @@ typedef struct Reading
 	int64		left;
 } Reading;
 
+/* text_if_any: the text in a column; NULL: who owns the server has put null there */
+static text *
+text_if_any(TupleTableSlot *slot, AttrNumber column)
+{
+	return slot->tts_isnull[column - 1] ? NULL :
+		DatumGetTextPP(slot->tts_values[column - 1]);
+}
+
 /* see_event: a leaf of its tenant's tree */
 static bool
 see_event(TupleTableSlot *slot, void *arg)
@@ -209,18 +217,21 @@ see_event(TupleTableSlot *slot, void *arg)
 	Reading    *reading = arg;
 	SnTrees    *trees = reading->trees;
 	const pg_uuid_t *id = DatumGetUUIDP(slot->tts_values[Anum_log_event_id - 1]);
-	text	   *tenant_id = DatumGetTextPP(slot->tts_values[Anum_log_tenant_id - 1]);
+	text	   *tenant_id = text_if_any(slot, Anum_log_tenant_id);
 
-	if (trees->only == NULL || sn_text_equal(tenant_id, trees->only))
+	if (trees->only == NULL ||
+		(tenant_id != NULL && sn_text_equal(tenant_id, trees->only)))
 	{
 		MemoryContext old = MemoryContextSwitchTo(trees->scratch);
 		SnDigest	leaf;
 		SnTenantTree *tree;
-		text	   *type = DatumGetTextPP(slot->tts_values[Anum_log_event_type - 1]);
+		text	   *type = text_if_any(slot, Anum_log_event_type);
 
 		sn_leaf(slot->tts_values, slot->tts_isnull, &leaf);
-		tree = tree_of(trees, text_to_cstring(tenant_id));
-		tree->worth_telling |= !sn_text_is(type, SN_TYPE_AUDIT_ROOT);
+		tree = tree_of(trees, tenant_id == NULL ? "" :
+					   text_to_cstring(tenant_id));
+		tree->worth_telling |= type == NULL ||
+			!sn_text_is(type, SN_TYPE_AUDIT_ROOT);
 		MemoryContextSwitchTo(trees->context);
 		if (trees->wanted != NULL &&
 			sn_uuid_cmp(id, &trees->wanted->event_id) == 0)

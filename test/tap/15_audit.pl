@@ -47,6 +47,32 @@ sub covered
 
 sql('create extension sentinai');
 publish('acme', 9);
+
+# What can be published in other ways: short and long runs, more than fit into one,
+# lone events, rows of outbox, and batches beside what was taken back.
+sub batch
+{
+	my ($n, @tenants) = @_;
+
+	return "select cardinality(sentinai.publish_batch(array_fill('Paid'::text, '{$n}'), array_agg(('{" . join(',', @tenants)
+	  . "}'::text[])[1 + i % " . @tenants . "] order by i), array_agg('b' || i order by i), array_fill('{\"b\": 1}'::jsonb, '{$n}'))) from generate_series(0, $n - 1) i;";
+}
+
+sub copy
+{
+	my ($n, @tenants) = @_;
+
+	return "copy sentinai.outbox (type, tenant_id, aggregateid, payload) from stdin;\n"
+	  . join('', map { join("\t", 'Paid', $tenants[ $_ % @tenants ], "c$_", '{"c": 1}') . "\n" } 1 .. $n) . "\\.\n";
+}
+sql(join("\n", batch(5, 'runs'), batch(40, 'runs'), batch(1500, 'runs'), batch(4, 'runs', 'ones', 'lone'), batch(5000, 'runs', 'ones'),
+	'begin;', batch(20, 'runs'), 'savepoint s;', batch(30, 'runs'), 'rollback to s;', batch(20, 'runs'), 'commit;',
+	q{do $$ begin perform sentinai.publish('Paid', 'ones', 'p', case i when 3 then '3' else '{}'::jsonb end) from generate_series(1, 3) i; exception when others then null; end $$;},
+	'set sentinai.long_run = 0;', batch(40, 'runs'), 'set sentinai.long_run = 2;', batch(3, 'runs'), 'reset sentinai.long_run;',
+	q{select sentinai.publish('Paid', 'ones', 'o', '{}', correlation_id => 'flow');},
+	q{insert into sentinai.outbox (type, tenant_id, aggregateid, payload) select 'Paid', 'runs', 'i' || i, '{}' from generate_series(1, 20) i;},
+	copy(700, 'runs'), copy(50, 'runs', 'ones')));
+is(sql("select string_agg(distinct run::text, ' ' order by run::text) from sentinai_internal.event_log"), '-1 -2 0 1 2 3', 'there are rows of every kind');
 sql('select sentinai.maintain()') for 1 .. 3;
 is(sql('select count(*) from sentinai_internal.audit_interval'), 0, 'no evidence unasked');
 like((sql("select status from sentinai.verify_audit()")), qr/^open$/, 'which is said');
@@ -103,12 +129,16 @@ sub after
 		rollback}))[-1] // '';
 }
 my %edits = (
+	event_id => "overlay(event_id::text placing 'ffffffffffff' from 25)::uuid", tenant_id => "'gamma'", run => '1', run_keys => "'{1}'",
 	txid => 'txid + 1', occurred_at => "occurred_at + interval '1 us'", partition_hash => '1', schema_version => '2',
 	event_type => "'paid'", aggregate_type => "'x'", aggregate_id => 'null', payload => "payload || '{\"n\": 2}'",
 	metadata => "'{}'", correlation_id => "'x'", causation_id => "'$first'", deliver_at => "now()");
-is(after("update $part set $_ = $edits{$_} where event_id = '$first'"), 'acme altered', "an edit of $_") foreach sort keys %edits;
+is(join(' ', sort keys %edits), sql(q{select string_agg(attname, ' ' order by attname collate "C") from pg_attribute
+	where attrelid = 'sentinai_internal.event_log'::regclass and attnum > 0 and not attisdropped}), 'each column is edited');
+is(after("update $part set $_ = $edits{$_} where event_id = '$first'"), $_ eq 'tenant_id' ? 'acme missing, gamma added' : 'acme altered', "an edit of $_")
+  foreach sort keys %edits;
+is(after("update $part set correlation_id = aggregate_id where event_id = '$first'"), 'acme altered', 'a flow with the name that it has anyway');
 is(after("update $part set tenant_id = 'beta' where event_id = '$first'"), 'acme missing, beta added', 'an edit of tenant_id');
-is(after("update $part set tenant_id = 'gamma' where event_id = '$first'"), 'acme missing, gamma added', 'to a tenant that had none');
 is(after("update $part set tenant_id = 'beta' where event_id = '$first'", 'acme'), 'acme missing', 'asked for one tenant');
 is(after("delete from $part where event_id = '$first'"), 'acme missing', 'a deletion');
 is(after("delete from $part where tenant_id = 'beta'"), 'beta missing', 'of all of a tenant');
@@ -121,7 +151,54 @@ is(after("update $part a set payload = b.payload from $part b where (a.event_id,
 is(after("update $part set event_id = case event_id when '$first' then overlay('$second'::text placing '000000000000' from 25)::uuid else '$first' end
 	where event_id in ('$first', '$second')"), 'acme altered', 'an order that is changed');
 
+is(after("alter table $part drop constraint " . $part =~ s/.*\.//r . "_pkey; create index on $part (event_id); insert into $part select * from $part where event_id = '$first'"),
+	'acme added', 'an event that is there twice');
+
+# unseen(QUERY): how many changes there are in its result, and those that
+# verify_audit() does not see
+sql(q{create function unseen(change text) returns text language plpgsql as $$
+	begin
+		execute change;
+		if exists (select from sentinai.verify_audit() where status not in ('ok', 'open')) then
+			raise 'seen';
+		end if;
+		raise 'unseen';
+	exception
+		when raise_exception then return case sqlerrm when 'unseen' then change end;
+		when data_corrupted then return null;
+	end $$});
+
+sub unseen
+{
+	my ($changes) = @_;
+
+	return (split /\n/, sql("begin; set local allow_system_table_mods = on; alter table $part disable trigger user;
+		select count(*) || ' ' || coalesce(string_agg(unseen(change), '; '), '') from ($changes) t (change); rollback"))[-1];
+}
+is(unseen(qq{select format('update $part set run = %s where event_id = %L', v, event_id)
+	from (select distinct on (run) event_id, run from $part where tenant_id in ('runs', 'ones')) e, generate_series(-3, 4) v where v <> run}),
+	'42 ', 'whatever is said of its place in a run');
+is(unseen(qq{select format('update $part set run_keys = %L where event_id = %L', v, event_id)
+	from (select distinct on (run) event_id from $part where tenant_id in ('runs', 'ones') and run <> 2) e, unnest('{"{}", "{1,2}"}'::text[]) v}),
+	'10 ', 'keys where there are none');
+is(unseen(qq{select format('update $part set run_keys = %s where event_id = %L', v, event_id)
+	from (select event_id from $part where run = 2 limit 1) e, unnest('{"null", "array[]::int2[]", "run_keys[2:]", "array[run_keys, run_keys]",
+		"run_keys || 1::int2", "run_keys[2:2] || run_keys[1:1] || run_keys[3:]"}'::text[]) v}), '6 ', 'other keys of a long run');
+is(unseen(qq{select format('update $part a set run = b.run, run_keys = b.run_keys from $part b where a.event_id in (%1\$L, %2\$L) and b.event_id in (%1\$L, %2\$L)
+	and a.event_id <> b.event_id', min(event_id::text), max(event_id::text)) from (select event_id from $part where run in (2, -2) order by 1 limit 2) e}),
+	'1 ', 'two places that are swapped');
+is(unseen("select 'update $part set run = 0, run_keys = null'"), '1 ', 'no runs at all');
+is(unseen(qq{select format('update pg_attribute set attnotnull = false where attrelid = %L::regclass and attname = %L;
+		update $part set %2\$I = null where event_id = %3\$L', '$part', attname, '$first')
+	from pg_attribute where attrelid = '$part'::regclass and attnum > 1 and attnotnull}), '10 ', 'nulls where none can be');
+
 # So does what is changed in the evidence.
+my $columns = q{from pg_attribute where attrelid in ('sentinai_internal.audit_interval'::regclass, 'sentinai_internal.audit_root'::regclass) and attnum > 0};
+is(unseen(qq{select format('update %s set %I = %s where ctid = (select min(ctid) from %1\$s)', attrelid::regclass, attname, case format_type(atttypid, null)
+		when 'bigint' then attname || ' + 1000000' when 'bytea' then 'sha256(''x'')' when 'text' then '''x''' when 'uuid' then 'gen_random_uuid()'
+		when 'timestamp with time zone' then attname || ' + interval ''1 us''' end) $columns}), '13 ', 'each of its columns');
+is(unseen(qq{select format('update pg_attribute set attnotnull = false where attrelid = %L::regclass and attname = %L;
+		update %1\$s set %2\$I = null where ctid = (select min(ctid) from %1\$s)', attrelid::regclass, attname) $columns}), '13 ', 'and nulls there');
 my $evidence = 'sentinai_internal.audit_root';
 is(after("update $evidence set events = events - 1 where (tenant_id, root_no) = ('acme', 1); delete from $part where event_id = '$first'"),
 	'acme chain broken', 'another count');
@@ -131,12 +208,12 @@ like(after('delete from sentinai_internal.audit_interval where interval_no = 1')
 like(after(q{delete from sentinai_internal.audit_interval where interval_no >= (select max(interval_no) from sentinai_internal.audit_root where tenant_id = 'acme')}, 'acme'),
 	qr/acme chain broken/, 'the last one of a tenant');
 like(after('update sentinai_internal.audit_interval set events = 0 where interval_no = 1'), qr/- chain broken/, 'an interval with another count');
-like(after("drop table $part"), qr/^acme dropped, beta dropped$/, 'a partition that is dropped');
+like(after("drop table $part"), qr/^acme dropped, beta dropped, lone dropped, ones dropped, runs dropped$/, 'a partition that is dropped');
 is(after("create table public.held partition of sentinai_internal.event_log for values from ('01800000-0000-0000-0000-000000000000') to ('01800001-0000-0000-0000-000000000000');
 	create temp table t on commit drop as select * from $part where event_id = '$first';
 	create unique index on public.held (event_id); update t set event_id = '01800000-0000-7000-8000-000000000000'; insert into public.held select * from t", $_), 'acme added', 'an insertion before all') foreach 'acme', '';
 is(after("create table public.held partition of sentinai_internal.event_log for values from ('01800000-0000-0000-0000-000000000000') to ('01800001-0000-0000-0000-000000000000'); create unique index on public.held (event_id); drop table $part"),
-	'acme dropped, beta dropped', 'and one that is newer than one that is held');
+	'acme dropped, beta dropped, lone dropped, ones dropped, runs dropped', 'and one that is newer than one that is held');
 
 # Proofs
 my $check = "$ENV{PWD}/docs/audit_proof.py";
@@ -208,6 +285,13 @@ is(sql("select count(*) from sentinai.audit_roots where tenant_id like 't%'"),
 is(sql("select sum(events) from sentinai.audit_roots where tenant_id like 't%'"), sql(q{
 	select count(*) from sentinai.event_log where tenant_id like 't%'
 	and event_id < (select max(to_id::text)::uuid from sentinai_internal.audit_interval)}), 'no event is left out, and none is there twice');
+# Evidence comes with a dump, and says that what was restored is the old log.
+my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
+sql('create database copy');
+$node->command_ok([ 'pg_dump', '-f', $dump, $db ], 'a dump');
+$node->command_ok([ 'psql', '-Xq1', '-v', 'ON_ERROR_STOP=1', '-d', 'copy', '-f', $dump ], 'and its restore');
+is($node->safe_psql('copy', "select string_agg(distinct status, ' ') from sentinai.verify_audit()"), 'ok open', 'all is well there');
+is($node->safe_psql('copy', 'select sum(found) - (select sum(events) from sentinai_internal.audit_interval), sum(found) > 10000 from sentinai.verify_audit()'), '0|t', 'and all is there');
 is(log_count($node, qr{WARNING|step "audit"|could not}), 0, 'nothing in the log');
 $node->stop;
 done_testing();

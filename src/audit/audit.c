@@ -81,20 +81,11 @@ decided(void)
 static void
 partition_end(const pg_uuid_t *id, pg_uuid_t *end)
 {
-	List	   *ranges = sn_partition_ranges(SN_EVENT_LOG);
-	int64		tick = (int64) sn_uuid_tick(id);
-	ListCell   *lc;
+	SnRange		range;
 
 	memset(end->data, 0xFF, UUID_LEN);
-	foreach(lc, ranges)
-	{
-		const SnPartRange *range = lfirst(lc);
-
-		if (range->first <= tick && tick < range->end &&
-			range->end != PG_INT64_MAX)
-			sn_uuid_floor_tick(range->end, end);
-	}
-	list_free_deep(ranges);
+	if (OidIsValid(sn_range_find(SN_EVENT_LOG, id, &range)) && !range.no_upper)
+		*end = range.upper;
 }
 
 /*

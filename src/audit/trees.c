@@ -44,13 +44,18 @@ id_before(const pg_uuid_t *id)
 	return result;
 }
 
-/* may_hold: whether a partition may have ids in [from, upper) */
+/*
+ * clip: what of [from, upper) a partition takes; false: nothing.  Nobody looks for
+ * a row where it does not belong, so such a row is not there.
+ */
 static bool
-may_hold(const SnPartRange *range, const pg_uuid_t *from, const pg_uuid_t *upper)
+clip(const SnRange *ids, pg_uuid_t *from, pg_uuid_t *upper)
 {
-	return (range->end == PG_INT64_MAX ||
-			(int64) sn_uuid_tick(from) < range->end) &&
-		(int64) sn_uuid_tick(upper) >= range->first;
+	if (!ids->no_lower && sn_uuid_cmp(&ids->lower, from) > 0)
+		*from = ids->lower;
+	if (!ids->no_upper && sn_uuid_cmp(&ids->upper, upper) < 0)
+		*upper = ids->upper;
+	return sn_uuid_cmp(from, upper) < 0;
 }
 
 /* see_partition: its rows with ids in [from, upper), in order */
@@ -91,9 +96,11 @@ sn_see_log(Snapshot snapshot, const pg_uuid_t *from, const pg_uuid_t *upper,
 	foreach(lc, ranges)
 	{
 		const SnPartRange *range = lfirst(lc);
+		pg_uuid_t	first = *from;
+		pg_uuid_t	end = *upper;
 
-		if (more && may_hold(range, from, upper))
-			more = see_partition(range->oid, snapshot, from, upper, see, arg);
+		if (more && clip(&range->ids, &first, &end))
+			more = see_partition(range->oid, snapshot, &first, &end, see, arg);
 	}
 	list_free_deep(ranges);
 	return more;
@@ -107,8 +114,8 @@ sn_log_oldest(pg_uuid_t *id)
 	const SnPartRange *first = ranges == NIL ? NULL : linitial(ranges);
 
 	memset(id, 0, sizeof(pg_uuid_t));
-	if (first != NULL && first->first > 0)
-		sn_uuid_floor_tick(first->first, id);
+	if (first != NULL && !first->ids.no_lower)
+		*id = first->ids.lower;
 	list_free_deep(ranges);
 }
 

@@ -73,6 +73,14 @@ take_bound(PartitionBoundInfo bounds, int i, pg_uuid_t *bound)
 	return false;
 }
 
+/* take_range: what a partition takes whose lower bound this is */
+static void
+take_range(PartitionBoundInfo bounds, int i, SnRange *range)
+{
+	range->no_lower = take_bound(bounds, i, &range->lower);
+	range->no_upper = take_bound(bounds, i + 1, &range->upper);
+}
+
 /* read_bound: a bound as a number, and the time in it */
 static int64
 read_bound(SnRel which, PartitionBoundInfo bounds, int i, int64 *ms)
@@ -117,6 +125,8 @@ sn_partition_map(SnRel which, Relation parent, int *n)
 		range->oid = desc->oids[bounds->indexes[i]];
 		range->first = read_bound(which, bounds, i - 1, &range->lower);
 		range->end = read_bound(which, bounds, i, &range->upper);
+		if (which < SN_BY_EVENT)
+			take_range(bounds, i - 1, &range->ids);
 		Assert(*n == 0 || range->first >= range[-1].end);
 		(*n)++;
 	}
@@ -192,10 +202,7 @@ find_range(Relation rel, const pg_uuid_t *id, SnRange *range)
 	Oid			result = find_partition(rel, UUIDPGetDatum(id), &offset);
 
 	if (OidIsValid(result))
-	{
-		range->no_lower = take_bound(bounds, offset, &range->lower);
-		range->no_upper = take_bound(bounds, offset + 1, &range->upper);
-	}
+		take_range(bounds, offset, range);
 	return result;
 }
 

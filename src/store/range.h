@@ -32,11 +32,12 @@ sn_range_covers(const SnRange *range, const pg_uuid_t *id)
 /*
  * A partition and what it holds, [first, end): ticks, or numbers of slices; and
  * the times of that, [lower, upper) in ms since 1970.  PG_INT64_MIN and _MAX
- * where there is no bound.
+ * where there is no bound.  ids: the same to the last bit, but not of slices.
  */
 typedef struct SnPartRange
 {
 	Oid			oid;
+	SnRange		ids;
 	int64		first;
 	int64		end;
 	int64		lower;

@@ -14,9 +14,11 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "base/compat.h"
 #include "base/guc.h"
 #include "base/printable.h"
 #include "base/sentinai.h"
@@ -245,6 +247,59 @@ check_control_topic(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* may_come_with_connection: whether whoever connected may have set it */
+static bool
+may_come_with_connection(const struct config_generic *setting,
+						 GucContext context)
+{
+	return context == PGC_USERSET ||
+		(context == PGC_SUSET &&
+		 pg_parameter_aclcheck(setting->name, setting->reset_srole,
+							   ACL_SET) == ACLCHECK_OK);
+}
+
+/*
+ * refuse_hidden: an error if a client has sent a value for a setting that is not his
+ *
+ * Where the library is not preloaded, the server takes any value with which a
+ * connection begins, instead of what is configured.  It finds out that the client
+ * may not set it when the setting is defined.  Then it has the default left.
+ */
+static void
+refuse_hidden(void)
+{
+#define SN_INT(name, boot, least, most, context, ...) {"sentinai." #name, context},
+#define SN_BOOL(name, boot, context, ...) {"sentinai." #name, context},
+#define SN_ENUM(name, boot, options, context, ...) {"sentinai." #name, context},
+#define SN_STRING(name, boot, context, ...) {"sentinai." #name, context},
+	static const struct
+	{
+		const char *name;
+		GucContext	context;
+	}			ours[] = {
+#include "base/settings.h"
+	};
+	int			n;
+	struct config_generic **settings = sn_guc_variables(&n);
+	int			i;
+	int			j;
+
+	for (i = 0; i < n; i++)
+	{
+		if (settings[i]->reset_source != PGC_S_CLIENT ||
+			(settings[i]->flags & GUC_CUSTOM_PLACEHOLDER) == 0)
+			continue;
+		for (j = 0; j < lengthof(ours); j++)
+			if (pg_strcasecmp(settings[i]->name, ours[j].name) == 0 &&
+				!may_come_with_connection(settings[i], ours[j].context))
+				ereport(ERROR,
+						(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						 errmsg("permission denied to set parameter \"%s\"",
+								ours[j].name),
+						 errdetail("It came with the connection, before the library was loaded, and would hide what is configured.")));
+	}
+}
+
 /* define_all: the settings of the list */
 static void
 define_all(void)
@@ -272,6 +327,8 @@ sn_guc_init(void)
 {
 	int			i;
 
+	if (!process_shared_preload_libraries_in_progress)
+		refuse_hidden();
 	for (i = 0; i < SN_BROKER_KINDS; i++)
 	{
 		broker_options[i].name = sn_providers[i].name;

@@ -52,6 +52,13 @@ extern bool pq_buffer_has_data(void);
 #define sn_buffered_input() pq_buffer_has_data()
 #endif
 
+/* every setting of the server: made anew for whoever asks since 16 (3057465acf) */
+#if PG_VERSION_NUM >= 160000
+#define sn_guc_variables(n) get_guc_variables(n)
+#else
+#define sn_guc_variables(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
+#endif
+
 /* the executor's call has one more argument since 16 (19d8e2308b) */
 #if PG_VERSION_NUM >= 160000
 #define sn_insert_index_tuples(rri, slot, estate, no_dup_err, conflict) \

@@ -145,5 +145,27 @@ END
 	$pooler->finish;
 }
 
+# Where the library is loaded by who needs it, a client's settings are there before.
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$node->restart;
+sql('create role stranger login; grant usage on schema sentinai to stranger; grant select on sentinai.event_log to stranger');
+sub connected_with
+{
+	my ($role, $options, $statement) = @_;
+	my (undef, $out, $err) = $node->psql('postgres', "\\set VERBOSITY sqlstate\n$statement; select count(*) from sentinai.event_log",
+		connstr => $node->connstr('postgres') . " user=$role options='$options'");
+
+	return $err =~ /ERROR: +(\w+)/ ? $1 : $out =~ s/\s+//gr;
+}
+is(connected_with('stranger', '', 'select'), '0', 'a session that loads the library itself has the wall');
+is(connected_with('stranger', "-c $_", 'select'), '42501', "and a connection cannot begin without: $_")
+	foreach 'sentinai.tenant_isolation=off', 'Sentinai.Tenant_Isolation=off', 'sentinai.unknown_event_types=allow', 'sentinai.max_payload=256MB';
+is(connected_with('stranger', '-c sentinai.tenant_isolation=off', $_), '42501', "not by $_ either")
+	foreach 'reset sentinai.tenant_isolation', 'set sentinai.tenant_isolation = off', 'discard all';
+is(connected_with('stranger', '', 'set sentinai.tenant_isolation = off'), '0', 'nor can a session take it down');
+is(connected_with('stranger', '-c sentinai.long_run=8', 'select'), '0', 'what is for everybody may come with a connection');
+sql('grant set on parameter sentinai.tenant_isolation to stranger');
+isnt(connected_with('stranger', '-c sentinai.tenant_isolation=off', 'select'), '0', 'and what was granted');
+
 $node->stop;
 done_testing();

@@ -150,6 +150,20 @@ open_portal(ForeignScanState *node, Reading *reading, Values *v)
 	AtEOXact_GUC(true, level);
 }
 
+/* find_portal: what a scan reads from */
+static Portal
+find_portal(const Reading *reading)
+{
+	Portal		portal = SPI_cursor_find(reading->portal);
+
+	if (portal == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_CURSOR_STATE),
+				 errmsg("the scan of \"outbox\" ended with the savepoint that it began in"),
+				 errhint("Fetch the first row before the savepoint, or read the view event_log.")));
+	return portal;
+}
+
 /* fetch_outbox_rows: the next rows, as whoever reads */
 static void
 fetch_outbox_rows(ForeignScanState *node)
@@ -172,7 +186,7 @@ fetch_outbox_rows(ForeignScanState *node)
 	SPI_connect();
 	if (reading->portal == NULL)
 		open_portal(node, reading, &values);
-	SPI_cursor_fetch(SPI_cursor_find(reading->portal), true, FETCH_ROWS);
+	SPI_cursor_fetch(find_portal(reading), true, FETCH_ROWS);
 	old = MemoryContextSwitchTo(reading->rows_context);
 	for (i = 0; i < SPI_processed; i++)
 		reading->rows[i] = heap_copytuple(SPI_tuptable->vals[i]);

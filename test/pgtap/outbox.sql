@@ -2,7 +2,7 @@
 -- The table outbox: in every mode of the server what is inserted is stored, a
 -- repeated id does nothing when that was asked for, what ORMs send works, and
 -- an event is found by the id that it was given.
-select plan(73);
+select plan(76);
 
 create function pg_temp.stored(tenant text) returns bigint language sql as $$
     select count(*) from sentinai.event_log where tenant_id = tenant $$;
@@ -193,6 +193,28 @@ rollback to s;
 select is((select array_agg(id) from sentinai.outbox where id = '00000000-0000-4000-8000-000000000009'), null, 'what is rolled back is not found');
 commit;
 select is(pg_temp.stored('out-undone'), 1::bigint, 'what is not is');
+
+-- a cursor whose scan began in a savepoint, and is longer than what is fetched at once
+insert into sentinai.outbox (tenant_id, type, payload) select 'out-cursor', 't', '{}' from generate_series(1, 150);
+begin;
+declare later cursor for select id from sentinai.outbox where tenant_id = 'out-cursor';
+savepoint s;
+move later;
+rollback to s;
+savepoint s;
+select throws_ok('move all later', '24000', null, 'a scan ends with the savepoint it began in');
+rollback to s;
+declare kept cursor for select id from sentinai.outbox where tenant_id = 'out-cursor';
+move kept;
+savepoint s;
+rollback to s;
+select lives_ok('move all kept', 'and with no later one');
+declare released cursor for select id from sentinai.outbox where tenant_id = 'out-cursor';
+savepoint s;
+move released;
+release s;
+select lives_ok('move all released', 'nor when that is released');
+rollback;
 select is((select count(*) from pg_depend where refclassid = 'pg_extension'::regclass and deptype = 'e'
            and (objid = 'sentinai.outbox'::regclass or objid = (select oid from pg_foreign_server where srvname = 'sentinai_outbox'))), 2::bigint, 'table and server belong to the extension');
 select * from finish();

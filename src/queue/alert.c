@@ -20,7 +20,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
@@ -185,8 +184,8 @@ alert_json(const Alert *alert)
 	return sn_action_json("threshold",
 						  psprintf("%d", DatumGetInt32(alert->values[Anum_alert_threshold - 1])),
 						  "window", alert->nulls[Anum_alert_within - 1] ? NULL :
-						  DatumGetCString(DirectFunctionCall1(interval_out,
-															  alert->values[Anum_alert_within - 1])),
+						  sn_action_value(F_INTERVAL_OUT,
+										  alert->values[Anum_alert_within - 1]),
 						  "channels",
 						  OidOutputFunctionCall(F_ARRAY_OUT,
 												alert->values[Anum_alert_channels - 1]),

@@ -13,7 +13,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/fmgrprotos.h"
+#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/args.h"
@@ -52,8 +52,8 @@ what_it_is(const SnBacklogLimit *limit)
 	return sn_action_json("max_backlog", psprintf(INT64_FORMAT,
 												  DatumGetInt64(values[Anum_pressure_max_backlog - 1])),
 						  "policy", TextDatumGetCString(values[Anum_pressure_policy - 1]),
-						  "max_delay", DatumGetCString(DirectFunctionCall1(interval_out,
-																		   values[Anum_pressure_max_delay - 1])),
+						  "max_delay", sn_action_value(F_INTERVAL_OUT,
+													   values[Anum_pressure_max_delay - 1]),
 						  NULL);
 }
 

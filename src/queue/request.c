@@ -15,12 +15,12 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
 
 #include "base/args.h"
 #include "log/event_check.h"
 #include "queue/filter.h"
 #include "queue/request.h"
+#include "tenancy/action.h"
 
 #define MAX_ATTEMPTS		1000
 #define MAX_BACKOFF			100
@@ -323,7 +323,7 @@ char *
 sn_lease_text(Datum max_lease)
 {
 	return DatumGetPointer(max_lease) == NULL ? "1 day" :
-		DatumGetCString(DirectFunctionCall1(interval_out, max_lease));
+		sn_action_value(F_INTERVAL_OUT, max_lease);
 }
 
 /* sn_request_changes: what a request changes of a subscription; "" for nothing */

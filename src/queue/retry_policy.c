@@ -32,7 +32,7 @@ policy_json(const text *event_type, Datum max_attempts, Datum backoff)
 	return sn_action_json("event_type", text_to_cstring(event_type),
 						  "max_attempts",
 						  psprintf("%d", DatumGetInt32(max_attempts)),
-						  "backoff", OidOutputFunctionCall(F_ARRAY_OUT, backoff),
+						  "backoff", sn_action_value(F_ARRAY_OUT, backoff),
 						  NULL);
 }
 

@@ -76,7 +76,7 @@ shape_json(const void *what, const text *tenant_id)
 						  "max_attempts",
 						  psprintf("%d", DatumGetInt32(shape->max_attempts)),
 						  "backoff",
-						  OidOutputFunctionCall(F_ARRAY_OUT, shape->backoff),
+						  sn_action_value(F_ARRAY_OUT, shape->backoff),
 						  "on_dead", text_to_cstring(shape->on_dead),
 						  "ordered", shape->ordered ? "true" : "false",
 						  "max_lease", shape->max_lease,

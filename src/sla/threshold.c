@@ -12,7 +12,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
+#include "utils/fmgroids.h"
 
 #include "base/sqlstate.h"
 #include "sla/deadline.h"
@@ -65,8 +65,7 @@ threshold_json(bool isnull, float8 threshold)
 	if (isnull)
 		return NULL;
 	return sn_action_json("threshold",
-						  DatumGetCString(DirectFunctionCall1(float8out,
-															  Float8GetDatum(threshold))),
+						  sn_action_value(F_FLOAT8OUT, Float8GetDatum(threshold)),
 						  NULL);
 }
 

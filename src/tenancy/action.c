@@ -16,8 +16,10 @@
 
 #include <stdarg.h>
 
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/uuid.h"
 
 #include "base/compat.h"
@@ -63,6 +65,25 @@ sn_action_json(const char *name,...)
 	}
 	va_end(rest);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/*
+ * sn_action_value: what an output function makes of a value.  What is written
+ * down does not depend on how the session wants intervals and fractions shown.
+ */
+char *
+sn_action_value(Oid output, Datum value)
+{
+	int			level = NewGUCNestLevel();
+	char	   *shown;
+
+	(void) set_config_option("IntervalStyle", "postgres", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("extra_float_digits", "1", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	shown = OidOutputFunctionCall(output, value);
+	AtEOXact_GUC(false, level);
+	return shown;
 }
 
 /* set_column: a column that may be null */

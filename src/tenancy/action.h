@@ -44,5 +44,6 @@ extern void sn_action_record(const SnAction *action);
 
 /* sn_action_json("role", role, "right", right, NULL): an object of strings */
 extern Jsonb *sn_action_json(const char *name,...);
+extern char *sn_action_value(Oid output, Datum value);
 
 #endif							/* SN_ACTION_H */

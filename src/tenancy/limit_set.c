@@ -13,7 +13,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
+#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -93,8 +93,8 @@ limit_json(const Datum *values)
 {
 	return sn_action_json("value", psprintf(INT64_FORMAT,
 											DatumGetInt64(values[Anum_limit_value - 1])),
-						  "window", DatumGetCString(DirectFunctionCall1(interval_out,
-																		values[Anum_limit_window - 1])),
+						  "window", sn_action_value(F_INTERVAL_OUT,
+													values[Anum_limit_window - 1]),
 						  "enabled", DatumGetBool(values[Anum_limit_enabled - 1]) ?
 						  "true" : "false",
 						  NULL);

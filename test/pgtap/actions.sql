@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- The action log: whoever changes how things are done, or does something with what
 -- is there, leaves a row of who, when, before and after. Every function is asked.
-select plan(41);
+select plan(42);
 \set tenant act
 \ir lib/queue.sql
 create role act_one nologin;
@@ -200,6 +200,20 @@ select ok((select clock_id > :'e1' and clock_id < :'e2' from sentinai.actions wh
 select is((select count(*) - count(distinct clock_id) from sentinai.actions), 0::bigint, 'no two are at one place');
 select is((select count(*) from sentinai.actions a where abs(extract(epoch from acted_at - sentinai.event_time(clock_id))) > 0.001), 0::bigint, 'the time is that of the place');
 select ok((select every(lag is null or clock_id > lag) from (select clock_id, lag(clock_id) over (order by action_id) from sentinai.actions) x), 'and they come in order');
+
+-- What is written down is the same whatever the session wants to be shown.
+set intervalstyle = sql_standard;
+set extra_float_digits = -15;
+select sentinai.subscribe('act-style', '{act.t}', backoff => '{1d,90m}', max_lease => '10 min'), sentinai.set_retry_policy('act-style', 'act.t', 2, '{1s}'),
+    sentinai.set_limit('act', 'act_style', 1, '36 hours'), sentinai.set_alert('dead_letters', 'act', 7, '90 min'), sentinai.set_backlog_limit('act-style', 'act', 10, 'delay', '1.5 s'),
+    sentinai.set_sla_threshold('act', 0.875);
+reset intervalstyle;
+reset extra_float_digits;
+select is((select string_agg(format('%s %s', action, coalesce(after->>'window', after->>'max_delay', after->>'threshold', (after->>'backoff') || ' ' || (after->>'max_lease'), after->>'backoff')), ', ' order by action_id)
+    from (select * from sentinai.actions order by action_id desc limit 6) x),
+    'subscribe {"1 day",01:30:00} 00:10:00, set_retry_policy {00:00:01}, set_limit 36:00:00, set_alert 01:30:00, set_backlog_limit 00:00:01.5, set_sla_threshold 0.875',
+    'intervals and fractions are written in one way');
+select sentinai.drop_backlog_limit('act-style', 'act'), sentinai.unsubscribe('act-style'), sentinai.drop_limit('act', 'act_style'), sentinai.drop_alert('dead_letters', 'act'), sentinai.set_sla_threshold('act', null);
 
 -- For every tenant
 select sentinai.set_limit('*', 'act_every', 1, '1 hour'), sentinai.grant_tenant('act_two', '*', 'audit'), sentinai.grant_tenant('act_one', 'act', 'audit');

@@ -309,11 +309,11 @@ begin
         raise exception using errcode = 'SN404', message = 'no such dead letter', detail = 'It is unknown, settled, or of a tenant that the caller may not work for.';
     end if;
     actor := coalesce(actor, current_user);
-    -- as the core stores it; it does not when its log has no such event
-    told := sentinai.mark_as_settled(event_id, worker_type, outcome, actor, reason);
+    -- as the core stores it, also when its log has no such event
+    told := sentinai.mark_as_settled(event_id, worker_type, outcome, actor, reason, letter.event ->> 'tenant_id', letter.event ->> 'event_type');
     update sentinai_platform.kafka_dead_letters d
     set status = case outcome when 'retried' then 'succeeded' else outcome end, settled_at = clock_timestamp(),
-        settled_by = coalesce(told.actor, actor), settled_because = coalesce(told.reason, reason)
+        settled_by = told.actor, settled_because = told.reason
     where d.event_id = settle_letter.event_id and d.worker_type = settle_letter.worker_type;
     perform sentinai_platform.expire_kafka_dead_letters();
     return letter.event;

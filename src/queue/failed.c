@@ -162,7 +162,36 @@ settled_row(FunctionCallInfo fcinfo, const SnLetterAction *settled)
 	return sn_row_datum(fcinfo, values, nulls);
 }
 
-/* mark_as_settled(event_id, worker_type, outcome, actor, reason) returns record */
+/* redact_settled: who and why, as it may be stored of an event of a tenant */
+static void
+redact_settled(SnLetterAction *settled, const text *tenant_id,
+			   const text *event_type, text *actor, text *reason)
+{
+	settled->actor = sn_redact_note(tenant_id, event_type, actor);
+	settled->reason = sn_redact_note(tenant_id, event_type, reason);
+}
+
+/*
+ * redact_unknown: the same of an event that the log does not have, if the caller
+ * says whose it is
+ */
+static void
+redact_unknown(FunctionCallInfo fcinfo, SnLetterAction *settled, text *actor,
+			   text *reason)
+{
+	if (PG_ARGISNULL(5))
+		return;
+	SN_REQUIRE_ARG(6, "event_type");
+	sn_require(SN_RIGHT_WORK | SN_RIGHT_OPERATE, PG_GETARG_TEXT_PP(5),
+			   "work or operate for");
+	redact_settled(settled, PG_GETARG_TEXT_PP(5), PG_GETARG_TEXT_PP(6), actor,
+				   reason);
+}
+
+/*
+ * mark_as_settled(event_id, worker_type, outcome, actor, reason, tenant_id,
+ *		event_type) returns record
+ */
 Datum
 sentinai_mark_as_settled(PG_FUNCTION_ARGS)
 {
@@ -183,13 +212,12 @@ sentinai_mark_as_settled(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("mark_as_settled()");
 	if (find_settled(&settled, &event))
 	{
-		const text *tenant_id = sn_row_text(&event, Anum_log_tenant_id);
-		const text *type = sn_row_text(&event, Anum_log_event_type);
-
-		settled.actor = sn_redact_note(tenant_id, type, actor);
-		settled.reason = sn_redact_note(tenant_id, type, reason);
+		redact_settled(&settled, sn_row_text(&event, Anum_log_tenant_id),
+					   sn_row_text(&event, Anum_log_event_type), actor, reason);
 		record_settled(&settled, text_to_cstring(PG_GETARG_TEXT_PP(2)));
 		sn_control_letter(&settled);
 	}
+	else
+		redact_unknown(fcinfo, &settled, actor, reason);
 	PG_RETURN_DATUM(settled_row(fcinfo, &settled));
 }

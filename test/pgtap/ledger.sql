@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- The ledger for handlers fed by Kafka.
-select plan(66);
+select plan(69);
 create temp table e as select sentinai.publish('l.t', 'ledger', 'a', '{}') as id;
 
 select is(sentinai.is_already_processed((select id from e), 'ledger-a'), false, 'not begun');
@@ -102,6 +102,11 @@ select sentinai.drop_redaction('ledger', 'l.t', '$.pan');
 select is((select concat_ws(' ', kind, tenant_id, aggregate_id, worker_type, object = f.id::text, actor, reason, before ->> 'status', after ->> 'status') from sentinai.actions, f where action = 'mark_as_settled'),
     'action ledger f ledger-f t ann card [redacted] pending discarded', 'and written down');
 select is((select m is null from sentinai.mark_as_settled('01941f29-7c00-7000-8000-000000000001', 'ledger-f', 'retried') m), true, 'nothing is told of an event that is not there');
+select sentinai.set_redaction('ledger', 'l.t', '$.pan', 'secrets');
+select is((select actor || ': ' || reason from sentinai.mark_as_settled('01941f29-7c00-7000-8000-000000000001', 'ledger-f', 'retried', 'ann', 'card 4111 1111 1111 1111', 'ledger', 'l.t')), 'ann: card [redacted]', 'but what may be stored of one');
+select sentinai.drop_redaction('ledger', 'l.t', '$.pan');
+select is((select count(*) from sentinai.actions where action = 'mark_as_settled'), 1::bigint, 'which writes nothing down');
+select throws_ok($$select sentinai.mark_as_settled('01941f29-7c00-7000-8000-000000000001', 'ledger-f', 'retried', tenant_id => 'ledger')$$, '22004', null, 'of no type');
 select is((select actor from sentinai.event_log e cross join lateral sentinai.mark_as_settled(e.event_id, 'ledger-f', 'retried', 'ann') where e.causation_id = (select id from f) limit 1), 'ann', 'nor of one');
 select is((select count(*) from sentinai.event_log where event_type = 'DeadLetterRetried' and tenant_id = 'ledger'), 0::bigint, 'that tells of another');
 select throws_ok($$select sentinai.mark_as_settled((select id from f), 'ledger-f', 'succeeded')$$, 'SN422', null, 'no outcome');

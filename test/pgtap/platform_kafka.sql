@@ -2,7 +2,7 @@
 -- Records of Kafka through the handlers.
 begin;
 create extension sentinai_platform;
-select plan(62);
+select plan(64);
 \ir lib/platform.sql
 
 -- record(): what an agent makes of the record of an event
@@ -99,6 +99,8 @@ select throws_ok($$select sentinai_platform.discard_kafka_dead_letter(pg_temp.of
 select sentinai.set_redaction('acme', '*', '$.pan', 'secrets');
 select lives_ok($$select sentinai_platform.discard_kafka_dead_letter(pg_temp.of('k'), 'intake', 'card 4111 1111 1111 1111', 'mia')$$, 'one with a secret');
 select is((select settled_because from sentinai_platform.kafka_dead_letters where event_id = pg_temp.of('k')), 'card [redacted]', 'is kept without it');
+select lives_ok($$select sentinai_platform.discard_kafka_dead_letter('019aac3c-7d3f-7c52-9d0f-5b1a6f0c9e12', 'intake', 'card 4111 1111 1111 1111', 'mia 4111 1111 1111 1111')$$, 'one of an event that the log does not have');
+select is((select concat_ws(', ', status, settled_by, settled_because) from sentinai_platform.kafka_dead_letters where event_id = '019aac3c-7d3f-7c52-9d0f-5b1a6f0c9e12'), 'discarded, mia [redacted], card [redacted]', 'too');
 select sentinai.drop_redaction('acme', '*', '$.pan');
 
 -- tools: what is to be called, and what came of it

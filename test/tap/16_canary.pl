@@ -78,6 +78,7 @@ my @calls = (
 		"trace_work(array['{$_}'::uuid])", "work_on('{$_}')", "event_time('{$_}')", "outbox_given(array['{$_}'::uuid])",
 		"mark_as_processing('{$_}', '{worker}', '{tenant}')", "mark_as_completed('{$_}', '{worker}', 'alice')",
 		"mark_as_settled('{$_}', '{worker}', 'retried')", "mark_as_settled('{$_}', 'alice', 'discarded', 'a', 'r')",
+		"mark_as_settled('{$_}', 'alice', 'discarded', 'a', 'r', '{tenant}', '{key}')",
 		"mark_as_failed('{$_}', '{worker}', 'x')", "mark_as_failed('{$_}', 'alice', 'x', 2, '1s')" } qw(dead waiting done held)),
 	q{drop_event_type_version('bob.t', 1)}, q{extend('{token}', '1 minute')}, q{fail('{token}', '{held}', 'x')}, q{release('{token}')},
 	(map {; "$_('{flow}', '{tenant}', 100)", "$_('{flow}', null, 100)", "$_('same', null, 100)", "$_('{aggregate}', null, 100)" }

@@ -262,6 +262,48 @@ test_idle_connections(void **state)
 	end_run(run);
 }
 
+/* When a connection ends tells what its port wants, in every librdkafka. */
+static void
+test_port_wants(void **state)
+{
+	static const struct
+	{
+		int16_t		ended_by;	/* the number of a request in Kafka's protocol */
+		const char *means;
+	}			cases[] = {
+		{18, "does this port want TLS?"},	/* ApiVersions */
+		{22, "does this port want SASL?"}	/* InitProducerId */
+	};
+	const rd_kafka_resp_err_t ends[] = {
+		RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TRANSPORT,
+		RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TRANSPORT
+	};
+	size_t		i;
+
+	(void) state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		Run		   *run = start_run("wants");
+		SnBrokerHealth health;
+		int64_t		until = now_ms() + PATIENCE_MS;
+
+		rd_kafka_mock_push_request_errors_array(run->cluster, cases[i].ended_by,
+												sizeof(ends) / sizeof(ends[0]),
+												ends);
+		open_broker(run, "reconnect.backoff.ms=100", false);
+		assert_int_equal(send_number(run, "wants", 0, 0), SN_SEND_OK);
+		do
+		{
+			take(run, 20);
+			kafka->health(run->broker, &health);
+		} while (strstr(health.trouble, cases[i].means) == NULL &&
+				 now_ms() < until);
+		assert_non_null(strstr(health.trouble, cases[i].means));
+		assert_true(drain(run, PATIENCE_MS));
+		end_run(run);
+	}
+}
+
 /* With the broker away: purge gives all back, restart and close are quick. */
 static void
 test_deadlines(void **state)
@@ -453,6 +495,7 @@ main(void)
 		cmocka_unit_test(test_poison_among_many),
 		cmocka_unit_test(test_broker_down_and_up),
 		cmocka_unit_test(test_idle_connections),
+		cmocka_unit_test(test_port_wants),
 		cmocka_unit_test(test_deadlines),
 		cmocka_unit_test(test_close_without_patience),
 		cmocka_unit_test(test_full),

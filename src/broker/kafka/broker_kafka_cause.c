@@ -15,12 +15,16 @@
 #include "broker/kafka/broker_kafka.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "broker/client/certificate.h"
 
 /* Before this version a nonce was sent twice, and Kafka 4 looks at it. */
 #define SCRAM_RIGHT		0x02060100
+
+/* A connection that ended sooner than this was hardly used for anything. */
+#define SOON_MS			2000
 
 /* What librdkafka's texts do not say. */
 static const struct
@@ -41,6 +45,7 @@ static int	check_certificate(rd_kafka_t *producer, const char *name,
 							  int32_t id, int *error, int depth,
 							  const char *der, size_t der_len, char *why,
 							  size_t why_len, void *opaque);
+static const char *wanted_by_port(const SnBroker *broker, const char *error);
 
 /* Has the library tell why it does not accept a certificate. */
 void
@@ -97,6 +102,8 @@ sn_kafka_cause(SnBroker *broker, const char *error, char *text, size_t text_len)
 		if (strstr(error, hints[i].in) != NULL)
 			means = hints[i].means;
 	}
+	if (means == NULL)
+		means = wanted_by_port(broker, error);
 	if (rd_kafka_version() < SCRAM_RIGHT &&
 		strstr(error, "SASL mechanism SCRAM") != NULL &&
 		strstr(error, "invalid credentials") != NULL)
@@ -106,4 +113,30 @@ sn_kafka_cause(SnBroker *broker, const char *error, char *text, size_t text_len)
 				 means, rest);
 	else
 		snprintf(text, text_len, "%s", error);
+}
+
+/*
+ * What a port wants that ends a connection without a word, or NULL: one with TLS
+ * takes our first request for rubbish, and one with SASL the first behind it.
+ * librdkafka says in which state that was, and guessed the same until 2.11.
+ */
+static const char *
+wanted_by_port(const SnBroker *broker, const char *error)
+{
+	const char *after = strstr(error, "(after ");
+	char		protocol[32] = "";
+	size_t		size = sizeof(protocol);
+
+	if (after == NULL || strstr(error, ": Disconnected") == NULL ||
+		rd_kafka_conf_get(rd_kafka_conf(broker->producer), "security.protocol",
+						  protocol, &size) != RD_KAFKA_CONF_OK)
+		return NULL;
+	if (strstr(after, "in state APIVERSION_QUERY") != NULL &&
+		strstr(protocol, "ssl") == NULL)
+		return "does this port want TLS?";
+	if (strstr(after, "in state UP") != NULL &&
+		strtol(after + strlen("(after "), NULL, 10) < SOON_MS &&
+		strstr(protocol, "sasl") == NULL)
+		return "does this port want SASL?";
+	return NULL;
 }

@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 #include <string.h>
-
+#include <syslog.h>
 
 /*
  * Time for the broker to answer a request for a topic; before the first
@@ -22,9 +22,14 @@
 #define TOPIC_TIMEOUT_NEW_MS 1000
 #define TOPIC_TIMEOUT_MOCK_MS 1
 
+/* From this version on a connection that ends is a log line and no error. */
+#define ENDS_ARE_LOGGED 0x020b01ff
+
 static rd_kafka_event_t *next_report_event(SnBroker *broker, int timeout_ms);
 static bool treat_event(SnBroker *broker, rd_kafka_event_t *event);
 static void treat_error(SnBroker *broker, rd_kafka_event_t *event);
+static void count_failure(SnBroker *broker, rd_kafka_resp_err_t code,
+						  const char *text);
 static void treat_log(SnBroker *broker, rd_kafka_event_t *event);
 static int	take_reports(SnBroker *broker, SnBrokerReport *reports, int max);
 static void report_record(SnBroker *broker,
@@ -94,13 +99,7 @@ treat_event(SnBroker *broker, rd_kafka_event_t *event)
 	return false;
 }
 
-/*
- * Counts an error of the broker and keeps its text.  While nobody waits for an
- * answer, a connection that ends is none: brokers close those that are idle,
- * and whether one can be made again is seen with the next record.  Its text is
- * kept all the same: librdkafka says the same only once in a while, and what
- * waits from then on waits for that.
- */
+/* Counts an error of the broker, whose text may tell the cause. */
 static void
 treat_error(SnBroker *broker, rd_kafka_event_t *event)
 {
@@ -114,8 +113,20 @@ treat_error(SnBroker *broker, rd_kafka_event_t *event)
 					   sizeof(text));
 
 	/* a refused batch is no failure of the broker's */
-	if (code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
-		return;
+	if (code != RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE)
+		count_failure(broker, code, text);
+}
+
+/*
+ * Counts a failure and keeps its text.  While nobody waits for an answer, a
+ * connection that ends is none: brokers close those that are idle, and whether
+ * one can be made again is seen with the next record.  Its text is kept all the
+ * same: librdkafka says the same only once in a while, and what waits from then
+ * on waits for that.
+ */
+static void
+count_failure(SnBroker *broker, rd_kafka_resp_err_t code, const char *text)
+{
 	if (!sn_kafka_is_summary(code))
 	{
 		snprintf(broker->trouble, sizeof(broker->trouble), "%s", text);
@@ -129,12 +140,16 @@ treat_error(SnBroker *broker, rd_kafka_event_t *event)
 		sn_kafka_note_error(broker, text);
 }
 
-/* Gives a log line to the host; one about a certificate tells a cause. */
+/*
+ * Gives a log line to the host.  One about a certificate tells a cause, and one
+ * about a connection's end may be all that is said of it.
+ */
 static void
 treat_log(SnBroker *broker, rd_kafka_event_t *event)
 {
 	const char *facility;
 	const char *line;
+	const char *failure;
 	char		text[1024];
 	int			level;
 
@@ -142,6 +157,15 @@ treat_log(SnBroker *broker, rd_kafka_event_t *event)
 		return;
 	if (strcmp(facility, "SSLCERTVRFY") == 0)
 		sn_kafka_note_certificate(broker, line);
+	if (strcmp(facility, "FAIL") == 0 && level > LOG_ERR &&
+		level < LOG_DEBUG && rd_kafka_version() >= ENDS_ARE_LOGGED)
+	{
+		/* behind the name of the thread */
+		failure = strstr(line, "]: ");
+		sn_kafka_cause(broker, failure != NULL ? failure + 3 : line, text,
+					   sizeof(text));
+		count_failure(broker, RD_KAFKA_RESP_ERR__TRANSPORT, text);
+	}
 	if (broker->log == NULL)
 		return;
 	snprintf(text, sizeof(text), "%s", line);

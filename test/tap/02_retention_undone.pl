@@ -46,6 +46,12 @@ my $places = q{select (select count(*) from sentinai.event_log where event_id = 
 	|| ' ' || (select count(*) from sentinai_internal.event_kept where event_id = :'id');
 };
 
+# A call of maintain() drops so many and no more: first those that were over before
+# the last one was made.
+ok(wait_for(60, sub {
+	one('select sentinai.maintain(); select count(*) filter (where wanted) from sentinai.retention_status()') eq '0';
+}), 'nothing old is left');
+
 # a copy of an event that waits is made again when it was rolled back
 $node->safe_psql($db, q{select sentinai.subscribe('w')});
 my $delayed = sprintf($publish, "now() + interval '1 day'") . q{

@@ -162,6 +162,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/props.h"
+
 /* Version of everything in this file; raised with every change to it. */
 #define SN_BROKER_ABI 6
 
@@ -328,6 +330,15 @@ typedef struct SnBrokerProvider
 	bool		(*close) (SnBroker *broker, int timeout_ms);
 } SnBrokerProvider;
 
+/* Where the brokers are, as people and documents are told */
+typedef struct SnBrokerServers
+{
+	const char *hosts;			/* a list; NULL: none is named */
+	const char *protocol;		/* as AsyncAPI has it */
+	const char *security;		/* how a client proves who it is, likewise; NULL:
+								 * not at all, or not told */
+} SnBrokerServers;
+
 /*
  * What the server asks about a provider's settings without its library.  It is
  * in both, so it is plain C without the client library, too: NAME_conf.c beside
@@ -343,6 +354,19 @@ typedef struct SnBrokerSettings
 
 	/* The longest value of a record that it lets pass, in bytes. */
 	size_t		(*max_record) (const char *text);
+
+	/*
+	 * Which brokers does it name?  No user, no file and no secret is told.  The
+	 * strings live until the caller frees the result; NULL: the setting is
+	 * refused.
+	 */
+	SnProps    *(*servers) (const char *text, SnBrokerServers *servers);
+
+	/* Can a topic be read again, from its end, by us and by other programs? */
+	bool		is_log;
+
+	/* Are records messages of AMQP? */
+	bool		is_amqp;
 } SnBrokerSettings;
 
 typedef const SnBrokerProvider *(*SnBrokerEntry) (uint32_t abi);

@@ -88,6 +88,10 @@ static const char *const secret_endings[] = {
 static bool kafka_check(const char *text, char *err, size_t err_len);
 static bool kafka_complete(const char *text);
 static size_t kafka_max_record(const char *text);
+static SnProps *kafka_servers(const char *text, SnBrokerServers *servers);
+static const char *kafka_hosts(const SnProps *conf);
+static const char *security_of(const SnProps *conf, bool sasl);
+static const char *scheme_of(const char *mechanism);
 static bool check_prop(SnProp *prop, char *err, size_t err_len);
 static bool check_conf_value(const SnProp *prop, char *err, size_t err_len);
 static bool check_protection(const SnProp *prop, char *err, size_t err_len);
@@ -100,7 +104,9 @@ static bool ends_with(const char *text, const char *end);
 const SnBrokerSettings sn_kafka_settings = {
 	.check = kafka_check,
 	.complete = kafka_complete,
-	.max_record = kafka_max_record
+	.max_record = kafka_max_record,
+	.servers = kafka_servers,
+	.is_log = true
 };
 
 /* May this be the setting? */
@@ -113,15 +119,13 @@ kafka_check(const char *text, char *err, size_t err_len)
 	return conf != NULL;
 }
 
-/* Does it name brokers, by either of librdkafka's words? */
+/* Does it name brokers? */
 static bool
 kafka_complete(const char *text)
 {
 	char		err[256];
 	SnProps    *conf = sn_kafka_conf_parse(text, err, sizeof(err));
-	bool		complete = conf != NULL &&
-		(sn_props_get(conf, "bootstrap.servers") != NULL ||
-		 sn_props_get(conf, "metadata.broker.list") != NULL);
+	bool		complete = conf != NULL && kafka_hosts(conf) != NULL;
 
 	sn_props_free(conf);
 	return complete;
@@ -139,6 +143,70 @@ kafka_max_record(const char *text)
 
 	sn_props_free(conf);
 	return result;
+}
+
+/* Its brokers, by the words of AsyncAPI. */
+static SnProps *
+kafka_servers(const char *text, SnBrokerServers *servers)
+{
+	char		err[256];
+	SnProps    *conf = sn_kafka_conf_parse(text, err, sizeof(err));
+	const char *protocol;
+	bool		sasl;
+
+	if (conf == NULL)
+		return NULL;
+	protocol = sn_props_get(conf, "security.protocol");
+	if (protocol == NULL)
+		protocol = "plaintext";
+	sasl = strncasecmp(protocol, "sasl", 4) == 0;
+	servers->hosts = kafka_hosts(conf);
+	servers->protocol = strcasecmp(protocol, "ssl") == 0 ||
+		strcasecmp(protocol, "sasl_ssl") == 0 ? "kafka-secure" : "kafka";
+	servers->security = security_of(conf, sasl);
+	return conf;
+}
+
+/* The brokers, by either of librdkafka's words; NULL: none. */
+static const char *
+kafka_hosts(const SnProps *conf)
+{
+	const char *hosts = sn_props_get(conf, "bootstrap.servers");
+
+	return hosts != NULL ? hosts : sn_props_get(conf, "metadata.broker.list");
+}
+
+/* How a client proves who it is; NULL: not at all, or not told. */
+static const char *
+security_of(const SnProps *conf, bool sasl)
+{
+	const char *mechanism = sn_props_get(conf, "sasl.mechanisms");
+
+	if (sasl)
+		return scheme_of(mechanism != NULL ? mechanism :
+						 sn_props_get(conf, "sasl.mechanism"));
+	if (sn_props_get(conf, "ssl.certificate.location") != NULL ||
+		sn_props_get(conf, "ssl.certificate.pem") != NULL ||
+		sn_props_get(conf, "ssl.keystore.location") != NULL)
+		return "X509";
+	return NULL;
+}
+
+/* What AsyncAPI calls a mechanism of SASL, or NULL. */
+static const char *
+scheme_of(const char *mechanism)
+{
+	static const char *const schemes[][2] = {
+		{"PLAIN", "plain"}, {"SCRAM-SHA-256", "scramSha256"},
+		{"SCRAM-SHA-512", "scramSha512"}, {"GSSAPI", "gssapi"},
+	};
+	size_t		i;
+
+	for (i = 0; mechanism != NULL &&
+		 i < sizeof(schemes) / sizeof(schemes[0]); i++)
+		if (strcasecmp(mechanism, schemes[i][0]) == 0)
+			return schemes[i][1];
+	return NULL;
 }
 
 /* Parses and checks the setting; NULL and a message when it is refused. */

@@ -65,6 +65,7 @@ static const PropRule prop_rules[] = {
 static bool rabbitmq_check(const char *text, char *err, size_t err_len);
 static bool rabbitmq_complete(const char *text);
 static size_t rabbitmq_max_record(const char *text);
+static SnProps *rabbitmq_servers(const char *text, SnBrokerServers *servers);
 static bool check_rabbitmq_prop(SnProp *prop, char *err, size_t err_len);
 static const PropRule *find_prop_rule(const char *name);
 static bool check_by_rule(const PropRule *rule, const SnProp *prop,
@@ -81,7 +82,9 @@ static const char *value_or(const SnProps *props, const char *name,
 const SnBrokerSettings sn_rabbitmq_settings = {
 	.check = rabbitmq_check,
 	.complete = rabbitmq_complete,
-	.max_record = rabbitmq_max_record
+	.max_record = rabbitmq_max_record,
+	.servers = rabbitmq_servers,
+	.is_amqp = true
 };
 
 /* May this be the setting? */
@@ -121,6 +124,21 @@ rabbitmq_max_record(const char *text)
 		result = conf.max_record;
 	sn_props_free(conf.props);
 	return result;
+}
+
+/* Its brokers, by the words of AsyncAPI. */
+static SnProps *
+rabbitmq_servers(const char *text, SnBrokerServers *servers)
+{
+	char		err[256];
+	SnRabbitmqConf conf;
+
+	if (!sn_rabbitmq_conf_parse(text, &conf, err, sizeof(err)))
+		return NULL;
+	servers->hosts = conf.hosts;
+	servers->protocol = conf.tls ? "amqps" : "amqp";
+	servers->security = "userPassword";
+	return conf.props;
 }
 
 /*

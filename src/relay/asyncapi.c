@@ -522,7 +522,8 @@ api_settings(Api *api, const text *name)
 			pstrdup(sn_record_default_topic(settings->format));
 	api->records.format = settings->format;
 	api->records.rules = settings->rules;
-	api->records.amqp = settings->provider == &sn_providers[SN_BROKER_RABBITMQ];
+	api->records.amqp = settings->provider != NULL &&
+		settings->provider->settings->is_amqp;
 }
 
 /*

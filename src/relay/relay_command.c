@@ -116,9 +116,9 @@ check_row_template(char *value)
 	return value == NULL ? "" : value;
 }
 
-/* refuse_of_kafka: an error for options that make sense with Kafka alone */
+/* refuse_of_log: an error for options that make sense where topics are read again */
 static void
-refuse_of_kafka(const SnRecordRules *rules)
+refuse_of_log(const SnRecordRules *rules)
 {
 	const char *option = rules->dedupe_tail ? "dedupe" :
 	rules->dead_letter_headers == SN_DEAD_SPRING ? "dead.letter.headers=spring" :
@@ -154,9 +154,8 @@ check_records(SnRelayRow *row, bool again)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_INVALID),
 				 errmsg("records cannot be made: %s", err)));
-	if (rules != NULL &&
-		strcmp(row->broker, sn_providers[SN_BROKER_KAFKA].name) != 0)
-		refuse_of_kafka(rules);
+	if (rules != NULL && !sn_relay_provider(row->broker)->settings->is_log)
+		refuse_of_log(rules);
 	sn_record_close(maker);
 	if (again)
 		row->transform_owner = rules == NULL || rules->transform == NULL ?

@@ -266,6 +266,46 @@ test_server(void **state)
 	assert_int_equal(kafka->max_record("message.max.bytes=5000"), 5000);
 }
 
+/* What documents say of the brokers. */
+static void
+test_servers(void **state)
+{
+	static const struct
+	{
+		const char *text;
+		const char *hosts;
+		const char *protocol;
+		const char *security;
+	}			cases[] = {
+		{"linger.ms=1", "", "kafka", ""},
+		{"bootstrap.servers=a:1", "a:1", "kafka", ""},
+		{"metadata.broker.list=b", "b", "kafka", ""},
+		{"bootstrap.servers=a,security.protocol=SSL", "a", "kafka-secure", ""},
+		{"security.protocol=ssl,ssl.certificate.location=/c", "", "kafka-secure", "X509"},
+		{"security.protocol=sasl_ssl,sasl.mechanism=scram-sha-512,ssl.certificate.location=/c", "", "kafka-secure", "scramSha512"},
+		{"security.protocol=sasl_plaintext,sasl.mechanisms=PLAIN", "", "kafka", "plain"},
+		{"security.protocol=sasl_ssl,sasl.mechanisms=other", "", "kafka-secure", ""},
+	};
+	SnBrokerServers servers;
+	size_t		i;
+
+	(void) state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		SnProps    *conf = sn_kafka_settings.servers(cases[i].text, &servers);
+
+		assert_non_null(conf);
+		assert_string_equal(servers.hosts ? servers.hosts : "", cases[i].hosts);
+		assert_string_equal(servers.protocol, cases[i].protocol);
+		assert_string_equal(servers.security ? servers.security : "",
+							cases[i].security);
+		sn_props_free(conf);
+	}
+	assert_null(sn_kafka_settings.servers("linger", &servers));
+	assert_true(sn_kafka_settings.is_log);
+	assert_false(sn_kafka_settings.is_amqp);
+}
+
 int
 main(void)
 {
@@ -278,7 +318,8 @@ main(void)
 		cmocka_unit_test(test_refused_properties),
 		cmocka_unit_test(test_literal_secrets),
 		cmocka_unit_test(test_refused_values),
-		cmocka_unit_test(test_server)
+		cmocka_unit_test(test_server),
+		cmocka_unit_test(test_servers)
 	};
 
 	return cmocka_run_group_tests_name("kafka_conf", tests, NULL, NULL);

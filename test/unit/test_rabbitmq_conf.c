@@ -145,6 +145,29 @@ test_server(void **state)
 	assert_int_equal(rabbitmq->max_record("message.max.bytes=5000"), 5000);
 }
 
+/* What documents say of the brokers. */
+static void
+test_servers(void **state)
+{
+	SnBrokerServers servers;
+	SnProps    *props;
+
+	(void) state;
+	props = sn_rabbitmq_settings.servers("hosts=a:1", &servers);
+	assert_string_equal(servers.hosts, "a:1");
+	assert_string_equal(servers.protocol, "amqp");
+	assert_string_equal(servers.security, "userPassword");
+	sn_props_free(props);
+	props = sn_rabbitmq_settings.servers("security.protocol=ssl,ssl.ca.location=/c",
+										 &servers);
+	assert_null(servers.hosts);
+	assert_string_equal(servers.protocol, "amqps");
+	sn_props_free(props);
+	assert_null(sn_rabbitmq_settings.servers("hosts", &servers));
+	assert_false(sn_rabbitmq_settings.is_log);
+	assert_true(sn_rabbitmq_settings.is_amqp);
+}
+
 int
 main(void)
 {
@@ -152,7 +175,8 @@ main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_given),
 		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_server)
+		cmocka_unit_test(test_server),
+		cmocka_unit_test(test_servers)
 	};
 
 	return cmocka_run_group_tests_name("rabbitmq_conf", tests, NULL, NULL);

@@ -52,6 +52,13 @@ extern bool pq_buffer_has_data(void);
 #define sn_buffered_input() pq_buffer_has_data()
 #endif
 
+/* whether a stronger lock will do is asked for since 18 (a07e03fd8f); needs lock.h */
+#if PG_VERSION_NUM >= 180000
+#define sn_lock_is_held(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define sn_lock_is_held(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 /* every setting of the server: made anew for whoever asks since 16 (3057465acf) */
 #if PG_VERSION_NUM >= 160000
 #define sn_guc_variables(n) get_guc_variables(n)

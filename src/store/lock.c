@@ -42,6 +42,7 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 
+#include "base/compat.h"
 #include "store/lane_hints.h"
 #include "store/store.h"
 
@@ -148,7 +149,7 @@ holds_lock(Oid class, uint32 object, uint16 part)
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, part);
-	return LockHeldByMe(&tag, ExclusiveLock);
+	return sn_lock_is_held(&tag, ExclusiveLock);
 }
 
 /* sn_lane_is_ours: whether this session has a lane's lock */

@@ -19,6 +19,7 @@
 #include "shared/recovery.h"
 #include "shared/shmem.h"
 #include "tenancy/action.h"
+#include "tenancy/index_paths.h"
 
 PG_MODULE_MAGIC;
 
@@ -30,6 +31,7 @@ _PG_init(void)
 {
 	sn_guc_init();
 	sn_action_clock_ready = sn_store_ready;
+	sn_index_paths_init();
 	sn_tenant_scan_init();
 
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)

@@ -83,18 +83,6 @@ is_tenant(Node *node, Index rti, AttrNumber column)
 		((Var *) node)->varattno == column;
 }
 
-/* is_filter_function: whether a function is may_read(), under whatever name */
-static bool
-is_filter_function(Oid function)
-{
-	FmgrInfo	info;
-
-	if (function < FirstNormalObjectId)
-		return false;
-	fmgr_info(function, &info);
-	return info.fn_addr == sentinai_may_read;
-}
-
 /* is_given: whether an expression has its value before the scan begins */
 static bool
 is_given(Node *node)
@@ -114,7 +102,7 @@ look_at(Node *clause, Index rti, AttrNumber column, Wanted *wanted)
 		args = ((FuncExpr *) clause)->args;
 		if (wanted->column == NULL && list_length(args) == 1 &&
 			is_tenant(linitial(args), rti, column) &&
-			is_filter_function(((FuncExpr *) clause)->funcid))
+			sn_filter_rights(((FuncExpr *) clause)->funcid) == SN_RIGHT_READ)
 			wanted->column = linitial(args);
 	}
 	else if (IsA(clause, OpExpr) && ((OpExpr *) clause)->opno == TextEqualOperator)

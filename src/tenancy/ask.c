@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "fmgr.h"
 
 #include "base/args.h"
@@ -21,6 +22,8 @@ PG_FUNCTION_INFO_V1(sentinai_may);
 PG_FUNCTION_INFO_V1(sentinai_may_read);
 PG_FUNCTION_INFO_V1(sentinai_may_see_letter);
 PG_FUNCTION_INFO_V1(sentinai_may_audit);
+
+#define LETTER_RIGHTS	(SN_RIGHT_READ | SN_RIGHT_OPERATE)
 
 /* sn_tenant_or_every_arg: the name of a tenant, or "*" */
 text *
@@ -78,8 +81,7 @@ sentinai_may_read(PG_FUNCTION_ARGS)
 Datum
 sentinai_may_see_letter(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(sn_may(SN_RIGHT_READ | SN_RIGHT_OPERATE,
-						  tenant_of(fcinfo)));
+	PG_RETURN_BOOL(sn_may(LETTER_RIGHTS, tenant_of(fcinfo)));
 }
 
 /* may_audit(tenant_id text) returns boolean */
@@ -87,4 +89,21 @@ Datum
 sentinai_may_audit(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(sn_may(SN_RIGHT_AUDIT, tenant_of(fcinfo)));
+}
+
+/*
+ * sn_filter_rights: the rights of which one is needed for a filter, under whatever
+ * name; 0: the function is none
+ */
+int
+sn_filter_rights(Oid function)
+{
+	FmgrInfo	info;
+
+	if (function < FirstNormalObjectId)
+		return 0;
+	fmgr_info(function, &info);
+	return info.fn_addr == sentinai_may_read ? SN_RIGHT_READ :
+		info.fn_addr == sentinai_may_see_letter ? LETTER_RIGHTS :
+		info.fn_addr == sentinai_may_audit ? SN_RIGHT_AUDIT : 0;
 }

@@ -70,7 +70,7 @@ extern Oid	sn_gate_ask_for(Oid role);
 extern text *sn_tenant_or_every_arg(FunctionCallInfo fcinfo, int n,
 									const char *name);
 extern const text *sn_whose(const text *tenant_id);
-extern PGDLLEXPORT Datum sentinai_may_read(PG_FUNCTION_ARGS);
+extern int	sn_filter_rights(Oid function);
 
 /* acting.c */
 extern void sn_act_for(const text *tenant_id, bool proved);

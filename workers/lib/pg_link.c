@@ -393,7 +393,9 @@ read_results(PgConn *conn, Step *steps, int count, Wait *wait)
 				keep_result_error(conn, result);
 			}
 			PQclear(result);
-			if (PQstatus(conn->conn) == CONNECTION_BAD || is_ours)
+			/* behind the last statement: of no step, so nobody knows of what */
+			if (PQstatus(conn->conn) == CONNECTION_BAD || is_ours ||
+				index >= count)
 				return -2;
 		}
 		else if (steps != NULL && index < count &&

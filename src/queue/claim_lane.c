@@ -248,9 +248,23 @@ rescue_lane(SnClaim *claim, SnClaimLook *look)
 }
 
 /*
+ * waits_for_batch: whether a track's new events wait for the batch of another one,
+ * as if that had this one, too
+ */
+static bool
+waits_for_batch(SnClaim *claim, SnClaimLook *look, int track)
+{
+	if (!sn_lane_waits(&look->lane, track, claim->snapshot))
+		return false;
+	look->leased |= 1 << track;
+	return true;
+}
+
+/*
  * take_fresh: take what the range of the track at hand has left, and new
  * events.  Those whose tenants may have events on the common track, from before
- * they were set apart, wait for that.
+ * they were set apart, wait for that; and those whose tenants have a retry
+ * elsewhere for its batch.
  */
 static void
 take_fresh(SnClaim *claim, SnClaimLook *look, bool new_too)
@@ -262,11 +276,13 @@ take_fresh(SnClaim *claim, SnClaimLook *look, bool new_too)
 	if (state->pos == state->end_pos &&
 		(!new_too || ((look->tracks | look->behind) & bit) == 0))
 		return;
+	/* as of the snapshot that the events are read under */
+	sn_lane_forget(&look->lane);
+	if (waits_for_batch(claim, look, state->track))
+		return;
 	look->behind &= ~bit;
 	if (state->track != SN_TRACK_COMMON)
 	{
-		/* as of the snapshot that the events are read under */
-		sn_lane_forget(&look->lane);
 		until = Max(sn_lane_bound(&look->lane, state->track, claim->stream,
 								  claim->snapshot), state->end_pos);
 	}
@@ -332,7 +348,8 @@ recheck_behind(SnClaim *claim, SnClaimLook *look)
 			continue;
 		state = sn_lane_state(&look->lane, &claim->reader, track,
 							  claim->snapshot);
-		if (!has_before(claim, state,
+		if (!waits_for_batch(claim, look, track) &&
+			!has_before(claim, state,
 						sn_lane_bound(&look->lane, track, claim->stream,
 									  claim->snapshot)))
 			continue;

@@ -94,6 +94,14 @@ has_new(SnLaneLook *look, SnLaneState *state, Snapshot snapshot, int *budget)
 	return found;
 }
 
+/* is_taken: whether a track's new events are not for now, for a batch's sake */
+static bool
+is_taken(SnLaneLook *look, int track, Snapshot snapshot)
+{
+	return look->lane.of[track]->held ||
+		sn_lane_waits(&look->lane, track, snapshot);
+}
+
 /*
  * has_new_in_lane: whether one of the tracks that are free and may have something
  * has
@@ -113,7 +121,7 @@ has_new_in_lane(SnSubSlot *hints, SnLaneLook *look, Snapshot snapshot,
 	{
 		SnLaneState *state = lane->of[track];
 
-		if (state != NULL && !state->held &&
+		if (state != NULL && !is_taken(look, track, snapshot) &&
 			((tracks & 1 << track) != 0 || state->pos < state->end_pos) &&
 			has_new(look, state, snapshot, budget))
 			return true;
@@ -198,7 +206,8 @@ sn_look_at_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 		look_at_retries(look, now, snapshot);
 		look->ready = look->ready ||
 			has_new_in_lane(hints, look, snapshot, budget) ||
-			(look->lane.waits_common && !look->lane.of[SN_TRACK_COMMON]->held);
+			(look->lane.waits_common &&
+			 !is_taken(look, SN_TRACK_COMMON, snapshot));
 	}
 	UnregisterSnapshot(snapshot);
 }

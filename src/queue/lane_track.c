@@ -220,6 +220,19 @@ read_apart(SnLane *lane, Snapshot snapshot)
 		lane->napart = sn_tracks_apart(snapshot, &lane->apart);
 }
 
+/* find_apart: where a tenant is that has another track; or NULL */
+static const SnApart *
+find_apart(SnLane *lane, const text *tenant_id, Snapshot snapshot)
+{
+	int			i;
+
+	read_apart(lane, snapshot);
+	for (i = 0; i < lane->napart; i++)
+		if (sn_text_equal(lane->apart[i].tenant_id, tenant_id))
+			return &lane->apart[i];
+	return NULL;
+}
+
 /*
  * common_passed: the first position of the common track that is neither resolved
  * nor has a row of event_retry; SN_POS_MAX: there is none that the snapshot shows
@@ -330,6 +343,34 @@ is_elsewhere(SnLane *lane, const text *tenant_id, int track, Snapshot snapshot)
 }
 
 /*
+ * sn_lane_waits: whether the new events of a track have to wait for the batch of
+ * another one: it has a retry of a tenant whose track this is by now, and it may
+ * be of their key.  With order they are parked behind that retry; without, nothing
+ * else holds them.
+ */
+bool
+sn_lane_waits(SnLane *lane, int track, Snapshot snapshot)
+{
+	ListCell   *lc;
+
+	if (lane->sub->ordered || lane->tracks == 1 << SN_TRACK_COMMON)
+		return false;
+	read_in_hands(lane, snapshot);
+	foreach(lc, lane->in_hands)
+	{
+		const SnInHands *in_hands = lfirst(lc);
+		const SnApart *apart = find_apart(lane, in_hands->tenant_id, snapshot);
+
+		if (in_hands->track == track ||
+			track != (apart == NULL ? SN_TRACK_COMMON : apart->track))
+			continue;
+		lane->waits_batch = true;
+		return true;
+	}
+	return false;
+}
+
+/*
  * track_of_tenant: the track that a tenant has; -1 when the common one has not
  * passed what it had there.  What is still read merged is the common one's,
  * whoever's it is.
@@ -338,22 +379,13 @@ static int
 track_of_tenant(SnLane *lane, const text *tenant_id, SnStreamReader *stream,
 				Snapshot snapshot)
 {
-	int			i;
+	const SnApart *apart = find_apart(lane, tenant_id, snapshot);
+	SnPos		passed = apart == NULL ? 0 :
+		common_passed(lane, stream, snapshot);
 
-	read_apart(lane, snapshot);
-	for (i = 0; i < lane->napart; i++)
-	{
-		const SnApart *apart = &lane->apart[i];
-		SnPos		passed;
-
-		if (!sn_text_equal(apart->tenant_id, tenant_id))
-			continue;
-		passed = common_passed(lane, stream, snapshot);
-		if (passed < lane->sub->tracks_pos)
-			break;
-		return passed < SN_ROUND_POS(apart->since_round) ? -1 : apart->track;
-	}
-	return SN_TRACK_COMMON;
+	if (apart == NULL || passed < lane->sub->tracks_pos)
+		return SN_TRACK_COMMON;
+	return passed < SN_ROUND_POS(apart->since_round) ? -1 : apart->track;
 }
 
 /*

@@ -21,7 +21,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SPECIAL = {"node", "broker", "disk", "points"}
 FIRST = [f for f, facts in FAULTS.items() if facts["needs"] & SPECIAL]
 MOCK = [f for f, facts in FAULTS.items() if "mock" in facts["needs"]] + [
-    "relay", "terminate", "freeze", "sequencer", "immediate"]
+    "relay", "terminate", "freeze", "sequencer", "immediate", "refilter",
+    "reorder", "recrowd"]
 RABBITMQ = [f for f, facts in FAULTS.items()
             if facts["needs"] & {"node", "broker", "rabbitmq"}] + [
     "terminate", "freeze", "immediate"]

@@ -16,12 +16,13 @@ from .broker_faults import BrokerFaults
 from .clock_faults import ClockFaults
 from .disk_faults import DiskFaults
 from .network_faults import NetworkFaults
+from .operator_faults import OperatorFaults
 from .point_faults import PointFaults
 from .server_faults import ServerFaults
 from .txn_faults import TxnFaults
 
 KINDS = (ServerFaults, BrokerFaults, NetworkFaults, DiskFaults, ClockFaults,
-         TxnFaults, AgentFaults, PointFaults)
+         TxnFaults, AgentFaults, OperatorFaults, PointFaults)
 FAULTS = {name: method.facts for kind in KINDS
           for name, method in vars(kind).items() if hasattr(method, "facts")}
 

@@ -266,6 +266,23 @@ metadata_size(const Batch *batch, int i)
 		VARSIZE_ANY_EXHDR(batch->metadata);
 }
 
+/* Events of one tenant that stand side by side in a batch */
+typedef struct Side
+{
+	text	   *tenant_id;		/* NULL: none yet */
+	int64		events;
+	int64		bytes;
+} Side;
+
+/* charge_side: count them, and begin with those of another tenant */
+static void
+charge_side(SnCharge *charge, Side *side, text *tenant_id)
+{
+	if (charge != NULL && side->tenant_id != NULL)
+		sn_charge_add(charge, side->tenant_id, side->events, side->bytes);
+	*side = (Side) {tenant_id};
+}
+
 /*
  * keep_limits_of_batch: refuse the batch if one of its tenants has reached a
  * limit.  Whether the caller may publish for them comes first: nobody uses up
@@ -279,28 +296,30 @@ keep_limits_of_batch(const Batch *batch)
 	const Elements *payloads = &batch->columns[SN_INPUT_PAYLOAD];
 	SnCharge   *charge = sn_limits_ask() ?
 		sn_charge_begin(CurrentMemoryContext) : NULL;
-	text	   *tenant_id = NULL;
+	Side		side = {NULL};
 	int			i;
 
 	for (i = 0; i < batch->n; i++)
 	{
 		int			place = place_of(batch, i);
 
-		if (tenant_id == NULL || tenants->nulls[i] ||
-			!sn_text_equal(tenant_id, DatumGetTextPP(tenants->values[i])))
-			tenant_id = sn_event_tenant(tenants->values[i],
-										tenants->nulls[i], place);
+		if (side.tenant_id == NULL || tenants->nulls[i] ||
+			!sn_text_equal(side.tenant_id, DatumGetTextPP(tenants->values[i])))
+			charge_side(charge, &side,
+						sn_event_tenant(tenants->values[i], tenants->nulls[i],
+										place));
 		sn_event_require(types->nulls[i], place, "event_type");
 		sn_event_require(payloads->nulls[i], place, "payload");
 		if (!sn_no_pressure)
-			sn_pressure_keep(tenant_id, DatumGetTextPP(types->values[i]));
-		if (charge != NULL)
-			sn_charge_add(charge, tenant_id, 1,
-						  sn_event_size(payloads->values[i]) +
-						  metadata_size(batch, i));
+			sn_pressure_keep(side.tenant_id, DatumGetTextPP(types->values[i]));
+		side.events++;
+		side.bytes += sn_event_size(payloads->values[i]) +
+			metadata_size(batch, i);
 	}
-	if (charge != NULL)
-		sn_charge_take(charge);
+	if (charge == NULL)
+		return;
+	charge_side(charge, &side, NULL);
+	sn_charge_take(charge);
 }
 
 /* put_metadata: what all events of a batch share, with the trace they go on with */

@@ -63,12 +63,18 @@ measure(Measure *m, JsonbContainer *container, int around)
 	int			n = JsonContainerSize(container) * (object ? 2 : 1);
 	char	   *base = (char *) &container->children[n];
 	uint32		offset = 0;
-	int			i;
+	int			i = 0;
 
 	if (around >= SN_JSON_DEPTH_MAX)
 		return SN_JSON_TOO_DEEP;
 	m->size += n == 0 ? 2 : 2 * n;	/* brackets and what separates */
-	for (i = 0; i < n && m->size <= m->max; i++)
+	if (object && n > 0 && !m->exact)
+	{
+		i = n / 2;				/* keys are strings: all of them at once */
+		offset = getJsonbOffset(container, i);
+		m->size += offset * SN_JSON_ESCAPE_MAX + 2 * i;
+	}
+	for (; i < n && m->size <= m->max; i++)
 	{
 		JEntry		entry = container->children[i];
 		uint32		start = offset;

@@ -13,8 +13,6 @@
  */
 #include "base/sha256.h"
 
-#include <string.h>
-
 #include "base/sha256_block.h"
 
 /* sn_sha256_begin: nothing is hashed yet */
@@ -30,9 +28,9 @@ sn_sha256_begin(SnSha256 *sha)
 	sha->len = 0;
 }
 
-/* sn_sha256_add: hash some bytes more */
+/* sn_sha256_more: hash some bytes more, with which a block is full */
 void
-sn_sha256_add(SnSha256 *sha, const void *bytes, size_t len)
+sn_sha256_more(SnSha256 *sha, const void *bytes, size_t len)
 {
 	const unsigned char *p = bytes;
 	size_t		used = sha->len % SN_SHA256_BLOCK;
@@ -42,11 +40,7 @@ sn_sha256_add(SnSha256 *sha, const void *bytes, size_t len)
 	{
 		size_t		n = SN_SHA256_BLOCK - used;
 
-		if (len < n)
-			n = len;
 		memcpy(sha->block + used, p, n);
-		if (used + n < SN_SHA256_BLOCK)
-			return;
 		sn_sha256_blocks(sha->state, sha->block, 1);
 		p += n;
 		len -= n;

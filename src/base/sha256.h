@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SN_SHA256_LEN	32
 #define SN_SHA256_BLOCK 64
@@ -32,10 +33,25 @@ typedef struct SnHmacKey
 extern void sn_sha256(const void *data, size_t len,
 					  unsigned char digest[SN_SHA256_LEN]);
 extern void sn_sha256_begin(SnSha256 *sha);
-extern void sn_sha256_add(SnSha256 *sha, const void *bytes, size_t len);
+extern void sn_sha256_more(SnSha256 *sha, const void *bytes, size_t len);
 extern void sn_sha256_end(SnSha256 *sha, unsigned char *result);
 extern void sn_hmac_key(SnHmacKey *key, const void *bytes, size_t len);
 extern void sn_hmac_end(const SnHmacKey *key, SnSha256 *sha,
 						unsigned char *result);
+
+/* sn_sha256_add: hash some bytes more */
+static inline void
+sn_sha256_add(SnSha256 *sha, const void *bytes, size_t len)
+{
+	size_t		used = sha->len % SN_SHA256_BLOCK;
+
+	if (len >= SN_SHA256_BLOCK - used)
+	{
+		sn_sha256_more(sha, bytes, len);
+		return;
+	}
+	memcpy(sha->block + used, bytes, len);
+	sha->len += len;
+}
 
 #endif							/* SN_SHA256_H */

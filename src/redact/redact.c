@@ -41,12 +41,13 @@ Jsonb *
 sn_redact_payload(const text *tenant_id, const text *event_type,
 				  Jsonb *payload, Size max)
 {
-	Jsonb	   *result;
+	Jsonb	   *result = NULL;
 
 	if (!begin_event(tenant_id, event_type))
 		return payload;
-	result = sn_redact_walk(current, SN_ROOT_PAYLOAD, payload, tenant_id, max,
-							&trail);
+	if (current->payload != 0)
+		result = sn_redact_walk(current, SN_ROOT_PAYLOAD, payload, tenant_id,
+								max, &trail);
 	payload_count = trail.count;
 	payload_used = trail.used;
 	return result == NULL ? payload : result;
@@ -74,14 +75,15 @@ sn_redact_surely_fits(const Jsonb *payload, Size text_before, Size max_text)
 Jsonb *
 sn_redact_metadata(const text *tenant_id, Jsonb *metadata, Size max)
 {
-	Jsonb	   *result;
+	Jsonb	   *result = NULL;
 
 	if (current == NULL)
 		return metadata;
 	trail.count = payload_count;
 	trail.used = payload_used;
-	result = sn_redact_walk(current, SN_ROOT_METADATA, metadata, tenant_id,
-							max, &trail);
+	if (current->metadata != 0)
+		result = sn_redact_walk(current, SN_ROOT_METADATA, metadata,
+								tenant_id, max, &trail);
 	if (trail.count == 0)
 		return metadata;
 	if (result != NULL)

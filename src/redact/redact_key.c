@@ -66,6 +66,13 @@ read_key(void)
 	key_read = PgReloadTime;
 }
 
+/* digit: reckoned, so that the compiler makes many at once */
+static inline char
+digit(unsigned char value)
+{
+	return (char) (value + (value > 9 ? 'a' - 10 : '0'));
+}
+
 /*
  * sn_redact_hash: the keyed hash of a value of a tenant, as 64 digits: of the
  * tenant's name, a zero byte and the value
@@ -73,7 +80,6 @@ read_key(void)
 void
 sn_redact_hash(const text *tenant_id, const char *value, Size len, char *hex)
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char result[SN_SHA256_LEN];
 	SnSha256	sha;
 	int			i;
@@ -87,7 +93,7 @@ sn_redact_hash(const text *tenant_id, const char *value, Size len, char *hex)
 	sn_hmac_end(&key, &sha, result);
 	for (i = 0; i < SN_SHA256_LEN; i++)
 	{
-		hex[2 * i] = digits[result[i] >> 4];
-		hex[2 * i + 1] = digits[result[i] & 0xf];
+		hex[2 * i] = digit(result[i] >> 4);
+		hex[2 * i + 1] = digit(result[i] & 0xf);
 	}
 }

@@ -67,10 +67,10 @@ next_state(SnWalk *w, SnRuleState *state, const SnJsonPlaces *p, int *place)
 	return sn_state_follow_member(w->set, state, step, &key, is_array);
 }
 
-/* sn_look_at_member: the same for one alone.  named: a rule has its name */
-SnRuleState *
-sn_look_at_member(SnWalk *w, SnRuleState *state, const SnJsonPlaces *p,
-				  bool *named)
+/* look_at_member: the same for one alone.  named: a rule has its name */
+static SnRuleState *
+look_at_member(SnWalk *w, SnRuleState *state, const SnJsonPlaces *p,
+			   bool *named)
 {
 	SnJsonKey	key = p->key;
 	bool		is_array = is_array_at(p);
@@ -80,6 +80,16 @@ sn_look_at_member(SnWalk *w, SnRuleState *state, const SnJsonPlaces *p,
 	if (step->to[is_array] != NULL)
 		return step->to[is_array];
 	return sn_state_follow_member(w->set, state, step, &key, is_array);
+}
+
+/* sn_look_again_at: the same for a member whose state was not kept */
+SnRuleState *
+sn_look_again_at(SnWalk *w, SnPlace place, SnRuleState *state, bool *named)
+{
+	SnJsonPlaces p;
+
+	sn_json_member(&p, place.in, place.number);
+	return look_at_member(w, state, &p, named);
 }
 
 /* sn_look_at_item: where the item at hand leads to, which has that number */
@@ -220,19 +230,22 @@ sn_look_finds(SnWalk *w, JsonbContainer *object, SnRuleState *state,
 			  const SnLook *look)
 {
 	bool		found = look->sure;
+	int			n = JsonContainerSize(object);
 	SnJsonPlaces p;
 	bool		named;
 	int			i;
+	int			k;
 
 	sn_json_places(&p, object, look->values_at);
-	for (i = look->first; !found && sn_json_next_member(&p); i++)
+	for (i = 0; !found && (k = sn_look_next(w, look, i, n)) < n; i = k + 1)
 	{
-		SnRuleState *next = w->next[i];
+		SnRuleState *next = w->next[look->first + k];
 
+		sn_json_skip(&p, k - i);
+		(void) sn_json_next_item(&p);
 		if (next == &sn_look_again)
-			next = sn_look_at_member(w, state, &p, &named);
-		if (next != NULL)
-			found = concerns(w, next, &p);
+			next = sn_look_again_at(w, (SnPlace) {object, k}, state, &named);
+		found = concerns(w, next, &p);
 	}
 	return found;
 }

@@ -101,51 +101,68 @@ with_length(JEntry entry, uint32 from)
 	return (entry & JENTRY_TYPEMASK) | (JBE_OFFLENFLD(entry) - from);
 }
 
-/* sn_out_block: entries that lie one behind the other, at once; whether they are aligned is not looked at */
+/*
+ * sn_out_block: the next n entries, which lie one behind the other, at once;
+ * whether they are aligned is not looked at
+ */
 void
-sn_out_block(SnOut *out, const SnRun *run, Size head, int at)
+sn_out_block(SnOut *out, SnJsonPlaces *p, int n, Size head, int at)
 {
-	uint32		from = run->from;
-	JEntry	   *entry;
+	JEntry	   *entry = sn_out_entry(out, head, at);
+	uint32		from = p->to;
+	uint32		to = from;
 	int			i;
 
-	(void) sn_out_bytes(out, run->base + from, run->to - from);
-	entry = sn_out_entry(out, head, at);
-	for (i = 0; i < run->n; i++)
+	for (i = 0; i < n; i++)
 	{
-		entry[i] = with_length(run->entries[i], from);
-		from += JBE_OFFLENFLD(entry[i]);
+		entry[i] = with_length(p->entries[i], to);
+		to += JBE_OFFLENFLD(entry[i]);
 	}
+	p->entries += n;
+	p->left -= n;
+	p->to = to;
+	(void) sn_out_bytes(out, p->base + from, to - from);
+}
+
+/* is_aligned: whether a value begins at a multiple of four */
+static inline bool
+is_aligned(JEntry entry)
+{
+	return JBE_ISNUMERIC(entry) || JBE_ISCONTAINER(entry);
+}
+
+/* out_aligned: the next value, which is aligned here in another way than there */
+static void
+out_aligned(SnOut *out, SnJsonPlaces *p, Size head, int at)
+{
+	Size		before = out->len;
+	uint32		start;
+
+	(void) sn_json_next_item(p);
+	start = INTALIGN(p->from);
+	(void) sn_out_pad(out);
+	(void) sn_out_bytes(out, p->base + start, p->to - start);
+	*sn_out_entry(out, head, at) = (p->entry & JENTRY_TYPEMASK) |
+		(JEntry) (out->len - before);
 }
 
 /*
- * sn_out_run: the same of values.  As long as they are aligned there in another
- * way than here they are copied one by one.  Behind the first number, object or
- * array they are not.
+ * sn_out_other: the same of values whose places are other multiples there than
+ * here.  So the first that is aligned has another length.  Behind it they are
+ * alike.
  */
 void
-sn_out_run(SnOut *out, const SnRun *run, Size head, int at)
+sn_out_other(SnOut *out, SnJsonPlaces *p, int n, Size head, int at)
 {
-	SnRun		rest = *run;
+	int			k = 0;
 
-	for (; rest.n > 0 && (out->len & 3) != (rest.from & 3); rest.n--, at++)
-	{
-		uint32		start = rest.from;
-		JEntry		entry = with_length(*rest.entries++, start);
-		Size		before = out->len;
-
-		rest.from += JBE_OFFLENFLD(entry);
-		if (JBE_ISNUMERIC(entry) || JBE_ISCONTAINER(entry))
-		{
-			start = INTALIGN(start);
-			(void) sn_out_pad(out);
-		}
-		(void) sn_out_bytes(out, rest.base + start, rest.from - start);
-		*sn_out_entry(out, head, at) = (entry & JENTRY_TYPEMASK) |
-			(JEntry) (out->len - before);
-	}
-	if (rest.n > 0)
-		sn_out_block(out, &rest, head, at);
+	while (k < n && !is_aligned(p->entries[k]))
+		k++;
+	sn_out_block(out, p, k, head, at);
+	if (k == n)
+		return;
+	out_aligned(out, p, head, at + k);
+	sn_out_block(out, p, n - k - 1, head, at + k + 1);
 }
 
 /* sn_out_open: a container with room for so many entries; where it begins */

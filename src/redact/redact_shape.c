@@ -56,11 +56,11 @@ is_of_shape(const SnShape *shape, JsonbContainer *object)
 	int			i;
 
 	if (shape->n != n ||
-		memcmp(object->children, shape->keys, n * sizeof(JEntry)) != 0)
+		memcmp(object->children, shape->keys, n * sizeof(JEntry)) != 0 ||
+		memcmp(&object->children[2 * n], shape->names,
+			   shape->look.values_at) != 0)
 		return false;
 	sn_json_places(&p, object, shape->look.values_at);
-	if (memcmp(p.base, shape->names, shape->look.values_at) != 0)
-		return false;
 	for (i = 0; sn_json_next_item(&p); i++)
 		if (kind_of(&p) != shape->kinds[i])
 			return false;
@@ -104,7 +104,7 @@ keep_members(SnShape *shape, const SnWalk *w, JsonbContainer *object,
 		shape->kinds[i] = kind_of(&p);
 	}
 	memcpy(shape->keys, object->children, n * sizeof(JEntry));
-	memcpy(shape->names, p.base, look->values_at);
+	memcpy(shape->names, &object->children[2 * n], look->values_at);
 	memcpy(shape->next, w->next, n * sizeof(SnRuleState *));
 	return true;
 }
@@ -173,16 +173,20 @@ bool
 sn_shape_has_note(const SnWalk *w)
 {
 	return w->shape != NULL && w->depth == 1 &&
-		w->shape->note_at[w->member] >= 0;
+		w->shape->note_at[w->places[0].number] >= 0;
 }
 
-/* sn_shape_note: write that; how much it is */
+/* sn_shape_note: write that; how much it is, 0: it is not known */
 int
 sn_shape_note(const SnWalk *w, char *entry)
 {
-	const char *note = w->shape->notes + w->shape->note_at[w->member];
-	int			size = SN_TRAIL_ENTRY_SIZE(note);
+	const char *note;
+	int			size;
 
+	if (!sn_shape_has_note(w))
+		return 0;
+	note = w->shape->notes + w->shape->note_at[w->places[0].number];
+	size = SN_TRAIL_ENTRY_SIZE(note);
 	memcpy(entry, note, size);
 	return size;
 }
@@ -198,6 +202,6 @@ sn_shape_keep_note(SnWalk *w, const char *entry)
 		size > SHAPE_NOTES - shape->notes_used)
 		return;
 	memcpy(shape->notes + shape->notes_used, entry, size);
-	shape->note_at[w->member] = shape->notes_used;
+	shape->note_at[w->places[0].number] = shape->notes_used;
 	shape->notes_used += size;
 }

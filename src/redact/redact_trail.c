@@ -28,20 +28,20 @@ put_bytes(char *out, int n, const char *bytes, int len)
 
 /* put_token: the name of a member, as RFC 6901 writes it */
 static int
-put_token(char *out, int n, const SnPlace *place)
+put_token(char *out, int n, const SnJsonKey *key)
 {
 	int			i;
 
-	if (memchr(place->name, '~', place->len) == NULL &&
-		memchr(place->name, '/', place->len) == NULL)
-		return put_bytes(out, n, place->name, place->len);
-	for (i = 0; i < place->len && n >= 0; i++)
-		if (place->name[i] == '~')
+	if (memchr(key->name, '~', key->len) == NULL &&
+		memchr(key->name, '/', key->len) == NULL)
+		return put_bytes(out, n, key->name, key->len);
+	for (i = 0; i < key->len && n >= 0; i++)
+		if (key->name[i] == '~')
 			n = put_bytes(out, n, "~0", 2);
-		else if (place->name[i] == '/')
+		else if (key->name[i] == '/')
 			n = put_bytes(out, n, "~1", 2);
 		else
-			n = put_bytes(out, n, &place->name[i], 1);
+			n = put_bytes(out, n, &key->name[i], 1);
 	return n;
 }
 
@@ -50,36 +50,31 @@ static int
 put_place(char *out, int n, const SnPlace *place, bool hide)
 {
 	char		number[16];
+	SnJsonKey	key;
 	int			more = put_bytes(out, n, "/", 1);
 
 	if (hide)
 		more = put_bytes(out, more, "*", 1);
-	else if (place->name != NULL)
-		more = put_token(out, more, place);
+	else if (JsonContainerIsObject(place->in))
+	{
+		sn_json_key(place->in, place->number, &key);
+		more = put_token(out, more, &key);
+	}
 	else
 		more = put_bytes(out, more, number,
-				   snprintf(number, sizeof(number), "%d", place->len));
+				   snprintf(number, sizeof(number), "%d", place->number));
 	return more;
 }
 
-/* sn_trail_note: the value at hand was redacted; hide_last: not its name */
-void
-sn_trail_note(SnWalk *w, SnMethod method, bool hide_last)
+/* make_note: what the trail says of the value at hand; how much it is */
+static pg_noinline int
+make_note(SnWalk *w, char *entry, SnMethod method, bool hide_last)
 {
 	static const char metadata[] = "$metadata";
-	SnTrail    *trail = w->trail;
-	char	   *entry = trail->bytes + trail->used;
 	char	   *pointer = entry + 3;
 	int			n = 0;
 	int			i;
 
-	if (++trail->count > SN_TRAIL_MAX)
-		return;
-	if (sn_shape_has_note(w))
-	{
-		trail->used += sn_shape_note(w, entry);
-		return;
-	}
 	if (w->root == SN_ROOT_METADATA)
 		n = put_bytes(pointer, 0, metadata, sizeof(metadata) - 1);
 	for (i = 0; i < w->depth; i++)
@@ -94,8 +89,24 @@ sn_trail_note(SnWalk *w, SnMethod method, bool hide_last)
 	entry[0] = (char) method;
 	entry[1] = (char) (n & 0xff);
 	entry[2] = (char) (n >> 8);
-	trail->used += 3 + n;
 	sn_shape_keep_note(w, entry);
+	return 3 + n;
+}
+
+/* sn_trail_note: the value at hand was redacted; hide_last: not its name */
+void
+sn_trail_note(SnWalk *w, SnMethod method, bool hide_last)
+{
+	SnTrail    *trail = w->trail;
+	char	   *entry = trail->bytes + trail->used;
+	int			size;
+
+	if (++trail->count > SN_TRAIL_MAX)
+		return;
+	size = sn_shape_note(w, entry);
+	if (size == 0)
+		size = make_note(w, entry, method, hide_last);
+	trail->used += size;
 }
 
 /* push_text: a key, or an item */

@@ -114,34 +114,44 @@ sn_redact_string(SnOut *out, const text *tenant_id, const SnEffect *effect,
 	}
 }
 
+/* as_text: what is masked or hashed of a number or a boolean */
+static const char *
+as_text(const JsonbValue *value, SnMethod method)
+{
+	if (value->type == jbvNumeric)
+		return numeric_normalize(value->val.numeric);
+	if (method == SN_METHOD_MASK)
+		return MASKED_BOOLEAN;
+	return value->val.boolean ? "true" : "false";
+}
+
 /*
  * sn_redact_scalar: write a value as a method makes it.  False when the method
  * does not concern it: null says nothing, and secrets are looked for in texts.
  */
 bool
-sn_redact_scalar(SnWalk *w, const SnEffect *effect, const JsonbValue *value,
+sn_redact_scalar(SnWalk *w, const SnEffect *effect, const SnJsonPlaces *p,
 				 JEntry *entry)
 {
 	SnOut	   *out = &w->out;
 	Size		before = out->len;
-	const char *s = value->val.string.val;
-	Size		len = value->val.string.len;
+	const char *s = p->base + p->from;
+	Size		len = p->to - p->from;
 	bool		changed;
 
-	if (value->type == jbvNull ||
-		(effect->method == SN_METHOD_SECRETS && value->type != jbvString))
+	if (!JBE_ISSTRING(p->entry))
 	{
-		*entry = sn_out_scalar(out, value);
-		return false;
-	}
-	if (value->type == jbvNumeric)
-		s = numeric_normalize(value->val.numeric);
-	else if (value->type == jbvBool && effect->method == SN_METHOD_MASK)
-		s = MASKED_BOOLEAN;
-	else if (value->type == jbvBool)
-		s = value->val.boolean ? "true" : "false";
-	if (value->type != jbvString)
+		JsonbValue	value;
+
+		sn_json_value_at(p, &value);
+		if (value.type == jbvNull || effect->method == SN_METHOD_SECRETS)
+		{
+			*entry = sn_out_scalar(out, &value);
+			return false;
+		}
+		s = as_text(&value, effect->method);
 		len = strlen(s);
+	}
 	sn_redact_string(out, w->tenant_id, effect, s, len, &changed);
 	*entry = JENTRY_ISSTRING | (JEntry) (out->len - before);
 	return changed;

@@ -23,7 +23,7 @@ typedef struct Part
 {
 	Size		head;			/* where it begins */
 	int			at;				/* the next entry */
-	SnRun		run;			/* what is not written yet */
+	SnJsonPlaces p;				/* what comes */
 } Part;
 
 /* is_replaced: a rule concerns the value at hand as a whole */
@@ -33,27 +33,13 @@ is_replaced(const SnEffect *effect)
 	return effect->method >= SN_METHOD_REPLACE;
 }
 
-/* stays: the value at hand is written with those before it */
+/* write_stays: the next n values stay as they are */
 static inline void
-stays(Part *part, const SnJsonPlaces *p)
+write_stays(SnWalk *w, Part *part, int n)
 {
-	if (part->run.n++ == 0)
-	{
-		part->run.base = p->base;
-		part->run.from = p->from;
-		part->run.entries = p->entries - 1;
-	}
-	part->run.to = p->to;
-}
-
-/* write_stays: values that were passed over */
-static inline void
-write_stays(SnWalk *w, Part *part)
-{
-	if (part->run.n > 0)
-		sn_out_run(&w->out, &part->run, part->head, part->at);
-	part->at += part->run.n;
-	part->run.n = 0;
+	if (n > 0)
+		sn_out_run(&w->out, &part->p, n, part->head, part->at);
+	part->at += n;
 }
 
 /* write_names: of an object's members those that stay */
@@ -62,61 +48,51 @@ write_names(SnWalk *w, JsonbContainer *object, const SnLook *look, Part *part)
 {
 	SnRuleState **next = w->next + look->first;
 	Size		from = w->out.len;
-	SnRun		run = {NULL};
-	SnJsonPlaces p;
-	bool		more;
+	int			n = JsonContainerSize(object);
+	SnJsonPlaces keys;
+	int			i;
+	int			k;
 
 	if (sn_shape_names(w, part->head, &part->at))
 		return;
-	sn_json_places(&p, object, look->values_at);
-	do
+	sn_json_places(&keys, object, 0);
+	keys.entries = keys.keys;
+	for (i = 0; i < n; i = k + 1)
 	{
-		more = sn_json_next_member(&p);
-		if (more && *next++ != &sn_look_removed)
-		{
-			if (run.n++ == 0)
-			{
-				run.base = p.base;
-				run.from = p.key_end - p.key.len;
-				run.entries = p.keys - 1;
-			}
-			run.to = p.key_end;
-		}
-		else if (run.n > 0)
-		{
-			sn_out_block(&w->out, &run, part->head, part->at);
-			part->at += run.n;
-			run.n = 0;
-		}
+		for (k = i; k < n && next[k] != &sn_look_removed;)
+			k++;
+		sn_out_block(&w->out, &keys, k - i, part->head, part->at);
+		part->at += k - i;
+		if (k < n)
+			(void) sn_json_next_item(&keys);
 	}
-	while (more);
 	sn_shape_keep_names(w, part->head, from, part->at);
 }
 
-/* note_removed: the member at hand is gone */
+/* note_removed: a member is gone */
 static void
-note_removed(SnWalk *w, SnRuleState *state, const SnJsonPlaces *p)
+note_removed(SnWalk *w, SnPlace place, SnRuleState *state)
 {
 	bool		named = true;
 
-	w->places[w->depth++] = (SnPlace) {p->key.name, p->key.len};
+	w->places[w->depth++] = place;
 	if (!sn_shape_has_note(w))
-		sn_state_leave(sn_look_at_member(w, state, p, &named));
+		sn_state_leave(sn_look_again_at(w, place, state, &named));
 	sn_trail_note(w, SN_METHOD_REMOVE, !named);
 	w->depth--;
 }
 
-/* write_entry: the value at hand, which rules concern */
+/* write_entry: the next value, which rules concern */
 static void
-write_entry(SnWalk *w, Part *part, const SnJsonPlaces *p, SnPlace place,
-			SnRuleState *state, const SnEffect *inherited)
+write_entry(SnWalk *w, Part *part, SnPlace place, SnRuleState *state,
+			const SnEffect *inherited)
 {
 	SnEffect	both;
 	JEntry		entry;
 
-	write_stays(w, part);
 	w->places[w->depth++] = place;
-	entry = write_value(w, p, state, sn_state_effect(state, inherited, &both));
+	entry = write_value(w, &part->p, state,
+						sn_state_effect(state, inherited, &both));
 	w->depth--;
 	*sn_out_entry(&w->out, part->head, part->at++) = entry;
 	sn_state_leave(state);
@@ -127,33 +103,29 @@ static void
 write_members(SnWalk *w, JsonbContainer *object, const SnLook *look,
 			  Part *part, SnRuleState *state, const SnEffect *inherited)
 {
-	SnJsonPlaces p;
+	int			n = JsonContainerSize(object);
 	int			i;
+	int			k;
 
-	sn_json_places(&p, object, look->values_at);
-	for (i = look->first; sn_json_next_member(&p); i++)
+	sn_json_places(&part->p, object, look->values_at);
+	for (i = 0; (k = sn_look_next(w, look, i, n)) < n; i = k + 1)
 	{
-		SnRuleState *next = w->next[i];
+		SnRuleState *next = w->next[look->first + k];
+		SnPlace		place = {object, k};
 		bool		named;
 
-		if (w->depth == 0)
-			w->member = i;
-		if (next == NULL)
-			stays(part, &p);
-		else if (next == &sn_look_removed)
-		{
-			write_stays(w, part);
-			note_removed(w, state, &p);
-		}
+		write_stays(w, part, k - i);
+		(void) sn_json_next_item(&part->p);
+		if (next == &sn_look_removed)
+			note_removed(w, place, state);
 		else
 		{
 			if (next == &sn_look_again)
-				next = sn_look_at_member(w, state, &p, &named);
-			write_entry(w, part, &p, (SnPlace) {p.key.name, p.key.len}, next,
-						inherited);
+				next = sn_look_again_at(w, place, state, &named);
+			write_entry(w, part, place, next, inherited);
 		}
 	}
-	write_stays(w, part);
+	write_stays(w, part, n - i);
 }
 
 /* write_object: what is left of an object that was looked at */
@@ -169,55 +141,81 @@ write_object(SnWalk *w, JsonbContainer *object, const SnLook *look,
 	sn_out_close(&w->out, part.head, JB_FOBJECT, n, 2 * n, 2 * n);
 }
 
-/* write_array: an array, with as many items as it had */
-static void
+/*
+ * next_item: pass over the items that stay.  False when no more come; otherwise
+ * one is at hand that rules concern, as next says.
+ */
+static bool
+next_item(SnWalk *w, SnJsonPlaces *p, int n, SnRuleState *state,
+		  const SnEffect *inherited, SnRuleState **next)
+{
+	while (sn_json_next_item(p))
+	{
+		SnEffect	both;
+
+		CHECK_FOR_INTERRUPTS();
+		*next = sn_look_at_item(w, state, p, n - p->left - 1);
+		if (!sn_look_passes(*next, sn_state_effect(*next, inherited, &both), p))
+			return true;
+		sn_state_leave(*next);
+	}
+	return false;
+}
+
+/* write_array: an array, with as many items as it had; false: it stays as it is */
+static bool
 write_array(SnWalk *w, JsonbContainer *array, SnRuleState *state,
 			const SnEffect *inherited)
 {
 	int			n = JsonContainerSize(array);
-	Part		part = {.head = sn_out_open(&w->out, n)};
+	Part		part = {0};
+	SnRuleState *next;
 	SnJsonPlaces p;
-	int			i;
 
 	sn_json_places(&p, array, 0);
-	for (i = 0; sn_json_next_item(&p); i++)
+	part.p = p;
+	if (!next_item(w, &p, n, state, inherited, &next))
+		return false;
+	part.head = sn_out_open(&w->out, n);
+	do
 	{
-		SnRuleState *next = sn_look_at_item(w, state, &p, i);
-		SnEffect	both;
+		int			i = n - p.left - 1;
 
-		CHECK_FOR_INTERRUPTS();
-		if (sn_look_passes(next, sn_state_effect(next, inherited, &both), &p))
-		{
-			stays(&part, &p);
-			sn_state_leave(next);
-		}
-		else
-			write_entry(w, &part, &p, (SnPlace) {NULL, i}, next, inherited);
+		write_stays(w, &part, i - part.at);
+		(void) sn_json_next_item(&part.p);
+		write_entry(w, &part, (SnPlace) {array, i}, next, inherited);
 	}
-	write_stays(w, &part);
+	while (next_item(w, &p, n, state, inherited, &next));
+	write_stays(w, &part, n - part.at);
 	sn_out_close(&w->out, part.head, JB_FARRAY, n, n, n);
+	return true;
 }
 
 /* write_container: an object or an array, going down into it */
-static JEntry
+static pg_noinline JEntry
 write_container(SnWalk *w, const SnJsonPlaces *p, SnRuleState *state,
 				const SnEffect *effect)
 {
 	JsonbContainer *container = sn_json_child(p);
 	Size		before = w->out.len;
+	bool		written;
 	SnLook		look;
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
 	(void) sn_out_pad(&w->out);
 	if (JsonContainerIsArray(container))
-		write_array(w, container, state, effect);
-	else if (sn_look_at_members(w, container, state, effect, &look))
-	{
-		write_object(w, container, &look, state, effect);
-		sn_look_end(w, &look);
-	}
+		written = write_array(w, container, state, effect);
 	else
+	{
+		written = sn_look_at_members(w, container, state, effect, &look);
+		if (written)
+		{
+			write_object(w, container, &look, state, effect);
+			sn_look_end(w, &look);
+		}
+	}
+	if (!written)
 		(void) sn_out_bytes(&w->out, (char *) container,
 							p->to - INTALIGN(p->from));
 	return JENTRY_ISCONTAINER | (JEntry) (w->out.len - before);
@@ -228,7 +226,6 @@ static JEntry
 write_value(SnWalk *w, const SnJsonPlaces *p, SnRuleState *state,
 			const SnEffect *effect)
 {
-	JsonbValue	value;
 	JEntry		entry;
 
 	if (is_replaced(effect))
@@ -239,8 +236,7 @@ write_value(SnWalk *w, const SnJsonPlaces *p, SnRuleState *state,
 	}
 	if (JBE_ISCONTAINER(p->entry))
 		return write_container(w, p, state, effect);
-	sn_json_value_at(p, &value);
-	if (sn_redact_scalar(w, effect, &value, &entry))
+	if (sn_redact_scalar(w, effect, p, &entry))
 		sn_trail_note(w, effect->method, false);
 	return entry;
 }
@@ -276,7 +272,7 @@ static bool
 walk_root(SnWalk *w, Jsonb *json, SnRuleState *state, Size max)
 {
 	const SnEffect *effect = &state->effect;
-	Size		guess = VARSIZE(json) + VARSIZE(json) / 4 + 128;
+	Size		guess = VARSIZE(json) + 128;
 	bool		written = is_replaced(effect);
 	SnLook		look;
 
@@ -315,21 +311,18 @@ begin_walk(SnWalk *w, SnRuleSet *set, SnPathRoot root, const text *tenant_id,
 }
 
 /*
- * sn_redact_walk: an object, redacted; NULL when it stays as it is.  What was
- * done is added to the trail.
+ * sn_redact_walk: an object that some rule is about, redacted; NULL when it
+ * stays as it is.  What was done is added to the trail.
  */
 Jsonb *
 sn_redact_walk(SnRuleSet *set, SnPathRoot root, Jsonb *json,
 			   const text *tenant_id, Size max, SnTrail *trail)
 {
-	int			node = root == SN_ROOT_METADATA ? set->metadata : set->payload;
 	int			before = trail->count;
 	SnRuleState *state;
 	SnWalk		w;
 	bool		written;
 
-	if (node == 0)
-		return NULL;
 	begin_walk(&w, set, root, tenant_id, trail);
 	state = sn_state_begin(set, root);
 	written = walk_root(&w, json, state, max);

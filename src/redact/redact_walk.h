@@ -24,21 +24,11 @@ typedef struct SnOut
 	Size		max;
 } SnOut;
 
-/* What lies one behind the other in a container, and is written as it is */
-typedef struct SnRun
-{
-	const char *base;			/* where offsets count from */
-	uint32		from;
-	uint32		to;
-	const JEntry *entries;		/* of the first one */
-	int			n;
-} SnRun;
-
-/* Where the walk is: the name of a member, or the number of an item */
+/* Where the walk is: at a member, or an item, of that number */
 typedef struct SnPlace
 {
-	const char *name;			/* NULL: an item */
-	int			len;			/* of the name, or the number */
+	JsonbContainer *in;
+	int			number;
 } SnPlace;
 
 /* Members of objects that a walk knows about without taking memory for it */
@@ -57,7 +47,6 @@ typedef struct SnWalk
 	int			nnext;
 	int			next_room;
 	SnShape    *shape;			/* what is known of such a payload, or NULL */
-	int			member;			/* of the payload, where the walk is */
 	int			depth;
 	SnPlace		places[SN_JSON_DEPTH_MAX + 1];
 	SnRuleState *next_here[SN_NEXT_ROOM];
@@ -70,8 +59,10 @@ extern JEntry sn_out_scalar(SnOut *out, const JsonbValue *value);
 extern JEntry sn_out_copy(SnOut *out, const JsonbValue *value);
 extern Size sn_out_pad(SnOut *out);
 extern Size sn_out_open(SnOut *out, int entries);
-extern void sn_out_block(SnOut *out, const SnRun *run, Size head, int at);
-extern void sn_out_run(SnOut *out, const SnRun *run, Size head, int at);
+extern void sn_out_block(SnOut *out, SnJsonPlaces *p, int n, Size head,
+						 int at);
+extern void sn_out_other(SnOut *out, SnJsonPlaces *p, int n, Size head,
+						 int at);
 extern void sn_out_close(SnOut *out, Size head, uint32 flags, int size,
 						 int entries, int room);
 extern Jsonb *sn_out_end(SnOut *out);
@@ -100,6 +91,16 @@ sn_out_bytes(SnOut *out, const char *bytes, Size len)
 	memcpy(out->data + out->len, bytes, len);
 	out->len += len;
 	return JENTRY_ISSTRING | (JEntry) len;
+}
+
+/* sn_out_run: the next n values as they are */
+static inline void
+sn_out_run(SnOut *out, SnJsonPlaces *p, int n, Size head, int at)
+{
+	if ((out->len & 3) == (p->to & 3))
+		sn_out_block(out, p, n, head, at);
+	else
+		sn_out_other(out, p, n, head, at);
 }
 
 /* redact_match.c */
@@ -135,12 +136,23 @@ extern bool sn_look_at_members(SnWalk *w, JsonbContainer *object,
 							   SnRuleState *state, const SnEffect *inherited,
 							   SnLook *look);
 extern void sn_look_end(SnWalk *w, const SnLook *look);
-extern SnRuleState *sn_look_at_member(SnWalk *w, SnRuleState *state,
-									  const SnJsonPlaces *p, bool *named);
+extern SnRuleState *sn_look_again_at(SnWalk *w, SnPlace place,
+									 SnRuleState *state, bool *named);
 extern SnRuleState *sn_look_at_item(SnWalk *w, SnRuleState *state,
 									const SnJsonPlaces *p, int index);
 extern bool sn_look_finds(SnWalk *w, JsonbContainer *object,
 						  SnRuleState *state, const SnLook *look);
+
+/* sn_look_next: the first of n members from there on that does not stay, or n */
+static inline int
+sn_look_next(const SnWalk *w, const SnLook *look, int i, int n)
+{
+	SnRuleState *const *next = w->next + look->first;
+
+	while (i < n && next[i] == NULL)
+		i++;
+	return i;
+}
 
 /* redact_shape.c */
 extern bool sn_shape_look(SnWalk *w, JsonbContainer *object, bool *concerned,
@@ -188,7 +200,7 @@ sn_state_effect(const SnRuleState *state, const SnEffect *inherited,
 
 /* redact_value.c */
 extern bool sn_redact_scalar(SnWalk *w, const SnEffect *effect,
-							 const JsonbValue *value, JEntry *entry);
+							 const SnJsonPlaces *p, JEntry *entry);
 extern void sn_redact_string(SnOut *out, const text *tenant_id,
 							 const SnEffect *effect, const char *s, Size len,
 							 bool *changed);

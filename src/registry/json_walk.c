@@ -106,6 +106,30 @@ sn_json_value_at(const SnJsonPlaces *p, JsonbValue *value)
 	fill(p->entry, p->base, p->from, p->to, value);
 }
 
+/* sn_json_key: the name of one member of an object */
+void
+sn_json_key(JsonbContainer *object, int i, SnJsonKey *key)
+{
+	key->name = (char *) &object->children[2 * JsonContainerSize(object)] +
+		getJsonbOffset(object, i);
+	key->len = getJsonbLength(object, i);
+}
+
+/* sn_json_member: stand at one member alone, which the others do not follow */
+void
+sn_json_member(SnJsonPlaces *p, JsonbContainer *object, int i)
+{
+	int			n = JsonContainerSize(object);
+
+	p->keys = p->entries = NULL;
+	p->left = 0;
+	p->base = (char *) &object->children[2 * n];
+	sn_json_key(object, i, &p->key);
+	p->entry = object->children[n + i];
+	p->from = getJsonbOffset(object, n + i);
+	p->to = p->from + getJsonbLength(object, n + i);
+}
+
 /*
  * sn_json_next: the next entry, or false.  key may be NULL for an array.
  */

@@ -81,6 +81,20 @@ sn_json_next_item(SnJsonPlaces *p)
 	return true;
 }
 
+/* sn_json_skip: pass over the next n items, or values of members */
+static inline void
+sn_json_skip(SnJsonPlaces *p, int n)
+{
+	uint32		to = p->to;
+	int			i;
+
+	for (i = 0; i < n; i++)
+		JBE_ADVANCE_OFFSET(to, p->entries[i]);
+	p->entries += n;
+	p->left -= n;
+	p->to = to;
+}
+
 /* sn_json_next_member: the next member of an object, or false */
 static inline bool
 sn_json_next_member(SnJsonPlaces *p)
@@ -106,6 +120,8 @@ sn_json_child(const SnJsonPlaces *p)
 
 extern Jsonb *sn_json_empty(void);
 extern void sn_json_value_at(const SnJsonPlaces *p, JsonbValue *value);
+extern void sn_json_key(JsonbContainer *object, int i, SnJsonKey *key);
+extern void sn_json_member(SnJsonPlaces *p, JsonbContainer *object, int i);
 extern void sn_json_root(Jsonb *json, JsonbValue *value);
 extern bool sn_json_is_object(const JsonbValue *value);
 extern bool sn_json_is_array(const JsonbValue *value);

@@ -254,7 +254,7 @@ rescue_lane(SnClaim *claim, SnClaimLook *look)
 static bool
 waits_for_batch(SnClaim *claim, SnClaimLook *look, int track)
 {
-	if (!sn_lane_waits(&look->lane, track, claim->snapshot))
+	if (!sn_lane_waits(&look->lane, track, claim->stream, claim->snapshot))
 		return false;
 	look->leased |= 1 << track;
 	return true;

@@ -94,12 +94,16 @@ has_new(SnLaneLook *look, SnLaneState *state, Snapshot snapshot, int *budget)
 	return found;
 }
 
-/* is_taken: whether a track's new events are not for now, for a batch's sake */
+/* is_with_batch: whether a track's new events are not for now, for a batch's sake */
 static bool
-is_taken(SnLaneLook *look, int track, Snapshot snapshot)
+is_with_batch(SnLaneLook *look, int track, Snapshot snapshot)
 {
-	return look->lane.of[track]->held ||
-		sn_lane_waits(&look->lane, track, snapshot);
+	SnStreamReader *stream = sn_stream_begin();
+	bool		result = look->lane.of[track]->held ||
+		sn_lane_waits(&look->lane, track, stream, snapshot);
+
+	sn_stream_end(stream);
+	return result;
 }
 
 /*
@@ -121,7 +125,7 @@ has_new_in_lane(SnSubSlot *hints, SnLaneLook *look, Snapshot snapshot,
 	{
 		SnLaneState *state = lane->of[track];
 
-		if (state != NULL && !is_taken(look, track, snapshot) &&
+		if (state != NULL && !is_with_batch(look, track, snapshot) &&
 			((tracks & 1 << track) != 0 || state->pos < state->end_pos) &&
 			has_new(look, state, snapshot, budget))
 			return true;
@@ -207,7 +211,7 @@ sn_look_at_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 		look->ready = look->ready ||
 			has_new_in_lane(hints, look, snapshot, budget) ||
 			(look->lane.waits_common &&
-			 !is_taken(look, SN_TRACK_COMMON, snapshot));
+			 !is_with_batch(look, SN_TRACK_COMMON, snapshot));
 	}
 	UnregisterSnapshot(snapshot);
 }

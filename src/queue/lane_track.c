@@ -220,9 +220,9 @@ read_apart(SnLane *lane, Snapshot snapshot)
 		lane->napart = sn_tracks_apart(snapshot, &lane->apart);
 }
 
-/* find_apart: where a tenant is that has another track; or NULL */
+/* find_tenant_apart: where a tenant is that has another track; or NULL */
 static const SnApart *
-find_apart(SnLane *lane, const text *tenant_id, Snapshot snapshot)
+find_tenant_apart(SnLane *lane, const text *tenant_id, Snapshot snapshot)
 {
 	int			i;
 
@@ -343,13 +343,32 @@ is_elsewhere(SnLane *lane, const text *tenant_id, int track, Snapshot snapshot)
 }
 
 /*
+ * track_of_tenant: the track that a tenant has; -1 when the common one has not
+ * passed what it had there.  What is still read merged is the common one's,
+ * whoever's it is.
+ */
+static int
+track_of_tenant(SnLane *lane, const text *tenant_id, SnStreamReader *stream,
+				Snapshot snapshot)
+{
+	const SnApart *apart = find_tenant_apart(lane, tenant_id, snapshot);
+	SnPos		passed = apart == NULL ? 0 :
+		common_passed(lane, stream, snapshot);
+
+	if (apart == NULL || passed < lane->sub->tracks_pos)
+		return SN_TRACK_COMMON;
+	return passed < SN_ROUND_POS(apart->since_round) ? -1 : apart->track;
+}
+
+/*
  * sn_lane_waits: whether the new events of a track have to wait for the batch of
- * another one: it has a retry of a tenant whose track this is by now, and it may
- * be of their key.  With order they are parked behind that retry; without, nothing
- * else holds them.
+ * another one: it has a retry of a tenant, and this is the track where that has,
+ * or may still have, new events.  They may be of the retry's key.  With order they
+ * are parked behind it; without, nothing else holds them.
  */
 bool
-sn_lane_waits(SnLane *lane, int track, Snapshot snapshot)
+sn_lane_waits(SnLane *lane, int track, SnStreamReader *stream,
+			  Snapshot snapshot)
 {
 	ListCell   *lc;
 
@@ -359,33 +378,17 @@ sn_lane_waits(SnLane *lane, int track, Snapshot snapshot)
 	foreach(lc, lane->in_hands)
 	{
 		const SnInHands *in_hands = lfirst(lc);
-		const SnApart *apart = find_apart(lane, in_hands->tenant_id, snapshot);
+		int			now;
 
-		if (in_hands->track == track ||
-			track != (apart == NULL ? SN_TRACK_COMMON : apart->track))
+		if (in_hands->track == track)
+			continue;
+		now = track_of_tenant(lane, in_hands->tenant_id, stream, snapshot);
+		if (track != (now < 0 ? SN_TRACK_COMMON : now))
 			continue;
 		lane->waits_batch = true;
 		return true;
 	}
 	return false;
-}
-
-/*
- * track_of_tenant: the track that a tenant has; -1 when the common one has not
- * passed what it had there.  What is still read merged is the common one's,
- * whoever's it is.
- */
-static int
-track_of_tenant(SnLane *lane, const text *tenant_id, SnStreamReader *stream,
-				Snapshot snapshot)
-{
-	const SnApart *apart = find_apart(lane, tenant_id, snapshot);
-	SnPos		passed = apart == NULL ? 0 :
-		common_passed(lane, stream, snapshot);
-
-	if (apart == NULL || passed < lane->sub->tracks_pos)
-		return SN_TRACK_COMMON;
-	return passed < SN_ROUND_POS(apart->since_round) ? -1 : apart->track;
 }
 
 /*

@@ -65,7 +65,8 @@ extern void sn_lane_seek(SnStreamReader *stream, SnSub *sub,
 						 const SnLaneState *state, Snapshot snapshot);
 extern SnPos sn_lane_bound(SnLane *lane, int track, SnStreamReader *stream,
 						   Snapshot snapshot);
-extern bool sn_lane_waits(SnLane *lane, int track, Snapshot snapshot);
+extern bool sn_lane_waits(SnLane *lane, int track, SnStreamReader *stream,
+						  Snapshot snapshot);
 extern int	sn_lane_retry_track(SnLane *lane, const SnRetry *retry,
 								SnStreamReader *stream, Snapshot snapshot);
 extern int	sn_lane_due_tracks(SnLane *lane, TimestampTz now,

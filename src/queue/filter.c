@@ -8,8 +8,11 @@
  * Runs under the lock of subscriptions (lock.c).  A changed filter holds for
  * rounds taken after the change: what was sequenced before is delivered by the
  * filter of its time, claimed or not.  For that the subscription's row
- * remembers the streams it read and up to which round; streams that every lane
- * has passed are forgotten at the next change.
+ * remembers the streams it read and up to which round.  Streams that every lane
+ * has passed are forgotten at the next change, and by maintenance: who claims
+ * has to have the rights for all tenants of what the row remembers.  So a stream
+ * is not passed, either, while an event of a tenant that the present filter
+ * does not have waits for its retry.
  */
 #include "postgres.h"
 
@@ -19,9 +22,11 @@
 
 #include "queue/filter.h"
 #include "queue/lane_track.h"
+#include "queue/retry.h"
 #include "sequencer/tracks.h"
 
 #define MAX_OLD_STREAMS		32
+#define RETRIES_LOOKED_AT	10000	/* with more of them, some may be foreign */
 
 /* sn_next_id: a value of the sequence of an identity column */
 int
@@ -129,9 +134,13 @@ sn_drop_unused_streams(void)
 	sn_table_end(scan);
 }
 
-/* is_left: whether a lane has an event that is not resolved, or is held */
+/*
+ * is_left: whether a lane has an event before a position that may not be
+ * resolved, or is held there
+ */
 static bool
-is_left(const SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
+is_left(const SnLane *lane, SnStreamReader *stream, SnPos end,
+		Snapshot snapshot)
 {
 	const SnSub *sub = lane->sub;
 	int			track;
@@ -141,17 +150,18 @@ is_left(const SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
 		SnPos		pos;
 		pg_uuid_t	id;
 
-		if (lane->of[track] == NULL)
+		if (lane->of[track] == NULL || sn_lane_track_pos(lane, track) >= end)
 			continue;
 		sn_stream_seek(stream, sub->sources, sub->nsources, lane->lane, track,
 					   sn_lane_track_pos(lane, track), snapshot);
-		if (lane->of[track]->held || sn_stream_next(stream, &pos, &id))
+		if (lane->of[track]->held || lane->of[track]->end_pos > end ||
+			(sn_stream_next(stream, &pos, &id) && pos < end))
 			return true;
 	}
 	return false;
 }
 
-/* move_lane: a lane that has nothing left moves to a position, in all its tracks */
+/* move_lane: a lane that has nothing left before a position moves there, in all its tracks */
 static void
 move_lane(SnLane *lane, SnPos pos)
 {
@@ -161,7 +171,7 @@ move_lane(SnLane *lane, SnPos pos)
 	{
 		SnLaneState *state = lane->of[track];
 
-		if (state == NULL)
+		if (state == NULL || state->pos >= pos || state->held)
 			continue;
 		state->pos = state->end_pos = pos;
 		if (state->whole != NULL)
@@ -203,7 +213,7 @@ move_lanes(SnSub *sub, int64 round_no, Snapshot snapshot)
 
 		sn_lane_open(&lane, &reader, sub, i, snapshot);
 		if (passed_in_lane(&lane) < SN_ROUND_POS(round_no) &&
-			!is_left(&lane, stream, snapshot))
+			!is_left(&lane, stream, SN_ROUND_POS(round_no), snapshot))
 		{
 			move_lane(&lane, SN_ROUND_POS(round_no));
 			(void) sn_lane_store(&lane);
@@ -216,45 +226,136 @@ move_lanes(SnSub *sub, int64 round_no, Snapshot snapshot)
 }
 
 /*
- * sn_change_filter: rounds after the newest one are read from another stream.
- * Nobody has read further: the lanes' locks are held, and the snapshot is from
- * after they were got.
+ * sn_foreign_retry: the position of the first event that waits for a retry and is
+ * of none of these tenants.  0 where too many wait to be looked at.
  */
-void
-sn_change_filter(SnSub *sub, int stream_id, Datum *values, bool *nulls)
+SnPos
+sn_foreign_retry(int sub_id, const SnNames *tenants, Snapshot snapshot)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	int64		until = sn_newest_round(snapshot) + 1;
-	SnPos		passed = move_lanes(sub, until, snapshot);
+	SnPos		first = SN_POS_MAX;
+	int			n = 0;
+	SnScan		scan;
+
+	if (tenants->n < 0)
+		return first;
+	sn_retry_scan_keys(&scan, sub_id, snapshot);
+	while (first > 0 && sn_scan_next(&scan))
+	{
+		SnRetry		retry;
+
+		CHECK_FOR_INTERRUPTS();
+		sn_retry_read(scan.slot, &retry);
+		if (!sn_names_have(tenants, retry.tenant_id))
+			first = Min(first, retry.pos);
+		if (++n > RETRIES_LOOKED_AT)
+			first = 0;
+	}
+	sn_scan_end(&scan);
+	return first;
+}
+
+/*
+ * set_earlier: the streams of the first n segments, up to a round, are what was
+ * read before, but for what is passed
+ */
+static void
+set_earlier(const SnSub *sub, int n, int64 until, SnPos passed, Datum *values,
+			bool *nulls)
+{
 	Datum	   *streams = palloc(sub->nsegments * sizeof(Datum));
 	Datum	   *untils = palloc(sub->nsegments * sizeof(Datum));
-	int			n = 0;
+	int			left = 0;
 	int			i;
 
 	Assert(sn_streams_are_ours());
-	for (i = 0; i < sub->nsegments; i++)
+	for (i = 0; i < n; i++)
 	{
 		int64		end = Min(sub->segments[i].until, until);
 
 		if (end <= 0 || SN_ROUND_POS(end) <= passed)
 			continue;
-		streams[n] = Int32GetDatum(sub->segments[i].stream_id);
-		untils[n++] = Int64GetDatum(end);
+		streams[left] = Int32GetDatum(sub->segments[i].stream_id);
+		untils[left++] = Int64GetDatum(end);
 	}
-	if (n > MAX_OLD_STREAMS)
+	if (left > MAX_OLD_STREAMS)
 		ereport(ERROR,
 				(errcode(ERRCODE_SN_CONFLICT),
 				 errmsg("the filter of this subscription was changed too often"),
 				 errhint("Let it work off what was published before the last changes.")));
-	UnregisterSnapshot(snapshot);
 
-	values[Anum_sub_stream_id - 1] = Int32GetDatum(stream_id);
-	nulls[Anum_sub_old_streams - 1] = n == 0;
-	nulls[Anum_sub_old_until - 1] = n == 0;
+	nulls[Anum_sub_old_streams - 1] = left == 0;
+	nulls[Anum_sub_old_until - 1] = left == 0;
 	values[Anum_sub_old_streams - 1] =
-		PointerGetDatum(construct_array(streams, n, INT4OID, sizeof(int32),
+		PointerGetDatum(construct_array(streams, left, INT4OID, sizeof(int32),
 										true, TYPALIGN_INT));
 	values[Anum_sub_old_until - 1] =
-		PointerGetDatum(construct_array(untils, n, INT8OID, sizeof(int64),
+		PointerGetDatum(construct_array(untils, left, INT8OID, sizeof(int64),
 										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * sn_change_filter: rounds after the newest one are read from another stream.
+ * Nobody has read further: the lanes' locks are held, and the snapshot is from
+ * after they were got.
+ */
+void
+sn_change_filter(SnSub *sub, const SnFilter *filter, int stream_id,
+				 Datum *values, bool *nulls)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64		until = sn_newest_round(snapshot) + 1;
+	SnPos		passed = move_lanes(sub, until, snapshot);
+
+	passed = Min(passed, sn_foreign_retry(sub->sub_id, &filter->tenants,
+										  snapshot));
+	UnregisterSnapshot(snapshot);
+	values[Anum_sub_stream_id - 1] = Int32GetDatum(stream_id);
+	set_earlier(sub, sub->nsegments, until, passed, values, nulls);
+}
+
+/* sn_forget_filters: a subscription's row without the earlier streams that are passed */
+void
+sn_forget_filters(const SnSub *sub, SnPos passed, Datum *values, bool *nulls)
+{
+	set_earlier(sub, sub->nsegments - 1, PG_INT64_MAX, passed, values, nulls);
+}
+
+/*
+ * sn_pass_lane: a lane that has nothing left before a position moves there, if its
+ * lock is to be had at once.  Returns where it is then.
+ */
+SnPos
+sn_pass_lane(SnSub *sub, int number, SnPos end)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnStreamReader *stream = sn_stream_begin();
+	SnLaneReader reader = {false};
+	SnPos		passed;
+	SnLane		lane;
+
+	sn_sub_sources(sub, snapshot);
+	sn_lane_open(&lane, &reader, sub, number, snapshot);
+	if (passed_in_lane(&lane) < end &&
+		!is_left(&lane, stream, end, snapshot) &&
+		sn_lock_lane(sub->sub_id, number, false))
+	{
+		/* as it is under the lock */
+		sn_lane_read_end(&reader);
+		UnregisterSnapshot(snapshot);
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		sn_lane_open(&lane, &reader, sub, number, snapshot);
+		if (!sn_subs_current() || is_left(&lane, stream, end, snapshot))
+			sn_unlock_lane(sub->sub_id, number);
+		else
+		{
+			move_lane(&lane, end);
+			if (!sn_lane_store(&lane))
+				sn_unlock_lane(sub->sub_id, number);
+		}
+	}
+	passed = passed_in_lane(&lane);
+	sn_lane_read_end(&reader);
+	sn_stream_end(stream);
+	UnregisterSnapshot(snapshot);
+	return passed;
 }

@@ -203,6 +203,17 @@ sn_retry_scan_lane(SnScan *scan, int sub_id, int lane, Snapshot snapshot)
 				  keys, ForwardScanDirection);
 }
 
+/* sn_retry_scan_keys: the rows of all its lanes likewise */
+void
+sn_retry_scan_keys(SnScan *scan, int sub_id, Snapshot snapshot)
+{
+	ScanKeyData key;
+
+	sn_key_int4(&key, 1, BTEqualStrategyNumber, sub_id);
+	sn_scan_named(scan, SN_EVENT_RETRY, SN_EVENT_RETRY_KEY_IDX, snapshot, 1,
+				  &key, ForwardScanDirection);
+}
+
 /*
  * sn_retry_scan_due: the heads of a lane that are due from a time on and by
  * another, in order: by due time, and by their places where that is the same

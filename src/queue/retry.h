@@ -70,6 +70,7 @@ extern TimestampTz sn_retry_next_due(int sub_id, int lane, TimestampTz after,
 /* scans: sn_retry_read() takes their rows */
 extern void sn_retry_scan_lane(SnScan *scan, int sub_id, int lane,
 							   Snapshot snapshot);
+extern void sn_retry_scan_keys(SnScan *scan, int sub_id, Snapshot snapshot);
 extern void sn_retry_scan_due(SnScan *scan, int sub_id, int lane,
 							  TimestampTz from, TimestampTz until,
 							  Snapshot snapshot);

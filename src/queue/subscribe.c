@@ -313,7 +313,8 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 	if (stream_id != DatumGetInt32(values[Anum_sub_stream_id - 1]))
 	{
 		lock_sub_lanes(sub_id);
-		sn_change_filter(sn_sub_by_id(sub_id), stream_id, values, nulls);
+		sn_change_filter(sn_sub_by_id(sub_id), &filter, stream_id, values,
+						 nulls);
 		sn_hint_free_at_commit(sn_sub_slot(sub_id), 0, PG_UINT64_MAX);
 	}
 	sn_delete_one(SN_SUBSCRIPTION, tid);
@@ -353,8 +354,39 @@ sn_sub_refilter(int sub_id, const SnFilter *filter, bool wait)
 	if (sub != NULL &&
 		find_row(sub->worker_type, snapshot, values, nulls, &tid))
 	{
-		sn_change_filter(sub, sn_filter_stream(filter, snapshot), values,
-						 nulls);
+		sn_change_filter(sub, filter, sn_filter_stream(filter, snapshot),
+						 values, nulls);
+		sn_delete_one(SN_SUBSCRIPTION, &tid);
+		sn_insert_one(SN_SUBSCRIPTION, values, nulls);
+	}
+	UnregisterSnapshot(snapshot);
+	sn_subs_changed();
+	sn_drop_unused_streams();
+	CommandCounterIncrement();
+	return true;
+}
+
+/*
+ * sn_sub_forget_filters: a subscription forgets earlier filters whose events it
+ * has passed: all before a position.  False when a lock was not to be had.
+ */
+bool
+sn_sub_forget_filters(int sub_id, SnPos passed)
+{
+	Datum		values[Natts_sub];
+	bool		nulls[Natts_sub];
+	ItemPointerData tid;
+	Snapshot	snapshot;
+	SnSub	   *sub;
+
+	if (!sn_lock_streams(false))
+		return false;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	sub = sn_sub_by_id(sub_id);
+	if (sub != NULL &&
+		find_row(sub->worker_type, snapshot, values, nulls, &tid))
+	{
+		sn_forget_filters(sub, passed, values, nulls);
 		sn_delete_one(SN_SUBSCRIPTION, &tid);
 		sn_insert_one(SN_SUBSCRIPTION, values, nulls);
 	}

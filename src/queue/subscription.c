@@ -222,9 +222,9 @@ read_policy(Datum max_attempts, Datum backoff, SnPolicy *policy)
 	policy->backoff = (Interval *) ARR_DATA_PTR(array);
 }
 
-/* sn_stream_row: filter and first round of a stream under a snapshot */
-void
-sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment)
+/* find_stream: filter and first round of a stream under a snapshot, if there is one */
+static bool
+find_stream(int stream_id, Snapshot snapshot, SnSegment *segment)
 {
 	SnTableScan *scan = sn_table_read(SN_STREAM, snapshot);
 	TupleTableSlot *slot;
@@ -252,7 +252,14 @@ sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment)
 					  &segment->filter.aggregate_types);
 	}
 	sn_table_end(scan);
-	if (!found)
+	return found;
+}
+
+/* sn_stream_row: the same of a stream that is there */
+void
+sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment)
+{
+	if (!find_stream(stream_id, snapshot, segment))
 		elog(ERROR, "stream %d is missing", stream_id);
 }
 
@@ -401,7 +408,8 @@ make_sources(SnSub *sub)
 /*
  * sn_sub_sources: bring sub->sources up to what a snapshot shows: a stream's
  * first round becomes visible together with the slices of that round, and a
- * track with its first one.  Only who merges all of them has to know.
+ * track with its first one.  Only who merges all of them has to know.  A stream
+ * that is there no more was filled, and every lane has passed it.
  */
 void
 sn_sub_sources(SnSub *sub, Snapshot snapshot)
@@ -420,7 +428,8 @@ sn_sub_sources(SnSub *sub, Snapshot snapshot)
 
 		if (sub->segments[i].first_round >= 0)
 			continue;
-		sn_stream_row(sub->segments[i].stream_id, snapshot, &now);
+		if (!find_stream(sub->segments[i].stream_id, snapshot, &now))
+			now.first_round = 0;
 		sub->segments[i].first_round = now.first_round;
 		sub->filling = sub->filling || now.first_round < 0;
 	}

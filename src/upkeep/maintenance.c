@@ -19,6 +19,7 @@
 #include "base/guc.h"
 #include "queue/alert.h"
 #include "queue/dead_letter.h"
+#include "queue/filter.h"
 #include "queue/lane.h"
 #include "queue/lane_look.h"
 #include "queue/subscription.h"
@@ -54,6 +55,7 @@ const SnStep sn_maintenance_steps[] =
 	{"slots", free_slots},
 	{"row security", sn_wall_step},
 	{"unwanted events", sn_pass_unwanted_step},
+	{"earlier filters", sn_earlier_filters_step},
 	{"tracks", sn_tracks_step},
 	{"retention", sn_retention_step},
 	{"kept events", sn_keep_step},
@@ -122,6 +124,7 @@ may_go_on(const SnStep *step, int *drops)
 	if (step->run == sn_retention_step)
 		return ++*drops < 4 * sn_sets_at_once();
 	return step->run == sn_pass_unwanted_step ||
+		step->run == sn_earlier_filters_step ||
 		step->run == sn_keep_step || step->run == sn_audit_step;
 }
 

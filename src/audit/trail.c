@@ -156,9 +156,7 @@ event_detail(TupleTableSlot *slot)
 	JsonbParseState *state = NULL;
 	JsonbValue	version = {.type = jbvNumeric};
 	JsonbValue	causation = {.type = jbvNull};
-	JsonbValue	metadata = {.type = jbvBinary};
-	Jsonb	   *stored =
-		DatumGetJsonbP(slot->tts_values[Anum_log_metadata - 1]);
+	JsonbValue	metadata = {.type = jbvNull};
 
 	version.val.numeric =
 		int64_to_numeric(DatumGetInt32(slot->tts_values[Anum_log_schema_version - 1]));
@@ -170,8 +168,15 @@ event_detail(TupleTableSlot *slot)
 												slot->tts_values[Anum_log_causation_id - 1]));
 		causation.val.string.len = strlen(causation.val.string.val);
 	}
-	metadata.val.binary.data = &stored->root;
-	metadata.val.binary.len = VARSIZE(stored) - VARHDRSZ;
+	if (!slot->tts_isnull[Anum_log_metadata - 1])	/* it can not be, unless somebody wrote it over */
+	{
+		Jsonb	   *stored =
+			DatumGetJsonbP(slot->tts_values[Anum_log_metadata - 1]);
+
+		metadata.type = jbvBinary;
+		metadata.val.binary.data = &stored->root;
+		metadata.val.binary.len = VARSIZE(stored) - VARHDRSZ;
+	}
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	add_detail(&state, "schema_version", &version);
 	add_detail_text(&state, "correlation_id", slot,
@@ -421,7 +426,7 @@ see_any(TupleTableSlot *slot, void *arg)
 		sn_uuid_cmp(DatumGetUUIDP(slot->tts_values[Anum_log_event_id - 1]),
 					&trail->q.lower) > 0 &&
 		(trail->q.aggregate_type == NULL ||
-		 sn_text_equal(DatumGetTextPP(slot->tts_values[Anum_log_aggregate_type - 1]),
+		 sn_text_equal(sn_slot_text(slot, Anum_log_aggregate_type),
 					   trail->q.aggregate_type)))
 		(void) see_history(trail, slot);
 	return trail->rows < trail->q.limit;

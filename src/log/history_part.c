@@ -122,14 +122,11 @@ sn_history_tenant(SnReading *r)
 	merged_lone(&merged, r, &r->first_above, NULL);
 	while (r->n < r->limit && (slot = merged_row(&merged)) != NULL)
 	{
-		bool		isnull;
-
 		merged.taken = true;
 		/* an index that somebody made may have more, or another tenant has
 		 * this hash */
 		if (sn_run_of(slot) < 0 ||
-			!sn_text_equal(DatumGetTextPP(slot_getattr(slot, Anum_log_tenant_id,
-													   &isnull)),
+			!sn_text_equal(sn_slot_text(slot, Anum_log_tenant_id),
 						   r->q->tenant_id))
 			continue;
 		sn_history_put(r, slot);

@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "log/history.h"
+#include "log/log_read.h"
 #include "tenancy/gate.h"
 
 /* columns of the result, by their numbers in event_log */
@@ -23,13 +24,12 @@ static const AttrNumber result_columns[] = {
 };
 
 static bool
-row_has_type(const SnQuestion *q, Datum event_type)
+row_has_type(const SnQuestion *q, const text *event_type)
 {
 	int			i;
 
 	for (i = 0; i < q->ntypes; i++)
-		if (sn_text_equal(DatumGetTextPP(event_type),
-						  DatumGetTextPP(q->event_types[i])))
+		if (sn_text_equal(event_type, DatumGetTextPP(q->event_types[i])))
 			return true;
 	return q->ntypes < 0;
 }
@@ -70,7 +70,7 @@ row_matches(const SnQuestion *q, TupleTableSlot *slot)
 		has_text(slot, column_of(slot, Anum_log_correlation_id),
 				 q->correlation_id) &&
 		(!q->unnamed || slot_attisnull(slot, Anum_log_correlation_id)) &&
-		row_has_type(q, slot_getattr(slot, Anum_log_event_type, &isnull));
+		row_has_type(q, sn_slot_text(slot, Anum_log_event_type));
 }
 
 /* flat: a value that is stored out of line, as a copy */
@@ -88,11 +88,8 @@ flat(TupleTableSlot *slot, AttrNumber column, Datum value)
 static bool
 may_read_row(TupleTableSlot *slot)
 {
-	bool		isnull;
-
 	return !sn_gate_asks() ||
-		sn_may(SN_RIGHT_READ,
-			   DatumGetTextPP(slot_getattr(slot, Anum_log_tenant_id, &isnull)));
+		sn_may(SN_RIGHT_READ, sn_slot_text(slot, Anum_log_tenant_id));
 }
 
 /* sn_history_put: add a row to the result if it is asked for */

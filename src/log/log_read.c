@@ -267,11 +267,82 @@ sn_log_end(SnLogReader *reader)
 	pfree(reader);
 }
 
+/* may_be_null: the columns of which an event need not have a value */
+static bool
+may_be_null(AttrNumber column)
+{
+	return column == Anum_log_aggregate_id ||
+		column == Anum_log_correlation_id ||
+		column == Anum_log_causation_id ||
+		column == Anum_log_deliver_at || column == Anum_log_run_keys;
+}
+
+/*
+ * sn_log_missing: the first column that is NULL and cannot be, or 0.  Payload and
+ * metadata come last: an event has a key, a type and a tenant without them.
+ */
+AttrNumber
+sn_log_missing(const bool *nulls)
+{
+	AttrNumber	column;
+
+	for (column = 1; column <= Anum_log_aggregate_type; column++)
+		if (nulls[column - 1])
+			return column;
+	return nulls[Anum_log_payload - 1] ? Anum_log_payload :
+		nulls[Anum_log_metadata - 1] ? Anum_log_metadata : 0;
+}
+
+/* refuse_row: the error of the row last fetched */
+static void
+refuse_row(SnLogReader *reader, AttrNumber column)
+{
+	bool		isnull;
+	Datum		id = slot_getattr(reader->slot, Anum_log_event_id, &isnull);
+
+	sn_refuse_null(sn_rel(SN_EVENT_LOG), column,
+				   isnull ? NULL : DatumGetUUIDP(id));
+}
+
+/* lacking: the first column of all but payload and metadata that a row lacks, or 0 */
+static AttrNumber
+lacking(TupleTableSlot *slot)
+{
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+	AttrNumber	column;
+
+	for (column = 1; column <= Anum_log_aggregate_type; column++)
+		if (heap_attisnull(tuple, column, slot->tts_tupleDescriptor))
+			return column;
+	return 0;
+}
+
+/* sn_log_is_whole: whether the row last fetched has all but payload and metadata */
+bool
+sn_log_is_whole(SnLogReader *reader)
+{
+	return lacking(reader->slot) == 0;
+}
+
+/* sn_log_require: an error unless it has */
+void
+sn_log_require(SnLogReader *reader)
+{
+	AttrNumber	column = lacking(reader->slot);
+
+	if (column != 0)
+		refuse_row(reader, column);
+}
+
 /* sn_log_datum: a column of the row last fetched */
 Datum
 sn_log_datum(SnLogReader *reader, AttrNumber column, bool *isnull)
 {
-	return slot_getattr(reader->slot, column, isnull);
+	Datum		datum = slot_getattr(reader->slot, column, isnull);
+
+	if (*isnull && !may_be_null(column))
+		refuse_row(reader, column);
+	return datum;
 }
 
 /* sn_log_text: a text column of the row last fetched, or NULL */
@@ -279,7 +350,7 @@ text *
 sn_log_text(SnLogReader *reader, AttrNumber column)
 {
 	bool		isnull;
-	Datum		datum = slot_getattr(reader->slot, column, &isnull);
+	Datum		datum = sn_log_datum(reader, column, &isnull);
 
 	return isnull ? NULL : DatumGetTextPP(datum);
 }

@@ -64,6 +64,24 @@ extern bool sn_log_columns(SnLogReader *reader, const SnLogRef *ref,
 						   Datum *values, bool *nulls);
 extern void sn_log_end(SnLogReader *reader);
 
+/*
+ * NULL where there can be none: somebody has taken NOT NULL off the table.  What
+ * has no value there is refused, also by the functions below.
+ */
+extern AttrNumber sn_log_missing(const bool *nulls);
+extern bool sn_log_is_whole(SnLogReader *reader);
+extern void sn_log_require(SnLogReader *reader);
+
+/* sn_slot_text: a text column of a row of the log, or NULL */
+static inline text *
+sn_slot_text(TupleTableSlot *slot, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
 /* columns of the row last fetched; texts point into it */
 extern Datum sn_log_datum(SnLogReader *reader, AttrNumber column,
 						  bool *isnull);

@@ -20,6 +20,7 @@
 #include "base/compat.h"
 #include "base/text.h"
 #include "log/event_run.h"
+#include "log/log_read.h"
 #include "log/tenant_scan.h"
 #include "tenancy/gate.h"
 
@@ -196,12 +197,10 @@ static bool
 is_wanted(const TenantRows *rows, TupleTableSlot *slot)
 {
 	int			run = sn_run_of(slot);
-	bool		isnull;
 
 	return run >= SN_RUN_NONE &&
 		(run == SN_RUN_LONE) == (rows->source == LONE) &&
-		sn_text_equal(DatumGetTextPP(slot_getattr(slot, Anum_log_tenant_id,
-												  &isnull)),
+		sn_text_equal(sn_slot_text(slot, Anum_log_tenant_id),
 					  rows->tenants[rows->next - 1]);
 }
 

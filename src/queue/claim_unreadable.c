@@ -16,20 +16,24 @@
 #include "queue/attempt.h"
 #include "queue/claim_work.h"
 
-/* column_fits: whether a column of the fetched event can be handed out */
+/*
+ * column_fits: whether a column of the fetched event can be handed out.  It is
+ * not null unless somebody has written that over the event.
+ */
 static bool
 column_fits(SnClaim *claim, AttrNumber column)
 {
 	bool		isnull;
-	Datum		value = sn_log_datum(claim->log, column, &isnull);
+	Datum		value = slot_getattr(claim->log->slot, column, &isnull);
 
-	return isnull || sn_json_fit_stored(value) == SN_JSON_FITS;
+	return !isnull && sn_json_fit_stored(value) == SN_JSON_FITS;
 }
 
 /* sn_claim_readable: whether the event just fetched can be handed out */
 bool
 sn_claim_readable(SnClaim *claim)
 {
+	sn_log_require(claim->log);
 	return column_fits(claim, Anum_log_payload) &&
 		column_fits(claim, Anum_log_metadata);
 }
@@ -53,7 +57,7 @@ sn_claim_give_up(SnClaim *claim, SnClaimLook *look, const SnEntry *entry)
 		.sub = claim->sub,
 		.state = look->state,
 		.entry = entry,
-		.error = cstring_to_text("payload or metadata is too large as text, or nested too deep, to be handed out"),
+		.error = cstring_to_text("payload or metadata is too large as text, or nested too deep, to be handed out, or there is none"),
 		.retryable = false,
 		.now = claim->now,
 		.log = claim->log,

@@ -169,6 +169,32 @@ sn_dead_letter_attempts(const pg_uuid_t *id, const text *worker_type,
 		DatumGetInt32(letter.values[Anum_dead_attempts - 1]);
 }
 
+/*
+ * row_require: an error if an event lacks what it must have.  One without payload
+ * or metadata has empty ones, so that it can be given up.
+ */
+static void
+row_require(SnEventRow *row, const pg_uuid_t *id)
+{
+	static const AttrNumber json[] = {Anum_log_payload, Anum_log_metadata};
+	AttrNumber	column = sn_log_missing(row->nulls);
+	int			i;
+
+	if (column == 0)
+		return;
+	for (i = 0; i < lengthof(json); i++)
+	{
+		if (!row->nulls[json[i] - 1])
+			continue;
+		row->values[json[i] - 1] = DirectFunctionCall1(jsonb_in,
+													   CStringGetDatum("{}"));
+		row->nulls[json[i] - 1] = false;
+	}
+	column = sn_log_missing(row->nulls);
+	if (column != 0)
+		sn_refuse_null(sn_rel(SN_EVENT_LOG), column, id);
+}
+
 /* sn_letter_event: the event that a letter is about */
 void
 sn_letter_event(const SnLetter *letter, SnEventRow *row)
@@ -210,6 +236,7 @@ sn_event_row(SnLogReader *log, const pg_uuid_t *id, const text *worker_type,
 	tuple = ExecCopySlotHeapTuple(log->slot);
 	heap_deform_tuple(tuple, log->slot->tts_tupleDescriptor, row->values,
 					  row->nulls);
+	row_require(row, id);
 	return true;
 }
 

@@ -76,10 +76,12 @@ has_new(SnLaneLook *look, SnLaneState *state, Snapshot snapshot, int *budget)
 		if (*budget <= 0)
 			found = true;
 		else if (sn_log_fetch_at(log, &id, &stream->row_tid) &&
-				 sn_wanted(sub, stream->filter, log))
+				 (!sn_log_is_whole(log) || sn_wanted(sub, stream->filter, log)))
 		{
+			/* the claim says what an event lacks */
 			passing = false;
-			found = is_free(sub, state, log, &probe);
+			found = !sn_log_is_whole(log) ||
+				is_free(sub, state, log, &probe);
 		}
 		else if (passing)
 		{

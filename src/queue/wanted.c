@@ -32,12 +32,16 @@ static bool
 is_own_control(const SnSub *sub, SnLogReader *log, const text *event_type)
 {
 	bool		isnull;
+	Datum		datum;
 	Jsonb	   *payload;
 	JsonbValue	value;
 
 	if (!sn_is_control_type(event_type))
 		return false;
-	payload = DatumGetJsonbP(sn_log_datum(log, Anum_log_payload, &isnull));
+	datum = slot_getattr(log->slot, Anum_log_payload, &isnull);
+	if (isnull)
+		return false;			/* somebody wrote it over */
+	payload = DatumGetJsonbP(datum);
 	return getKeyJsonValueFromContainer(&payload->root, "worker_type",
 										strlen("worker_type"), &value) &&
 		value.type == jbvString &&

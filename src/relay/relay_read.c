@@ -208,6 +208,8 @@ copy_for_transform(Want *want, TupleTableSlot *slot)
 static size_t
 fetch_event(SnRelayReader *reader, SnLogReader *log, Want *want)
 {
+	bool		isnull;
+
 	CHECK_FOR_INTERRUPTS();
 	want->seen = true;
 	if (!sn_log_fetch_at(log, &want->id, &want->row_tid))
@@ -217,6 +219,9 @@ fetch_event(SnRelayReader *reader, SnLogReader *log, Want *want)
 		want->event = sn_relay_other_event(&want->id);
 		return EVENT_COST;
 	}
+	sn_log_require(log);
+	(void) sn_log_datum(log, Anum_log_payload, &isnull);
+	(void) sn_log_datum(log, Anum_log_metadata, &isnull);
 	slot_getallattrs(log->slot);
 	if (sn_relay.settings.rules != NULL &&
 		sn_relay.settings.rules->transform != NULL)

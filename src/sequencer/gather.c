@@ -25,6 +25,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplesort.h"
@@ -181,6 +182,23 @@ add_gathered(SnGather *g, const SnItem *item)
 	g->count++;
 }
 
+/*
+ * name_missing: of a row that somebody has written NULL over, where there can be
+ * none: it has a name that no filter has, so whoever gets all events is told
+ */
+static void
+name_missing(TupleTableSlot *slot, int columns)
+{
+	static const AttrNumber names[] = {Anum_log_event_type,
+		Anum_log_tenant_id, Anum_log_aggregate_type};
+	int			i;
+
+	for (i = 0; i < lengthof(names); i++)
+		if (names[i] <= columns && slot->tts_isnull[names[i] - 1])
+			slot->tts_values[names[i] - 1] =
+				PointerGetDatum(cstring_to_text(""));
+}
+
 /* take_row: gather the event in the slot unless it has to wait */
 static void
 take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
@@ -189,6 +207,7 @@ take_row(SnGather *g, SnPart *part, TupleTableSlot *slot)
 	Datum	   *values;
 
 	slot_getsomeattrs(slot, g->columns);
+	name_missing(slot, g->columns);
 	values = slot->tts_values;
 	if (DatumGetInt64(values[Anum_log_txid - 1]) == g->own)
 		return;

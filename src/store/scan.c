@@ -206,6 +206,7 @@ begin_index_scan(SnScan *scan, Oid index, Snapshot snapshot, int nkeys,
 {
 	scan->index = index_open(index, AccessShareLock);
 	scan->slot = make_slot(scan->heap);
+	scan->required = sn_required(RelationGetRelid(scan->heap));
 	scan->direction = direction;
 	scan->desc = sn_index_beginscan(scan->heap, scan->index, snapshot, nkeys);
 	index_rescan(scan->desc, keys, nkeys, NULL, 0);
@@ -267,7 +268,11 @@ bool
 sn_scan_next(SnScan *scan)
 {
 	CHECK_FOR_INTERRUPTS();
-	return index_getnext_slot(scan->desc, scan->direction, scan->slot);
+	if (!index_getnext_slot(scan->desc, scan->direction, scan->slot))
+		return false;
+	if (scan->required != NULL)
+		sn_require_columns(scan->required, scan->slot);
+	return true;
 }
 
 /* sn_scan_end: close the scan; locks are given up, a reader needs none */
@@ -294,6 +299,7 @@ begin_table(SnRel table, LOCKMODE lockmode, Snapshot snapshot, int nkeys,
 		sn_snapshot_now();
 	scan->desc = table_beginscan(scan->heap, scan->snapshot, nkeys, keys);
 	scan->slot = make_slot(scan->heap);
+	scan->required = sn_required(RelationGetRelid(scan->heap));
 	return scan;
 }
 
@@ -322,6 +328,8 @@ sn_table_next(SnTableScan *scan)
 	CHECK_FOR_INTERRUPTS();
 	if (!table_scan_getnextslot(scan->desc, ForwardScanDirection, scan->slot))
 		return NULL;
+	if (scan->required != NULL)
+		sn_require_event(scan->required, scan->slot);
 	slot_getallattrs(scan->slot);
 	return scan->slot;
 }

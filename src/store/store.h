@@ -142,6 +142,16 @@ sn_set_column(Datum *values, bool *nulls, AttrNumber column, bool present,
 extern void sn_insert_one(SnRel table, Datum *values, bool *nulls);
 extern void sn_delete_one(SnRel table, ItemPointer tid);
 
+/* NULL where there can be none: required.c */
+typedef struct SnRequired SnRequired;
+
+extern const SnRequired *sn_required(Oid table);
+extern void sn_require_columns(const SnRequired *required,
+							   TupleTableSlot *slot);
+extern void sn_require_event(const SnRequired *required, TupleTableSlot *slot);
+extern void sn_refuse_null(Oid table, AttrNumber column, const pg_uuid_t *id)
+			pg_attribute_noreturn();
+
 /* Table scans: all rows, in no order */
 typedef struct SnTableScan
 {
@@ -151,6 +161,7 @@ typedef struct SnTableScan
 	bool		registered;		/* here */
 	TableScanDesc desc;
 	TupleTableSlot *slot;
+	const SnRequired *required; /* of its rows, or NULL */
 } SnTableScan;
 
 extern Snapshot sn_snapshot_now(void);
@@ -169,6 +180,7 @@ typedef struct SnScan
 	IndexScanDesc desc;
 	TupleTableSlot *slot;
 	ScanDirection direction;
+	const SnRequired *required; /* of its rows, or NULL */
 } SnScan;
 
 extern void sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,

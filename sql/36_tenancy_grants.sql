@@ -65,7 +65,7 @@ select g.role, g.tenant_id, g.right_name as "right", g.granted_at, g.granted_by
 from sentinai_internal.tenant_grant g
 where sentinai.may('admin', '*') or pg_catalog.pg_has_role(g.role, 'member');
 comment on view sentinai.tenant_grants is 'What roles may do for tenants: all of it for who has "admin", otherwise what the current user or one of its roles was granted.';
-comment on column sentinai.tenant_grants.role is 'Role that has the right, with all that inherit its rights. A number: the role was dropped.';
+comment on column sentinai.tenant_grants.role is 'Role that has the right, with all that inherit its rights. A number: the role was dropped, and the next pass of maintenance takes the row.';
 comment on column sentinai.tenant_grants.tenant_id is 'Tenant; "*" for every one.';
 comment on column sentinai.tenant_grants."right" is '"publish", "work", "read", "operate", "audit" or "admin".';
 comment on column sentinai.tenant_grants.granted_at is 'When it was granted.';
@@ -76,7 +76,7 @@ select g.role, g.worker_type, g.granted_at, g.granted_by
 from sentinai_internal.work_grant g
 where sentinai.may('admin', '*') or pg_catalog.pg_has_role(g.role, 'member');
 comment on view sentinai.work_grants is 'From which subscriptions roles may claim: all of it for who has "admin", otherwise what the current user or one of its roles was granted.';
-comment on column sentinai.work_grants.role is 'Role that may claim, with all that inherit its rights. A number: the role was dropped.';
+comment on column sentinai.work_grants.role is 'Role that may claim, with all that inherit its rights. A number: the role was dropped, and the next pass of maintenance takes the row. "-": nobody, since all roles that might were dropped.';
 comment on column sentinai.work_grants.worker_type is 'Name of the subscription; "*" for every one.';
 comment on column sentinai.work_grants.granted_at is 'When it was granted.';
 comment on column sentinai.work_grants.granted_by is 'Role that granted it.';

@@ -4,7 +4,8 @@
 -- starts with the row of a new one, and whether it may relay is then decided
 -- from the rows of node.  stream has a row from the start, and
 -- event_type those of the extension's own types.  A grant whose role was
--- dropped would come back as a number, which another role has there.
+-- dropped would come back as a number, which another role has there.  That nobody
+-- may claim from a subscription (0) comes back.
 do $dump$
 declare
     c record;
@@ -19,7 +20,7 @@ begin
             case c.relname
                 when 'stream' then 'where stream_id > 0'
                 when 'tenant_grant' then 'where role::oid in (select oid from pg_catalog.pg_roles)'
-                when 'work_grant' then 'where role::oid in (select oid from pg_catalog.pg_roles)'
+                when 'work_grant' then 'where role::oid operator(pg_catalog.=) 0 or role::oid in (select oid from pg_catalog.pg_roles)'
                 when 'proof_role' then 'where role::oid in (select oid from pg_catalog.pg_roles)'
                 when 'event_type' then 'where event_type <> all (''{RetryScheduled,DeadLettered,DeadLetterRetried,DeadLetterDiscarded,DeadLetterReplaced,RecordRefused,AlertRaised,AlertCleared,SLAImminent,SLAExpired,BackpressureDetected,BackpressureCleared,AuditRootPublished}'')'
                 else '' end);

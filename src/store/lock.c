@@ -245,10 +245,10 @@ sn_lock_types(void)
 }
 
 /* sn_lock_grants: the right to change what roles may for tenants */
-void
-sn_lock_grants(void)
+bool
+sn_lock_grants(bool wait)
 {
-	(void) try_or_wait(sn_rel(SN_TENANT_GRANT), 0, 0, true);
+	return try_or_wait(sn_rel(SN_TENANT_GRANT), 0, 0, wait);
 }
 
 /* sn_lock_alerts: the right to change alerts */

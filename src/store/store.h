@@ -232,7 +232,7 @@ extern bool sn_change_is_ours(SnRel table);
 extern bool sn_lane_in_hands(int sub_id, int lane);
 extern bool sn_lock_streams(bool wait);
 extern void sn_lock_types(void);
-extern void sn_lock_grants(void);
+extern bool sn_lock_grants(bool wait);
 extern bool sn_lock_alerts(bool wait);
 extern bool sn_lock_counts(void);
 extern bool sn_lock_limits(bool wait);

@@ -148,7 +148,7 @@ begin_grant(Grant *grant)
 
 	PreventCommandIfReadOnly(function);
 	sn_require_admin(psprintf("call %s", function));
-	sn_lock_grants();
+	(void) sn_lock_grants(true);
 	return sn_grant_find(grant->table, grant->index, grant->nkeys,
 						 grant->keys, &grant->tid);
 }
@@ -216,14 +216,31 @@ sentinai_revoke_tenant(PG_FUNCTION_ARGS)
 	return take_back(&grant);
 }
 
+/* take_nobody: what keeps a subscription of dropped roles from everybody goes */
+static void
+take_nobody(const Grant *grant)
+{
+	ScanKeyData keys[2];
+	ItemPointerData tid;
+
+	keys[0] = grant->keys[0];
+	sn_key_role(&keys[1], Anum_work_role, InvalidOid);
+	if (sn_grant_find(SN_WORK_GRANT, SN_WORK_GRANT_PKEY, lengthof(keys), keys,
+					  &tid))
+		sn_delete_one(SN_WORK_GRANT, &tid);
+}
+
 /* grant_work(role name, worker_type text) returns boolean */
 Datum
 sentinai_grant_work(PG_FUNCTION_ARGS)
 {
 	Grant		grant;
+	Datum		added;
 
 	work_grant(fcinfo, "grant_work", &grant);
-	return add(&grant);
+	added = add(&grant);
+	take_nobody(&grant);
+	return added;
 }
 
 /* revoke_work(role name, worker_type text) returns boolean */

@@ -41,6 +41,9 @@ extern bool sn_needs_proof(Oid role);
 extern bool sn_grant_find(SnRel table, SnRel index, int nkeys, ScanKey keys,
 						  ItemPointer tid);
 
+/* vanished.c */
+extern bool sn_vanished_roles_step(void);
+
 extern void sn_key_role(ScanKey key, AttrNumber column, Oid role);
 
 #endif							/* SN_GRANT_ROW_H */

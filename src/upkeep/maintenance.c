@@ -33,6 +33,7 @@
 #include "store/range.h"
 #include "store/wall.h"
 #include "tenancy/gate.h"
+#include "tenancy/grant_row.h"
 #include "upkeep/maintenance.h"
 
 #define LANES_AT_ONCE 64		/* carried over in a transaction, for their locks */
@@ -63,7 +64,8 @@ const SnStep sn_maintenance_steps[] =
 	{"counts of dead letters", sn_letter_fold_step},
 	{"alerts", sn_alert_step},
 	{"audit", sn_audit_step},
-	{"ended deadlines", sn_deadline_purge_step}
+	{"ended deadlines", sn_deadline_purge_step},
+	{"grants of dropped roles", sn_vanished_roles_step}
 };
 const int	sn_maintenance_nsteps = lengthof(sn_maintenance_steps);
 
@@ -125,7 +127,8 @@ may_go_on(const SnStep *step, int *drops)
 		return ++*drops < 4 * sn_sets_at_once();
 	return step->run == sn_pass_unwanted_step ||
 		step->run == sn_earlier_filters_step ||
-		step->run == sn_keep_step || step->run == sn_audit_step;
+		step->run == sn_keep_step || step->run == sn_audit_step ||
+		step->run == sn_vanished_roles_step;
 }
 
 /* maintain() returns void */

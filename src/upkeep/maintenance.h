@@ -20,7 +20,7 @@ typedef struct SnStep
 	bool		(*run) (void);
 } SnStep;
 
-#define SN_MAX_STEPS 15
+#define SN_MAX_STEPS 16
 
 extern const SnStep sn_maintenance_steps[];
 extern const int sn_maintenance_nsteps;

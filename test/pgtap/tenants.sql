@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Who may do what for whom: grants, and the gate that every function asks.
-select plan(159);
+select plan(166);
 \set tenant gate-a
 \ir lib/queue.sql
 
@@ -129,6 +129,45 @@ create role gate_gone nologin in role gate_group;
 set role gate_gone;
 select throws_ok($$select gate.publish('gate-a')$$, 'SN403', null, 'one that is made anew under the name of another gets nothing');
 reset role;
+
+-- Dropped roles: maintenance takes what they had, and nobody gets it
+create procedure pg_temp.swept() language plpgsql as $$
+begin
+    for i in 1..200 loop
+        perform sentinai.maintain();
+        commit;
+        exit when not exists (select from (select role from sentinai_internal.tenant_grant union all select role from sentinai_internal.work_grant union all select role from sentinai_internal.proof_role) g
+                              where role <> 0 and role::oid not in (select oid from pg_roles));
+        perform pg_sleep(0.05);
+    end loop;
+end $$;
+create role gate_fired nologin;
+create role gate_hired nologin;
+select sentinai.grant_tenant('gate_fired', 'gate-a', 'read'), sentinai.grant_tenant('gate_fired', '*', 'work'), sentinai.require_proof('gate_fired'),
+       sentinai.grant_work('gate_fired', 'gate-fired'), sentinai.grant_work('gate_fired', 'gate-both'), sentinai.grant_work('gate_hired', 'gate-both'),
+       sentinai.subscribe('gate-fired', '{gate.t}'), sentinai.subscribe('gate-both', '{gate.t}');
+select 'gate_fired'::regrole::oid as fired \gset
+drop role gate_fired;
+call pg_temp.swept();
+select is((select count(*) from sentinai.tenant_grants where role::oid = :fired) + (select count(*) from sentinai.work_grants where role::oid = :fired) + (select count(*) from sentinai_internal.proof_role where role::oid = :fired), 0::bigint, 'a dropped role leaves nothing, by itself');
+select is((select string_agg(concat_ws(' ', action, tenant_id, before ->> 'right', before ->> 'worker_type', actor, reason), ', ' order by action collate "C", tenant_id, worker_type) from sentinai.actions where object = (:fired)::text and before is not null),
+    'require_proof maintenance the role was dropped, revoke_tenant * work maintenance the role was dropped, revoke_tenant gate-a read maintenance the role was dropped, revoke_work * gate-both maintenance the role was dropped, revoke_work * gate-fired maintenance the role was dropped', 'and it is written down');
+select is((select string_agg(worker_type || ' ' || role::text, ', ' order by worker_type) from sentinai.work_grants where worker_type in ('gate-fired', 'gate-both')), 'gate-both gate_hired, gate-fired -', 'a subscription that it alone might claim from is nobody''s');
+set sentinai.tenant_isolation = off;
+grant usage on schema sentinai to gate_hired;
+grant execute on function sentinai.claim(text, int, interval, text) to gate_hired;
+set role gate_hired;
+select throws_ok($$select * from sentinai.claim('gate-fired')$$, 'SN403', null, 'and not everybody''s, also without isolation');
+reset role;
+select ok(sentinai.grant_work('gate_hired', 'gate-fired'), 'until it is granted to another');
+set role gate_hired;
+select lives_ok($$select * from sentinai.claim('gate-fired')$$, 'who may claim');
+reset role;
+select is((select count(*) from sentinai.work_grants where worker_type = 'gate-fired'), 1::bigint, 'alone');
+select sentinai.revoke_work('gate_hired', 'gate-fired'), sentinai.revoke_work('gate_hired', 'gate-both'), sentinai.unsubscribe('gate-fired'), sentinai.unsubscribe('gate-both');
+drop owned by gate_hired;
+drop role gate_hired;
+set sentinai.tenant_isolation = on;
 
 -- Admin
 select ok(sentinai.grant_tenant('gate_admin', '*', 'admin'), 'admin is granted');

@@ -274,10 +274,13 @@ my @lines = map { [ sort grep { !/^--|restrict/ } split /\n/, slurp_file("$dir/$
 is_deeply($lines[2], $lines[0], 'which is the same');
 is_deeply([ grep { !/row_security/ } @{ $lines[1] } ], [ grep { !/row_security/ } @{ $lines[0] } ], 'all of it is in it');
 is(sql($lacking, 'owned'), '', 'he has the same walls');
+sql(q{create role fired; select sentinai.subscribe('closed', '{Z}'), sentinai.grant_work('fired', 'closed'); drop role fired});
+ok(wait_for($unslept, sub { sql(q{select sentinai.maintain(); select role from sentinai.work_grants where worker_type = 'closed'}) =~ /^-$/m }), 'the role of a subscription is dropped');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/whole", 'postgres' ], 'a dump');
 $node->command_ok([ 'pg_restore', '-e', '-d', 'copy', "$dir/whole" ], 'is restored');
 is(sql($content, 'copy'), sql($content), 'with everything');
 is(sql($lacking, 'copy'), '', 'behind the same walls');
+is(sql(q{select role from sentinai.work_grants where worker_type = 'closed'}, 'copy'), '-', 'a subscription that nobody may claim from is not opened');
 is(sql('set role reader; select count(*) from sentinai_internal.event_log', 'copy'), as('reader', 'select count(*) from sentinai_internal.event_log'), 'for the same readers');
 $node->stop;
 done_testing();

@@ -4,7 +4,7 @@ create table sentinai_platform.calendars (
     calendar   text collate "C" not null check (length(calendar) between 1 and 200),
     time_zone  text not null check (timezone(time_zone, timestamptz 'epoch') is not null),
     changed_at timestamptz not null default now(),
-    changed_by text collate "C" not null default current_user,
+    changed_by text collate "C" not null default session_user,
     primary key (tenant_id, calendar)
 );
 comment on table sentinai_platform.calendars is 'Business calendars. Functions to change them are INSERT, UPDATE and DELETE.';
@@ -12,7 +12,7 @@ comment on column sentinai_platform.calendars.tenant_id is 'Whose it is; "*" for
 comment on column sentinai_platform.calendars.calendar is 'Its name.';
 comment on column sentinai_platform.calendars.time_zone is 'Where its hours and days are meant.';
 comment on column sentinai_platform.calendars.changed_at is 'When it was written.';
-comment on column sentinai_platform.calendars.changed_by is 'Role that wrote it.';
+comment on column sentinai_platform.calendars.changed_by is 'Role that had logged in when it was written.';
 
 create table sentinai_platform.calendar_hours (
     tenant_id  text collate "C" not null,
@@ -21,7 +21,7 @@ create table sentinai_platform.calendar_hours (
     opens      time not null default '00:00',
     closes     time not null default '24:00',
     changed_at timestamptz not null default now(),
-    changed_by text collate "C" not null default current_user,
+    changed_by text collate "C" not null default session_user,
     primary key (tenant_id, calendar, weekday, opens),
     foreign key (tenant_id, calendar) references sentinai_platform.calendars on update cascade on delete cascade
 );
@@ -49,7 +49,7 @@ comment on column sentinai_platform.calendar_hours.weekday is 'Day on which they
 comment on column sentinai_platform.calendar_hours.opens is 'When work begins.';
 comment on column sentinai_platform.calendar_hours.closes is 'When it ends. A time that is not after opens is on the next day.';
 comment on column sentinai_platform.calendar_hours.changed_at is 'When they were written.';
-comment on column sentinai_platform.calendar_hours.changed_by is 'Role that wrote them.';
+comment on column sentinai_platform.calendar_hours.changed_by is 'Role that had logged in when they were written.';
 
 create table sentinai_platform.calendar_holidays (
     tenant_id  text collate "C" not null,
@@ -57,7 +57,7 @@ create table sentinai_platform.calendar_holidays (
     day        date not null,
     name       text collate "C" check (length(name) <= 200),
     changed_at timestamptz not null default now(),
-    changed_by text collate "C" not null default current_user,
+    changed_by text collate "C" not null default session_user,
     primary key (tenant_id, calendar, day),
     foreign key (tenant_id, calendar) references sentinai_platform.calendars on update cascade on delete cascade
 );
@@ -67,4 +67,4 @@ comment on column sentinai_platform.calendar_holidays.calendar is 'The calendar.
 comment on column sentinai_platform.calendar_holidays.day is 'The day, in the calendar''s time zone.';
 comment on column sentinai_platform.calendar_holidays.name is 'What it is called.';
 comment on column sentinai_platform.calendar_holidays.changed_at is 'When it was written.';
-comment on column sentinai_platform.calendar_holidays.changed_by is 'Role that wrote it.';
+comment on column sentinai_platform.calendar_holidays.changed_by is 'Role that had logged in when it was written.';

@@ -85,7 +85,7 @@ comment on column sentinai_platform.commands.command is 'Name of the function.';
 comment on column sentinai_platform.commands.status is '"accepted", "completed", or "failed": an agent has given it up.';
 comment on column sentinai_platform.commands.error is 'Why it failed.';
 comment on column sentinai_platform.commands.requested_at is 'When it was called.';
-comment on column sentinai_platform.commands.requested_by is 'Role that called it.';
+comment on column sentinai_platform.commands.requested_by is 'Role that had logged in when it was called.';
 comment on column sentinai_platform.commands.finished_at is 'When it was completed or failed.';
 
 create function sentinai_platform.unescape_path(pointer text) returns text[]
@@ -113,7 +113,7 @@ create table sentinai_platform.mapping_rules (
     default_value jsonb,
     required      boolean not null default false,
     changed_at    timestamptz not null default now(),
-    changed_by    text collate "C" not null default current_user,
+    changed_by    text collate "C" not null default session_user,
     primary key (tenant_id, source, field),
     check (case field when 'amount' then kind in ('number', 'integer')
                       when 'currency' then kind in ('currency', 'text')
@@ -132,7 +132,7 @@ comment on column sentinai_platform.mapping_rules.translation is 'A JSON object:
 comment on column sentinai_platform.mapping_rules.default_value is 'What it is when the source says nothing.';
 comment on column sentinai_platform.mapping_rules.required is 'Whether an exception without it is refused.';
 comment on column sentinai_platform.mapping_rules.changed_at is 'When the rule was written.';
-comment on column sentinai_platform.mapping_rules.changed_by is 'Role that wrote it.';
+comment on column sentinai_platform.mapping_rules.changed_by is 'Role that had logged in when it was written.';
 
 create function sentinai_platform.fill_kind() returns trigger
     language plpgsql volatile parallel unsafe
@@ -167,7 +167,7 @@ create table sentinai_platform.triage_rules (
     reason         text collate "C" check (length(reason) <= 1000),
     enabled        boolean not null default true,
     changed_at     timestamptz not null default now(),
-    changed_by     text collate "C" not null default current_user,
+    changed_by     text collate "C" not null default session_user,
     primary key (tenant_id, rule)
 );
 comment on table sentinai_platform.triage_rules is 'What triage makes of an exception. Each of type, severity and category is that of the first rule that matches and has one. Functions to change it are INSERT, UPDATE and DELETE.';
@@ -182,7 +182,7 @@ comment on column sentinai_platform.triage_rules.confidence is 'How sure it is, 
 comment on column sentinai_platform.triage_rules.reason is 'What is told to people.';
 comment on column sentinai_platform.triage_rules.enabled is 'Whether it counts.';
 comment on column sentinai_platform.triage_rules.changed_at is 'When the rule was written.';
-comment on column sentinai_platform.triage_rules.changed_by is 'Role that wrote it.';
+comment on column sentinai_platform.triage_rules.changed_by is 'Role that had logged in when it was written.';
 
 create table sentinai_platform.sla_rules (
     tenant_id      text collate "C" not null,
@@ -192,7 +192,7 @@ create table sentinai_platform.sla_rules (
     threshold      float8 check (threshold > 0 and threshold <= 1),
     calendar       text collate "C",
     changed_at     timestamptz not null default now(),
-    changed_by     text collate "C" not null default current_user,
+    changed_by     text collate "C" not null default session_user,
     primary key (tenant_id, exception_type, severity),
     foreign key (tenant_id, calendar) references sentinai_platform.calendars on update cascade
 );
@@ -204,7 +204,7 @@ comment on column sentinai_platform.sla_rules.resolve_within is 'Time from when 
 comment on column sentinai_platform.sla_rules.threshold is 'Share of that time after which SLAImminent is published; null: that of the tenant.';
 comment on column sentinai_platform.sla_rules.calendar is 'Calendar of the rule''s tenant, by which resolve_within is working time; null: all time counts. The threshold is then a share of that working time, 0.8 unless the rule says otherwise.';
 comment on column sentinai_platform.sla_rules.changed_at is 'When the rule was written.';
-comment on column sentinai_platform.sla_rules.changed_by is 'Role that wrote it.';
+comment on column sentinai_platform.sla_rules.changed_by is 'Role that had logged in when it was written.';
 
 create table sentinai_platform.guardrails (
     tenant_id        text collate "C" not null,
@@ -219,7 +219,7 @@ create table sentinai_platform.guardrails (
     reason           text collate "C" check (length(reason) <= 1000),
     enabled          boolean not null default true,
     changed_at       timestamptz not null default now(),
-    changed_by       text collate "C" not null default current_user,
+    changed_by       text collate "C" not null default session_user,
     primary key (tenant_id, rule)
 );
 comment on table sentinai_platform.guardrails is 'What may be done about an exception without a person. The first rule that matches decides. Without one nothing may be done. Functions to change it are INSERT, UPDATE and DELETE.';
@@ -235,7 +235,7 @@ comment on column sentinai_platform.guardrails.on_timeout is 'What the decision 
 comment on column sentinai_platform.guardrails.reason is 'What is told to people.';
 comment on column sentinai_platform.guardrails.enabled is 'Whether it counts.';
 comment on column sentinai_platform.guardrails.changed_at is 'When the rule was written.';
-comment on column sentinai_platform.guardrails.changed_by is 'Role that wrote it.';
+comment on column sentinai_platform.guardrails.changed_by is 'Role that had logged in when it was written.';
 
 create table sentinai_platform.approvals (
     approval_id      uuid primary key,
@@ -283,7 +283,7 @@ create function sentinai_platform.stamp_rule() returns trigger
     as $$
 begin
     new.changed_at := clock_timestamp();
-    new.changed_by := current_user;
+    new.changed_by := session_user;
     return new;
 end $$;
 comment on function sentinai_platform.stamp_rule() is 'Trigger of the tables of rules: who changed a rule, and when. What is inserted has defaults, which a dump that is restored overrides.';

@@ -8,7 +8,7 @@ create table sentinai_platform.playbooks (
     outcome     text collate "C" not null default 'resolved' check (length(outcome) between 1 and 200),
     description text collate "C" check (length(description) <= 8000),
     created_at  timestamptz not null default now(),
-    created_by  text collate "C" not null default current_user,
+    created_by  text collate "C" not null default session_user,
     primary key (tenant_id, playbook, version),
     unique (tenant_id, playbook, version, steps)
 );
@@ -20,7 +20,7 @@ comment on column sentinai_platform.playbooks.steps is 'How many steps it has. N
 comment on column sentinai_platform.playbooks.outcome is 'Outcome of an exception whose steps are all done.';
 comment on column sentinai_platform.playbooks.description is 'What it is for.';
 comment on column sentinai_platform.playbooks.created_at is 'When it was made.';
-comment on column sentinai_platform.playbooks.created_by is 'Role that made it.';
+comment on column sentinai_platform.playbooks.created_by is 'Role that had logged in when it was made.';
 
 create table sentinai_platform.playbook_steps (
     tenant_id              text collate "C" not null,

@@ -12,7 +12,7 @@ begin
         -- an empty key is refused as one of publish() is
         idempotency_key => case idempotency_key when '' then '' else command || ':' || idempotency_key end);
     insert into sentinai_platform.commands (execution_id, tenant_id, exception_id, command, status, requested_at, requested_by)
-    values (execution_id, tenant_id, exception_id, command, case when done then 'completed' else 'accepted' end, clock_timestamp(), current_user)
+    values (execution_id, tenant_id, exception_id, command, case when done then 'completed' else 'accepted' end, clock_timestamp(), session_user)
     on conflict do nothing;
     is_new := found;
 end $$;

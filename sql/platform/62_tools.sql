@@ -5,7 +5,7 @@ create table sentinai_platform.allowed_hosts (
     port       int not null default 443 check (port between 1 and 65535),
     networks   cidr[] not null default '{}' check (array_position(networks, null) is null),
     changed_at timestamptz not null default now(),
-    changed_by text collate "C" not null default current_user,
+    changed_by text collate "C" not null default session_user,
     primary key (tenant_id, host, port)
 );
 comment on table sentinai_platform.allowed_hosts is 'Hosts that webhooks may call. Nothing is allowed that has no row here. Only who may operate for every tenant writes it, since a host is reached from where the agent runs.';
@@ -14,7 +14,7 @@ comment on column sentinai_platform.allowed_hosts.host is 'Its name in lower cas
 comment on column sentinai_platform.allowed_hosts.port is 'Its port.';
 comment on column sentinai_platform.allowed_hosts.networks is 'Networks that are not public in which its address may be. Without one an address that is private, of this machine, link-local, multicast or reserved is refused, whatever name leads to it.';
 comment on column sentinai_platform.allowed_hosts.changed_at is 'When the row was written.';
-comment on column sentinai_platform.allowed_hosts.changed_by is 'Role that wrote it.';
+comment on column sentinai_platform.allowed_hosts.changed_by is 'Role that had logged in when it was written.';
 
 create table sentinai_platform.tools (
     tenant_id         text collate "C" not null,
@@ -27,7 +27,7 @@ create table sentinai_platform.tools (
     description       text collate "C" check (length(description) <= 1000),
     enabled           boolean not null default true,
     changed_at        timestamptz not null default now(),
-    changed_by        text collate "C" not null default current_user,
+    changed_by        text collate "C" not null default session_user,
     primary key (tenant_id, tool)
 );
 comment on table sentinai_platform.tools is 'Tools that playbooks and people may call. A tool of the tenant''s own goes before the one of that name for every tenant. Functions to change it are INSERT, UPDATE and DELETE; what does not fit is SN422 with the JSON Pointer of the setting.';
@@ -41,7 +41,7 @@ comment on column sentinai_platform.tools.breaker_open is 'How long it stays ope
 comment on column sentinai_platform.tools.description is 'What is told to people.';
 comment on column sentinai_platform.tools.enabled is 'Whether it may be called.';
 comment on column sentinai_platform.tools.changed_at is 'When the row was written.';
-comment on column sentinai_platform.tools.changed_by is 'Role that wrote it.';
+comment on column sentinai_platform.tools.changed_by is 'Role that had logged in when it was written.';
 
 create table sentinai_platform.tool_breakers (
     tenant_id text collate "C" not null,

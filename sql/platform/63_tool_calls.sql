@@ -573,7 +573,7 @@ begin
             || jsonb_strip_nulls(jsonb_build_object('requested_by', requested_by)),
         idempotency_key => case idempotency_key when '' then '' else 'execute_tool:' || idempotency_key end);
     insert into sentinai_platform.commands (execution_id, tenant_id, exception_id, command, status, requested_at, requested_by)
-    values (execution, tenant_id, exception_id, 'execute_tool', 'accepted', clock_timestamp(), current_user)
+    values (execution, tenant_id, exception_id, 'execute_tool', 'accepted', clock_timestamp(), session_user)
     on conflict do nothing;
     if not found then
         return execution;

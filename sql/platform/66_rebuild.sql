@@ -9,7 +9,7 @@ create table sentinai_platform.rebuilds (
     position    uuid,
     day         date,
     started_at  timestamptz not null,
-    started_by  text collate "C" not null default current_user,
+    started_by  text collate "C" not null default session_user,
     changed_at  timestamptz not null,
     finished_at timestamptz
 );
@@ -22,7 +22,7 @@ comment on column sentinai_platform.rebuilds.kept is 'How many were left as they
 comment on column sentinai_platform.rebuilds.position is 'The last ExceptionNormalized that was read; event_time() tells from when it is.';
 comment on column sentinai_platform.rebuilds.day is 'The last day that was counted.';
 comment on column sentinai_platform.rebuilds.started_at is 'When it began. What began later needs no rebuild.';
-comment on column sentinai_platform.rebuilds.started_by is 'Role that began it.';
+comment on column sentinai_platform.rebuilds.started_by is 'Role that had logged in when it began.';
 comment on column sentinai_platform.rebuilds.changed_at is 'When its last step ended.';
 comment on column sentinai_platform.rebuilds.finished_at is 'When it was done; null: it is not.';
 

@@ -308,7 +308,7 @@ begin
     if not found then
         raise exception using errcode = 'SN404', message = 'no such dead letter', detail = 'It is unknown, settled, or of a tenant that the caller may not work for.';
     end if;
-    actor := coalesce(actor, current_user);
+    actor := coalesce(actor, session_user);
     -- as the core stores it, also when its log has no such event
     told := sentinai.mark_as_settled(event_id, worker_type, outcome, actor, reason, letter.event ->> 'tenant_id', letter.event ->> 'event_type');
     update sentinai_platform.kafka_dead_letters d

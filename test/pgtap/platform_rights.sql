@@ -2,7 +2,7 @@
 -- Who may do what on the platform, and for which tenant.
 begin;
 create extension sentinai_platform;
-select plan(70);
+select plan(71);
 \ir lib/platform.sql
 
 select sentinai_platform.create_roles();
@@ -116,7 +116,9 @@ select is_empty($$select * from pg_temp.diff() d where d ~ ' (exceptions|approva
 -- rules
 set local role pf_op;
 select lives_ok($$insert into sentinai_platform.triage_rules (tenant_id, rule, condition) values ('acme', 'x', '$.a == 1')$$, 'an operator writes rules of its tenant');
-select is((select changed_by from sentinai_platform.triage_rules), 'pf_op', 'which says who did');
+select is((select changed_by from sentinai_platform.triage_rules), session_user::text collate "C", 'which says who had logged in');
+select is_empty($$select attrelid::regclass, pg_get_expr(d.adbin, adrelid) from pg_attrdef d join pg_attribute a on attrelid = adrelid and attnum = adnum
+    where attrelid::regclass::text ~ '^sentinai_platform\.' and pg_get_expr(d.adbin, adrelid) ~* 'current_user'$$, 'as all of its columns do');
 select throws_ok($$insert into sentinai_platform.triage_rules (tenant_id, rule, condition, changed_by) values ('acme', 'y', '$.a == 1', 'me')$$, '42501', null, 'and nobody says it for another');
 select throws_ok($$insert into sentinai_platform.mapping_rules (tenant_id, field, pointers) values ('*', 'x', '{/x}')$$, '42501', null, 'not for all');
 select throws_ok($$update sentinai_platform.triage_rules set tenant_id = 'globex'$$, '42501', null, 'nor by way of the own');

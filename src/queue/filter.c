@@ -175,7 +175,7 @@ move_lane(SnLane *lane, SnPos pos)
 			continue;
 		state->pos = state->end_pos = pos;
 		if (state->whole != NULL)
-			state->common_pos = pos;
+			state->common_pos = Max(state->common_pos, pos);
 		sn_lane_release(state);
 	}
 }

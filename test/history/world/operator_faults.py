@@ -25,7 +25,7 @@ class OperatorFaults:
                 self.rng.randrange(3))]
             self.change(worker, "event_types", types)
 
-    @fault()
+    @fault(parks=True)
     def reorder(self):
         """One without order has it for a time, with all that waits."""
         for ordered in (True, False):

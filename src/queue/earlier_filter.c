@@ -38,10 +38,7 @@ pass_earlier(SnSub *sub)
 	if (passed < end)
 		return passed;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	passed = Min(passed,
-				 sn_foreign_retry(sub->sub_id,
-								  &sub->segments[sub->nsegments - 1].filter.tenants,
-								  snapshot));
+	passed = Min(passed, sn_passed_by_retries(sub, snapshot));
 	UnregisterSnapshot(snapshot);
 	return passed;
 }

@@ -226,11 +226,11 @@ move_lanes(SnSub *sub, int64 round_no, Snapshot snapshot)
 }
 
 /*
- * sn_foreign_retry: the position of the first event that waits for a retry and is
+ * foreign_retry: the position of the first event that waits for a retry and is
  * of none of these tenants.  0 where too many wait to be looked at.
  */
-SnPos
-sn_foreign_retry(int sub_id, const SnNames *tenants, Snapshot snapshot)
+static SnPos
+foreign_retry(int sub_id, const SnNames *tenants, Snapshot snapshot)
 {
 	SnPos		first = SN_POS_MAX;
 	int			n = 0;
@@ -306,17 +306,34 @@ sn_change_filter(SnSub *sub, const SnFilter *filter, int stream_id,
 	int64		until = sn_newest_round(snapshot) + 1;
 	SnPos		passed = move_lanes(sub, until, snapshot);
 
-	passed = Min(passed, sn_foreign_retry(sub->sub_id, &filter->tenants,
-										  snapshot));
+	passed = Min(passed, foreign_retry(sub->sub_id, &filter->tenants,
+									   snapshot));
 	UnregisterSnapshot(snapshot);
 	values[Anum_sub_stream_id - 1] = Int32GetDatum(stream_id);
 	set_earlier(sub, sub->nsegments, until, passed, values, nulls);
 }
 
-/* sn_forget_filters: a subscription's row without the earlier streams that are passed */
-void
-sn_forget_filters(const SnSub *sub, SnPos passed, Datum *values, bool *nulls)
+/*
+ * sn_passed_by_retries: before which position no event of a tenant that a
+ * subscription does not have any more waits for its retry
+ */
+SnPos
+sn_passed_by_retries(const SnSub *sub, Snapshot snapshot)
 {
+	const SnSegment *present = &sub->segments[sub->nsegments - 1];
+
+	return foreign_retry(sub->sub_id, &present->filter.tenants, snapshot);
+}
+
+/*
+ * sn_forget_filters: a subscription's row without the earlier streams that its
+ * lanes have passed, and its retries, as the snapshot shows them
+ */
+void
+sn_forget_filters(const SnSub *sub, SnPos passed, Snapshot snapshot,
+				  Datum *values, bool *nulls)
+{
+	passed = Min(passed, sn_passed_by_retries(sub, snapshot));
 	set_earlier(sub, sub->nsegments - 1, PG_INT64_MAX, passed, values, nulls);
 }
 

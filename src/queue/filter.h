@@ -20,15 +20,14 @@ extern bool sn_filters_equal(const SnFilter *a, const SnFilter *b);
 extern int	sn_filter_stream(const SnFilter *filter, Snapshot snapshot);
 extern void sn_change_filter(SnSub *sub, const SnFilter *filter, int stream_id,
 							 Datum *values, bool *nulls);
-extern void sn_forget_filters(const SnSub *sub, SnPos passed, Datum *values,
-							  bool *nulls);
-extern SnPos sn_foreign_retry(int sub_id, const SnNames *tenants,
-							  Snapshot snapshot);
+extern void sn_forget_filters(const SnSub *sub, SnPos passed,
+							  Snapshot snapshot, Datum *values, bool *nulls);
+extern SnPos sn_passed_by_retries(const SnSub *sub, Snapshot snapshot);
 extern SnPos sn_pass_lane(SnSub *sub, int number, SnPos end);
+extern void sn_drop_unused_streams(void);
 
 /* earlier_filter.c */
 extern bool sn_earlier_filters_step(void);
-extern void sn_drop_unused_streams(void);
 
 /* subscribe.c */
 extern bool sn_sub_refilter(int sub_id, const SnFilter *filter, bool wait);

@@ -367,8 +367,10 @@ sn_sub_refilter(int sub_id, const SnFilter *filter, bool wait)
 }
 
 /*
- * sn_sub_forget_filters: a subscription forgets earlier filters whose events it
- * has passed: all before a position.  False when a lock was not to be had.
+ * sn_sub_forget_filters: a subscription forgets earlier filters whose events its
+ * lanes have passed: all before a position.  Retries are looked at under the
+ * lock: the filter may have become smaller.  False when the lock was not to be
+ * had.
  */
 bool
 sn_sub_forget_filters(int sub_id, SnPos passed)
@@ -386,7 +388,7 @@ sn_sub_forget_filters(int sub_id, SnPos passed)
 	if (sub != NULL &&
 		find_row(sub->worker_type, snapshot, values, nulls, &tid))
 	{
-		sn_forget_filters(sub, passed, values, nulls);
+		sn_forget_filters(sub, passed, snapshot, values, nulls);
 		sn_delete_one(SN_SUBSCRIPTION, &tid);
 		sn_insert_one(SN_SUBSCRIPTION, values, nulls);
 	}

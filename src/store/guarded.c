@@ -13,9 +13,9 @@
 #include "store/guarded.h"
 
 /*
- * sn_guarded: do something in a subtransaction.  An error that is caught takes
- * back only what that has done, and is returned; others go on.  NULL when all
- * went well.
+ * sn_guarded: do something in a subtransaction.  An error takes back what that has
+ * done.  One that is caught is returned; others go on, when the subtransaction is
+ * over: whoever catches them has his own.  NULL when all went well.
  */
 ErrorData *
 sn_guarded(void (*action) (void *), void *arg,
@@ -36,13 +36,13 @@ sn_guarded(void (*action) (void *), void *arg,
 	{
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (!is_caught(error->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	if (error != NULL && !is_caught(error->sqlerrcode))
+		ReThrowError(error);
 	return error;
 }

@@ -130,6 +130,27 @@ $node->reload;
 failing_ok(q{failing_steps = '{partitions}' and failing_error ~ '^55P03 '},
 	'a lock that is taken');
 sequenced_ok('keeps no round waiting');
+
+# a cancel while maintain() waits for it takes back what a caller's savepoint has done, and no more
+is($node->safe_psql($db, q{
+	create table did (n int);
+	set statement_timeout = '50ms';
+	do $$
+	begin
+		insert into did values (1);
+		begin
+			insert into did values (2);
+			perform sentinai.maintain();
+		exception when query_canceled then
+			insert into did values (3);
+		end;
+	end $$;
+	reset statement_timeout;
+	select string_agg(n::text, ' ') from did}), '1 3', 'a caller who catches a cancel of maintain() has lost his savepoint alone');
+($rc, $out, $err) = $node->psql($db, "set statement_timeout = '50ms'; select sentinai.maintain(); select 'goes on'",
+	on_error_stop => 0);
+is($out, 'goes on', 'who does not catch it has no transaction that is open');
+like($err, qr/ERROR:  canceling statement due to statement timeout/, 'and is told');
 $node->safe_psql($db, "rollback prepared 'lock'");
 $node->reload;
 failing_ok('failing_steps is null', 'until it is free');

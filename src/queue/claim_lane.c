@@ -478,10 +478,10 @@ sn_claim_from_lane(SnClaim *claim, int lane, int track)
 
 	if (!sn_lock_lane(claim->sub->sub_id, lane, false))
 		return true;
+	recheck_sub(claim);			/* hints of one that is gone are another's */
 	sn_hint_clear(claim->hints, lane);
 	look.tracks = sn_hint_take_tracks(claim->hints, lane);
 	sn_claim_new_snapshot(claim);
-	recheck_sub(claim);
 	open_lane(claim, &look, lane);
 	find_work(claim, &look);
 	take_in_turn(claim, &look, track);

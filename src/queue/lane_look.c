@@ -268,13 +268,13 @@ sn_look_and_pass(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 		if (!sn_lock_lane(sub->sub_id, lane, false))
 			return false;
 	}
-	sn_hint_clear(hints, lane);
 	if (!sn_subs_current())
 	{
-		sn_hint_set(hints, lane);
+		/* if it is gone its hints are another's; if it is not they stay */
 		sn_unlock_lane(sub->sub_id, lane);
 		return false;
 	}
+	sn_hint_clear(hints, lane);
 	sn_look_at_lane(sub, hints, lane, now, budget, &look);
 	hint_found(hints, lane, &look);
 	if (can_pass(&look) && may_write)

@@ -409,7 +409,9 @@ make_sources(SnSub *sub)
  * sn_sub_sources: bring sub->sources up to what a snapshot shows: a stream's
  * first round becomes visible together with the slices of that round, and a
  * track with its first one.  Only who merges all of them has to know.  A stream
- * that is there no more was filled, and every lane has passed it.
+ * may be missing under an older snapshot than subscriptions were read by, and
+ * under a newer one when it is forgotten, as every lane has passed it: then the
+ * stream that has everything has its events.
  */
 void
 sn_sub_sources(SnSub *sub, Snapshot snapshot)
@@ -428,8 +430,8 @@ sn_sub_sources(SnSub *sub, Snapshot snapshot)
 
 		if (sub->segments[i].first_round >= 0)
 			continue;
-		if (!find_stream(sub->segments[i].stream_id, snapshot, &now))
-			now.first_round = 0;
+		now.first_round = -1;
+		(void) find_stream(sub->segments[i].stream_id, snapshot, &now);
 		sub->segments[i].first_round = now.first_round;
 		sub->filling = sub->filling || now.first_round < 0;
 	}

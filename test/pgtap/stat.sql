@@ -2,7 +2,7 @@
 -- stat_queue, stat_lane, stat_agent, stat_retry, stat_relay, stat_info: their
 -- figures are those of a count of the tables, and they count no rows themselves.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(84);
+select plan(86);
 
 -- until the last event of the log is in a slice
 \set tenant stat
@@ -276,6 +276,21 @@ select is((select string_agg(backend_type, ' ' order by backend_type) from pg_st
           'sentinai launcher sentinai sequencer', 'its processes') from sentinai.stat_info i;
 select ok(pg_temp.until($$(select unsequenced_commits = 0 and rounds_count > 0 and sequenced_count >= 24080 and last_round = (select max(round_no) from sentinai_internal.round) from sentinai.stat_info)$$), 'its rounds');
 select is(concat_ws(' ', count(*), min(state), count(pid)), current_setting('sentinai.relay_workers') || ' stopped 0', 'stat_relay: no broker, no relay') from sentinai.stat_relay;
+
+-- a statement that began before the filter changed, and is answered after that
+create function pg_temp.begun_before(query text) returns text language plpgsql as $$
+declare
+    answers refcursor;
+    answer text;
+begin
+    open answers for execute query;
+    perform sentinai.alter_subscription('stat', tenants => array['stat', 'none']);
+    fetch answers into answer;
+    perform sentinai.alter_subscription('stat', all_tenants => true);
+    return answer;
+end $$;
+select is(pg_temp.begun_before($$select worker_type from sentinai.stat_queue where worker_type = 'stat'$$), 'stat', 'stat_queue, begun before a filter changed');
+select is(pg_temp.begun_before($$select count(*) from sentinai.get_trace('none')$$), '0', 'and a trace');
 
 select sentinai.unsubscribe('stat');
 select * from finish();

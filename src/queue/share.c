@@ -6,7 +6,7 @@
  *
  * What roles hold is counted in shared memory (store/lane_share.c).  How a
  * prepared transaction has ended is not: where the share of a role is used up,
- * the lanes that such ones may have given back are looked at.
+ * the lanes that such ones have taken or given back are looked at.
  */
 #include "postgres.h"
 
@@ -18,21 +18,22 @@
 #include "store/lane_hints.h"
 #include "store/lane_share.h"
 
-/* is_held: whether a batch has a track of the lane, whose lock is held */
-static bool
-is_held(SnSub *sub, int number)
+/* held_until: the end of the last lease of a lane, whose lock is held; 0: none */
+static TimestampTz
+held_until(SnSub *sub, int number)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SnLaneReader reader = {false};
 	SnLane		lane;
-	bool		result = false;
+	TimestampTz result = 0;
 	int			track;
 
 	sn_lane_open(&lane, &reader, sub, number, snapshot);
 	sn_lane_read_end(&reader);
 	UnregisterSnapshot(snapshot);
 	for (track = 0; lane.tracks >> track != 0; track++)
-		result = result || (lane.of[track] != NULL && lane.of[track]->held);
+		if (lane.of[track] != NULL && lane.of[track]->held)
+			result = Max(result, lane.of[track]->lease_until);
 	return result;
 }
 
@@ -53,7 +54,7 @@ settle_unsure(SnSub *sub, SnSubSlot *slot)
 			!sn_lock_lane(sub->sub_id, lane, false))
 			continue;
 		if (slot->sub_id == sub->sub_id)
-			sn_share_settle(slot, lane, is_held(sub, lane));
+			sn_share_settle(slot, lane, held_until(sub, lane));
 		sn_unlock_lane(sub->sub_id, lane);
 	}
 }

@@ -154,8 +154,8 @@ typedef struct SnSubSlot
 											 * lane_known.c */
 	pg_atomic_uint64 holders[SN_MAX_LANES];	/* role that has each lane, and until
 											 * when: lane_share.c; 0: none */
-	pg_atomic_uint64 unsure;	/* lanes that prepared transactions have given
-								 * back, or not */
+	pg_atomic_uint64 unsure;	/* lanes that prepared transactions have taken
+								 * or given back, or not */
 	SnRateSample samples[2];	/* under SnShared.lock */
 	ConditionVariable cv;
 } SnSubSlot;

@@ -14,9 +14,9 @@
  * transaction has committed, as until then it may turn out to be held still.
  * Within the transaction it is free already.  What was taken and given back is
  * noted, and undone when the transaction or its savepoint is rolled back: then
- * the locks of the lanes are still there.  A prepared transaction keeps what it
- * has taken.  What it gives back is not sure any more: how it ends is not seen
- * here, so whoever needs the lane looks what it says (queue/share.c).
+ * the locks of the lanes are still there.  How a prepared transaction ends is not
+ * seen here.  So what it has taken or given back counts, but is not sure any more:
+ * whoever needs the lane looks what that says (queue/share.c).
  *
  * Nothing here is stored.  After a restart of the server the batches of before
  * do not count.
@@ -109,7 +109,7 @@ share_xact_end(XactEvent event)
 			break;
 		case XACT_EVENT_PREPARE:
 			for (i = 0; i < nnotes; i++)
-				if (notes[i].frees && notes[i].slot->sub_id == notes[i].sub_id)
+				if (notes[i].slot->sub_id == notes[i].sub_id)
 					pg_atomic_fetch_or_u64(&notes[i].slot->unsure,
 										   SN_LANE_BIT(notes[i].lane));
 			break;
@@ -279,7 +279,7 @@ sn_share_free_at_commit(SnSubSlot *slot, uint64 lanes)
 
 /*
  * sn_share_unsure: lanes that count, though a prepared transaction may have given
- * them back
+ * them back, or not have taken them in the end
  */
 uint64
 sn_share_unsure(SnSubSlot *slot)
@@ -289,12 +289,18 @@ sn_share_unsure(SnSubSlot *slot)
 	return unsure == 0 ? 0 : unsure & ~changed_here(slot);
 }
 
-/* sn_share_settle: whether such a lane is held; the caller has its lock */
+/*
+ * sn_share_settle: until when such a lane is held, 0: it is not; the caller has its
+ * lock.  Who extends a lease, or takes a lane whose lease is over, has put a later
+ * end there than it has when that is rolled back.
+ */
 void
-sn_share_settle(SnSubSlot *slot, int lane, bool is_held)
+sn_share_settle(SnSubSlot *slot, int lane, TimestampTz lease_until)
 {
-	if (!is_held)
-		pg_atomic_write_u64(&slot->holders[lane], 0);
+	Oid			role = pg_atomic_read_u64(&slot->holders[lane]) >> 32;
+
+	pg_atomic_write_u64(&slot->holders[lane], lease_until == 0 ? 0 :
+						holder_word(role, lease_until));
 	(void) pg_atomic_fetch_and_u64(&slot->unsure, ~SN_LANE_BIT(lane));
 }
 

@@ -27,7 +27,7 @@ extern bool sn_share_take(const SnShareClaim *claim, uint64 lanes);
 extern void sn_share_put_back(SnSubSlot *slot, int lane);
 extern void sn_share_free_at_commit(SnSubSlot *slot, uint64 lanes);
 extern uint64 sn_share_unsure(SnSubSlot *slot);
-extern void sn_share_settle(SnSubSlot *slot, int lane, bool is_held);
+extern void sn_share_settle(SnSubSlot *slot, int lane, TimestampTz lease_until);
 extern TimestampTz sn_share_until(SnSubSlot *slot, Oid role, int max_lanes,
 								  TimestampTz now);
 

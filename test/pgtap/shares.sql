@@ -2,7 +2,7 @@
 -- How long and how much of a subscription one agent may hold: max_lease is a wall
 -- for claim() and extend(), max_lanes for all batches of a role together, whatever
 -- they call themselves, however they end, and in whatever transaction.
-select plan(50);
+select plan(57);
 \set tenant share
 \ir lib/queue.sql
 
@@ -122,6 +122,33 @@ select is(pg_temp.take(), 1, 'nor for a claim without a look before');
 select sentinai.release(pg_temp.token());
 rollback;
 select is(pg_temp.take(1000), 3, 'and what is rolled back is as before');
+select sentinai.release(pg_temp.token());
+
+-- What a prepared one has claimed
+begin;
+select pg_temp.take(1000);
+prepare transaction 'share';
+select is(pg_temp.take(), 0, 'a claim that is prepared counts');
+call sentinai.wait_for_work('share', '0', null) \gset
+select is(:'ready'::text, 'f', 'so there is no work for the role');
+rollback prepared 'share';
+select is(pg_temp.take(1000), 3, 'rolled back, it was none');
+select sentinai.release(pg_temp.token());
+select is(pg_temp.take(1000, '1 s'), 3, 'a short lease');
+begin;
+select sentinai.extend(pg_temp.token(), '10 minutes');
+prepare transaction 'share';
+rollback prepared 'share';
+call sentinai.wait_for_work('share', '10 s', null) \gset
+select is(:'ready'::text, 't', 'that was not extended in the end counts no longer than it is');
+select sentinai.complete(pg_temp.token());
+begin;
+select pg_temp.take(1000);
+prepare transaction 'share';
+commit prepared 'share';
+select is(pg_temp.take(), 0, 'committed, it counts');
+select sentinai.release(pg_temp.token());
+select is(pg_temp.take(1000), 3, 'until the batch ends');
 select sentinai.release(pg_temp.token());
 
 -- A lease that runs out. Lost lanes are the first that a claim comes to, so none does here.

@@ -205,7 +205,7 @@ round_xact_end(XactEvent event)
 				ereport(ERROR,
 						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						 errmsg("cannot PREPARE a transaction in which claim() took a round"),
-						 errhint("Add sentinai to shared_preload_libraries, so that a sequencer takes the rounds.")));
+						 errhint("No sequencer runs that would take the rounds. Add sentinai to shared_preload_libraries. If it is there, no worker slot may be free: raise max_worker_processes. The column sequencer_problem of the view sentinai.stat_info says why.")));
 			return;
 		default:
 			return;

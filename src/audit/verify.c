@@ -241,7 +241,7 @@ sentinai_verify_audit(PG_FUNCTION_ARGS)
 	MemoryContext old;
 
 	v.tenant_id = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
-	sn_require(SN_RIGHT_AUDIT, v.tenant_id, "verify the audit");
+	sn_require(SN_RIGHT_AUDIT, v.tenant_id, "audit");
 	memset(upper.data, 0xFF, UUID_LEN);
 	if (!PG_ARGISNULL(1))
 		first_id(PG_GETARG_TIMESTAMPTZ(1), &lower);

@@ -16,6 +16,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/tupmacs.h"
 #include "storage/bufmgr.h"
 #include "utils/snapmgr.h"
 
@@ -309,10 +310,13 @@ static AttrNumber
 lacking(TupleTableSlot *slot)
 {
 	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+	bits8	   *bits = tuple->t_data->t_bits;
 	AttrNumber	column;
 
+	if (!HeapTupleHasNulls(tuple))
+		return 0;
 	for (column = 1; column <= Anum_log_aggregate_type; column++)
-		if (heap_attisnull(tuple, column, slot->tts_tupleDescriptor))
+		if (att_isnull(column - 1, bits))
 			return column;
 	return 0;
 }

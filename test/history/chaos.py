@@ -22,7 +22,7 @@ SPECIAL = {"node", "broker", "disk", "points"}
 FIRST = [f for f, facts in FAULTS.items() if facts["needs"] & SPECIAL]
 MOCK = [f for f, facts in FAULTS.items() if "mock" in facts["needs"]] + [
     "relay", "terminate", "freeze", "sequencer", "immediate", "refilter",
-    "reorder", "recrowd"]
+    "recrowd"]
 RABBITMQ = [f for f, facts in FAULTS.items()
             if facts["needs"] & {"node", "broker", "rabbitmq"}] + [
     "terminate", "freeze", "immediate"]

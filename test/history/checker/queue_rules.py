@@ -349,18 +349,15 @@ def passed_at(given, claim):
 
 def queue_order(h, report):
     """First deliveries follow the order of the key, and nothing is handed out
-    past an event of its key that was still unresolved. Where order was wanted
-    for a time, what had to wait then comes beside newer events."""
-    parked = any(f[3].get("parks") for f in h.faults)
+    past an event of its key that was still unresolved."""
     for worker, sub in h.run["subs"].items():
         firsts = first_deliveries(h, worker)
-        ordered = sub.get("ordered", True)
         keys = defaultdict(list)
         for row in firsts:
             keys[row.key].append(row)
-        for rows in keys.values() if ordered or not parked else ():
+        for rows in keys.values():
             order(h, report, "order", rows, worker)
-        if ordered:
+        if sub.get("ordered", True):
             passing(h, report, worker, firsts)
 
 

@@ -5,7 +5,6 @@
 crash   the server lost its memory: an asynchronous commit may be gone
 resend  the client sends again by itself, to a broker that cannot tell
 frozen  a handler may run while its lease has passed to another
-parks   events without order waited for others of their key for a time
 flows   the queue must go on all the time
 needs   what there must be: broker, node, rabbitmq, mock, proxy, disk, clock, program
 """
@@ -14,7 +13,6 @@ needs   what there must be: broker, node, rabbitmq, mock, proxy, disk, clock, pr
 def fault(needs="", **facts):
     def mark(method):
         method.facts = {"crash": False, "resend": False, "frozen": False,
-                        "flows": False, "parks": False, **facts,
-                        "needs": set(needs.split())}
+                        "flows": False, **facts, "needs": set(needs.split())}
         return method
     return mark

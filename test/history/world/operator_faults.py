@@ -25,13 +25,6 @@ class OperatorFaults:
                 self.rng.randrange(3))]
             self.change(worker, "event_types", types)
 
-    @fault(parks=True)
-    def reorder(self):
-        """One without order has it for a time, with all that waits."""
-        for ordered in (True, False):
-            self.change("h_free", "ordered", ordered)
-            time.sleep(self.between(0.2, 1.5))
-
     @fault()
     def reshare(self):
         """The agents of a subscription may have fewer lanes, and all again."""

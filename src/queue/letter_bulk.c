@@ -94,11 +94,16 @@ note(Bulk *bulk, text *worker_type, TupleTableSlot *slot)
 	return true;
 }
 
-/* is_gone: whether a worker type's letters cannot be tried again */
+/* is_lost: whether a worker type's letter cannot be tried again */
 static bool
-is_gone(const Bulk *bulk, const text *worker_type)
+is_lost(const Bulk *bulk, const text *worker_type, TupleTableSlot *slot)
 {
-	return bulk->retries && sn_sub_by_name(worker_type) == NULL;
+	bool		isnull;
+
+	return bulk->retries &&
+		!sn_sub_takes(sn_sub_by_name(worker_type),
+					  DatumGetTextPP(slot_getattr(slot, Anum_dead_tenant_id,
+												  &isnull)));
 }
 
 /* look_at_letter: at a pending letter of the index; false when the call ends before it */
@@ -113,7 +118,7 @@ look_at_letter(Bulk *bulk, text *worker_type, TupleTableSlot *slot)
 	if (DatumGetTimestampTz(slot_getattr(slot, Anum_dead_dead_at, &isnull)) >
 		bulk->cursor.time || !sn_letter_filter_has(&bulk->filter, slot))
 		bulk->looked++;
-	else if (is_gone(bulk, worker_type))
+	else if (is_lost(bulk, worker_type, slot))
 	{
 		bulk->looked++;
 		bulk->skipped++;
@@ -277,7 +282,7 @@ find_by_id(Bulk *bulk, const pg_uuid_t *id)
 		if (sn_letter_filter_has(&bulk->filter, scan.slot) &&
 			sn_letter_status(DatumGetTextPP(slot_getattr(scan.slot, Anum_dead_status,
 														 &isnull))) == SN_LETTER_PENDING &&
-			!is_gone(bulk, worker_type))
+			!is_lost(bulk, worker_type, scan.slot))
 		{
 			bulk->lanes = 0;	/* each counts: they come in any order */
 			if (!note(bulk, worker_type, scan.slot))
@@ -349,7 +354,9 @@ deal_with(Bulk *bulk, const Found *found, int n, MemoryContext context)
 		CHECK_FOR_INTERRUPTS();
 		if (sn_letter_lane_find(&lane, &found[i].id, &letter) &&
 			letter.was == SN_LETTER_PENDING &&
-			(lane.sub != NULL || !bulk->retries))
+			(!bulk->retries ||
+			 sn_sub_takes(lane.sub, sn_letter_text(&letter,
+												   Anum_dead_tenant_id))))
 		{
 			if (bulk->retries)
 				sn_letter_retry(&lane, &letter, &bulk->why);

@@ -73,6 +73,24 @@ open_letter_command(LetterCommand *command, FunctionCallInfo fcinfo)
 		sn_letter_refuse_status(&command->letter);
 }
 
+/* require_sub: an error unless the subscription gets the event again */
+static void
+require_sub(const LetterCommand *command)
+{
+	const SnSub *sub = command->lane.sub;
+
+	if (sub == NULL)
+		sn_unknown_worker_type(command->lane.worker_type);
+	if (!sn_sub_takes(sub, sn_letter_text(&command->letter,
+										  Anum_dead_tenant_id)))
+		ereport(ERROR,
+				(errcode(ERRCODE_SN_CONFLICT),
+				 errmsg("subscription \"%s\" has no events of the dead letter's tenant any more",
+						text_to_cstring(command->lane.worker_type)),
+				 errdetail("Who claims from it was granted the tenants that it has now."),
+				 errhint("Have alter_subscription() give it the tenant again, or discard the letter.")));
+}
+
 /* retry_dead_letter(event_id uuid, worker_type text, actor text) returns void */
 Datum
 sentinai_retry_dead_letter(PG_FUNCTION_ARGS)
@@ -84,8 +102,7 @@ sentinai_retry_dead_letter(PG_FUNCTION_ARGS)
 	command.why.actor = sn_actor_arg(fcinfo, 2);
 	PreventCommandIfReadOnly("retry_dead_letter()");
 	open_letter_command(&command, fcinfo);
-	if (command.lane.sub == NULL)
-		sn_unknown_worker_type(command.lane.worker_type);
+	require_sub(&command);
 	sn_letter_retry(&command.lane, &command.letter, &command.why);
 	sn_letter_lane_close(&command.lane);
 	PG_RETURN_VOID();
@@ -179,8 +196,7 @@ sentinai_edit_and_retry(PG_FUNCTION_ARGS)
 						"must be at least 1");
 	PreventCommandIfReadOnly("edit_and_retry()");
 	open_letter_command(&command, fcinfo);
-	if (command.lane.sub == NULL)
-		sn_unknown_worker_type(command.lane.worker_type);
+	require_sub(&command);
 	by = publish_corrected(&command.letter, fcinfo);
 	sn_letter_replace(&command.lane, &command.letter, &command.why, by);
 	sn_letter_lane_close(&command.lane);

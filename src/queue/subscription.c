@@ -111,6 +111,23 @@ sn_sub_require_work(const SnSub *sub)
 }
 
 /*
+ * sn_sub_takes: whether an event of a tenant may be tried again where somebody
+ * says so: with isolation, who claims is asked for the tenants of the filter, and
+ * a letter may be from before these.  Whoever narrows the filter has the lane's
+ * lock, as the caller has.
+ */
+bool
+sn_sub_takes(const SnSub *sub, const text *tenant_id)
+{
+	const SnNames *tenants = sub == NULL ? NULL :
+		&sub->segments[sub->nsegments - 1].filter.tenants;
+
+	return tenants != NULL &&
+		(!sn_gate_asks() || sub->is_relay || tenants->n < 0 ||
+		 sn_names_have(tenants, tenant_id));
+}
+
+/*
  * sn_sub_may_watch: whether the caller may see that there is a subscription, and
  * its figures: who may watch all, or gets its events.  NULL: there is none.
  */

@@ -84,6 +84,7 @@ extern void sn_subs_changed(void);
 extern void sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment);
 
 extern void sn_sub_require_work(const SnSub *sub);
+extern bool sn_sub_takes(const SnSub *sub, const text *tenant_id);
 extern bool sn_sub_may_watch(const SnSub *sub);
 extern void sn_sub_require_lease(const SnSub *sub, int64 lease);
 extern bool sn_sub_shares(const SnSub *sub, const SnSubSlot *slot);

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- A role claims from a subscription if it may work for all tenants in it.
-select plan(17);
+select plan(21);
 create role worktenants_agent;
 grant usage on schema sentinai to worktenants_agent;
 grant execute on function sentinai.claim(text, int, interval, text) to worktenants_agent;
@@ -66,6 +66,7 @@ select throws_ok($$select * from sentinai.claim('wt-other')$$, 'SN403', null, 'a
 reset role;
 create temp table got as select * from sentinai.claim('wt-other', 1000);
 select sentinai.fail(token, event_id, 'not now', retry_in => '2 seconds') from got where aggregate_id = 'b1';
+select sentinai.fail(token, event_id, 'never', false) from got where aggregate_id = 'b2';
 select sentinai.complete(token) from (select distinct token from got) t;
 select set_config('test.done', (select array_agg(distinct token)::text from got), false);
 select sentinai.maintain();
@@ -88,6 +89,11 @@ select lives_ok($$select * from sentinai.claim('wt-other')$$, 'then its tenants 
 select is((select count(*) from sentinai.claim('wt-other')), 0::bigint, 'nothing comes that was published under the earlier filter');
 reset role;
 select is((select string_agg(k || n, ' ' order by k) from (select rtrim(aggregate_id, '0123456789') as k, count(*) n from got group by 1) x), 'b4 later30', 'and all that is wanted has come');
+-- A dead letter from under that filter would go to who may not see it
+select throws_ok($$select sentinai.retry_dead_letter(event_id, 'wt-other', 'me') from got where aggregate_id = 'b2'$$, 'SN409', null, 'a letter of a tenant that it is no longer for cannot be tried again');
+select throws_ok($$select sentinai.edit_and_retry(event_id, 'wt-other', '{}', 'me', 'why') from got where aggregate_id = 'b2'$$, 'SN409', null, 'nor be edited');
+select is((select letters || ' ' || skipped from sentinai.retry_dead_letters('wt-b', 'wt-other', actor => 'me')), '0 1', 'and is skipped among many');
+select lives_ok($$select sentinai.discard_dead_letter(event_id, 'wt-other', 'me', 'why') from got where aggregate_id = 'b2'$$, 'but discarded');
 set sentinai.tenant_isolation = off;
 select sentinai.unsubscribe('wt-other'), sentinai.unsubscribe('wt-one');
 select sentinai.revoke_work('worktenants_agent', 'wt-other');

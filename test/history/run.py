@@ -61,6 +61,7 @@ class World:
         self.kinds = {"exception"}      # each has a topic of its own
         self.calm = False
         self.killed = set()
+        self.refiltered = set()     # subscriptions
         self.judged = None          # tenants; all of them
         self.idempotent = []
         self.events = 0
@@ -121,7 +122,8 @@ def parse():
                         "sends, and there are no copies")
     parser.add_argument("--pgbouncer", action="store_true",
                         help="everybody through PgBouncer, transaction mode")
-    parser.add_argument("--faults", default=",".join(FAULTS), metavar="LIST",
+    parser.add_argument("--faults", default=",".join(
+        f for f in FAULTS if not FAULTS[f]["asked"]), metavar="LIST",
                         help="of " + ",".join(FAULTS) + ", or none")
     parser.add_argument("--first", default="", metavar="LIST",
                         help="which of them come first")

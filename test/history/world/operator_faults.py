@@ -15,24 +15,25 @@ TOO_OFTEN = "SN409"             # a filter that was changed, until some is worke
 
 class OperatorFaults:
 
-    @fault()
+    @fault(asked=True)
     def refilter(self):
         """Subscriptions read other streams, which have the same for them."""
         for worker, sub in self.world.subs.items():
             if sub["types"] is None:
                 continue
+            self.world.refiltered.add(worker)
             types = sub["types"] + [f"none.{n}" for n in range(
                 self.rng.randrange(3))]
             self.change(worker, "event_types", types)
 
-    @fault()
+    @fault(asked=True)
     def reshare(self):
         """The agents of a subscription may have fewer lanes, and all again."""
         for lanes in (self.rng.randrange(8, 64), 64):
             self.change("h_all", "max_lanes", lanes)
             time.sleep(self.between(0.2, 1.5))
 
-    @fault()
+    @fault(asked=True)
     def reweigh(self):
         """Tenants get other numbers of turns."""
         with self.server.connect("nemesis", direct=True) as conn:
@@ -40,7 +41,7 @@ class OperatorFaults:
                 conn.execute("select sentinai.set_weight(%s, %s)",
                              (tenant, self.rng.randrange(1, 10)))
 
-    @fault()
+    @fault(asked=True)
     def recrowd(self):
         """Tenants are set apart sooner or later than before."""
         with self.server.connect("nemesis", direct=True) as conn:

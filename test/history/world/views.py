@@ -73,7 +73,8 @@ def sample(world, conn):
 
 def compare(world, conn, patience=0):
     """Into the history. With patience: when nothing is left, and all that is
-    not wanted has been passed."""
+    not wanted has been passed. Before that, one whose filter was changed may
+    count some of it: what it reads from the stream of all meanwhile."""
     deadline = time.monotonic() + patience
     while True:
         rows = list(sample(world, conn))
@@ -82,5 +83,7 @@ def compare(world, conn, patience=0):
             break
         time.sleep(0.3)
     for who, said, counted, own in rows:
+        if who in world.refiltered and not patience:
+            continue
         world.recorder.add(f="views", w=who, said=said, counted=counted,
                            own=0 if patience else own)

@@ -324,6 +324,28 @@ change_subscription(const SnRequest *request, bool notes, Snapshot snapshot,
 				  request->worker_type, &before, &after);
 }
 
+/* find_locked: a subscription and its row, under the lock; NULL: it is gone */
+static SnSub *
+find_locked(int sub_id, Snapshot snapshot, Datum *values, bool *nulls,
+			ItemPointer tid)
+{
+	SnSub	   *sub = sn_sub_by_id(sub_id);
+
+	return sub != NULL &&
+		find_row(sub->worker_type, snapshot, values, nulls, tid) ? sub : NULL;
+}
+
+/* store_filter: store the row with other streams; those that nobody reads go */
+static void
+store_filter(ItemPointer tid, Datum *values, bool *nulls)
+{
+	sn_delete_one(SN_SUBSCRIPTION, tid);
+	sn_insert_one(SN_SUBSCRIPTION, values, nulls);
+	sn_subs_changed();
+	sn_drop_unused_streams();
+	CommandCounterIncrement();
+}
+
 /*
  * sn_sub_refilter: give a subscription another filter, unless it has that one.
  * Without wait, false when a lock was not to be had.
@@ -350,19 +372,14 @@ sn_sub_refilter(int sub_id, const SnFilter *filter, bool wait)
 		if (!sn_lock_lane(sub_id, lane, false))
 			return false;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	sub = sn_sub_by_id(sub_id);
-	if (sub != NULL &&
-		find_row(sub->worker_type, snapshot, values, nulls, &tid))
+	sub = find_locked(sub_id, snapshot, values, nulls, &tid);
+	if (sub != NULL)
 	{
 		sn_change_filter(sub, filter, sn_filter_stream(filter, snapshot),
 						 values, nulls);
-		sn_delete_one(SN_SUBSCRIPTION, &tid);
-		sn_insert_one(SN_SUBSCRIPTION, values, nulls);
+		store_filter(&tid, values, nulls);
 	}
 	UnregisterSnapshot(snapshot);
-	sn_subs_changed();
-	sn_drop_unused_streams();
-	CommandCounterIncrement();
 	return true;
 }
 
@@ -384,18 +401,13 @@ sn_sub_forget_filters(int sub_id, SnPos passed)
 	if (!sn_lock_streams(false))
 		return false;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	sub = sn_sub_by_id(sub_id);
-	if (sub != NULL &&
-		find_row(sub->worker_type, snapshot, values, nulls, &tid))
+	sub = find_locked(sub_id, snapshot, values, nulls, &tid);
+	if (sub != NULL)
 	{
 		sn_forget_filters(sub, passed, snapshot, values, nulls);
-		sn_delete_one(SN_SUBSCRIPTION, &tid);
-		sn_insert_one(SN_SUBSCRIPTION, values, nulls);
+		store_filter(&tid, values, nulls);
 	}
 	UnregisterSnapshot(snapshot);
-	sn_subs_changed();
-	sn_drop_unused_streams();
-	CommandCounterIncrement();
 	return true;
 }
 

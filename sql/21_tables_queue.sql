@@ -78,7 +78,8 @@ create table sentinai_internal.subscription (
     old_until    bigint[],
     tracks_from  bigint,
     max_lease    interval not null default '1 day',
-    max_lanes    int not null default 64
+    max_lanes    int not null default 64,
+    in_line_until bigint
 ) with (autovacuum_analyze_threshold = 1);
 
 comment on table sentinai_internal.subscription is 'Named consumers, made by subscribe().';
@@ -100,6 +101,7 @@ comment on column sentinai_internal.subscription.old_until is 'For each of old_s
 comment on column sentinai_internal.subscription.tracks_from is 'First round whose tracks it reads side by side; what was before is read in one order, and a relay reads all like that (null).';
 comment on column sentinai_internal.subscription.max_lease is 'Longest lease that claim() and extend() give.';
 comment on column sentinai_internal.subscription.max_lanes is 'How many lanes the batches of one role may hold at a time; 64: all.';
+comment on column sentinai_internal.subscription.in_line_until is 'First round whose tracks it reads side by side again: tenants came back to the common track while nobody worked for it (null: none did).';
 
 create table sentinai_internal.retry_policy (
     worker_type  text collate "C" not null,

@@ -695,10 +695,12 @@ comment on column sentinai_internal.track_tenant.since_round is 'First round who
 
 alter table sentinai_internal.subscription add column tracks_from bigint,
     add column max_lease interval not null default '1 day',
-    add column max_lanes int not null default 64;
+    add column max_lanes int not null default 64,
+    add column in_line_until bigint;
 comment on column sentinai_internal.subscription.tracks_from is 'First round whose tracks it reads side by side; what was before is read in one order, and a relay reads all like that (null).';
 comment on column sentinai_internal.subscription.max_lease is 'Longest lease that claim() and extend() give.';
 comment on column sentinai_internal.subscription.max_lanes is 'How many lanes the batches of one role may hold at a time; 64: all.';
+comment on column sentinai_internal.subscription.in_line_until is 'First round whose tracks it reads side by side again: tenants came back to the common track while nobody worked for it (null: none did).';
 
 -- Nothing is on another track than the common one yet.
 update sentinai_internal.subscription

@@ -39,6 +39,7 @@
 #include "queue/backlog_limit.h"
 #include "relay/relay_row.h"
 #include "sequencer/sequencer.h"
+#include "sequencer/tracks.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"
 #include "sla/deadline.h"
@@ -52,7 +53,8 @@
 #define STEP_BACKOFF_MAX 600000 /* ms after one of a step of maintenance */
 #define STEP_LOCK_TIMEOUT "100ms"	/* so long a step may keep rounds waiting */
 #define WATCH_INTERVAL 1000		/* ms between two looks at backlogs with a limit */
-#define WATCH_SHARE 10			/* and so many times what a look takes */
+#define WATCH_SHARE 10			/* and so many times what either look takes */
+#define RELIEF_INTERVAL 1000	/* ms between two looks at tracks that are shared */
 #define REPEAT_LOG (60 * USECS_PER_SEC) /* of the same error */
 
 typedef enum Outcome
@@ -77,6 +79,7 @@ typedef struct Job
 static Job	round_job = {"rounds", true};
 static Job	step_jobs[SN_MAX_STEPS];
 static Job	watch_job = {"backlog limits", true};
+static Job	relief_job = {"shared tracks", true};
 static Job	relays_job = {"relays", true};
 static Job	sla_job = {"deadlines", true};
 static SnDatabase *my_db = NULL;
@@ -87,6 +90,7 @@ static TimestampTz next_maintenance = 0;
 static int	next_step = 0;		/* of the maintenance that is due */
 static TimestampTz next_watch = 0;	/* when backlogs are looked at again */
 static TimestampTz watch_took = 0;	/* us, of the look at hand */
+static TimestampTz next_relief = 0; /* when shared tracks are looked at again */
 static TimestampTz next_sla = 0;	/* when deadlines are looked for again */
 static bool pass_again = false; /* settings changed in the midst of it */
 
@@ -372,6 +376,35 @@ watch_if_due(void)
 	(void) guarded(watch_backlogs, &watch_job, BACKOFF_MIN, BACKOFF_MAX);
 }
 
+/* relieve_tracks: a look at tracks that tenants share */
+static Outcome
+relieve_tracks(void)
+{
+	TimestampTz began = sn_now();
+	Outcome		outcome = begin_turn();
+
+	if (outcome == TURN_DONE)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		sn_tracks_relieve();
+		PopActiveSnapshot();
+	}
+	CommitTransactionCommand();
+	next_relief = sn_now() + Max(RELIEF_INTERVAL * INT64CONST(1000),
+								 WATCH_SHARE * (sn_now() - began));
+	return outcome;
+}
+
+/* relieve_if_due: where tenants share a track */
+static void
+relieve_if_due(void)
+{
+	if (!sn_tracks_shared() || next_relief > sn_now() ||
+		relief_job.not_before > sn_now())
+		return;
+	(void) guarded(relieve_tracks, &relief_job, BACKOFF_MIN, BACKOFF_MAX);
+}
+
 /* tell_relays: which relays the launcher shall have running */
 static Outcome
 tell_relays(void)
@@ -496,6 +529,8 @@ next_sequencer_turn(void)
 	nap = Min(nap, next_maintenance);
 	if (sn_backlogs_are_watched())
 		nap = Min(nap, Max(next_watch, watch_job.not_before));
+	if (sn_tracks_shared())
+		nap = Min(nap, Max(next_relief, relief_job.not_before));
 	if (pg_atomic_read_u32(&my_db->relays_changed) != 0)
 		nap = Min(nap, relays_job.not_before);
 	if (sn_sla_interval > 0)
@@ -622,6 +657,7 @@ sn_sequencer_main(Datum arg)
 			after_turn(guarded(take_turn, &round_job, BACKOFF_MIN, BACKOFF_MAX));
 		maintain_if_due();
 		watch_if_due();
+		relieve_if_due();
 		tell_relays_if_due();
 		scan_if_due();
 		MemoryContextReset(CurrentMemoryContext);

@@ -5,9 +5,8 @@
  *		What a claim does in one lane, and whose turn it is there.
  *
  * A batch holds the tracks that it has taken from, and others may take from the
- * lane's other tracks meanwhile.  An event of another track than the common one
- * waits where its tenant may have events there that are not resolved
- * (lane_track.c).
+ * lane's other tracks meanwhile.  An event waits where its tenant may have events
+ * on another track that are not resolved (lane_track.c).
  */
 #include "postgres.h"
 
@@ -57,7 +56,10 @@ hold_lane(SnClaim *claim, SnClaimLook *look)
 	sn_hint_defer_until(claim->hints, state->lane, state->lease_until);
 }
 
-/* open_lane: the lane as it is; all of it where retries wait, be they anybody's */
+/*
+ * open_lane: the lane as it is; all of it where retries wait, be they anybody's, or
+ * where the tracks may stand in line
+ */
 static void
 open_lane(SnClaim *claim, SnClaimLook *look, int number)
 {
@@ -65,10 +67,11 @@ open_lane(SnClaim *claim, SnClaimLook *look, int number)
 
 	sn_lane_open_busy(lane, &claim->reader, claim->sub, number, claim->hints,
 					  claim->snapshot);
-	if (lane->of[SN_TRACK_COMMON]->parked > 0)
+	if (lane->of[SN_TRACK_COMMON]->parked > 0 || claim->sub->in_line_pos > 0)
 		sn_lane_read_all(lane, &claim->reader, claim->snapshot);
+	look->in_line = sn_lane_in_line(lane, claim->stream, claim->snapshot);
 	look->tracks &= lane->tracks;
-	if (sn_hint_take_behind(claim->hints, number))
+	if (sn_hint_take_behind(claim->hints, number) && !look->in_line)
 		look->behind = lane->tracks & ~(look->tracks | 1 << SN_TRACK_COMMON);
 }
 
@@ -101,8 +104,10 @@ find_work(SnClaim *claim, SnClaimLook *look)
 		else if (state->pos < state->end_pos)
 			look->tracks |= 1 << track;
 	}
-	if (look->leased != 0 && claim->sub->max_lanes != SN_MAX_LANES)
-		look->leased = lane->tracks;	/* who has a share has whole lanes */
+	/* who has a share has whole lanes, and so has who takes them in line */
+	if (look->leased != 0 &&
+		(claim->sub->max_lanes != SN_MAX_LANES || look->in_line))
+		look->leased = lane->tracks;
 	if (lane->tracks != 1 << SN_TRACK_COMMON &&
 		lane->of[SN_TRACK_COMMON]->parked > 0)
 		sn_claim_note_due(claim, look);
@@ -119,7 +124,9 @@ leave_hints(SnClaim *claim, SnClaimLook *look)
 {
 	int			left = look->tracks | look->due;
 	int			lane = look->lane.lane;
-	int			held = look->taken | look->leased;
+	int			taken = look->in_line && look->taken != 0 ?
+		look->lane.tracks : look->taken;
+	int			held = taken | look->leased;
 	bool		common_held = (held & 1 << SN_TRACK_COMMON) != 0;
 	bool		waits = look->lane.waits_common || look->behind != 0;
 
@@ -129,16 +136,16 @@ leave_hints(SnClaim *claim, SnClaimLook *look)
 	if ((look->lane.tracks & ~look->leased) != 0)
 		sn_hint_leave_due(claim->hints, lane,
 						  (look->due & ~look->leased) != 0);
-	if ((look->taken != 0 && (look->more || (left & look->taken) != 0)) ||
+	if ((taken != 0 && (look->more || (left & taken) != 0)) ||
 		look->lane.waits_batch || waits)
 		sn_hint_pending_after_batch(claim->hints, lane);
 	if ((left & ~(held | look->bound)) != 0 || look->rescued ||
 		(waits && !common_held) ||
 		(look->lane.waits_batch && held == 0) ||
-		(look->taken == 0 && look->more))
+		(taken == 0 && look->more))
 		sn_hint_set(claim->hints, lane);
 	else if (look->next_due != 0 &&
-			 (look->taken == 0 || look->lane.tracks != 1 << SN_TRACK_COMMON))
+			 (taken == 0 || look->lane.tracks != 1 << SN_TRACK_COMMON))
 		sn_hint_defer_until(claim->hints, lane, look->next_due);
 }
 
@@ -262,16 +269,15 @@ waits_for_batch(SnClaim *claim, SnClaimLook *look, int track)
 
 /*
  * take_fresh: take what the range of the track at hand has left, and new
- * events.  Those whose tenants may have events on the common track, from before
- * they were set apart, wait for that; and those whose tenants have a retry
- * elsewhere for its batch.
+ * events.  Those whose tenants may have earlier events on another track wait for
+ * that, and those whose tenants have a retry elsewhere for its batch.
  */
 static void
 take_fresh(SnClaim *claim, SnClaimLook *look, bool new_too)
 {
 	SnLaneState *state = look->state;
 	int			bit = 1 << state->track;
-	SnPos		until = SN_POS_MAX;
+	SnPos		until;
 
 	if (state->pos == state->end_pos &&
 		(!new_too || ((look->tracks | look->behind) & bit) == 0))
@@ -281,15 +287,12 @@ take_fresh(SnClaim *claim, SnClaimLook *look, bool new_too)
 	if (waits_for_batch(claim, look, state->track))
 		return;
 	look->behind &= ~bit;
-	if (state->track != SN_TRACK_COMMON)
-	{
-		until = Max(sn_lane_bound(&look->lane, state->track, claim->stream,
-								  claim->snapshot), state->end_pos);
-	}
+	until = Max(sn_lane_bound(&look->lane, state->track, claim->stream,
+							  claim->snapshot), state->end_pos);
 	look->tracks |= bit;
 	if (sn_claim_take_new(claim, look, until))
 		look->tracks &= ~bit;
-	else if (until != SN_POS_MAX && !sn_claim_full(claim))
+	else if (until != SN_POS_MAX && !look->in_line && !sn_claim_full(claim))
 	{
 		look->bound |= bit;
 		look->lane.waits_common = true;
@@ -422,6 +425,62 @@ take_in_turn(SnClaim *claim, SnClaimLook *look, int track)
 	}
 }
 
+/* lost_track: a track whose batch was lost, which comes first; -1: there is none */
+static int
+lost_track(const SnClaimLook *look)
+{
+	int			track;
+
+	for (track = 0; look->lane.tracks >> track != 0; track++)
+		if (look->lane.of[track]->held)
+			return track;
+	return -1;
+}
+
+/*
+ * take_next_in_line: take from the track that is first in line.  Whether it has
+ * only passed what it found there, so that another one may be first now.
+ */
+static bool
+take_next_in_line(SnClaim *claim, SnClaimLook *look)
+{
+	int			n = claim->entries.n;
+	int			track;
+	SnPos		pos;
+
+	track = sn_lane_first(&look->lane, claim->stream, claim->snapshot);
+	if (track < 0 || (look->taken & 1 << track) != 0)
+		return false;
+	pos = look->lane.of[track]->pos;
+	look->tracks |= 1 << track;
+	take_from_track(claim, look, track, true);
+	return claim->entries.n == n && look->lane.of[track]->pos > pos &&
+		!sn_claim_full(claim);
+}
+
+/*
+ * take_in_line: take from a lane whose tracks stand in line: what was lost, due
+ * retries with the common track, and what is first of all that is new.
+ */
+static void
+take_in_line(SnClaim *claim, SnClaimLook *look)
+{
+	int			lost = look->leased != 0 ? -1 : lost_track(look);
+
+	if (look->leased != 0)
+		return;
+	if (lost >= 0)
+		take_from_track(claim, look, lost, true);
+	else
+	{
+		if ((look->due & 1 << SN_TRACK_COMMON) != 0)
+			take_from_track(claim, look, SN_TRACK_COMMON, true);
+		while (!sn_claim_full(claim) && take_next_in_line(claim, look))
+			CHECK_FOR_INTERRUPTS();
+	}
+	look->tracks = sn_lane_unpassed(&look->lane, claim->stream, claim->snapshot);
+}
+
 /* is_cut: whether the claim had to leave what a lane has, for the shares of others */
 static bool
 is_cut(SnClaim *claim, const SnClaimLook *look)
@@ -447,7 +506,8 @@ new_until(const SnClaim *claim, const SnClaimLook *look)
 
 /*
  * sn_claim_go_on: others have left of their shares, so take more new events of
- * the track that a look took from last, and then what the lane's others have
+ * the track that a look took from last, and then what the lane's others have, unless
+ * they stand in line
  */
 void
 sn_claim_go_on(SnClaim *claim, SnClaimLook *look)
@@ -462,7 +522,11 @@ sn_claim_go_on(SnClaim *claim, SnClaimLook *look)
 			hold_lane(claim, look);
 		look->mine = 0;
 	}
-	take_in_turn(claim, look, SN_TRACK_COMMON);
+	if (look->in_line)
+		look->tracks = sn_lane_unpassed(&look->lane, claim->stream,
+										claim->snapshot);
+	else
+		take_in_turn(claim, look, SN_TRACK_COMMON);
 	leave_hints(claim, look);
 }
 
@@ -484,7 +548,10 @@ sn_claim_from_lane(SnClaim *claim, int lane, int track)
 	sn_claim_new_snapshot(claim);
 	open_lane(claim, &look, lane);
 	find_work(claim, &look);
-	take_in_turn(claim, &look, track);
+	if (look.in_line)
+		take_in_line(claim, &look);
+	else
+		take_in_turn(claim, &look, track);
 	if (look.taken == 0 && look.behind != 0)
 		recheck_behind(claim, &look);
 	leave_hints(claim, &look);

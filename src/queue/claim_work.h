@@ -76,6 +76,7 @@ typedef struct SnClaimLook
 	int			behind;			/* that did so, and may still */
 	int			taken;			/* that the batch holds */
 	bool		rescued;		/* a batch was lost here */
+	bool		in_line;		/* tracks are not side by side: sn_lane_in_line() */
 	/* of the track at hand */
 	int			first;			/* entries before its */
 	SnPos		mine;			/* what is open before it the batch has; 0: none */

@@ -43,7 +43,7 @@ is_free(const SnSub *sub, SnLaneState *state, SnLogReader *log,
 /*
  * has_new: whether a track of the lane has an event to hand out that is no
  * retry.  After so many that a claim would only pass, it is time for one that
- * does.  Those that have to wait for the common track are not for now.
+ * does.  Those that have to wait for another track are not for now.
  */
 static bool
 has_new(SnLaneLook *look, SnLaneState *state, Snapshot snapshot, int *budget)
@@ -52,9 +52,8 @@ has_new(SnLaneLook *look, SnLaneState *state, Snapshot snapshot, int *budget)
 	SnStreamReader *stream = sn_stream_begin();
 	SnLogReader *log = sn_log_begin(snapshot);
 	SnRetryProbe probe = {false};
-	SnPos		until = state->track == SN_TRACK_COMMON ? SN_POS_MAX :
-		Max(sn_lane_bound(&look->lane, state->track, stream, snapshot),
-			state->end_pos);
+	SnPos		until = Max(sn_lane_bound(&look->lane, state->track, stream,
+										  snapshot), state->end_pos);
 	bool		open = state->pos < state->end_pos;
 	bool		passing = !open && look->passed == 0;
 	SnPos		pos;
@@ -123,6 +122,8 @@ has_new_in_lane(SnSubSlot *hints, SnLaneLook *look, Snapshot snapshot,
 	/* what was before has to be passed first */
 	if (lane->of[SN_TRACK_COMMON]->pos < lane->sub->tracks_pos)
 		tracks |= 1 << SN_TRACK_COMMON;
+	if (look->in_line)
+		tracks = lane->tracks;
 	for (track = 0; lane->tracks >> track != 0; track++)
 	{
 		SnLaneState *state = lane->of[track];
@@ -135,9 +136,20 @@ has_new_in_lane(SnSubSlot *hints, SnLaneLook *look, Snapshot snapshot,
 	return false;
 }
 
+/* look_at_line: whether the tracks stand in line */
+static void
+look_at_line(SnLaneLook *look, Snapshot snapshot)
+{
+	SnStreamReader *stream = sn_stream_begin();
+
+	look->in_line = sn_lane_in_line(&look->lane, stream, snapshot);
+	sn_stream_end(stream);
+}
+
 /*
  * look_at_leases: until when tracks are held; one that was lost is ready.  Whether
- * a track is free; where roles have shares of lanes, the whole lane.
+ * a track is free; where roles have shares of lanes, or tracks stand in line, the
+ * whole lane.
  */
 static bool
 look_at_leases(SnLaneLook *look, TimestampTz now)
@@ -160,7 +172,8 @@ look_at_leases(SnLaneLook *look, TimestampTz now)
 		look->ready = look->ready || state->lease_until <= now;
 		running = running || state->lease_until > now;
 	}
-	if (!running || look->lane.sub->max_lanes == SN_MAX_LANES)
+	if (!running ||
+		(look->lane.sub->max_lanes == SN_MAX_LANES && !look->in_line))
 		return any_free;
 	look->ready = false;
 	return false;
@@ -207,6 +220,7 @@ sn_look_at_lane(SnSub *sub, SnSubSlot *hints, int lane, TimestampTz now,
 	look->when = DT_NOEND;
 	sn_lane_open(&look->lane, &reader, sub, lane, snapshot);
 	sn_lane_read_end(&reader);
+	look_at_line(look, snapshot);
 	if (look_at_leases(look, now))
 	{
 		look_at_retries(look, now, snapshot);

@@ -25,6 +25,7 @@ typedef struct SnLaneLook
 								 * position is not there yet; 0: no */
 	SnLaneState *passing;		/* on which track */
 	bool		held;			/* a batch has a track */
+	bool		in_line;		/* tracks are not side by side */
 	SnLane		lane;
 } SnLaneLook;
 

@@ -3,7 +3,7 @@
  *
  * lane_track.c
  *		A lane with all its tracks: where each stands, what one has to wait for in
- *		the common one, and whose a retry is.
+ *		the others, and whose a retry is.
  *
  * A batch holds a track of a lane, and others may hold the lane's other tracks
  * meanwhile.  docs/design/lane-holds.md says why the order of keys holds.
@@ -36,7 +36,7 @@ begin_lane(SnLane *lane, SnSub *sub, int number, int tracks)
 	lane->sub = sub;
 	lane->lane = number;
 	lane->tracks = tracks;
-	lane->passed = lane->napart = SN_NOT_KNOWN;
+	sn_lane_forget(lane);
 }
 
 /* read_state: one more of a lane's tracks, read in one way; the common one is first */
@@ -169,7 +169,11 @@ sn_lane_put_back(SnLane *lane, SnSubSlot *hints)
 void
 sn_lane_forget(SnLane *lane)
 {
-	lane->passed = lane->napart = SN_NOT_KNOWN;
+	int			track;
+
+	for (track = 0; track < SN_TRACKS; track++)
+		lane->passed[track] = SN_NOT_KNOWN;
+	lane->napart = SN_NOT_KNOWN;
 	lane->hands_known = false;
 	lane->in_hands = NIL;
 }
@@ -234,40 +238,118 @@ find_tenant_apart(SnLane *lane, const text *tenant_id, Snapshot snapshot)
 }
 
 /*
- * common_passed: the first position of the common track that is neither resolved
- * nor has a row of event_retry; SN_POS_MAX: there is none that the snapshot shows
+ * track_passed: the first position of a track that is neither resolved nor has a
+ * row of event_retry; SN_POS_MAX: there is none that the snapshot shows
  */
 static SnPos
-common_passed(SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
+track_passed(SnLane *lane, int track, SnStreamReader *stream, Snapshot snapshot)
 {
-	const SnLaneState *common = lane->of[SN_TRACK_COMMON];
+	const SnLaneState *state = lane->of[track];
 	SnPos		pos;
 	pg_uuid_t	id;
 	int			i;
 
-	if (lane->passed != SN_NOT_KNOWN)
-		return lane->passed;
-	lane->passed = SN_POS_MAX;
-	sn_lane_seek(stream, lane->sub, common, snapshot);
+	if (lane->passed[track] != SN_NOT_KNOWN)
+		return lane->passed[track];
+	lane->passed[track] = SN_POS_MAX;
+	sn_lane_seek(stream, lane->sub, state, snapshot);
 	for (i = 0; sn_stream_next(stream, &pos, &id); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (pos < common->end_pos && sn_bits_get(&common->resolved, i))
+		if (pos < state->end_pos && sn_bits_get(&state->resolved, i))
 			continue;
-		lane->passed = pos;
+		lane->passed[track] = pos;
 		break;
 	}
-	return lane->passed;
+	return lane->passed[track];
+}
+
+/* common_passed: that of the common track */
+static SnPos
+common_passed(SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
+{
+	return track_passed(lane, SN_TRACK_COMMON, stream, snapshot);
 }
 
 /*
- * sn_lane_bound: from where on the events of a track have to wait for the common
+ * sn_lane_first: the track whose first event that is not passed comes before those
+ * of all others; -1: there is none
+ */
+int
+sn_lane_first(SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
+{
+	SnPos		first = SN_POS_MAX;
+	int			result = -1;
+	int			track;
+
+	for (track = 0; lane->tracks >> track != 0; track++)
+	{
+		if (lane->of[track] == NULL ||
+			track_passed(lane, track, stream, snapshot) >= first)
+			continue;
+		first = lane->passed[track];
+		result = track;
+	}
+	return result;
+}
+
+/* sn_lane_unpassed: the tracks that have an event that is not passed, a bit for each */
+int
+sn_lane_unpassed(SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
+{
+	int			result = 0;
+	int			track;
+
+	for (track = 0; lane->tracks >> track != 0; track++)
+		if (lane->of[track] != NULL &&
+			track_passed(lane, track, stream, snapshot) < SN_POS_MAX)
+			result |= 1 << track;
+	return result;
+}
+
+/*
+ * sn_lane_in_line: whether the lane hands out its tracks in the order of positions,
+ * as one has something from before the subscription's in_line_pos: tenants have
+ * come back to the common track, and may have left it there.  Then one batch has
+ * all of the lane, and the caller has read all of its states.
+ */
+bool
+sn_lane_in_line(SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
+{
+	int			first;
+
+	if (likely(lane->sub->in_line_pos == 0) ||
+		lane->tracks == 1 << SN_TRACK_COMMON)
+		return false;
+	first = sn_lane_first(lane, stream, snapshot);
+	return first >= 0 && lane->passed[first] < lane->sub->in_line_pos;
+}
+
+/* bound_in_line: from where on the events of a track have to wait for those of others */
+static SnPos
+bound_in_line(SnLane *lane, int track, SnStreamReader *stream,
+			  Snapshot snapshot)
+{
+	SnPos		result = SN_POS_MAX;
+	int			other;
+
+	if (!sn_lane_in_line(lane, stream, snapshot))
+		return result;
+	for (other = 0; lane->tracks >> other != 0; other++)
+		if (other != track && lane->of[other] != NULL &&
+			lane->passed[other] < lane->sub->in_line_pos)
+			result = Min(result, lane->passed[other]);
+	return result;
+}
+
+/*
+ * bound_by_common: from where on the events of a track have to wait for the common
  * one, where their tenants had theirs before; SN_POS_MAX: nowhere.  What the
  * common one has passed is noted, so that it is not looked for again.
  */
-SnPos
-sn_lane_bound(SnLane *lane, int track, SnStreamReader *stream,
-			  Snapshot snapshot)
+static SnPos
+bound_by_common(SnLane *lane, int track, SnStreamReader *stream,
+				Snapshot snapshot)
 {
 	SnLaneState *state = lane->of[track];
 	SnPos		needed = lane->sub->tracks_pos;
@@ -275,7 +357,8 @@ sn_lane_bound(SnLane *lane, int track, SnStreamReader *stream,
 	SnPos		passed;
 	int			i;
 
-	if (state->common_pos >= Max(needed, sn_apart_until()))
+	if (track == SN_TRACK_COMMON ||
+		state->common_pos >= Max(needed, sn_apart_until()))
 		return SN_POS_MAX;
 	read_apart(lane, snapshot);
 	for (i = 0; i < lane->napart; i++)
@@ -291,6 +374,18 @@ sn_lane_bound(SnLane *lane, int track, SnStreamReader *stream,
 			SN_ROUND_POS(lane->apart[i].since_round) > passed)
 			result = Min(result, SN_ROUND_POS(lane->apart[i].since_round));
 	return result;
+}
+
+/*
+ * sn_lane_bound: from where on the new events of a track have to wait for another
+ * one, which may have earlier ones of their keys; SN_POS_MAX: nowhere
+ */
+SnPos
+sn_lane_bound(SnLane *lane, int track, SnStreamReader *stream,
+			  Snapshot snapshot)
+{
+	return Min(bound_in_line(lane, track, stream, snapshot),
+			   bound_by_common(lane, track, stream, snapshot));
 }
 
 /* add_in_hands: a retry that the batch of a track has */
@@ -391,11 +486,23 @@ sn_lane_waits(SnLane *lane, int track, SnStreamReader *stream,
 	return false;
 }
 
+/* is_held: whether a batch has any of the lane's tracks */
+static bool
+is_held(const SnLane *lane)
+{
+	int			track;
+
+	for (track = 0; lane->tracks >> track != 0; track++)
+		if (lane->of[track] != NULL && lane->of[track]->held)
+			return true;
+	return false;
+}
+
 /*
  * sn_lane_retry_track: the track that a batch has to hold to get a retry, that of
- * its tenant.  -1: nobody gets it now, since a batch of another track may have an
- * event of its key, from when its tenant had that one.  What it waits for is
- * noted.
+ * its tenant; where the tracks stand in line, the common one and no other.  -1:
+ * nobody gets it now, since a batch of another track may have an event of its key,
+ * from when its tenant had that one.  What it waits for is noted.
  */
 int
 sn_lane_retry_track(SnLane *lane, const SnRetry *retry, SnStreamReader *stream,
@@ -405,6 +512,11 @@ sn_lane_retry_track(SnLane *lane, const SnRetry *retry, SnStreamReader *stream,
 
 	if (lane->tracks == 1 << SN_TRACK_COMMON)
 		return SN_TRACK_COMMON;
+	if (sn_lane_in_line(lane, stream, snapshot))
+	{
+		lane->waits_batch = lane->waits_batch || is_held(lane);
+		return is_held(lane) ? -1 : SN_TRACK_COMMON;
+	}
 	track = track_of_tenant(lane, retry->tenant_id, stream, snapshot);
 	if (track < 0)
 		lane->waits_common = true;

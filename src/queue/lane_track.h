@@ -36,8 +36,8 @@ typedef struct SnLane
 	int			tracks;			/* that it has, a bit for each */
 	SnLaneState *of[SN_TRACKS]; /* their states; NULL: it has no such track, or
 								 * nobody has read it yet */
-	SnPos		passed;			/* all before it is resolved in the common track,
-								 * or has a row; SN_NOT_KNOWN */
+	SnPos		passed[SN_TRACKS];	/* all before it is resolved in the track, or
+									 * has a row; SN_NOT_KNOWN */
 	int			napart;			/* SN_NOT_KNOWN */
 	SnApart    *apart;			/* tenants that have another track */
 	bool		hands_known;
@@ -63,6 +63,12 @@ extern void sn_lane_forget(SnLane *lane);
 extern SnPos sn_lane_track_pos(const SnLane *lane, int track);
 extern void sn_lane_seek(SnStreamReader *stream, SnSub *sub,
 						 const SnLaneState *state, Snapshot snapshot);
+extern bool sn_lane_in_line(SnLane *lane, SnStreamReader *stream,
+							Snapshot snapshot);
+extern int	sn_lane_first(SnLane *lane, SnStreamReader *stream,
+						  Snapshot snapshot);
+extern int	sn_lane_unpassed(SnLane *lane, SnStreamReader *stream,
+							 Snapshot snapshot);
 extern SnPos sn_lane_bound(SnLane *lane, int track, SnStreamReader *stream,
 						   Snapshot snapshot);
 extern bool sn_lane_waits(SnLane *lane, int track, SnStreamReader *stream,

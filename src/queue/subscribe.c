@@ -217,6 +217,7 @@ make_subscription(const SnRequest *request, Snapshot snapshot)
 	values[Anum_sub_tracks_from - 1] =
 		Int64GetDatum(sn_newest_round(snapshot) + 1);
 	nulls[Anum_sub_tracks_from - 1] = request->is_relay;
+	nulls[Anum_sub_in_line_until - 1] = true;
 	set_policy(request, values);
 	sn_insert_one(SN_SUBSCRIPTION, values, nulls);
 	count_letters(request, DatumGetInt32(values[Anum_sub_id - 1]),
@@ -409,6 +410,42 @@ sn_sub_forget_filters(int sub_id, SnPos passed)
 	}
 	UnregisterSnapshot(snapshot);
 	return true;
+}
+
+/*
+ * sn_sub_stand_in_line: until that round each lane hands out its tracks in the order
+ * of positions; 0: side by side again, as all lanes have passed it.  Where it
+ * begins no claim may be under way.  False when a lock was not to be had.
+ */
+bool
+sn_sub_stand_in_line(int sub_id, int64 round_no)
+{
+	int			lanes = sn_node()->lanes;
+	int			lane;
+	Datum		values[Natts_sub];
+	bool		nulls[Natts_sub];
+	ItemPointerData tid;
+	Snapshot	snapshot;
+	bool		found;
+
+	if (!sn_lock_streams(false))
+		return false;
+	for (lane = 0; lane < lanes && round_no != 0; lane++)
+		if (!sn_lock_lane(sub_id, lane, false))
+			return false;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	found = find_locked(sub_id, snapshot, values, nulls, &tid) != NULL;
+	if (found)
+	{
+		values[Anum_sub_in_line_until - 1] = Int64GetDatum(round_no);
+		nulls[Anum_sub_in_line_until - 1] = round_no == 0;
+		sn_delete_one(SN_SUBSCRIPTION, &tid);
+		sn_insert_one(SN_SUBSCRIPTION, values, nulls);
+		sn_subs_changed();
+		CommandCounterIncrement();
+	}
+	UnregisterSnapshot(snapshot);
+	return found;
 }
 
 /* refuse_relay: the name is that of a relay */

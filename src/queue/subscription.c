@@ -321,6 +321,9 @@ read_start(SnSub *sub, Datum *values, bool *nulls)
 		sub->tracks_pos =
 			Max(sub->start_pos,
 				SN_ROUND_POS(DatumGetInt64(values[Anum_sub_tracks_from - 1])));
+	if (!nulls[Anum_sub_in_line_until - 1])
+		sub->in_line_pos =
+			SN_ROUND_POS(DatumGetInt64(values[Anum_sub_in_line_until - 1]));
 	sub->start_time = DT_NOBEGIN;
 	sub->start_xmax = -1;
 	if (!nulls[Anum_sub_start_time - 1])

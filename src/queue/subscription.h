@@ -48,6 +48,8 @@ typedef struct SnSub
 	text	   *worker_type;
 	SnPos		start_pos;
 	SnPos		tracks_pos;		/* from where on tracks are read side by side */
+	SnPos		in_line_pos;	/* before it each lane hands out its tracks in the
+								 * order of positions; 0: nowhere */
 	int			tracks;			/* in use, a bit for each; what is merged has
 								 * no others */
 	TimestampTz start_time;		/* DT_NOBEGIN: none */
@@ -81,6 +83,7 @@ extern void sn_sub_sources(SnSub *sub, Snapshot snapshot);
 extern const SnPolicy *sn_sub_policy(const SnSub *sub,
 									 const text *event_type);
 extern void sn_subs_changed(void);
+extern bool sn_sub_stand_in_line(int sub_id, int64 round_no);
 extern void sn_stream_row(int stream_id, Snapshot snapshot, SnSegment *segment);
 
 extern void sn_sub_require_work(const SnSub *sub);

@@ -42,6 +42,7 @@
 #include "shared/clock.h"
 #include "shared/shmem.h"
 #include "store/journal.h"
+#include "store/lane_hints.h"
 #include "store/xact_watch.h"
 
 static SnSeen seen;				/* xip in TopMemoryContext */
@@ -124,7 +125,12 @@ wake_all(const SnStreamNews *news)
 		slots[n++] = slot;
 	LWLockRelease(&s->lock);
 	for (i = 0; i < n; i++)
-		behind = Max(behind, wake_subscription(slots[i], news));
+	{
+		uint64		left = wake_subscription(slots[i], news);
+
+		if (!sn_hint_unworked(slots[i]))
+			behind = Max(behind, left);
+	}
 	sn_tracks_behind(n == 0 ? PG_UINT64_MAX : behind);
 }
 
@@ -577,16 +583,19 @@ wake_readers(void)
 	{
 		SnSubSlot  *sub;
 		SnStreamNews news;
+		uint64		left;
 
 		/* one that was subscribed again may still read an earlier stream */
 		sub = sn_sub_slot_find(DatumGetInt32(slot->tts_values[Anum_sub_id - 1]));
 		sn_stream_news(slot->tts_isnull[Anum_sub_old_streams - 1] ?
 					   DatumGetInt32(slot->tts_values[Anum_sub_stream_id - 1]) :
 					   SN_STREAM_ALL, &news);
-		if (sub != NULL)
-			behind = Max(behind, news.lanes != 0 ?
-						 wake_subscription(sub, &news) :
-						 pg_atomic_read_u64(&sub->behind));
+		if (sub == NULL)
+			continue;
+		left = news.lanes != 0 ? wake_subscription(sub, &news) :
+			pg_atomic_read_u64(&sub->behind);
+		if (!sn_hint_unworked(sub))
+			behind = Max(behind, left);
 	}
 	sn_table_end(scan);
 	sn_tracks_behind(behind);

@@ -5,17 +5,18 @@
  *		Which track of its lanes a tenant's events go to.
  *
  * All tenants share the common track, until one has much waiting: more than
- * sentinai.crowded_at events in a round, or since all subscriptions had almost
- * caught up.  From that round on its events go to another track, which few
- * others share.  A claim takes turns between tracks, so those of other tenants
+ * sentinai.crowded_at events in a round, or since all subscriptions that somebody
+ * works for had almost caught up.  From that round on its events go to another
+ * track, which few others share.  A claim takes turns between tracks, so those of other tenants
  * need not wait for what it has left behind.
  *
  * Order is kept by two rules.  An event of another track than the common one is
  * handed out when the lane has passed all of the common one's from earlier
  * rounds (lane_track.c): so what a tenant published before it was set apart comes
  * first.  And a tenant comes back to the common track when all subscriptions
- * have passed what it has on the other (upkeep), never from one of the others
- * to the next.  In a round, a tenant's events are all on one track.
+ * have passed what it has on the other, or else stand in line (upkeep), never from
+ * one of the others to the next.  In a round, a tenant's events are all on one
+ * track.
  *
  * Who is where is in table track_tenant, written with the round.  What is kept
  * here is made from it; the counts are guesses, and may be lost.
@@ -404,16 +405,28 @@ any_agents(Snapshot snapshot)
 	return found;
 }
 
-/* quietest_track: that of the fewest tenants, but for the common one */
+/*
+ * quietest_track: one that no tenant has, or else that whose tenants have the least
+ * waiting; never the common one
+ */
 static int
 quietest_track(void)
 {
+	int64		waiting[SN_TRACKS] = {0};
 	int			result = SN_TRACK_COMMON + 1;
-	int			track;
+	int			i;
 
-	for (track = result; track < SN_TRACKS; track++)
-		if (on_track[track] < on_track[result])
-			result = track;
+	for (i = 0; i < ntenants; i++)
+		if (tenants[i].epoch == epoch)
+			waiting[tenants[i].track] += tenants[i].waiting;
+	for (i = result; i < SN_TRACKS; i++)
+	{
+		if (on_track[i] == 0)
+			return i;
+		if (waiting[i] < waiting[result] ||
+			(waiting[i] == waiting[result] && on_track[i] < on_track[result]))
+			result = i;
+	}
 	return result;
 }
 
@@ -493,9 +506,21 @@ sn_tracks_beside(void)
 	return napart > 0 && GetCurrentTimestamp() - others_at < OTHERS_STAY;
 }
 
+/* sn_tracks_shared: whether tenants share a track, but for the common one */
+bool
+sn_tracks_shared(void)
+{
+	int			track;
+
+	for (track = SN_TRACK_COMMON + 1; track < SN_TRACKS; track++)
+		if (on_track[track] > 1)
+			return true;
+	return false;
+}
+
 /*
- * sn_tracks_behind: how far the subscription is behind that is farthest.  Raises
- * no error.
+ * sn_tracks_behind: how far the subscription is behind that is farthest, of those
+ * that somebody works for.  Raises no error.
  */
 void
 sn_tracks_behind(uint64 events)

@@ -34,6 +34,7 @@ extern void sn_tracks_decide(Snapshot snapshot, int64 round_no);
 extern int32 sn_tracks_match(int32 who);
 extern int	sn_tracks_of(int32 who);
 extern bool sn_tracks_beside(void);
+extern bool sn_tracks_shared(void);
 extern void sn_tracks_behind(uint64 events);
 extern void sn_tracks_forget(void);
 

@@ -17,7 +17,10 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "utils/timestamp.h"
 
+#include "base/guc.h"
+#include "shared/clock.h"
 #include "store/lane_hints.h"
 #include "store/store.h"
 #include "store/xact_end.h"
@@ -455,4 +458,18 @@ sn_hint_check_sooner(SnSubSlot *slot, uint64 lanes, TimestampTz when)
 	(void) pg_atomic_fetch_or_u64(&slot->deferred, lanes);
 	lower(&slot->next_check, (uint64) Max(when, 0));
 	mine->sooner = true;
+}
+
+/*
+ * sn_hint_unworked: whether nobody works for a subscription: its last claim is long
+ * ago, and so is the server's start.  NULL: one without hints.  Raises no error.
+ */
+bool
+sn_hint_unworked(SnSubSlot *slot)
+{
+	TimestampTz claimed_at = slot == NULL ? 0 :
+		(TimestampTz) pg_atomic_read_u64(&slot->claimed_at);
+
+	return sn_now() - Max(claimed_at, PgStartTime) >=
+		sn_idle_after * USECS_PER_SEC;
 }

@@ -61,7 +61,7 @@
 	C(sub, start_xip) C(sub, max_attempts) C(sub, backoff) \
 	C(sub, on_dead) C(sub, ordered) C(sub, is_relay) C(sub, created_at) \
 	C(sub, old_streams) C(sub, old_until) C(sub, tracks_from) \
-	C(sub, max_lease) C(sub, max_lanes)
+	C(sub, max_lease) C(sub, max_lanes) C(sub, in_line_until)
 
 #define SN_COLUMNS_track(C, AS) \
 	AS(track, no, track) C(track, first_round)

@@ -1,11 +1,13 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Every order of claim(), complete(), fail(), release(), extend(), lost leases, redrives, discards and changed rules over
 -- a few keys, drawn at random and compared with a model. Seeds 1 to model_runs; `psql -v model_seed=N` begins with another.
--- The keys are of two tenants; turns_model.sql has them set apart and brought back all the time, in one lane.
+-- The keys are of two tenants; turns_model.sql has them set apart and brought back all the time, in one lane, and
+-- line_model.sql has more of them.
 \if :{?model_seed} \else \set model_seed 1 \endif
 \if :{?model_runs} \else \set model_runs 30 \endif
 \if :{?model_steps} \else \set model_steps 80 \endif
 \if :{?model_lane} \else \set model_lane null \endif
+\if :{?model_tenants} \else \set model_tenants 2 \endif
 select plan(:model_runs);
 
 -- What the model knows: of every event its key, its place there and what became of it
@@ -13,10 +15,10 @@ create temp table ev (n int primary key, id uuid unique, key text, st text not n
 create temp table batch (token text primary key, lease timestamptz, worker text);
 -- the keys and whose they are; all in one lane, if one is given
 create temp table keys as
-select i, 'model-' || i % 2 as tenant,
+select i, 'model-' || i % :model_tenants as tenant,
     (select min(k) from (select 'k' || i || case when g > 0 then '-' || g else '' end as k from generate_series(0, 2000) g) c
-     where :model_lane is null or (sentinai.partition_hash('model-' || i % 2 || ':' || k) & 2147483647) % 64 = :model_lane) as key
-from generate_series(1, 4) i;
+     where :model_lane is null or (sentinai.partition_hash('model-' || i % :model_tenants || ':' || k) & 2147483647) % 64 = :model_lane) as key
+from generate_series(1, greatest(4, :model_tenants)) i;
 create temp table rule (ordered boolean, block boolean, max_attempts int, types text[]);
 create temp table trace (o serial, what text);
 create temp table said (seed int, fault text);
@@ -34,7 +36,7 @@ create procedure pg_temp.look_at_letters() language sql as $$
           and exists (select from sentinai.dead_letter d where d.event_id = ev.id and d.worker_type = 'model' and d.status = 'pending') $$;
 
 create procedure pg_temp.publish() language plpgsql as $$
-declare k text; t text; m int := pg_temp.die(3); which int := pg_temp.die(4);
+declare k text; t text; m int := pg_temp.die(3); which int := pg_temp.die((select count(*) from keys)::int);
 begin
     select key, tenant into k, t from keys where i = which;
     call pg_temp.note(format('publish %s of %s', m, k));

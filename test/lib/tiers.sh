@@ -92,9 +92,9 @@ tier_docs() {
     tcp_role=docs_agent with_cluster docs make PG_CONFIG="$pg_config" docs-check
 }
 
-# Three scripts at a time: most of the time they wait for something.
+# Four scripts at a time: most of the time they wait for something.
 tier_tap() {
-    in_place make PG_CONFIG="$pg_config" tap PROVE='prove -j3'
+    in_place make PG_CONFIG="$pg_config" tap PROVE='prove -j4'
 }
 
 tier_demo() {
@@ -111,7 +111,7 @@ tier_kafka() {
         cp -r "${SENTINAI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sentinai}/kafka" \
             "$place/cache/" || return 1
     [ "$(id -u)" -ne 0 ] || chown -R "$(sn_server_user)" "$place/cache"
-    in_place make PG_CONFIG="$pg_config" kafka
+    in_place make PG_CONFIG="$pg_config" kafka PROVE='prove -j2'
 }
 
 # The server is fetched by the caller. Two scripts at a time, as in tap.

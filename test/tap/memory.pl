@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: PostgreSQL
 #
 # SENTINAI_CALLS sets how often each function is called (by itself, the quick
-# ones 100,000 times, the others less often; a look at all views takes some ten
-# milliseconds and stays at 1,000), SENTINAI_FLAP_SECONDS how long the broker
-# flaps (120). make check-long raises both, in two parts.
+# ones 20,000 times, the others less often; a look at all views takes some ten
+# milliseconds and stays at 300), SENTINAI_FLAP_SECONDS how long the broker
+# flaps (60). make check-long raises both, in two parts.
 use strict;
 use warnings FATAL => 'all';
 
@@ -17,7 +17,7 @@ use Sentinai;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $flap_seconds = $ENV{SENTINAI_FLAP_SECONDS} // 120;
+my $flap_seconds = $ENV{SENTINAI_FLAP_SECONDS} // 60;
 my $patience = 60;             # seconds for one thing to happen
 my $top_slack = 1024;          # bytes that TopMemoryContext may grow by
 my $slack = 64 * 1024;         # bytes for the caches and all other contexts
@@ -26,46 +26,46 @@ my $rss_slack = 10 * 1024;     # kB that the relay may grow by
 # What is called how often: name, calls, statements run once before, the calls.
 # i counts them; the transaction ends after each round.
 my @cases = (
-	[ 'keys', 100000, '', q{
+	[ 'keys', 20000, '', q{
 		perform sentinai.get_partition_key('acme', 'k' || i),
 			sentinai.partition_hash('k' || i),
 			sentinai.partition_for('acme', 'k' || i, 12),
 			sentinai.event_time('019aac3c-7d3f-7c52-9d0f-5b1a6f0c9e11')} ],
-	[ 'publish', 100000, '', q{
+	[ 'publish', 20000, '', q{
 		perform sentinai.publish('M', 'acme', 'k' || i, '{"a": [1, 2, "three"]}')} ],
-	[ 'publish with a key', 20000, '', q{
+	[ 'publish with a key', 8000, '', q{
 		perform sentinai.publish('M', 'acme', 'k', '{"a": 1}',
 			idempotency_key => 'key' || i / 2, metadata => '{"b": 2}')} ],
-	[ 'publish, refused', 20000, '', q{
+	[ 'publish, refused', 8000, '', q{
 		begin
 			perform sentinai.publish('M', 'acme', 'k' || i,
 				case i % 2 when 0 then '[]'::jsonb end);
 		exception when others then null; end} ],
-	[ 'publish_batch', 20000, '', q{
+	[ 'publish_batch', 8000, '', q{
 		perform sentinai.publish_batch('{M,M}', '{acme,acme}',
 			array['k' || i, 'k' || i], '{"{}","{}"}')} ],
-	[ 'outbox', 20000, '', q{
+	[ 'outbox', 8000, '', q{
 		insert into sentinai.outbox (tenant_id, aggregatetype, aggregateid, type,
 			payload) values ('acme', 'm', 'k' || i, 'M', '{}')} ],
-	[ 'subscribe', 8000, '', q{
+	[ 'subscribe', 3000, '', q{
 		perform sentinai.subscribe('memory', '{M}', max_attempts => 1 + i % 9);
 		perform sentinai.set_retry_policy('memory', 'M', 1 + i % 9, '{0,1s}')} ],
-	[ 'unsubscribe', 1000, '', q{
+	[ 'unsubscribe', 500, '', q{
 		perform sentinai.subscribe('gone' || i % 3, array['M', 'N' || i % 3]);
 		perform sentinai.unsubscribe('gone' || i % 3)} ],
-	[ 'claim, extend, complete', 20000, 'backlog', q{
+	[ 'claim, extend, complete', 8000, 'backlog', q{
 		select c.token into tok from sentinai.claim('memory', 1) c;
 		perform sentinai.extend(tok, '1 minute');
 		perform sentinai.complete(tok)} ],
-	[ 'claim, release', 20000, 'backlog', q{
+	[ 'claim, release', 8000, 'backlog', q{
 		select c.token into tok from sentinai.claim('memory', 1) c;
 		perform sentinai.release(tok)} ],
-	[ 'claim, fail, claim, complete', 8000, 'backlog', q{
+	[ 'claim, fail, claim, complete', 3000, 'backlog', q{
 		select c.token, c.event_id into tok, ev from sentinai.claim('memory', 1) c;
 		perform sentinai.fail(tok, ev, 'no', true, '0');
 		commit;
 		perform sentinai.complete(c.token) from sentinai.claim('memory', 1) c} ],
-	[ 'dead letters', 5000, 'backlog', q{
+	[ 'dead letters', 3000, 'backlog', q{
 		select c.token, c.event_id into tok, ev from sentinai.claim('memory', 1) c;
 		perform sentinai.fail(tok, ev, 'no', false);
 		commit;
@@ -77,33 +77,33 @@ my @cases = (
 			perform sentinai.complete(c.token)
 			from sentinai.claim('memory', 1) c;
 		end if} ],
-	[ 'stale tokens', 20000, '', q{
+	[ 'stale tokens', 8000, '', q{
 		begin
 			perform sentinai.complete('x' || i);
 		exception when others then null; end} ],
-	[ 'wait_for_work', 20000, '', q{
+	[ 'wait_for_work', 8000, '', q{
 		call sentinai.wait_for_work('memory', '0', ready)} ],
-	[ 'ledger', 20000, '', q{
+	[ 'ledger', 8000, '', q{
 		ev := sentinai.publish('L', 'acme', 'k' || i, '{}');
 		perform sentinai.mark_as_processing(ev, 'memory'),
 			sentinai.mark_as_completed(ev, 'memory'),
 			sentinai.is_already_processed(ev, 'memory')} ],
-	[ 'history', 8000, '', q{
+	[ 'history', 3000, '', q{
 		perform count(*) from sentinai.get_events_by_exception('acme', 'k' || i);
 		perform count(*) from sentinai.get_events_by_tenant('acme',
 			max_events => 5)} ],
-	[ 'functions of the views', 20000, '', q{
+	[ 'functions of the views', 8000, '', q{
 		perform sentinai.stat_rate(1, i, i), sentinai.stat_clock(),
 			sentinai.event_time(sentinai.publish('S', 'acme', 'k', '{}'));
 		perform from sentinai.stat_server(), sentinai.stat_relays()} ],
-	[ 'views', 1000, '', q{
+	[ 'views', 300, '', q{
 		perform count(*) from sentinai.stat_queue, sentinai.stat_relay,
 			sentinai.stat_info;
 		perform count(*) from sentinai.stat_agent} ],
-	[ 'relay control', 1000, '', q{
+	[ 'relay control', 500, '', q{
 		perform sentinai.pause_relay(), sentinai.relay_is_paused(),
 			sentinai.resume_relay()} ],
-	[ 'maintenance', 300, '', q{
+	[ 'maintenance', 100, '', q{
 		perform sentinai.maintain();
 		perform sentinai.make_partitions(now()), sentinai.after_restore(),
 			sentinai.retention_status()} ]);
@@ -291,7 +291,7 @@ $plain->stop;
 # Without the library preloaded there are no workers: claim() takes the rounds.
 $plain->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
 $plain->start;
-@cases = ([ 'publish, round, claim, complete', 2000, '', q{
+@cases = ([ 'publish, round, claim, complete', 1000, '', q{
 	perform sentinai.publish('M', 'acme', 'k' || i, '{}');
 	commit;
 	perform sentinai.complete(c.token) from sentinai.claim('memory', 100) c} ]);

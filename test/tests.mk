@@ -90,7 +90,7 @@ demo: mock workers
 demo-check:
 	test/demo/check.sh
 
-# The checker's own test, then every fault for 200 seconds, then tenants
+# The checker's own test, then every fault for 150 seconds, then tenants
 # through PgBouncer, then tenants who do harm, then the platform's agents.
 CHAOS = PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" \
 	test/history/private.py FAULTS=1 -- test/history/chaos.py
@@ -100,7 +100,7 @@ POOLED = PG_CONFIG='$(PG_CONFIG)' "$$(test/history/setup)" test/history/pooled.p
 history: workers
 	@status=0; \
 	"$$(test/history/setup)" test/history/selftest.py || status=1; \
-	$(CHAOS) --seed 1 --seconds 200 --interval 0.5 || status=1; \
+	$(CHAOS) --seed 1 --seconds 150 --interval 0.4 || status=1; \
 	$(POOLED) || status=1; \
 	$(HOSTILE) || status=1; \
 	$(FLOW) || status=1; \

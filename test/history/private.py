@@ -70,8 +70,10 @@ class Private:
 
     def build(self, **flags):
         """Build with these make variables, and install."""
-        self.make("all", "install", **flags)
-        self.make("history-agent", **flags)
+        jobs = f"-j{os.cpu_count()}"
+        self.make(jobs, "all", **flags)
+        self.make("install", **flags)
+        self.make(jobs, "history-agent", **flags)
 
     def make(self, *targets, **flags):
         done = subprocess.run(

@@ -47,6 +47,7 @@ typedef struct Client
 {
 	int			fd;				/* -1: free */
 	long long	since;
+	bool		has_ended;		/* sends no more, and libmicrohttpd knows */
 } Client;
 
 struct HttpServer
@@ -133,10 +134,29 @@ note_connection(void *arg, struct MHD_Connection *connection, void **state,
 			client->fd = MHD_get_connection_info(connection,
 												 MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 			client->since = clock_ms();
+			client->has_ended = false;
 			server->client_count++;
 			*state = client;
 			return;
 		}
+}
+
+/*
+ * Tells libmicrohttpd that a client sends no more.  It asks epoll for edges and
+ * takes a short read for the last one, so an end that comes with the last bytes
+ * is lost on it: an unfinished request would stay until its time is over.
+ * shutdown() makes a new edge, and cuts no answer off.
+ */
+static void
+note_end(Client *client)
+{
+	char		byte;
+
+	if (client->has_ended ||
+		recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+		return;
+	client->has_ended = true;
+	shutdown(client->fd, SHUT_RD);
 }
 
 /* Ends connections that have had their time; libmicrohttpd closes them. */
@@ -148,8 +168,15 @@ sweep_connections(HttpServer *server)
 	int			i;
 
 	for (i = 0; i < MAX_CONNECTIONS; i++)
-		if (server->clients[i].fd != -1 && server->clients[i].since < since)
-			shutdown(server->clients[i].fd, SHUT_RDWR);
+	{
+		Client	   *client = &server->clients[i];
+
+		if (client->fd == -1)
+			continue;
+		note_end(client);
+		if (client->since < since)
+			shutdown(client->fd, SHUT_RDWR);
+	}
 }
 
 /*

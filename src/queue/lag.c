@@ -253,11 +253,10 @@ lag_of_part(Lag *lag, const SnPartRange *part,
 		close_lag_part(lag);
 }
 
-/* find_first: where the events of the source begin in each lane */
+/* begin_source: a stream is looked at, from a position to another */
 static void
-find_first(Lag *lag, int stream_id, SnPos since, SnPos until)
+begin_source(Lag *lag, int stream_id, SnPos since, SnPos until)
 {
-	ListCell   *lc;
 	int			i;
 
 	lag->stream_id = stream_id;
@@ -268,6 +267,15 @@ find_first(Lag *lag, int stream_id, SnPos since, SnPos until)
 		lag->lane[i].first = -1;
 		lag->lane[i].counted = false;
 	}
+}
+
+/* find_first: where the events of the source begin in each lane */
+static void
+find_first(Lag *lag, int stream_id, SnPos since, SnPos until)
+{
+	ListCell   *lc;
+
+	begin_source(lag, stream_id, since, until);
 	foreach(lc, lag->parts)
 	{
 		lag_of_part(lag, lfirst(lc), lacks_first, take_first);
@@ -347,27 +355,61 @@ sn_sub_lags(SnSub *sub, int64 round_no, Snapshot snapshot)
 }
 
 /*
- * sn_sub_lags_in: in which of these tracks a subscription has something that it
- * has not passed, a bit for each
+ * note_rounds: the rounds in which the tracks begin that have something in the part
+ * that was just looked at; they need not be looked for in later ones
  */
-int
-sn_sub_lags_in(SnSub *sub, int tracks, Snapshot snapshot)
+static void
+note_rounds(Lag *lag, int64 *rounds)
+{
+	int			found = 0;
+	int			i;
+
+	for (i = 0; i < lag->end; i++)
+	{
+		int			track = i / SN_MAX_LANES;
+
+		if (!is_lag_lane(lag, i) || lag->lane[i].first < 0)
+			continue;
+		rounds[track] = Min(rounds[track],
+							SN_POS_ROUND(SN_SLICE_POS(lag->lane[i].first, 0)));
+		found |= 1 << track;
+	}
+	lag->tracks &= ~found;
+}
+
+/*
+ * sn_sub_rounds_left: for each of these tracks the round of the first events that a
+ * subscription has not passed; PG_INT64_MAX: it has passed all
+ */
+void
+sn_sub_rounds_left(SnSub *sub, int tracks, Snapshot snapshot, int64 *rounds)
 {
 	Lag			lag = {sub, snapshot};
-	int			result = 0;
-	int			track;
+	SnPos		since = 0;
+	int			i;
 
+	for (i = 0; i < SN_TRACKS; i++)
+		rounds[i] = PG_INT64_MAX;
 	begin_lag(&lag, sn_node()->lanes);
 	sn_sub_sources(sub, snapshot);
 	note_passed(&lag);
-	for (track = 0; track < SN_TRACKS; track++)
+	lag.tracks = tracks;
+	for (i = 0; i < sub->nsources && lag.tracks != 0; i++)
 	{
-		lag.tracks = tracks & 1 << track;
-		if (lag.tracks != 0 && find_any(&lag, SN_POS_MAX))
-			result |= lag.tracks;
+		ListCell   *lc;
+
+		begin_source(&lag, sub->sources[i].stream_id, since,
+					 sub->sources[i].until);
+		foreach(lc, lag.parts)
+		{
+			lag_of_part(&lag, lfirst(lc), lacks_first, take_first);
+			note_rounds(&lag, rounds);
+			if (lag.tracks == 0)
+				break;
+		}
+		since = sub->sources[i].until;
 	}
 	list_free_deep(lag.parts);
-	return result;
 }
 
 /* oldest_of: the first event of a lane's range whose bit is not set, and on */

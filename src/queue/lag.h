@@ -17,6 +17,7 @@ extern bool sn_sub_lags(SnSub *sub, int64 round_no, Snapshot snapshot);
 extern int64 sn_sub_backlog(SnSub *sub, int tracks, Snapshot snapshot,
 							TimestampTz *oldest);
 extern int64 sn_sub_left(SnSub *sub, Snapshot snapshot);
-extern int	sn_sub_lags_in(SnSub *sub, int tracks, Snapshot snapshot);
+extern void sn_sub_rounds_left(SnSub *sub, int tracks, Snapshot snapshot,
+							   int64 *rounds);
 
 #endif							/* SN_LAG_H */

@@ -413,6 +413,7 @@ sequence(SnGather *g)
 		   g->now.round_no < INT64CONST(1) << SN_ROUND_BITS);
 	sn_tracks_decide(g->snapshot, g->now.round_no);
 	g->now.round_no = sn_write_slices(g, g->snapshot, g->now.round_no);
+	sn_tracks_sequenced(seen.round_no, g->now.round_no);
 	sn_stream_news(SN_STREAM_ALL, &news);
 	write_round(g, news.events);
 	CommandCounterIncrement();

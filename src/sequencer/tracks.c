@@ -49,6 +49,7 @@ typedef struct Tenant
 	int64		here;			/* events in this round */
 	int64		waiting;		/* since the time of epoch */
 	uint64		epoch;
+	int64		last_round;		/* that had an event of it, while it is apart */
 } Tenant;
 
 static MemoryContext context = NULL;	/* of all below */
@@ -67,6 +68,7 @@ static int	used = 1;			/* tracks that were ever used, a bit for each */
 static int32 latest = -1;		/* tenant of the event before */
 static bool counting = false;	/* tenants of events are looked up */
 static bool crowded = true;		/* somebody is behind, or may be */
+static int64 latest_round = 0;	/* that this process has taken; 0: none */
 static uint64 epoch = 1;		/* ends when nobody is */
 static TimestampTz others_at = 0;	/* when the common track last got events
 									 * beside the others */
@@ -87,6 +89,7 @@ sn_tracks_forget(void)
 	places = seen = NULL;
 	ntenants = room = nseen = napart = 0;
 	latest = -1;
+	latest_round = 0;
 }
 
 /* tenant_place: where a tenant is in the table, or goes */
@@ -295,6 +298,27 @@ read_tenants(Snapshot snapshot)
 	sn_table_end(scan);
 }
 
+/* reread_tenants: who is on which track now; who came back begins anew */
+static void
+reread_tenants(Snapshot snapshot)
+{
+	int			i;
+
+	for (i = 0; i < ntenants; i++)
+		if (tenants[i].track != SN_TRACK_COMMON)
+			tenants[i].track = -1;
+	memset(on_track, 0, sizeof(on_track));
+	napart = 0;
+	read_tenants(snapshot);
+	for (i = 0; i < ntenants; i++)
+	{
+		if (tenants[i].track >= 0)
+			continue;
+		tenants[i].track = SN_TRACK_COMMON;
+		tenants[i].waiting = 0;
+	}
+}
+
 /*
  * sn_tracks_load: begin a round.  of_filters: filters have tenants, so those of
  * events have to be known.
@@ -306,13 +330,16 @@ sn_tracks_load(Snapshot snapshot, bool of_filters)
 	Oid			table = sn_present(SN_TRACK_TENANT) ?
 		sn_rel(SN_TRACK_TENANT) : InvalidOid;
 
-	if (context == NULL || tenants_of != table || known_changes != changes ||
-		ntenants > TENANTS_MAX / 2)
+	if (context == NULL || tenants_of != table || ntenants > TENANTS_MAX / 2)
 	{
 		sn_tracks_forget();
 		make_table();
+		known_changes = changes - 1;
+	}
+	if (known_changes != changes)
+	{
 		if (OidIsValid(table))
-			read_tenants(snapshot);
+			reread_tenants(snapshot);
 		tenants_of = table;
 		known_changes = changes;
 		used = sn_tracks_used(snapshot);
@@ -496,6 +523,22 @@ sn_tracks_decide(Snapshot snapshot, int64 round_no)
 }
 
 /*
+ * sn_tracks_sequenced: the round is written; its last number, and that of the one
+ * before.  If others have taken that everybody may have had events in it.
+ */
+void
+sn_tracks_sequenced(int64 before, int64 round_no)
+{
+	int			i;
+
+	for (i = 0; i < ntenants && before != latest_round; i++)
+		tenants[i].last_round = round_no;
+	for (i = 0; i < nseen; i++)
+		tenants[seen[i]].last_round = round_no;
+	latest_round = round_no;
+}
+
+/*
  * sn_tracks_beside: whether tenants have published lately beside those that were
  * set apart.  Agents that are busy with these do not wait for anybody, but the
  * next event of the others is wanted all the same.
@@ -516,6 +559,24 @@ sn_tracks_shared(void)
 		if (on_track[track] > 1)
 			return true;
 	return false;
+}
+
+/*
+ * sn_tracks_last_round: the last round that may have had an event of a tenant that is
+ * apart, where the newest one is known; PG_INT64_MAX: this process does not know
+ */
+int64
+sn_tracks_last_round(const text *tenant_id, int64 newest)
+{
+	const char *name = VARDATA_ANY(tenant_id);
+	int			len = VARSIZE_ANY_EXHDR(tenant_id);
+	int32		who;
+
+	if (context == NULL || latest_round == 0 || latest_round != newest)
+		return PG_INT64_MAX;
+	who = *tenant_place(name, len,
+						hash_bytes((const unsigned char *) name, len));
+	return who < 0 ? PG_INT64_MAX : tenants[who].last_round;
 }
 
 /*

@@ -5,11 +5,12 @@
  *		Tenants that were set apart (sequencer/tracks.c) come back to the common
  *		track.
  *
- * That is when every subscription has passed all there is of their track: what
+ * That is when every subscription has passed what they have on their track: what
  * they publish from then on cannot come before it.  Where tenants share a track
  * they do not wait for a subscription that nobody works for: its lanes hand out
  * their tracks in the order of positions, up to the round at which these tenants
- * come back (queue/lane_track.c).
+ * come back (queue/lane_track.c).  Nor do they wait for what the others have there
+ * behind their own last events.
  *
  * It is looked at once more under the lock of rounds, so that nothing more comes
  * to the track, and that of subscriptions, so that none is being made that begins
@@ -21,6 +22,7 @@
 #include "access/xact.h"
 #include "utils/snapmgr.h"
 
+#include "base/text.h"
 #include "queue/lag.h"
 #include "queue/stream.h"
 #include "queue/subscription.h"
@@ -32,99 +34,179 @@
 #include "store/xact_end.h"
 #include "upkeep/maintenance.h"
 
-/* Tracks, a bit for each */
-typedef struct Tracks
+/* A tenant that is set apart */
+typedef struct Apart
 {
-	int			used;			/* that tenants have */
-	int			shared;			/* that more than one has */
-	int			passed;			/* of them, that every subscription has passed */
-	int			left;			/* that only those lag in that nobody works for */
-} Tracks;
+	text	   *tenant_id;
+	int			track;
+	bool		shared;			/* with others */
+	int64		last_round;		/* that may have an event of it there */
+} Apart;
 
-/* look_at_tenants: which tracks they have */
-static void
-look_at_tenants(Tracks *tracks)
+/* What a subscription has left */
+typedef struct Left
 {
-	SnTableScan *scan = sn_table_read(SN_TRACK_TENANT, NULL);
-	TupleTableSlot *slot;
+	int			sub_id;
+	bool		unworked;		/* nobody works for it */
+	int64		rounds[SN_TRACKS];	/* of the first events in each track */
+} Left;
 
-	while ((slot = sn_table_next(scan)) != NULL)
-	{
-		bool		isnull;
-		int			bit = 1 << DatumGetInt32(slot_getattr(slot, Anum_on_track,
-														  &isnull));
-
-		tracks->shared |= tracks->used & bit;
-		tracks->used |= bit;
-	}
-	sn_table_end(scan);
-	tracks->used &= ~(1 << SN_TRACK_COMMON);
-	tracks->shared &= tracks->used;
-}
-
-/* is_idle: whether nobody works for a subscription */
-static bool
-is_idle(const SnSub *sub)
-{
-	return sn_hint_unworked(sn_sub_slot_find(sub->sub_id));
-}
-
-/* look_at_subscriptions: in which of some tracks they have left something */
-static void
-look_at_subscriptions(Tracks *tracks, int among)
+/*
+ * read_apart_tenants: those that share a track, or all.  Of their last rounds only
+ * the process that takes them knows.
+ */
+static List *
+read_apart_tenants(bool shared_only)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	int			lacked = 0;		/* by those that somebody works for */
-	int			lagging = 0;	/* by any */
-	ListCell   *lc;
+	int64		newest = sn_newest_round(snapshot);
+	SnApart    *apart;
+	int			n = sn_tracks_apart(snapshot, &apart);
+	int			on[SN_TRACKS] = {0};
+	List	   *result = NIL;
+	int			i;
 
-	foreach(lc, sn_sub_ids())
+	for (i = 0; i < n; i++)
+		on[apart[i].track]++;
+	for (i = 0; i < n; i++)
 	{
-		SnSub	   *sub = sn_sub_by_id(lfirst_int(lc));
-		int			lags;
+		Apart	   *tenant;
 
-		if (sub == NULL || sub->is_relay || (among & ~lacked) == 0)
+		if (shared_only && on[apart[i].track] < 2)
 			continue;
-		lags = sn_sub_lags_in(sub, among & ~lacked, snapshot);
-		lagging |= lags;
-		if (!is_idle(sub))
-			lacked |= lags;
+		tenant = palloc(sizeof(Apart));
+		tenant->tenant_id = apart[i].tenant_id;
+		tenant->track = apart[i].track;
+		tenant->shared = on[apart[i].track] > 1;
+		tenant->last_round = sn_tracks_last_round(apart[i].tenant_id, newest);
+		result = lappend(result, tenant);
 	}
 	UnregisterSnapshot(snapshot);
-	tracks->passed = among & ~lagging;
-	tracks->left = among & lagging & ~lacked & tracks->shared;
+	return result;
+}
+
+/* read_left: what subscriptions have left in the tracks of some tenants */
+static List *
+read_left(const List *tenants)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	List	   *result = NIL;
+	int			tracks = 0;
+	ListCell   *lc;
+
+	foreach(lc, tenants)
+		tracks |= 1 << ((Apart *) lfirst(lc))->track;
+	foreach(lc, tracks == 0 ? NIL : sn_sub_ids())
+	{
+		SnSub	   *sub = sn_sub_by_id(lfirst_int(lc));
+		Left	   *left;
+
+		if (sub == NULL || sub->is_relay)
+			continue;
+		left = palloc(sizeof(Left));
+		left->sub_id = sub->sub_id;
+		left->unworked = sn_hint_unworked(sn_sub_slot_find(sub->sub_id));
+		sn_sub_rounds_left(sub, tracks, snapshot, left->rounds);
+		result = lappend(result, left);
+	}
+	UnregisterSnapshot(snapshot);
+	return result;
+}
+
+/* lacks: whether a subscription may have an event of a tenant that it has not passed */
+static bool
+lacks(const Left *left, const Apart *tenant)
+{
+	int64		first = left->rounds[tenant->track];
+
+	return first != PG_INT64_MAX && first <= tenant->last_round;
+}
+
+/* lacks_any: whether it may have one of any of these */
+static bool
+lacks_any(const Left *left, const List *tenants)
+{
+	ListCell   *lc;
+
+	foreach(lc, tenants)
+		if (lacks(left, lfirst(lc)))
+			return true;
+	return false;
+}
+
+/* without_lacking: those tenants of which it has none; or, that share no track */
+static List *
+without_lacking(List *tenants, const Left *left, bool if_alone)
+{
+	ListCell   *lc;
+
+	foreach(lc, tenants)
+	{
+		const Apart *tenant = lfirst(lc);
+
+		if (lacks(left, tenant) && !(if_alone && tenant->shared))
+			tenants = foreach_delete_current(tenants, lc);
+	}
+	return tenants;
 }
 
 /*
- * put_in_line: those that nobody works for hand out their tracks in the order of
- * positions up to now, if they lag in some of these.  Returns the tracks of which
- * all do.
+ * who_may: those tenants that have nothing left on their tracks; where they share one,
+ * nothing in subscriptions that somebody works for
  */
-static int
-put_in_line(int tracks)
+static List *
+who_may(bool shared_only, List **left)
+{
+	List	   *tenants = read_apart_tenants(shared_only);
+	ListCell   *lc;
+
+	*left = read_left(tenants);
+	foreach(lc, *left)
+		tenants = without_lacking(tenants, lfirst(lc),
+								  ((Left *) lfirst(lc))->unworked);
+	return tenants;
+}
+
+/*
+ * put_in_line: subscriptions that nobody works for, and that have something left of
+ * some tenants, hand out their tracks in the order of positions up to now.  Returns
+ * the tenants of which all do.
+ */
+static List *
+put_in_line(List *tenants, const List *left)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int64		round_no = sn_newest_round(snapshot) + 1;
 	ListCell   *lc;
 
 	Assert(sn_round_is_ours());
-	foreach(lc, sn_sub_ids())
+	foreach(lc, left)
 	{
-		SnSub	   *sub = sn_sub_by_id(lfirst_int(lc));
-		int			lags = sub == NULL || sub->is_relay || tracks == 0 ? 0 :
-			sn_sub_lags_in(sub, tracks, snapshot);
+		const Left *one = lfirst(lc);
 
-		if (lags != 0 && (!is_idle(sub) ||
-						  !sn_sub_stand_in_line(sub->sub_id, round_no)))
-			tracks &= ~lags;
+		if (lacks_any(one, tenants) &&
+			!sn_sub_stand_in_line(one->sub_id, round_no))
+			tenants = without_lacking(tenants, one, false);
 	}
 	UnregisterSnapshot(snapshot);
-	return tracks;
+	return tenants;
 }
 
-/* bring_back: the tenants of these tracks */
+/* is_returning: whether a tenant is in a list */
+static bool
+is_returning(const List *tenants, const text *tenant_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, tenants)
+		if (sn_text_equal(((Apart *) lfirst(lc))->tenant_id, tenant_id))
+			return true;
+	return false;
+}
+
+/* bring_back: these tenants */
 static void
-bring_back(int tracks)
+bring_back(const List *tenants)
 {
 	SnTableScan *scan = sn_table_change(SN_TRACK_TENANT, NULL, 0, NULL);
 	TupleTableSlot *slot;
@@ -134,8 +216,9 @@ bring_back(int tracks)
 	{
 		bool		isnull;
 
-		if (tracks & 1 << DatumGetInt32(slot_getattr(slot, Anum_on_track,
-													 &isnull)))
+		if (is_returning(tenants, DatumGetTextPP(slot_getattr(slot,
+														   Anum_on_tenant_id,
+														   &isnull))))
 			sn_table_delete(scan);
 	}
 	sn_table_end(scan);
@@ -146,31 +229,24 @@ bring_back(int tracks)
 	(void) pg_atomic_fetch_add_u64(&sn_database()->tracks, 1);
 }
 
-/* come_back: tenants of those tracks that are passed; or only of shared ones */
+/* come_back: tenants that have nothing left on their tracks; or of them those that share one */
 static void
 come_back(bool shared_only)
 {
-	Tracks		tracks = {0};
-	int			among;
+	List	   *left;
 
-	if (!sn_present(SN_TRACK_TENANT) || sn_round_taken())
-		return;
-	look_at_tenants(&tracks);
-	among = shared_only ? tracks.shared : tracks.used;
-	if (among == 0)
-		return;
-	look_at_subscriptions(&tracks, among);
-	if ((tracks.passed | tracks.left) == 0 || !sn_lock_round())
+	if (!sn_present(SN_TRACK_TENANT) || sn_round_taken() ||
+		who_may(shared_only, &left) == NIL || !sn_lock_round())
 		return;
 	if (sn_lock_streams(false))
 	{
-		look_at_subscriptions(&tracks, among);
-		if (tracks.left != 0)
-			tracks.passed |= put_in_line(tracks.left);
-		if (tracks.passed != 0)
+		List	   *tenants = who_may(shared_only, &left);
+
+		tenants = put_in_line(tenants, left);
+		if (tenants != NIL)
 		{
-			bring_back(tracks.passed);
-			return;				/* what we wrote needs the lock until the end */
+			bring_back(tenants);
+			return;				/* rounds wait for what we wrote */
 		}
 	}
 	sn_unlock_round();
@@ -199,7 +275,7 @@ stand_side_by_side(void)
 	UnregisterSnapshot(snapshot);
 }
 
-/* sn_tracks_step: bring those back whose track is empty; nobody stands in line for ever */
+/* sn_tracks_step: bring those back who may; nobody stands in line for ever */
 bool
 sn_tracks_step(void)
 {
@@ -208,7 +284,7 @@ sn_tracks_step(void)
 	return false;
 }
 
-/* sn_tracks_relieve: bring those back who share a track that is empty */
+/* sn_tracks_relieve: bring those back who share a track and may */
 void
 sn_tracks_relieve(void)
 {

@@ -285,7 +285,12 @@ take_fresh(SnClaim *claim, SnClaimLook *look, bool new_too)
 	/* as of the snapshot that the events are read under */
 	sn_lane_forget(&look->lane);
 	if (waits_for_batch(claim, look, state->track))
+	{
+		/* what the range has left is not the batch's, which has a retry */
+		if (claim->entries.n > look->first && state->pos < state->end_pos)
+			(void) sn_claim_take_new(claim, look, 0);
 		return;
+	}
 	look->behind &= ~bit;
 	until = Max(sn_lane_bound(&look->lane, state->track, claim->stream,
 							  claim->snapshot), state->end_pos);

@@ -62,6 +62,7 @@ typedef int64 SnPos;
 
 #define SN_ROUND_POS(round_no) \
 	((SnPos) (round_no) << (SN_CHUNK_BITS + SN_OFF_BITS))
+#define SN_ROUND_MAX		((INT64CONST(1) << SN_ROUND_BITS) - 1)
 #define SN_ROUND_SLICE(round_no) \
 	((int64) ((uint64) (round_no) << SN_CHUNK_BITS))
 #define SN_TRACK_SLICE(round_no, track) \

@@ -382,16 +382,19 @@ relieve_tracks(void)
 {
 	TimestampTz began = sn_now();
 	Outcome		outcome = begin_turn();
+	bool		more = false;
 
 	if (outcome == TURN_DONE)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
-		sn_tracks_relieve();
+		more = sn_tracks_relieve();
 		PopActiveSnapshot();
 	}
 	CommitTransactionCommand();
-	next_relief = sn_now() + Max(RELIEF_INTERVAL * INT64CONST(1000),
-								 WATCH_SHARE * (sn_now() - began));
+	next_relief = sn_now();
+	if (!more)
+		next_relief += Max(RELIEF_INTERVAL * INT64CONST(1000),
+						   WATCH_SHARE * (sn_now() - began));
 	return outcome;
 }
 

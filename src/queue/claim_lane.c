@@ -67,6 +67,7 @@ open_lane(SnClaim *claim, SnClaimLook *look, int number)
 
 	sn_lane_open_busy(lane, &claim->reader, claim->sub, number, claim->hints,
 					  claim->snapshot);
+	lane->as_of = claim->nsnapshots;
 	if (lane->of[SN_TRACK_COMMON]->parked > 0 || claim->sub->in_line_pos > 0)
 		sn_lane_read_all(lane, &claim->reader, claim->snapshot);
 	look->in_line = sn_lane_in_line(lane, claim->stream, claim->snapshot);
@@ -283,7 +284,7 @@ take_fresh(SnClaim *claim, SnClaimLook *look, bool new_too)
 		(!new_too || ((look->tracks | look->behind) & bit) == 0))
 		return;
 	/* as of the snapshot that the events are read under */
-	sn_lane_forget(&look->lane);
+	sn_lane_changed(&look->lane, state->track, claim->nsnapshots);
 	if (waits_for_batch(claim, look, state->track))
 	{
 		/* what the range has left is not the batch's, which has a retry */
@@ -399,7 +400,7 @@ take_from_track(SnClaim *claim, SnClaimLook *look, int track, bool new_too)
 		leave_share(claim, state->lane);
 	if (state->changed)
 		keep_state(claim, look, state);
-	sn_lane_forget(&look->lane);
+	sn_lane_changed(&look->lane, track, claim->nsnapshots);
 	if (track == SN_TRACK_COMMON && look->lane.waits_common)
 		look_again(claim, look);
 }

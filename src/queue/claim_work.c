@@ -55,5 +55,6 @@ sn_claim_new_snapshot(SnClaim *claim)
 	else if (claim->snapshot != NULL)
 		UnregisterSnapshot(claim->snapshot);
 	claim->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	claim->nsnapshots++;
 	sn_log_snapshot(claim->log, claim->snapshot);
 }

@@ -29,6 +29,7 @@ typedef struct SnClaim
 	SnSubSlot  *hints;
 	TimestampTz now;
 	Snapshot	snapshot;		/* of the lane at hand; NULL: none yet */
+	uint32		nsnapshots;		/* it had before */
 	Snapshot	walked;			/* the stream is read under it; or NULL */
 	bool		walked_kept;	/* and is not `snapshot` any more */
 	SnLaneReader reader;

@@ -28,6 +28,19 @@ sn_lane_tracks(Snapshot snapshot)
 	return used != 0 && sn_preloaded() ? (int) used : sn_tracks_used(snapshot);
 }
 
+/* forget_known: what was found out about a lane may be otherwise by now */
+static void
+forget_known(SnLane *lane)
+{
+	int			track;
+
+	for (track = 0; track < SN_TRACKS; track++)
+		lane->passed[track] = SN_NOT_KNOWN;
+	lane->napart = SN_NOT_KNOWN;
+	lane->hands_known = false;
+	lane->in_hands = NIL;
+}
+
 /* begin_lane: a lane whose states are still to be read */
 static void
 begin_lane(SnLane *lane, SnSub *sub, int number, int tracks)
@@ -36,7 +49,7 @@ begin_lane(SnLane *lane, SnSub *sub, int number, int tracks)
 	lane->sub = sub;
 	lane->lane = number;
 	lane->tracks = tracks;
-	sn_lane_forget(lane);
+	forget_known(lane);
 }
 
 /* read_state: one more of a lane's tracks, read in one way; the common one is first */
@@ -165,19 +178,6 @@ sn_lane_put_back(SnLane *lane, SnSubSlot *hints)
 			sn_hint_pending_after_batch(hints, lane->lane);
 }
 
-/* sn_lane_forget: what was found out about a lane may be otherwise by now */
-void
-sn_lane_forget(SnLane *lane)
-{
-	int			track;
-
-	for (track = 0; track < SN_TRACKS; track++)
-		lane->passed[track] = SN_NOT_KNOWN;
-	lane->napart = SN_NOT_KNOWN;
-	lane->hands_known = false;
-	lane->in_hands = NIL;
-}
-
 /* common_pos: where a lane stands in the common track, as far as any of them knows */
 static SnPos
 common_pos(const SnLane *lane)
@@ -204,6 +204,21 @@ sn_lane_track_pos(const SnLane *lane, int track)
 		lane->of[track] == NULL)
 		return common;
 	return Max(lane->of[track]->pos, lane->sub->tracks_pos);
+}
+
+/*
+ * sn_lane_changed: what was found out about one track may be otherwise by now; about
+ * all, if the snapshot is another one than before, by their numbers
+ */
+void
+sn_lane_changed(SnLane *lane, int track, uint32 as_of)
+{
+	if (lane->as_of != as_of)
+		forget_known(lane);
+	lane->as_of = as_of;
+	lane->passed[track] = SN_NOT_KNOWN;
+	lane->hands_known = false;
+	lane->in_hands = NIL;
 }
 
 /* sn_lane_seek: have a reader begin with what a track of a lane has left */

@@ -41,6 +41,7 @@ typedef struct SnLane
 	int			napart;			/* SN_NOT_KNOWN */
 	SnApart    *apart;			/* tenants that have another track */
 	bool		hands_known;
+	uint32		as_of;			/* number of the snapshot that passed is of */
 	List	   *in_hands;		/* of SnInHands */
 	bool		waits_common;	/* something waits for the common track */
 	bool		waits_batch;	/* something waits for a batch of another track */
@@ -59,7 +60,7 @@ extern void sn_lane_open_as_of(SnLane *lane, SnLaneReader *reader, SnSub *sub,
 							   int number, int tracks, Snapshot snapshot);
 extern bool sn_lane_store(SnLane *lane);
 extern void sn_lane_put_back(SnLane *lane, SnSubSlot *hints);
-extern void sn_lane_forget(SnLane *lane);
+extern void sn_lane_changed(SnLane *lane, int track, uint32 as_of);
 extern SnPos sn_lane_track_pos(const SnLane *lane, int track);
 extern void sn_lane_seek(SnStreamReader *stream, SnSub *sub,
 						 const SnLaneState *state, Snapshot snapshot);

@@ -414,8 +414,9 @@ sn_sub_forget_filters(int sub_id, SnPos passed)
 
 /*
  * sn_sub_stand_in_line: until that round each lane hands out its tracks in the order
- * of positions; 0: side by side again, as all lanes have passed it.  Where it
- * begins no claim may be under way.  False when a lock was not to be had.
+ * of positions; 0: side by side again, as all lanes have passed it.  It begins with
+ * SN_ROUND_MAX, and then no claim may be under way.  False when a lock was not to be
+ * had.
  */
 bool
 sn_sub_stand_in_line(int sub_id, int64 round_no)
@@ -430,7 +431,7 @@ sn_sub_stand_in_line(int sub_id, int64 round_no)
 
 	if (!sn_lock_streams(false))
 		return false;
-	for (lane = 0; lane < lanes && round_no != 0; lane++)
+	for (lane = 0; lane < lanes && round_no == SN_ROUND_MAX; lane++)
 		if (!sn_lock_lane(sub_id, lane, false))
 			return false;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());

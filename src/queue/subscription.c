@@ -352,6 +352,7 @@ read_sub(TupleTableSlot *slot, Snapshot snapshot)
 	sub->block = text_to_cstring(DatumGetTextPP(values[Anum_sub_on_dead - 1]))[0] == 'b';
 	sub->ordered = DatumGetBool(values[Anum_sub_ordered - 1]);
 	sub->is_relay = DatumGetBool(values[Anum_sub_is_relay - 1]);
+	sub->created_at = DatumGetTimestampTz(values[Anum_sub_created_at - 1]);
 	sub->max_lease = nulls[Anum_sub_max_lease - 1] ? SN_DAY :
 		sn_duration_of(DatumGetIntervalP(values[Anum_sub_max_lease - 1]));
 	sub->max_lanes = nulls[Anum_sub_max_lanes - 1] ? SN_MAX_LANES :

@@ -49,7 +49,9 @@ typedef struct SnSub
 	SnPos		start_pos;
 	SnPos		tracks_pos;		/* from where on tracks are read side by side */
 	SnPos		in_line_pos;	/* before it each lane hands out its tracks in the
-								 * order of positions; 0: nowhere */
+								 * order of positions; 0: nowhere; of SN_ROUND_MAX:
+								 * without an end yet */
+	TimestampTz created_at;
 	int			tracks;			/* in use, a bit for each; what is merged has
 								 * no others */
 	TimestampTz start_time;		/* DT_NOBEGIN: none */

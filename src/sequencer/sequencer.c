@@ -128,7 +128,7 @@ wake_all(const SnStreamNews *news)
 	{
 		uint64		left = wake_subscription(slots[i], news);
 
-		if (!sn_hint_unworked(slots[i]))
+		if (!sn_hint_unworked(slots[i], 0))
 			behind = Max(behind, left);
 	}
 	sn_tracks_behind(n == 0 ? PG_UINT64_MAX : behind);
@@ -595,7 +595,7 @@ wake_readers(void)
 			continue;
 		left = news.lanes != 0 ? wake_subscription(sub, &news) :
 			pg_atomic_read_u64(&sub->behind);
-		if (!sn_hint_unworked(sub))
+		if (!sn_hint_unworked(sub, 0))
 			behind = Max(behind, left);
 	}
 	sn_table_end(scan);

@@ -74,6 +74,7 @@ init_shared(SnShared *s)
 	s->buckets.area = DSM_HANDLE_INVALID;
 	pg_atomic_init_u64(&s->clock, 0);
 	s->time_offset = sn_steady_offset();
+	s->started_at = s->time_offset + sn_steady_us();
 	s->launcher_procno = -1;
 	for (i = 0; i < SN_MAX_DATABASES; i++)
 		init_database_slot(&s->databases[i]);
@@ -557,6 +558,21 @@ sn_sub_slot_free(int sub_id)
 	if (slot != NULL)
 		free_sub_slot(slot);
 	LWLockRelease(&sn_shared()->lock);
+}
+
+/* sn_sub_slots_full: whether there are hints for no more subscriptions */
+bool
+sn_sub_slots_full(void)
+{
+	SnShared   *s = sn_shared();
+	bool		full = true;
+	int			i;
+
+	LWLockAcquire(&s->lock, LW_SHARED);
+	for (i = 0; i < SN_MAX_SUBS && full; i++)
+		full = s->subs[i].sub_id != 0;
+	LWLockRelease(&s->lock);
+	return full;
 }
 
 /*

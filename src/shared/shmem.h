@@ -223,6 +223,7 @@ typedef struct SnShared
 	int			tranche_id;		/* of the lock */
 	pg_atomic_uint64 clock;		/* last tick given out, see clock.c */
 	int64		time_offset;	/* of sn_now(); never changes */
+	TimestampTz started_at;		/* by sn_now(); likewise */
 	int			launcher_pid;
 	int			launcher_procno;	/* -1: none */
 	bool		workers_full;	/* the launcher has found no free worker slot */
@@ -252,6 +253,7 @@ extern SnSubSlot *sn_sub_slot_find(int sub_id);
 extern SnSubSlot *sn_sub_slot_after(const SnSubSlot *slot, Oid dboid);
 extern bool sn_sub_slots_beside(const List *sub_ids, bool give_up);
 extern void sn_sub_slot_free(int sub_id);
+extern bool sn_sub_slots_full(void);
 extern void sn_sub_look_everywhere(SnSubSlot *slot);
 extern void sn_set_latch_of(int procno, int pid);
 extern int	sn_my_procno(void);

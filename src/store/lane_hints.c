@@ -17,7 +17,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "utils/timestamp.h"
 
 #include "base/guc.h"
 #include "shared/clock.h"
@@ -461,15 +460,19 @@ sn_hint_check_sooner(SnSubSlot *slot, uint64 lanes, TimestampTz when)
 }
 
 /*
- * sn_hint_unworked: whether nobody works for a subscription: its last claim is long
- * ago, and so is the server's start.  NULL: one without hints.  Raises no error.
+ * sn_hint_unworked: whether nobody works for a subscription that was made at that
+ * time: its last claim is long ago, and so is since when claims are noted.  NULL: one
+ * without hints, as it has not been claimed from, or as there are too many.  Raises
+ * no error.
  */
 bool
-sn_hint_unworked(SnSubSlot *slot)
+sn_hint_unworked(SnSubSlot *slot, TimestampTz created_at)
 {
-	TimestampTz claimed_at = slot == NULL ? 0 :
-		(TimestampTz) pg_atomic_read_u64(&slot->claimed_at);
+	TimestampTz at = Max(created_at, sn_shared()->started_at);
 
-	return sn_now() - Max(claimed_at, PgStartTime) >=
-		sn_idle_after * USECS_PER_SEC;
+	if (slot != NULL)
+		at = Max(at, (TimestampTz) pg_atomic_read_u64(&slot->claimed_at));
+	else if (sn_sub_slots_full())
+		return false;
+	return sn_now() - at >= sn_idle_after * USECS_PER_SEC;
 }

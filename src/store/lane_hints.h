@@ -37,7 +37,7 @@ extern void sn_hint_keep_lane(SnSubSlot *slot, int lane);
 extern void sn_hint_check_sooner(SnSubSlot *slot, uint64 lanes, TimestampTz when);
 extern void sn_hint_free_at_commit(SnSubSlot *slot, uint64 lanes, uint64 with_work);
 extern void sn_hint_drop_at_commit(int sub_id);
-extern bool sn_hint_unworked(SnSubSlot *slot);
+extern bool sn_hint_unworked(SnSubSlot *slot, TimestampTz created_at);
 
 /* lane_blocked.c */
 extern void sn_hint_wake(SnSubSlot *slot, uint64 lanes);

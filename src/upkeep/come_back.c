@@ -34,6 +34,8 @@
 #include "store/xact_end.h"
 #include "upkeep/maintenance.h"
 
+#define LINES_AT_ONCE 16		/* subscriptions that are put in line, 64 locks each */
+
 /* A tenant that is set apart */
 typedef struct Apart
 {
@@ -48,6 +50,7 @@ typedef struct Left
 {
 	int			sub_id;
 	bool		unworked;		/* nobody works for it */
+	bool		in_line;		/* it stands in line, without an end */
 	int64		rounds[SN_TRACKS];	/* of the first events in each track */
 } Left;
 
@@ -105,7 +108,9 @@ read_left(const List *tenants)
 			continue;
 		left = palloc(sizeof(Left));
 		left->sub_id = sub->sub_id;
-		left->unworked = sn_hint_unworked(sn_sub_slot_find(sub->sub_id));
+		left->unworked = sn_hint_unworked(sn_sub_slot_find(sub->sub_id),
+										  sub->created_at);
+		left->in_line = sub->in_line_pos == SN_ROUND_POS(SN_ROUND_MAX);
 		sn_sub_rounds_left(sub, tracks, snapshot, left->rounds);
 		result = lappend(result, left);
 	}
@@ -168,28 +173,64 @@ who_may(bool shared_only, List **left)
 }
 
 /*
- * put_in_line: subscriptions that nobody works for, and that have something left of
- * some tenants, hand out their tracks in the order of positions up to now.  Returns
- * the tenants of which all do.
+ * form_lines: subscriptions that nobody works for, and that have something left of
+ * some tenants, stand in line, without an end yet; some of them, for their locks.
+ * Tenants are left out for whose sake one could not.  Whether there were any.
  */
-static List *
-put_in_line(List *tenants, const List *left)
+static bool
+form_lines(List **tenants, const List *left)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	int64		round_no = sn_newest_round(snapshot) + 1;
+	int			n = 0;
 	ListCell   *lc;
 
-	Assert(sn_round_is_ours());
 	foreach(lc, left)
 	{
 		const Left *one = lfirst(lc);
 
-		if (lacks_any(one, tenants) &&
-			!sn_sub_stand_in_line(one->sub_id, round_no))
-			tenants = without_lacking(tenants, one, false);
+		if (one->in_line || !lacks_any(one, *tenants))
+			continue;
+		if (!sn_sub_stand_in_line(one->sub_id, SN_ROUND_MAX))
+			*tenants = without_lacking(*tenants, one, false);
+		else if (++n == LINES_AT_ONCE)
+			break;
 	}
-	UnregisterSnapshot(snapshot);
+	return n > 0;
+}
+
+/* without_waiting: those tenants of which none has left that does not stand in line */
+static List *
+without_waiting(List *tenants, const List *left)
+{
+	ListCell   *lc;
+
+	foreach(lc, left)
+		if (!((Left *) lfirst(lc))->in_line)
+			tenants = without_lacking(tenants, lfirst(lc), false);
 	return tenants;
+}
+
+/*
+ * end_line: a subscription stands in line up to now.  Nobody comes back meanwhile, as
+ * the caller has the lock of subscriptions.
+ */
+static void
+end_line(int sub_id)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	(void) sn_sub_stand_in_line(sub_id, sn_newest_round(snapshot) + 1);
+	UnregisterSnapshot(snapshot);
+}
+
+/* end_lines: so do those that have something left of some tenants */
+static void
+end_lines(const List *tenants, const List *left)
+{
+	ListCell   *lc;
+
+	foreach(lc, left)
+		if (lacks_any(lfirst(lc), tenants))
+			end_line(((Left *) lfirst(lc))->sub_id);
 }
 
 /* is_returning: whether a tenant is in a list */
@@ -229,64 +270,94 @@ bring_back(const List *tenants)
 	(void) pg_atomic_fetch_add_u64(&sn_database()->tracks, 1);
 }
 
-/* come_back: tenants that have nothing left on their tracks; or of them those that share one */
-static void
+/*
+ * come_back: tenants that have nothing left on their tracks; or of them those that
+ * share one.  Whether there is more to do in another transaction: subscriptions have
+ * to stand in line before.
+ */
+static bool
 come_back(bool shared_only)
 {
 	List	   *left;
+	List	   *tenants;
 
-	if (!sn_present(SN_TRACK_TENANT) || sn_round_taken() ||
-		who_may(shared_only, &left) == NIL || !sn_lock_round())
-		return;
+	if (!sn_present(SN_TRACK_TENANT) || sn_round_taken())
+		return false;
+	tenants = who_may(shared_only, &left);
+	if (form_lines(&tenants, left))
+		return true;
+	if (without_waiting(tenants, left) == NIL || !sn_lock_round())
+		return false;
 	if (sn_lock_streams(false))
 	{
-		List	   *tenants = who_may(shared_only, &left);
-
-		tenants = put_in_line(tenants, left);
+		tenants = without_waiting(who_may(shared_only, &left), left);
 		if (tenants != NIL)
 		{
+			Assert(sn_round_is_ours());
+			end_lines(tenants, left);
 			bring_back(tenants);
-			return;				/* rounds wait for what we wrote */
+			return false;		/* rounds wait for what we wrote */
 		}
 	}
 	sn_unlock_round();
+	return false;
 }
 
 /*
- * stand_side_by_side: a subscription that has passed the round up to which its lanes
- * stood in line.  One at a time, for its locks.
+ * is_over: whether a subscription has passed the round up to which its lanes stood in
+ * line
  */
-static void
-stand_side_by_side(void)
+static bool
+is_over(int sub_id)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SnSub	   *sub = sn_sub_by_id(sub_id);
+	bool		result = sub != NULL && sub->in_line_pos != 0 &&
+		!sn_sub_lags(sub, SN_POS_ROUND(sub->in_line_pos) - 1, snapshot);
+
+	UnregisterSnapshot(snapshot);
+	return result;
+}
+
+/*
+ * leave_lines: subscriptions that stand in line without an end, for whom nobody has
+ * come back, do so up to now; one that has passed its end stands side by side.  That
+ * is looked at once more under the lock of subscriptions: others may have put it in
+ * line anew.
+ */
+static void
+leave_lines(void)
+{
 	ListCell   *lc;
 
 	foreach(lc, sn_sub_ids())
 	{
-		SnSub	   *sub = sn_sub_by_id(lfirst_int(lc));
+		int			sub_id = lfirst_int(lc);
+		SnSub	   *sub = sn_sub_by_id(sub_id);
+		SnPos		end = sub == NULL ? 0 : sub->in_line_pos;
 
-		if (sub == NULL || sub->in_line_pos == 0 ||
-			sn_sub_lags(sub, SN_POS_ROUND(sub->in_line_pos) - 1, snapshot))
+		if (end == 0)
 			continue;
-		(void) sn_sub_stand_in_line(sub->sub_id, 0);
-		break;
+		if (is_over(sub_id) && sn_lock_streams(false) && is_over(sub_id))
+			(void) sn_sub_stand_in_line(sub_id, 0);
+		else if (end == SN_ROUND_POS(SN_ROUND_MAX) && sn_lock_streams(false))
+			end_line(sub_id);
 	}
-	UnregisterSnapshot(snapshot);
 }
 
 /* sn_tracks_step: bring those back who may; nobody stands in line for ever */
 bool
 sn_tracks_step(void)
 {
-	stand_side_by_side();
-	come_back(false);
+	if (come_back(false))
+		return true;
+	leave_lines();
 	return false;
 }
 
-/* sn_tracks_relieve: bring those back who share a track and may */
-void
+/* sn_tracks_relieve: bring those back who share a track and may; whether there is more to do */
+bool
 sn_tracks_relieve(void)
 {
-	come_back(true);
+	return come_back(true);
 }

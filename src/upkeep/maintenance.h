@@ -27,7 +27,7 @@ extern const int sn_maintenance_nsteps;
 
 /* come_back.c */
 extern bool sn_tracks_step(void);
-extern void sn_tracks_relieve(void);
+extern bool sn_tracks_relieve(void);
 
 /* retention.c */
 extern bool sn_retention_step(void);

@@ -145,6 +145,9 @@ def parse():
     parser.add_argument("--crowded-at", type=int, default=40,
                         help="sentinai.crowded_at (40): tenants change their "
                         "tracks again and again")
+    parser.add_argument("--idle-after", type=int, default=600,
+                        help="sentinai.idle_after (600 s); 0: who shares a "
+                        "track comes back while subscriptions lag")
     parser.add_argument("--drain", type=float, default=90,
                         help="seconds in which the backlog must be empty, "
                         "and one for every 100 events of it (90)")

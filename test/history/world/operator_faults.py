@@ -43,10 +43,13 @@ class OperatorFaults:
 
     @fault(asked=True)
     def recrowd(self):
-        """Tenants are set apart sooner or later than before."""
+        """Tenants are set apart sooner or later than before, and come back while
+        subscriptions lag, or do not."""
         with self.server.connect("nemesis", direct=True) as conn:
             conn.execute("alter system set sentinai.crowded_at = "
                          f"{self.rng.choice((3, 10, 40, 400))}")
+            conn.execute("alter system set sentinai.idle_after = "
+                         f"{self.rng.choice((0, 600))}")
             conn.execute("select pg_reload_conf()")
 
     def change(self, worker, setting, value):

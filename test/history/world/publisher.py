@@ -17,7 +17,8 @@ from .recorder import digest
 TYPES = ("A", "B", "C")
 RARE = "D"                      # for agents that start a program for each
 RARE_SHARE = 1 / 100
-TENANTS = ("acme", "bmw", "cora")
+TENANTS = ("acme", "bmw", "cora", "dell", "eon", "fiat", "gap", "hp", "ibm",
+           "jeep")              # more than there are tracks
 HOT, COLD, FREE, LATER = 10, 10_000, 40, 5
 POISON = 1 / 4000
 WAYS = ("publish", "publish", "batch", "insert", "copy")

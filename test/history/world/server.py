@@ -46,6 +46,7 @@ sentinai.breaker_open_time = 1s
 sentinai.relay_workers = {relay_workers}
 sentinai.relay_inflight = {window}
 sentinai.crowded_at = {crowded_at}
+sentinai.idle_after = {idle_after}
 sentinai.control_topic = '{control_topic}'
 """
 
@@ -175,6 +176,7 @@ class Server:
             relay_workers=self.options.relay_workers,
             retention=self.options.retention,
             crowded_at=self.options.crowded_at,
+            idle_after=getattr(self.options, "idle_after", 600),
             # a relay's start is told in detail only
             log_level="debug1" if self.broker else "warning",
             journal_size="64MB" if self.options.late else "64kB")

@@ -105,8 +105,9 @@ class Agent(Client):
         return "ok", rows
 
     def refused(self, error):
-        """SN409 is an answer, anything else is not."""
-        if error.sqlstate != "SN409":
+        """SN409 is an answer, and SN429 where a role has as many lanes as it may,
+        anything else is not."""
+        if error.sqlstate not in ("SN409", "SN429"):
             self.unexpected(error)
 
     def complete(self, batch, ids=None, undo=False):

@@ -7,8 +7,8 @@
  * All tenants share the common track, until one has much waiting: more than
  * sentinai.crowded_at events in a round, or since all subscriptions that somebody
  * works for had almost caught up.  From that round on its events go to another
- * track, which few others share.  A claim takes turns between tracks, so those of other tenants
- * need not wait for what it has left behind.
+ * track, which few others share.  A claim takes turns between tracks, so those of
+ * other tenants need not wait for what it has left behind.
  *
  * Order is kept by two rules.  An event of another track than the common one is
  * handed out when the lane has passed all of the common one's from earlier

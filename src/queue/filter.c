@@ -135,6 +135,18 @@ sn_drop_unused_streams(void)
 }
 
 /*
+ * own_pos: where a track's own state stands.  Another track may have noted that the
+ * common one has passed more; but it is read from its own position on, and its range
+ * begins there.
+ */
+static SnPos
+own_pos(const SnLane *lane, int track)
+{
+	return track == SN_TRACK_COMMON ? lane->of[SN_TRACK_COMMON]->pos :
+		sn_lane_track_pos(lane, track);
+}
+
+/*
  * is_left: whether a lane has an event before a position that may not be
  * resolved, or is held there
  */
@@ -150,10 +162,10 @@ is_left(const SnLane *lane, SnStreamReader *stream, SnPos end,
 		SnPos		pos;
 		pg_uuid_t	id;
 
-		if (lane->of[track] == NULL || sn_lane_track_pos(lane, track) >= end)
+		if (lane->of[track] == NULL || own_pos(lane, track) >= end)
 			continue;
 		sn_stream_seek(stream, sub->sources, sub->nsources, lane->lane, track,
-					   sn_lane_track_pos(lane, track), snapshot);
+					   own_pos(lane, track), snapshot);
 		if (lane->of[track]->held || lane->of[track]->end_pos > end ||
 			(sn_stream_next(stream, &pos, &id) && pos < end))
 			return true;
@@ -189,7 +201,7 @@ passed_in_lane(const SnLane *lane)
 
 	for (track = 0; lane->tracks >> track != 0; track++)
 		if (lane->of[track] != NULL)
-			lowest = Min(lowest, sn_lane_track_pos(lane, track));
+			lowest = Min(lowest, own_pos(lane, track));
 	return lowest;
 }
 

@@ -340,21 +340,31 @@ maintain_if_due(void)
 	pass_again = false;
 }
 
+/* step_turn: a step of something that may have more of them, in a transaction */
+static Outcome
+step_turn(bool (*step) (void), bool *more)
+{
+	Outcome		outcome = begin_turn();
+
+	*more = false;
+	if (outcome == TURN_DONE)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		*more = step();
+		PopActiveSnapshot();
+	}
+	CommitTransactionCommand();
+	return outcome;
+}
+
 /* watch_backlogs: a step of looking at them */
 static Outcome
 watch_backlogs(void)
 {
 	TimestampTz began = sn_now();
-	Outcome		outcome = begin_turn();
-	bool		more = false;
+	bool		more;
+	Outcome		outcome = step_turn(sn_backlog_watch, &more);
 
-	if (outcome == TURN_DONE)
-	{
-		PushActiveSnapshot(GetTransactionSnapshot());
-		more = sn_backlog_watch();
-		PopActiveSnapshot();
-	}
-	CommitTransactionCommand();
 	watch_took += sn_now() - began;
 	next_watch = sn_now();
 	if (!more)
@@ -381,16 +391,9 @@ static Outcome
 relieve_tracks(void)
 {
 	TimestampTz began = sn_now();
-	Outcome		outcome = begin_turn();
-	bool		more = false;
+	bool		more;
+	Outcome		outcome = step_turn(sn_tracks_relieve, &more);
 
-	if (outcome == TURN_DONE)
-	{
-		PushActiveSnapshot(GetTransactionSnapshot());
-		more = sn_tracks_relieve();
-		PopActiveSnapshot();
-	}
-	CommitTransactionCommand();
 	next_relief = sn_now();
 	if (!more)
 		next_relief += Max(RELIEF_INTERVAL * INT64CONST(1000),
@@ -444,16 +447,9 @@ tell_relays_if_due(void)
 static Outcome
 scan_deadlines(void)
 {
-	Outcome		outcome = begin_turn();
-	bool		more = false;
+	bool		more;
+	Outcome		outcome = step_turn(sn_sla_step, &more);
 
-	if (outcome == TURN_DONE)
-	{
-		PushActiveSnapshot(GetTransactionSnapshot());
-		more = sn_sla_step();
-		PopActiveSnapshot();
-	}
-	CommitTransactionCommand();
 	next_sla = sn_now();
 	if (!more)
 		next_sla += sn_sla_interval * INT64CONST(1000000);

@@ -471,10 +471,11 @@ take_next_in_line(SnClaim *claim, SnClaimLook *look)
 static void
 take_in_line(SnClaim *claim, SnClaimLook *look)
 {
-	int			lost = look->leased != 0 ? -1 : lost_track(look);
+	int			lost;
 
 	if (look->leased != 0)
 		return;
+	lost = lost_track(look);
 	if (lost >= 0)
 		take_from_track(claim, look, lost, true);
 	else

@@ -152,6 +152,19 @@ lock_sub_lanes(int sub_id)
 		sn_lock_lane_yielding(sub_id, lane);
 }
 
+/* try_sub_lanes: likewise, unless somebody has one of them */
+static bool
+try_sub_lanes(int sub_id)
+{
+	int			lanes = sn_node()->lanes;
+	int			lane;
+
+	for (lane = 0; lane < lanes; lane++)
+		if (!sn_lock_lane(sub_id, lane, false))
+			return false;
+	return true;
+}
+
 /*
  * count_letters: dead letters that a former life of the subscription has left
  * count in their lanes.  Whoever deals with one of them now has a lane's lock
@@ -336,13 +349,20 @@ find_locked(int sub_id, Snapshot snapshot, Datum *values, bool *nulls,
 		find_row(sub->worker_type, snapshot, values, nulls, tid) ? sub : NULL;
 }
 
-/* store_filter: store the row with other streams; those that nobody reads go */
+/* store_row: in place of the one that there was */
 static void
-store_filter(ItemPointer tid, Datum *values, bool *nulls)
+store_row(ItemPointer tid, Datum *values, bool *nulls)
 {
 	sn_delete_one(SN_SUBSCRIPTION, tid);
 	sn_insert_one(SN_SUBSCRIPTION, values, nulls);
 	sn_subs_changed();
+}
+
+/* store_filter: store the row with other streams; those that nobody reads go */
+static void
+store_filter(ItemPointer tid, Datum *values, bool *nulls)
+{
+	store_row(tid, values, nulls);
 	sn_drop_unused_streams();
 	CommandCounterIncrement();
 }
@@ -355,8 +375,6 @@ bool
 sn_sub_refilter(int sub_id, const SnFilter *filter, bool wait)
 {
 	SnSub	   *sub = sn_sub_by_id(sub_id);
-	int			lanes = sn_node()->lanes;
-	int			lane;
 	Datum		values[Natts_sub];
 	bool		nulls[Natts_sub];
 	ItemPointerData tid;
@@ -369,9 +387,8 @@ sn_sub_refilter(int sub_id, const SnFilter *filter, bool wait)
 		return false;
 	if (wait)
 		lock_sub_lanes(sub_id);
-	for (lane = 0; lane < lanes && !wait; lane++)
-		if (!sn_lock_lane(sub_id, lane, false))
-			return false;
+	else if (!try_sub_lanes(sub_id))
+		return false;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	sub = find_locked(sub_id, snapshot, values, nulls, &tid);
 	if (sub != NULL)
@@ -421,29 +438,22 @@ sn_sub_forget_filters(int sub_id, SnPos passed)
 bool
 sn_sub_stand_in_line(int sub_id, int64 round_no)
 {
-	int			lanes = sn_node()->lanes;
-	int			lane;
 	Datum		values[Natts_sub];
 	bool		nulls[Natts_sub];
 	ItemPointerData tid;
 	Snapshot	snapshot;
 	bool		found;
 
-	if (!sn_lock_streams(false))
+	if (!sn_lock_streams(false) ||
+		(round_no == SN_ROUND_MAX && !try_sub_lanes(sub_id)))
 		return false;
-	for (lane = 0; lane < lanes && round_no == SN_ROUND_MAX; lane++)
-		if (!sn_lock_lane(sub_id, lane, false))
-			return false;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	found = find_locked(sub_id, snapshot, values, nulls, &tid) != NULL;
 	if (found)
 	{
 		values[Anum_sub_in_line_until - 1] = Int64GetDatum(round_no);
 		nulls[Anum_sub_in_line_until - 1] = round_no == 0;
-		sn_delete_one(SN_SUBSCRIPTION, &tid);
-		sn_insert_one(SN_SUBSCRIPTION, values, nulls);
-		sn_subs_changed();
-		CommandCounterIncrement();
+		store_row(&tid, values, nulls);
 	}
 	UnregisterSnapshot(snapshot);
 	return found;

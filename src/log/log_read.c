@@ -202,7 +202,7 @@ sn_log_fetch_at(SnLogReader *reader, const pg_uuid_t *id,
 		Datum		there = slot_getattr(reader->slot, Anum_log_event_id,
 										 &isnull);
 
-		if (memcmp(DatumGetUUIDP(there), id, UUID_LEN) == 0)
+		if (!isnull && memcmp(DatumGetUUIDP(there), id, UUID_LEN) == 0)
 			return true;
 	}
 	return sn_log_fetch(reader, id);
@@ -305,11 +305,14 @@ refuse_row(SnLogReader *reader, AttrNumber column)
 				   isnull ? NULL : DatumGetUUIDP(id));
 }
 
-/* lacking: the first column of all but payload and metadata that a row lacks, or 0 */
-static AttrNumber
-lacking(TupleTableSlot *slot)
+/*
+ * sn_log_lacks: the first column of all but payload and metadata that the row last
+ * fetched lacks, or 0
+ */
+AttrNumber
+sn_log_lacks(SnLogReader *reader)
 {
-	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(reader->slot, false, NULL);
 	bits8	   *bits = tuple->t_data->t_bits;
 	AttrNumber	column;
 
@@ -321,18 +324,11 @@ lacking(TupleTableSlot *slot)
 	return 0;
 }
 
-/* sn_log_is_whole: whether the row last fetched has all but payload and metadata */
-bool
-sn_log_is_whole(SnLogReader *reader)
-{
-	return lacking(reader->slot) == 0;
-}
-
-/* sn_log_require: an error unless it has */
+/* sn_log_require: an error if it lacks one */
 void
 sn_log_require(SnLogReader *reader)
 {
-	AttrNumber	column = lacking(reader->slot);
+	AttrNumber	column = sn_log_lacks(reader);
 
 	if (column != 0)
 		refuse_row(reader, column);
@@ -355,6 +351,16 @@ sn_log_text(SnLogReader *reader, AttrNumber column)
 {
 	bool		isnull;
 	Datum		datum = sn_log_datum(reader, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPP(datum);
+}
+
+/* sn_log_text_if_any: the same, also NULL where somebody wrote that over the value */
+text *
+sn_log_text_if_any(SnLogReader *reader, AttrNumber column)
+{
+	bool		isnull;
+	Datum		datum = slot_getattr(reader->slot, column, &isnull);
 
 	return isnull ? NULL : DatumGetTextPP(datum);
 }

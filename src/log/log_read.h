@@ -69,7 +69,7 @@ extern void sn_log_end(SnLogReader *reader);
  * has no value there is refused, also by the functions below.
  */
 extern AttrNumber sn_log_missing(const bool *nulls);
-extern bool sn_log_is_whole(SnLogReader *reader);
+extern AttrNumber sn_log_lacks(SnLogReader *reader);
 extern void sn_log_require(SnLogReader *reader);
 
 /* sn_slot_text: a text column of a row of the log, or NULL */
@@ -86,5 +86,6 @@ sn_slot_text(TupleTableSlot *slot, AttrNumber column)
 extern Datum sn_log_datum(SnLogReader *reader, AttrNumber column,
 						  bool *isnull);
 extern text *sn_log_text(SnLogReader *reader, AttrNumber column);
+extern text *sn_log_text_if_any(SnLogReader *reader, AttrNumber column);
 
 #endif							/* SN_LOG_READ_H */

@@ -47,6 +47,26 @@ sn_attempt_error(text *error, const SnEventRow *event)
 						   sn_row_text(event, Anum_log_event_type), error);
 }
 
+/*
+ * know_tenant: an event that lacks its tenant has the one that is known from
+ * elsewhere, if it is
+ */
+static void
+know_tenant(SnEventRow *event, text *tenant_id)
+{
+	if (sn_event_has_tenant(event) || tenant_id == NULL)
+		return;
+	event->values[Anum_log_tenant_id - 1] = PointerGetDatum(tenant_id);
+}
+
+/* blocks_key: whether an event that is given up keeps its key stopped */
+static bool
+blocks_key(const SnFailure *failure, const SnEventRow *event)
+{
+	return failure->sub->block && failure->sub->ordered &&
+		sn_event_has_tenant(event);
+}
+
 /* new_row: the row of event_retry for an event that had none */
 static void
 new_row(const SnFailure *failure, const SnEventRow *event, SnRetry *retry)
@@ -83,7 +103,7 @@ give_up_retry(const SnFailure *failure, SnRetry *retry, bool had_row,
 {
 	const SnSub *sub = failure->sub;
 	SnLaneState *state = failure->state;
-	bool		blocks = sub->block && sub->ordered;
+	bool		blocks = blocks_key(failure, event);
 
 	retry->has_due = false;
 	retry->not_before = 0;
@@ -131,8 +151,9 @@ sn_attempt_failed(const SnFailure *failure)
 	bool		had_row = entry->bit < 0 &&
 		sn_retry_get(failure->sub->sub_id, entry->lane, entry->pos, snapshot,
 					 &retry);
-	bool		found = sn_event_row(failure->log, &entry->event_id,
-								 failure->sub->worker_type, snapshot, &event);
+	bool		found = sn_event_remains(failure->log, &entry->event_id,
+									 failure->sub->worker_type, snapshot,
+									 &event);
 	text	   *error;
 	bool		again;
 	SnOutcome	outcome;
@@ -147,6 +168,7 @@ sn_attempt_failed(const SnFailure *failure)
 		sn_lane_count(state, -(int) had_row, 0);
 		return SN_DEAD;
 	}
+	know_tenant(&event, had_row ? retry.tenant_id : entry->tenant_id);
 	if (!had_row)
 		new_row(failure, &event, &retry);
 	retry.attempt = entry->attempt;
@@ -156,7 +178,7 @@ sn_attempt_failed(const SnFailure *failure)
 
 	policy = sn_sub_policy(failure->sub, sn_row_text(&event, Anum_log_event_type));
 	again = failure->retryable && entry->attempt < policy->max_attempts;
-	if (had_row && (again || (failure->sub->block && failure->sub->ordered)))
+	if (had_row && (again || blocks_key(failure, &event)))
 		sn_retry_delete(&retry, 1);
 	else if (had_row)
 		sn_retry_remove(&retry, 1, failure->sub->ordered, failure->now);

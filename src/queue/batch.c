@@ -93,9 +93,10 @@ add_range(SnEntries *entries, SnSub *sub, SnLaneState *state, int left,
 		entry->attempt = pos < state->lost_pos ? state->lost + 1 : 1;
 		if (!sn_log_fetch_at(log, &id, &stream->row_tid))
 			continue;
-		entry->tenant_id = sn_text_copy(sn_log_text(log, Anum_log_tenant_id));
+		entry->tenant_id =
+			sn_text_copy(sn_log_text_if_any(log, Anum_log_tenant_id));
 		entry->aggregate_id =
-			sn_text_copy(sn_log_text(log, Anum_log_aggregate_id));
+			sn_text_copy(sn_log_text_if_any(log, Anum_log_aggregate_id));
 	}
 	sn_stream_end(stream);
 	return left;

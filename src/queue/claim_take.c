@@ -327,14 +327,16 @@ fill_parked(SnClaim *claim, SnLaneState *state, SnPos pos,
 /*
  * park_taken: move the fetched event to event_retry if its key is blocked.  It
  * waits behind the head of its key; coming before it, it becomes the head
- * itself.
+ * itself.  One that lacks a column may have no key, and does not wait to be given
+ * up.
  */
 static bool
 park_taken(SnClaim *claim, SnClaimLook *look, SnPos pos, const pg_uuid_t *id)
 {
 	SnRetry		retry;
 
-	if (!claim->sub->ordered || sn_lane_whole(look->state)->parked == 0)
+	if (!claim->sub->ordered || sn_lane_whole(look->state)->parked == 0 ||
+		sn_log_lacks(claim->log) != 0)
 		return false;
 	fill_parked(claim, look->state, pos, id, &retry);
 	if (!sn_retry_head(&claim->probe, retry.sub_id, retry.lane, retry.hash,

@@ -6,7 +6,8 @@
  *
  * publish() takes none, but the log may have one from elsewhere, such as a
  * restore.  Handed out it would end the claim, or the agent, of everybody who
- * comes by; so it becomes a dead letter on the spot and its lane goes on.
+ * comes by; so it becomes a dead letter on the spot and its lane goes on.  So does
+ * one that a superuser has written over, and that lacks what every event has.
  */
 #include "postgres.h"
 
@@ -15,6 +16,7 @@
 #include "base/json_size.h"
 #include "queue/attempt.h"
 #include "queue/claim_work.h"
+#include "store/store.h"
 
 /*
  * column_fits: whether a column of the fetched event can be handed out.  It is
@@ -33,8 +35,8 @@ column_fits(SnClaim *claim, AttrNumber column)
 bool
 sn_claim_readable(SnClaim *claim)
 {
-	sn_log_require(claim->log);
-	return column_fits(claim, Anum_log_payload) &&
+	return sn_log_lacks(claim->log) == 0 &&
+		column_fits(claim, Anum_log_payload) &&
 		column_fits(claim, Anum_log_metadata);
 }
 
@@ -44,6 +46,18 @@ sn_row_readable(const SnEventRow *row)
 {
 	return sn_json_fit_stored(row->values[Anum_log_payload - 1]) == SN_JSON_FITS &&
 		sn_json_fit_stored(row->values[Anum_log_metadata - 1]) == SN_JSON_FITS;
+}
+
+/* reason_of: why an event cannot be handed out */
+static text *
+reason_of(SnClaim *claim, const pg_uuid_t *id)
+{
+	AttrNumber	column = sn_log_fetch(claim->log, id) ?
+		sn_log_lacks(claim->log) : 0;
+
+	return cstring_to_text(column != 0 ?
+						   sn_null_text(sn_rel(SN_EVENT_LOG), column, id) :
+						   "payload or metadata is too large as text, or nested too deep, to be handed out, or there is none");
 }
 
 /*
@@ -57,7 +71,7 @@ sn_claim_give_up(SnClaim *claim, SnClaimLook *look, const SnEntry *entry)
 		.sub = claim->sub,
 		.state = look->state,
 		.entry = entry,
-		.error = cstring_to_text("payload or metadata is too large as text, or nested too deep, to be handed out, or there is none"),
+		.error = reason_of(claim, &entry->event_id),
 		.retryable = false,
 		.now = claim->now,
 		.log = claim->log,

@@ -143,8 +143,8 @@ make_payload(const SnControl *control)
 }
 
 /*
- * tell_about: publish a control event about another, unless that is a control
- * event itself: there is no end to that otherwise.
+ * tell_about: publish a control event about another, which is none itself: there is
+ * no end to that otherwise
  */
 static void
 tell_about(const char *type, const SnEventRow *about, const pg_uuid_t *id,
@@ -167,11 +167,21 @@ tell_about(const char *type, const SnEventRow *about, const pg_uuid_t *id,
 	sn_publish(&event, &own_id);
 }
 
+/*
+ * is_to_be_told_of: whether there are events about an event.  There are none about
+ * one that is itself such an event, nor where nobody knows whose it is.
+ */
+static bool
+is_to_be_told_of(const SnEventRow *event)
+{
+	return !sn_is_control_event(event) && sn_event_has_tenant(event);
+}
+
 /* sn_control_tell: publish what became of an attempt */
 void
 sn_control_tell(const SnControl *control)
 {
-	if (!sn_is_control_event(control->event))
+	if (is_to_be_told_of(control->event))
 		tell_about(control->type, control->event, control->event_id,
 				   make_payload(control));
 }
@@ -182,7 +192,7 @@ sn_control_letter(const SnLetterAction *action)
 {
 	StringInfoData json;
 
-	if (sn_is_control_event(action->event))
+	if (!is_to_be_told_of(action->event))
 		return;
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"worker_type\": ");

@@ -23,6 +23,7 @@
 #include "queue/dead_letter.h"
 #include "queue/lane.h"
 #include "redact/redact.h"
+#include "shared/clock.h"
 
 /* which column of the log a column of dead_letter copies */
 static const AttrNumber copied[][2] = {
@@ -122,10 +123,39 @@ sn_letter_find(const pg_uuid_t *id, const text *worker_type, Snapshot snapshot,
 						  letter->values, letter->nulls);
 		letter->tid = tuple->t_self;
 		letter->was = sn_letter_status(sn_letter_text(letter, Anum_dead_status));
+		letter->was_tenant = sn_letter_text(letter, Anum_dead_tenant_id);
+		letter->was_type = sn_letter_text(letter, Anum_dead_event_type);
 	}
 	sn_scan_end(&scan);
 	table_close(rel, NoLock);
 	return found;
+}
+
+/*
+ * count_letter: what was written counts in place of what was read, which may have
+ * been another tenant's, or type's
+ */
+static void
+count_letter(const SnLetter *letter, bool replaces)
+{
+	int			before = replaces ? (int) letter->was : -1;
+	int			after = sn_letter_status(sn_letter_text(letter,
+														Anum_dead_status));
+	SnLetter	was = *letter;
+
+	if (!replaces ||
+		(sn_text_equal(letter->was_tenant,
+					   sn_letter_text(letter, Anum_dead_tenant_id)) &&
+		 sn_text_equal(letter->was_type,
+					   sn_letter_text(letter, Anum_dead_event_type))))
+	{
+		sn_letter_count(letter, before, after);
+		return;
+	}
+	sn_letter_set(&was, Anum_dead_tenant_id, PointerGetDatum(letter->was_tenant));
+	sn_letter_set(&was, Anum_dead_event_type, PointerGetDatum(letter->was_type));
+	sn_letter_count(&was, before, -1);
+	sn_letter_count(letter, -1, after);
 }
 
 /* sn_letter_write: insert a letter, in place of the one at tid if there was one */
@@ -138,8 +168,7 @@ sn_letter_write(SnLetter *letter, bool replaces)
 		CommandCounterIncrement();
 	}
 	sn_insert_one(SN_DEAD_LETTER, letter->values, letter->nulls);
-	sn_letter_count(letter, replaces ? (int) letter->was : -1,
-					sn_letter_status(sn_letter_text(letter, Anum_dead_status)));
+	count_letter(letter, replaces);
 	CommandCounterIncrement();
 }
 
@@ -169,30 +198,49 @@ sn_dead_letter_attempts(const pg_uuid_t *id, const text *worker_type,
 		DatumGetInt32(letter.values[Anum_dead_attempts - 1]);
 }
 
+/* put_in: what an event has in a column where it has nothing */
+static void
+put_in(SnEventRow *row, AttrNumber column, Datum value)
+{
+	if (row->nulls[column - 1])
+		row->values[column - 1] = value;
+	row->nulls[column - 1] = false;
+}
+
 /*
- * row_require: an error if an event lacks what it must have.  One without payload
- * or metadata has empty ones, so that it can be given up.
+ * put_empty_json: an event without payload or metadata has empty ones, so that it
+ * can be given up
  */
 static void
-row_require(SnEventRow *row, const pg_uuid_t *id)
+put_empty_json(SnEventRow *row)
 {
 	static const AttrNumber json[] = {Anum_log_payload, Anum_log_metadata};
-	AttrNumber	column = sn_log_missing(row->nulls);
 	int			i;
 
-	if (column == 0)
-		return;
 	for (i = 0; i < lengthof(json); i++)
-	{
-		if (!row->nulls[json[i] - 1])
-			continue;
-		row->values[json[i] - 1] = DirectFunctionCall1(jsonb_in,
-													   CStringGetDatum("{}"));
-		row->nulls[json[i] - 1] = false;
-	}
-	column = sn_log_missing(row->nulls);
-	if (column != 0)
-		sn_refuse_null(sn_rel(SN_EVENT_LOG), column, id);
+		if (row->nulls[json[i] - 1])
+			put_in(row, json[i],
+				   DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+}
+
+/*
+ * put_rest: so has one that lacks more, which nobody's names are.  Where rules of
+ * redaction cannot be known it says nothing else.
+ */
+static void
+put_rest(SnEventRow *row, const pg_uuid_t *id)
+{
+	if (sn_redact_asks() && (row->nulls[Anum_log_tenant_id - 1] ||
+							 row->nulls[Anum_log_event_type - 1]))
+		row->nulls[Anum_log_payload - 1] =
+			row->nulls[Anum_log_metadata - 1] = true;
+	put_empty_json(row);
+	put_in(row, Anum_log_tenant_id, CStringGetTextDatum(""));
+	put_in(row, Anum_log_event_type, CStringGetTextDatum(""));
+	put_in(row, Anum_log_aggregate_type, CStringGetTextDatum(""));
+	put_in(row, Anum_log_schema_version, Int32GetDatum(1));
+	put_in(row, Anum_log_occurred_at,
+		   TimestampTzGetDatum(sn_tick_timestamp(sn_uuid_tick(id))));
 }
 
 /* sn_letter_event: the event that a letter is about */
@@ -224,26 +272,111 @@ sn_dead_letter_event(const pg_uuid_t *id, const text *worker_type,
 	return true;
 }
 
-/* sn_event_row: an event from the log, or from its letter, or false */
-bool
-sn_event_row(SnLogReader *log, const pg_uuid_t *id, const text *worker_type,
-			 Snapshot snapshot, SnEventRow *row)
+/* event_of_log: an event from the log, as it is there, or false */
+static bool
+event_of_log(SnLogReader *log, const pg_uuid_t *id, SnEventRow *row)
 {
 	HeapTuple	tuple;
 
 	if (!sn_log_fetch(log, id))
-		return sn_dead_letter_event(id, worker_type, snapshot, row);
+		return false;
 	tuple = ExecCopySlotHeapTuple(log->slot);
 	heap_deform_tuple(tuple, log->slot->tts_tupleDescriptor, row->values,
 					  row->nulls);
-	row_require(row, id);
 	return true;
+}
+
+/*
+ * sn_event_row: an event from the log, or from its letter, or false; an error if it
+ * lacks what it must have
+ */
+bool
+sn_event_row(SnLogReader *log, const pg_uuid_t *id, const text *worker_type,
+			 Snapshot snapshot, SnEventRow *row)
+{
+	AttrNumber	column;
+
+	if (!event_of_log(log, id, row))
+		return sn_dead_letter_event(id, worker_type, snapshot, row);
+	put_empty_json(row);
+	column = sn_log_missing(row->nulls);
+	if (column != 0)
+		sn_refuse_null(sn_rel(SN_EVENT_LOG), column, id);
+	return true;
+}
+
+/* sn_event_remains: the same, to be given up: what it lacks is empty */
+bool
+sn_event_remains(SnLogReader *log, const pg_uuid_t *id,
+				 const text *worker_type, Snapshot snapshot, SnEventRow *row)
+{
+	if (!event_of_log(log, id, row))
+		return sn_dead_letter_event(id, worker_type, snapshot, row);
+	if (sn_log_missing(row->nulls) != 0)
+		put_rest(row, id);
+	return true;
+}
+
+/* sn_event_has_tenant: whether it is known whose an event is, and so its key */
+bool
+sn_event_has_tenant(const SnEventRow *row)
+{
+	return VARSIZE_ANY_EXHDR(sn_row_text(row, Anum_log_tenant_id)) > 0;
+}
+
+/* set_event: a letter is about an event */
+static void
+set_event(SnLetter *letter, const SnEventRow *event)
+{
+	int			i;
+
+	for (i = 0; i < lengthof(copied); i++)
+	{
+		AttrNumber	from = sn_log_column(copied[i][1], event->nulls);
+
+		letter->values[copied[i][0] - 1] = event->values[from - 1];
+		letter->nulls[copied[i][0] - 1] = event->nulls[from - 1];
+	}
+	if (sn_redact_asks())
+		sn_redact_copy(sn_row_text(event, Anum_log_tenant_id),
+					   sn_row_text(event, Anum_log_event_type),
+					   &letter->values[Anum_dead_payload - 1],
+					   &letter->values[Anum_dead_metadata - 1]);
+}
+
+/* letter_names: whether a letter has a name in a column, which is empty otherwise */
+static bool
+letter_names(const SnLetter *letter, AttrNumber column)
+{
+	return VARSIZE_ANY_EXHDR(sn_letter_text(letter, column)) > 0;
+}
+
+/*
+ * sn_letter_mend: the letter of an event that lacked its tenant or type has what
+ * somebody has put back into the log since
+ */
+void
+sn_letter_mend(SnLetter *letter, Snapshot snapshot)
+{
+	SnLogReader *log;
+	SnEventRow	event;
+
+	if (letter_names(letter, Anum_dead_tenant_id) &&
+		letter_names(letter, Anum_dead_event_type) &&
+		letter_names(letter, Anum_dead_aggregate_type))
+		return;
+	log = sn_log_begin(snapshot);
+	if (event_of_log(log, DatumGetUUIDP(letter->values[Anum_dead_event_id - 1]),
+				   &event) && sn_log_missing(event.nulls) == 0)
+		set_event(letter, &event);
+	sn_log_end(log);
 }
 
 /*
  * sn_dead_letter_put: an event is given up.  retry tells what happened to it;
  * a letter of earlier is written anew.  Whether there is one more pending: a
- * subscription of an earlier life may have left one for the same event.
+ * subscription of an earlier life may have left one for the same event.  The letter
+ * of an event without a tenant is in another lane, where its position is another's.
  */
 bool
 sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
@@ -254,21 +387,9 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 	bool		replaces = sn_letter_find(&retry->event_id, worker_type,
 										  snapshot, &letter);
 	bool		counts = !replaces || !has_status(&letter, "pending");
-	int			i;
 
 	UnregisterSnapshot(snapshot);
-	for (i = 0; i < lengthof(copied); i++)
-	{
-		AttrNumber	from = sn_log_column(copied[i][1], event->nulls);
-
-		letter.values[copied[i][0] - 1] = event->values[from - 1];
-		letter.nulls[copied[i][0] - 1] = event->nulls[from - 1];
-	}
-	if (sn_redact_asks())
-		sn_redact_copy(sn_row_text(event, Anum_log_tenant_id),
-					   sn_row_text(event, Anum_log_event_type),
-					   &letter.values[Anum_dead_payload - 1],
-					   &letter.values[Anum_dead_metadata - 1]);
+	set_event(&letter, event);
 	sn_letter_set(&letter, Anum_dead_worker_type, PointerGetDatum(worker_type));
 	sn_letter_set(&letter, Anum_dead_attempts, Int32GetDatum(retry->attempt));
 	sn_letter_set(&letter, Anum_dead_reason, PointerGetDatum(retry->last_error));
@@ -281,7 +402,10 @@ sn_dead_letter_put(const SnEventRow *event, const text *worker_type,
 	set_null(&letter, Anum_dead_resolution);
 	sn_letter_set(&letter, Anum_dead_history, PointerGetDatum(retry->history));
 	sn_letter_set(&letter, Anum_dead_sub_id, Int32GetDatum(retry->sub_id));
-	sn_letter_set(&letter, Anum_dead_pos, Int64GetDatum(retry->pos));
+	if (sn_event_has_tenant(event))
+		sn_letter_set(&letter, Anum_dead_pos, Int64GetDatum(retry->pos));
+	else
+		set_null(&letter, Anum_dead_pos);
 	sn_letter_write(&letter, replaces);
 	return counts;
 }

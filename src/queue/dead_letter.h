@@ -40,6 +40,8 @@ typedef struct SnLetter
 	bool		nulls[Natts_dead];
 	ItemPointerData tid;
 	SnLetterStatus was;			/* its status when it was read */
+	text	   *was_tenant;		/* and what it was counted under */
+	text	   *was_type;
 } SnLetter;
 
 extern const char *const sn_letter_statuses[];
@@ -73,6 +75,7 @@ extern int	sn_letter_lane(TupleTableSlot *slot);
 extern void sn_letter_set(SnLetter *letter, AttrNumber column, Datum datum);
 extern bool sn_letter_find(const pg_uuid_t *id, const text *worker_type,
 						   Snapshot snapshot, SnLetter *letter);
+extern void sn_letter_mend(SnLetter *letter, Snapshot snapshot);
 extern void sn_letter_write(SnLetter *letter, bool replaces);
 extern void sn_letter_event(const SnLetter *letter, SnEventRow *row);
 extern void sn_letter_unknown(void) pg_attribute_noreturn();
@@ -91,6 +94,10 @@ extern bool sn_purge_step(void);
 extern bool sn_event_row(SnLogReader *log, const pg_uuid_t *id,
 						 const text *worker_type, Snapshot snapshot,
 						 SnEventRow *row);
+extern bool sn_event_remains(SnLogReader *log, const pg_uuid_t *id,
+							 const text *worker_type, Snapshot snapshot,
+							 SnEventRow *row);
+extern bool sn_event_has_tenant(const SnEventRow *row);
 extern bool sn_dead_letter_event(const pg_uuid_t *id, const text *worker_type,
 								 Snapshot snapshot, SnEventRow *row);
 extern bool sn_dead_letter_exists(const pg_uuid_t *id,

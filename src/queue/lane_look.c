@@ -75,11 +75,11 @@ has_new(SnLaneLook *look, SnLaneState *state, Snapshot snapshot, int *budget)
 		if (*budget <= 0)
 			found = true;
 		else if (sn_log_fetch_at(log, &id, &stream->row_tid) &&
-				 (!sn_log_is_whole(log) || sn_wanted(sub, stream->filter, log)))
+				 sn_wanted(sub, stream->filter, log))
 		{
-			/* the claim says what an event lacks */
+			/* a claim gives up what lacks something, without its turn */
 			passing = false;
-			found = !sn_log_is_whole(log) ||
+			found = sn_log_lacks(log) != 0 ||
 				is_free(sub, state, log, &probe);
 		}
 		else if (passing)

@@ -51,6 +51,8 @@ find_letter(const pg_uuid_t *id, const text *worker_type, SnLetter *letter)
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	bool		found = sn_letter_find(id, worker_type, snapshot, letter);
 
+	if (found)
+		sn_letter_mend(letter, snapshot);
 	UnregisterSnapshot(snapshot);
 	if (!found || !sn_may(SN_RIGHTS_LETTER,
 						  sn_letter_text(letter, Anum_dead_tenant_id)))

@@ -27,20 +27,31 @@ seen_at_start(const SnSub *sub, int64 txid)
 	return true;
 }
 
-/* is_own_control: an event that tells about a failure of this subscription */
+/*
+ * has_column: what the fetched event has in a column; false: somebody wrote NULL
+ * over it
+ */
 static bool
-is_own_control(const SnSub *sub, SnLogReader *log, const text *event_type)
+has_column(SnLogReader *log, AttrNumber column, Datum *value)
 {
 	bool		isnull;
+
+	*value = slot_getattr(log->slot, column, &isnull);
+	return !isnull;
+}
+
+/* is_own_control: an event that tells about a failure of this subscription */
+static bool
+is_own_control(const SnSub *sub, SnLogReader *log)
+{
 	Datum		datum;
 	Jsonb	   *payload;
 	JsonbValue	value;
 
-	if (!sn_is_control_type(event_type))
+	if (!has_column(log, Anum_log_event_type, &datum) ||
+		!sn_is_control_type(DatumGetTextPP(datum)) ||
+		!has_column(log, Anum_log_payload, &datum))
 		return false;
-	datum = slot_getattr(log->slot, Anum_log_payload, &isnull);
-	if (isnull)
-		return false;			/* somebody wrote it over */
 	payload = DatumGetJsonbP(datum);
 	return getKeyJsonValueFromContainer(&payload->root, "worker_type",
 										strlen("worker_type"), &value) &&
@@ -68,18 +79,22 @@ has_a_place(const SnSub *sub, SnLogReader *log)
 static bool
 passes_part(const SnNames *names, SnLogReader *log, AttrNumber column)
 {
-	return names->n < 0 || sn_names_have(names, sn_log_text(log, column));
+	const text *name = names->n < 0 ? NULL :
+		sn_log_text_if_any(log, column);
+
+	return name == NULL || sn_names_have(names, name);
 }
 
 /*
  * sn_in_filter: whether the event that the log reader has fetched passes the
  * filter, and is not from before the subscription's start.  filter: what its
- * stream still has to be filtered by, or NULL.
+ * stream still has to be filtered by, or NULL.  What it lacks, as somebody wrote
+ * NULL over it, speaks for it: it is not lost in silence.
  */
 bool
 sn_in_filter(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
 {
-	bool		isnull;
+	Datum		value;
 
 	if (filter != NULL &&
 		(!passes_part(&filter->types, log, Anum_log_event_type) ||
@@ -87,13 +102,12 @@ sn_in_filter(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
 		 !passes_part(&filter->aggregate_types, log,
 					  Anum_log_aggregate_type)))
 		return false;
-	if (sub->start_xmax >= 0 &&
-		seen_at_start(sub, DatumGetInt64(sn_log_datum(log, Anum_log_txid,
-													  &isnull))))
+	if (sub->start_xmax >= 0 && has_column(log, Anum_log_txid, &value) &&
+		seen_at_start(sub, DatumGetInt64(value)))
 		return false;
 	if (sub->start_time != DT_NOBEGIN &&
-		DatumGetTimestampTz(sn_log_datum(log, Anum_log_occurred_at,
-										 &isnull)) < sub->start_time)
+		has_column(log, Anum_log_occurred_at, &value) &&
+		DatumGetTimestampTz(value) < sub->start_time)
 		return false;
 	return true;
 }
@@ -106,5 +120,5 @@ sn_wanted(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
 		return false;
 	if (sub->has_replaced && has_a_place(sub, log))
 		return false;
-	return !is_own_control(sub, log, sn_log_text(log, Anum_log_event_type));
+	return !is_own_control(sub, log);
 }

@@ -270,8 +270,8 @@ sn_relay_bury(SnRetry *row, const char *topic, const char *error)
 												   letter.worker_type,
 												   snapshot);
 	bool		dead = attempts >= 0 &&
-		sn_event_row(log, &row->event_id, letter.worker_type, snapshot,
-					 &letter.event) &&
+		sn_event_remains(log, &row->event_id, letter.worker_type, snapshot,
+						 &letter.event) &&
 		!only_tells(&letter, snapshot);
 
 	sn_log_end(log);

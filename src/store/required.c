@@ -56,17 +56,24 @@ sn_required(Oid table)
 	return NULL;
 }
 
-/* sn_refuse_null: the error of a row that has NULL where it cannot be */
+/* sn_null_text: that a row has NULL where it cannot be */
+char *
+sn_null_text(Oid table, AttrNumber column, const pg_uuid_t *id)
+{
+	return psprintf("column \"%s\" of table \"%s\" is null, for event %s",
+					get_attname(table, column, false), get_rel_name(table),
+					id == NULL ? "none" :
+					DatumGetCString(DirectFunctionCall1(uuid_out,
+														UUIDPGetDatum(id))));
+}
+
+/* sn_refuse_null: the error of such a row */
 void
 sn_refuse_null(Oid table, AttrNumber column, const pg_uuid_t *id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("column \"%s\" of table \"%s\" is null, for event %s",
-					get_attname(table, column, false), get_rel_name(table),
-					id == NULL ? "none" :
-					DatumGetCString(DirectFunctionCall1(uuid_out,
-														UUIDPGetDatum(id)))),
+			 errmsg("%s", sn_null_text(table, column, id)),
 			 errdetail("The column cannot be null: somebody has taken that off the table, and written over the row."),
 			 errhint("Put the value back from a backup. Of events verify_audit() says which were written over.")));
 	pg_unreachable();

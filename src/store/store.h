@@ -149,6 +149,7 @@ extern const SnRequired *sn_required(Oid table);
 extern void sn_require_columns(const SnRequired *required,
 							   TupleTableSlot *slot);
 extern void sn_require_event(const SnRequired *required, TupleTableSlot *slot);
+extern char *sn_null_text(Oid table, AttrNumber column, const pg_uuid_t *id);
 extern void sn_refuse_null(Oid table, AttrNumber column, const pg_uuid_t *id)
 			pg_attribute_noreturn();
 

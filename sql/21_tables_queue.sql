@@ -42,12 +42,14 @@ comment on column sentinai_internal.stream.aggregate_types is 'Sorted aggregate 
 
 create table sentinai_internal.track (
     track       int primary key,
-    first_round bigint not null
+    first_round bigint not null,
+    last_round  bigint
 ) with (autovacuum_analyze_threshold = 1);
 
 comment on table sentinai_internal.track is 'Tracks of the lanes that were ever used, beside the common one (0).';
 comment on column sentinai_internal.track.track is 'Number of the track.';
 comment on column sentinai_internal.track.first_round is 'First round that wrote to it.';
+comment on column sentinai_internal.track.last_round is 'Last round that may have written to it; null while a tenant has it.';
 
 create table sentinai_internal.track_tenant (
     tenant_id   text collate "C" primary key,

@@ -110,7 +110,7 @@ from sentinai_internal.subscription s
                 pg_catalog.sum(8 * pg_catalog.octet_length(x.resolved) - pg_catalog.bit_count(x.resolved))::bigint as left
          from (select u.track
                from pg_catalog.unnest(0 || array(select c.track from sentinai_internal.track c)) as u (track)
-               limit 8) k
+               limit 64) k
               cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane + 64 * k.track) x) t
      left join lateral (
          select x.event_id from sentinai_internal.event_retry x
@@ -341,7 +341,7 @@ from sentinai_internal.subscription s
      cross join lateral (
          select u.track
          from pg_catalog.unnest(0 || array(select c.track from sentinai_internal.track c)) as u (track)
-         limit 8) k
+         limit 64) k
      cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane + 64 * k.track) t
 where t.batch is not null and sentinai.may_see_worker_type(s.worker_type)
 group by 1, 2, 3;

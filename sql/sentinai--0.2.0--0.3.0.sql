@@ -675,12 +675,14 @@ comment on column sentinai_internal.stream.aggregate_types is 'Sorted aggregate 
 
 create table sentinai_internal.track (
     track       int primary key,
-    first_round bigint not null
+    first_round bigint not null,
+    last_round  bigint
 ) with (autovacuum_analyze_threshold = 1);
 
 comment on table sentinai_internal.track is 'Tracks of the lanes that were ever used, beside the common one (0).';
 comment on column sentinai_internal.track.track is 'Number of the track.';
 comment on column sentinai_internal.track.first_round is 'First round that wrote to it.';
+comment on column sentinai_internal.track.last_round is 'Last round that may have written to it; null while a tenant has it.';
 
 create table sentinai_internal.track_tenant (
     tenant_id   text collate "C" primary key,
@@ -1022,7 +1024,7 @@ from sentinai_internal.subscription s
                 pg_catalog.sum(8 * pg_catalog.octet_length(x.resolved) - pg_catalog.bit_count(x.resolved))::bigint as left
          from (select u.track
                from pg_catalog.unnest(0 || array(select c.track from sentinai_internal.track c)) as u (track)
-               limit 8) k
+               limit 64) k
               cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane + 64 * k.track) x) t
      left join lateral (
          select x.event_id from sentinai_internal.event_retry x
@@ -1279,7 +1281,7 @@ from sentinai_internal.subscription s
      cross join lateral (
          select u.track
          from pg_catalog.unnest(0 || array(select c.track from sentinai_internal.track c)) as u (track)
-         limit 8) k
+         limit 64) k
      cross join lateral sentinai.stat_lane_state(s.sub_id, l.lane + 64 * k.track) t
 where t.batch is not null and sentinai.may_see_worker_type(s.worker_type)
 group by 1, 2, 3$v$;

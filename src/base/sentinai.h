@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "port/pg_bitutils.h"
+
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -33,14 +35,32 @@
  * A lane has tracks: the common one, and others for tenants that have much
  * waiting.  sequencer/tracks.c says who is where.
  */
-#define SN_TRACKS		8
+#define SN_TRACKS		64
 #define SN_TRACK_COMMON 0
-#define SN_ALL_TRACKS	((1 << SN_TRACKS) - 1)	/* a bit for each */
+
+typedef uint64 SnTracks;		/* some of them, a bit for each */
+
+#define SN_TRACK_BIT(track) (UINT64CONST(1) << (track))
+#define SN_COMMON_BIT	SN_TRACK_BIT(SN_TRACK_COMMON)
+#define SN_ALL_TRACKS	PG_UINT64_MAX
+
+/* sn_track_after: the next one of some tracks behind one of them; -1: there is none */
+static inline int
+sn_track_after(SnTracks tracks, int track)
+{
+	if (track >= 0)
+		tracks &= ~(SN_TRACK_BIT(track) | (SN_TRACK_BIT(track) - 1));
+	return tracks == 0 ? -1 : pg_rightmost_one_pos64(tracks);
+}
+
+#define foreach_track(track, tracks) \
+	for ((track) = sn_track_after((tracks), -1); (track) >= 0; \
+		 (track) = sn_track_after((tracks), (track)))
 
 /*
  * Position of an event in a lane of a stream: round number (41 bits, the
  * milliseconds since SN_EPOCH_MS at which the round was taken, made strictly
- * rising), track (3 bits), chunk (11 bits, the slice within round, lane and
+ * rising), track (6 bits), chunk (8 bits, the slice within round, lane and
  * track), place in the slice (8 bits).  Positions of all streams are comparable:
  * an event sequenced by a later round has a greater position in every stream.
  * A slice's number is its position shifted right by SN_OFF_BITS.
@@ -56,7 +76,7 @@ typedef int64 SnPos;
 #define SN_ROUND_BITS	41
 #define SN_OFF_BITS		8
 #define SN_CHUNK_BITS	14			/* track and chunk */
-#define SN_TRACK_SHIFT	11			/* in the number of a slice */
+#define SN_TRACK_SHIFT	8			/* in the number of a slice */
 #define SN_SLICE_MAX	180		/* events in a slice: two slices fit a page; the
 								 * places from here on are free, letter_lane.c */
 
@@ -84,6 +104,7 @@ StaticAssertDecl(SN_SLICE_MAX < (1 << SN_OFF_BITS),
 StaticAssertDecl(SN_TRACKS == 1 << (SN_CHUNK_BITS - SN_TRACK_SHIFT),
 				 "every track has a part of the chunks");
 StaticAssertDecl(SN_MAX_LANES <= 64, "a set of lanes is a uint64");
+StaticAssertDecl(SN_TRACKS <= 64, "a set of tracks is a uint64");
 
 /*
  * A track of a lane as a number, a strip: in column lane of slice and of

@@ -88,6 +88,9 @@ SN_INT(sort_memory, 65536, 64, 1048576, PGC_SIGHUP, GUC_UNIT_KB, NULL,
 SN_INT(crowded_at, 1000, 0, INT_MAX, PGC_SIGHUP, 0, NULL,
 	   "Number of waiting events of a tenant from which on others need not wait behind them.",
 	   "It gets a track of its own then, with which the others take turns; 0 is never.")
+SN_INT(max_tracks, SN_TRACKS - 1, 1, SN_TRACKS - 1, PGC_SIGHUP, 0, NULL,
+	   "Number of tenants that can have a track of their own at a time.",
+	   "With more of them some share one, and are served in the order of their events there.")
 SN_INT(idle_after, 600, 0, 604800, PGC_SIGHUP, GUC_UNIT_S, NULL,
 	   "Time without a claim after which nobody counts as working for a subscription.",
 	   "What it has left no longer decides which tenants have tracks of their own.")

@@ -206,7 +206,7 @@ sn_arrange_ranges(SnLane *lane, TimestampTz now)
 {
 	int			track;
 
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 		if (lane->of[track] != NULL)
 			arrange_range(lane->sub, lane->of[track], now);
 }
@@ -228,8 +228,7 @@ arrange_lane(Arranger *arranger, SnSub *sub, int number)
 	UnregisterSnapshot(snapshot);
 	if (arranger->ordered)
 		sn_arrange_ranges(&lane, arranger->now);
-	if (sn_lane_store(&lane))
-		CommandCounterIncrement();
+	(void) sn_lane_store(&lane);
 }
 
 /*

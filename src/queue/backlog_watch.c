@@ -95,8 +95,8 @@ waiting_for(SnSub *sub, const text *tenant_id, TimestampTz *oldest)
 	int64		events;
 
 	events = sn_sub_backlog(sub, sn_text_is(tenant_id, SN_EVERY) ? -1 :
-							1 << SN_TRACK_COMMON |
-							1 << sn_track_of(tenant_id, snapshot),
+							SN_COMMON_BIT |
+							SN_TRACK_BIT(sn_track_of(tenant_id, snapshot)),
 							snapshot, oldest);
 	UnregisterSnapshot(snapshot);
 	return events;

@@ -154,12 +154,11 @@ sn_entries_left(SnEntries *entries, SnSub *sub, SnLaneState *state,
 static bool
 resolved_in_lane(SnBatch *batch, int lane)
 {
-	int			tracks = sn_lane_tracks(batch->snapshot);
+	SnTracks	tracks = sn_lane_tracks(batch->snapshot);
 	int			track;
 
-	for (track = 0; tracks >> track != 0; track++)
-		if ((tracks & 1 << track) != 0 &&
-			sn_lane_resolved_by(batch->sub, SN_LANE_TRACK(lane, track),
+	foreach_track(track, tracks)
+		if (sn_lane_resolved_by(batch->sub, SN_LANE_TRACK(lane, track),
 								&batch->token.batch, batch->snapshot))
 			return true;
 	return false;
@@ -191,7 +190,7 @@ add_held(SnBatch *batch, const SnLane *lane)
 	int			n = batch->nlanes;
 	int			track;
 
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 		if (lane->of[track] != NULL && lane->of[track]->held &&
 			sn_is_batch(lane->of[track], &batch->token.batch))
 			batch->lanes[batch->nlanes++] = lane->of[track];

@@ -31,6 +31,7 @@
 #include "tenancy/gate.h"
 
 #define MAX_EVENTS		10000
+#define STATES_FIRST 16	/* of tracks, that there is room for at first */
 #define ROUND_PATIENCE	1000	/* ms that a claim waits for a round */
 
 PG_FUNCTION_INFO_V1(sentinai_claim);
@@ -116,6 +117,8 @@ begin_claim(SnClaim *claim)
 	claim->log = sn_log_begin(NULL);
 	claim->stream = sn_stream_begin();
 	claim->skipped = claim->last = -1;
+	claim->states_room = STATES_FIRST;
+	claim->states = palloc(STATES_FIRST * sizeof(SnLaneState *));
 	claim->memory = sn_batch_memory();
 	claim->token.sub_id = claim->sub->sub_id;
 	sn_token_new(&claim->token);
@@ -259,11 +262,10 @@ await_round(uint64 commits)
 Datum
 sentinai_claim(PG_FUNCTION_ARGS)
 {
-	SnClaim    *claim = palloc(sizeof(SnClaim));
+	SnClaim    *claim = palloc0(sizeof(SnClaim));
 	uint64		commits;
 	uint64		sequenced;
 
-	memset(claim, 0, offsetof(SnClaim, states));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SN_REQUIRE_ARG(0, "worker_type");
 	SN_REQUIRE_ARG(1, "max_events");
@@ -292,7 +294,7 @@ sentinai_claim(PG_FUNCTION_ARGS)
 		look_around(claim);
 		store(claim);
 	}
-	sn_hint_claimed(claim->hints, claim->fresh,
+	sn_hint_claimed(claim->hints, claim->fresh, claim->fresh_on_common,
 					sn_claim_full(claim) && !claim->sated ?
 					claim->max + 1 : 0);
 	put_out(claim, (ReturnSetInfo *) fcinfo->resultinfo);

@@ -36,10 +36,10 @@ static void
 hold_lane(SnClaim *claim, SnClaimLook *look)
 {
 	SnLaneState *state = look->state;
-	int			before = look->taken & 1 << state->track ? state->open : 0;
+	int			before = look->taken & SN_TRACK_BIT(state->track) ? state->open : 0;
 	int			i;
 
-	look->taken |= 1 << state->track;
+	look->taken |= SN_TRACK_BIT(state->track);
 	if (sn_lane_whole(state)->parked > state->nretries)
 		look->more = true;
 	state->held = true;			/* by a batch that has its number in store() */
@@ -73,7 +73,7 @@ open_lane(SnClaim *claim, SnClaimLook *look, int number)
 	look->in_line = sn_lane_in_line(lane, claim->stream, claim->snapshot);
 	look->tracks &= lane->tracks;
 	if (sn_hint_take_behind(claim->hints, number) && !look->in_line)
-		look->behind = lane->tracks & ~(look->tracks | 1 << SN_TRACK_COMMON);
+		look->behind = lane->tracks & ~(look->tracks | SN_COMMON_BIT);
 }
 
 /*
@@ -88,7 +88,7 @@ find_work(SnClaim *claim, SnClaimLook *look)
 
 	look->due = sn_lane_due_tracks(lane, claim->now, claim->stream,
 								   claim->snapshot);
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 	{
 		const SnLaneState *state = lane->of[track];
 
@@ -96,20 +96,20 @@ find_work(SnClaim *claim, SnClaimLook *look)
 			continue;
 		if (state->held && state->lease_until > claim->now)
 		{
-			look->leased |= 1 << track;
+			look->leased |= SN_TRACK_BIT(track);
 			sn_hint_pending_after_batch(claim->hints, lane->lane);
 			sn_hint_defer_until(claim->hints, lane->lane, state->lease_until);
 		}
 		else if (state->held)
-			look->due |= 1 << track;
+			look->due |= SN_TRACK_BIT(track);
 		else if (state->pos < state->end_pos)
-			look->tracks |= 1 << track;
+			look->tracks |= SN_TRACK_BIT(track);
 	}
 	/* who has a share has whole lanes, and so has who takes them in line */
 	if (look->leased != 0 &&
 		(claim->sub->max_lanes != SN_MAX_LANES || look->in_line))
 		look->leased = lane->tracks;
-	if (lane->tracks != 1 << SN_TRACK_COMMON &&
+	if (lane->tracks != SN_COMMON_BIT &&
 		lane->of[SN_TRACK_COMMON]->parked > 0)
 		sn_claim_note_due(claim, look);
 }
@@ -123,12 +123,12 @@ find_work(SnClaim *claim, SnClaimLook *look)
 static void
 leave_hints(SnClaim *claim, SnClaimLook *look)
 {
-	int			left = look->tracks | look->due;
+	SnTracks	left = look->tracks | look->due;
 	int			lane = look->lane.lane;
-	int			taken = look->in_line && look->taken != 0 ?
+	SnTracks	taken = look->in_line && look->taken != 0 ?
 		look->lane.tracks : look->taken;
-	int			held = taken | look->leased;
-	bool		common_held = (held & 1 << SN_TRACK_COMMON) != 0;
+	SnTracks	held = taken | look->leased;
+	bool		common_held = (held & SN_COMMON_BIT) != 0;
 	bool		waits = look->lane.waits_common || look->behind != 0;
 
 	sn_hint_leave_tracks(claim->hints, lane, look->tracks & ~look->bound);
@@ -146,7 +146,7 @@ leave_hints(SnClaim *claim, SnClaimLook *look)
 		(taken == 0 && look->more))
 		sn_hint_set(claim->hints, lane);
 	else if (look->next_due != 0 &&
-			 (taken == 0 || look->lane.tracks != 1 << SN_TRACK_COMMON))
+			 (taken == 0 || look->lane.tracks != SN_COMMON_BIT))
 		sn_hint_defer_until(claim->hints, lane, look->next_due);
 }
 
@@ -209,7 +209,7 @@ retries_turn(SnClaim *claim, const SnClaimLook *look, bool new_too)
 	int			room = claim->limit - claim->entries.n;
 	bool		first;
 
-	if (!new_too || ((look->tracks & 1 << state->track) == 0 &&
+	if (!new_too || ((look->tracks & SN_TRACK_BIT(state->track)) == 0 &&
 					 state->pos == state->end_pos))
 		return room;
 	first = sn_hint_retries_first(claim->hints, state->lane, claim->now);
@@ -227,6 +227,12 @@ keep_state(SnClaim *claim, const SnClaimLook *look, SnLaneState *state)
 	for (i = look->nstates; i < claim->nstates; i++)
 		if (claim->states[i] == state)
 			return;
+	if (claim->nstates == claim->states_room)
+	{
+		claim->states_room *= 2;
+		claim->states = repalloc(claim->states,
+								 claim->states_room * sizeof(SnLaneState *));
+	}
 	claim->states[claim->nstates++] = state;
 }
 
@@ -241,7 +247,7 @@ rescue_lane(SnClaim *claim, SnClaimLook *look)
 	int			track;
 
 	look->rescued = true;
-	for (track = 0; look->lane.tracks >> track != 0; track++)
+	foreach_track(track, look->lane.tracks)
 	{
 		SnLaneState *state = look->lane.of[track];
 
@@ -250,8 +256,8 @@ rescue_lane(SnClaim *claim, SnClaimLook *look)
 		sn_rescue(claim, state);
 		sn_claim_new_snapshot(claim);
 		keep_state(claim, look, state);
-		look->due |= 1 << track;
-		look->tracks |= 1 << track;
+		look->due |= SN_TRACK_BIT(track);
+		look->tracks |= SN_TRACK_BIT(track);
 	}
 }
 
@@ -264,7 +270,7 @@ waits_for_batch(SnClaim *claim, SnClaimLook *look, int track)
 {
 	if (!sn_lane_waits(&look->lane, track, claim->stream, claim->snapshot))
 		return false;
-	look->leased |= 1 << track;
+	look->leased |= SN_TRACK_BIT(track);
 	return true;
 }
 
@@ -277,7 +283,7 @@ static void
 take_fresh(SnClaim *claim, SnClaimLook *look, bool new_too)
 {
 	SnLaneState *state = look->state;
-	int			bit = 1 << state->track;
+	SnTracks	bit = SN_TRACK_BIT(state->track);
 	SnPos		until;
 
 	if (state->pos == state->end_pos &&
@@ -310,7 +316,7 @@ static void
 take_from(SnClaim *claim, SnClaimLook *look, bool new_too)
 {
 	SnLaneState *state = look->state;
-	int			bit = 1 << state->track;
+	SnTracks	bit = SN_TRACK_BIT(state->track);
 
 	if (state->held)
 		rescue_lane(claim, look);
@@ -348,13 +354,11 @@ recheck_behind(SnClaim *claim, SnClaimLook *look)
 {
 	int			track;
 
-	for (track = 0; look->behind >> track != 0; track++)
+	foreach_track(track, look->behind)
 	{
-		int			bit = 1 << track;
+		SnTracks	bit = SN_TRACK_BIT(track);
 		const SnLaneState *state;
 
-		if ((look->behind & bit) == 0)
-			continue;
 		state = sn_lane_state(&look->lane, &claim->reader, track,
 							  claim->snapshot);
 		if (!waits_for_batch(claim, look, track) &&
@@ -376,7 +380,7 @@ look_again(SnClaim *claim, SnClaimLook *look)
 	look->tracks &= ~look->bound;
 	look->bound = 0;
 	look->due |= sn_lane_due_tracks(&look->lane, claim->now, claim->stream,
-									claim->snapshot) & ~(1 << SN_TRACK_COMMON);
+									claim->snapshot) & ~SN_COMMON_BIT;
 }
 
 /*
@@ -389,7 +393,7 @@ take_from_track(SnClaim *claim, SnClaimLook *look, int track, bool new_too)
 	SnLaneState *state = look->state =
 		sn_lane_state(&look->lane, &claim->reader, track, claim->snapshot);
 
-	if ((look->leased & 1 << track) != 0 || must_wait(claim, state) ||
+	if ((look->leased & SN_TRACK_BIT(track)) != 0 || must_wait(claim, state) ||
 		!take_share(claim, state->lane))
 		return;
 	look->first = claim->entries.n;
@@ -405,6 +409,20 @@ take_from_track(SnClaim *claim, SnClaimLook *look, int track, bool new_too)
 		look_again(claim, look);
 }
 
+/* next_in_turn: of some tracks the given one, or else the common one or the next */
+static int
+next_in_turn(SnTracks ready, int track)
+{
+	int			next;
+
+	if (track != SN_SHARE_RETRIES && (ready & SN_TRACK_BIT(track)) != 0)
+		return track;
+	if ((ready & SN_COMMON_BIT) != 0)
+		return SN_TRACK_COMMON;
+	next = sn_track_after(ready, track % SN_TRACKS);
+	return next >= 0 ? next : sn_track_after(ready, -1);
+}
+
 /*
  * take_in_turn: take from the tracks of a lane: from the given one, the
  * common one, and the others that have something; from no other than the given
@@ -413,20 +431,17 @@ take_from_track(SnClaim *claim, SnClaimLook *look, int track, bool new_too)
 static void
 take_in_turn(SnClaim *claim, SnClaimLook *look, int track)
 {
-	bool		only = claim->only && track != SN_SHARE_RETRIES;
-	int			left = look->lane.tracks & ~look->taken;
-	int			i;
+	SnTracks	left = look->lane.tracks & ~look->taken;
+	SnTracks	ready;
 
-	for (i = -2; i < SN_TRACKS && left != 0 && !sn_claim_full(claim); i++)
+	if (claim->only && track != SN_SHARE_RETRIES)
+		left &= SN_TRACK_BIT(track);
+	while (!sn_claim_full(claim) &&
+		   (ready = left & (look->tracks | look->due | look->behind)) != 0)
 	{
-		int			next = i == -2 ? track : i == -1 ? SN_TRACK_COMMON :
-			(track + i) % SN_TRACKS;
-		int			bit = 1 << next;
+		int			next = next_in_turn(ready, track);
 
-		if ((left & bit) == 0 || (only && next != track) ||
-			((look->tracks | look->due | look->behind) & bit) == 0)
-			continue;
-		left &= ~bit;
+		left &= ~SN_TRACK_BIT(next);
 		take_from_track(claim, look, next, track != SN_SHARE_RETRIES);
 	}
 }
@@ -437,7 +452,7 @@ lost_track(const SnClaimLook *look)
 {
 	int			track;
 
-	for (track = 0; look->lane.tracks >> track != 0; track++)
+	foreach_track(track, look->lane.tracks)
 		if (look->lane.of[track]->held)
 			return track;
 	return -1;
@@ -455,10 +470,10 @@ take_next_in_line(SnClaim *claim, SnClaimLook *look)
 	SnPos		pos;
 
 	track = sn_lane_first(&look->lane, claim->stream, claim->snapshot);
-	if (track < 0 || (look->taken & 1 << track) != 0)
+	if (track < 0 || (look->taken & SN_TRACK_BIT(track)) != 0)
 		return false;
 	pos = look->lane.of[track]->pos;
-	look->tracks |= 1 << track;
+	look->tracks |= SN_TRACK_BIT(track);
 	take_from_track(claim, look, track, true);
 	return claim->entries.n == n && look->lane.of[track]->pos > pos &&
 		!sn_claim_full(claim);
@@ -480,7 +495,7 @@ take_in_line(SnClaim *claim, SnClaimLook *look)
 		take_from_track(claim, look, lost, true);
 	else
 	{
-		if ((look->due & 1 << SN_TRACK_COMMON) != 0)
+		if ((look->due & SN_COMMON_BIT) != 0)
 			take_from_track(claim, look, SN_TRACK_COMMON, true);
 		while (!sn_claim_full(claim) && take_next_in_line(claim, look))
 			CHECK_FOR_INTERRUPTS();
@@ -520,7 +535,7 @@ void
 sn_claim_go_on(SnClaim *claim, SnClaimLook *look)
 {
 	look->lane.sub = claim->sub;	/* subscriptions may have been read anew */
-	if ((look->taken & 1 << look->state->track) != 0)
+	if ((look->taken & SN_TRACK_BIT(look->state->track)) != 0)
 	{
 		look->mine = new_until(claim, look);
 		look->first = claim->entries.n;

@@ -535,7 +535,11 @@ sn_claim_take_new(SnClaim *claim, SnClaimLook *look, SnPos until)
 			keep_rest(claim, &walk, pos);
 			break;
 		}
-		claim->fresh += pos >= walk.old_end;
+		if (pos >= walk.old_end)
+		{
+			claim->fresh++;
+			claim->fresh_on_common += state->track == SN_TRACK_COMMON;
+		}
 		step(claim, &walk, pos, fate == FATE_TAKEN);
 		/* what retries opened counts, too: partitions only get more */
 		claim->enough = claim->parked >= MAX_PARKED ||

@@ -9,8 +9,9 @@
  * nothing new, where retries may be due or a batch was lost; then what is left
  * goes to whoever has more.  Shares are counted through all batches, so they are
  * equal for small ones, too.  Where tenants have weights the shares are as the
- * weights of the tracks (sequencer/track_weights.c).  Whose turn it is in one of
- * them: claim_lane.c.
+ * weights of the tracks (sequencer/track_weights.c).  The common track has turns for
+ * each tenant that has something there.  Whose turn it is in one of them:
+ * claim_lane.c.
  */
 #include "postgres.h"
 
@@ -39,15 +40,17 @@ go_through(SnClaim *claim, uint64 among, uint32 first, int track)
 	}
 }
 
+#define SHARES_AT_ONCE	8		/* if there are more, about so many in a batch */
+
 /* Those among whom a batch is shared */
 typedef struct Shares
 {
 	int			n;
 	int			track[SN_TRACKS + 1];	/* the first may be SN_SHARE_RETRIES */
 	uint64		lanes[SN_TRACKS + 1];
-	int			weight[SN_TRACKS + 1];	/* where they are not equal */
-	int			turns;			/* in a round of turns: the sum of the weights, or
-								 * n where they are equal */
+	int			weight[SN_TRACKS + 1];
+	int			apart;			/* those that are tracks of tenants set apart */
+	int			turns;			/* in a round of turns: the sum of the weights */
 	bool		due;			/* there are more retries than a batch had room for */
 } Shares;
 
@@ -62,30 +65,25 @@ find_shares(SnClaim *claim, uint64 pending, Shares *shares)
 {
 	uint64		lanes[SN_TRACKS];
 	uint64		others = pending;
-	bool		apart = false;
+	SnTracks	tracks = sn_hint_tracks(claim->hints, pending, lanes);
 	int			track;
 
-	(void) sn_hint_tracks(claim->hints, pending, lanes);
-	for (track = 0; track < SN_TRACKS; track++)
-	{
-		apart = apart || (track != SN_TRACK_COMMON && lanes[track] != 0);
+	foreach_track(track, tracks)
 		others &= ~lanes[track];
-	}
-	if (apart)
+	if ((tracks & ~SN_COMMON_BIT) != 0)
 		others |= sn_hint_retries(claim->hints, pending);
-	shares->n = 0;
+	shares->n = shares->apart = 0;
 	shares->due = sn_hint_retries(claim->hints, others) != 0;
 	if (others != 0)
 	{
 		shares->track[shares->n] = SN_SHARE_RETRIES;
 		shares->lanes[shares->n++] = others;
 	}
-	for (track = 0; track < SN_TRACKS; track++)
+	foreach_track(track, tracks)
 	{
-		if (lanes[track] == 0)
-			continue;
 		shares->track[shares->n] = track;
 		shares->lanes[shares->n++] = lanes[track];
+		shares->apart += track != SN_TRACK_COMMON;
 	}
 }
 
@@ -102,24 +100,43 @@ are_crowded(SnClaim *claim, const Shares *shares)
 }
 
 /*
+ * weight_of_common: the turns of all tenants that may have something in the common
+ * track: of the heaviest of them, and of the others.  Beside very many that are set
+ * apart it has one of eight all the same, so that a fresh event there does not wait
+ * for all of these.
+ */
+static int
+weight_of_common(const Shares *shares, const uint8 *weights)
+{
+	int			tenants =
+		pg_atomic_read_u32(&sn_database()->common_tenants);
+	int			heaviest = weights == NULL ? 1 : weights[SN_TRACK_COMMON];
+	int			otherwise = weights == NULL ? 1 : weights[SN_WEIGHT_OTHERWISE];
+
+	return Max(heaviest + Max(tenants - 1, 0) * otherwise,
+			   heaviest * ((shares->apart - 1) / (SHARES_AT_ONCE - 1) + 1));
+}
+
+/*
  * weigh_shares: how many turns each has in a round.  Retries are whoever's they are, and
  * get what the heaviest at hand gets.
  */
 static void
 weigh_shares(Shares *shares)
 {
-	uint64		weights = sn_track_weights();
+	uint8		given[SN_WEIGHTS];
+	const uint8 *weights = sn_track_weights(given) ? given : NULL;
 	int			heaviest = 1;
 	int			i;
 
-	shares->turns = shares->n;
-	if (likely(weights == SN_WEIGHTS_EQUAL))
-		return;
 	shares->turns = 0;
 	for (i = shares->n - 1; i >= 0; i--)
 	{
-		shares->weight[i] = shares->track[i] == SN_SHARE_RETRIES ? heaviest :
-			sn_weight_of_track(weights, shares->track[i]);
+		int			track = shares->track[i];
+
+		shares->weight[i] = track == SN_SHARE_RETRIES ? heaviest :
+			track == SN_TRACK_COMMON ? weight_of_common(shares, weights) :
+			weights == NULL ? 1 : weights[track];
 		heaviest = Max(heaviest, shares->weight[i]);
 		shares->turns += shares->weight[i];
 	}
@@ -174,9 +191,9 @@ count_weighted(const Shares *shares, uint32 first, int n, int *counts)
 }
 
 /*
- * count_turns: how many of n events, the first of which has a number, are each
- * share's.  Of as many as a round has turns, wherever they begin, each share has
- * as many as its weight is.
+ * count_turns: how many of n turns, the first of which has a number, are each
+ * share's.  Of as many as a round has, wherever they begin, each share has as many
+ * as its weight is.
  */
 static void
 count_turns(const Shares *shares, uint32 first, int n, int *counts)
@@ -196,27 +213,31 @@ count_turns(const Shares *shares, uint32 first, int n, int *counts)
 /*
  * take_shares: each gets its share, and what those before have left of theirs.
  * A lane is the first one's that has something there, so another track begins in
- * each batch.
+ * each batch.  Where there are many a turn is of several events, so that a batch
+ * need not go from one to the next for each.
  * Returns a track that has its turn with what is left then.
  */
 static int
 take_shares(SnClaim *claim, const Shares *shares, uint32 first)
 {
 	int			room = claim->max - claim->entries.n;
-	uint32		next = pg_atomic_fetch_add_u32(&claim->hints->next_share, room);
+	int			in_turn = shares->n > SHARES_AT_ONCE + 1 ?
+		(room + SHARES_AT_ONCE - 1) / SHARES_AT_ONCE : 1;
+	int			turns = (room + in_turn - 1) / in_turn;
+	uint32		next = pg_atomic_fetch_add_u32(&claim->hints->next_share, turns);
 	int			counts[SN_TRACKS + 1];
 	int			retries = shares->track[0] == SN_SHARE_RETRIES;
 	int			i;
 
-	count_turns(shares, next, room, counts);
+	count_turns(shares, next, turns, counts);
 	claim->only = true;
 	claim->limit = claim->entries.n;
 	for (i = 0; i < shares->n; i++)
 	{
 		int			share = i < retries ? i :
-			retries + (i + next / room) % (shares->n - retries);
+			retries + (i + next / turns) % (shares->n - retries);
 
-		claim->limit += counts[share];
+		claim->limit = Min(claim->limit + counts[share] * in_turn, claim->max);
 		if (sn_claim_full(claim))
 			continue;
 		go_through(claim, shares->lanes[share], first, shares->track[share]);
@@ -225,7 +246,7 @@ take_shares(SnClaim *claim, const Shares *shares, uint32 first)
 	}
 	claim->only = false;
 	claim->limit = claim->max;
-	return next % SN_TRACKS;
+	return shares->track[retries + next % (shares->n - retries)];
 }
 
 /*

@@ -57,9 +57,9 @@ typedef struct SnClaim
 	bool		only;			/* no other track than the given one, for now */
 	List	   *cut;			/* looks at lanes that have more, for later */
 	int			fresh;			/* events read that no batch had before */
-
-	/* not cleared: only as many as there are */
-	SnLaneState *states[SN_STRIPS]; /* nstates of them, to be appended */
+	int			fresh_on_common;	/* of them, in the common track */
+	SnLaneState **states;		/* nstates of them, to be appended */
+	int			states_room;	/* for so many */
 } SnClaim;
 
 /* A look at a lane; of the sets, each has a bit for each track */
@@ -70,12 +70,12 @@ typedef struct SnClaimLook
 	int			nstates;		/* states of the claim before the lane's */
 	bool		more;			/* work was left */
 	TimestampTz next_due;		/* of a retry that is not due; 0: none */
-	int			tracks;			/* that may have more that is new */
-	int			due;			/* that may have retries that are due, or were lost */
-	int			leased;			/* that others hold */
-	int			bound;			/* that wait for the common one, at first */
-	int			behind;			/* that did so, and may still */
-	int			taken;			/* that the batch holds */
+	SnTracks	tracks;			/* that may have more that is new */
+	SnTracks	due;			/* that may have retries that are due, or were lost */
+	SnTracks	leased;			/* that others hold */
+	SnTracks	bound;			/* that wait for the common one, at first */
+	SnTracks	behind;			/* that did so, and may still */
+	SnTracks	taken;			/* that the batch holds */
 	bool		rescued;		/* a batch was lost here */
 	bool		in_line;		/* tracks are not side by side: sn_lane_in_line() */
 	/* of the track at hand */

@@ -157,7 +157,7 @@ is_left(const SnLane *lane, SnStreamReader *stream, SnPos end,
 	const SnSub *sub = lane->sub;
 	int			track;
 
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 	{
 		SnPos		pos;
 		pg_uuid_t	id;
@@ -179,7 +179,7 @@ move_lane(SnLane *lane, SnPos pos)
 {
 	int			track;
 
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 	{
 		SnLaneState *state = lane->of[track];
 
@@ -199,7 +199,7 @@ passed_in_lane(const SnLane *lane)
 	SnPos		lowest = SN_POS_MAX;
 	int			track;
 
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 		if (lane->of[track] != NULL)
 			lowest = Min(lowest, own_pos(lane, track));
 	return lowest;

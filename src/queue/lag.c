@@ -59,9 +59,10 @@ typedef struct Lag
 	bool		of_others;		/* counted are events of tenants that are not
 								 * its own */
 	int			lanes;
-	int			tracks;			/* in use, a bit for each */
+	SnTracks	tracks;			/* in use */
+	SnPos		ends[SN_TRACKS];	/* sn_tracks_read() */
 	int			end;			/* of what there is in lane */
-	Lane		lane[SN_TRACKS * SN_MAX_LANES]; /* by SN_LANE_TRACK() */
+	Lane	   *lane;			/* by SN_LANE_TRACK() */
 	/* the source at hand: a stream, up to a position */
 	int			stream_id;
 	SnPos		until;
@@ -85,7 +86,7 @@ static bool
 is_lag_lane(const Lag *lag, int i)
 {
 	return i % SN_MAX_LANES < lag->lanes &&
-		(lag->tracks & 1 << i / SN_MAX_LANES) != 0;
+		(lag->tracks & SN_TRACK_BIT(i / SN_MAX_LANES)) != 0;
 }
 
 /* begin_lag: which lanes and tracks there are */
@@ -96,10 +97,19 @@ begin_lag(Lag *lag, int lanes)
 
 	lag->parts = sn_partition_ranges(SN_SLICE);
 	lag->lanes = lanes;
-	lag->tracks = sn_tracks_used(lag->snapshot);
-	for (i = 0; i < SN_TRACKS * SN_MAX_LANES; i++)
+	lag->tracks = sn_tracks_read(lag->snapshot, lag->ends);
+	for (i = 0; i < SN_STRIPS; i++)
 		if (is_lag_lane(lag, i))
 			lag->end = i + 1;
+	lag->lane = palloc0(lag->end * sizeof(Lane));
+}
+
+/* end_lag: what begin_lag() has made goes */
+static void
+end_lag(Lag *lag)
+{
+	pfree(lag->lane);
+	list_free_deep(lag->parts);
 }
 
 /* note_positions: where a lane stands in each track */
@@ -108,7 +118,7 @@ note_positions(Lag *lag, const SnLane *lane)
 {
 	int			track;
 
-	for (track = 0; track < SN_TRACKS; track++)
+	foreach_track(track, lag->tracks)
 		lag->lane[SN_LANE_TRACK(lane->lane, track)].from =
 			sn_lane_track_pos(lane, track);
 }
@@ -218,8 +228,11 @@ take_last(Lag *lag, int number)
 static bool
 lacks_first(const Lag *lag, const Lane *lane, const SnPartRange *part)
 {
-	return lane->first < 0 && lane->at < lag->until &&
-		SN_POS_SLICE(lane->at) < part->end;
+	SnPos		end = Min(lag->until,
+						  lag->ends[SN_STRIP_TRACK(lane - lag->lane)]);
+
+	return lane->first < 0 && lane->at < end &&
+		SN_POS_SLICE(lane->at) < part->end && part->first < SN_POS_SLICE(end);
 }
 
 /* lacks_last: whether the lane's last slice may be in a partition */
@@ -295,10 +308,10 @@ find_last(Lag *lag)
 }
 
 /* tracks_of: the tracks of a lane whose states there are */
-static int
+static SnTracks
 tracks_of(const Lag *lag)
 {
-	return lag->sub->is_relay ? 1 << SN_TRACK_COMMON :
+	return lag->sub->is_relay ? SN_COMMON_BIT :
 		sn_tracks_used(lag->snapshot);
 }
 
@@ -350,7 +363,7 @@ sn_sub_lags(SnSub *sub, int64 round_no, Snapshot snapshot)
 	sn_sub_sources(sub, snapshot);
 	note_passed(&lag);
 	(void) find_any(&lag, SN_ROUND_POS(round_no + 1));
-	list_free_deep(lag.parts);
+	end_lag(&lag);
 	return lag.found;
 }
 
@@ -361,7 +374,7 @@ sn_sub_lags(SnSub *sub, int64 round_no, Snapshot snapshot)
 static void
 note_rounds(Lag *lag, int64 *rounds)
 {
-	int			found = 0;
+	SnTracks	found = 0;
 	int			i;
 
 	for (i = 0; i < lag->end; i++)
@@ -372,7 +385,7 @@ note_rounds(Lag *lag, int64 *rounds)
 			continue;
 		rounds[track] = Min(rounds[track],
 							SN_POS_ROUND(SN_SLICE_POS(lag->lane[i].first, 0)));
-		found |= 1 << track;
+		found |= SN_TRACK_BIT(track);
 	}
 	lag->tracks &= ~found;
 }
@@ -382,7 +395,7 @@ note_rounds(Lag *lag, int64 *rounds)
  * subscription has not passed; PG_INT64_MAX: it has passed all
  */
 void
-sn_sub_rounds_left(SnSub *sub, int tracks, Snapshot snapshot, int64 *rounds)
+sn_sub_rounds_left(SnSub *sub, SnTracks tracks, Snapshot snapshot, int64 *rounds)
 {
 	Lag			lag = {sub, snapshot};
 	SnPos		since = 0;
@@ -409,7 +422,7 @@ sn_sub_rounds_left(SnSub *sub, int tracks, Snapshot snapshot, int64 *rounds)
 		}
 		since = sub->sources[i].until;
 	}
-	list_free_deep(lag.parts);
+	end_lag(&lag);
 }
 
 /* oldest_of: the first event of a lane's range whose bit is not set, and on */
@@ -442,7 +455,7 @@ find_positions(Lag *lag, SnPos since)
 
 		sn_lane_open_as_of(&lane, &reader, lag->sub, i, tracks_of(lag),
 						   lag->snapshot);
-		for (track = 0; lane.tracks >> track != 0; track++)
+		foreach_track(track, lane.tracks)
 		{
 			SnLaneState *state = lane.of[track];
 
@@ -508,7 +521,7 @@ sn_sub_left(SnSub *sub, Snapshot snapshot)
 	for (i = 0; i < lag.end; i++)
 		if (is_lag_lane(&lag, i))
 			result += lag.lane[i].events;
-	list_free_deep(lag.parts);
+	end_lag(&lag);
 	return result;
 }
 
@@ -518,7 +531,7 @@ sn_sub_left(SnSub *sub, Snapshot snapshot)
  * DT_NOEND where none does
  */
 int64
-sn_sub_backlog(SnSub *sub, int tracks, Snapshot snapshot, TimestampTz *oldest)
+sn_sub_backlog(SnSub *sub, SnTracks tracks, Snapshot snapshot, TimestampTz *oldest)
 {
 	Lag			lag = {sub, snapshot,.is_backlog = true};
 	int64		result = 0;
@@ -538,7 +551,7 @@ sn_sub_backlog(SnSub *sub, int tracks, Snapshot snapshot, TimestampTz *oldest)
 				sn_ms_timestamp(SN_TICK_MS(sn_uuid_tick(&lag.lane[i].oldest))));
 		result += lag.lane[i].events;
 	}
-	list_free_deep(lag.parts);
+	end_lag(&lag);
 	return result;
 }
 
@@ -567,7 +580,7 @@ sentinai_stat_lag(PG_FUNCTION_ARGS)
 		int64		events = 0;
 		int			track;
 
-		for (track = 0; track < SN_TRACKS; track++)
+		foreach_track(track, lag.tracks)
 		{
 			const Lane *lane = &lag.lane[SN_LANE_TRACK(i, track)];
 

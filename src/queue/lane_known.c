@@ -23,6 +23,7 @@
 #include "store/xact_watch.h"
 
 #define KNOWN_LANES 512
+#define KNOWN_TRACKS (KNOWN_LANES / SN_MAX_LANES)	/* of a lane, at a time */
 #define KNOWN_WORKER_ID 64		/* bytes; a longer one is read again */
 
 typedef struct KnownLane
@@ -44,7 +45,8 @@ static bool tracks_known = false;	/* others than common ones are */
 
 /*
  * known_place: the place for what is known of a strip.  Those of a subscription
- * have places of their own, and so have the common tracks of eight in a row.
+ * have places of their own, as long as no more than eight are in use; and so have
+ * the common tracks of eight subscriptions in a row.
  */
 static KnownLane *
 known_place(int sub_id, int strip)
@@ -141,12 +143,14 @@ put_stamp(SnSubSlot *slot, const SnLaneState *state)
 
 	pg_atomic_write_u64(&slot->stamps[state->lane], stamp);
 	tracks_known = tracks_known || state->track != SN_TRACK_COMMON;
-	for (track = 0; tracks_known && before != 0 && track < SN_TRACKS; track++)
+	/* the first tracks have all the places that any have */
+	for (track = 0; tracks_known && before != 0 && track < KNOWN_TRACKS; track++)
 	{
-		KnownLane  *other = known_lane_if(state->sub_id,
-										  SN_LANE_TRACK(state->lane, track));
+		KnownLane  *other = known_place(state->sub_id,
+										SN_LANE_TRACK(state->lane, track));
 
-		if (other != NULL && other->stamp == before)
+		if (other->sub_id == state->sub_id &&
+			SN_STRIP_LANE(other->strip) == state->lane && other->stamp == before)
 			other->stamp = stamp;
 	}
 	return stamp;

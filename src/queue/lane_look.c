@@ -116,20 +116,20 @@ has_new_in_lane(SnSubSlot *hints, SnLaneLook *look, Snapshot snapshot,
 				int *budget)
 {
 	SnLane	   *lane = &look->lane;
-	int			tracks = sn_hint_lane_tracks(hints, lane->lane);
+	SnTracks	tracks = sn_hint_lane_tracks(hints, lane->lane);
 	int			track;
 
 	/* what was before has to be passed first */
 	if (lane->of[SN_TRACK_COMMON]->pos < lane->sub->tracks_pos)
-		tracks |= 1 << SN_TRACK_COMMON;
+		tracks |= SN_COMMON_BIT;
 	if (look->in_line)
 		tracks = lane->tracks;
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 	{
 		SnLaneState *state = lane->of[track];
 
 		if (state != NULL && !is_with_batch(look, track, snapshot) &&
-			((tracks & 1 << track) != 0 || state->pos < state->end_pos) &&
+			((tracks & SN_TRACK_BIT(track)) != 0 || state->pos < state->end_pos) &&
 			has_new(look, state, snapshot, budget))
 			return true;
 	}
@@ -158,7 +158,7 @@ look_at_leases(SnLaneLook *look, TimestampTz now)
 	bool		running = false;
 	int			track;
 
-	for (track = 0; look->lane.tracks >> track != 0; track++)
+	foreach_track(track, look->lane.tracks)
 	{
 		const SnLaneState *state = look->lane.of[track];
 

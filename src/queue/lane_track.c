@@ -19,13 +19,13 @@
 #include "shared/shmem.h"
 #include "store/lane_hints.h"
 
-/* sn_lane_tracks: the tracks that lanes have, a bit for each */
-int
+/* sn_lane_tracks: the tracks that lanes have */
+SnTracks
 sn_lane_tracks(Snapshot snapshot)
 {
-	uint32		used = pg_atomic_read_u32(&sn_database()->tracks_used);
+	SnTracks	used = pg_atomic_read_u64(&sn_database()->tracks_used);
 
-	return used != 0 && sn_preloaded() ? (int) used : sn_tracks_used(snapshot);
+	return used != 0 && sn_preloaded() ? used : sn_tracks_used(snapshot);
 }
 
 /* forget_known: what was found out about a lane may be otherwise by now */
@@ -43,7 +43,7 @@ forget_known(SnLane *lane)
 
 /* begin_lane: a lane whose states are still to be read */
 static void
-begin_lane(SnLane *lane, SnSub *sub, int number, int tracks)
+begin_lane(SnLane *lane, SnSub *sub, int number, SnTracks tracks)
 {
 	memset(lane, 0, sizeof(SnLane));
 	lane->sub = sub;
@@ -84,9 +84,8 @@ sn_lane_read_all(SnLane *lane, SnLaneReader *reader, Snapshot snapshot)
 {
 	int			track;
 
-	for (track = 0; lane->tracks >> track != 0; track++)
-		if ((lane->tracks & 1 << track) != 0)
-			(void) sn_lane_state(lane, reader, track, snapshot);
+	foreach_track(track, lane->tracks)
+		(void) sn_lane_state(lane, reader, track, snapshot);
 }
 
 /*
@@ -97,7 +96,7 @@ void
 sn_lane_open(SnLane *lane, SnLaneReader *reader, SnSub *sub, int number,
 			 Snapshot snapshot)
 {
-	begin_lane(lane, sub, number, sub->is_relay ? 1 << SN_TRACK_COMMON :
+	begin_lane(lane, sub, number, sub->is_relay ? SN_COMMON_BIT :
 			   sn_lane_tracks(snapshot));
 	sn_lane_read_all(lane, reader, snapshot);
 }
@@ -111,17 +110,15 @@ void
 sn_lane_open_busy(SnLane *lane, SnLaneReader *reader, SnSub *sub, int number,
 				  SnSubSlot *hints, Snapshot snapshot)
 {
-	int			busy = sn_hint_busy_tracks(hints, number) |
-		1 << SN_TRACK_COMMON;
+	SnTracks	busy = sn_hint_busy_tracks(hints, number) |
+		SN_COMMON_BIT;
 	int			track;
 
 	begin_lane(lane, sub, number, sn_lane_tracks(snapshot));
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks & busy)
 	{
 		const SnLaneState *state;
 
-		if ((lane->tracks & busy & 1 << track) == 0)
-			continue;
 		state = sn_lane_state(lane, reader, track, snapshot);
 		if (!state->held && state->pos == state->end_pos)
 			sn_hint_idle(hints, number, track);
@@ -131,17 +128,19 @@ sn_lane_open_busy(SnLane *lane, SnLaneReader *reader, SnSub *sub, int number,
 /* sn_lane_open_as_of: some tracks of a lane as any snapshot shows them */
 void
 sn_lane_open_as_of(SnLane *lane, SnLaneReader *reader, SnSub *sub, int number,
-				   int tracks, Snapshot snapshot)
+				   SnTracks tracks, Snapshot snapshot)
 {
 	int			track;
 
-	begin_lane(lane, sub, number, tracks | 1 << SN_TRACK_COMMON);
-	for (track = 0; lane->tracks >> track != 0; track++)
-		if ((lane->tracks & 1 << track) != 0)
-			read_state(lane, reader, track, snapshot, sn_lane_read_as_of);
+	begin_lane(lane, sub, number, tracks | SN_COMMON_BIT);
+	foreach_track(track, lane->tracks)
+		read_state(lane, reader, track, snapshot, sn_lane_read_as_of);
 }
 
-/* sn_lane_store: append those of a lane's states that changed; whether any did */
+/*
+ * sn_lane_store: append those of a lane's states that changed; whether any did.  Who
+ * reads the lane after it, in this command too, finds them.
+ */
 bool
 sn_lane_store(SnLane *lane)
 {
@@ -149,7 +148,7 @@ sn_lane_store(SnLane *lane)
 	bool		any = false;
 	int			track;
 
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 	{
 		if (lane->of[track] == NULL || !lane->of[track]->changed)
 			continue;
@@ -157,6 +156,8 @@ sn_lane_store(SnLane *lane)
 		any = true;
 	}
 	sn_lane_append_end(&appender);
+	if (any)
+		CommandCounterIncrement();
 	return any;
 }
 
@@ -171,9 +172,8 @@ sn_lane_put_back(SnLane *lane, SnSubSlot *hints)
 
 	if (!sn_lane_store(lane))
 		return;
-	CommandCounterIncrement();
 	sn_hint_free_at_commit(hints, 0, SN_LANE_BIT(lane->lane));
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 		if (lane->of[track] != NULL && lane->of[track]->held)
 			sn_hint_pending_after_batch(hints, lane->lane);
 }
@@ -185,7 +185,7 @@ common_pos(const SnLane *lane)
 	SnPos		result = lane->of[SN_TRACK_COMMON]->pos;
 	int			track;
 
-	for (track = SN_TRACK_COMMON + 1; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks & ~SN_COMMON_BIT)
 		if (lane->of[track] != NULL)
 			result = Max(result, lane->of[track]->common_pos);
 	return result;
@@ -297,7 +297,7 @@ sn_lane_first(SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
 	int			result = -1;
 	int			track;
 
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 	{
 		if (lane->of[track] == NULL ||
 			track_passed(lane, track, stream, snapshot) >= first)
@@ -308,17 +308,17 @@ sn_lane_first(SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
 	return result;
 }
 
-/* sn_lane_unpassed: the tracks that have an event that is not passed, a bit for each */
-int
+/* sn_lane_unpassed: the tracks that have an event that is not passed */
+SnTracks
 sn_lane_unpassed(SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
 {
-	int			result = 0;
+	SnTracks	result = 0;
 	int			track;
 
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 		if (lane->of[track] != NULL &&
 			track_passed(lane, track, stream, snapshot) < SN_POS_MAX)
-			result |= 1 << track;
+			result |= SN_TRACK_BIT(track);
 	return result;
 }
 
@@ -334,7 +334,7 @@ sn_lane_in_line(SnLane *lane, SnStreamReader *stream, Snapshot snapshot)
 	int			first;
 
 	if (likely(lane->sub->in_line_pos == 0) ||
-		lane->tracks == 1 << SN_TRACK_COMMON)
+		lane->tracks == SN_COMMON_BIT)
 		return false;
 	first = sn_lane_first(lane, stream, snapshot);
 	return first >= 0 && lane->passed[first] < lane->sub->in_line_pos;
@@ -350,7 +350,7 @@ bound_in_line(SnLane *lane, int track, SnStreamReader *stream,
 
 	if (!sn_lane_in_line(lane, stream, snapshot))
 		return result;
-	for (other = 0; lane->tracks >> other != 0; other++)
+	foreach_track(other, lane->tracks)
 		if (other != track && lane->of[other] != NULL &&
 			lane->passed[other] < lane->sub->in_line_pos)
 			result = Min(result, lane->passed[other]);
@@ -421,7 +421,7 @@ read_in_hands(SnLane *lane, Snapshot snapshot)
 	int			track;
 	int			i;
 
-	for (track = 0; !lane->hands_known && lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->hands_known ? 0 : lane->tracks)
 	{
 		const SnLaneState *state = lane->of[track];
 		SnRetry		retry;
@@ -482,7 +482,7 @@ sn_lane_waits(SnLane *lane, int track, SnStreamReader *stream,
 {
 	ListCell   *lc;
 
-	if (lane->sub->ordered || lane->tracks == 1 << SN_TRACK_COMMON)
+	if (lane->sub->ordered || lane->tracks == SN_COMMON_BIT)
 		return false;
 	read_in_hands(lane, snapshot);
 	foreach(lc, lane->in_hands)
@@ -507,7 +507,7 @@ is_held(const SnLane *lane)
 {
 	int			track;
 
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 		if (lane->of[track] != NULL && lane->of[track]->held)
 			return true;
 	return false;
@@ -525,7 +525,7 @@ sn_lane_retry_track(SnLane *lane, const SnRetry *retry, SnStreamReader *stream,
 {
 	int			track;
 
-	if (lane->tracks == 1 << SN_TRACK_COMMON)
+	if (lane->tracks == SN_COMMON_BIT)
 		return SN_TRACK_COMMON;
 	if (sn_lane_in_line(lane, stream, snapshot))
 	{
@@ -535,7 +535,7 @@ sn_lane_retry_track(SnLane *lane, const SnRetry *retry, SnStreamReader *stream,
 	track = track_of_tenant(lane, retry->tenant_id, stream, snapshot);
 	if (track < 0)
 		lane->waits_common = true;
-	else if ((lane->tracks & 1 << track) == 0 ||
+	else if ((lane->tracks & SN_TRACK_BIT(track)) == 0 ||
 			 (lane->of[track] != NULL && lane->of[track]->held) ||
 			 is_elsewhere(lane, retry->tenant_id, track, snapshot))
 		lane->waits_batch = true;
@@ -545,22 +545,22 @@ sn_lane_retry_track(SnLane *lane, const SnRetry *retry, SnStreamReader *stream,
 }
 
 /*
- * sn_lane_due_tracks: the tracks that have retries that are due, a bit for each.
+ * sn_lane_due_tracks: the tracks that have retries that are due.
  * Of very many the first are looked at.  What is behind them waits until these
  * are done with, be that for the batch that has their track.
  */
-int
+SnTracks
 sn_lane_due_tracks(SnLane *lane, TimestampTz now, SnStreamReader *stream,
 				   Snapshot snapshot)
 {
-	int			result = 0;
+	SnTracks	result = 0;
 	int			left = SN_DUE_LOOKED_AT;
 	SnScan		scan;
 
 	if (lane->of[SN_TRACK_COMMON]->parked == 0)
 		return 0;
-	if (lane->tracks == 1 << SN_TRACK_COMMON)
-		return 1 << SN_TRACK_COMMON;
+	if (lane->tracks == SN_COMMON_BIT)
+		return SN_COMMON_BIT;
 	sn_retry_scan_due(&scan, lane->sub->sub_id, lane->lane, DT_NOBEGIN, now,
 					  snapshot);
 	while (result != lane->tracks && sn_scan_next(&scan))
@@ -571,7 +571,7 @@ sn_lane_due_tracks(SnLane *lane, TimestampTz now, SnStreamReader *stream,
 		sn_retry_read(scan.slot, &retry);
 		track = sn_lane_retry_track(lane, &retry, stream, snapshot);
 		if (track >= 0)
-			result |= 1 << track;
+			result |= SN_TRACK_BIT(track);
 		if (--left == 0)
 		{
 			lane->waits_batch = true;

@@ -33,7 +33,7 @@ typedef struct SnLane
 {
 	SnSub	   *sub;
 	int			lane;
-	int			tracks;			/* that it has, a bit for each */
+	SnTracks	tracks;			/* that it has */
 	SnLaneState *of[SN_TRACKS]; /* their states; NULL: it has no such track, or
 								 * nobody has read it yet */
 	SnPos		passed[SN_TRACKS];	/* all before it is resolved in the track, or
@@ -47,7 +47,7 @@ typedef struct SnLane
 	bool		waits_batch;	/* something waits for a batch of another track */
 } SnLane;
 
-extern int	sn_lane_tracks(Snapshot snapshot);
+extern SnTracks sn_lane_tracks(Snapshot snapshot);
 extern void sn_lane_open(SnLane *lane, SnLaneReader *reader, SnSub *sub,
 						 int number, Snapshot snapshot);
 extern void sn_lane_open_busy(SnLane *lane, SnLaneReader *reader, SnSub *sub,
@@ -57,7 +57,7 @@ extern SnLaneState *sn_lane_state(SnLane *lane, SnLaneReader *reader, int track,
 extern void sn_lane_read_all(SnLane *lane, SnLaneReader *reader,
 							 Snapshot snapshot);
 extern void sn_lane_open_as_of(SnLane *lane, SnLaneReader *reader, SnSub *sub,
-							   int number, int tracks, Snapshot snapshot);
+							   int number, SnTracks tracks, Snapshot snapshot);
 extern bool sn_lane_store(SnLane *lane);
 extern void sn_lane_put_back(SnLane *lane, SnSubSlot *hints);
 extern void sn_lane_changed(SnLane *lane, int track, uint32 as_of);
@@ -68,15 +68,15 @@ extern bool sn_lane_in_line(SnLane *lane, SnStreamReader *stream,
 							Snapshot snapshot);
 extern int	sn_lane_first(SnLane *lane, SnStreamReader *stream,
 						  Snapshot snapshot);
-extern int	sn_lane_unpassed(SnLane *lane, SnStreamReader *stream,
-							 Snapshot snapshot);
+extern SnTracks sn_lane_unpassed(SnLane *lane, SnStreamReader *stream,
+								 Snapshot snapshot);
 extern SnPos sn_lane_bound(SnLane *lane, int track, SnStreamReader *stream,
 						   Snapshot snapshot);
 extern bool sn_lane_waits(SnLane *lane, int track, SnStreamReader *stream,
 						  Snapshot snapshot);
 extern int	sn_lane_retry_track(SnLane *lane, const SnRetry *retry,
 								SnStreamReader *stream, Snapshot snapshot);
-extern int	sn_lane_due_tracks(SnLane *lane, TimestampTz now,
-							   SnStreamReader *stream, Snapshot snapshot);
+extern SnTracks sn_lane_due_tracks(SnLane *lane, TimestampTz now,
+								   SnStreamReader *stream, Snapshot snapshot);
 
 #endif							/* SN_LANE_TRACK_H */

@@ -145,10 +145,13 @@ read_lane(Patient *patient)
 				 batch->snapshot);
 	sn_lane_read_end(&reader);
 	log = sn_log_begin(batch->snapshot);
-	for (track = 0; result == NULL && patient->all.tracks >> track != 0; track++)
+	foreach_track(track, patient->all.tracks)
 		if (patient->all.of[track] != NULL && patient->all.of[track]->held &&
 			has_event(patient, patient->all.of[track], log))
+		{
 			result = patient->all.of[track];
+			break;
+		}
 	sn_log_end(log);
 	if (result != NULL)
 		UnregisterSnapshot(batch->snapshot);
@@ -342,12 +345,14 @@ give_up_left(Patient *patient, text *error)
 	SnEntry		entry;
 	int			track;
 
-	for (track = 0; found == NULL && patient->all.tracks >> track != 0; track++)
+	foreach_track(track, patient->all.tracks)
 	{
 		state = patient->all.of[track];
 		left.n = 0;
 		if (state != NULL && state->pos < state->end_pos)
 			found = left_in(patient, state, &left);
+		if (found != NULL)
+			break;
 	}
 	if (found == NULL)
 		not_there(patient);

@@ -48,7 +48,7 @@ find_lanes(SnSub *sub, SnBatchMatch matches, const void *arg,
 
 		CHECK_FOR_INTERRUPTS();
 		sn_lane_open(&lane, &reader, sub, i, snapshot);
-		for (track = 0; lane.tracks >> track != 0; track++)
+		foreach_track(track, lane.tracks)
 		{
 			const SnLaneState *state = lane.of[track];
 
@@ -79,7 +79,7 @@ read_held(SnBatch *batch, uint64 lanes, const pg_uuid_t *batches)
 		if ((lanes & SN_LANE_BIT(i)) == 0)
 			continue;
 		sn_lane_open(&lane, &reader, batch->sub, i, batch->snapshot);
-		for (track = 0; lane.tracks >> track != 0; track++)
+		foreach_track(track, lane.tracks)
 		{
 			SnLaneState *state = lane.of[track];
 

@@ -31,7 +31,7 @@ held_until(SnSub *sub, int number)
 	sn_lane_open(&lane, &reader, sub, number, snapshot);
 	sn_lane_read_end(&reader);
 	UnregisterSnapshot(snapshot);
-	for (track = 0; lane.tracks >> track != 0; track++)
+	foreach_track(track, lane.tracks)
 		if (lane.of[track] != NULL && lane.of[track]->held)
 			result = Max(result, lane.of[track]->lease_until);
 	return result;

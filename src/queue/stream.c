@@ -28,8 +28,8 @@
 /* A merged reading of a partition: a scan of each track, on its next slice */
 typedef struct Merge
 {
-	int			open;			/* scans that are, a bit for each track */
-	int			left;			/* those that stand on a slice */
+	SnTracks	open;			/* whose scans are */
+	SnTracks	left;			/* those that stand on a slice */
 	int			taken;			/* track whose slice was taken; -1: none */
 	int64		slice_no[SN_TRACKS];
 	SnScan		scan[SN_TRACKS];
@@ -64,9 +64,8 @@ close_slice_part(SnStreamReader *reader, SnStreamPart *part)
 	if (part->open)
 		sn_scan_end(&part->scan);
 	part->open = false;
-	for (track = 0; part->merge != NULL && track < SN_TRACKS; track++)
-		if (part->merge->open & 1 << track)
-			sn_scan_end(&part->merge->scan[track]);
+	foreach_track(track, part->merge == NULL ? 0 : part->merge->open)
+		sn_scan_end(&part->merge->scan[track]);
 	if (part->merge != NULL)
 		pfree(part->merge);
 	part->merge = NULL;
@@ -160,8 +159,8 @@ sn_stream_seek(SnStreamReader *reader, const SnSource *sources, int nsources,
 	reader->off = 0;
 }
 
-/* merged_tracks: the tracks that are read together now, a bit for each; or 0 */
-static int
+/* merged_tracks: the tracks that are read together now; or 0 */
+static SnTracks
 merged_tracks(const SnStreamReader *reader)
 {
 	return reader->sources[reader->source].merged;
@@ -197,19 +196,18 @@ next_of_track(Merge *merge, int track)
 	SnScan	   *scan = &merge->scan[track];
 	bool		isnull;
 
-	merge->left &= ~(1 << track);
+	merge->left &= ~SN_TRACK_BIT(track);
 	if (!sn_scan_next(scan))
 		return;
 	merge->slice_no[track] =
 		DatumGetInt64(slot_getattr(scan->slot, Anum_slice_no, &isnull));
-	merge->left |= 1 << track;
+	merge->left |= SN_TRACK_BIT(track);
 }
 
 /* begin_merge: begin the merged reading of a partition */
 static void
 begin_merge(SnStreamReader *reader, SnStreamPart *part)
 {
-	int			tracks = merged_tracks(reader);
 	Merge	   *merge;
 	int			track;
 
@@ -218,13 +216,14 @@ begin_merge(SnStreamReader *reader, SnStreamPart *part)
 	merge = part->merge;
 	merge->left = 0;
 	merge->taken = -1;
-	for (track = 0; track < SN_TRACKS; track++)
+	foreach_track(track, merged_tracks(reader))
 	{
-		if ((tracks & 1 << track) == 0)
+		if (reader->sources[reader->source].ends[track] <=
+			SN_SLICE_POS(Max(reader->from, SN_POS_SLICE(reader->start)), 0))
 			continue;
 		scan_track(reader, part, &merge->scan[track], track,
-				   (merge->open & 1 << track) != 0);
-		merge->open |= 1 << track;
+				   (merge->open & SN_TRACK_BIT(track)) != 0);
+		merge->open |= SN_TRACK_BIT(track);
 		next_of_track(merge, track);
 	}
 }
@@ -241,9 +240,8 @@ next_merged(Merge *merge)
 
 	if (merge->taken >= 0)
 		next_of_track(merge, merge->taken);
-	for (track = 0; track < SN_TRACKS; track++)
-		if ((merge->left & 1 << track) != 0 &&
-			(next < 0 || merge->slice_no[track] < merge->slice_no[next]))
+	foreach_track(track, merge->left)
+		if (next < 0 || merge->slice_no[track] < merge->slice_no[next])
 			next = track;
 	merge->taken = next;
 	return next < 0 ? NULL : merge->scan[next].slot;

@@ -38,7 +38,9 @@ typedef struct SnSource
 	int			stream_id;
 	SnPos		until;			/* first position that is read elsewhere */
 	const SnFilter *filter;
-	int			merged;			/* 0: side by side */
+	SnTracks	merged;			/* 0: side by side */
+	const SnPos *ends;			/* of these tracks: what begins there they do not
+								 * have */
 } SnSource;
 
 

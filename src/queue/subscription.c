@@ -368,7 +368,7 @@ read_sub(TupleTableSlot *slot, Snapshot snapshot)
 /* add_source_part: read a stream up to a position */
 static void
 add_source_part(SnSub *sub, int stream_id, SnPos until, const SnFilter *filter,
-				int merged)
+				SnTracks merged)
 {
 	SnSource   *source = &sub->sources[sub->nsources++];
 
@@ -376,6 +376,7 @@ add_source_part(SnSub *sub, int stream_id, SnPos until, const SnFilter *filter,
 	source->until = until;
 	source->filter = filter;
 	source->merged = merged;
+	source->ends = sub->track_ends;
 }
 
 /* add_source: read a stream up to a round, if there is anything to read */
@@ -388,7 +389,7 @@ add_source(SnSub *sub, int stream_id, int64 until, const SnFilter *filter)
 
 	if (sub->nsources > 0 && since >= pos)
 		return;
-	if (since < sub->tracks_pos && sub->tracks != 1 << SN_TRACK_COMMON)
+	if (since < sub->tracks_pos && sub->tracks != SN_COMMON_BIT)
 	{
 		since = Min(pos, sub->tracks_pos);
 		add_source_part(sub, stream_id, since, filter, sub->tracks);
@@ -437,8 +438,8 @@ make_sources(SnSub *sub)
 void
 sn_sub_sources(SnSub *sub, Snapshot snapshot)
 {
-	int			tracks = sub->tracks_pos < SN_POS_MAX ? sub->tracks :
-		sn_tracks_used(snapshot);
+	SnTracks	tracks = sub->tracks_pos < SN_POS_MAX ? sub->tracks :
+		sn_tracks_read(snapshot, sub->track_ends);
 	int			i;
 
 	if (!sub->filling && tracks == sub->tracks)
@@ -526,7 +527,8 @@ load_subscriptions(void)
 {
 	SnTableScan *scan = sn_table_read(SN_SUBSCRIPTION, NULL);
 	TupleTableSlot *slot;
-	int			tracks = sn_tracks_used(scan->snapshot);
+	SnPos		ends[SN_TRACKS];
+	SnTracks	tracks = sn_tracks_read(scan->snapshot, ends);
 	MemoryContext old = MemoryContextSwitchTo(cache_context);
 
 	while ((slot = sn_table_next(scan)) != NULL)
@@ -534,6 +536,7 @@ load_subscriptions(void)
 		SnSub	   *sub = read_sub(slot, scan->snapshot);
 
 		sub->tracks = tracks;
+		memcpy(sub->track_ends, ends, sizeof(ends));
 		make_sources(sub);
 		cache = lappend(cache, sub);
 	}

@@ -52,8 +52,8 @@ typedef struct SnSub
 								 * order of positions; 0: nowhere; of SN_ROUND_MAX:
 								 * without an end yet */
 	TimestampTz created_at;
-	int			tracks;			/* in use, a bit for each; what is merged has
-								 * no others */
+	SnTracks	tracks;			/* in use; what is merged has no others */
+	SnPos		track_ends[SN_TRACKS];	/* sn_tracks_read() */
 	TimestampTz start_time;		/* DT_NOBEGIN: none */
 	int64		start_xmax;		/* -1: none */
 	int			nstart_xip;

@@ -237,7 +237,7 @@ from_retry(Work *work, const SnLane *lane, const SnRetry *retry)
 	int			track;
 
 	set_trace_text(work, WORK_ERROR, retry->last_error);
-	for (track = 0; lane->tracks >> track != 0; track++)
+	foreach_track(track, lane->tracks)
 		if (lane->of[track] != NULL && in_batch(lane->of[track], retry))
 		{
 			from_claim(work, lane->of[track], retry->attempt + 1);
@@ -274,16 +274,14 @@ find_place(const Tracing *t, SnSub *sub, int lane, SnPos *pos, int *track,
 		   bool *wanted)
 {
 	SnStreamReader *stream = sn_stream_begin();
-	int			tracks = sn_tracks_used(t->snapshot);
+	SnTracks	tracks = sn_tracks_used(t->snapshot);
 	bool		found = false;
 	pg_uuid_t	id;
 	int			i;
 
 	sn_sub_sources(sub, t->snapshot);
-	for (*track = 0; *track < SN_TRACKS; (*track)++)
+	foreach_track(*track, tracks)
 	{
-		if ((tracks & 1 << *track) == 0)
-			continue;
 		sn_stream_seek(stream, sub->sources, sub->nsources, lane, *track,
 					   SN_ROUND_POS(first_ms(t) - SN_EPOCH_MS), t->snapshot);
 		for (i = 0; i < LOOK_EVENTS && !found &&

@@ -40,8 +40,10 @@ typedef struct SnItem
 typedef struct SnStreamNews
 {
 	int64		events;
+	int64		on_common;		/* of them, in the common track */
 	uint64		lanes;
-	uint64		tracks[SN_TRACKS];	/* lanes of each track */
+	SnTracks	tracks;
+	uint64		lanes_of[SN_TRACKS];	/* of these tracks */
 } SnStreamNews;
 
 /* The events of a round, gathered in any order and read in that of their ids */

@@ -78,33 +78,45 @@ forget_seen(void)
 	sn_tracks_forget();
 }
 
-/*
- * wake_subscription: there are new events.  Returns how many the subscription
- * is behind, about.
- */
-static uint64
+/* How far the subscription is behind that is farthest, of those worked for */
+typedef struct Behind
+{
+	uint64		events;
+	uint64		on_common;		/* in the common track */
+} Behind;
+
+/* wake_subscription: there are new events */
+static void
 wake_subscription(SnSubSlot *slot, const SnStreamNews *news)
 {
 	int64		events = news->events;
-	uint64		behind;
 	uint32		waiters;
 	int			track;
 
-	behind = pg_atomic_add_fetch_u64(&slot->behind, events);
-	for (track = 0; track < SN_TRACKS; track++)
-		if (news->tracks[track] != 0)
-			pg_atomic_fetch_or_u64(&slot->tracks[track],
-								   news->tracks[track]);
+	(void) pg_atomic_fetch_add_u64(&slot->behind, events);
+	(void) pg_atomic_fetch_add_u64(&slot->behind_on_common, news->on_common);
+	foreach_track(track, news->tracks)
+		pg_atomic_fetch_or_u64(&slot->tracks[track], news->lanes_of[track]);
 	pg_atomic_fetch_or_u64(&slot->pending, news->lanes);
 	waiters = pg_atomic_read_u32(&slot->waiters);
 	if (waiters == 0)
-		return behind;
+		return;
 	if (events >= waiters)
 		ConditionVariableBroadcast(&slot->cv);
 	else
 		for (; events > 0; events--)
 			ConditionVariableSignal(&slot->cv);
-	return behind;
+}
+
+/* note_behind: how far a subscription is behind counts, if somebody works for it */
+static void
+note_behind(Behind *behind, SnSubSlot *slot)
+{
+	if (sn_hint_unworked(slot, 0))
+		return;
+	behind->events = Max(behind->events, pg_atomic_read_u64(&slot->behind));
+	behind->on_common = Max(behind->on_common,
+							pg_atomic_read_u64(&slot->behind_on_common));
 }
 
 /* wake_all: wake the readers of every stream; raises no error */
@@ -114,7 +126,7 @@ wake_all(const SnStreamNews *news)
 	SnShared   *s = sn_shared();
 	SnSubSlot  *slots[SN_MAX_SUBS];
 	SnSubSlot  *slot = NULL;
-	uint64		behind = 0;
+	Behind		behind = {0};
 	int			n = 0;
 	int			i;
 
@@ -126,12 +138,12 @@ wake_all(const SnStreamNews *news)
 	LWLockRelease(&s->lock);
 	for (i = 0; i < n; i++)
 	{
-		uint64		left = wake_subscription(slots[i], news);
-
-		if (!sn_hint_unworked(slots[i], 0))
-			behind = Max(behind, left);
+		wake_subscription(slots[i], news);
+		note_behind(&behind, slots[i]);
 	}
-	sn_tracks_behind(n == 0 ? PG_UINT64_MAX : behind);
+	if (n == 0)
+		behind.events = behind.on_common = PG_UINT64_MAX;
+	sn_tracks_behind(behind.events, behind.on_common);
 }
 
 /*
@@ -421,9 +433,11 @@ sequence(SnGather *g)
 
 	pending.rounds++;
 	pending.news.events += news.events;
+	pending.news.on_common += news.on_common;
 	pending.news.lanes |= news.lanes;
-	for (track = 0; track < SN_TRACKS; track++)
-		pending.news.tracks[track] |= news.tracks[track];
+	pending.news.tracks |= news.tracks;
+	foreach_track(track, news.tracks)
+		pending.news.lanes_of[track] |= news.lanes_of[track];
 }
 
 /*
@@ -578,13 +592,12 @@ wake_readers(void)
 {
 	SnTableScan *scan = sn_table_read(SN_SUBSCRIPTION, NULL);
 	TupleTableSlot *slot;
-	uint64		behind = 0;
+	Behind		behind = {0};
 
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
 		SnSubSlot  *sub;
 		SnStreamNews news;
-		uint64		left;
 
 		/* one that was subscribed again may still read an earlier stream */
 		sub = sn_sub_slot_find(DatumGetInt32(slot->tts_values[Anum_sub_id - 1]));
@@ -593,13 +606,12 @@ wake_readers(void)
 					   SN_STREAM_ALL, &news);
 		if (sub == NULL)
 			continue;
-		left = news.lanes != 0 ? wake_subscription(sub, &news) :
-			pg_atomic_read_u64(&sub->behind);
-		if (!sn_hint_unworked(sub, 0))
-			behind = Max(behind, left);
+		if (news.lanes != 0)
+			wake_subscription(sub, &news);
+		note_behind(&behind, sub);
 	}
 	sn_table_end(scan);
-	sn_tracks_behind(behind);
+	sn_tracks_behind(behind.events, behind.on_common);
 }
 
 /*
@@ -614,7 +626,7 @@ sn_round_leave(void)
 	if (unwoken == 0)
 		return;
 	memset(&news, 0xff, sizeof(news));
-	news.events = unwoken;
+	news.events = news.on_common = unwoken;
 	wake_all(&news);
 	set_sequenced(sn_database(), unwoken_commits);
 	unwoken = 0;

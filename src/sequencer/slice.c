@@ -222,6 +222,8 @@ append(SliceWriter *writer, SnStream *stream, const SnItem *item, int64 round_no
 		   &item->row_tid, sizeof(ItemPointerData));
 	slice->n++;
 	stream->events++;
+	stream->on_common += track == SN_TRACK_COMMON;
+	stream->tracks |= SN_TRACK_BIT(track);
 	stream->touched[track] |= UINT64CONST(1) << item->lane;
 }
 
@@ -290,14 +292,14 @@ begin_round(void)
 	{
 		SnStream   *stream = sn_streams.all[i];
 
-		for (track = 0; track < SN_TRACKS; track++)
+		foreach_track(track, stream->tracks)
 		{
-			for (lane = 0; stream->touched[track] != 0 &&
-				 lane < SN_MAX_LANES; lane++)
+			for (lane = 0; lane < SN_MAX_LANES; lane++)
 				stream->lanes[track][lane].slice = NULL;
 			stream->touched[track] = 0;
 		}
-		stream->events = 0;
+		stream->tracks = 0;
+		stream->events = stream->on_common = 0;
 	}
 }
 
@@ -312,9 +314,8 @@ write_rest(SliceWriter *writer)
 	for (i = 0; i < sn_streams.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		for (track = 0; track < SN_TRACKS; track++)
-			for (lane = 0; sn_streams.all[i]->touched[track] != 0 &&
-				 lane < SN_MAX_LANES; lane++)
+		foreach_track(track, sn_streams.all[i]->tracks)
+			for (lane = 0; lane < SN_MAX_LANES; lane++)
 				if (sn_streams.all[i]->touched[track] & (UINT64CONST(1) << lane))
 					write_slice(writer, sn_streams.all[i], lane, track);
 	}

@@ -313,21 +313,25 @@ void
 sn_stream_news(int stream_id, SnStreamNews *news)
 {
 	int			i = sn_stream_find(stream_id);
+	const SnStream *stream;
 	int			track;
 
 	if (sn_streams.n == 0)
 	{
 		memset(news, 0xff, sizeof(SnStreamNews));
-		news->events = PG_INT64_MAX;
+		news->events = news->on_common = PG_INT64_MAX;
 		return;
 	}
 	if (i < 0 || sn_streams.all[i]->left_out)
 		i = 0;
-	news->events = sn_streams.all[i]->events;
+	stream = sn_streams.all[i];
+	news->events = stream->events;
+	news->on_common = stream->on_common;
+	news->tracks = stream->tracks;
 	news->lanes = 0;
-	for (track = 0; track < SN_TRACKS; track++)
+	foreach_track(track, stream->tracks)
 	{
-		news->tracks[track] = sn_streams.all[i]->touched[track];
-		news->lanes |= news->tracks[track];
+		news->lanes_of[track] = stream->touched[track];
+		news->lanes |= stream->touched[track];
 	}
 }

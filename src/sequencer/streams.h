@@ -40,7 +40,9 @@ typedef struct SnStream
 	bool		of_tenants;		/* it has tenants */
 	bool		left_out;		/* of this round: its row is locked */
 	int64		events;			/* in this round */
-	uint64		touched[SN_TRACKS]; /* lanes with events in this round */
+	int64		on_common;		/* of them, in the common track */
+	SnTracks	tracks;			/* with events in this round */
+	uint64		touched[SN_TRACKS]; /* in which lanes, 0 in the other tracks */
 	SnLaneEnd  *lanes[SN_TRACKS];	/* of each track, NULL: it has none yet */
 } SnStream;
 

@@ -123,69 +123,79 @@ common_weight(HTAB *apart, int otherwise, Snapshot snapshot)
 	return result;
 }
 
-/* find_weights: the weights of all tracks by a snapshot */
+/* find_weights: all weights by a snapshot */
 static void
-find_weights(int weights[SN_TRACKS], Snapshot snapshot)
+find_weights(uint8 weights[SN_WEIGHTS], Snapshot snapshot)
 {
 	HTAB	   *apart = find_apart(snapshot);
 	text	   *every = cstring_to_text(SN_EVERY);
 	int			otherwise = weight_of(every, 1, snapshot);
 	HASH_SEQ_STATUS status;
 	Apart	   *tenant;
-	int			track;
+	int			i;
 
-	for (track = 0; track < SN_TRACKS; track++)
-		weights[track] = 0;
+	memset(weights, 0, SN_WEIGHTS);
 	hash_seq_init(&status, apart);
 	while ((tenant = hash_seq_search(&status)) != NULL)
 		weights[tenant->track] =
 			Max(weights[tenant->track],
 				weight_of(tenant->tenant_id, otherwise, snapshot));
-	for (track = 0; track < SN_TRACKS; track++)
-		if (weights[track] == 0)
-			weights[track] = otherwise;
+	for (i = 0; i < SN_WEIGHTS; i++)
+		if (weights[i] == 0)
+			weights[i] = otherwise;
 	weights[SN_TRACK_COMMON] = common_weight(apart, otherwise, snapshot);
 }
 
-/* pack_weights: a byte for each; who all have the same have 1 */
-static uint64
-pack_weights(const int weights[SN_TRACKS])
+/* are_equal: whether all weights are the same */
+static bool
+are_equal(const uint8 weights[SN_WEIGHTS])
 {
-	uint64		result = 0;
-	bool		equal = true;
-	int			track;
+	int			i;
 
-	for (track = 0; track < SN_TRACKS; track++)
-	{
-		equal = equal && weights[track] == weights[0];
-		result |= (uint64) weights[track] << 8 * track;
-	}
-	return equal ? SN_WEIGHTS_EQUAL : result;
+	for (i = 1; i < SN_WEIGHTS; i++)
+		if (weights[i] != weights[0])
+			return false;
+	return true;
 }
 
-/* sn_read_track_weights: the same from the tables, for all who want them then */
-uint64
-sn_read_track_weights(SnDatabase *db)
+/*
+ * read_weights: the same from the tables, for all who want them then; false where
+ * they are equal
+ */
+static bool
+read_weights(SnDatabase *db, uint8 weights[SN_WEIGHTS])
 {
 	uint64		changes = sn_weights_changes(db);
-	uint64		result = SN_WEIGHTS_EQUAL;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "sentinai weights",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	bool		equal = true;
 
+	memset(weights, 1, SN_WEIGHTS);
 	if (sn_present(SN_TENANT_WEIGHT))
 	{
-		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-													  "sentinai weights",
-													  ALLOCSET_DEFAULT_SIZES);
-		MemoryContext old = MemoryContextSwitchTo(context);
 		Snapshot	snapshot = sn_snapshot_now();
-		int			weights[SN_TRACKS];
 
 		find_weights(weights, snapshot);
-		result = pack_weights(weights);
+		equal = are_equal(weights);
 		UnregisterSnapshot(snapshot);
-		MemoryContextSwitchTo(old);
-		MemoryContextDelete(context);
 	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	if (!sn_weights_noted())
-		sn_weights_keep(db, changes, result);
-	return result;
+		sn_weights_keep(db, changes, weights, equal);
+	return !equal;
+}
+
+/*
+ * sn_read_track_weights: sn_track_weights() where they are not known to be equal
+ */
+bool
+sn_read_track_weights(SnDatabase *db, uint8 weights[SN_WEIGHTS])
+{
+	if (pg_atomic_read_u32(&db->weights_known) != SN_WEIGHTS_GIVEN)
+		return read_weights(db, weights);
+	sn_shared_copy(weights, db->weights, SN_WEIGHTS);
+	return true;
 }

@@ -13,31 +13,23 @@
 #include "shared/shmem.h"
 #include "tenancy/weight.h"
 
-#define SN_WEIGHTS_EQUAL UINT64CONST(0x0101010101010101)
+/* those of the tracks, and what a tenant has that was given none */
+#define SN_WEIGHT_OTHERWISE SN_TRACKS
 
-StaticAssertDecl(SN_TRACKS == sizeof(uint64), "a track's weight has a byte");
+StaticAssertDecl(SN_WEIGHTS == SN_WEIGHT_OTHERWISE + 1, "each has a place");
 StaticAssertDecl(SN_WEIGHT_MAX <= PG_UINT8_MAX, "a weight fits into a byte");
 
-/* sn_weight_of_track: of a track, in what sn_track_weights() returned */
-static inline int
-sn_weight_of_track(uint64 weights, int track)
-{
-	return weights >> 8 * track & 0xff;
-}
+extern bool sn_read_track_weights(SnDatabase *db, uint8 weights[SN_WEIGHTS]);
 
-extern uint64 sn_read_track_weights(SnDatabase *db);
-
-/*
- * sn_track_weights: the weights of all tracks, a byte for each; all are 1 where
- * they are equal
- */
-static inline uint64
-sn_track_weights(void)
+/* sn_track_weights: all weights; false where they are equal */
+static inline bool
+sn_track_weights(uint8 weights[SN_WEIGHTS])
 {
 	SnDatabase *db = sn_database();
-	uint64		weights = pg_atomic_read_u64(&db->weights);
 
-	return likely(weights != 0) ? weights : sn_read_track_weights(db);
+	if (likely(pg_atomic_read_u32(&db->weights_known) == SN_WEIGHTS_EQUAL))
+		return false;
+	return sn_read_track_weights(db, weights);
 }
 
 #endif							/* SN_TRACK_WEIGHTS_H */

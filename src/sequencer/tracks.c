@@ -6,7 +6,8 @@
  *
  * All tenants share the common track, until one has much waiting: more than
  * sentinai.crowded_at events in a round, or since all subscriptions that somebody
- * works for had almost caught up.  From that round on its events go to another
+ * works for had almost caught up with this track.  So who publishes no more than is
+ * handed out stays there, however much of others waits on their tracks.  From that round on its events go to another
  * track, which few others share.  A claim takes turns between tracks, so those of
  * other tenants need not wait for what it has left behind.
  *
@@ -26,6 +27,7 @@
 #include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "base/guc.h"
 #include "base/text.h"
@@ -48,7 +50,7 @@ typedef struct Tenant
 	int32		match;			/* in the filters, see sn_match_tenant() */
 	int64		here;			/* events in this round */
 	int64		waiting;		/* since the time of epoch */
-	uint64		epoch;
+	uint64		epoch;			/* of its track, see epoch_of() */
 	int64		last_round;		/* that had an event of it, while it is apart */
 } Tenant;
 
@@ -64,12 +66,15 @@ static int32 *seen = NULL;		/* tenants with events in this round */
 static int	nseen = 0;
 static int	napart = 0;			/* tenants on other tracks than the common one */
 static int	on_track[SN_TRACKS];	/* how many of them */
-static int	used = 1;			/* tracks that were ever used, a bit for each */
+static SnTracks used = SN_COMMON_BIT;	/* tracks that were ever used */
 static int32 latest = -1;		/* tenant of the event before */
 static bool counting = false;	/* tenants of events are looked up */
 static bool crowded = true;		/* somebody is behind, or may be */
 static int64 latest_round = 0;	/* that this process has taken; 0: none */
 static uint64 epoch = 1;		/* ends when nobody is */
+static bool crowded_common = true;	/* somebody is behind in the common track */
+static uint64 common_epoch = 1; /* ends when nobody is there */
+static int	common_tenants = 0; /* with events in the common track since then */
 static TimestampTz others_at = 0;	/* when the common track last got events
 									 * beside the others */
 
@@ -87,7 +92,7 @@ sn_tracks_forget(void)
 	tenants_of = InvalidOid;
 	tenants = NULL;
 	places = seen = NULL;
-	ntenants = room = nseen = napart = 0;
+	ntenants = room = nseen = napart = common_tenants = 0;
 	latest = -1;
 	latest_round = 0;
 }
@@ -148,32 +153,48 @@ counted_tenant(const char *name, int len)
 	return *place = ntenants++;
 }
 
-/* sn_tracks_used: the tracks that a snapshot shows in use, a bit for each */
-int
-sn_tracks_used(Snapshot snapshot)
+/*
+ * sn_tracks_read: the tracks that a snapshot shows in use, and before which position
+ * each has all its events: SN_POS_MAX where there may be more
+ */
+SnTracks
+sn_tracks_read(Snapshot snapshot, SnPos ends[SN_TRACKS])
 {
 	SnTableScan *scan;
 	TupleTableSlot *slot;
-	int			result = 1 << SN_TRACK_COMMON;
-	bool		isnull;
+	SnTracks	result = SN_COMMON_BIT;
 
+	memset(ends, 0, SN_TRACKS * sizeof(SnPos));
+	ends[SN_TRACK_COMMON] = SN_POS_MAX;
 	if (!sn_present(SN_TRACK))
 		return result;			/* before an update of the extension */
 	scan = sn_table_read(SN_TRACK, snapshot);
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
-		int			track = DatumGetInt32(slot_getattr(slot, Anum_track_no,
-													   &isnull));
+		int			track;
 
+		slot_getallattrs(slot);
+		track = DatumGetInt32(slot->tts_values[Anum_track_no - 1]);
 		if (track < 0 || track >= SN_TRACKS)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("table \"sentinai_internal.track\" has a track %d",
 							track)));
-		result |= 1 << track;
+		ends[track] = slot->tts_isnull[Anum_track_last_round - 1] ? SN_POS_MAX :
+			SN_ROUND_POS(DatumGetInt64(slot->tts_values[Anum_track_last_round - 1]) + 1);
+		result |= SN_TRACK_BIT(track);
 	}
 	sn_table_end(scan);
 	return result;
+}
+
+/* sn_tracks_used: the tracks that a snapshot shows in use */
+SnTracks
+sn_tracks_used(Snapshot snapshot)
+{
+	SnPos		ends[SN_TRACKS];
+
+	return sn_tracks_read(snapshot, ends);
 }
 
 /* sn_track_of: the track of a tenant by a snapshot */
@@ -207,7 +228,7 @@ sn_apart_until(void)
 {
 	SnDatabase *db = sn_database();
 
-	if (!sn_preloaded() || pg_atomic_read_u32(&db->tracks_used) == 0)
+	if (!sn_preloaded() || pg_atomic_read_u64(&db->tracks_used) == 0)
 		return SN_POS_MAX;
 	return SN_ROUND_POS(pg_atomic_read_u64(&db->apart_round));
 }
@@ -343,7 +364,7 @@ sn_tracks_load(Snapshot snapshot, bool of_filters)
 		tenants_of = table;
 		known_changes = changes;
 		used = sn_tracks_used(snapshot);
-		pg_atomic_write_u32(&sn_database()->tracks_used, used);
+		pg_atomic_write_u64(&sn_database()->tracks_used, used);
 	}
 	counting = of_filters || napart > 0 || sn_crowded_at > 0;
 	while (nseen > 0)
@@ -351,6 +372,11 @@ sn_tracks_load(Snapshot snapshot, bool of_filters)
 	latest = -1;
 	if (!crowded)
 		epoch++;
+	if (!crowded_common)
+	{
+		common_epoch++;
+		common_tenants = 0;
+	}
 }
 
 /* sn_tracks_rematch: the filters have changed */
@@ -432,6 +458,13 @@ any_agents(Snapshot snapshot)
 	return found;
 }
 
+/* epoch_of: since when the events of a tenant count as waiting */
+static uint64
+epoch_of(const Tenant *tenant)
+{
+	return tenant->track == SN_TRACK_COMMON ? common_epoch : epoch;
+}
+
 /*
  * quietest_track: one that no tenant has, or else that whose tenants have the least
  * waiting; never the common one
@@ -444,9 +477,9 @@ quietest_track(void)
 	int			i;
 
 	for (i = 0; i < ntenants; i++)
-		if (tenants[i].epoch == epoch)
+		if (tenants[i].track != SN_TRACK_COMMON && tenants[i].epoch == epoch)
 			waiting[tenants[i].track] += tenants[i].waiting;
-	for (i = result; i < SN_TRACKS; i++)
+	for (i = result; i <= sn_max_tracks; i++)
 	{
 		if (on_track[i] == 0)
 			return i;
@@ -455,6 +488,80 @@ quietest_track(void)
 			result = i;
 	}
 	return result;
+}
+
+/* write_track: a row for a track; last: SN_ROUND_MAX while it has no last round */
+static void
+write_track(int track, int64 first, int64 last)
+{
+	Datum		values[Natts_track];
+	bool		nulls[Natts_track] = {false};
+
+	Assert(sn_round_is_ours());
+	values[Anum_track_no - 1] = Int32GetDatum(track);
+	values[Anum_track_first_round - 1] = Int64GetDatum(first);
+	values[Anum_track_last_round - 1] = Int64GetDatum(last);
+	nulls[Anum_track_last_round - 1] = last == SN_ROUND_MAX;
+	sn_insert_one(SN_TRACK, values, nulls);
+}
+
+/* use_track: from this round on a track that nobody had may have events */
+static void
+use_track(int track, int64 round_no)
+{
+	SnTableScan *scan = sn_table_change(SN_TRACK, NULL, 0, NULL);
+	TupleTableSlot *slot;
+	int64		first = round_no;
+
+	while ((slot = sn_table_next(scan)) != NULL)
+	{
+		slot_getallattrs(slot);
+		if (DatumGetInt32(slot->tts_values[Anum_track_no - 1]) != track)
+			continue;
+		first = DatumGetInt64(slot->tts_values[Anum_track_first_round - 1]);
+		sn_table_delete(scan);
+	}
+	sn_table_end(scan);
+	write_track(track, first, SN_ROUND_MAX);
+	used |= SN_TRACK_BIT(track);
+	pg_atomic_write_u64(&sn_database()->tracks_used, used);
+}
+
+/*
+ * sn_tracks_end: tracks that no tenant has now have nothing from rounds after the
+ * newest one.  The caller has the lock of rounds.
+ */
+void
+sn_tracks_end(int64 newest)
+{
+	Snapshot	snapshot = sn_snapshot_now();
+	SnTracks	ended = sn_tracks_used(snapshot) & ~SN_COMMON_BIT;
+	int64		first[SN_TRACKS];
+	SnApart    *apart;
+	int			n = sn_tracks_apart(snapshot, &apart);
+	SnTableScan *scan = sn_table_change(SN_TRACK, NULL, 0, NULL);
+	TupleTableSlot *slot;
+	int			track;
+	int			i;
+
+	for (i = 0; i < n; i++)
+		ended &= ~SN_TRACK_BIT(apart[i].track);
+	while ((slot = sn_table_next(scan)) != NULL)
+	{
+		slot_getallattrs(slot);
+		track = DatumGetInt32(slot->tts_values[Anum_track_no - 1]);
+		if (!slot->tts_isnull[Anum_track_last_round - 1])
+			ended &= ~SN_TRACK_BIT(track);
+		if ((ended & SN_TRACK_BIT(track)) == 0)
+			continue;
+		first[track] =
+			DatumGetInt64(slot->tts_values[Anum_track_first_round - 1]);
+		sn_table_delete(scan);
+	}
+	sn_table_end(scan);
+	foreach_track(track, ended)
+		write_track(track, first[track], newest);
+	UnregisterSnapshot(snapshot);
 }
 
 /* set_apart: from this round on a tenant's events go to another track */
@@ -466,16 +573,8 @@ set_apart(Tenant *tenant, int64 round_no)
 	int			track = quietest_track();
 
 	Assert(sn_round_is_ours());
-	if ((used & 1 << track) == 0)
-	{
-		Datum		first[Natts_track];
-
-		first[Anum_track_no - 1] = Int32GetDatum(track);
-		first[Anum_track_first_round - 1] = Int64GetDatum(round_no);
-		sn_insert_one(SN_TRACK, first, nulls);
-		used |= 1 << track;
-		pg_atomic_write_u32(&sn_database()->tracks_used, used);
-	}
+	if (on_track[track] == 0)
+		use_track(track, round_no);
 	values[Anum_on_tenant_id - 1] =
 		PointerGetDatum(cstring_to_text_with_len(tenant->name, tenant->len));
 	values[Anum_on_track - 1] = Int32GetDatum(track);
@@ -484,6 +583,8 @@ set_apart(Tenant *tenant, int64 round_no)
 	sn_insert_one(SN_TRACK_TENANT, values, nulls);
 	sn_note_weights_changed();
 	tenant->track = track;
+	tenant->epoch = epoch_of(tenant);
+	common_tenants--;
 	on_track[track]++;
 	napart++;
 }
@@ -502,9 +603,12 @@ sn_tracks_decide(Snapshot snapshot, int64 round_no)
 	{
 		Tenant	   *tenant = &tenants[seen[i]];
 
-		if (tenant->epoch != epoch)
+		if (tenant->epoch != epoch_of(tenant))
+		{
 			tenant->waiting = 0;
-		tenant->epoch = epoch;
+			common_tenants += tenant->track == SN_TRACK_COMMON;
+		}
+		tenant->epoch = epoch_of(tenant);
 		tenant->waiting += tenant->here;
 		if (tenant->track != SN_TRACK_COMMON ||
 			tenant->waiting < sn_crowded_at || napart >= APART_MAX)
@@ -514,6 +618,7 @@ sn_tracks_decide(Snapshot snapshot, int64 round_no)
 		if (asked)
 			set_apart(tenant, round_no);
 	}
+	pg_atomic_write_u32(&sn_database()->common_tenants, common_tenants);
 	for (i = 0; i < nseen && napart > 0; i++)
 		if (tenants[seen[i]].track == SN_TRACK_COMMON)
 		{
@@ -581,10 +686,11 @@ sn_tracks_last_round(const text *tenant_id, int64 newest)
 
 /*
  * sn_tracks_behind: how far the subscription is behind that is farthest, of those
- * that somebody works for.  Raises no error.
+ * that somebody works for: in all tracks, and in the common one.  Raises no error.
  */
 void
-sn_tracks_behind(uint64 events)
+sn_tracks_behind(uint64 events, uint64 on_common)
 {
 	crowded = events >= (uint64) sn_crowded_at / 2;
+	crowded_common = on_common >= (uint64) sn_crowded_at / 2;
 }

@@ -21,7 +21,9 @@ typedef struct SnApart
 	int64		since_round;	/* the first whose events of it went there */
 } SnApart;
 
-extern int	sn_tracks_used(Snapshot snapshot);
+extern SnTracks sn_tracks_used(Snapshot snapshot);
+extern SnTracks sn_tracks_read(Snapshot snapshot, SnPos ends[SN_TRACKS]);
+extern void sn_tracks_end(int64 newest);
 extern SnPos sn_apart_until(void);
 extern int	sn_tracks_apart(Snapshot snapshot, SnApart **list);
 extern int	sn_track_of(const text *tenant_id, Snapshot snapshot);
@@ -37,7 +39,7 @@ extern int	sn_tracks_of(int32 who);
 extern bool sn_tracks_beside(void);
 extern bool sn_tracks_shared(void);
 extern int64 sn_tracks_last_round(const text *tenant_id, int64 newest);
-extern void sn_tracks_behind(uint64 events);
+extern void sn_tracks_behind(uint64 events, uint64 on_common);
 extern void sn_tracks_forget(void);
 
 #endif							/* SN_SEQUENCER_TRACKS_H */

@@ -48,10 +48,11 @@ init_database_slot(SnDatabase *db)
 	pg_atomic_init_u64(&db->sequenced, 0);
 	pg_atomic_init_u64(&db->asked, 0);
 	pg_atomic_init_u64(&db->tracks, 0);
-	pg_atomic_init_u32(&db->tracks_used, 0);
+	pg_atomic_init_u64(&db->tracks_used, 0);
 	pg_atomic_init_u64(&db->apart_round, 0);
-	pg_atomic_init_u64(&db->weights, 0);
+	pg_atomic_init_u32(&db->weights_known, SN_WEIGHTS_UNKNOWN);
 	db->weight_changes = 0;
+	pg_atomic_init_u32(&db->common_tenants, 0);
 	pg_atomic_init_u32(&db->relays_changed, 0);
 	for (i = 0; i < SN_JOURNALS; i++)
 		pg_atomic_init_u32(&db->journal_half[i], 0);
@@ -89,6 +90,7 @@ init_shared(SnShared *s)
 		}
 		pg_atomic_init_u64(&s->subs[i].behind_common, 0);
 		pg_atomic_init_u64(&s->subs[i].behind, 0);
+		pg_atomic_init_u64(&s->subs[i].behind_on_common, 0);
 		pg_atomic_init_u64(&s->subs[i].due, 0);
 		pg_atomic_init_u64(&s->subs[i].new_first, 0);
 		pg_atomic_init_u32(&s->subs[i].next_share, 0);
@@ -321,7 +323,7 @@ sn_weights_reset(SnDatabase *db)
 {
 	Assert(LWLockHeldByMeInMode(&sn_shared()->lock, LW_EXCLUSIVE));
 	db->weight_changes++;
-	pg_atomic_write_u64(&db->weights, 0);
+	pg_atomic_write_u32(&db->weights_known, SN_WEIGHTS_UNKNOWN);
 }
 
 /*
@@ -334,7 +336,7 @@ forget_contents(SnDatabase *db)
 	Assert(LWLockHeldByMeInMode(&sn_shared()->lock, LW_EXCLUSIVE));
 	memset(&db->mark, 0, sizeof(SnMark));
 	db->audit_asked = db->audit_decided = 0;
-	pg_atomic_write_u32(&db->tracks_used, 0);
+	pg_atomic_write_u64(&db->tracks_used, 0);
 	pg_atomic_write_u64(&db->apart_round, 0);
 	sn_weights_reset(db);
 	pg_atomic_write_u32(&db->relays_changed, 1);
@@ -499,6 +501,7 @@ sn_sub_slot(int sub_id)
 		slot = free_slot;
 		sn_sub_look_everywhere(slot);
 		pg_atomic_write_u64(&slot->behind, 0);
+		pg_atomic_write_u64(&slot->behind_on_common, 0);
 		pg_atomic_write_u64(&slot->due, 0);
 		pg_atomic_write_u64(&slot->new_first, 0);
 		pg_atomic_write_u32(&slot->next_share, 0);

@@ -22,6 +22,7 @@
 
 #define SN_MAX_DATABASES	32
 #define SN_MAX_SUBS			192
+#define SN_WEIGHTS			(SN_TRACKS + 1)	/* sequencer/track_weights.h */
 #define SN_MAX_RELAYS		32	/* processes */
 #define SN_OUTSIDE			16	/* number of the session of a sentinai-relay */
 #define SN_MAX_TOLD			32	/* relays that create_relay() has made */
@@ -55,6 +56,12 @@ typedef enum SnJournal
 	SN_ROUNDS, SN_LANES, SN_JOURNALS
 } SnJournal;
 
+/* What claims know of the tracks' weights */
+typedef enum SnWeightsKnown
+{
+	SN_WEIGHTS_UNKNOWN, SN_WEIGHTS_EQUAL, SN_WEIGHTS_GIVEN
+} SnWeightsKnown;
+
 /*
  * A database.  dboid, pids, vacate, created and mark change under SnShared.lock; a worker
  * writes its own procno and clears it when it leaves.
@@ -84,10 +91,14 @@ typedef struct SnDatabase
 	pg_atomic_uint32 journal_half[SN_JOURNALS]; /* that takes rows */
 	pg_atomic_uint64 tracks;	/* changes of who has which track, but for those
 								 * that rounds make */
-	pg_atomic_uint32 tracks_used;	/* perhaps, a bit for each; 0: not known */
+	pg_atomic_uint64 tracks_used;	/* perhaps, a bit for each; 0: not known */
 	pg_atomic_uint64 apart_round;	/* no tenant was set apart in a later one,
 									 * where tracks_used is known */
-	pg_atomic_uint64 weights;	/* of the tracks, a byte for each; 0: not known */
+	pg_atomic_uint32 weights_known; /* SnWeightsKnown */
+	uint8		weights[SN_WEIGHTS];	/* where they are not equal; under
+										 * SnShared.lock */
+	pg_atomic_uint32 common_tenants;	/* about how many may have something in
+										 * the common track */
 	uint64		weight_changes; /* under SnShared.lock */
 	pg_atomic_uint64 rounds;	/* rounds and their events since the start */
 	pg_atomic_uint64 round_events;
@@ -140,6 +151,7 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 due;
 	pg_atomic_uint64 behind;	/* about how many events were sequenced and not
 								 * claimed since the server started */
+	pg_atomic_uint64 behind_on_common;	/* of them, in the common track */
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
 	pg_atomic_uint32 next_share;	/* likewise, of which share its first event is */
@@ -271,6 +283,7 @@ extern void sn_told_full(Oid dboid, int relay_id, int index, bool full);
 extern void sn_weights_reset(SnDatabase *db);
 extern void sn_weights_forget(void);
 extern uint64 sn_weights_changes(SnDatabase *db);
-extern void sn_weights_keep(SnDatabase *db, uint64 changes, uint64 weights);
+extern void sn_weights_keep(SnDatabase *db, uint64 changes,
+							const uint8 weights[SN_WEIGHTS], bool equal);
 
 #endif							/* SN_SHMEM_H */

@@ -42,10 +42,15 @@ sn_weights_changes(SnDatabase *db)
 
 /* sn_weights_keep: what was read holds, unless there was a change meanwhile */
 void
-sn_weights_keep(SnDatabase *db, uint64 changes, uint64 weights)
+sn_weights_keep(SnDatabase *db, uint64 changes,
+				const uint8 weights[SN_WEIGHTS], bool equal)
 {
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
 	if (db->dboid == MyDatabaseId && db->weight_changes == changes)
-		pg_atomic_write_u64(&db->weights, weights);
+	{
+		memcpy(db->weights, weights, sizeof(db->weights));
+		pg_atomic_write_u32(&db->weights_known,
+							equal ? SN_WEIGHTS_EQUAL : SN_WEIGHTS_GIVEN);
+	}
 	LWLockRelease(&sn_shared()->lock);
 }

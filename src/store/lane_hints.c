@@ -119,75 +119,78 @@ sn_hint_set(SnSubSlot *slot, int lane)
 	(void) pg_atomic_fetch_or_u64(&slot->pending, SN_LANE_BIT(lane));
 }
 
-/*
- * sn_hint_tracks: the lanes of each track that a claim has to look at.  Returns
- * in how many tracks there are any.
- */
-int
-sn_hint_tracks(SnSubSlot *slot, uint64 pending, uint64 *lanes)
+/* tracks_used: those that lanes may have */
+static SnTracks
+tracks_used(void)
 {
-	uint32		used = pg_atomic_read_u32(&sn_database()->tracks_used);
-	int			n = 0;
-	int			track;
+	SnTracks	used = pg_atomic_read_u64(&sn_database()->tracks_used);
 
-	for (track = 0; track < SN_TRACKS; track++)
-	{
-		lanes[track] = 0;
-		if (slot != NULL && (used & 1 << track) != 0)
-			lanes[track] = pending &
-				pg_atomic_read_u64(&slot->tracks[track]);
-		n += lanes[track] != 0;
-	}
-	return n;
+	return used == 0 ? SN_ALL_TRACKS : used;
 }
 
-/* tracks_in: the tracks in whose set a lane is, a bit for each; without sets all */
-static int
-tracks_in(pg_atomic_uint64 *sets, int lane)
+/*
+ * sn_hint_tracks: the tracks that a claim has to look at in some lanes, and of each
+ * in which
+ */
+SnTracks
+sn_hint_tracks(SnSubSlot *slot, uint64 pending, uint64 *lanes)
 {
-	uint32		used = pg_atomic_read_u32(&sn_database()->tracks_used);
-	int			result = 0;
+	SnTracks	used = slot == NULL ? 0 :
+		pg_atomic_read_u64(&sn_database()->tracks_used);
+	SnTracks	result = 0;
 	int			track;
 
-	if (used == 0)
-		used = SN_ALL_TRACKS;
-	if (sets == NULL)
-		return used;
-	for (track = 0; track < SN_TRACKS; track++)
-		if ((used & 1 << track) != 0 &&
-			(pg_atomic_read_u64(&sets[track]) & SN_LANE_BIT(lane)) != 0)
-			result |= 1 << track;
+	foreach_track(track, used)
+	{
+		lanes[track] = pending & pg_atomic_read_u64(&slot->tracks[track]);
+		if (lanes[track] != 0)
+			result |= SN_TRACK_BIT(track);
+	}
 	return result;
 }
 
-/* sn_hint_lane_tracks: the tracks of a lane that may have something, a bit for each */
-int
+/* tracks_in: the tracks in whose set a lane is; without sets all */
+static SnTracks
+tracks_in(pg_atomic_uint64 *sets, int lane)
+{
+	SnTracks	result = 0;
+	int			track;
+
+	if (sets == NULL)
+		return tracks_used();
+	foreach_track(track, tracks_used())
+		if ((pg_atomic_read_u64(&sets[track]) & SN_LANE_BIT(lane)) != 0)
+			result |= SN_TRACK_BIT(track);
+	return result;
+}
+
+/* sn_hint_lane_tracks: the tracks of a lane that may have something */
+SnTracks
 sn_hint_lane_tracks(SnSubSlot *slot, int lane)
 {
 	if (slot == NULL ||
 		(pg_atomic_read_u64(&slot->behind_common) & SN_LANE_BIT(lane)) != 0)
-		return tracks_in(NULL, lane);
+		return tracks_used();
 	return tracks_in(slot->tracks, lane);
 }
 
 /*
- * sn_hint_take_tracks: the tracks of a lane that have to be looked at, a bit for
- * each.  The caller does so, under a snapshot that he takes now, and says of
- * which he has not come to the end.
+ * sn_hint_take_tracks: the tracks of a lane that have to be looked at.  The caller
+ * does so, under a snapshot that he takes now, and says of which he has not come to
+ * the end.
  */
-int
+SnTracks
 sn_hint_take_tracks(SnSubSlot *slot, int lane)
 {
-	int			result = tracks_in(slot == NULL ? NULL : slot->tracks, lane);
+	SnTracks	result = tracks_in(slot == NULL ? NULL : slot->tracks, lane);
 	int			track;
 
 	if (slot == NULL)
 		return result;
 	Assert(sn_lane_is_ours(slot->sub_id, lane));
-	for (track = 0; track < SN_TRACKS; track++)
-		if (result & 1 << track)
-			(void) pg_atomic_fetch_and_u64(&slot->tracks[track],
-										   ~SN_LANE_BIT(lane));
+	foreach_track(track, result)
+		(void) pg_atomic_fetch_and_u64(&slot->tracks[track],
+									   ~SN_LANE_BIT(lane));
 	return result;
 }
 
@@ -217,7 +220,7 @@ sn_hint_leave_behind(SnSubSlot *slot, int lane)
 }
 
 /* sn_hint_busy_tracks: those of a lane that may be held, or have something open */
-int
+SnTracks
 sn_hint_busy_tracks(SnSubSlot *slot, int lane)
 {
 	return tracks_in(slot == NULL ? NULL : slot->busy, lane);
@@ -253,17 +256,16 @@ sn_hint_idle(SnSubSlot *slot, int lane, int track)
 
 /* sn_hint_leave_tracks: there may be more in these tracks of a lane */
 void
-sn_hint_leave_tracks(SnSubSlot *slot, int lane, int tracks)
+sn_hint_leave_tracks(SnSubSlot *slot, int lane, SnTracks tracks)
 {
 	int			track;
 
 	if (slot == NULL)
 		return;
 	Assert(sn_lane_is_ours(slot->sub_id, lane));
-	for (track = 0; track < SN_TRACKS; track++)
-		if (tracks & 1 << track)
-			(void) pg_atomic_fetch_or_u64(&slot->tracks[track],
-										  SN_LANE_BIT(lane));
+	foreach_track(track, tracks)
+		(void) pg_atomic_fetch_or_u64(&slot->tracks[track],
+									  SN_LANE_BIT(lane));
 }
 
 /*
@@ -306,24 +308,34 @@ sn_hint_leave_due(SnSubSlot *slot, int lane, bool due)
 		(void) pg_atomic_fetch_and_u64(&slot->due, ~bit);
 }
 
+/* count_down: so many events wait no longer, and so many do at least */
+static void
+count_down(pg_atomic_uint64 *waiting, uint64 events, uint64 left)
+{
+	uint64		old = pg_atomic_read_u64(waiting);
+
+	while (!pg_atomic_compare_exchange_u64(waiting, &old,
+										   Max(left, old > events ?
+											   old - events : 0)))
+		;
+}
+
 /*
- * sn_hint_claimed: so many events are behind no longer, and so many are at least
+ * sn_hint_claimed: so many events are behind no longer, some of them in the common
+ * track, and so many are at least
  */
 void
-sn_hint_claimed(SnSubSlot *slot, uint64 events, uint64 left)
+sn_hint_claimed(SnSubSlot *slot, uint64 events, uint64 on_common, uint64 left)
 {
-	uint64		old;
-
 	if (slot == NULL)
 		return;
 	if (left == 0 && pg_atomic_read_u64(&slot->pending) == 0 &&
 		pg_atomic_read_u64(&slot->after_batch) == 0)
-		events = PG_UINT64_MAX;
-	old = pg_atomic_read_u64(&slot->behind);
-	while (!pg_atomic_compare_exchange_u64(&slot->behind, &old,
-										   Max(left, old > events ?
-											   old - events : 0)))
-		;
+		events = on_common = PG_UINT64_MAX;
+	else if (pg_atomic_read_u64(&slot->tracks[SN_TRACK_COMMON]) == 0)
+		on_common = PG_UINT64_MAX;
+	count_down(&slot->behind, events, left);
+	count_down(&slot->behind_on_common, on_common, 0);
 }
 
 /* sn_hint_pending_after_batch: it may have work when its batch is resolved */

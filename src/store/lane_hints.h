@@ -18,19 +18,20 @@
 extern uint64 sn_hint_pending(SnSubSlot *slot, TimestampTz now);
 extern void sn_hint_clear(SnSubSlot *slot, int lane);
 extern void sn_hint_set(SnSubSlot *slot, int lane);
-extern int	sn_hint_tracks(SnSubSlot *slot, uint64 pending, uint64 *lanes);
-extern int	sn_hint_lane_tracks(SnSubSlot *slot, int lane);
-extern int	sn_hint_take_tracks(SnSubSlot *slot, int lane);
-extern void sn_hint_leave_tracks(SnSubSlot *slot, int lane, int tracks);
+extern SnTracks sn_hint_tracks(SnSubSlot *slot, uint64 pending, uint64 *lanes);
+extern SnTracks sn_hint_lane_tracks(SnSubSlot *slot, int lane);
+extern SnTracks sn_hint_take_tracks(SnSubSlot *slot, int lane);
+extern void sn_hint_leave_tracks(SnSubSlot *slot, int lane, SnTracks tracks);
 extern bool sn_hint_take_behind(SnSubSlot *slot, int lane);
 extern void sn_hint_leave_behind(SnSubSlot *slot, int lane);
-extern int	sn_hint_busy_tracks(SnSubSlot *slot, int lane);
+extern SnTracks sn_hint_busy_tracks(SnSubSlot *slot, int lane);
 extern void sn_hint_busy(SnSubSlot *slot, int lane, int track);
 extern void sn_hint_idle(SnSubSlot *slot, int lane, int track);
 extern bool sn_hint_retries_first(SnSubSlot *slot, int lane, TimestampTz now);
 extern uint64 sn_hint_retries(SnSubSlot *slot, uint64 pending);
 extern void sn_hint_leave_due(SnSubSlot *slot, int lane, bool due);
-extern void sn_hint_claimed(SnSubSlot *slot, uint64 events, uint64 left);
+extern void sn_hint_claimed(SnSubSlot *slot, uint64 events, uint64 on_common,
+							uint64 left);
 extern void sn_hint_pending_after_batch(SnSubSlot *slot, int lane);
 extern void sn_hint_defer_until(SnSubSlot *slot, int lane, TimestampTz when);
 extern void sn_hint_keep_lane(SnSubSlot *slot, int lane);

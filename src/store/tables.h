@@ -64,7 +64,7 @@
 	C(sub, max_lease) C(sub, max_lanes) C(sub, in_line_until)
 
 #define SN_COLUMNS_track(C, AS) \
-	AS(track, no, track) C(track, first_round)
+	AS(track, no, track) C(track, first_round) C(track, last_round)
 
 #define SN_COLUMNS_on(C, AS) \
 	C(on, tenant_id) C(on, track) C(on, since_round)

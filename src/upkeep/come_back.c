@@ -94,11 +94,11 @@ read_left(const List *tenants)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	List	   *result = NIL;
-	int			tracks = 0;
+	SnTracks	tracks = 0;
 	ListCell   *lc;
 
 	foreach(lc, tenants)
-		tracks |= 1 << ((Apart *) lfirst(lc))->track;
+		tracks |= SN_TRACK_BIT(((Apart *) lfirst(lc))->track);
 	foreach(lc, tracks == 0 ? NIL : sn_sub_ids())
 	{
 		SnSub	   *sub = sn_sub_by_id(lfirst_int(lc));
@@ -249,9 +249,12 @@ is_returning(const List *tenants, const text *tenant_id)
 static void
 bring_back(const List *tenants)
 {
+	Snapshot	snapshot = sn_snapshot_now();
+	int64		newest = sn_newest_round(snapshot);
 	SnTableScan *scan = sn_table_change(SN_TRACK_TENANT, NULL, 0, NULL);
 	TupleTableSlot *slot;
 
+	UnregisterSnapshot(snapshot);
 	Assert(sn_round_is_ours());
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
@@ -263,6 +266,8 @@ bring_back(const List *tenants)
 			sn_table_delete(scan);
 	}
 	sn_table_end(scan);
+	CommandCounterIncrement();
+	sn_tracks_end(newest);
 	CommandCounterIncrement();
 	sn_note_weights_changed();
 

@@ -261,7 +261,7 @@ left_behind(int carry)
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SnLaneReader reader = {false};
 	int			lanes = sn_node()->lanes;
-	int			tracks = sn_tracks_used(snapshot);
+	SnTracks	tracks = sn_tracks_used(snapshot);
 	int			n = 0;
 	ListCell   *lc;
 
@@ -271,7 +271,7 @@ left_behind(int carry)
 
 		for (strip = 0; strip < SN_STRIPS; strip++)
 			if (SN_STRIP_LANE(strip) < lanes &&
-				(tracks & 1 << SN_STRIP_TRACK(strip)) != 0 &&
+				(tracks & SN_TRACK_BIT(SN_STRIP_TRACK(strip))) != 0 &&
 				sn_lane_behind(&reader, lfirst_int(lc), strip, snapshot) &&
 				n++ < carry)
 				(void) sn_lane_carry_over(lfirst_int(lc), strip);

@@ -148,6 +148,8 @@ def parse():
     parser.add_argument("--idle-after", type=int, default=600,
                         help="sentinai.idle_after (600 s); 0: who shares a "
                         "track comes back while subscriptions lag")
+    parser.add_argument("--max-tracks", type=int, default=4,
+                        help="sentinai.max_tracks (4): tenants share them")
     parser.add_argument("--drain", type=float, default=90,
                         help="seconds in which the backlog must be empty, "
                         "and one for every 100 events of it (90)")

@@ -3,7 +3,10 @@
 -- subscription, so those who share a track come back while it lags, and its lanes hand out their tracks in line.
 alter system set sentinai.crowded_at = 2;
 alter system set sentinai.idle_after = 0;
-select pg_reload_conf();
+alter system set sentinai.max_tracks = 7;
+\set setting sentinai.max_tracks
+\set value 7
+\ir lib/reloaded.sql
 \set model_runs 8
 \set model_steps 120
 \set model_lane 7
@@ -11,4 +14,5 @@ select pg_reload_conf();
 \ir model.sql
 alter system reset sentinai.crowded_at;
 alter system reset sentinai.idle_after;
+alter system reset sentinai.max_tracks;
 select pg_reload_conf();

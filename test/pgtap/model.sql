@@ -211,6 +211,9 @@ begin
     else
         call pg_temp.note('maintain');
         perform sentinai.maintain();
+        if exists (select from sentinai.stat_failures() where step <> 'rounds') then
+            call pg_temp.wrong((select step || ': ' || error from sentinai.stat_failures() limit 1));
+        end if;
     end if;
 end $$;
 

@@ -2,6 +2,10 @@
 -- More tenants that were set apart than there are tracks: those who share one come back as soon as all have passed it for
 -- whom somebody works, and no flood of another keeps them waiting. Who was forgotten gets what was before in one order.
 select plan(33);
+alter system set sentinai.max_tracks = 7;
+\set setting sentinai.max_tracks
+\set value 7
+\ir lib/reloaded.sql
 
 \set tenant share-last
 \ir lib/queue.sql
@@ -156,4 +160,6 @@ select is(pg_temp.wrong('share-busy'), 0::bigint, 'in order');
 
 select sentinai.unsubscribe(w) from unnest('{share-busy,share-asleep}'::text[]) w;
 drop table turns_served;
+alter system reset sentinai.max_tracks;
+select pg_reload_conf();
 select * from finish();

@@ -132,8 +132,9 @@ select cmp_ok(count(*), '>', 0::bigint, 'is served') from weight_run where tenan
 -- who is not set apart has his weight, too
 select sentinai.drop_weight('weight-a'), sentinai.set_weight('weight-few', 4);
 select sentinai.publish('weight', 'weight-few', 'k' || i, '{}') from generate_series(1, 97) i;
-select pg_temp.last();
+set test.tenant = 'weight-few';
 select pg_temp.sequenced();
+set test.tenant = 'weight-last';
 call pg_temp.work(60, 1);
 select is(count(*) filter (where tenant not in ('weight-a', 'weight-b')), 40::bigint, 'a tenant that is not set apart has its weight') from weight_run;
 select sentinai.drop_weight('weight-few');
@@ -177,6 +178,10 @@ select sentinai.drop_weight('weight-c');
 call pg_temp.rested();
 
 -- Who shares a track shares the greatest weight
+alter system set sentinai.max_tracks = 7;
+\set setting sentinai.max_tracks
+\set value 7
+\ir lib/reloaded.sql
 select pg_temp.flood('weight-s' || i, 1100) from generate_series(1, 8) i;
 select pg_temp.last();
 select pg_temp.sequenced();
@@ -188,6 +193,8 @@ call pg_temp.work(22, 1);
 select is(count(*), 10::bigint, 'both have the turns of the heavier') from weight_run, two where tenant = any (names);
 select is(array_agg(distinct n), '{2}', 'and all others have theirs') from (select count(*) as n from weight_run, two where tenant <> all (names) group by tenant) x;
 select sentinai.drop_weight(names[2]) from two;
+alter system reset sentinai.max_tracks;
+select pg_reload_conf();
 select sentinai.unsubscribe('weight');
 
 -- What is no weight, and no tenant

@@ -43,13 +43,15 @@ class OperatorFaults:
 
     @fault(asked=True)
     def recrowd(self):
-        """Tenants are set apart sooner or later than before, and come back while
-        subscriptions lag, or do not."""
+        """Tenants are set apart sooner or later than before, on more tracks or
+        on fewer, and come back while subscriptions lag, or do not."""
         with self.server.connect("nemesis", direct=True) as conn:
             conn.execute("alter system set sentinai.crowded_at = "
                          f"{self.rng.choice((3, 10, 40, 400))}")
             conn.execute("alter system set sentinai.idle_after = "
                          f"{self.rng.choice((0, 600))}")
+            conn.execute("alter system set sentinai.max_tracks = "
+                         f"{self.rng.choice((1, 4, 63))}")
             conn.execute("select pg_reload_conf()")
 
     def change(self, worker, setting, value):

@@ -47,6 +47,7 @@ sentinai.relay_workers = {relay_workers}
 sentinai.relay_inflight = {window}
 sentinai.crowded_at = {crowded_at}
 sentinai.idle_after = {idle_after}
+sentinai.max_tracks = {max_tracks}
 sentinai.control_topic = '{control_topic}'
 """
 
@@ -177,6 +178,7 @@ class Server:
             retention=self.options.retention,
             crowded_at=self.options.crowded_at,
             idle_after=getattr(self.options, "idle_after", 600),
+            max_tracks=getattr(self.options, "max_tracks", 63),
             # a relay's start is told in detail only
             log_level="debug1" if self.broker else "warning",
             journal_size="64MB" if self.options.late else "64kB")

@@ -7,14 +7,14 @@ create function pg_temp.flood(tenant text, n int, first int default 0) returns v
     from generate_series(first + 1, first + n) i $$;
 create function pg_temp.last(tenant text, n int default 1) returns bigint language sql as $$
     select count(sentinai.publish('turn', tenant, 'k' || i, jsonb_build_object('n', i))) from generate_series(1, n) i $$;
--- work(wt, max, until): batches until the tenant's events came, or nothing is left
-create procedure pg_temp.work(wt text, max int, until text default null, finish text default 'all') language plpgsql as $$
+-- work(wt, max, until, batches): so many batches, or until the tenant's events came, or nothing is left
+create procedure pg_temp.work(wt text, max int, until text default null, batches int default 100000) language plpgsql as $$
 declare
     t text;
     found bool;
 begin
     perform pg_temp.sequenced();
-    for i in 1..100000 loop
+    for i in 1..batches loop
         with got as (select row_number() over () as o, c.* from sentinai.claim(wt, max) c),
             noted as (insert into turns_served (worker, batch, tenant, key, n, id)
                 select wt, i, tenant_id, aggregate_id, (payload ->> 'n')::int, event_id from got order by o returning tenant)

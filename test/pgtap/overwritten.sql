@@ -2,7 +2,7 @@
 -- Events that a superuser has written over, so that they lack what every event has:
 -- each is a dead letter that says so, and nothing behind it waits.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(58);
+select plan(63);
 
 \set tenant over
 \ir lib/queue.sql
@@ -190,6 +190,12 @@ select is(count(*), 1::bigint, 'the other is handed out') from rule;
 select is(string_agg(payload::text || metadata, ', '), '{}{}', 'its letter has no payload') from sentinai.dead_letter where worker_type = 'over-rule';
 select sentinai.drop_redaction('over', 'o.rule', '$.n');
 
+-- Many letters at once
+select is((sentinai.retry_dead_letters(worker_type => 'over-lost', actor => 'me')).letters, 2, 'both letters are tried again in one call');
+select is(count(*), 0::bigint, 'and are not handed out') from sentinai.claim('over-lost');
+select is((sentinai.discard_dead_letters(worker_type => 'over-lost', actor => 'me', reason => 'no use')).letters, 2, 'then they are discarded');
+select is(pg_temp.state('over-lost'), 'open 0 parked 0 done 4 failed 10 dead 0', 'nothing is left');
+select is(sentinai.purge_dead_letters(clock_timestamp() + interval '1 s', worker_type => 'over-lost'), 2, 'and deleted');
 select is(pg_temp.miscounted(), 0::bigint, 'letters are counted');
 select sentinai.unsubscribe(w) from unnest('{over-skip,over-hand,over-lost,over-wait,over-block,over-rule}'::text[]) w;
 select is((select count(*) from sentinai_internal.event_retry r where not exists (select from sentinai_internal.subscription s where s.sub_id = r.sub_id)), 0::bigint, 'nothing stays behind');

@@ -51,6 +51,7 @@ typedef struct Tenant
 	int64		here;			/* events in this round */
 	int64		waiting;		/* since the time of epoch */
 	uint64		epoch;			/* of its track, see epoch_of() */
+	uint64		counted;		/* empty_epoch when it was among common_tenants */
 	int64		last_round;		/* that had an event of it, while it is apart */
 } Tenant;
 
@@ -74,11 +75,14 @@ static int64 latest_round = 0;	/* that this process has taken; 0: none */
 static uint64 epoch = 1;		/* ends when nobody is */
 static bool crowded_common = true;	/* somebody is behind in the common track */
 static uint64 common_epoch = 1; /* ends when nobody is there */
+static bool common_empty = false;	/* next to nothing is there */
+static uint64 empty_epoch = 1;	/* ends when it is so */
 static int	common_tenants = 0; /* with events in the common track since then */
 static TimestampTz others_at = 0;	/* when the common track last got events
 									 * beside the others */
 
 #define OTHERS_STAY USECS_PER_SEC	/* so long somebody may come again */
+#define NEXT_TO_NOTHING 64		/* events, that may be with claims by now */
 
 #define PLACES	(4 * room)
 
@@ -373,8 +377,10 @@ sn_tracks_load(Snapshot snapshot, bool of_filters)
 	if (!crowded)
 		epoch++;
 	if (!crowded_common)
-	{
 		common_epoch++;
+	if (common_empty)
+	{
+		empty_epoch++;
 		common_tenants = 0;
 	}
 }
@@ -584,9 +590,20 @@ set_apart(Tenant *tenant, int64 round_no)
 	sn_note_weights_changed();
 	tenant->track = track;
 	tenant->epoch = epoch_of(tenant);
+	tenant->counted = 0;
 	common_tenants--;
 	on_track[track]++;
 	napart++;
+}
+
+/* count_in_common: a tenant has events in the round; if in the common track, it counts */
+static void
+count_in_common(Tenant *tenant)
+{
+	if (tenant->track != SN_TRACK_COMMON || tenant->counted == empty_epoch)
+		return;
+	tenant->counted = empty_epoch;
+	common_tenants++;
 }
 
 /*
@@ -604,12 +621,10 @@ sn_tracks_decide(Snapshot snapshot, int64 round_no)
 		Tenant	   *tenant = &tenants[seen[i]];
 
 		if (tenant->epoch != epoch_of(tenant))
-		{
 			tenant->waiting = 0;
-			common_tenants += tenant->track == SN_TRACK_COMMON;
-		}
 		tenant->epoch = epoch_of(tenant);
 		tenant->waiting += tenant->here;
+		count_in_common(tenant);
 		if (tenant->track != SN_TRACK_COMMON ||
 			tenant->waiting < sn_crowded_at || napart >= APART_MAX)
 			continue;
@@ -693,4 +708,5 @@ sn_tracks_behind(uint64 events, uint64 on_common)
 {
 	crowded = events >= (uint64) sn_crowded_at / 2;
 	crowded_common = on_common >= (uint64) sn_crowded_at / 2;
+	common_empty = on_common < NEXT_TO_NOTHING;
 }

@@ -9,7 +9,7 @@
  * takes a lane out of "pending" holds its lock and takes its snapshot after
  * that; a batch is resolved under the lane's lock, and the commit callback
  * runs before the lock goes; the sequencer adds to "pending" after its commit.
- * A transaction that aborts puts every lane back (xact_end.c).
+ * A transaction that aborts puts back what it took, and every lane (xact_end.c).
  *
  * slot may be NULL, when there are more subscriptions than slots: then every
  * lane is always looked at.
@@ -104,7 +104,7 @@ sn_hint_clear(SnSubSlot *slot, int lane)
 	if (slot == NULL)
 		return;
 	Assert(sn_lane_is_ours(slot->sub_id, lane));
-	sn_sub_touched(slot);
+	sn_sub_touched(slot, 0, 0, 0);
 	(void) pg_atomic_fetch_and_u64(&slot->pending, ~SN_LANE_BIT(lane));
 	(void) pg_atomic_fetch_and_u64(&slot->after_batch, ~SN_LANE_BIT(lane));
 }
@@ -188,6 +188,7 @@ sn_hint_take_tracks(SnSubSlot *slot, int lane)
 	if (slot == NULL)
 		return result;
 	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	sn_sub_touched(slot, result, 0, 0);
 	foreach_track(track, result)
 		(void) pg_atomic_fetch_and_u64(&slot->tracks[track],
 									   ~SN_LANE_BIT(lane));
@@ -206,6 +207,7 @@ sn_hint_take_behind(SnSubSlot *slot, int lane)
 	if (slot == NULL || (pg_atomic_read_u64(&slot->behind_common) & bit) == 0)
 		return false;
 	Assert(sn_lane_is_ours(slot->sub_id, lane));
+	sn_sub_touched(slot, 0, 0, bit);
 	return (pg_atomic_fetch_and_u64(&slot->behind_common, ~bit) & bit) != 0;
 }
 
@@ -250,7 +252,7 @@ sn_hint_idle(SnSubSlot *slot, int lane, int track)
 	if (slot == NULL || (pg_atomic_read_u64(&slot->busy[track]) & bit) == 0)
 		return;
 	Assert(sn_lane_is_ours(slot->sub_id, lane));
-	sn_sub_touched(slot);
+	sn_sub_touched(slot, 0, SN_TRACK_BIT(track), 0);
 	(void) pg_atomic_fetch_and_u64(&slot->busy[track], ~bit);
 }
 
@@ -425,7 +427,7 @@ note_freed(SnSubSlot *slot)
 	Freed	   *mine;
 
 	sn_watch_xacts(&watch);
-	sn_sub_touched(slot);
+	sn_sub_touched(slot, 0, 0, 0);
 	mine = find_freed(slot);
 	if (mine == NULL && nfreed < SN_MAX_SUBS)
 	{

@@ -32,7 +32,17 @@ static bool relays_noted = false;	/* there are others than before */
 static bool relay_noted = false;	/* this transaction changed what relays do */
 static bool weights_noted = false;	/* this transaction changed what weights are
 									 * made from */
-static SnSubSlot *touched[SN_MAX_SUBS];
+
+/* Sets of a subscription from which this transaction has taken lanes */
+typedef struct Touched
+{
+	SnSubSlot  *slot;
+	SnTracks	tracks;			/* of which it may have something new */
+	SnTracks	busy;			/* that may be busy */
+	uint64		behind;			/* lanes of behind_common */
+} Touched;
+
+static Touched touched[SN_MAX_SUBS];
 static int	ntouched = 0;
 
 /* wake_sequencer: one more transaction with events is visible */
@@ -43,7 +53,11 @@ wake_sequencer(SnDatabase *db)
 	sn_set_latch_of(db->sequencer_procno, db->sequencer_pid);
 }
 
-/* restore_pending: the lanes that were looked at have to be looked at again */
+/*
+ * restore_pending: the lanes that were looked at have to be looked at again, in the
+ * tracks that were.  In others the hints are as good as before: of many tracks each
+ * one would seem to have something, and get turns for it.
+ */
 static void
 restore_pending(void)
 {
@@ -51,9 +65,17 @@ restore_pending(void)
 
 	for (i = 0; i < ntouched; i++)
 	{
-		sn_sub_look_everywhere(touched[i]);
-		if (pg_atomic_read_u32(&touched[i]->waiters) > 0)
-			ConditionVariableBroadcast(&touched[i]->cv);
+		SnSubSlot  *slot = touched[i].slot;
+		int			track;
+
+		foreach_track(track, touched[i].busy)
+			pg_atomic_write_u64(&slot->busy[track], PG_UINT64_MAX);
+		foreach_track(track, touched[i].tracks)
+			pg_atomic_write_u64(&slot->tracks[track], PG_UINT64_MAX);
+		(void) pg_atomic_fetch_or_u64(&slot->behind_common, touched[i].behind);
+		pg_atomic_write_u64(&slot->pending, PG_UINT64_MAX);
+		if (pg_atomic_read_u32(&slot->waiters) > 0)
+			ConditionVariableBroadcast(&slot->cv);
 	}
 }
 
@@ -171,18 +193,28 @@ sentinai_wake_relay(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* sn_sub_touched: this transaction cleared pending bits of a subscription */
+/*
+ * sn_sub_touched: this transaction has cleared pending bits of a subscription, or
+ * bits of these tracks' sets, or these of behind_common
+ */
 void
-sn_sub_touched(SnSubSlot *slot)
+sn_sub_touched(SnSubSlot *slot, SnTracks tracks, SnTracks busy, uint64 behind)
 {
-	int			i;
+	int			i = 0;
 
 	sn_watch_xacts(&watch);
-	for (i = 0; i < ntouched; i++)
-		if (touched[i] == slot)
-			return;
-	if (ntouched < SN_MAX_SUBS)
-		touched[ntouched++] = slot;
+	while (i < ntouched && touched[i].slot != slot)
+		i++;
+	if (i == SN_MAX_SUBS)
+		return;
+	if (i == ntouched)
+	{
+		memset(&touched[i], 0, sizeof(Touched));
+		touched[ntouched++].slot = slot;
+	}
+	touched[i].tracks |= tracks;
+	touched[i].busy |= busy;
+	touched[i].behind |= behind;
 }
 
 /* sn_wake_prepared_ended: a prepared transaction was committed, perhaps with events */

@@ -15,7 +15,8 @@
 typedef void (*SnForget) (SubTransactionId subid);
 
 extern void sn_note_published(void);
-extern void sn_sub_touched(SnSubSlot *slot);
+extern void sn_sub_touched(SnSubSlot *slot, SnTracks tracks, SnTracks busy,
+						   uint64 behind);
 extern void sn_note_buffered(SnForget forget);
 extern void sn_note_relay_change(void);
 extern void sn_note_relays_changed(void);

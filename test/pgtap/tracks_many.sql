@@ -109,6 +109,10 @@ select is(pg_temp.apart('^many-'), 2::bigint, 'two are set apart again');
 select cardinality(sentinai.publish_batch(array_agg('turn'::text), array_agg('many-few-' || i % 9), array_agg('k' || i), array_agg('{}'::jsonb))) from generate_series(0, 179) i;
 call pg_temp.until_sequenced('many-few-8');
 truncate turns_served;
+-- tracks that were used before have no turns, also when a claim was taken back
+begin;
+select count(*) from sentinai.claim('many', 5);
+rollback;
 call pg_temp.batch(110);
 select is(count(*) filter (where tenant ~ 'few'), 90::bigint, 'nine of eleven turns are those of the nine') from turns_served;
 select is(count(*) filter (where tenant = 'many-1'), 10::bigint, 'and one each of the two others') from turns_served;

@@ -307,12 +307,11 @@ find_last(Lag *lag)
 		lag_of_part(lag, list_nth(lag->parts, i), lacks_last, take_last);
 }
 
-/* tracks_of: the tracks of a lane whose states there are */
+/* tracks_of: the tracks of a lane whose states are wanted, if there are such */
 static SnTracks
 tracks_of(const Lag *lag)
 {
-	return lag->sub->is_relay ? SN_COMMON_BIT :
-		sn_tracks_used(lag->snapshot);
+	return lag->sub->is_relay ? SN_COMMON_BIT : lag->tracks | SN_COMMON_BIT;
 }
 
 /* note_passed: what each lane has passed */
@@ -404,9 +403,9 @@ sn_sub_rounds_left(SnSub *sub, SnTracks tracks, Snapshot snapshot, int64 *rounds
 	for (i = 0; i < SN_TRACKS; i++)
 		rounds[i] = PG_INT64_MAX;
 	begin_lag(&lag, sn_node()->lanes);
+	lag.tracks = tracks;
 	sn_sub_sources(sub, snapshot);
 	note_passed(&lag);
-	lag.tracks = tracks;
 	for (i = 0; i < sub->nsources && lag.tracks != 0; i++)
 	{
 		ListCell   *lc;

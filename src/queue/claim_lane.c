@@ -528,8 +528,8 @@ new_until(const SnClaim *claim, const SnClaimLook *look)
 
 /*
  * sn_claim_go_on: others have left of their shares, so take more new events of
- * the track that a look took from last, and then what the lane's others have, unless
- * they stand in line
+ * the track that a look took from last; and then what the lane's others have, unless
+ * they stand in line or no other is wanted
  */
 void
 sn_claim_go_on(SnClaim *claim, SnClaimLook *look)
@@ -547,7 +547,7 @@ sn_claim_go_on(SnClaim *claim, SnClaimLook *look)
 	if (look->in_line)
 		look->tracks = sn_lane_unpassed(&look->lane, claim->stream,
 										claim->snapshot);
-	else
+	else if (!claim->only)
 		take_in_turn(claim, look, SN_TRACK_COMMON);
 	leave_hints(claim, look);
 }

@@ -7,16 +7,18 @@
  * When more is waiting than a batch holds, each track that may have
  * something gets an equal share of it first, and so do the lanes that have
  * nothing new, where retries may be due or a batch was lost; then what is left
- * goes to whoever has more.  Shares are counted through all batches, so they are
- * equal for small ones, too.  Where tenants have weights the shares are as the
- * weights of the tracks (sequencer/track_weights.c).  The common track has turns for
- * each tenant that has something there.  Whose turn it is in one of them:
- * claim_lane.c.
+ * is shared in the same way among those that have more.  Shares are counted
+ * through all batches, so they are equal for small ones, too.  Where tenants have
+ * weights the shares are as the weights of the tracks (sequencer/track_weights.c).
+ * The common track has turns for each tenant that has something there.  Whose turn
+ * it is in one of them: claim_lane.c.
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "port/pg_bitutils.h"
 
 #include "queue/claim_work.h"
 #include "sequencer/track_weights.h"
@@ -150,7 +152,7 @@ weigh_shares(Shares *shares)
 static int
 stride(int turns)
 {
-	int			result = Max(turns * 618 / 1000, 1);
+	int			result = Max((int64) turns * 618 / 1000, 1);
 
 	for (;; result++)
 	{
@@ -169,25 +171,29 @@ stride(int turns)
 	}
 }
 
-/* count_weighted: count_turns() where the weights are not equal */
-static void
-count_weighted(const Shares *shares, uint32 first, int n, int *counts)
+/* turn_at: where in a round of turns a turn is that has a number */
+static int
+turn_at(const Shares *shares, uint32 number, int step)
 {
-	int			step = stride(shares->turns);
-	int			turn = (uint64) first * step % shares->turns;
+	return (uint64) number * step % shares->turns;
+}
+
+/* share_of: whose a place in a round of turns is */
+static int
+share_of(const Shares *shares, int turn)
+{
 	int			i;
 
-	for (i = 0; i < shares->n; i++)
-		counts[i] = n / shares->turns * shares->weight[i];
-	for (n %= shares->turns; n > 0; n--)
-	{
-		int			rest = turn;
+	for (i = 0; turn >= shares->weight[i]; i++)
+		turn -= shares->weight[i];
+	return i;
+}
 
-		for (i = 0; rest >= shares->weight[i]; i++)
-			rest -= shares->weight[i];
-		counts[i]++;
-		turn = (turn + step) % shares->turns;
-	}
+/* step_of: how far apart turns are that follow one another */
+static int
+step_of(const Shares *shares)
+{
+	return shares->turns == shares->n ? 1 : stride(shares->turns);
 }
 
 /*
@@ -198,55 +204,154 @@ count_weighted(const Shares *shares, uint32 first, int n, int *counts)
 static void
 count_turns(const Shares *shares, uint32 first, int n, int *counts)
 {
+	int			step = step_of(shares);
+	int			turn = turn_at(shares, first, step);
 	int			i;
 
-	if (shares->turns != shares->n)
-	{
-		count_weighted(shares, first, n, counts);
-		return;
-	}
 	for (i = 0; i < shares->n; i++)
-		counts[i] = n / shares->n +
-			((i + shares->n - first % shares->n) % shares->n < n % shares->n);
+		counts[i] = n / shares->turns * shares->weight[i];
+	for (n %= shares->turns; n > 0; n--)
+	{
+		counts[share_of(shares, turn)]++;
+		turn = (turn + step) % shares->turns;
+	}
 }
 
 /*
- * take_shares: each gets its share, and what those before have left of theirs.
- * A lane is the first one's that has something there, so another track begins in
- * each batch.  Where there are many a turn is of several events, so that a batch
- * need not go from one to the next for each.
+ * turn_size: how many events a turn has, as a power of two.  Where there are many it
+ * is several, so that a batch need not go from one to the next for each.
+ */
+static int
+turn_size(const Shares *shares, int room)
+{
+	if (shares->n <= SHARES_AT_ONCE + 1)
+		return 0;
+	return pg_ceil_log2_32((room + SHARES_AT_ONCE - 1) / SHARES_AT_ONCE);
+}
+
+/*
+ * count_events: how many of the events that a batch has room for, the first of
+ * which has a number, are each share's.  A turn that a batch cuts off goes on in
+ * the next one.
+ */
+static void
+count_events(const Shares *shares, uint32 first, int room, int *counts)
+{
+	int			size = turn_size(shares, room);
+	uint64		end = (uint64) first + room;
+	uint32		turn = first >> size;
+	int			turns = (int) ((end - 1) >> size) - (int) turn + 1;
+	int			step = step_of(shares);
+	int			i;
+
+	count_turns(shares, turn, turns, counts);
+	for (i = 0; i < shares->n; i++)
+		counts[i] <<= size;
+	counts[share_of(shares, turn_at(shares, turn, step))] -=
+		first - (turn << size);
+	counts[share_of(shares, turn_at(shares, turn + turns - 1, step))] -=
+		((((end - 1) >> size) + 1) << size) - end;
+}
+
+/* go_on: more of a track from lanes that were cut */
+static void
+go_on(SnClaim *claim, int track)
+{
+	ListCell   *lc;
+
+	foreach(lc, claim->cut)
+	{
+		SnClaimLook *look = lfirst(lc);
+		int			n = claim->entries.n;
+
+		if (look->state->track != track || sn_claim_full(claim))
+			continue;
+		sn_claim_go_on(claim, look);
+		if (claim->entries.n == n)
+			claim->cut = foreach_delete_current(claim->cut, lc);
+	}
+}
+
+/* has_all: whether the batch has no room, or must not be filled */
+static bool
+has_all(const SnClaim *claim)
+{
+	return claim->entries.n >= claim->max || claim->solo || claim->enough ||
+		claim->sated;
+}
+
+/*
+ * deal: each gets its share of the room; who has less than that takes part no
+ * longer.  A lane is the first one's that has something there, so another track
+ * begins in each batch.
+ */
+static void
+deal(SnClaim *claim, Shares *shares, uint32 number, uint32 first)
+{
+	int			room = claim->max - claim->entries.n;
+	int			retries = shares->track[0] == SN_SHARE_RETRIES;
+	int			others = Max(shares->n - retries, 1);
+	int			counts[SN_TRACKS + 1];
+	bool		less[SN_TRACKS + 1] = {false};
+	int			n = 0;
+	int			i;
+
+	count_events(shares, number, room, counts);
+	for (i = 0; i < shares->n && !has_all(claim); i++)
+	{
+		int			share = i < retries ? i :
+			retries + (i + number / room) % others;
+
+		claim->limit = Min(claim->entries.n + counts[share], claim->max);
+		if (counts[share] == 0)
+			continue;
+		go_on(claim, shares->track[share]);
+		go_through(claim, shares->lanes[share], first, shares->track[share]);
+		less[share] = claim->entries.n < claim->limit;
+	}
+	shares->turns = 0;
+	for (i = 0; i < shares->n; i++)
+	{
+		if (less[i])
+			continue;
+		shares->track[n] = shares->track[i];
+		shares->lanes[n] = shares->lanes[i];
+		shares->weight[n] = shares->weight[i];
+		shares->turns += shares->weight[n++];
+	}
+	shares->n = n;
+}
+
+/*
+ * take_shares: each gets its share, and what others leave of theirs is shared by
+ * those that have more.  Turns of one size have numbers of their own.  With common
+ * ones claims of two sizes that alternate would give some tenants the small turns
+ * alone.  Who gets what is left is by chance: numbers of their own would fall in
+ * step with these.
  * Returns a track that has its turn with what is left then.
  */
 static int
-take_shares(SnClaim *claim, const Shares *shares, uint32 first)
+take_shares(SnClaim *claim, Shares *shares, uint32 first)
 {
 	int			room = claim->max - claim->entries.n;
-	int			in_turn = shares->n > SHARES_AT_ONCE + 1 ?
-		(room + SHARES_AT_ONCE - 1) / SHARES_AT_ONCE : 1;
-	int			turns = (room + in_turn - 1) / in_turn;
-	uint32		next = pg_atomic_fetch_add_u32(&claim->hints->next_share, turns);
-	int			counts[SN_TRACKS + 1];
+	uint32		number =
+		pg_atomic_fetch_add_u32(&claim->hints->next_share[turn_size(shares, room)],
+								room);
 	int			retries = shares->track[0] == SN_SHARE_RETRIES;
-	int			i;
+	int			next =
+		shares->track[retries + number / room % (shares->n - retries)];
 
-	count_turns(shares, next, turns, counts);
 	claim->only = true;
-	claim->limit = claim->entries.n;
-	for (i = 0; i < shares->n; i++)
+	for (;;)
 	{
-		int			share = i < retries ? i :
-			retries + (i + next / turns) % (shares->n - retries);
-
-		claim->limit = Min(claim->limit + counts[share] * in_turn, claim->max);
-		if (sn_claim_full(claim))
-			continue;
-		go_through(claim, shares->lanes[share], first, shares->track[share]);
-		if (claim->solo || claim->enough)
+		deal(claim, shares, number, first);
+		if (shares->n == 0 || has_all(claim))
 			break;
+		number = hash_bytes_uint32(number);
 	}
 	claim->only = false;
 	claim->limit = claim->max;
-	return shares->track[retries + next % (shares->n - retries)];
+	return next;
 }
 
 /*
@@ -258,8 +363,8 @@ static void
 note_alone(SnClaim *claim)
 {
 	if (claim->hints != NULL &&
-		pg_atomic_read_u32(&claim->hints->next_share) != 0)
-		pg_atomic_write_u32(&claim->hints->next_share, 0);
+		pg_atomic_read_u32(&claim->hints->next_share[0]) != 0)
+		pg_atomic_write_u32(&claim->hints->next_share[0], 0);
 }
 
 /*

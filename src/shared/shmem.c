@@ -67,6 +67,7 @@ init_shared(SnShared *s)
 	int			i;
 	int			lane;
 	int			track;
+	int			size;
 
 	memset(s, 0, sizeof(SnShared));
 	s->tranche_id = LWLockNewTrancheId();
@@ -93,7 +94,8 @@ init_shared(SnShared *s)
 		pg_atomic_init_u64(&s->subs[i].behind_on_common, 0);
 		pg_atomic_init_u64(&s->subs[i].due, 0);
 		pg_atomic_init_u64(&s->subs[i].new_first, 0);
-		pg_atomic_init_u32(&s->subs[i].next_share, 0);
+		for (size = 0; size < SN_TURN_SIZES; size++)
+			pg_atomic_init_u32(&s->subs[i].next_share[size], 0);
 		pg_atomic_init_u32(&s->subs[i].lost_strip, 0);
 		pg_atomic_init_u64(&s->subs[i].after_batch, 0);
 		pg_atomic_init_u64(&s->subs[i].deferred, 0);
@@ -490,6 +492,7 @@ sn_sub_slot(int sub_id)
 	SnSubSlot  *free_slot = NULL;
 	SnSubSlot  *slot = sn_sub_slot_find(sub_id);
 	int			lane;
+	int			size;
 
 	if (slot != NULL)
 		return slot;
@@ -504,7 +507,8 @@ sn_sub_slot(int sub_id)
 		pg_atomic_write_u64(&slot->behind_on_common, 0);
 		pg_atomic_write_u64(&slot->due, 0);
 		pg_atomic_write_u64(&slot->new_first, 0);
-		pg_atomic_write_u32(&slot->next_share, 0);
+		for (size = 0; size < SN_TURN_SIZES; size++)
+			pg_atomic_write_u32(&slot->next_share[size], 0);
 		pg_atomic_write_u32(&slot->lost_strip, 0);
 		pg_atomic_write_u64(&slot->after_batch, 0);
 		pg_atomic_write_u64(&slot->deferred, 0);

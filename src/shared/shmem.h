@@ -22,6 +22,7 @@
 
 #define SN_MAX_DATABASES	32
 #define SN_MAX_SUBS			192
+#define SN_TURN_SIZES		12	/* claim_turn.c; the greatest is 2048 events */
 #define SN_WEIGHTS			(SN_TRACKS + 1)	/* sequencer/track_weights.h */
 #define SN_MAX_RELAYS		32	/* processes */
 #define SN_OUTSIDE			16	/* number of the session of a sentinai-relay */
@@ -154,7 +155,9 @@ typedef struct SnSubSlot
 	pg_atomic_uint64 behind_on_common;	/* of them, in the common track */
 	pg_atomic_uint64 next_check;	/* TimestampTz; SN_NEVER: no deferred lane */
 	pg_atomic_uint32 next_lane; /* where the next claim begins */
-	pg_atomic_uint32 next_share;	/* likewise, of which share its first event is */
+	pg_atomic_uint32 next_share[SN_TURN_SIZES]; /* likewise, of which share its
+												 * first event is; for turns of one
+												 * event, of two, of four ... */
 	pg_atomic_uint64 new_first; /* lanes where what is new has the odd event of
 								 * the next batch, and not retries */
 	pg_atomic_uint32 lost_strip;	/* one more than the strip that the next claim

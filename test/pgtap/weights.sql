@@ -123,8 +123,9 @@ call pg_temp.work(1, 101);
 select is(pg_temp.shares(), 'a 100, b 1', 'a hundred to one');
 call pg_temp.settle();
 select sentinai.publish('weight', 'weight-light', 'k' || i, '{}') from generate_series(1, 5) i;
-select pg_temp.last();
+set test.tenant = 'weight-light';
 select pg_temp.sequenced();
+set test.tenant = 'weight-last';
 call pg_temp.work(3, 40);
 -- 100 and 1 of those two, and each batch has three
 select cmp_ok(count(*), '<=', 106::bigint, 'a fresh event of a light tenant') from weight_run where o < (select min(o) from weight_run where tenant = 'weight-light');

@@ -1,0 +1,65 @@
+-- SPDX-License-Identifier: PostgreSQL
+-- Turns where claims are of several sizes, and where some leave of their turns: who has much gets as much as others that have.
+select plan(9);
+
+\set tenant mixed-last
+\ir lib/queue.sql
+\ir lib/turns.sql
+-- wait until the events of a tenant are in rounds
+create procedure pg_temp.until_sequenced(tenant text) language plpgsql as $$
+begin
+    perform set_config('test.tenant', tenant, false), pg_temp.sequenced();
+end $$;
+-- anew(): a subscription from which somebody claims, as rounds keep count from the first claim on
+create procedure pg_temp.anew(wt text) language plpgsql as $$
+begin
+    perform sentinai.unsubscribe(worker_type) from sentinai_internal.subscription where not is_relay;
+    perform sentinai.subscribe(wt, '{turn}');
+    truncate turns_served;
+    commit;
+    perform count(*) from sentinai.claim(wt);
+    commit;
+    perform sentinai.maintain();
+    commit;
+end $$;
+
+-- Twelve tenants, and claims of two sizes in turn
+call pg_temp.anew('sizes');
+do $$ begin for i in 1..12 loop perform pg_temp.flood('mixed-' || i, 1200); commit; end loop; end $$;
+call pg_temp.until_sequenced('mixed-12');
+call pg_temp.work('sizes', 1000, null, 4);
+truncate turns_served;
+do $$ begin for i in 1..20 loop call pg_temp.work('sizes', 4, null, 1); call pg_temp.work('sizes', 200, null, 1); end loop; end $$;
+select is((select count(*) from turns_served), 4080::bigint, 'twenty claims of four, and twenty of two hundred');
+select cmp_ok(min(n), '>=', 340 - 32::bigint, 'nobody gets the small ones alone') from (select count(*) as n from turns_served group by tenant) x;
+select cmp_ok(max(n), '<=', 340 + 32::bigint, 'nor the large ones') from (select count(*) as n from turns_served group by tenant) x;
+truncate turns_served;
+do $$ begin for i in 1..15 loop call pg_temp.work('sizes', 100, null, 1); end loop; end $$;
+select cmp_ok(max(n) - min(n), '<=', 16::bigint, 'and of a hundred at a time all get as many, but for a turn') from (select count(*) as n from turns_served group by tenant) x;
+select is(pg_temp.wrong('sizes'), 0::bigint, 'in order');
+
+-- One with a great weight has little: what it leaves is for all others
+call pg_temp.anew('left');
+select sentinai.set_weight('mixed-heavy', 100);
+select pg_temp.flood('mixed-heavy', 1500), pg_temp.flood('mixed-a', 2500), pg_temp.flood('mixed-b', 2500), pg_temp.flood('mixed-c', 2500);
+call pg_temp.until_sequenced('mixed-c');
+call pg_temp.work('left', 1000, null, 2);
+do $$ begin
+    for i in 1..40 loop
+        perform sentinai.publish('turn', 'mixed-heavy', 'k' || i, '{}');
+        commit;
+        call pg_temp.until_sequenced('mixed-heavy');
+        if i = 10 then truncate turns_served; end if;
+        call pg_temp.work('left', 100, null, 1);
+    end loop;
+end $$;
+select isnt(pg_temp.track('mixed-heavy'), null, 'the heavy one is apart');
+select cmp_ok(count(*), '>=', 30::bigint, 'and gets what it has') from turns_served where tenant = 'mixed-heavy';
+select cmp_ok(min(n), '>=', 800::bigint, 'each of the others gets about a third of what is left')
+from (select count(*) as n from turns_served where tenant <> 'mixed-heavy' group by tenant) x;
+select is(pg_temp.wrong('left'), 0::bigint, 'in order');
+select sentinai.drop_weight('mixed-heavy');
+
+select sentinai.unsubscribe('left');
+drop table turns_served;
+select * from finish();

@@ -35,6 +35,19 @@ typedef struct Freed
 	bool		everywhere;		/* all lanes may have something in all tracks */
 } Freed;
 
+/* events that this transaction has claimed: how much less waits for that */
+typedef struct Counted
+{
+	SnSubSlot  *slot;
+	SubTransactionId subid;
+	uint64		events;
+	uint64		on_common;
+} Counted;
+
+#define COUNTED_MAX 64
+
+static Counted counted[COUNTED_MAX];
+static int	ncounted = 0;
 static Freed freed[SN_MAX_SUBS];
 static int	nfreed = 0;
 static int	gone[SN_MAX_SUBS];	/* subscriptions that this transaction ended */
@@ -310,36 +323,6 @@ sn_hint_leave_due(SnSubSlot *slot, int lane, bool due)
 		(void) pg_atomic_fetch_and_u64(&slot->due, ~bit);
 }
 
-/* count_down: so many events wait no longer, and so many do at least */
-static void
-count_down(pg_atomic_uint64 *waiting, uint64 events, uint64 left)
-{
-	uint64		old = pg_atomic_read_u64(waiting);
-
-	while (!pg_atomic_compare_exchange_u64(waiting, &old,
-										   Max(left, old > events ?
-											   old - events : 0)))
-		;
-}
-
-/*
- * sn_hint_claimed: so many events are behind no longer, some of them in the common
- * track, and so many are at least
- */
-void
-sn_hint_claimed(SnSubSlot *slot, uint64 events, uint64 on_common, uint64 left)
-{
-	if (slot == NULL)
-		return;
-	if (left == 0 && pg_atomic_read_u64(&slot->pending) == 0 &&
-		pg_atomic_read_u64(&slot->after_batch) == 0)
-		events = on_common = PG_UINT64_MAX;
-	else if (pg_atomic_read_u64(&slot->tracks[SN_TRACK_COMMON]) == 0)
-		on_common = PG_UINT64_MAX;
-	count_down(&slot->behind, events, left);
-	count_down(&slot->behind_on_common, on_common, 0);
-}
-
 /* sn_hint_pending_after_batch: it may have work when its batch is resolved */
 void
 sn_hint_pending_after_batch(SnSubSlot *slot, int lane)
@@ -373,6 +356,26 @@ sn_hint_keep_lane(SnSubSlot *slot, int lane)
 	mine->with_work &= ~SN_LANE_BIT(lane);
 }
 
+/* count_again: what was claimed since then waits again */
+static void
+count_again(SubTransactionId since)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < ncounted; i++)
+		if (counted[i].subid < since)
+			counted[n++] = counted[i];
+		else
+		{
+			(void) pg_atomic_fetch_add_u64(&counted[i].slot->behind,
+										   counted[i].events);
+			(void) pg_atomic_fetch_add_u64(&counted[i].slot->behind_on_common,
+										   counted[i].on_common);
+		}
+	ncounted = n;
+}
+
 /* hints_xact_end: the lanes are free for others from here on */
 static void
 hints_xact_end(XactEvent event)
@@ -398,11 +401,80 @@ hints_xact_end(XactEvent event)
 	}
 	for (i = 0; i < ngone && event == XACT_EVENT_COMMIT; i++)
 		sn_sub_slot_free(gone[i]);
+	if (event == XACT_EVENT_ABORT)
+		count_again(InvalidSubTransactionId);
 	nfreed = 0;
 	ngone = 0;
+	ncounted = 0;
 }
 
-static SnXactWatch watch = {.end = hints_xact_end};
+static void
+hints_subxact_end(SubXactEvent event, SubTransactionId subid)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		count_again(subid);
+}
+
+static SnXactWatch watch = {.end = hints_xact_end,.sub_end = hints_subxact_end};
+
+/*
+ * count_down: so many events wait no longer, and so many do at least.  Returns how
+ * many less there are.
+ */
+static uint64
+count_down(pg_atomic_uint64 *waiting, uint64 events, uint64 left)
+{
+	uint64		old = pg_atomic_read_u64(waiting);
+	uint64		now;
+
+	do
+		now = Max(left, old > events ? old - events : 0);
+	while (!pg_atomic_compare_exchange_u64(waiting, &old, now));
+	return old > now ? old - now : 0;
+}
+
+/*
+ * note_counted: they wait again if this transaction aborts.  Otherwise a queue
+ * would look empty where claims are rolled back again and again, and nobody would
+ * be set apart.  What does not fit is lost, as all this is a guess.
+ */
+static void
+note_counted(const Counted *more)
+{
+	Counted    *last = &counted[Max(ncounted - 1, 0)];
+
+	sn_watch_xacts(&watch);
+	if (ncounted > 0 && last->slot == more->slot && last->subid == more->subid)
+	{
+		last->events += more->events;
+		last->on_common += more->on_common;
+	}
+	else if (ncounted < COUNTED_MAX)
+		counted[ncounted++] = *more;
+}
+
+/*
+ * sn_hint_claimed: so many events are behind no longer, some of them in the common
+ * track, and so many are at least
+ */
+void
+sn_hint_claimed(SnSubSlot *slot, uint64 events, uint64 on_common, uint64 left)
+{
+	Counted		less = {.slot = slot};
+
+	if (slot == NULL)
+		return;
+	if (left == 0 && pg_atomic_read_u64(&slot->pending) == 0 &&
+		pg_atomic_read_u64(&slot->after_batch) == 0)
+		events = on_common = PG_UINT64_MAX;
+	else if (pg_atomic_read_u64(&slot->tracks[SN_TRACK_COMMON]) == 0)
+		on_common = PG_UINT64_MAX;
+	less.events = count_down(&slot->behind, events, left);
+	less.on_common = count_down(&slot->behind_on_common, on_common, 0);
+	less.subid = GetCurrentSubTransactionId();
+	if (less.events > 0 || less.on_common > 0)
+		note_counted(&less);
+}
 
 /*
  * sn_hint_drop_at_commit: this transaction ends a subscription; its slot is

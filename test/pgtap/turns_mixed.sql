@@ -1,10 +1,14 @@
 -- SPDX-License-Identifier: PostgreSQL
--- Turns where claims are of several sizes, and where some leave of their turns: who has much gets as much as others that have.
-select plan(9);
+-- Turns where claims are of several sizes, where some leave of their turns, where claims are rolled back, and beside very many
+-- tenants: who has much gets as much as others that have, and is set apart.
+select plan(13);
 
 \set tenant mixed-last
 \ir lib/queue.sql
 \ir lib/turns.sql
+create function pg_temp.names(tenant text, n int) returns bigint language sql as $$
+    select cardinality(sentinai.publish_batch(array_agg('turn'::text), array_agg(tenant || i), array_agg('k'::text), array_agg('{}'::jsonb)))
+    from generate_series(1, n) i $$;
 -- wait until the events of a tenant are in rounds
 create procedure pg_temp.until_sequenced(tenant text) language plpgsql as $$
 begin
@@ -60,6 +64,37 @@ from (select count(*) as n from turns_served where tenant <> 'mixed-heavy' group
 select is(pg_temp.wrong('left'), 0::bigint, 'in order');
 select sentinai.drop_weight('mixed-heavy');
 
-select sentinai.unsubscribe('left');
+-- Whoever claims and rolls back does not make a backlog look like none
+call pg_temp.anew('back');
+select pg_temp.names('mixed-s', 600);
+call pg_temp.until_sequenced('mixed-s1');
+do $$ begin
+    for i in 1..8 loop
+        perform pg_temp.flood('mixed-back', 300, 300 * i);
+        commit;
+        call pg_temp.until_sequenced('mixed-back');
+        perform count(*) from sentinai.claim('back', 1000);
+        rollback;
+    end loop;
+end $$;
+select isnt(pg_temp.track('mixed-back'), null, 'a tenant with a backlog is set apart though claims are rolled back');
+do $$ begin
+    for i in 1..8 loop
+        perform pg_temp.flood('mixed-caught', 300, 300 * i);
+        commit;
+        call pg_temp.until_sequenced('mixed-caught');
+        begin
+            perform count(*) from sentinai.claim('back', 1000);
+            raise 'no';
+        exception when raise_exception then null;
+        end;
+    end loop;
+end $$;
+select isnt(pg_temp.track('mixed-caught'), null, 'and so is one where a block of PL/pgSQL does that');
+call pg_temp.work('back', 1000);
+select is(pg_temp.wrong('back'), 0::bigint, 'in order');
+select is(pg_temp.lag('back'), 0::bigint, 'nothing is left');
+
+select sentinai.unsubscribe('back');
 drop table turns_served;
 select * from finish();

@@ -37,7 +37,7 @@
 #include "store/xact_end.h"
 
 #define TENANTS_FIRST	64		/* that there is room for at first */
-#define TENANTS_MAX		8192	/* that are counted */
+#define TENANTS_MAX		65536	/* that are counted */
 #define APART_MAX		1000	/* that have another track */
 
 typedef struct Tenant
@@ -294,7 +294,6 @@ make_table(void)
 	places = MemoryContextAlloc(context, PLACES * sizeof(int32));
 	seen = MemoryContextAlloc(context, room * sizeof(int32));
 	memset(places, -1, PLACES * sizeof(int32));
-	memset(on_track, 0, sizeof(on_track));
 }
 
 /* read_tenants: who is on which track */
@@ -344,6 +343,51 @@ reread_tenants(Snapshot snapshot)
 	}
 }
 
+/* waits_on_common: how much a tenant may have in the common track */
+static int64
+waits_on_common(const Tenant *tenant)
+{
+	return tenant->track == SN_TRACK_COMMON && tenant->epoch == common_epoch ?
+		tenant->waiting : 0;
+}
+
+/*
+ * forget_small: make place in the table.  Kept are those that are set apart, and who
+ * has published more than twice as much as others on the common track: half of them
+ * at most.  Who floods would never be set apart beside very many others if he was
+ * forgotten with them.
+ */
+static void
+forget_small(void)
+{
+	MemoryContext old_context = context;
+	Tenant	   *old = tenants;
+	int			n = ntenants;
+	int64		sum = 0;
+	int			i;
+
+	for (i = 0; i < n; i++)
+		sum += waits_on_common(&old[i]);
+	ntenants = nseen = 0;
+	make_table();
+	MemoryContextSetParent(old_context, context);
+	for (i = 0; i < n; i++)
+	{
+		Tenant	   *kept;
+
+		if (old[i].track == SN_TRACK_COMMON &&
+			waits_on_common(&old[i]) * n <= 2 * sum)
+			continue;
+		kept = &tenants[counted_tenant(old[i].name, old[i].len)];
+		kept->track = old[i].track;
+		kept->waiting = old[i].waiting;
+		kept->epoch = old[i].epoch;
+		kept->counted = old[i].counted;
+		kept->last_round = old[i].last_round;
+	}
+	MemoryContextDelete(old_context);
+}
+
 /*
  * sn_tracks_load: begin a round.  of_filters: filters have tenants, so those of
  * events have to be known.
@@ -355,12 +399,15 @@ sn_tracks_load(Snapshot snapshot, bool of_filters)
 	Oid			table = sn_present(SN_TRACK_TENANT) ?
 		sn_rel(SN_TRACK_TENANT) : InvalidOid;
 
-	if (context == NULL || tenants_of != table || ntenants > TENANTS_MAX / 2)
+	if (context == NULL || tenants_of != table)
 	{
 		sn_tracks_forget();
 		make_table();
+		memset(on_track, 0, sizeof(on_track));
 		known_changes = changes - 1;
 	}
+	else if (ntenants > TENANTS_MAX / 2)
+		forget_small();
 	if (known_changes != changes)
 	{
 		if (OidIsValid(table))
@@ -633,6 +680,7 @@ sn_tracks_decide(Snapshot snapshot, int64 round_no)
 		if (asked)
 			set_apart(tenant, round_no);
 	}
+	common_tenants = Min(common_tenants, TENANTS_MAX);	/* some were counted again */
 	pg_atomic_write_u32(&sn_database()->common_tenants, common_tenants);
 	for (i = 0; i < nseen && napart > 0; i++)
 		if (tenants[seen[i]].track == SN_TRACK_COMMON)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Turns where claims are of several sizes, where some leave of their turns, where claims are rolled back, and beside very many
 -- tenants: who has much gets as much as others that have, and is set apart.
-select plan(13);
+select plan(17);
 
 \set tenant mixed-last
 \ir lib/queue.sql
@@ -95,6 +95,19 @@ call pg_temp.work('back', 1000);
 select is(pg_temp.wrong('back'), 0::bigint, 'in order');
 select is(pg_temp.lag('back'), 0::bigint, 'nothing is left');
 
-select sentinai.unsubscribe('back');
+-- Beside more tenants than are kept in mind
+call pg_temp.anew('names');
+do $$ begin perform pg_temp.names('mixed-n', 33000), pg_temp.flood('mixed-many', 900), pg_temp.flood('mixed-first', 3000); end $$;
+call pg_temp.until_sequenced('mixed-first');
+select isnt(pg_temp.track('mixed-first'), null, 'who comes last in a round of so many is set apart');
+select is(pg_temp.track('mixed-many'), null, 'and who has little is not');
+select pg_temp.flood('mixed-many', 200, 900);
+call pg_temp.until_sequenced('mixed-many');
+select isnt(pg_temp.track('mixed-many'), null, 'what it had is not forgotten');
+truncate turns_served;
+call pg_temp.work('names', 100, null, 5);
+select cmp_ok(count(*), '>=', 495::bigint, 'the many have their turns') from turns_served where tenant ~ 'mixed-n';
+
+select sentinai.unsubscribe('names');
 drop table turns_served;
 select * from finish();

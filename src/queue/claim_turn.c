@@ -120,8 +120,9 @@ weight_of_common(const Shares *shares, const uint8 *weights)
 }
 
 /*
- * weigh_shares: how many turns each has in a round.  Retries are whoever's they are, and
- * get what the heaviest at hand gets.
+ * weigh_shares: how many turns each has in a round.  Retries, which are first, are
+ * whoever's they are.  They get what the heaviest tenant at hand gets, and one of
+ * eight at least.
  */
 static void
 weigh_shares(Shares *shares)
@@ -135,12 +136,16 @@ weigh_shares(Shares *shares)
 	for (i = shares->n - 1; i >= 0; i--)
 	{
 		int			track = shares->track[i];
+		int			weight = weights == NULL ||
+			track == SN_SHARE_RETRIES ? 1 : weights[track];
 
-		shares->weight[i] = track == SN_SHARE_RETRIES ? heaviest :
-			track == SN_TRACK_COMMON ? weight_of_common(shares, weights) :
-			weights == NULL ? 1 : weights[track];
-		heaviest = Max(heaviest, shares->weight[i]);
-		shares->turns += shares->weight[i];
+		heaviest = Max(heaviest, weight);
+		if (track == SN_TRACK_COMMON)
+			weight = weight_of_common(shares, weights);
+		else if (track == SN_SHARE_RETRIES)
+			weight = Max(heaviest, shares->turns / (SHARES_AT_ONCE - 1));
+		shares->weight[i] = weight;
+		shares->turns += weight;
 	}
 }
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- Many tenants that were set apart at once: each has turns of its own. A batch takes from some of them, and the next one from
 -- others. Who keeps up with what it publishes stays on the common track, which has turns for each tenant there.
-select plan(26);
+select plan(29);
 
 \set tenant many-last
 \ir lib/queue.sql
@@ -130,6 +130,32 @@ call pg_temp.work('many-past', 1000);
 select is(pg_temp.wrong('many-past'), 0::bigint, 'in order');
 select is((select count(*) from turns_served where worker = 'many-past'), (select count(*) from sentinai.event_log where event_type = 'turn' and tenant_id like 'many-%'), 'and complete');
 
-select sentinai.unsubscribe(w) from unnest('{many,many-past}'::text[]) w;
+-- Who fails all the time gets no more turns for it beside three hundred others
+select sentinai.subscribe('many-fails', '{turn}', backoff => '{0s}', max_attempts => 1000);
+create procedure pg_temp.fail_all(most int, batches int) language plpgsql as $$
+begin
+    for i in 1..batches loop
+        with got as materialized (select c.* from sentinai.claim('many-fails', most) c),
+            noted as (insert into turns_served (worker, batch, tenant, key, n, id)
+                select 'many-fails', i, tenant_id, aggregate_id, 0, event_id from got)
+        select into strict most most from (select count(case tenant_id when 'many-bad' then sentinai.fail(token, event_id, 'x', retry_in => '0')
+            else sentinai.complete(token, array[event_id])::text end) from got) x;
+        commit;
+    end loop;
+end $$;
+select count(*) from sentinai.claim('many-fails');
+select count(sentinai.publish('turn', 'many-bad', 'b' || i, '{}')) from generate_series(1, 300) i;
+call pg_temp.until_sequenced('many-bad');
+call pg_temp.fail_all(100, 4);
+select pg_temp.flood('many-1', 3000, 6500);
+select cardinality(sentinai.publish_batch(array_agg('turn'::text), array_agg('many-mild-' || i % 300), array_agg('k' || i), array_agg('{}'::jsonb))) from generate_series(0, 899) i;
+call pg_temp.until_sequenced('many-mild-299');
+truncate turns_served;
+call pg_temp.fail_all(10, 60);
+select is(count(*), 600::bigint, 'batches are full') from turns_served;
+select cmp_ok(count(*) filter (where tenant = 'many-bad'), '<=', 360::bigint, 'retries have one turn of eight, and half of those in lanes where both wait') from turns_served;
+select cmp_ok(count(*) filter (where tenant = 'many-bad'), '>', 30::bigint, 'and no less') from turns_served;
+
+select sentinai.unsubscribe(w) from unnest('{many,many-past,many-fails}'::text[]) w;
 drop table turns_served;
 select * from finish();

@@ -2,7 +2,7 @@
 -- Events that a superuser has written over, so that they lack what every event has:
 -- each is a dead letter that says so, and nothing behind it waits.
 -- Statements commit one by one: a claim sees nothing of its own transaction.
-select plan(63);
+select plan(64);
 
 \set tenant over
 \ir lib/queue.sql
@@ -199,4 +199,12 @@ select is(sentinai.purge_dead_letters(clock_timestamp() + interval '1 s', worker
 select is(pg_temp.miscounted(), 0::bigint, 'letters are counted');
 select sentinai.unsubscribe(w) from unnest('{over-skip,over-hand,over-lost,over-wait,over-block,over-rule}'::text[]) w;
 select is((select count(*) from sentinai_internal.event_retry r where not exists (select from sentinai_internal.subscription s where s.sub_id = r.sub_id)), 0::bigint, 'nothing stays behind');
+-- Other tests find a whole log
+create temp table lacking as select event_id, what, value from sentinai_internal.event_log e,
+    (values ('txid', '1'), ('occurred_at', '2026-01-01'), ('partition_hash', '0'), ('schema_version', '1'), ('run', '0'),
+        ('event_type', 'o.gone'), ('tenant_id', 'over'), ('aggregate_type', 'o')) v (what, value)
+where to_jsonb(e) ->> what is null and num_nulls(txid, occurred_at, partition_hash, schema_version, run, event_type, tenant_id, aggregate_type) > 0;
+select count(pg_temp.write_over(event_id, what, value)) from lacking;
+select is(count(*), 0::bigint, 'what was written over is back') from sentinai_internal.event_log
+where num_nulls(txid, occurred_at, partition_hash, schema_version, run, event_type, tenant_id, aggregate_type) > 0;
 select * from finish();

@@ -61,6 +61,23 @@ init_database_slot(SnDatabase *db)
 	ConditionVariableInit(&db->sequenced_cv);
 }
 
+/*
+ * sub_slots: for how many subscriptions there are slots.  Unasked-for memory is what the
+ * tables of locks grow into, so there are few where it was not asked for.
+ */
+static int
+sub_slots(void)
+{
+	return preloaded ? SN_MAX_SUBS : SN_FEW_SUBS;
+}
+
+/* shared_size: of the struct with its slots */
+static Size
+shared_size(void)
+{
+	return offsetof(SnShared, subs) + sub_slots() * sizeof(SnSubSlot);
+}
+
 static void
 init_shared(SnShared *s)
 {
@@ -69,7 +86,8 @@ init_shared(SnShared *s)
 	int			track;
 	int			size;
 
-	memset(s, 0, sizeof(SnShared));
+	memset(s, 0, shared_size());
+	s->nsubs = sub_slots();
 	s->tranche_id = LWLockNewTrancheId();
 	LWLockInitialize(&s->lock, s->tranche_id);
 	LWLockInitialize(&s->buckets.lock, s->tranche_id);
@@ -80,7 +98,7 @@ init_shared(SnShared *s)
 	s->launcher_procno = -1;
 	for (i = 0; i < SN_MAX_DATABASES; i++)
 		init_database_slot(&s->databases[i]);
-	for (i = 0; i < SN_MAX_SUBS; i++)
+	for (i = 0; i < s->nsubs; i++)
 	{
 		/* nobody knows what was waiting: look at every lane and track once */
 		pg_atomic_init_u64(&s->subs[i].pending, PG_UINT64_MAX);
@@ -130,7 +148,7 @@ sn_shared(void)
 		return shared;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("sentinai", sizeof(SnShared), &found);
+	shared = ShmemInitStruct("sentinai", shared_size(), &found);
 	if (!found)
 		init_shared(shared);
 	LWLockRelease(AddinShmemInitLock);
@@ -143,7 +161,7 @@ request_shmem(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SnShared)));
+	RequestAddinShmemSpace(MAXALIGN(shared_size()));
 }
 
 static void
@@ -278,7 +296,7 @@ sn_sub_slot_after(const SnSubSlot *slot, Oid dboid)
 	SnShared   *s = sn_shared();
 	int			i = slot == NULL ? 0 : slot - s->subs + 1;
 
-	for (; i < SN_MAX_SUBS; i++)
+	for (; i < s->nsubs; i++)
 		if (s->subs[i].sub_id != 0 && s->subs[i].dboid == dboid)
 			return &s->subs[i];
 	return NULL;
@@ -443,7 +461,7 @@ find_sub_slot(int sub_id, SnSubSlot **free_slot)
 	int			i;
 
 	Assert(LWLockHeldByMe(&s->lock));
-	for (i = 0; i < SN_MAX_SUBS; i++)
+	for (i = 0; i < s->nsubs; i++)
 	{
 		SnSubSlot  *slot = &s->subs[i];
 
@@ -576,7 +594,7 @@ sn_sub_slots_full(void)
 	int			i;
 
 	LWLockAcquire(&s->lock, LW_SHARED);
-	for (i = 0; i < SN_MAX_SUBS && full; i++)
+	for (i = 0; i < s->nsubs && full; i++)
 		full = s->subs[i].sub_id != 0;
 	LWLockRelease(&s->lock);
 	return full;

@@ -22,6 +22,7 @@
 
 #define SN_MAX_DATABASES	32
 #define SN_MAX_SUBS			192
+#define SN_FEW_SUBS			64	/* where the library was not preloaded */
 #define SN_TURN_SIZES		12	/* claim_turn.c; the greatest is 2048 events */
 #define SN_WEIGHTS			(SN_TRACKS + 1)	/* sequencer/track_weights.h */
 #define SN_MAX_RELAYS		32	/* processes */
@@ -246,10 +247,11 @@ typedef struct SnShared
 	TimestampTz standbys_gone_at;	/* since when there are none; 0: always */
 	SnBucketArea buckets;
 	SnDatabase	databases[SN_MAX_DATABASES];
-	SnSubSlot	subs[SN_MAX_SUBS];
 	SnRelaySlot relays[SN_MAX_RELAYS];
 	SnRelayTold told[SN_MAX_TOLD];
 	SnFailing	failures[SN_MAX_FAILURES];
+	int			nsubs;			/* slots that there are */
+	SnSubSlot	subs[FLEXIBLE_ARRAY_MEMBER];
 } SnShared;
 
 extern void sn_shmem_init(void);

@@ -51,6 +51,10 @@ part() {
             T=test/tap/03_relays.pl SENTINAI_FROZEN_SECONDS=600 SENTINAI_TIER_SECONDS=1800 \
                 ./quickstart test tap
             ;;
+        lines)
+            T=test/tap/long/02_retention_lines.pl SENTINAI_TIER_SECONDS=1800 \
+                ./quickstart test tap
+            ;;
         fuzz) with_tree_built make check-fuzz SECONDS="$seconds" ;;
         bugs) with_tree_built make check-bugs ;;
         points) with_tree_built make check-points ;;
@@ -79,7 +83,7 @@ with_tree_built() {
 
 all_parts() {
     local script
-    printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping frozen kafka-3 kafka-4 assert \
+    printf '%s\n' test analyze patroni "${matrix[@]}" memory flapping frozen lines kafka-3 kafka-4 assert \
         assert-tap asan asan-tap platform bugs points dedupe pooled hostile flow fuzz chaos valgrind coverage
     for script in "$here"/*; do
         [ ! -x "$script" ] || [ "${script##*/}" = check-long.sh ] ||

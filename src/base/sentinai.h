@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "port/pg_bitutils.h"
-
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 

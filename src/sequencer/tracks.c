@@ -7,9 +7,10 @@
  * All tenants share the common track, until one has much waiting: more than
  * sentinai.crowded_at events in a round, or since all subscriptions that somebody
  * works for had almost caught up with this track.  So who publishes no more than is
- * handed out stays there, however much of others waits on their tracks.  From that round on its events go to another
- * track, which few others share.  A claim takes turns between tracks, so those of
- * other tenants need not wait for what it has left behind.
+ * handed out stays there, however much of others waits on their tracks.  From that
+ * round on its events go to another track, which few others share.  A claim takes
+ * turns between tracks, so those of other tenants need not wait for what it has left
+ * behind.
  *
  * Order is kept by two rules.  An event of another track than the common one is
  * handed out when the lane has passed all of the common one's from earlier
@@ -175,10 +176,9 @@ sn_tracks_read(Snapshot snapshot, SnPos ends[SN_TRACKS])
 	scan = sn_table_read(SN_TRACK, snapshot);
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
-		int			track;
+		int			track =
+			DatumGetInt32(slot->tts_values[Anum_track_no - 1]);
 
-		slot_getallattrs(slot);
-		track = DatumGetInt32(slot->tts_values[Anum_track_no - 1]);
 		if (track < 0 || track >= SN_TRACKS)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
@@ -568,7 +568,6 @@ use_track(int track, int64 round_no)
 
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
-		slot_getallattrs(slot);
 		if (DatumGetInt32(slot->tts_values[Anum_track_no - 1]) != track)
 			continue;
 		first = DatumGetInt64(slot->tts_values[Anum_track_first_round - 1]);
@@ -601,7 +600,6 @@ sn_tracks_end(int64 newest)
 		ended &= ~SN_TRACK_BIT(apart[i].track);
 	while ((slot = sn_table_next(scan)) != NULL)
 	{
-		slot_getallattrs(slot);
 		track = DatumGetInt32(slot->tts_values[Anum_track_no - 1]);
 		if (!slot->tts_isnull[Anum_track_last_round - 1])
 			ended &= ~SN_TRACK_BIT(track);

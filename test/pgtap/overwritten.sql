@@ -58,7 +58,7 @@ create function pg_temp.goes_on(wt text) returns setof text language plpgsql as 
 declare t text;
 begin
     execute format('create temp table %I as select row_number() over () as o, c.* from sentinai.claim(%L) c', 'got-' || wt, wt);
-    return next is(pg_temp.shown(format('%I', 'got-' || wt)::regclass, 'aggregate_id, o'), 'one1#1 one3#1 one5#1 one7#1 one9#1 one11#1 one13#1 one15#1 one17#1 two1#1 two2#1 two3#1', wt || ': what is before, between and behind them is served');
+    return next is(pg_temp.shown(format('%I', 'got-' || wt)::regclass, 'aggregate_id, o'), 'one1#1 one3#1 one5#1 one7#1 one9#1 one11#1 one13#1 one15#1 one17#1 two1#1 two2#1 two3#1', wt || ': what is before, between and behind them is drained');
     execute format('select min(token) from %I', 'got-' || wt) into t;
     return next is(sentinai.complete(t), 12, 'and completed');
     return next set_eq(format('select event_id from sentinai.dead_letter where worker_type = %L', wt), 'select event_id from bad', 'each of them is a dead letter');
@@ -105,22 +105,7 @@ select sentinai.discard_dead_letter(event_id, 'over-skip', 'me', 'no use') from 
 select is(pg_temp.miscounted(), 0::bigint, 'letters are counted');
 select is(pg_temp.state('over-skip'), 'open 0 parked 0 done 14 failed 10 dead 0', 'and nothing is left');
 
--- what is claimed one by one and completed, until there is so much
-create temp table served (o int generated always as identity, what text);
-create procedure pg_temp.drain(wt text, n int) language plpgsql as $$
-declare r record;
-begin
-    truncate served restart identity;
-    for i in 1..600 loop
-        for r in select c.* from sentinai.claim(wt, 1) c loop
-            insert into served (what) values (r.aggregate_id || (r.payload ->> 'n') || '#' || r.attempt);
-            perform sentinai.complete(r.token);
-        end loop;
-        commit;
-        exit when (select count(*) >= n from served);
-        perform pg_sleep(0.01);
-    end loop;
-end $$;
+\ir lib/drain.sql
 
 -- Written over while an agent has them; sessions that do not remember the batch deal with it
 create extension if not exists dblink;
@@ -137,7 +122,7 @@ select is(sentinai.complete(:'token', array_agg(one)), 3, 'those before are comp
 select is(sentinai.fail(:'token', two, 'no'), 'retrying', 'one without ' || case k when 'b' then 'type' else 'tenant' end || ' fails') from hand where k <> 'c' order by k;
 select is(sentinai.complete(:'token'), 3, 'so is the rest: what comes behind the one without type is not there');
 call pg_temp.drain('over-hand', 1);
-select is(string_agg(what, ' '), 'b3#1', 'which comes when that is dead') from served;
+select is(string_agg(what, ' '), 'b3#1', 'which comes when that is dead') from drained;
 select set_eq($$select event_id, tenant_id, attempts from sentinai.dead_letter where worker_type = 'over-hand'$$, $$select two, case k when 'b' then 'over' else '' end, 2 from hand where k <> 'c'$$, 'they are dead letters');
 select is(pg_temp.state('over-hand'), 'open 0 parked 0 done 7 failed 4 dead 2', 'nothing is left');
 
@@ -149,7 +134,7 @@ create temp table lost as select k, pg_temp.id('o.lost', k, 2) as two from unnes
 select isnt(pg_temp.claimed('over-lost', '1 microsecond'), null, 'a batch is lost');
 select pg_temp.write_over(two, case k when 'b' then 'event_type' else 'tenant_id' end) from lost;
 call pg_temp.drain('over-lost', 4);
-select is(string_agg(what, ' ' order by left(what, 1), o), 'a1#2 a3#2 b1#2 b3#2', 'the others come again, in order') from served;
+select is(string_agg(what, ' ' order by left(what, 1), o), 'a1#2 a3#2 b1#2 b3#2', 'the others come again, in order') from drained;
 select set_eq($$select event_id from sentinai.dead_letter where worker_type = 'over-lost'$$, 'select two from lost', 'and these are dead letters');
 select is(pg_temp.state('over-lost'), 'open 0 parked 0 done 4 failed 8 dead 2', 'nothing is left');
 
@@ -161,7 +146,7 @@ select pg_temp.id('o.wait', 'a', 1) as waits \gset
 select sentinai.fail(pg_temp.claimed('over-wait'), :'waits', 'no');
 select pg_temp.write_over(:'waits', 'tenant_id');
 call pg_temp.drain('over-wait', 2);
-select is(string_agg(what, ' ' order by o), 'a2#1 a3#1', 'what waits behind it is served') from served;
+select is(string_agg(what, ' ' order by o), 'a2#1 a3#1', 'what waits behind it is drained') from drained;
 select is(string_agg(tenant_id || ' ' || aggregate_id || ' ' || attempts, ', '), 'over a 2', 'its letter is of its tenant') from sentinai.dead_letter where worker_type = 'over-wait';
 select is(pg_temp.state('over-wait'), 'open 0 parked 0 done 2 failed 2 dead 1', 'nothing is left');
 
@@ -172,11 +157,11 @@ select pg_temp.sequenced();
 create temp table block as select k, pg_temp.id('o.block', k, 2) as two from unnest('{a,b}'::text[]) k;
 select pg_temp.write_over(two, case k when 'b' then 'event_type' else 'tenant_id' end) from block;
 call pg_temp.drain('over-block', 3);
-select is(string_agg(what, ' ' order by left(what, 1), o), 'a1#1 a3#1 b1#1', 'what comes behind the one without type waits') from served;
+select is(string_agg(what, ' ' order by left(what, 1), o), 'a1#1 a3#1 b1#1', 'what comes behind the one without type waits') from drained;
 select is(count(*), 0::bigint, 'nothing else comes') from sentinai.claim('over-block');
 select sentinai.discard_dead_letter(two, 'over-block', 'me', 'no use') from block;
 call pg_temp.drain('over-block', 1);
-select is(string_agg(what, ' ' order by o), 'b3#1', 'until that is discarded') from served;
+select is(string_agg(what, ' ' order by o), 'b3#1', 'until that is discarded') from drained;
 select is(pg_temp.state('over-block'), 'open 0 parked 0 done 4 failed 2 dead 0', 'nothing is left');
 
 -- Where there are rules of redaction, nobody knows which of them are for it

@@ -7,11 +7,6 @@ select plan(29);
 \ir lib/queue.sql
 \ir lib/turns.sql
 create function pg_temp.apart(pattern text) returns bigint language sql as $$ select count(*) from sentinai_internal.track_tenant where tenant_id ~ pattern $$;
--- wait until the events of a tenant are in rounds
-create procedure pg_temp.until_sequenced(tenant text) language plpgsql as $$
-begin
-    perform set_config('test.tenant', tenant, false), pg_temp.sequenced();
-end $$;
 -- one batch of so many
 create procedure pg_temp.batch(most int) language plpgsql as $$
 declare

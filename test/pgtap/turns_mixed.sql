@@ -9,11 +9,6 @@ select plan(17);
 create function pg_temp.names(tenant text, n int) returns bigint language sql as $$
     select cardinality(sentinai.publish_batch(array_agg('turn'::text), array_agg(tenant || i), array_agg('k'::text), array_agg('{}'::jsonb)))
     from generate_series(1, n) i $$;
--- wait until the events of a tenant are in rounds
-create procedure pg_temp.until_sequenced(tenant text) language plpgsql as $$
-begin
-    perform set_config('test.tenant', tenant, false), pg_temp.sequenced();
-end $$;
 -- anew(): a subscription from which somebody claims, as rounds keep count from the first claim on
 create procedure pg_temp.anew(wt text) language plpgsql as $$
 begin

@@ -119,21 +119,7 @@ select sentinai.subscribe('fit-park', '{f.park}', backoff => '{1ms}');
 select pg_temp.smuggle('a', 3, 'f.park', 2, pg_temp.bomb());
 select pg_temp.take('p1', $$'fit-park', 1$$);
 select is(sentinai.fail(token, event_id, 'no'), 'retrying', 'an event fails before it') from p1;
--- what is claimed and completed, in its order, until nothing has come for long enough
-create procedure pg_temp.drain(wt text, n int) language plpgsql as $$
-declare r record;
-begin
-    create temp table drained (o int generated always as identity, what text);
-    for i in 1..600 loop
-        for r in select c.* from sentinai.claim(wt, 1) c loop
-            insert into drained (what) values (r.aggregate_id || (r.payload ->> 'n') || '#' || r.attempt);
-            perform sentinai.complete(r.token);
-        end loop;
-        commit;
-        exit when (select count(*) >= n from drained);
-        perform pg_sleep(0.01);
-    end loop;
-end $$;
+\ir lib/drain.sql
 call pg_temp.drain('fit-park', 2);
 select is(string_agg(what, ' ' order by o), 'a1#2 a3#1', 'the others of its key come in order') from drained;
 select is((select sum(parked) || ' ' || sum(completed) || ' ' || sum(dead) from (

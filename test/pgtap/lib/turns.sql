@@ -29,6 +29,11 @@ end $$;
 create function pg_temp.before(wt text, t text) returns bigint language sql as $$
     select count(*) from turns_served where worker = wt and tenant <> t
         and o < (select min(o) from turns_served where worker = wt and tenant = t) $$;
+-- wait until the events of a tenant are in rounds
+create procedure pg_temp.until_sequenced(tenant text) language plpgsql as $$
+begin
+    perform set_config('test.tenant', tenant, false), pg_temp.sequenced();
+end $$;
 -- events that did not come in the order of their key, or came twice
 create function pg_temp.wrong(wt text) returns bigint language sql as $$
     select (select count(*) from (select id, lag(id) over (partition by tenant, key order by o) as before from turns_served where worker = wt) x where id < before)

@@ -493,6 +493,8 @@ sn_gather(SnGather *g)
 	int			n;
 	int			i;
 
+	if (!sn_parts_complete(g->snapshot))
+		return false;
 	describe_snapshot(g);
 	g->columns = sn_kind_columns();
 	clock = pg_atomic_read_u64(&sn_shared()->clock);

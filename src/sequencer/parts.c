@@ -22,21 +22,28 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "miscadmin.h"
+#include "partitioning/partdesc.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #include "sequencer/parts.h"
+#include "store/partition.h"
 #include "store/range.h"
 
 #define DUE_SOON 1000			/* ms, longer than from the locks to the snapshot */
 #define HELD_MAX 32				/* partitions locked at a time */
+#define UNTOLD 100				/* us: others are about to be told of a partition */
 
 static SnPart *parts = NULL;	/* in TopMemoryContext, oldest first */
 static int	nparts = 0;
@@ -177,6 +184,67 @@ sn_parts_lock(void)
 		sn_parts_unlock();		/* changed before all were locked */
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/* oids_of: the partitions of the open log as this process has been told, sorted */
+static Oid *
+oids_of(Relation log, int *n)
+{
+	PartitionDesc desc = RelationGetPartitionDesc(log, true);
+	Oid		   *result = palloc(sizeof(Oid) * (desc->nparts + 1));
+
+	*n = desc->nparts;
+	memcpy(result, desc->oids, sizeof(Oid) * desc->nparts);
+	qsort(result, desc->nparts, sizeof(Oid), oid_cmp);
+	return result;
+}
+
+/* was_told: whether this process has been told of all partitions that a snapshot shows */
+static bool
+was_told(Snapshot snapshot)
+{
+	Relation	log = table_open(sn_rel(SN_EVENT_LOG), AccessShareLock);
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	bool		result = true;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	Oid		   *oids;
+	int			n;
+
+	oids = oids_of(log, &n);
+	ScanKeyInit(&key, Anum_pg_inherits_inhparent, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(RelationGetRelid(log)));
+	scan = systable_beginscan(inherits, InheritsParentIndexId, true, snapshot,
+							  1, &key);
+	while (result && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_inherits row = (Form_pg_inherits) GETSTRUCT(tuple);
+
+		result = row->inhdetachpending ||
+			bsearch(&row->inhrelid, oids, n, sizeof(Oid), oid_cmp) != NULL;
+	}
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	table_close(log, AccessShareLock);
+	pfree(oids);
+	return result;
+}
+
+/*
+ * sn_parts_complete: whether the list has every partition whose events the round's
+ * snapshot shows.  A transaction that makes one, and publishes into it, is visible a
+ * moment before others are told of the partition.  Until then it has the lock.
+ */
+bool
+sn_parts_complete(Snapshot snapshot)
+{
+	bool		told = !sn_partition_in_hands() || was_told(snapshot);
+
+	if (!told)
+		pg_usleep(UNTOLD);
+	AcceptInvalidationMessages();
+	return told && parts_of == sn_rel(SN_EVENT_LOG);
 }
 
 /* sn_parts_unlock: the round has seen what it had to see */

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "utils/rel.h"
+#include "utils/snapshot.h"
 #include "utils/timestamp.h"
 
 #include "shared/clock.h"
@@ -31,6 +32,7 @@ typedef struct SnPart
 } SnPart;
 
 extern void sn_parts_lock(void);
+extern bool sn_parts_complete(Snapshot snapshot);
 extern void sn_parts_unlock(void);
 extern Relation sn_parts_open(const SnPart *part);
 extern SnPart *sn_parts_log(int *n);

@@ -521,6 +521,23 @@ sn_partition_locked(void)
 	return locked;
 }
 
+/*
+ * sn_partition_in_hands: whether another transaction, prepared ones included, makes
+ * partitions.  It holds the lock until everybody has been told of them.  Those who
+ * hold it are not asked for: one that is visible already, and tells the others just
+ * now, is not among them.
+ */
+bool
+sn_partition_in_hands(void)
+{
+	Oid			log = sn_rel(SN_EVENT_LOG);
+
+	if (!ConditionalLockRelationOid(log, ShareUpdateExclusiveLock))
+		return true;
+	UnlockRelationOid(log, ShareUpdateExclusiveLock);
+	return false;
+}
+
 /* sn_refuse_change: a command would change what is append-only */
 void
 sn_refuse_change(const char *name)

@@ -17,5 +17,6 @@ extern bool sn_partition_ahead(int64 ms);
 extern int	sn_make_all_partitions(TimestampTz until);
 extern int	sn_index_partitions(int left);
 extern bool sn_partition_locked(void);
+extern bool sn_partition_in_hands(void);
 
 #endif							/* SN_PARTITION_H */

@@ -157,12 +157,15 @@ covers(const SnMark *mark, const Verdict *verdict, Snapshot snapshot)
  * retention_verdict: whether the oldest stretch of time may go.  *mark is one
  * that covers it, moved to the newest round if it did not.  only_look: for a
  * view, also on a standby; the mark that it leaves is good for nothing else.
+ * Who lags is asked of a snapshot that shows the mark's round: one from before
+ * has none of its slices, so that nobody would seem to lack them.
  */
 static Verdict
-retention_verdict(SnMark *mark, Snapshot snapshot, bool only_look)
+retention_verdict(SnMark *mark, bool only_look)
 {
 	Verdict		verdict = {false};
 	int64		until = end_of(sn_retention);
+	Snapshot	snapshot;
 
 	if (sn_retention < 0 || !oldest(until, &verdict.oldest))
 		return verdict;
@@ -173,14 +176,18 @@ retention_verdict(SnMark *mark, Snapshot snapshot, bool only_look)
 		verdict.oldest.oid = verdict.log.oid;
 	else
 		verdict.log.oid = InvalidOid;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (!covers(mark, &verdict, snapshot))
 	{
 		if (only_look)
 			sn_mark_read(mark, verdict.oldest.upper);
 		verdict.unsequenced = (!only_look && !sn_mark_make(mark)) ||
 			!covers(mark, &verdict, snapshot);
+		UnregisterSnapshot(snapshot);
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
 	}
 	verdict.lagging = find_lagging(mark->round_no, snapshot);
+	UnregisterSnapshot(snapshot);
 	return verdict;
 }
 
@@ -246,15 +253,12 @@ bool
 sn_retention_step(void)
 {
 	SnMark		mark = sn_mark_get();
-	Snapshot	snapshot;
 	Verdict		verdict;
 	int			i;
 
 	if (drop_keys(&mark))
 		return true;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	verdict = retention_verdict(&mark, snapshot, false);
-	UnregisterSnapshot(snapshot);
+	verdict = retention_verdict(&mark, false);
 	sn_mark_set(&mark);
 	warn(&verdict);
 	if (!may_go(&verdict))
@@ -365,7 +369,7 @@ sentinai_retention_status(PG_FUNCTION_ARGS)
 	SnPartRange first;
 
 	if (sn_node_active() && sn_gate_may_watch())
-		verdict = retention_verdict(&mark, snapshot, true);
+		verdict = retention_verdict(&mark, true);
 	nulls[0] = !oldest(PG_INT64_MAX, &first);
 	values[0] = nulls[0] ? (Datum) 0 :
 		TimestampTzGetDatum(sn_ms_timestamp(first.lower));

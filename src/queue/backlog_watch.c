@@ -42,7 +42,7 @@
 #include "queue/backlog_limit.h"
 #include "queue/lag.h"
 #include "queue/subscription.h"
-#include "sequencer/tracks.h"
+#include "sequencer/track_rows.h"
 #include "tenancy/limit.h"
 #include "tenancy/right.h"
 

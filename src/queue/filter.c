@@ -23,7 +23,6 @@
 #include "queue/filter.h"
 #include "queue/lane_track.h"
 #include "queue/retry.h"
-#include "sequencer/tracks.h"
 
 #define MAX_OLD_STREAMS		32
 #define RETRIES_LOOKED_AT	10000	/* with more of them, some may be foreign */

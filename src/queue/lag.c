@@ -26,7 +26,7 @@
 #include "queue/lag.h"
 #include "queue/lane_track.h"
 #include "queue/stream.h"
-#include "sequencer/tracks.h"
+#include "sequencer/track_rows.h"
 #include "store/range.h"
 #include "tenancy/gate.h"
 

@@ -16,6 +16,7 @@
 
 #include "base/text.h"
 #include "queue/lane_track.h"
+#include "sequencer/tracks.h"
 #include "shared/shmem.h"
 #include "store/lane_hints.h"
 

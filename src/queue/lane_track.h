@@ -14,7 +14,7 @@
 #include "queue/lane.h"
 #include "queue/retry.h"
 #include "queue/stream.h"
-#include "sequencer/tracks.h"
+#include "sequencer/track_rows.h"
 
 /* What is not known of a lane yet */
 #define SN_NOT_KNOWN (-1)

@@ -29,7 +29,7 @@
 #include "base/printable.h"
 #include "queue/replaced.h"
 #include "queue/subscription.h"
-#include "sequencer/tracks.h"
+#include "sequencer/track_rows.h"
 #include "store/store.h"
 #include "store/xact_watch.h"
 #include "tenancy/gate.h"

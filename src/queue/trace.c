@@ -28,7 +28,7 @@
 #include "queue/retry.h"
 #include "queue/stream.h"
 #include "queue/wanted.h"
-#include "sequencer/tracks.h"
+#include "sequencer/track_rows.h"
 #include "store/range.h"
 #include "tenancy/gate.h"
 

@@ -13,20 +13,7 @@
 
 #include "base/sentinai.h"
 
-/* A tenant that was set apart */
-typedef struct SnApart
-{
-	text	   *tenant_id;
-	int			track;
-	int64		since_round;	/* the first whose events of it went there */
-} SnApart;
-
-extern SnTracks sn_tracks_used(Snapshot snapshot);
-extern SnTracks sn_tracks_read(Snapshot snapshot, SnPos ends[SN_TRACKS]);
-extern void sn_tracks_end(int64 newest);
 extern SnPos sn_apart_until(void);
-extern int	sn_tracks_apart(Snapshot snapshot, SnApart **list);
-extern int	sn_track_of(const text *tenant_id, Snapshot snapshot);
 
 /* for rounds */
 extern void sn_tracks_load(Snapshot snapshot, bool of_filters);

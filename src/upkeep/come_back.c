@@ -27,6 +27,7 @@
 #include "queue/stream.h"
 #include "queue/subscription.h"
 #include "sequencer/sequencer.h"
+#include "sequencer/track_rows.h"
 #include "sequencer/tracks.h"
 #include "shared/shmem.h"
 #include "store/lane_hints.h"

@@ -24,7 +24,7 @@
 #include "queue/lane_look.h"
 #include "queue/subscription.h"
 #include "sequencer/round.h"
-#include "sequencer/tracks.h"
+#include "sequencer/track_rows.h"
 #include "shared/failure.h"
 #include "shared/shmem.h"
 #include "sla/deadline.h"

@@ -26,6 +26,7 @@
 #include "queue/claim_work.h"
 #include "queue/dead_letter.h"
 #include "queue/share.h"
+#include "queue/wanted.h"
 #include "sequencer/sequencer.h"
 #include "store/lane_hints.h"
 #include "tenancy/gate.h"
@@ -225,6 +226,7 @@ finish(SnClaim *claim)
 		UnregisterSnapshot(claim->snapshot);
 	if (claim->entries.n > 0)
 		sn_batch_remember(claim->memory, &claim->token, &claim->entries);
+	sn_note_gone(claim->sub, claim->gone);
 }
 
 /*

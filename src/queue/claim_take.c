@@ -186,6 +186,7 @@ drop_gone(SnClaim *claim, SnClaimLook *look, const Rows *gone)
 	SnLaneState *state = look->state;
 
 	sn_retry_remove(gone->rows, gone->n, claim->sub->ordered, claim->now);
+	claim->gone += gone->n;
 	sn_claim_new_snapshot(claim);
 	sn_lane_count(state, -gone->n, 0);
 	look->more = true;
@@ -367,17 +368,19 @@ decide_event(SnClaim *claim, SnClaimLook *look, SnPos pos, const pg_uuid_t *id)
 	SnLaneState *state = look->state;
 	bool		solo = pos < state->lost_pos;
 	SnEntry    *entry;
+	bool		there;
 
 	if (solo && claim->entries.n > 0)
 	{
 		claim->skipped = SN_LANE_TRACK(state->lane, state->track);
 		return FATE_LEFT;
 	}
-	if (!sn_log_fetch_at(claim->log, id, &claim->stream->row_tid) ||
-		!sn_wanted(claim->sub, claim->stream->filter, claim->log))
+	there = sn_log_fetch_at(claim->log, id, &claim->stream->row_tid);
+	if (!there || !sn_wanted(claim->sub, claim->stream->filter, claim->log))
 	{
 		state->changed = true;
 		claim->unwanted++;
+		claim->gone += !there;
 		return FATE_PASSED;
 	}
 	if (park_taken(claim, look, pos, id))

@@ -52,6 +52,7 @@ typedef struct SnClaim
 	int			last;			/* last lane it took events from; -1 */
 	int			parked;
 	int			unwanted;
+	int			gone;			/* of them, or of retries: that the log has no more */
 	uint64		visited;		/* lanes that it was at */
 	bool		sharing;		/* tracks get shares of the batch */
 	bool		only;			/* no other track than the given one, for now */

@@ -59,6 +59,7 @@ has_new(SnLaneLook *look, SnLaneState *state, Snapshot snapshot, int *budget)
 	SnPos		pos;
 	pg_uuid_t	id;
 	bool		found = false;
+	bool		there;
 	int			i;
 
 	sn_lane_seek(stream, sub, state, snapshot);
@@ -72,10 +73,11 @@ has_new(SnLaneLook *look, SnLaneState *state, Snapshot snapshot, int *budget)
 		}
 		if (open && pos < state->end_pos && sn_bits_get(&state->resolved, i))
 			continue;
-		if (*budget <= 0)
-			found = true;
-		else if (sn_log_fetch_at(log, &id, &stream->row_tid) &&
-				 sn_wanted(sub, stream->filter, log))
+		found = *budget <= 0;
+		if (found)
+			break;
+		there = sn_log_fetch_at(log, &id, &stream->row_tid);
+		if (there && sn_wanted(sub, stream->filter, log))
 		{
 			/* a claim gives up what lacks something, without its turn */
 			passing = false;
@@ -86,6 +88,7 @@ has_new(SnLaneLook *look, SnLaneState *state, Snapshot snapshot, int *budget)
 		{
 			look->passed = pos + 1;
 			look->passing = state;
+			look->gone += !there;
 		}
 		(*budget)--;
 	}
@@ -251,6 +254,7 @@ pass(SnLaneLook *look)
 	sn_lane_append(&appender, state);
 	sn_lane_append_end(&appender);
 	CommandCounterIncrement();
+	sn_note_gone(look->lane.sub, look->gone);
 }
 
 /* hint_found: say in the hints what was found under the lane's lock */

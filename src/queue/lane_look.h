@@ -24,6 +24,7 @@ typedef struct SnLaneLook
 	SnPos		passed;			/* everything before it is unwanted, and the
 								 * position is not there yet; 0: no */
 	SnLaneState *passing;		/* on which track */
+	int			gone;			/* of what is before it, the log has no more */
 	bool		held;			/* a batch has a track */
 	bool		in_line;		/* tracks are not side by side */
 	SnLane		lane;

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
 #include "utils/jsonb.h"
 
 #include "base/text.h"
@@ -121,4 +122,20 @@ sn_wanted(const SnSub *sub, const SnFilter *filter, SnLogReader *log)
 	if (sub->has_replaced && has_a_place(sub, log))
 		return false;
 	return !is_own_control(sub, log);
+}
+
+/*
+ * sn_note_gone: so many events were passed that nobody can hand out: the log has lost
+ * their rows, or their partition.  Retention drops none that somebody lacks, so it
+ * was done by hand, or else is a fault, and is not to go unseen.
+ */
+void
+sn_note_gone(const SnSub *sub, int n)
+{
+	if (n > 0)
+		ereport(LOG,
+				(errmsg_plural("%d event of worker type \"%s\" is passed that the log has no more",
+							   "%d events of worker type \"%s\" are passed that the log has no more",
+							   n, n, text_to_cstring(sub->worker_type)),
+				 errhint("A partition of event_log was dropped, or rows of it were deleted.")));
 }

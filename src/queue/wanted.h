@@ -16,5 +16,6 @@ extern bool sn_in_filter(const SnSub *sub, const SnFilter *filter,
 						 SnLogReader *log);
 extern bool sn_wanted(const SnSub *sub, const SnFilter *filter,
 					  SnLogReader *log);
+extern void sn_note_gone(const SnSub *sub, int n);
 
 #endif							/* SN_WANTED_H */

@@ -41,5 +41,6 @@ unlike($out, qr/^not ok/m, 'in no run');
 my $dropped = $node->safe_psql($db, q{select count(*) from made where to_regclass('sentinai_internal.' || name) is null});
 cmp_ok($dropped, '>', 5, 'while partitions were dropped');
 note("$dropped partitions");
+is(log_count($node, 'the log has no more'), 0, 'no event was gone');
 $node->stop;
 done_testing();

@@ -125,6 +125,24 @@ begin_claim(SnClaim *claim)
 	sn_token_new(&claim->token);
 }
 
+#ifdef USE_ASSERT_CHECKING
+/* range_is_its: whether a range without a bitmap is all the batch's, as others take it */
+static bool
+range_is_its(SnClaim *claim, const SnLaneState *state)
+{
+	SnPos		pos;
+	pg_uuid_t	id;
+	int			n = 0;
+
+	if (!state->held || state->resolved.bytes != NULL)
+		return true;
+	sn_lane_seek(claim->stream, claim->sub, state, claim->snapshot);
+	while (sn_stream_next(claim->stream, &pos, &id) && pos < state->end_pos)
+		n++;
+	return n == state->open - state->nretries;
+}
+#endif
+
 /* store: write what the claim changed */
 static void
 store(SnClaim *claim)
@@ -140,8 +158,11 @@ store(SnClaim *claim)
 		if (claim->states[i]->held)
 			claim->states[i]->batch = claim->token.batch;
 	for (i = 0; i < claim->nstates; i++)
+	{
+		Assert(range_is_its(claim, claim->states[i]));
 		if (claim->states[i]->changed)
 			sn_lane_append(&appender, claim->states[i]);
+	}
 	sn_lane_append_end(&appender);
 	claim->parker = NULL;
 	claim->nstates = 0;

@@ -293,8 +293,8 @@ take_fresh(SnClaim *claim, SnClaimLook *look, bool new_too)
 	sn_lane_changed(&look->lane, state->track, claim->nsnapshots);
 	if (waits_for_batch(claim, look, state->track))
 	{
-		/* what the range has left is not the batch's, which has a retry */
-		if (claim->entries.n > look->first && state->pos < state->end_pos)
+		/* what the range has left is not the batch's, which has a retry, or gets one */
+		if (state->pos < state->end_pos)
 			(void) sn_claim_take_new(claim, look, 0);
 		return;
 	}

@@ -179,13 +179,20 @@ sn_lane_put_back(SnLane *lane, SnSubSlot *hints)
 			sn_hint_pending_after_batch(hints, lane->lane);
 }
 
-/* common_pos: where a lane stands in the common track, as far as any of them knows */
+/*
+ * common_pos: where a lane stands in the common track, as far as any of them knows.
+ * Others may have noted that more is passed than the position of a range says.  But
+ * its bits are counted from there, so the slices from there on have to stay.
+ */
 static SnPos
 common_pos(const SnLane *lane)
 {
-	SnPos		result = lane->of[SN_TRACK_COMMON]->pos;
+	const SnLaneState *common = lane->of[SN_TRACK_COMMON];
+	SnPos		result = common->pos;
 	int			track;
 
+	if (common->pos < common->end_pos)
+		return result;
 	foreach_track(track, lane->tracks & ~SN_COMMON_BIT)
 		if (lane->of[track] != NULL)
 			result = Max(result, lane->of[track]->common_pos);

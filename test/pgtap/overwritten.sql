@@ -58,7 +58,7 @@ create function pg_temp.goes_on(wt text) returns setof text language plpgsql as 
 declare t text;
 begin
     execute format('create temp table %I as select row_number() over () as o, c.* from sentinai.claim(%L) c', 'got-' || wt, wt);
-    return next is(pg_temp.shown(format('%I', 'got-' || wt)::regclass, 'aggregate_id, o'), 'one1#1 one3#1 one5#1 one7#1 one9#1 one11#1 one13#1 one15#1 one17#1 two1#1 two2#1 two3#1', wt || ': what is before, between and behind them is drained');
+    return next is(pg_temp.shown(format('%I', 'got-' || wt)::regclass, 'aggregate_id, o'), 'one1#1 one3#1 one5#1 one7#1 one9#1 one11#1 one13#1 one15#1 one17#1 two1#1 two2#1 two3#1', wt || ': what is before, between and behind them is served');
     execute format('select min(token) from %I', 'got-' || wt) into t;
     return next is(sentinai.complete(t), 12, 'and completed');
     return next set_eq(format('select event_id from sentinai.dead_letter where worker_type = %L', wt), 'select event_id from bad', 'each of them is a dead letter');
@@ -146,7 +146,7 @@ select pg_temp.id('o.wait', 'a', 1) as waits \gset
 select sentinai.fail(pg_temp.claimed('over-wait'), :'waits', 'no');
 select pg_temp.write_over(:'waits', 'tenant_id');
 call pg_temp.drain('over-wait', 2);
-select is(string_agg(what, ' ' order by o), 'a2#1 a3#1', 'what waits behind it is drained') from drained;
+select is(string_agg(what, ' ' order by o), 'a2#1 a3#1', 'what waits behind it is served') from drained;
 select is(string_agg(tenant_id || ' ' || aggregate_id || ' ' || attempts, ', '), 'over a 2', 'its letter is of its tenant') from sentinai.dead_letter where worker_type = 'over-wait';
 select is(pg_temp.state('over-wait'), 'open 0 parked 0 done 2 failed 2 dead 1', 'nothing is left');
 

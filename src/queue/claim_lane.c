@@ -479,6 +479,15 @@ take_next_in_line(SnClaim *claim, SnClaimLook *look)
 		!sn_claim_full(claim);
 }
 
+/* go_on_in_line: take what is first of all that is new, as often as that was passed */
+static void
+go_on_in_line(SnClaim *claim, SnClaimLook *look)
+{
+	while (!sn_claim_full(claim) && take_next_in_line(claim, look))
+		CHECK_FOR_INTERRUPTS();
+	look->tracks = sn_lane_unpassed(&look->lane, claim->stream, claim->snapshot);
+}
+
 /*
  * take_in_line: take from a lane whose tracks stand in line: what was lost, due
  * retries with the common track, and what is first of all that is new.
@@ -491,15 +500,14 @@ take_in_line(SnClaim *claim, SnClaimLook *look)
 	if (look->leased != 0)
 		return;
 	lost = lost_track(look);
-	if (lost >= 0)
-		take_from_track(claim, look, lost, true);
-	else
+	if (lost < 0)
 	{
 		if ((look->due & SN_COMMON_BIT) != 0)
 			take_from_track(claim, look, SN_TRACK_COMMON, true);
-		while (!sn_claim_full(claim) && take_next_in_line(claim, look))
-			CHECK_FOR_INTERRUPTS();
+		go_on_in_line(claim, look);
+		return;
 	}
+	take_from_track(claim, look, lost, true);
 	look->tracks = sn_lane_unpassed(&look->lane, claim->stream, claim->snapshot);
 }
 
@@ -512,42 +520,75 @@ is_cut(SnClaim *claim, const SnClaimLook *look)
 		 ~(look->leased | look->bound)) != 0;
 }
 
-/* new_until: the position after the last new event of the track at hand */
+/* new_until: the position after the last new event that the batch has of the track at hand */
 static SnPos
-new_until(const SnClaim *claim, const SnClaimLook *look)
+new_until(const SnClaim *claim, const SnLaneState *state)
 {
 	int			i;
 
-	for (i = claim->entries.n - 1; i >= look->first; i--)
+	for (i = claim->entries.n - 1; i >= 0; i--)
 		if (claim->entries.items[i].bit >= 0 &&
-			claim->entries.items[i].lane == look->lane.lane &&
-			claim->entries.items[i].track == look->state->track)
+			claim->entries.items[i].lane == state->lane &&
+			claim->entries.items[i].track == state->track)
 			return claim->entries.items[i].pos + 1;
 	return 0;
 }
 
+/* take_more: take more new events of a track, behind those that the batch has */
+static void
+take_more(SnClaim *claim, SnClaimLook *look, int track)
+{
+	look->state = look->lane.of[track];
+	look->mine = new_until(claim, look->state);
+	look->first = claim->entries.n;
+	take_fresh(claim, look, true);
+	if (claim->entries.n > look->first)
+		hold_lane(claim, look);
+	look->mine = 0;
+}
+
+/* may_have: whether a track that was cut may have more for the batch */
+static bool
+may_have(const SnClaimLook *look, int track)
+{
+	SnTracks	having = look->tracks | look->due | look->behind;
+
+	if (look->in_line)
+		having = look->taken & SN_TRACK_BIT(look->state->track);
+	return (having & look->lane.tracks & ~(look->leased | look->bound) &
+			SN_TRACK_BIT(track)) != 0;
+}
+
+/* sn_claim_go_on: take more of a track where a look had to leave some, for its share */
+void
+sn_claim_go_on(SnClaim *claim, SnClaimLook *look, int track)
+{
+	if (track == SN_SHARE_RETRIES || !may_have(look, track))
+		return;
+	look->lane.sub = claim->sub;	/* subscriptions may have been read anew */
+	if ((look->taken & SN_TRACK_BIT(track)) != 0)
+		take_more(claim, look, track);
+	else
+		take_from_track(claim, look, track, true);
+	leave_hints(claim, look);
+}
+
 /*
- * sn_claim_go_on: others have left of their shares, so take more new events of
- * the track that a look took from last; and then what the lane's others have, unless
- * they stand in line or no other is wanted
+ * sn_claim_go_on_any: others have left of their shares, so take more of what a look
+ * took from, and then what the lane's other tracks have
  */
 void
-sn_claim_go_on(SnClaim *claim, SnClaimLook *look)
+sn_claim_go_on_any(SnClaim *claim, SnClaimLook *look)
 {
+	int			track;
+
 	look->lane.sub = claim->sub;	/* subscriptions may have been read anew */
-	if ((look->taken & SN_TRACK_BIT(look->state->track)) != 0)
-	{
-		look->mine = new_until(claim, look);
-		look->first = claim->entries.n;
-		take_fresh(claim, look, true);
-		if (claim->entries.n > look->first)
-			hold_lane(claim, look);
-		look->mine = 0;
-	}
+	foreach_track(track, look->taken)
+		if (!sn_claim_full(claim) && may_have(look, track))
+			take_more(claim, look, track);
 	if (look->in_line)
-		look->tracks = sn_lane_unpassed(&look->lane, claim->stream,
-										claim->snapshot);
-	else if (!claim->only)
+		go_on_in_line(claim, look);
+	else
 		take_in_turn(claim, look, SN_TRACK_COMMON);
 	leave_hints(claim, look);
 }

@@ -265,16 +265,8 @@ go_on(SnClaim *claim, int track)
 	ListCell   *lc;
 
 	foreach(lc, claim->cut)
-	{
-		SnClaimLook *look = lfirst(lc);
-		int			n = claim->entries.n;
-
-		if (look->state->track != track || sn_claim_full(claim))
-			continue;
-		sn_claim_go_on(claim, look);
-		if (claim->entries.n == n)
-			claim->cut = foreach_delete_current(claim->cut, lc);
-	}
+		if (!sn_claim_full(claim))
+			sn_claim_go_on(claim, lfirst(lc), track);
 }
 
 /* has_all: whether the batch has no room, or must not be filled */
@@ -287,8 +279,7 @@ has_all(const SnClaim *claim)
 
 /*
  * deal: each gets its share of the room; who has less than that takes part no
- * longer.  A lane is the first one's that has something there, so another track
- * begins in each batch.
+ * longer.  Agents work off a batch from its begin, so another track is first in each.
  */
 static void
 deal(SnClaim *claim, Shares *shares, uint32 number, uint32 first)
@@ -420,6 +411,6 @@ sn_claim_look_around(SnClaim *claim, uint32 first)
 	go_through(claim, pending, first, track);
 	foreach(lc, claim->cut)
 		if (!sn_claim_full(claim))
-			sn_claim_go_on(claim, lfirst(lc));
+			sn_claim_go_on_any(claim, lfirst(lc));
 	claim->cut = NIL;
 }

@@ -97,7 +97,8 @@ extern SnEntry *sn_claim_add(SnClaim *claim, SnClaimLook *look,
 
 /* claim_lane.c */
 extern bool sn_claim_from_lane(SnClaim *claim, int lane, int track);
-extern void sn_claim_go_on(SnClaim *claim, SnClaimLook *look);
+extern void sn_claim_go_on(SnClaim *claim, SnClaimLook *look, int track);
+extern void sn_claim_go_on_any(SnClaim *claim, SnClaimLook *look);
 
 /* claim_turn.c */
 extern void sn_claim_look_around(SnClaim *claim, uint32 first);

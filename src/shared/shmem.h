@@ -135,7 +135,8 @@ typedef struct SnRateSample
  *				common one: they are not in tracks
  *	  busy		which of a lane's tracks may be held, or have a range that is
  *				not passed; the others have nothing but what is new
- *	  due		the claim that was there last has left retries that are due
+ *	  due		may have retries that are due, or a lost batch: a claim has left
+ *				some, a batch that ended has, or next_check has come
  *
  * lane_hints.c moves lanes between the sets.
  */

@@ -86,6 +86,14 @@ own_work(SnSubSlot *slot)
 	return (pg_atomic_read_u64(&slot->after_batch) & mine->lanes) | mine->with_work;
 }
 
+/* set_due: lanes may have retries that are due, or lost batches; before a claim comes */
+static void
+set_due(SnSubSlot *slot, uint64 lanes)
+{
+	if ((lanes & ~pg_atomic_read_u64(&slot->due)) != 0)
+		(void) pg_atomic_fetch_or_u64(&slot->due, lanes);
+}
+
 /*
  * sn_hint_pending: the lanes that may have work now, for others or for this
  * transaction alone.  The time goes first and the set after it, while
@@ -99,10 +107,12 @@ sn_hint_pending(SnSubSlot *slot, TimestampTz now)
 		return PG_UINT64_MAX;
 	if (pg_atomic_read_u64(&slot->next_check) <= (uint64) now)
 	{
+		uint64		lanes;
+
 		(void) pg_atomic_exchange_u64(&slot->next_check, SN_NEVER);
-		(void) pg_atomic_fetch_or_u64(&slot->pending,
-									  pg_atomic_exchange_u64(&slot->deferred,
-															 0));
+		lanes = pg_atomic_exchange_u64(&slot->deferred, 0);
+		set_due(slot, lanes);
+		(void) pg_atomic_fetch_or_u64(&slot->pending, lanes);
 	}
 	return pg_atomic_read_u64(&slot->pending) | own_work(slot);
 }
@@ -300,7 +310,7 @@ sn_hint_retries_first(SnSubSlot *slot, int lane, TimestampTz now)
 	return (pg_atomic_fetch_and_u64(&slot->new_first, ~bit) & bit) == 0;
 }
 
-/* sn_hint_retries: the lanes that were left with retries that are due */
+/* sn_hint_retries: the lanes that may have retries that are due */
 uint64
 sn_hint_retries(SnSubSlot *slot, uint64 pending)
 {
@@ -394,6 +404,8 @@ hints_xact_end(XactEvent event)
 
 		if (freed[i].everywhere)
 			sn_sub_look_everywhere(slot);	/* it reads another stream */
+		else
+			set_due(slot, freed[i].with_work);
 		(void) pg_atomic_fetch_or_u64(&slot->pending, lanes);
 		sn_hint_wake(slot, lanes);
 		if (freed[i].sooner && lanes == 0)

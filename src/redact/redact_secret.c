@@ -193,40 +193,40 @@ passes_luhn(const char *digits, int n)
 	return sum % 10 == 0;
 }
 
-/* goes_on: whether a number goes on behind a place, as 4.5 does behind 4 */
+/*
+ * is_fraction: whether a place is behind the point of a decimal number, which
+ * has fewer digits before it than a card.  A comma is none: it separates the
+ * fields of a line far more often.
+ */
 static bool
-goes_on(const Text *t, size_t at)
+is_fraction(const Text *t, size_t at)
 {
-	if (at == t->len)
-		return false;
-	return is_word(t->s[at]) ||
-		((t->s[at] == '.' || t->s[at] == ',') && at + 1 < t->len &&
-		 is_decimal(t->s[at + 1]));
-}
+	size_t		before;
 
-/* comes_from: whether a number goes on before a place */
-static bool
-comes_from(const Text *t, size_t at)
-{
-	if (at == 0)
+	if (at < 2 || t->s[at - 1] != '.')
 		return false;
-	return is_word(t->s[at - 1]) ||
-		((t->s[at - 1] == '.' || t->s[at - 1] == ',') && at > 1 &&
-		 is_decimal(t->s[at - 2]));
+	for (before = 0; before < CARD_MIN && before < at - 1; before++)
+		if (!is_decimal(t->s[at - 2 - before]))
+			break;
+	return before > 0 && before < CARD_MIN;
 }
 
 /* gap: the length of what may stand between groups of digits, or 0 */
 static size_t
 gap(const Text *t, size_t at)
 {
+	if (at + 1 < t->len && (memcmp(t->s + at, "\xc2\xa0", 2) == 0 ||
+							memcmp(t->s + at, "  ", 2) == 0))
+		return 2;				/* a space that does not break the line, or two */
 	if (at < t->len && (t->s[at] == ' ' || t->s[at] == '-'))
 		return 1;
-	if (at + 1 < t->len && memcmp(t->s + at, "\xc2\xa0", 2) == 0)
-		return 2;				/* a space that does not break the line */
 	return 0;
 }
 
-/* is_card: a card number, in groups of digits or without; the longest */
+/*
+ * is_card: a card number, in groups of digits or without; the longest.  What
+ * follows a point or a comma is not its matter: 4111111111111111.00 is one.
+ */
 static bool
 is_card(const Text *t, size_t at, SnSecretSpan *span)
 {
@@ -235,7 +235,7 @@ is_card(const Text *t, size_t at, SnSecretSpan *span)
 	int			n = 0;
 	bool		found = false;
 
-	if (comes_from(t, at))
+	if (!begins_word(t, at))
 		return false;
 	for (;;)
 	{
@@ -249,7 +249,10 @@ is_card(const Text *t, size_t at, SnSecretSpan *span)
 		}
 		if (p - first < CARD_GROUP_MIN)
 			return found;
-		if (n >= CARD_MIN && !goes_on(t, p) && passes_luhn(digits, n))
+		if (first == at && n >= CARD_MIN && is_fraction(t, at))
+			return false;		/* fractions have no groups */
+		if (n >= CARD_MIN && (p == t->len || !is_word(t->s[p])) &&
+			passes_luhn(digits, n))
 		{
 			span->from = at;
 			span->to = p;

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_redaction(), drop_redaction(), and what is stored of what is published.
 -- Hashes need a key, which test/tap/16_redact.pl has.  Statements commit one by one.
-select plan(144);
+select plan(145);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -77,6 +77,8 @@ select pg_temp.only('$', 'secrets');
 select is(pg_temp.stored('{"a": "call 4111 1111 1111 1111 with Bearer abcdef0123", "b": ["-----BEGIN PRIVATE KEY-----\nx"], "c": 4111111111111111, "d": "x"}'),
     '{"a": "call [redacted] with Bearer [redacted]", "b": ["[redacted]"], "c": 4111111111111111, "d": "x"}', 'secrets: in texts, wherever they are');
 select is(pg_temp.said('{"a": "4111111111111111", "b": [0, "4111111111111111"], "c": "x"}'), '{"redacted": {"secrets": ["/a", "/b/1"]}}', 'those that had one are listed');
+select is(pg_temp.stored('{"csv": "4111111111111111,12/27,123", "cards": "4111111111111111,5555555555554444", "p": "4111111111111111.00", "f": "0.4111111111111111"}'),
+    '{"f": "0.4111111111111111", "p": "[redacted].00", "csv": "[redacted],12/27,123", "cards": "[redacted],[redacted]"}', 'a card number ends where a comma or a point is');
 select pg_temp.only('$', 'secrets', patterns => '{private_key}');
 select is(pg_temp.stored('{"a": "4111111111111111 -----BEGIN PRIVATE KEY-----"}'), '{"a": "4111111111111111 [redacted]"}', 'only what was asked for');
 

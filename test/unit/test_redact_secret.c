@@ -74,17 +74,28 @@ test_cards(void **state)
 	becomes("4111 1111 1111 1111 12/27", "# 12/27");
 	becomes("2024 4111 1111 1111 1111 999", "2024 # 999");
 	becomes("\xc3\xbc" "4111111111111111\xc3\xbc", "\xc3\xbc#\xc3\xbc");
+	becomes("4111  1111  1111  1111", "#");
+	/* fields of a line, and amounts */
+	becomes("4111111111111111,12/27,123", "#,12/27,123");
+	becomes("4111111111111111,5555555555554444", "#,#");
+	becomes("12,4111111111111111,5", "12,#,5");
+	becomes("4111111111111111.00", "#.00");
+	becomes("4111 1111 1111 1111.5", "#.5");
+	becomes("4111111111111111.5555555555554444", "#.#");
+	becomes("7.4111 1111 1111 1111", "7.#");	/* fractions have no groups */
+	becomes(".4111111111111111", ".#");
+	stays("0.4111111111111111");
+	stays("-123456789012.4111111111111111");
+	stays("0.4111111111111111 123");
 	stays("4111111111111112");	/* the check digit */
 	stays("41111111111111110000000");	/* too long */
 	stays("411111111111");		/* too short */
 	stays("0000000000000000");
 	stays("1111111111111117");	/* no card begins with 1 */
-	stays("0.4111111111111111");
-	stays("4111111111111111.5");
 	stays("a4111111111111111");
 	stays("4111111111111111f");
 	stays("4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1");
-	stays("4111  1111 1111 1111");
+	stays("4111   1111 1111 1111");
 }
 
 static void
@@ -147,7 +158,7 @@ static void
 test_random(void **state)
 {
 	static const char *const pieces[] = {
-		"4111", "1111 ", "-----", "BEGIN ", "END ", "PRIVATE KEY", "Bearer", " ",
+		"4111", "1111 ", "-----", "BEGIN ", "END ", "PRIVATE KEY", "Bearer", " ", ",",
 		"eyJ", "abcdefghij", ".", "0", "9", "\xc2\xa0", "\xc2", "b", "e"
 	};
 	char		text[256];
@@ -174,7 +185,8 @@ static void
 test_long(void **state)
 {
 	static const char *const pieces[] = {
-		"411 ", "4111-", "5", "-", "-----BEGIN ", "-----BEGIN PRIVATE KEY",
+		"411 ", "411  ", "4111-", "4111,", "4111111111111.", "4111111111111111,",
+		"5", "-", "-----BEGIN ", "-----BEGIN PRIVATE KEY",
 		"Bearer ", "bearer a ", "eyJ.", "eyJaaaaaaaaaa.", "eyJaaaaaaaaaa.eyJ.", "b"
 	};
 	char	   *text = malloc(LONG_TEXT);

@@ -872,7 +872,7 @@ comment on function sentinai.require_proof(name, boolean) is 'Marks a role, and 
 create function sentinai.create_roles() returns void
     language c volatile parallel unsafe
     as 'MODULE_PATHNAME', 'sentinai_create_roles';
-comment on function sentinai.create_roles() is 'Makes the roles sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_auditor, sentinai_relay and sentinai_admin, unless they are there, and grants each the functions and views that it needs. They cannot log in: make your own roles members of them. Only sentinai_admin gets a right for tenants: "admin". Call it again after an update of the extension. Errors: 42501 the caller may not make roles or does not own the extension; 25006 read-only transaction or standby.';
+comment on function sentinai.create_roles() is 'Makes the roles sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_auditor, sentinai_relay and sentinai_admin, unless they are there, and grants each the functions and views that it needs. They cannot log in: make your own roles members of them. Only sentinai_admin gets a right for tenants: "admin". Call it again after an update of the extension: members of sentinai_admin may, too. Errors: 42501 the caller may not make a role or membership that is missing, or is neither the owner of the extension, a superuser nor somebody with the right "admin"; 25006 read-only transaction or standby.';
 
 create function sentinai.act_as(tenant text, proof text default null) returns void
     language c volatile parallel unsafe

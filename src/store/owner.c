@@ -23,14 +23,21 @@
 static SnCaller worker;			/* who a worker is */
 static bool working = false;	/* as the owner, in this transaction */
 
-/* sn_become_owner: of an open table, until sn_become_caller() or an error */
+/* sn_become_role: the owner of something, until sn_become_caller() or an error */
+void
+sn_become_role(Oid role, SnCaller *caller)
+{
+	GetUserIdAndSecContext(&caller->user, &caller->context);
+	SetUserIdAndSecContext(role,
+						   caller->context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+}
+
+/* sn_become_owner: the same of an open table */
 void
 sn_become_owner(Relation rel, SnCaller *caller)
 {
-	GetUserIdAndSecContext(&caller->user, &caller->context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   caller->context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	sn_become_role(rel->rd_rel->relowner, caller);
 }
 
 /* sn_become_tables_owner: the same without a table at hand, to read some */

@@ -18,6 +18,7 @@ typedef struct SnCaller
 	int			context;
 } SnCaller;
 
+extern void sn_become_role(Oid role, SnCaller *caller);
 extern void sn_become_owner(Relation rel, SnCaller *caller);
 extern void sn_become_tables_owner(SnCaller *caller);
 extern void sn_become_caller(const SnCaller *caller);

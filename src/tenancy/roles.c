@@ -5,8 +5,13 @@
  *		create_roles(): roles with exactly the functions that each needs.
  *
  * What a role may execute is said here once.  Whose events it may do that with
- * is another question: grants for tenants answer it.  The statements run with
- * the caller's rights.
+ * is another question: grants for tenants answer it.
+ *
+ * Roles and memberships are made with the caller's rights: they are of all
+ * databases.  What is granted here belongs to the extension.  Its owner grants
+ * it for a caller who may everything and does not own it; the server would warn
+ * him, and grant nothing.  Such a statement has names of the catalog, and runs
+ * nothing else; the search path is ours.
  */
 #include "postgres.h"
 
@@ -16,8 +21,10 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 #include "base/sentinai.h"
+#include "store/owner.h"
 #include "store/statement.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
@@ -85,9 +92,39 @@ static const Role roles[] = {
 	"actions tenant_grants work_grants redactions", false, true},
 };
 
-/* execute_found: the statements that a query makes of a list and the role's name */
+/* What is granted, and whose it is; a condition on its name follows */
+#define GRANT_ROUTINES \
+	"select pg_catalog.format('grant execute on routine %s to %I', p.oid::pg_catalog.regprocedure, $2), p.proowner" \
+	" from pg_catalog.pg_proc p" \
+	" where p.pronamespace operator(pg_catalog.=) '" SN_SCHEMA "'::pg_catalog.regnamespace" \
+	" and p.proname "
+#define GRANT_RELATIONS(right) \
+	"select pg_catalog.format('grant " right " on %s to %I', c.oid::pg_catalog.regclass, $2), c.relowner" \
+	" from pg_catalog.pg_class c" \
+	" where c.relnamespace operator(pg_catalog.=) '" SN_SCHEMA "'::pg_catalog.regnamespace" \
+	" and c.relkind operator(pg_catalog.=) any ('{v,f}') and c.relname "
+#define IS_NAMED	"operator(pg_catalog.=) any (pg_catalog.string_to_array($1, ' '))"
+#define IS_LIKE		"operator(pg_catalog.~~) $1"
+
+/* grant_as: one statement, as the owner of what it grants unless the caller may */
 static void
-execute_found(const char *query, const char *list, const char *role)
+grant_as(Oid owner, const char *statement)
+{
+	SnCaller	caller;
+
+	if (has_privs_of_role(GetUserId(), owner))
+	{
+		sn_execute(statement);
+		return;
+	}
+	sn_become_role(owner, &caller);
+	sn_execute(statement);
+	sn_become_caller(&caller);
+}
+
+/* grant_found: the statements that a query makes of a list and the role's name */
+static void
+grant_found(const char *query, const char *list, const char *role)
 {
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		values[2] = {CStringGetTextDatum(list),
@@ -102,44 +139,24 @@ execute_found(const char *query, const char *list, const char *role)
 	found = SPI_tuptable;
 	n = SPI_processed;
 	for (i = 0; i < n; i++)
-		sn_execute(SPI_getvalue(found->vals[i], found->tupdesc, 1));
-}
+	{
+		bool		isnull;
+		Datum		owner = SPI_getbinval(found->vals[i], found->tupdesc, 2,
+										  &isnull);
 
-/* grant_functions: all that have one of the names */
-static void
-grant_functions(const char *list, const char *role)
-{
-	execute_found("select pg_catalog.format('grant execute on routine %s to %I', p.oid::pg_catalog.regprocedure, $2)"
-				  " from pg_catalog.pg_proc p"
-				  " where p.pronamespace operator(pg_catalog.=) '" SN_SCHEMA "'::pg_catalog.regnamespace"
-				  " and p.proname operator(pg_catalog.=) any (pg_catalog.string_to_array($1, ' '))",
-				  list, role);
-}
-
-/* grant_views: likewise */
-static void
-grant_views(const char *list, const char *role)
-{
-	execute_found("select pg_catalog.format('grant select on " SN_SCHEMA ".%I to %I', v, $2)"
-				  " from pg_catalog.unnest(pg_catalog.string_to_array($1, ' ')) v",
-				  list, role);
+		grant_as(DatumGetObjectId(owner),
+				 SPI_getvalue(found->vals[i], found->tupdesc, 1));
+	}
 }
 
 /* grant_statistics: the views that pg_monitor may read, with what they call */
 static void
 grant_statistics(const char *role)
 {
-	execute_found("select pg_catalog.format('grant select on %s to %I', c.oid::pg_catalog.regclass, $2)"
-				  " from pg_catalog.pg_class c"
-				  " where c.relnamespace operator(pg_catalog.=) '" SN_SCHEMA "'::pg_catalog.regnamespace"
-				  " and c.relkind operator(pg_catalog.=) 'v' and c.relname operator(pg_catalog.~~) $1"
-				  " union all"
-				  " select pg_catalog.format('grant execute on routine %s to %I', p.oid::pg_catalog.regprocedure, $2)"
-				  " from pg_catalog.pg_proc p"
-				  " where p.pronamespace operator(pg_catalog.=) '" SN_SCHEMA "'::pg_catalog.regnamespace"
-				  " and p.proname operator(pg_catalog.~~) $1",
-				  "stat\\_%", role);
-	grant_functions("partitions_until retention_status relay_is_paused", role);
+	grant_found(GRANT_RELATIONS("select") IS_LIKE, "stat\\_%", role);
+	grant_found(GRANT_ROUTINES IS_LIKE, "stat\\_%", role);
+	grant_found(GRANT_ROUTINES IS_NAMED,
+				"partitions_until retention_status relay_is_paused", role);
 }
 
 /* make_role: a role, unless it is there; and what it gets */
@@ -148,13 +165,15 @@ make_role(const Role *role)
 {
 	if (!OidIsValid(get_role_oid(role->name, true)))
 		sn_execute(psprintf("create role %s nologin", role->name));
-	sn_execute(psprintf("grant usage on schema " SN_SCHEMA " to %s", role->name));
-	grant_functions(role->functions, role->name);
+	grant_found("select pg_catalog.format('grant usage on schema %I to %I', n.nspname, $2), n.nspowner"
+				" from pg_catalog.pg_namespace n where n.nspname " IS_NAMED,
+				SN_SCHEMA, role->name);
+	grant_found(GRANT_ROUTINES IS_NAMED, role->functions, role->name);
 	if (role->readable != NULL)
-		grant_views(role->readable, role->name);
+		grant_found(GRANT_RELATIONS("select") IS_NAMED, role->readable,
+					role->name);
 	if (role->publishes)
-		sn_execute(psprintf("grant insert on " SN_SCHEMA ".outbox to %s",
-							role->name));
+		grant_found(GRANT_RELATIONS("insert") IS_NAMED, "outbox", role->name);
 	if (role->watches)
 		grant_statistics(role->name);
 }
@@ -179,16 +198,22 @@ Datum
 sentinai_create_roles(PG_FUNCTION_ARGS)
 {
 	SnAction	action = {.action = "create_roles"};
+	int			guc_level;
 	int			i;
 
 	PreventCommandIfReadOnly("create_roles()");
 	sn_require_admin("call create_roles()");
+	guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+							 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	for (i = 0; i < lengthof(roles); i++)
 		make_role(&roles[i]);
 	make_admin();
 	SPI_finish();
+	AtEOXact_GUC(false, guc_level);
 	sn_action_record(&action);
 	PG_RETURN_VOID();
 }

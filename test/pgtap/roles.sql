@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- create_roles(): every function of the API is some role's, and what a role has
 -- is enough for its work.
-select plan(17);
+select plan(24);
 begin;
 select lives_ok($$select sentinai.create_roles()$$, 'the roles are made');
 select lives_ok($$select sentinai.create_roles()$$, 'and once more');
@@ -32,6 +32,44 @@ select ok(not has_function_privilege('sentinai_operator', 'sentinai.grant_tenant
 select ok(not has_schema_privilege('sentinai_admin', 'sentinai_internal', 'usage'), 'nobody sees the tables');
 select is((select string_agg(role::text || ' ' || tenant_id || ' ' || "right", ',') from sentinai.tenant_grants where role::text like 'sentinai%'),
           'sentinai_admin * admin', 'admin is what has a right for tenants');
+
+-- Who is admin and owns nothing has all of it granted by the owner.
+create temp view granted as
+select o.name, a.grantor::regrole, a.grantee::regrole, a.privilege_type from (
+    select oid::regprocedure::text as name, proacl as acl from pg_proc where pronamespace = 'sentinai'::regnamespace
+    union all select oid::regclass::text, relacl from pg_class where relnamespace = 'sentinai'::regnamespace
+    union all select nspname::text, nspacl from pg_namespace where nspname = 'sentinai') o, aclexplode(o.acl) a
+where a.grantee in (select oid from pg_roles where rolname like 'sentinai%');
+create temp table granted_before as select * from granted;
+create role roles_admin nologin in role sentinai_admin;
+revoke all on all routines in schema sentinai from sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_auditor, sentinai_relay;
+revoke all on all tables in schema sentinai from sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_auditor, sentinai_relay;
+revoke usage on schema sentinai from sentinai_publisher, sentinai_agent, sentinai_reader, sentinai_operator, sentinai_auditor, sentinai_relay;
+revoke execute on function sentinai.drop_redaction(text, text, text) from sentinai_admin;
+select ok(pg_temp.has('sentinai_agent') = '' and not has_function_privilege('sentinai_admin', 'sentinai.drop_redaction(text,text,text)', 'execute'), 'grants are gone');
+set local role roles_admin;
+select lives_ok($$select sentinai.create_roles()$$, 'a member of sentinai_admin makes the roles');
+select is(current_user, 'roles_admin', 'and is nobody else after that');
+reset role;
+select is_empty($$(select * from granted_before except select * from granted) union all (select * from granted except select * from granted_before)$$,
+          'every grant is back, of the same owner');
+-- What is not the extension's takes rights of one's own.
+revoke sentinai_relay from sentinai_admin;
+set local role roles_admin;
+select throws_ok($$select sentinai.create_roles()$$, '42501', null, 'a membership takes the right to give it');
+reset role;
+alter role sentinai_relay rename to roles_relay;
+set local role roles_admin;
+select throws_ok($$select sentinai.create_roles()$$, '42501', null, 'a role takes the right to make one');
+reset role;
+alter role roles_relay rename to sentinai_relay;
+grant sentinai_relay to sentinai_admin;
+create role roles_nobody nologin;
+grant usage on schema sentinai to roles_nobody;
+grant execute on function sentinai.create_roles() to roles_nobody;
+set local role roles_nobody;
+select throws_ok($$select sentinai.create_roles()$$, '42501', null, 'the right to execute it is not enough');
+reset role;
 
 -- Their work
 create role roles_one nologin in role sentinai_publisher, sentinai_agent;

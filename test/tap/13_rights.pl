@@ -48,6 +48,16 @@ my $granted = join "\n", sort
 sql('create extension sentinai');
 is(sql($rights), $granted, 'the rights after CREATE EXTENSION');
 
+# Who is admin and owns nothing: the owner grants, and no warning (01007) says that nobody did.
+sql('create database admins');
+sql('create extension sentinai; select sentinai.create_roles(); create role admin_of_all in role sentinai_admin;
+	revoke all on all functions in schema sentinai from sentinai_publisher', 'admins');
+my (undef, undef, $warned) = $node->psql('admins', 'set role admin_of_all; select sentinai.create_roles()');
+is($warned, '', 'who is admin makes the roles');
+is(sql(q{select has_function_privilege('sentinai_publisher', 'sentinai.meet_deadline(text,text,text)', 'execute')}, 'admins'), 't', 'and what they may');
+sql('drop database admins');
+sql(join ';', 'drop role admin_of_all', map { "drop role sentinai_$_" } qw(publisher agent reader operator auditor relay admin));
+
 # whatever was granted beforehand
 sql('create role greedy; create role giver superuser; create database given');
 sql(join('', 'set role giver;', map {

@@ -43,6 +43,10 @@ SN_BOOL(tenant_isolation, false, PGC_SUSET, 0,
 SN_STRING(proof_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_DISALLOW_IN_AUTO_FILE, NULL,
 		  "File in sentinai.secret_directory with the key that proofs for act_as() are made with.", NULL)
 
+SN_INT(operator_timeout, 10000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL,
+	   "Longest time that an operator of single tenants may hold what other tenants wait for; 0 is no bound.",
+	   "Then his session ends.")
+
 /* limits */
 SN_INT(limit_buckets, 262144, 1024, SN_MAX_LIMIT_BUCKETS, PGC_SIGHUP, 0, NULL,
 	   "Most tenants and kinds whose limits the server counts at a time.", NULL)

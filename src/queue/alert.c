@@ -33,6 +33,7 @@
 #include "queue/dead_letter.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
+#include "tenancy/hold.h"
 
 PG_FUNCTION_INFO_V1(sentinai_set_alert);
 PG_FUNCTION_INFO_V1(sentinai_drop_alert);
@@ -224,6 +225,7 @@ sentinai_set_alert(PG_FUNCTION_ARGS)
 		(void) sn_duration(PG_GETARG_INTERVAL_P(3), "window", 1, SN_YEAR);
 	PreventCommandIfReadOnly("set_alert()");
 	(void) sn_lock_alerts(true);
+	sn_hold_briefly();
 	replaces = find_alert(kind, tenant_id, &alert);
 	before = replaces ? alert_json(&alert) : NULL;
 	put_alert(&alert, Anum_alert_alert, PointerGetDatum(kind), false);
@@ -362,6 +364,7 @@ sentinai_drop_alert(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("drop_alert()");
 	(void) sn_lock_alerts(true);
+	sn_hold_briefly();
 	if (!find_alert(kind, tenant_id, &alert))
 		PG_RETURN_BOOL(false);
 	if (!alert.nulls[Anum_alert_raised_at - 1])

@@ -24,6 +24,7 @@
 #include "queue/subscription.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
+#include "tenancy/hold.h"
 #include "tenancy/limit.h"
 #include "tenancy/pressure.h"
 
@@ -131,6 +132,7 @@ sentinai_set_backlog_limit(PG_FUNCTION_ARGS)
 		sn_unknown_worker_type(worker_type);	/* nor hear that it is there */
 	(void) sn_sub_require(worker_type);
 	(void) sn_lock_limits(true);
+	sn_hold_briefly();
 	limit = limit_of(worker_type, tenant_id);
 	if (limit != NULL)
 		before = what_it_is(limit);
@@ -170,6 +172,7 @@ sentinai_drop_backlog_limit(PG_FUNCTION_ARGS)
 	tenant_id = limited_tenant_arg(fcinfo, 1);
 	PreventCommandIfReadOnly("drop_backlog_limit()");
 	(void) sn_lock_limits(true);
+	sn_hold_briefly();
 	limit = limit_of(worker_type, tenant_id);
 	if (limit == NULL)
 		PG_RETURN_BOOL(false);

@@ -26,6 +26,7 @@
 #include "store/lane_hints.h"
 #include "store/xact_end.h"
 #include "tenancy/action.h"
+#include "tenancy/hold.h"
 
 /* sn_letter_lane_open: lock the lane of a worker type's letters, and read it */
 void
@@ -38,6 +39,7 @@ sn_letter_lane_open(SnLetterLane *lane, const text *worker_type, int number)
 	lane->worker_type = worker_type;
 	lane->lane = number;
 	(void) sn_lock_letters(worker_type, number, true);
+	sn_hold_briefly();
 	lane->sub = sn_sub_by_name(worker_type);
 	if (lane->sub != NULL)
 	{

@@ -32,6 +32,7 @@
 #include "store/lane_hints.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
+#include "tenancy/hold.h"
 
 PG_FUNCTION_INFO_V1(sentinai_retry_event);
 PG_FUNCTION_INFO_V1(sentinai_give_up_event);
@@ -227,6 +228,7 @@ admit(Patient *patient, FunctionCallInfo fcinfo)
 	batch->sub = sn_sub_require(worker_type);
 	find_lane(patient);
 	lock_lane(patient, worker_type);
+	sn_hold_briefly();
 	patient->waits = sn_retry_find(batch->sub->sub_id, patient->lane,
 								   patient->hash, &patient->id,
 								   batch->snapshot, &patient->retry);

@@ -32,6 +32,7 @@
 #include "queue/dead_letter.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
+#include "tenancy/hold.h"
 
 PG_FUNCTION_INFO_V1(sentinai_purge_dead_letters);
 PG_FUNCTION_INFO_V1(sentinai_refuse_letter_change);
@@ -223,8 +224,10 @@ purge_letters(const Purge *purge)
 	{
 		for (end = i + 1; end < n && same_lane(&found[i], &found[end]); end++)
 			;
-		if (sn_lock_letters(found[i].worker_type, found[i].lane, purge->wait))
-			result += delete_letters(purge, &found[i], end - i);
+		if (!sn_lock_letters(found[i].worker_type, found[i].lane, purge->wait))
+			continue;
+		sn_hold_briefly();
+		result += delete_letters(purge, &found[i], end - i);
 	}
 	if (result > 0)
 		CommandCounterIncrement();

@@ -321,7 +321,10 @@ sn_gate_was_granted(int rights, const text *tenant_id)
 /*
  * sn_gate_needs_proof: whether the caller may nothing without a proof.  Who has set
  * another role is still who logged in, so that role's mark counts, too.  And in a
- * SECURITY DEFINER function whose owner he may become: he can have made it.
+ * SECURITY DEFINER function whose owner he may become: he can have made it.  Where
+ * the server runs the code of a table's owner for somebody else, as autovacuum does
+ * with expressions of indexes, nobody has logged in as that owner.  He may be one
+ * that a marked role becomes.
  */
 bool
 sn_gate_needs_proof(void)
@@ -330,9 +333,11 @@ sn_gate_needs_proof(void)
 	Oid			session = GetSessionUserId();
 	bool		marked = role != session && find_role(session)->needs_proof &&
 		(role == GetOuterUserId() || is_member_of_role(session, role));
+	bool		unasked = role != session && InSecurityRestrictedOperation() &&
+		sn_any_needs_proof();
 	Asker	   *asker = find_role(role);
 
-	return asker->needs_proof || (marked && !asker->admin);
+	return asker->needs_proof || ((marked || unasked) && !asker->admin);
 }
 
 /* sn_gate_may: sn_may() where it matters */

@@ -257,6 +257,17 @@ sn_needs_proof(Oid role)
 	return needed;
 }
 
+/* sn_any_needs_proof: whether some role was marked */
+bool
+sn_any_needs_proof(void)
+{
+	SnTableScan *scan = sn_table_read(SN_PROOF_ROLE, NULL);
+	bool		any = sn_table_next(scan) != NULL;
+
+	sn_table_end(scan);
+	return any;
+}
+
 /* sn_grant_find: where the row is that has these keys */
 bool
 sn_grant_find(SnRel table, SnRel index, int nkeys, ScanKey keys,

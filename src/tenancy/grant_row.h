@@ -37,6 +37,7 @@ extern List *sn_granted_tenants(Oid role, int rights, int max);
 extern int	sn_work_rights(Oid role, const text *worker_type);
 extern bool sn_any_work_grant(void);
 extern bool sn_needs_proof(Oid role);
+extern bool sn_any_needs_proof(void);
 
 extern bool sn_grant_find(SnRel table, SnRel index, int nkeys, ScanKey keys,
 						  ItemPointer tid);

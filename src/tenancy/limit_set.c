@@ -24,6 +24,7 @@
 #include "store/store.h"
 #include "tenancy/action.h"
 #include "tenancy/gate.h"
+#include "tenancy/hold.h"
 #include "tenancy/limit.h"
 
 #define WINDOW_MAX		SN_YEAR
@@ -174,6 +175,7 @@ sentinai_set_limit(PG_FUNCTION_ARGS)
 	values[Anum_limit_changed_by - 1] =
 		PointerGetDatum(sn_session_role());
 	(void) sn_lock_limits(true);
+	sn_hold_briefly();
 	before = take_limit_row(tenant_id, kind);
 	sn_insert_one(SN_TENANT_LIMIT, values, nulls);
 	record("set_limit", tenant_id, kind, before, limit_json(values));
@@ -192,6 +194,7 @@ sentinai_drop_limit(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("drop_limit()");
 	sn_require(SN_RIGHT_OPERATE, sn_whose(tenant_id), "set limits for");
 	(void) sn_lock_limits(true);
+	sn_hold_briefly();
 	before = take_limit_row(tenant_id, kind);
 	if (before != NULL)
 	{

@@ -115,7 +115,34 @@ is(acts('acme', proof('pool', 'acme', $soon)), 'SN403', 'a key that others can r
 chmod 0600, "$secrets/keys/proof";
 is(acts('acme', proof('pool', 'acme', $soon)), 't', 'as before when they cannot');
 unlike(slurp_file($node->logfile), qr/$key/, 'the log has nothing of the key');
+
+# A role that the pool becomes needs none of its own. Its code does not run for somebody
+# else without one, as autovacuum or a superuser runs the expressions of its indexes.
+sql(q{
+	create role helper; grant helper to pool; create schema helper authorization helper; grant usage on schema sentinai to helper;
+	grant execute on function sentinai.publish(text, text, text, jsonb, text, jsonb, text, uuid, text, timestamptz, int) to helper;
+	select sentinai.grant_tenant('helper', 'acme', 'publish');
+	set role helper;
+	create table helper.t as select generate_series(1, 20) i;
+	create function helper.smuggle(int) returns int immutable language plpgsql as $$
+		begin
+			if current_setting('application_name') = 'another' then perform sentinai.publish('Smuggled', 'acme', 'k', '{}'); end if;
+			return 1;
+		end $$;
+	create index on helper.t (helper.smuggle(i))});
+# another(SQL): the state of what a superuser's session says then
+sub another
+{
+	my ($statement) = @_;
+	my ($ret, $out, $err) = $node->psql('postgres', "\\set VERBOSITY sqlstate\nset application_name = 'another'; $statement");
+
+	return $err =~ /ERROR: +(\w+)/ ? $1 : '00000';
+}
+is(another('analyze helper.t'), 'SN403', 'what runs for the owner of a table has no proof');
+is(another("set role helper; select helper.smuggle(1)"), '00000', 'who is that role, and not marked, needs none');
+is(sql(q{select count(*) from sentinai.event_log where event_type = 'Smuggled'}), 1, 'and nothing was smuggled');
 sql(q{select sentinai.require_proof('pool', false)});
+is(another('analyze helper.t'), '00000', 'where nobody is marked nobody is asked');
 
 # A pool in transaction mode: every transaction says for whom it acts.
 SKIP:

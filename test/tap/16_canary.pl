@@ -14,6 +14,7 @@ use Sentinai;
 use Test::More;
 
 my $canary = 'C4N4RY';
+my $tenant = "$canary-bob";    # the other's name tells of him, too
 my $unslept = 30;    # seconds within which anything here has to happen
 my $node = new_node('canary', 'sentinai.tenant_isolation = on', 'log_statement = none',
 	'log_min_error_statement = panic', 'log_error_verbosity = verbose');
@@ -28,23 +29,23 @@ sql(qq{
 	grant insert on sentinai.outbox to alice;
 	grant execute on all functions in schema sentinai to alice, bob;
 	grant execute on all procedures in schema sentinai to alice, bob;
-	select sentinai.grant_tenant(r, r, g) from unnest('{alice,bob}'::text[]) r, unnest('{publish,work,read,operate,audit}'::text[]) g;
+	select sentinai.grant_tenant(r[1], r[2], g) from (values ('{alice,alice}'::text[]), ('{bob,$tenant}')) t (r), unnest('{publish,work,read,operate,audit}'::text[]) g;
 	select sentinai.grant_tenant('bob', '*', 'work'), sentinai.grant_work('alice', 'alice'), sentinai.grant_work('bob', '$canary-sub');
 	select sentinai.subscribe('alice', '{alice.t}', 'earliest'), sentinai.subscribe('$canary-sub', '{bob.t}', 'earliest', 2, '{1h}')});
 sql(qq{
 	set role bob;
-	select sentinai.publish('bob.t', 'bob', '$canary-' || g, '{"say": "$canary"}', metadata => '{"meta": "$canary"}', correlation_id => '$canary-flow',
+	select sentinai.publish('bob.t', '$tenant', '$canary-' || g, '{"say": "$canary"}', metadata => '{"meta": "$canary"}', correlation_id => '$canary-flow',
 		idempotency_key => case g when 1 then '$canary-key' end) from generate_series(1, 4) g;
-	select sentinai.publish('bob.t', 'bob', 'same', '{"say": "$canary"}');
+	select sentinai.publish('bob.t', '$tenant', 'same', '{"say": "$canary"}');
 	reset role; set role alice;
 	select sentinai.publish('alice.t', 'alice', 'same', '{}'), sentinai.publish('alice.t', 'alice', 'mine', '{}', correlation_id => 'mine')});
 
 # What bob is limited to, and who looks after him.
-sql(qq{select sentinai.set_limit('bob', 'calls', 5, '1 hour'), sentinai.set_weight('bob', 7), sentinai.set_alert('dead_letters', 'bob', 100, channels => '{$canary}'),
-	sentinai.set_backlog_limit('$canary-sub', 'bob', 1000000), sentinai.set_redaction('bob', '*', '\$.$canary-flow', 'replace', replacement => '"$canary"'),
-	sentinai.set_sla_threshold('bob', 0.5), sentinai.set_deadline('bob', '$canary-1', 'r', now() + interval '1 hour', correlation_id => '$canary-flow');
-	select sentinai.create_relay('$canary-relay', 'kafka', 'bootstrap.servers=127.0.0.1:1', tenants => '{bob}');
-	set role bob; select sentinai.consume_limit('bob', 'calls', 3)});
+sql(qq{select sentinai.set_limit('$tenant', 'calls', 5, '1 hour'), sentinai.set_weight('$tenant', 7), sentinai.set_alert('dead_letters', '$tenant', 100, channels => '{$canary}'),
+	sentinai.set_backlog_limit('$canary-sub', '$tenant', 1000000), sentinai.set_redaction('$tenant', '*', '\$.$canary-flow', 'replace', replacement => '"$canary"'),
+	sentinai.set_sla_threshold('$tenant', 0.5), sentinai.set_deadline('$tenant', '$canary-1', 'r', now() + interval '1 hour', correlation_id => '$canary-flow');
+	select sentinai.create_relay('$canary-relay', 'kafka', 'bootstrap.servers=127.0.0.1:1', tenants => '{$tenant}');
+	set role bob; select sentinai.consume_limit('$tenant', 'calls', 3)});
 
 # Bob's work: a letter, a retry, something completed and something in hand.
 wait_for($unslept, sub { sql(qq{select count(*) from sentinai_internal.slice, unnest(event_ids) e}) >= 7 });
@@ -57,11 +58,11 @@ sql(qq{
 	select sentinai.fail(token, event_id, '$canary-error') from batch where n = 2;
 	select sentinai.complete(token, array[event_id]) from batch where n = 3;
 	insert into batch select 9, token, event_id from sentinai.claim('$canary-sub', 1, '1 hour', '$canary-agent')});
-my %bob = (tenant => 'bob', aggregate => "$canary-1", flow => "$canary-flow", key => "$canary-key", worker => "$canary-sub",
+my %bob = (tenant => $tenant, aggregate => "$canary-1", flow => "$canary-flow", key => "$canary-key", worker => "$canary-sub",
 	relay => "$canary-relay", agent => "$canary-agent",
 	map { $_->[0] => sql("select $_->[2] from batch where n = $_->[1] limit 1") } [ 'dead', 1, 'event_id' ], [ 'waiting', 2, 'event_id' ],
 	[ 'done', 3, 'event_id' ], [ 'held', 9, 'event_id' ], [ 'token', 9, 'token' ]);
-my %nobody = (%bob, tenant => 'nob', aggregate => 'nothing-1', flow => 'nothing-flow', key => 'nothing-key',
+my %nobody = (%bob, tenant => 'nothing-bob', aggregate => 'nothing-1', flow => 'nothing-flow', key => 'nothing-key',
 	worker => 'nothing-sub', relay => 'nothing-relay', agent => 'nothing-agent');
 $nobody{$_} =~ s/.{12}\z/000000000000/ foreach qw(dead waiting done held);
 $nobody{token} =~ s/.{32}\z/'0' x 32/e;
@@ -189,11 +190,12 @@ foreach my $i (0 .. $#all)
 
 # What a session of alice's has made the server write.
 my $log = slurp_file($node->logfile);
-unlike($log, qr/$canary-(?:error|flow|agent)|"say"/, 'the log has no word of an event');
+unlike($log, qr/$canary-(?:error|flow|agent|bob)|"say"/, 'the log has no word of an event');
 
 # The canary sings where it should.
 foreach my $seen ('select * from sentinai.event_log', 'select * from sentinai.dead_letter', 'select * from sentinai.stat_agent',
-	'select * from sentinai.stat_lane', "select * from sentinai.get_trace('$canary-flow')")
+	'select * from sentinai.stat_lane', (map { "select tenant_id from sentinai.$_" } qw(limits limit_usage weights sla_thresholds alerts backlog_limits deadlines)),
+	"select * from sentinai.get_trace('$canary-flow')")
 {
 	like(sql($seen), qr/$canary/, "the owner sees it: $seen");
 }

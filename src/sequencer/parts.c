@@ -194,7 +194,8 @@ oids_of(Relation log, int *n)
 	Oid		   *result = palloc(sizeof(Oid) * (desc->nparts + 1));
 
 	*n = desc->nparts;
-	memcpy(result, desc->oids, sizeof(Oid) * desc->nparts);
+	if (desc->nparts > 0)		/* or else there is no list to copy */
+		memcpy(result, desc->oids, sizeof(Oid) * desc->nparts);
 	qsort(result, desc->nparts, sizeof(Oid), oid_cmp);
 	return result;
 }

@@ -279,7 +279,13 @@ class Villain(Client):
                 "select * from sentinai.event_log limit 10 for update",
                 "declare c cursor with hold for select * from sentinai.event_log",
                 f"select sentinai.publish('A', '{self.user}', 'k', '{{}}', "
-                "idempotency_key => 'held')"), 3):
+                "idempotency_key => 'held')",
+                "select sentinai.give_up_event(event_id, 'house', 'a', 'r') "
+                "from sentinai.event_log order by event_id desc limit 1",
+                f"select sentinai.retry_dead_letters('{self.user}', 'house', "
+                "reason => 'r')",
+                f"select sentinai.set_alert('dead_letters', '{self.user}', 1)"),
+                3):
             self.ask("savepoint s")
             if self.tell(sql, {}) is None:
                 self.ask("rollback to s")

@@ -40,6 +40,7 @@ log_line_prefix = '%m [%p] %e %a '
 sentinai.journal_size = {journal_size}
 sentinai.maintenance_interval = 1s
 sentinai.launcher_naptime = 1s
+sentinai.operator_timeout = 500ms
 sentinai.partition_interval = 1min
 sentinai.retention = {retention}
 sentinai.breaker_open_time = 1s

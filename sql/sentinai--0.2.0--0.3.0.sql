@@ -105,6 +105,7 @@ create table sentinai_internal.backlog_limit (
     over_since  timestamptz,
     event_types text[] collate "C",
     tenants     text[] collate "C",
+    backlog     bigint,
     primary key (worker_type, tenant_id)
 );
 
@@ -119,6 +120,7 @@ comment on column sentinai_internal.backlog_limit.changed_by is 'Role that set i
 comment on column sentinai_internal.backlog_limit.over_since is 'Since when more wait; null: they do not.';
 comment on column sentinai_internal.backlog_limit.event_types is 'While more wait: what the subscription gets; null: all.';
 comment on column sentinai_internal.backlog_limit.tenants is 'While more wait: whose events it gets; null: everybody''s.';
+comment on column sentinai_internal.backlog_limit.backlog is 'While more wait: how many, as far as they were counted. A look that finds a tenth more or less notes it.';
 
 -- BackpressureDetected was reserved: nothing has published it.
 update sentinai_internal.event_type

@@ -143,6 +143,7 @@ sentinai_set_backlog_limit(PG_FUNCTION_ARGS)
 		limit->nulls[Anum_pressure_over_since - 1] = true;
 		limit->nulls[Anum_pressure_event_types - 1] = true;
 		limit->nulls[Anum_pressure_tenants - 1] = true;
+		limit->nulls[Anum_pressure_backlog - 1] = true;
 	}
 	limit->values[Anum_pressure_worker_type - 1] = PointerGetDatum(worker_type);
 	limit->values[Anum_pressure_tenant_id - 1] = PointerGetDatum(tenant_id);

@@ -269,6 +269,23 @@ note_filter(SnBacklogLimit *limit, const SnSub *sub)
 }
 
 /*
+ * note_backlog: how many wait, for what publishers are told; whether that is worth
+ * a new row.  All of them read the rows again then, so a little more or less is not.
+ */
+static bool
+note_backlog(SnBacklogLimit *limit, int64 backlog)
+{
+	Datum	   *value = &limit->values[Anum_pressure_backlog - 1];
+	bool	   *isnull = &limit->nulls[Anum_pressure_backlog - 1];
+	int64		noted = *isnull ? 0 : DatumGetInt64(*value);
+	bool		same = !*isnull && Abs(backlog - noted) <= noted / 10;
+
+	*value = Int64GetDatum(backlog);
+	*isnull = false;
+	return !same;
+}
+
+/*
  * decide: whether an episode begins, goes on or ends.  The row is read anew under
  * the lock: somebody may have changed it.  Who is changing one is not waited for,
  * since rounds would wait, too: the next look decides.
@@ -280,6 +297,7 @@ decide(const SnBacklogLimit *seen, const SnSub *sub, int64 backlog)
 	List	   *rows;
 	bool		begins = !seen->over && backlog > seen->max_backlog;
 	bool		ends = seen->over && backlog <= seen->max_backlog * 9 / 10;
+	bool		news;
 
 	if ((!begins && !seen->over) || !sn_lock_limits(false))
 		return;
@@ -289,7 +307,9 @@ decide(const SnBacklogLimit *seen, const SnSub *sub, int64 backlog)
 	limit = linitial(rows);
 	if (limit->over != seen->over || limit->max_backlog != seen->max_backlog)
 		return;
-	if (!note_filter(limit, sub) && !begins && !ends)
+	news = note_filter(limit, sub);
+	news |= note_backlog(limit, backlog);
+	if (!news && !begins && !ends)
 		return;
 	if (begins)
 		limit->values[Anum_pressure_over_since - 1] =
@@ -298,6 +318,7 @@ decide(const SnBacklogLimit *seen, const SnSub *sub, int64 backlog)
 		sn_backlog_tell(limit, begins ? SN_TYPE_BACKPRESSURE :
 						SN_TYPE_BACKPRESSURE_OVER, backlog);
 	limit->nulls[Anum_pressure_over_since - 1] = ends;
+	limit->nulls[Anum_pressure_backlog - 1] = ends;
 	sn_backlog_limit_write(limit);
 }
 

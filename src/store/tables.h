@@ -155,7 +155,7 @@
 	C(pressure, max_backlog) C(pressure, policy) C(pressure, max_delay) \
 	C(pressure, changed_at) C(pressure, changed_by) \
 	C(pressure, over_since) C(pressure, event_types) \
-	C(pressure, tenants)
+	C(pressure, tenants) C(pressure, backlog)
 
 #define SN_COLUMNS_interval(C, AS) \
 	AS(interval, no, interval_no) C(interval, from_id) C(interval, to_id) \

@@ -46,6 +46,7 @@ typedef struct Pressure
 	SnNames		types;			/* that the subscription gets */
 	SnNames		tenants;
 	int64		max_backlog;
+	int64		backlog;		/* as it was noted last; -1: it was not */
 	bool		refuses;
 	int64		max_delay;		/* us */
 } Pressure;
@@ -89,6 +90,8 @@ add_pressure(TupleTableSlot *slot)
 	sn_names_read(values[Anum_pressure_tenants - 1],
 				  slot->tts_isnull[Anum_pressure_tenants - 1], &new.tenants);
 	new.max_backlog = DatumGetInt64(values[Anum_pressure_max_backlog - 1]);
+	new.backlog = slot->tts_isnull[Anum_pressure_backlog - 1] ? -1 :
+		DatumGetInt64(values[Anum_pressure_backlog - 1]);
 	new.refuses = sn_text_is(DatumGetTextPP(values[Anum_pressure_policy - 1]),
 							 SN_PRESSURE_REFUSE);
 	new.max_delay =
@@ -171,6 +174,16 @@ find_pressure(const text *tenant_id, const text *event_type)
 	return found;
 }
 
+/* current_backlog: as JSON; how much waits of all tenants is not for everybody */
+static const char *
+current_backlog(const Pressure *pressure)
+{
+	if (pressure->backlog < 0 ||
+		(pressure->tenant_id == NULL && !sn_gate_may_watch()))
+		return "null";
+	return psprintf(INT64_FORMAT, pressure->backlog);
+}
+
 /* refuse_event: the backlog has to become shorter first */
 static void pg_attribute_noreturn()
 refuse_event(const Pressure *pressure, const text *tenant_id)
@@ -179,8 +192,9 @@ refuse_event(const Pressure *pressure, const text *tenant_id)
 			(errcode(ERRCODE_SN_LIMIT),
 			 errmsg("limit \"" SN_KIND_BACKLOG "\" of tenant \"%s\" is reached",
 					text_to_cstring(tenant_id)),
-			 errdetail_internal("{\"kind\": \"" SN_KIND_BACKLOG "\", \"limit\": " INT64_FORMAT ", \"window\": null, \"current\": null, \"requested\": 1, \"retry_after\": 1, \"reset_at\": null}",
-								pressure->max_backlog),
+			 errdetail_internal("{\"kind\": \"" SN_KIND_BACKLOG "\", \"limit\": " INT64_FORMAT ", \"window\": null, \"current\": %s, \"requested\": 1, \"retry_after\": 1, \"reset_at\": null}",
+								pressure->max_backlog,
+								current_backlog(pressure)),
 			 errhint("Too many events wait to be worked on. Try again after \"retry_after\" seconds.")));
 	pg_unreachable();
 }

@@ -42,6 +42,17 @@ $ask->(q{
 		end if;
 		return n_of;
 	end $$;
+	-- what the detail of its error says
+	create function said(query text, name text) returns text language plpgsql as $$
+	declare
+		detail text;
+	begin
+		execute query;
+		return 'no error';
+	exception when sqlstate 'SN429' then
+		get stacked diagnostics detail = pg_exception_detail;
+		return coalesce(detail::jsonb ->> name, 'null');
+	end $$;
 	select sentinai.subscribe('slow', '{bl.slow}')});
 
 sub state_of { return state_in($node, $dbname, $_[0]); }
@@ -62,11 +73,15 @@ $ask->(q{select sentinai.set_backlog_limit('slow', 'big', 50)});
 $ask->(q{select fill('big', 200)});
 over_ok('big', 'true', 'more waits than may');
 is(state_of(q{select fill('big', 1)}), 'SN429', 'publish() is refused');
+is($ask->(q{select string_agg(n || ' ' || said('select fill(''big'', 1)', n), ', ') from unnest('{kind,limit,current,window,requested}'::text[]) n}),
+	'kind max_backlog, limit 50, current 200, window null, requested 1', 'and told how many wait');
 is(state_of(q{select sentinai.publish_batch('{bl.other,bl.slow}', '{big,big}', '{k,k}', array['{}'::jsonb, '{}'])}), 'SN429', 'publish_batch(), too');
 is(state_of(q{insert into sentinai.outbox (tenant_id, aggregateid, type, payload) values ('big', 'k', 'bl.slow', '{}')}), 'SN429', 'and the outbox');
 is(state_of(q{select fill('big', 1, 'bl.other')}), '00000', 'what does not go there is published');
 is(state_of(q{select fill('small', 1)}), '00000', 'and what is of another tenant');
 is(state_of(q{set sentinai.limit_bypass = on; select fill('big', 1)}), '00000', 'and what an operator publishes');
+$ask->(q{set sentinai.limit_bypass = on; select fill('big', 100)});
+poll_ok($node, $dbname, $patience, q{select said('select fill(''big'', 1)', 'current') = '301'}, 'and what waits becomes more');
 is(told('big'), 'BackpressureDetected', 'one event tells of it');
 is($ask->(q{select payload ->> 'worker_type', payload ->> 'tenant_id', payload ->> 'policy', payload -> 'max_backlog', (payload -> 'backlog')::int > 50 from sentinai.event_log where event_type = 'BackpressureDetected'}),
 	'slow|big|refuse|50|t', 'and says of what');
@@ -137,6 +152,11 @@ $ask->(q{
 over_ok('*', 'true', 'much waits for some tenants');
 is(state_of(q{select fill('f2', 1)}), 'SN429', 'they are held up');
 is(state_of(q{select fill('f3', 1)}), '00000', 'others are not');
+my $said = q{select said('select sentinai.publish(''bl.slow'', ''f2'', ''k'', ''{}'')', 'current')};
+is($ask->($said), '20', 'of all together somebody is told who is there for all');
+$ask->(q{create role f2; grant usage on schema sentinai to f2; grant execute on all functions in schema sentinai to f2;
+	select sentinai.grant_tenant('f2', 'f2', 'publish')});
+is($ask->("set sentinai.tenant_isolation = on; set role f2; $said"), 'null', 'and who is there for one is not');
 $ask->(q{select sentinai.unsubscribe('few')});
 over_ok('*', 'false', 'the end of it');
 is(told('f3'), '', 'nothing waited of a tenant that it does not get');

@@ -40,6 +40,20 @@ comment on column sentinai_internal.audit_root.events is 'Events of the tenant i
 comment on column sentinai_internal.audit_root.root is 'SHA-256 root of the Merkle tree (RFC 6962) over these events, in the order of their ids.';
 comment on column sentinai_internal.audit_root.chain is 'SHA-256 of the row, the interval''s bounds and the tenant''s chain before it.';
 
+-- An index that is not unique: who makes a partition anew by hand keeps retention
+-- from nothing.
+create table sentinai_internal.audit_dropped (
+    from_id    uuid not null,
+    to_id      uuid not null,
+    dropped_at timestamptz not null
+);
+create index audit_dropped_to_idx on sentinai_internal.audit_dropped (to_id);
+
+comment on table sentinai_internal.audit_dropped is 'Partitions of the log that retention has dropped: verify_audit() tells by them what somebody has dropped or detached by hand. Rows are added and never changed.';
+comment on column sentinai_internal.audit_dropped.from_id is 'First id of the partition.';
+comment on column sentinai_internal.audit_dropped.to_id is 'First id after it.';
+comment on column sentinai_internal.audit_dropped.dropped_at is 'When it was dropped.';
+
 insert into sentinai_internal.event_type
     (event_type, version, direction, description, schema, examples, compatibility, registered_at, registered_by)
 values ('AuditRootPublished', 1, 'control', 'Evidence of a tenant''s events in an interval: a copy of this event outside is the anchor that the log is compared with.', '{

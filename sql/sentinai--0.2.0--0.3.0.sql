@@ -602,6 +602,20 @@ comment on column sentinai_internal.audit_root.events is 'Events of the tenant i
 comment on column sentinai_internal.audit_root.root is 'SHA-256 root of the Merkle tree (RFC 6962) over these events, in the order of their ids.';
 comment on column sentinai_internal.audit_root.chain is 'SHA-256 of the row, the interval''s bounds and the tenant''s chain before it.';
 
+-- An index that is not unique: who makes a partition anew by hand keeps retention
+-- from nothing.
+create table sentinai_internal.audit_dropped (
+    from_id    uuid not null,
+    to_id      uuid not null,
+    dropped_at timestamptz not null
+);
+create index audit_dropped_to_idx on sentinai_internal.audit_dropped (to_id);
+
+comment on table sentinai_internal.audit_dropped is 'Partitions of the log that retention has dropped: verify_audit() tells by them what somebody has dropped or detached by hand. Rows are added and never changed.';
+comment on column sentinai_internal.audit_dropped.from_id is 'First id of the partition.';
+comment on column sentinai_internal.audit_dropped.to_id is 'First id after it.';
+comment on column sentinai_internal.audit_dropped.dropped_at is 'When it was dropped.';
+
 -- This type is the extension's own now.
 delete from sentinai_internal.event_type where event_type = 'AuditRootPublished';
 insert into sentinai_internal.event_type
@@ -629,7 +643,7 @@ create function sentinai.verify_audit(
         events bigint, found bigint, status text)
     language c stable parallel unsafe rows 100
     as 'MODULE_PATHNAME', 'sentinai_verify_audit';
-comment on function sentinai.verify_audit(text, timestamptz, timestamptz) is 'Reads the log again and compares it with its evidence. tenant_id: whose; null for all. from_time, to_time: intervals that have events of that time; null for no bound. A row for each interval and tenant. events: how many there were when the interval was closed; found: how many there are. status: "ok"; "altered", an event is not what it was; "missing" or "added" events; "chain broken", the evidence itself is not what it was; then with tenant_id null for all tenants of the interval; "dropped", retention has dropped them; "open" in the last row, what came since has no evidence yet. Reads all events of the intervals, of other tenants, too. Errors: SN403 the caller may not audit the tenant.';
+comment on function sentinai.verify_audit(text, timestamptz, timestamptz) is 'Reads the log again and compares it with its evidence. tenant_id: whose; null for all. from_time, to_time: intervals that have events of that time; null for no bound. A row for each interval and tenant. events: how many there were when the interval was closed; found: how many there are. status: "ok"; "altered", an event is not what it was; "missing", fewer events than there were, also where their partition was dropped or detached by hand; "added", more; "chain broken", the evidence itself is not what it was; then with tenant_id null for all tenants of the interval; "dropped", retention has dropped them; "open" in the last row, what came since has no evidence yet. Reads all events of the intervals, of other tenants, too. Errors: SN403 the caller may not audit the tenant.';
 
 create function sentinai.audit_proof(event_id uuid) returns jsonb
     language c stable strict parallel unsafe

@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "audit/audit_row.h"
+#include "audit/dropped.h"
 #include "audit/trees.h"
 #include "base/sentinai.h"
 #include "base/text.h"
@@ -118,13 +119,14 @@ is_asked(const Verification *v, const text *tenant_id)
 /*
  * verify_roots: all tenants of an interval, and what the interval says of them.
  * Whether its events were dropped is asked now that the log has been read:
- * retention goes on meanwhile.
+ * retention goes on meanwhile.  A partition that is gone in another way is missing.
  */
 static void
 verify_roots(Verification *v, const SnInterval *interval, SnTrees *trees)
 {
 	SnInterval	expected = *interval;
-	bool		dropped = !sn_log_reaches(&interval->to_id);
+	bool		dropped = !sn_log_reaches(&interval->to_id) &&
+		sn_dropped_has(&interval->to_id);
 	SnMerkle	tree;
 	SnScan		scan;
 	SnRoot		root;

@@ -166,6 +166,9 @@
 	C(root, tenant_id) AS(root, no, root_no) C(root, interval_no) \
 	C(root, events) C(root, root) C(root, chain)
 
+#define SN_COLUMNS_dropped(C, AS) \
+	C(dropped, from_id) C(dropped, to_id) AS(dropped, at, dropped_at)
+
 #define SN_COLUMNS_redaction(C, AS) \
 	C(redaction, tenant_id) C(redaction, event_type) C(redaction, path) \
 	C(redaction, method) C(redaction, keep) C(redaction, replacement) \
@@ -256,6 +259,8 @@
 	TABLE(AUDIT_ROOT, audit_root, root) \
 	INDEX(AUDIT_ROOT_PKEY, audit_root_pkey, "tenant_id,root_no") \
 	INDEX(AUDIT_ROOT_INTERVAL_IDX, audit_root_interval_idx, "interval_no,tenant_id") \
+	TABLE(AUDIT_DROPPED, audit_dropped, dropped) \
+	INDEX(AUDIT_DROPPED_TO_IDX, audit_dropped_to_idx, "to_id") \
 	TABLE(REDACTION, redaction, redaction) \
 	INDEX(REDACTION_PKEY, redaction_pkey, "tenant_id,event_type,path") \
 	TABLE(DEADLINE, deadline, deadline) \

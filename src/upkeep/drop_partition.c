@@ -24,6 +24,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "audit/dropped.h"
 #include "base/fault.h"
 #include "store/guarded.h"
 #include "store/holder.h"
@@ -50,28 +51,36 @@ sn_drop_left(SnRel set, Oid partition)
 typedef struct Dropping
 {
 	SnRel		set;
-	Oid			partition;
+	const SnPartRange *partition;
 	const SnMark *mark;
 } Dropping;
 
-/* drop_partition: under its locks, if it is still as it was judged */
+/*
+ * drop_partition: under its locks, if it is still as it was judged.  That it was
+ * retention and nobody else is for those who look whether the log is whole.
+ */
 static void
 drop_partition(void *arg)
 {
 	const Dropping *d = arg;
-	ObjectAddress object = {RelationRelationId, d->partition, 0};
+	Oid			oid = d->partition->oid;
+	ObjectAddress object = {RelationRelationId, oid, 0};
 	Snapshot	snapshot;
 	bool		drop;
 
 	(void) set_config_option("lock_timeout", DROP_PATIENCE, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	LockRelationOid(sn_rel(d->set), AccessExclusiveLock);
-	LockRelationOid(d->partition, AccessExclusiveLock);
+	LockRelationOid(oid, AccessExclusiveLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	drop = d->set != SN_EVENT_LOG || sn_mark_saw_all(d->partition, d->mark, snapshot);
+	drop = d->set != SN_EVENT_LOG || sn_mark_saw_all(oid, d->mark, snapshot);
 	UnregisterSnapshot(snapshot);
-	if (drop && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(d->partition)))
+	if (drop && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(oid)))
+	{
+		if (d->set == SN_EVENT_LOG)
+			sn_dropped_write(&d->partition->ids);
 		performDeletion(&object, DROP_RESTRICT, 0);
+	}
 	SN_FAULT(partition_drop);
 }
 
@@ -89,7 +98,7 @@ is_in_use(int sqlerrcode)
 
 /* try_drop: drop a partition unless it is in use */
 static bool
-try_drop(SnRel set, Oid partition, const SnMark *mark)
+try_drop(SnRel set, const SnPartRange *partition, const SnMark *mark)
 {
 	Dropping	d = {set, partition, mark};
 
@@ -108,12 +117,13 @@ remember_table(List **list, Oid relid)
 
 /* sn_drop_or_leave: drop a partition if nobody holds it, or leave it */
 void
-sn_drop_or_leave(SnRel set, Oid partition, const SnMark *mark)
+sn_drop_or_leave(SnRel set, const SnPartRange *partition, const SnMark *mark)
 {
 	if (sn_held_for_long(sn_rel(set)))
 		remember_table(&left_parents, sn_rel(set));
-	else if (sn_held_for_long(partition) || !try_drop(set, partition, mark))
-		remember_table(&left_partitions, partition);
+	else if (sn_held_for_long(partition->oid) ||
+			 !try_drop(set, partition, mark))
+		remember_table(&left_partitions, partition->oid);
 }
 
 /*

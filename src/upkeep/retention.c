@@ -241,7 +241,7 @@ drop_keys(const SnMark *mark)
 
 	if (sn_retention < 0 || !next_of(SN_EVENT_IDEMPOTENCY, until, &partition))
 		return false;
-	sn_drop_or_leave(SN_EVENT_IDEMPOTENCY, partition.oid, mark);
+	sn_drop_or_leave(SN_EVENT_IDEMPOTENCY, &partition, mark);
 	return true;
 }
 
@@ -274,7 +274,7 @@ sn_retention_step(void)
 
 		if (!next_of(sets[i], verdict.oldest.upper, &first))
 			continue;
-		sn_drop_or_leave(sets[i], first.oid, &mark);
+		sn_drop_or_leave(sets[i], &first, &mark);
 		return true;
 	}
 	sn_drop_pass_end();

@@ -17,19 +17,19 @@ my $limit = 60;
 
 sub sql { return $node->safe_psql($db, $_[0]); }
 
-# Three partitions of some seconds, with events in the second. The first interval
+# Four partitions of some seconds, with events in the second. The first interval
 # begins with the first of them, and ends with the second: no other end comes before.
 add_make_set($node, $db);
 sql(q{begin;
 	create extension sentinai;
 	create table start as select date_trunc('ms', clock_timestamp()) as t;
-	select make_set(t - interval '4 s', t), make_set(t, t + interval '4 s'), make_set(t + interval '4 s', t + interval '10 min') from start;
+	select make_set(t - interval '4 s', t), make_set(t, t + interval '4 s'), make_set(t + interval '4 s', t + interval '6 s'), make_set(t + interval '6 s', t + interval '10 min') from start;
 	select count(sentinai.publish('Paid', 'acme', 'a' || i, '{}')) from generate_series(1, 5) i;
 	select sentinai.publish('Later', 'acme', 'a1', '{}', deliver_at => now() + interval '1 hour');
 	select sentinai.maintain();
 	commit});
 my @parts = split /\n/, sql(q{select c.oid::regclass from pg_class c join pg_inherits on inhrelid = c.oid
-	where inhparent = 'sentinai_internal.event_log'::regclass order by pg_get_expr(relpartbound, c.oid) limit 3});
+	where inhparent = 'sentinai_internal.event_log'::regclass order by pg_get_expr(relpartbound, c.oid) limit 4});
 my @ids = split /\n/, sql("select event_id from $parts[1] order by 1");
 is(scalar @ids, 6, 'the events are in the second partition');
 poll_ok($node, $db, $limit, 'select count(*) = 1 from sentinai_internal.audit_interval', 'the interval is closed');
@@ -65,12 +65,43 @@ sub move
 is(after('select'), 'acme ok', 'all is well');
 is(after(move($ids[0], $parts[0])), 'acme missing', 'the first event in the partition before its own');
 is(after(move($ids[5], $parts[2])), 'acme missing', 'the last one in the partition behind it');
-is(after("drop table $parts[1]"), 'acme dropped', 'a partition that is dropped, with the one behind it there');
+is(after("drop table $parts[1]"), 'acme missing', 'a partition that somebody drops, with the one behind it there');
+is(after("alter table sentinai_internal.event_log detach partition $parts[1]"), 'acme missing', 'or detaches');
+
+# What verify_audit() says of the first interval.
+my $first = "select string_agg(concat_ws(' ', tenant_id, events, found, status), ', ') from sentinai.verify_audit() where interval_no = 1";
+
+# Retention drops the partition behind it, since somebody holds this one. What he
+# drops is missing, however far retention has come.
+my $holder = $node->background_psql($db, on_error_stop => 1);
+$holder->query_safe("set allow_system_table_mods = on; begin isolation level repeatable read; select from $parts[0]; savepoint s; select from $parts[1]");
+ok(set_conf_now($node, $limit, 'sentinai.retention = 0'), 'retention');
+poll_ok($node, $db, $limit, "select to_regclass('$parts[2]') is null", 'drops a newer one than one that is held');
+is($holder->query_safe("drop table $parts[1]; $first"), 'acme 6 0 missing', 'which its holder drops');
 
 # Retention leaves a copy of what is not due yet. The copy is no event of the log.
-ok(set_conf_now($node, $limit, 'sentinai.retention = 0'), 'retention');
+$holder->query_safe('rollback to s');
 poll_ok($node, $db, $limit, "select to_regclass('$parts[1]') is null", 'drops the partition');
 is(sql("select string_agg(event_type, ' ') from sentinai_internal.event_kept"), 'Later', 'and a copy is kept');
-is(sql("select string_agg(concat_ws(' ', tenant_id, events, found, status), ', ') from sentinai.verify_audit() where interval_no = 1"), 'acme 6 0 dropped', 'of which evidence says nothing');
+is(sql($first), 'acme 6 0 dropped', 'of which evidence says nothing');
+is($holder->query_safe($first), 'acme 6 0 dropped', 'also for who has an older snapshot');
+is(sql("select to_regclass('$parts[0]') is not null"), 't', 'while an older one is held');
+$holder->query_safe('rollback');
+$holder->quit;
+poll_ok($node, $db, $limit, "select to_regclass('$parts[0]') is null", 'that goes, too');
+is(sql("select count(*), count(*) filter (where from_id < to_id and dropped_at <= clock_timestamp()) from sentinai_internal.audit_dropped"), '3|3', 'each has a row');
+
+# A dump has the rows, beside the evidence.
+sql('create database restored');
+run_log([ 'pg_dump', '-d', $node->connstr($db), '-f', "$node->{_basedir}/dump.sql" ]);
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', "$node->{_basedir}/dump.sql" ], 'a dump is restored');
+is($node->safe_psql('restored', $first), 'acme 6 0 dropped', 'and there it is dropped, too');
+
+# Rows say so and nothing else; a null that a superuser has put there is no row.
+foreach my $change ('delete from sentinai_internal.audit_dropped', "update sentinai_internal.audit_dropped set from_id = to_id where to_id = (select to_id from sentinai_internal.audit_interval where interval_no = 1)",
+	map { "update pg_attribute set attnotnull = false where attrelid = 'sentinai_internal.audit_dropped'::regclass; update sentinai_internal.audit_dropped set $_ = null" } 'from_id', 'to_id')
+{
+	is((split /\n/, sql("begin; set local allow_system_table_mods = on; $change; $first; rollback"))[-1], 'acme 6 0 missing', "without the row: $change");
+}
 $node->stop;
 done_testing();

@@ -88,6 +88,7 @@ static Asker *last_asker = NULL;
 static Answer *last = NULL;
 static Oid	asked_for = InvalidOid; /* whom the work is done for; none: the
 									 * current user */
+static bool asked_elsewhere = false;	/* his code runs in another's session */
 
 /* forget_grants: a table has changed */
 static void
@@ -218,6 +219,8 @@ sn_gate_ask_for(Oid role)
 {
 	Oid			before = asked_for;
 
+	if (!OidIsValid(before))	/* soon we are in one of our own */
+		asked_elsewhere = InSecurityRestrictedOperation();
 	asked_for = role;
 	return before;
 }
@@ -333,8 +336,9 @@ sn_gate_needs_proof(void)
 	Oid			session = GetSessionUserId();
 	bool		marked = role != session && find_role(session)->needs_proof &&
 		(role == GetOuterUserId() || is_member_of_role(session, role));
-	bool		unasked = role != session && InSecurityRestrictedOperation() &&
-		sn_any_needs_proof();
+	bool		elsewhere = OidIsValid(asked_for) ? asked_elsewhere :
+		InSecurityRestrictedOperation();
+	bool		unasked = elsewhere && role != session && sn_any_needs_proof();
 	Asker	   *asker = find_role(role);
 
 	return asker->needs_proof || ((marked || unasked) && !asker->admin);

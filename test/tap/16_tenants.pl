@@ -141,6 +141,10 @@ sub another
 is(another('analyze helper.t'), 'SN403', 'what runs for the owner of a table has no proof');
 is(another("set role helper; select helper.smuggle(1)"), '00000', 'who is that role, and not marked, needs none');
 is(sql(q{select count(*) from sentinai.event_log where event_type = 'Smuggled'}), 1, 'and nothing was smuggled');
+sql(q{
+	grant execute on function sentinai.get_trace(text, text, int) to helper;
+	select sentinai.grant_tenant('helper', 'acme', 'read'), sentinai.publish('Traced', 'acme', 'k', '{}', correlation_id => 'flow')});
+is(sql(q{set role helper; select count(*) from sentinai.get_trace('flow')}), 1, 'what reads for it as another needs none either');
 sql(q{select sentinai.require_proof('pool', false)});
 is(another('analyze helper.t'), '00000', 'where nobody is marked nobody is asked');
 

@@ -222,15 +222,22 @@ sn_work_rights(Oid role, const text *worker_type)
 	return rights;
 }
 
-/* sn_any_work_grant: whether somebody was granted a subscription */
-bool
-sn_any_work_grant(void)
+/* has_row: whether there is anything in a table */
+static bool
+has_row(SnRel table)
 {
-	SnTableScan *scan = sn_table_read(SN_WORK_GRANT, NULL);
+	SnTableScan *scan = sn_table_read(table, NULL);
 	bool		any = sn_table_next(scan) != NULL;
 
 	sn_table_end(scan);
 	return any;
+}
+
+/* sn_any_work_grant: whether somebody was granted a subscription */
+bool
+sn_any_work_grant(void)
+{
+	return has_row(SN_WORK_GRANT);
 }
 
 /*
@@ -261,11 +268,7 @@ sn_needs_proof(Oid role)
 bool
 sn_any_needs_proof(void)
 {
-	SnTableScan *scan = sn_table_read(SN_PROOF_ROLE, NULL);
-	bool		any = sn_table_next(scan) != NULL;
-
-	sn_table_end(scan);
-	return any;
+	return has_row(SN_PROOF_ROLE);
 }
 
 /* sn_grant_find: where the row is that has these keys */

@@ -77,7 +77,7 @@ next_alert(SnScan *scan, Alert *alert)
 	tuple = ExecCopySlotHeapTuple(scan->slot);
 	heap_deform_tuple(tuple, scan->slot->tts_tupleDescriptor, alert->values,
 					  alert->nulls);
-	alert->tid = tuple->t_self;
+	alert->tid = sn_scan_place(scan);
 	return true;
 }
 

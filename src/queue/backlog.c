@@ -146,7 +146,7 @@ arrange_rows(Arranger *arranger, Snapshot snapshot)
 		SnRetry    *row = &arranger->rows[arranger->n];
 
 		CHECK_FOR_INTERRUPTS();
-		sn_retry_read(scan.slot, row);
+		sn_retry_read(&scan, row);
 		MemoryContextSwitchTo(old);
 		if (changes(arranger, row))
 			arranger->n++;

@@ -14,13 +14,13 @@
 
 /* copy_limit: the row at hand */
 static SnBacklogLimit *
-copy_limit(TupleTableSlot *slot)
+copy_limit(SnScan *scan)
 {
 	SnBacklogLimit *limit = palloc0(sizeof(SnBacklogLimit));
-	HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
+	HeapTuple	tuple = ExecCopySlotHeapTuple(scan->slot);
 
-	limit->tid = tuple->t_self;
-	heap_deform_tuple(tuple, slot->tts_tupleDescriptor, limit->values,
+	limit->tid = sn_scan_place(scan);
+	heap_deform_tuple(tuple, scan->slot->tts_tupleDescriptor, limit->values,
 					  limit->nulls);
 	limit->worker_type =
 		DatumGetTextPP(limit->values[Anum_pressure_worker_type - 1]);
@@ -51,7 +51,7 @@ sn_backlog_limits(const text *worker_type, const text *tenant_id)
 	sn_scan_named(&scan, SN_BACKLOG_LIMIT, SN_BACKLOG_LIMIT_PKEY, snapshot,
 				  worker_type != NULL ? 2 : 0, keys, ForwardScanDirection);
 	while (sn_scan_next(&scan))
-		result = lappend(result, copy_limit(scan.slot));
+		result = lappend(result, copy_limit(&scan));
 	sn_scan_end(&scan);
 	UnregisterSnapshot(snapshot);
 	return result;

@@ -235,7 +235,7 @@ walk_due(SnClaim *claim, SnClaimLook *look, Rows *gone, Rows *unreadable)
 		SnRetry		head;
 		Fate		fate;
 
-		sn_retry_read(scan.slot, &head);
+		sn_retry_read(&scan, &head);
 		if (again && head.due_at == look->last_due &&
 			ItemPointerCompare(&head.tid, &look->last_tid) <= 0)
 			continue;

@@ -121,7 +121,7 @@ sn_letter_find(const pg_uuid_t *id, const text *worker_type, Snapshot snapshot,
 
 		heap_deform_tuple(tuple, scan.slot->tts_tupleDescriptor,
 						  letter->values, letter->nulls);
-		letter->tid = tuple->t_self;
+		letter->tid = sn_scan_place(&scan);
 		letter->was = sn_letter_status(sn_letter_text(letter, Anum_dead_status));
 		letter->was_tenant = sn_letter_text(letter, Anum_dead_tenant_id);
 		letter->was_type = sn_letter_text(letter, Anum_dead_event_type);

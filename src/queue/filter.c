@@ -255,7 +255,7 @@ foreign_retry(int sub_id, const SnNames *tenants, Snapshot snapshot)
 		SnRetry		retry;
 
 		CHECK_FOR_INTERRUPTS();
-		sn_retry_read(scan.slot, &retry);
+		sn_retry_read(&scan, &retry);
 		if (!sn_names_have(tenants, retry.tenant_id))
 			first = Min(first, retry.pos);
 		if (++n > RETRIES_LOOKED_AT)

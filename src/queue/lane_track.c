@@ -576,7 +576,7 @@ sn_lane_due_tracks(SnLane *lane, TimestampTz now, SnStreamReader *stream,
 		SnRetry		retry;
 		int			track;
 
-		sn_retry_read(scan.slot, &retry);
+		sn_retry_read(&scan, &retry);
 		track = sn_lane_retry_track(lane, &retry, stream, snapshot);
 		if (track >= 0)
 			result |= SN_TRACK_BIT(track);

@@ -29,10 +29,11 @@
 #include "log/event.h"
 #include "queue/retry.h"
 
-/* sn_retry_read: a row, copied */
+/* sn_retry_read: the row of a scan, copied */
 void
-sn_retry_read(TupleTableSlot *slot, SnRetry *retry)
+sn_retry_read(SnScan *scan, SnRetry *retry)
 {
+	TupleTableSlot *slot = scan->slot;
 	Datum	   *values = slot->tts_values;
 	bool	   *nulls = slot->tts_isnull;
 
@@ -66,7 +67,7 @@ sn_retry_read(TupleTableSlot *slot, SnRetry *retry)
 		retry->history = DatumGetJsonbPCopy(values[Anum_retry_history - 1]);
 	if (!nulls[Anum_retry_topic - 1])
 		retry->topic = DatumGetTextPCopy(values[Anum_retry_topic - 1]);
-	retry->tid = slot->tts_tid;
+	retry->tid = sn_scan_place(scan);
 }
 
 /* sn_retry_get: the row at a position, or false */
@@ -85,7 +86,7 @@ sn_retry_get(int sub_id, int lane, SnPos pos, Snapshot snapshot,
 				  snapshot, 3, keys, ForwardScanDirection);
 	found = sn_scan_next(&scan);
 	if (found)
-		sn_retry_read(scan.slot, retry);
+		sn_retry_read(&scan, retry);
 	sn_scan_end(&scan);
 	return found;
 }
@@ -112,7 +113,7 @@ sn_retry_find(int sub_id, int lane, int32 hash, const pg_uuid_t *id,
 
 		found = sn_uuid_cmp(DatumGetUUIDP(other), id) == 0;
 		if (found && retry != NULL)
-			sn_retry_read(scan.slot, retry);
+			sn_retry_read(&scan, retry);
 	}
 	sn_scan_end(&scan);
 	return found;
@@ -164,7 +165,7 @@ sn_retry_head(SnRetryProbe *probe, int sub_id, int lane, int32 hash,
 		probe->pos = DatumGetInt64(slot_getattr(probe->scan.slot,
 												Anum_retry_pos, &isnull));
 		if (retry != NULL)
-			sn_retry_read(probe->scan.slot, retry);
+			sn_retry_read(&probe->scan, retry);
 		return true;
 	}
 	return false;
@@ -297,7 +298,7 @@ sn_retry_topic_after(int sub_id, const text *after, Snapshot snapshot,
 				  keys, ForwardScanDirection);
 	found = sn_scan_next(&scan);
 	if (found)
-		sn_retry_read(scan.slot, retry);
+		sn_retry_read(&scan, retry);
 	sn_scan_end(&scan);
 	return found;
 }
@@ -399,7 +400,7 @@ insert(const SnRetry *retry)
 void
 sn_retry_delete(const SnRetry *retries, int n)
 {
-	Relation	rel = table_open(sn_rel(SN_EVENT_RETRY), RowExclusiveLock);
+	Relation	rel = sn_open_to_delete(SN_EVENT_RETRY);
 	int			i;
 
 	for (i = 0; i < n; i++)

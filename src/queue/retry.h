@@ -60,7 +60,7 @@ extern bool sn_retry_blocks(SnRetryProbe *probe, int sub_id, int lane,
 							const text *tenant_id, const text *aggregate_id,
 							Snapshot snapshot, int32 *hash);
 extern void sn_retry_probe_end(SnRetryProbe *probe);
-extern void sn_retry_read(TupleTableSlot *slot, SnRetry *retry);
+extern void sn_retry_read(SnScan *scan, SnRetry *retry);
 
 extern bool sn_retry_waits(int sub_id, int lane, int32 hash,
 						   const pg_uuid_t *id, Snapshot snapshot);

@@ -72,7 +72,7 @@ find_row(const text *worker_type, Snapshot snapshot, Datum *values,
 		HeapTuple	tuple = ExecCopySlotHeapTuple(scan.slot);
 
 		heap_deform_tuple(tuple, scan.slot->tts_tupleDescriptor, values, nulls);
-		*tid = tuple->t_self;
+		*tid = sn_scan_place(&scan);
 	}
 	sn_scan_end(&scan);
 	return found;

@@ -269,7 +269,7 @@ find_rule(const Meant *meant, Found *found)
 						   meant->path))
 			continue;
 		found->found = true;
-		found->tid = scan.scan.slot->tts_tid;
+		found->tid = sn_scan_place(&scan.scan);
 		found->before = describe_rule(scan.values, scan.nulls);
 	}
 	sn_rule_scan_end(&scan);

@@ -255,7 +255,7 @@ keep_row(SnTypeScan *scan, bool same, Known *known)
 	known->same_schema = same;
 	known->dropped = scan->dropped;
 	known->version = scan->version;
-	known->tid = tuple->t_self;
+	known->tid = sn_scan_place(&scan->scan);
 	heap_deform_tuple(tuple, scan->scan.slot->tts_tupleDescriptor,
 					  known->values, known->nulls);
 }

@@ -358,7 +358,7 @@ sn_relay_expire(int sub_id, const char *topic, uint64 lanes, int max)
 		sn_retry_scan_topic(&scan, sub_id, label, lane, snapshot);
 		while (n < max && sn_scan_next(&scan))
 		{
-			sn_retry_read(scan.slot, &old[n]);
+			sn_retry_read(&scan, &old[n]);
 			if (old[n].first_failed_at > since)
 				break;
 			n++;

@@ -21,6 +21,7 @@
 #include "nodes/primnodes.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -204,6 +205,7 @@ static void
 begin_index_scan(SnScan *scan, Oid index, Snapshot snapshot, int nkeys,
 				 ScanKey keys, ScanDirection direction)
 {
+	scan->unlock = AccessShareLock;
 	scan->index = index_open(index, AccessShareLock);
 	scan->slot = make_slot(scan->heap);
 	scan->required = sn_required(RelationGetRelid(scan->heap));
@@ -275,14 +277,26 @@ sn_scan_next(SnScan *scan)
 	return true;
 }
 
-/* sn_scan_end: close the scan; locks are given up, a reader needs none */
+/*
+ * sn_scan_place: where the row is that was returned last, to delete it later.
+ * The table's lock is kept: VACUUM FULL, CLUSTER and ALTER TABLE give rows other
+ * places, and where this row was may be another one by then.
+ */
+ItemPointerData
+sn_scan_place(SnScan *scan)
+{
+	scan->unlock = NoLock;
+	return scan->slot->tts_tid;
+}
+
+/* sn_scan_end: close the scan; locks are given up, who only reads needs none */
 void
 sn_scan_end(SnScan *scan)
 {
 	index_endscan(scan->desc);
 	ExecDropSingleTupleTableSlot(scan->slot);
 	index_close(scan->index, AccessShareLock);
-	table_close(scan->heap, AccessShareLock);
+	table_close(scan->heap, scan->unlock);
 }
 
 /* begin_table: the lock first, then, if the caller has none, the snapshot */
@@ -354,11 +368,22 @@ sn_table_end(SnTableScan *scan)
 	pfree(scan);
 }
 
+/*
+ * sn_open_to_delete: open a table of which rows are deleted by their places, see
+ * sn_scan_place()
+ */
+Relation
+sn_open_to_delete(SnRel table)
+{
+	Assert(CheckRelationOidLockedByMe(sn_rel(table), AccessShareLock, true));
+	return table_open(sn_rel(table), RowExclusiveLock);
+}
+
 /* sn_delete_one: delete a row that was read */
 void
 sn_delete_one(SnRel table, ItemPointer tid)
 {
-	Relation	rel = table_open(sn_rel(table), RowExclusiveLock);
+	Relation	rel = sn_open_to_delete(table);
 
 	Assert(sn_change_is_ours(table));
 	simple_heap_delete(rel, tid);

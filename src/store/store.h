@@ -140,6 +140,7 @@ sn_set_column(Datum *values, bool *nulls, AttrNumber column, bool present,
 
 /* One row; visible, or gone, after the next CommandCounterIncrement() */
 extern void sn_insert_one(SnRel table, Datum *values, bool *nulls);
+extern Relation sn_open_to_delete(SnRel table);
 extern void sn_delete_one(SnRel table, ItemPointer tid);
 
 /* NULL where there can be none: required.c */
@@ -182,6 +183,7 @@ typedef struct SnScan
 	TupleTableSlot *slot;
 	ScanDirection direction;
 	const SnRequired *required; /* of its rows, or NULL */
+	LOCKMODE	unlock;			/* what its end gives up of the table's lock */
 } SnScan;
 
 extern void sn_scan_begin(SnScan *scan, Oid heap, Oid index, Snapshot snapshot,
@@ -192,6 +194,7 @@ extern void sn_scan_named(SnScan *scan, SnRel heap, SnRel index,
 extern void sn_scan_again(SnScan *scan, Snapshot snapshot, int nkeys,
 						  ScanKey keys);
 extern bool sn_scan_next(SnScan *scan);
+extern ItemPointerData sn_scan_place(SnScan *scan);
 extern void sn_scan_end(SnScan *scan);
 
 extern void sn_key_int2(ScanKey key, AttrNumber column,

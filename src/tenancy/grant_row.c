@@ -284,7 +284,7 @@ sn_grant_find(SnRel table, SnRel index, int nkeys, ScanKey keys,
 				  ForwardScanDirection);
 	found = sn_scan_next(&scan);
 	if (found)
-		*tid = scan.slot->tts_tid;
+		*tid = sn_scan_place(&scan);
 	sn_scan_end(&scan);
 	UnregisterSnapshot(snapshot);
 	return found;

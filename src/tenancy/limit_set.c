@@ -123,7 +123,7 @@ take_limit_row(text *tenant_id, text *kind)
 	{
 		slot_getallattrs(scan.slot);
 		before = limit_json(scan.slot->tts_values);
-		tid = scan.slot->tts_tid;
+		tid = sn_scan_place(&scan);
 	}
 	sn_scan_end(&scan);
 	UnregisterSnapshot(snapshot);

@@ -54,7 +54,7 @@ find_weight_row(const text *tenant_id)
 		slot_getallattrs(scan.slot);
 		result.weight =
 			DatumGetInt32(scan.slot->tts_values[Anum_weight_weight - 1]);
-		result.tid = scan.slot->tts_tid;
+		result.tid = sn_scan_place(&scan);
 	}
 	sn_scan_end(&scan);
 	UnregisterSnapshot(snapshot);

@@ -113,6 +113,14 @@ foreach my $table (@tables)
 }
 moved_on('CLUSTER of every table');
 
+# Over and over: an agent finds a retry at one place, and deletes it there a moment later.
+my $moves = start_load($node, 'postgres', 'moves', 1, "vacuum full sentinai_internal.event_retry;\n");
+foreach my $part (1 .. 10)
+{
+	moved_on("retries are moved under agents ($part)");
+}
+stop_load($moves, $unslept);
+
 # Moved indexes.  The command locks the index alone, and writers the table alone.
 sql(q{set allow_in_place_tablespaces = on; create tablespace elsewhere location ''});
 sql(q{create extension amcheck});

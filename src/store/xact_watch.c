@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "shared/shmem.h"
 #include "store/xact_watch.h"
 
 static SnXactWatch *watches = NULL;
@@ -40,13 +41,15 @@ tell_sub_end(SubXactEvent event, SubTransactionId subid,
 
 /*
  * sn_watch_xacts: a watcher is told from now on.  It may be said again, so who
- * is about to note something says it each time.
+ * is about to note something says it each time.  Shared memory comes first: when
+ * there is none left, that is an error here, and not at the end.
  */
 void
 sn_watch_xacts(SnXactWatch *watch)
 {
 	if (watch->listed)
 		return;
+	(void) sn_shared();
 	if (!ends_are_heard)
 		RegisterXactCallback(tell_end, NULL);
 	ends_are_heard = true;

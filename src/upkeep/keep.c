@@ -54,6 +54,7 @@ typedef struct Copying
 static struct
 {
 	Oid			partition;
+	Oid			storage;		/* its file: a rewrite gives rows other places */
 	int64		round_no;		/* of the mark */
 	TimestampTz at;				/* the last one */
 	ItemPointerData tid;
@@ -144,9 +145,11 @@ keep_delayed(Copying *c, const SnMark *mark)
 	SnScan		scan;
 
 	if (reached.partition != RelationGetRelid(c->rel) ||
+		reached.storage != c->rel->rd_rel->relfilenode ||
 		reached.round_no != mark->round_no)
 	{
 		reached.partition = RelationGetRelid(c->rel);
+		reached.storage = c->rel->rd_rel->relfilenode;
 		reached.round_no = mark->round_no;
 		reached.at = mark->due_until;
 		ItemPointerSetInvalid(&reached.tid);

@@ -1,7 +1,26 @@
 -- Who may do what for which tenant, and what people changed.
 
+-- A role in a table of grants.  A dump may name one that is not where it is restored.
+create type sentinai_internal.grantee;
+create function sentinai_internal.grantee_in(name cstring) returns sentinai_internal.grantee
+    language c stable strict parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_grantee_in';
+create function sentinai_internal.grantee_out(role sentinai_internal.grantee) returns cstring
+    language c stable strict parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_grantee_out';
+create type sentinai_internal.grantee (
+    input = sentinai_internal.grantee_in,
+    output = sentinai_internal.grantee_out,
+    like = pg_catalog.oid
+);
+create cast (sentinai_internal.grantee as pg_catalog.oid) without function as implicit;
+create cast (sentinai_internal.grantee as pg_catalog.regrole) without function as implicit;
+comment on type sentinai_internal.grantee is 'A role by number, written as regrole is. A name that no role has is read with a WARNING, as a number that none has either: for nobody.';
+comment on function sentinai_internal.grantee_in(cstring) is 'Input of type grantee.';
+comment on function sentinai_internal.grantee_out(sentinai_internal.grantee) is 'Output of type grantee.';
+
 create table sentinai_internal.tenant_grant (
-    role       regrole not null,
+    role       sentinai_internal.grantee not null,
     tenant_id  text collate "C" not null,
     right_name text collate "C" not null,
     granted_at timestamptz not null,
@@ -18,7 +37,7 @@ comment on column sentinai_internal.tenant_grant.granted_by is 'Role that grante
 
 create table sentinai_internal.work_grant (
     worker_type text collate "C" not null,
-    role        regrole not null,
+    role        sentinai_internal.grantee not null,
     granted_at  timestamptz not null,
     granted_by  text collate "C" not null,
     primary key (worker_type, role)
@@ -31,7 +50,7 @@ comment on column sentinai_internal.work_grant.granted_at is 'When it was grante
 comment on column sentinai_internal.work_grant.granted_by is 'Role that granted it.';
 
 create table sentinai_internal.proof_role (
-    role       regrole not null,
+    role       sentinai_internal.grantee not null,
     granted_at timestamptz not null,
     granted_by text collate "C" not null,
     primary key (role)

@@ -61,7 +61,7 @@ alter table sentinai_internal.proof_role enable always trigger grants_changed;
 comment on trigger grants_changed on sentinai_internal.proof_role is 'Sessions know the grants by heart.';
 
 create view sentinai.tenant_grants with (security_barrier) as
-select g.role, g.tenant_id, g.right_name as "right", g.granted_at, g.granted_by
+select g.role::pg_catalog.regrole as role, g.tenant_id, g.right_name as "right", g.granted_at, g.granted_by
 from sentinai_internal.tenant_grant g
 where sentinai.may('admin', '*') or pg_catalog.pg_has_role(g.role, 'member');
 comment on view sentinai.tenant_grants is 'What roles may do for tenants: all of it for who has "admin", otherwise what the current user or one of its roles was granted.';
@@ -72,7 +72,7 @@ comment on column sentinai.tenant_grants.granted_at is 'When it was granted.';
 comment on column sentinai.tenant_grants.granted_by is 'Role that granted it.';
 
 create view sentinai.work_grants with (security_barrier) as
-select g.role, g.worker_type, g.granted_at, g.granted_by
+select g.role::pg_catalog.regrole as role, g.worker_type, g.granted_at, g.granted_by
 from sentinai_internal.work_grant g
 where sentinai.may('admin', '*') or pg_catalog.pg_has_role(g.role, 'member');
 comment on view sentinai.work_grants is 'From which subscriptions roles may claim: all of it for who has "admin", otherwise what the current user or one of its roles was granted.';

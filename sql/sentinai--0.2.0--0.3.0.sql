@@ -780,8 +780,27 @@ create function sentinai.alter_subscription(
     as 'MODULE_PATHNAME', 'sentinai_alter_subscription';
 comment on function sentinai.alter_subscription(text, text[], int, interval[], text, boolean, boolean, text[], boolean, interval, int) is 'Changes only what it is given of a subscription; null leaves a setting as it is. all_event_types, all_tenants: true takes that part of its filter away, which event_types and tenants cannot say. The settings, and when a change takes effect, are as in subscribe(). Errors: 22004 null worker_type, all_event_types or all_tenants; SN404 unknown worker type; SN409 filter changed too often; SN422 invalid argument, or event_types together with all_event_types, or tenants with all_tenants; 22008 interval out of range; 25006 read-only transaction or standby.';
 
+-- A role in a table of grants.  A dump may name one that is not where it is restored.
+create type sentinai_internal.grantee;
+create function sentinai_internal.grantee_in(name cstring) returns sentinai_internal.grantee
+    language c stable strict parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_grantee_in';
+create function sentinai_internal.grantee_out(role sentinai_internal.grantee) returns cstring
+    language c stable strict parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_grantee_out';
+create type sentinai_internal.grantee (
+    input = sentinai_internal.grantee_in,
+    output = sentinai_internal.grantee_out,
+    like = pg_catalog.oid
+);
+create cast (sentinai_internal.grantee as pg_catalog.oid) without function as implicit;
+create cast (sentinai_internal.grantee as pg_catalog.regrole) without function as implicit;
+comment on type sentinai_internal.grantee is 'A role by number, written as regrole is. A name that no role has is read with a WARNING, as a number that none has either: for nobody.';
+comment on function sentinai_internal.grantee_in(cstring) is 'Input of type grantee.';
+comment on function sentinai_internal.grantee_out(sentinai_internal.grantee) is 'Output of type grantee.';
+
 create table sentinai_internal.tenant_grant (
-    role       regrole not null,
+    role       sentinai_internal.grantee not null,
     tenant_id  text collate "C" not null,
     right_name text collate "C" not null,
     granted_at timestamptz not null,
@@ -798,7 +817,7 @@ comment on column sentinai_internal.tenant_grant.granted_by is 'Role that grante
 
 create table sentinai_internal.work_grant (
     worker_type text collate "C" not null,
-    role        regrole not null,
+    role        sentinai_internal.grantee not null,
     granted_at  timestamptz not null,
     granted_by  text collate "C" not null,
     primary key (worker_type, role)
@@ -811,7 +830,7 @@ comment on column sentinai_internal.work_grant.granted_at is 'When it was grante
 comment on column sentinai_internal.work_grant.granted_by is 'Role that granted it.';
 
 create table sentinai_internal.proof_role (
-    role       regrole not null,
+    role       sentinai_internal.grantee not null,
     granted_at timestamptz not null,
     granted_by text collate "C" not null,
     primary key (role)
@@ -931,7 +950,7 @@ alter table sentinai_internal.proof_role enable always trigger grants_changed;
 comment on trigger grants_changed on sentinai_internal.proof_role is 'Sessions know the grants by heart.';
 
 create view sentinai.tenant_grants with (security_barrier) as
-select g.role, g.tenant_id, g.right_name as "right", g.granted_at, g.granted_by
+select g.role::pg_catalog.regrole as role, g.tenant_id, g.right_name as "right", g.granted_at, g.granted_by
 from sentinai_internal.tenant_grant g
 where sentinai.may('admin', '*') or pg_catalog.pg_has_role(g.role, 'member');
 comment on view sentinai.tenant_grants is 'What roles may do for tenants: all of it for who has "admin", otherwise what the current user or one of its roles was granted.';
@@ -942,7 +961,7 @@ comment on column sentinai.tenant_grants.granted_at is 'When it was granted.';
 comment on column sentinai.tenant_grants.granted_by is 'Role that granted it.';
 
 create view sentinai.work_grants with (security_barrier) as
-select g.role, g.worker_type, g.granted_at, g.granted_by
+select g.role::pg_catalog.regrole as role, g.worker_type, g.granted_at, g.granted_by
 from sentinai_internal.work_grant g
 where sentinai.may('admin', '*') or pg_catalog.pg_has_role(g.role, 'member');
 comment on view sentinai.work_grants is 'From which subscriptions roles may claim: all of it for who has "admin", otherwise what the current user or one of its roles was granted.';

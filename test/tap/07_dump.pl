@@ -127,6 +127,47 @@ $node->safe_psql('without', q{select sentinai.subscribe('all', start_from => 'ea
 whole_ok('without', 'and works');
 poll_ok($node, 'without', $unslept, 'select lag_events = 1 from sentinai.stat_queue', 'with what is published there');
 
+# Roles that are not there: what they were granted is for nobody, and others have theirs.
+$node->safe_psql('app', q{
+	create role "Gone, it is"; create role gone; create role stays;
+	grant usage on schema sentinai to stays;
+	grant execute on all functions in schema sentinai to stays;
+	select sentinai.subscribe('closed'), sentinai.subscribe('open');
+	select sentinai.grant_work(r, 'closed') from unnest('{gone,"Gone, it is"}'::name[]) r;
+	select sentinai.grant_tenant(r, 't', 'publish') from unnest('{gone,"Gone, it is",stays}'::name[]) r;
+	select sentinai.require_proof(r, true) from unnest('{gone,"Gone, it is",stays}'::name[]) r});
+dump_ok($node, 'roles');
+$node->safe_psql('app', q{
+	select sentinai.require_proof(r, false), sentinai.revoke_tenant(r, 't', 'publish')
+	from unnest('{gone,"Gone, it is",stays}'::name[]) r;
+	select sentinai.revoke_work(r, 'closed') from unnest('{gone,"Gone, it is"}'::name[]) r;
+	drop role "Gone, it is"; drop role gone});
+restore_ok('roles', '', 'roles');
+
+# refused(WHEN): what the role that is there may not do
+sub refused
+{
+	my ($when) = @_;
+
+	like(($node->psql('roles', "set sentinai.tenant_isolation = $_->[0]; set role stays; $_->[1]"))[2],
+		qr/ERROR:  $_->[2]/, "$_->[1]: refused $when")
+	  foreach [ 'on', q{select sentinai.publish('A', 't', 'k', '{}')}, 'tenant_id is not one the caller may publish for' ],
+	  [ 'off', q{select * from sentinai.claim('closed')}, 'worker_type is not one the caller may work for' ];
+	return;
+}
+refused('at once');
+$node->safe_psql('roles', 'select sentinai.maintain()');
+is($node->safe_psql('roles', q{
+	select (select string_agg(role::text || ' ' || worker_type, ',') from sentinai.work_grants) || ' '
+		|| (select string_agg(role::text || ' ' || tenant_id, ',') from sentinai.tenant_grants) || ' '
+		|| (select string_agg(role::text, ',') from sentinai_internal.proof_role)}),
+	'- closed stays t stays', 'what is for nobody goes');
+refused('after that');
+$node->safe_psql('roles', q{select sentinai.require_proof('stays', false), sentinai.grant_work('stays', 'closed')});
+is($node->safe_psql('roles', q{set sentinai.tenant_isolation = on; set role stays; select sentinai.publish('A', 't', 'k', '{}') is not null;
+	reset role; set sentinai.tenant_isolation = off; set role stays;
+	select count(*) >= 0 from sentinai.claim('closed')}), "t\nt", 'and can be granted again');
+
 # while the journals turn: of the primary, and of a standby
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');

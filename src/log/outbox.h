@@ -39,7 +39,6 @@ extern void sn_outbox_write(void);
 /* outbox_plan.c */
 extern void sn_outbox_check(Relation rel);
 #define OUTBOX_GIVEN 2			/* $1 and $2: ids given, and their events' */
-extern int	sn_outbox_name_safely(void);
 extern void sn_outbox_plan(FdwRoutine *routine);
 
 /* outbox_read.c */

@@ -31,6 +31,7 @@
 
 #include "base/compat.h"
 #include "base/sentinai.h"
+#include "base/set_here.h"
 #include "log/outbox.h"
 
 #define GUESSED_ROWS 1000000	/* in the log: enough to prefer its indexes */
@@ -270,28 +271,13 @@ deparse_condition(Node *clause, Oid relid, Making *making)
 							  false, false);
 }
 
-/*
- * sn_outbox_name_safely: until AtEOXact_GUC(): the names in the query are
- * those of PostgreSQL's own, when it is made and when it is read.
- */
-int
-sn_outbox_name_safely(void)
-{
-	int			level = NewGUCNestLevel();
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-	return level;
-}
-
 /* make_query: for the conditions that were taken over; order: 0, 1 or -1 */
 static char *
 make_query(List *clauses, Oid relid, int order, Making *making)
 {
 	StringInfoData query;
 	const char *word = "where";
-	int			level = sn_outbox_name_safely();
+	int			level = sn_name_safely();
 	ListCell   *lc;
 
 	foreach(lc, clauses)

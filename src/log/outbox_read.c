@@ -25,6 +25,7 @@
 
 #include "base/compat.h"
 #include "base/sentinai.h"
+#include "base/set_here.h"
 #include "log/outbox.h"
 #include "tenancy/gate.h"
 
@@ -139,7 +140,7 @@ open_portal(ForeignScanState *node, Reading *reading, Values *v)
 	if (reading->by_id)
 		find_given(node->ss.ss_currentRelation->rd_rel->relowner,
 				   v->values[0], v->nulls[0] == 'n', v->values, v->nulls);
-	level = sn_outbox_name_safely();
+	level = sn_name_safely();
 	reading->portal =
 		MemoryContextStrdup(GetMemoryChunkContext(reading),
 							SPI_cursor_open_with_args(NULL, reading->query,

@@ -35,6 +35,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "base/set_here.h"
 #include "base/sqlstate.h"
 #include "log/log_read.h"
 #include "relay/relay_process.h"
@@ -272,16 +273,13 @@ call_transform(void *arg)
 {
 	Call	   *call = arg;
 	int			ms = sn_relay.settings.rules->transform_timeout_ms;
-	int			level = NewGUCNestLevel();
+	int			level = sn_name_safely();
 	Oid			user;
 	int			context;
 
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(transform.owner,
 						   context | SECURITY_RESTRICTED_OPERATION);
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
 	XactReadOnly = true;		/* until the subtransaction ends */
 	transform.until = GetCurrentTimestamp() + ms * INT64CONST(1000);
 	enable_timeout_after(STATEMENT_TIMEOUT, ms);

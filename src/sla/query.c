@@ -18,28 +18,20 @@
 #include "utils/guc.h"
 #include "utils/rls.h"
 
+#include "base/set_here.h"
 #include "sla/query.h"
-
-/* set_here: a setting, until the query ends or fails */
-static void
-set_here(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-}
 
 /* sn_query_begin: become the owner, with settings that are known */
 void
 sn_query_begin(SnQuery *query)
 {
-	query->guc_level = NewGUCNestLevel();
-	set_here("search_path", "pg_catalog, pg_temp");
-	set_here("enable_seqscan", "off");
+	query->guc_level = sn_name_safely();
+	sn_set_here("enable_seqscan", "off");
 	/* a change of this one throws every plan away */
 	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
-		set_here("session_replication_role", "origin");
+		sn_set_here("session_replication_role", "origin");
 	if (!row_security)			/* an error for an owner who is no superuser */
-		set_here("row_security", "on");
+		sn_set_here("row_security", "on");
 	sn_become_tables_owner(&query->caller);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -43,6 +43,7 @@
 #include "utils/inval.h"
 
 #include "base/compat.h"
+#include "base/set_here.h"
 #include "store/lane_hints.h"
 #include "store/store.h"
 
@@ -124,8 +125,7 @@ sn_lock_lane_yielding(int sub_id, int lane)
 {
 	int			level = NewGUCNestLevel();
 
-	(void) set_config_option("deadlock_timeout", "50ms", PGC_SUSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	sn_set_here("deadlock_timeout", "50ms");
 	(void) sn_lock_lane(sub_id, lane, true);
 	AtEOXact_GUC(false, level);
 }

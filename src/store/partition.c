@@ -33,6 +33,7 @@
 #include "base/args.h"
 #include "base/fault.h"
 #include "base/guc.h"
+#include "base/set_here.h"
 #include "store/owner.h"
 #include "store/partition.h"
 #include "store/range.h"
@@ -274,17 +275,10 @@ make_set(SnRel parent, int64 ms, int *made)
 static int
 pin_making_settings(void)
 {
-	int			level = NewGUCNestLevel();
+	int			level = sn_name_safely();
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-	(void) set_config_option("default_table_access_method", "heap",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-	(void) set_config_option("default_tablespace", "",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
+	sn_set_here("default_table_access_method", "heap");
+	sn_set_here("default_tablespace", "");
 	return level;
 }
 

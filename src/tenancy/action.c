@@ -23,6 +23,7 @@
 #include "utils/uuid.h"
 
 #include "base/compat.h"
+#include "base/set_here.h"
 #include "shared/clock.h"
 #include "store/store.h"
 #include "tenancy/action.h"
@@ -77,10 +78,8 @@ sn_action_value(Oid output, Datum value)
 	int			level = NewGUCNestLevel();
 	char	   *shown;
 
-	(void) set_config_option("IntervalStyle", "postgres", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("extra_float_digits", "1", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	sn_set_here("IntervalStyle", "postgres");
+	sn_set_here("extra_float_digits", "1");
 	shown = OidOutputFunctionCall(output, value);
 	AtEOXact_GUC(false, level);
 	return shown;

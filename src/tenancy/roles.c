@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 
 #include "base/sentinai.h"
+#include "base/set_here.h"
 #include "store/owner.h"
 #include "store/statement.h"
 #include "tenancy/action.h"
@@ -203,10 +204,7 @@ sentinai_create_roles(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("create_roles()");
 	sn_require_admin("call create_roles()");
-	guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
-							 0, false);
+	guc_level = sn_name_safely();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	for (i = 0; i < lengthof(roles); i++)

@@ -18,7 +18,6 @@
 #include "lib/stringinfo.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -26,6 +25,7 @@
 
 #include "audit/dropped.h"
 #include "base/fault.h"
+#include "base/set_here.h"
 #include "store/guarded.h"
 #include "store/holder.h"
 #include "upkeep/drop_partition.h"
@@ -68,8 +68,7 @@ drop_partition(void *arg)
 	Snapshot	snapshot;
 	bool		drop;
 
-	(void) set_config_option("lock_timeout", DROP_PATIENCE, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	sn_set_here("lock_timeout", DROP_PATIENCE);
 	LockRelationOid(sn_rel(d->set), AccessExclusiveLock);
 	LockRelationOid(oid, AccessExclusiveLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());

@@ -29,7 +29,6 @@
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "base/guc.h"
 #include "shared/recovery.h"
@@ -38,7 +37,6 @@
 #include "store/range.h"
 #include "store/store.h"
 #include "store/xact_end.h"
-#include "store/xact_watch.h"
 
 typedef struct NodeRow
 {
@@ -177,27 +175,22 @@ write_node_row(int node_no, const SnNode *node)
 		TimestampTzGetDatum(GetCurrentTimestamp());
 	values[Anum_node_recovery - 1] = Int64GetDatum(sn_recovery_id());
 	sn_insert_one(SN_NODE, values, nulls);
+	CacheInvalidateRelcacheByRelid(sn_rel(SN_NODE));
 	CommandCounterIncrement();
 	sn_note_published();		/* the sequencer may begin */
 }
 
-static void
-forget_node(Datum arg, int cacheid, uint32 hashvalue)
-{
-	current_for = InvalidOid;
-}
-
 /*
- * node_xact_end: a row written by a transaction that failed is not there.
+ * forget_node: relcache callback.  A row was written, here or elsewhere, or one
+ * that was written here is not there: the server tells that of a transaction or
+ * savepoint that is rolled back, and of one that is prepared.
  */
 static void
-node_xact_end(XactEvent event)
+forget_node(Datum arg, Oid relid)
 {
-	if (event == XACT_EVENT_ABORT)
+	if (!OidIsValid(relid) || relid == current_for)
 		current_for = InvalidOid;
 }
-
-static SnXactWatch watch = {.end = node_xact_end};
 
 /* take_over: make this cluster and database the one in force */
 static void
@@ -228,12 +221,12 @@ static void
 load_node(bool store)
 {
 	static bool registered = false;
+	Oid			table = sn_rel(SN_NODE);
 	NodeRow		row;
 
 	if (!registered)
 	{
-		CacheRegisterSyscacheCallback(RELOID, forget_node, (Datum) 0);
-		sn_watch_xacts(&watch);
+		sn_watch_relations(forget_node);
 		registered = true;
 	}
 	read_newest(&row);
@@ -243,7 +236,7 @@ load_node(bool store)
 		take_over(&row);
 	current = row.node;
 	current_stored = row.node_no != 0 || store;
-	current_for = sn_rel(SN_NODE);
+	current_for = table;		/* behind what was told of our own change */
 }
 
 /*

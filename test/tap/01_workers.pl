@@ -129,6 +129,26 @@ is($node->safe_psql('copy', "select count(*) from sentinai.claim('held')"), '0',
 	'once');
 sequenced_ok('copy', 'the copy works');
 sequenced_ok('uno', 'the template too');
+
+# Who publishes first in a copy writes down that it is one.  If that is undone the
+# session does not go on as if it were written: nobody would get its events.
+foreach my $undo ([ 'savepoint', 'savepoint s', 'rollback to s' ],
+	[ 'prepared', 'select', q{prepare transaction 'first'; rollback prepared 'first'; begin} ])
+{
+	my ($name, $before, $after) = @$undo;
+
+	$node->safe_psql('postgres', "create database undone_$name template uno");
+	$node->safe_psql("undone_$name", qq{
+		begin; $before;
+		select sentinai.publish('Tested', 't', 'undone', '{}');
+		$after;
+		select sentinai.publish('Tested', 't', 'done', '{}');
+		commit});
+	poll_ok($node, "undone_$name", $unslept, q{select count(*) = 1 from sentinai.event_log
+		join (select unnest(event_ids) as event_id from sentinai_internal.slice where stream_id = 0) s using (event_id)
+		where aggregate_id in ('undone', 'done')}, "the first to publish in a copy is undone ($name): his next event is sequenced");
+	$node->safe_psql('postgres', "drop database undone_$name");
+}
 # dump and restore beside running workers
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/uno.dump";
 my $slices = 'select count(*), count(distinct id) from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0';

@@ -44,13 +44,20 @@ typedef struct Counted
 	uint64		on_common;
 } Counted;
 
+/* a subscription that this transaction ended */
+typedef struct Gone
+{
+	int			sub_id;
+	SubTransactionId subid;
+} Gone;
+
 #define COUNTED_MAX 64
 
 static Counted counted[COUNTED_MAX];
 static int	ncounted = 0;
 static Freed freed[SN_MAX_SUBS];
 static int	nfreed = 0;
-static int	gone[SN_MAX_SUBS];	/* subscriptions that this transaction ended */
+static Gone gone[SN_MAX_SUBS];
 static int	ngone = 0;
 
 /* lower: make an atomic time the earlier of what it was and when */
@@ -386,6 +393,19 @@ count_again(SubTransactionId since)
 	ncounted = n;
 }
 
+/* keep_gone: subscriptions that were ended since then are there again */
+static void
+keep_gone(SubTransactionId since)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < ngone; i++)
+		if (gone[i].subid < since)
+			gone[n++] = gone[i];
+	ngone = n;
+}
+
 /* hints_xact_end: the lanes are free for others from here on */
 static void
 hints_xact_end(XactEvent event)
@@ -412,7 +432,7 @@ hints_xact_end(XactEvent event)
 			sn_hint_wake(slot, 1);		/* one who sleeps no longer than that */
 	}
 	for (i = 0; i < ngone && event == XACT_EVENT_COMMIT; i++)
-		sn_sub_slot_free(gone[i]);
+		sn_sub_slot_free(gone[i].sub_id);
 	if (event == XACT_EVENT_ABORT)
 		count_again(InvalidSubTransactionId);
 	nfreed = 0;
@@ -423,8 +443,10 @@ hints_xact_end(XactEvent event)
 static void
 hints_subxact_end(SubXactEvent event, SubTransactionId subid)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		count_again(subid);
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	count_again(subid);
+	keep_gone(subid);
 }
 
 static SnXactWatch watch = {.end = hints_xact_end,.sub_end = hints_subxact_end};
@@ -497,8 +519,10 @@ void
 sn_hint_drop_at_commit(int sub_id)
 {
 	sn_watch_xacts(&watch);
-	if (ngone < SN_MAX_SUBS)
-		gone[ngone++] = sub_id;
+	if (ngone == SN_MAX_SUBS)
+		return;
+	gone[ngone].sub_id = sub_id;
+	gone[ngone++].subid = GetCurrentSubTransactionId();
 }
 
 /*

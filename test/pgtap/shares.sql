@@ -2,7 +2,7 @@
 -- How long and how much of a subscription one agent may hold: max_lease is a wall
 -- for claim() and extend(), max_lanes for all batches of a role together, whatever
 -- they call themselves, however they end, and in whatever transaction.
-select plan(57);
+select plan(58);
 \set tenant share
 \ir lib/queue.sql
 
@@ -56,6 +56,12 @@ select sentinai.release(pg_temp.token());
 -- The share
 select is(pg_temp.take(1000), 3, 'a claim for everything gets three lanes');
 select is(pg_temp.take(1000, worker => 'another'), 0, 'and the next one nothing, under whatever name');
+begin;
+savepoint ended;
+select sentinai.unsubscribe('share');
+rollback to ended;
+commit;
+select is(pg_temp.take(1000), 0, 'nor when somebody has ended the subscription, and rolled that back to a savepoint');
 select is(pg_temp.held(), 3::bigint, 'three are held');
 set role share_one;
 select is((pg_temp.take(), pg_temp.take(), pg_temp.take(), pg_temp.take())::text, '(1,1,1,0)', 'another role has its own share');

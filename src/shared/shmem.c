@@ -13,11 +13,13 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+#include "utils/syscache.h"
 
 #include "base/sentinai.h"
 #include "base/steady.h"
@@ -200,21 +202,14 @@ sn_shared_copy(void *to, const void *from, Size size)
 	LWLockRelease(&sn_shared()->lock);
 }
 
-/*
- * sn_database: the slot of this database, taken at first use.  More databases
- * than slots is an error the caller can act on.
- */
-SnDatabase *
-sn_database(void)
+/* take_database: the slot of this database, a free one if it has none; or NULL */
+static SnDatabase *
+take_database(void)
 {
 	SnShared   *s = sn_shared();
-	SnDatabase *free_slot = NULL;
+	SnDatabase *result = NULL;
 	int			i;
 
-	if (my_database != NULL && my_database->dboid == MyDatabaseId)
-		return my_database;
-
-	my_database = NULL;
 	LWLockAcquire(&s->lock, LW_EXCLUSIVE);
 	for (i = 0; i < SN_MAX_DATABASES; i++)
 	{
@@ -222,19 +217,54 @@ sn_database(void)
 
 		if (db->dboid == MyDatabaseId)
 		{
-			my_database = db;
+			result = db;
 			break;
 		}
-		if (db->dboid == InvalidOid && free_slot == NULL)
-			free_slot = db;
+		if (db->dboid == InvalidOid && result == NULL)
+			result = db;
 	}
-	if (my_database == NULL && free_slot != NULL)
-	{
-		free_slot->dboid = MyDatabaseId;
-		my_database = free_slot;
-	}
+	if (result != NULL)
+		result->dboid = MyDatabaseId;
 	LWLockRelease(&s->lock);
+	return result;
+}
 
+/*
+ * free_dropped: give up the slots of databases that were dropped.  The launcher does
+ * so, where there is one; nobody is left in such a database.
+ */
+static void
+free_dropped(void)
+{
+	Oid			oids[SN_MAX_DATABASES];
+	int			i;
+
+	LWLockAcquire(&sn_shared()->lock, LW_SHARED);
+	for (i = 0; i < SN_MAX_DATABASES; i++)
+		oids[i] = sn_shared()->databases[i].dboid;
+	LWLockRelease(&sn_shared()->lock);
+	for (i = 0; i < SN_MAX_DATABASES; i++)
+		if (OidIsValid(oids[i]) &&
+			!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(oids[i])))
+			sn_database_free(oids[i]);
+}
+
+/*
+ * sn_database: the slot of this database, taken at first use.  More databases
+ * than slots is an error the caller can act on.
+ */
+SnDatabase *
+sn_database(void)
+{
+	if (my_database != NULL && my_database->dboid == MyDatabaseId)
+		return my_database;
+
+	my_database = take_database();
+	if (my_database == NULL && IsTransactionState())
+	{
+		free_dropped();
+		my_database = take_database();
+	}
 	if (my_database == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

@@ -116,6 +116,17 @@ is(notice_of('aside', 'begin; savepoint s; create extension sentinai; rollback t
 # what is known of claims outlives the server's memory
 is($node->safe_psql('served', q{select last_claimed_at is not null from sentinai.stat_queue}), 't', 'the last claim with events is known');
 
+# no launcher gives up the places of databases that were dropped: who finds none free does
+my $refused = '';
+foreach my $i (1 .. 33)
+{
+	$node->safe_psql($db, 'create database passing template bare');
+	my ($rc, $out, $err) = $node->psql('passing', q{select sentinai.publish('Tested', 't', 'k', '{}')});
+	$refused .= $err;
+	$node->safe_psql($db, 'drop database passing');
+}
+is($refused, '', 'databases come and go');
+
 restart_with(shared_preload_libraries => "'sentinai'");
 problem_ok('served', '^$', 'all is well again');
 problem_ok('bare', '^$', 'there, too');

@@ -50,6 +50,8 @@ static int	nparts = 0;
 static SnPart kept;				/* event_kept: nothing is new in it */
 static Oid	parts_of = InvalidOid;	/* event_log they belong to; invalid: read
 									 * them again */
+static Oid	watched_log = InvalidOid;	/* the one whose changes count */
+static uint64 log_changes = 0;	/* how many there were */
 static Oid	held[HELD_MAX + 1];
 static int	nheld = 0;
 
@@ -60,8 +62,10 @@ static TimestampTz next_due;
 static void
 forget_list(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == parts_of)
-		parts_of = InvalidOid;
+	if (relid != InvalidOid && relid != watched_log)
+		return;
+	log_changes++;
+	parts_of = InvalidOid;
 }
 
 /* find_part: what is known of a partition, or NULL */
@@ -88,6 +92,7 @@ load_part_list(void)
 	Relation	rel;
 	SnPartRange *map;
 	SnPart	   *fresh;
+	uint64		before;
 	int			n;
 	int			i;
 
@@ -96,10 +101,11 @@ load_part_list(void)
 		sn_watch_relations(forget_list);
 		registered = true;
 	}
+	watched_log = log;
+	before = log_changes;
 	rel = table_open(log, AccessShareLock);
 	map = sn_partition_map(SN_EVENT_LOG, rel, &n);
 	fresh = palloc0(sizeof(SnPart) * (n + 1));
-	parts_of = log;				/* an invalidation from here on is noticed */
 	for (i = 0; i < n; i++)
 	{
 		const SnPart *known = find_part(map[i].oid);
@@ -121,6 +127,7 @@ load_part_list(void)
 	pfree(fresh);
 	kept.heap = sn_rel(SN_EVENT_KEPT);
 	kept.due_known = due_known = false;
+	parts_of = log_changes == before ? log : InvalidOid;
 }
 
 /* file_of: the file that a table has, or InvalidOid when it is gone */

@@ -61,7 +61,7 @@ retire(SnInsertTable *table)
 	if (table->context != NULL)
 		MemoryContextSetParent(table->context, TopTransactionContext);
 	table->context = NULL;
-	table->valid = false;
+	table->valid = table->described = false;
 }
 
 /* retire_all: so that tables dropped long ago are not kept for ever */
@@ -104,7 +104,7 @@ enter_table(Oid relid)
 	if (!found)
 	{
 		table->context = NULL;
-		table->valid = false;
+		table->valid = table->described = false;
 	}
 	return table;
 }
@@ -196,7 +196,10 @@ describe_table(SnInsertTable *table, Relation heap)
 
 /*
  * sn_insert_table: what is known of a table that is open, until its relcache
- * entry changes.
+ * entry changes.  It may change while it is described: to open an index takes a
+ * lock, and news come with that.  Then it is as good for this transaction as
+ * before: who changes indexes under our lock of the table waits for us, and again
+ * before the next step.  The next transaction describes it anew.
  */
 SnInsertTable *
 sn_insert_table(Relation heap)
@@ -204,12 +207,13 @@ sn_insert_table(Relation heap)
 	SnInsertTable *table = tables == NULL ? NULL :
 		hash_search(tables, &RelationGetRelid(heap), HASH_FIND, NULL);
 
-	if (table != NULL && table->valid)
+	if (table != NULL && table->valid && table->described)
 		return table;
 	table = enter_table(RelationGetRelid(heap));
 	retire(table);
+	table->valid = true;		/* a change meanwhile takes that back */
 	describe_table(table, heap);
-	table->valid = true;
+	table->described = true;
 	return table;
 }
 

@@ -37,7 +37,8 @@ typedef struct SnPlainIndex
 typedef struct SnInsertTable
 {
 	Oid			relid;			/* key */
-	bool		valid;
+	bool		valid;			/* unchanged since its description began */
+	bool		described;		/* to the end */
 	bool		plain;			/* all indexes are, and described */
 	MemoryContext context;
 	TupleDesc	desc;

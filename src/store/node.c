@@ -51,6 +51,8 @@ typedef struct NodeRow
 static SnNode current;
 static Oid	current_for = InvalidOid;	/* node table the cache was read from */
 static bool current_stored = false; /* the row is written and committed */
+static Oid	watched_node = InvalidOid;	/* the table whose changes count */
+static uint64 node_changes = 0; /* how many there were */
 
 /* read_newest: the newest row of node, all zero when there is none */
 static void
@@ -188,8 +190,10 @@ write_node_row(int node_no, const SnNode *node)
 static void
 forget_node(Datum arg, Oid relid)
 {
-	if (!OidIsValid(relid) || relid == current_for)
-		current_for = InvalidOid;
+	if (OidIsValid(relid) && relid != watched_node)
+		return;
+	node_changes++;
+	current_for = InvalidOid;
 }
 
 /* take_over: make this cluster and database the one in force */
@@ -222,6 +226,7 @@ load_node(bool store)
 {
 	static bool registered = false;
 	Oid			table = sn_rel(SN_NODE);
+	uint64		before;
 	NodeRow		row;
 
 	if (!registered)
@@ -229,14 +234,19 @@ load_node(bool store)
 		sn_watch_relations(forget_node);
 		registered = true;
 	}
+	watched_node = table;
+	before = node_changes;
 	read_newest(&row);
 	if (row.node_no == 0 && !store)
 		row.node.lanes = sn_lanes;	/* fresh install */
 	else if (!is_here(&row))
+	{
 		take_over(&row);
+		before = node_changes;	/* with its lock: none but our own */
+	}
 	current = row.node;
 	current_stored = row.node_no != 0 || store;
-	current_for = table;		/* behind what was told of our own change */
+	current_for = node_changes == before ? table : InvalidOid;
 }
 
 /*

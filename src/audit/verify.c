@@ -242,7 +242,8 @@ sentinai_verify_audit(PG_FUNCTION_ARGS)
 	MemoryContext scratch;
 	MemoryContext old;
 
-	v.tenant_id = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	v.tenant_id = PG_ARGISNULL(0) ? NULL :
+		unconstify(text *, sn_whose(PG_GETARG_TEXT_PP(0)));
 	sn_require(SN_RIGHT_AUDIT, v.tenant_id, "audit");
 	memset(upper.data, 0xFF, UUID_LEN);
 	if (!PG_ARGISNULL(1))

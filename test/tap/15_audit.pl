@@ -141,6 +141,7 @@ is(after("update $part set correlation_id = aggregate_id where event_id = '$firs
 is(after("update $part set tenant_id = 'beta' where event_id = '$first'"), 'acme missing, beta added', 'an edit of tenant_id');
 is(after("update $part set tenant_id = 'beta' where event_id = '$first'", 'acme'), 'acme missing', 'asked for one tenant');
 is(after("delete from $part where event_id = '$first'"), 'acme missing', 'a deletion');
+is(after("delete from $part where event_id = '$first'", '*'), 'acme missing', 'asked for every tenant');
 is(after("delete from $part where tenant_id = 'beta'"), 'beta missing', 'of all of a tenant');
 is(after("delete from $part where event_id in (select event_id from $part where tenant_id = 'acme' and event_type = 'Paid' order by 1 desc limit 2)"),
 	'acme missing', 'a tail that is cut');

@@ -20,6 +20,7 @@
 #include "queue/retry.h"
 #include "store/lane_hints.h"
 #include "store/lane_share.h"
+#include "tenancy/gate.h"
 
 /* sn_batch_stale: the error for a token whose batch somebody else has */
 void
@@ -39,6 +40,18 @@ no_such_token(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_SN_NOT_FOUND),
 			 errmsg("token does not exist")));
+}
+
+/*
+ * no_such_sub: the same where there is no such subscription.  Who may not work for
+ * every tenant is not told whether others have one of that number.
+ */
+static void
+no_such_sub(void)
+{
+	if (sn_gate_asks() && !sn_gate_may(SN_RIGHT_WORK, NULL))
+		sn_refuse_worker_type("work for");
+	no_such_token();
 }
 
 /* sn_entries_add: room for one more event */
@@ -241,7 +254,7 @@ sn_batch_open(SnBatch *batch, const text *token)
 		no_such_token();
 	batch->sub = sn_sub_by_id(batch->token.sub_id);
 	if (batch->sub == NULL || batch->sub->is_relay)
-		no_such_token();
+		no_such_sub();
 	sn_sub_require_work(batch->sub);
 	for (lane = 0; lane < lanes; lane++)
 		if (batch->token.lanes & SN_LANE_BIT(lane))

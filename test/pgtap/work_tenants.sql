@@ -1,14 +1,18 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- A role claims from a subscription if it may work for all tenants in it.
-select plan(21);
+select plan(23);
 create role worktenants_agent;
 grant usage on schema sentinai to worktenants_agent;
-grant execute on function sentinai.claim(text, int, interval, text) to worktenants_agent;
+grant execute on function sentinai.claim(text, int, interval, text), sentinai.complete(text, uuid[]) to worktenants_agent;
 select sentinai.subscribe('wt-some', '{wt.t}', 'earliest', tenants => '{wt-a,wt-b}'), sentinai.subscribe('wt-all', '{wt.t}', 'earliest');
 select sentinai.grant_work('worktenants_agent', 'wt-some'), sentinai.grant_work('worktenants_agent', 'wt-all'), sentinai.grant_tenant('worktenants_agent', 'wt-a', 'work');
+select sub_id as wt_all from sentinai_internal.subscription where worker_type = 'wt-all' \gset
 set sentinai.tenant_isolation = on;
 set role worktenants_agent;
 select throws_ok($$select * from sentinai.claim('wt-some')$$, 'SN403', null, 'one of two tenants is not enough');
+select throws_ok(format('select sentinai.complete(%L)', n || '-0000000000000001-' || repeat('a', 32)), 'SN403', 'worker_type is not one the caller may work for',
+    'a token does not tell whether there is a subscription of its number')
+from unnest(array[:wt_all, 1000000]) n;
 reset role;
 select ok(sentinai.grant_tenant('worktenants_agent', 'wt-b', 'work'), 'the other one');
 set role worktenants_agent;

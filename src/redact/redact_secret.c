@@ -88,19 +88,36 @@ stands(const Text *t, size_t at, const char *word)
 	return true;
 }
 
+/* gap_at: how many bytes of what may stand between the word and the token */
+static size_t
+gap_at(const Text *t, size_t at)
+{
+	static const char *const gaps[] = {"\xC2\xA0", "%20"};
+	int			i;
+
+	if (at < t->len && t->s[at] != '\0' &&
+		strchr(" \t\r\n:=\"'", t->s[at]) != NULL)
+		return 1;
+	for (i = 0; i < 2; i++)
+		if (at + strlen(gaps[i]) <= t->len &&
+			memcmp(t->s + at, gaps[i], strlen(gaps[i])) == 0)
+			return strlen(gaps[i]);
+	return 0;
+}
+
 /* is_bearer: "Bearer" and a token, of which only the token is the secret */
 static bool
 is_bearer(const Text *t, size_t at, SnSecretSpan *span)
 {
 	size_t		p = at + strlen("bearer");
-	size_t		first;
+	size_t		first = p;
+	size_t		gap;
 	bool		digit = false;
 
 	if (!begins_word(t, at) || !stands(t, at, "bearer"))
 		return false;
-	for (first = p; p < t->len && p - first < BEARER_GAP_MAX; p++)
-		if (t->s[p] == '\0' || strchr(" \t:=\"'", t->s[p]) == NULL)
-			break;
+	while (p - first < BEARER_GAP_MAX && (gap = gap_at(t, p)) > 0)
+		p += gap;
 	if (p == first)
 		return false;
 	span->from = p;

@@ -105,6 +105,9 @@ test_tokens(void **state)
 	becomes("Authorization: Bearer abcdef0123456789", "Authorization: Bearer #");
 	becomes("BEARER   a.b~c+d/e=f1==", "BEARER   #");
 	becomes("bearer=\"abcdefgh1\"", "bearer=\"#\"");
+	becomes("Bearer\r\n abcdefgh1", "Bearer\r\n #");
+	becomes("Bearer\xC2\xA0" "abcdefgh1", "Bearer\xC2\xA0#");
+	becomes("?auth=Bearer%20abcdefgh1&x=1", "?auth=Bearer%20#&x=1");
 	becomes("x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-_9 y", "x # y");
 	becomes("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.", "#");
 	becomes("eyJhbGciOiJIUzI1NiJ9.QR1Owv2ug2WyPBnbQrRARTeEk9kDO2w8.i.j.k", "#");

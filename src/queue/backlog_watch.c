@@ -278,7 +278,7 @@ note_backlog(SnBacklogLimit *limit, int64 backlog)
 	Datum	   *value = &limit->values[Anum_pressure_backlog - 1];
 	bool	   *isnull = &limit->nulls[Anum_pressure_backlog - 1];
 	int64		noted = *isnull ? 0 : DatumGetInt64(*value);
-	bool		same = !*isnull && Abs(backlog - noted) <= noted / 10;
+	bool		same = !*isnull && Max(backlog, noted) - Min(backlog, noted) <= noted / 10;
 
 	*value = Int64GetDatum(backlog);
 	*isnull = false;

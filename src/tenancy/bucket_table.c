@@ -12,7 +12,8 @@
  * a place stays good; its `life` tells whether the bucket there is still the
  * one that was looked for.  When there is no room for one more, a full bucket
  * makes place: it is like no bucket at all.  One that is not full holds a debt
- * and stays, so there may be no room.
+ * and stays, so there may be no room.  A tenant that has many gets no more: who
+ * may set its limits could take the places of all others with ever new kinds.
  *
  * Locks: SnShared.buckets.lock guards which bucket is at which place: held to
  * look one up, and exclusively to make one, which may take memory and raise an
@@ -36,6 +37,7 @@
 #define CHUNK_SLOTS		1024
 #define MAX_CHUNKS		(SN_MAX_LIMIT_BUCKETS / CHUNK_SLOTS)
 #define HEADS			65536	/* of chains; a power of two */
+#define TENANT_BUCKETS	256		/* of a tenant at a time */
 #define EVICT_LOOKS		1024	/* buckets that are looked at for a full one */
 #define VISIT_SLOTS		256		/* that are read under one lock */
 
@@ -49,6 +51,8 @@ struct SnBucketSlot
 	/* under the lock of the table */
 	uint32		hash;
 	uint32		next;			/* number of a slot, from 1; 0: the last */
+	uint32		tenant_hash;
+	uint32		tenant_next;	/* as next, of the tenant's chain */
 	Oid			dboid;
 	uint16		tenant_len;
 	uint16		kind_len;
@@ -63,6 +67,7 @@ typedef struct Table
 	uint32		spare;			/* the first that has no bucket, as
 								 * SnBucketSlot.next */
 	uint32		heads[HEADS];	/* as SnBucketSlot.next */
+	uint32		tenants[HEADS]; /* as SnBucketSlot.tenant_next */
 	dsa_pointer chunks[MAX_CHUNKS];
 } Table;
 
@@ -138,6 +143,24 @@ hash_of(const SnBucketKey *key)
 									 murmurhash32(MyDatabaseId)));
 }
 
+static uint32
+tenant_hash_of(const SnBucketKey *key)
+{
+	return hash_combine(hash_bytes((const unsigned char *) key->tenant,
+								   key->tenant_len),
+						murmurhash32(MyDatabaseId));
+}
+
+/* is_tenants: whether a bucket is of a tenant, whatever its kind; lock held */
+static bool
+is_tenants(const SnBucketSlot *slot, const SnBucketKey *key, uint32 tenant_hash)
+{
+	return slot->tenant_hash == tenant_hash && slot->dboid == MyDatabaseId &&
+		slot->tenant_len == key->tenant_len &&
+		memcmp(dsa_get_address(area, slot->name), key->tenant,
+			   key->tenant_len) == 0;
+}
+
 /* holds_bucket: whether the bucket that is looked for is at a place; lock held */
 static bool
 holds_bucket(const SnBucketSlot *slot, const SnBucketKey *key, uint32 hash)
@@ -172,7 +195,7 @@ find(const SnBucketKey *key, uint32 hash, SnBucketRef *ref)
 	return false;
 }
 
-/* unlink_slot: take a place out of its chain; lock held */
+/* unlink_slot: take a place out of its chains; lock held */
 static void
 unlink_slot(uint32 number)
 {
@@ -182,12 +205,39 @@ unlink_slot(uint32 number)
 	while (*link != number)
 		link = &slot_at(*link)->next;
 	*link = slot->next;
+	link = &table->tenants[slot->tenant_hash % HEADS];
+	while (*link != number)
+		link = &slot_at(*link)->tenant_next;
+	*link = slot->tenant_next;
 }
 
 /*
- * evict: have a full bucket make place, if one is found.  Whoever knows the
- * place sees that its life has changed.  Lock held exclusively.
+ * free_full: have a bucket make place if it is full.  Whoever knows the place sees
+ * that its life has changed.  Lock held exclusively.
  */
+static bool
+free_full(uint32 number, int64 now)
+{
+	SnBucketSlot *slot = slot_at(number);
+	bool		full;
+
+	SpinLockAcquire(&slot->mutex);
+	full = sn_bucket_is_full(&slot->bucket, now);
+	if (full)
+		slot->life++;
+	SpinLockRelease(&slot->mutex);
+	if (!full)
+		return false;
+	unlink_slot(number);
+	dsa_free(area, slot->name);
+	slot->name = InvalidDsaPointer;
+	slot->dboid = InvalidOid;
+	slot->next = table->spare;
+	table->spare = number;
+	return true;
+}
+
+/* evict: have a full bucket make place, if one is found; lock held exclusively */
 static void
 evict(int64 now)
 {
@@ -195,28 +245,33 @@ evict(int64 now)
 
 	for (; looks > 0; looks--)
 	{
-		uint32		number = table->hand % table->nslots + 1;
-		SnBucketSlot *slot = slot_at(number);
-		bool		full;
-
-		table->hand = number;
-		if (slot->name == InvalidDsaPointer)
-			continue;			/* spare already */
-		SpinLockAcquire(&slot->mutex);
-		full = sn_bucket_is_full(&slot->bucket, now);
-		if (full)
-			slot->life++;
-		SpinLockRelease(&slot->mutex);
-		if (!full)
-			continue;
-		unlink_slot(number);
-		dsa_free(area, slot->name);
-		slot->name = InvalidDsaPointer;
-		slot->dboid = InvalidOid;
-		slot->next = table->spare;
-		table->spare = number;
-		return;
+		table->hand = table->hand % table->nslots + 1;
+		if (slot_at(table->hand)->name != InvalidDsaPointer &&
+			free_full(table->hand, now))
+			return;
 	}
+}
+
+/*
+ * may_have_more: whether a tenant may have one more bucket; a full one of its own
+ * makes place if it has as many as it may.  Lock held exclusively.
+ */
+static bool
+may_have_more(const SnBucketKey *key, uint32 tenant_hash, int64 now)
+{
+	uint32		head = table->tenants[tenant_hash % HEADS];
+	uint32		number;
+	int			n = 0;
+
+	for (number = head; number != 0; number = slot_at(number)->tenant_next)
+		n += is_tenants(slot_at(number), key, tenant_hash);
+	if (n < TENANT_BUCKETS)
+		return true;
+	for (number = head; number != 0; number = slot_at(number)->tenant_next)
+		if (is_tenants(slot_at(number), key, tenant_hash) &&
+			free_full(number, now))
+			return true;
+	return false;
 }
 
 /* add_slot: a place that nobody has had, or 0.  Lock held exclusively. */
@@ -279,10 +334,15 @@ copy_name(const SnBucketKey *key)
 static bool
 make(const SnBucketKey *key, uint32 hash, SnBucketRef *ref, int64 now)
 {
-	dsa_pointer name = copy_name(key);
-	uint32		number = name == InvalidDsaPointer ? 0 : spare_slot(now);
+	uint32		tenant_hash = tenant_hash_of(key);
+	dsa_pointer name = InvalidDsaPointer;
+	uint32		number = 0;
 	SnBucketSlot *slot;
 
+	if (may_have_more(key, tenant_hash, now))
+		name = copy_name(key);
+	if (name != InvalidDsaPointer)
+		number = spare_slot(now);
 	if (number == 0)
 	{
 		if (name != InvalidDsaPointer)
@@ -296,6 +356,8 @@ make(const SnBucketKey *key, uint32 hash, SnBucketRef *ref, int64 now)
 	slot->kind_len = key->kind_len;
 	slot->name = name;
 	slot->next = table->heads[hash % HEADS];
+	slot->tenant_hash = tenant_hash;
+	slot->tenant_next = table->tenants[tenant_hash % HEADS];
 	SpinLockAcquire(&slot->mutex);
 	slot->life++;
 	sn_bucket_fill(&slot->bucket, key->value, key->window, now);
@@ -303,6 +365,7 @@ make(const SnBucketKey *key, uint32 hash, SnBucketRef *ref, int64 now)
 	slot->made_at = now;
 	SpinLockRelease(&slot->mutex);
 	table->heads[hash % HEADS] = number;
+	table->tenants[tenant_hash % HEADS] = number;
 	ref->slot = slot;
 	ref->life = slot->life;
 	return true;

@@ -100,6 +100,6 @@ sn_limit_no_room(const SnLimit *limit)
 								pnstrdup(limit->key.kind, limit->key.kind_len),
 								limit->key.value,
 								limit->key.window / (double) SN_SECOND),
-			 errhint("The server counts as many tenants and kinds as sentinai.limit_buckets says, and all of them have used something of their limits. Raise it, or make windows shorter.")));
+			 errhint("The server counts up to 256 kinds of a tenant, and as many tenants and kinds as sentinai.limit_buckets says, and all of them have used something of their limits. Use fewer kinds, raise it, or make windows shorter.")));
 	pg_unreachable();
 }

@@ -49,10 +49,18 @@ consume(SnLimit *limit, int64 amount, bool or_raise, Answer *answer)
 	result = sn_bucket_table_take(&limit->key, &limit->ref, amount,
 								  answer->now, &answer->bucket);
 	answer->allowed = result == SN_TAKEN;
-	if (result == SN_TAKEN_NO_ROOM)
-		sn_limit_no_room(limit);
 	if (answer->allowed)
 		return;
+	if (result == SN_TAKEN_NO_ROOM)
+	{
+		if (or_raise)
+			sn_limit_no_room(limit);
+		sn_bucket_fill(&answer->bucket, limit->key.value, limit->key.window,
+					   answer->now);
+		answer->bucket.left = 0;	/* as far as anybody knows */
+		answer->wait = SN_SECOND;
+		return;
+	}
 	answer->wait = sn_bucket_wait(&answer->bucket, amount, answer->now);
 	if (or_raise)
 		sn_limit_refuse(limit, amount, &answer->bucket, answer->wait);

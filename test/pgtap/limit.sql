@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: PostgreSQL
 -- set_limit() and consume_limit(), and what publishers notice of them.
 -- Statements commit one by one.
-select plan(170);
+select plan(174);
 create extension if not exists dblink;
 create function pg_temp.elsewhere() returns text language sql as $$
     select format('host=%s port=%s dbname=%s user=%s', trim(split_part(current_setting('unix_socket_directories'), ',', 1)),
@@ -294,6 +294,17 @@ select lives_ok(format(q, id, 'li.work'), q) from (values
 select is(pg_temp.events('li.tell'), 4::bigint + 3 + 5, 'each was told');
 select is(refused, 6::bigint, 'and none refused') from sentinai.limit_usage where tenant_id = 'li.tell';
 select sentinai.unsubscribe('li.work');
+
+-- ever new kinds of one tenant do not take the places of others
+select count(sentinai.set_limit(t, 'k' || i, 2, '366 days')::text) from generate_series(1, 300) i, unnest('{li.many,li.few}'::text[]) t;
+select is(count(*) filter (where (sentinai.consume_limit('li.many', 'k' || i, 1, or_raise => false)).allowed), 256::bigint, 'a tenant has 256 kinds')
+from generate_series(1, 300) i;
+select throws_ok($$select sentinai.consume_limit('li.many', 'k300')$$, 'SN429', 'limit "k300" of tenant "li.many" cannot be counted', 'and no more');
+select ok(allowed, 'another tenant has its own') from sentinai.consume_limit('li.few', 'k300');
+select sentinai.set_limit('li.many', 'k1', 2, '1 ms');
+select remaining >= 0 as looked from sentinai.consume_limit('li.many', 'k1', 0);
+select pg_sleep(0.01);
+select ok(allowed, 'one of which everything is there makes place') from sentinai.consume_limit('li.many', 'k300');
 select dblink_disconnect('li');
 delete from sentinai_internal.tenant_limit;
 drop owned by li_app;

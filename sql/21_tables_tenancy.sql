@@ -8,9 +8,17 @@ create function sentinai_internal.grantee_in(name cstring) returns sentinai_inte
 create function sentinai_internal.grantee_out(role sentinai_internal.grantee) returns cstring
     language c stable strict parallel safe
     as 'MODULE_PATHNAME', 'sentinai_grantee_out';
+create function sentinai_internal.grantee_recv(internal) returns sentinai_internal.grantee
+    language c stable strict parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_grantee_recv';
+create function sentinai_internal.grantee_send(role sentinai_internal.grantee) returns bytea
+    language c stable strict parallel safe
+    as 'MODULE_PATHNAME', 'sentinai_grantee_send';
 create type sentinai_internal.grantee (
     input = sentinai_internal.grantee_in,
     output = sentinai_internal.grantee_out,
+    receive = sentinai_internal.grantee_recv,
+    send = sentinai_internal.grantee_send,
     like = pg_catalog.oid
 );
 create cast (sentinai_internal.grantee as pg_catalog.oid) without function as implicit;
@@ -18,6 +26,8 @@ create cast (sentinai_internal.grantee as pg_catalog.regrole) without function a
 comment on type sentinai_internal.grantee is 'A role by number, written as regrole is. A name that no role has is read with a WARNING, as a number that none has either: for nobody.';
 comment on function sentinai_internal.grantee_in(cstring) is 'Input of type grantee.';
 comment on function sentinai_internal.grantee_out(sentinai_internal.grantee) is 'Output of type grantee.';
+comment on function sentinai_internal.grantee_recv(internal) is 'Binary input of type grantee: a number.';
+comment on function sentinai_internal.grantee_send(sentinai_internal.grantee) is 'Binary output of type grantee.';
 
 create table sentinai_internal.tenant_grant (
     role       sentinai_internal.grantee not null,

@@ -18,6 +18,7 @@
 #include "nodes/value.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
@@ -26,6 +27,8 @@
 
 PG_FUNCTION_INFO_V1(sentinai_grantee_in);
 PG_FUNCTION_INFO_V1(sentinai_grantee_out);
+PG_FUNCTION_INFO_V1(sentinai_grantee_recv);
+PG_FUNCTION_INFO_V1(sentinai_grantee_send);
 
 #define NOBODY_FIRST 0x80000000 /* numbers of roles come from below */
 
@@ -80,4 +83,18 @@ Datum
 sentinai_grantee_out(PG_FUNCTION_ARGS)
 {
 	return DirectFunctionCall1(regroleout, PG_GETARG_DATUM(0));
+}
+
+/* grantee_recv(internal) returns grantee: as regrolerecv(), a number */
+Datum
+sentinai_grantee_recv(PG_FUNCTION_ARGS)
+{
+	return regrolerecv(fcinfo);
+}
+
+/* grantee_send(grantee) returns bytea: as regrolesend(), a number */
+Datum
+sentinai_grantee_send(PG_FUNCTION_ARGS)
+{
+	return regrolesend(fcinfo);
 }

@@ -5,7 +5,8 @@ tried without anybody's help."""
 
 # Of the functions whose result SQL has no use for, those of triggers are tried
 # as such; a foreign data wrapper's handler is called by what is done to the
-# foreign table, and who answers the planner is called by planning.
+# foreign table, and who answers the planner is called by planning. Those that read
+# and write values of a type are called with these.
 ROUTINES = """
 select p.proname, p.prokind, p.prorettype = 'trigger'::regtype,
     has_function_privilege('fz_poor', p.oid, 'execute'),
@@ -13,7 +14,9 @@ select p.proname, p.prokind, p.prorettype = 'trigger'::regtype,
     coalesce(p.proargmodes::text[], '{}'), coalesce(p.proargnames, '{}'),
     p.pronargdefaults
 from pg_proc p
-where p.prorettype not in ('fdw_handler'::regtype, 'internal'::regtype) and p.oid in (select d.objid from pg_depend d
+where p.prorettype not in ('fdw_handler'::regtype, 'internal'::regtype)
+    and not exists (select from pg_type t where p.oid in (t.typinput, t.typoutput, t.typreceive, t.typsend))
+    and p.oid in (select d.objid from pg_depend d
     where d.classid = 'pg_proc'::regclass and d.deptype = 'e' and
         d.refobjid = (select oid from pg_extension where extname = 'sentinai'))
 order by p.oid::regprocedure::text

@@ -24,8 +24,12 @@ where i.inhparent = 'sentinai_internal.event_log'::regclass and l.oid = i.inhrel
                 pg_get_expr(l.relpartbound, l.oid))
 """
 
+# What waits for a retry may have outlived its partition, and counts then, too.
 LEFT = f"""
-select count(*) from sentinai_internal.event_log e
+select count(*) + (select count(*) from sentinai_internal.event_retry r
+        join sentinai_internal.subscription s using (sub_id)
+        where s.worker_type = %(w)s and not r.dead)
+from sentinai_internal.event_log e
 where e.tableoid in ({WHOLE}) and (%(types)s::text[] is null or event_type = any (%(types)s))
     and (%(tenants)s::text[] is null or tenant_id = any (%(tenants)s))
     and not (event_type in ('RetryScheduled', 'DeadLettered')

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: PostgreSQL
 """Both in one statement, so that they see the same. Events that are not in a
 slice yet are no lag, nor are those of a stretch of time that retention has begun
-to drop: everybody has passed them."""
+to drop: everybody has passed them. What waits for a retry counts by its row:
+that may outlive its partition, and its slice."""
 
 import time
 
@@ -26,9 +27,11 @@ unfinished as (
         and not exists (select from sentinai.event_processing p
             where p.event_id = e.event_id and p.worker_type = %(w)s
                 and p.status = 'completed')
-        and (exists (select from retry r where r.event_id = e.event_id)
-            or not exists (select from sentinai.dead_letter d
-                where d.event_id = e.event_id and d.worker_type = %(w)s)))
+        and not exists (select from retry r where r.event_id = e.event_id)
+        and not exists (select from sentinai.dead_letter d
+            where d.event_id = e.event_id and d.worker_type = %(w)s)
+    union all
+    select false from retry)
 select array[q.lag_events, q.in_flight, q.retrying, q.dead],
     array[(select count(*) from unfinished where not own),
         (select coalesce(sum(open), 0) from newest where batch is not null),

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: PostgreSQL
 #
 #   make unit                       pure C, no server; the rooms of src/
+#   make headers                    does it compile for PostgreSQL 17 and 18?
 #   make installcheck               pg_regress and isolation, in the server of PG*
 #   make pgtap                      pgTAP, in the server of PG*
 #   make tap, make kafka, make rabbitmq   servers of their own; not as root
@@ -50,6 +51,11 @@ unit:
 	test/rooms/patches.sh || status=1; \
 	test/rooms/released.sh || status=1; \
 	exit $$status
+
+# The compiler reads the flags from a file, so quotes in them are its own.
+headers: export SN_FLAGS := $(PG_CPPFLAGS) $(PG_CFLAGS) -Werror
+headers:
+	test/matrix/headers.sh $(filter-out src/base/fault.c,$(SOURCES))
 
 # These leave many tracks in use, which others would read.
 pgtap_last := test/pgtap/turns_mixed.sql test/pgtap/tracks_many.sql

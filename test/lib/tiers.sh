@@ -66,8 +66,12 @@ with_cluster() {
     return $status
 }
 
+# The headers of other versions are fetched by the caller, whose cache they stay in.
 tier_unit() {
-    in_place make PG_CONFIG="$pg_config" unit
+    local status=0
+    in_place make PG_CONFIG="$pg_config" unit || status=1
+    make PG_CONFIG="$pg_config" headers || status=1
+    return $status
 }
 
 # Two calls: the specs also run when a script has failed.

@@ -21,24 +21,16 @@ root=$(cd "$here/../.." && pwd)
 . "$here/../lib/common.sh"
 # shellcheck source=test/lib/tree.sh
 . "$here/../lib/tree.sh"
+# shellcheck source=test/matrix/debian.sh
+. "$here/debian.sh"
 chroots=${SENTINAI_CHROOTS:-/var/tmp/sentinai-chroot}
 tiers=(unit installcheck pgtap docs tap demo kafka history schema fuzz)
-
-# The mirror that apt uses here, when this is a Debian.
-debian_mirror() {
-    apt-get indextargets --format '$(SITE)' 'Origin: Debian' 2>/dev/null |
-        head -1 | grep . || echo http://deb.debian.org/debian
-}
 
 # make_chroot VERSION: a small Debian that has this PostgreSQL.
 make_chroot() {
     local version=$1 suite script=sid dir=$chroots/$1
     [ ! -e "$dir/usr/lib/postgresql/$version/bin/postgres" ] || return 0
-    case $version in
-        17) suite=trixie ;;
-        18) suite=forky ;;
-        *) sn_die "no Debian is known to have PostgreSQL $version" ;;
-    esac
+    suite=$(debian_of "$version") || exit 1
     [ ! -e "/usr/share/debootstrap/scripts/$suite" ] || script=$suite
     sn_install_packages "$chroots/setup.log" debootstrap &&
         sn_note "making $dir (log: $chroots/setup.log)" &&

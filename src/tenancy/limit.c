@@ -36,7 +36,7 @@ typedef struct CachedTenant
 {
 	text	   *tenant_id;		/* the key, by its bytes */
 	int			n;
-	SnLimit    *limits;
+	SnLimit    *limits;			/* by their kinds, see compare_kinds() */
 	SnLimit		publish[SN_PUBLISH_KINDS];	/* those of them that publishers
 											 * look at, or none */
 } CachedTenant;
@@ -181,31 +181,39 @@ cache_ready(void)
 	return OidIsValid(known.table);
 }
 
-/* find_kind: a limit among those that were read, or NULL */
-static SnLimit *
-find_kind(CachedTenant *tenant, const char *kind, int kind_len)
+/* compare_kinds: the order of the table's index for limits of one tenant */
+static int
+compare_kinds(const void *a, const void *b)
 {
-	int			i;
+	const SnBucketKey *x = &((const SnLimit *) a)->key;
+	const SnBucketKey *y = &((const SnLimit *) b)->key;
+	int			order = memcmp(x->kind, y->kind, Min(x->kind_len, y->kind_len));
 
-	for (i = 0; i < tenant->n; i++)
-		if (tenant->limits[i].key.kind_len == kind_len &&
-			memcmp(tenant->limits[i].key.kind, kind, kind_len) == 0)
-			return &tenant->limits[i];
-	return NULL;
+	return order != 0 ? order : x->kind_len - y->kind_len;
+}
+
+/* find_kind: a limit among n that are in order, or NULL */
+static SnLimit *
+find_kind(SnLimit *limits, int n, const char *kind, int kind_len)
+{
+	SnLimit		wanted = {.key = {.kind = kind,.kind_len = kind_len}};
+
+	return bsearch(&wanted, limits, n, sizeof(SnLimit), compare_kinds);
 }
 
 /*
- * add_limit: the row at hand, unless a row that goes before it was read.  One
- * that is switched off is kept until all are read, with a window of 0.
+ * add_limit: the row at hand, unless it is a default and one of the tenant's
+ * own goes before it.  One that is switched off is kept until all are read, with
+ * a window of 0.
  */
 static void
-add_limit(CachedTenant *tenant, const SnScan *scan, int *room)
+add_limit(CachedTenant *tenant, int own, const SnScan *scan, int *room)
 {
 	text	   *kind = DatumGetTextPP(limit_column(scan, Anum_limit_kind));
 	int			len = VARSIZE_ANY_EXHDR(kind);
 	SnBucketKey *key;
 
-	if (find_kind(tenant, VARDATA_ANY(kind), len) != NULL)
+	if (find_kind(tenant->limits, own, VARDATA_ANY(kind), len) != NULL)
 		return;
 	if (tenant->n == *room)
 	{
@@ -232,6 +240,7 @@ read_limits(CachedTenant *tenant)
 	Snapshot	snapshot = sn_snapshot_now();
 	const text *whose[] = {tenant->tenant_id, cstring_to_text(SN_EVERY)};
 	int			room = 4;
+	int			own = 0;
 	int			kept = 0;
 	int			i;
 
@@ -244,18 +253,21 @@ read_limits(CachedTenant *tenant)
 		while (sn_scan_next(&scan))
 		{
 			slot_getallattrs(scan.slot);
-			add_limit(tenant, &scan, &room);
+			add_limit(tenant, own, &scan, &room);
 		}
 		sn_scan_end(&scan);
+		own = tenant->n;
 	}
 	UnregisterSnapshot(snapshot);
 	for (i = 0; i < tenant->n; i++)
 		if (tenant->limits[i].key.window > 0)
 			tenant->limits[kept++] = tenant->limits[i];
 	tenant->n = kept;
+	qsort(tenant->limits, kept, sizeof(SnLimit), compare_kinds);
 	for (i = 0; i < SN_PUBLISH_KINDS; i++)
 	{
-		SnLimit    *limit = find_kind(tenant, sn_publish_kinds[i],
+		SnLimit    *limit = find_kind(tenant->limits, tenant->n,
+									  sn_publish_kinds[i],
 									  strlen(sn_publish_kinds[i]));
 
 		if (limit != NULL)
@@ -301,9 +313,12 @@ find_tenant(const text *tenant_id)
 SnLimit *
 sn_limit_find(const text *tenant_id, const char *kind, int kind_len)
 {
+	CachedTenant *tenant;
+
 	if (!cache_ready())
 		return NULL;
-	return find_kind(find_tenant(tenant_id), kind, kind_len);
+	tenant = find_tenant(tenant_id);
+	return find_kind(tenant->limits, tenant->n, kind, kind_len);
 }
 
 /*

@@ -23,7 +23,8 @@
 
 static TimeoutId timeout;
 static bool registered = false;
-static bool holding = false;	/* this transaction does */
+static SubTransactionId held_in = InvalidSubTransactionId;	/* the first lock was
+															 * got there */
 static volatile sig_atomic_t expired = false;
 
 /* hold_expired: in a signal handler: end the session, be it idle or not */
@@ -47,25 +48,39 @@ refuse_prepare(void)
 			 errhint("Use COMMIT.")));
 }
 
-/* hold_xact_end: the locks are gone */
+/* let_go: the locks are gone */
+static void
+let_go(void)
+{
+	disable_timeout(timeout, false);
+	held_in = InvalidSubTransactionId;
+}
+
+/* hold_subxact_end: the first lock was got in it, or in one that is part of it */
+static void
+hold_subxact_end(SubXactEvent event, SubTransactionId subid)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && held_in >= subid)
+		let_go();
+}
+
 static void
 hold_xact_end(XactEvent event)
 {
-	if (!holding)
+	if (held_in == InvalidSubTransactionId)
 		return;
 	if (event == XACT_EVENT_PRE_PREPARE)
 		refuse_prepare();
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
 		return;
-	disable_timeout(timeout, false);
-	holding = false;
+	let_go();
 	if (expired)
 		ereport(LOG,
 				(errmsg("transaction was open for longer than sentinai.operator_timeout, while other tenants waited for what it held")));
 	expired = false;
 }
 
-static SnXactWatch watch = {.end = hold_xact_end};
+static SnXactWatch watch = {.end = hold_xact_end,.sub_end = hold_subxact_end};
 
 /*
  * sn_hold_briefly: the caller has got a lock that other tenants may wait for.  His
@@ -75,12 +90,12 @@ static SnXactWatch watch = {.end = hold_xact_end};
 void
 sn_hold_briefly(void)
 {
-	if (holding || sn_operator_timeout == 0 || sn_may(SN_RIGHT_OPERATE, NULL))
+	if (held_in != InvalidSubTransactionId || sn_operator_timeout == 0 || sn_may(SN_RIGHT_OPERATE, NULL))
 		return;
 	if (!registered)
 		timeout = RegisterTimeout(USER_TIMEOUT, hold_expired);
 	registered = true;
 	sn_watch_xacts(&watch);
-	holding = true;
+	held_in = GetCurrentSubTransactionId();
 	enable_timeout_after(timeout, sn_operator_timeout);
 }

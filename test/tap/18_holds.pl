@@ -87,6 +87,13 @@ my $prepared = sql('select count(*) from pg_prepared_xacts');
 is($prepared, 0, 'and is not');
 sql(q{rollback prepared 'held'}) if $prepared;
 
+# What was rolled back to a savepoint is held no longer. What was released is.
+my $free = begin_as('alice', q{savepoint a; savepoint b; select sentinai.set_alert('dead_letters', 'acme', 6); release b; rollback to a});
+$free->query("set application_name = 'free'");
+ends('a savepoint that was released', q{savepoint a; savepoint b; select sentinai.set_alert('dead_letters', 'acme', 5); release b; savepoint c; rollback to c});
+$free->query_safe('commit');
+$free->quit;
+
 # A session that has done something of the kind in time goes on.
 set_timeout('1h');
 my $session = begin_as('alice', q{select sentinai.set_alert('dead_letters', 'acme', 8)});

@@ -142,6 +142,13 @@ like($record, qr/kafka_dlt-exception-message=/, 'with a reason for Spring');
 like($record, qr/__connect\.errors\.exception\.message=/, 'and for Connect');
 is(reads('acme', 'events.dead'), 'refused', 'which no tenant reads');
 
+# Whoever publishes a type that makes no topic keeps nobody from a plan.
+sql(q{select sentinai.publish('OrderPlaced', 'acme', 'o', '{}', 'a/b')});
+($planned, $status, $err) = topics('plan', '--seen', '1h');
+is($status, 1, 'a type that makes no topic');
+like($err, qr/^sentinai-topics: acme: topic name would contain/, 'is told');
+is(scalar(() = $planned =~ /\t2\t\?$/mg), 5, 'and the others are planned');
+
 # What cannot be done is said.
 is((topics('plan'))[1], 64, 'tenants are needed');
 is((topics('plan', '-t', 'a', '--aggregate-type', 'a/b'))[1], 1, 'a topic that cannot be');

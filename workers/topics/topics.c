@@ -308,13 +308,16 @@ add_named(const Options *options, const Settings *settings, Names *names)
 	return good;
 }
 
-/* The topics of events of the last time, and their tenants. */
+/*
+ * The topics of events of the last time, and their tenants.  One whose type
+ * makes no topic is said and left out (good is false then): whoever publishes
+ * it must not keep the others from theirs.
+ */
 static bool
 add_seen(Options *options, const Settings *settings, PGconn *conn,
-		 Names *names)
+		 Names *names, bool *good)
 {
 	PGresult   *result;
-	bool		good = true;
 	int			i;
 
 	if (options->seen == NULL)
@@ -330,13 +333,13 @@ add_seen(Options *options, const Settings *settings, PGconn *conn,
 	{
 		const char *tenant = PQgetvalue(result, i, 0);
 
-		good = add_name(names, settings, tenant, PQgetvalue(result, i, 1),
-						PQgetvalue(result, i, 2)) && good;
+		*good = add_name(names, settings, tenant, PQgetvalue(result, i, 1),
+						 PQgetvalue(result, i, 2)) && *good;
 		if (i == 0 || strcmp(tenant, PQgetvalue(result, i - 1, 0)) != 0)
 			list_add(&options->tenants, strdup(tenant));
 	}
 	PQclear(result);
-	return good;
+	return true;
 }
 
 /* Prints a plan: topic, tenant, partitions and whether it is there. */
@@ -583,7 +586,8 @@ main(int argc, char **argv)
 	Settings	settings;
 	Names		names = {0};
 	PGconn	   *conn;
-	bool		good;
+	bool		known;
+	bool		good = true;
 
 	read_options(&options, argc, argv);
 	conn = tool_connect(&tool);
@@ -593,11 +597,12 @@ main(int argc, char **argv)
 		PQfinish(conn);
 		return EXIT_FAILED;
 	}
-	good = read_settings(conn, &settings) &&
+	known = read_settings(conn, &settings) &&
 		add_named(&options, &settings, &names) &&
-		add_seen(&options, &settings, conn, &names);
+		add_seen(&options, &settings, conn, &names, &good);
 	PQfinish(conn);
-	good = good && sort_names(&names) && run(&options, &settings, &names);
+	good = known && sort_names(&names) && run(&options, &settings, &names) &&
+		good;
 	names_free(&names);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;

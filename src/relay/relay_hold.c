@@ -20,6 +20,9 @@
 #define ASK_MORE_MS		1000	/* without an answer about a topic; then many are
 								 * asked for at a time, else one */
 #define MAX_ASKED		64		/* topics at a time */
+#define TURN_MS			500		/* a topic that waits its turn to be asked for
+								 * is held after that, when the window is full */
+#define ANSWERS_MS		1000	/* the broker is well: it answered about topics */
 #define OTHERS_MS		5000	/* the broker is well: it took others' records */
 #define TRIAL_MS		40000	/* the client needs up to 30 s to say that a
 								 * topic is unknown */
@@ -128,7 +131,7 @@ sn_core_topic_report(SnRelayCore *core, const SnBrokerReport *report,
 
 	core->nasked -= topic->state == SN_TOPIC_ASKED;
 	if (report->status == SN_REPORT_OK || report->status == SN_REPORT_REFUSED)
-		core->asked_at = now_ms;
+		core->asked_at = core->answered_at = now_ms;
 	if (report->status != SN_REPORT_OK)
 		sn_core_note_error(core, report->error);
 	if (report->status == SN_REPORT_OK || report->status == SN_REPORT_REFUSED)
@@ -255,6 +258,21 @@ sn_core_work_topic(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 }
 
 /*
+ * has_to_wait: whether a topic is to be held until its turn comes.  They are
+ * asked for one at a time.  Whoever has events for thousands of new topics
+ * would fill the window with them, and everybody else would wait.
+ */
+static bool
+has_to_wait(const SnRelayCore *core, const SnTopic *topic, int64_t now_ms)
+{
+	return topic->state == SN_TOPIC_WAITING && !topic->held &&
+		now_ms - topic->retry_at >= TURN_MS &&
+		core->answered_at > 0 && now_ms - core->answered_at < ANSWERS_MS &&
+		sn_relay_core_room(core) < core->config.max_events / 4 &&
+		!core->recover;
+}
+
+/*
  * sn_core_work_topics: the same for all of them; and hold one whose records
  * get no answer while others do.
  */
@@ -269,6 +287,8 @@ sn_core_work_topics(SnRelayCore *core, int64_t now_ms)
 		SnTopic    *next = topic->next_unready;
 
 		sn_core_work_topic(core, topic, now_ms);
+		if (has_to_wait(core, topic, now_ms))
+			sn_core_hold(core, topic, "others are asked for before it", now_ms);
 		topic = next;
 	}
 	while (entry != NULL && entry->state != SN_ENTRY_SENT)

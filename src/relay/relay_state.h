@@ -32,6 +32,7 @@ struct SnRelayCore
 	int			inflight;
 	int			nasked;			/* topics */
 	int64_t		asked_at;		/* with none asked before, or last answer */
+	int64_t		answered_at;	/* about a topic; 0: never */
 	int64_t		acked_at;		/* time of the last acknowledgement */
 	bool		recover;		/* a new producer is needed */
 	bool		isolate;		/* the one running sends one by one */

@@ -364,6 +364,53 @@ a_topic_nobody_answers_for_is_held_while_others_go_on(void **state)
 	sn_relay_core_close(core, 0);
 }
 
+/* crowd: a window full of events of as many new topics, and turns for 1.2 s */
+static int
+crowd(SnRelayCore *core)
+{
+	char		name[16];
+	int			ids[40];
+	int			now;
+	int			i;
+
+	for (i = 0; i < 40; i++)
+	{
+		snprintf(name, sizeof(name), "new%d", i);
+		push_to(core, i + 1, i % LANES, name);
+	}
+	for (now = 10; now <= 1210; now += 100)
+	{
+		turns(core, 1, now);
+		answer(fake.queued, SN_REPORT_OK, false);
+	}
+	return park_all(core, ids);
+}
+
+static void
+a_crowd_of_new_topics_leaves_the_window(void **state)
+{
+	SnRelayCore *core = open_core(40, 1 << 20);
+	SnRelayCoreStats stats;
+
+	assert_true(crowd(core) > 0);
+	turns(core, 1, 1220);
+	sn_relay_core_stats(core, &stats);
+	assert_true(stats.held > 20);
+	assert_true(sn_relay_core_room(core) >= 10);	/* others go on */
+	push_to(core, 41, 0, "other");
+	sn_relay_core_close(core, 0);
+}
+
+static void
+a_crowd_waits_for_a_broker_that_is_away(void **state)
+{
+	SnRelayCore *core = open_core(40, 1 << 20);
+
+	fake.topics_silent = true;
+	assert_int_equal(crowd(core), 0);
+	sn_relay_core_close(core, 0);
+}
+
 static void
 topics_have_no_end(void **state)
 {
@@ -400,6 +447,8 @@ main(void)
 		cmocka_unit_test(what_was_parked_before_goes_first),
 		cmocka_unit_test(a_dead_letter_of_a_held_topic_gets_its_label),
 		cmocka_unit_test(a_topic_nobody_answers_for_is_held_while_others_go_on),
+		cmocka_unit_test(a_crowd_of_new_topics_leaves_the_window),
+		cmocka_unit_test(a_crowd_waits_for_a_broker_that_is_away),
 		cmocka_unit_test(topics_have_no_end),
 	};
 

@@ -213,15 +213,30 @@ sn_root_of(Snapshot snapshot, text *tenant_id, int64 interval_no,
 	return first_root(&scan, result);
 }
 
+/* scan_roots: those whose interval's number is equal or greater */
+static void
+scan_roots(SnScan *scan, Snapshot snapshot, StrategyNumber how,
+		   int64 interval_no)
+{
+	ScanKeyData key;
+
+	sn_key_int8(&key, 1, how, interval_no);
+	sn_scan_named(scan, SN_AUDIT_ROOT, SN_AUDIT_ROOT_INTERVAL_IDX,
+				  snapshot, 1, &key, ForwardScanDirection);
+}
+
 /* sn_roots_begin: those of an interval, by tenant */
 void
 sn_roots_begin(SnScan *scan, Snapshot snapshot, int64 interval_no)
 {
-	ScanKeyData key;
+	scan_roots(scan, snapshot, BTEqualStrategyNumber, interval_no);
+}
 
-	sn_key_int8(&key, 1, BTEqualStrategyNumber, interval_no);
-	sn_scan_named(scan, SN_AUDIT_ROOT, SN_AUDIT_ROOT_INTERVAL_IDX,
-				  snapshot, 1, &key, ForwardScanDirection);
+/* sn_roots_after: those of later intervals */
+void
+sn_roots_after(SnScan *scan, Snapshot snapshot, int64 interval_no)
+{
+	scan_roots(scan, snapshot, BTGreaterStrategyNumber, interval_no);
 }
 
 bool

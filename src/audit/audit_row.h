@@ -52,6 +52,8 @@ extern bool sn_root_of(Snapshot snapshot, text *tenant_id, int64 interval_no,
 					   SnRoot *result);
 extern void sn_roots_begin(SnScan *scan, Snapshot snapshot,
 						   int64 interval_no);
+extern void sn_roots_after(SnScan *scan, Snapshot snapshot,
+						   int64 interval_no);
 extern bool sn_roots_next(SnScan *scan, SnRoot *result);
 extern void sn_root_put(SnInserter *inserter, const SnRoot *root);
 extern void sn_root_chain(SnRoot *root, const SnInterval *interval,

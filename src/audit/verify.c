@@ -195,26 +195,38 @@ verify_interval(Verification *v, const SnInterval *interval)
 	v->last = *interval;
 }
 
+/* has_roots_after: whether there is a root of an interval that is gone */
+static bool
+has_roots_after(const Verification *v, int64 interval_no)
+{
+	SnScan		scan;
+	SnRoot		root;
+	bool		found = false;
+
+	sn_roots_after(&scan, v->snapshot, interval_no);
+	while (!found && sn_roots_next(&scan, &root))
+		found = is_asked(v, root.tenant_id);
+	sn_scan_end(&scan);
+	return found;
+}
+
 /* verify_end: what is after the last interval has no evidence yet */
 static void
 verify_end(Verification *v)
 {
+	const char *tenant_id = v->tenant_id == NULL ? NULL :
+		text_to_cstring(v->tenant_id);
 	SnInterval	newest;
 	SnInterval	open = {0};
-	SnRoot		root = {NULL};
 
 	sn_interval_newest(v->snapshot, &newest);
-	if (v->tenant_id != NULL)
-		sn_root_newest(v->snapshot, v->tenant_id, PG_INT64_MAX, &root);
-	if (root.interval_no > newest.no)
-		put_result(v, &newest, text_to_cstring(v->tenant_id), -1, -1,
-				   "chain broken");
+	if (has_roots_after(v, newest.no))
+		put_result(v, &newest, tenant_id, -1, -1, "chain broken");
 	open.no = newest.no + 1;
 	open.from_id = newest.to_id;
 	memset(open.to_id.data, 0xFF, UUID_LEN);
 	sn_uuid_floor_tick(sn_clock_now(), &open.to_id);
-	put_result(v, &open, v->tenant_id == NULL ? NULL :
-			   text_to_cstring(v->tenant_id), -1, -1, "open");
+	put_result(v, &open, tenant_id, -1, -1, "open");
 }
 
 /* first_id: the first id of a time; no id is of a time out of range */

@@ -208,6 +208,8 @@ like(after("update $evidence set chain = sha256('x') where (tenant_id, root_no) 
 like(after('delete from sentinai_internal.audit_interval where interval_no = 1'), qr/chain broken/, 'an interval that is gone');
 like(after(q{delete from sentinai_internal.audit_interval where interval_no >= (select max(interval_no) from sentinai_internal.audit_root where tenant_id = 'acme')}, 'acme'),
 	qr/acme chain broken/, 'the last one of a tenant');
+is(after('delete from sentinai_internal.audit_interval where interval_no = (select max(interval_no) from sentinai_internal.audit_interval)'),
+	'- chain broken', 'or of all');
 like(after('update sentinai_internal.audit_interval set events = 0 where interval_no = 1'), qr/- chain broken/, 'an interval with another count');
 my $all_missing = 'acme missing, beta missing, lone missing, ones missing, runs missing';
 is(after("drop table $part"), $all_missing, 'a partition that somebody drops');

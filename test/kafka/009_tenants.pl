@@ -158,6 +158,17 @@ set_conf_now($node, $unslept, q{sentinai.topic_template = '{aggregate_type}.{ten
 (undef, $status, $err) = topics('plan', '-t', 'a', '-t', 'b', qw(--aggregate-type x --aggregate-type x.a --event-type T --event-type b.T));
 is($status, 1, 'a template by which two tenants would share a topic');
 like($err, qr/x\.a\.b\.T would be a topic of a and of b/, 'which is told');
+foreach (['events.{tenant}.{aggregate_type}', 'sentinai.dead_letter_topic', 'events.dead.all', 'below the prefix of one'],
+	['{aggregate_type}.{tenant}', 'sentinai.control_topic', 'order.dead', 'that has the name of one'])
+{
+	my ($template, $setting, $topic, $what) = @$_;
+
+	set_conf_now($node, $unslept, "sentinai.topic_template = '$template'\n$setting = '$topic'");
+	(undef, $status, $err) = topics('acls', '-t', 'dead', '--aggregate-type', 'order');
+	is($status, 1, "a topic of all tenants $what");
+	like($err, qr/\Q$topic\E, which has records of all tenants, would be a topic of dead;/, 'is told');
+	is((topics('acls', '-t', 'deaf', '--aggregate-type', 'order'))[1], 0, 'and is no matter to others');
+}
 
 $node->stop;
 $kafka->stop;

@@ -149,6 +149,24 @@ names_sort(Names *names, char *err, size_t err_len)
 	return true;
 }
 
+/* Is a topic one of a tenant's, by its prefix or by name? */
+bool
+names_cover(const Names *names, const char *topic_template, const char *tenant,
+			const char *topic)
+{
+	char		prefix[SN_RECORD_MAX_TEMPLATE + SN_TOPIC_SLUG_MAX + 2];
+	int			i;
+
+	if (template_prefix(topic_template, tenant, prefix, sizeof(prefix)))
+		return strncmp(topic, prefix, strlen(prefix)) == 0;
+	for (i = 0; i < names->count; i++)
+		if (names->all[i].tenant != NULL &&
+			strcmp(names->all[i].tenant, tenant) == 0 &&
+			strcmp(names->all[i].topic, topic) == 0)
+			return true;
+	return false;
+}
+
 /* Frees all. */
 void
 names_free(Names *names)

@@ -30,6 +30,8 @@ extern bool names_add(Names *names, const char *topic_template,
 					  const char *tenant, const char *aggregate_type,
 					  const char *event_type, char *err, size_t err_len);
 extern bool names_sort(Names *names, char *err, size_t err_len);
+extern bool names_cover(const Names *names, const char *topic_template,
+						const char *tenant, const char *topic);
 extern void names_free(Names *names);
 
 extern bool template_has(const char *topic_template, const char *placeholder);

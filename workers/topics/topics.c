@@ -25,6 +25,7 @@
 #define PROGRAM "sentinai-topics"
 #define EXIT_FAILED 1			/* something could not be found out or done */
 #define LIST_MAX 100000
+#define COMMON_TOPICS 2			/* for control events and refused ones */
 
 typedef struct List
 {
@@ -52,6 +53,9 @@ typedef struct Settings
 	char		topic_template[SN_RECORD_MAX_TEMPLATE + 1];
 	int			partitions;
 	int			replication;
+	char		common[COMMON_TOPICS][SN_RECORD_MAX_TOPIC + 1];	/* of all
+																 * tenants, or
+																 * empty */
 } Settings;
 
 enum
@@ -245,7 +249,10 @@ read_settings(PGconn *conn, Settings *settings)
 							 " case current_setting('sentinai.record_format') when 'debezium'"
 							 " then '" SN_RECORD_TOPIC_DEBEZIUM "' else '" SN_RECORD_TOPIC "' end),"
 							 " current_setting('sentinai.topic_partitions'),"
-							 " current_setting('sentinai.topic_replication')", NULL);
+							 " current_setting('sentinai.topic_replication'),"
+							 " current_setting('sentinai.control_topic'),"
+							 " current_setting('sentinai.dead_letter_topic')", NULL);
+	int			i;
 
 	if (result == NULL)
 		return false;
@@ -253,6 +260,9 @@ read_settings(PGconn *conn, Settings *settings)
 			 PQgetvalue(result, 0, 0));
 	settings->partitions = atoi(PQgetvalue(result, 0, 1));
 	settings->replication = atoi(PQgetvalue(result, 0, 2));
+	for (i = 0; i < COMMON_TOPICS; i++)
+		snprintf(settings->common[i], sizeof(settings->common[i]), "%s",
+				 PQgetvalue(result, 0, 3 + i));
 	PQclear(result);
 	return true;
 }
@@ -579,6 +589,26 @@ sort_names(Names *names)
 	return false;
 }
 
+/* Are the topics of all tenants apart from what one of them may read? */
+static bool
+common_are_apart(const Options *options, const Settings *settings,
+				 const Names *names)
+{
+	int			c;
+	int			t;
+
+	for (c = 0; c < COMMON_TOPICS; c++)
+		for (t = 0; t < options->tenants.count; t++)
+			if (names_cover(names, settings->topic_template,
+							options->tenants.all[t], settings->common[c]))
+			{
+				fprintf(stderr, PROGRAM ": %s, which has records of all tenants, would be a topic of %s; give it a name that the template cannot make\n",
+						settings->common[c], options->tenants.all[t]);
+				return false;
+			}
+	return true;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -601,8 +631,9 @@ main(int argc, char **argv)
 		add_named(&options, &settings, &names) &&
 		add_seen(&options, &settings, conn, &names, &good);
 	PQfinish(conn);
-	good = known && sort_names(&names) && run(&options, &settings, &names) &&
-		good;
+	good = known && sort_names(&names) &&
+		common_are_apart(&options, &settings, &names) &&
+		run(&options, &settings, &names) && good;
 	names_free(&names);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;

@@ -27,10 +27,13 @@
 #define TRIAL_MS		40000	/* the client needs up to 30 s to say that a
 								 * topic is unknown */
 
-/* changed: a topic is held, or no longer; the host says so */
+/* tell_host: the host says that a topic is held, or no longer, unless it has */
 static void
-changed(SnRelayCore *core, const SnTopic *topic)
+tell_host(SnRelayCore *core, SnTopic *topic)
 {
+	if (topic->told == topic->held)
+		return;
+	topic->told = topic->held;
 	if (core->config.topic_changed != NULL)
 		core->config.topic_changed(topic->name, topic->held ?
 								   topic->error ? topic->error : "" : NULL);
@@ -47,11 +50,8 @@ rewind_cursor(SnRelayCore *core)
 static void
 topic_is_ready(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 {
-	bool		held = topic->held;
-
 	sn_topic_ready(&core->topics, topic, now_ms);
-	if (held)
-		changed(core, topic);
+	tell_host(core, topic);
 	rewind_cursor(core);
 }
 
@@ -89,18 +89,22 @@ release_all(SnRelayCore *core, const SnTopic *topic)
 	}
 }
 
+/* set_aside: the events of a topic are parked from now on */
+static void
+set_aside(SnRelayCore *core, SnTopic *topic, const char *error, int64_t now_ms)
+{
+	sn_topic_hold(&core->topics, topic, error, now_ms);
+	if (topic->nparked > 0)
+		release_all(core, topic);
+}
+
 /* sn_core_hold: a topic cannot be written */
 void
 sn_core_hold(SnRelayCore *core, SnTopic *topic, const char *error,
 			 int64_t now_ms)
 {
-	bool		held = topic->held;
-
-	sn_topic_hold(&core->topics, topic, error, now_ms);
-	if (!held)
-		changed(core, topic);
-	if (topic->nparked > 0)
-		release_all(core, topic);
+	set_aside(core, topic, error, now_ms);
+	tell_host(core, topic);
 }
 
 /* sn_core_topic_taken: the broker took a record of a topic */
@@ -143,7 +147,7 @@ sn_core_topic_report(SnRelayCore *core, const SnBrokerReport *report,
 						  report->error, core->stats.acked, now_ms))
 		rewind_cursor(core);
 	if (topic->held && !held)
-		changed(core, topic);
+		tell_host(core, topic);
 }
 
 /*
@@ -258,9 +262,10 @@ sn_core_work_topic(SnRelayCore *core, SnTopic *topic, int64_t now_ms)
 }
 
 /*
- * has_to_wait: whether a topic is to be held until its turn comes.  They are
+ * has_to_wait: whether a topic is to be set aside until its turn comes.  They are
  * asked for one at a time.  Whoever has events for thousands of new topics
- * would fill the window with them, and everybody else would wait.
+ * would fill the window with them, and everybody else would wait.  Nothing is
+ * wrong with it so far, so nobody is told.
  */
 static bool
 has_to_wait(const SnRelayCore *core, const SnTopic *topic, int64_t now_ms)
@@ -288,7 +293,7 @@ sn_core_work_topics(SnRelayCore *core, int64_t now_ms)
 
 		sn_core_work_topic(core, topic, now_ms);
 		if (has_to_wait(core, topic, now_ms))
-			sn_core_hold(core, topic, "others are asked for before it", now_ms);
+			set_aside(core, topic, "others are asked for before it", now_ms);
 		topic = next;
 	}
 	while (entry != NULL && entry->state != SN_ENTRY_SENT)

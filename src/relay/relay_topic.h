@@ -35,6 +35,7 @@ typedef struct SnTopic
 	struct SnTopic *next_unready;	/* all that are not READY */
 	SnTopicState state;
 	bool		held;			/* its events are to be parked */
+	bool		told;			/* the host has said so */
 	bool		parked;			/* the host has parked events of it */
 	bool		exhausted;		/* the host has no more than came */
 	int			tries;			/* in vain, in a row */

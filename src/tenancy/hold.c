@@ -48,9 +48,9 @@ refuse_prepare(void)
 			 errhint("Use COMMIT.")));
 }
 
-/* let_go: the locks are gone */
+/* hold_ends: the locks are gone */
 static void
-let_go(void)
+hold_ends(void)
 {
 	disable_timeout(timeout, false);
 	held_in = InvalidSubTransactionId;
@@ -61,7 +61,7 @@ static void
 hold_subxact_end(SubXactEvent event, SubTransactionId subid)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB && held_in >= subid)
-		let_go();
+		hold_ends();
 }
 
 static void
@@ -73,7 +73,7 @@ hold_xact_end(XactEvent event)
 		refuse_prepare();
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
 		return;
-	let_go();
+	hold_ends();
 	if (expired)
 		ereport(LOG,
 				(errmsg("transaction was open for longer than sentinai.operator_timeout, while other tenants waited for what it held")));

@@ -180,6 +180,13 @@ static const SnBrokerProvider provider = {
 	.close = fake_close,
 };
 
+/* topic_changed: a topic cannot be written, or can be again */
+static void
+topic_changed(const char *topic, const char *error)
+{
+	fake.topics_told += error != NULL;
+}
+
 /* open_core: a core over an empty broker */
 SnRelayCore *
 open_core(int max_events, size_t max_bytes)
@@ -206,6 +213,7 @@ open_core_with(int max_events, size_t max_bytes, const char *control_topic)
 	config.max_events = max_events;
 	config.max_bytes = max_bytes;
 	config.tail = read_back;
+	config.topic_changed = topic_changed;
 	config.topic_partitions = 3;
 	config.topic_replication = 1;
 	config.breaker_failures = 3;

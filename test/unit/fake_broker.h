@@ -34,6 +34,7 @@ struct SnBroker
 	bool		topics_away;	/* create_topic() answers RETRY */
 	bool		topics_silent;	/* create_topic() gets no answer */
 	int			topics_asked;
+	int			topics_told;	/* that cannot be written */
 	int64_t		stalled_ms;
 	SnTailResult tail;			/* what tail() answers; its ids are those stored */
 	int			tails;			/* asked for */

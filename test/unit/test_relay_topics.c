@@ -359,6 +359,7 @@ a_topic_nobody_answers_for_is_held_while_others_go_on(void **state)
 		turns(core, 1, now);
 	}
 	assert_int_equal(fake.restarts, 1);
+	assert_int_equal(fake.topics_told, 1);
 	assert_int_equal(park_all(core, ids), 1);
 	assert_int_equal(ids[0], 1);
 	sn_relay_core_close(core, 0);
@@ -397,7 +398,28 @@ a_crowd_of_new_topics_leaves_the_window(void **state)
 	sn_relay_core_stats(core, &stats);
 	assert_true(stats.held > 20);
 	assert_true(sn_relay_core_room(core) >= 10);	/* others go on */
-	push_to(core, 41, 0, "other");
+	assert_int_equal(fake.topics_told, 0);	/* nothing is wrong with them */
+	sn_relay_core_close(core, 0);
+}
+
+static void
+one_of_a_crowd_that_is_refused_is_told(void **state)
+{
+	SnRelayCore *core = open_core(40, 1 << 20);
+	SnWant		want;
+	int64_t		now;
+
+	assert_true(crowd(core) > 0);
+	for (now = 1300; now < 5000 && fake.topics_told == 0; now += 100)
+	{
+		turns(core, 1, now);
+		answer(fake.queued, SN_REPORT_NO_TOPIC, false);
+		if (!sn_relay_core_wants(core, &want))
+			continue;
+		give_back(core, &want, atoi(want.topic + 5) + 1, 0);
+		sn_relay_core_fetched(core, want.number, false);
+	}
+	assert_int_equal(fake.topics_told, 1);
 	sn_relay_core_close(core, 0);
 }
 
@@ -448,6 +470,7 @@ main(void)
 		cmocka_unit_test(a_dead_letter_of_a_held_topic_gets_its_label),
 		cmocka_unit_test(a_topic_nobody_answers_for_is_held_while_others_go_on),
 		cmocka_unit_test(a_crowd_of_new_topics_leaves_the_window),
+		cmocka_unit_test(one_of_a_crowd_that_is_refused_is_told),
 		cmocka_unit_test(a_crowd_waits_for_a_broker_that_is_away),
 		cmocka_unit_test(topics_have_no_end),
 	};

@@ -103,7 +103,10 @@ set_vacant(Oid dboid, TimestampTz until)
 		return;
 	LWLockAcquire(&sn_shared()->lock, LW_EXCLUSIVE);
 	if (db->dboid == dboid)
+	{
 		db->vacate_until = until;
+		db->calls++;
+	}
 	LWLockRelease(&sn_shared()->lock);
 	sn_wake_workers(dboid);
 	sn_wake_launcher();

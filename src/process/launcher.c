@@ -79,6 +79,7 @@ typedef struct Database
 	Oid			oid;
 	bool		known;			/* a worker has looked for the extension */
 	bool		listed;			/* was in pg_database just now */
+	uint32		calls;			/* as its slot had it */
 	Child		sequencer;
 	Child		relays[SN_MAX_RELAY_WORKERS];	/* of the server's parameters */
 	List	   *others;			/* of Relay */
@@ -370,6 +371,52 @@ supervise_others(Database *database, bool on)
 	end_others(database);
 }
 
+/* forgive_child: start a worker again at once */
+static void
+forgive_child(Child *child)
+{
+	child->delay = DELAY_MIN;
+	child->start_after = 0;
+}
+
+/* forgive_relays: likewise those of the relays of a database */
+static void
+forgive_relays(Database *database)
+{
+	ListCell   *lc;
+	int			i;
+
+	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
+		forgive_child(&database->relays[i]);
+	foreach(lc, database->others)
+		for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
+			forgive_child(&((Relay *) lfirst(lc))->workers[i]);
+}
+
+/* forgive_all_relays: settings changed, perhaps for the better: do not wait */
+static void
+forgive_all_relays(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, databases)
+		forgive_relays(lfirst(lc));
+}
+
+/*
+ * heed_calls: workers that had to leave for a command did not fail, however
+ * short they were there
+ */
+static void
+heed_calls(Database *database, const SnDatabase *db)
+{
+	if (database->calls == db->calls)
+		return;
+	database->calls = db->calls;
+	forgive_child(&database->sequencer);
+	forgive_relays(database);
+}
+
 /* supervise: have in a database what it should have */
 static void
 supervise(Database *database)
@@ -384,6 +431,7 @@ supervise(Database *database)
 	{
 		vacant = db->vacate_until > sn_now();
 		sequenced = db->sequencer_pid != 0;
+		heed_calls(database, db);
 		if (vacant)
 			next_start = Min(next_start, db->vacate_until);
 	}
@@ -403,36 +451,6 @@ supervise(Database *database)
 			forget_relay(database->oid, 0, i);
 	}
 	supervise_others(database, sequenced && !vacant);
-}
-
-/* forgive_workers: start those of a relay again at once */
-static void
-forgive_workers(Child *workers)
-{
-	int			i;
-
-	for (i = 0; i < SN_MAX_RELAY_WORKERS; i++)
-	{
-		workers[i].delay = DELAY_MIN;
-		workers[i].start_after = 0;
-	}
-}
-
-/* forgive_relays: settings changed, perhaps for the better: do not wait */
-static void
-forgive_relays(void)
-{
-	ListCell   *lc;
-	ListCell   *other;
-
-	foreach(lc, databases)
-	{
-		Database   *database = lfirst(lc);
-
-		forgive_workers(database->relays);
-		foreach(other, database->others)
-			forgive_workers(((Relay *) lfirst(other))->workers);
-	}
 }
 
 /* find_database: what is known of a database, made if it is new */
@@ -577,7 +595,7 @@ nap(void)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
-		forgive_relays();
+		forgive_all_relays();
 	}
 }
 

@@ -42,6 +42,7 @@ init_database_slot(SnDatabase *db)
 	db->sequencer_procno = -1;
 	db->vacate_until = 0;
 	db->created = false;
+	db->calls = 0;
 	memset(&db->mark, 0, sizeof(SnMark));
 	db->audit_asked = db->audit_decided = 0;
 	pg_atomic_init_u64(&db->commits_before, 0);
@@ -437,6 +438,7 @@ sn_database_created(void)
 	{
 		db->dboid = MyDatabaseId;
 		db->created = true;
+		db->calls++;
 		forget_contents(db);
 		pg_atomic_write_u64(&db->commits_before,
 							pg_atomic_read_u64(&db->commits));

@@ -78,6 +78,8 @@ typedef struct SnDatabase
 								 * slot; under SnShared.lock */
 	bool		created;		/* CREATE EXTENSION was committed since a worker
 								 * looked for the extension */
+	uint32		calls;			/* of commands that have the workers leave or
+								 * come; under SnShared.lock */
 	SnMark		mark;
 	uint64		audit_decided;	/* all events before this tick that will ever be
 								 * committed are; 0: not known, see audit.c */

@@ -149,6 +149,19 @@ foreach my $undo ([ 'savepoint', 'savepoint s', 'rollback to s' ],
 		where aggregate_id in ('undone', 'done')}, "the first to publish in a copy is undone ($name): his next event is sequenced");
 	$node->safe_psql('postgres', "drop database undone_$name");
 }
+# A sequencer that had to leave for a command did not fail: it comes back at once,
+# and not after a pause that doubles each time.
+my $until = time() + $unslept;
+my $came = 0;
+foreach (1 .. 7)
+{
+	$came++ if wait_for($until - time(), sub { sequencers() =~ /\buno\b/ });
+	$node->safe_psql('postgres', 'create database short template uno');
+	$node->safe_psql('postgres', 'drop database short');
+}
+is($came, 7, 'a sequencer is back after each of many commands that it left for');
+sequenced_ok('uno', 'and at work');
+
 # dump and restore beside running workers
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/uno.dump";
 my $slices = 'select count(*), count(distinct id) from sentinai_internal.slice, unnest(event_ids) id where stream_id = 0';
